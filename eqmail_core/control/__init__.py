@@ -1,0 +1,1 @@
+"""What an administrator can configure: one declaration per setting."""

@@ -1,0 +1,1 @@
+"""One file or line format each: bytes to values and back, pure."""

@@ -1,0 +1,35 @@
+"""Control-file text: lines as the suite's readers see them.
+
+Source: control-files.md 2.1 (control.c, constmap.c).
+"""
+
+_TRAILING = b" \t\n"
+
+
+def first_line(text: bytes) -> bytes:
+    """The first line without trailing blanks; an empty file yields b""."""
+    return text.split(b"\n", 1)[0].rstrip(_TRAILING)
+
+
+def leading_number(text: bytes) -> int | None:
+    """The decimal digits at the start as a number; None where there are none."""
+    end = 0
+    while end < len(text) and 48 <= text[end] <= 57:
+        end += 1
+    return int(text[:end]) if end else None
+
+
+def listed(text: bytes) -> list[bytes]:
+    """All lines without trailing blanks, except empty ones and those that start with #."""
+    lines = (line.rstrip(_TRAILING) for line in text.split(b"\n"))
+    return [line for line in lines if line and not line.startswith(b"#")]
+
+
+def mapped(lines: list[bytes]) -> dict[bytes, bytes]:
+    """Lines KEY:VALUE as a map; keys in lower case, the last of equal keys wins, lines without colon are ignored."""
+    result = {}
+    for line in lines:
+        key, colon, value = line.partition(b":")
+        if colon:
+            result[key.lower()] = value
+    return result

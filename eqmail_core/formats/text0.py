@@ -1,0 +1,14 @@
+"""Fields that end in NUL, led by one letter where they are records: the grammar of every internal wire.
+
+Source: SECURITY of qmail, "don't parse"; queue.md 3.3.
+"""
+
+
+def fields(data: bytes) -> list[bytes]:
+    """Split NUL-terminated fields; bytes after the last NUL are ignored."""
+    return data.split(b"\0")[:-1]
+
+
+def join(*parts: bytes) -> bytes:
+    """Render fields, each ended by NUL."""
+    return b"\0".join(parts) + b"\0"

@@ -1,0 +1,1 @@
+"""The wire: sockets, channels between services, DNS."""

@@ -1,0 +1,1 @@
+"""Sans-I/O machines for everything that is spoken over a wire."""

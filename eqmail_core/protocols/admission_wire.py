@@ -1,0 +1,75 @@
+"""The wire between queue service and scheduler; the scheduler connects to run/queue.sock and says hello first.
+
+    scheduler  H serial u64 ...     hello, first packet: the messages of earlier admissions that it still holds
+               F serial u64 ...     finished: every recipient is done and durable, forget the message
+               W serial u64         it has to wait: write mess/N now, I keep the rest
+               P serial u64         placed: info, local and remote are on the disk, forget the journal's copy
+               X name NUL           qmail-clean's request: foop/S/N or todo/S/N
+    queue      N serial u64, number u64, size u64, birth u32, uid u32, qp u32, envelope     a message, with its descriptor
+               W serial u64, ok u8  answer to W: mess/N is there and on the disk
+               X answer u8          qmail-clean's answer: + ! x, in the order of the requests
+
+A serial is never used twice in the life of a queue; a number N is an inode number and comes back.  The descriptor is a
+sealed memfd or the file mess/N, to be read from offset 0 with positions of one's own (pread): its offset is shared.
+The envelope is F sender NUL, T recipient NUL each.  An envelope that does not fit a packet comes through todo/ instead.
+
+Source: architecture "journal first"; queue.md 3.6.
+"""
+
+import struct
+
+HELLO, FINISHED, WAITS, PLACED, CLEAN, ADMIT = b"H", b"F", b"W", b"P", b"X", b"N"
+
+MAX_ENVELOPE = 65536
+"""Longest envelope of an N packet, in bytes."""
+
+_ADMISSION = struct.Struct("<cQQQIII")
+_SERIAL = struct.Struct("<Q")
+_ANSWER = struct.Struct("<cQB")
+
+
+class Admission:
+    """A message that the queue hands to the scheduler."""
+
+    __slots__ = ("birth", "envelope", "number", "qp", "serial", "size", "uid")
+
+    def __init__(self, serial: int, number: int, size: int, birth: int, uid: int, qp: int, envelope: bytes) -> None:
+        self.serial = serial
+        self.number = number
+        self.size = size
+        self.birth = birth
+        self.uid = uid
+        self.qp = qp
+        self.envelope = envelope
+
+
+def admission(it: Admission) -> bytes:
+    """Render an N packet."""
+    return _ADMISSION.pack(ADMIT, it.serial, it.number, it.size, it.birth, it.uid, it.qp) + it.envelope
+
+
+def split_admission(packet: bytes) -> Admission:
+    """Read an N packet."""
+    _, serial, number, size, birth, uid, qp = _ADMISSION.unpack_from(packet)
+    return Admission(serial, number, size, birth, uid, qp, packet[_ADMISSION.size :])
+
+
+def serials(kind: bytes, numbers: list[int]) -> bytes:
+    """An H, F, W or P packet about these messages; at most 8 000 of them."""
+    return kind + struct.pack(f"<{len(numbers)}Q", *numbers)
+
+
+def split_serials(packet: bytes) -> tuple[int, ...]:
+    """The serials of an H, F, W or P packet."""
+    return struct.unpack(f"<{(len(packet) - 1) // _SERIAL.size}Q", packet[1:])
+
+
+def waits_answer(serial: int, ok: bool) -> bytes:
+    """The queue's answer to W."""
+    return _ANSWER.pack(WAITS, serial, ok)
+
+
+def split_waits_answer(packet: bytes) -> tuple[int, bool]:
+    """Serial and success of the queue's answer to W."""
+    _, serial, ok = _ANSWER.unpack(packet)
+    return serial, bool(ok)

@@ -1,0 +1,85 @@
+"""The wire to the queue service: submissions in, results out; packets on run/queue.sock.
+
+    client  S tag u32, envelope length u32, envelope, message    a whole submission that fits one packet
+            B tag, bytes                                         a piece of a longer message, in order
+            E tag, bytes                                         a piece of its envelope, in order
+            C tag                                                that was all: queue it
+            A tag                                                forget it
+    service R tag, exit code of qmail-queue u8, message number u64, unix time u32, qp u32
+
+The envelope is F sender NUL, T recipient NUL for each, and one more NUL.  Tags are chosen by the client and tell its
+submissions apart; numbers are little-endian.  Of a client that goes away, whatever was not committed is dropped.
+
+Fails: WireError for a packet that is none of these.
+Source: queue.md 3.5 (descriptors 0 and 1 of qmail-queue, its exit codes).
+"""
+
+import struct
+
+MAX_WHOLE = 98304
+"""Largest envelope plus message that goes in one S packet, in bytes."""
+
+MAX_PIECE = 65536
+"""Largest piece of a B or E packet, in bytes."""
+
+WHOLE, BODY, ENVELOPE, COMMIT, ABORT, RESULT = b"S", b"B", b"E", b"C", b"A", b"R"
+
+_WHOLE = struct.Struct("<cII")
+_TAGGED = struct.Struct("<cI")
+_RESULT = struct.Struct("<cIBQII")
+
+
+class WireError(Exception):
+    """A packet that does not belong on this wire."""
+
+
+def render_envelope(sender: bytes, recipients: list[bytes]) -> bytes:
+    """An envelope as descriptor 1 of qmail-queue takes it."""
+    return b"".join((b"F", sender, b"\0", *[b"T%b\0" % recipient for recipient in recipients], b"\0"))
+
+
+def whole(tag: int, envelope: bytes, message: bytes) -> bytes:
+    """A complete submission; see MAX_WHOLE."""
+    return _WHOLE.pack(WHOLE, tag, len(envelope)) + envelope + message
+
+
+def split_whole(packet: bytes) -> tuple[int, bytes, memoryview]:
+    """Tag, envelope and message of an S packet; the message is a view into the packet."""
+    try:
+        _, tag, length = _WHOLE.unpack_from(packet)
+    except struct.error as error:
+        raise WireError("short packet") from error
+    start = _WHOLE.size + length
+    if start > len(packet):
+        raise WireError("envelope longer than its packet")
+    return tag, packet[_WHOLE.size : start], memoryview(packet)[start:]
+
+
+def tagged(kind: bytes, tag: int, piece: bytes = b"") -> bytes:
+    """A B, E, C or A packet."""
+    return _TAGGED.pack(kind, tag) + piece
+
+
+def split_tagged(packet: bytes) -> tuple[bytes, int, bytes]:
+    """Kind, tag and piece of a B, E, C or A packet."""
+    try:
+        kind, tag = _TAGGED.unpack_from(packet)
+    except struct.error as error:
+        raise WireError("short packet") from error
+    return kind, tag, packet[_TAGGED.size :]
+
+
+def result(tag: int, code: int, number: int, when: int, qp: int) -> bytes:
+    """The answer to a submission."""
+    return _RESULT.pack(RESULT, tag, code, number, when, qp)
+
+
+def split_result(packet: bytes) -> tuple[int, int, int, int, int]:
+    """Tag, exit code, message number, time and qp of an R packet."""
+    try:
+        kind, tag, code, number, when, qp = _RESULT.unpack(packet)
+    except struct.error as error:
+        raise WireError("not a result") from error
+    if kind != RESULT:
+        raise WireError("not a result")
+    return tag, code, number, when, qp

@@ -1,0 +1,1 @@
+"""The resident services and their parent; they meet only over wires."""

@@ -1,0 +1,1 @@
+"""Local delivery: the spawner (root) and the agents (users)."""

@@ -1,0 +1,1 @@
+"""Remote delivery over SMTP."""

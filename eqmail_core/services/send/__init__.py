@@ -1,0 +1,1 @@
+"""The scheduler: which recipient is tried when, and what is bounced."""

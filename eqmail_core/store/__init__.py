@@ -1,0 +1,1 @@
+"""The disk: queue, journal, mailboxes, user database."""

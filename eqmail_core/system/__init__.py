@@ -1,0 +1,1 @@
+"""The machine: processes, users, files, signals, descriptors."""

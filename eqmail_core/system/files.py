@@ -1,0 +1,61 @@
+"""Reading and writing files and descriptors; every write that counts is complete and on the disk.
+
+Fails: OSError, as the system says it.
+"""
+
+import os
+
+CHUNK = 65536
+
+
+def read_all(fd: int) -> bytes:
+    """Read a descriptor to its end."""
+    chunks = []
+    while chunk := os.read(fd, CHUNK):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def read_file(path: str | bytes) -> bytes | None:
+    """The content of a file, None where it does not exist."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return read_all(fd)
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything, however often it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def write_atomically(path: str, data: bytes, mode: int = 0o644, temporary: str = "") -> None:
+    """Replace `path` as a whole: a temporary file beside it, on the disk, then renamed."""
+    temporary = temporary or f"{path}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+    sync_folder(os.path.dirname(path) or ".")
+
+
+def sync_folder(path: str) -> None:
+    """Put the entries of a folder on the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,33 @@
+"""Finding the installation that a program belongs to, and its settings.
+
+Source: EQMAIL_HOME wins over the home that setup wrote into the program.
+"""
+
+import os
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.source import controls_in
+from eqmail_core.formats.site_file import SITE_FILE, parse_site
+from eqmail_core.system.files import read_file
+from eqmail_core.values.site import DEFAULT_HOME, Site
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOME_VARIABLE = b"EQMAIL_HOME"
+
+
+def read_site(environ: "Mapping[bytes, bytes]") -> Site:
+    """The installation named by the environment, with the choices that setup kept in it.
+
+    Fails: OSError when the site file cannot be read, ValueError when it makes no sense.
+    """
+    home = os.fsdecode(environ.get(HOME_VARIABLE, DEFAULT_HOME.encode())) or DEFAULT_HOME
+    text = read_file(f"{home}/{SITE_FILE}")
+    return Site(home=home) if text is None else parse_site(home, text)
+
+
+def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) -> Controls:
+    """The settings of an installation; values from `environ` override files where declared so."""
+    return controls_in(site.control, read_file, environ)

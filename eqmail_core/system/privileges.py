@@ -1,0 +1,57 @@
+"""Becoming a role for ever: the first act of every service and of every delivery to a user.
+
+Source: architecture "privilege boundaries"; OpenSMTPD's order of giving up root.
+"""
+
+import os
+import pwd
+
+from eqmail_core.values.site import Site
+
+
+class CannotSettle(Exception):
+    """The process could not become the role, or could come back; it must end."""
+
+
+def settle(site: Site, role: str) -> None:
+    """Become the account of `role` for ever: groups, gid, uid, umask; verified, not assumed.
+
+    In a single-user installation the caller plays every role and nothing changes.
+    Fails: CannotSettle.
+    """
+    if site.single_user:
+        return
+    import grp
+
+    user, group = site.accounts.user(role), site.accounts.group(role)
+    try:
+        uid, gid = pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+    except KeyError as missing:
+        raise CannotSettle(f"{role}: {missing}; create the accounts with: eqmail mkusers") from missing
+    become(uid, gid)
+
+
+def become(uid: int, gid: int) -> None:
+    """Become `uid` and `gid` without supplementary groups, and prove that there is no way back to root.
+
+    Fails: CannotSettle.
+    """
+    if os.getuid() != 0 and (os.getuid(), os.geteuid()) != (uid, uid):
+        raise CannotSettle(f"must be started by root to become uid {uid}")
+    try:
+        if os.getuid() == 0:
+            os.setgroups([gid])
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise CannotSettle(f"cannot become uid {uid}: {error.strerror}") from error
+    if uid == 0:
+        return
+    try:
+        os.setuid(0)
+    except PermissionError:
+        pass
+    else:
+        raise CannotSettle(f"uid {uid} could become root again")
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
+        raise CannotSettle(f"is not uid {uid} and gid {gid} after all")

@@ -1,0 +1,86 @@
+"""Unix sockets between services: packets with at most one descriptor, and who is at the other end.
+
+All sockets are SOCK_SEQPACKET: one send is one receive, so that no wire needs framing of its own.
+
+Fails: OSError, as the system says it.
+"""
+
+import os
+import socket
+import struct
+from array import array
+
+from eqmail_core.values.identity import Credentials
+
+PACKET = 131072
+"""Largest packet that any wire here carries, in bytes."""
+
+SEND_BUFFER = 1 << 20
+
+_CMSG_SPACE = socket.CMSG_SPACE(struct.calcsize("i"))
+
+
+def peer_credentials(sock: socket.socket) -> Credentials:
+    """Who connected, as the kernel vouches."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return Credentials(*struct.unpack("3i", raw))
+
+
+def listen_at(path: str, mode: int, uid: int = -1, gid: int = -1, backlog: int = 512) -> socket.socket:
+    """Listen on a new socket at `path` with this mode and owner; one that was left there is replaced."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    old = os.umask(0o777)
+    try:
+        sock.bind(path)
+    finally:
+        os.umask(old)
+    if uid != -1 or gid != -1:
+        os.chown(path, uid, gid)
+    os.chmod(path, mode)
+    sock.listen(backlog)
+    return sock
+
+
+def connect_to(path: str, timeout_s: float | None = None) -> socket.socket:
+    """Connect to the socket at `path`, with room for large packets."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        widen(sock)
+        sock.settimeout(timeout_s)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def widen(sock: socket.socket) -> None:
+    """Ask for a send buffer that holds many packets; the system may give less."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    except OSError:
+        pass
+
+
+def send_packet(sock: socket.socket, data: bytes, fd: int = -1) -> None:
+    """Send one packet, with a descriptor if one is given (which stays open here)."""
+    if fd < 0:
+        sock.send(data)
+    else:
+        sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))])
+
+
+def receive_packet(sock: socket.socket) -> tuple[bytes, int]:
+    """Receive one packet and its descriptor, -1 where it has none; b"" is the end."""
+    data, ancillary, _, _ = sock.recvmsg(PACKET, _CMSG_SPACE, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors = array("i", raw[: len(raw) - len(raw) % 4])
+            for extra in descriptors[1:]:
+                os.close(extra)
+            return data, descriptors[0]
+    return data, -1

@@ -1,0 +1,124 @@
+"""Where an installation keeps its things: the three layouts, and the paths below a queue.
+
+The only module in which the names of queue directories occur as paths.
+
+Source: programs.md "directory renames"; queue.md 3.1, 3.2.
+"""
+
+
+class Layout:
+    """Names of the main directories below the home, and whether todo/ and intd/ are split like mess/."""
+
+    __slots__ = ("alias", "control", "name", "queue", "split_todo", "tcpto_size", "users")
+
+    def __init__(
+        self, name: str, control: str, users: str, queue: str, alias: str, split_todo: bool, tcpto_size: int
+    ) -> None:
+        self.name = name
+        self.control = control
+        self.users = users
+        self.queue = queue
+        self.alias = alias
+        self.split_todo = split_todo
+        self.tcpto_size = tcpto_size
+
+
+EQMAIL_109 = Layout("eqmail-1.09", "control", "users", "queue", "alias", True, 2048)
+EQMAIL_111 = Layout("eqmail-1.11", "etc", "var/users", "var/queue", "var/alias", True, 2048)
+NETQMAIL = Layout("netqmail", "control", "users", "queue", "alias", False, 1024)
+
+LAYOUTS = {layout.name: layout for layout in (EQMAIL_109, EQMAIL_111, NETQMAIL)}
+
+SPLIT_ALWAYS = ("mess", "info", "local", "remote")
+SPLIT_IN_EQMAIL = ("intd", "todo")
+
+
+class QueuePaths:
+    """Computes every path below one queue directory; holds no state.
+
+    A message number N is the inode number of its mess file; the split directory is N mod `split`.
+    """
+
+    __slots__ = ("_split_todo", "root", "split")
+
+    def __init__(self, root: str, split: int, split_todo: bool) -> None:
+        self.root = root
+        self.split = split
+        self._split_todo = split_todo
+
+    def split_name(self, number: int) -> str:
+        """The name of a message as it goes over the spawner wires: S/N."""
+        return f"{number % self.split}/{number}"
+
+    def mess(self, number: int) -> str:
+        """The message itself."""
+        return f"{self.root}/mess/{number % self.split}/{number}"
+
+    def info(self, number: int) -> str:
+        """Sender; its mtime is the birth of the message."""
+        return f"{self.root}/info/{number % self.split}/{number}"
+
+    def channel(self, channel: str, number: int) -> str:
+        """Recipients of one channel, "local" or "remote"."""
+        return f"{self.root}/{channel}/{number % self.split}/{number}"
+
+    def intd(self, number: int) -> str:
+        """The envelope while it is being written."""
+        return f"{self.root}/intd/{number % self.split}/{number}" if self._split_todo else f"{self.root}/intd/{number}"
+
+    def todo(self, number: int) -> str:
+        """The envelope when it is complete."""
+        return f"{self.root}/todo/{number % self.split}/{number}" if self._split_todo else f"{self.root}/todo/{number}"
+
+    def bounce(self, number: int) -> str:
+        """Failure texts collected so far; never split."""
+        return f"{self.root}/bounce/{number}"
+
+    def todo_dirs(self) -> list[str]:
+        """Every directory that may hold new envelopes."""
+        return self._dirs("todo", self._split_todo)
+
+    def info_dirs(self) -> list[str]:
+        """Every directory of info files."""
+        return self._dirs("info", True)
+
+    def mess_dirs(self) -> list[str]:
+        """Every directory of messages."""
+        return self._dirs("mess", True)
+
+    def intd_dirs(self) -> list[str]:
+        """Every directory of unfinished envelopes."""
+        return self._dirs("intd", self._split_todo)
+
+    def _dirs(self, name: str, is_split: bool) -> list[str]:
+        return [f"{self.root}/{name}/{i}" for i in range(self.split)] if is_split else [f"{self.root}/{name}"]
+
+    @property
+    def pid(self) -> str:
+        """Directory of files that have no message number yet, and of the pool of numbers."""
+        return f"{self.root}/pid"
+
+    @property
+    def lock(self) -> str:
+        """Directory of locks, trigger and the table of slow hosts."""
+        return f"{self.root}/lock"
+
+    @property
+    def trigger(self) -> str:
+        """FIFO that wakes the scheduler."""
+        return f"{self.root}/lock/trigger"
+
+    @property
+    def sendmutex(self) -> str:
+        """File whose exclusive lock the scheduler holds."""
+        return f"{self.root}/lock/sendmutex"
+
+    @property
+    def tcpto(self) -> str:
+        """Table of remote hosts that timed out lately."""
+        return f"{self.root}/lock/tcpto"
+
+    @property
+    def journal(self) -> str:
+        """Directory of the journal's segments."""
+        return f"{self.root}/journal"

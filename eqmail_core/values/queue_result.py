@@ -1,0 +1,61 @@
+"""What the exit codes of qmail-queue mean, and the text that every injector derives from them.
+
+Source: queue.md 3.5 (qmail.c qmail_close).
+"""
+
+OK = 0
+ADDRESS_TOO_LONG = 11
+REJECTED = 31
+NO_MEMORY = 51
+TIMEOUT = 52
+WRITE_ERROR = 53
+READ_ERROR = 54
+NO_HOME = 61
+NO_QUEUE = 62
+NO_PID_FILE = 63
+NO_MESS_FILE = 64
+NO_INTD_FILE = 65
+NO_TODO_FILE = 66
+SERVICE_AWAY = 71
+BUG = 81
+BAD_ENVELOPE = 91
+CANNOT_EXEC = 120
+CRASHED = -1
+WAIT_FAILED = -2
+
+_TEXTS = {
+    11: b"Denvelope address too long for qq (#5.1.3)",
+    115: b"Denvelope address too long for qq (#5.1.3)",
+    31: b"Dmail server permanently rejected message (#5.3.0)",
+    51: b"Zqq out of memory (#4.3.0)",
+    52: b"Zqq timeout (#4.3.0)",
+    53: b"Zqq write error or disk full (#4.3.0)",
+    54: b"Zqq read error (#4.3.0)",
+    55: b"Zqq unable to read configuration (#4.3.0)",
+    56: b"Zqq trouble making network connection (#4.3.0)",
+    61: b"Zqq trouble in home directory (#4.3.0)",
+    62: b"Zqq trouble creating files in queue (#4.3.0)",
+    63: b"Zqq trouble creating files in queue (#4.3.0)",
+    64: b"Zqq trouble creating files in queue (#4.3.0)",
+    65: b"Zqq trouble creating files in queue (#4.3.0)",
+    66: b"Zqq trouble creating files in queue (#4.3.0)",
+    71: b"Zmail server temporarily rejected message (#4.3.0)",
+    72: b"Zconnection to mail server timed out (#4.4.1)",
+    73: b"Zconnection to mail server rejected (#4.4.1)",
+    74: b"Zcommunication with mail server failed (#4.4.2)",
+    81: b"Zqq internal bug (#4.3.0)",
+    91: b"Zqq internal bug (#4.3.0)",
+    120: b"Zunable to exec qq (#4.3.0)",
+    CRASHED: b"Zqq crashed (#4.3.0)",
+    WAIT_FAILED: b"Zqq waitpid surprise (#4.3.0)",
+}
+
+
+def explain(code: int) -> bytes:
+    """Say what exit code `code` of qmail-queue means: b"" for success, else an outcome letter (D or Z) and a text."""
+    if code == OK:
+        return b""
+    text = _TEXTS.get(code)
+    if text is not None:
+        return text
+    return b"Dqq permanent problem (#5.3.0)" if 11 <= code <= 40 else b"Zqq temporary problem (#4.3.0)"

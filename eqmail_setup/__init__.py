@@ -1,0 +1,1 @@
+"""The `eqmail` command: installs, configures, checks and runs an installation."""

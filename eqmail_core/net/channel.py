@@ -18,11 +18,12 @@ _BURST = 64
 class Channel:
     """One connected SOCK_SEQPACKET socket; `on_packet(data, fd)` owns the descriptor it is given (-1: none).
 
-    `on_close()` is called once, when the peer has gone or `close` was called.
+    `on_close()` is called once, when the peer has gone or `close` was called; `on_drained()` whenever all that had to
+    wait has been sent.
     Fails: never; a broken wire is an `on_close`.
     """
 
-    __slots__ = ("_loop", "_on_close", "_on_packet", "_pending", "closed", "sock")
+    __slots__ = ("_loop", "_on_close", "_on_drained", "_on_packet", "_pending", "closed", "sock")
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Channel:
         sock: socket.socket,
         on_packet: Callable[[bytes, int], None],
         on_close: Callable[[], None],
+        on_drained: Callable[[], None] | None = None,
     ) -> None:
         sock.setblocking(False)
         widen(sock)
@@ -38,6 +40,7 @@ class Channel:
         self._loop = loop
         self._on_packet = on_packet
         self._on_close = on_close
+        self._on_drained = on_drained
         self._pending: deque[tuple[bytes, int]] = deque()
         loop.add_reader(sock.fileno(), self._readable)
 
@@ -118,3 +121,5 @@ class Channel:
             if fd >= 0:
                 os.close(fd)
         self._loop.remove_writer(self.sock.fileno())
+        if self._on_drained is not None:
+            self._on_drained()

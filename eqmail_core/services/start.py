@@ -1,9 +1,9 @@
 """The parent of the services: makes their sockets, forks them, starts again what dies, ends them in order.
 
 Every listening socket is made here, before the first service runs, with the owner and mode that say who may connect;
-a service inherits its own and nothing else.  So a service may connect to any other at once, in any order, and when one
 a service inherits its own and nothing else.  So a service may connect to any other at once, in any order; when one
-dies its callers wait in the backlog of a socket that never goes away.  The parent holds no connection, parses nothing.
+dies, its callers wait in the backlog of a socket that never goes away.  The parent holds no connection, parses nothing.
+
 Fails: CannotStart, one sentence for people, before anything was forked.
 Source: programs.md 1.4; architecture "privilege boundaries".
 """

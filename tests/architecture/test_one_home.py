@@ -1,4 +1,4 @@
-"""One home per fact: control-file names are written in their declarations and nowhere else; every public name is documented."""
+"""One home per fact: control-file names stand in their declarations alone.  Every public name is documented."""
 
 import ast
 from pathlib import Path

@@ -1,0 +1,52 @@
+"""Installations for the tests: one with real accounts (root), and private ones in which the caller plays every role."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Without root, the tests that need real accounts cannot run; ./test says so at its end."""
+    if os.geteuid() != 0:
+        no_root = pytest.mark.skip(reason="needs root: real accounts")
+        for item in items:
+            if item.get_closest_marker("root"):
+                item.add_marker(no_root)
+
+
+def eqmail(*words: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the `eqmail` command of this interpreter."""
+    command = [sys.executable, "-m", "eqmail_setup", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture(scope="session")
+def real_home() -> Iterator[Path]:
+    """An installation with real accounts, in a folder that every account can reach."""
+    home = Path(tempfile.mkdtemp(prefix="eqmail-home-", dir="/tmp"))
+    home.chmod(0o755)
+    users = eqmail("mkusers")
+    assert users.returncode == 0, users.stderr
+    made = eqmail("--home", home, "setup")
+    assert made.returncode == 0, made.stdout + made.stderr
+    named = eqmail("--home", home, "config-fast", "mail.example.org")
+    assert named.returncode == 0, named.stdout + named.stderr
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def private_home(tmp_path: Path) -> Path:
+    """A single-user installation of the caller."""
+    home = tmp_path / "home"
+    made = eqmail("--home", home, "setup", "--single-user")
+    assert made.returncode == 0, made.stdout + made.stderr
+    named = eqmail("--home", home, "config-fast", "mail.example.org")
+    assert named.returncode == 0, named.stdout + named.stderr
+    return home

@@ -1,0 +1,108 @@
+"""Services killed at random moments under load: every acknowledged message arrives; duplicates are counted."""
+
+import os
+import random
+import re
+import signal
+import smtplib
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.flow.house import House, make_maildir, messages, until
+
+KILLS = 56
+ALL_AT_ONCE_EVERY = 8
+ME = "mail.example.org"
+
+
+class Client(threading.Thread):
+    """Sends numbered messages until it is told to stop; remembers which were acknowledged."""
+
+    def __init__(self, house: House, name: str) -> None:
+        super().__init__(name=name, daemon=True)
+        self.house = house
+        self.stopping = threading.Event()
+        self.acknowledged: list[str] = []
+        self.sent = 0
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                with smtplib.SMTP("127.0.0.1", self.house.port, "load.example.net", timeout=10) as client:
+                    while not self.stopping.is_set():
+                        self.sent += 1
+                        mark = f"{self.name}-{self.sent}"
+                        # now and then a message that is too long for one packet, so that both ways are hit
+                        body = "y" * 70 + "\r\n"
+                        text = f"Subject: load\r\nX-Mark: {mark}\r\n\r\n" + body * (2000 if self.sent % 29 == 0 else 40)
+                        client.sendmail("load@example.net", [f"box@{ME}"], text)
+                        self.acknowledged.append(mark)
+                        time.sleep(0.002)
+            except (OSError, smtplib.SMTPException):
+                time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_nothing_acknowledged_is_lost(private_home: Path, record_property: pytest.RecordProperty) -> None:
+    alias = private_home / "alias"
+    maildir = make_maildir(alias / "Maildir")
+    (alias / ".qmail-box").write_text("./Maildir/\n")
+    (alias / ".qmail-postmaster").write_text("./Maildir/\n")
+    house = House(private_home)
+    clients = [Client(house, f"c{number}") for number in range(4)]
+    for client in clients:
+        client.start()
+    dice = random.Random(20261123)
+    killed: Counter[str] = Counter()
+    for count in range(1, KILLS + 1):
+        time.sleep(dice.uniform(0.1, 0.7))
+        if count % ALL_AT_ONCE_EVERY == 0:
+            house.kill()
+            killed["everything"] += 1
+            house.start()
+            continue
+        below = house.services()
+        if below:
+            name = dice.choice(sorted(set(below.values())))
+            pid = dice.choice(sorted(pid for pid, its in below.items() if its == name))
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            killed[name] += 1
+    for client in clients:
+        client.stopping.set()
+    for client in clients:
+        client.join(30)
+    acknowledged = {mark for client in clients for mark in client.acknowledged}
+
+    def arrived() -> Counter[str]:
+        found: Counter[str] = Counter()
+        for text in messages(maildir):
+            found.update(re.findall(r"^X-Mark: (\S+)$", text, re.M))
+        return found
+
+    def missing() -> set[str]:
+        return acknowledged - set(arrived())
+
+    try:
+        until(lambda: not missing(), "every acknowledged message", 150)
+    except AssertionError:
+        lost = sorted(missing())
+        raise AssertionError(f"{len(lost)} of {len(acknowledged)} lost: {lost[:10]}\n{house.log()[-3000:]}") from None
+    house.stop()
+    torn = [text for text in messages(maildir) if not text.endswith("y\n")]
+    assert not torn
+    counts = arrived()
+    twice = sum(count - 1 for count in counts.values())
+    report = (
+        f"{sum(killed.values())} kills {dict(killed)}: {len(acknowledged)} acknowledged, 0 lost, {twice} extra copies"
+    )
+    record_property("kills", report)
+    print(report)
+    assert sum(killed.values()) >= 50

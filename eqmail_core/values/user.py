@@ -1,0 +1,71 @@
+"""Who a local address belongs to, and why that could not be found out.
+
+The one value that the user database, qmail-getpw, the spawner and the delivery agent exchange.
+
+Source: delivery.md 5.1, 5.2; qmail-users(5); qmail-getpw(8).
+"""
+
+# Exit codes between qmail-lspawn, its child and qmail-getpw; qmail-lspawn turns each into a report text.
+LOOKUP_USAGE = 112
+LOOKUP_ROOT = 113
+LOOKUP_HOME_AWAY = 115
+LOOKUP_NO_ALIAS = 116
+LOOKUP_DATABASE = 117
+LOOKUP_SYSTEM = 118
+LOOKUP_NO_MEMORY = 119
+LOOKUP_CANNOT_RUN_GETPW = 121
+
+
+class LookupFailed(Exception):
+    """The owner of an address cannot be told now; `code` is one of the LOOKUP_* exit codes."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+class User:
+    """An account with the part of the address that is its own business.
+
+    `home` is a path; its .qmail files are named .qmail + `dash` + `ext`.  The ids need not belong to an account.
+    """
+
+    __slots__ = ("dash", "ext", "gid", "home", "name", "uid")
+
+    def __init__(self, name: bytes, uid: int, gid: int, home: bytes, dash: bytes, ext: bytes) -> None:
+        self.name = name
+        self.uid = uid
+        self.gid = gid
+        self.home = home
+        self.dash = dash
+        self.ext = ext
+
+    @classmethod
+    def from_fields(cls, fields: list[bytes]) -> "User":
+        """The user in the first six fields, as the database and qmail-getpw deliver them.
+
+        A number is its leading digits, 0 where there are none: root, whom nobody delivers to.
+        Fails: LookupFailed(112) for fewer than six fields.
+        """
+        if len(fields) < 6:
+            raise LookupFailed(LOOKUP_USAGE)
+        name, uid, gid, home, dash, ext = fields[:6]
+        return cls(name, _leading_digits(uid), _leading_digits(gid), home, dash, ext)
+
+    def fields(self) -> list[bytes]:
+        """The six fields, numbers in decimal."""
+        return [self.name, b"%d" % self.uid, b"%d" % self.gid, self.home, self.dash, self.ext]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, User) and self.fields() == other.fields()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.fields()))
+
+    def __repr__(self) -> str:
+        return f"User({self.name!r}, {self.uid}, {self.gid}, {self.home!r}, {self.dash!r}, {self.ext!r})"
+
+
+def _leading_digits(field: bytes) -> int:
+    digits = field[: len(field) - len(field.lstrip(b"0123456789"))]
+    return int(digits) if digits else 0

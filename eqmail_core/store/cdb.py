@@ -1,0 +1,112 @@
+"""Constant databases: look-ups that survive damage, and making one as a whole.
+
+The format and its hash live in cdbx; this module owns the errors and the atomic replacement.
+
+Source: cr.yp.to/cdb/cdb.txt; delivery.md 5.1.
+"""
+
+import os
+
+import cdbx
+
+from eqmail_core.system.files import sync_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class CdbDamaged(Exception):
+    """The file is no constant database, or is one no longer."""
+
+
+class CdbReader:
+    """An open database; a context manager that closes it."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: cdbx.CDB) -> None:
+        self._database = database
+
+    def get(self, key: bytes) -> bytes | None:
+        """The first value of `key`, None where it has none.
+
+        Fails: CdbDamaged; OSError.
+        """
+        try:
+            value: bytes | None = self._database.get(key)
+        except (SystemError, MemoryError, ValueError) as error:
+            raise CdbDamaged(str(error)) from error
+        except OSError as error:
+            if error.errno is None:
+                raise CdbDamaged(str(error)) from error
+            raise
+        return value
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def __enter__(self) -> "CdbReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_cdb(path: str) -> CdbReader | None:
+    """Open the database at `path`; None where it does not exist.
+
+    It is read, not mapped: a file cut short by somebody must be an error here, not the end of the process.
+    Fails: OSError.
+    """
+    try:
+        return CdbReader(cdbx.CDB(path, mmap=False))
+    except FileNotFoundError:
+        return None
+
+
+class CdbNotWritten(Exception):
+    """A database could not be made; `step` is "create", "write" or "move", and the old one is as it was."""
+
+    def __init__(self, step: str, error: OSError) -> None:
+        super().__init__(f"{step}: {error.strerror}")
+        self.step = step
+        self.error = error
+
+
+def write_cdb(path: str, temporary: str, records: "Iterable[tuple[bytes, bytes]]", mode: int = 0o644) -> None:
+    """Write all records, in their order, to `temporary`, put it on the disk and rename it to `path`.
+
+    Fails: CdbNotWritten; whatever `records` raises.  In each case `temporary` is removed.
+    """
+    try:
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    except OSError as error:
+        raise CdbNotWritten("create", error) from error
+    try:
+        try:
+            _write_records(fd, records)
+        finally:
+            os.close(fd)
+        try:
+            os.rename(temporary, path)
+        except OSError as error:
+            raise CdbNotWritten("move", error) from error
+    except BaseException:
+        os.unlink(temporary)
+        raise
+    sync_folder(os.path.dirname(path) or ".")
+
+
+def _write_records(fd: int, records: "Iterable[tuple[bytes, bytes]]") -> None:
+    maker = cdbx.CDB.make(fd, mmap=False)
+    try:
+        for key, data in records:
+            maker.add(key, data)
+        maker.commit()
+        os.fsync(fd)
+    except OSError as error:
+        raise CdbNotWritten("write", error) from error
+    finally:
+        maker.close()

@@ -5,13 +5,17 @@
                W serial u64         it has to wait: write mess/N now, I keep the rest
                P serial u64         placed: info, local and remote are on the disk, forget the journal's copy
                X name NUL           qmail-clean's request: foop/S/N or todo/S/N
-    queue      N serial u64, number u64, size u64, birth u32, uid u32, qp u32, envelope     a message, with its descriptor
+    queue      N serial u64, number u64, size u64, birth u32, uid u32, qp u32, envelope   a message and its descriptor
                W serial u64, ok u8  answer to W: mess/N is there and on the disk
                X answer u8          qmail-clean's answer: + ! x, in the order of the requests
 
 A serial is never used twice in the life of a queue; a number N is an inode number and comes back.  The descriptor is a
 sealed memfd or the file mess/N, to be read from offset 0 with positions of one's own (pread): its offset is shared.
 The envelope is F sender NUL, T recipient NUL each.  An envelope that does not fit a packet comes through todo/ instead.
+
+info/N is the scheduler's word that a message is placed: it is written last, after local/N and remote/N are on the disk,
+and P follows when it is there too.  A message that is admitted while its info/N exists was placed before a crash: the
+scheduler answers P and goes on from its files.  The same holds after W was answered and the queue service died.
 
 Source: architecture "journal first"; queue.md 3.6.
 """

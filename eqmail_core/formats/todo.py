@@ -1,0 +1,99 @@
+"""Envelopes: as they come to qmail-queue, and as they lie in todo/ and intd/.
+
+An envelope on a wire is F sender NUL, T recipient NUL for each recipient, and one more NUL; what follows is ignored.
+A todo file is u uid NUL, p pid NUL and the same records without the last NUL.
+
+Source: queue.md 3.3, 3.5; qmail-queue(8).
+"""
+
+from eqmail_core.values.address import MAX_ADDRESS
+from eqmail_core.values.queue_result import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
+
+_SENDER = 70
+_RECIPIENT = 84
+
+
+def scan_envelope(data: bytes | bytearray, position: int = 0) -> tuple[int, int]:
+    """Check an envelope from `position`, 0 or what an earlier call returned; more bytes may have come since.
+
+    Returns the exit code of qmail-queue and a position: OK and the end of the last record (of the envelope without its
+    final NUL), READ_ERROR and the start of the first record that is not complete, or what is wrong.
+    """
+    if position == 0:
+        if not data:
+            return READ_ERROR, 0
+        if data[0] != _SENDER:
+            return BAD_ENVELOPE, 0
+    size = len(data)
+    while position < size:
+        lead = data[position]
+        if position and lead != _RECIPIENT:
+            return (BAD_ENVELOPE, position) if lead else (OK, position)
+        end = data.find(0, position + 1)
+        if (end if end >= 0 else size) - position - 1 > MAX_ADDRESS:
+            return ADDRESS_TOO_LONG, position
+        if end < 0:
+            break
+        position = end + 1
+    return READ_ERROR, position
+
+
+def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
+    """Sender and recipients of an envelope that was checked, with or without its final NUL."""
+    records = envelope.rstrip(b"\0").split(b"\0") if envelope.endswith(b"\0\0") else envelope.split(b"\0")[:-1]
+    return records[0][1:], [record[1:] for record in records[1:]]
+
+
+def render_todo(uid: int, pid: int, envelope: bytes) -> bytes:
+    """A todo file; `envelope` without its final NUL."""
+    return b"u%d\0p%d\0%b" % (uid, pid, envelope)
+
+
+class Todo:
+    """What a todo file says: who queued the message (`uid`, `pid`), its sender and its recipients, in order."""
+
+    __slots__ = ("pid", "recipients", "sender", "uid")
+
+    def __init__(self, uid: int, pid: int, sender: bytes, recipients: list[bytes]) -> None:
+        self.uid = uid
+        self.pid = pid
+        self.sender = sender
+        self.recipients = recipients
+
+
+class BadTodo(ValueError):
+    """A todo file with a record of unknown type, without a sender, or cut off."""
+
+
+def parse_todo(text: bytes) -> Todo:
+    """Read a todo file; u and p may be absent (0).
+
+    Fails: BadTodo.
+    """
+    records = text.split(b"\0")
+    if records.pop():
+        raise BadTodo("the last record is not complete")
+    uid = pid = 0
+    sender = None
+    recipients = []
+    for record in records:
+        letter, value = record[:1], record[1:]
+        if letter == b"T":
+            recipients.append(value)
+        elif letter == b"F":
+            sender = value
+        elif letter == b"u":
+            uid = _number(value)
+        elif letter == b"p":
+            pid = _number(value)
+        else:
+            raise BadTodo("unknown record type")
+    if sender is None:
+        raise BadTodo("no sender")
+    return Todo(uid, pid, sender, recipients)
+
+
+def _number(value: bytes) -> int:
+    if not value.isdigit():
+        raise BadTodo("not a number")
+    return int(value)

@@ -1,0 +1,20 @@
+"""qmail-lspawn defaultdelivery: the local spawner for a classic qmail-send; orders on descriptor 0, reports on 1.
+
+Exits: 0 when its input has ended and all is reported, 100 usage, 111 cannot start.  Source: qmail-lspawn(8).
+"""
+
+from eqmail_core.services.local import classic
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import say
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Serve qmail-send until it goes."""
+    if len(argv) < 2:
+        return 100
+    try:
+        classic.run(read_site(environ), argv[1], environ)
+    except (OSError, ValueError, KeyError) as reason:
+        say("qmail-lspawn", f"fatal: {reason}")
+        return 111
+    return 0

@@ -1,0 +1,144 @@
+"""One delivery to one user, from the envelope to the last instruction: the whole of qmail-local as a library.
+
+Runs as the user, in a process of its own: the working directory becomes the home, programs get descriptors 0, 1 and 2
+as they are here, with descriptor 0 at the beginning of the message.
+
+Fails: Temporary and Permanent with the words of the report, which are empty after a program that has had its say.
+Source: qmail-local(8), dot-qmail(5), qmail-command(8).
+"""
+
+import os
+import time
+
+from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
+from eqmail_core.formats.mbox import from_line
+from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.policy.dotqmail_plan import Delivery, delivered_to_line, return_path_line, variables
+from eqmail_core.services.local.home import STICKY, enter_home, find_arrangement, find_new_sender
+from eqmail_core.store.mailbox import append_to_mailbox
+from eqmail_core.store.maildir import deliver_to_maildir
+from eqmail_core.system import processes
+from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import EXIT_STOP, PERMANENT, Permanent, Temporary
+from eqmail_core.values.queue_result import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eqmail_core.values.site import Site
+
+LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)"
+
+_SHELL = b"/bin/sh"
+_PERMANENT_EXITS = frozenset((100, 64, 65, 70, 76, 77, 78, 112))
+
+
+def deliver(site: "Site", it: Delivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> bytes:
+    """Deliver the message in `message_fd`, which must be descriptor 0 if programs are to read it; what was done."""
+    if enter_home(it.home, site.patrn):
+        raise Temporary(STICKY)
+    try:
+        return _Delivering(site, it, MessageFile(message_fd), environ).run()
+    except MessageUnreadable as error:
+        raise Temporary(b"Unable to read message. (#4.3.0)") from error
+
+
+def rehearse(site: "Site", it: Delivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]") -> None:
+    """Tell, line by line, what `deliver` would do, without a message and without doing it."""
+    if enter_home(it.home, site.patrn):
+        warn(b"Warning: home directory is sticky.\n")
+    arrangement = find_arrangement(it.dash, it.ext, it.default, site.patrn)
+    done: list[bytes] = []
+    for kind, argument in arrangement.instructions:
+        if kind == REFUSED:
+            raise Temporary(argument)
+        say(b"%b %b\n" % (kind, argument))
+        done.append(kind)
+    say(counted(done))
+
+
+def counted(done: list[bytes]) -> bytes:
+    """The line that counts files, forwards and programs."""
+    forwards, programs = done.count(FORWARD), done.count(PROGRAM)
+    return b"did %d+%d+%d\n" % (len(done) - forwards - programs, forwards, programs)
+
+
+class _Delivering:
+    """The state of one delivery."""
+
+    def __init__(self, site: "Site", it: Delivery, message: MessageFile, environ: "Mapping[bytes, bytes]") -> None:
+        self._site = site
+        self._it = it
+        self._message = message
+        self._environ = dict(environ)
+        self._return_path = return_path_line(it.sender)
+        self._delivered_to = delivered_to_line(it.recipient)
+        self._now = time.time()
+        self._new_sender = b""
+        self._done: list[bytes] = []
+
+    def run(self) -> bytes:
+        """Check for a loop, then follow the instructions."""
+        it = self._it
+        if self._message.has_header_line(self._delivered_to):
+            raise Permanent(LOOPING)
+        arrangement = find_arrangement(it.dash, it.ext, it.default, self._site.patrn)
+        self._new_sender = find_new_sender(it)
+        self._environ.update(variables(it, self._new_sender, arrangement.default_at, self._now))
+        recipients = []
+        for kind, argument in arrangement.instructions:
+            if kind == REFUSED:
+                raise Temporary(argument)
+            plain_argument = plain(argument)
+            self._done.append(kind)
+            if kind == FORWARD:
+                recipients.append(plain_argument)
+            elif kind == MAILDIR:
+                self._to_maildir(plain_argument)
+            elif kind == MBOX:
+                head = from_line(it.sender, self._now) + self._return_path + self._delivered_to
+                append_to_mailbox(plain_argument, head, self._message)
+            elif self._to_program(plain_argument) == EXIT_STOP:
+                break
+        text = counted(self._done)
+        return text + b"qp %d\n" % self._forward(recipients) if recipients else text
+
+    def _to_maildir(self, path: bytes) -> None:
+        part = self._done.count(MAILDIR) - 1
+        deliver_to_maildir(path, self._return_path + self._delivered_to, self._message, self._it.name, part)
+
+    def _to_program(self, command: bytes) -> int:
+        try:
+            os.lseek(self._message.fd, 0, os.SEEK_SET)
+        except OSError as error:
+            raise Temporary(b"Unable to rewind message: %b. (#4.3.0)" % error_text(error.errno)) from error
+        try:
+            code = processes.await_end(processes.start([_SHELL, b"-c", command], self._environ))
+        except OSError as error:
+            raise Temporary(b"Unable to run /bin/sh: %b. (#4.3.0)" % error_text(error.errno)) from error
+        if code < 0:
+            raise Temporary(b"Aack, child crashed. (#4.3.0)")
+        if code in _PERMANENT_EXITS:
+            raise Permanent(b"")
+        if code not in (0, EXIT_STOP):
+            raise Temporary(b"")
+        return code
+
+    def _forward(self, recipients: list[bytes]) -> int:
+        try:
+            program = QueueProgram(self._site, self._environ)
+        except OSError as error:
+            raise Temporary(b"Unable to fork: %b. (#4.3.0)" % error_text(error.errno)) from error
+        program.write(self._delivered_to)
+        try:
+            for chunk in self._message.chunks():
+                program.write(chunk)
+        except MessageUnreadable:
+            program.abort()
+        answer = explain(program.finish(self._new_sender, recipients))
+        if answer:
+            failure = Permanent if answer[:1] == PERMANENT else Temporary
+            raise failure(b"Unable to forward message: " + answer[1:] + b".")
+        return program.pid

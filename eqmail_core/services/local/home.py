@@ -1,0 +1,116 @@
+"""A user's home as deliveries see it: fit to deliver to or not, and the instructions that apply to an address.
+
+Everything here is asked of the disk at each delivery, so that what a user changes counts at once.
+
+Fails: Temporary and Permanent, with the words of the report.
+Source: dot-qmail(5); qmail-local.c checkhome, qmesearch.
+"""
+
+import errno
+import os
+import stat
+
+from eqmail_core.formats import dotqmail
+from eqmail_core.policy.dotqmail_plan import Delivery, candidates, has_owner, owner_files, owner_sender
+from eqmail_core.system.files import read_all
+from eqmail_core.values.error_text import error_text, is_temporary
+from eqmail_core.values.outcome import Permanent, Temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.formats.dotqmail import Instruction
+
+STICKY = b"Home directory is sticky: user is editing his .qmail file. (#4.2.1)"
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_REFUSED = (errno.EPERM, errno.EACCES)
+
+
+class Arrangement:
+    """What a user wants done with mail for one address; DEFAULT begins at `default_at` of the extension, or -1."""
+
+    __slots__ = ("default_at", "instructions")
+
+    def __init__(self, instructions: "list[Instruction]", default_at: int) -> None:
+        self.instructions = instructions
+        self.default_at = default_at
+
+
+def enter_home(home: bytes, patrn: int) -> bool:
+    """Make `home` the working directory; True if its owner asks to wait (the sticky bit).
+
+    Fails: Temporary when it is away, or others may write to it.
+    """
+    try:
+        os.chdir(home)
+    except OSError as error:
+        raise Temporary(b"Unable to switch to %b: %b. (#4.3.0)" % (home, error_text(error.errno))) from error
+    try:
+        mode = os.stat(".").st_mode
+    except OSError as error:
+        raise Temporary(b"Unable to stat home directory: %b. (#4.3.0)" % error_text(error.errno)) from error
+    if mode & patrn:
+        raise Temporary(b"Uh-oh: home directory is writable. (#4.7.0)")
+    return bool(mode & stat.S_ISVTX)
+
+
+def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int) -> Arrangement:
+    """The instructions for an extension, from the best .qmail file in the working directory, else from `default`.
+
+    Fails: Permanent when the user has no such address, Temporary when a file cannot be read or trusted.
+    """
+    for name, default_at in candidates(dash, ext):
+        found = _read_instructions(name, patrn)
+        if found is not None:
+            text, forward_only = found
+            return Arrangement(dotqmail.parse(text, forward_only) if text else dotqmail.parse(default), default_at)
+    if dash:
+        raise Permanent(b"Sorry, no mailbox here by that name. (#5.1.1)")
+    return Arrangement(dotqmail.parse(default), -1)
+
+
+def find_new_sender(it: Delivery) -> bytes:
+    """The sender of what this delivery forwards: a list's owner where the list has one.  Fails: Temporary."""
+    if not has_owner(it.sender):
+        return it.sender
+    owner, owner_default = owner_files(it.dash, it.ext)
+    if not _exists(owner):
+        return it.sender
+    return owner_sender(it.local, it.host, _exists(owner_default))
+
+
+def _read_instructions(name: bytes, patrn: int) -> tuple[bytes, bool] | None:
+    """Text and forward-only bit of a .qmail file; None where there is no such regular file."""
+    try:
+        fd = os.open(name, _READ)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if is_temporary(error) or error.errno in _REFUSED:
+            raise _cannot_open(name, error) from error
+        return None
+    try:
+        mode = os.fstat(fd).st_mode
+        if not stat.S_ISREG(mode):
+            return None
+        if mode & patrn:
+            raise Temporary(b"Uh-oh: .qmail file is writable. (#4.7.0)")
+        return read_all(fd), bool(mode & stat.S_IXUSR)
+    except OSError as error:
+        raise _cannot_open(name, error) from error
+    finally:
+        os.close(fd)
+
+
+def _exists(name: bytes) -> bool:
+    try:
+        os.stat(name)
+    except OSError as error:
+        if is_temporary(error):
+            raise _cannot_open(name, error) from error
+        return False
+    return True
+
+
+def _cannot_open(name: bytes, error: OSError) -> Temporary:
+    return Temporary(b"Unable to open %b: %b. (#4.3.0)" % (name, error_text(error.errno)))

@@ -1,0 +1,132 @@
+"""qmail-inject as a function, for the programs that are qmail-inject or hand their message to it.
+
+The header is rewritten in memory; the body passes through in pieces, so messages may be of any size.
+
+Source: delivery.md 5.7 (qmail-inject.c).
+"""
+
+import os
+import time
+
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.formats.header import HeaderReader
+from eqmail_core.formats.lines import listed
+from eqmail_core.formats.options import BadOption, parse_options, program_name
+from eqmail_core.formats.quote import quote_address
+from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.policy.host_rules import BadAddress, HostRules
+from eqmail_core.policy.injection import Injection
+from eqmail_core.policy.person import Person
+from eqmail_core.system.files import CHUNK, read_file, write_all
+from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_OF, EXIT_PERMANENT, EXIT_TEMPORARY
+from eqmail_core.values.queue_result import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eqmail_core.values.site import Site
+
+_OPTIONS = b"aAhHnNf:"
+_FATAL = b"qmail-inject: fatal: "
+
+
+class _Words:
+    """The command line: where recipients come from, whether to queue, and the sender if given."""
+
+    def __init__(self, argv: list[bytes]) -> None:
+        options, self.arguments = parse_options(argv, _OPTIONS)
+        source, self.queues, self.senders = b"A", True, []
+        for letter, argument in options:
+            if letter == b"f":
+                self.senders.append(argument)
+            elif letter in b"nN":
+                self.queues = letter == b"N"
+            else:
+                source = letter
+        if source == b"A":
+            source = b"a" if self.arguments else b"h"
+        self.uses_header = source in b"hH"
+        if source == b"h":
+            self.arguments = []
+
+
+def inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"") -> int:
+    """Complete the message on standard input, which `prefix` precedes, and queue it; the exit code: 0, 100 or 111."""
+    try:
+        now = time.time()
+        site = read_site(environ)
+        injection = _begin(site, environ, now)
+        words = _Words(argv)
+        for sender in words.senders:
+            injection.use_sender(sender)
+        for recipient in words.arguments:
+            injection.add_recipient(recipient)
+        reader = _read_header(prefix)
+        injection.take_header(reader.fields)
+        if not words.queues:
+            _copy(write_out, b"Return-Path: <%b>\n" % quote_address(injection.sender) + injection.header, reader.body)
+            return EXIT_DONE
+    except BadOption as bad:
+        return _complain(program_name(argv) + b": " + bad.text + b"\n", EXIT_PERMANENT)
+    except BadAddress as bad:
+        return _complain(_FATAL + bad.text, EXIT_PERMANENT)
+    except (OSError, ControlError):
+        return _complain(_FATAL + b"read error\n", EXIT_TEMPORARY)
+    try:
+        queue = QueueProgram(site, environ)
+    except OSError:
+        return _complain(_FATAL + b"unable to run qmail-queue\n", EXIT_TEMPORARY)
+    try:
+        _copy(queue.write, injection.header, reader.body)
+    except OSError:
+        queue.abort()
+        queue.finish(b"", [])
+        return _complain(_FATAL + b"read error\n", EXIT_TEMPORARY)
+    problem = explain(queue.finish(injection.sender, injection.recipients(words.uses_header)))
+    if problem:
+        return _complain(_FATAL + problem[1:] + b"\n", EXIT_OF[problem[:1]])
+    return EXIT_DONE
+
+
+def write_out(data: bytes) -> None:
+    """Write to standard output."""
+    write_all(1, data)
+
+
+def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Injection:
+    lists = read_file(environ[b"QMAILMFTFILE"]) if b"QMAILMFTFILE" in environ else None
+    controls = read_controls(site, environ)
+    rules = HostRules(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
+    return Injection(rules, Person(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
+
+
+def _read_header(prefix: bytes) -> HeaderReader:
+    reader = HeaderReader()
+    if prefix and reader.feed(prefix):
+        return reader
+    while data := os.read(0, CHUNK):
+        if reader.feed(data):
+            return reader
+    reader.end()
+    return reader
+
+
+def _copy(put: "Callable[[bytes], None]", header: bytes, body: bytes) -> None:
+    """Pass on header, the beginning of the body, and the rest of standard input; a last line without LF gets one."""
+    put(header)
+    while body:
+        put(body)
+        last = body
+        body = os.read(0, CHUNK)
+        if not body and not last.endswith(b"\n"):
+            put(b"\n")
+
+
+def _complain(text: bytes, code: int) -> int:
+    try:
+        write_all(2, text)
+    except OSError:
+        pass
+    return code

@@ -1,0 +1,103 @@
+"""The table of remote hosts that timed out lately: fixed records, in the three layouts that exist.
+
+eQmail writes its C struct, so its records differ between 64-bit and 32-bit machines; (net)qmail knows IPv4 only.
+The size of the whole table tells which layout it has.
+
+Source: queue.md 3.9.
+"""
+
+from struct import Struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Address families as eQmail's records hold them (Linux).
+INET = 2
+INET6 = 10
+
+_ADDRESS_SIZE = {INET: 4, INET6: 16}
+
+
+class Entry:
+    """One host: how often it timed out (0 to 10, 0 is a free place) and when last, in seconds since the epoch."""
+
+    __slots__ = ("af", "count", "ip", "when")
+
+    def __init__(self, af: int, count: int, when: int, ip: bytes) -> None:
+        self.af = af
+        self.count = count
+        self.when = when
+        self.ip = ip
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"Entry({self.af}, {self.count}, {self.when}, {self.ip!r})"
+
+    def _key(self) -> tuple[int, int, int, bytes]:
+        return self.af, self.count, self.when, self.ip
+
+
+class StructRecords:
+    """eQmail's records: family, count, time as an unsigned long, address in 16 bytes."""
+
+    def __init__(self, layout: str) -> None:
+        self._struct = Struct(layout)
+        self.size = self._struct.size
+        self.families: tuple[int, ...] = (INET, INET6)
+
+    def parse(self, record: bytes) -> Entry:
+        """The entry in one record."""
+        af, count, when, address = self._struct.unpack(record)
+        return Entry(af, count, when, address[: _ADDRESS_SIZE.get(af, 16)])
+
+    def render(self, entry: Entry) -> bytes:
+        """The record of one entry."""
+        return self._struct.pack(entry.af, entry.count, entry.when, entry.ip)
+
+
+class QmailRecords:
+    """(net)qmail's records: IPv4 address, count, time in the bytes 8 to 11, little-endian."""
+
+    def __init__(self) -> None:
+        self._struct = Struct("<4sB3xL4x")
+        self.size = self._struct.size
+        self.families: tuple[int, ...] = (INET,)
+
+    def parse(self, record: bytes) -> Entry:
+        """The entry in one record."""
+        ip, count, when = self._struct.unpack(record)
+        return Entry(INET, count, when, ip)
+
+    def render(self, entry: Entry) -> bytes:
+        """The record of one entry."""
+        return self._struct.pack(entry.ip, entry.count, entry.when & 0xFFFFFFFF)
+
+
+Records = StructRecords | QmailRecords
+
+EQMAIL_64 = StructRecords("=BB6xQ16s")
+EQMAIL_32 = StructRecords("=BB2xL16s")
+QMAIL = QmailRecords()
+
+_BY_TABLE_SIZE: dict[int, Records] = {64 * records.size: records for records in (EQMAIL_64, EQMAIL_32, QMAIL)}
+
+
+def records_of(table: bytes) -> Records:
+    """The layout of a table, told by its size; 64-bit eQmail's where the size tells nothing."""
+    return _BY_TABLE_SIZE.get(len(table), EQMAIL_64)
+
+
+def parse_table(table: bytes) -> list[Entry]:
+    """Every entry in its place, free ones included; an incomplete record at the end is left out."""
+    records = records_of(table)
+    return [records.parse(record) for record in _cut(table, records.size)]
+
+
+def _cut(table: bytes, size: int) -> "Iterator[bytes]":
+    return (table[start : start + size] for start in range(0, len(table) - size + 1, size))

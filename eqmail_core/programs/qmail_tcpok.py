@@ -1,0 +1,26 @@
+"""qmail-tcpok: forget the remote hosts that timed out lately.
+
+Exits: 0, 111.  Source: programs.md 1.9; qmail-tcpok(8).
+"""
+
+import os
+
+from eqmail_core.store.tcpto_file import TcptoFile
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import say
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Clear the table."""
+    queue = read_site(environ).queue
+    trouble = f"unable to chdir to {queue.lock}"
+    try:
+        os.stat(f"{queue.lock}/.")
+        trouble = f"unable to write {queue.tcpto}"
+        TcptoFile(queue.tcpto).clear()
+    except OSError as error:
+        say("qmail-tcpok", os.fsencode(f"fatal: {trouble}: ") + error_text(error.errno))
+        return EXIT_TEMPORARY
+    return 0

@@ -1,0 +1,29 @@
+"""qmail-tcpto: print the remote hosts that timed out lately.
+
+Exits: 0, 111 (reason on standard output, as ever).  Source: programs.md 1.9; qmail-tcpto(8).
+"""
+
+import time
+from ipaddress import ip_address
+
+from eqmail_core.store.tcpto_file import TcptoFile
+from eqmail_core.system.files import write_all
+from eqmail_core.system.installation import read_site
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Print one line per host."""
+    now = int(time.time())
+    try:
+        entries = TcptoFile(read_site(environ).queue.tcpto).entries()
+    except OSError as error:
+        write_all(1, b"fatal: unable to open tcpto: " + error_text(error.errno) + b"\n")
+        return EXIT_TEMPORARY
+    for entry in entries:
+        if entry.count:
+            host = str(ip_address(entry.ip))
+            line = f"{host} timed out {now - entry.when} seconds ago; # recent timeouts: {entry.count}\n"
+            write_all(1, line.encode())
+    return 0

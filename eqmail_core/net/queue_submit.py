@@ -34,8 +34,8 @@ def connect(path: str) -> _socket.socket | None:
 def submit(sock: _socket.socket, message: int, envelope: int) -> int:
     """Pass on a message and its envelope from two descriptors; the exit code of qmail-queue.
 
-    The message is read to its end first, the envelope no further than it goes.  What is wrong with either is found here,
-    and then the service forgets the message.
+    The message is read to its end first, the envelope no further than it goes.  What is wrong with either is found
+    here, and then the service forgets the message.
     """
     committed = False
     try:

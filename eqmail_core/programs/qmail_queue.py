@@ -7,7 +7,6 @@ Exits: see values/queue_result.py.  Source: queue.md 3.5; qmail-queue(8).
 import os
 
 from eqmail_core.net import queue_submit
-from eqmail_core.store.alone import queue_alone
 from eqmail_core.system.installation import read_site
 from eqmail_core.values import queue_result as q
 
@@ -36,6 +35,8 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except OSError:
         return q.SERVICE_AWAY
     if sock is None:
+        from eqmail_core.store.alone import queue_alone
+
         return queue_alone(site, 0, 1)
     return queue_submit.submit(sock, 0, 1)
 

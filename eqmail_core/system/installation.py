@@ -5,8 +5,6 @@ Source: EQMAIL_HOME wins over the home that setup wrote into the program.
 
 import os
 
-from eqmail_core.control.declared import Controls
-from eqmail_core.control.source import controls_in
 from eqmail_core.formats.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
 from eqmail_core.values.site import DEFAULT_HOME, Site
@@ -14,6 +12,8 @@ from eqmail_core.values.site import DEFAULT_HOME, Site
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from eqmail_core.control.declared import Controls
 
 HOME_VARIABLE = b"EQMAIL_HOME"
 
@@ -28,6 +28,9 @@ def read_site(environ: "Mapping[bytes, bytes]") -> Site:
     return Site(home=home) if text is None else parse_site(home, text)
 
 
-def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) -> Controls:
+def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) -> "Controls":
     """The settings of an installation; values from `environ` override files where declared so."""
+    # Here, because the table of settings is long, and qmail-queue starts once per message and needs none.
+    from eqmail_core.control.source import controls_in
+
     return controls_in(site.control, read_file, environ)

@@ -1,0 +1,100 @@
+"""The command `eqmail`: one group, its commands imported when they are called.
+
+Every failure is one line on standard error and an exit code of `eqmail_setup.refusal`.
+"""
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+import eqmail_core
+from eqmail_setup.refusal import FOUND, PRIVILEGE, USAGE, Refusal
+
+# Name, module, one line of help. Hidden commands have no line.
+COMMANDS = {
+    "setup": ("setup", "Install or mend an installation."),
+    "check": ("check", "Compare an installation with what it should be."),
+    "config-fast": ("config_fast", "Write the first control files from the host's name."),
+    "config": ("config", "Show and change settings."),
+    "mkusers": ("mkusers", "Create the groups and users that the services run as."),
+    "alias": ("alias", "Create the addresses that every host must have."),
+    "run": ("run", "Run the services in the foreground."),
+    "demo": ("demo", "Show an installation at work, below one folder and without root."),
+    "reference": ("reference", ""),
+}
+
+
+class Commands(click.Group):
+    """Finds a command by importing its module; lists all of them without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return [name for name, (_, line) in COMMANDS.items() if line]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command itself."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"eqmail_setup.commands.{COMMANDS[cmd_name][0]}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items() if line])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(eqmail_core.VERSION, prog_name="eqmail")
+@click.option("--home", metavar="DIR", help="The installation; else EQMAIL_HOME, else conf-qmail, else /var/qmail.")
+@click.pass_context
+def cli(context: click.Context, home: str | None) -> None:
+    """Install, configure, check and run eQmail.
+
+    Exit codes: 0 all is well, 1 check found differences, 2 wrong usage, 3 errors were found, 4 needs a privilege.
+    """
+    context.obj = home
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    try:
+        code = cli.main(arguments, prog_name="eqmail", standalone_mode=False)
+    except click.ClickException as error:
+        hint = getattr(error, "ctx", None)
+        more = f" ({hint.command_path} --help tells more)" if hint else ""
+        return _fail(error.format_message() + more, error.exit_code if isinstance(error, click.UsageError) else FOUND)
+    except click.Abort:
+        return _fail("interrupted", FOUND)
+    except Refusal as refusal:
+        return _fail(refusal.text, refusal.code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FOUND
+    except PermissionError as error:
+        return _fail(_of_system(error) + "; a command of the owner of the installation, often root", PRIVILEGE)
+    except OSError as error:
+        return _fail(_of_system(error), FOUND)
+    return code if isinstance(code, int) else 0
+
+
+def _of_system(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+
+
+def _fail(text: str, code: int) -> int:
+    click.echo("eqmail: " + " ".join(text.split("\n")), err=True)
+    return code
+
+
+assert click.UsageError.exit_code == USAGE

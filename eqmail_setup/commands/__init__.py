@@ -1,0 +1,1 @@
+"""The commands of `eqmail`, one module each; a module's `command` is what the command line finds."""

@@ -1,0 +1,41 @@
+"""`eqmail alias init`: the addresses that every host must have, delivered to an address of a person."""
+
+import os
+
+import click
+
+from eqmail_core.system.files import write_atomically
+from eqmail_setup.opened import demand_installation
+from eqmail_setup.refusal import Refusal, usage
+from eqmail_setup.world import caller
+
+NEEDED = ("postmaster", "mailer-daemon", "root")
+
+
+@click.group("alias")
+def command() -> None:
+    """Create the addresses that every host must have."""
+
+
+@command.command("init")
+@click.argument("address")
+@click.pass_context
+def init(context: click.Context, address: str) -> int:
+    """Forward postmaster, mailer-daemon and root to ADDRESS, where no .qmail file for them exists."""
+    site = demand_installation(context)
+    if "@" not in address.strip("@") or any(character.isspace() for character in address) or address[0] in "#|./&":
+        raise usage(f"{address!r} is not an address; give one such as joe@example.org")
+    if not os.path.isdir(site.alias):
+        raise Refusal(f"{site.alias}: missing; run: eqmail --home {site.home} setup")
+    group = caller()[1] if site.single_user else site.accounts.groups[0]
+    made = 0
+    for name in NEEDED:
+        path = f"{site.alias}/.qmail-{name}"
+        if not os.path.exists(path):
+            write_atomically(path, b"&" + os.fsencode(address) + b"\n")
+            os.chmod(path, 0o644)
+            click.echo(f"{path}: forwards to {address}, readable by {group}")
+            made += 1
+    if not made:
+        click.echo("nothing to do")
+    return 0

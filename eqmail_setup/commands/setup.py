@@ -1,0 +1,173 @@
+"""`eqmail setup`: make an installation what its table says, once or again."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from difflib import unified_diff
+
+import click
+
+from eqmail_core.values.layout import LAYOUTS
+from eqmail_core.values.site import Site
+from eqmail_setup.actions import Action, Write
+from eqmail_setup.hierarchy import hierarchy
+from eqmail_setup.opened import Opened, open_installation
+from eqmail_setup.plan import Difference, Weight, apply, observe
+from eqmail_setup.refusal import FOUND, Refusal, privilege
+from eqmail_setup.survey import demand_harmless
+from eqmail_setup.world import RealWorld, RecordedWorld, caller, locked, missing_accounts
+
+LOCK = ".setup.lock"
+
+
+@click.command("setup")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--diff", is_flag=True, help="Show how files would change; implies --dry-run.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.option("-v", "--verbose", is_flag=True, help="Name every single action.")
+@click.option("--root", metavar="DIR", default="", help="Stage below DIR without root; a manifest keeps the owners.")
+@click.option("--single-user", is_flag=True, help="An installation of the caller alone, without root.")
+@click.option("--conf", metavar="DIR", help="Folder with conf-* files or conf-build; else the current folder.")
+@click.option("--layout", metavar="NAME", help=f"Names of the folders: {', '.join(LAYOUTS)}.")
+@click.pass_context
+def command(
+    context: click.Context,
+    dry_run: bool,
+    diff: bool,
+    as_json: bool,
+    verbose: bool,
+    root: str,
+    single_user: bool,
+    conf: str | None,
+    layout: str | None,
+) -> int:
+    """Install eQmail, or mend an installation: directories, programs, queue, with their owners and modes.
+
+    Safe to repeat: what is right is left alone, what an administrator edited is kept and named.
+    """
+    root = os.path.abspath(root) if root else ""
+    chosen = {"single-user": "yes"} if single_user else {}
+    chosen |= {"layout": layout} if layout else {}
+    opened = open_installation(context, conf, chosen, root)
+    site = opened.site
+    only_look = dry_run or diff
+    _demand_privilege(site, bool(root), only_look)
+    with ExitStack() as stack:
+        if not only_look:
+            stack.enter_context(locked(_lock_of(site.home, root)))
+        demand_harmless(opened.before, site, root)
+        world = RecordedWorld(site.home, root) if root else RealWorld(site.home)
+        differences = observe(hierarchy(site, caller(), staged=bool(root)), world)
+        if only_look:
+            _preview(differences, world, as_json, diff)
+            return _stuck(differences)
+        done = apply(differences, world, _teller(differences, world, verbose))
+        if done:
+            world.finish()
+    _report(opened, differences, done, as_json, root)
+    return _stuck(differences)
+
+
+def _demand_privilege(site: Site, staged: bool, only_look: bool) -> None:
+    if staged or site.single_user:
+        return
+    if os.geteuid() != 0 and not only_look:
+        raise privilege(
+            f"setup of {site.home} needs root, because it gives files to other users; "
+            "without root: --single-user for an installation of your own, --root DIR to stage one"
+        )
+    missing = missing_accounts(site.accounts)
+    if missing and not only_look:
+        raise Refusal(f"these accounts do not exist: {', '.join(missing)}; create them with: eqmail mkusers")
+
+
+def _lock_of(home: str, root: str) -> str:
+    folder = root or home
+    os.makedirs(folder, mode=0o755, exist_ok=True)
+    return f"{folder}/{LOCK}"
+
+
+def _stuck(differences: list[Difference]) -> int:
+    stuck = [
+        difference for difference in differences if difference.action is None and difference.weight is Weight.WRONG
+    ]
+    for difference in stuck:
+        click.echo(f"eqmail: {difference.line()}", err=True)
+    return FOUND if stuck else 0
+
+
+def _teller(differences: list[Difference], world: RealWorld, verbose: bool) -> Callable[[Action], None]:
+    """How to tell of each action: by its sentence, by a moving bar on a terminal, or not at all."""
+    if verbose:
+        return lambda action: click.echo(action.sentence(world))
+    if not sys.stderr.isatty() or len(differences) < 20:
+        return lambda action: None
+    from rich.console import Console
+    from rich.progress import Progress
+
+    progress = Progress(console=Console(stderr=True), transient=True)
+    task = progress.add_task("setting up", total=len(differences))
+    progress.start()
+
+    def tell(action: Action) -> None:
+        progress.advance(task)
+        if progress.finished:
+            progress.stop()
+
+    return tell
+
+
+def _preview(differences: list[Difference], world: RealWorld, as_json: bool, diff: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([_as_value(difference, world) for difference in differences], indent=1))
+        return
+    actions = [difference.action for difference in differences if difference.action]
+    for action in dict.fromkeys(actions):
+        click.echo(action.sentence(world))
+        if diff and isinstance(action, Write):
+            click.echo(_changes(action, world), nl=False)
+    for difference in differences:
+        if difference.weight is not Weight.WRONG:
+            click.echo(difference.line())
+    if not actions:
+        click.echo("nothing to do")
+
+
+def _changes(action: Write, world: RealWorld) -> str:
+    seen = world.look(action.path)
+    before = world.read(action.path) if seen and seen.kind == "a file" else b""
+    if b"\0" in before or b"\0" in action.content:
+        return ""
+    old, new = (content.decode("utf-8", "replace").splitlines(keepends=True) for content in (before, action.content))
+    path = world.show(action.path)
+    return "".join(unified_diff(old, new, path, path))
+
+
+def _as_value(difference: Difference, world: RealWorld) -> dict[str, str]:
+    return {
+        "path": difference.path,
+        "is": difference.found,
+        "should": difference.wanted,
+        "weight": difference.weight.name.lower(),
+        "action": difference.action.sentence(world) if difference.action else "",
+    }
+
+
+def _report(opened: Opened, differences: list[Difference], done: int, as_json: bool, root: str) -> None:
+    from eqmail_setup.reach import reachable
+
+    site = opened.site
+    warnings = [] if root else reachable(site.single_user)
+    kept = [difference for difference in differences if difference.weight is not Weight.WRONG]
+    if as_json:
+        lines = [difference.line() for difference in warnings]
+        click.echo(json.dumps({"home": site.home, "done": done, "kept": [k.path for k in kept], "warnings": lines}))
+        return
+    for difference in kept:
+        click.echo(difference.line())
+    for difference in warnings:
+        click.echo(f"eqmail: warning: {difference.line()}", err=True)
+    where = f"{root}{site.home}"
+    click.echo(f"{where}: {done} things done, all as it should be" if done else f"{where}: nothing to do")

@@ -1,0 +1,86 @@
+"""The table of an installation: every path with its owner, group and mode. The single home of these facts.
+
+In a single-user installation the caller owns everything.
+
+Source: queue.md 3.1; programs.md 1.1-1.3, 1.10.
+"""
+
+from collections.abc import Iterator
+
+from eqmail_core.formats.site_file import SITE_FILE, render_site
+from eqmail_core.values.layout import SPLIT_ALWAYS, SPLIT_IN_EQMAIL
+from eqmail_core.values.site import Site
+from eqmail_setup.suite import own_folders, program_text, programs
+from eqmail_setup.tree import Compiled, Directory, Dress, Fifo, Generated, Node, Settled, Zeroed
+
+_MANUAL_SECTIONS = "1578"
+# Who owns the directories of messages and of envelopes, and who may look into them.
+_QUEUE_FOLDERS = {
+    "intd": ("qmailq", 0o700),
+    "todo": ("qmailq", 0o750),
+    "mess": ("qmailq", 0o750),
+    "info": ("qmails", 0o700),
+    "local": ("qmails", 0o700),
+    "remote": ("qmails", 0o700),
+}
+
+
+class Wardrobe:
+    """Says which account and group stand behind a role in one installation."""
+
+    def __init__(self, site: Site, caller: tuple[str, str]) -> None:
+        self._site = site
+        self._caller = caller if site.single_user else None
+
+    def __call__(self, role: str, mode: int) -> Dress:
+        """The dress of a thing that `role` owns; the group is always that of the queue."""
+        owner, group = self._caller or (self._site.accounts.user(role), self._site.accounts.groups[0])
+        return Dress(owner, group, mode)
+
+
+def hierarchy(site: Site, caller: tuple[str, str], staged: bool = False) -> list[Node]:
+    """Every node of an installation, parents first. `staged`: without what lies outside the home."""
+    dress = Wardrobe(site, caller)
+    nodes: list[Node] = [*_frame(site, dress), *_queue(site, dress), *_programs(site, dress)]
+    if not staged:
+        nodes += [Compiled(folder) for folder in own_folders()]
+    return nodes
+
+
+def _frame(site: Site, dress: Wardrobe) -> Iterator[Node]:
+    layout, common = site.layout, dress("owner", 0o755)
+    yield Directory("", common)
+    yield Settled(SITE_FILE, dress("owner", 0o644), render_site(site))
+    inner = (layout.control, layout.users, layout.alias)
+    for parent in dict.fromkeys(path.rpartition("/")[0] for path in (*inner, layout.queue) if "/" in path):
+        yield Directory(parent, common)
+    yield Directory(layout.control, common)
+    yield Directory(layout.users, common)
+    yield Directory(layout.alias, dress("alias", 0o2755))
+    for path in ("bin", "run", "doc", "man"):
+        yield Directory(path, common)
+    for kind in ("cat", "man"):
+        for section in _MANUAL_SECTIONS:
+            yield Directory(f"man/{kind}{section}", common)
+
+
+def _queue(site: Site, dress: Wardrobe) -> Iterator[Node]:
+    paths, prefix = site.queue, len(site.home) + 1
+    root = paths.root[prefix:]
+    yield Directory(root, dress("qmailq", 0o750))
+    yield Directory(paths.pid[prefix:], dress("qmailq", 0o700))
+    yield Directory(paths.journal[prefix:], dress("qmailq", 0o700))
+    split = dict.fromkeys(SPLIT_ALWAYS, site.split)
+    split |= dict.fromkeys(SPLIT_IN_EQMAIL, site.split if site.layout.split_todo else 0)
+    for name, (role, mode) in _QUEUE_FOLDERS.items():
+        yield Directory(f"{root}/{name}", dress(role, mode), split[name])
+    yield Directory(f"{root}/bounce", dress("qmails", 0o700))
+    yield Directory(paths.lock[prefix:], dress("qmailq", 0o750))
+    yield Zeroed(paths.sendmutex[prefix:], dress("qmails", 0o600), 0)
+    yield Zeroed(paths.tcpto[prefix:], dress("qmailr", 0o644), site.layout.tcpto_size)
+    yield Fifo(paths.trigger[prefix:], dress("qmails", 0o622))
+
+
+def _programs(site: Site, dress: Wardrobe) -> Iterator[Node]:
+    for program in programs():
+        yield Generated(f"bin/{program.name}", dress("owner", program.mode), program_text(program, site.home))

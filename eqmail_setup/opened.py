@@ -1,0 +1,45 @@
+"""What every command begins with: the home, the choices, the site and the world, from the command line."""
+
+import os
+from typing import NamedTuple
+
+import click
+
+from eqmail_core.values.site import Site
+from eqmail_setup.choices import Choice, Choices, decide, home_of, kept_site, read_choices
+from eqmail_setup.refusal import Refusal
+from eqmail_setup.survey import found_site
+
+
+class Opened(NamedTuple):
+    """An installation and what is now chosen for it; `before` is what it was, None where there was none."""
+
+    site: Site
+    before: Site | None
+    choices: Choices
+
+
+def open_installation(
+    context: click.Context, conf: str | None = None, chosen: dict[str, str] | None = None, root: str = ""
+) -> Opened:
+    """Find the home and make up the site; `chosen` are options that beat the conf-* files."""
+    choices = read_choices(conf)
+    for key, text in (chosen or {}).items():
+        choices[key] = Choice(text, f"--{key}")
+    home = home_of(context.find_root().obj, choices, os.environ)
+    if os.path.exists(f"{root}{home}") and not os.path.isdir(f"{root}{home}"):
+        raise Refusal(f"{root}{home}: is a file; choose another home with --home DIR", 2)
+    before = kept_site(home, root) or found_site(home, root)
+    return Opened(decide(home, choices, before), before, choices)
+
+
+def demand_installation(context: click.Context) -> Site:
+    """The site of an installation that setup has made.
+
+    Fails: Refusal where there is none.
+    """
+    home = home_of(context.find_root().obj, read_choices(None), os.environ)
+    site = kept_site(home)
+    if site is None:
+        raise Refusal(f"{home}: no installation here; run: eqmail --home {home} setup")
+    return site

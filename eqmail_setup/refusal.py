@@ -1,0 +1,29 @@
+"""Why a command of the toolkit ends without doing its work: one line for people, one exit code for scripts.
+
+Exit codes: 0 all is well, 1 `check` found differences, 2 the command was used wrongly, 3 errors were found,
+4 the command needs a privilege that the caller lacks.
+"""
+
+DIFFERS = 1
+USAGE = 2
+FOUND = 3
+PRIVILEGE = 4
+
+
+class Refusal(Exception):
+    """A command cannot do what it was asked; the text says what is wrong and what helps."""
+
+    def __init__(self, text: str, code: int = FOUND) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+def usage(text: str) -> Refusal:
+    """A refusal because of what the caller wrote."""
+    return Refusal(text, USAGE)
+
+
+def privilege(text: str) -> Refusal:
+    """A refusal because of who the caller is."""
+    return Refusal(text, PRIVILEGE)

@@ -1,0 +1,39 @@
+"""The seal on a generated file: it tells whether setup wrote a file and whether anybody changed it since.
+
+The seal is a comment on a line of its own that carries a digest of everything else in the file.
+"""
+
+import hashlib
+from enum import Enum
+
+_MARK = b"# Written by eqmail setup, which replaces this file unless you edit it. Seal: "
+PLACE = b"# @SEAL@\n"
+"""What a template has in the place of the seal."""
+
+
+class Origin(Enum):
+    """Where the content of a file comes from."""
+
+    OURS = "ours"
+    EDITED = "edited"
+    BINARY = "binary"
+    FOREIGN = "foreign"
+
+
+def sealed(text: bytes) -> bytes:
+    """Put the seal into a rendered template."""
+    before, after = text.split(PLACE, 1)
+    return before + _MARK + _digest(before + after) + b"\n" + after
+
+
+def origin_of(content: bytes) -> Origin:
+    """Tell whether setup wrote this, whether it was edited since, and else whether it is a compiled program."""
+    before, mark, rest = content.partition(_MARK)
+    if mark:
+        digest, _, after = rest.partition(b"\n")
+        return Origin.OURS if digest == _digest(before + after) else Origin.EDITED
+    return Origin.BINARY if content.startswith(b"\x7fELF") else Origin.FOREIGN
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest()[:24].encode()

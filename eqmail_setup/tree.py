@@ -1,0 +1,65 @@
+"""What an installation consists of, as values: the nodes of which `hierarchy` makes its table.
+
+Paths are relative to the home, without a slash at either end; "" is the home itself. Owners and groups are names.
+"""
+
+from typing import NamedTuple
+
+
+class Dress(NamedTuple):
+    """Who owns a thing and what may be done with it."""
+
+    owner: str
+    group: str
+    mode: int
+
+    def __str__(self) -> str:
+        return f"{self.owner}:{self.group} {self.mode:04o}"
+
+
+class Directory(NamedTuple):
+    """A directory; with `split`, it holds the directories 0 to split-1 in the same dress, and no other numbers."""
+
+    path: str
+    dress: Dress
+    split: int = 0
+
+
+class Generated(NamedTuple):
+    """A file that setup writes and seals; it is replaced while its seal is whole, and kept once somebody edited it."""
+
+    path: str
+    dress: Dress
+    content: bytes
+
+
+class Settled(NamedTuple):
+    """A file that belongs to setup alone and always has exactly this content."""
+
+    path: str
+    dress: Dress
+    content: bytes
+
+
+class Zeroed(NamedTuple):
+    """A file of a fixed size that begins as zeros; its content is the business of the running system."""
+
+    path: str
+    dress: Dress
+    size: int
+
+
+class Fifo(NamedTuple):
+    """A named pipe."""
+
+    path: str
+    dress: Dress
+
+
+class Compiled(NamedTuple):
+    """The byte code of the suite's own modules, so that no program has to compile when it starts."""
+
+    folder: str
+
+
+Node = Directory | Generated | Settled | Zeroed | Fifo | Compiled

@@ -1,0 +1,335 @@
+"""The file system under one home, as setup sees and changes it: the real one, and one that only records owners.
+
+Root works here in directories that service accounts may write, so no step follows a symbolic link that one of them
+could have made, and a file with a second name elsewhere is left alone there.
+
+Fails: OSError as the system says it; `Distrusted` for a link that must not be followed.
+"""
+
+import fcntl
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import NamedTuple, Protocol
+
+from eqmail_core.system.files import CHUNK, sync_folder, write_all, write_atomically
+from eqmail_core.values.identity import Accounts
+from eqmail_setup.refusal import Refusal
+from eqmail_setup.tree import Dress
+
+MANIFEST = "eqmail.manifest"
+ASIDE = ".before-eqmail"
+_WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
+_OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFREG: "a file",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFLNK: "a symbolic link",
+}
+
+
+class Distrusted(OSError):
+    """A symbolic link, or a second name, that somebody without the right to it made."""
+
+
+class Seen(NamedTuple):
+    """What lies at a path. `linked`: it was reached through a symbolic link of the administrator."""
+
+    kind: str
+    dress: Dress
+    size: int
+    linked: bool
+
+
+class World(Protocol):
+    """What setup can see and do below one home. Paths are relative to the home."""
+
+    def show(self, path: str) -> str:
+        """The path as people should read it."""
+        ...
+
+    def look(self, path: str) -> Seen | None:
+        """What is there; None for nothing."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """The content of a file."""
+        ...
+
+    def names(self, path: str) -> list[str]:
+        """What lies in a directory, sorted."""
+        ...
+
+    def make(self, path: str, kind: str, dress: Dress) -> None:
+        """Make a directory or a named pipe."""
+        ...
+
+    def write(self, path: str, content: bytes, dress: Dress) -> None:
+        """Put a file in place as a whole."""
+        ...
+
+    def dress(self, path: str, dress: Dress) -> None:
+        """Set owner, group and mode."""
+        ...
+
+    def set_aside(self, path: str) -> None:
+        """Rename a file to NAME.before-eqmail, readable by its owner only."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Remove an empty directory."""
+        ...
+
+
+class RealWorld:
+    """The file system itself. `root`, when given, stands before every path (see `RecordedWorld`)."""
+
+    def __init__(self, home: str, root: str = "") -> None:
+        self.home = home
+        self._base = root.rstrip("/") + home
+        self._trusted = {0, os.geteuid()}
+
+    def show(self, path: str) -> str:
+        """The path as people should read it."""
+        return f"{self._base}/{path}" if path else self._base
+
+    def look(self, path: str) -> Seen | None:
+        """What is there; None for nothing."""
+        try:
+            fd, linked = self._open(path, _WALK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Distrusted:
+            return Seen("an untrusted symbolic link", Dress("?", "?", 0), 0, True)
+        try:
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
+        dress = Dress(_user_name(found.st_uid), _group_name(found.st_gid), stat.S_IMODE(found.st_mode))
+        return Seen(kind, dress, found.st_size, linked)
+
+    def read(self, path: str) -> bytes:
+        """The content of a file."""
+        fd, _ = self._open(path, _OPEN)
+        with os.fdopen(fd, "rb", CHUNK) as file:
+            return file.read()
+
+    def names(self, path: str) -> list[str]:
+        """What lies in a directory, sorted."""
+        fd, _ = self._open(path, _OPEN | os.O_DIRECTORY)
+        try:
+            return sorted(os.listdir(fd))
+        finally:
+            os.close(fd)
+
+    def make(self, path: str, kind: str, dress: Dress) -> None:
+        """Make a directory or a named pipe."""
+        if not path:
+            os.makedirs(os.path.dirname(self._base), mode=0o755, exist_ok=True)
+            os.mkdir(self._base, 0o700)
+        else:
+            with self._parent(path) as (parent, name):
+                if kind == "a named pipe":
+                    os.mkfifo(name, 0o600, dir_fd=parent)
+                else:
+                    os.mkdir(name, 0o700, dir_fd=parent)
+        self.dress(path, dress)
+
+    def write(self, path: str, content: bytes, dress: Dress) -> None:
+        """Put a file in place as a whole."""
+        with self._parent(path) as (parent, name):
+            temporary = f".{name}.new"
+            try:
+                os.unlink(temporary, dir_fd=parent)
+            except FileNotFoundError:
+                pass
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(temporary, flags, 0o600, dir_fd=parent)
+            try:
+                try:
+                    write_all(fd, content)
+                    self._dress(fd, path, dress)
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
+                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except OSError:
+                os.unlink(temporary, dir_fd=parent)
+                raise
+
+    def dress(self, path: str, dress: Dress) -> None:
+        """Set owner, group and mode."""
+        fd, _ = self._open(path, _OPEN)
+        try:
+            self._dress(fd, path, dress)
+        finally:
+            os.close(fd)
+
+    def set_aside(self, path: str) -> None:
+        """Rename a file to NAME.before-eqmail, readable by its owner only."""
+        fd, _ = self._open(path, _OPEN)
+        try:
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
+        with self._parent(path) as (parent, name):
+            os.rename(name, name + ASIDE, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def remove(self, path: str) -> None:
+        """Remove an empty directory."""
+        with self._parent(path) as (parent, name):
+            os.rmdir(name, dir_fd=parent)
+
+    def finish(self) -> None:
+        """Put the home's entries on the disk after the last change."""
+        sync_folder(self._base)
+
+    def _dress(self, fd: int, path: str, dress: Dress) -> None:
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            raise Distrusted(f"has {found.st_nlink} names; remove the others")
+        os.fchown(fd, _user_number(dress.owner), _group_number(dress.group))
+        os.fchmod(fd, dress.mode)
+
+    @contextmanager
+    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
+        folder, _, name = path.rpartition("/")
+        fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
+        try:
+            yield fd, name
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _open(self, path: str, flags: int) -> tuple[int, bool]:
+        """Walk from the home to `path`, one component at a time; also tell whether the last one is a link."""
+        parts = path.split("/") if path else []
+        fd = os.open(self._base, _WALK if parts else flags)
+        linked = False
+        for number, part in enumerate(parts, 1):
+            try:
+                step, linked = self._step(fd, part, flags if number == len(parts) else _WALK)
+            finally:
+                os.close(fd)
+            fd = step
+        return fd, linked
+
+    def _step(self, fd: int, name: str, flags: int) -> tuple[int, bool]:
+        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if not stat.S_ISLNK(found.st_mode):
+            return os.open(name, flags | os.O_NOFOLLOW, dir_fd=fd), False
+        # A link is followed only where nobody but root or the caller can have made it or could swap it now.
+        folder = os.fstat(fd)
+        if found.st_uid not in self._trusted or folder.st_uid not in self._trusted or folder.st_mode & 0o022:
+            raise Distrusted("a symbolic link in a place that others can write")
+        return os.open(name, flags, dir_fd=fd), True
+
+
+class RecordedWorld(RealWorld):
+    """A home below a staging root: files are real, owners and modes are written into a manifest there.
+
+    Needs no privilege; a packager gives the files their owners from the manifest: MODE OWNER GROUP PATH, one a line.
+    """
+
+    def __init__(self, home: str, root: str) -> None:
+        super().__init__(home, root)
+        self._manifest = f"{root.rstrip('/') or '/'}/{MANIFEST}"
+        self._dresses: dict[str, Dress] = {}
+        self._others: list[str] = []
+        try:
+            with open(self._manifest, encoding="utf-8") as file:
+                lines = file.read().splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            mode, owner, group, path = line.split(" ", 3)
+            if path == home or path.startswith(home + "/"):
+                self._dresses[path[len(home) + 1 :]] = Dress(owner, group, int(mode, 8))
+            else:
+                self._others.append(line + "\n")
+
+    def look(self, path: str) -> Seen | None:
+        """What is there, in the dress that was recorded for it."""
+        seen = super().look(path)
+        return seen and seen._replace(dress=self._dresses.get(path, seen.dress))
+
+    def remove(self, path: str) -> None:
+        """Remove an empty directory, and its record."""
+        super().remove(path)
+        self._dresses.pop(path, None)
+
+    def finish(self) -> None:
+        """Write the manifest."""
+        lines = [
+            f"{dress.mode:04o} {dress.owner} {dress.group} {self.home}{'/' if path else ''}{path}\n"
+            for path, dress in sorted(self._dresses.items())
+        ]
+        write_atomically(self._manifest, "".join(self._others + lines).encode())
+
+    def _dress(self, fd: int, path: str, dress: Dress) -> None:
+        os.fchmod(fd, dress.mode)
+        self._dresses[path] = dress
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold the lock of one installation.
+
+    Fails: Refusal when another command holds it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f"another eqmail command works on this installation ({path} is locked); try later") from None
+        yield
+    finally:
+        os.close(fd)
+
+
+@cache
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+@cache
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _user_number(name: str) -> int:
+    return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+
+
+def _group_number(name: str) -> int:
+    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+
+
+def caller() -> tuple[str, str]:
+    """Names of the user and the group that run this command."""
+    return _user_name(os.geteuid()), _group_name(os.getegid())
+
+
+def missing_accounts(accounts: Accounts) -> list[str]:
+    """Names of users, then of groups, that the system does not know."""
+    missing = []
+    for names, find in ((accounts.users.values(), _user_number), (accounts.groups, _group_number)):
+        for name in names:
+            try:
+                find(name)
+            except KeyError:
+                missing.append(name)
+    return missing

@@ -251,6 +251,26 @@ class Controls(ControlSet):
         used_by=(START,),
         since="eqmail 2",
     )
+    smtpconcurrency = Count(
+        "How many clients a process of the resident SMTP service serves at a time; further ones are asked to come back "
+        "later.",
+        default=500,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpcheckpw = Line(
+        "Program that checks passwords for the resident SMTP service, a checkpassword program with its arguments. "
+        "Without it the service offers no AUTH.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    relayclients = Lines(
+        "Addresses and networks (CIDR) of the clients that may send mail to anywhere through the resident SMTP service.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
     smtpworkers = Count("Processes of the resident SMTP service.", default=1, used_by=(START,), since="eqmail 2")
     remoteworkers = Count("Processes of the remote delivery service.", default=1, used_by=(START,), since="eqmail 2")
     maxrcpt = Count(

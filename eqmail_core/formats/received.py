@@ -1,0 +1,32 @@
+"""The Received line of mail that comes in from the network.
+
+Source: smtp-server.md 4.4 (received.c); RFC 5321 section 4.4.
+"""
+
+_KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.@%+/=:-")
+_SAFE = bytes(byte if byte in _KEPT else 63 for byte in range(256))
+
+
+def received_from(remote_host: bytes, remote_ip: bytes, remote_info: bytes | None, helo: bytes | None) -> bytes:
+    """The first line, without its newline; `helo` is the name the client gave, None where it is the host's own."""
+    claimed = b"" if helo is None else b" (HELO " + helo.translate(_SAFE) + b")"
+    who = b"" if remote_info is None else remote_info.translate(_SAFE) + b"@"
+    return b"Received: from %b%b (%b%b)" % (remote_host.translate(_SAFE), claimed, who, remote_ip.translate(_SAFE))
+
+
+def received_by(local: bytes, protocol: bytes, date: bytes) -> bytes:
+    """The second line with its newline; `protocol` is written as it is, `date` as by `date822`."""
+    return b"  by %b with %b; %b\n" % (local.translate(_SAFE), protocol, date)
+
+
+def received(
+    remote_host: bytes,
+    remote_ip: bytes,
+    remote_info: bytes | None,
+    helo: bytes | None,
+    local: bytes,
+    protocol: bytes,
+    date: bytes,
+) -> bytes:
+    """Both lines, each with its newline."""
+    return received_from(remote_host, remote_ip, remote_info, helo) + b"\n" + received_by(local, protocol, date)

@@ -1,0 +1,224 @@
+"""One SMTP conversation on two descriptors, waiting for the client, for children and for qmail-queue in turn.
+
+For a process that serves one client.  Light: no event loop.
+
+Source: smtp-server.md 4.1, 4.2, 4.5 (qmail-smtpd.c).
+"""
+
+import os
+import select
+import time
+
+from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.smtp_children import (
+    checker_not_started,
+    checker_outcome,
+    plugin_report,
+    start_checker,
+    start_plugin,
+)
+from eqmail_core.policy.hops import Intake
+from eqmail_core.policy.reception import CheckPassword, Reception, RunPlugin
+from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line
+from eqmail_core.protocols.plugin import Hearing, PluginReport
+from eqmail_core.protocols.smtp_server import BROKEN, DATA, RESET, Body, Event, SmtpServer, Verdict
+from eqmail_core.system.files import CHUNK
+from eqmail_core.values import reply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.policy.reception import Errands, Pause
+    from eqmail_core.values.site import Site
+
+
+class TimedOut(Exception):
+    """The client did not read or write for too long."""
+
+
+class Gone(Exception):
+    """The client closed the connection; `reading`: we were waiting for its words."""
+
+    def __init__(self, reading: bool) -> None:
+        super().__init__()
+        self.reading = reading
+
+
+class Descriptors:
+    """A client on two descriptors, each read and write limited in time."""
+
+    def __init__(self, timeout_s: int, reading: int = 0, writing: int = 1) -> None:
+        self._timeout_ms = max(1, timeout_s) * 1000
+        self._reading = reading
+        self._writing = writing
+
+    def read(self) -> bytes:
+        """Some bytes.  Fails: TimedOut, Gone."""
+        self._wait(self._reading, select.POLLIN)
+        try:
+            data = os.read(self._reading, CHUNK)
+        except OSError as error:
+            raise Gone(reading=True) from error
+        if not data:
+            raise Gone(reading=True)
+        return data
+
+    def write(self, data: bytes) -> None:
+        """All bytes.  Fails: TimedOut, Gone."""
+        view = memoryview(data)
+        while view:
+            self._wait(self._writing, select.POLLOUT)
+            try:
+                view = view[os.write(self._writing, view[:CHUNK]) :]
+            except OSError as error:
+                raise Gone(reading=False) from error
+
+    def _wait(self, fd: int, what: int) -> None:
+        waiter = select.poll()
+        waiter.register(fd, what)
+        if not waiter.poll(self._timeout_ms):
+            raise TimedOut
+
+
+class Conversation:
+    """One client, from the greeting to the end; `checker` is the argv of the program that checks passwords.
+
+    Messages go to the queue through `QueueProgram`, with the environment of the reception.
+    """
+
+    def __init__(
+        self, site: "Site", core: SmtpServer, reception: Reception, client: Descriptors, checker: list[bytes]
+    ) -> None:
+        self._site = site
+        self._core = core
+        self._reception = reception
+        self._client = client
+        self._checker = checker
+        self._intake = Intake(0)
+        self._databytes = 0
+        self._queue: QueueProgram | None = None
+
+    def run(self, databytes: int) -> int:
+        """Converse; the exit code of the process.  `databytes` limits each message, 0: not at all."""
+        self._databytes = databytes
+        core, client = self._core, self._client
+        try:
+            self._decide(core.begin())
+            while True:
+                while (event := core.next_event()) is not None:
+                    if event is BROKEN:
+                        return self._broken()
+                    self._handle(event)
+                client.write(core.take_output())
+                if core.closed:
+                    return 0
+                core.receive(client.read())
+        except TimedOut:
+            self._log(TIMED_OUT)
+            self._last_words(reply.TIMEOUT)
+        except Gone as gone:
+            if gone.reading:
+                self._log(READ_FAILED)
+        if self._queue is not None:
+            self._queue.abort()
+        return 1
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Body):
+            self._take(event)
+        elif event is RESET:
+            self._reception.forget()
+        else:
+            self._decide(event)
+
+    def _decide(self, event: Event) -> None:
+        decision = self._reception.decide(event)
+        verdict = decision if isinstance(decision, Verdict) else self._run_errands(decision)
+        if event is DATA and verdict.accepted:
+            try:
+                self._queue = QueueProgram(self._site, self._reception.environ)
+            except OSError:
+                verdict = Verdict(False, [*verdict.lines, reply.NO_QUEUE])
+            else:
+                self._queue.write(verdict.header)
+                self._intake = Intake(self._databytes)
+        self._core.answer(verdict)
+
+    def _take(self, body: Body) -> None:
+        assert self._queue is not None
+        self._intake.see(body.text)
+        if self._intake.is_refused:
+            self._queue.abort()
+        else:
+            self._queue.write(body.text)
+        if body.is_last:
+            queue, self._queue = self._queue, None
+            code = queue.finish(self._core.sender or b"", self._core.recipients)
+            line, what = conclude(self._intake, code, int(time.time()), queue.pid)
+            self._log(what)
+            self._core.answer(Verdict(True, [line]))
+
+    def _broken(self) -> int:
+        """A bare newline: say so and be gone; what has been passed on of the message is no message."""
+        self._log(BAD_NEWLINES)
+        if self._queue is not None:
+            self._queue.abort()
+        try:
+            self._client.write(self._core.take_output())
+        except (TimedOut, Gone):
+            pass
+        return 1
+
+    def _last_words(self, line: bytes) -> None:
+        self._core.close(line)
+        try:
+            self._client.write(self._core.take_output())
+        except (TimedOut, Gone):
+            pass
+
+    def _log(self, what: bytes) -> None:
+        core = self._core
+        try:
+            os.write(2, log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))
+        except OSError:
+            pass
+
+    # --- children
+
+    def _run_errands(self, errands: "Errands") -> Verdict:
+        try:
+            errand = next(errands)
+            while True:
+                errand = errands.send(self._run_errand(errand))
+        except StopIteration as end:
+            verdict: Verdict = end.value
+            return verdict
+
+    def _run_errand(self, errand: "RunPlugin | CheckPassword | Pause") -> PluginReport | int | None:
+        if isinstance(errand, RunPlugin):
+            return _run_plugin(errand)
+        if isinstance(errand, CheckPassword):
+            pid = start_checker(self._checker, errand.environ, errand.credentials)
+            return checker_outcome(_end_of(pid)) if pid > 0 else checker_not_started(pid)
+        self._client.write(self._core.take_output())
+        time.sleep(errand.seconds)
+        return None
+
+
+def _run_plugin(errand: RunPlugin) -> PluginReport:
+    started = start_plugin(errand.argv, errand.environ)
+    if isinstance(started, PluginReport):
+        return started
+    pid, output = started
+    hearing = Hearing()
+    while not hearing.is_over:
+        hearing.receive(os.read(output, CHUNK))
+    os.close(output)
+    return plugin_report(hearing, _end_of(pid))
+
+
+def _end_of(pid: int) -> int:
+    """The exit code of a child, negative for a signal; a child that was lost has crashed."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return -1

@@ -1,0 +1,95 @@
+"""The settings of the SMTP server, read once: what `policy.reception` and `protocols.smtp_server` go by.
+
+Light: what only some conversations need is imported when they do.
+Fails: ControlError for a control file that is there and cannot be read; OSError for another file of plugins.
+Source: smtp-server.md 4.1; control-files.md 2.9.
+"""
+
+import os
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.formats.smtpplugins import parse_plugins
+from eqmail_core.policy.badmail import BadSenders
+from eqmail_core.policy.rcpthosts import RcptHosts
+from eqmail_core.policy.reception import House
+from eqmail_core.protocols.smtp_server import Rules
+from eqmail_core.system.files import read_file
+from eqmail_core.values.outcome import Temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eqmail_core.values.site import Site
+
+SUBMISSION_PORT = b"587"
+
+
+def read_house(
+    site: "Site", controls: Controls, environ: "Mapping[bytes, bytes]", offers_auth: bool, local_port: bytes
+) -> House:
+    """Read everything that decides how mail is received on `local_port` (b"0": unknown)."""
+    greeting = controls.smtpgreeting
+    if greeting is None:
+        raise ControlError(Controls.smtpgreeting.file, FileNotFoundError("neither it nor me exists"))
+    rules = Rules(
+        greeting=greeting,
+        databytes=controls.databytes,
+        max_recipients=controls.maxrcpt,
+        offers_auth=offers_auth,
+        auth_needs_tls=environ.get(b"TLSREQUIRED") == b"1",
+        mail_needs_auth=environ.get(b"SUBMISSIONPORT", SUBMISSION_PORT) == local_port,
+        local_ip_host=controls.localiphost,
+        is_own_address=_own_address_test(),
+    )
+    plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
+    return House(
+        rules,
+        read_rcpthosts(site, controls),
+        BadSenders(controls.badmailfrom),
+        plugins,
+        controls.receivedesmtp,
+    )
+
+
+def read_rcpthosts(site: "Site", controls: Controls) -> RcptHosts:
+    """The domains for which mail is accepted, with those that are compiled."""
+    return RcptHosts(controls.rcpthosts, _more_hosts(f"{site.control}/{Controls.morercpthosts_cdb.file}"))
+
+
+def _more_hosts(path: str) -> "Callable[[list[bytes]], bool]":
+    def is_more(names: list[bytes]) -> bool:
+        if not os.path.exists(path):
+            return False
+        from eqmail_core.store.domains_db import lists_domain
+
+        try:
+            return any(lists_domain(path, name) for name in names)
+        except OSError as error:
+            raise Temporary(b"unable to read controls") from error
+
+    return is_more
+
+
+def _own_address_test() -> "Callable[[bytes], bool]":
+    known: list[frozenset[str]] = []
+
+    def is_own(address: bytes) -> bool:
+        if not known:
+            from eqmail_core.net.own_addresses import own_addresses
+
+            known.append(own_addresses())
+        return address.decode("ascii") in known[0]
+
+    return is_own
+
+
+def _read_plugins(
+    site: "Site", controls: Controls, environ: "Mapping[bytes, bytes]"
+) -> dict[bytes, list[bytes]] | None:
+    """The plugins by section; None where there is not one, so that nobody has to ask again."""
+    other = environ.get(b"SPPCONFFILE")
+    text = read_file(os.path.join(os.fsencode(site.home), other)) if other else controls.smtpplugins
+    plugins = parse_plugins(text)
+    return plugins if any(plugins.values()) else None

@@ -1,0 +1,44 @@
+"""What becomes of a message that came by SMTP: the last reply, and the line in the server's log.
+
+Source: smtp-server.md 4.2 (log lines), 4.5 (order of the replies).
+"""
+
+from eqmail_core.values import queue_result, reply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.policy.hops import Intake
+
+READ_FAILED = b"read failed"
+TIMED_OUT = b"timeout"
+NO_CONTROLS = b"unable to read controls"
+BAD_NEWLINES = b"bad newlines"
+
+# Terminals must not obey a client: control characters but the tab.
+_PRINTABLE = bytes(byte if byte == 9 or (byte >= 32 and byte != 127) else 63 for byte in range(256))
+
+
+def log_line(what: bytes, sender: bytes | None, ip: bytes, recipient: bytes | None, helo: bytes | None) -> bytes:
+    """One line of the server's log, with its newline, for anything that happens to a conversation."""
+    unset = b"(null)"
+    text = b"qmail-smtpd: %b: %b from %b to %b helo %b" % (
+        what,
+        unset if sender is None else sender,
+        ip,
+        unset if recipient is None else recipient,
+        unset if helo is None else helo,
+    )
+    return text.translate(_PRINTABLE) + b"\n"
+
+
+def conclude(intake: "Intake", code: int, now: int, qp: int) -> tuple[bytes, bytes]:
+    """The reply to a whole message and what the log says of it; `code` is how qmail-queue ended."""
+    text = queue_result.explain(code)
+    if not text and not intake.is_refused:
+        return reply.queued(now, qp), b"message accepted"
+    if intake.is_looping:
+        return reply.LOOPING, b"message looping"
+    if intake.is_too_big:
+        return reply.TOO_BIG, b"message too big"
+    what = b"message rejected (%b)" if text[:1] == b"D" else b"message delayed (%b)"
+    return reply.not_queued(text), what % text[1:]

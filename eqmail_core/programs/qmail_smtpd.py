@@ -1,0 +1,38 @@
+"""qmail-smtpd [checkprogram [arg...]]: receive mail from one SMTP client on descriptors 0 and 1.
+
+Who the client is stands in the environment, as tcpserver, tcp-env and their kind put it there.
+Exits: 0 after QUIT, 1 when the conversation ended in another way.  Source: smtp-server.md 4.1; qmail-smtpd(8).
+"""
+
+import os
+import time
+
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.net.smtp_driver import Conversation, Descriptors
+from eqmail_core.net.smtp_house import read_house
+from eqmail_core.policy.reception import Reception
+from eqmail_core.policy.smtp_outcome import NO_CONTROLS, log_line
+from eqmail_core.protocols.smtp_server import SmtpServer
+from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.values import reply
+from eqmail_core.values.instant import date822
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Serve one client."""
+    checker = argv[1:]
+    remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
+    try:
+        site = read_site(environ)
+        os.chdir(site.home)
+        controls = read_controls(site, environ)
+        house = read_house(site, controls, environ, bool(checker), environ.get(b"TCPLOCALPORT", b"0"))
+        timeout_s = controls.timeoutsmtpd
+    except (ControlError, OSError, ValueError):
+        os.write(2, log_line(NO_CONTROLS, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))
+        os.write(1, reply.NO_CONTROLS + b"\r\n")
+        return 1
+    local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
+    core = SmtpServer(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
+    reception = Reception(house, environ, lambda: date822(time.time()))
+    return Conversation(site, core, reception, Descriptors(timeout_s), checker).run(house.rules.databytes)

@@ -1,0 +1,64 @@
+"""The body of an SMTP message on its way in: CRLF to LF, transparency dots away, the end found.
+
+Only CRLF . CRLF ends a message and a LF without CR is an error, so that no two servers can disagree about where a
+message ends.  A CR that is not followed by LF is text.
+
+Source: smtp-server.md 4.5 (qmail-smtpd.c blast); RFC 5321 section 4.5.2.
+"""
+
+END = b"\r\n.\r\n"
+
+# Every proper beginning of END, longest first: what may have to wait for more bytes.
+_BEGINNINGS = tuple(END[:length] for length in range(len(END) - 1, 0, -1))
+
+
+class BareNewline(Exception):
+    """A LF without a CR before it."""
+
+
+class DottedBody:
+    """Decoder of one message, in chunks of any size; holds back at most four bytes.
+
+    A message is as if it followed a CRLF; the newline that this adds is taken off the first piece of text.
+    """
+
+    __slots__ = ("_held", "_is_first")
+
+    def __init__(self) -> None:
+        self._held = END[:2]
+        self._is_first = True
+
+    def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """Text so far, as lines that end in LF, and what follows the message: None while it has not ended.
+
+        Fails: BareNewline.
+        """
+        data = self._held + data
+        end = data.find(END)
+        if end >= 0:
+            return self._text(data[: end + 2]), data[end + 5 :]
+        self._held = b""
+        for beginning in _BEGINNINGS:
+            if data.endswith(beginning):
+                self._held = beginning
+                data = data[: -len(beginning)]
+                break
+        return self._text(data), None
+
+    def _text(self, data: bytes) -> bytes:
+        text = data.replace(b"\r\n", b"\n")
+        if text.count(b"\n") != len(data) - len(text):
+            raise BareNewline
+        if b"\n." in text:
+            text = _without_dots(text)
+        if self._is_first and text:
+            self._is_first = False
+            return text[1:]
+        return text
+
+
+def _without_dots(text: bytes) -> bytes:
+    """Take the dot off every line that begins with one, but not where a lone CR follows it: that dot was text to C."""
+    if b"\n.\r" not in text:
+        return text.replace(b"\n.", b"\n")
+    return b"\n.\r".join(part.replace(b"\n.", b"\n") for part in text.split(b"\n.\r"))

@@ -1,0 +1,486 @@
+"""The server side of one SMTP conversation; performs no I/O.
+
+It takes bytes in any fragmentation, keeps the order of commands, reads addresses and the body, and knows every reply
+that does not depend on a decision.  What needs one is an event: nothing after it is looked at until `answer`.
+
+Fails: never on client input; bad input becomes a reply or a Broken event.
+Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelining); RFC 1870 (SIZE).
+Long because the whole order of an SMTP conversation is in one place.
+"""
+
+from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
+from eqmail_core.protocols.auth import CRAM_MD5, METHODS, Credentials, Exchange, is_question
+from eqmail_core.protocols.dotted import BareNewline, DottedBody
+from eqmail_core.values import reply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_LINE = 4096
+"""Longest command line that is understood, in bytes; the rest of a longer one is thrown away."""
+
+
+class Rules:
+    """What a conversation must know of the settings; shared by all conversations of a server.
+
+    `databytes` 0: no limit; `max_recipients` 0: no limit.  `offers_auth`: somebody can check passwords;
+    `auth_needs_tls`: only CRAM-MD5 without TLS; `mail_needs_auth`: a submission port.  `local_ip_host` replaces [IP]
+    in an address where `is_own_address(IP)`; None: no replacing.
+    """
+
+    __slots__ = (
+        "auth_needs_tls",
+        "databytes",
+        "greeting",
+        "is_own_address",
+        "local_ip_host",
+        "mail_needs_auth",
+        "max_recipients",
+        "offers_auth",
+    )
+
+    def __init__(
+        self,
+        greeting: bytes,
+        databytes: int = 0,
+        max_recipients: int = 0,
+        offers_auth: bool = False,
+        auth_needs_tls: bool = False,
+        mail_needs_auth: bool = False,
+        local_ip_host: bytes | None = None,
+        is_own_address: "Callable[[bytes], bool]" = lambda address: False,
+    ) -> None:
+        self.greeting = greeting
+        self.databytes = databytes
+        self.max_recipients = max_recipients
+        self.offers_auth = offers_auth
+        self.auth_needs_tls = auth_needs_tls
+        self.mail_needs_auth = mail_needs_auth
+        self.local_ip_host = local_ip_host
+        self.is_own_address = is_own_address
+
+
+class Event:
+    """Something that happened in the conversation; those that need a verdict say so."""
+
+    __slots__ = ()
+    needs_verdict = True
+
+
+class Connected(Event):
+    """The conversation begins; refusing suppresses the greeting, no more."""
+
+    __slots__ = ()
+
+
+class Hello(Event):
+    """HELO, or EHLO where `extended`."""
+
+    __slots__ = ("extended", "name")
+
+    def __init__(self, name: bytes, extended: bool) -> None:
+        self.name = name
+        self.extended = extended
+
+
+class Mail(Event):
+    """MAIL: a sender, and the identity in its AUTH parameter, None where there is none."""
+
+    __slots__ = ("address", "identity")
+
+    def __init__(self, address: bytes, identity: bytes | None) -> None:
+        self.address = address
+        self.identity = identity
+
+
+class Recipient(Event):
+    """RCPT."""
+
+    __slots__ = ("address",)
+
+    def __init__(self, address: bytes) -> None:
+        self.address = address
+
+
+class Data(Event):
+    """DATA, in a transaction with recipients; accepting it begins the body."""
+
+    __slots__ = ()
+
+
+class Body(Event):
+    """A piece of the message: lines that end in LF, cut anywhere; the last one needs a verdict on the message."""
+
+    __slots__ = ("is_last", "text")
+
+    def __init__(self, text: bytes, is_last: bool) -> None:
+        self.text = text
+        self.is_last = is_last
+
+    @property
+    def needs_verdict(self) -> bool:  # type: ignore[override]  # the same attribute, read only
+        """Whether the message is complete."""
+        return self.is_last
+
+
+class Authentication(Event):
+    """A client has named itself."""
+
+    __slots__ = ("credentials",)
+
+    def __init__(self, credentials: Credentials) -> None:
+        self.credentials = credentials
+
+
+class Reset(Event):
+    """RSET: nothing of the transaction is left."""
+
+    __slots__ = ()
+    needs_verdict = False
+
+
+class Broken(Event):
+    """A LF without CR in a body: the conversation is over, and no message may be made of what was sent."""
+
+    __slots__ = ()
+    needs_verdict = False
+
+
+CONNECTED, DATA, RESET, BROKEN = Connected(), Data(), Reset(), Broken()
+
+
+class Verdict:
+    """The answer to an event: accepted or not, the reply lines, and what else follows from it.
+
+    `address` replaces the address in hand; `header` goes before the message (with DATA); `close`: no more after this.
+    """
+
+    __slots__ = ("accepted", "address", "close", "header", "lines")
+
+    def __init__(
+        self,
+        accepted: bool,
+        lines: list[bytes],
+        address: bytes | None = None,
+        header: bytes = b"",
+        close: bool = False,
+    ) -> None:
+        self.accepted = accepted
+        self.lines = lines
+        self.address = address
+        self.header = header
+        self.close = close
+
+
+class SmtpServer:
+    """One conversation.  `next_event` until it is None, `answer` what needs a verdict, send `take_output`.
+
+    Bounded: input is kept only up to one line beyond what `receive` was given; the recipients, if the rules bound them.
+    """
+
+    __slots__ = (
+        "_awaited",
+        "_body",
+        "_buffer",
+        "_exchange",
+        "_is_skipping",
+        "_out",
+        "_position",
+        "_rules",
+        "authenticated",
+        "closed",
+        "extended",
+        "helo",
+        "in_transaction",
+        "last_address",
+        "make_challenge",
+        "recipients",
+        "sender",
+    )
+
+    def __init__(self, rules: Rules, helo: bytes, make_challenge: "Callable[[], bytes]") -> None:
+        self._rules = rules
+        self._awaited: Event | None = None
+        self._body: DottedBody | None = None
+        self._buffer = b""
+        self._position = 0
+        self._exchange: Exchange | None = None
+        self._is_skipping = False
+        self._out: list[bytes] = []
+        self.make_challenge = make_challenge
+        self.authenticated = False
+        self.closed = False
+        self.extended = False
+        self.helo = helo
+        self.in_transaction = False
+        self.last_address: bytes | None = None
+        self.recipients: list[bytes] = []
+        self.sender: bytes | None = None
+
+    # --- what the driver calls
+
+    def begin(self) -> Event:
+        """The first event, before any input."""
+        self._awaited = CONNECTED
+        return CONNECTED
+
+    @property
+    def awaits_verdict(self) -> bool:
+        """Whether an event has not been answered yet."""
+        return self._awaited is not None
+
+    @property
+    def in_body(self) -> bool:
+        """Whether the client is sending a message."""
+        return self._body is not None
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were received and not looked at yet."""
+        return len(self._buffer) - self._position
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        if self._position < len(self._buffer):
+            self._buffer = self._buffer[self._position :] + data
+        else:
+            self._buffer = data
+        self._position = 0
+
+    def next_event(self) -> Event | None:
+        """What happened next; None while more bytes or a verdict are needed."""
+        while self._awaited is None and not self.closed:
+            if self._body is not None:
+                return self._next_of_body(self._body)
+            line = self._next_line()
+            if line is None:
+                break
+            event = self._command(line) if self._exchange is None else self._auth_line(line)
+            if event is not None:
+                if event.needs_verdict:
+                    self._awaited = event
+                return event
+        return None
+
+    def answer(self, verdict: Verdict) -> None:
+        """Decide the event that needed a verdict."""
+        event, self._awaited = self._awaited, None
+        self._out += verdict.lines
+        if verdict.close:
+            self.closed = True
+        if verdict.address is not None:
+            self.last_address = verdict.address
+        if not verdict.accepted:
+            return
+        if isinstance(event, Recipient):
+            self.recipients.append(event.address if verdict.address is None else verdict.address)
+        elif isinstance(event, Mail):
+            self.sender = event.address if verdict.address is None else verdict.address
+            self.recipients = []
+            self.in_transaction = True
+        elif event is DATA:
+            self.in_transaction = False
+            self._body = DottedBody()
+            self._out.append(reply.GO_AHEAD)
+        elif isinstance(event, Hello):
+            self.in_transaction = False
+            self.helo = event.name
+            self.extended = event.extended
+            self._out += self._hello(event.extended)
+        elif event is CONNECTED:
+            self._out.append(reply.banner(self._rules.greeting))
+        elif isinstance(event, Authentication):
+            self.authenticated = True
+
+    def close(self, line: bytes) -> None:
+        """End the conversation from our side, with a last line."""
+        if not self.closed:
+            self._out.append(line)
+            self.closed = True
+
+    def take_output(self) -> bytes:
+        """Everything to be sent since the last call."""
+        out, self._out = self._out, []
+        if not out:
+            return b""
+        out.append(b"")
+        return b"\r\n".join(out)
+
+    # --- input
+
+    def _next_line(self) -> bytes | None:
+        """The next line without its end; C reads it as a string, so that it ends at a NUL."""
+        while True:
+            start = self._position
+            end = self._buffer.find(b"\n", start)
+            if end < 0:
+                if len(self._buffer) - start > MAX_LINE:
+                    self._is_skipping = True
+                if self._is_skipping:
+                    self._position = len(self._buffer)
+                return None
+            self._position = end + 1
+            if not self._is_skipping and end - start <= MAX_LINE:
+                break
+            self._is_skipping = False
+            self._exchange = None
+            self._out.append(reply.LINE_TOO_LONG)
+        line = self._buffer[start:end]
+        if line[-1:] == b"\r":
+            line = line[:-1]
+        return line.partition(b"\0")[0] if b"\0" in line else line
+
+    def _next_of_body(self, body: DottedBody) -> Event | None:
+        data = self._buffer[self._position :] if self._position else self._buffer
+        if not data:
+            return None
+        self._buffer, self._position = b"", 0
+        try:
+            text, rest = body.receive(data)
+        except BareNewline:
+            self._body = None
+            self.close(reply.BARE_NEWLINE)
+            return BROKEN
+        if rest is None:
+            return Body(text, False)
+        self._buffer, self._body = rest, None
+        self._awaited = event = Body(text, True)
+        return event
+
+    # --- commands
+
+    def _command(self, line: bytes) -> Event | None:
+        verb, _, argument = line.partition(b" ")
+        act = _VERBS.get(verb.upper())
+        if act is None:
+            self._out.append(reply.UNRECOGNISED)
+            return None
+        return act(self, argument.lstrip(b" "))
+
+    def _helo(self, name: bytes) -> Event:
+        return Hello(name, False)
+
+    def _ehlo(self, name: bytes) -> Event:
+        return Hello(name, True)
+
+    def _mail(self, argument: bytes) -> Event | None:
+        if self._rules.mail_needs_auth and not self.authenticated:
+            return self._say(reply.AUTHORIZATION_REQUIRED)
+        address = self._address(argument)
+        if address is None:
+            return self._say(reply.SYNTAX)
+        identity = None
+        if b" " in argument:
+            size, identity = parse_parameters(argument)
+            if size is not None and 0 < self._rules.databytes < size:
+                return self._say(reply.TOO_BIG)
+        return Mail(address, identity)
+
+    def _rcpt(self, argument: bytes) -> Event | None:
+        if not self.in_transaction:
+            return self._say(reply.MAIL_FIRST)
+        address = self._address(argument)
+        if address is None:
+            return self._say(reply.SYNTAX)
+        if 0 < self._rules.max_recipients <= len(self.recipients):
+            return self._say(reply.TOO_MANY_RECIPIENTS)
+        return Recipient(address)
+
+    def _data(self, argument: bytes) -> Event | None:
+        if not self.in_transaction:
+            return self._say(reply.MAIL_FIRST)
+        if not self.recipients:
+            return self._say(reply.RECIPIENT_FIRST)
+        return DATA
+
+    def _rset(self, argument: bytes) -> Event:
+        self.in_transaction = False
+        self._out.append(reply.FLUSHED)
+        return RESET
+
+    def _noop(self, argument: bytes) -> Event | None:
+        return self._say(reply.OK)
+
+    def _vrfy(self, argument: bytes) -> Event | None:
+        return self._say(reply.VERIFY)
+
+    def _help(self, argument: bytes) -> Event | None:
+        return self._say(reply.HELP)
+
+    def _quit(self, argument: bytes) -> Event | None:
+        self.close(reply.farewell(self._rules.greeting))
+        return None
+
+    def _starttls(self, argument: bytes) -> Event | None:
+        return self._say(reply.NO_PARAMETERS if argument else reply.NO_CERTIFICATE)
+
+    def _auth(self, argument: bytes) -> Event | None:
+        word, _, initial = argument.partition(b" ")
+        method = word.lower()
+        if self._rules.auth_needs_tls and method != CRAM_MD5:
+            return self._say(reply.AUTH_NEEDS_TLS)
+        if not self._rules.offers_auth:
+            return self._say(reply.AUTH_NOT_AVAILABLE)
+        if self.authenticated:
+            return self._say(reply.AUTH_TWICE)
+        if self.in_transaction:
+            return self._say(reply.AUTH_IN_TRANSACTION)
+        if method not in METHODS:
+            return self._say(reply.AUTH_UNIMPLEMENTED)
+        self._exchange = Exchange(method, self.make_challenge() if method == CRAM_MD5 else b"")
+        return self._exchanged(self._exchange.begin(initial.strip(b" ")))
+
+    def _auth_line(self, line: bytes) -> Event | None:
+        assert self._exchange is not None
+        return self._exchanged(self._exchange.receive(line))
+
+    def _exchanged(self, answer: bytes | Credentials) -> Event | None:
+        if not is_question(answer):
+            self._exchange = None
+        if isinstance(answer, Credentials):
+            return Authentication(answer)
+        return self._say(answer)
+
+    # --- small things
+
+    def _say(self, line: bytes) -> Event | None:
+        self._out.append(line)
+        return None
+
+    def _address(self, argument: bytes) -> bytes | None:
+        address = parse_path(argument)
+        if address is None:
+            return None
+        name = self._rules.local_ip_host
+        if name is not None and address.endswith(b"]"):
+            literal = address_literal(address)
+            if literal is not None and self._rules.is_own_address(literal):
+                address = address[: address.rindex(b"@") + 1] + name
+        self.last_address = address
+        return address
+
+    def _hello(self, extended: bool) -> list[bytes]:
+        rules = self._rules
+        if not extended:
+            return [reply.hello(rules.greeting)]
+        texts = [rules.greeting, b"PIPELINING", b"8BITMIME", b"SIZE %d" % rules.databytes]
+        if rules.offers_auth:
+            texts.append(b"AUTH " + b" ".join(METHODS).upper())
+        return reply.multiline(b"250", texts)
+
+
+_VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {
+    b"HELO": SmtpServer._helo,
+    b"EHLO": SmtpServer._ehlo,
+    b"MAIL": SmtpServer._mail,
+    b"RCPT": SmtpServer._rcpt,
+    b"DATA": SmtpServer._data,
+    b"RSET": SmtpServer._rset,
+    b"NOOP": SmtpServer._noop,
+    b"VRFY": SmtpServer._vrfy,
+    b"HELP": SmtpServer._help,
+    b"QUIT": SmtpServer._quit,
+    b"STARTTLS": SmtpServer._starttls,
+    b"AUTH": SmtpServer._auth,
+}

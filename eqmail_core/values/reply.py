@@ -1,0 +1,88 @@
+"""Everything the SMTP server says, word for word as C says it: a code, a text, an enhanced status (#x.y.z).
+
+A reply here is one line without its CRLF; a longer answer is a list of lines.
+
+Source: smtp-server.md 4.2, 4.5, 4.6 (qmail-smtpd.c); RFC 5321 section 4.2, RFC 3463.
+"""
+
+OK = b"250 ok"
+FLUSHED = b"250 flushed"
+GO_AHEAD = b"354 go ahead"
+VERIFY = b"252 send some mail, i'll try my best"
+HELP = b"214 eQmail home page: http://openqmail.org"
+
+UNRECOGNISED = b"500 unrecognised (#5.5.2)"
+LINE_TOO_LONG = b"500 line too long (#5.5.2)"
+MAIL_FIRST = b"503 MAIL first (#5.5.1)"
+RECIPIENT_FIRST = b"503 RCPT first (#5.5.1)"
+SYNTAX = b"555 syntax error (#5.5.4)"
+TOO_BIG = b"552 sorry, that message size exceeds my databytes limit (#5.3.4)"
+LOOPING = b"554 too many hops, this message is looping (#5.4.6)"
+BAD_SENDER = b"553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)"
+NO_RELAY = b"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"
+TOO_MANY_RECIPIENTS = b"452 too many recipients (#4.5.3)"
+# The blank at the end is C's.
+AUTHORIZATION_REQUIRED = b"530 Authorization required (#5.7.1) "
+
+NO_PARAMETERS = b"501 Syntax error (no parameters allowed) (#5.5.4)"
+NO_CERTIFICATE = b"454 TLS missing certificate (#4.3.0)"
+
+BARE_NEWLINE = b"451 See http://pobox.com/~djb/docs/smtplf.html."
+TIMEOUT = b"451 timeout (#4.4.2)"
+NO_QUEUE = b"451 qqt failure (#4.3.0)"
+NO_CONTROLS = b"421 unable to read controls (#4.3.0)"
+BUSY = b"421 too many connections (#4.3.2)"
+SHUTTING_DOWN = b"421 shutting down (#4.3.2)"
+
+AUTH_NEEDS_TLS = b"538 AUTH PLAIN/LOGIN not available without TLS (#5.3.3)"
+AUTH_NOT_AVAILABLE = b"503 auth not available (#5.3.3)"
+AUTH_TWICE = b"503 you're already authenticated (#5.5.0)"
+AUTH_IN_TRANSACTION = b"503 no auth during mail transaction (#5.5.0)"
+AUTH_UNIMPLEMENTED = b"504 auth type unimplemented (#5.5.1)"
+AUTH_CANCELED = b"501 auth exchange canceled (#5.0.0)"
+AUTH_MALFORMED = b"501 malformed auth input (#5.5.4)"
+AUTH_FAILED = b"535 authentication failed (#5.7.1)"
+AUTH_CHILD_TROUBLE = b"454 oops, problem with child and I can't auth (#4.3.0)"
+AUTH_NO_CHILD = b"454 oops, child won't start and I can't auth (#4.3.0)"
+AUTH_NO_PIPE = b"454 oops, unable to open pipe and I can't auth (#4.3.0)"
+AUTH_NO_WRITE = b"454 oops, unable to write pipe and I can't auth (#4.3.0)"
+
+
+def banner(greeting: bytes) -> bytes:
+    """The first line of a session."""
+    return b"220 %b ESMTP" % greeting
+
+
+def hello(greeting: bytes) -> bytes:
+    """The answer to HELO."""
+    return b"250 " + greeting
+
+
+def farewell(greeting: bytes) -> bytes:
+    """The answer to QUIT."""
+    return b"221 " + greeting
+
+
+def multiline(code: bytes, texts: list[bytes]) -> list[bytes]:
+    """An answer of several lines: a hyphen after the code in all but the last."""
+    return [code + b"-" + text for text in texts[:-1]] + [code + b" " + texts[-1]]
+
+
+def queued(now: int, qp: int) -> bytes:
+    """The answer to a message that is safe: unix time, and the process or number that has it."""
+    return b"250 ok %d qp %d" % (now, qp)
+
+
+def not_queued(text: bytes) -> bytes:
+    """The answer to a message that was refused; `text` begins with an outcome letter, see `queue_result.explain`."""
+    return (b"554 " if text[:1] == b"D" else b"451 ") + text[1:]
+
+
+def authenticated(user: bytes) -> bytes:
+    """The answer to credentials that were accepted."""
+    return b"235 ok, %b, go ahead (#2.0.0)" % user
+
+
+def plugin_failure(plugin: bytes, reason: bytes) -> bytes:
+    """The answer to a command whose plugin could not be run."""
+    return b"451 qmail-spp failure: %b: %b (#4.3.0)" % (plugin, reason)

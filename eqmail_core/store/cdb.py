@@ -6,6 +6,7 @@ Source: cr.yp.to/cdb/cdb.txt; delivery.md 5.1.
 """
 
 import os
+from errno import EFBIG
 
 import cdbx
 
@@ -103,10 +104,19 @@ def _write_records(fd: int, records: "Iterable[tuple[bytes, bytes]]") -> None:
     maker = cdbx.CDB.make(fd, mmap=False)
     try:
         for key, data in records:
-            maker.add(key, data)
-        maker.commit()
-        os.fsync(fd)
-    except OSError as error:
-        raise CdbNotWritten("write", error) from error
+            try:
+                maker.add(key, data)
+            except (OSError, OverflowError) as error:
+                raise _not_written(error) from error
+        try:
+            maker.commit()
+            os.fsync(fd)
+        except (OSError, OverflowError) as error:
+            raise _not_written(error) from error
     finally:
         maker.close()
+
+
+def _not_written(error: OSError | OverflowError) -> CdbNotWritten:
+    """A format that ends at 4 GiB reports its limit as an overflow."""
+    return CdbNotWritten("write", error if isinstance(error, OSError) else OSError(EFBIG, str(error)))

@@ -1,0 +1,43 @@
+"""tcprules rules.cdb rules.tmp: compile the rules on standard input.
+
+Exits: 0, 100 usage or a line that is no rule, 111.  Source: smtp-server.md 4.9; tcprules(1).
+"""
+
+import os
+
+from eqmail_core.formats.tcprules import BadRule
+from eqmail_core.store.cdb import CdbNotWritten
+from eqmail_core.store.rules_db import compile_rules
+from eqmail_core.system.log import say
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Compile; the old database stays in force until the new one is complete."""
+    if len(argv) < 3:
+        say("tcprules", "usage: tcprules rules.cdb rules.tmp")
+        return EXIT_PERMANENT
+    target, temporary = argv[1], argv[2]
+    texts = {
+        "create": b"unable to create " + temporary,
+        "write": b"unable to write " + temporary,
+        "move": b"unable to move " + temporary + b" to " + target,
+    }
+    os.umask(0o033)
+    try:
+        with open(0, "rb", closefd=False) as lines:
+            compile_rules(os.fsdecode(target), os.fsdecode(temporary), lines)
+    except BadRule as bad:
+        say("tcprules", b"fatal: unable to parse this line: " + bad.line)
+        return EXIT_PERMANENT
+    except CdbNotWritten as failure:
+        return _die(texts[failure.step], failure.error)
+    except OSError as error:
+        return _die(b"unable to read input", error)
+    return 0
+
+
+def _die(text: bytes, error: OSError) -> int:
+    say("tcprules", b"fatal: " + text + b": " + error_text(error.errno))
+    return EXIT_TEMPORARY

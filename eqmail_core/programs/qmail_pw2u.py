@@ -1,0 +1,46 @@
+"""qmail-pw2u [-/ohHuUC] [-c char]: turn passwd lines on standard input into an assign file on standard output.
+
+Exits: 0, 100 bad option, 111.  Source: delivery.md 5.3; qmail-pw2u(8).
+"""
+
+from eqmail_core.formats.options import BadOption, parse_options
+from eqmail_core.policy.assign_plan import ANY_HOME, HOME_MUST_EXIST, SKIP_BAD_HOME, CannotAssign, assign_text
+from eqmail_core.store.assign_rules import read_assign_rules
+from eqmail_core.system.accounts import home_owner
+from eqmail_core.system.files import read_all, write_all
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import say
+from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
+
+_SETTINGS = {
+    b"/": ("dash", b"-/"),
+    b"o": ("homes", SKIP_BAD_HOME),
+    b"h": ("homes", HOME_MUST_EXIST),
+    b"H": ("homes", ANY_HOME),
+    b"u": ("allow_upper_case", True),
+    b"U": ("allow_upper_case", False),
+    b"C": ("break_char", b""),
+}
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Write the assign file."""
+    try:
+        options, _ = parse_options(argv, b"/ohHuUc:C")
+    except BadOption as bad:
+        say("qmail-pw2u", bad.text)
+        return EXIT_PERMANENT
+    trouble = b"unable to read controls"
+    try:
+        rules = read_assign_rules(read_site(environ))
+        for letter, value in options:
+            setattr(rules, *_SETTINGS.get(letter, ("break_char", value[:1])))
+        trouble = b"unable to read input"
+        passwd = read_all(0).split(b"\n")
+        trouble = b"unable to write output"
+        for line in assign_text(rules, passwd, home_owner):
+            write_all(1, line)
+    except (CannotAssign, OSError) as reason:
+        say("qmail-pw2u", b"fatal: " + (reason.text if isinstance(reason, CannotAssign) else trouble))
+        return EXIT_TEMPORARY
+    return 0

@@ -235,7 +235,7 @@ def render(tokens: "list[Token]", width: int = LINE_WIDTH) -> bytes:
         if len(lines[-1]) + len(segment) + 2 <= width:
             lines[-1] += segment
         else:
-            lines.append(b" " + segment)
+            lines.append(bytearray(b" ") + segment)
     return b"\n".join(lines) + b"\n"
 
 

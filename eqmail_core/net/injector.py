@@ -9,7 +9,6 @@ import os
 import time
 
 from eqmail_core.control.kinds import ControlError
-from eqmail_core.formats.header import HeaderReader
 from eqmail_core.formats.lines import listed
 from eqmail_core.formats.options import BadOption, parse_options, program_name
 from eqmail_core.formats.quote import quote_address
@@ -19,6 +18,7 @@ from eqmail_core.policy.injection import Injection
 from eqmail_core.policy.person import Person
 from eqmail_core.system.files import CHUNK, read_file, write_all
 from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.system.message_input import read_header
 from eqmail_core.values.outcome import EXIT_DONE, EXIT_OF, EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.values.queue_result import explain
 
@@ -63,7 +63,7 @@ def inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = 
             injection.use_sender(sender)
         for recipient in words.arguments:
             injection.add_recipient(recipient)
-        reader = _read_header(prefix)
+        reader = read_header(0, prefix)
         injection.take_header(reader.fields)
         if not words.queues:
             _copy(write_out, b"Return-Path: <%b>\n" % quote_address(injection.sender) + injection.header, reader.body)
@@ -100,17 +100,6 @@ def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Inject
     controls = read_controls(site, environ)
     rules = HostRules(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
     return Injection(rules, Person(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
-
-
-def _read_header(prefix: bytes) -> HeaderReader:
-    reader = HeaderReader()
-    if prefix and reader.feed(prefix):
-        return reader
-    while data := os.read(0, CHUNK):
-        if reader.feed(data):
-            return reader
-    reader.end()
-    return reader
 
 
 def _copy(put: "Callable[[bytes], None]", header: bytes, body: bytes) -> None:

@@ -5,6 +5,8 @@ Source: conventions; qmail-send's safe characters.
 
 import os
 
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+
 _SAFE = bytes(byte if 33 <= byte <= 126 and byte != 37 else 95 for byte in range(256))
 
 
@@ -20,3 +22,9 @@ def say(program: str, text: bytes | str) -> None:
         os.write(2, program.encode() + b": " + line.replace(b"\n", b"/") + b"\n")
     except OSError:
         pass
+
+
+def fatal(program: str, text: bytes | str, code: int = EXIT_TEMPORARY) -> int:
+    """Say why a program gives up, `program: fatal: text`, and return the code it exits with."""
+    say(program, b"fatal: " + (text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")))
+    return code

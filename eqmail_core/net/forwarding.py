@@ -1,0 +1,64 @@
+"""Queueing a message that is being delivered, or one made here, under a new envelope.
+
+Light: used by programs that run once per message.
+Source: delivery.md 5.9.
+"""
+
+import os
+
+from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.system.files import CHUNK
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import Permanent, Temporary
+from eqmail_core.values.queue_result import explain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.values.site import Site
+
+
+def forward_input(
+    site: "Site", environ: "Mapping[bytes, bytes]", first: bytes, sender: bytes, recipients: list[bytes]
+) -> int:
+    """Queue `first` and standard input, of any size; the qp of the log.
+
+    Fails: Temporary, Permanent with the words for the log.
+    """
+    queue = _open(site, environ)
+    queue.write(first)
+    try:
+        while data := os.read(0, CHUNK):
+            queue.write(data)
+    except OSError as error:
+        queue.abort()
+        queue.finish(b"", [])
+        raise Temporary(b"unable to read message: " + error_text(error.errno)) from error
+    return _finish(queue, sender, recipients)
+
+
+def queue_text(
+    site: "Site", environ: "Mapping[bytes, bytes]", message: bytes, sender: bytes, recipients: list[bytes]
+) -> int:
+    """Queue a message that is held in memory; the qp of the log.
+
+    Fails: Temporary, Permanent with the words for the log.
+    """
+    queue = _open(site, environ)
+    queue.write(message)
+    return _finish(queue, sender, recipients)
+
+
+def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> QueueProgram:
+    try:
+        return QueueProgram(site, environ)
+    except OSError as error:
+        raise Temporary(b"unable to fork: " + error_text(error.errno)) from error
+
+
+def _finish(queue: QueueProgram, sender: bytes, recipients: list[bytes]) -> int:
+    problem = explain(queue.finish(sender, recipients))
+    if problem:
+        raise (Permanent if problem[:1] == b"D" else Temporary)(problem[1:])
+    return queue.pid

@@ -1,0 +1,22 @@
+"""datemail: sendmail, with a Date field in the local time zone before the message.
+
+Exits with sendmail's code, or 111.  Source: delivery.md 5.8; datemail(1).
+"""
+
+import os
+import time
+
+from eqmail_core.system.commands import feed
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import fatal
+from eqmail_core.values.instant import date822
+from eqmail_core.values.outcome import Failure
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Feed sendmail, which gets the same arguments."""
+    sendmail = os.fsencode(f"{read_site(environ).bin}/sendmail")
+    try:
+        return feed([sendmail, *argv[1:]], environ, b"Date: " + date822(time.time()) + b"\n")
+    except Failure as failure:
+        return fatal("predate", failure.text)

@@ -1,0 +1,11 @@
+"""elq [arg ...]: move the new mail of $MAILDIR to $MAIL, then read it with elm.
+
+Exits with the code of maildir2mbox or of elm.  Source: programs.md 1.3.
+"""
+
+from eqmail_core.system.mail_reader import read_with
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Move and read."""
+    return read_with("elm", argv, environ)

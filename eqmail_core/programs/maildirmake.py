@@ -1,0 +1,24 @@
+"""maildirmake name: make a Maildir.
+
+Exits: 0, 100, 111.  Source: delivery.md 5.9; maildirmake(1).
+"""
+
+import os
+
+from eqmail_core.system.log import fatal, say
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Make the folder, which must not exist, with tmp, new and cur in it, for its owner alone."""
+    if len(argv) < 2:
+        say("maildirmake", "usage: maildirmake name")
+        return EXIT_PERMANENT
+    os.umask(0o077)
+    for folder in (argv[1], *(argv[1] + part for part in (b"/tmp", b"/new", b"/cur"))):
+        try:
+            os.mkdir(folder, 0o700)
+        except OSError as error:
+            return fatal("maildirmake", b"unable to mkdir %b: %b" % (folder, error_text(error.errno)))
+    return EXIT_DONE

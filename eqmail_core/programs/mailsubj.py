@@ -1,0 +1,13 @@
+"""mailsubj subject recipient ...: mail standard input, the body, to the recipients.
+
+Exits: 0, 100, 111.  Source: delivery.md 5.8; mailsubj(1).
+"""
+
+from eqmail_core.net.injector import inject
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Inject the body under a Subject and a To field."""
+    subject = argv[1] if len(argv) > 1 else b""
+    header = b"Subject: %b\nTo: %b\n\n" % (subject, b" ".join(argv[2:]))
+    return inject([b"qmail-inject"], environ, header)

@@ -1,0 +1,33 @@
+"""qreceipt address: tell the sender, who asked for it, that the message has arrived; from a .qmail file.
+
+Needs SENDER.  Exits: 0, 100, 111.  Source: delivery.md 5.9; qreceipt(1).
+"""
+
+from eqmail_core.net.forwarding import queue_text
+from eqmail_core.policy.receipt import CannotParse, receipt_for
+from eqmail_core.system.files import write_all
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import fatal, say
+from eqmail_core.system.message_input import read_header
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Read the header; queue the notice if the message asks for one for this address."""
+    if len(argv) < 2 or b"SENDER" not in environ:
+        say("qreceipt", "usage: qreceipt deliveryaddress")
+        return EXIT_PERMANENT
+    sender = environ[b"SENDER"]
+    try:
+        notice = receipt_for(read_header(0).fields, argv[1], sender)
+        if notice:
+            queue_text(read_site(environ), environ, notice, b"", [sender])
+    except CannotParse as bad:
+        write_all(2, b"qreceipt: fatal: unable to parse this: " + bad.field)
+        return EXIT_PERMANENT
+    except Failure as failure:
+        kind = "permanent" if failure.exit_code == EXIT_PERMANENT else "temporary"
+        return fatal("qreceipt", f"{kind} qmail-queue error", failure.exit_code)
+    except OSError:
+        return fatal("qreceipt", "read error")
+    return EXIT_DONE

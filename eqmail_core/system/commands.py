@@ -1,0 +1,88 @@
+"""Commands that users name in their instructions: found along PATH, with a message on standard input.
+
+Light: used by programs that run once per message.
+Source: delivery.md 5.9.
+"""
+
+import os
+
+from eqmail_core.system.files import CHUNK, write_all
+from eqmail_core.system.processes import await_end
+from eqmail_core.values.error_text import error_text, is_temporary
+from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY, Permanent, Temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SIGPIPE = 13
+
+
+def run(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
+    """Run a command with our descriptors; its exit code.
+
+    Fails: OSError when it cannot be run, Temporary when it crashes.
+    """
+    return _await(_start(argv, environ))
+
+
+def consult(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
+    """Ask a command about the message on standard input; its exit code.
+
+    One that cannot be run counts as having said no.
+    Fails: Temporary when it crashes, says 111, or cannot be run for lack of resources.
+    """
+    try:
+        code = run(argv, environ)
+    except OSError as error:
+        code = EXIT_TEMPORARY if is_temporary(error) else EXIT_PERMANENT
+    if code == EXIT_TEMPORARY:
+        raise Temporary(b"temporary child error")
+    return code
+
+
+def feed(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: bytes, source: int | None = 0) -> int:
+    """Run a command whose standard input is `first` and then what `source` gives, of any size; its exit code.
+
+    A command need not read it all.  Without a source, `first` is all.
+    Fails: Temporary, Permanent when it cannot be run; Temporary when it crashes or our input cannot be read.
+    """
+    reading, writing = os.pipe()
+    try:
+        pid = _start(argv, environ, reading)
+    except OSError as error:
+        os.close(writing)
+        text = b"unable to run %b: %b" % (argv[0], error_text(error.errno))
+        raise (Temporary(text) if is_temporary(error) else Permanent(text)) from error
+    finally:
+        os.close(reading)
+    try:
+        more = not first or _passed_on(writing, first)
+        while more and source is not None and (data := os.read(source, CHUNK)):
+            more = _passed_on(writing, data)
+    except OSError as error:
+        raise Temporary(b"unable to copy input: " + error_text(error.errno)) from error
+    finally:
+        os.close(writing)
+    return _await(pid)
+
+
+def _start(argv: list[bytes], environ: "Mapping[bytes, bytes]", stdin: int = -1) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)] if stdin >= 0 else []
+    return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=[_SIGPIPE])
+
+
+def _await(pid: int) -> int:
+    code = await_end(pid)
+    if code < 0:
+        raise Temporary(b"child crashed")
+    return code
+
+
+def _passed_on(fd: int, data: bytes) -> bool:
+    """Write to the command; False when it does not listen any more."""
+    try:
+        write_all(fd, data)
+    except BrokenPipeError:
+        return False
+    return True

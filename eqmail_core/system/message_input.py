@@ -1,0 +1,21 @@
+"""The header of a message that comes in through a descriptor, read as far as the body and no further than needed.
+
+Fails: OSError when it cannot be read.
+"""
+
+import os
+
+from eqmail_core.formats.header import HeaderReader
+from eqmail_core.system.files import CHUNK
+
+
+def read_header(fd: int, prefix: bytes = b"") -> HeaderReader:
+    """Read until the body begins, as if `prefix` came first; what was read of the body is in the reader."""
+    reader = HeaderReader()
+    if prefix and reader.feed(prefix):
+        return reader
+    while data := os.read(fd, CHUNK):
+        if reader.feed(data):
+            return reader
+    reader.end()
+    return reader

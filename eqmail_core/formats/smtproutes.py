@@ -1,0 +1,40 @@
+"""One entry of smtproutes: RELAY[:PORT][ USER PASSWORD].
+
+Source: delivery.md 5.6.
+"""
+
+SMTP_PORT = 25
+
+
+class Route:
+    """Where mail for a domain goes: `relay` (b"" means its MX), port, and the user and password there, if any."""
+
+    __slots__ = ("password", "port", "relay", "user")
+
+    def __init__(
+        self, relay: bytes = b"", port: int = SMTP_PORT, user: bytes | None = None, password: bytes = b""
+    ) -> None:
+        self.relay = relay
+        self.port = port
+        self.user = user
+        self.password = password
+
+
+def parse_route(value: bytes) -> Route:
+    """Read what stands after the domain's colon.
+
+    [ADDRESS] may be an IPv6 address; a port that is none is 25; a user without a password is no user.
+    Fails: never.
+    """
+    target, _, credentials = value.partition(b" ")
+    if target.startswith(b"[") and b"]" in target:
+        relay, _, rest = target.partition(b"]")
+        relay, port = relay + b"]", rest.removeprefix(b":")
+    else:
+        relay, _, port = target.partition(b":")
+    digits = port[: len(port) - len(port.lstrip(b"0123456789"))]
+    number = int(digits) if digits and len(digits) <= 5 else SMTP_PORT
+    user, blank, password = credentials.partition(b" ")
+    if not (user and blank):
+        return Route(relay, number)
+    return Route(relay, number, user, password)

@@ -1,0 +1,73 @@
+"""Addresses and connections: what a host literal stands for, and TCP connections to one address.
+
+Fails: OSError, as the system says it; a connection that takes too long is TimeoutError.
+"""
+
+import errno
+import os
+import socket
+
+_IPV6 = b"ipv6:"
+
+
+def literal_address(host: bytes) -> str | None:
+    """The address that 192.0.2.1, [192.0.2.1], [2001:db8::1] or [IPv6:2001:db8::1] stands for; None for other hosts."""
+    text = host
+    if host[:1] == b"[" and host[-1:] == b"]":
+        text = host[1:-1]
+        if text[: len(_IPV6)].lower() == _IPV6:
+            text = text[len(_IPV6) :]
+    # Names are far more frequent here than addresses.
+    if not text or not (text[-1:].isdigit() or b":" in text):
+        return None
+    family = socket.AF_INET6 if b":" in text else socket.AF_INET
+    try:
+        return socket.inet_ntop(family, socket.inet_pton(family, text.decode("ascii")))
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def packed_address(ip: str) -> tuple[bytes, int]:
+    """An address in the system's form, 4 or 16 bytes, and its family number."""
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    return socket.inet_pton(family, ip), family
+
+
+def start_dialing(ip: str, port: int) -> socket.socket:
+    """A socket that is being connected; it does not block, and is writable when it stands or has failed."""
+    sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        code = sock.connect_ex((ip, port))
+    except OSError:
+        sock.close()
+        raise
+    if code not in (0, errno.EINPROGRESS):
+        sock.close()
+        raise OSError(code, os.strerror(code))
+    return sock
+
+
+def dial_failure(sock: socket.socket) -> int:
+    """Why a socket that became writable is not connected; 0 when it is."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def dial(ip: str, port: int, timeout_s: float) -> socket.socket:
+    """Connect, waiting; the socket does not block."""
+    import select
+
+    sock = start_dialing(ip, port)
+    waiter = select.poll()
+    waiter.register(sock, select.POLLOUT)
+    code = dial_failure(sock) if waiter.poll(timeout_s * 1000) else errno.ETIMEDOUT
+    if code:
+        sock.close()
+        raise OSError(code, os.strerror(code))
+    return sock
+
+
+def counts_as_timeout(error: int) -> bool:
+    """Tell whether the table of slow hosts takes note of this failure to connect."""
+    return error in (errno.ETIMEDOUT, errno.ECONNREFUSED)

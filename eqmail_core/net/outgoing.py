@@ -1,0 +1,293 @@
+"""SMTP connections to other servers, on an event loop: a socket and a client machine each, for message after message.
+
+No task, timer or buffer of its own: the loop calls when bytes have come, the machine decides, and a `Watch` looks over
+all sessions now and then for those whose server takes too long.
+
+Fails: never; a connection that cannot be made is an error number, one that breaks is part of the machine's report.
+"""
+
+import asyncio
+import errno
+from collections.abc import Callable
+
+from eqmail_core.net.dial import dial_failure, start_dialing
+from eqmail_core.protocols.smtp_client import CONTENT, TRY_NEXT, SmtpClient
+
+RECEIVE = 65536
+
+# Pieces sent in one turn of the loop, so that one fast server does not starve the others.
+_BURST = 16
+
+ReadPiece = Callable[[], bytes]
+
+
+class Watch:
+    """Ends sessions whose time is over; looks every `tick_s` seconds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tick_s: float = 1.0) -> None:
+        self.loop = loop
+        self.sessions: set[Session] = set()
+        self._tick_s = tick_s
+        self._timer = loop.call_later(tick_s, self._look)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        for session in [it for it in self.sessions if it.deadline <= now]:
+            session.expire()
+        self._timer = self.loop.call_later(self._tick_s, self._look)
+
+    def close(self) -> None:
+        """End every session, and look no more."""
+        self._timer.cancel()
+        for session in list(self.sessions):
+            session.close()
+
+
+class Session:
+    """One connection, from dialing on; it belongs to one delivery at a time, or to nobody while it is idle.
+
+    `deadline` is in the time of the loop.  An idle session closes itself when the server speaks or leaves, or when its
+    deadline is over; `on_close` is told of the end of an idle one.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_fd",
+        "_is_dialing",
+        "_is_reading",
+        "_is_writing",
+        "_loop",
+        "_patience_s",
+        "_read",
+        "_sock",
+        "_unsent",
+        "_waiter",
+        "_watch",
+        "carried",
+        "client",
+        "deadline",
+        "ip",
+        "on_close",
+    )
+
+    def __init__(self, watch: Watch, ip: str, client: SmtpClient) -> None:
+        self._watch = watch
+        self._loop = watch.loop
+        self._waiter: asyncio.Future[int] | None = None
+        self._read: ReadPiece = bytes
+        self._unsent = b""
+        self._is_dialing = False
+        self._is_reading = False
+        self._is_writing = False
+        self._fd = -1
+        self._patience_s = 0.0
+        self._answers = 0
+        self.ip = ip
+        self.client = client
+        self.carried = 0
+        self.deadline = 0.0
+        self.on_close: Callable[[Session], None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._fd >= 0
+
+    def dial(self, port: int, patience_s: float) -> "asyncio.Future[int]":
+        """Connect; the result is 0, or the error number of the system."""
+        waiter: asyncio.Future[int] = self._loop.create_future()
+        try:
+            self._sock = start_dialing(self.ip, port)
+        except OSError as error:
+            waiter.set_result(error.errno or errno.EIO)
+            return waiter
+        self._waiter = waiter
+        self._fd = self._sock.fileno()
+        self._is_dialing = self._is_writing = True
+        self.deadline = self._loop.time() + patience_s
+        self._watch.sessions.add(self)
+        self._loop.add_writer(self._fd, self._dialed)
+        return waiter
+
+    def carry(
+        self, sender: bytes, recipients: list[bytes], read: ReadPiece, patience_s: float
+    ) -> "asyncio.Future[int]":
+        """Carry a message; when the result (0) is there, `client.status` is TRY_NEXT or DONE.
+
+        `read` gives the message piece by piece, b"" at its end, and may raise OSError; the server may take
+        `patience_s` seconds for each answer.  Afterwards the session is open only if its client `is_reusable`.
+        """
+        waiter: asyncio.Future[int] = self._loop.create_future()
+        self._waiter = waiter
+        self._read = read
+        self._patience_s = patience_s
+        self._answers = -1
+        # Not earlier: a greeting that nobody waits for looks like a server that takes its leave.
+        if not self._is_reading:
+            self._is_reading = True
+            self._loop.add_reader(self._fd, self._readable)
+        self.client.begin(sender, recipients)
+        self.carried += 1
+        self._advance()
+        return waiter
+
+    def expire(self) -> None:
+        """The deadline is over."""
+        if self._waiter is None:
+            self.close()
+        elif self._is_dialing:
+            self._finish_dialing(errno.ETIMEDOUT)
+        else:
+            self.client.lost()
+            self._finish()
+
+    def close(self) -> None:
+        """Break the connection, whatever goes on; a delivery that waits for it must have been cancelled."""
+        if self._fd < 0:
+            return
+        if self._is_writing:
+            self._loop.remove_writer(self._fd)
+        if self._is_reading:
+            self._loop.remove_reader(self._fd)
+        self._fd = -1
+        self._sock.close()
+        self._read = bytes
+        self._watch.sessions.discard(self)
+        if self.on_close is not None:
+            self.on_close(self)
+
+    def _dialed(self) -> None:
+        self._finish_dialing(dial_failure(self._sock))
+
+    def _finish_dialing(self, code: int) -> None:
+        if code:
+            self.close()
+        else:
+            self._loop.remove_writer(self._fd)
+            self._is_dialing = self._is_writing = False
+        self._resolve(code)
+
+    def _resolve(self, code: int) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(code)
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if self._waiter is None:
+            # Nobody asked: the server takes its leave, one way or another.
+            self.close()
+            return
+        if data:
+            self.client.receive(data)
+        else:
+            self.client.lost()
+        self._advance()
+
+    def _advance(self) -> None:
+        """Give the machine what it wants and send what it has, until it waits for the server."""
+        client = self.client
+        for _ in range(_BURST):
+            if client.status == CONTENT and not self._unsent:
+                self._supply()
+            output = client.take_output()
+            if output:
+                self._send(output)
+            if client.status != CONTENT or self._unsent:
+                break
+        else:
+            self._loop.call_soon(self._advance_later)
+        if client.status >= TRY_NEXT:
+            self._finish()
+        elif client.answers != self._answers:
+            self._answers = client.answers
+            self.deadline = self._loop.time() + self._patience_s
+
+    def _advance_later(self) -> None:
+        if self._fd >= 0 and self._waiter is not None:
+            self._advance()
+
+    def _supply(self) -> None:
+        try:
+            piece = self._read()
+        except OSError:
+            self.client.fail_reading()
+        else:
+            self.client.supply(piece)
+
+    def _finish(self) -> None:
+        """The message is done with: keep the connection if another may follow, else close it."""
+        self._read = bytes
+        if self._unsent or not self.client.is_reusable:
+            self.close()
+        self._resolve(0)
+
+    def _send(self, output: bytes) -> None:
+        if self._unsent:
+            self._unsent += output
+            return
+        try:
+            sent = self._sock.send(output)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.client.lost()
+            return
+        self.deadline = self._loop.time() + self._patience_s
+        if sent < len(output):
+            self._unsent = output[sent:]
+            if not self._is_writing:
+                self._is_writing = True
+                self._loop.add_writer(self._fd, self._writable)
+
+    def _writable(self) -> None:
+        unsent, self._unsent = self._unsent, b""
+        self._send(unsent)
+        if not self._unsent:
+            self._is_writing = False
+            self._loop.remove_writer(self._fd)
+        self._advance()
+
+
+class IdleSessions:
+    """Sessions that stand and carry nothing, by destination; each for a short time and a bounded number in all."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+        self._by_key: dict[object, list[Session]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, key: object) -> Session | None:
+        """The session to a destination that was used last, None where there is none."""
+        sessions = self._by_key.get(key)
+        if not sessions:
+            return None
+        session = sessions[-1]
+        self._drop(key, session)
+        session.on_close = None
+        return session
+
+    def put(self, key: object, session: Session, until: float) -> None:
+        """Keep a session that nobody uses until the loop's time is `until`."""
+        if self._count >= self._most:
+            session.close()
+            return
+        session.deadline = until
+        session.on_close = lambda closed: self._drop(key, closed)
+        self._by_key.setdefault(key, []).append(session)
+        self._count += 1
+
+    def _drop(self, key: object, session: Session) -> None:
+        sessions = self._by_key[key]
+        sessions.remove(session)
+        self._count -= 1
+        if not sessions:
+            del self._by_key[key]

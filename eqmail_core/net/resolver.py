@@ -1,0 +1,243 @@
+"""Answers of the DNS for mail: asked through dnspython, kept for a while, each question asked once at a time.
+
+One core decides what an answer means; two resolvers ask it, one waiting, one on an event loop.  Truncated answers are
+asked for again by TCP.  dnspython is imported when the first resolver is made, as most runs of a program need none.
+
+Fails: never; whatever goes wrong is an answer that `is_temporary`, except that a name does not exist.
+Source: delivery.md 5.6 (DNS); RFC 1035, RFC 2181 section 5.2, RFC 2308 (negative answers).
+"""
+
+import time
+
+from eqmail_core.values.lookup import CNAME, MX, NO_ANSWER, NOTHING, Answer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    import dns.asyncresolver
+    import dns.name
+    import dns.resolver
+
+    from eqmail_core.values.lookup import Question
+
+CACHE_SIZE = 20000
+"""Answers that are kept at most."""
+
+KEEP_S = (1, 3600)
+"""Least and longest time that an answer is kept, in seconds."""
+
+KEEP_NOTHING_S = 300
+"""Longest time that the absence of a name or record is believed, in seconds."""
+
+PATIENCE_S = 20.0
+"""How long one question may take, all servers and attempts together, in seconds."""
+
+TRY_S = 5.0
+"""How long one server may take for one attempt, in seconds."""
+
+MOST_AT_ONCE = 64
+"""Questions that are with the servers at a time."""
+
+_PAYLOAD = 1232
+
+
+class Cache:
+    """Answers with the time until which they hold; bounded, the oldest go first."""
+
+    __slots__ = ("_answers", "_clock", "_size")
+
+    def __init__(self, size: int = CACHE_SIZE, clock: "Callable[[], float]" = time.monotonic) -> None:
+        self._answers: dict[Question, tuple[float, Answer]] = {}
+        self._size = size
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def find(self, question: "Question") -> Answer | None:
+        """The answer that is still valid, None where there is none."""
+        found = self._answers.get(question)
+        if found is None:
+            return None
+        if found[0] <= self._clock():
+            del self._answers[question]
+            return None
+        return found[1]
+
+    def keep(self, question: "Question", answer: Answer, seconds: float) -> None:
+        """Keep an answer for a while; one that is temporary is not kept."""
+        if answer.is_temporary:
+            return
+        self._answers.pop(question, None)
+        while len(self._answers) >= self._size:
+            del self._answers[next(iter(self._answers))]
+        self._answers[question] = (self._clock() + seconds, answer)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._answers.clear()
+
+
+class BlockingResolver:
+    """Asks and waits; `nameserver` and `port` take the place of those in /etc/resolv.conf."""
+
+    def __init__(self, nameserver: str | None = None, port: int = 53, patience_s: float = PATIENCE_S) -> None:
+        import dns.resolver
+
+        self._cache = Cache()
+        self._resolver = dns.resolver.Resolver(configure=False)
+        self._ready = _configure(self._resolver, nameserver, port, patience_s)
+
+    def answer(self, question: "Question") -> Answer:
+        """The answer to one question."""
+        question = _normal(question)
+        known = self._cache.find(question)
+        name = _name_of(question[1])
+        if known is not None or name is None:
+            return known or NOTHING
+        if not self._ready:
+            return NO_ANSWER
+        try:
+            found: dns.resolver.Answer | Exception = self._resolver.resolve(
+                name, question[0], raise_on_no_answer=False, search=False
+            )
+        except Exception as error:
+            # Whatever a server sends, or dnspython makes of it, is no reason to lose the mail.
+            found = error
+        return _learn(self._cache, question, found)
+
+
+class AsyncResolver:
+    """Asks on an event loop, many questions at a time; see BlockingResolver."""
+
+    def __init__(self, nameserver: str | None = None, port: int = 53, patience_s: float = PATIENCE_S) -> None:
+        import asyncio
+
+        import dns.asyncresolver
+
+        self._cache = Cache()
+        self._asked: dict[Question, asyncio.Task[Answer]] = {}
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._where = (nameserver, port, patience_s)
+        self._asyncio = asyncio
+        self._new = dns.asyncresolver.Resolver
+        self.configure()
+
+    def configure(self) -> None:
+        """Look again at /etc/resolv.conf, and forget what was kept."""
+        self._cache.clear()
+        self._resolver = self._new(configure=False)
+        self._ready = _configure(self._resolver, *self._where)
+
+    async def answers(self, questions: "list[Question]") -> list[Answer]:
+        """The answers to these questions, in their order."""
+        questions = [_normal(question) for question in questions]
+        known = [answer for question in questions if (answer := self._cache.find(question)) is not None]
+        if len(known) == len(questions):
+            return known
+        return list(await self._asyncio.gather(*[self._once(question) for question in questions]))
+
+    def _once(self, question: "Question") -> "asyncio.Future[Answer]":
+        """The answer to a question that others may be asking too; who gives up does not disturb them."""
+        task = self._asked.get(question)
+        if task is None:
+            task = self._asyncio.get_running_loop().create_task(self._ask(question))
+            self._asked[question] = task
+            task.add_done_callback(lambda _: self._asked.pop(question, None))
+        return self._asyncio.shield(task)
+
+    async def _ask(self, question: "Question") -> Answer:
+        known = self._cache.find(question)
+        name = _name_of(question[1])
+        if known is not None or name is None:
+            return known or NOTHING
+        if not self._ready:
+            return NO_ANSWER
+        async with self._places:
+            try:
+                found: dns.resolver.Answer | Exception = await self._resolver.resolve(
+                    name, question[0], raise_on_no_answer=False, search=False
+                )
+            except Exception as error:
+                # As above.
+                found = error
+        return _learn(self._cache, question, found)
+
+
+def preload() -> None:
+    """Import all that asking will need, before the process settles into an account that may not read it."""
+    from importlib import import_module
+
+    import dns.asyncbackend
+
+    for module in ("ANY.CNAME", "ANY.MX", "ANY.OPT", "ANY.SOA", "ANY.NS", "IN.A", "IN.AAAA"):
+        import_module(f"dns.rdtypes.{module}")
+    import_module("dns.asyncresolver")
+    dns.asyncbackend.set_default_backend("asyncio")
+
+
+def _configure(resolver: "dns.resolver.BaseResolver", nameserver: str | None, port: int, patience_s: float) -> bool:
+    """Tell a resolver whom to ask; False where the system names nobody."""
+    import dns.exception
+
+    try:
+        if nameserver is None:
+            resolver.read_resolv_conf("/etc/resolv.conf")
+        else:
+            resolver.nameservers = [nameserver]
+            resolver.port = port
+    except (OSError, dns.exception.DNSException):
+        return False
+    resolver.use_edns(0, 0, _PAYLOAD)
+    resolver.timeout = min(TRY_S, patience_s)
+    resolver.lifetime = patience_s
+    return True
+
+
+def _normal(question: "Question") -> "Question":
+    return question[0], question[1].lower()
+
+
+def _name_of(name: bytes) -> "dns.name.Name | None":
+    """A name for the DNS; None for what cannot be one, and so does not exist."""
+    import dns.exception
+    import dns.name
+
+    name = name.removesuffix(b".")
+    try:
+        return dns.name.Name([*name.split(b"."), b""]) if name else None
+    except dns.exception.DNSException:
+        return None
+
+
+def _learn(cache: Cache, question: "Question", found: "dns.resolver.Answer | Exception") -> Answer:
+    """Turn what dnspython found into an answer, and keep it as long as it may be kept."""
+    import dns.resolver
+
+    if isinstance(found, dns.resolver.NXDOMAIN):
+        ttl, answer = KEEP_NOTHING_S, NOTHING
+    elif isinstance(found, Exception):
+        return NO_ANSWER
+    else:
+        ttl = found.chaining_result.minimum_ttl
+        answer = _answer(question[0], found)
+    least, longest = KEEP_S
+    cache.keep(question, answer, max(least, min(ttl, KEEP_NOTHING_S if answer is NOTHING else longest)))
+    return answer
+
+
+def _answer(kind: str, found: "dns.resolver.Answer") -> Answer:
+    records = list(found.rrset or ())
+    if not records:
+        return NOTHING
+    if kind == MX:
+        return Answer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in records))
+    if kind == CNAME:
+        return Answer(names=tuple((0, _bytes_of(it.target)) for it in records))
+    return Answer(addresses=tuple(it.address for it in records))
+
+
+def _bytes_of(name: "dns.name.Name") -> bytes:
+    return b".".join(name.labels[:-1])

@@ -1,0 +1,80 @@
+"""Drives one SMTP client machine over one socket, waiting; for programs that deliver one message.
+
+Source: architecture "how a sans-IO core and its driver look here".
+"""
+
+import select
+import time
+
+from eqmail_core.protocols.smtp_client import CONTENT, TRY_NEXT, SmtpClient
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+RECEIVE = 65536
+
+
+def converse(sock: "socket.socket", client: SmtpClient, read_piece: "Callable[[], bytes]", timeout_s: float) -> None:
+    """Carry the message that `client` has begun to its end; `client.status` is then TRY_NEXT or DONE.
+
+    `sock` does not block.  `read_piece` gives the message, b"" at its end, and may raise OSError.  The server may take
+    `timeout_s` for each answer.
+    Fails: never.
+    """
+    waiter = select.poll()
+    unsent = b""
+    answers = -1
+    deadline = 0.0
+    while True:
+        if client.status == CONTENT and not unsent:
+            _supply(client, read_piece)
+        output = client.take_output()
+        if output or client.answers != answers:
+            unsent += output
+            answers = client.answers
+            deadline = time.monotonic() + timeout_s
+        if unsent:
+            try:
+                sent = sock.send(unsent)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                client.lost()
+                return
+            if sent:
+                unsent = unsent[sent:]
+                deadline = time.monotonic() + timeout_s
+        if client.status >= TRY_NEXT:
+            return
+        if client.status == CONTENT and not unsent:
+            continue
+        waiter.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
+        events = waiter.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not events:
+            client.lost()
+        elif events[0][1] & ~select.POLLOUT:
+            _receive(sock, client)
+
+
+def _supply(client: SmtpClient, read_piece: "Callable[[], bytes]") -> None:
+    try:
+        piece = read_piece()
+    except OSError:
+        client.fail_reading()
+    else:
+        client.supply(piece)
+
+
+def _receive(sock: "socket.socket", client: SmtpClient) -> None:
+    try:
+        data = sock.recv(RECEIVE)
+    except BlockingIOError:
+        return
+    except OSError:
+        data = b""
+    if data:
+        client.receive(data)
+    else:
+        client.lost()

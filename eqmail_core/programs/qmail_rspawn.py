@@ -1,0 +1,18 @@
+"""qmail-rspawn: the remote spawner for a classic qmail-send; orders on descriptor 0, reports on 1.
+
+Exits: 0 when its input has ended and all is reported, 111 cannot start.  Source: qmail-rspawn(8).
+"""
+
+from eqmail_core.services.remote import classic
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import say
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Serve qmail-send until it goes."""
+    try:
+        classic.run(read_site(environ), environ)
+    except (OSError, ValueError, KeyError) as reason:
+        say("qmail-rspawn", f"fatal: {reason}")
+        return 111
+    return 0

@@ -1,0 +1,206 @@
+"""Remote deliveries on the event loop: from an order to its report, by the same plan and machine as qmail-remote.
+
+A connection that carried an accepted message is kept for a moment, for the next message to the same server; when such
+a connection turns out to be dead or tired before the message was given, a new one is made and nobody hears of it.
+
+Fails: never; every trouble is a report.  A cancelled delivery leaves no connection behind.
+Source: delivery.md 5.6; queue.md 3.11.
+"""
+
+import asyncio
+import os
+import random
+import stat
+import time
+
+from eqmail_core.formats.smtproutes import Route
+from eqmail_core.net.dial import literal_address
+from eqmail_core.net.outgoing import IdleSessions, Session, Watch
+from eqmail_core.net.own_addresses import own_addresses
+from eqmail_core.net.resolver import AsyncResolver
+from eqmail_core.policy.mx import Candidate
+from eqmail_core.policy.remote_plan import RemotePlan, Surroundings, plan_delivery
+from eqmail_core.policy.spawn_report import report_of_output, report_of_run
+from eqmail_core.protocols.delivery_wire import Order
+from eqmail_core.protocols.smtp_auth import Credentials
+from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
+from eqmail_core.services.remote.settings import Settings, SettingsSource
+from eqmail_core.services.remote.slow_hosts import SlowHosts
+from eqmail_core.system.files import CHUNK
+from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.values.outcome import PERMANENT, TEMPORARY, Failure, Temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.policy.mx import Search
+
+Report = tuple[bytes, bytes]
+"""Outcome letter and text."""
+
+MOST_IDLE = 256
+MOST_PER_SESSION = 100
+OWN_ADDRESSES_S = 30.0
+KEPT_OUTPUT = 65536
+
+NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)"
+
+
+class RemoteDeliveries:
+    """Everything that deliveries share: settings, resolver, kept connections, the table of slow hosts.
+
+    `owner` is the uid that messages must belong to.
+    """
+
+    def __init__(
+        self, source: SettingsSource, resolver: AsyncResolver, slow_hosts: SlowHosts, watch: Watch, owner: int
+    ) -> None:
+        self.source = source
+        self.resolver = resolver
+        self.idle = IdleSessions(MOST_IDLE)
+        self._slow_hosts = slow_hosts
+        self._watch = watch
+        self._owner = owner
+        self._own: frozenset[str] = frozenset()
+        self._own_until = 0.0
+        self._world = Surroundings(literal_address, self._own_addresses, random.shuffle)
+
+    async def deliver(self, order: Order, message: int) -> Report:
+        """Deliver the message behind the descriptor `message` to one recipient."""
+        objection = self._objection(order, message)
+        if objection:
+            return objection[:1], objection[1:]
+        try:
+            settings = self.source.current()
+            if settings.substitute:
+                return await _run_substitute(settings.substitute, order, message)
+            return report_of_output(await self._send(settings, order, message))
+        except Failure as failure:
+            return failure.outcome, failure.text + b"\n"
+        except MemoryError:
+            return TEMPORARY, b"Out of memory. (#4.3.0)\n"
+        except OSError:
+            return TEMPORARY, b"System resources temporarily unavailable. (#4.3.0)\n"
+
+    def _objection(self, order: Order, message: int) -> bytes:
+        """Why an order cannot be carried out, as the spawner says it; b"" if it can."""
+        if b"@" not in order.recipient:
+            return b"DSorry, address must include host name. (#5.1.3)\n"
+        try:
+            status = os.fstat(message)
+        except OSError:
+            return b"Zqmail-spawn unable to open message. (#4.3.0)\n"
+        if not stat.S_ISREG(status.st_mode):
+            return b"ZSorry, message has wrong type. (#4.3.5)\n"
+        if status.st_uid != self._owner:
+            return b"ZSorry, message has wrong owner. (#4.3.5)\n"
+        return b""
+
+    async def _send(self, settings: Settings, order: Order, message: int) -> bytes:
+        host = order.recipient.rpartition(b"@")[2]
+        plan = await self._answered(plan_delivery(host, order.sender, [order.recipient], settings.routes, self._world))
+        for candidate in plan.candidates:
+            report = await self._offer(settings, plan, candidate, message, order.serial)
+            if report:
+                return report
+        raise Temporary(NO_CONNECTION)
+
+    async def _answered(self, search: "Search[RemotePlan]") -> RemotePlan:
+        """Run a search to its end."""
+        try:
+            questions = next(search)
+            while True:
+                questions = search.send(await self.resolver.answers(questions))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
+
+    async def _offer(
+        self, settings: Settings, plan: RemotePlan, candidate: Candidate, message: int, chance: int
+    ) -> bytes:
+        """Offer the message to one address; the report, b"" when the next address is to be tried."""
+        route = plan.route
+        key = (candidate.ip, route.port, route.user, route.password)
+        session = self.idle.take(key)
+        if session is not None:
+            await self._carry(session, key, settings, plan, message)
+            if session.client.answers and not session.client.is_deferred:
+                return session.client.report
+        if self._slow_hosts.should_skip(candidate.ip, chance):
+            return b""
+        session = Session(self._watch, candidate.ip, self._new_client(settings, route, candidate))
+        try:
+            error = await session.dial(route.port, settings.connect_s)
+        except asyncio.CancelledError:
+            session.close()
+            raise
+        if error:
+            self._slow_hosts.failed(candidate.ip, error)
+            return b""
+        self._slow_hosts.works(candidate.ip)
+        await self._carry(session, key, settings, plan, message)
+        return b"" if session.client.status == TRY_NEXT else session.client.report
+
+    def _new_client(self, settings: Settings, route: Route, candidate: Candidate) -> SmtpClient:
+        credentials = None if route.user is None else Credentials(route.user, route.password)
+        return SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep=settings.reuse_s > 0)
+
+    async def _carry(self, session: Session, key: object, settings: Settings, plan: RemotePlan, message: int) -> None:
+        """Carry the message over one session, and keep the session if it can be used again."""
+        position = 0
+
+        def read() -> bytes:
+            nonlocal position
+            piece = os.pread(message, CHUNK, position)
+            position += len(piece)
+            return piece
+
+        if session.carried + 1 >= MOST_PER_SESSION:
+            session.client.keep = False
+        try:
+            await session.carry(plan.sender, plan.recipients, read, settings.patience_s)
+        except asyncio.CancelledError:
+            session.close()
+            raise
+        if session.is_open:
+            self.idle.put(key, session, self._watch.loop.time() + settings.reuse_s)
+
+    def _own_addresses(self) -> frozenset[str]:
+        if time.monotonic() >= self._own_until:
+            self._own = own_addresses()
+            self._own_until = time.monotonic() + OWN_ADDRESSES_S
+        return self._own
+
+
+async def _run_substitute(program: bytes, order: Order, message: int) -> Report:
+    """Run a program as the spawner runs qmail-remote: HOST SENDER RECIPIENT, the message on descriptor 0."""
+    name = os.path.basename(program)
+    host = order.recipient.rpartition(b"@")[2]
+    try:
+        stdin = MessageFile(message).reopened()
+    except MessageUnreadable:
+        return TEMPORARY, b"qmail-spawn unable to open message. (#4.3.0)\n"
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            host,
+            order.sender,
+            order.recipient,
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except OSError as error:
+        letter = PERMANENT if isinstance(error, FileNotFoundError | PermissionError) else TEMPORARY
+        return letter, b"Unable to run %b.\n" % name
+    finally:
+        os.close(stdin)
+    assert process.stdout is not None
+    output = b""
+    try:
+        while piece := await process.stdout.read(CHUNK):
+            output = (output + piece)[:KEPT_OUTPUT]
+        code = await process.wait()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    return report_of_run(name, code, output)

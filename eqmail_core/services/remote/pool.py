@@ -1,0 +1,193 @@
+"""The remote delivery service: orders of the scheduler in, reports out, as many deliveries at a time as it asks for.
+
+Every scheduler that connects is served.  When one goes away its deliveries are given up, as it will order them again:
+one that ran on could only become a duplicate.  After TERM no order is taken; what runs is finished and reported.
+
+Fails: CannotSettle, OSError at its start.
+Source: queue.md 3.11; architecture sections 6 and 12.
+"""
+
+import asyncio
+import os
+import pwd
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from eqmail_core.net import resolver
+from eqmail_core.net.channel import Channel
+from eqmail_core.net.outgoing import Watch
+from eqmail_core.net.resolver import AsyncResolver
+from eqmail_core.protocols.delivery_wire import Order, report, split_order
+from eqmail_core.services.remote.delivery import RemoteDeliveries
+from eqmail_core.services.remote.settings import SettingsSource
+from eqmail_core.services.remote.slow_hosts import SlowHosts
+from eqmail_core.system.log import say
+from eqmail_core.system.privileges import settle
+from eqmail_core.values.site import Site
+
+NAME = "remote"
+
+new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+try:
+    from uvloop import new_event_loop as new_loop
+except ImportError:
+    pass
+
+
+class Pool:
+    """The deliveries of this process, and the wires to the schedulers that ordered them."""
+
+    def __init__(self, deliveries: RemoteDeliveries, limit: int) -> None:
+        self._deliveries = deliveries
+        self._limit = limit
+        self._running: set[asyncio.Task[None]] = set()
+        self._wires: set[Wire] = set()
+        self._is_ending = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def serve(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        """Take orders from a scheduler that has connected."""
+        self._wires.add(Wire(self, loop, sock))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another delivery may start."""
+        return len(self._running) < self._limit and not self._is_ending
+
+    async def finish(self) -> None:
+        """Take no more orders; return when all that run are reported."""
+        self._is_ending = True
+        for wire in self._wires:
+            wire.stop()
+        await self._idle.wait()
+
+    def start(self, wire: "Wire", order: Order, message: int) -> asyncio.Task[None]:
+        """Start a delivery; it owns the descriptor."""
+        task = asyncio.get_running_loop().create_task(self._deliver(wire, order, message))
+        self._running.add(task)
+        self._idle.clear()
+        return task
+
+    def forget(self, wire: "Wire") -> None:
+        """A scheduler has gone."""
+        self._wires.discard(wire)
+
+    async def _deliver(self, wire: "Wire", order: Order, message: int) -> None:
+        try:
+            letter, text = await self._deliveries.deliver(order, message)
+            wire.channel.send(report(order.serial, True, letter, text))
+        finally:
+            os.close(message)
+            task = asyncio.current_task()
+            assert task is not None
+            self._running.discard(task)
+            wire.tasks.discard(task)
+            if not self._running:
+                self._idle.set()
+            for other in list(self._wires):
+                other.go_on()
+
+
+class Wire:
+    """One scheduler: its orders that wait for room, and its deliveries."""
+
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._pool = pool
+        self._waiting: deque[tuple[Order, int]] = deque()
+        self._is_paused = False
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.channel = Channel(loop, sock, self._ordered, self._gone)
+
+    def go_on(self) -> None:
+        """Start what waits, as far as there is room."""
+        while self._waiting and self._pool.has_room:
+            self.tasks.add(self._pool.start(self, *self._waiting.popleft()))
+        if self._is_paused and self._pool.has_room:
+            self._is_paused = False
+            self.channel.resume()
+
+    def stop(self) -> None:
+        """Take no more orders; the scheduler will find those that wait unanswered, and order them again."""
+        self.channel.pause()
+        self._drop_waiting()
+
+    def _ordered(self, packet: bytes, fd: int) -> None:
+        try:
+            order = split_order(packet)
+        except ValueError:
+            say(NAME, "warning: a packet that is no order: closing this wire")
+            if fd >= 0:
+                os.close(fd)
+            self.channel.close()
+            return
+        if fd < 0:
+            text = b"qmail-spawn unable to open message. (#4.3.0)\n"
+            self.channel.send(report(order.serial, True, b"Z", text))
+            return
+        self._waiting.append((order, fd))
+        self.go_on()
+        if self._waiting and not self._is_paused:
+            self._is_paused = True
+            self.channel.pause()
+
+    def _gone(self) -> None:
+        self._drop_waiting()
+        for task in self.tasks:
+            task.cancel()
+        self._pool.forget(self)
+
+    def _drop_waiting(self) -> None:
+        for _, fd in self._waiting:
+            os.close(fd)
+        self._waiting.clear()
+
+
+def run(site: Site, listener: socket.socket) -> None:
+    """Serve as the remote role until TERM."""
+    resolver.preload()
+    settle(site, "qmailr")
+    owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
+    loop = new_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(_serve(site, listener, owner))
+    finally:
+        loop.close()
+
+
+async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
+    loop = asyncio.get_running_loop()
+    source = SettingsSource(site, os.environb)
+    slow_hosts = SlowHosts(site.queue.tcpto)
+    slow_hosts.clear()
+    watch = Watch(loop)
+    asked = AsyncResolver()
+    deliveries = RemoteDeliveries(source, asked, slow_hosts, watch, owner)
+    pool = Pool(deliveries, site.spawn)
+    ended = asyncio.Event()
+
+    def reread() -> None:
+        source.reread()
+        asked.configure()
+
+    def accept() -> None:
+        try:
+            sock, _ = listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            say(NAME, f"warning: cannot accept: {error.strerror}")
+            return
+        pool.serve(loop, sock)
+
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, reread)
+    listener.setblocking(False)
+    loop.add_reader(listener.fileno(), accept)
+    await ended.wait()
+    loop.remove_reader(listener.fileno())
+    await pool.finish()
+    watch.close()

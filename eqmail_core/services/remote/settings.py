@@ -1,0 +1,109 @@
+"""What the remote service has to know, read again when a file behind it changes.
+
+qmail-remote reads its control files for every message, so a change of smtproutes counts at once; the resident service
+keeps that promise by looking at the files' dates, at most once a second, and at once on HUP.
+
+Source: delivery.md 5.6; queue.md 3.11 (which program the spawner runs).
+"""
+
+import os
+import time
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.policy.beforemote import is_idle
+from eqmail_core.system.installation import read_controls
+from eqmail_core.values.outcome import Temporary
+from eqmail_core.values.site import Site
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOOK_S = 1.0
+SUBSTITUTE_VARIABLE = b"QMAILREMOTE"
+NO_CONTROLS = b"Unable to read control files. (#4.3.0)"
+
+_READ = (
+    Controls.me,
+    Controls.helohost,
+    Controls.smtproutes,
+    Controls.timeoutconnect,
+    Controls.timeoutremote,
+    Controls.remotereuse,
+    Controls.beforemote,
+)
+
+
+class Settings:
+    """One reading of everything; `substitute` is a program to run per message in place of our own code."""
+
+    __slots__ = ("connect_s", "hello", "patience_s", "reuse_s", "routes", "substitute")
+
+    def __init__(self, controls: Controls, substitute: bytes | None) -> None:
+        hello = controls.helohost
+        if hello is None:
+            raise Temporary(NO_CONTROLS)
+        self.hello = hello
+        self.routes = controls.smtproutes
+        self.connect_s = controls.timeoutconnect
+        self.patience_s = controls.timeoutremote
+        self.reuse_s = controls.remotereuse
+        self.substitute = substitute
+
+
+class SettingsSource:
+    """The settings of a site, always fresh."""
+
+    def __init__(self, site: Site, environ: "Mapping[bytes, bytes]") -> None:
+        self._site = site
+        self._environ = environ
+        self._bfrmt = f"{site.bin}/qmail-bfrmt"
+        self._files = [f"{site.control}/{control.file}" for control in _READ] + [self._bfrmt]
+        self._stamps: list[tuple[int, int] | None] = []
+        self._looked = 0.0
+        self._settings: Settings | Temporary = Temporary(NO_CONTROLS)
+
+    def current(self) -> Settings:
+        """The settings now.  Fails: Temporary when they cannot be read."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_S or not self._stamps:
+            self._looked = now
+            stamps = [_stamp(path) for path in self._files]
+            if stamps != self._stamps:
+                self._stamps = stamps
+                self._settings = self._read()
+        if isinstance(self._settings, Temporary):
+            raise self._settings
+        return self._settings
+
+    def reread(self) -> None:
+        """Read everything again at the next use, changed or not."""
+        self._stamps = []
+
+    def _read(self) -> "Settings | Temporary":
+        controls = read_controls(self._site, self._environ)
+        try:
+            return Settings(controls, self._substitute(controls))
+        except ControlError:
+            return Temporary(NO_CONTROLS)
+        except Temporary as reason:
+            return reason
+
+    def _substitute(self, controls: Controls) -> bytes | None:
+        named = self._environ.get(SUBSTITUTE_VARIABLE)
+        if named:
+            return named
+        if not os.access(self._bfrmt, os.X_OK):
+            return None
+        remote = os.fsencode(f"{self._site.bin}/qmail-remote")
+        is_script = self._site.layout.control == "control"
+        return None if is_idle(controls.beforemote, is_script, remote) else os.fsencode(self._bfrmt)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino

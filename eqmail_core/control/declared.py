@@ -181,8 +181,8 @@ class Controls(ControlSet):
     timeoutsmtpd = Seconds("How long a client may keep the server waiting.", default=1200, used_by=(SMTPD,))
     virtualdomains = Map(
         "Domains and addresses that belong to a local user: KEY:PREFIX makes mail for an address at KEY local mail for "
-        "PREFIX-ADDRESS. KEY is an address, a domain, .DOMAIN for every host below it, or empty for all. An empty PREFIX "
-        "makes an exception.",
+        "PREFIX-ADDRESS. KEY is an address, a domain, .DOMAIN for every host below it, or empty for all. An empty "
+        "PREFIX makes an exception.",
         default=None,
         used_by=(SEND,),
         reload_on_hup=True,
@@ -266,13 +266,20 @@ class Controls(ControlSet):
         since="eqmail 2",
     )
     relayclients = Lines(
-        "Addresses and networks (CIDR) of the clients that may send mail to anywhere through the resident SMTP service.",
+        "Addresses and networks (CIDR) of the clients that may send mail anywhere through the resident SMTP service.",
         default=None,
         used_by=(SMTPD,),
         since="eqmail 2",
     )
     smtpworkers = Count("Processes of the resident SMTP service.", default=1, used_by=(START,), since="eqmail 2")
     remoteworkers = Count("Processes of the remote delivery service.", default=1, used_by=(START,), since="eqmail 2")
+    remotereuse = Seconds(
+        "How long the resident remote delivery keeps a connection for the next message to the same server; 0 means a "
+        "connection for each message.",
+        default=5,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
     maxrcpt = Count(
         "Most recipients in one SMTP transaction; further ones get a temporary refusal. 0 means no limit.",
         default=0,

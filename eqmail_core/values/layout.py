@@ -86,12 +86,21 @@ class QueuePaths:
         """Every directory of messages."""
         return self._dirs("mess", True)
 
+    def channel_dirs(self, channel: str) -> list[str]:
+        """Every directory of recipients of one channel, "local" or "remote"."""
+        return self._dirs(channel, True)
+
     def intd_dirs(self) -> list[str]:
         """Every directory of unfinished envelopes."""
         return self._dirs("intd", self._split_todo)
 
     def _dirs(self, name: str, is_split: bool) -> list[str]:
         return [f"{self.root}/{name}/{i}" for i in range(self.split)] if is_split else [f"{self.root}/{name}"]
+
+    @property
+    def bounces(self) -> str:
+        """Directory of the failure texts."""
+        return f"{self.root}/bounce"
 
     @property
     def pid(self) -> str:

@@ -1,0 +1,42 @@
+"""How qmail-qread and qmail-qstat show what waits in the queue.
+
+Source: programs.md 1.9 (qmail-qread.c, qmail-qstat).
+"""
+
+from eqmail_core.values.instant import date822
+
+_SHOWN = bytes(byte if 32 <= byte <= 126 else 95 for byte in range(256))
+_ZONE_SIZE = 6
+
+
+class Waiting:
+    """One preprocessed message: its number, birth (seconds), size in bytes, sender, and whether a bounce is due."""
+
+    __slots__ = ("birth", "bounces", "number", "sender", "size")
+
+    def __init__(self, number: int, birth: float, size: int, sender: bytes, bounces: bool) -> None:
+        self.number = number
+        self.birth = birth
+        self.size = size
+        self.sender = sender
+        self.bounces = bounces
+
+
+def message_line(message: Waiting) -> bytes:
+    """The first line of a message: date, number, size and sender.
+
+    The date is local time, although the line says GMT as it does everywhere.
+    """
+    date = date822(message.birth)[:-_ZONE_SIZE]
+    text = b"%b GMT  #%d  %d  <%b> " % (date, message.number, message.size, message.sender)
+    return (text + (b" bouncing" if message.bounces else b"")).translate(_SHOWN) + b"\n"
+
+
+def recipient_line(channel: str, done: bool, recipient: bytes) -> bytes:
+    """The line of one recipient, done or still to do."""
+    return b"%b\t%b\t%b\n" % (b"  done" if done else b"", channel.encode(), recipient.translate(_SHOWN))
+
+
+def count_lines(messages: int, unprocessed: int) -> bytes:
+    """The two lines of qmail-qstat without options."""
+    return b"messages in queue: %d\nmessages in queue but not yet preprocessed: %d\n" % (messages, unprocessed)

@@ -1,0 +1,64 @@
+"""qmail-fixq [-c|-f|-h]: check split, owners and modes of the queue, or repair them.
+
+Exits: 0, 111 when the queue cannot be read or repaired.  Source: programs.md 1.1; queue.md 3.1.
+"""
+
+from eqmail_core.formats.options import BadOption, parse_options
+from eqmail_core.store.queue_repair import QueueInUse, examine, lock_queue, repair
+from eqmail_core.system.files import write_all
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import say
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.values.site import Site
+
+HELP = b"""Usage: qmail-fixq [option]
+
+  -c\tcheck split, owners and modes of the queue (default)
+  -f\trepair them; qmail-send must not be running
+  -h\tshow this help
+
+"""
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Do what the options say, in their order."""
+    try:
+        options, _ = parse_options(argv, b"cfh")
+    except BadOption:
+        write_all(1, b"Invalid option!\n")
+        options = [(b"h", b"")]
+    try:
+        site = read_site(environ)
+        for letter, _ in options or [(b"c", b"")]:
+            write_all(1, _ACTIONS[letter](site))
+    except QueueInUse:
+        say("qmail-fixq", "fatal: qmail-send is running, stop it first")
+        return EXIT_TEMPORARY
+    except (OSError, KeyError) as error:
+        reason = error_text(error.errno) if isinstance(error, OSError) else b"the group of the queue does not exist"
+        say("qmail-fixq", b"fatal: unable to handle the queue: " + reason)
+        return EXIT_TEMPORARY
+    return 0
+
+
+def _check(site: Site) -> bytes:
+    found = examine(site)
+    return b"Checking queue for issues ...\n%b\n%b\n%b\n" % (
+        b"splitting ok!" if found.split else b"invalid queue split",
+        b"user/group ok!" if found.owners else b"invalid owner(s) or group!",
+        b"permissions ok!" if found.modes else b"invalid permissions(s)!",
+    )
+
+
+def _fix(site: Site) -> bytes:
+    lock_queue(site.queue)
+    repair(site)
+    return b"Fixing queue ...done!\n"
+
+
+def _help(site: Site) -> bytes:
+    return HELP
+
+
+_ACTIONS = {b"c": _check, b"f": _fix, b"h": _help}

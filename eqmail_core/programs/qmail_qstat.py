@@ -1,0 +1,43 @@
+"""qmail-qstat [-h] [-l] [-i] [-L] [-R] [-m ID] [-D ID] [-d]: count, show or delete what is in the queue.
+
+Without options the two lines of every qmail.  Exits: 0, 100 bad option, 111.  Source: programs.md 1.1, 1.9.
+"""
+
+from eqmail_core.formats.options import BadOption, parse_options
+from eqmail_core.formats.queue_listing import count_lines
+from eqmail_core.store.queue_repair import QueueInUse
+from eqmail_core.store.queue_report import ACTIONS, OPTIONS, NoSuchMessage
+from eqmail_core.store.queue_view import count
+from eqmail_core.system.files import write_all
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import say
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Do what the options say, in their order."""
+    try:
+        options, _ = parse_options(argv, OPTIONS)
+    except BadOption as bad:
+        say("qmail-qstat", bad.text)
+        return EXIT_PERMANENT
+    queue = read_site(environ).queue
+    try:
+        if not options:
+            write_all(1, count_lines(count(queue.mess_dirs()), count(queue.todo_dirs())))
+        for letter, value in options:
+            for piece in ACTIONS[letter](queue, value):
+                write_all(1, piece)
+    except QueueInUse:
+        return _die(b"qmail-send is running, stop it first")
+    except NoSuchMessage:
+        return _die(b"no such message")
+    except OSError as error:
+        return _die(b"unable to read the queue: " + error_text(error.errno))
+    return 0
+
+
+def _die(text: bytes) -> int:
+    say("qmail-qstat", b"fatal: " + text)
+    return EXIT_TEMPORARY

@@ -1,0 +1,25 @@
+"""qmail-upq: after a change of the split, put the files of the queue where their numbers demand.
+
+Exits: 0, 111.  Source: programs.md 1.3; qmail-upq(8).
+"""
+
+from eqmail_core.store.queue_repair import QueueInUse, lock_queue, resplit
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import say
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Move what lies in a wrong folder."""
+    site = read_site(environ)
+    try:
+        lock_queue(site.queue)
+        resplit(site)
+    except QueueInUse:
+        say("qmail-upq", "fatal: qmail-send is running, stop it first")
+        return EXIT_TEMPORARY
+    except OSError as error:
+        say("qmail-upq", b"fatal: unable to sort the queue: " + error_text(error.errno))
+        return EXIT_TEMPORARY
+    return 0

@@ -1,0 +1,70 @@
+"""What a queue consists of: every folder and fixed file with the role that owns it and its mode.
+
+The group is always the first one (qmail).  Files of messages are in `MESSAGE_FILES`.
+
+Source: queue.md 3.1.
+"""
+
+from eqmail_core.values.layout import SPLIT_ALWAYS, SPLIT_IN_EQMAIL
+from eqmail_core.values.site import Site
+
+FOLDER = "folder"
+FILE = "file"
+FIFO = "fifo"
+
+_FOLDERS = (
+    ("pid", "qmailq", 0o700),
+    ("journal", "qmailq", 0o700),
+    ("intd", "qmailq", 0o700),
+    ("todo", "qmailq", 0o750),
+    ("mess", "qmailq", 0o750),
+    ("info", "qmails", 0o700),
+    ("local", "qmails", 0o700),
+    ("remote", "qmails", 0o700),
+    ("bounce", "qmails", 0o700),
+    ("lock", "qmailq", 0o750),
+)
+
+MESSAGE_FILES = {
+    "intd": ("qmailq", 0o644),
+    "todo": ("qmailq", 0o644),
+    "mess": ("qmailq", 0o644),
+    "info": ("qmails", 0o600),
+    "local": ("qmails", 0o600),
+    "remote": ("qmails", 0o600),
+    "bounce": ("qmails", 0o600),
+}
+"""Owner and mode of the files in each folder."""
+
+
+class QueueNode:
+    """One thing in a queue; `size` counts the zero bytes that a file begins its life with."""
+
+    __slots__ = ("kind", "mode", "path", "role", "size")
+
+    def __init__(self, path: str, kind: str, role: str, mode: int, size: int = 0) -> None:
+        self.path = path
+        self.kind = kind
+        self.role = role
+        self.mode = mode
+        self.size = size
+
+
+def split_folders(site: Site) -> tuple[str, ...]:
+    """The folders whose files are spread over numbered folders."""
+    return SPLIT_ALWAYS + SPLIT_IN_EQMAIL if site.layout.split_todo else SPLIT_ALWAYS
+
+
+def queue_tree(site: Site) -> list[QueueNode]:
+    """Every node of a queue, parents first."""
+    queue = site.queue
+    nodes = [QueueNode(queue.root, FOLDER, "qmailq", 0o750)]
+    for name, role, mode in _FOLDERS:
+        path = f"{queue.root}/{name}"
+        nodes.append(QueueNode(path, FOLDER, role, mode))
+        if name in split_folders(site):
+            nodes += [QueueNode(f"{path}/{part}", FOLDER, role, mode) for part in range(site.split)]
+    nodes.append(QueueNode(queue.sendmutex, FILE, "qmails", 0o600))
+    nodes.append(QueueNode(queue.tcpto, FILE, "qmailr", 0o644, site.layout.tcpto_size))
+    nodes.append(QueueNode(queue.trigger, FIFO, "qmails", 0o622))
+    return nodes

@@ -1,0 +1,25 @@
+"""The tree of a queue agrees with the table that setup installs from."""
+
+import pytest
+
+from eqmail_core.values.layout import LAYOUTS
+from eqmail_core.values.queue_tree import queue_tree
+from eqmail_core.values.site import Site
+from eqmail_setup.hierarchy import hierarchy
+from eqmail_setup.tree import Directory, Fifo, Zeroed
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: str(layout.name))
+def test_setup_and_repair_mean_the_same_queue(layout: object) -> None:
+    site = next(Site(home="/h", layout=known, split=5) for known in LAYOUTS.values() if known is layout)
+    prefix = site.queue.root.removeprefix("/h/")
+    installed = set()
+    for node in hierarchy(site, ("me", "us"), staged=True):
+        if isinstance(node, (Directory, Fifo, Zeroed)) and (node.path + "/").startswith(prefix + "/"):
+            parts = range(node.split) if isinstance(node, Directory) else ()
+            installed |= {
+                (path, node.dress.owner, node.dress.mode)
+                for path in (node.path, *(f"{node.path}/{part}" for part in parts))
+            }
+    expected = {(node.path.removeprefix("/h/"), site.accounts.user(node.role), node.mode) for node in queue_tree(site)}
+    assert installed == expected

@@ -84,3 +84,21 @@ def receive_packet(sock: socket.socket) -> tuple[bytes, int]:
                 os.close(extra)
             return data, descriptors[0]
     return data, -1
+
+
+def send_descriptors(sock: socket.socket, data: bytes, fds: list[int]) -> None:
+    """Send one packet with any number of descriptors up to 253; they stay open here."""
+    sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else [])
+
+
+def receive_descriptors(sock: socket.socket, at_most: int, flags: int = 0) -> tuple[bytes, list[int]]:
+    """Receive one packet and the descriptors that came with it; b"" is the end.
+
+    Fewer descriptors arrive than were sent where this process can hold no more.
+    """
+    data, ancillary, _, _ = sock.recvmsg(PACKET, socket.CMSG_SPACE(4 * at_most), flags | socket.MSG_CMSG_CLOEXEC)
+    fds = array("i")
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(raw[: len(raw) - len(raw) % 4])
+    return data, list(fds)

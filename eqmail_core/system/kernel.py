@@ -1,0 +1,37 @@
+"""System calls that Python's os lacks; where the system lacks them too, what comes nearest.
+
+Import before settling into a role: loading the library may need files that the role cannot read.
+"""
+
+import ctypes
+import os
+
+_library = ctypes.CDLL(None, use_errno=True)
+
+_PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME = 3, 4, 15
+
+
+def sync_file_system(fd: int) -> None:
+    """Put everything written to the file system of `fd` on the disk, names included.  Fails: OSError."""
+    if not hasattr(_library, "syncfs"):
+        os.sync()
+    elif _library.syncfs(fd) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def forbid_tracing() -> None:
+    """Keep other processes of our user from tracing this one and reading its memory, until it executes a program.
+
+    Fails: OSError when the system will not promise it.
+    """
+    if hasattr(_library, "prctl"):
+        _library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        if _library.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 0:
+            raise OSError("the process stayed traceable")
+
+
+def name_process(name: str) -> None:
+    """Show `name`, up to 15 characters, in ps; only for people."""
+    if hasattr(_library, "prctl"):
+        _library.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

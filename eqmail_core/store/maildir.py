@@ -86,11 +86,8 @@ class Maildir:
         return Copy(self, fd, temporary, wanted)
 
     def sync(self) -> None:
-        """Put the names in new/ on the disk."""
-        try:
-            os.fsync(self.new)
-        except OSError as error:
-            raise Temporary(TROUBLE) from error
+        """Put the names in new/ on the disk.  Fails: OSError."""
+        os.fsync(self.new)
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -122,19 +119,9 @@ class Copy:
         self._temporary = temporary
         self._wanted = wanted
 
-    def start_writing(self) -> None:
-        """Ask the system to begin writing to the disk, so that the syncs of several copies overlap."""
-        try:
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        except OSError:
-            pass
-
     def sync(self) -> None:
-        """Put the copy on the disk."""
-        try:
-            os.fsync(self._fd)
-        except OSError as error:
-            raise Temporary(TROUBLE) from error
+        """Put the copy on the disk.  Fails: OSError."""
+        os.fsync(self._fd)
 
     def publish(self) -> None:
         """Give the copy its name in new/.  The descriptor is closed."""
@@ -172,10 +159,10 @@ def deliver_to_maildir(path: bytes, head: bytes, message: MessageFile, wanted: b
         copy = maildir.write(naming, naming.given(wanted, part), head, message)
         try:
             copy.sync()
-        except Temporary:
+            copy.publish()
+            maildir.sync()
+        except OSError as error:
             copy.discard()
-            raise
-        copy.publish()
-        maildir.sync()
+            raise Temporary(TROUBLE) from error
     finally:
         maildir.close()

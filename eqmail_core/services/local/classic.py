@@ -50,7 +50,7 @@ def _deliver(site: Site, default_delivery: bytes, environ: dict[bytes, bytes], c
         return 0
     os.chdir(site.home)
     user = find_user(site, local) or _find_account(site, environ, local)
-    if user.uid == 0:
+    if user.uid == 0 and not site.single_user:
         return LOOKUP_ROOT
     try:
         become(user.uid, user.gid)

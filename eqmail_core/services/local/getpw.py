@@ -1,0 +1,40 @@
+"""The look-up process: as qmailp it tells the spawner which account gets the mail for a local part.
+
+    spawner  local part                       one question a packet
+    answer   U, six fields NUL each           the user
+             E, decimal code                  a LOOKUP_* code
+
+Source: qmail-getpw(8); architecture section 6, "lookup".
+"""
+
+import socket
+
+from eqmail_core.formats.text0 import fields, join
+from eqmail_core.services.local.lookup import find_among_accounts
+from eqmail_core.system.kernel import forbid_tracing, name_process
+from eqmail_core.system.privileges import settle
+from eqmail_core.system.sockets import PACKET
+from eqmail_core.values.site import Site
+from eqmail_core.values.user import LookupFailed, User
+
+
+def run(site: Site, sock: socket.socket) -> int:
+    """Answer until the spawner lets go.  Fails: CannotSettle."""
+    settle(site, "qmailp")
+    forbid_tracing()
+    name_process("eq-getpw")
+    while local := sock.recv(PACKET):
+        sock.send(_answer(site, local))
+    return 0
+
+
+def _answer(site: Site, local: bytes) -> bytes:
+    try:
+        return b"U" + join(*find_among_accounts(site, local).fields())
+    except LookupFailed as failure:
+        return b"E%d" % failure.code
+
+
+def split_answer(packet: bytes) -> User | int:
+    """The user or the LOOKUP_* code of an answer.  Fails: ValueError, LookupFailed for nonsense."""
+    return User.from_fields(fields(packet[1:])) if packet[:1] == b"U" else int(packet[1:])

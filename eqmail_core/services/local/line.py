@@ -1,0 +1,120 @@
+"""A connection to the scheduler on a selector: whole packets, never blocking; what cannot be sent now waits in order.
+
+Fails: never; a broken connection is closed and takes nothing more.
+"""
+
+import os
+import selectors
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from eqmail_core.system.sockets import receive_packet, widen
+
+# Packets taken per wake-up, so that agents are not kept waiting by a busy scheduler.
+_BURST = 64
+
+
+class Line:
+    """One connection; `on_packet(line, data, fd)` owns the descriptor it is given, -1 where there is none."""
+
+    __slots__ = ("_on_packet", "_pending", "_reading", "_selector", "closed", "sock")
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        sock: socket.socket,
+        on_packet: "Callable[[Line, bytes, int], None]",
+    ) -> None:
+        sock.setblocking(False)
+        widen(sock)
+        self.sock = sock
+        self.closed = False
+        self._selector = selector
+        self._on_packet = on_packet
+        self._pending: deque[bytes] = deque()
+        self._reading = True
+        selector.register(sock, selectors.EVENT_READ, self._ready)
+
+    @property
+    def is_drained(self) -> bool:
+        """Tell whether the peer has been sent everything."""
+        return not self._pending
+
+    def send(self, packet: bytes) -> None:
+        """Send a packet, now or later."""
+        if self.closed:
+            return
+        if not self._pending:
+            try:
+                self.sock.send(packet)
+                return
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.close()
+                return
+        self._pending.append(packet)
+        if len(self._pending) == 1:
+            self._watch()
+
+    def stop_reading(self) -> None:
+        """Take no more packets for ever."""
+        if self._reading and not self.closed:
+            self._reading = False
+            self._watch()
+
+    def close(self) -> None:
+        """Close the connection; what was not sent is dropped."""
+        if self.closed:
+            return
+        self.closed = True
+        self._pending.clear()
+        if self.sock in self._selector.get_map():
+            self._selector.unregister(self.sock)
+        self.sock.close()
+
+    def _watch(self) -> None:
+        events = (selectors.EVENT_READ if self._reading else 0) | (selectors.EVENT_WRITE if self._pending else 0)
+        if self.sock in self._selector.get_map():
+            self._selector.unregister(self.sock)
+        if events:
+            self._selector.register(self.sock, events, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if self.closed:
+            return
+        if events & selectors.EVENT_WRITE:
+            self._send_pending()
+        if events & selectors.EVENT_READ:
+            self._receive()
+
+    def _send_pending(self) -> None:
+        while self._pending:
+            try:
+                self.sock.send(self._pending[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            self._pending.popleft()
+        self._watch()
+
+    def _receive(self) -> None:
+        for _ in range(_BURST):
+            if self.closed or not self._reading:
+                return
+            try:
+                data, fd = receive_packet(self.sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            if not data:
+                if fd >= 0:
+                    os.close(fd)
+                self.close()
+                return
+            self._on_packet(self, data, fd)

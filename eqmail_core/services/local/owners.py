@@ -1,0 +1,131 @@
+"""Whose an address is: the user database at once, the accounts of the machine through a process that may take its time.
+
+The spawner must never wait for an account service on the network, nor hold a name service's code as root.
+
+Fails: never; what cannot be told is a LOOKUP_* code.
+Source: architecture section 6, "lookup"; qmail-lspawn.c, qmail-getpw(8).
+"""
+
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+
+from eqmail_core.services.local import getpw
+from eqmail_core.services.local.lookup import find_in_single_user_site
+from eqmail_core.store.users_db import find_user
+from eqmail_core.system.children import end, fork_with_socket
+from eqmail_core.system.log import say
+from eqmail_core.system.sockets import PACKET
+from eqmail_core.values.site import Site
+from eqmail_core.values.user import LOOKUP_SYSTEM, LookupFailed, User
+
+# How long an answer of the look-up process is believed; the user database is read anew for every order.
+_BELIEVED_S = 1.0
+_BELIEVED = 10_000
+
+Answer = User | int
+"""The user, or the LOOKUP_* code that says why there is none."""
+
+
+class Owners:
+    """Finds the owners of local parts."""
+
+    def __init__(self, site: Site, selector: selectors.BaseSelector) -> None:
+        self._site = site
+        self._selector = selector
+        self._process: _LookUp | None = None
+        self._asked: dict[bytes, list[Callable[[Answer], None]]] = {}
+        self._believed: dict[bytes, tuple[float, Answer]] = {}
+
+    def find(self, local: bytes, then: Callable[[Answer], None]) -> None:
+        """Call `then` with the owner of `local`, at once if that is known, else when it is."""
+        try:
+            user = find_user(self._site, local)
+            if user is None and self._site.single_user:
+                user = find_in_single_user_site(self._site, local)
+        except LookupFailed as failure:
+            then(failure.code)
+            return
+        if user is not None:
+            then(user)
+            return
+        believed = self._believed.get(local)
+        if believed is not None and believed[0] > time.monotonic():
+            then(believed[1])
+        else:
+            self._ask(local, then)
+
+    def _ask(self, local: bytes, then: Callable[[Answer], None]) -> None:
+        """Have the look-up process find the account; all who want the same local part wait for one answer."""
+        waiting = self._asked.get(local)
+        if waiting is not None:
+            waiting.append(then)
+            return
+        self._asked[local] = [then]
+        try:
+            if self._process is None:
+                self._process = _LookUp(self._site)
+                self._selector.register(self._process.sock, selectors.EVENT_READ, self._answered)
+            self._process.ask(local)
+        except OSError:
+            self._tell(local, LOOKUP_SYSTEM)
+
+    def _answered(self, _events: int) -> None:
+        process = self._process
+        if process is None:
+            return
+        try:
+            local, found = process.answer()
+        except BlockingIOError:
+            return
+        except (EOFError, OSError, ValueError, LookupFailed):
+            self._lose(process)
+            return
+        if isinstance(found, User):
+            if len(self._believed) >= _BELIEVED:
+                self._believed.clear()
+            self._believed[local] = (time.monotonic() + _BELIEVED_S, found)
+        self._tell(local, found)
+
+    def _lose(self, process: "_LookUp") -> None:
+        """The process has died; what it was asked will be asked again with the next attempts."""
+        say("qmail-lspawn", "warning: the look-up process has died")
+        self._selector.unregister(process.sock)
+        process.bury()
+        self._process = None
+        for local in list(self._asked):
+            self._tell(local, LOOKUP_SYSTEM)
+
+    def _tell(self, local: bytes, found: Answer) -> None:
+        for then in self._asked.pop(local):
+            then(found)
+
+
+class _LookUp:
+    """The process that knows the accounts of the machine, asked one local part after the other, answering in order."""
+
+    def __init__(self, site: Site) -> None:
+        self.pid, self.sock = fork_with_socket("eq-getpw", partial(getpw.run, site))
+        self._asked: deque[bytes] = deque()
+
+    def ask(self, local: bytes) -> None:
+        """Send a question.  Fails: OSError."""
+        self.sock.send(local)
+        self._asked.append(local)
+
+    def answer(self) -> tuple[bytes, Answer]:
+        """The next answer: the local part, and the user or a LOOKUP_* code.
+
+        Fails: BlockingIOError when there is none, EOFError when the process has gone, ValueError for nonsense.
+        """
+        packet = self.sock.recv(PACKET)
+        if not packet or not self._asked:
+            raise EOFError
+        return self._asked.popleft(), getpw.split_answer(packet)
+
+    def bury(self) -> None:
+        """Forget the process."""
+        self.sock.close()
+        end(self.pid)

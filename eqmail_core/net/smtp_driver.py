@@ -94,12 +94,11 @@ class Conversation:
         self._client = client
         self._checker = checker
         self._intake = Intake(0)
-        self._databytes = 0
         self._queue: QueueProgram | None = None
 
     def run(self, databytes: int) -> int:
         """Converse; the exit code of the process.  `databytes` limits each message, 0: not at all."""
-        self._databytes = databytes
+        self._intake = Intake(databytes)
         core, client = self._core, self._client
         try:
             self._decide(core.begin())
@@ -140,7 +139,7 @@ class Conversation:
                 verdict = Verdict(False, [*verdict.lines, reply.NO_QUEUE])
             else:
                 self._queue.write(verdict.header)
-                self._intake = Intake(self._databytes)
+                self._intake.begin()
         self._core.answer(verdict)
 
     def _take(self, body: Body) -> None:

@@ -17,6 +17,10 @@ class Intake:
 
     def __init__(self, databytes: int) -> None:
         self._databytes = databytes
+        self.begin()
+
+    def begin(self) -> None:
+        """Watch another message from its beginning."""
         # The beginning of a line whose end has not been seen; None: the header is over.
         self._carry: bytes | None = b"\n"
         self.hops = 0

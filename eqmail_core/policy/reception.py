@@ -16,6 +16,7 @@ from eqmail_core.values.outcome import Temporary
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from typing import Any
 
     from eqmail_core.policy.badmail import BadSenders
     from eqmail_core.policy.rcpthosts import RcptHosts
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from eqmail_core.protocols.smtp_server import Rules
 
     Errands = Generator["RunPlugin | CheckPassword | Pause", "PluginReport | int | None", Verdict]
+    OwnVerdict = Callable[["Reception", Any, bool, bytes | None], Verdict]
     Hearings = Generator["RunPlugin | CheckPassword | Pause", "PluginReport | int | None", "_Heard"]
 
 # Outcomes of CheckPassword that are no exit codes.
@@ -116,20 +118,11 @@ class _Heard:
         return Verdict(self.accepted, self.lines, close=self.close)
 
 
-_MAIL_OK = Verdict(True, [reply.OK])
+_OK = Verdict(True, [reply.OK])
 _NOTHING_TO_SAY = Verdict(True, [])
 _BAD_SENDER = Verdict(False, [reply.BAD_SENDER])
 _NO_RELAY = Verdict(False, [reply.NO_RELAY])
 _NO_CONTROLS = Verdict(False, [reply.NO_CONTROLS], close=True)
-
-_SECTIONS: dict[type[Event], bytes] = {
-    Connected: sections.CONNECTION,
-    Hello: sections.HELO,
-    Mail: sections.MAIL,
-    Recipient: sections.RECIPIENT,
-    Data: sections.DATA,
-    Authentication: sections.AUTH,
-}
 
 
 class Reception:
@@ -189,53 +182,60 @@ class Reception:
         """Decide an event of the conversation; the end of a message is not decided here."""
         if isinstance(event, Authentication):
             return self._authenticate(event.credentials)
-        try:
-            self._note(event)
-        except Temporary:
-            return _NO_CONTROLS
-        section = _SECTIONS[type(event)]
+        section, note, verdict = _DECISIONS[type(event)]
+        if note is not None:
+            try:
+                note(self, event)
+            except Temporary:
+                return _NO_CONTROLS
         if self._plugins is None or not (self._plugins[section] or self._deferred):
-            return self._own_verdict(event, True)
-        return self._with_plugins(event, section)
+            return verdict(self, event, True, None)
+        return self._with_plugins(event, section, verdict)
 
-    # --- what is known before any plugin is asked
+    # --- what is noted of a command before any plugin is asked
 
-    def _note(self, event: Event) -> None:
-        if isinstance(event, Mail):
-            if event.identity is not None and self._remote_info is None:
-                self._remote_info = self.environ[b"TCPREMOTEINFO"] = event.identity
-        elif isinstance(event, Recipient):
-            self._allowed = self._house.rcpthosts.accepts(event.address)
-            self._all += 1
-        elif isinstance(event, Hello):
-            self.environ[b"SMTPHELOHOST"] = event.name
+    def _note_hello(self, event: Hello) -> None:
+        self.environ[b"SMTPHELOHOST"] = event.name
 
-    def _own_verdict(self, event: Event, own_checks: bool, address: bytes | None = None) -> Verdict:
-        """The house's own decision; `address` is what plugins made of the one in the event, None if nothing."""
-        if isinstance(event, Mail):
-            sender = event.address if address is None else address
-            self._is_bad_sender = own_checks and self._house.bad_senders.refuses(sender)
-            return _MAIL_OK if address is None else Verdict(True, [reply.OK], address)
-        if isinstance(event, Recipient):
-            return self._recipient_verdict(event.address if address is None else address, own_checks)
-        if isinstance(event, Hello):
-            self._helo = event.name if event.name.lower() != self._remote_host.lower() else None
-            if self._protocol != b"ESMTPA":
-                self._protocol = b"ESMTP" if event.extended and self._house.says_esmtp else b"SMTP"
-        elif isinstance(event, Data):
-            header = self._header()
-            self.forget()
-            return Verdict(True, [], header=header)
+    def _note_mail(self, event: Mail) -> None:
+        if event.identity is not None and self._remote_info is None:
+            self._remote_info = self.environ[b"TCPREMOTEINFO"] = event.identity
+
+    def _note_recipient(self, event: Recipient) -> None:
+        self._allowed = self._house.rcpthosts.accepts(event.address)
+        self._all += 1
+
+    # --- the house's own verdicts; `address` is what plugins made of the one in the event, None if nothing
+
+    def _connected(self, event: Event, own_checks: bool, address: bytes | None) -> Verdict:
         return _NOTHING_TO_SAY
 
-    def _recipient_verdict(self, address: bytes, own_checks: bool) -> Verdict:
+    def _hello(self, event: Hello, own_checks: bool, address: bytes | None) -> Verdict:
+        self._helo = event.name if event.name.lower() != self._remote_host.lower() else None
+        if self._protocol != b"ESMTPA":
+            self._protocol = b"ESMTP" if event.extended and self._house.says_esmtp else b"SMTP"
+        return _NOTHING_TO_SAY
+
+    def _mail(self, event: Mail, own_checks: bool, address: bytes | None) -> Verdict:
+        sender = event.address if address is None else address
+        self._is_bad_sender = own_checks and self._house.bad_senders.refuses(sender)
+        return _OK if address is None else Verdict(True, [reply.OK], address)
+
+    def _recipient(self, event: Recipient, own_checks: bool, address: bytes | None) -> Verdict:
         if self._is_bad_sender:
             return _BAD_SENDER
         appendix = self.environ.get(b"RELAYCLIENT")
         if appendix is None and own_checks and not self._allowed:
             return _NO_RELAY
         self._accepted += 1
-        return Verdict(True, [reply.OK], address + appendix if appendix else address)
+        if appendix:
+            address = (event.address if address is None else address) + appendix
+        return _OK if address is None else Verdict(True, [reply.OK], address)
+
+    def _data(self, event: Event, own_checks: bool, address: bytes | None) -> Verdict:
+        header = self._header()
+        self.forget()
+        return Verdict(True, [], header=header)
 
     def _header(self) -> bytes:
         trace = received(
@@ -251,12 +251,12 @@ class Reception:
 
     # --- plugins
 
-    def _with_plugins(self, event: Event, section: bytes) -> "Errands":
+    def _with_plugins(self, event: Event, section: bytes, verdict: "OwnVerdict") -> "Errands":
         self._publish(event)
         heard = yield from self._hear(section)
         if not heard.accepted:
             return heard.verdict()
-        own = self._own_verdict(event, heard.own_checks, heard.address)
+        own = verdict(self, event, heard.own_checks, heard.address)
         return Verdict(own.accepted, heard.lines + own.lines, own.address, own.header)
 
     def _publish(self, event: Event) -> None:
@@ -336,3 +336,12 @@ class Reception:
         self._remote_info = self.environ[b"TCPREMOTEINFO"] = credentials.user
         self.environ[b"RELAYCLIENT"] = b""
         return Verdict(True, [*lines, reply.authenticated(credentials.user)])
+
+
+_DECISIONS: "dict[type[Event], tuple[bytes, Callable[[Reception, Any], None] | None, OwnVerdict]]" = {
+    Connected: (sections.CONNECTION, None, Reception._connected),
+    Hello: (sections.HELO, Reception._note_hello, Reception._hello),
+    Mail: (sections.MAIL, Reception._note_mail, Reception._mail),
+    Recipient: (sections.RECIPIENT, Reception._note_recipient, Reception._recipient),
+    Data: (sections.DATA, None, Reception._data),
+}

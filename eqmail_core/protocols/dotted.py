@@ -19,21 +19,25 @@ class BareNewline(Exception):
 class DottedBody:
     """Decoder of one message, in chunks of any size; holds back at most four bytes.
 
-    A message is as if it followed a CRLF; the newline that this adds is taken off the first piece of text.
+    A message that begins with a dot is read as if it followed a CRLF; the newline that this adds is taken off again.
     """
 
-    __slots__ = ("_held", "_is_first")
+    __slots__ = ("_extra", "_held")
 
     def __init__(self) -> None:
-        self._held = END[:2]
-        self._is_first = True
+        self._held: bytes | None = None
+        self._extra = 0
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Text so far, as lines that end in LF, and what follows the message: None while it has not ended.
 
         Fails: BareNewline.
         """
-        data = self._held + data
+        if self._held:
+            data = self._held + data
+        elif self._held is None and data[:1] == b".":
+            data = END[:2] + data
+            self._extra = 1
         end = data.find(END)
         if end >= 0:
             return self._text(data[: end + 2]), data[end + 5 :]
@@ -46,13 +50,14 @@ class DottedBody:
         return self._text(data), None
 
     def _text(self, data: bytes) -> bytes:
-        text = data.replace(b"\r\n", b"\n")
-        if text.count(b"\n") != len(data) - len(text):
+        lines = data.split(b"\r\n")
+        if b"\n" in b"".join(lines):
             raise BareNewline
+        text = b"\n".join(lines)
         if b"\n." in text:
             text = _without_dots(text)
-        if self._is_first and text:
-            self._is_first = False
+        if self._extra and text:
+            self._extra = 0
             return text[1:]
         return text
 

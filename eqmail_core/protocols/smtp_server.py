@@ -16,6 +16,7 @@ from eqmail_core.values import reply
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 MAX_LINE = 4096
 """Longest command line that is understood, in bytes; the rest of a longer one is thrown away."""
@@ -176,11 +177,11 @@ class Verdict:
 class SmtpServer:
     """One conversation.  `next_event` until it is None, `answer` what needs a verdict, send `take_output`.
 
+    `awaited` is the event that has not been answered yet, `closed`: nothing more is said after the output.
     Bounded: input is kept only up to one line beyond what `receive` was given; the recipients, if the rules bound them.
     """
 
     __slots__ = (
-        "_awaited",
         "_body",
         "_buffer",
         "_exchange",
@@ -189,6 +190,7 @@ class SmtpServer:
         "_position",
         "_rules",
         "authenticated",
+        "awaited",
         "closed",
         "extended",
         "helo",
@@ -201,7 +203,7 @@ class SmtpServer:
 
     def __init__(self, rules: Rules, helo: bytes, make_challenge: "Callable[[], bytes]") -> None:
         self._rules = rules
-        self._awaited: Event | None = None
+        self.awaited: Event | None = None
         self._body: DottedBody | None = None
         self._buffer = b""
         self._position = 0
@@ -222,13 +224,8 @@ class SmtpServer:
 
     def begin(self) -> Event:
         """The first event, before any input."""
-        self._awaited = CONNECTED
+        self.awaited = CONNECTED
         return CONNECTED
-
-    @property
-    def awaits_verdict(self) -> bool:
-        """Whether an event has not been answered yet."""
-        return self._awaited is not None
 
     @property
     def in_body(self) -> bool:
@@ -250,7 +247,7 @@ class SmtpServer:
 
     def next_event(self) -> Event | None:
         """What happened next; None while more bytes or a verdict are needed."""
-        while self._awaited is None and not self.closed:
+        while self.awaited is None and not self.closed and self._position < len(self._buffer):
             if self._body is not None:
                 return self._next_of_body(self._body)
             line = self._next_line()
@@ -259,39 +256,20 @@ class SmtpServer:
             event = self._command(line) if self._exchange is None else self._auth_line(line)
             if event is not None:
                 if event.needs_verdict:
-                    self._awaited = event
+                    self.awaited = event
                 return event
         return None
 
     def answer(self, verdict: Verdict) -> None:
         """Decide the event that needed a verdict."""
-        event, self._awaited = self._awaited, None
+        event, self.awaited = self.awaited, None
         self._out += verdict.lines
         if verdict.close:
             self.closed = True
         if verdict.address is not None:
             self.last_address = verdict.address
-        if not verdict.accepted:
-            return
-        if isinstance(event, Recipient):
-            self.recipients.append(event.address if verdict.address is None else verdict.address)
-        elif isinstance(event, Mail):
-            self.sender = event.address if verdict.address is None else verdict.address
-            self.recipients = []
-            self.in_transaction = True
-        elif event is DATA:
-            self.in_transaction = False
-            self._body = DottedBody()
-            self._out.append(reply.GO_AHEAD)
-        elif isinstance(event, Hello):
-            self.in_transaction = False
-            self.helo = event.name
-            self.extended = event.extended
-            self._out += self._hello(event.extended)
-        elif event is CONNECTED:
-            self._out.append(reply.banner(self._rules.greeting))
-        elif isinstance(event, Authentication):
-            self.authenticated = True
+        if verdict.accepted:
+            _CONSEQUENCES[type(event)](self, event, verdict)
 
     def close(self, line: bytes) -> None:
         """End the conversation from our side, with a last line."""
@@ -345,7 +323,7 @@ class SmtpServer:
         if rest is None:
             return Body(text, False)
         self._buffer, self._body = rest, None
-        self._awaited = event = Body(text, True)
+        self.awaited = event = Body(text, True)
         return event
 
     # --- commands
@@ -442,6 +420,36 @@ class SmtpServer:
             return Authentication(answer)
         return self._say(answer)
 
+    # --- what follows from an accepted event
+
+    def _greet(self, event: Event, verdict: Verdict) -> None:
+        self._out.append(reply.banner(self._rules.greeting))
+
+    def _welcome(self, event: Hello, verdict: Verdict) -> None:
+        self.in_transaction = False
+        self.helo = event.name
+        self.extended = event.extended
+        self._out += self._hello(event.extended)
+
+    def _open_transaction(self, event: Mail, verdict: Verdict) -> None:
+        self.sender = event.address if verdict.address is None else verdict.address
+        self.recipients = []
+        self.in_transaction = True
+
+    def _add_recipient(self, event: Recipient, verdict: Verdict) -> None:
+        self.recipients.append(event.address if verdict.address is None else verdict.address)
+
+    def _begin_body(self, event: Event, verdict: Verdict) -> None:
+        self.in_transaction = False
+        self._body = DottedBody()
+        self._out.append(reply.GO_AHEAD)
+
+    def _end_body(self, event: Event, verdict: Verdict) -> None:
+        """Nothing: the envelope was over when the body began."""
+
+    def _know_client(self, event: Event, verdict: Verdict) -> None:
+        self.authenticated = True
+
     # --- small things
 
     def _say(self, line: bytes) -> Event | None:
@@ -483,4 +491,14 @@ _VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {
     b"QUIT": SmtpServer._quit,
     b"STARTTLS": SmtpServer._starttls,
     b"AUTH": SmtpServer._auth,
+}
+
+_CONSEQUENCES: "dict[type[Event | None], Callable[[SmtpServer, Any, Verdict], None]]" = {
+    Connected: SmtpServer._greet,
+    Hello: SmtpServer._welcome,
+    Mail: SmtpServer._open_transaction,
+    Recipient: SmtpServer._add_recipient,
+    Data: SmtpServer._begin_body,
+    Body: SmtpServer._end_body,
+    Authentication: SmtpServer._know_client,
 }

@@ -1,0 +1,137 @@
+"""The resident SMTP service: qmaild's process, which receives mail on TCP and hands it to the queue service.
+
+HUP makes new sessions go by the settings as they are then; TERM lets transactions end, for half a minute at most.
+
+Fails: a start that cannot succeed is one line on standard error and SystemExit(111).
+Source: architecture "privilege boundaries", smtp-server.md.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+from typing import NoReturn
+
+import uvloop
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.net.own_addresses import own_addresses
+from eqmail_core.net.queue_link import QueueLink
+from eqmail_core.net.smtp_house import read_house
+from eqmail_core.net.smtp_session import Desk, Settings, SmtpSession
+from eqmail_core.policy.relay import RelayClients
+from eqmail_core.store import domains_db
+from eqmail_core.system.installation import read_controls
+from eqmail_core.system.log import say
+from eqmail_core.system.privileges import CannotSettle, settle
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.values.site import Site
+
+NAME = "smtpd"
+
+# Imported by others only when they need it; here it must be before the role is settled.
+_LATER_NEEDED = (own_addresses, domains_db)
+
+_SWEEP_S = 1.0
+_GRACE_S = 30.0
+_BACKLOG = 1024
+
+# Young objects to be created before the collector looks: sessions hardly make cycles, and looking costs.
+_GC_THRESHOLD = 20_000
+
+
+def run(site: Site, listeners: list[socket.socket]) -> None:
+    """Serve on these sockets until TERM."""
+    environ = dict(os.environb)
+    try:
+        settle(site, "qmaild")
+        os.chdir(site.home)
+        settings = read_settings(site, environ, listeners)
+    except (CannotSettle, ControlError, OSError) as reason:
+        _give_up(str(reason))
+    _allow_descriptors()
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    link = QueueLink(loop, site.socket("queue"))
+    desk = Desk(loop, settings, link)
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+    try:
+        loop.run_until_complete(_serve(site, desk, listeners, environ))
+    finally:
+        desk.write_log()
+        link.close()
+        loop.close()
+
+
+def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socket.socket]) -> Settings:
+    """The settings as they are now.
+
+    Fails: ControlError, OSError: as `read_house`.
+    """
+    controls = read_controls(site, environ)
+    checker = (controls.smtpcheckpw or b"").split()
+    relay_clients = RelayClients(controls.relayclients)
+    for entry in relay_clients.ignored:
+        say(
+            NAME,
+            f"warning: {Controls.relayclients.file}: {entry.decode('latin-1')!r} is no address or network, ignored",
+        )
+    ports = {listener.getsockname()[1] for listener in listeners}
+    return Settings(
+        houses={port: read_house(site, controls, environ, bool(checker), b"%d" % port) for port in ports},
+        local_name=controls.me or b"unknown",
+        environ=environ,
+        relay_clients=relay_clients,
+        checker=checker,
+        limit=controls.smtpconcurrency,
+        timeout_s=controls.timeoutsmtpd,
+    )
+
+
+async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
+    loop = asyncio.get_running_loop()
+    told_to_end = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, told_to_end.set)
+    loop.add_signal_handler(signal.SIGINT, told_to_end.set)
+    loop.add_signal_handler(signal.SIGHUP, _renew, site, desk, listeners, environ)
+    servers = [
+        await loop.create_server(lambda: SmtpSession(desk), sock=listener, backlog=_BACKLOG) for listener in listeners
+    ]
+    sweeper = loop.create_task(_sweep(desk))
+    await told_to_end.wait()
+    for server in servers:
+        server.close()
+    desk.retire()
+    deadline = loop.time() + _GRACE_S
+    while desk.sessions and loop.time() < deadline:
+        await asyncio.sleep(0.05)
+    sweeper.cancel()
+
+
+async def _sweep(desk: Desk) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        desk.sweep()
+
+
+def _renew(site: Site, desk: Desk, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
+    try:
+        desk.settings = read_settings(site, environ, listeners)
+    except (ControlError, OSError) as reason:
+        say(NAME, f"alert: unable to reread controls, the old ones stay: {reason}")
+
+
+def _allow_descriptors() -> None:
+    """Let the process have as many descriptors as the system lets it have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _give_up(reason: str) -> NoReturn:
+    say(NAME, f"fatal: {reason}")
+    raise SystemExit(EXIT_TEMPORARY)

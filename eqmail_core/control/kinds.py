@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Generic, TypeVar, overload
 
-    T = TypeVar("T")
+    T = TypeVar("T", covariant=True)
 else:
 
     class Generic:

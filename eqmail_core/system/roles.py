@@ -29,3 +29,25 @@ def bringers(site: "Site") -> tuple[int, int, int]:
     if site.single_user:
         return NOBODY, NOBODY, NOBODY
     return uid_of(site, "alias"), uid_of(site, "qmaild"), uid_of(site, "qmails")
+
+
+def account_numbers(site: "Site") -> tuple[list[int], list[int]]:
+    """The uids of all roles in the order of conf-users, and the gids of the groups, the second one first.
+
+    Fails: KeyError("user NAME") or KeyError("group NAME") for an account that does not exist.
+    """
+    import grp
+
+    users, groups = site.accounts.users, site.accounts.groups[::-1]
+    if site.single_user:
+        return [os.getuid()] * len(users), [os.getgid()] * len(groups)
+    uids = [uid_of(site, role) for role in users]
+    if NOBODY in uids:
+        raise KeyError(f"user {list(users.values())[uids.index(NOBODY)]}")
+    gids = []
+    for name in groups:
+        try:
+            gids.append(grp.getgrnam(name).gr_gid)
+        except KeyError as missing:
+            raise KeyError(f"group {name}") from missing
+    return uids, gids

@@ -40,3 +40,12 @@ def recipient_line(channel: str, done: bool, recipient: bytes) -> bytes:
 def count_lines(messages: int, unprocessed: int) -> bytes:
     """The two lines of qmail-qstat without options."""
     return b"messages in queue: %d\nmessages in queue but not yet preprocessed: %d\n" % (messages, unprocessed)
+
+
+def check_lines(split: bool, owners: bool, modes: bool) -> bytes:
+    """The report of qmail-fixq: whether split, owners and modes of the queue are right."""
+    return b"Checking queue for issues ...\n%b\n%b\n%b\n" % (
+        b"splitting ok!" if split else b"invalid queue split",
+        b"user/group ok!" if owners else b"invalid owner(s) or group!",
+        b"permissions ok!" if modes else b"invalid permissions(s)!",
+    )

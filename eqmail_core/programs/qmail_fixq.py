@@ -4,6 +4,7 @@ Exits: 0, 111 when the queue cannot be read or repaired.  Source: programs.md 1.
 """
 
 from eqmail_core.formats.options import BadOption, parse_options
+from eqmail_core.formats.queue_listing import check_lines
 from eqmail_core.store.queue_repair import QueueInUse, examine, lock_queue, repair
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
@@ -17,7 +18,6 @@ HELP = b"""Usage: qmail-fixq [option]
   -c\tcheck split, owners and modes of the queue (default)
   -f\trepair them; qmail-send must not be running
   -h\tshow this help
-
 """
 
 
@@ -36,7 +36,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         say("qmail-fixq", "fatal: qmail-send is running, stop it first")
         return EXIT_TEMPORARY
     except (OSError, KeyError) as error:
-        reason = error_text(error.errno) if isinstance(error, OSError) else b"the group of the queue does not exist"
+        reason = error_text(error.errno) if isinstance(error, OSError) else f"no {error.args[0]}".encode()
         say("qmail-fixq", b"fatal: unable to handle the queue: " + reason)
         return EXIT_TEMPORARY
     return 0
@@ -44,11 +44,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 def _check(site: Site) -> bytes:
     found = examine(site)
-    return b"Checking queue for issues ...\n%b\n%b\n%b\n" % (
-        b"splitting ok!" if found.split else b"invalid queue split",
-        b"user/group ok!" if found.owners else b"invalid owner(s) or group!",
-        b"permissions ok!" if found.modes else b"invalid permissions(s)!",
-    )
+    return check_lines(found.split, found.owners, found.modes)
 
 
 def _fix(site: Site) -> bytes:

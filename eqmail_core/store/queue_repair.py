@@ -11,7 +11,7 @@ import os
 import stat
 from fcntl import LOCK_EX, LOCK_NB, flock
 
-from eqmail_core.system.roles import uid_of
+from eqmail_core.system.roles import account_numbers, uid_of
 from eqmail_core.values.queue_tree import FIFO, FILE, FOLDER, MESSAGE_FILES, QueueNode, queue_tree, split_folders
 
 TYPE_CHECKING = False
@@ -82,8 +82,10 @@ def examine(site: "Site") -> Findings:
 def repair(site: "Site") -> None:
     """Create what is missing, put misplaced files where they belong, set owners and modes; contents stay.
 
-    Fails: OSError.  Everything done until then is an improvement; run it again.
+    Fails: OSError; KeyError("user NAME") where an account is missing.  Everything done until then is an
+    improvement; run it again.
     """
+    account_numbers(site)
     gid = _group(site)
     for node in queue_tree(site):
         _create(node)

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from eqmail_core.formats.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
-from eqmail_core.values.identity import ROLES, Accounts
+from eqmail_core.values.identity import GROUPS, ROLES, USERS, Accounts
 from eqmail_core.values.layout import EQMAIL_111, LAYOUTS
 from eqmail_core.values.site import DEFAULT_HOME, Site
 from eqmail_setup.refusal import Refusal, usage
@@ -24,11 +24,45 @@ CONF_BUILD = "conf-build"
 # A conf-build file comes with a layout of its own, which counts where nothing is installed yet.
 _NEW_LAYOUT = "layout of a new installation"
 MOST_CONCURRENT = 255
+
+
+class ConfFile(NamedTuple):
+    """One conf-* file: the choice that it makes, its variables in a conf-build file, and its manual."""
+
+    key: str
+    file: str
+    variables: tuple[str, ...]
+    default: str
+    manual: str
+
+
+CONF_FILES = (
+    ConfFile("home", "conf-qmail", ("PKGDIR",), DEFAULT_HOME, "The home: where everything of the installation lies."),
+    ConfFile("break", "conf-break", ("BREAK",), "+", "The character between a user and an extension; empty for none."),
+    ConfFile("split", "conf-split", ("SPLIT",), "23", "How many directories share the files of the queue; a prime."),
+    ConfFile("spawn", "conf-spawn", ("SPAWN",), "120", "Most deliveries at a time on each channel, 1 to 255."),
+    ConfFile(
+        "patrn", "conf-patrn", ("PATRN",), "002", "Mode bits, in octal, that a home or a .qmail file must not have."
+    ),
+    ConfFile(
+        "users",
+        "conf-users",
+        ("USRA", "USRD", "USRL", "USRM", "USRP", "USRQ", "USRR", "USRS"),
+        " ".join(USERS),
+        "The accounts, one a line: aliases, SMTP service, log, owner of programs, look-up, queue, remote, scheduler.",
+    ),
+    ConfFile(
+        "groups",
+        "conf-groups",
+        ("GRPS", "GRPP"),
+        " ".join(GROUPS),
+        "The group of the queue, then that of the rest.",
+    ),
+)
+"""What can be chosen before setup; the one home of these names."""
+
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 _ASSIGNMENT = re.compile(r"\s*([A-Z0-9_]+)=(.*)")
-# conf-users lists the roles in this order; conf-build has a variable for each, and USRM for the owner.
-_BUILD_USERS = ("USRA", "USRD", "USRL", "USRM", "USRP", "USRQ", "USRR", "USRS")
-_BUILD_GROUPS = ("GRPS", "GRPP")
 
 
 class Choice(NamedTuple):
@@ -111,19 +145,12 @@ def _chosen(choices: Choices, key: str, parse: Callable[[str], T], default: T, w
 
 def _conf_files(folder: str) -> Choices:
     """conf-qmail and its sisters: the first line is the value; conf-users and conf-groups have one name a line."""
-    single = {"home": "qmail", "break": "break", "split": "split", "spawn": "spawn", "patrn": "patrn"}
-    lists = {"users": len(ROLES), "groups": 2}
     found: Choices = {}
-    for key, name in single.items():
-        path = os.path.join(folder, f"conf-{name}")
+    for conf in CONF_FILES:
+        path = os.path.join(folder, conf.file)
         lines = _lines(path)
         if lines is not None:
-            found[key] = Choice(lines[0] if lines else "", path)
-    for key, count in lists.items():
-        path = os.path.join(folder, f"conf-{key}")
-        lines = _lines(path)
-        if lines is not None:
-            found[key] = Choice(" ".join(lines[:count]), path)
+            found[conf.key] = Choice(" ".join(lines[: len(conf.variables)]), path)
     return found
 
 
@@ -142,13 +169,10 @@ def _conf_build(folder: str) -> Choices:
     if not values:
         return {}
     found: Choices = {_NEW_LAYOUT: Choice(EQMAIL_111.name, path)}
-    names = {"home": "PKGDIR", "break": "BREAK", "split": "SPLIT", "spawn": "SPAWN", "patrn": "PATRN"}
-    for key, name in names.items():
-        if name in values:
-            found[key] = Choice(values[name], f"{path}: {name}")
-    for key, variables in (("users", _BUILD_USERS), ("groups", _BUILD_GROUPS)):
-        if all(name in values for name in variables):
-            found[key] = Choice(" ".join(values[name] for name in variables), f"{path}: {variables[0]} ...")
+    for conf in CONF_FILES:
+        if all(name in values for name in conf.variables):
+            text = " ".join(values[name] for name in conf.variables)
+            found[conf.key] = Choice(text, f"{path}: {' '.join(conf.variables)}")
     for choice in found.values():
         if "$" in choice.text or "`" in choice.text:
             raise usage(f"{choice.origin}: {choice.text!r} needs a shell; write the value itself")
@@ -190,7 +214,7 @@ def _octal(text: str) -> int:
 
 
 def _break_char(text: str) -> bytes:
-    character = text.encode("latin-1")
-    if len(character) > 1 or character.isalnum() or character in (b"@", b".", b"/", b"\0"):
+    character = text.encode("ascii")
+    if len(character) > 1 or character.isalnum() or not text.isprintable() or character in (b"@", b".", b"/"):
         raise ValueError(text)
     return character

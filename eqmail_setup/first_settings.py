@@ -41,11 +41,12 @@ def domains_of(name: str) -> tuple[str, str]:
     return ".".join(labels[1:]), ".".join(labels[-2:])
 
 
-def write_first_settings(site: Site, name: str, say: Callable[[str], None]) -> None:
-    """Write the files, saying what C says."""
+def write_first_settings(site: Site, name: str, say: Callable[[str], None], only_say: bool = False) -> None:
+    """Write the files, saying what C says; with `only_say`, write nothing."""
     domain, plus = domains_of(name)
     folder = site.layout.control
-    os.makedirs(site.control, mode=0o755, exist_ok=True)
+    if not only_say:
+        os.makedirs(site.control, mode=0o755, exist_ok=True)
     say(f"Your fully qualified host name is {name}.")
     settings = (
         (Controls.me.file, name, True),
@@ -57,15 +58,18 @@ def write_first_settings(site: Site, name: str, say: Callable[[str], None]) -> N
     for file, value, always in settings:
         if always or not os.path.exists(f"{site.control}/{file}"):
             say(f"Putting {value} into {folder}/{file}...")
-            _write(site, file, os.fsencode(value) + b"\n")
+            if not only_say:
+                _write(site, file, os.fsencode(value) + b"\n")
     say(f"Now qmail will refuse to accept SMTP messages except to {name}.")
     say("Make sure to change rcpthosts if you add hosts to locals or virtualdomains!")
     for file, template, sentence in _SCRIPTS:
         if not os.path.exists(f"{site.control}/{file}"):
             say(sentence)
-            _write(site, file, render(template, home=site.home))
-            _give_to_group(site, f"{site.control}/{file}")
-    _make_plugin_folder(site)
+            if not only_say:
+                _write(site, file, render(template, home=site.home))
+                _give_to_group(site, f"{site.control}/{file}")
+    if not only_say:
+        _make_plugin_folder(site)
 
 
 def _make_plugin_folder(site: Site) -> None:

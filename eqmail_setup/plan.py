@@ -4,6 +4,7 @@
 this order. After that, `observe` returns nothing more that has an action.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple
@@ -169,9 +170,13 @@ def _generated(node: Generated, world: World) -> Iterator[Difference]:
 
 def _compiled(node: Compiled, world: World) -> Iterator[Difference]:
     stale = stale_modules(node.folder)
-    if stale:
-        found = f"{len(stale)} modules without readable byte code"
+    if not stale:
+        return
+    found = f"{len(stale)} modules without readable byte code"
+    if os.geteuid() in (0, os.stat(node.folder).st_uid):
         yield Difference(node.folder, found, "compiled", Compile(node.folder, len(stale)))
+    else:
+        yield Difference(node.folder, found, "compiled: setup does it for the owner", weight=Weight.ADVICE)
 
 
 _READERS: dict[type, Callable[..., Iterator[Difference]]] = {

@@ -11,7 +11,6 @@ import sys
 from importlib.util import find_spec
 from typing import NamedTuple
 
-import eqmail_core.programs
 from eqmail_setup.render import render
 from eqmail_setup.seal import sealed
 
@@ -43,7 +42,7 @@ class Program(NamedTuple):
 
 def programs() -> list[Program]:
     """Every program that setup installs, sorted by name."""
-    folder = os.path.dirname(eqmail_core.programs.__file__)
+    folder = _folder_of("eqmail_core.programs")
     modules = [name[:-3] for name in os.listdir(folder) if name.endswith(".py") and not name.startswith("_")]
     found = {_name_of(module): (f"eqmail_core.programs.{module}", "main") for module in modules}
     for name, module in SAME_AS.items():
@@ -73,6 +72,12 @@ def own_folders() -> list[str]:
 def folders() -> list[str]:
     """The folders in which the suite and the packages that it needs lie, each once."""
     return list(dict.fromkeys(os.path.dirname(_folder_of(name)) for name in ("eqmail_core", *PACKAGES)))
+
+
+def module_file(program: Program) -> str:
+    """The source in which a program is described."""
+    package, _, module = program.module.rpartition(".")
+    return f"{_folder_of(package)}/{module}.py"
 
 
 def _folder_of(package: str) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from eqmail_core.system.files import CHUNK, sync_folder, write_all, write_atomically
+from eqmail_core.system.files import CHUNK, write_all, write_atomically
 from eqmail_core.values.identity import Accounts
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.tree import Dress
@@ -93,6 +93,7 @@ class RealWorld:
         self.home = home
         self._base = root.rstrip("/") + home
         self._trusted = {0, os.geteuid()}
+        self._touched: set[str] = set()
 
     def show(self, path: str) -> str:
         """The path as people should read it."""
@@ -187,8 +188,14 @@ class RealWorld:
             os.rmdir(name, dir_fd=parent)
 
     def finish(self) -> None:
-        """Put the home's entries on the disk after the last change."""
-        sync_folder(self._base)
+        """Put the entries of every changed folder on the disk, after the last change."""
+        for folder in sorted(self._touched):
+            fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        self._touched.clear()
 
     def _dress(self, fd: int, path: str, dress: Dress) -> None:
         found = os.fstat(fd)
@@ -203,7 +210,7 @@ class RealWorld:
         fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
         try:
             yield fd, name
-            os.fsync(fd)
+            self._touched.add(folder)
         finally:
             os.close(fd)
 
@@ -266,6 +273,7 @@ class RecordedWorld(RealWorld):
 
     def finish(self) -> None:
         """Write the manifest."""
+        super().finish()
         lines = [
             f"{dress.mode:04o} {dress.owner} {dress.group} {self.home}{'/' if path else ''}{path}\n"
             for path, dress in sorted(self._dresses.items())

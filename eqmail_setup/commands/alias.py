@@ -7,7 +7,6 @@ import click
 from eqmail_core.system.files import write_atomically
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import Refusal, usage
-from eqmail_setup.world import caller
 
 NEEDED = ("postmaster", "mailer-daemon", "root")
 
@@ -19,22 +18,23 @@ def command() -> None:
 
 @command.command("init")
 @click.argument("address")
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @click.pass_context
-def init(context: click.Context, address: str) -> int:
+def init(context: click.Context, address: str, dry_run: bool) -> int:
     """Forward postmaster, mailer-daemon and root to ADDRESS, where no .qmail file for them exists."""
     site = demand_installation(context)
     if "@" not in address.strip("@") or any(character.isspace() for character in address) or address[0] in "#|./&":
         raise usage(f"{address!r} is not an address; give one such as joe@example.org")
     if not os.path.isdir(site.alias):
         raise Refusal(f"{site.alias}: missing; run: eqmail --home {site.home} setup")
-    group = caller()[1] if site.single_user else site.accounts.groups[0]
     made = 0
     for name in NEEDED:
         path = f"{site.alias}/.qmail-{name}"
         if not os.path.exists(path):
-            write_atomically(path, b"&" + os.fsencode(address) + b"\n")
-            os.chmod(path, 0o644)
-            click.echo(f"{path}: forwards to {address}, readable by {group}")
+            if not dry_run:
+                write_atomically(path, b"&" + os.fsencode(address) + b"\n")
+                os.chmod(path, 0o644)
+            click.echo(f"{path}: forwards to {address}")
             made += 1
     if not made:
         click.echo("nothing to do")

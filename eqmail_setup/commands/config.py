@@ -53,8 +53,9 @@ def get(context: click.Context, name: str) -> int:
 @click.argument("name")
 @click.argument("values", nargs=-1)
 @click.option("--unset", is_flag=True, help="Remove the file, so that the default is in force.")
+@click.option("--dry-run", is_flag=True, help="Only say whether the values are valid.")
 @click.pass_context
-def set_(context: click.Context, name: str, values: tuple[str, ...], unset: bool) -> int:
+def set_(context: click.Context, name: str, values: tuple[str, ...], unset: bool, dry_run: bool) -> int:
     """Write one control file: each VALUE is one line. Refuses what a program could not use."""
     site = demand_installation(context)
     control = _declared(name)
@@ -62,7 +63,7 @@ def set_(context: click.Context, name: str, values: tuple[str, ...], unset: bool
     if unset == bool(values):
         raise usage(f"give values for {name}, or --unset")
     if unset:
-        if os.path.exists(path):
+        if os.path.exists(path) and not dry_run:
             os.unlink(path)
         return 0
     text = b"".join(os.fsencode(value) + b"\n" for value in values)
@@ -70,8 +71,9 @@ def set_(context: click.Context, name: str, values: tuple[str, ...], unset: bool
     if remarks:
         raise usage(f"{name}: {'; '.join(remarks)}; eqmail config show {name} explains it")
     mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
-    write_atomically(path, text, mode)
-    os.chmod(path, mode)
+    if not dry_run:
+        write_atomically(path, text, mode)
+        os.chmod(path, mode)
     click.echo(_when(control))
     return 0
 

@@ -18,8 +18,9 @@ _LONGEST_NAME = 253
 
 @click.command("config-fast")
 @click.argument("fqdn", required=False)
+@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
 @click.pass_context
-def command(context: click.Context, fqdn: str | None) -> int:
+def command(context: click.Context, fqdn: str | None, dry_run: bool) -> int:
     """Write me, defaultdomain, plusdomain, locals, rcpthosts, smtpplugins and beforemote for the host FQDN.
 
     Without FQDN the name of this host is taken. Files that exist are kept, except me and defaultdomain.
@@ -27,7 +28,7 @@ def command(context: click.Context, fqdn: str | None) -> int:
     site = demand_installation(context)
     name = fqdn or host_name_of(socket.gethostname())
     demand_host_name(name)
-    write_first_settings(site, name, click.echo)
+    write_first_settings(site, name, click.echo, dry_run)
     plus = os.fsdecode(read_controls(site).plusdomain)
     if is_public_suffix(plus):
         click.echo(

@@ -1,0 +1,58 @@
+# eQmail. `make` builds, `make help` lists the targets.
+
+RUN := ./bootstrap
+RUN_TEST := ./bootstrap --test
+
+.PHONY: build help users setup check house dev demo test docs docs-check clean
+
+build:
+	@$(RUN)
+
+help:
+	@echo 'make                 an environment with eqmail in it'
+	@echo 'make users           create the groups and users (root)'
+	@echo 'make setup           install into the home of conf-qmail, /var/qmail by default (root)'
+	@echo 'make setup check     install, then compare the installation with its table'
+	@echo 'make check           house checks: format, lint, types, fast tests, documentation'
+	@echo 'make demo            a private installation at work; needs no root'
+	@echo 'make test            all tests'
+	@echo 'make dev             an environment for working on eqmail'
+	@echo 'make docs            render docs/reference from the declarations'
+	@echo 'make docs-check      say whether docs/reference is up to date'
+	@echo 'make clean           remove what these targets made here'
+
+users: build
+	@$(RUN) eqmail mkusers
+
+setup: build
+	@$(RUN) eqmail setup
+
+# The page of (e)qmail says `make setup check`; there, check looks at the installation, as C's does.
+ifneq ($(filter setup,$(MAKECMDGOALS)),)
+check: setup
+	@$(RUN) eqmail check
+else
+check: house
+	@$(RUN_TEST) python -m pytest -n 2 -m 'not slow and not root'
+endif
+
+house:
+	@$(RUN_TEST) sh .ci/house
+
+dev:
+	@$(RUN_TEST)
+
+demo:
+	@./demo
+
+test:
+	@./test
+
+docs:
+	@$(RUN) eqmail reference docs/reference
+
+docs-check:
+	@$(RUN) eqmail reference docs/reference --check
+
+clean:
+	rm -rf .venv .demo build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

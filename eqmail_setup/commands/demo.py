@@ -1,0 +1,64 @@
+"""`eqmail demo`: an installation of the caller's own, below one folder, shown at work and stopped again."""
+
+import os
+import time
+from pathlib import Path
+from shutil import which
+
+import click
+
+from eqmail_core.values.site import Site
+from eqmail_setup.actions import Action
+from eqmail_setup.demonstration import HOST, Demonstration, clear
+from eqmail_setup.first_settings import write_first_settings
+from eqmail_setup.hierarchy import hierarchy
+from eqmail_setup.plan import apply, observe
+from eqmail_setup.world import RealWorld, caller
+
+MARK = ".made-by-eqmail-demo"
+_IN_CHECKOUT = (
+    "sudo make users setup",
+    'sudo ./config-fast "$(hostname -f)"',
+    "sudo /var/qmail/bin/eqmail run --smtp 0.0.0.0:25",
+)
+_ELSEWHERE = (
+    "sudo eqmail mkusers && sudo eqmail setup",
+    'sudo eqmail config-fast "$(hostname -f)"',
+    "sudo eqmail run --smtp 0.0.0.0:25",
+)
+
+
+@click.command("demo")
+@click.option("--folder", metavar="DIR", default=".demo", help="Where everything goes; .demo when left out.")
+@click.pass_context
+def command(context: click.Context, folder: str) -> int:
+    """Set up a private installation, send mail through it, show what happens, and stop it. Needs no root."""
+    begun = time.monotonic()
+    home = os.path.abspath(f"{folder}/home")
+    clear(home, MARK)
+    site = Site(home=home, single_user=True)
+    click.echo(f"Setting up a private installation in {home}")
+    os.makedirs(home)
+    Path(home, MARK).touch()
+    world = RealWorld(home)
+    done = apply(observe(hierarchy(site, caller()), world), world, _silently)
+    click.echo(f"   {done} directories, files and programs")
+    write_first_settings(site, HOST, lambda line: click.echo(f"   {line}"))
+    demonstration = Demonstration(site, click.echo)
+    demonstration.prepare()
+    click.echo("\nStarting the services")
+    try:
+        port = demonstration.start()
+        demonstration.send(port)
+        demonstration.show()
+    finally:
+        click.echo("\nStopping the services")
+        demonstration.stop()
+    click.echo(f"\nDone in {time.monotonic() - begun:.1f} seconds. A real installation:")
+    for line in _IN_CHECKOUT if os.path.exists("Makefile") and which("make") else _ELSEWHERE:
+        click.echo(f"   {line}")
+    return 0
+
+
+def _silently(action: Action) -> None:
+    """Tell nobody."""

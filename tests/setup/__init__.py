@@ -1,0 +1,1 @@
+"""The toolkit: what it plans, what it does, what it refuses."""

@@ -1,0 +1,68 @@
+"""Which accounts are created, in which groups, with which numbers; what exists is kept or refused, never changed."""
+
+import pytest
+
+from eqmail_core.values.identity import Accounts
+from eqmail_core.values.site import Site
+from eqmail_setup.accounts import TOOLS, Census, missing_commands
+from eqmail_setup.refusal import Refusal
+
+SHADOW, PW, BUSYBOX = TOOLS
+EMPTY = Census({"root": 0}, {"root": (0, 0)})
+
+
+def commands(census: Census = EMPTY, site: Site | None = None, tool: object = SHADOW) -> list[str]:
+    found = missing_commands(site or Site(), census, tool, "/sbin/nologin")  # type: ignore[arg-type]
+    return [" ".join(words) for words in found]
+
+
+def test_users_get_the_groups_that_the_documentation_gives_them() -> None:
+    groups = {words.split()[-1]: words.split()[5] for words in commands() if words.startswith("useradd")}
+    assert groups == {
+        **dict.fromkeys(("alias", "qmaild", "qmaill", "qmailp"), "nofiles"),
+        **dict.fromkeys(("qmailq", "qmailr", "qmails"), "qmail"),
+    }
+
+
+def test_groups_come_first_and_numbers_are_the_first_free_ones() -> None:
+    census = Census({"root": 0, "others": 200}, {"root": (0, 0), "other": (201, 200)})
+    made = commands(census)
+    assert made[:2] == ["groupadd -g 201 qmail", "groupadd -g 202 nofiles"]
+    assert [words.split()[3] for words in made[2:]] == ["200", "202", "203", "204", "205", "206", "207"]
+
+
+def test_alias_lives_in_the_alias_folder_and_the_rest_in_the_home() -> None:
+    made = commands(site=Site(home="/srv/mail"))
+    assert "-d /srv/mail/alias " in next(words for words in made if words.endswith(" alias"))
+    assert "-d /srv/mail " in next(words for words in made if words.endswith(" qmailq"))
+
+
+def test_what_exists_and_fits_is_kept() -> None:
+    users = {"root": (0, 0), "alias": (900, 61), "qmaild": (901, 61), "qmaill": (902, 61), "qmailp": (903, 61)}
+    users |= {"qmailq": (904, 60), "qmailr": (905, 60), "qmails": (906, 60)}
+    assert commands(Census({"qmail": 60, "nofiles": 61}, users)) == []
+
+
+def test_a_user_in_the_wrong_group_is_refused_with_the_remedy() -> None:
+    census = Census({"qmail": 60, "nofiles": 61}, {"root": (0, 0), "qmailq": (904, 61)})
+    with pytest.raises(Refusal, match="qmailq exists with the group nofiles, should be qmail: usermod -g qmail qmailq"):
+        commands(census)
+
+
+def test_an_owner_that_does_not_exist_is_refused() -> None:
+    users = ("alias", "qmaild", "qmaill", "boss", "qmailp", "qmailq", "qmailr", "qmails")
+    with pytest.raises(Refusal, match="boss"):
+        commands(site=Site(accounts=Accounts(users)))
+
+
+@pytest.mark.parametrize(
+    ("tool", "group", "user"),
+    [
+        (PW, "pw groupadd -n qmail -g 200", "pw useradd -n qmailq -u 204 -g qmail -d /var/qmail -s /sbin/nologin -c "),
+        (BUSYBOX, "addgroup -g 200 qmail", "adduser -D -H -u 204 -G qmail -h /var/qmail -s /sbin/nologin qmailq"),
+    ],
+)
+def test_other_systems_get_their_own_commands(tool: object, group: str, user: str) -> None:
+    made = commands(tool=tool)
+    assert group in made
+    assert user in made

@@ -1,0 +1,101 @@
+"""What check says of settings: every remark of a parser, and the relations between files that lose or refuse mail."""
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.values.site import Site
+from eqmail_setup.models import ControlsModel, remarks_on
+from eqmail_setup.plan import Weight
+
+HEALTHY = {
+    "me": "mail.example.org\n",
+    "defaultdomain": "example.org\n",
+    "plusdomain": "example.org\n",
+    "locals": "mail.example.org\n",
+    "rcpthosts": "mail.example.org\n.sub.example.org\n",
+}
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Path:
+    folder = tmp_path / "control"
+    folder.mkdir()
+    for name, text in HEALTHY.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def remarks(control: Path) -> list[str]:
+    return [f"{item.file}: {item.found}" for item in remarks_on(Site(home=str(control.parent)))]
+
+
+def test_a_healthy_installation_gets_no_remark(control: Path) -> None:
+    assert remarks(control) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "remark"),
+    [
+        ("databytes", "lots\n", "databytes: is not a number, the default 0 is in force"),
+        ("concurrencylocal", "10 \n20\n", "concurrencylocal: only the first line is read"),
+        ("defaulthost", "a host\n", "defaulthost: is not a host name"),
+        ("virtualdomains", "nocolon\n", "virtualdomains: the line 'nocolon' has no colon"),
+        ("virtualdomains", "Mail.Example.org:joe\n", "virtualdomains: mail.example.org is also in locals, which wins"),
+        ("virtualdomains", "v.example:joe\n", "rcpthosts: lacks v.example, so mail for it from other hosts is refused"),
+        ("locals", "new.example\n", "rcpthosts: lacks new.example, so mail for it from other hosts is refused"),
+        ("morercpthosts", "x.example\n", "morercpthosts.cdb: missing"),
+        ("locls", "x\n", "locls: no program reads this file in control"),
+        ("plusdomain", "co.uk\n", "plusdomain: co.uk is a public suffix"),
+    ],
+)
+def test_a_mistake_in_a_file_is_remarked(control: Path, file: str, text: str, remark: str) -> None:
+    (control / file).write_text(text)
+    assert remark in remarks(control)
+
+
+def test_a_domain_below_a_listed_suffix_is_accepted(control: Path) -> None:
+    (control / "virtualdomains").write_text("a.sub.example.org:joe\nuser@elsewhere.example:joe\nexcepted.example:\n")
+    assert remarks(control) == []
+
+
+def test_a_missing_rcpthosts_is_called_what_it_is(control: Path) -> None:
+    (control / "rcpthosts").unlink()
+    assert "rcpthosts: missing, so this host relays for the whole world" in remarks(control)
+
+
+def test_a_compiled_file_that_is_older_than_its_text_is_stale(control: Path) -> None:
+    for name in ("morercpthosts", "morercpthosts.cdb"):
+        (control / name).write_text("x.example\n")
+    os.utime(control / "morercpthosts.cdb", (1, 1))
+    assert "morercpthosts.cdb: older than morercpthosts" in remarks(control)
+
+
+def test_one_mistake_does_not_hide_another(control: Path) -> None:
+    (control / "databytes").write_text("x\n")
+    (control / "queuelifetime").write_text("y\n")
+    (control / "rcpthosts").unlink()
+    assert {line.split(":")[0] for line in remarks(control)} == {"databytes", "queuelifetime", "rcpthosts"}
+
+
+def test_unknown_files_and_public_suffixes_are_advice_only(control: Path) -> None:
+    (control / "plusdomain").write_text("co.uk\n")
+    (control / "bogus").write_text("")
+    assert {item.weight for item in remarks_on(Site(home=str(control.parent)))} == {Weight.ADVICE}
+
+
+def test_the_model_has_every_declared_setting_with_its_manual_and_default() -> None:
+    fields = ControlsModel.model_fields
+    assert list(fields) == list(Controls.declared())
+    for name, control in Controls.declared().items():
+        assert (fields[name].description, fields[name].default) == (control.manual, control.default)
+
+
+def test_the_model_parses_what_is_right_and_names_all_that_is_wrong() -> None:
+    assert ControlsModel(databytes=b"10\n").model_dump()["databytes"] == 10
+    with pytest.raises(ValidationError) as errors:
+        ControlsModel(databytes=b"x\n", timeoutremote=b"y\n")
+    assert [error["loc"] for error in errors.value.errors()] == [("databytes",), ("timeoutremote",)]

@@ -1,0 +1,44 @@
+"""Check names what keeps users from running the programs, or lets others change what root runs."""
+
+from pathlib import Path
+
+import pytest
+
+import eqmail_setup.reach
+from eqmail_setup.reach import reachable
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only path that is looked at, in a folder that everybody can reach."""
+    folder = tmp_path / "closed/package"
+    folder.mkdir(parents=True)
+    for step in (folder, *folder.parents):
+        if step.is_relative_to(tmp_path.parents[1]):
+            step.chmod(0o755)
+    monkeypatch.setattr(eqmail_setup.reach, "interpreter", lambda: str(folder))
+    monkeypatch.setattr(eqmail_setup.reach, "folders", list)
+    return folder
+
+
+def test_an_open_folder_of_our_own_is_no_difference(package: Path) -> None:
+    assert [item for item in reachable(single_user=False) if str(package.parent) in item.path] == []
+
+
+def test_a_closed_folder_on_the_way_is_named_with_the_remedy(package: Path) -> None:
+    package.parent.chmod(0o700)
+    (found,) = [item for item in reachable(single_user=False) if item.path == str(package.parent)]
+    assert found.found.startswith("mode 0700 keeps users and services from")
+    assert "run setup from a virtual environment that all can read" in found.wanted
+
+
+def test_a_folder_that_everybody_can_write_is_named(package: Path) -> None:
+    package.chmod(0o777)
+    assert "everybody may change what root runs" in [
+        item.found for item in reachable(single_user=False) if item.path == str(package)
+    ]
+
+
+def test_a_single_user_needs_nobody_elses_rights(package: Path) -> None:
+    package.parent.chmod(0o700)
+    assert reachable(single_user=True) == []

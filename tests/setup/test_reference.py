@@ -1,0 +1,34 @@
+"""The reference pages: complete, the same every time, and told apart from stale ones."""
+
+from pathlib import Path
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.environment import VARIABLES
+from eqmail_setup.cli import COMMANDS
+from eqmail_setup.reference import pages, stale_pages, write_pages
+from eqmail_setup.suite import programs
+
+
+def test_every_declaration_is_on_its_page() -> None:
+    made = pages()
+    for control in Controls.declared().values():
+        assert f"\n## {control.file}\n\n{control.manual}\n" in made["control.md"]
+    for variable in VARIABLES:
+        assert f"| `{variable.name}` |" in made["environment.md"]
+    for program in programs():
+        assert f"\n## {program.name}\n" in made["programs.md"]
+    for name, (_, line) in COMMANDS.items():
+        assert (f"\n## eqmail {name}\n" in made["commands.md"]) == bool(line)
+
+
+def test_no_variable_is_declared_twice() -> None:
+    names = [variable.name for variable in VARIABLES] + [c.env for c in Controls.declared().values() if c.env]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_a_page_is_stale_when_one_byte_differs_or_it_is_missing(tmp_path: Path) -> None:
+    write_pages(str(tmp_path))
+    assert stale_pages(str(tmp_path)) == []
+    (tmp_path / "control.md").write_text((tmp_path / "control.md").read_text() + "x")
+    (tmp_path / "conf.md").unlink()
+    assert sorted(stale_pages(str(tmp_path))) == ["conf.md", "control.md"]

@@ -1,0 +1,54 @@
+"""The files in bin/: every program has one, it runs without site and environment, and odd paths do not break it."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import eqmail_setup.suite
+from eqmail_setup.seal import Origin, origin_of
+from eqmail_setup.suite import ROOT_ONLY, interpreter, program_text, programs
+
+
+def test_every_module_of_the_suite_has_a_program_and_only_root_programs_are_closed() -> None:
+    found = {program.name: program for program in programs()}
+    assert {"qmail-queue", "qmail-start", "config-fast", "mkusers", "eqmail"} <= set(found)
+    assert {name for name, program in found.items() if program.mode == ROOT_ONLY} <= {
+        "qmail-start",
+        "qmail-lspawn",
+        "qmail-newu",
+        "qmail-newmrh",
+    }
+    assert not [name for name in found if "_" in name]
+
+
+def test_program_texts_carry_their_seal() -> None:
+    for program in programs():
+        assert origin_of(program_text(program, "/var/qmail")) is Origin.OURS
+
+
+def run(tmp_path: Path, home: str) -> str:
+    program = next(program for program in programs() if program.name == "eqmail")
+    file = tmp_path / "eqmail"
+    file.write_bytes(program_text(program, home))
+    file.chmod(0o755)
+    ended = subprocess.run([file, "--version"], env={"PYTHONPATH": "/nowhere"}, capture_output=True, text=True)
+    assert ended.stderr == ""
+    return ended.stdout
+
+
+def test_a_program_runs_without_help_of_the_environment(tmp_path: Path) -> None:
+    assert run(tmp_path, "/var/qmail").startswith("eqmail, version ")
+
+
+def test_a_home_with_quotes_and_bytes_beyond_ascii_is_written_safely(tmp_path: Path) -> None:
+    assert run(tmp_path, '/tmp/it\'s "odd"\\é').startswith("eqmail, version ")
+
+
+def test_an_interpreter_with_a_blank_in_its_path_is_started_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "my python"
+    python.symlink_to(interpreter())
+    monkeypatch.setattr(eqmail_setup.suite, "interpreter", lambda: str(python))
+    assert run(tmp_path, "/var/qmail").startswith("eqmail, version ")

@@ -1,0 +1,77 @@
+"""Root changes nothing that a service account could have put in its way."""
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from eqmail_setup.refusal import Refusal
+from eqmail_setup.tree import Dress
+from eqmail_setup.world import Distrusted, RealWorld, caller, locked
+
+
+def own(mode: int) -> Dress:
+    return Dress(*caller(), mode)
+
+
+@pytest.mark.root
+def test_root_follows_no_link_that_another_account_made(tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody").pw_uid
+    victim = tmp_path / "victim"
+    victim.write_text("secret")
+    victim.chmod(0o600)
+    folder = tmp_path / "home/queue"
+    folder.mkdir(parents=True)
+    os.chown(folder, nobody, -1)
+    link = folder / "trigger"
+    link.symlink_to(victim)
+    os.chown(link, nobody, -1, follow_symlinks=False)
+    world = RealWorld(str(tmp_path / "home"))
+    with pytest.raises(Distrusted):
+        world.dress("queue/trigger", own(0o622))
+    seen = world.look("queue/trigger")
+    assert seen is not None
+    assert seen.kind == "an untrusted symbolic link"
+    assert victim.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.root
+def test_root_follows_no_link_out_of_a_folder_that_another_account_owns(tmp_path: Path) -> None:
+    folder = tmp_path / "home/queue"
+    folder.mkdir(parents=True)
+    (folder / "lock").symlink_to(tmp_path)
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    with pytest.raises(Distrusted):
+        RealWorld(str(tmp_path / "home")).write("queue/lock/tcpto", b"", own(0o644))
+
+
+def test_a_file_with_a_second_name_is_not_given_away(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("x")
+    os.link(tmp_path / "one", tmp_path / "two")
+    with pytest.raises(Distrusted, match="has 2 names"):
+        RealWorld(str(tmp_path)).dress("two", own(0o666))
+
+
+def test_a_file_is_replaced_as_a_whole_and_no_rest_is_left(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old and longer")
+    (tmp_path / ".file.new").write_text("left by a crash")
+    RealWorld(str(tmp_path)).write("file", b"new", own(0o640))
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(KeyError):
+        RealWorld(str(tmp_path)).write("file", b"new", Dress("no-such-user", "no-such-group", 0o644))
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_one_command_at_a_time_works_on_an_installation(tmp_path: Path) -> None:
+    lock = str(tmp_path / "lock")
+    with locked(lock), pytest.raises(Refusal, match="another eqmail command"), locked(lock):
+        pass
+    with locked(lock):
+        pass

@@ -94,11 +94,13 @@ def _delimited(text: bytes, at: int) -> "tuple[Token, int]":
 def _atom(text: bytes, at: int) -> "tuple[Token, int]":
     start, end = at, len(text)
     while at < end and text[at] not in _ATOM_ENDS:
-        at += 2 if text[at] == _BACKSLASH else 1
+        # A line end cannot be escaped: C takes it into the word, and then writes a header that is none.
+        escapes = text[at] == _BACKSLASH and text[at + 1 : at + 2] not in (b"\r", b"\n")
+        at += 2 if escapes else 1
     word = text[start:at]
     if _BACKSLASH in word:
         word = _unescaped(word)
-    return (ATOM if _NEEDS_QUOTES.isdisjoint(word) else QUOTE, word), min(at, end)
+    return (ATOM if word and _NEEDS_QUOTES.isdisjoint(word) else QUOTE, word), min(at, end)
 
 
 def _unescaped(word: bytes) -> bytes:
@@ -248,4 +250,8 @@ def _needs_space(left: bytes, right: bytes) -> bool:
 def _escaped(text: bytes) -> bytes:
     if _ESCAPED.isdisjoint(text):
         return text
+    if b"\n" in text:
+        # Whatever a word holds, what it is written into remains one field.
+        first, *lines = text.split(b"\n")
+        text = b"\n".join((first, *(line if line[:1] in (b" ", b"\t") else b" " + line for line in lines)))
     return b"".join([b"\\%c" % byte if byte in _ESCAPED else b"%c" % byte for byte in text])

@@ -53,6 +53,7 @@ class HeaderReader:
         if b"\n" not in data:
             return False
         lines = b"".join(self._pending).split(b"\n")
+        self._pending = []
         for index, line in enumerate(lines[:-1]):
             if not self._is_header(line + b"\n"):
                 separator = b"\n" if line else b""

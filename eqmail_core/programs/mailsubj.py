@@ -7,7 +7,8 @@ from eqmail_core.net.injector import inject
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
-    """Inject the body under a Subject and a To field."""
+    """Inject the body under a Subject and a To field, which no word can leave."""
     subject = argv[1] if len(argv) > 1 else b""
-    header = b"Subject: %b\nTo: %b\n\n" % (subject, b" ".join(argv[2:]))
-    return inject([b"qmail-inject"], environ, header)
+    fields = (b"Subject: " + subject, b"To: " + b" ".join(argv[2:]))
+    header = b"".join(field.replace(b"\n", b"\n ") + b"\n" for field in fields)
+    return inject([b"qmail-inject"], environ, header + b"\n")

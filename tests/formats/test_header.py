@@ -1,0 +1,66 @@
+"""Headers in pieces: fields, and where the body begins."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.formats.header import HeaderReader, field_name, field_text, is_field
+
+
+def read(*pieces: bytes) -> tuple[list[bytes], bytes]:
+    reader = HeaderReader()
+    rest = iter(pieces)
+    for piece in rest:
+        if reader.feed(piece):
+            return reader.fields, reader.body + b"".join(rest)
+    reader.end()
+    return reader.fields, reader.body
+
+
+messages = st.lists(
+    st.sampled_from([b"To: a\n", b" more\n", b"\n", b"From x\n", b"no field\n", b"X : y\n", b": z\n", b"last"]),
+    max_size=8,
+).map(b"".join)
+
+
+@given(messages | st.binary(max_size=60), st.integers(1, 7))
+def test_pieces_do_not_matter(message: bytes, size: int) -> None:
+    whole, body = read(message)
+    fields, rest = read(*(message[at : at + size] for at in range(0, len(message), size)))
+    assert fields == whole
+    assert rest.removesuffix(b"\n") == body.removesuffix(b"\n")
+
+
+@given(messages | st.binary(max_size=60))
+def test_nothing_is_lost(message: bytes) -> None:
+    fields, body = read(message)
+    together = b"".join(fields).replace(b"MBOX-Line: ", b"") + body
+    assert together.replace(b"\n", b"") == message.replace(b"MBOX-Line: ", b"").replace(b"\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("message", "fields", "body"),
+    [
+        (b"", [], b""),
+        (b"\n\n", [], b"\n\n"),
+        (b"A: b", [b"A: b\n"], b""),
+        (b"A: b\n\tc\nD: e\n\nbody", [b"A: b\n\tc\n", b"D: e\n"], b"\nbody"),
+        (b"A: b\nbroken\nC: d\n", [b"A: b\n"], b"\nbroken\nC: d\n"),
+        (b"A: b\nbroken", [b"A: b\n"], b"\nbroken\n"),
+        (b" blank first\nA: b\n", [], b"\n blank first\nA: b\n"),
+        (b"From x\n y\nA: b\n", [b"MBOX-Line: From x\n y\n", b"A: b\n"], b""),
+    ],
+)
+def test_headers_end_where_they_should(message: bytes, fields: list[bytes], body: bytes) -> None:
+    assert read(message) == (fields, body)
+
+
+@pytest.mark.parametrize("line", [b"", b"x", b": x", b" : x", b"a b: c", b"\xe4: x", b"a\x7f: x"])
+def test_names_are_printable_without_blanks(line: bytes) -> None:
+    assert not is_field(line)
+
+
+def test_blanks_before_the_colon_are_no_part_of_the_name() -> None:
+    assert is_field(b"Sub-Ject \t: x")
+    assert field_name(b"Sub-Ject \t: x\n") == b"sub-ject"
+    assert field_text(b"Subject:\n \t x y\n") == b"x y\n"

@@ -1,0 +1,70 @@
+"""Receipts that messages ask for; sendmail's command line in qmail's terms."""
+
+import pytest
+
+from eqmail_core.formats.options import BadOption
+from eqmail_core.policy.receipt import CannotParse, receipt_for
+from eqmail_core.policy.sendmail import INJECT, NEW_ALIASES, PROGRAMS, Usage, read_words
+
+ASKS = b"Notice-Requested-Upon-Delivery-To: G: joe@x.y;, X <jim@x.y>\n"
+
+
+def test_a_receipt_names_address_and_message() -> None:
+    text = receipt_for([b"Message-ID: <1>\n", ASKS, b"message-id: <2>\n (x)\n"], b"jim@x.y", b"a b@c")
+    assert text.startswith(b'From: DELIVERY NOTICE SYSTEM <"a b"@c>\nTo: <"a b"@c>\n')
+    assert text.endswith(b"following address: jim@x.y. Thanks for asking.\nYour message-id: <2>\n (x)\n")
+
+
+@pytest.mark.parametrize(
+    ("address", "sender"), [(b"JOE@x.y", b"a@b"), (b"joe@x.y", b""), (b"joe@x.y", b"#@[]"), (b"other@x.y", b"a@b")]
+)
+def test_nobody_gets_a_receipt_unasked(address: bytes, sender: bytes) -> None:
+    assert receipt_for([ASKS], address, sender) == b""
+
+
+def test_a_broken_request_is_shown() -> None:
+    with pytest.raises(CannotParse) as caught:
+        receipt_for([b"Notice-Requested-Upon-Delivery-To: (x\n"], b"a@b", b"c@d")
+    assert caught.value.field.endswith(b"(x\n")
+
+
+def words_of(line: bytes) -> list[bytes]:
+    return read_words([b"sendmail", *line.split()], {}).argv[1:]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"a b", b"-a -- a b"),
+        (b"-t -i -v -m -x -e7 -oi -odb -p X -B 8BITMIME a", b"-H -- a"),
+        (b"-bm -Ex -J -f s@t -- -a", b"-a -f s@t -- -a"),
+    ],
+)
+def test_what_means_nothing_to_qmail_is_dropped(line: bytes, words: bytes) -> None:
+    assert words_of(line) == words.split()
+
+
+def test_the_sender_shows_in_from() -> None:
+    environ = {b"NAME": b"n", b"QMAILHOST": b"h", b"OTHER": b"o"}
+    errand = read_words([b"sendmail", b"-F", b"Full", b"-f", b"s@t@u"], environ)
+    assert errand.environ == {b"OTHER": b"o", b"QMAILUSER": b"s@t", b"QMAILHOST": b"u"}
+    assert read_words([b"sendmail", b"-F", b"Full"], {}).environ == {b"MAILNAME": b"Full"}
+    assert environ[b"NAME"] == b"n"
+
+
+def test_other_programs_do_the_other_errands() -> None:
+    assert PROGRAMS[read_words([b"sendmail", b"-bp"], {}).action] == "qmail-qread"
+    assert PROGRAMS[read_words([b"/usr/bin/mailq"], {}).action] == "qmail-qread"
+    assert read_words([b"newaliases"], {}).action == NEW_ALIASES
+    assert read_words([b"sendmail"], {}).action == INJECT
+    served = read_words([b"sendmail", b"-bs"], {b"DATABYTES": b"9"})
+    assert PROGRAMS[served.action] == "qmail-smtpd"
+    assert served.environ[b"RELAYCLIENT"] == b"" and served.environ[b"DATABYTES"] == b"0"
+    assert b"RELAYCLIENT" not in read_words([b"sendmail", b"-bs"], {b"PROTO": b"TCP"}).environ
+
+
+def test_words_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(Usage):
+        words_of(b"-bd")
+    with pytest.raises(BadOption):
+        words_of(b"-q")

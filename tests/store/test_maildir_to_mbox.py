@@ -1,0 +1,80 @@
+"""maildir2mbox: order, From_ lines, and that trouble changes nothing."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.store.maildir_reader import enter_maildir, messages_in, sweep_tmp
+from eqmail_core.store.maildir_to_mbox import move_to_mbox
+from eqmail_core.values.outcome import Temporary
+
+BORN = 1_000_000_000
+NOW = BORN + 10.5
+
+
+@pytest.fixture
+def maildir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for folder in ("tmp", "new", "cur"):
+        (tmp_path / "md" / folder).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "md")
+    return tmp_path / "md"
+
+
+def put(path: Path, text: bytes, born: int) -> None:
+    path.write_bytes(text)
+    os.utime(path, (born, born))
+
+
+def test_messages_move_in_the_order_of_their_birth(maildir: Path) -> None:
+    put(maildir / "new/b", b"Return-Path: <>\n\n>From x\nlast", BORN)
+    put(maildir / "cur/a:2,S", b"Return-Path: <j e@x>\n\nFrom y\n", BORN + 5)
+    put(maildir / "new/.hidden", b"x\n", BORN)
+    put(maildir / "new/fresh", b"x\n", BORN + 10)
+    mbox = maildir.parent / "mbox"
+    mbox.write_bytes(b"From old\n\n")
+    messages = messages_in((b"new", b"cur"), NOW)
+    assert move_to_mbox(messages, bytes(mbox), bytes(mbox) + b".tmp") == []
+    assert mbox.read_bytes() == (
+        b"From old\n\n"
+        b"From MAILER-DAEMON Sun Sep 09 01:46:40 2001\nReturn-Path: <>\n\n>>From x\nlast\n\n"
+        b"From j-e@x Sun Sep 09 01:46:45 2001\nReturn-Path: <j e@x>\n\n>From y\n\n"
+    )
+    assert sorted(path.name for path in maildir.rglob("*") if path.is_file()) == [".hidden", "fresh"]
+
+
+def test_messages_without_return_path_come_from_xxx(maildir: Path) -> None:
+    put(maildir / "new/a", b"Return-path: <a@b>\n", BORN)
+    put(maildir / "new/b", b"", BORN)
+    mbox = maildir.parent / "mbox"
+    move_to_mbox(messages_in((b"new",), NOW), bytes(mbox), bytes(mbox) + b".tmp")
+    date = b"Sun Sep 09 01:46:40 2001\n"
+    assert mbox.read_bytes() == b"From XXX " + date + b"Return-path: <a@b>\n\nFrom XXX " + date + b"\n"
+
+
+def test_trouble_leaves_everything_where_it_was(maildir: Path) -> None:
+    put(maildir / "new/a", b"x\n", BORN)
+    mbox = maildir.parent / "mbox"
+    mbox.write_bytes(b"old")
+    messages = [*messages_in((b"new",), NOW), (BORN, b"new/vanished")]
+    with pytest.raises(Temporary) as caught:
+        move_to_mbox(messages, bytes(mbox), bytes(mbox) + b".tmp")
+    assert caught.value.text == b"unable to read $MAILDIR/new/vanished: file does not exist"
+    assert mbox.read_bytes() == b"old"
+    assert (maildir / "new/a").exists()
+
+
+def test_leftovers_in_tmp_are_swept_after_36_hours(maildir: Path) -> None:
+    put(maildir / "tmp/old", b"", BORN - 129600)
+    put(maildir / "tmp/young", b"", BORN + 60)
+    sweep_tmp(BORN + 1)
+    assert [path.name for path in (maildir / "tmp").iterdir()] == ["young"]
+
+
+def test_a_maildir_must_be_named_and_be_one(tmp_path: Path) -> None:
+    with pytest.raises(Temporary, match="MAILDIR not set"):
+        enter_maildir({})
+    with pytest.raises(Temporary, match="unable to chdir to /no/such: file does not exist"):
+        enter_maildir({b"MAILDIR": b"/no/such"})
+    with pytest.raises(Temporary, match=r"unable to scan .MAILDIR/nowhere: file does not exist"):
+        messages_in((b"nowhere",), NOW)

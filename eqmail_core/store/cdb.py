@@ -7,6 +7,7 @@ Source: cr.yp.to/cdb/cdb.txt; delivery.md 5.1.
 
 import os
 from errno import EFBIG
+from fcntl import LOCK_EX, flock
 
 import cdbx
 
@@ -79,17 +80,15 @@ class CdbNotWritten(Exception):
 def write_cdb(path: str, temporary: str, records: "Iterable[tuple[bytes, bytes]]", mode: int = 0o644) -> None:
     """Write all records, in their order, to `temporary`, put it on the disk and rename it to `path`.
 
+    Who makes the same database at the same time waits and then makes it again.
     Fails: CdbNotWritten; whatever `records` raises.  In each case `temporary` is removed.
     """
     try:
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        fd = _open_alone(temporary, mode)
     except OSError as error:
         raise CdbNotWritten("create", error) from error
     try:
-        try:
-            _write_records(fd, records)
-        finally:
-            os.close(fd)
+        _write_records(fd, records)
         try:
             os.rename(temporary, path)
         except OSError as error:
@@ -97,7 +96,26 @@ def write_cdb(path: str, temporary: str, records: "Iterable[tuple[bytes, bytes]]
     except BaseException:
         os.unlink(temporary)
         raise
+    finally:
+        os.close(fd)
     sync_folder(os.path.dirname(path) or ".")
+
+
+def _open_alone(path: str, mode: int) -> int:
+    """Open an empty file that nobody else is writing: its lock ends only when it has its final name."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
+        try:
+            flock(fd, LOCK_EX)
+            if os.path.samestat(os.fstat(fd), os.stat(path)):
+                os.ftruncate(fd, 0)
+                return fd
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(fd)
 
 
 def _write_records(fd: int, records: "Iterable[tuple[bytes, bytes]]") -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,23 @@ def test_trouble_with_the_records_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="the source broke"):
         write_cdb(f"{tmp_path}/x", f"{tmp_path}/y", records())
     assert os.listdir(tmp_path) == []
+
+
+def test_two_makers_take_turns(tmp_path: Path) -> None:
+    target, temporary = f"{tmp_path}/x", f"{tmp_path}/y"
+    second: list[Thread] = []
+
+    def records() -> Iterator[tuple[bytes, bytes]]:
+        second.append(Thread(target=write_cdb, args=(target, temporary, [(b"a", b"second")])))
+        second[0].start()
+        second[0].join(0.05)
+        assert second[0].is_alive()
+        yield b"a", b"first"
+
+    write_cdb(target, temporary, records())
+    second[0].join()
+    assert Path(target).read_bytes() == reference_cdb([(b"a", b"second")])
+    assert os.listdir(tmp_path) == ["x"]
 
 
 @pytest.mark.parametrize(("target", "temporary", "step"), [("x", "no/y", "create"), ("folder", "y", "move")])

@@ -4,6 +4,7 @@ Exits: 0, 111 (reason on standard output, as ever).  Source: programs.md 1.9; qm
 """
 
 import os
+from signal import SIG_DFL, SIGPIPE, signal
 
 from eqmail_core.formats.queue_listing import message_line, recipient_line
 from eqmail_core.store.queue_scan import numbers_in
@@ -17,6 +18,7 @@ from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Print the list; a message that cannot be read is named, and the next one follows."""
+    signal(SIGPIPE, SIG_DFL)
     queue = read_site(environ).queue
     trouble = b"chdir"
     try:

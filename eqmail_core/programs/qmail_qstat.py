@@ -3,6 +3,8 @@
 Without options the two lines of every qmail.  Exits: 0, 100 bad option, 111.  Source: programs.md 1.1, 1.9.
 """
 
+from signal import SIG_DFL, SIGPIPE, signal
+
 from eqmail_core.formats.options import BadOption, parse_options
 from eqmail_core.formats.queue_listing import count_lines
 from eqmail_core.store.queue_repair import QueueInUse
@@ -22,6 +24,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except BadOption as bad:
         say("qmail-qstat", bad.text)
         return EXIT_PERMANENT
+    signal(SIGPIPE, SIG_DFL)
     queue = read_site(environ).queue
     try:
         if not options:

@@ -1,0 +1,47 @@
+"""The text of bounces (QSBMF): one block per failed recipient, and what stands around the blocks.
+
+A block never contains an empty line, so that readers find the end of each.
+
+Source: queue.md 3.10; cr.yp.to/proto/qsbmf.txt.
+"""
+
+import re
+
+from eqmail_core.formats.quote import quote_address, quote_box
+
+_REPEATED_NEWLINE = re.compile(rb"(?<=\n)\n")
+
+_SINGLE = (
+    b"I'm afraid I wasn't able to deliver your message to the following addresses.\n"
+    b"This is a permanent error; I've given up. Sorry it didn't work out.\n\n"
+)
+_DOUBLE = b"I tried to deliver a bounce message to this address, but the bounce bounced!\n\n"
+_SINGLE_BREAK = b"--- Below this line is a copy of the message.\n\n"
+_DOUBLE_BREAK = b"--- Below this line is the original bounce.\n\n"
+
+
+def failure_block(recipient: bytes, report: bytes) -> bytes:
+    """What bounce/N says about one recipient; `recipient` as the sender knew it."""
+    text = b"<%b>:\n%b" % (recipient.replace(b"\n", b"_"), report)
+    if not text.endswith(b"\n"):
+        text += b"\n"
+    return _REPEATED_NEWLINE.sub(b"/", text[:-1]) + b"\n\n"
+
+
+def bounce_head(date: bytes, box: bytes, host: bytes, recipient: bytes, is_double: bool) -> bytes:
+    """Header and greeting, up to the first block; `date` as RFC 5322 wants it, box@host sends the bounce."""
+    lines = (
+        b"Date: " + date,
+        b"From: %b@%b" % (quote_box(box), host),
+        b"To: " + quote_address(recipient),
+        b"Subject: failure notice",
+        b"",
+        b"Hi. This is the qmail-send program at %b." % host,
+        _DOUBLE if is_double else _SINGLE,
+    )
+    return b"\n".join(lines)
+
+
+def bounce_break(sender: bytes, is_double: bool) -> bytes:
+    """What stands between the blocks and the original message, which came from `sender`."""
+    return b"%bReturn-Path: <%b>\n" % (_DOUBLE_BREAK if is_double else _SINGLE_BREAK, quote_address(sender))

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _MOST_PIECES = 1024
 
+# Up to so many files or folders are flushed one by one; more, all at once with their file system.
+_FEW = 3
+
 
 class Disk:
     """The real one."""
@@ -53,9 +56,9 @@ class Disk:
                     written = os.pwrite(fd, rest, offset)
                     rest, offset = rest[written:], offset + written
 
-    def set_size(self, fd: int, size: int) -> None:
-        """Cut a file to `size` bytes."""
-        os.ftruncate(fd, size)
+    def make_empty(self, path: str) -> None:
+        """Take away the content of a file."""
+        os.truncate(path, 0)
 
     def sync(self, fd: int) -> None:
         """Return when the file is on the disk: data, size and all."""
@@ -68,6 +71,26 @@ class Disk:
     def sync_folder(self, path: str) -> None:
         """Return when the names in a folder are on the disk."""
         sync_folder(path)
+
+    def sync_files(self, fds: list[int]) -> None:
+        """Return when all these files are on the disk."""
+        if len(fds) > _FEW:
+            _sync_file_system(fds[0])
+        else:
+            for fd in fds:
+                os.fsync(fd)
+
+    def sync_folders(self, paths: list[str]) -> None:
+        """Return when the names in all these folders are on the disk."""
+        if len(paths) > _FEW:
+            fd = os.open(paths[0], os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                _sync_file_system(fd)
+            finally:
+                os.close(fd)
+        else:
+            for path in paths:
+                sync_folder(path)
 
     def link(self, old: str, new: str) -> None:
         """Give a file a second name."""
@@ -114,3 +137,10 @@ class Disk:
             pass
         finally:
             os.close(fd)
+
+
+def _sync_file_system(fd: int) -> None:
+    # Here, because a program that queues one message never needs it.
+    from eqmail_core.system.kernel import sync_file_system
+
+    sync_file_system(fd)

@@ -1,0 +1,130 @@
+"""The records of the queue's journal, and how to find where a journal ends.
+
+A segment is a file of fixed size: a header, then records one behind the other.  Each record's checksum goes on from the
+checksum before it, and the first from the header's.  So a record counts only behind exactly those that it was written
+behind: what an earlier use of the segment left there, or what came after a torn write, never passes.
+
+    header      magic 8, epoch u64, next serial u64, crc32 of these
+    record      crc32 of what follows, kind u8, 3 zero, envelope length u32, body length u32, serial u64, number u64,
+                birth u32, uid u32, qp u32, envelope, body
+    kind R      a message: its body follows
+    kind F      a message whose body is in the file of its number: size u64 and crc32 of that follow
+    kind T      tombstones: the body is the serials, u64 each, of messages that the journal need not keep
+
+A later record of a serial replaces an earlier one.  Numbers are little-endian; the envelope has no final NUL.
+"""
+
+import struct
+from zlib import crc32
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+RECORD, IN_FILE, TOMBSTONES = b"R", b"F", b"T"
+
+_MAGIC = b"EQJRNL1\n"
+_HEADER = struct.Struct("<8sQQ")
+_CRC = struct.Struct("<I")
+_HEAD = struct.Struct("<c3xIIQQIII")
+_FILE = struct.Struct("<QI")
+
+HEADER_SIZE = _HEADER.size + _CRC.size
+OVERHEAD = _CRC.size + _HEAD.size
+"""Bytes of a record besides its envelope and body."""
+
+IN_FILE_SIZE = _FILE.size
+
+
+class Entry:
+    """A record as it was read; `body` is a view into what was scanned."""
+
+    __slots__ = ("birth", "body", "envelope", "kind", "number", "qp", "serial", "uid")
+
+    def __init__(
+        self,
+        kind: bytes,
+        serial: int,
+        number: int,
+        birth: int,
+        uid: int,
+        qp: int,
+        envelope: bytes,
+        body: memoryview,
+    ) -> None:
+        self.kind = kind
+        self.serial = serial
+        self.number = number
+        self.birth = birth
+        self.uid = uid
+        self.qp = qp
+        self.envelope = envelope
+        self.body = body
+
+
+def header(epoch: int, serial: int) -> tuple[bytes, int]:
+    """A segment's header, and the checksum that its first record goes on from."""
+    text = _HEADER.pack(_MAGIC, epoch, serial)
+    crc = crc32(text)
+    return text + _CRC.pack(crc), crc
+
+
+def split_header(data: "bytes | memoryview") -> tuple[int, int, int] | None:
+    """Epoch, next serial and checksum of a header; None where there is none."""
+    if len(data) < HEADER_SIZE:
+        return None
+    magic, epoch, serial = _HEADER.unpack_from(data)
+    (crc,) = _CRC.unpack_from(data, _HEADER.size)
+    if magic != _MAGIC or crc != crc32(data[: _HEADER.size]):
+        return None
+    return epoch, serial, crc
+
+
+def record(
+    kind: bytes, serial: int, number: int, birth: int, uid: int, qp: int, envelope: bytes, body: bytes, before: int
+) -> tuple[bytes, int]:
+    """What stands before the body of a record, and the record's checksum; `before` is the checksum before it."""
+    head = _HEAD.pack(kind, len(envelope), len(body), serial, number, birth, uid, qp) + envelope
+    crc = crc32(body, crc32(head, before))
+    return _CRC.pack(crc) + head, crc
+
+
+def tombstones(serials: list[int], before: int) -> tuple[bytes, int]:
+    """A whole record of tombstones, and its checksum."""
+    body = struct.pack(f"<{len(serials)}Q", *serials)
+    head, crc = record(TOMBSTONES, 0, 0, 0, 0, 0, b"", body, before)
+    return head + body, crc
+
+
+def split_tombstones(body: memoryview) -> tuple[int, ...]:
+    """The serials of a record of tombstones."""
+    return struct.unpack(f"<{len(body) // 8}Q", body)
+
+
+def in_file(size: int, crc: int) -> bytes:
+    """The body of a record whose message is in a file."""
+    return _FILE.pack(size, crc)
+
+
+def split_in_file(body: memoryview) -> tuple[int, int]:
+    """Size and checksum of the file."""
+    size, crc = _FILE.unpack(body)
+    return size, crc
+
+
+def scan(data: memoryview, crc: int) -> "Iterator[Entry]":
+    """Every record behind a header whose checksum is `crc`, up to the first that does not belong there."""
+    position = HEADER_SIZE
+    while position + OVERHEAD <= len(data):
+        (found,) = _CRC.unpack_from(data, position)
+        kind, envelope_size, body_size, serial, number, birth, uid, qp = _HEAD.unpack_from(data, position + _CRC.size)
+        body = position + OVERHEAD + envelope_size
+        end = body + body_size
+        if end > len(data):
+            return
+        crc = crc32(data[position + _CRC.size : end], crc)
+        if crc != found:
+            return
+        envelope = bytes(data[position + OVERHEAD : body])
+        yield Entry(kind, serial, number, birth, uid, qp, envelope, data[body:end])
+        position = end

@@ -1,0 +1,85 @@
+"""The scheduler's connection: messages out, what becomes of them in; the queue's end of admission_wire.
+
+Fails: never; a message that cannot be handed over now is handed over later.
+"""
+
+import asyncio
+import os
+from collections import deque
+from functools import partial
+
+from eqmail_core.net.channel import Channel
+from eqmail_core.protocols import admission_wire as wire
+from eqmail_core.store.keeper import Keeper
+from eqmail_core.store.message import Message
+from eqmail_core.system.log import say
+from eqmail_core.system.sealed_file import sealed_file
+
+# Packets that the scheduler may leave lying before messages wait here, without a descriptor each.
+_MANY = 200
+_RETRY_S = 1.0
+
+
+class Admissions:
+    """The connection of a scheduler that said hello; `temporary` is a folder for systems without sealed memory."""
+
+    def __init__(
+        self, name: str, loop: asyncio.AbstractEventLoop, channel: Channel, keeper: Keeper, temporary: str
+    ) -> None:
+        self._name = name
+        self._loop = loop
+        self._channel = channel
+        self._keeper = keeper
+        self._temporary = temporary
+        self._waiting: deque[Message] = deque()
+
+    def admit(self, message: Message) -> None:
+        """Hand a message over, after those that wait."""
+        if self._waiting or self._channel.waiting > _MANY or not self._send(message):
+            self._waiting.append(message)
+
+    def on_drained(self) -> None:
+        """The scheduler has caught up."""
+        while self._waiting and self._channel.waiting <= _MANY:
+            message = self._waiting.popleft()
+            if message.link is self and not self._send(message):
+                self._waiting.appendleft(message)
+                return
+
+    def on_packet(self, packet: bytes) -> None:
+        """Take a packet; what it does not know it ignores."""
+        kind = packet[:1]
+        if kind == wire.FINISHED:
+            for serial in wire.split_serials(packet):
+                self._keeper.finished(serial)
+        elif kind == wire.WAITS:
+            for serial in wire.split_serials(packet):
+                self._keeper.waits(serial, partial(self._written, serial))
+        elif kind == wire.PLACED:
+            for serial in wire.split_serials(packet):
+                self._keeper.placed(serial)
+        elif kind == wire.CLEAN:
+            self._keeper.clean(packet[1:].partition(b"\0")[0], self._cleaned)
+
+    def _written(self, serial: int, ok: bool) -> None:
+        self._channel.send(wire.waits_answer(serial, ok))
+
+    def _cleaned(self, answer: bytes) -> None:
+        self._channel.send(wire.CLEAN + answer)
+
+    def _send(self, message: Message) -> bool:
+        try:
+            if message.body is not None:
+                fd = sealed_file(message.body, self._temporary)
+            else:
+                fd = os.open(self._keeper.path_of(message.number), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            say(self._name, f"warning: msg {message.number}: cannot hand it over: {error.strerror}; will try again")
+            self._loop.call_later(_RETRY_S, self.on_drained)
+            return False
+        it = wire.Admission(
+            message.serial, message.number, message.size, message.birth, message.uid, message.qp, message.envelope
+        )
+        self._channel.send(wire.admission(it), fd)
+        os.close(fd)
+        return True

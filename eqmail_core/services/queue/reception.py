@@ -1,0 +1,220 @@
+"""Who comes to run/queue.sock: submitters within limits, and the one scheduler.
+
+Fails: never; who is not welcome is shown the end of the connection.
+"""
+
+import asyncio
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+
+from eqmail_core.formats.invoked import invocation
+from eqmail_core.net.channel import Channel
+from eqmail_core.protocols import admission_wire
+from eqmail_core.services.queue.admissions import Admissions
+from eqmail_core.services.queue.submitter import DEATH_S, Submitter
+from eqmail_core.store.disk import Disk
+from eqmail_core.store.keeper import Keeper
+from eqmail_core.system.log import say
+from eqmail_core.system.sockets import peer_credentials
+from eqmail_core.values.identity import Credentials
+from eqmail_core.values.instant import date822
+
+MAX_LOAD = 32 << 20
+"""Bytes of complete messages that may wait for the disk before those who bring more have to wait, too."""
+
+_EXPIRE_EVERY_S = 600.0
+_ACCEPT_AGAIN_S = 0.2
+_ACCEPTED_AT_ONCE = 64
+
+
+class House:
+    """What a reception has to know of the installation.
+
+    `bringers`: the uids of alias, network daemon and scheduler, for the Received line; `scheduler`: who may say hello;
+    `unlimited`: who may have more than `per_user` connections (0: everybody); `temporary`: a folder.
+    """
+
+    def __init__(
+        self, bringers: tuple[int, int, int], scheduler: int, unlimited: set[int], per_user: int, temporary: str
+    ) -> None:
+        self.bringers = bringers
+        self.scheduler = scheduler
+        self.unlimited = unlimited
+        self.per_user = per_user
+        self.temporary = temporary
+
+
+class Reception:
+    """Listens until `close`; `on_scheduler_left()` tells when the scheduler has gone."""
+
+    def __init__(
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        listener: socket.socket,
+        disk: Disk,
+        keeper: Keeper,
+        house: House,
+        on_scheduler_left: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.loop = loop
+        self.disk = disk
+        self.keeper = keeper
+        self.house = house
+        self._listener = listener
+        self._on_scheduler_left = on_scheduler_left
+        self._scheduler: Visitor | None = None
+        self._visitors: set[Visitor] = set()
+        self._connections: Counter[int] = Counter()
+        self._paused: list[Channel] = []
+        self._load = 0
+        self._qp = count(1)
+        self._dated = (0, b"")
+        self._is_open = True
+        listener.setblocking(False)
+        loop.add_reader(listener.fileno(), self._accept)
+        loop.call_later(_EXPIRE_EVERY_S, self._expire)
+
+    @property
+    def has_scheduler(self) -> bool:
+        """The scheduler is here."""
+        return self._scheduler is not None
+
+    def close(self) -> None:
+        """Let nobody in and take no more messages; answers can still be given, and the scheduler stays."""
+        self._is_open = False
+        self.loop.remove_reader(self._listener.fileno())
+        for visitor in self._visitors:
+            if visitor is not self._scheduler:
+                visitor.channel.pause()
+
+    def dismiss(self) -> None:
+        """End all connections."""
+        for visitor in list(self._visitors):
+            visitor.channel.close()
+
+    # What submitters share.
+
+    def now(self) -> int:
+        """Seconds since the epoch."""
+        return int(time.time())
+
+    def date(self, now: int) -> bytes:
+        """`now` as in a Received line; rendered once a second."""
+        if self._dated[0] != now:
+            self._dated = now, date822(now)
+        return self._dated[1]
+
+    def next_qp(self) -> int:
+        """A running number for one of many messages of one process."""
+        return next(self._qp) & 0xFFFFFFFF
+
+    def load(self, size: int, channel: Channel) -> None:
+        """So many more bytes wait for the disk, or fewer; whoever brings too much waits until half of it is gone."""
+        self._load += size
+        if size > 0 and self._load > MAX_LOAD:
+            channel.pause()
+            self._paused.append(channel)
+        elif self._paused and self._load < MAX_LOAD // 2 and self._is_open:
+            paused, self._paused = self._paused, []
+            for it in paused:
+                it.resume()
+
+    def _expire(self) -> None:
+        before = self.now() - DEATH_S
+        for visitor in list(self._visitors):
+            if visitor.submitter is not None:
+                visitor.submitter.expire(before)
+        self.loop.call_later(_EXPIRE_EVERY_S, self._expire)
+
+    # Coming and going.
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                sock, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # out of descriptors, most likely: those who wait stay in the backlog
+                say(self.name, f"warning: cannot accept a connection: {error.strerror}; will try again")
+                self.loop.remove_reader(self._listener.fileno())
+                self.loop.call_later(_ACCEPT_AGAIN_S, self._accept_again)
+                return
+            self._welcome(sock)
+
+    def _accept_again(self) -> None:
+        if self._is_open:
+            self.loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _welcome(self, sock: socket.socket) -> None:
+        peer, limit = peer_credentials(sock), self.house.per_user
+        if limit and self._connections[peer.uid] >= limit and peer.uid not in self.house.unlimited:
+            sock.close()
+            return
+        self._connections[peer.uid] += 1
+        self._visitors.add(Visitor(self, sock, peer))
+
+    def scheduler_came(self, visitor: "Visitor", hello: bytes) -> None:
+        """A scheduler said hello; if there was one, it has to go."""
+        if visitor.peer.uid != self.house.scheduler:
+            visitor.channel.close()
+            return
+        if self._scheduler is not None:
+            self._scheduler.channel.close()
+        self._scheduler = visitor
+        it = visitor.admissions = Admissions(self.name, self.loop, visitor.channel, self.keeper, self.house.temporary)
+        self.keeper.scheduler_came(it, set(admission_wire.split_serials(hello)))
+
+    def left(self, visitor: "Visitor") -> None:
+        """A connection has ended."""
+        self._visitors.discard(visitor)
+        self._connections[visitor.peer.uid] -= 1
+        if not self._connections[visitor.peer.uid]:
+            del self._connections[visitor.peer.uid]
+        if visitor.admissions is not None:
+            self.keeper.scheduler_left(visitor.admissions)
+        if self._scheduler is visitor:
+            self._scheduler = None
+            self._on_scheduler_left()
+
+
+class Visitor:
+    """One connection; its first packet tells what it is."""
+
+    def __init__(self, reception: Reception, sock: socket.socket, peer: Credentials) -> None:
+        self.peer = peer
+        self.submitter: Submitter | None = None
+        self.admissions: Admissions | None = None
+        self._reception = reception
+        self.channel = Channel(reception.loop, sock, self._on_packet, self._on_close, self._on_drained)
+
+    def _on_packet(self, packet: bytes, fd: int) -> None:
+        if fd >= 0:
+            # nobody has to send one here
+            os.close(fd)
+        if self.submitter is not None:
+            self.submitter.on_packet(packet)
+        elif self.admissions is not None:
+            self.admissions.on_packet(packet)
+        elif packet[:1] == admission_wire.HELLO:
+            self._reception.scheduler_came(self, packet)
+        else:
+            reception = self._reception
+            how = invocation(self.peer.uid, *reception.house.bringers)
+            self.submitter = Submitter(reception, self.channel, self.peer, how)
+            self.submitter.on_packet(packet)
+
+    def _on_close(self) -> None:
+        if self.submitter is not None:
+            self.submitter.on_close()
+        self._reception.left(self)
+
+    def _on_drained(self) -> None:
+        if self.admissions is not None:
+            self.admissions.on_drained()

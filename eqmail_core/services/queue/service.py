@@ -1,0 +1,188 @@
+"""The life of the queue service: recover, serve, and on TERM leave a plain queue behind.
+
+It holds a lock below queue/journal/, so that two never work on one queue.
+
+Fails: CannotServe before anything was touched; any bug ends the process, and its successor recovers.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import time
+
+from eqmail_core.control.source import controls_in
+from eqmail_core.services.queue.reception import House, Reception
+from eqmail_core.store.disk import Disk
+from eqmail_core.store.durability import Worker
+from eqmail_core.store.journal import Journal
+from eqmail_core.store.keeper import Keeper
+from eqmail_core.store.pool import Pool
+from eqmail_core.store.recovery import Found, recover
+from eqmail_core.system import kernel
+from eqmail_core.system.files import read_file
+from eqmail_core.system.log import say
+from eqmail_core.system.privileges import settle
+from eqmail_core.system.roles import bringers, uid_of
+from eqmail_core.values.site import Site
+
+NAME = "qmail-queue"
+EACH, TOGETHER = b"each", b"together"
+
+AWAY_S = 60.0
+"""How long messages wait for a scheduler that went away before they become files."""
+
+LEAVE_S = 20.0
+"""How long after TERM the scheduler may take to leave."""
+
+SERIALS_PER_S = 1 << 24
+"""Serials begin at the clock times this: new ones even where somebody removed the journal."""
+
+
+class CannotServe(Exception):
+    """Why the service did not start."""
+
+
+def run(site: Site, listener: socket.socket) -> None:
+    """Serve the queue of `site` on a listening socket until TERM.
+
+    Fails: CannotServe, CannotSettle.
+    """
+    settle(site, "qmailq")
+    os.umask(0o033)
+    loop = new_loop()
+    service = Service(site, listener, loop)
+    loop.add_signal_handler(signal.SIGTERM, service.stop)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+    if service.surprise is not None:
+        raise service.surprise
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The fastest event loop there is."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+class Clock:
+    """A loop as the keeper sees it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.soon = loop.call_soon
+        self.later = loop.call_later
+
+
+class Service:
+    """The queue service of one site on one loop; it serves when it is made."""
+
+    def __init__(self, site: Site, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        self.surprise: BaseException | None = None
+        self._loop = loop
+        self._lock = lock_queue(site)
+        self._is_leaving = False
+        controls = controls_in(site.control, read_file)
+        durability = controls.queuedurability
+        disk, paths = Disk(), site.queue
+        journal, pool = Journal(disk, paths.journal), Pool(disk, paths.pid)
+        self._keeper = Keeper(
+            disk,
+            paths,
+            pool,
+            journal,
+            (Worker("journal", loop.call_soon_threadsafe), Worker("files", loop.call_soon_threadsafe)),
+            Clock(loop),
+            controls.queuememory,
+            goes_direct=durability in (EACH, TOGETHER),
+            most=1 if durability == EACH else 200,
+        )
+        loop.set_exception_handler(self._on_surprise)
+        report(recover(disk, paths, pool, journal, self._keeper, int(time.time()) * SERIALS_PER_S))
+        try:
+            journal.prepare()
+        except OSError as error:
+            say(NAME, f"warning: cannot make the journal's files: {error.strerror}; will try again")
+        daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")
+        house = House(bringers(site), scheduler, {daemon, scheduler}, controls.queueperuser, paths.pid)
+        self._reception = Reception(NAME, loop, listener, disk, self._keeper, house, self._scheduler_left)
+        loop.call_later(AWAY_S, self._spill_if_away)
+        disk.pull_trigger(paths.trigger)
+
+    def stop(self) -> None:
+        """Take no more messages; when the scheduler has left, make files of what is held, and end."""
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        self._reception.close()
+        if self._reception.has_scheduler:
+            self._loop.call_later(LEAVE_S, self._reception.dismiss)
+        else:
+            self._empty()
+
+    def _scheduler_left(self) -> None:
+        if self._is_leaving:
+            self._empty()
+        else:
+            self._loop.call_later(AWAY_S, self._spill_if_away)
+
+    def _spill_if_away(self) -> None:
+        if not self._reception.has_scheduler and not self._is_leaving and self._keeper.held:
+            say(NAME, f"warning: no scheduler: {self._keeper.held} messages become files")
+            self._keeper.spill()
+
+    def _empty(self) -> None:
+        self._keeper.stop(self._emptied)
+
+    def _emptied(self) -> None:
+        if self._keeper.held:
+            say(NAME, f"warning: {self._keeper.held} messages stay in the journal until the next start")
+        self._reception.dismiss()
+        self._loop.stop()
+
+    def _on_surprise(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A bug: what is in memory cannot be relied on, what is on the disk can."""
+        error = context.get("exception")
+        if self.surprise is None:
+            self.surprise = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
+        loop.stop()
+
+
+def lock_queue(site: Site) -> int:
+    """Hold the lock of the queue as long as the answered descriptor is open; the journal's folder is made if need be.
+
+    Fails: CannotServe.
+    """
+    folder = site.queue.journal
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        fd = os.open(f"{folder}/lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CannotServe("another queue service works on this queue") from error
+    except OSError as error:
+        raise CannotServe(f"{folder}: {error.strerror}") from error
+    return fd
+
+
+def report(found: Found) -> None:
+    """Say what an earlier life left, if it did."""
+    if found.held or found.queued or found.renumbered:
+        say(
+            NAME,
+            f"info: recovered {found.held} messages from the journal, {found.renumbered} more under new numbers; "
+            f"{found.queued} had become files",
+        )
+    for number in found.lost:
+        say(NAME, f"alert: msg {number}: the file with its body is gone")
+
+
+# The library behind `kernel` has to be loaded before the service settles into its role.
+_LOADED_EARLY = kernel

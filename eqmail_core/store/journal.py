@@ -1,0 +1,285 @@
+"""The queue's journal: accepted messages, until they are delivered or have become files.
+
+The journal is a ring of segments, files of one size filled with zeros beforehand, so that writing into them changes
+nothing but data.  `commit` may run in a thread of its own; everything else belongs to one other.
+
+Why a message is never forgotten, and none that ended comes back:
+- `commit` returns after the flush; what it wrote counts only behind all that was written before (formats/journal.py).
+- Only the oldest segment is ever used again, and only when none of its messages is needed: so a tombstone goes away no
+  sooner than the record it is for, which stands in the same or an older segment.
+- A new use of a segment begins with a header of a new epoch; until that is on the disk the old records, all of them
+  ended, are met by their tombstones in younger segments.
+- The last part of a segment takes tombstones alone, so that a disk without room for another segment does not keep the
+  oldest from becoming free.
+- After a start nothing is appended to what was found: its tail may be torn.
+
+Fails: OSError; a `commit` that failed may have written its records all the same, so that the caller sends their
+tombstones after them.
+"""
+
+import os
+from collections import deque
+
+from eqmail_core.formats import journal as form
+from eqmail_core.store.disk import Disk
+from eqmail_core.store.message import Message
+
+SEGMENT_SIZE = 16 << 20
+LEAST_SEGMENTS = 2
+
+_PREFIX = "segment."
+_ZEROS = bytes(1 << 20)
+_MOST_TOMBSTONES = 4096
+
+
+class Segment:
+    """One file of the ring; `needed` counts the messages whose current record stands here.
+
+    `recorded` is written by the committing thread and `released` by its owner, so that neither waits for the other.
+    """
+
+    __slots__ = ("epoch", "fd", "path", "recorded", "released")
+
+    def __init__(self, path: str, fd: int, epoch: int) -> None:
+        self.path = path
+        self.fd = fd
+        self.epoch = epoch
+        self.recorded = 0
+        self.released = 0
+
+    @property
+    def needed(self) -> int:
+        """Messages that a new use of this segment would lose."""
+        return self.recorded - self.released
+
+
+class Journal:
+    """The ring in `folder`; `replay` comes first."""
+
+    def __init__(self, disk: Disk, folder: str, size: int = SEGMENT_SIZE) -> None:
+        self.next_serial = 1
+        self._disk = disk
+        self._folder = folder
+        self._size = size
+        self._reserve = size // 64
+        self._segments: deque[Segment] = deque()
+        self._current: Segment | None = None
+        self._epoch = 0
+        # Where the next byte goes in the current segment (0: its header is still to be written), and what waits there.
+        self._position = 0
+        self._crc = 0
+        self._pieces: list[bytes | bytearray | memoryview] = []
+        self._start = 0
+
+    @property
+    def epoch(self) -> int:
+        """Grows by one whenever the ring turns."""
+        return self._epoch
+
+    def spread(self, weight: int) -> bool:
+        """Tell whether the ring is longer than `weight` bytes of needed messages justify."""
+        return len(self._segments) > LEAST_SEGMENTS + 4 * weight // self._size
+
+    def replay(self, least_serial: int) -> list[Message]:
+        """The messages without a tombstone, in the order of their serials; new ones get serials from `least_serial` on.
+
+        What is found is flushed first: a process may have died between writing and flushing.
+        """
+        found: list[tuple[Segment, memoryview, int, int]] = []
+        for name, _ in self._disk.entries(self._folder):
+            if name.startswith(_PREFIX):
+                self._open(f"{self._folder}/{name}", found)
+        found.sort(key=lambda item: item[0].epoch)
+        live: dict[int, Message] = {}
+        for segment, data, next_serial, crc in found:
+            self._segments.append(segment)
+            self._epoch = segment.epoch
+            self.next_serial = max(self.next_serial, next_serial)
+            for entry in form.scan(data, crc):
+                if entry.kind == form.TOMBSTONES:
+                    for serial in form.split_tombstones(entry.body):
+                        live.pop(serial, None)
+                else:
+                    live[entry.serial] = _message(entry, segment)
+                    self.next_serial = max(self.next_serial, entry.serial + 1)
+        for message in live.values():
+            if message.segment is not None:
+                message.segment.recorded += 1
+        self.next_serial = max(self.next_serial, least_serial)
+        return [live[serial] for serial in sorted(live)]
+
+    def prepare(self) -> None:
+        """Make the segments that every journal has, so that a disk that fills up later finds them there."""
+        while len(self._segments) < LEAST_SEGMENTS:
+            self._segments.appendleft(self._make())
+
+    def commit(self, messages: list[Message], ended: list[int]) -> list[tuple[Message, Segment]]:
+        """Write the records of these messages, then tombstones for these serials; return when they are on the disk.
+
+        The answer says where each record stands now; `stands` takes note of it.
+        """
+        saved = self._current, self._position, self._crc
+        placed: list[tuple[Message, Segment]] = []
+        touched: list[Segment] = []
+        try:
+            for message in messages:
+                kind, body = form.RECORD, message.body
+                if body is None:
+                    kind, body = form.IN_FILE, form.in_file(message.size, message.crc)
+                segment = self._room(form.OVERHEAD + len(message.envelope) + len(body) + self._reserve, touched)
+                head, self._crc = form.record(
+                    kind,
+                    message.serial,
+                    message.number,
+                    message.birth,
+                    message.uid,
+                    message.qp,
+                    message.envelope,
+                    body,
+                    self._crc,
+                )
+                self._pieces += (head, body)
+                self._position += len(head) + len(body)
+                segment.recorded += 1
+                placed.append((message, segment))
+            for index in range(0, len(ended), _MOST_TOMBSTONES):
+                some = ended[index : index + _MOST_TOMBSTONES]
+                self._room(form.OVERHEAD + 8 * len(some), touched)
+                whole, self._crc = form.tombstones(some, self._crc)
+                self._pieces.append(whole)
+                self._position += len(whole)
+            self._write_out(touched)
+            for segment in touched:
+                self._disk.sync_data(segment.fd)
+        except OSError:
+            for _, segment in placed:
+                segment.recorded -= 1
+            self._pieces = []
+            if self._current is saved[0]:
+                _, self._position, self._crc = saved
+            else:
+                self._position = 0
+            raise
+        return placed
+
+    def stands(self, message: Message, segment: Segment) -> None:
+        """Note that the record of `message` is now in `segment`; an earlier one is not needed any more."""
+        self.release(message)
+        message.segment = segment
+
+    def release(self, message: Message) -> None:
+        """Note that the message has a tombstone, or a newer record, that is on the disk."""
+        if message.segment is not None:
+            message.segment.released += 1
+            message.segment = None
+
+    def crowding(self) -> Segment | None:
+        """The oldest segment when the ring is about to need it and messages stand in the way; else None."""
+        oldest, current = self._segments[0], self._current
+        if oldest is current or current is None or not oldest.needed:
+            return None
+        return oldest if self._position > self._size // 2 or len(self._segments) > LEAST_SEGMENTS else None
+
+    def empty(self) -> None:
+        """Forget everything; what is needed no more is the caller's to know.  Nothing may be committed afterwards."""
+        while len(self._segments) > LEAST_SEGMENTS:
+            self._drop_oldest()
+        for segment in self._segments:
+            self._epoch += 1
+            text, _ = form.header(self._epoch, self.next_serial)
+            self._disk.write_at(segment.fd, [text], 0)
+            self._disk.sync_data(segment.fd)
+
+    def close(self) -> None:
+        """Close the files."""
+        for segment in self._segments:
+            self._disk.close(segment.fd)
+        self._segments.clear()
+
+    def _open(self, path: str, found: list[tuple[Segment, memoryview, int, int]]) -> None:
+        fd = self._disk.open(path, os.O_RDWR)
+        self._disk.sync_data(fd)
+        data = memoryview(self._disk.content(path) or b"")
+        known = form.split_header(data)
+        if len(data) != self._size and (known is None or next(form.scan(data, known[2]), None) is None):
+            # its making was cut short, or the size was changed and nothing is in it
+            self._disk.close(fd)
+            self._disk.unlink(path)
+        elif known is None:
+            self._segments.appendleft(Segment(path, fd, 0))
+        else:
+            found.append((Segment(path, fd, known[0]), data, known[1], known[2]))
+
+    def _room(self, size: int, touched: list[Segment]) -> Segment:
+        """The segment that has room for a record; perhaps the next of the ring."""
+        if self._current is None or self._position + size > self._size:
+            if self._current is not None:
+                self._write_out(touched)
+            self._turn()
+        if self._position == 0:
+            self._begin()
+        assert self._current is not None
+        return self._current
+
+    def _write_out(self, touched: list[Segment]) -> None:
+        if self._pieces and self._current is not None:
+            touched.append(self._current)
+            self._disk.write_at(self._current.fd, self._pieces, self._start)
+            self._pieces = []
+        self._start = self._position
+
+    def _turn(self) -> None:
+        """Go on to the next segment: the oldest if it is free, else a new one."""
+        ring = self._segments
+        while len(ring) > LEAST_SEGMENTS and not ring[0].needed and not ring[1].needed and ring[1] is not self._current:
+            self._drop_oldest()
+        if ring and ring[0] is not self._current and not ring[0].needed:
+            ring.rotate(-1)
+        else:
+            ring.append(self._make())
+        self._current = ring[-1]
+        self._position = 0
+
+    def _begin(self) -> None:
+        """Put the header of a new use before everything else; a header that never got there is written again."""
+        assert self._current is not None
+        self._epoch += 1
+        self._current.epoch = self._epoch
+        text, self._crc = form.header(self._epoch, self.next_serial)
+        self._pieces = [text]
+        self._start, self._position = 0, len(text)
+
+    def _make(self) -> Segment:
+        taken = {segment.path for segment in self._segments}
+        path = next(
+            path for count in range(len(taken) + 1) if (path := f"{self._folder}/{_PREFIX}{count}") not in taken
+        )
+        fd = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            for start in range(0, self._size, len(_ZEROS)):
+                self._disk.write(fd, _ZEROS[: self._size - start])
+            self._disk.sync(fd)
+            self._disk.sync_folder(self._folder)
+        except OSError:
+            self._disk.close(fd)
+            self._disk.unlink(path)
+            raise
+        return Segment(path, fd, 0)
+
+    def _drop_oldest(self) -> None:
+        """Remove the oldest segment; on the disk too, before the next oldest, with its tombstones, may be used."""
+        self._disk.unlink(self._segments[0].path)
+        self._disk.sync_folder(self._folder)
+        self._disk.close(self._segments.popleft().fd)
+
+
+def _message(entry: form.Entry, segment: Segment) -> Message:
+    if entry.kind == form.IN_FILE:
+        size, crc = form.split_in_file(entry.body)
+        body = None
+    else:
+        body = bytes(entry.body)
+        size, crc = len(body), 0
+    message = Message(entry.number, entry.birth, entry.uid, entry.qp, entry.envelope, body, size, crc)
+    message.serial, message.segment = entry.serial, segment
+    return message

@@ -1,0 +1,141 @@
+"""Messages become files of the queue, many at a time: each step for all of them, then a flush, then the next step.
+
+    1  the body into the file of the number, flushed
+    2  linked as mess/N, folders flushed                  S2, and enough where the scheduler writes the rest
+    3  intd/N written, flushed, linked as todo/N, folders flushed         S4
+    4  the name in pid/ taken away
+
+The name in pid/ goes last, so that the body has a name on the disk at every moment.  What failed is undone as far as
+that works; a message whose step 3 failed may have been seen in todo/ all the same.
+
+Source: queue.md 3.4; the order is qmail-queue's, with the folders flushed.
+"""
+
+import os
+from collections.abc import Callable
+
+from eqmail_core.formats.todo import render_todo
+from eqmail_core.store.disk import Disk
+from eqmail_core.store.message import Message
+from eqmail_core.store.spool import remove
+from eqmail_core.values.layout import QueuePaths
+
+# How far a message is to go.
+FLUSHED, NAMED, QUEUED = 1, 2, 3
+
+
+class Placing:
+    """One message and how far it is to go: FLUSHED in the file of its number, NAMED mess/N, or QUEUED as todo/N.
+
+    `is_named`: mess/N is there and flushed already.  Afterwards `error` tells what went wrong.
+    """
+
+    __slots__ = ("error", "fd", "goal", "is_named", "message", "path")
+
+    def __init__(self, message: Message, goal: int, path: str | None, is_named: bool = False) -> None:
+        self.message = message
+        self.goal = goal
+        self.path = path
+        self.is_named = is_named
+        self.fd = -1
+        self.error: OSError | None = None
+
+
+def place(disk: Disk, paths: QueuePaths, placings: list[Placing]) -> None:
+    """Bring every message as far as it is to go; each that fails has its `error`, the others are on the disk."""
+    _each(placings, lambda it: _write_body(disk, it))
+    _flush(disk, placings)
+    named = [it for it in placings if it.goal >= NAMED]
+    _each(named, lambda it: _link_body(disk, paths, it))
+    _flush_folders(disk, named, paths.mess)
+    queued = [it for it in named if it.goal == QUEUED]
+    _each(queued, lambda it: _write_envelope(disk, paths, it))
+    _flush(disk, queued)
+    _each(queued, lambda it: disk.link(paths.intd(it.message.number), paths.todo(it.message.number)))
+    _flush_folders(disk, queued, paths.todo)
+    for it in named:
+        try:
+            if it.error is not None:
+                _undo(disk, paths, it)
+            elif it.path is not None:
+                remove(disk, it.path)
+        except OSError:
+            continue
+    if any(it.error is None for it in queued):
+        disk.pull_trigger(paths.trigger)
+
+
+def _each(placings: list[Placing], step: Callable[[Placing], None]) -> None:
+    for it in placings:
+        if it.error is None:
+            try:
+                step(it)
+            except OSError as error:
+                it.error = error
+
+
+def _write_body(disk: Disk, it: Placing) -> None:
+    if it.is_named:
+        return
+    if it.path is None:
+        raise FileNotFoundError(f"no file for number {it.message.number}")
+    body = it.message.body
+    it.fd = disk.open(it.path, os.O_WRONLY if body is None else os.O_WRONLY | os.O_TRUNC)
+    if body is not None:
+        disk.write(it.fd, body)
+
+
+def _link_body(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+    if it.is_named:
+        return
+    number = it.message.number
+    try:
+        disk.link(str(it.path), paths.mess(number))
+    except FileExistsError:
+        # fine if it is this very file: the number is its inode
+        found = disk.status(paths.mess(number))
+        if found is None or found[0] != number:
+            raise
+
+
+def _write_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+    message = it.message
+    remove(disk, paths.intd(message.number))
+    it.fd = disk.open(paths.intd(message.number), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    disk.write(it.fd, render_todo(message.uid, message.qp, message.envelope))
+
+
+def _flush(disk: Disk, placings: list[Placing]) -> None:
+    """Flush and close what is open."""
+    open_ones = [it for it in placings if it.fd >= 0]
+    good = [it for it in open_ones if it.error is None]
+    try:
+        if good:
+            disk.sync_files([it.fd for it in good])
+    except OSError as error:
+        for it in good:
+            it.error = error
+    for it in open_ones:
+        disk.close(it.fd)
+        it.fd = -1
+
+
+def _flush_folders(disk: Disk, placings: list[Placing], path_of: Callable[[int], str]) -> None:
+    good = [it for it in placings if it.error is None]
+    folders = {path_of(it.message.number).rpartition("/")[0] for it in good}
+    try:
+        if folders:
+            disk.sync_folders(sorted(folders))
+    except OSError as error:
+        for it in good:
+            it.error = error
+
+
+def _undo(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+    """Take back what was done for a message, but nothing that was there before."""
+    number = it.message.number
+    if it.goal == QUEUED:
+        remove(disk, paths.todo(number))
+        remove(disk, paths.intd(number))
+    if not it.is_named and it.path is not None and disk.status(it.path) is not None:
+        remove(disk, paths.mess(number))

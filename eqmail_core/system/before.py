@@ -7,6 +7,7 @@ import os
 
 from eqmail_core.formats.lines import first_line
 from eqmail_core.formats.options import program_name
+from eqmail_core.policy.beforemote import is_idle
 from eqmail_core.system.commands import feed, run
 from eqmail_core.system.files import read_file
 from eqmail_core.values.layout import EQMAIL_111
@@ -27,7 +28,7 @@ def run_before(site: "Site", environ: "Mapping[bytes, bytes]", argv: list[bytes]
     """Run what the control file `file` asks for, with the words of argv, in place of `program`.
 
     The file's first line is the path of a program; but before qmail-remote, in the layouts older than eQmail 1.11, the
-    file is a fragment of shell.
+    file is a fragment of shell.  One without commands counts as none.
     Fails: OSError when nothing can be run.  Returns 0, after a fragment that succeeded.
     """
     path = f"{site.control}/{file}"
@@ -40,6 +41,8 @@ def run_before(site: "Site", environ: "Mapping[bytes, bytes]", argv: list[bytes]
         if os.access(named, os.X_OK):
             return _become(named, argv, environ)
         problem = b"%b cannot be run" % named if named else b""
+    elif is_idle(text, True, fallback):
+        return _become(fallback, argv, environ)
     else:
         beginning = _position()
         words = [argv[0], os.fsencode(site.bin), os.fsencode(path), *argv[1:]]

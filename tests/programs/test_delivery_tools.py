@@ -120,6 +120,7 @@ def test_readers_start_after_the_new_mail_is_there(home: Home) -> None:
     ("fragment", "report"),
     [
         (None, b"remote a|b c|\n"),
+        ("# nothing yet", b"remote a|b c|\n"),
         ('np="$BINDIR/qmail-remote"; exec $np "$@"', b"remote a|b c|\n"),
         ("echo mine", b"mine\n"),
         ("cat >/dev/null; no-such-command", b"remote a|b c|\n"),

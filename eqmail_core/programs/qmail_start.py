@@ -1,0 +1,58 @@
+"""qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]: start and keep all services.
+
+The addresses of a resident SMTP service come from --smtp, else from the control file that lists them.
+Exits: 0 after TERM, 100 usage, 111 cannot start.  Source: programs.md 1.4; qmail-start(8).
+"""
+
+import os
+from functools import partial
+from signal import SIGALRM, SIGHUP
+
+from eqmail_core.services import queue, remote, send, smtp, start
+from eqmail_core.services.local import spawner
+from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.system.log import say
+from eqmail_core.values.site import Site
+
+DEFAULT_DELIVERY = b"./Mailbox"
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Run the services in the foreground until TERM."""
+    words, addresses = argv[1:], []
+    while len(words) > 1 and words[0] == b"--smtp":
+        addresses.append(os.fsdecode(words[1]))
+        words = words[2:]
+    if words and words[0].startswith(b"--"):
+        say(start.NAME, "usage: qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]")
+        return 100
+    try:
+        site = read_site(environ)
+        start.supervise(_staff(site, environ, addresses, words[:1], [os.fsdecode(word) for word in words[1:]]))
+    except (start.CannotStart, ValueError, OSError) as reason:
+        say(start.NAME, f"fatal: {reason}")
+        return 111
+    return 0
+
+
+def _staff(
+    site: Site, environ: dict[bytes, bytes], smtp_addresses: list[str], delivery: list[bytes], logger: list[str]
+) -> list[start.Service]:
+    """Every service of this installation with its sockets, in the order of starting."""
+    start.lock_installation(site)
+    controls = read_controls(site, environ)
+    addresses = smtp_addresses or [os.fsdecode(line) for line in controls.smtplisten or []]
+    tcp = [start.listen_on(address) for address in addresses]
+    queue_end = start.listen_for(site, "queue", "qmailq", 0o666)
+    local_end = start.listen_for(site, "local", "qmails", 0o600)
+    remote_end = start.listen_for(site, "remote", "qmails", 0o600)
+    staff, log_fd = start.logging_staff(site, logger)
+    local = partial(spawner.run, site, delivery[0] if delivery else DEFAULT_DELIVERY, local_end)
+    staff.append(start.Service("queue", partial(queue.run, site, queue_end), [queue_end], 3))
+    staff.append(start.Service("lspawn", local, [local_end], 2))
+    staff.append(start.Service("remote", partial(remote.run, site, remote_end), [remote_end], 2, (SIGHUP,)))
+    staff.append(start.Service("send", partial(send.run, site, log_fd), [], 1, (SIGHUP, SIGALRM)))
+    if tcp:
+        workers = range(max(1, controls.smtpworkers))
+        staff += [start.Service("smtpd", partial(smtp.run, site, tcp), tcp, 0, (SIGHUP,)) for _ in workers]
+    return staff

@@ -3,6 +3,8 @@
 Exits: 0, 111 when the queue cannot be read or repaired.  Source: programs.md 1.1; queue.md 3.1.
 """
 
+from contextlib import suppress
+
 from eqmail_core.formats.options import BadOption, parse_options
 from eqmail_core.formats.queue_listing import check_lines
 from eqmail_core.store.queue_repair import QueueInUse, examine, lock_queue, repair
@@ -31,7 +33,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         site = read_site(environ)
         for letter, _ in options or [(b"c", b"")]:
-            write_all(1, _ACTIONS[letter](site))
+            write_all(1, _ACTIONS[letter](site) if letter in _ACTIONS else HELP)
     except QueueInUse:
         say("qmail-fixq", "fatal: qmail-send is running, stop it first")
         return EXIT_TEMPORARY
@@ -48,13 +50,10 @@ def _check(site: Site) -> bytes:
 
 
 def _fix(site: Site) -> bytes:
-    lock_queue(site.queue)
+    with suppress(FileNotFoundError):
+        lock_queue(site.queue)
     repair(site)
     return b"Fixing queue ...done!\n"
 
 
-def _help(site: Site) -> bytes:
-    return HELP
-
-
-_ACTIONS = {b"c": _check, b"f": _fix, b"h": _help}
+_ACTIONS = {b"c": _check, b"f": _fix}

@@ -120,6 +120,13 @@ def test_fixq_finds_and_mends(site: Site, capfdbinary: Capture) -> None:
         assert found + b"\n" in capfdbinary.readouterr().out
 
 
+def test_fixq_makes_a_queue_out_of_nothing(tmp_path: Path, capfdbinary: Capture) -> None:
+    made = Site(home=str(tmp_path), single_user=True)
+    (tmp_path / SITE_FILE).write_bytes(render_site(made))
+    assert qmail_fixq.main([b"qmail-fixq", b"-fc"], environ(made)) == 0
+    assert capfdbinary.readouterr().out.endswith(b"\nsplitting ok!\nuser/group ok!\npermissions ok!\n")
+
+
 def test_upq_sorts_by_the_number(site: Site) -> None:
     os.rename(site.queue.mess(4), f"{site.queue.root}/mess/0/4")
     assert qmail_upq.main([b"qmail-upq"], environ(site)) == 0

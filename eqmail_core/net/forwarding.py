@@ -35,7 +35,7 @@ def forward_input(
         queue.abort()
         queue.finish(b"", [])
         raise Temporary(b"unable to read message: " + error_text(error.errno)) from error
-    return _finish(queue, sender, recipients)
+    return hand_over(queue, sender, recipients)
 
 
 def queue_text(
@@ -47,7 +47,18 @@ def queue_text(
     """
     queue = _open(site, environ)
     queue.write(message)
-    return _finish(queue, sender, recipients)
+    return hand_over(queue, sender, recipients)
+
+
+def hand_over(queue: QueueProgram, sender: bytes, recipients: list[bytes]) -> int:
+    """Give the envelope to a queue that has the message; the qp of the log.
+
+    Fails: Temporary, Permanent with the words for the log.
+    """
+    problem = explain(queue.finish(sender, recipients))
+    if problem:
+        raise (Permanent if problem[:1] == b"D" else Temporary)(problem[1:])
+    return queue.pid
 
 
 def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> QueueProgram:
@@ -55,10 +66,3 @@ def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> QueueProgram:
         return QueueProgram(site, environ)
     except OSError as error:
         raise Temporary(b"unable to fork: " + error_text(error.errno)) from error
-
-
-def _finish(queue: QueueProgram, sender: bytes, recipients: list[bytes]) -> int:
-    problem = explain(queue.finish(sender, recipients))
-    if problem:
-        raise (Permanent if problem[:1] == b"D" else Temporary)(problem[1:])
-    return queue.pid

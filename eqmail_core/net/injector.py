@@ -12,6 +12,7 @@ from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.lines import listed
 from eqmail_core.formats.options import BadOption, parse_options, program_name
 from eqmail_core.formats.quote import quote_address
+from eqmail_core.net.forwarding import hand_over
 from eqmail_core.net.queue_client import QueueProgram
 from eqmail_core.policy.host_rules import BadAddress, HostRules
 from eqmail_core.policy.injection import Injection
@@ -19,8 +20,7 @@ from eqmail_core.policy.person import Person
 from eqmail_core.system.files import CHUNK, read_file, write_all
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.message_input import read_header
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_OF, EXIT_PERMANENT, EXIT_TEMPORARY
-from eqmail_core.values.queue_result import explain
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, Temporary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,44 +55,50 @@ class _Words:
 def inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"") -> int:
     """Complete the message on standard input, which `prefix` precedes, and queue it; the exit code: 0, 100 or 111."""
     try:
-        now = time.time()
-        site = read_site(environ)
-        injection = _begin(site, environ, now)
-        words = _Words(argv)
-        for sender in words.senders:
-            injection.use_sender(sender)
-        for recipient in words.arguments:
-            injection.add_recipient(recipient)
-        reader = read_header(0, prefix)
-        injection.take_header(reader.fields)
-        if not words.queues:
-            _copy(write_out, b"Return-Path: <%b>\n" % quote_address(injection.sender) + injection.header, reader.body)
-            return EXIT_DONE
+        _inject(argv, environ, prefix)
     except BadOption as bad:
         return _complain(program_name(argv) + b": " + bad.text + b"\n", EXIT_PERMANENT)
     except BadAddress as bad:
         return _complain(_FATAL + bad.text, EXIT_PERMANENT)
+    except Failure as failure:
+        return _complain(_FATAL + failure.text + b"\n", failure.exit_code)
     except (OSError, ControlError):
         return _complain(_FATAL + b"read error\n", EXIT_TEMPORARY)
-    try:
-        queue = QueueProgram(site, environ)
-    except OSError:
-        return _complain(_FATAL + b"unable to run qmail-queue\n", EXIT_TEMPORARY)
-    try:
-        _copy(queue.write, injection.header, reader.body)
-    except OSError:
-        queue.abort()
-        queue.finish(b"", [])
-        return _complain(_FATAL + b"read error\n", EXIT_TEMPORARY)
-    problem = explain(queue.finish(injection.sender, injection.recipients(words.uses_header)))
-    if problem:
-        return _complain(_FATAL + problem[1:] + b"\n", EXIT_OF[problem[:1]])
     return EXIT_DONE
 
 
-def write_out(data: bytes) -> None:
-    """Write to standard output."""
-    write_all(1, data)
+def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes) -> None:
+    now = time.time()
+    site = read_site(environ)
+    injection = _begin(site, environ, now)
+    words = _Words(argv)
+    for sender in words.senders:
+        injection.use_sender(sender)
+    for recipient in words.arguments:
+        injection.add_recipient(recipient)
+    reader = read_header(0, prefix)
+    injection.take_header(reader.fields)
+    if words.queues:
+        _queue(site, environ, injection, reader.body, injection.recipients(words.uses_header))
+    else:
+        sender_line = b"Return-Path: <%b>\n" % quote_address(injection.sender)
+        _copy(lambda data: write_all(1, data), sender_line + injection.header, reader.body)
+
+
+def _queue(
+    site: "Site", environ: "Mapping[bytes, bytes]", injection: Injection, body: bytes, recipients: list[bytes]
+) -> None:
+    try:
+        queue = QueueProgram(site, environ)
+    except OSError as error:
+        raise Temporary(b"unable to run qmail-queue") from error
+    try:
+        _copy(queue.write, injection.header, body)
+    except OSError:
+        queue.abort()
+        queue.finish(b"", [])
+        raise
+    hand_over(queue, injection.sender, recipients)
 
 
 def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Injection:

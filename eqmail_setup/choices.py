@@ -16,8 +16,8 @@ from typing import NamedTuple, TypeVar
 from eqmail_core.formats.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
 from eqmail_core.values.identity import GROUPS, ROLES, USERS, Accounts
-from eqmail_core.values.layout import EQMAIL_111, LAYOUTS
-from eqmail_core.values.site import DEFAULT_HOME, Site
+from eqmail_core.values.layout import EQMAIL_111, LAYOUTS, NETQMAIL, Layout
+from eqmail_core.values.site import DEFAULT_BREAK, DEFAULT_HOME, Site
 from eqmail_setup.refusal import Refusal, usage
 
 CONF_BUILD = "conf-build"
@@ -115,19 +115,26 @@ def decide(home: str, choices: Choices, kept: Site | None) -> Site:
     site = kept or Site(home=home)
     if kept is None and _NEW_LAYOUT in choices:
         choices = {"layout": choices[_NEW_LAYOUT]} | choices
+    layout = _chosen(choices, "layout", LAYOUTS.__getitem__, site.layout, f"one of {', '.join(LAYOUTS)}")
+    break_char = site.break_char if kept else usual_break(layout)
     return Site(
         home=home,
-        layout=_chosen(choices, "layout", LAYOUTS.__getitem__, site.layout, f"one of {', '.join(LAYOUTS)}"),
+        layout=layout,
         accounts=Accounts(
             _chosen(choices, "users", _names(len(ROLES)), tuple(site.accounts.users.values()), "eight account names"),
             _chosen(choices, "groups", _names(2), site.accounts.groups, "two group names"),
         ),
-        break_char=_chosen(choices, "break", _break_char, site.break_char, "one character, or empty for none"),
+        break_char=_chosen(choices, "break", _break_char, break_char, "one character, or empty for none"),
         split=_chosen(choices, "split", _number(1, 9973), site.split, "a number from 1 to 9973, best a prime"),
         spawn=_chosen(choices, "spawn", _number(1, MOST_CONCURRENT), site.spawn, "a number from 1 to 255"),
         patrn=_chosen(choices, "patrn", _octal, site.patrn, "mode bits in octal, such as 002"),
         single_user=_chosen(choices, "single-user", lambda text: text == "yes", site.single_user, "yes or no"),
     )
+
+
+def usual_break(layout: Layout) -> bytes:
+    """The delimiter that a mail system of this layout has when nobody chose another."""
+    return b"-" if layout is NETQMAIL else DEFAULT_BREAK
 
 
 T = TypeVar("T")

@@ -38,6 +38,7 @@ class Demonstration:
         self._ann = Path(site.home) / "people/ann"
         self._log: list[str] = []
         self._services: subprocess.Popen[str] | None = None
+        self._listener: threading.Thread | None = None
         self._environ = {"PATH": f"{site.bin}:/usr/bin:/bin", "EQMAIL_HOME": site.home, "LC_ALL": "C"}
 
     def prepare(self) -> None:
@@ -70,7 +71,8 @@ class Demonstration:
             text=True,
             errors="replace",
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
         self._wait(lambda: _answers(port), "the SMTP service does not answer")
         return port
 
@@ -84,20 +86,19 @@ class Demonstration:
             client.ehlo_or_helo_if_needed()
             client.mail("nina@elsewhere.example")
             client.rcpt(ann)
-            code, text = client.data(letter)
+            code, text = client.data(letter.replace(b"\n", b"\r\n"))
         say(f"   answer: {code} {text.decode('ascii', 'replace')}")
-        self._wait(lambda: self._delivered() == 1, "the message does not arrive")
+        self._settle(1, lambda: self._delivered() == 1, "the message does not arrive")
         say(f"\n2. bin/qmail-inject, from the command line to {ann}")
         self._inject(f"To: {ann}\nSubject: Hello from a program\n\nqmail-inject completed this header.\n")
-        self._wait(lambda: self._delivered() == 2, "the message does not arrive")
+        self._settle(2, lambda: self._delivered() == 2, "the message does not arrive")
         address = f"ann{self._site.break_char.decode()}count@{HOST}"
         say(f"\n3. to {address}, which a program in .qmail-count handles")
         self._inject(f"To: {address}\nSubject: Hello, program\n\none\ntwo\nthree\n")
-        self._wait((self._ann / "handled").exists, "the program does not run")
+        self._settle(3, (self._ann / "handled").exists, "the program does not run")
         say(f"\n4. to nobody@{HOST}, who does not exist: it comes back")
         self._inject(f"To: nobody@{HOST}\nSubject: Hello, nobody\n\nIs anybody there?\n")
-        self._wait(lambda: self._delivered() == 3, "the bounce does not arrive")
-        self._wait(lambda: sum(" end msg " in f" {line}" for line in self._log) >= 5, "the queue does not empty")
+        self._settle(5, lambda: self._delivered() == 3, "the bounce does not arrive")
 
     def show(self) -> None:
         """Show what was delivered: files, one of them whole, the program's output, the bounce."""
@@ -124,6 +125,8 @@ class Demonstration:
         except subprocess.TimeoutExpired:
             self._services.kill()
             raise Refusal("the services did not stop on TERM") from None
+        if self._listener is not None:
+            self._listener.join(PATIENCE_S)
         if code != 0:
             raise self._refusal(f"the services ended with exit code {code}")
         self._services = None
@@ -145,12 +148,18 @@ class Demonstration:
 
     def _listen(self) -> None:
         assert self._services is not None and self._services.stdout is not None
-        for line in self._services.stdout:
-            self._log.append(line.rstrip("\n"))
-            self._say(f"   log: {line.rstrip()}")
+        with self._services.stdout as log:
+            for line in log:
+                self._log.append(line.rstrip("\n"))
+                self._say(f"   log: {line.rstrip()}")
 
     def _delivered(self) -> int:
         return len(list((self._ann / "Maildir/new").iterdir()))
+
+    def _settle(self, ended: int, done: Callable[[], bool], trouble: str) -> None:
+        """Wait until something is there and so many messages have left the queue."""
+        self._wait(done, trouble)
+        self._wait(lambda: sum("end msg " in line for line in self._log) >= ended, "the queue does not empty")
 
     def _wait(self, done: Callable[[], bool], trouble: str) -> None:
         deadline = time.monotonic() + PATIENCE_S

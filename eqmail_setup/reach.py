@@ -14,16 +14,17 @@ from eqmail_setup.suite import folders, interpreter
 
 REMEDY = (
     "run setup from a virtual environment that all can read, for example: "
-    "/usr/bin/python3 -m venv /usr/local/lib/eqmail && /usr/local/lib/eqmail/bin/pip install FOLDER-OF-EQMAIL"
+    "/usr/bin/python3 -m venv /opt/eqmail && /opt/eqmail/bin/pip install FOLDER-OF-EQMAIL"
 )
 
 
 def reachable(single_user: bool) -> list[Difference]:
-    """What keeps other users from running the programs, or lets them change what root runs."""
+    """What keeps other users from running the programs, or lets them change what root runs; each step once."""
     if single_user:
         return []
     paths = [interpreter(), sysconfig.get_path("stdlib"), *folders()]
-    return list(dict.fromkeys([*_closed(paths), *_writable(paths)]))
+    found = {(item.path, item.wanted): item for item in reversed([*_closed(paths), *_writable(paths)])}
+    return list(reversed(found.values()))
 
 
 def _closed(paths: list[str]) -> Iterator[Difference]:

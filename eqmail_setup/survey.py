@@ -9,16 +9,17 @@ from collections.abc import Iterator
 
 from eqmail_core.values.layout import LAYOUTS, SPLIT_ALWAYS, SPLIT_IN_EQMAIL
 from eqmail_core.values.site import Site
+from eqmail_setup.choices import usual_break
 from eqmail_setup.refusal import Refusal
 
 
 def found_site(home: str, root: str = "") -> Site | None:
-    """The layout and split that an installation of C qmail shows by its queue; None where there is no queue."""
+    """What an installation of C qmail shows by its queue: layout, split, and so the likely delimiter; or None."""
     for layout in LAYOUTS.values():
         base = f"{root.rstrip('/')}{home}/{layout.queue}"
         split = _numbered(f"{base}/{SPLIT_ALWAYS[0]}")
         if split and _is_split(base) == layout.split_todo:
-            return Site(home=home, layout=layout, split=split)
+            return Site(home=home, layout=layout, split=split, break_char=usual_break(layout))
     return None
 
 

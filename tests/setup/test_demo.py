@@ -1,0 +1,62 @@
+"""The demonstration: real services deliver, run a program, bounce, and leave nothing running."""
+
+import smtplib
+from pathlib import Path
+
+import pytest
+
+from eqmail_setup.cli import run
+from eqmail_setup.commands.demo import MARK
+from eqmail_setup.demonstration import HOST, clear, free_port
+from eqmail_setup.refusal import FOUND, Refusal
+
+
+def test_the_demonstration_delivers_over_every_way_and_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "shown"
+    assert run(["demo", "--folder", str(folder)]) == 0
+    said = capsys.readouterr().out
+    ann = folder / "home/people/ann"
+    letters = [path.read_text() for path in (ann / "Maildir/new").iterdir()]
+    assert sorted(text.split("\nSubject: ")[1].split("\n")[0] for text in letters) == [
+        "Hello from a program",
+        "Hello over SMTP",
+        "failure notice",
+    ]
+    assert any("\n.dotted\n" in text for text in letters)
+    assert "to ann+count@" in (ann / "handled").read_text()
+    assert f"<nobody@{HOST}>:" in said
+    assert "log: end msg" in said
+    port = int(said.split("1. over SMTP, 127.0.0.1:")[1].split(",")[0])
+    with pytest.raises(OSError, match="refused"):
+        smtplib.SMTP("127.0.0.1", port, timeout=5)
+
+
+def test_a_folder_that_no_demonstration_made_is_left_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "precious").touch()
+    assert run(["demo", "--folder", str(tmp_path)]) == FOUND
+    assert (home / "precious").exists()
+
+
+def test_a_link_is_never_cleared_away(tmp_path: Path) -> None:
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / MARK).touch()
+    (tmp_path / "home").symlink_to(real)
+    with pytest.raises(Refusal):
+        clear(str(tmp_path / "home"), MARK)
+    assert (real / MARK).exists()
+
+
+def test_a_port_that_is_taken_is_passed_over() -> None:
+    import socket
+
+    first = free_port(20000)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first))
+        taken.listen()
+        assert free_port(first) > first

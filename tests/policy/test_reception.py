@@ -1,0 +1,263 @@
+"""The decisions of an SMTP conversation, with plugins and password checkers played by the test."""
+
+from collections.abc import Callable
+
+import pytest
+
+from eqmail_core.formats.smtpplugins import parse_plugins
+from eqmail_core.policy.badmail import BadSenders
+from eqmail_core.policy.rcpthosts import RcptHosts
+from eqmail_core.policy.reception import (
+    CHECKER_CRASHED,
+    NO_CHILD,
+    CheckPassword,
+    House,
+    Pause,
+    Reception,
+    RunPlugin,
+)
+from eqmail_core.protocols.auth import Credentials
+from eqmail_core.protocols.plugin import PluginReport
+from eqmail_core.protocols.smtp_server import (
+    CONNECTED,
+    DATA,
+    Authentication,
+    Event,
+    Hello,
+    Mail,
+    Recipient,
+    Rules,
+    Verdict,
+)
+from eqmail_core.values import reply
+from eqmail_core.values.outcome import Temporary
+
+CLIENT = {b"TCPREMOTEHOST": b"c.test", b"TCPREMOTEIP": b"192.0.2.7", b"TCPLOCALHOST": b"mx.test"}
+Said = dict[bytes, bytes]
+
+
+def house(plugins: bytes | None = None, is_more: Callable[[list[bytes]], bool] = lambda names: False) -> House:
+    sections = None if plugins is None else parse_plugins(plugins)
+    return House(Rules(b"mx"), RcptHosts([b"ours"], is_more), BadSenders([b"bad@x"]), sections)
+
+
+class Front:
+    """A reception whose plugins say what `speeches` has for them: a text, or a reason why they could not run."""
+
+    def __init__(self, plugins: bytes | None = None, speeches: Said | None = None, **variables: bytes) -> None:
+        environ = CLIENT | {name.encode(): value for name, value in variables.items()}
+        self.reception = Reception(house(plugins), environ, lambda: b"NOW")
+        self.speeches = speeches or {}
+        self.run: list[tuple[bytes, dict[bytes, bytes]]] = []
+        self.pauses: list[float] = []
+        self.checker = 0
+
+    def decide(self, event: Event) -> Verdict:
+        decision = self.reception.decide(event)
+        if isinstance(decision, Verdict):
+            return decision
+        outcome: PluginReport | int | None = None
+        while True:
+            try:
+                errand = decision.send(outcome)
+            except StopIteration as end:
+                assert isinstance(end.value, Verdict)
+                return end.value
+            if isinstance(errand, RunPlugin):
+                name = errand.argv[-1]
+                self.run.append((name, dict(errand.environ)))
+                speech = self.speeches.get(name, b"")
+                if speech.startswith(b"!"):
+                    outcome = PluginReport([], speech[1:])
+                else:
+                    outcome = PluginReport([(line[:1], line[1:]) for line in speech.split(b"\n") if line])
+            elif isinstance(errand, CheckPassword):
+                outcome = self.checker
+            elif isinstance(errand, Pause):
+                self.pauses.append(errand.seconds)
+                outcome = None
+
+    def mail(self, sender: bytes = b"a@b") -> Verdict:
+        return self.decide(Mail(sender, None))
+
+    def rcpt(self, address: bytes) -> Verdict:
+        return self.decide(Recipient(address))
+
+
+def words(verdict: Verdict) -> tuple[bool, list[bytes]]:
+    return verdict.accepted, verdict.lines
+
+
+class TestOwnChecks:
+    """Without plugins."""
+
+    def test_foreign_recipients_are_refused(self) -> None:
+        front = Front()
+        front.mail()
+        assert words(front.rcpt(b"j@ours")) == (True, [reply.OK])
+        assert words(front.rcpt(b"j@foreign")) == (False, [reply.NO_RELAY])
+
+    def test_a_bad_sender_is_refused_at_each_recipient_even_where_relaying_is_allowed(self) -> None:
+        front = Front(RELAYCLIENT=b"")
+        assert front.mail(b"BAD@x").accepted
+        assert words(front.rcpt(b"j@ours")) == (False, [reply.BAD_SENDER])
+        front.mail(b"good@x")
+        assert front.rcpt(b"j@ours").accepted
+
+    def test_a_relay_client_may_go_anywhere_and_its_suffix_is_appended(self) -> None:
+        assert Front(RELAYCLIENT=b"").rcpt(b"j@foreign").address is None
+        assert Front(RELAYCLIENT=b"@gate").rcpt(b"j@foreign").address == b"j@foreign@gate"
+
+    def test_trouble_with_the_compiled_hosts_is_temporary_and_ends_the_session(self) -> None:
+        def trouble(names: list[bytes]) -> bool:
+            raise Temporary(b"damaged")
+
+        verdict = Reception(house(is_more=trouble), dict(CLIENT), bytes).decide(Recipient(b"a@x"))
+        assert isinstance(verdict, Verdict)
+        assert (verdict.lines, verdict.close) == ([reply.NO_CONTROLS], True)
+
+
+class TestReceived:
+    """The header of the message."""
+
+    @pytest.mark.parametrize(
+        ("events", "first", "protocol"),
+        [
+            ([], b"from c.test (192.0.2.7)", b"SMTP"),
+            ([Hello(b"C.TEST", False)], b"from c.test (192.0.2.7)", b"SMTP"),
+            ([Hello(b"me", True)], b"from c.test (HELO me) (192.0.2.7)", b"ESMTP"),
+            ([Hello(b"me", True), Hello(b"you", False)], b"from c.test (HELO you) (192.0.2.7)", b"SMTP"),
+            ([Mail(b"a@b", b"joe"), Mail(b"a@b", b"sue")], b"from c.test (joe@192.0.2.7)", b"SMTP"),
+        ],
+    )
+    def test_it_tells_what_the_client_said(self, events: list[Event], first: bytes, protocol: bytes) -> None:
+        front = Front()
+        for event in events:
+            front.decide(event)
+        assert front.decide(DATA).header == b"Received: %b\n  by mx.test with %b; NOW\n" % (first, protocol)
+
+    def test_without_any_variables_everything_is_unknown(self) -> None:
+        verdict = Reception(house(), {}, lambda: b"NOW").decide(DATA)
+        assert isinstance(verdict, Verdict)
+        assert verdict.header == b"Received: from unknown (unknown)\n  by unknown with SMTP; NOW\n"
+
+
+class TestPlugins:
+    """What plugins can do."""
+
+    def test_they_run_in_order_until_one_refuses(self) -> None:
+        front = Front(b"[mail]\none\ntwo\nthree\n", {b"two": b"E550 no"})
+        assert words(front.mail()) == (False, [b"550 no"])
+        assert [name for name, _ in front.run] == [b"one", b"two"]
+
+    @pytest.mark.parametrize(("speech", "lines"), [(b"R550 go", [b"550 go"]), (b"D", [])])
+    def test_they_can_close(self, speech: bytes, lines: list[bytes]) -> None:
+        verdict = Front(b"[m]\np\n", {b"p": speech}).mail()
+        assert (verdict.accepted, verdict.lines, verdict.close) == (False, lines, True)
+
+    def test_what_they_say_comes_before_the_reply(self) -> None:
+        front = Front(b"[m]\np\n", {b"p": b"P250-hello"})
+        assert words(front.mail()) == (True, [b"250-hello", reply.OK])
+
+    def test_a_connection_can_be_refused_without_being_closed(self) -> None:
+        verdict = Front(b"[c]\np\n", {b"p": b"E554 go away"}).decide(CONNECTED)
+        assert (verdict.accepted, verdict.lines, verdict.close) == (False, [b"554 go away"], False)
+
+    def test_skipping_the_others_keeps_the_own_checks(self) -> None:
+        front = Front(b"[r]\np\nq\n", {b"p": b"N"})
+        assert words(front.rcpt(b"x@foreign")) == (False, [reply.NO_RELAY])
+        assert [name for name, _ in front.run] == [b"p"]
+
+    def test_a_recipient_plugin_can_skip_rcpthosts_but_a_sender_plugin_cannot(self) -> None:
+        front = Front(b"[r]\np\n", {b"p": b"O"})
+        assert front.rcpt(b"x@foreign").accepted
+        front = Front(b"[m]\np\n", {b"p": b"O"})
+        assert front.mail(b"bad@x").accepted
+        assert words(front.rcpt(b"x@foreign")) == (False, [reply.NO_RELAY])
+        assert front.rcpt(b"x@ours").accepted
+
+    def test_one_can_end_them_all(self) -> None:
+        front = Front(b"[m]\np\n[r]\nq\n", {b"p": b"A", b"q": b"E550 never"})
+        assert front.mail().accepted
+        assert front.rcpt(b"x@ours").accepted
+
+    def test_they_change_addresses_headers_and_variables(self) -> None:
+        front = Front(
+            b"[m]\np\n[r]\nq\n[d]\nr\n", {b"p": b"Cnew@x\nHX-One: 1\nSGOLD=1\nUTCPREMOTEIP", b"q": b"Cj@there"}
+        )
+        assert front.mail().address == b"new@x"
+        assert front.rcpt(b"j@ours").address == b"j@there"
+        assert front.decide(DATA).header.endswith(b"NOW\nX-One: 1\n")
+        environ = front.run[-1][1]
+        assert (environ[b"SMTPMAILFROM"], environ[b"SMTPRCPTTO"], environ[b"GOLD"]) == (b"new@x", b"j@there", b"1")
+        assert b"TCPREMOTEIP" not in environ
+
+    def test_they_can_let_a_client_relay(self) -> None:
+        front = Front(b"[m]\np\n", {b"p": b"SRELAYCLIENT="})
+        front.mail()
+        assert front.rcpt(b"x@foreign").accepted
+
+    def test_recipients_are_counted(self) -> None:
+        front = Front(b"[r]\np\n")
+        for address in (b"j@ours", b"x@foreign", b"k@ours"):
+            front.rcpt(address)
+        told = [
+            (environ[b"SMTPRCPTCOUNT"], environ[b"SMTPRCPTCOUNTALL"], environ[b"SMTPRCPTHOSTSOK"])
+            for _, environ in front.run
+        ]
+        assert told == [(b"0", b"1", b"1"), (b"1", b"2", b"0"), (b"1", b"3", b"1")]
+
+    def test_an_error_can_wait_for_its_command_and_stays_until_reset(self) -> None:
+        front = Front(b"[c]\np\n", {b"p": b"LM550 later\nLD554 last"})
+        assert front.decide(CONNECTED).accepted
+        assert words(front.mail()) == (False, [b"550 later"])
+        assert words(front.mail()) == (False, [b"550 later"])
+        assert words(front.decide(DATA)) == (False, [b"554 last"])
+        front.reception.forget()
+        assert front.mail().accepted
+
+    def test_one_that_cannot_run_refuses_for_now(self) -> None:
+        front = Front(b"[m]\np\nq\n", {b"p": b"!can't execute"})
+        assert words(front.mail()) == (False, [b"451 qmail-spp failure: p: can't execute (#4.3.0)"])
+        assert len(front.run) == 1
+
+    def test_the_hello_name_is_published(self) -> None:
+        front = Front(b"[h]\np\n")
+        front.decide(Hello(b"me", True))
+        assert front.run[0][1][b"SMTPHELOHOST"] == b"me"
+
+
+class TestAuthentication:
+    """AUTH."""
+
+    EVENT = Authentication(Credentials(b"plain", b"joe", b"pw"))
+
+    def test_it_allows_relaying_and_is_told_in_the_header(self) -> None:
+        front = Front()
+        assert words(front.decide(self.EVENT)) == (True, [b"235 ok, joe, go ahead (#2.0.0)"])
+        assert front.rcpt(b"x@foreign").accepted
+        front.decide(Hello(b"me", True))
+        assert b"(joe@192.0.2.7)\n  by mx.test with ESMTPA;" in front.decide(DATA).header
+
+    def test_a_wrong_password_costs_time(self) -> None:
+        front = Front()
+        front.checker = 1
+        assert words(front.decide(self.EVENT)) == (False, [reply.AUTH_FAILED])
+        assert front.pauses == [5.0]
+        assert not front.rcpt(b"x@foreign").accepted
+
+    @pytest.mark.parametrize(
+        ("outcome", "line"), [(CHECKER_CRASHED, reply.AUTH_CHILD_TROUBLE), (NO_CHILD, reply.AUTH_NO_CHILD)]
+    )
+    def test_trouble_is_no_wrong_password(self, outcome: int, line: bytes) -> None:
+        front = Front()
+        front.checker = outcome
+        assert words(front.decide(self.EVENT)) == (False, [line])
+        assert not front.pauses
+
+    def test_plugins_can_veto_it(self) -> None:
+        front = Front(b"[a]\np\n", {b"p": b"E535 vetoed"})
+        assert words(front.decide(self.EVENT)) == (False, [b"535 vetoed"])
+        assert not front.rcpt(b"x@foreign").accepted
+        environ = front.run[0][1]
+        assert (environ[b"SMTPAUTHMETHOD"], environ[b"SMTPAUTHUSER"]) == (b"plain", b"joe")

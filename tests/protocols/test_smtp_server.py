@@ -1,0 +1,255 @@
+"""The SMTP machine: order of commands, and the laws that every input obeys."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.protocols.smtp_server import (
+    BROKEN,
+    MAX_LINE,
+    Authentication,
+    Body,
+    Data,
+    Event,
+    Hello,
+    Mail,
+    Recipient,
+    Rules,
+    SmtpServer,
+    Verdict,
+)
+from eqmail_core.values import reply
+
+OK = Verdict(True, [reply.OK])
+NO = Verdict(False, [b"550 no"])
+SILENT = Verdict(True, [])
+
+
+class Client:
+    """Drives a machine that agrees with everything, and notes what happened."""
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.core = SmtpServer(rules or Rules(b"mx"), b"client.test", lambda: b"<1.2@mx>")
+        self.core.begin()
+        self.core.answer(SILENT)
+        self.greeting = self.core.take_output()
+        self.events: list[Event] = []
+        self.output = b""
+        self.messages: list[tuple[bytes | None, list[bytes], bytes]] = []
+        self._text = b""
+        self.refusing: type[Event] | None = None
+
+    def send(self, data: bytes) -> bytes:
+        """Feed bytes; what the server says to them."""
+        self.core.receive(data)
+        while (event := self.core.next_event()) is not None:
+            self.events.append(event)
+            if isinstance(event, Body):
+                self._text += event.text
+                if event.is_last:
+                    self.messages.append((self.core.sender, list(self.core.recipients), self._text))
+                    self._text = b""
+            if event.needs_verdict:
+                refused = self.refusing is not None and isinstance(event, self.refusing)
+                self.core.answer(NO if refused else SILENT if isinstance(event, Data | Hello) else OK)
+        said = self.core.take_output()
+        self.output += said
+        return said
+
+
+def codes(said: bytes) -> list[int]:
+    return [int(line[:3]) for line in said.split(b"\r\n")[:-1] if line[3:4] == b" "]
+
+
+def test_it_greets_and_says_goodbye() -> None:
+    client = Client()
+    assert client.greeting == b"220 mx ESMTP\r\n"
+    assert client.send(b"quit\r\nNOOP\r\n") == b"221 mx\r\n"
+    assert client.core.closed
+
+
+def test_a_pipelined_transaction_is_answered_in_order() -> None:
+    client = Client()
+    said = client.send(
+        b"EHLO c\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nRCPT TO:<e@f>\r\nDATA\r\nhi\r\n..x\r\n.\r\nQUIT\r\n"
+    )
+    assert codes(said) == [250, 250, 250, 250, 354, 250, 221]
+    assert client.messages == [(b"a@b", [b"c@d", b"e@f"], b"hi\n.x\n")]
+
+
+def test_ehlo_tells_what_there_is() -> None:
+    assert (
+        Client(Rules(b"mx", databytes=7)).send(b"EHLO\r\n")
+        == b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 7\r\n"
+    )
+    said = Client(Rules(b"mx", offers_auth=True)).send(b"EHLO x\r\n")
+    assert said.endswith(b"250 AUTH LOGIN PLAIN CRAM-MD5\r\n")
+
+
+@pytest.mark.parametrize(
+    ("commands", "expected"),
+    [
+        (b"RCPT TO:<a>\r\n", [503]),
+        (b"DATA\r\n", [503]),
+        (b"MAIL FROM:<a>\r\nDATA\r\n", [250, 503]),
+        (b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nRSET\r\nDATA\r\n", [250, 250, 250, 503]),
+        (b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nHELO x\r\nDATA\r\n", [250, 250, 250, 503]),
+        (b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nMAIL FROM:<c>\r\nDATA\r\n", [250, 250, 250, 503]),
+        (b"FOO\r\nVRFY x\r\nHELP\r\nNOOP\r\nEXPN\r\n", [500, 252, 214, 250, 500]),
+        (b"MAIL FROM:<%b>\r\n" % (b"x" * 900), [555]),
+        (b"STARTTLS\r\nSTARTTLS x\r\n", [454, 501]),
+    ],
+)
+def test_commands_have_an_order(commands: bytes, expected: list[int]) -> None:
+    assert codes(Client().send(commands)) == expected
+
+
+def test_after_a_message_the_envelope_is_gone() -> None:
+    client = Client()
+    client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n.\r\n")
+    assert codes(client.send(b"DATA\r\n")) == [503]
+
+
+def test_a_refused_sender_opens_no_transaction() -> None:
+    client = Client()
+    client.refusing = Mail
+    assert codes(client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\n")) == [550, 503]
+
+
+def test_a_refused_recipient_is_not_added() -> None:
+    client = Client()
+    client.refusing = Recipient
+    assert codes(client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\n")) == [250, 550, 503]
+
+
+def test_nothing_is_looked_at_before_a_verdict() -> None:
+    core = SmtpServer(Rules(b"mx"), b"c", bytes)
+    core.begin()
+    core.receive(b"NOOP\r\n")
+    assert core.next_event() is None
+    assert core.take_output() == b""
+    core.answer(SILENT)
+    assert core.next_event() is None
+    assert core.take_output() == b"220 mx ESMTP\r\n250 ok\r\n"
+
+
+def test_a_verdict_can_replace_an_address() -> None:
+    core = SmtpServer(Rules(b"mx"), b"c", bytes)
+    core.begin()
+    core.answer(SILENT)
+    core.receive(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\n")
+    core.next_event()
+    core.answer(Verdict(True, [reply.OK], b"x@y"))
+    core.next_event()
+    core.answer(Verdict(True, [reply.OK], b"z"))
+    assert (core.sender, core.recipients) == (b"x@y", [b"z"])
+
+
+def test_recipients_can_be_bounded() -> None:
+    client = Client(Rules(b"mx", max_recipients=2))
+    assert codes(client.send(b"MAIL FROM:<a>\r\n" + b"RCPT TO:<b>\r\n" * 3)) == [250, 250, 250, 452]
+
+
+def test_a_size_beyond_the_limit_is_refused_at_once() -> None:
+    client = Client(Rules(b"mx", databytes=10))
+    assert codes(client.send(b"MAIL FROM:<a@b> SIZE=11\r\nMAIL FROM:<a@b> size=10\r\n")) == [552, 250]
+
+
+def test_a_submission_port_wants_authentication() -> None:
+    client = Client(Rules(b"mx", mail_needs_auth=True, offers_auth=True))
+    assert client.send(b"MAIL FROM:<a>\r\n") == b"530 Authorization required (#5.7.1) \r\n"
+    assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\nMAIL FROM:<a>\r\n")) == [250, 250]
+
+
+def test_own_address_literals_are_replaced() -> None:
+    client = Client(Rules(b"mx", local_ip_host=b"mx.test", is_own_address=lambda ip: ip == b"192.0.2.1"))
+    client.send(b"MAIL FROM:<a@[192.0.2.1]>\r\nRCPT TO:<b@[192.0.2.9]>\r\nRCPT TO:<b@[192.0.2.1]x>\r\n")
+    assert client.core.sender == b"a@mx.test"
+    assert client.core.recipients == [b"b@[192.0.2.9]", b"b@[192.0.2.1]x"]
+
+
+def test_a_command_ends_at_a_nul() -> None:
+    """An address can never carry a NUL into an envelope, whose fields end in one."""
+    client = Client()
+    client.send(b"MAIL FROM:<a\0Tevil@x>\r\nRCPT TO:<b\0Tevil@x>\r\n")
+    assert (client.core.sender, client.core.recipients) == (b"a", [b"b"])
+
+
+def test_a_line_without_end_is_thrown_away_and_answered_once() -> None:
+    client = Client()
+    for _ in range(50):
+        assert client.send(b"x" * 1000) == b""
+        assert client.core.unread <= MAX_LINE + 1000
+    assert client.send(b"\r\nNOOP\r\n") == b"500 line too long (#5.5.2)\r\n250 ok\r\n"
+
+
+def test_a_bare_newline_in_a_body_ends_everything() -> None:
+    client = Client()
+    said = client.send(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\nDATA\r\nx\ny\r\n.\r\nQUIT\r\n")
+    assert said.endswith(b"451 See http://pobox.com/~djb/docs/smtplf.html.\r\n")
+    assert client.events[-1] is BROKEN
+    assert client.core.closed
+    assert not client.messages
+
+
+class TestAuthentication:
+    """AUTH, as far as the machine decides."""
+
+    RULES = Rules(b"mx", offers_auth=True)
+
+    def test_credentials_are_an_event(self) -> None:
+        client = Client(self.RULES)
+        client.send(b"AUTH LOGIN\r\ndXNlcg==\r\ncGFzcw==\r\n")
+        event = client.events[-1]
+        assert isinstance(event, Authentication)
+        assert (event.credentials.user, event.credentials.password) == (b"user", b"pass")
+        assert client.core.authenticated
+
+    @pytest.mark.parametrize(
+        ("rules", "commands", "expected"),
+        [
+            (Rules(b"mx"), b"AUTH PLAIN\r\n", 503),
+            (RULES, b"AUTH GSSAPI\r\n", 504),
+            (RULES, b"AUTH PLAIN AGEAYg==\r\nAUTH LOGIN\r\n", 503),
+            (RULES, b"MAIL FROM:<a>\r\nAUTH LOGIN\r\n", 503),
+            (Rules(b"mx", offers_auth=True, auth_needs_tls=True), b"AUTH PLAIN AGEAYg==\r\n", 538),
+            (Rules(b"mx", offers_auth=True, auth_needs_tls=True), b"AUTH Cram-MD5\r\n", 334),
+            (RULES, b"AUTH LOGIN\r\n*\r\n", 501),
+            (RULES, b"AUTH PLAIN =\r\n", 501),
+            (RULES, b"AUTH PLAIN\r\n" + b"x" * 5000 + b"\r\n", 500),
+        ],
+    )
+    def test_every_wrong_turn_has_its_answer(self, rules: Rules, commands: bytes, expected: int) -> None:
+        assert codes(Client(rules).send(commands))[-1] == expected
+
+    def test_after_a_failed_exchange_commands_are_commands(self) -> None:
+        assert codes(Client(self.RULES).send(b"AUTH LOGIN\r\n!!\r\nNOOP\r\n")) == [334, 501, 250]
+
+
+WORDS = st.sampled_from(
+    [b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>", b"DATA", b"RSET", b"EHLO x", b"QUIT", b"AUTH PLAIN", b"AUTH LOGIN", b"dQ==",
+     b".", b"..", b"NOOP", b"*", b"", b"x", b"MAIL FROM:<\\", b'RCPT TO:<"', b"\r", b"\0"]
+)  # fmt: skip
+ENDS = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"", b"\r"])
+SPEECH = st.lists(st.tuples(WORDS, ENDS).map(b"".join), max_size=25).map(b"".join)
+
+
+@given(SPEECH)
+def test_fragmentation_makes_no_difference(speech: bytes) -> None:
+    rules = Rules(b"mx", offers_auth=True)
+    whole, drops = Client(rules), Client(rules)
+    whole.send(speech)
+    for index in range(len(speech)):
+        drops.send(speech[index : index + 1])
+    assert drops.output == whole.output
+    assert drops.messages == whole.messages
+    assert drops.core.closed == whole.core.closed
+
+
+@given(st.lists(st.one_of(st.binary(max_size=80), SPEECH), max_size=12))
+def test_no_input_raises_and_little_is_kept(pieces: list[bytes]) -> None:
+    client = Client(Rules(b"mx", offers_auth=True, max_recipients=10))
+    for piece in pieces:
+        client.send(piece)
+        assert client.core.closed or client.core.unread <= MAX_LINE
+        assert len(client.core.recipients) <= 10

@@ -8,6 +8,7 @@ import smtplib
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ class Client(threading.Thread):
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_nothing_acknowledged_is_lost(private_home: Path, record_property: pytest.RecordProperty) -> None:
+def test_nothing_acknowledged_is_lost(private_home: Path, record_property: Callable[[str, object], None]) -> None:
     alias = private_home / "alias"
     maildir = make_maildir(alias / "Maildir")
     (alias / ".qmail-box").write_text("./Maildir/\n")

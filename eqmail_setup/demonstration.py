@@ -19,7 +19,7 @@ from pathlib import Path
 from eqmail_core.values.site import Site
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.render import render
-from eqmail_setup.world import caller
+from eqmail_setup.who import caller
 
 HOST = "mail.demo.example"
 FIRST_PORT = 2525

@@ -1,6 +1,9 @@
-"""What every command begins with: the home, the choices, the site and the world, from the command line."""
+"""What every command begins with: the home, the choices, the site and the lock, from the command line."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import click
@@ -43,3 +46,20 @@ def demand_installation(context: click.Context) -> Site:
     if site is None:
         raise Refusal(f"{home}: no installation here; run: eqmail --home {home} setup")
     return site
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold the lock of one installation.
+
+    Fails: Refusal when another command holds it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f"another eqmail command works on this installation ({path} is locked); try later") from None
+        yield
+    finally:
+        os.close(fd)

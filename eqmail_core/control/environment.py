@@ -74,7 +74,7 @@ VARIABLES = (
     Variable("MAILUSER", (INJECT,), "See QMAILUSER."),
     Variable("USER", (INJECT, DELIVERED), "See QMAILUSER; in deliveries, the user whose mail it is."),
     Variable("LOGNAME", (INJECT,), "See QMAILUSER."),
-    Variable("QMAILHOST", (INJECT,), "Host of the sender address; before MAILHOST.", "defaulthost"),
+    Variable("QMAILHOST", (INJECT,), "Host of the sender address; before MAILHOST.", Controls.defaulthost.file),
     Variable("MAILHOST", (INJECT,), "See QMAILHOST."),
     Variable("QMAILNAME", (INJECT,), "Personal name in From; before MAILNAME and NAME.", "none"),
     Variable("MAILNAME", (INJECT,), "See QMAILNAME."),

@@ -6,13 +6,14 @@ import os
 import click
 
 from eqmail_core.values.site import Site
+from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.models import Remark, remarks_on
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.plan import Difference, Weight, observe
 from eqmail_setup.reach import reachable
 from eqmail_setup.refusal import DIFFERS, Refusal, privilege
-from eqmail_setup.world import RealWorld, caller, missing_accounts
+from eqmail_setup.who import caller, missing_accounts
 
 
 @click.command("check")

@@ -10,10 +10,11 @@ import click
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Action
 from eqmail_setup.demonstration import HOST, Demonstration, clear
+from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.first_settings import write_first_settings
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.plan import apply, observe
-from eqmail_setup.world import RealWorld, caller
+from eqmail_setup.who import caller
 
 MARK = ".made-by-eqmail-demo"
 _IN_CHECKOUT = (

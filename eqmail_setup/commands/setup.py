@@ -12,12 +12,14 @@ import click
 from eqmail_core.values.layout import LAYOUTS
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Action, Write
+from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.opened import Opened, open_installation
+from eqmail_setup.opened import Opened, locked, open_installation
 from eqmail_setup.plan import Difference, Weight, apply, observe
+from eqmail_setup.recorded_world import RecordedWorld
 from eqmail_setup.refusal import FOUND, Refusal, privilege
 from eqmail_setup.survey import demand_harmless
-from eqmail_setup.world import RealWorld, RecordedWorld, caller, locked, missing_accounts
+from eqmail_setup.who import caller, missing_accounts
 
 LOCK = ".setup.lock"
 

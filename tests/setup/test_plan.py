@@ -9,9 +9,11 @@ import pytest
 from eqmail_core.values.layout import LAYOUTS
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Action
+from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.plan import Difference, Weight, apply, observe
-from eqmail_setup.world import RealWorld, RecordedWorld, caller
+from eqmail_setup.recorded_world import RecordedWorld
+from eqmail_setup.who import caller
 
 SPLIT = 3
 

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_setup.disk_world import RealWorld
+from eqmail_setup.opened import locked
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.tree import Dress
-from eqmail_setup.world import Distrusted, RealWorld, caller, locked
+from eqmail_setup.who import caller
+from eqmail_setup.world import Distrusted
 
 
 def own(mode: int) -> Dress:
@@ -67,6 +70,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         RealWorld(str(tmp_path)).write("file", b"new", Dress("no-such-user", "no-such-group", 0o644))
     assert (tmp_path / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_one_command_at_a_time_works_on_an_installation(tmp_path: Path) -> None:

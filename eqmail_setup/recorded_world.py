@@ -1,0 +1,60 @@
+"""A home below a staging root: its files are real, its owners and modes are written into a manifest.
+
+Fails: OSError as the system says it.
+"""
+
+import os
+
+from eqmail_core.system.files import write_atomically
+from eqmail_setup.disk_world import RealWorld
+from eqmail_setup.tree import Dress
+from eqmail_setup.world import Seen
+
+MANIFEST = "eqmail.manifest"
+
+
+class RecordedWorld(RealWorld):
+    """A home below a staging root: files are real, owners and modes are written into a manifest there.
+
+    Needs no privilege; a packager gives the files their owners from the manifest: MODE OWNER GROUP PATH, one a line.
+    """
+
+    def __init__(self, home: str, root: str) -> None:
+        super().__init__(home, root)
+        self._manifest = f"{root.rstrip('/') or '/'}/{MANIFEST}"
+        self._dresses: dict[str, Dress] = {}
+        self._others: list[str] = []
+        try:
+            with open(self._manifest, encoding="utf-8") as file:
+                lines = file.read().splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            mode, owner, group, path = line.split(" ", 3)
+            if path == home or path.startswith(home + "/"):
+                self._dresses[path[len(home) + 1 :]] = Dress(owner, group, int(mode, 8))
+            else:
+                self._others.append(line + "\n")
+
+    def look(self, path: str) -> Seen | None:
+        """What is there, in the dress that was recorded for it."""
+        seen = super().look(path)
+        return seen and seen._replace(dress=self._dresses.get(path, seen.dress))
+
+    def remove(self, path: str) -> None:
+        """Remove an empty directory, and its record."""
+        super().remove(path)
+        self._dresses.pop(path, None)
+
+    def finish(self) -> None:
+        """Write the manifest."""
+        super().finish()
+        lines = [
+            f"{dress.mode:04o} {dress.owner} {dress.group} {self.home}{'/' if path else ''}{path}\n"
+            for path, dress in sorted(self._dresses.items())
+        ]
+        write_atomically(self._manifest, "".join(self._others + lines).encode())
+
+    def _dress(self, fd: int, path: str, dress: Dress) -> None:
+        os.fchmod(fd, dress.mode)
+        self._dresses[path] = dress

@@ -10,8 +10,8 @@ import asyncio
 import errno
 from collections.abc import Callable
 
-from eqmail_core.net.dial import dial_failure, start_dialing
-from eqmail_core.protocols.smtp_client import CONTENT, TRY_NEXT, SmtpClient
+from eqmail_core.net.dial import acknowledge_now, dial_failure, start_dialing
+from eqmail_core.protocols.smtp_client import CONTENT, TRY_NEXT, WAITING, SmtpClient
 
 RECEIVE = 65536
 
@@ -40,7 +40,7 @@ class Watch:
         """End every session, and look no more."""
         self._timer.cancel()
         for session in list(self.sessions):
-            session.close()
+            session.retire()
 
 
 class Session:
@@ -134,12 +134,21 @@ class Session:
     def expire(self) -> None:
         """The deadline is over."""
         if self._waiter is None:
-            self.close()
+            self.retire()
         elif self._is_dialing:
             self._finish_dialing(errno.ETIMEDOUT)
         else:
             self.client.lost()
             self._finish()
+
+    def retire(self) -> None:
+        """Close; an idle session takes its leave first."""
+        if self._fd >= 0 and self._waiter is None:
+            try:
+                self._sock.send(b"QUIT\r\n")
+            except OSError:
+                pass
+        self.close()
 
     def close(self) -> None:
         """Break the connection, whatever goes on; a delivery that waits for it must have been cancelled."""
@@ -185,6 +194,8 @@ class Session:
             return
         if data:
             self.client.receive(data)
+            if self.client.status == WAITING:
+                acknowledge_now(self._sock)
         else:
             self.client.lost()
         self._advance()
@@ -278,7 +289,7 @@ class IdleSessions:
     def put(self, key: object, session: Session, until: float) -> None:
         """Keep a session that nobody uses until the loop's time is `until`."""
         if self._count >= self._most:
-            session.close()
+            session.retire()
             return
         session.deadline = until
         session.on_close = lambda closed: self._drop(key, closed)

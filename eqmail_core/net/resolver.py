@@ -40,6 +40,8 @@ TRY_S = 5.0
 MOST_AT_ONCE = 64
 """Questions that are with the servers at a time."""
 
+RESOLV_CONF = "/etc/resolv.conf"
+
 _PAYLOAD = 1232
 
 
@@ -184,11 +186,11 @@ def _configure(resolver: "dns.resolver.BaseResolver", nameserver: str | None, po
 
     try:
         if nameserver is None:
-            resolver.read_resolv_conf("/etc/resolv.conf")
+            resolver.read_resolv_conf(RESOLV_CONF)
         else:
             resolver.nameservers = [nameserver]
             resolver.port = port
-    except (OSError, dns.exception.DNSException):
+    except (OSError, ValueError, dns.exception.DNSException):
         return False
     resolver.use_edns(0, 0, _PAYLOAD)
     resolver.timeout = min(TRY_S, patience_s)

@@ -6,7 +6,8 @@ Source: architecture "how a sans-IO core and its driver look here".
 import select
 import time
 
-from eqmail_core.protocols.smtp_client import CONTENT, TRY_NEXT, SmtpClient
+from eqmail_core.net.dial import acknowledge_now
+from eqmail_core.protocols.smtp_client import CONTENT, TRY_NEXT, WAITING, SmtpClient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,5 +77,7 @@ def _receive(sock: "socket.socket", client: SmtpClient) -> None:
         data = b""
     if data:
         client.receive(data)
+        if client.status == WAITING:
+            acknowledge_now(sock)
     else:
         client.lost()

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from eqmail_core.policy.mx import Candidate, Literal, Search, Shuffle
 
 
+NO_CONTROLS = b"Unable to read control files. (#4.3.0)"
+NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)"
+
+
 class RemotePlan:
     """Candidates in order, the route that led to them, and the addresses as they go into MAIL and RCPT."""
 

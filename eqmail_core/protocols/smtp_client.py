@@ -8,6 +8,7 @@ Fails     never on what the server says; a broken connection is an input too (`l
 Where the server offers PIPELINING, MAIL, all RCPT and DATA go out at once, and every reply is still looked at.
 
 Source: RFC 5321, RFC 2920 (pipelining), RFC 4954; delivery.md 5.6 (texts of the reports).
+Long because one session is one machine: its states hand over to each other.
 """
 
 from eqmail_core.protocols.dot_stuffing import DotStuffing

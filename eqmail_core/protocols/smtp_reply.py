@@ -69,7 +69,7 @@ class ReplyReader:
             self._text = b""
         if len(self._text) < MAX_TEXT:
             self._text = (self._text + line + b"\n")[:MAX_TEXT]
-        if line[3:4] != b"-":
+        if line[3:4] != b"-" or self._code == GARBLED:
             if len(self._ready) < MAX_WAITING:
                 self._ready.append(Reply(self._code, self._text))
             self._code = -1

@@ -8,11 +8,7 @@ A = "A"
 AAAA = "AAAA"
 CNAME = "CNAME"
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Question: TypeAlias = tuple[str, bytes]
+Question = tuple[str, bytes]
 
 
 class Answer:

@@ -19,7 +19,7 @@ from eqmail_core.net.outgoing import IdleSessions, Session, Watch
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.policy.mx import Candidate
-from eqmail_core.policy.remote_plan import RemotePlan, Surroundings, plan_delivery
+from eqmail_core.policy.remote_plan import NO_CONNECTION, RemotePlan, Surroundings, plan_delivery
 from eqmail_core.policy.spawn_report import report_of_output, report_of_run
 from eqmail_core.protocols.delivery_wire import Order
 from eqmail_core.protocols.smtp_auth import Credentials
@@ -41,8 +41,6 @@ MOST_IDLE = 256
 MOST_PER_SESSION = 100
 OWN_ADDRESSES_S = 30.0
 KEPT_OUTPUT = 65536
-
-NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)"
 
 
 class RemoteDeliveries:

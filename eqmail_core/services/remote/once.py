@@ -11,7 +11,7 @@ from eqmail_core.control.kinds import ControlError
 from eqmail_core.net.dial import dial, literal_address
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.smtp_dialogue import converse
-from eqmail_core.policy.remote_plan import Surroundings, plan_delivery
+from eqmail_core.policy.remote_plan import NO_CONNECTION, NO_CONTROLS, Surroundings, plan_delivery
 from eqmail_core.protocols.smtp_auth import Credentials
 from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from eqmail_core.services.remote.slow_hosts import SlowHosts
@@ -21,19 +21,24 @@ from eqmail_core.values.site import Site
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from eqmail_core.policy.mx import Search
     from eqmail_core.policy.remote_plan import RemotePlan
-
-NO_CONTROLS = b"Unable to read control files. (#4.3.0)"
-NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)"
+    from eqmail_core.values.lookup import Answer, Question
 
 
-def deliver_once(site: Site, controls: Controls, arguments: list[bytes]) -> bytes:
-    """Deliver the message on descriptor 0; `arguments` are host, sender and recipients.  Returns the report."""
+def deliver_once(
+    site: Site, controls: Controls, arguments: list[bytes], ask: "Callable[[Question], Answer] | None" = None
+) -> bytes:
+    """Deliver the message on descriptor 0; `arguments` are host, sender and recipients.  Returns the report.
+
+    `ask` answers questions to the DNS; without it the system's name servers do.
+    """
     try:
         if len(arguments) < 3:
             raise Permanent(b"I (qmail-remote) was invoked improperly. (#5.3.5)")
-        return _deliver(site, controls, arguments[0], arguments[1], arguments[2:])
+        return _deliver(site, controls, arguments, ask)
     except ControlError:
         failure: Failure = Temporary(NO_CONTROLS)
     except MemoryError:
@@ -50,14 +55,17 @@ def message_report(failure: Failure) -> bytes:
     return failure.outcome + failure.text + b"\n\0"
 
 
-def _deliver(site: Site, controls: Controls, host: bytes, sender: bytes, recipients: list[bytes]) -> bytes:
+def _deliver(
+    site: Site, controls: Controls, arguments: list[bytes], ask: "Callable[[Question], Answer] | None"
+) -> bytes:
+    host, sender, *recipients = arguments
     hello = controls.helohost
     if hello is None:
         raise Temporary(NO_CONTROLS)
     timeout_s = controls.timeoutremote
     connect_s = controls.timeoutconnect
     world = Surroundings(literal_address, own_addresses, _shuffle)
-    plan = _answered(plan_delivery(host, sender, recipients, controls.smtproutes, world))
+    plan = _answered(plan_delivery(host, sender, recipients, controls.smtproutes, world), ask)
     slow_hosts = SlowHosts(site.queue.tcpto)
     route = plan.route
     credentials = None if route.user is None else Credentials(route.user, route.password)
@@ -86,17 +94,15 @@ def _shuffle(items: list[tuple[int, bytes]]) -> None:
     shuffle(items)
 
 
-def _answered(search: "Search[RemotePlan]") -> "RemotePlan":
-    """Run a search to its end; the DNS is looked for only when there is a question."""
+def _answered(search: "Search[RemotePlan]", ask: "Callable[[Question], Answer] | None") -> "RemotePlan":
+    """Run a search to its end; name servers are looked for only when there is a question."""
     try:
         questions = next(search)
+        if ask is None:
+            from eqmail_core.net.resolver import BlockingResolver
+
+            ask = BlockingResolver().answer
+        while True:
+            questions = search.send([ask(question) for question in questions])
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
-    from eqmail_core.net.resolver import BlockingResolver
-
-    resolver = BlockingResolver()
-    while True:
-        try:
-            questions = search.send([resolver.answer(question) for question in questions])
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # StopIteration is not generic

@@ -12,6 +12,7 @@ import time
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.policy.beforemote import is_idle
+from eqmail_core.policy.remote_plan import NO_CONTROLS
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.outcome import Temporary
 from eqmail_core.values.site import Site
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 SUBSTITUTE_VARIABLE = b"QMAILREMOTE"
-NO_CONTROLS = b"Unable to read control files. (#4.3.0)"
 
 _READ = (
     Controls.me,

@@ -1,0 +1,110 @@
+"""An SMTP server on loopback that says what a test wants, and notes what it hears."""
+
+import socket
+import threading
+import time
+from types import TracebackType
+
+Script = dict[str, str]
+
+DEFAULT: Script = {
+    "greet": "220 fake ESMTP",
+    "ehlo": "250-fake\n250 8BITMIME",
+    "helo": "250 fake",
+    "mail": "250 ok",
+    "rcpt": "250 ok",
+    "data": "354 go",
+    "final": "250 queued",
+    "quit": "221 bye",
+}
+
+PIPELINING: Script = {"ehlo": "250-fake\n250 PIPELINING"}
+
+
+class ScriptedServer:
+    """Serves connection number n by `scripts[n]` (the last one for all later ones), each in a thread.
+
+    A script has a reply for each verb; "!close" leaves, "!silent" says nothing.  `heard` is what each connection sent,
+    `messages` the number of accepted messages.
+    """
+
+    def __init__(self, *scripts: Script, host: str = "127.0.0.1") -> None:
+        self.scripts = scripts or ({},)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, 0), family=family)
+        self.port: int = self.listener.getsockname()[1]
+        self.heard: list[bytearray] = []
+        self.messages = 0
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._acceptor = threading.Thread(target=self._accept)
+
+    def __enter__(self) -> "ScriptedServer":
+        self._acceptor.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
+        self.listener.close()
+        for client in self._open:
+            try:
+                client.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        for thread in self._threads:
+            thread.join()
+        for client in self._open:
+            client.close()
+
+    def wait_until_heard(self, part: bytes, connection: int = -1, seconds: float = 5.0) -> None:
+        """Wait until a connection has sent `part`."""
+        end = time.monotonic() + seconds
+        while not self.heard or part not in self.heard[connection]:
+            assert time.monotonic() < end, f"{part!r} not in {self.heard!r}"
+            time.sleep(0.005)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            number = len(self.heard)
+            self.heard.append(bytearray())
+            self._open.append(client)
+            script = DEFAULT | self.scripts[min(number, len(self.scripts) - 1)]
+            thread = threading.Thread(target=self._serve, args=(client, number, script))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, client: socket.socket, number: int, script: Script) -> None:
+        try:
+            if self._say(client, script["greet"]):
+                self._converse(client, number, script)
+            client.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+
+    def _say(self, client: socket.socket, reply: str) -> bool:
+        if reply == "!close":
+            return False
+        if reply != "!silent":
+            client.sendall(b"".join(line.encode("latin-1") + b"\r\n" for line in reply.split("\n")))
+        return True
+
+    def _converse(self, client: socket.socket, number: int, script: Script) -> None:
+        stream = client.makefile("rb")
+        in_data = False
+        while line := stream.readline():
+            self.heard[number] += line
+            verb = "final" if in_data else line[:4].decode("latin-1").lower()
+            if in_data and line != b".\r\n":
+                continue
+            reply = script.get(verb, "500 what")
+            if not self._say(client, reply) or verb == "quit":
+                return
+            in_data = verb == "data" and reply[0] in "23"
+            self.messages += verb == "final" and reply[0] == "2"

@@ -1,0 +1,142 @@
+"""The resolver against a name server on loopback."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.net import resolver
+from eqmail_core.net.resolver import AsyncResolver, BlockingResolver, Cache
+from eqmail_core.values.lookup import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
+from tests.net.name_server import NameServer, Zone
+
+ZONE: Zone = {
+    ("h.test", "MX"): ["20 b.test.", "10 A.test."],
+    ("a.test", "A"): ["192.0.2.1", "192.0.2.2", "192.0.2.3"],
+    ("a.test", "AAAA"): ["2001:db8:0:0::1"],
+    ("alias.test", "CNAME"): ["a.test."],
+    ("null.test", "MX"): ["0 ."],
+    ("big.test", "MX"): [f"{number} mx{number}.{'x' * 50}.test." for number in range(60)],
+    ("loop.test", "CNAME"): ["loop2.test."],
+    ("loop2.test", "CNAME"): ["loop.test."],
+}
+
+Ask = Callable[[Question], Answer]
+
+
+@pytest.fixture
+def server() -> Iterator[NameServer]:
+    with NameServer(ZONE) as running:
+        yield running
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def ask(request: pytest.FixtureRequest, server: NameServer) -> Ask:
+    if request.param == "blocking":
+        return BlockingResolver("127.0.0.1", server.port, patience_s=0.3).answer
+
+    def answer(question: Question) -> Answer:
+        async def once() -> Answer:
+            return (await AsyncResolver("127.0.0.1", server.port, patience_s=0.3).answers([question]))[0]
+
+        return asyncio.run(once())
+
+    return answer
+
+
+def test_every_exchanger_is_told_with_its_preference(ask: Ask) -> None:
+    assert sorted(ask((MX, b"H.test")).names) == [(10, b"A.test"), (20, b"b.test")]
+
+
+def test_every_address_is_told_in_its_canonical_form(ask: Ask) -> None:
+    assert sorted(ask((A, b"a.test")).addresses) == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    assert ask((AAAA, b"a.test.")).addresses == ("2001:db8::1",)
+
+
+def test_an_alias_leads_to_the_addresses_of_its_target(ask: Ask) -> None:
+    assert len(ask((A, b"alias.test")).addresses) == 3
+    assert ask((CNAME, b"alias.test")).names == ((0, b"a.test"),)
+
+
+def test_a_null_mx_has_an_empty_name(ask: Ask) -> None:
+    assert ask((MX, b"null.test")).names == ((0, b""),)
+
+
+def test_a_truncated_answer_comes_by_tcp(ask: Ask, server: NameServer) -> None:
+    assert len(ask((MX, b"big.test")).names) == 60
+    assert server.asked == [("big.test", "MX", "udp"), ("big.test", "MX", "tcp")]
+
+
+@pytest.mark.parametrize("name", [b"missing.test", b"", b".", b"a..test", b"x" * 64 + b".test", b"a." * 200])
+def test_what_does_not_exist_is_nothing(ask: Ask, name: bytes) -> None:
+    assert ask((A, name)) is NOTHING
+
+
+def test_a_name_without_such_a_record_is_nothing(ask: Ask) -> None:
+    assert ask((MX, b"a.test")) is NOTHING
+
+
+@pytest.mark.parametrize("name", [b"servfail.test", b"silent.test", b"garbage.test", b"loop.test"])
+def test_trouble_is_temporary(ask: Ask, name: bytes) -> None:
+    assert ask((A, name)) is NO_ANSWER
+
+
+@pytest.mark.parametrize("content", [None, "# nobody\n", "nameserver nonsense\n"])
+def test_without_a_name_server_everything_is_temporary(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "resolv.conf"
+    if content is not None:
+        told.write_text(content)
+    monkeypatch.setattr(resolver, "RESOLV_CONF", str(told))
+    assert BlockingResolver().answer((A, b"a.test")) is NO_ANSWER
+    assert BlockingResolver().answer((A, b"")) is NOTHING
+
+
+def test_answers_are_kept_also_that_there_is_none(server: NameServer) -> None:
+    asking = BlockingResolver("127.0.0.1", server.port)
+    for _ in range(3):
+        assert asking.answer((A, b"A.Test")).addresses
+        assert asking.answer((A, b"missing.test")) is NOTHING
+    assert len(server.asked) == 2
+
+
+def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
+    async def many() -> list[list[Answer]]:
+        asking = AsyncResolver("127.0.0.1", server.port)
+        found = await asyncio.gather(*[asking.answers([(A, b"a.test"), (AAAA, b"a.test")]) for _ in range(20)])
+        found.append(await asking.answers([(AAAA, b"a.test"), (A, b"a.test")]))
+        return found
+
+    *first, last = asyncio.run(many())
+    assert len(server.asked) == 2
+    assert all([len(answer.addresses) for answer in answers] == [3, 1] for answers in first)
+    assert [len(answer.addresses) for answer in last] == [1, 3]
+
+
+def test_one_who_gives_up_does_not_disturb_the_others(server: NameServer) -> None:
+    async def two() -> list[Answer]:
+        asking = AsyncResolver("127.0.0.1", server.port)
+        impatient = asyncio.ensure_future(asking.answers([(A, b"a.test")]))
+        patient = asyncio.ensure_future(asking.answers([(A, b"a.test")]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        impatient.cancel()
+        return await patient
+
+    assert len(asyncio.run(two())[0].addresses) == 3
+
+
+def test_the_cache_forgets_by_time_and_is_bounded() -> None:
+    now = [0.0]
+    cache = Cache(size=3, clock=lambda: now[0])
+    questions: list[Question] = [(A, b"%d" % number) for number in range(5)]
+    for question in questions:
+        cache.keep(question, NOTHING, 10)
+        cache.keep(question, NO_ANSWER, 10)
+    assert [cache.find(question) is NOTHING for question in questions] == [False, False, True, True, True]
+    assert len(cache) == 3
+    now[0] = 10.0
+    assert all(cache.find(question) is None for question in questions)
+    assert len(cache) == 0

@@ -1,0 +1,216 @@
+"""Where mail for a host is offered: searches run against a table instead of the DNS."""
+
+from collections.abc import Generator
+from typing import TypeVar
+
+import pytest
+
+from eqmail_core.net.dial import literal_address
+from eqmail_core.policy.mx import Candidate, addresses, canonical_name, exchangers, is_own, without_loop
+from eqmail_core.policy.remote_plan import RemotePlan, Surroundings, plan_delivery
+from eqmail_core.values.lookup import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
+from eqmail_core.values.outcome import Failure, Permanent, Temporary
+
+Found = TypeVar("Found")
+Table = dict[Question, Answer]
+
+NO_HOST_YET = b"Sorry, I couldn't find any host by that name. (#4.1.2)"
+
+
+def run(search: Generator[list[Question], list[Answer], Found], table: Table) -> Found:
+    try:
+        questions = next(search)
+        while True:
+            questions = search.send([table.get(question, NOTHING) for question in questions])
+    except StopIteration as end:
+        found: Found = end.value
+        return found
+
+
+def keep_order(items: list[tuple[int, bytes]]) -> None:
+    pass
+
+
+def find(table: Table, host: bytes = b"h.test", shuffle: object = keep_order) -> list[tuple[str, int]]:
+    search = exchangers(host, literal_address, shuffle)  # type: ignore[arg-type]
+    return [(it.ip, it.preference) for it in run(search, table)]
+
+
+def mx(*names: tuple[int, bytes]) -> Answer:
+    return Answer(names=names)
+
+
+def ips(*found: str) -> Answer:
+    return Answer(addresses=found)
+
+
+def failure_of(table: Table, host: bytes = b"h.test") -> Failure:
+    with pytest.raises(Failure) as caught:
+        find(table, host)
+    return caught.value
+
+
+def test_every_address_of_every_exchanger_in_order_of_preference_ipv6_first() -> None:
+    table = {
+        (MX, b"h.test"): mx((20, b"b"), (10, b"a")),
+        (A, b"a"): ips("192.0.2.1", "192.0.2.2"),
+        (AAAA, b"a"): ips("2001:db8::1"),
+        (A, b"b"): ips("192.0.2.3"),
+    }
+    assert find(table) == [("2001:db8::1", 10), ("192.0.2.1", 10), ("192.0.2.2", 10), ("192.0.2.3", 20)]
+
+
+def test_equal_preferences_are_shuffled() -> None:
+    table = {
+        (MX, b"h.test"): mx((10, b"a"), (10, b"b"), (5, b"c")),
+        **{(A, name): ips(f"192.0.2.{number}") for number, name in enumerate((b"a", b"b", b"c"))},
+    }
+    assert [ip for ip, _ in find(table, shuffle=lambda items: items.reverse())] == [
+        "192.0.2.2",
+        "192.0.2.1",
+        "192.0.2.0",
+    ]
+
+
+def test_without_an_exchanger_the_host_itself_counts() -> None:
+    assert find({(A, b"h.test"): ips("192.0.2.1")}) == [("192.0.2.1", 0)]
+
+
+@pytest.mark.parametrize("host", [b"192.0.2.9", b"[192.0.2.9]"])
+def test_a_literal_needs_no_question(host: bytes) -> None:
+    assert find({}, host) == [("192.0.2.9", 0)]
+
+
+def test_a_name_that_does_not_exist_is_permanent_and_shown_safely() -> None:
+    failure = failure_of({}, b"h\xe4 x.test")
+    assert isinstance(failure, Permanent)
+    assert failure.text == b"Sorry, I couldn't find any host named h??x.test. (#5.1.2)"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {(MX, b"h.test"): NO_ANSWER, (A, b"h.test"): ips("192.0.2.1")},
+        {(A, b"h.test"): NO_ANSWER},
+        {(AAAA, b"h.test"): NO_ANSWER},
+        {(MX, b"h.test"): mx((1, b"a"), (2, b"b")), (A, b"b"): NO_ANSWER},
+    ],
+)
+def test_trouble_of_the_dns_is_temporary(table: Table) -> None:
+    failure = failure_of(table)
+    assert isinstance(failure, Temporary)
+    assert failure.text == NO_HOST_YET
+
+
+def test_trouble_with_one_exchanger_does_not_matter_where_another_is_found() -> None:
+    table = {(MX, b"h.test"): mx((1, b"a"), (2, b"b")), (A, b"a"): NO_ANSWER, (A, b"b"): ips("192.0.2.1")}
+    assert find(table) == [("192.0.2.1", 2)]
+
+
+def test_exchangers_without_addresses_are_permanent() -> None:
+    failure = failure_of({(MX, b"h.test"): mx((1, b"a")), (A, b"h.test"): ips("192.0.2.1")})
+    assert failure.text == b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)"
+    assert isinstance(failure, Permanent)
+
+
+def test_a_null_mx_is_permanent() -> None:
+    failure = failure_of({(MX, b"h.test"): mx((0, b"")), (A, b"h.test"): ips("192.0.2.1")})
+    assert isinstance(failure, Permanent)
+    assert failure.text.endswith(b"(#5.1.10)")
+
+
+# --------------------------------------------------------------------- loops
+
+
+def candidates(*found: tuple[str, int]) -> list[Candidate]:
+    return [Candidate(ip, preference, b"x") for ip, preference in found]
+
+
+def test_only_addresses_better_than_our_own_are_tried() -> None:
+    found = candidates(("192.0.2.1", 5), ("192.0.2.2", 10), ("192.0.2.3", 10), ("192.0.2.4", 20))
+    assert [it.ip for it in without_loop(found, {"192.0.2.3"})] == ["192.0.2.1"]
+    assert len(without_loop(found, {"192.0.2.9"})) == 4
+
+
+def test_being_the_best_exchanger_ourselves_is_permanent() -> None:
+    with pytest.raises(Permanent) as caught:
+        without_loop(candidates(("192.0.2.1", 5), ("192.0.2.2", 5)), {"192.0.2.2"})
+    assert caught.value.text.startswith(b"Sorry. Although I'm listed as a best-preference MX or A for that host,\n")
+    assert caught.value.text.endswith(b"(#5.4.6)")
+
+
+def test_a_mapped_address_is_our_own_too() -> None:
+    assert is_own("::ffff:192.0.2.1", {"192.0.2.1"})
+    assert not is_own("::1", {"192.0.2.1"})
+
+
+# --------------------------------------------------------------------- aliases
+
+
+def test_aliases_are_followed_and_a_trailing_dot_goes() -> None:
+    table = {(CNAME, b"a.test"): mx((0, b"b.test")), (CNAME, b"b.test"): mx((0, b"c.test"))}
+    assert run(canonical_name(b"a.test."), table) == b"c.test"
+    assert run(canonical_name(b"[192.0.2.1]"), table) == b"[192.0.2.1]"
+
+
+def test_an_endless_alias_ends() -> None:
+    table = {(CNAME, b"a.test"): mx((0, b"b.test")), (CNAME, b"b.test"): mx((0, b"a.test"))}
+    assert run(canonical_name(b"a.test"), table) == b"a.test"
+
+
+def test_trouble_with_an_alias_is_temporary() -> None:
+    with pytest.raises(Temporary) as caught:
+        run(canonical_name(b"a.test"), {(CNAME, b"a.test"): NO_ANSWER})
+    assert caught.value.text == b"CNAME lookup failed temporarily. (#4.4.3)"
+
+
+# --------------------------------------------------------------------- whole plans
+
+
+def plan(
+    table: Table, *recipients: bytes, sender: bytes = b"s@x", routes: dict[bytes, bytes] | None = None
+) -> RemotePlan:
+    world = Surroundings(literal_address, lambda: {"192.0.2.1"}, keep_order)
+    return run(plan_delivery(b"h.test", sender, list(recipients), routes, world), table)
+
+
+def test_recipients_get_their_canonical_host_and_quoted_boxes() -> None:
+    table = {(CNAME, b"h.test"): mx((0, b"real.test")), (A, b"h.test"): ips("192.0.2.7")}
+    found = plan(table, b"a b@h.test", b"c@other.test", sender=b"x y@H.Test")
+    assert found.recipients == [b'"a b"@real.test', b"c@other.test"]
+    assert found.sender == b'"x y"@H.Test'
+
+
+def test_by_a_route_nothing_is_rewritten_and_our_own_address_is_fine() -> None:
+    table = {(CNAME, b"h.test"): mx((0, b"real.test")), (A, b"relay.test"): ips("192.0.2.1")}
+    found = plan(table, b"a@h.test", routes={b"h.test": b"relay.test:26 u p"})
+    assert found.recipients == [b"a@h.test"]
+    assert [it.ip for it in found.candidates] == ["192.0.2.1"]
+    assert (found.route.port, found.route.user, found.route.password) == (26, b"u", b"p")
+
+
+def test_a_loop_is_looked_for_unless_all_recipients_are_aliases() -> None:
+    table = {(A, b"h.test"): ips("192.0.2.1"), (CNAME, b"alias.test"): mx((0, b"h.test"))}
+    with pytest.raises(Permanent):
+        plan(table, b"a@h.test", b"b@alias.test")
+    assert [it.ip for it in plan(table, b"b@alias.test").candidates] == ["192.0.2.1"]
+
+
+def test_a_route_without_a_relay_but_with_a_port_uses_the_mx_at_that_port() -> None:
+    found = plan({(A, b"h.test"): ips("192.0.2.7")}, b"a@h.test", routes={b"": b":2525"})
+    assert ([it.ip for it in found.candidates], found.route.port) == (["192.0.2.7"], 2525)
+
+
+@pytest.mark.parametrize(("sender", "recipient"), [(b"s\r\nRSET@x", b"r@y"), (b"s@x", b"r@y\nDATA")])
+def test_no_address_smuggles_a_command(sender: bytes, recipient: bytes) -> None:
+    with pytest.raises(Permanent):
+        plan({}, recipient, sender=sender)
+
+
+def test_the_empty_sender_stays_empty() -> None:
+    assert plan({(A, b"h.test"): ips("192.0.2.7")}, b"a@h.test", sender=b"").sender == b""
+
+
+def test_addresses_of_a_relay_are_its_own_only() -> None:
+    table = {(MX, b"relay.test"): mx((1, b"elsewhere")), (AAAA, b"relay.test"): ips("2001:db8::1")}
+    assert [it.ip for it in run(addresses(b"relay.test", literal_address), table)] == ["2001:db8::1"]

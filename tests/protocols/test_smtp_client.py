@@ -1,0 +1,271 @@
+"""The client machine against scripts of a server: what it says, and what it reports."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.protocols.smtp_auth import Credentials
+from eqmail_core.protocols.smtp_client import CONTENT, DONE, GROUP, TRY_NEXT, WAITING, SmtpClient
+
+MESSAGE = b"Subject: x\n\n.body\n"
+PLAIN_EHLO = b"250-x\r\n250 8BITMIME\r\n"
+PIPELINING_EHLO = b"250-x\r\n250-pipelining\r\n250 8BITMIME\r\n"
+
+
+class Talk:
+    """Plays a server by hand: `hear` sends bytes to the client, and notes what the client says."""
+
+    def __init__(self, recipients: int = 1, message: bytes = MESSAGE, **options: object) -> None:
+        self.client = SmtpClient(b"192.0.2.7", b"me.test", **options)  # type: ignore[arg-type]
+        self.message = message
+        self.client.begin(b"s@x", [b"r%d@y" % number for number in range(recipients)])
+        self.said: list[bytes] = []
+
+    def hear(self, *pieces: bytes) -> "Talk":
+        for piece in pieces:
+            self.client.receive(piece)
+            while self.client.status == CONTENT:
+                self.client.supply(self.message)
+                if self.message:
+                    self.client.supply(b"")
+            self.said.append(self.client.take_output())
+        return self
+
+    def report(self) -> bytes:
+        assert self.client.status == DONE
+        return self.client.report
+
+
+def test_without_pipelining_every_reply_is_awaited() -> None:
+    talk = Talk(2).hear(
+        b"220 hi\r\n", PLAIN_EHLO, b"250 a\r\n", b"250 b\r\n", b"250 c\r\n", b"354 go\r\n", b"250 k\r\n"
+    )
+    assert talk.said == [
+        b"EHLO me.test\r\n",
+        b"MAIL FROM:<s@x>\r\n",
+        b"RCPT TO:<r0@y>\r\n",
+        b"RCPT TO:<r1@y>\r\n",
+        b"DATA\r\n",
+        b"Subject: x\r\n\r\n..body\r\n.\r\n",
+        b"QUIT\r\n",
+    ]
+    assert talk.report() == b"r\0r\0K192.0.2.7 accepted message.\nRemote host said: 250 k\n\0"
+
+
+def test_with_pipelining_the_envelope_is_one_write() -> None:
+    talk = Talk(2).hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n550 no\r\n354 go\r\n", b"250 k\r\n")
+    assert talk.said[1] == b"MAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nRCPT TO:<r1@y>\r\nDATA\r\n"
+    assert talk.said[2].endswith(b"\r\n.\r\n")
+    assert talk.report() == (
+        b"r\0h192.0.2.7 does not like recipient.\nRemote host said: 550 no\n\0"
+        b"K192.0.2.7 accepted message.\nRemote host said: 250 k\n\0"
+    )
+
+
+def test_data_accepted_for_nobody_gets_a_lone_dot_and_the_report_stays() -> None:
+    talk = Talk().hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n450 later\r\n", b"354 go\r\n")
+    assert talk.said[3] == b".\r\nQUIT\r\n"
+    assert talk.report() == (
+        b"s192.0.2.7 does not like recipient.\nRemote host said: 450 later\n\0DGiving up on 192.0.2.7.\n\0"
+    )
+
+
+def test_a_refused_sender_decides_even_if_the_rest_is_accepted() -> None:
+    talk = Talk().hear(b"220 hi\r\n", PIPELINING_EHLO, b"550 no\r\n250 b\r\n", b"354 go\r\n")
+    assert talk.said[3] == b".\r\nQUIT\r\n"
+    assert talk.report() == b"DConnected to 192.0.2.7 but sender was rejected.\nRemote host said: 550 no\n\0"
+
+
+def test_a_refused_sender_is_reported_even_if_the_server_leaves_then() -> None:
+    talk = Talk().hear(b"220 hi\r\n", PIPELINING_EHLO, b"550 no\r\n")
+    talk.client.lost()
+    assert talk.report() == b"DConnected to 192.0.2.7 but sender was rejected.\nRemote host said: 550 no\n\0"
+
+
+def test_pipelined_refusal_of_data_is_reported() -> None:
+    talk = Talk().hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n554 no data\r\n")
+    assert talk.report() == b"r\0D192.0.2.7 failed on DATA command.\nRemote host said: 554 no data\n\0"
+    assert talk.said[2] == b"QUIT\r\n"
+
+
+def test_many_recipients_are_sent_in_groups() -> None:
+    talk = Talk(GROUP + 2).hear(b"220 hi\r\n", PIPELINING_EHLO)
+    assert talk.said[1].count(b"RCPT") == GROUP
+    assert b"DATA" not in talk.said[1]
+    talk.hear(b"250 ok\r\n" * (GROUP + 1))
+    assert talk.said[2] == b"RCPT TO:<r%d@y>\r\nRCPT TO:<r%d@y>\r\nDATA\r\n" % (GROUP, GROUP + 1)
+    talk.hear(b"250 ok\r\n250 ok\r\n354 go\r\n", b"250 k\r\n")
+    assert talk.report().count(b"r\0") == GROUP + 2
+
+
+@pytest.mark.parametrize(
+    ("replies", "report"),
+    [
+        ([b"554 go away\r\n"], b"DConnected to 192.0.2.7 but greeting failed.\nRemote host said: 554 go away\n\0"),
+        ([b"250 what\r\n"], b"ZConnected to 192.0.2.7 but greeting failed.\nRemote host said: 250 what\n\0"),
+        ([b"SSH-2.0\r\n"], b"ZConnected to 192.0.2.7 but greeting failed.\nRemote host said: SSH-2.0\n\0"),
+        (
+            [b"220 a\r\n", b"502 b\r\n", b"550 c\r\n"],
+            b"ZConnected to 192.0.2.7 but my name was rejected.\nRemote host said: 550 c\n\0",
+        ),
+        (
+            [b"220 a\r\n", PLAIN_EHLO, b"451 m\r\n"],
+            b"ZConnected to 192.0.2.7 but sender was rejected.\nRemote host said: 451 m\n\0",
+        ),
+        (
+            [b"220 a\r\n", PLAIN_EHLO, b"250 m\r\n", b"nonsense\r\n"],
+            b"s192.0.2.7 does not like recipient.\nRemote host said: nonsense\n\0DGiving up on 192.0.2.7.\n\0",
+        ),
+        (
+            [b"220 a\r\n", PLAIN_EHLO, b"250 m\r\n", b"250 r\r\n", b"354 d\r\n", b"451-x\r\n451 y\0\r\n"],
+            b"r\0Z192.0.2.7 failed after I sent the message.\nRemote host said: 451-x\n451 y?\n\0",
+        ),
+    ],
+)
+def test_failures_are_reported_in_the_words_of_qmail_remote(replies: list[bytes], report: bytes) -> None:
+    talk = Talk().hear(*replies)
+    assert talk.report() == report
+    assert talk.said[-1] == b"QUIT\r\n"
+    assert not talk.client.is_reusable
+
+
+def test_a_server_that_is_busy_sends_us_to_the_next_one() -> None:
+    talk = Talk().hear(b"421 busy\r\n")
+    assert talk.client.status == TRY_NEXT
+    assert talk.said == [b""]
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_a_lost_connection_may_mean_a_duplicate_only_after_the_last_dot(after: int) -> None:
+    replies = [b"220 a\r\n", PLAIN_EHLO, b"250 m\r\n", b"250 r\r\n", b"354 d\r\n"]
+    talk = Talk().hear(*replies[:after])
+    talk.client.lost()
+    duplicate = b"Possible duplicate! " if after == 5 else b""
+    recipients = b"r\0" if after >= 4 else b""
+    died = b"ZConnected to 192.0.2.7 but connection died. " + duplicate + b"(#4.4.2)\n\0"
+    assert talk.report() == recipients + died
+
+
+def test_a_message_without_its_last_newline_is_refused_before_anything_is_sent() -> None:
+    talk = Talk(message=b"Subject: x\n\nend").hear(b"220 a\r\n", PIPELINING_EHLO, b"250 m\r\n250 r\r\n354 d\r\n")
+    assert talk.report() == b"r\0DSMTP cannot transfer messages with partial final lines. (#5.6.2)\n\0"
+    assert talk.said[-1] == b""
+
+
+def test_an_unreadable_message_is_deferred() -> None:
+    talk = Talk()
+    talk.client.receive(b"220 a\r\n" + PIPELINING_EHLO + b"250 m\r\n250 r\r\n354 d\r\n")
+    talk.client.fail_reading()
+    assert talk.report() == b"r\0ZUnable to read message. (#4.3.0)\n\0"
+
+
+def test_a_kept_session_carries_the_next_message_without_introductions() -> None:
+    talk = Talk(keep=True).hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n")
+    assert talk.said[-1] == b""
+    assert talk.client.is_reusable
+    talk.client.begin(b"", [b"z@y"])
+    assert talk.client.take_output() == b"MAIL FROM:<>\r\nRCPT TO:<z@y>\r\nDATA\r\n"
+    talk.hear(b"250 a\r\n250 b\r\n354 go\r\n", b"250 second\r\n")
+    assert talk.report() == b"r\0K192.0.2.7 accepted message.\nRemote host said: 250 second\n\0"
+
+
+def test_a_kept_session_with_an_unexpected_word_is_not_used_again() -> None:
+    talk = Talk(keep=True).hear(
+        b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n421 bye\r\n"
+    )
+    assert talk.report().endswith(b"250 k\n\0")
+    assert not talk.client.is_reusable
+
+
+@pytest.mark.parametrize("reply", [b"450 too many messages\r\n", b"250 a\r\n421 closing\r\n"])
+def test_a_tired_session_is_told_from_a_refusal(reply: bytes) -> None:
+    talk = Talk(keep=True).hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n")
+    talk.client.begin(b"", [b"z@y"])
+    assert not talk.client.is_deferred
+    talk.hear(reply)
+    assert talk.client.is_deferred
+
+
+def test_authentication_comes_before_mail_and_names_the_sender() -> None:
+    talk = Talk(credentials=Credentials(b"user", b"secret"))
+    talk.hear(b"220 a\r\n", b"250-x\r\n250 AUTH LOGIN PLAIN\r\n", b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n")
+    talk.hear(b"235 ok\r\n")
+    assert talk.said[1:] == [
+        b"AUTH LOGIN\r\n",
+        b"dXNlcg==\r\n",
+        b"c2VjcmV0\r\n",
+        b"MAIL FROM:<s@x> AUTH=<s@x>\r\n",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("offer", "replies", "step"),
+    [
+        (b"AUTH LOGIN", [b"535 no\r\n"], b"AUTH LOGIN"),
+        (b"AUTH LOGIN", [b"334 VQ==\r\n", b"535 no\r\n"], b"username"),
+        (b"AUTH LOGIN", [b"334 VQ==\r\n", b"334 UA==\r\n", b"535 no\r\n"], b"password"),
+        (b"AUTH PLAIN", [b"535 no\r\n"], b"AUTH PLAIN"),
+        (b"AUTH CRAM-MD5", [b"535 no\r\n"], b"AUTH CRAM-MD5"),
+        (b"AUTH CRAM-MD5", [b"334 PDFAeD4=\r\n", b"535 no\r\n"], b"password"),
+    ],
+)
+def test_a_refused_authentication_defers_and_names_the_step(offer: bytes, replies: list[bytes], step: bytes) -> None:
+    talk = Talk(credentials=Credentials(b"user", b"secret")).hear(b"220 a\r\n", b"250-x\r\n250 " + offer + b"\r\n")
+    talk.hear(*replies)
+    assert talk.report() == (
+        b"ZConnected to 192.0.2.7 but authentication was rejected (" + step + b").\nRemote host said: 535 no\n\0"
+    )
+
+
+# --------------------------------------------------------------------- laws
+
+GOOD = [b"220 hi\r\n", PLAIN_EHLO, PIPELINING_EHLO, b"250 ok\r\n", b"354 go\r\n", b"334 PDFAeD4=\r\n", b"235 ok\r\n"]
+BAD = [b"421 no\r\n", b"450 no\r\n", b"550 no\r\n", b"250-AUTH LOGIN\r\n", b"what\r\n", b"\r\n", b"999 z\r\n"]
+words = st.sampled_from(GOOD) | st.sampled_from(BAD)
+scripts = st.lists(st.one_of(words, words, words, st.binary(max_size=30)), max_size=14)
+
+
+def run_to_end(pieces: list[bytes], keep: bool) -> tuple[bytes, int, bytes]:
+    talk = Talk(2, keep=keep, credentials=Credentials(b"u", b"p")).hear(*pieces)
+    talk.client.lost()
+    return b"".join(talk.said), talk.client.status, talk.client.report
+
+
+@given(scripts, st.booleans(), st.data())
+def test_no_script_breaks_the_machine_and_fragmentation_does_not_matter(
+    script: list[bytes], keep: bool, data: st.DataObject
+) -> None:
+    stream = b"".join(script)
+    whole = run_to_end([stream], keep)
+    assert whole[1] in (DONE, TRY_NEXT)
+    assert whole[1] == TRY_NEXT or whole[2].endswith(b"\0")
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    assert run_to_end([stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)], keep) == whole
+
+
+@given(scripts)
+def test_a_message_is_never_reported_as_accepted_without_its_final_reply(script: list[bytes]) -> None:
+    talk = Talk(1)
+    for piece in script:
+        sent_all = b"\r\n.\r\n" in b"".join(talk.said)
+        talk.hear(piece)
+        if talk.client.status == DONE and b"\0K" in talk.client.report:
+            assert sent_all or piece.count(b"\n") > 1
+            break
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20).map(lambda text: text.replace(b"\r", b"\n")), max_size=8))
+def test_content_is_undone_by_a_server(pieces: list[bytes]) -> None:
+    message = b"".join([*pieces, b"\n"])
+    talk = Talk()
+    talk.client.receive(b"220 a\r\n" + PIPELINING_EHLO + b"250 m\r\n250 r\r\n354 d\r\n")
+    talk.client.take_output()
+    for piece in [*pieces, b"\n", b""]:
+        if piece or talk.client.status == CONTENT:
+            talk.client.supply(piece)
+    assert talk.client.status == WAITING
+    wire = talk.client.take_output()
+    assert wire.endswith(b"\r\n.\r\n")
+    assert wire.find(b"\r\n.\r\n") == len(wire) - 5
+    lines = wire[:-3].split(b"\r\n")[:-1]
+    assert b"".join(line.removeprefix(b".") + b"\n" for line in lines) == message

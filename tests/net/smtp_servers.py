@@ -1,0 +1,202 @@
+"""Both drivers of the SMTP server, in a thread each, with a queue that remembers."""
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.net.queue_link import Done
+from eqmail_core.net.smtp_driver import Conversation, Descriptors
+from eqmail_core.net.smtp_house import read_house
+from eqmail_core.net.smtp_session import Desk, Settings, SmtpSession
+from eqmail_core.policy.reception import Reception
+from eqmail_core.policy.relay import RelayClients
+from eqmail_core.protocols.smtp_server import SmtpServer
+from eqmail_core.system.installation import read_controls
+from eqmail_core.values.site import Site
+
+_RECORDER = """#!/bin/sh
+n=$(ls "{0}" | wc -l)
+cat >"{0}/$n.message"; cat <&1 >"{0}/$n.envelope"
+"""
+_CHECKER = """#!/bin/sh
+tr '\\0' ' ' <&3 | grep -q '^joe good ' && exec "$@"
+exit 1
+"""
+
+
+class Home:
+    """A home with control files, a password checker, and a program that takes mail and keeps it."""
+
+    def __init__(self, path: Path, **controls: str) -> None:
+        self.site = Site(home=str(path), single_user=True)
+        self.got = path / "got"
+        for folder in ("bin", "control", "got", "run"):
+            (path / folder).mkdir(parents=True)
+        for name, program in (("qmail-queue", _RECORDER.format(self.got)), ("checker", _CHECKER)):
+            (path / "bin" / name).write_text(program)
+            (path / "bin" / name).chmod(0o755)
+        self.write("me", "mx.test\n")
+        self.write("rcpthosts", "ours.test\n")
+        for name, text in controls.items():
+            self.write(name, text)
+
+    def write(self, name: str, text: str) -> None:
+        """Set a control file."""
+        (Path(self.site.control) / name).write_text(text)
+
+    def controls(self) -> Controls:
+        """The settings as they are now."""
+        return read_controls(self.site)
+
+    def queued(self) -> list[tuple[bytes, bytes]]:
+        """Envelope and message of everything that the program took, in order."""
+        found = []
+        for number in range(len(list(self.got.glob("*.envelope")))):
+            message = (self.got / f"{2 * number}.message").read_bytes()
+            found.append(((self.got / f"{2 * number}.envelope").read_bytes(), message))
+        return found
+
+
+class MemoryQueue:
+    """Takes the place of the link to the queue service; answers `code`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, code: int = 0) -> None:
+        self.loop = loop
+        self.code = code
+        self.messages: list[tuple[bytes, bytes]] = []
+        self.is_slow = False
+        self.pieces: list[int] = []
+        self.resume: Callable[[], None] = lambda: None
+        self.aborted = 0
+
+    def submit(self, envelope: bytes, message: bytes, done: Done) -> None:
+        """Take a message."""
+        self.messages.append((envelope, message))
+        self.loop.call_soon(done, self.code, 1, int(time.time()), 42)
+
+    def open_long(self, done: Done, on_ready: Callable[[], None]) -> "MemoryLong":
+        """Take a long message."""
+        self.resume = on_ready
+        return MemoryLong(self, done)
+
+
+class MemoryLong:
+    """A long message on its way into a `MemoryQueue`."""
+
+    def __init__(self, queue: MemoryQueue, done: Done) -> None:
+        self.queue = queue
+        self.done = done
+        self.text = b""
+
+    def write(self, chunk: bytes) -> bool:
+        """Take a piece; False while the queue is slow."""
+        self.queue.pieces.append(len(chunk))
+        self.text += chunk
+        return not self.queue.is_slow
+
+    def commit(self, envelope: bytes) -> None:
+        """Take the envelope."""
+        self.queue.submit(envelope, self.text, self.done)
+
+    def abort(self) -> None:
+        """Forget it."""
+        self.queue.aborted += 1
+
+
+class Resident:
+    """An event loop with SMTP sessions on a port of its own, in a thread."""
+
+    def __init__(self, home: Home, limit: int = 10, code: int = 0, timeout_s: int = 30, **environ: str) -> None:
+        self.home = home
+        controls = home.controls()
+        self.checker = (controls.smtpcheckpw or b"").split()
+        variables = {b"PATH": os.environb[b"PATH"]} | {os.fsencode(k): os.fsencode(v) for k, v in environ.items()}
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        house = read_house(home.site, controls, variables, bool(self.checker), b"25")
+        relays = RelayClients(controls.relayclients)
+        self.settings = Settings({self.port: house}, b"mx.test", variables, relays, self.checker, limit, timeout_s)
+        self.loop = asyncio.new_event_loop()
+        self.queue = MemoryQueue(self.loop, code)
+        self.desk = Desk(self.loop, self.settings, self.queue)
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Resident":
+        self._cwd = os.getcwd()
+        os.chdir(self.home.site.home)
+        self.server = self.loop.run_until_complete(
+            self.loop.create_server(lambda: SmtpSession(self.desk), sock=self.listener)
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.call(self.server.close)
+        deadline = time.monotonic() + 5
+        while self.desk.sessions and time.monotonic() < deadline:
+            for session in list(self.desk.sessions):
+                self.call(session._transport.abort)
+            time.sleep(0.01)
+        self.call(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+        os.chdir(self._cwd)
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Run something on the loop, and wait until it has run."""
+        done = threading.Event()
+        self.loop.call_soon_threadsafe(lambda: (function(), done.set()))
+        assert done.wait(5)
+
+    def connect(self) -> socket.socket:
+        """A client."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def queued(self) -> list[tuple[bytes, bytes]]:
+        """Envelope and message of everything that went to the queue."""
+        return self.queue.messages
+
+    def _run(self) -> None:
+        self.loop.run_forever()
+
+
+@contextmanager
+def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator[tuple[socket.socket, list[int]]]:
+    """A client's socket to a conversation that runs in a thread, and its exit code when it has ended."""
+    controls = home.controls()
+    checker = (controls.smtpcheckpw or b"").split()
+    variables = {b"PATH": os.environb[b"PATH"], b"TCPREMOTEIP": b"127.0.0.1"}
+    variables |= {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
+    house = read_house(home.site, controls, variables, bool(checker), b"25")
+    core = SmtpServer(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
+    reception = Reception(house, variables, lambda: b"NOW")
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10)
+    conversation = Conversation(
+        home.site, core, reception, Descriptors(timeout_s, theirs.fileno(), theirs.fileno()), checker
+    )
+    codes: list[int] = []
+
+    def serve() -> None:
+        codes.append(conversation.run(house.rules.databytes))
+        theirs.close()
+
+    cwd = os.getcwd()
+    os.chdir(home.site.home)
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield ours, codes
+    finally:
+        ours.close()
+        thread.join(10)
+        os.chdir(cwd)

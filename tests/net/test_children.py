@@ -1,0 +1,166 @@
+"""Children on an event loop."""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+import pytest
+
+from eqmail_core.net import children
+from eqmail_core.net.children import PipeReader, PipeWriter, kill, on_end
+from eqmail_core.net.queue_children import QueuePrograms
+from eqmail_core.net.smtp_children import plugin_report, start_plugin
+from eqmail_core.protocols.plugin import Hearing, PluginReport
+
+
+@pytest.fixture
+def loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    yield loop  # type: ignore[misc]
+    loop.close()
+
+
+def shell(command: str) -> int:
+    return os.posix_spawn("/bin/sh", ["sh", "-c", command], os.environ)
+
+
+def wait_for(loop: asyncio.AbstractEventLoop, begin: Callable[[Callable[..., None]], None]) -> tuple[object, ...]:
+    """Begin something that calls back once, and wait for that."""
+    future: asyncio.Future[tuple[object, ...]] = loop.create_future()
+    begin(lambda *told: future.set_result(told))
+    return loop.run_until_complete(asyncio.wait_for(future, 10))
+
+
+@pytest.mark.parametrize(("command", "code"), [("exit 7", 7), ("kill -9 $$", -9), ("sleep 0.05", 0)])
+def test_the_end_of_a_child_is_told(loop: asyncio.AbstractEventLoop, command: str, code: int) -> None:
+    assert wait_for(loop, lambda done: on_end(loop, shell(command), done)) == (code,)
+
+
+def test_it_is_told_without_process_descriptors_too(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(pid: int) -> int:
+        raise OSError
+
+    monkeypatch.setattr(children.os, "pidfd_open", unknown)
+    assert wait_for(loop, lambda done: on_end(loop, shell("exit 3"), done)) == (3,)
+
+
+def test_a_child_can_be_killed_and_a_second_time_does_not_matter(loop: asyncio.AbstractEventLoop) -> None:
+    pid = shell("sleep 100")
+    kill(pid)
+    assert wait_for(loop, lambda done: on_end(loop, pid, done)) == (-9,)
+    kill(pid)
+
+
+def test_output_is_heard_to_its_end(loop: asyncio.AbstractEventLoop) -> None:
+    reading, writing = os.pipe()
+    heard: list[bytes] = []
+    future: asyncio.Future[None] = loop.create_future()
+
+    def hear(data: bytes) -> bool:
+        heard.append(data)
+        if not data:
+            future.set_result(None)
+        return True
+
+    PipeReader(loop, reading, hear)
+    os.write(writing, b"hello")
+    os.close(writing)
+    loop.run_until_complete(asyncio.wait_for(future, 5))
+    assert b"".join(heard) == b"hello"
+
+
+def test_input_goes_as_the_child_takes_it(loop: asyncio.AbstractEventLoop) -> None:
+    reading, writing = os.pipe()
+    text = os.urandom(300000)
+    writer = PipeWriter(loop, writing, lambda: None)
+    writer.write(text[:100])
+    writer.write(text[100:])
+    writer.end()
+    taken: list[bytes] = []
+    future: asyncio.Future[None] = loop.create_future()
+
+    def hear(data: bytes) -> bool:
+        taken.append(data)
+        if not data:
+            future.set_result(None)
+        return True
+
+    PipeReader(loop, reading, hear)
+    loop.run_until_complete(asyncio.wait_for(future, 5))
+    assert b"".join(taken) == text
+    assert writer.waiting == 0
+
+
+def test_input_that_nobody_takes_is_broken(loop: asyncio.AbstractEventLoop) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    def begin(done: Callable[..., None]) -> None:
+        writer = PipeWriter(loop, writing, lambda: done(writer))
+        writer.write(b"x")
+
+    (writer,) = wait_for(loop, begin)
+    assert isinstance(writer, PipeWriter)
+    assert writer.broken
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "code"),
+    [
+        ("cat >/dev/null; cat <&1 >/dev/null; exit 0", 0),
+        ("exit 31", 31),
+        ("exec <&-; exec >&-; exit 0", 54),
+        ("kill -9 $$", -1),
+    ],
+)
+def test_a_queue_program_is_judged_by_its_end(
+    loop: asyncio.AbstractEventLoop, tmp_path: object, program: str, code: int
+) -> None:
+    path = f"{tmp_path}/program"
+    with open(path, "w") as file:
+        file.write(f"#!/bin/sh\n{program}\n")
+    os.chmod(path, 0o755)
+    queue = QueuePrograms(loop, path.encode(), os.environb)
+    told = wait_for(loop, lambda done: queue.submit(b"Fa\0Tb\0\0", b"x" * 300000, done))
+    assert told[0] == code
+
+
+def test_a_queue_program_that_is_not_there_is_told_so(loop: asyncio.AbstractEventLoop) -> None:
+    queue = QueuePrograms(loop, b"/nowhere", {})
+    assert wait_for(loop, lambda done: queue.submit(b"F\0\0", b"x", done))[0] == 120
+
+
+def test_an_aborted_message_has_no_envelope(loop: asyncio.AbstractEventLoop, tmp_path: object) -> None:
+    path = f"{tmp_path}/program"
+    with open(path, "w") as file:
+        file.write(f"#!/bin/sh\ncat >{tmp_path}/m; cat <&1 >{tmp_path}/e; mv {tmp_path}/e {tmp_path}/done\n")
+    os.chmod(path, 0o755)
+    submission = QueuePrograms(loop, path.encode(), os.environb).open_long(lambda *_: None, lambda: None)
+    submission.write(b"half")
+    submission.abort()
+
+    async def wait() -> None:
+        while not os.path.exists(f"{tmp_path}/done"):
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+
+    loop.run_until_complete(asyncio.wait_for(wait(), 5))
+    assert os.path.getsize(f"{tmp_path}/done") == 0
+
+
+def test_a_plugin_that_talks_on_after_its_last_word_did_nothing_wrong() -> None:
+    hearing = Hearing()
+    hearing.receive(b"N\n")
+    assert not plugin_report(hearing, -13).trouble
+    assert plugin_report(Hearing(), -13).trouble == b"child crashed"
+    assert plugin_report(hearing, 120).trouble == b"can't execute"
+    assert not plugin_report(hearing, 1).trouble
+
+
+def test_a_plugin_that_is_not_there_is_reported() -> None:
+    report = start_plugin([b"/nowhere"], {})
+    assert isinstance(report, PluginReport)
+    assert report.trouble == b"can't execute"

@@ -1,0 +1,147 @@
+"""The resident SMTP service as a process: signals, settings, and the way to the queue service."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.formats.site_file import render_site
+from eqmail_core.protocols import queue_wire as wire
+from eqmail_core.system.sockets import listen_at, receive_packet, send_packet
+from tests.net.smtp_servers import Home
+
+ROOT = Path(__file__).parents[2]
+_RUN = """
+import socket, sys
+sys.path.insert(0, {root!r})
+from eqmail_core.services import smtp
+from eqmail_core.system.installation import read_site
+smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [socket.socket(fileno={fd})])
+"""
+
+
+class Service:
+    """The process, its port, and the socket where the queue service would listen."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        (Path(home.site.home) / "site").write_bytes(render_site(home.site))
+        self.queue = listen_at(home.site.socket("queue"), 0o600)
+        self.queue.settimeout(10)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        environ = {key: value for key, value in os.environ.items() if key != "QMAILQUEUE"}
+        code = _RUN.format(root=str(ROOT), home=home.site.home, fd=listener.fileno())
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code], pass_fds=[listener.fileno()], stderr=subprocess.PIPE, env=environ
+        )
+        listener.close()
+
+    def connect(self) -> socket.socket:
+        """A client that has been greeted."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        assert client.recv(200).startswith(b"220 ")
+        return client
+
+    def end(self) -> tuple[int, str]:
+        """TERM; exit code and log."""
+        self.process.send_signal(signal.SIGTERM)
+        _, log = self.process.communicate(timeout=20)
+        return self.process.returncode, log.decode()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    service = Service(Home(tmp_path / "home"))
+    yield service
+    service.queue.close()
+    if service.process.poll() is None:
+        service.process.kill()
+    if service.process.stderr is not None:
+        service.process.stderr.close()
+    service.process.wait()
+
+
+def test_mail_goes_to_the_queue_service(service: Service) -> None:
+    with service.connect() as client:
+        client.sendall(b"EHLO me\r\nMAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\nSubject: t\r\n\r\nx\r\n.\r\n")
+        link, _ = service.queue.accept()
+        with link:
+            packet, _ = receive_packet(link)
+            tag, envelope, message = wire.split_whole(packet)
+            assert envelope == b"Fa@b\0Tj@ours.test\0\0"
+            assert bytes(message).endswith(b"+0000\nSubject: t\n\nx\n")
+            assert b"by mx.test with ESMTP; " in bytes(message)
+            send_packet(link, wire.result(tag, 0, 5, 1234567890, 77))
+            heard = b""
+            while b" qp " not in heard:
+                heard += client.recv(1000)
+            assert heard.endswith(b"250 ok 1234567890 qp 77\r\n")
+    code, log = service.end()
+    assert code == 0
+    assert "qmail-smtpd: message accepted: a@b from 127.0.0.1 to j@ours.test helo me\n" in log
+
+
+def test_without_the_queue_service_mail_is_refused_for_now(service: Service) -> None:
+    os.unlink(service.home.site.socket("queue"))
+    with service.connect() as client:
+        client.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\n.\r\nQUIT\r\n")
+        heard = b""
+        while data := client.recv(1000):
+            heard += data
+    assert b"451 mail server temporarily rejected message (#4.3.0)" in heard
+
+
+def test_hup_makes_new_settings_count_for_new_clients(service: Service) -> None:
+    with service.connect() as old:
+        service.home.write("smtpgreeting", "renewed.test hello\n")
+        service.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 10
+        greeting = b""
+        while not greeting.startswith(b"220 renewed.test hello ESMTP"):
+            assert time.monotonic() < deadline
+            with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+                greeting = client.recv(200)
+        old.sendall(b"QUIT\r\n")
+        assert old.recv(200) == b"221 mx.test\r\n"
+
+
+def test_settings_that_cannot_be_read_leave_the_old_ones(service: Service) -> None:
+    with service.connect():
+        rcpthosts = Path(service.home.site.control) / "rcpthosts"
+        rcpthosts.unlink()
+        rcpthosts.mkdir()
+        service.process.send_signal(signal.SIGHUP)
+        with service.connect() as client:
+            client.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<x@foreign>\r\n")
+            heard = b""
+            while b"553" not in heard:
+                heard += client.recv(1000)
+    code, log = service.end()
+    assert code == 0
+    assert "smtpd: alert: unable to reread controls" in log
+
+
+def test_term_lets_idle_clients_go_at_once(service: Service) -> None:
+    with service.connect() as client:
+        began = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        assert client.recv(200) == b"421 shutting down (#4.3.2)\r\n"
+        assert service.process.wait(timeout=20) == 0
+        assert time.monotonic() - began < 5
+
+
+def test_without_a_name_it_does_not_start(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    (Path(home.site.control) / "me").unlink()
+    service = Service(home)
+    _, log = service.process.communicate(timeout=20)
+    service.queue.close()
+    assert service.process.returncode == 111
+    assert log.startswith(b"smtpd: fatal: ")

@@ -1,0 +1,207 @@
+"""Everything of qmail-send that classic and resident systems have in common, put together around their ports."""
+
+import fcntl
+import os
+import time
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.source import reload_settings
+from eqmail_core.formats.log_line import log_lines
+from eqmail_core.policy.bounces import Postmaster
+from eqmail_core.policy.routing import Routes
+from eqmail_core.services.send.arrivals import Arrivals
+from eqmail_core.services.send.ending import Ending
+from eqmail_core.services.send.ports import Cleaner, Deliverer, Injector, Log, Worker
+from eqmail_core.services.send.scheduler import Scheduler
+from eqmail_core.store.ledger import Ledger, Trouble
+from eqmail_core.store.preparation import Preparation
+from eqmail_core.system.installation import read_controls
+from eqmail_core.values.instant import date822
+from eqmail_core.values.site import Site
+
+UMASK = 0o077
+"""What the scheduler writes is nobody else's business."""
+
+
+class CannotStart(Exception):
+    """Why there will be no scheduler; `text` completes the alert `cannot start: `."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text.decode())
+        self.text = text
+
+
+class Settings:
+    """The control files that the scheduler uses, as it uses them.
+
+    Fails: CannotStart.
+    """
+
+    def __init__(self, site: Site) -> None:
+        try:
+            self.controls = controls = read_controls(site)
+            if not os.path.isdir(site.control) and not os.path.isdir(site.home):
+                raise CannotStart(b"unable to switch to home directory")
+            self.postmaster = Postmaster(
+                controls.bouncefrom, controls.bouncehost, controls.doublebounceto + b"@" + controls.doublebouncehost
+            )
+            self.lifetime_s = controls.queuelifetime
+            self.limits = (controls.concurrencylocal, controls.concurrencyremote)
+            self.lines = log_lines(controls.logformat)
+            self.routes = _routes(controls)
+        except ControlError as error:
+            raise CannotStart(b"unable to read controls") from error
+        if controls.locals is None:
+            raise CannotStart(b"unable to read controls")
+
+    def reload(self, site: Site) -> None:
+        """Read locals and virtualdomains anew.  Fails: Trouble; then nothing changes."""
+        fresh = read_controls(site)
+        folder = site.layout.control.encode()
+        try:
+            if fresh.locals is None:
+                raise Trouble(b"unable to reread %b/%b" % (folder, Controls.locals.file.encode()))
+            reload_settings(self.controls, fresh)
+        except ControlError as error:
+            names = (Controls.locals.file, Controls.virtualdomains.file)
+            name = error.name if error.name in names else Controls.locals.file
+            raise Trouble(b"unable to reread %b/%b" % (folder, name.encode())) from error
+        self.routes = _routes(self.controls)
+
+
+def _routes(controls: Controls) -> Routes:
+    return Routes(
+        controls.envnoathost, controls.locals or (), controls.percenthack or (), controls.virtualdomains or {}
+    )
+
+
+def lock_queue(site: Site) -> int:
+    """Hold the lock that only one scheduler of a queue can have; the descriptor keeps it.  Fails: CannotStart."""
+    if not os.path.isdir(site.queue.root):
+        raise CannotStart(b"unable to switch to queue directory")
+    try:
+        fd = os.open(site.queue.sendmutex, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise CannotStart(b"unable to open mutex") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise CannotStart(b"qmail-send is already running") from error
+    return fd
+
+
+class Trigger:
+    """The FIFO that an injector writes a byte to when it has put a message into todo/.
+
+    `fd` is -1 where it cannot be opened: then todo/ is searched by time alone.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.fd = self._open()
+
+    def reset(self) -> None:
+        """Forget that it was pulled; to be done before todo/ is searched."""
+        old, self.fd = self.fd, -1
+        os.close(old)
+        self.fd = self._open()
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return -1
+
+
+class Core:
+    """The scheduler with its searches and endings; `is_held` tells which message numbers are in memory elsewhere."""
+
+    def __init__(
+        self,
+        site: Site,
+        settings: Settings,
+        deliverers: tuple[Deliverer, Deliverer],
+        limits: tuple[int, int],
+        cleaner: Cleaner,
+        injector: Injector,
+        worker: Worker,
+    ) -> None:
+        self.log = Log(settings.lines)
+        self.ledger = Ledger(site.queue)
+        self.ending = Ending(self.ledger, self.log, cleaner, injector, settings.postmaster, _date)
+        self.scheduler = Scheduler(
+            self.ledger, self.log, settings.routes, settings.lifetime_s, deliverers, limits, self.ending.add
+        )
+        self.preparation = Preparation(self.ledger, settings.lines)
+        self.arrivals = Arrivals(self.scheduler, self.ending, self.preparation, cleaner, worker, self._is_held)
+        self.is_held = _nothing_is_held
+        self._site = site
+        self._settings = settings
+
+    def _is_held(self, number: int) -> bool:
+        return self.is_held(number)
+
+    def start(self, now: float) -> None:
+        """Log the first line and take up what is in the queue."""
+        self.scheduler.log_status()
+        try:
+            self.arrivals.find_old(int(now))
+        except OSError as error:
+            folder = os.path.basename(os.path.dirname(self.ledger.paths.info(0))).encode()
+            self.log.alert(b"unable to opendir %b, sleeping..." % folder)
+            raise CannotStart(b"unable to read the queue") from error
+
+    def pump(self, now: float) -> bool:
+        """One turn: search, start, end; tells whether to be called again at once."""
+        seconds = int(now)
+        more = self.arrivals.pump(seconds)
+        more |= self.scheduler.pump(now)
+        more |= self.ending.pump(now)
+        return more
+
+    def wakes_at(self) -> float | None:
+        """When the next turn is due if nothing happens before."""
+        times = (self.arrivals.wakes_at(), self.scheduler.wakes_at(), self.ending.wakes_at())
+        return min((time for time in times if time is not None), default=None)
+
+    def hurry(self) -> None:
+        """ALRM: try everything now."""
+        self.scheduler.hurry()
+
+    def reread(self) -> None:
+        """HUP: read locals and virtualdomains again."""
+        try:
+            self._settings.reload(self._site)
+        except Trouble as trouble:
+            self.log.alert(trouble.text)
+            return
+        self.scheduler.routes = self._settings.routes
+
+    def exit(self) -> None:
+        """TERM: start nothing more."""
+        self.scheduler.exiting = True
+
+    @property
+    def can_end(self) -> bool:
+        """Whether nothing runs any more after `exit`."""
+        return self.scheduler.exiting and self.scheduler.idle
+
+    def end(self) -> None:
+        """Keep the times of the next attempts where the next scheduler finds them."""
+        for lane in self.scheduler.lanes:
+            for number, due in lane.due:
+                try:
+                    self.ledger.note_due(number, lane.index, due)
+                except Trouble as trouble:
+                    self.log.warning(trouble.text)
+        self.log.say(self.log.lines.exiting())
+
+
+def _date() -> bytes:
+    return date822(time.time())
+
+
+def _nothing_is_held(number: int) -> bool:
+    return False

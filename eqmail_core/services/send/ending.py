@@ -1,0 +1,145 @@
+"""How a message leaves the queue: its sender is told what failed, then its files are removed.
+
+Source: queue.md 3.7 "done", 3.10 (qmail-send.c messdone, injectbounce).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+from eqmail_core.policy.bounces import Postmaster, compose
+from eqmail_core.policy.schedule import DueQueue
+from eqmail_core.services.send.ports import NOT_STARTED, SYSTEM_TROUBLE_S, Cleaner, Injector, Log
+from eqmail_core.store.ledger import Ledger, Trouble
+
+# Messages looked at per turn.
+_PER_TURN = 32
+
+
+class Ending:
+    """Messages on the disk whose recipients are all finished; and the bounces of all messages.
+
+    `date()` is the date for a bounce that is sent now.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        log: Log,
+        cleaner: Cleaner,
+        injector: Injector,
+        postmaster: Postmaster,
+        date: Callable[[], bytes],
+    ) -> None:
+        self.due = DueQueue()
+        self.running = 0
+        self._ledger = ledger
+        self._log = log
+        self._cleaner = cleaner
+        self._injector = injector
+        self._postmaster = postmaster
+        self._date = date
+        self._now = 0
+
+    def add(self, number: int, due: int) -> None:
+        """A message on the disk may be finished."""
+        self.due.insert(number, due)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a message could be ended now."""
+        return self._cleaner.can_take() and self._injector.can_take()
+
+    def pump(self, now: float) -> bool:
+        """End what is due; tells whether to be called again at once."""
+        self._now = int(now)
+        for _ in range(_PER_TURN):
+            if not self.ready or (number := self.due.take(now)) is None:
+                return False
+            self._end(number)
+        return True
+
+    def wakes_at(self) -> int | None:
+        """When the next message may be ended; None while none can."""
+        return self.due.wakes_at() if self.ready else None
+
+    def tell(
+        self,
+        number: int,
+        sender: bytes,
+        failures: Callable[[], Iterable[bytes]],
+        original: Callable[[], Iterable[bytes]],
+        then: Callable[[bool], None],
+    ) -> None:
+        """Bounce a message to its sender; `then` gets whether that is settled, at once or later."""
+        bounce = compose(sender, self._postmaster, self._date())
+        if bounce is None:
+            self._log.say(self._log.lines.triple_bounce(self._ledger.short(self._ledger.paths.bounce(number))))
+            then(True)
+            return
+        log = self._log
+
+        def injected(code: int, qp: int) -> None:
+            self.running -= 1
+            if code == 0:
+                log.say(log.lines.bounced(number, qp))
+            elif code == NOT_STARTED:
+                log.warning(b"unable to start qmail-queue, will try later")
+            else:
+                log.warning(b"trouble injecting bounce message, will try later")
+            then(code == 0)
+
+        def pieces(head: bytes, middle: bytes) -> Iterator[bytes]:
+            return chain((head,), _late(failures), (middle,), _late(original))
+
+        self.running += 1
+        self._injector.inject(bounce, pieces(bounce.head, bounce.middle), injected)
+
+    def _end(self, number: int) -> None:
+        ledger = self._ledger
+        try:
+            if not ledger.is_finished(number):
+                return
+            if not ledger.has_failures(number):
+                self._remove(number)
+                return
+            sender, _ = ledger.about(number)
+        except Trouble as trouble:
+            self._again(number, trouble)
+            return
+
+        def told(ok: bool) -> None:
+            try:
+                if not ok:
+                    self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
+                    return
+                ledger.forget_failures(number)
+                self._remove(number)
+            except Trouble as trouble:
+                self._again(number, trouble)
+
+        self.tell(number, sender, lambda: ledger.failures(number), lambda: ledger.message(number), told)
+
+    def _remove(self, number: int) -> None:
+        self._log.say(self._log.lines.end_message(number))
+        self._ledger.forget(number)
+        self.clean(number)
+
+    def clean(self, number: int) -> None:
+        """Have what is left of a message removed."""
+        name = b"foop/%d" % number
+        log = self._log
+
+        def cleaned(answer: bytes) -> None:
+            if answer != b"+":
+                log.warning(b"qmail-clean unable to clean up " + name)
+
+        self._cleaner.clean(name, cleaned)
+
+    def _again(self, number: int, trouble: Trouble) -> None:
+        self._log.warning(trouble.text)
+        self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
+
+
+def _late(open_pieces: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
+    """Pieces of something that is opened only when its turn comes."""
+    yield from open_pieces()

@@ -1,0 +1,41 @@
+"""Bounces through qmail-queue, as C does: piece by piece, so that a large message needs no more memory than others."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.policy.bounces import Bounce
+from eqmail_core.services.send.ports import NOT_STARTED, Worker
+from eqmail_core.values.queue_result import READ_ERROR
+from eqmail_core.values.site import Site
+
+
+class ProgramInjector:
+    """Through qmail-queue, or what QMAILQUEUE names."""
+
+    def __init__(self, site: Site, environ: Mapping[bytes, bytes], worker: Worker) -> None:
+        self._site = site
+        self._environ = environ
+        self._worker = worker
+
+    def can_take(self) -> bool:
+        """Always."""
+        return True
+
+    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+        """Run the program to its end."""
+        self._worker.do(lambda: self._run(bounce, pieces), lambda result: then(*result))
+
+    def _run(self, bounce: Bounce, pieces: Iterator[bytes]) -> tuple[int, int]:
+        try:
+            program = QueueProgram(self._site, self._environ)
+        except OSError:
+            return NOT_STARTED, 0
+        broken = False
+        try:
+            for piece in pieces:
+                program.write(piece)
+        except OSError:
+            broken = True
+            program.abort()
+        code = program.finish(bounce.sender, [bounce.recipient])
+        return code or (READ_ERROR if broken else 0), program.pid

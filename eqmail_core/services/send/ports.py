@@ -1,0 +1,220 @@
+"""What the scheduler needs of the world, and the things that pass between: the same core drives both kinds of system.
+
+A classic qmail-send talks to spawners and to qmail-clean over pipes; the resident one to services over sockets.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
+
+from eqmail_core.formats.log_line import LogLines
+from eqmail_core.policy.bounces import Bounce
+
+T = TypeVar("T")
+
+NOT_STARTED = -3
+"""Result of an injection whose program or connection could not even be started."""
+
+NO_SERIAL = -1
+"""Serial of a message that was found on the disk."""
+
+SYSTEM_TROUBLE_S = 123
+"""How long to wait after the system failed us, in seconds (qmail-send.c SLEEP_SYSFAIL)."""
+
+
+class Log:
+    """Lines on their way to the logger, handed over in one write per turn of the loop."""
+
+    __slots__ = ("lines", "say", "waiting")
+
+    def __init__(self, lines: LogLines) -> None:
+        self.lines = lines
+        self.waiting: list[bytes] = []
+        self.say = self.waiting.append
+
+    def warning(self, text: bytes) -> None:
+        """Something went wrong and will be tried again."""
+        self.say(self.lines.warning(text))
+
+    def alert(self, text: bytes) -> None:
+        """Somebody has to act."""
+        self.say(self.lines.alert(text))
+
+    def take(self) -> bytes:
+        """Everything that waits, once."""
+        text = b"".join(self.waiting)
+        self.waiting.clear()
+        return text
+
+
+class Body:
+    """A message's descriptor that several jobs share; the last one closes it."""
+
+    __slots__ = ("_users", "fd")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._users = 1
+
+    def share(self) -> "Body":
+        """One more user."""
+        self._users += 1
+        return self
+
+    def drop(self) -> None:
+        """One user less."""
+        self._users -= 1
+        if self._users == 0 and self.fd >= 0:
+            os.close(self.fd)
+
+
+class Book(Protocol):
+    """Where the fate of a job's recipients is written down: on the disk, or in memory as long as nobody waits."""
+
+    def done(self, job: "Job", offset: int) -> None:
+        """The recipient at `offset` is finished."""
+
+    def failed(self, job: "Job", recipient: bytes, offset: int, report: bytes) -> bool:
+        """The recipient is finished and its sender must be told; False when that could not be noted."""
+
+    def closed(self, job: "Job") -> None:
+        """Nothing runs any more: `pending` recipients are still to do, and others where `hit_end` is False."""
+
+
+class Job:
+    """One attempt at one channel of one message.
+
+    `records` yields offset, mark and address of each recipient.  `refs` counts what keeps the attempt open: reading its
+    list, running deliveries, reports that are not durable yet.  `retry` is the time of the next attempt, fixed now.
+    `places` are the recipients' places in the envelope, where the message was admitted with a serial.
+    """
+
+    __slots__ = (
+        "birth",
+        "body",
+        "book",
+        "cancelled",
+        "channel",
+        "done",
+        "dying",
+        "hit_end",
+        "number",
+        "pending",
+        "places",
+        "position",
+        "records",
+        "refs",
+        "retry",
+        "sender",
+        "serial",
+        "started",
+        "verp",
+    )
+
+    def __init__(
+        self,
+        book: Book,
+        number: int,
+        channel: int,
+        sender: bytes,
+        birth: int,
+        records: Iterator[tuple[int, int, bytes]],
+        verp: bool,
+    ) -> None:
+        self.book = book
+        self.number = number
+        self.channel = channel
+        self.sender = sender
+        self.birth = birth
+        self.records = records
+        self.verp = verp
+        self.serial = NO_SERIAL
+        self.places: list[int] = []
+        self.position = 0
+        self.refs = 1
+        self.pending = 0
+        self.hit_end = False
+        self.dying = False
+        self.cancelled = False
+        self.started = 0.0
+        self.retry = 0
+        self.body: Body | None = None
+        self.done: list[int] = []
+
+
+class Delivery:
+    """One recipient's attempt; `place` is the recipient's place in the envelope of an admitted message."""
+
+    __slots__ = ("job", "number", "offset", "place", "recipient")
+
+    def __init__(self, number: int, job: Job, offset: int, recipient: bytes, place: int) -> None:
+        self.number = number
+        self.job = job
+        self.offset = offset
+        self.recipient = recipient
+        self.place = place
+
+
+class Deliverer(Protocol):
+    """Who delivers for one channel; reports come back through `Scheduler.report`."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether reports can still come."""
+
+    def can_take(self) -> bool:
+        """Whether one more order can be given now."""
+
+    def deliver(self, delivery: Delivery, sender: bytes) -> None:
+        """Start a delivery, for this sender."""
+
+
+class Cleaner(Protocol):
+    """Who may remove what the scheduler may not: todo, intd and mess."""
+
+    def can_take(self) -> bool:
+        """Whether a request can be answered."""
+
+    def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
+        """Remove `foop/N` or `todo/S/N`; `then` gets b"+" when that is done, at once or later."""
+
+
+class Injector(Protocol):
+    """How bounces get into the queue."""
+
+    def can_take(self) -> bool:
+        """Whether one more can be started."""
+
+    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+        """Queue the message made of `pieces`; `then` gets an exit code of qmail-queue and its qp.
+
+        An OSError from `pieces` aborts the injection: any code but 0.
+        """
+
+
+class Keeper(Protocol):
+    """The queue service, which keeps admitted messages safe while they are in memory."""
+
+    def finished(self, serial: int) -> None:
+        """Every recipient is done: forget it."""
+
+    def waits(self, serial: int) -> None:
+        """Write mess/N; the answer comes through `HeldMessages.answered`."""
+
+    def placed(self, serial: int) -> None:
+        """It is an ordinary message now: forget the other copy."""
+
+
+class Worker(Protocol):
+    """Does what may block: at once in a classic system, beside the loop in a resident one."""
+
+    def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Run `work`, which does not fail, and give its result to `then`, one after the other."""
+
+
+class AtOnce:
+    """The worker of a system that may block."""
+
+    def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Run `work` and give its result to `then`."""
+        then(work())

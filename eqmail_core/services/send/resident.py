@@ -1,0 +1,258 @@
+"""The resident scheduler: qmails' process, between the queue service and those that deliver.
+
+One turn of the loop takes in whatever has arrived, lets the core act once, and then says everything at once: log lines
+in one write, serials in one packet.
+
+Fails: a start that cannot succeed is one line in the log and SystemExit(111).
+Source: queue.md 3.7; architecture sections 5 to 7.
+"""
+
+import asyncio
+import gc
+import glob
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import uvloop
+
+from eqmail_core.net.queue_link import QueueLink
+from eqmail_core.policy.schedule import LOCAL, REMOTE
+from eqmail_core.protocols.admission_wire import Admission
+from eqmail_core.services.send.core import UMASK, CannotStart, Core, Settings, Trigger, lock_queue
+from eqmail_core.services.send.injecting import ProgramInjector
+from eqmail_core.services.send.memory import HeldMessages
+from eqmail_core.services.send.ports import Injector
+from eqmail_core.services.send.streaming import WireInjector
+from eqmail_core.services.send.wires import Deliverers, DeliveryWire, QueueEnd
+from eqmail_core.system.files import write_all
+from eqmail_core.system.privileges import settle
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.values.site import Site
+
+T = TypeVar("T")
+
+HELD_LIMIT = 20_000
+"""Messages that may be in memory at a time; further ones go to the disk at once."""
+
+LAST_WORDS_S = 10.0
+"""How long the end waits for a queue service that has gone."""
+
+# Descriptors for everything but messages.
+_OTHER_DESCRIPTORS = 600
+_GC_THRESHOLD = 50_000
+_LONGEST_SLEEP_S = 86400.0
+
+
+class BesideTheLoop:
+    """The worker of a resident system: one thread, whose results come back on the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_result: Callable[[], None]) -> None:
+        self._loop = loop
+        self._on_result = on_result
+        self._threads = ThreadPoolExecutor(1)
+
+    def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """Run `work` in the thread and give its result to `then` on the loop."""
+
+        def done(future: "asyncio.Future[T]") -> None:
+            then(future.result())
+            self._on_result()
+
+        self._loop.run_in_executor(self._threads, work).add_done_callback(done)
+
+
+class ResidentSend:
+    """The service around the core; `remotes` are the sockets of all remote delivery processes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, site: Site, log_fd: int, remotes: list[str]) -> None:
+        self._loop = loop
+        self._log_fd = log_fd
+        settings = Settings(site)
+        self._mutex = lock_queue(site)
+        self._turn_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._exiting = False
+        self._quiet_since = 0.0
+        self._surprise: BaseException | None = None
+        worker = BesideTheLoop(loop, self.wake)
+        self._queue = queue = QueueEnd(
+            loop, site.socket("queue"), self._admit, self._answered, self._serials, self._greeted, self.wake
+        )
+        injector: Injector
+        if b"QMAILQUEUE" in os.environb:
+            injector = ProgramInjector(site, os.environb, worker)
+        else:
+            injector = WireInjector(loop, QueueLink(loop, site.socket("queue")), self.wake)
+        local, remote = Deliverers(), Deliverers()
+        limits = (min(settings.limits[LOCAL], site.spawn), min(settings.limits[REMOTE], site.spawn))
+        self._core = core = Core(site, settings, (local, remote), limits, queue, injector, worker)
+        self._held = HeldMessages(
+            core.scheduler, core.ending, core.preparation, queue, worker, min(HELD_LIMIT, _room_for_descriptors())
+        )
+        self._spilling = self._held.spilling
+        core.is_held = self._held.is_held
+        for deliverers, paths in ((local, [site.socket("local")]), (remote, remotes)):
+            deliverers.wires = [DeliveryWire(loop, path, core.scheduler, self.wake) for path in paths]
+        self._wires = [wire.wire for wire in (*local.wires, *remote.wires)]
+        self._trigger = Trigger(site.queue.trigger)
+
+    def run(self) -> None:
+        """Work until TERM and the end of the running deliveries."""
+        loop, core = self._loop, self._core
+        loop.set_exception_handler(self._surprised)
+        loop.add_signal_handler(signal.SIGTERM, self._on_signal, self._exit)
+        loop.add_signal_handler(signal.SIGALRM, self._on_signal, core.hurry)
+        loop.add_signal_handler(signal.SIGHUP, self._on_signal, core.reread)
+        core.start(time.time())
+        self._watch_trigger()
+        for wire in (*self._wires, self._queue.wire):
+            wire.connect()
+        self.wake()
+        loop.run_forever()
+        if self._surprise is not None:
+            raise self._surprise
+
+    def wake(self) -> None:
+        """Let the core act at the end of this turn of the loop."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        now = time.time()
+        self._spilling.pump(now)
+        more = self._core.pump(now)
+        self._queue.flush()
+        self._write_log()
+        if self._core.can_end and self._may_end(now):
+            self._end()
+        elif more:
+            self.wake()
+        else:
+            self._sleep(now)
+
+    def _sleep(self, now: float) -> None:
+        """Have the next turn taken in time; a timer that is early enough stays as it is."""
+        times = [self._core.wakes_at(), self._spilling.wakes_at(), now + 0.2 if self._exiting else None]
+        wakes_at = min((it for it in times if it is not None), default=now + _LONGEST_SLEEP_S)
+        at = self._loop.time() + max(wakes_at - now, 0.0)
+        timer = self._timer
+        if timer is None or timer.when() > at + 0.001:
+            if timer is not None:
+                timer.cancel()
+            self._timer = self._loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.wake()
+
+    def _write_log(self) -> None:
+        log = self._core.log
+        if log.waiting:
+            try:
+                write_all(self._log_fd, log.take())
+            except OSError:
+                pass
+
+    # What happens to us
+
+    def _admit(self, it: Admission, fd: int) -> None:
+        self._held.admit(it, fd, time.time())
+
+    def _answered(self, serial: int, ok: bool) -> None:
+        self._spilling.answered(serial, ok)
+
+    def _serials(self) -> list[int]:
+        return self._held.serials
+
+    def _greeted(self) -> None:
+        self._spilling.ask_again()
+
+    def _on_signal(self, act: Callable[[], None]) -> None:
+        self._core.scheduler.now = int(time.time())
+        act()
+        self.wake()
+
+    def _on_trigger(self) -> None:
+        self._loop.remove_reader(self._trigger.fd)
+        self._trigger.reset()
+        self._core.arrivals.triggered()
+        self._watch_trigger()
+        self.wake()
+
+    def _watch_trigger(self) -> None:
+        if self._trigger.fd >= 0 and not self._exiting:
+            self._loop.add_reader(self._trigger.fd, self._on_trigger)
+
+    def _surprised(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A bug: end at once; the parent starts anew, and the queue hands everything over again."""
+        error = context.get("exception")
+        self._surprise = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
+        loop.stop()
+
+    # The end
+
+    def _exit(self) -> None:
+        self._exiting = True
+        if self._trigger.fd >= 0:
+            self._loop.remove_reader(self._trigger.fd)
+        self._core.exit()
+        self._spilling.exit()
+
+    def _may_end(self, now: float) -> bool:
+        """Whether all is on the disk and said, or nobody is there any more to hear it."""
+        if self._core.ending.running or self._core.arrivals.busy:
+            return False
+        if self._held.messages and self._queue.can_take():
+            self._quiet_since = 0.0
+            return self._spilling.is_stuck
+        if not self._held.messages and self._queue.is_settled:
+            return True
+        self._quiet_since = self._quiet_since or now
+        return now > self._quiet_since + LAST_WORDS_S
+
+    def _end(self) -> None:
+        self._spilling.give_up()
+        self._core.end()
+        self._write_log()
+        for wire in (*self._wires, self._queue.wire):
+            wire.end()
+        self._loop.stop()
+
+
+def _room_for_descriptors() -> int:
+    """Let the process have as many descriptors as the system allows; how many messages that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (OSError, ValueError):
+        pass
+    return max(soft - _OTHER_DESCRIPTORS, 1) if soft != resource.RLIM_INFINITY else HELD_LIMIT
+
+
+def run(site: Site, log_fd: int, remotes: list[str] | None = None) -> None:
+    """Schedule until TERM; `remotes`: the sockets of the remote delivery processes, default all run/remote*.sock."""
+    settle(site, "qmails")
+    os.umask(UMASK)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    gc.set_threshold(_GC_THRESHOLD)
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        paths = remotes or sorted(glob.glob(f"{glob.escape(site.run)}/remote*.sock")) or [site.socket("remote")]
+        ResidentSend(loop, site, log_fd, paths).run()
+    except CannotStart as reason:
+        try:
+            write_all(log_fd, b"alert: cannot start: %b\n" % reason.text)
+        except OSError:
+            pass
+        raise SystemExit(EXIT_TEMPORARY) from reason
+    finally:
+        loop.close()

@@ -1,0 +1,266 @@
+"""The heart of qmail-send: who is tried when, how many at a time, and what every report means.
+
+Knows neither files nor sockets: the ledger, the deliverers and the books are given to it, and the clock is an argument.
+`pump` does what is due; reports come in through `report`, `settled` and `unsettled`.
+
+Source: queue.md 3.7 (qmail-send.c job, del, pass).
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from eqmail_core.formats.bounce import failure_block
+from eqmail_core.formats.channel_list import DONE, TODO
+from eqmail_core.policy.bounces import TOO_LONG
+from eqmail_core.policy.routing import Routes
+from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE, DueQueue, next_retry
+from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Deliverer, Delivery, Job, Log
+from eqmail_core.store.ledger import Ledger, Trouble
+from eqmail_core.values.address import is_verp_base, verp_sender
+
+# Records looked at per channel and turn, so that a long list of finished recipients does not hold up the rest.
+_RECORDS_PER_TURN = 500
+
+
+class Lane:
+    """One channel: its limit, what runs, what is due, and the list that is being read."""
+
+    __slots__ = ("deliverer", "due", "fresh_next", "index", "job", "label", "limit", "used", "waiting")
+
+    def __init__(self, index: int, deliverer: Deliverer, limit: int) -> None:
+        self.index = index
+        self.label = CHANNELS[index].encode()
+        self.deliverer = deliverer
+        self.limit = limit
+        self.used = 0
+        self.due = DueQueue()
+        self.waiting: deque[Job] = deque()
+        self.fresh_next = True
+        self.job: Job | None = None
+
+
+class Scheduler:
+    """Decides what to deliver next and keeps the books; `routes` may be replaced at any time."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        log: Log,
+        routes: Routes,
+        lifetime_s: int,
+        deliverers: tuple[Deliverer, Deliverer],
+        limits: tuple[int, int],
+        on_finished: Callable[[int, int], None],
+    ) -> None:
+        self.ledger = ledger
+        self.log = log
+        self.routes = routes
+        self.now = 0
+        self.exiting = False
+        self.unsettled = 0
+        self.book = LedgerBook(self)
+        self.lanes = (Lane(LOCAL, deliverers[0], limits[0]), Lane(REMOTE, deliverers[1], limits[1]))
+        self._lifetime_s = lifetime_s
+        self._on_finished = on_finished
+        self._deliveries = 0
+
+    def log_status(self) -> None:
+        """Say how many deliveries run."""
+        local, remote = self.lanes
+        self.log.say(
+            self.log.lines.status(local.used, local.limit, remote.used, remote.limit, self.exiting),
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs that could still report; dead deliverers do not count."""
+        return not self.unsettled and not any(lane.used and lane.deliverer.alive for lane in self.lanes)
+
+    def enqueue(self, number: int, channel: int, due: int) -> None:
+        """A message has unfinished recipients on a channel, to be tried at `due`."""
+        self.lanes[channel].due.insert(number, due)
+
+    def finish(self, number: int, due: int) -> None:
+        """All recipients of a message on the disk are finished."""
+        self._on_finished(number, due)
+
+    def hurry(self) -> None:
+        """Make everything that waits due now."""
+        for lane in self.lanes:
+            lane.due.hurry(self.now)
+
+    def prepare(self, job: Job) -> None:
+        """Fix what an attempt that starts now means: the next one, and whether there will be one."""
+        job.retry = next_retry(job.birth, self.now, job.channel)
+        job.dying = self.now > job.birth + self._lifetime_s
+
+    def pump(self, now: float) -> bool:
+        """Start what is due and has room; tells whether to be called again at once."""
+        self.now = int(now)
+        if self.exiting:
+            return False
+        return sum(self._pass(lane, now) for lane in self.lanes) > 0
+
+    def wakes_at(self) -> int | None:
+        """When something waiting becomes due; None while there is no room for it or nothing waits."""
+        if self.exiting:
+            return None
+        times = [lane.due.wakes_at() for lane in self.lanes if lane.used < lane.limit and lane.deliverer.can_take()]
+        return min((time for time in times if time is not None), default=None)
+
+    def _pass(self, lane: Lane, now: float) -> bool:
+        """Start deliveries of one channel; True when the turn ended before the work did."""
+        deliverer = lane.deliverer
+        for _ in range(_RECORDS_PER_TURN):
+            if lane.used >= lane.limit or not deliverer.can_take():
+                return False
+            job = lane.job
+            if job is None:
+                job = lane.job = self._next_job(lane)
+                if job is None:
+                    return False
+                job.started = now
+                self.prepare(job)
+            try:
+                record = next(job.records, None)
+            except (OSError, Trouble):
+                self._stop_reading(lane, b"trouble reading %b; will try again later")
+                continue
+            if record is None:
+                job.hit_end = True
+                self._stop_reading(lane)
+            elif record[1] == TODO:
+                self._start(lane, job, record[0], record[2])
+            elif record[1] != DONE:
+                self._stop_reading(lane, b"unknown record type in %b!")
+        return True
+
+    def _next_job(self, lane: Lane) -> Job | None:
+        """New messages in memory and older ones on the disk take turns, so that neither starves."""
+        waiting = lane.waiting
+        while waiting and waiting[0].cancelled:
+            waiting.popleft()
+        if waiting and lane.fresh_next:
+            lane.fresh_next = False
+            return waiting.popleft()
+        lane.fresh_next = True
+        while (number := lane.due.take(self.now)) is not None:
+            try:
+                records = self.ledger.recipients(number, lane.index)
+                sender, birth = self.ledger.about(number)
+            except Trouble as trouble:
+                self.log.warning(trouble.text)
+                lane.due.insert(number, self.now + SYSTEM_TROUBLE_S)
+                continue
+            return Job(self.book, number, lane.index, sender, birth, records, is_verp_base(sender))
+        return waiting.popleft() if waiting else None
+
+    def _stop_reading(self, lane: Lane, warning: bytes = b"") -> None:
+        job, lane.job = lane.job, None
+        assert job is not None
+        if warning:
+            paths = self.ledger.paths
+            self.log.warning(warning % self.ledger.short(paths.channel(CHANNELS[lane.index], job.number)))
+        self.release(job)
+
+    def _start(self, lane: Lane, job: Job, offset: int, recipient: bytes) -> None:
+        place = 0
+        if job.places:
+            place = job.places[job.position]
+            job.position += 1
+        self._deliveries = number = self._deliveries + 1
+        job.refs += 1
+        job.pending += 1
+        lane.used += 1
+        self.log.say(self.log.lines.starting(number, job.number, lane.label, recipient))
+        self.log_status()
+        sender = verp_sender(job.sender, recipient) if job.verp else job.sender
+        lane.deliverer.deliver(Delivery(number, job, offset, recipient, place), sender)
+
+    def report(self, delivery: Delivery, letter: bytes, text: bytes, durable: bool = True) -> None:
+        """A delivery ended with `letter` K, Z or D (anything else defers it) and a text for people.
+
+        After a K that is not `durable`, `settled` or `unsettled` must follow.
+        """
+        job = delivery.job
+        lane = self.lanes[job.channel]
+        if letter == b"Z" and job.dying:
+            letter, text = b"D", text + TOO_LONG
+        lane.used -= 1
+        self.log.say(self.log.lines.report(delivery.number, letter, text))
+        if letter == b"D":
+            if job.book.failed(job, delivery.recipient, delivery.offset, text):
+                job.pending -= 1
+        elif letter == b"K":
+            if not durable:
+                self.unsettled += 1
+                self.log_status()
+                return
+            job.pending -= 1
+            job.book.done(job, delivery.offset)
+        self.log_status()
+        self.release(job)
+
+    def settled(self, delivery: Delivery) -> None:
+        """A success that was reported is durable now."""
+        job = delivery.job
+        self.unsettled -= 1
+        job.pending -= 1
+        job.book.done(job, delivery.offset)
+        self.release(job)
+
+    def unsettled_lost(self, delivery: Delivery) -> None:
+        """A success that was reported may never become durable: the recipient is tried again."""
+        self.unsettled -= 1
+        self.release(delivery.job)
+
+    def release(self, job: Job) -> None:
+        """One reason less to keep an attempt open."""
+        job.refs -= 1
+        if job.refs == 0:
+            if job.body is not None:
+                job.body.drop()
+                job.body = None
+            job.book.closed(job)
+
+    def block(self, recipient: bytes, report: bytes) -> bytes:
+        """What a bounce says about a recipient."""
+        return failure_block(self.routes.as_sent(recipient), report)
+
+
+class LedgerBook:
+    """The book of messages on the disk."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def done(self, job: Job, offset: int) -> None:
+        """Mark the recipient; where that fails it will be delivered twice, as in C."""
+        try:
+            self._scheduler.ledger.mark_done(job.number, job.channel, offset)
+        except Trouble as trouble:
+            self._scheduler.log.warning(trouble.text)
+
+    def failed(self, job: Job, recipient: bytes, offset: int, report: bytes) -> bool:
+        """Append to the bounce, then mark the recipient; without the first it stays to be tried again."""
+        try:
+            self._scheduler.ledger.add_failure(job.number, self._scheduler.block(recipient, report))
+        except Trouble as trouble:
+            self._scheduler.log.alert(trouble.text)
+            return False
+        self.done(job, offset)
+        return True
+
+    def closed(self, job: Job) -> None:
+        """Remove the list when all recipients are finished, else try again at the time that was fixed."""
+        scheduler = self._scheduler
+        due = job.retry
+        if job.hit_end and not job.pending:
+            try:
+                if scheduler.ledger.finish_channel(job.number, job.channel):
+                    scheduler.finish(job.number, scheduler.now)
+                return
+            except Trouble as trouble:
+                scheduler.log.warning(trouble.text)
+                due = scheduler.now + SYSTEM_TROUBLE_S
+        scheduler.enqueue(job.number, job.channel, due)

@@ -1,0 +1,82 @@
+"""The pipes of the classic scheduler."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from eqmail_core.services.send.classic import REPORT_BYTES, Spawner
+from eqmail_core.services.send.ports import Delivery, Job
+from eqmail_core.store.ledger import Ledger
+from eqmail_core.values.layout import QueuePaths
+
+
+class Pipes:
+    def __init__(self) -> None:
+        self.command_out, command_in = os.pipe()
+        self.spawner = Spawner(Ledger(QueuePaths("/queue", 23, True)), command_in, -1, 3)
+        os.set_blocking(command_in, False)
+        self.command_in = command_in
+
+    def order(self, number: int, recipient: bytes) -> Delivery:
+        job = Job(None, number, 0, b"a@b", 0, iter(()), False)  # type: ignore[arg-type]  # no book is needed
+        it = Delivery(1, job, 0, recipient, 0)
+        self.spawner.deliver(it, b"a@b")
+        self.spawner.flush()
+        return it
+
+
+@pytest.fixture
+def pipes() -> Iterator[Pipes]:
+    it = Pipes()
+    yield it
+    os.close(it.command_out)
+    os.close(it.command_in)
+
+
+def test_commands_name_slot_message_sender_and_recipient(pipes: Pipes) -> None:
+    pipes.order(24, b"joe@x")
+    pipes.order(25, b"jim@x")
+    assert os.read(pipes.command_out, 1000) == b"\0001/24\0a@b\0joe@x\0" + b"\0012/25\0a@b\0jim@x\0"
+
+
+def test_reports_are_understood_in_any_pieces(pipes: Pipes) -> None:
+    first, second = pipes.order(24, b"joe@x"), pipes.order(25, b"jim@x")
+    stream = b"\1Kfine\n\0" + b"\0Zlater\0"
+    found = []
+    for byte in stream:
+        found += list(pipes.spawner.reports(bytes([byte])))
+    assert found == [(second, b"K", b"fine\n"), (first, b"Z", b"later")]
+    assert pipes.order(26, b"jon@x") is not None
+    assert os.read(pipes.command_out, 1000).endswith(b"\0003/26\0a@b\0jon@x\0"), "the lowest free slot is used again"
+
+
+def test_reports_about_nobody_are_told_apart(pipes: Pipes) -> None:
+    pipes.order(24, b"joe@x")
+    assert list(pipes.spawner.reports(b"\1Kx\0\x09Kx\0")) == [(None, b"K", b"x"), (None, b"K", b"x")]
+
+
+def test_an_empty_report_has_no_letter(pipes: Pipes) -> None:
+    it = pipes.order(24, b"joe@x")
+    assert list(pipes.spawner.reports(b"\0\0")) == [(it, b"", b"")]
+
+
+def test_long_reports_are_cut(pipes: Pipes) -> None:
+    it = pipes.order(24, b"joe@x")
+    [(delivery, letter, text)] = list(pipes.spawner.reports(b"\0D" + b"x" * 20_000 + b"\0"))
+    assert (delivery, letter) == (it, b"D")
+    assert text == b"x" * (REPORT_BYTES - 2)
+
+
+def test_a_command_waits_while_the_pipe_is_full(pipes: Pipes) -> None:
+    room = b"x" * 65536
+    while True:
+        try:
+            os.write(pipes.command_in, room)
+        except BlockingIOError:
+            break
+    pipes.order(24, b"joe@x")
+    assert not pipes.spawner.can_take()
+    os.read(pipes.command_out, 65536)
+    pipes.spawner.flush()
+    assert pipes.spawner.can_take()

@@ -1,0 +1,281 @@
+"""The resident scheduler as a process, between a queue service and a spawner that are played by the test."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.policy.schedule import LOCAL, REMOTE, next_retry
+from eqmail_core.protocols import admission_wire as admission
+from eqmail_core.protocols import delivery_wire as delivery
+from eqmail_core.protocols import queue_wire
+from eqmail_core.system.sockets import listen_at, receive_packet, send_packet
+from eqmail_core.values.site import Site
+
+ROOT = Path(__file__).resolve().parents[3]
+PATIENCE_S = 20.0
+BIRTH = int(time.time())
+
+
+class Peer:
+    """The other end of a wire."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        listener.settimeout(PATIENCE_S)
+        self.sock, _ = listener.accept()
+        self.sock.settimeout(PATIENCE_S)
+
+    def receive(self) -> tuple[bytes, int]:
+        packet, fd = receive_packet(self.sock)
+        assert packet, "the scheduler has hung up"
+        return packet, fd
+
+    def kind(self, kind: bytes) -> tuple[int, ...]:
+        packet, _ = self.receive()
+        assert packet[:1] == kind
+        return admission.split_serials(packet)
+
+    def send(self, packet: bytes, fd: int = -1) -> None:
+        send_packet(self.sock, packet, fd)
+
+
+class Scene:
+    """A home, the listeners, and the process under test."""
+
+    def __init__(self, home: Path) -> None:
+        self.site = Site(home=str(home), single_user=True)
+        queue = self.site.queue
+        folders = [*queue.info_dirs(), *queue.mess_dirs(), *queue.todo_dirs(), *queue.intd_dirs(), queue.lock]
+        folders += [f"{queue.root}/{name}/{part}" for name in ("local", "remote") for part in range(queue.split)]
+        for folder in (*folders, f"{queue.root}/bounce", self.site.control, self.site.run):
+            os.makedirs(folder)
+        Path(queue.sendmutex).touch()
+        os.mkfifo(queue.trigger)
+        Path(self.site.control, "me").write_text("example.org\n")
+        self.log_path = home / "log"
+        self.queue_end = listen_at(self.site.socket("queue"), 0o600)
+        self.local_end = listen_at(self.site.socket("local"), 0o600)
+        self.remote_end = listen_at(self.site.socket("remote"), 0o600)
+        code = "import sys; from eqmail_core.services.send import run; from eqmail_core.values.site import Site; "
+        code += "run(Site(home=sys.argv[1], single_user=True), 1)"
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=log, cwd=ROOT)
+        self.local, self.remote = Peer(self.local_end), Peer(self.remote_end)
+        self.queue = Peer(self.queue_end)
+        assert self.queue.kind(admission.HELLO) == ()
+
+    def admit(self, serial: int, number: int, envelope: bytes, text: bytes = b"Subject: x\n\nbody\n") -> None:
+        fd = os.memfd_create("message")
+        os.write(fd, text)
+        self.queue.send(admission.admission(admission.Admission(serial, number, len(text), BIRTH, 7, 42, envelope)), fd)
+        os.close(fd)
+
+    def log(self) -> list[str]:
+        lines = self.log_path.read_text().splitlines()
+        return [line for line in lines if not line.startswith("status: local")]
+
+    def until_logged(self, line: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while line not in self.log():
+            assert time.monotonic() < deadline, self.log()
+            assert self.process.poll() is None, self.log()
+            time.sleep(0.01)
+
+    def write_mess(self, serial: int, number: int) -> None:
+        Path(self.site.queue.mess(number)).write_bytes(b"Subject: x\n\nbody\n")
+        self.queue.send(admission.waits_answer(serial, True))
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(PATIENCE_S) == 0
+        assert self.log()[-1] == "status: exiting"
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for it in (self.queue, self.local, self.remote):
+            it.sock.close()
+        for sock in (self.queue_end, self.local_end, self.remote_end):
+            sock.close()
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    it = Scene(tmp_path)
+    yield it
+    it.close()
+
+
+def take_order(peer: Peer) -> tuple[delivery.Order, bytes]:
+    packet, fd = peer.receive()
+    text = os.pread(fd, 100_000, 0)
+    os.close(fd)
+    return delivery.split_order(packet), text
+
+
+def test_a_message_is_finished_when_its_delivery_is_durable(scene: Scene) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tjoe@example.org\0")
+    order, text = take_order(scene.local)
+    assert (order.number, order.sender, order.recipient) == (457, b"a@b", b"joe@example.org")
+    assert order.name == b"%d.Q11R0" % BIRTH
+    assert text == b"Subject: x\n\nbody\n"
+    scene.local.send(delivery.report(order.serial, False, b"K", b"did 1+0+0\n"))
+    scene.until_logged("delivery 1: success: did_1+0+0/")
+    assert select.select([scene.queue.sock], [], [], 0.05)[0] == []
+    scene.local.send(delivery.durable([order.serial]))
+    assert scene.queue.kind(admission.FINISHED) == (11,)
+    scene.until_logged("end msg 457")
+    scene.end()
+    assert scene.log()[:2] == ["new msg 457", "info msg 457: bytes 17 from <a@b> qp 42 uid 7"]
+
+
+def test_a_deferred_message_goes_to_the_disk_with_its_times(scene: Scene) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0Tjoe@example.org\0")
+    order, _ = take_order(scene.remote)
+    assert order.name == b"%d.Q11R0" % BIRTH
+    local, _ = take_order(scene.local)
+    assert local.name == b"%d.Q11R1" % BIRTH
+    scene.remote.send(delivery.report(order.serial, True, b"D", b"no such user\n"))
+    scene.local.send(delivery.report(local.serial, True, b"Z", b"later\n"))
+    assert scene.queue.kind(admission.WAITS) == (11,)
+    scene.write_mess(11, 457)
+    assert scene.queue.kind(admission.PLACED) == (11,)
+    paths = scene.site.queue
+    assert Path(paths.info(457)).read_bytes() == b"Fa@b\0"
+    assert os.stat(paths.info(457)).st_mtime == BIRTH
+    assert Path(paths.channel("local", 457)).read_bytes() == b"Tjoe@example.org\0"
+    assert Path(paths.bounce(457)).read_bytes() == b"<r@other.net>:\nno such user\n\n"
+    assert not os.path.exists(paths.channel("remote", 457))
+    scene.end()
+    due = os.stat(paths.channel("local", 457)).st_mtime
+    now = int(time.time())
+    assert next_retry(BIRTH, now - 30, LOCAL) <= due <= next_retry(BIRTH, now, LOCAL)
+
+
+def test_term_waits_for_deliveries_and_leaves_ordinary_files(scene: Scene) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    order, _ = take_order(scene.remote)
+    scene.process.send_signal(signal.SIGTERM)
+    assert scene.queue.kind(admission.WAITS) == (11,)
+    scene.write_mess(11, 457)
+    assert scene.queue.kind(admission.PLACED) == (11,)
+    assert scene.process.poll() is None
+    scene.remote.send(delivery.report(order.serial, True, b"Z", b"later\n"))
+    assert scene.process.wait(PATIENCE_S) == 0
+    path = scene.site.queue.channel("remote", 457)
+    assert Path(path).read_bytes() == b"Tr@other.net\0"
+    assert os.stat(path).st_mtime >= next_retry(BIRTH, int(time.time()) - 30, REMOTE)
+
+
+def test_a_new_queue_service_is_told_what_is_held_and_what_was_said_lately(scene: Scene) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    scene.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
+    order, _ = take_order(scene.local)
+    scene.local.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+    assert scene.queue.kind(admission.FINISHED) == (12,)
+    scene.queue.sock.close()
+    scene.queue = Peer(scene.queue_end)
+    assert scene.queue.kind(admission.HELLO) == (11, 12)
+    assert scene.queue.kind(admission.FINISHED) == (12,)
+    order, _ = take_order(scene.remote)
+    scene.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+    kinds = []
+    while admission.FINISHED not in kinds:
+        packet, _ = scene.queue.receive()
+        kinds.append(packet[:1])
+        assert admission.split_serials(packet) == (11,)
+
+
+def test_orders_of_a_lost_spawner_are_deferred_and_the_next_one_gets_work(scene: Scene) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tjoe@example.org\0")
+    take_order(scene.local)
+    scene.local.sock.close()
+    scene.until_logged("delivery 1: deferral: Lost_the_connection_to_the_delivery_service;_will_try_again._(#4.3.0)/")
+    assert scene.queue.kind(admission.WAITS) == (11,)
+    scene.local = Peer(scene.local_end)
+    scene.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
+    order, _ = take_order(scene.local)
+    assert order.number == 458
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_bounces_of_any_length_go_over_the_queue_wire(scene: Scene, size: int) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tjoe@example.org\0", b"Subject: x\n\n" + b"y" * size)
+    order, _ = take_order(scene.local)
+    scene.local.send(delivery.report(order.serial, True, b"D", b"no\n"))
+    link = Peer(scene.queue_end)
+    envelope, message = b"", b""
+    while True:
+        packet, _ = link.receive()
+        if packet[:1] == queue_wire.WHOLE:
+            tag, envelope, view = queue_wire.split_whole(packet)
+            message = bytes(view)
+            break
+        kind, tag, piece = queue_wire.split_tagged(packet)
+        if kind == queue_wire.COMMIT:
+            break
+        if kind == queue_wire.BODY:
+            message += piece
+        else:
+            envelope += piece
+    assert envelope == b"F\0Ta@b\0\0"
+    assert message.endswith(b"Return-Path: <a@b>\nSubject: x\n\n" + b"y" * size)
+    assert b"To: a@b\nSubject: failure notice\n" in message
+    link.send(queue_wire.result(tag, 0, 459, BIRTH, 4711))
+    assert scene.queue.kind(admission.FINISHED) == (11,)
+    scene.until_logged("bounce msg 457 qp 4711")
+    link.sock.close()
+
+
+def test_messages_of_a_foreign_qmail_queue_are_found_by_the_trigger(scene: Scene) -> None:
+    paths = scene.site.queue
+    Path(paths.mess(24)).write_bytes(b"m\n")
+    Path(paths.todo(24)).write_bytes(b"u0\0p1\0Fa@b\0Tjoe@example.org\0")
+    fd = os.open(paths.trigger, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(fd, b"\0")
+    os.close(fd)
+    packet, _ = scene.queue.receive()
+    assert packet == b"Xtodo/1/24\0"
+    os.unlink(paths.todo(24))
+    scene.queue.send(b"X+")
+    order, text = take_order(scene.local)
+    assert (order.number, order.name, text) == (24, b"", b"m\n")
+    scene.local.send(delivery.report(order.serial, True, b"K", b""))
+    packet, _ = scene.queue.receive()
+    assert packet == b"Xfoop/24\0"
+    scene.queue.send(b"X+")
+    scene.end()
+    assert scene.log()[-2] == "end msg 24"
+
+
+def test_hup_rereads_the_domains(scene: Scene) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tjoe@new.org\0")
+    take_order(scene.remote)
+    Path(scene.site.control, "locals").write_text("new.org\n")
+    scene.process.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + PATIENCE_S
+    serial, number = 12, 1000
+    while select.select([scene.local.sock], [], [], 0.1)[0] == []:
+        assert time.monotonic() < deadline
+        scene.admit(serial, number, b"Fa@b\0Tjoe@new.org\0")
+        serial, number = serial + 1, number + 1
+    order, _ = take_order(scene.local)
+    assert order.recipient == b"joe@new.org"
+
+
+def test_only_one_scheduler_serves_a_queue(scene: Scene) -> None:
+    code = "import sys; from eqmail_core.services.send import run; from eqmail_core.values.site import Site; "
+    code += "run(Site(home=sys.argv[1], single_user=True), 1)"
+    second = subprocess.run(
+        [sys.executable, "-c", code, scene.site.home], capture_output=True, check=False, cwd=ROOT, timeout=PATIENCE_S
+    )
+    assert second.returncode == 111
+    assert second.stdout == b"alert: cannot start: qmail-send is already running\n"

@@ -1,0 +1,284 @@
+"""The scheduler with messages on the disk: arrivals, attempts, marks, endings."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.services.send.stage import LOCAL, NOW, REMOTE, Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def test_a_message_from_todo_is_delivered_and_leaves_nothing(stage: Stage) -> None:
+    stage.todo(5, b"Fa@b\0Tjoe@example.org\0Trem@other.net\0")
+    stage.turn()
+    assert stage.files(5) == {"info": b"Fa@b\0", "local": b"Tjoe@example.org\0", "remote": b"Trem@other.net\0"}
+    assert [os.stat(stage.paths.channel(name, 5)).st_mode & 0o777 for name in ("local", "remote")] == [0o600, 0o600]
+    stage.report(b"joe@example.org", b"K", b"ok\n")
+    stage.report(b"rem@other.net", b"K")
+    stage.turn()
+    assert stage.lines() == [
+        "new msg 5",
+        "info msg 5: bytes 17 from <a@b> qp 42 uid 7",
+        "starting delivery 1: msg 5 to local joe@example.org",
+        "starting delivery 2: msg 5 to remote rem@other.net",
+        "delivery 1: success: ok/",
+        "delivery 2: success: ",
+        "end msg 5",
+    ]
+    assert stage.files(5) == {}
+    assert stage.cleaner.requests == [b"todo/2/5", b"foop/5"]
+    assert not os.path.exists(stage.paths.mess(5))
+
+
+def test_garbage_of_an_interrupted_start_is_replaced(stage: Stage) -> None:
+    stage.old(5, b"garbage", local=b"Tx@y\0", remote=b"Tx@z\0")
+    stage.todo(5, b"Fa@b\0Tjoe@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    assert stage.files(5) == {"info": b"Fa@b\0", "local": b"Tjoe@example.org\0"}
+    assert stage.running == [b"joe@example.org"]
+
+
+def test_an_unknown_record_is_left_in_todo(stage: Stage) -> None:
+    stage.todo(5, b"Fa@b\0Xjoe@example.org\0")
+    stage.turn()
+    assert stage.lines()[-1] == "warning: unknown record type in todo/2/5"
+    assert set(stage.files(5)) == {"todo", "info"}
+    assert stage.cleaner.requests == []
+
+
+def test_a_message_without_recipients_ends_at_once(stage: Stage) -> None:
+    stage.todo(5, b"Fa@b\0")
+    stage.turn()
+    assert stage.lines()[-1] == "end msg 5"
+
+
+def test_a_deferred_recipient_waits_while_others_are_marked_done(stage: Stage) -> None:
+    stage.todo(5, b"Fa@b\0Tj@example.org\0Tk@example.org\0")
+    stage.turn()
+    stage.report(b"j@example.org", b"Z", b"later\n")
+    stage.report(b"k@example.org", b"K")
+    stage.turn()
+    assert stage.files(5)["local"] == b"Tj@example.org\0Dk@example.org\0"
+    assert stage.running == []
+    [due] = stage.due_of(LOCAL, 5)
+    birth = int(os.stat(stage.paths.info(5)).st_mtime)  # by the real clock, later than the stage's
+    assert due == birth + 100 - NOW
+
+
+def test_the_next_attempt_skips_those_who_are_done_and_follows_the_schedule(stage: Stage) -> None:
+    stage.old(7, b"a@b", age_s=500, due_s=-1, remote=b"Dx@other.net\0Ty@other.net\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    assert stage.running == [b"y@other.net"]
+    stage.report(b"y@other.net", b"Z")
+    stage.turn()
+    # isqrt(500) is 22: the next attempt is due 42 squared seconds after birth
+    assert stage.due_of(REMOTE, 7) == [42 * 42 - 500]
+    stage.turn(42 * 42 - 501)
+    assert stage.running == []
+    stage.turn(1)
+    assert stage.running == [b"y@other.net"]
+
+
+def test_a_mangled_report_defers(stage: Stage) -> None:
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    stage.report(b"j@example.org", b"X", b"what")
+    assert stage.lines()[-1] == "delivery 1: report mangled, will defer"
+    assert stage.files(7)["local"] == b"Tj@example.org\0"
+    assert stage.due_of(LOCAL, 7) == [100]
+
+
+def test_a_deferral_of_a_message_that_is_too_old_bounces(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, lifetime_s=5000)
+    stage.old(7, b"a@b", age_s=5001, remote=b"Tr@other.net\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    stage.report(b"r@other.net", b"Z", b"not yet\n")
+    stage.turn()
+    [(sender, recipient, text)] = stage.injector.bounces
+    assert (sender, recipient) == (b"", b"a@b")
+    told = b"not yet\nI'm not going to try again; this message has been in the queue too long.\n\n---"
+    assert b"<r@other.net>:\n" + told in text
+    assert text.endswith(b"\nReturn-Path: <a@b>\nSubject: x\n\nbody\n")
+    assert stage.lines()[-2:] == ["bounce msg 7 qp 999", "end msg 7"]
+
+
+def test_a_bounce_shows_virtual_recipients_as_their_sender_knows_them(stage: Stage) -> None:
+    stage.todo(5, b"Fa@b\0Tx@virt.org\0")
+    stage.turn()
+    stage.report(b"v-x@virt.org", b"D", b"unknown")
+    assert stage.files(5)["bounce"] == b"<x@virt.org>:\nunknown\n\n"
+    assert os.stat(stage.paths.bounce(5)).st_mode & 0o777 == 0o600
+
+
+def test_a_failed_bounce_becomes_a_double_bounce_and_that_is_discarded(stage: Stage) -> None:
+    stage.old(7, b"", local=b"Tj@example.org\0")
+    stage.old(8, b"#@[]", local=b"Tk@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    stage.report(b"j@example.org", b"D", b"bad\n")
+    stage.report(b"k@example.org", b"D", b"bad\n")
+    stage.turn()
+    assert [bounce[:2] for bounce in stage.injector.bounces] == [(b"#@[]", b"postmaster@me.org")]
+    assert stage.lines()[-4:] == [
+        "bounce msg 7 qp 999",
+        "end msg 7",
+        "triple bounce: discarding bounce/8",
+        "end msg 8",
+    ]
+    assert stage.files(7) == stage.files(8) == {}
+
+
+def test_a_bounce_that_cannot_be_injected_is_tried_again(stage: Stage) -> None:
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    stage.injector.code = 53
+    stage.report(b"j@example.org", b"D", b"bad\n")
+    stage.turn()
+    assert stage.lines()[-1] == "warning: trouble injecting bounce message, will try later"
+    assert set(stage.files(7)) == {"info", "bounce"}
+    stage.injector.code = 0
+    stage.turn(122)
+    assert len(stage.injector.bounces) == 1
+    stage.turn(1)
+    assert stage.lines() == ["bounce msg 7 qp 999", "end msg 7"]
+
+
+def test_verp_senders_are_expanded_per_recipient(stage: Stage) -> None:
+    stage.todo(5, b"Flist-@example.org-@[]\0Tfoo+d@example.org\0Tr@other.net\0")
+    stage.turn()
+    senders = [sender for deliverer in (stage.local, stage.remote) for _, sender in deliverer.orders]
+    assert senders == [b"list-foo+d=example.org@example.org", b"list-r=other.net@example.org"]
+    assert "from <list-@example.org-@[]>" in stage.lines()[1]
+
+
+def test_no_more_than_the_limit_run_at_a_time(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, limits=(2, 1))
+    stage.todo(5, b"Fa@b\0" + b"".join(b"T%d@example.org\0" % n for n in range(4)))
+    stage.turn()
+    assert stage.running == [b"0@example.org", b"1@example.org"]
+    stage.report(b"1@example.org", b"K")
+    stage.turn()
+    assert stage.running == [b"0@example.org", b"2@example.org"]
+
+
+def test_a_deliverer_that_is_away_gets_nothing(stage: Stage) -> None:
+    stage.local.open = False
+    stage.todo(5, b"Fa@b\0Tj@example.org\0")
+    stage.turn()
+    assert stage.running == []
+    stage.local.open = True
+    stage.turn()
+    assert stage.running == [b"j@example.org"]
+
+
+def test_a_success_counts_when_it_is_durable(stage: Stage) -> None:
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    delivery = stage.report(b"j@example.org", b"K", b"ok\n", durable=False)
+    stage.turn()
+    assert stage.files(7)["local"] == b"Tj@example.org\0"
+    assert not stage.scheduler.idle
+    stage.scheduler.settled(delivery)
+    stage.turn()
+    assert stage.lines()[-1] == "end msg 7"
+    assert stage.scheduler.idle
+
+
+def test_a_success_that_never_became_durable_is_repeated(stage: Stage) -> None:
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    delivery = stage.report(b"j@example.org", b"K", b"ok\n", durable=False)
+    stage.scheduler.unsettled_lost(delivery)
+    assert stage.due_of(LOCAL, 7) == [100]
+    assert stage.files(7)["local"] == b"Tj@example.org\0"
+
+
+def test_alrm_makes_everything_due(stage: Stage) -> None:
+    stage.old(7, b"a@b", due_s=5000, local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    assert stage.running == []
+    stage.scheduler.hurry()
+    stage.turn()
+    assert stage.running == [b"j@example.org"]
+
+
+def test_nothing_starts_when_the_end_is_near_but_running_deliveries_count(stage: Stage) -> None:
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    stage.scheduler.exiting = True
+    stage.todo(5, b"Fa@b\0Tk@example.org\0")
+    stage.arrivals.triggered()
+    stage.turn()
+    assert stage.running == [b"j@example.org"]
+    assert set(stage.files(5)) == {"todo"}
+    assert not stage.scheduler.idle
+    stage.report(b"j@example.org", b"K")
+    assert stage.scheduler.idle
+
+
+def test_a_failure_that_cannot_be_noted_is_a_failure_to_come(stage: Stage) -> None:
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    os.rmdir(f"{stage.paths.root}/bounce")
+    stage.report(b"j@example.org", b"D", b"bad\n")
+    stage.turn()
+    assert "alert: unable to append to bounce message" in stage.lines()[-1]
+    assert stage.files(7)["local"] == b"Tj@example.org\0"
+    assert stage.due_of(LOCAL, 7) == [100]
+
+
+def test_a_message_without_a_readable_sender_is_kept_for_later(stage: Stage) -> None:
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    Path(stage.paths.info(7)).write_bytes(b"")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    assert stage.lines() == ["warning: trouble reading info/1/7; will try again later"]
+    assert stage.due_of(LOCAL, 7) == [123]
+
+
+def test_rubbish_in_mess_is_swept_after_36_hours(stage: Stage) -> None:
+    for number, age in ((3, 129601), (4, 129600), (5, 200000)):
+        stage.message(number)
+        os.utime(stage.paths.mess(number), (NOW - age, NOW - age))
+    Path(stage.paths.info(5)).write_bytes(b"Fa@b\0")
+    stage.turn()
+    assert stage.cleaner.requests == [b"foop/3"]
+
+
+def test_todo_is_searched_when_triggered_and_else_now_and_then(stage: Stage) -> None:
+    stage.turn()
+    stage.todo(5, b"Fa@b\0Tj@example.org\0")
+    stage.turn(1499)
+    assert stage.running == []
+    stage.arrivals.triggered()
+    stage.turn()
+    assert stage.running == [b"j@example.org"]
+    stage.todo(6, b"Fa@b\0Tk@example.org\0")
+    stage.turn(1500)
+    assert b"k@example.org" in stage.running
+
+
+def test_a_search_that_lost_its_cleaner_stops_and_nothing_is_forgotten(stage: Stage) -> None:
+    stage.cleaner.present = False
+    stage.todo(5, b"Fa@b\0Tj@example.org\0")
+    stage.turn()
+    assert set(stage.files(5)) == {"todo"}
+    assert stage.arrivals.wakes_at() is None
+    stage.cleaner.present = True
+    stage.turn()
+    assert stage.running == [b"j@example.org"]

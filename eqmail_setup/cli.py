@@ -5,6 +5,7 @@ Every failure is one line on standard error and an exit code of `eqmail_setup.re
 
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import NoReturn
 
@@ -62,8 +63,13 @@ def cli(context: click.Context, home: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code."""
-    sys.exit(run(arguments))
+    """Run the command line and leave with its exit code; a mistake of ours is told from a difference by its code."""
+    try:
+        code = run(arguments)
+    except Exception:
+        traceback.print_exc()
+        code = _fail("this is a mistake in eqmail, please report the lines above", FOUND)
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -63,6 +63,10 @@ def remarks_on(site: Site) -> list[Remark]:
         names = sorted(os.listdir(site.control))
     except FileNotFoundError:
         return []
+    if not names:
+        # Between setup and config-fast nothing is wrong yet.
+        wanted = "with the name of this host: eqmail config-fast NAME"
+        return [Remark(Controls.me.file, "missing, as all settings are", wanted, Weight.ADVICE)]
     texts, remarks = _texts(site, names)
     for name in names:
         if name not in _known_files() and name not in FOLDERS and name not in _COMPANIONS:

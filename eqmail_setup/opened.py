@@ -12,6 +12,7 @@ from eqmail_core.values.site import Site
 from eqmail_setup.choices import Choice, Choices, decide, home_of, kept_site, read_choices
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.survey import found_site
+from eqmail_setup.who import missing_accounts
 
 
 class Opened(NamedTuple):
@@ -46,6 +47,17 @@ def demand_installation(context: click.Context) -> Site:
     if site is None:
         raise Refusal(f"{home}: no installation here; run: eqmail --home {home} setup")
     return site
+
+
+def demand_accounts(site: Site) -> None:
+    """Refuse to go on without the accounts of an installation.
+
+    Fails: Refusal with the names that are missing.
+    """
+    missing = [] if site.single_user else missing_accounts(site.accounts)
+    if missing:
+        remedy = "create them with: eqmail mkusers (in a checkout: make users)"
+        raise Refusal(f"these accounts do not exist: {', '.join(missing)}; {remedy}")
 
 
 @contextmanager

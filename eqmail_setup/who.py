@@ -40,6 +40,11 @@ def caller() -> tuple[str, str]:
     return user_name(os.geteuid()), group_name(os.getegid())
 
 
+def home_of(user: str) -> str:
+    """The home of an account."""
+    return pwd.getpwnam(user).pw_dir
+
+
 def missing_accounts(accounts: Accounts) -> list[str]:
     """Names of users, then of groups, that the system does not know."""
     missing = []

@@ -14,12 +14,12 @@ from eqmail_core.values.site import Site
 from eqmail_setup.actions import Action, Write
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.opened import Opened, locked, open_installation
+from eqmail_setup.opened import Opened, demand_accounts, locked, open_installation
 from eqmail_setup.plan import Difference, Weight, apply, observe
 from eqmail_setup.recorded_world import RecordedWorld
-from eqmail_setup.refusal import FOUND, Refusal, privilege
+from eqmail_setup.refusal import FOUND, privilege
 from eqmail_setup.survey import demand_harmless
-from eqmail_setup.who import caller, missing_accounts
+from eqmail_setup.who import caller
 
 LOCK = ".setup.lock"
 
@@ -80,9 +80,8 @@ def _demand_privilege(site: Site, staged: bool, only_look: bool) -> None:
             f"setup of {site.home} needs root, because it gives files to other users; "
             "without root: --single-user for an installation of your own, --root DIR to stage one"
         )
-    missing = missing_accounts(site.accounts)
-    if missing and not only_look:
-        raise Refusal(f"these accounts do not exist: {', '.join(missing)}; create them with: eqmail mkusers")
+    if not only_look:
+        demand_accounts(site)
 
 
 def _lock_of(home: str, root: str) -> str:

@@ -81,6 +81,12 @@ def test_one_mistake_does_not_hide_another(control: Path) -> None:
     assert {line.split(":")[0] for line in remarks(control)} == {"databytes", "queuelifetime", "rcpthosts"}
 
 
+def test_before_the_first_settings_nothing_is_wrong_yet(tmp_path: Path) -> None:
+    (tmp_path / "control").mkdir()
+    (found,) = remarks_on(Site(home=str(tmp_path)))
+    assert (found.file, found.weight) == ("me", Weight.ADVICE)
+
+
 def test_unknown_files_and_public_suffixes_are_advice_only(control: Path) -> None:
     (control / "plusdomain").write_text("co.uk\n")
     (control / "bogus").write_text("")

@@ -15,7 +15,7 @@ from eqmail_core.formats.todo import split_envelope
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.ending import Ending
-from eqmail_core.services.send.held import BOUNCING, HELD, Held, is_finished
+from eqmail_core.services.send.held import ASKED, BOUNCING, HELD, Held, is_finished
 from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Body, Job, Keeper, Worker
 from eqmail_core.services.send.scheduler import Scheduler
 from eqmail_core.services.send.spilling import Spilling
@@ -127,7 +127,7 @@ class HeldMessages:
         held.open_jobs -= 1
         if job.pending or not job.hit_end:
             self.spilling.spill(held)
-        elif not held.open_jobs and held.state == HELD and all(is_finished(job) for job in held.jobs):
+        elif not held.open_jobs and held.state in (HELD, ASKED) and all(is_finished(job) for job in held.jobs):
             self._finish(held)
 
     def _finish(self, held: Held) -> None:

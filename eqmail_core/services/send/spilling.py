@@ -120,7 +120,7 @@ class Spilling:
                 since = min(started) + FIRST_ATTEMPT_S if started else held.admitted + WAITING_S
                 if since <= now:
                     self.spill(held)
-            elif held.state == HELD:
+            elif held.state in (HELD, TO_PLACE):
                 self._retry_from_memory(held)
 
     def _older_than(self, then: float) -> Iterator[Held]:

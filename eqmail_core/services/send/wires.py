@@ -143,14 +143,17 @@ class QueueEnd:
                 _send_serials(channel, kind, group)
 
     def _opened(self) -> None:
-        """Say hello with everything of ours that the queue may still know, then what is true of it."""
+        """Say hello with everything of ours that the queue may still know, then what is true of it.
+
+        What has ended comes first: if not all fits, the rest is only handed over again, and recognised.
+        """
         channel = self.wire.channel
         assert channel is not None
         for kind, serials in self._lately.items():
             self._said[kind][:0] = serials
             serials.clear()
-        known = self._serials() + self._said[admission.FINISHED] + self._said[admission.PLACED]
-        _send_serials(channel, admission.HELLO, list(dict.fromkeys(known)), even_none=True)
+        known = self._said[admission.FINISHED] + self._said[admission.PLACED] + self._serials()
+        channel.send(admission.serials(admission.HELLO, known[:MOST_SERIALS]))
         self._said[admission.WAITS].clear()
         self._on_greeted()
         self._on_change()
@@ -175,11 +178,9 @@ class QueueEnd:
         self._on_change()
 
 
-def _send_serials(channel: Channel, kind: bytes, numbers: list[int], even_none: bool = False) -> None:
+def _send_serials(channel: Channel, kind: bytes, numbers: list[int]) -> None:
     for start in range(0, len(numbers), MOST_SERIALS):
         channel.send(admission.serials(kind, numbers[start : start + MOST_SERIALS]))
-    if even_none and not numbers:
-        channel.send(admission.serials(kind, []))
 
 
 class DeliveryWire:

@@ -150,16 +150,15 @@ def test_a_message_that_ends_while_its_files_are_written_ends_as_an_ordinary_one
     assert queue_files(stage) == []
 
 
-def test_a_message_that_ends_before_the_queue_has_answered_ends_as_an_ordinary_one(stage: Stage) -> None:
+def test_a_message_that_ends_before_the_queue_has_answered_needs_no_files_of_ours(stage: Stage) -> None:
     serial = stage.admit(9, b"Fa@b\0Tr@other.net\0")
     stage.turn()
     stage.turn(1.5)
     stage.report(b"r@other.net", b"K")
-    assert stage.keeper.told == [("waits", serial)]
+    assert stage.keeper.told == [("waits", serial), ("finished", serial)]
     stage.written(serial, 9)
-    stage.turn()
-    assert stage.keeper.told[-1] == ("placed", serial)
-    assert queue_files(stage) == []
+    assert queue_files(stage) == ["mess/0/9"], "which the queue removes"
+    assert stage.cleaner.requests == []
 
 
 def test_failures_bounce_from_memory(stage: Stage) -> None:

@@ -183,7 +183,7 @@ def test_a_new_queue_service_is_told_what_is_held_and_what_was_said_lately(scene
     assert scene.queue.kind(admission.FINISHED) == (12,)
     scene.queue.sock.close()
     scene.queue = Peer(scene.queue_end)
-    assert scene.queue.kind(admission.HELLO) == (11, 12)
+    assert scene.queue.kind(admission.HELLO) == (12, 11)
     assert scene.queue.kind(admission.FINISHED) == (12,)
     order, _ = take_order(scene.remote)
     scene.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))

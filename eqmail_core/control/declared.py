@@ -320,8 +320,11 @@ class Controls(ControlSet):
     )
 
 
+TLS_HOSTS = "tlshosts"
+"""Folder with a file NAME.pem for every host to which mail may go only by TLS."""
+
 FOLDERS = {
-    "tlshosts": "Certificates of hosts for which TLS is mandatory (FQDN.pem), and exhaustivelist.",
+    TLS_HOSTS: "Certificates of hosts for which TLS is mandatory (FQDN.pem), and exhaustivelist.",
     "notlshosts": "Names of hosts to which no TLS is tried.",
 }
 """Folders that may lie among the control files, with their manuals."""

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import pytest
 
-from eqmail_core.net.outgoing import IdleSessions, Session, Watch
+from eqmail_core.net.idle_sessions import IdleSessions
+from eqmail_core.net.outgoing import Session, Watch
 from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from tests.net.scripted_server import PIPELINING, Script, ScriptedServer
 

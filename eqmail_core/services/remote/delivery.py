@@ -15,7 +15,8 @@ import time
 
 from eqmail_core.formats.smtproutes import Route
 from eqmail_core.net.dial import literal_address
-from eqmail_core.net.outgoing import IdleSessions, Session, Watch
+from eqmail_core.net.idle_sessions import IdleSessions
+from eqmail_core.net.outgoing import Session, Watch
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.policy.mx import Candidate
@@ -26,9 +27,11 @@ from eqmail_core.protocols.smtp_auth import Credentials
 from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from eqmail_core.services.remote.settings import Settings, SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
+from eqmail_core.services.remote.tls_demand import refuse_plain_text
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.values.outcome import PERMANENT, TEMPORARY, Failure, Temporary
+from eqmail_core.values.site import Site
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,8 +53,15 @@ class RemoteDeliveries:
     """
 
     def __init__(
-        self, source: SettingsSource, resolver: AsyncResolver, slow_hosts: SlowHosts, watch: Watch, owner: int
+        self,
+        site: Site,
+        source: SettingsSource,
+        resolver: AsyncResolver,
+        slow_hosts: SlowHosts,
+        watch: Watch,
+        owner: int,
     ) -> None:
+        self._site = site
         self.source = source
         self.resolver = resolver
         self.idle = IdleSessions(MOST_IDLE)
@@ -124,6 +134,7 @@ class RemoteDeliveries:
                 return session.client.report
         if self._slow_hosts.should_skip(candidate.ip, chance):
             return b""
+        refuse_plain_text(self._site, candidate, route.port)
         session = Session(self._watch, candidate.ip, self._new_client(settings, route, candidate))
         try:
             error = await session.dial(route.port, settings.connect_s)

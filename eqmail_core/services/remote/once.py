@@ -15,6 +15,7 @@ from eqmail_core.policy.remote_plan import NO_CONNECTION, NO_CONTROLS, Surroundi
 from eqmail_core.protocols.smtp_auth import Credentials
 from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from eqmail_core.services.remote.slow_hosts import SlowHosts
+from eqmail_core.services.remote.tls_demand import refuse_plain_text
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.outcome import Failure, Permanent, Temporary
 from eqmail_core.values.site import Site
@@ -72,6 +73,7 @@ def _deliver(
     for candidate in plan.candidates:
         if slow_hosts.should_skip(candidate.ip, os.getpid()):
             continue
+        refuse_plain_text(site, candidate, route.port)
         try:
             sock = dial(candidate.ip, route.port, connect_s)
         except OSError as error:

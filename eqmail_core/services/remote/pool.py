@@ -20,11 +20,12 @@ from eqmail_core.net.channel import Channel
 from eqmail_core.net.outgoing import Watch
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.protocols.delivery_wire import Order, report, split_order
-from eqmail_core.services.remote.delivery import RemoteDeliveries
+from eqmail_core.services.remote.delivery import RemoteDeliveries, Report
 from eqmail_core.services.remote.settings import SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
+from eqmail_core.values.outcome import TEMPORARY
 from eqmail_core.values.site import Site
 
 NAME = "remote"
@@ -77,7 +78,7 @@ class Pool:
 
     async def _deliver(self, wire: "Wire", order: Order, message: int) -> None:
         try:
-            letter, text = await self._deliveries.deliver(order, message)
+            letter, text = await self._deliver_surely(order, message)
             wire.channel.send(report(order.serial, True, letter, text))
         finally:
             os.close(message)
@@ -89,6 +90,16 @@ class Pool:
                 self._idle.set()
             for other in list(self._wires):
                 other.go_on()
+
+    async def _deliver_surely(self, order: Order, message: int) -> Report:
+        """Deliver; a bug of ours must neither leave an order unanswered nor stop the other deliveries."""
+        try:
+            return await self._deliveries.deliver(order, message)
+        except Exception as surprise:
+            say(
+                NAME, f"alert: delivery {order.serial} of message {order.number}: {type(surprise).__name__}: {surprise}"
+            )
+            return TEMPORARY, b"Internal error in remote delivery. (#4.3.5)\n"
 
 
 class Wire:
@@ -165,7 +176,7 @@ async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
     slow_hosts.clear()
     watch = Watch(loop)
     asked = AsyncResolver()
-    deliveries = RemoteDeliveries(source, asked, slow_hosts, watch, owner)
+    deliveries = RemoteDeliveries(site, source, asked, slow_hosts, watch, owner)
     pool = Pool(deliveries, site.spawn)
     ended = asyncio.Event()
 

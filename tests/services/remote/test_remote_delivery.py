@@ -75,7 +75,7 @@ class House:
             watch = Watch(asyncio.get_running_loop(), tick_s=0.02)
             resolver = AsyncResolver("127.0.0.1", self.names.port, patience_s=0.3)
             source = SettingsSource(self.site, self.environ)
-            deliveries = RemoteDeliveries(source, resolver, SlowHosts(str(self.tcpto)), watch, self.owner)
+            deliveries = RemoteDeliveries(self.site, source, resolver, SlowHosts(str(self.tcpto)), watch, self.owner)
             try:
                 return await play(deliveries)
             finally:
@@ -317,6 +317,19 @@ def test_without_the_table_nothing_is_skipped(house: House) -> None:
     slow.clear()
     slow.failed("127.0.0.1", errno.ETIMEDOUT)
     assert not slow.should_skip("127.0.0.1", 0)
+
+
+@pytest.mark.parametrize("demand", ["certificate", "port"])
+def test_mail_that_may_go_only_by_tls_waits(demand: str, house: House, server: ScriptedServer) -> None:
+    if demand == "certificate":
+        (house.home / "control/tlshosts").mkdir()
+        (house.home / "control/tlshosts/a.test.pem").write_bytes(b"")
+        reason = b"No TLS achieved while control/tlshosts/a.test.pem exists; connecting to 127.0.0.2.\n"
+    else:
+        house.control("smtproutes", "::465")
+        reason = b"TLS connect failed: not supported; connecting to 127.0.0.2.\n"
+    assert house.deliver(b"r@one.test") == [(b"Z", reason)]
+    assert server.heard == []
 
 
 # --------------------------------------------------------------------- programs in place of our own code

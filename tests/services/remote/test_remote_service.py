@@ -123,6 +123,17 @@ def test_deliveries_of_a_scheduler_that_went_away_are_given_up(service: Service)
         assert server.messages == 1
 
 
+def test_programs_before_qmail_remote_run_side_by_side(service: Service) -> None:
+    bfrmt = service.home / "bin/qmail-bfrmt"
+    bfrmt.write_text("#!/bin/sh\nprintf 'r\\0K%s ' $3; cat; printf '\\0'\n")
+    bfrmt.chmod(0o755)
+    (service.home / "control/beforemote").write_text("something\n")
+    for serial in range(5):
+        service.order(serial)
+    reports = sorted(service.report() for _ in range(5))
+    assert reports == [(serial, b"K", b"r%d@y.test Subject: x\n\nbody\n" % serial) for serial in range(5)]
+
+
 def test_hup_rereads_the_settings(service: Service) -> None:
     with ScriptedServer() as server:
         service.route(1)

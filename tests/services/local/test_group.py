@@ -1,0 +1,120 @@
+"""Groups of Maildir deliveries: the order of barrier and names, and when a report is durable."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.protocols.agent_wire import AgentOrder
+from eqmail_core.services.local import group as group_module
+from eqmail_core.services.local.group import MaildirDesk
+from eqmail_core.values.site import Site
+from eqmail_core.values.user import User
+
+DONE = b"Kdid 1+0+0\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("tmp", "new", "cur"):
+        (tmp_path / "joe/Maildir" / name).mkdir(parents=True)
+    (tmp_path / "joe").chmod(0o755)
+    return tmp_path / "joe"
+
+
+@pytest.fixture
+def desk(home: Path) -> MaildirDesk:
+    user = User(b"joe", os.getuid(), os.getgid(), os.fsencode(home), b"", b"")
+    return MaildirDesk(Site(home=str(home.parent)), user, b"./Maildir/\n")
+
+
+def order(number: int, text: bytes = b"Subject: x\n\n", ext: bytes = b"") -> AgentOrder:
+    fd = os.memfd_create("message")
+    os.write(fd, text)
+    return AgentOrder(number, b"1.X%d" % number, b"joe", ext, b"h", b"s@x", fd)
+
+
+def new(home: Path) -> list[Path]:
+    return sorted((home / "Maildir/new").iterdir())
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 20])
+def test_no_name_is_given_before_the_barrier(
+    home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    synced = []
+    fsync, sync_file_system = os.fsync, group_module.sync_file_system
+
+    def noted(fd: int) -> None:
+        synced.append(len(new(home)))
+        fsync(fd)
+
+    def noted_all(fd: int) -> None:
+        synced.append(len(new(home)))
+        assert len(list((home / "Maildir/tmp").iterdir())) == size
+        sync_file_system(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(group_module, "sync_file_system", noted_all)
+    result = desk.deliver([order(number) for number in range(size)])
+    assert synced == [0] * (size if size <= 2 else 1)
+    assert result.reports == [(number, False, DONE) for number in range(size)]
+    assert len(new(home)) == size and not list((home / "Maildir/tmp").iterdir())
+
+
+def test_the_next_barrier_settles_the_group_before(desk: MaildirDesk) -> None:
+    assert desk.deliver([order(1), order(2), order(3)]).settled == []
+    assert not desk.is_settled
+    assert desk.deliver([order(4)]).settled == [1, 2, 3]
+    assert desk.settle() == [4]
+    assert desk.is_settled
+
+
+def test_a_failed_barrier_delivers_nothing(home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(group_module, "sync_file_system", broken)
+    result = desk.deliver([order(number) for number in range(5)])
+    assert {report[2][:1] for report in result.reports} == {b"Z"}
+    assert not new(home) and not list((home / "Maildir/tmp").iterdir())
+    assert desk.is_settled
+
+
+def test_failures_of_one_order_do_not_touch_the_others(home: Path, desk: MaildirDesk) -> None:
+    (home / ".qmail-missing").write_text("./None/\n")
+    desk_orders = [order(1), order(2, b"Delivered-To: joe@h\n\n"), order(3)]
+    lost = order(4)
+    os.close(lost.fd)
+    lost.fd = -1
+    reports = {number: text for number, _, text in desk.deliver([*desk_orders, lost]).reports}
+    assert reports[1] == reports[3] == DONE
+    assert reports[2].startswith(b"DThis message is looping") and reports[4].startswith(b"ZUnable to read message")
+    assert len(new(home)) == 2
+
+
+def test_anything_but_a_maildir_is_left_to_others(home: Path, desk: MaildirDesk) -> None:
+    (home / ".qmail").write_text("./Maildir/\n|program\n")
+    it = order(1)
+    result = desk.deliver([it])
+    assert result.apart == [it] and not result.reports and not new(home)
+    os.close(it.fd)
+
+
+def test_a_changed_dotqmail_file_counts_at_once(home: Path, desk: MaildirDesk) -> None:
+    assert desk.deliver([order(1)]).reports == [(1, False, DONE)]
+    (home / ".qmail").write_text("#nothing\n")
+    assert desk.deliver([order(2)]).reports == [(2, True, b"Kdid 0+0+0\n")]
+
+
+def test_a_replay_replaces_its_copy(home: Path, desk: MaildirDesk) -> None:
+    desk.deliver([order(1)])
+    desk.deliver([order(1)])
+    assert len(new(home)) == 1
+
+
+def test_a_closed_home_defers_the_group(home: Path, desk: MaildirDesk) -> None:
+    home.chmod(0o1755)
+    reports = desk.deliver([order(1), order(2)]).reports
+    assert [text[:1] for _, _, text in reports] == [b"Z", b"Z"] and not new(home)

@@ -21,7 +21,8 @@ from eqmail_core.policy.hops import Intake
 from eqmail_core.policy.reception import CheckPassword, Reception, RunPlugin
 from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line
 from eqmail_core.protocols.plugin import Hearing, PluginReport
-from eqmail_core.protocols.smtp_server import BROKEN, DATA, RESET, Body, Event, SmtpServer, Verdict
+from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, Body, Event, Verdict
+from eqmail_core.protocols.smtp_server import SmtpServer
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values import reply
 

@@ -15,7 +15,6 @@ from eqmail_core.policy.rcpthosts import RcptHosts
 from eqmail_core.policy.reception import House
 from eqmail_core.protocols.smtp_server import Rules
 from eqmail_core.system.files import read_file
-from eqmail_core.values.outcome import Temporary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,15 +26,23 @@ SUBMISSION_PORT = b"587"
 
 
 def read_house(
-    site: "Site", controls: Controls, environ: "Mapping[bytes, bytes]", offers_auth: bool, local_port: bytes
+    site: "Site",
+    controls: Controls,
+    environ: "Mapping[bytes, bytes]",
+    is_more: "Callable[[list[bytes]], bool]",
+    offers_auth: bool,
+    local_port: bytes,
 ) -> House:
-    """Read everything that decides how mail is received on `local_port` (b"0": unknown)."""
+    """Read everything that decides how mail is received on `local_port` (b"0": unknown).
+
+    `is_more` looks into the compiled domains, see `policy.rcpthosts`.
+    """
     greeting = controls.smtpgreeting
     if greeting is None:
         raise ControlError(Controls.smtpgreeting.file, FileNotFoundError("neither it nor me exists"))
     rules = Rules(
         greeting=greeting,
-        databytes=controls.databytes,
+        size_limit=controls.databytes,
         max_recipients=controls.maxrcpt,
         offers_auth=offers_auth,
         auth_needs_tls=environ.get(b"TLSREQUIRED") == b"1",
@@ -46,30 +53,11 @@ def read_house(
     plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
     return House(
         rules,
-        read_rcpthosts(site, controls),
+        RcptHosts(controls.rcpthosts, is_more),
         BadSenders(controls.badmailfrom),
         plugins,
         controls.receivedesmtp,
     )
-
-
-def read_rcpthosts(site: "Site", controls: Controls) -> RcptHosts:
-    """The domains for which mail is accepted, with those that are compiled."""
-    return RcptHosts(controls.rcpthosts, _more_hosts(f"{site.control}/{Controls.morercpthosts_cdb.file}"))
-
-
-def _more_hosts(path: str) -> "Callable[[list[bytes]], bool]":
-    def is_more(names: list[bytes]) -> bool:
-        if not os.path.exists(path):
-            return False
-        from eqmail_core.store.domains_db import lists_domain
-
-        try:
-            return any(lists_domain(path, name) for name in names)
-        except OSError as error:
-            raise Temporary(b"unable to read controls") from error
-
-    return is_more
 
 
 def _own_address_test() -> "Callable[[bytes], bool]":

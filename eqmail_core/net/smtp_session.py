@@ -29,7 +29,8 @@ from eqmail_core.policy.relay import RelayClients
 from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.queue_wire import render_envelope
-from eqmail_core.protocols.smtp_server import BROKEN, DATA, RESET, Body, Event, SmtpServer, Verdict
+from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, Body, Event, Verdict
+from eqmail_core.protocols.smtp_server import SmtpServer
 from eqmail_core.values import queue_result, reply
 from eqmail_core.values.instant import date822
 
@@ -48,16 +49,24 @@ _BY_CLIENT, _BY_QUEUE, _BY_VERDICT = 1, 2, 4
 class Submission(Protocol):
     """A message on its way into the queue in pieces; see `queue_link.LongSubmission`."""
 
-    def write(self, chunk: bytes) -> bool: ...
-    def commit(self, envelope: bytes) -> None: ...
-    def abort(self) -> None: ...
+    def write(self, chunk: bytes) -> bool:
+        """Pass on a piece; False asks for a pause."""
+
+    def commit(self, envelope: bytes) -> None:
+        """The message is whole."""
+
+    def abort(self) -> None:
+        """Forget the message."""
 
 
 class Outbox(Protocol):
     """Where messages go; see `queue_link.QueueLink`."""
 
-    def submit(self, envelope: bytes, message: bytes, done: Done) -> None: ...
-    def open_long(self, done: Done, on_ready: Callable[[], None]) -> Submission: ...
+    def submit(self, envelope: bytes, message: bytes, done: Done) -> None:
+        """Queue a message that is whole."""
+
+    def open_long(self, done: Done, on_ready: Callable[[], None]) -> Submission:
+        """Begin a message that arrives in pieces."""
 
 
 class Settings:
@@ -185,7 +194,7 @@ class SmtpSession(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         local = transport.get_extra_info("sockname")
         house = settings.houses[local[1]] if local[1] in settings.houses else next(iter(settings.houses.values()))
-        self._intake = Intake(house.rules.databytes)
+        self._intake = Intake(house.rules.size_limit)
         environ = _client_environ(settings, transport.get_extra_info("peername") or ("unknown", 0), local)
         self._reception = Reception(house, environ, desk.date)
         self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)

@@ -5,11 +5,12 @@ what is to be run and is sent how that ended, and its value is the Verdict.  So 
 waits for its children and a service that must not.
 
 Source: smtp-server.md 4.2 (order of the checks), 4.6, 4.8 (qmail-smtpd.c, qmail-spp.c).
+Long because the checks of a command and what plugins may change about them are one order.
 """
 
 from eqmail_core.formats import smtpplugins as sections
 from eqmail_core.formats.received import received
-from eqmail_core.protocols.smtp_server import Authentication, Connected, Data, Event, Hello, Mail, Recipient, Verdict
+from eqmail_core.protocols.smtp_events import Authentication, Connected, Data, Event, Hello, Mail, Recipient, Verdict
 from eqmail_core.values import reply
 from eqmail_core.values.outcome import Temporary
 
@@ -48,18 +49,18 @@ class House:
     `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
     """
 
-    __slots__ = ("bad_senders", "plugins", "rcpthosts", "rules", "says_esmtp")
+    __slots__ = ("bad_senders", "plugins", "recipient_hosts", "rules", "says_esmtp")
 
     def __init__(
         self,
         rules: "Rules",
-        rcpthosts: "RcptHosts",
+        recipient_hosts: "RcptHosts",
         bad_senders: "BadSenders",
         plugins: dict[bytes, list[bytes]] | None = None,
         says_esmtp: bool = True,
     ) -> None:
         self.rules = rules
-        self.rcpthosts = rcpthosts
+        self.recipient_hosts = recipient_hosts
         self.bad_senders = bad_senders
         self.plugins = plugins
         self.says_esmtp = says_esmtp
@@ -202,7 +203,7 @@ class Reception:
             self._remote_info = self.environ[b"TCPREMOTEINFO"] = event.identity
 
     def _note_recipient(self, event: Recipient) -> None:
-        self._allowed = self._house.rcpthosts.accepts(event.address)
+        self._allowed = self._house.recipient_hosts.accepts(event.address)
         self._all += 1
 
     # --- the house's own verdicts; `address` is what plugins made of the one in the event, None if nothing

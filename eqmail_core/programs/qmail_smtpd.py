@@ -13,6 +13,7 @@ from eqmail_core.net.smtp_house import read_house
 from eqmail_core.policy.reception import Reception
 from eqmail_core.policy.smtp_outcome import NO_CONTROLS, log_line
 from eqmail_core.protocols.smtp_server import SmtpServer
+from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.values import reply
 from eqmail_core.values.instant import date822
@@ -26,7 +27,8 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         site = read_site(environ)
         os.chdir(site.home)
         controls = read_controls(site, environ)
-        house = read_house(site, controls, environ, bool(checker), environ.get(b"TCPLOCALPORT", b"0"))
+        port = environ.get(b"TCPLOCALPORT", b"0")
+        house = read_house(site, controls, environ, more_hosts(site), bool(checker), port)
         timeout_s = controls.timeoutsmtpd
     except (ControlError, OSError, ValueError):
         os.write(2, log_line(NO_CONTROLS, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))
@@ -35,4 +37,4 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
     core = SmtpServer(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
     reception = Reception(house, environ, lambda: date822(time.time()))
-    return Conversation(site, core, reception, Descriptors(timeout_s), checker).run(house.rules.databytes)
+    return Conversation(site, core, reception, Descriptors(timeout_s), checker).run(house.rules.size_limit)

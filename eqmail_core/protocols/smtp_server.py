@@ -11,6 +11,21 @@ Long because the whole order of an SMTP conversation is in one place.
 from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
 from eqmail_core.protocols.auth import CRAM_MD5, METHODS, Credentials, Exchange, is_question
 from eqmail_core.protocols.dotted import BareNewline, DottedBody
+from eqmail_core.protocols.smtp_events import (
+    BROKEN,
+    CONNECTED,
+    DATA,
+    RESET,
+    Authentication,
+    Body,
+    Connected,
+    Data,
+    Event,
+    Hello,
+    Mail,
+    Recipient,
+    Verdict,
+)
 from eqmail_core.values import reply
 
 TYPE_CHECKING = False
@@ -25,26 +40,26 @@ MAX_LINE = 4096
 class Rules:
     """What a conversation must know of the settings; shared by all conversations of a server.
 
-    `databytes` 0: no limit; `max_recipients` 0: no limit.  `offers_auth`: somebody can check passwords;
+    `size_limit` in bytes, 0: none; `max_recipients` 0: no limit.  `offers_auth`: somebody can check passwords;
     `auth_needs_tls`: only CRAM-MD5 without TLS; `mail_needs_auth`: a submission port.  `local_ip_host` replaces [IP]
     in an address where `is_own_address(IP)`; None: no replacing.
     """
 
     __slots__ = (
         "auth_needs_tls",
-        "databytes",
         "greeting",
         "is_own_address",
         "local_ip_host",
         "mail_needs_auth",
         "max_recipients",
         "offers_auth",
+        "size_limit",
     )
 
     def __init__(
         self,
         greeting: bytes,
-        databytes: int = 0,
+        size_limit: int = 0,
         max_recipients: int = 0,
         offers_auth: bool = False,
         auth_needs_tls: bool = False,
@@ -53,125 +68,13 @@ class Rules:
         is_own_address: "Callable[[bytes], bool]" = lambda address: False,
     ) -> None:
         self.greeting = greeting
-        self.databytes = databytes
+        self.size_limit = size_limit
         self.max_recipients = max_recipients
         self.offers_auth = offers_auth
         self.auth_needs_tls = auth_needs_tls
         self.mail_needs_auth = mail_needs_auth
         self.local_ip_host = local_ip_host
         self.is_own_address = is_own_address
-
-
-class Event:
-    """Something that happened in the conversation; those that need a verdict say so."""
-
-    __slots__ = ()
-    needs_verdict = True
-
-
-class Connected(Event):
-    """The conversation begins; refusing suppresses the greeting, no more."""
-
-    __slots__ = ()
-
-
-class Hello(Event):
-    """HELO, or EHLO where `extended`."""
-
-    __slots__ = ("extended", "name")
-
-    def __init__(self, name: bytes, extended: bool) -> None:
-        self.name = name
-        self.extended = extended
-
-
-class Mail(Event):
-    """MAIL: a sender, and the identity in its AUTH parameter, None where there is none."""
-
-    __slots__ = ("address", "identity")
-
-    def __init__(self, address: bytes, identity: bytes | None) -> None:
-        self.address = address
-        self.identity = identity
-
-
-class Recipient(Event):
-    """RCPT."""
-
-    __slots__ = ("address",)
-
-    def __init__(self, address: bytes) -> None:
-        self.address = address
-
-
-class Data(Event):
-    """DATA, in a transaction with recipients; accepting it begins the body."""
-
-    __slots__ = ()
-
-
-class Body(Event):
-    """A piece of the message: lines that end in LF, cut anywhere; the last one needs a verdict on the message."""
-
-    __slots__ = ("is_last", "text")
-
-    def __init__(self, text: bytes, is_last: bool) -> None:
-        self.text = text
-        self.is_last = is_last
-
-    @property
-    def needs_verdict(self) -> bool:  # type: ignore[override]  # the same attribute, read only
-        """Whether the message is complete."""
-        return self.is_last
-
-
-class Authentication(Event):
-    """A client has named itself."""
-
-    __slots__ = ("credentials",)
-
-    def __init__(self, credentials: Credentials) -> None:
-        self.credentials = credentials
-
-
-class Reset(Event):
-    """RSET: nothing of the transaction is left."""
-
-    __slots__ = ()
-    needs_verdict = False
-
-
-class Broken(Event):
-    """A LF without CR in a body: the conversation is over, and no message may be made of what was sent."""
-
-    __slots__ = ()
-    needs_verdict = False
-
-
-CONNECTED, DATA, RESET, BROKEN = Connected(), Data(), Reset(), Broken()
-
-
-class Verdict:
-    """The answer to an event: accepted or not, the reply lines, and what else follows from it.
-
-    `address` replaces the address in hand; `header` goes before the message (with DATA); `close`: no more after this.
-    """
-
-    __slots__ = ("accepted", "address", "close", "header", "lines")
-
-    def __init__(
-        self,
-        accepted: bool,
-        lines: list[bytes],
-        address: bytes | None = None,
-        header: bytes = b"",
-        close: bool = False,
-    ) -> None:
-        self.accepted = accepted
-        self.lines = lines
-        self.address = address
-        self.header = header
-        self.close = close
 
 
 class SmtpServer:
@@ -351,7 +254,7 @@ class SmtpServer:
         identity = None
         if b" " in argument:
             size, identity = parse_parameters(argument)
-            if size is not None and 0 < self._rules.databytes < size:
+            if size is not None and 0 < self._rules.size_limit < size:
                 return self._say(reply.TOO_BIG)
         return Mail(address, identity)
 
@@ -472,7 +375,7 @@ class SmtpServer:
         rules = self._rules
         if not extended:
             return [reply.hello(rules.greeting)]
-        texts = [rules.greeting, b"PIPELINING", b"8BITMIME", b"SIZE %d" % rules.databytes]
+        texts = [rules.greeting, b"PIPELINING", b"8BITMIME", b"SIZE %d" % rules.size_limit]
         if rules.offers_auth:
             texts.append(b"AUTH " + b" ".join(METHODS).upper())
         return reply.multiline(b"250", texts)

@@ -24,6 +24,7 @@ from eqmail_core.net.smtp_house import read_house
 from eqmail_core.net.smtp_session import Desk, Settings, SmtpSession
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.store import domains_db
+from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import CannotSettle, settle
@@ -81,8 +82,9 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
             f"warning: {Controls.relayclients.file}: {entry.decode('latin-1')!r} is no address or network, ignored",
         )
     ports = {listener.getsockname()[1] for listener in listeners}
+    is_more = more_hosts(site)
     return Settings(
-        houses={port: read_house(site, controls, environ, bool(checker), b"%d" % port) for port in ports},
+        houses={port: read_house(site, controls, environ, is_more, bool(checker), b"%d" % port) for port in ports},
         local_name=controls.me or b"unknown",
         environ=environ,
         relay_clients=relay_clients,

@@ -18,6 +18,7 @@ from eqmail_core.net.smtp_session import Desk, Settings, SmtpSession
 from eqmail_core.policy.reception import Reception
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.protocols.smtp_server import SmtpServer
+from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site
 
@@ -120,7 +121,7 @@ class Resident:
         variables = {b"PATH": os.environb[b"PATH"]} | {os.fsencode(k): os.fsencode(v) for k, v in environ.items()}
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        house = read_house(home.site, controls, variables, bool(self.checker), b"25")
+        house = read_house(home.site, controls, variables, more_hosts(home.site), bool(self.checker), b"25")
         relays = RelayClients(controls.relayclients)
         self.settings = Settings({self.port: house}, b"mx.test", variables, relays, self.checker, limit, timeout_s)
         self.loop = asyncio.new_event_loop()
@@ -176,7 +177,7 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     checker = (controls.smtpcheckpw or b"").split()
     variables = {b"PATH": os.environb[b"PATH"], b"TCPREMOTEIP": b"127.0.0.1"}
     variables |= {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
-    house = read_house(home.site, controls, variables, bool(checker), b"25")
+    house = read_house(home.site, controls, variables, more_hosts(home.site), bool(checker), b"25")
     core = SmtpServer(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
     reception = Reception(house, variables, lambda: b"NOW")
     ours, theirs = socket.socketpair()
@@ -187,7 +188,7 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     codes: list[int] = []
 
     def serve() -> None:
-        codes.append(conversation.run(house.rules.databytes))
+        codes.append(conversation.run(house.rules.size_limit))
         theirs.close()
 
     cwd = os.getcwd()

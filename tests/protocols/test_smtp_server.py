@@ -4,20 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.smtp_server import (
-    BROKEN,
-    MAX_LINE,
-    Authentication,
-    Body,
-    Data,
-    Event,
-    Hello,
-    Mail,
-    Recipient,
-    Rules,
-    SmtpServer,
-    Verdict,
-)
+from eqmail_core.protocols.smtp_events import BROKEN, Authentication, Body, Data, Event, Hello, Mail, Recipient, Verdict
+from eqmail_core.protocols.smtp_server import MAX_LINE, Rules, SmtpServer
 from eqmail_core.values import reply
 
 OK = Verdict(True, [reply.OK])
@@ -79,7 +67,7 @@ def test_a_pipelined_transaction_is_answered_in_order() -> None:
 
 def test_ehlo_tells_what_there_is() -> None:
     assert (
-        Client(Rules(b"mx", databytes=7)).send(b"EHLO\r\n")
+        Client(Rules(b"mx", size_limit=7)).send(b"EHLO\r\n")
         == b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 7\r\n"
     )
     said = Client(Rules(b"mx", offers_auth=True)).send(b"EHLO x\r\n")
@@ -151,7 +139,7 @@ def test_recipients_can_be_bounded() -> None:
 
 
 def test_a_size_beyond_the_limit_is_refused_at_once() -> None:
-    client = Client(Rules(b"mx", databytes=10))
+    client = Client(Rules(b"mx", size_limit=10))
     assert codes(client.send(b"MAIL FROM:<a@b> SIZE=11\r\nMAIL FROM:<a@b> size=10\r\n")) == [552, 250]
 
 

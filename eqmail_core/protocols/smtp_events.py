@@ -1,0 +1,120 @@
+"""What happens in an SMTP conversation, and how it is decided: the words between the machine and who drives it.
+
+Source: smtp-server.md 4.2; RFC 5321 section 4.1.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.protocols.auth import Credentials
+
+
+class Event:
+    """Something that happened in the conversation; those that need a verdict say so."""
+
+    __slots__ = ()
+    needs_verdict = True
+
+
+class Connected(Event):
+    """The conversation begins; refusing suppresses the greeting, no more."""
+
+    __slots__ = ()
+
+
+class Hello(Event):
+    """HELO, or EHLO where `extended`."""
+
+    __slots__ = ("extended", "name")
+
+    def __init__(self, name: bytes, extended: bool) -> None:
+        self.name = name
+        self.extended = extended
+
+
+class Mail(Event):
+    """MAIL: a sender, and the identity in its AUTH parameter, None where there is none."""
+
+    __slots__ = ("address", "identity")
+
+    def __init__(self, address: bytes, identity: bytes | None) -> None:
+        self.address = address
+        self.identity = identity
+
+
+class Recipient(Event):
+    """RCPT."""
+
+    __slots__ = ("address",)
+
+    def __init__(self, address: bytes) -> None:
+        self.address = address
+
+
+class Data(Event):
+    """DATA, in a transaction with recipients; accepting it begins the body."""
+
+    __slots__ = ()
+
+
+class Body(Event):
+    """A piece of the message: lines that end in LF, cut anywhere; the last one needs a verdict on the message."""
+
+    __slots__ = ("is_last", "text")
+
+    def __init__(self, text: bytes, is_last: bool) -> None:
+        self.text = text
+        self.is_last = is_last
+
+    @property
+    def needs_verdict(self) -> bool:  # type: ignore[override]  # the same attribute, read only
+        """Whether the message is complete."""
+        return self.is_last
+
+
+class Authentication(Event):
+    """A client has named itself."""
+
+    __slots__ = ("credentials",)
+
+    def __init__(self, credentials: "Credentials") -> None:
+        self.credentials = credentials
+
+
+class Reset(Event):
+    """RSET: nothing of the transaction is left."""
+
+    __slots__ = ()
+    needs_verdict = False
+
+
+class Broken(Event):
+    """A LF without CR in a body: the conversation is over, and no message may be made of what was sent."""
+
+    __slots__ = ()
+    needs_verdict = False
+
+
+CONNECTED, DATA, RESET, BROKEN = Connected(), Data(), Reset(), Broken()
+
+
+class Verdict:
+    """The answer to an event: accepted or not, the reply lines, and what else follows from it.
+
+    `address` replaces the address in hand; `header` goes before the message (with DATA); `close`: no more after this.
+    """
+
+    __slots__ = ("accepted", "address", "close", "header", "lines")
+
+    def __init__(
+        self,
+        accepted: bool,
+        lines: list[bytes],
+        address: bytes | None = None,
+        header: bytes = b"",
+        close: bool = False,
+    ) -> None:
+        self.accepted = accepted
+        self.lines = lines
+        self.address = address
+        self.header = header
+        self.close = close

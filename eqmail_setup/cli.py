@@ -88,7 +88,7 @@ def run(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FOUND
     except PermissionError as error:
-        return _fail(_of_system(error) + "; a command of the owner of the installation, often root", PRIVILEGE)
+        return _fail(_of_system(error) + "; the owner of the installation, often root, may do this", PRIVILEGE)
     except OSError as error:
         return _fail(_of_system(error), FOUND)
     return code if isinstance(code, int) else 0

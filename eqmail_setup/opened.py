@@ -14,6 +14,9 @@ from eqmail_setup.refusal import Refusal
 from eqmail_setup.survey import found_site
 from eqmail_setup.who import missing_accounts
 
+# A Unix socket's address has 108 bytes on Linux and 104 elsewhere; the longest one of ours is run/remote-99.sock.
+LONGEST_HOME = 104 - len("/run/remote-99.sock") - 1
+
 
 class Opened(NamedTuple):
     """An installation and what is now chosen for it; `before` is what it was, None where there was none."""
@@ -58,6 +61,16 @@ def demand_accounts(site: Site) -> None:
     if missing:
         remedy = "create them with: eqmail mkusers (in a checkout: make users)"
         raise Refusal(f"these accounts do not exist: {', '.join(missing)}; {remedy}")
+
+
+def demand_short(home: str) -> None:
+    """Refuse a home whose sockets nobody could connect to.
+
+    Fails: Refusal (wrong usage).
+    """
+    length = len(os.fsencode(home))
+    if length > LONGEST_HOME:
+        raise Refusal(f"{home}: {length} bytes are too long for the sockets in it; choose at most {LONGEST_HOME}", 2)
 
 
 @contextmanager

@@ -106,7 +106,7 @@ class Controls(ControlSet):
         used_by=(REMOTE,),
     )
     idhost = HostName(
-        "Host in generated Message-IDs.",
+        "Host part of the Message-IDs that are made for messages injected here without one.",
         default=b"idhost",
         falls_back_to_me=True,
         env="QMAILIDHOST",
@@ -176,9 +176,21 @@ class Controls(ControlSet):
         default=None,
         used_by=(REMOTE,),
     )
-    timeoutconnect = Seconds("How long a connection attempt may take.", default=60, used_by=(REMOTE,))
-    timeoutremote = Seconds("How long a remote server may take for one answer.", default=1200, used_by=(REMOTE,))
-    timeoutsmtpd = Seconds("How long a client may keep the server waiting.", default=1200, used_by=(SMTPD,))
+    timeoutconnect = Seconds(
+        "How many seconds an attempt to connect to a remote server may take before the next address is tried.",
+        default=60,
+        used_by=(REMOTE,),
+    )
+    timeoutremote = Seconds(
+        "How many seconds a remote server may take for one answer before the delivery is put off.",
+        default=1200,
+        used_by=(REMOTE,),
+    )
+    timeoutsmtpd = Seconds(
+        "How many seconds a client may keep the SMTP server waiting before the connection ends.",
+        default=1200,
+        used_by=(SMTPD,),
+    )
     virtualdomains = Map(
         "Domains and addresses that belong to a local user: KEY:PREFIX makes mail for an address at KEY local mail for "
         "PREFIX-ADDRESS. KEY is an address, a domain, .DOMAIN for every host below it, or empty for all. An empty "
@@ -209,7 +221,8 @@ class Controls(ControlSet):
         used_by=("qmail-pwrap",),
     )
     clientca = Opaque(
-        "Certificate authorities that may vouch for clients, PEM.",
+        "Certificate authorities that may vouch for clients, PEM. A client whose certificate one of them signed, and "
+        "whose address is in tlsclients, may relay.",
         file="clientca.pem",
         default=None,
         used_by=(SMTPD,),
@@ -223,19 +236,39 @@ class Controls(ControlSet):
         default=None,
         used_by=(SMTPD,),
     )
-    rsa2048 = Opaque("Ephemeral RSA key, PEM.", file="rsa2048.pem", default=None, used_by=(SMTPD,))
-    dh2048 = Opaque("Diffie-Hellman parameters, PEM.", file="dh2048.pem", default=None, used_by=(SMTPD,))
+    rsa2048 = Opaque(
+        "Ephemeral RSA key of C (e)qmail, PEM. Current TLS has no use for it.",
+        file="rsa2048.pem",
+        default=None,
+        used_by=(SMTPD,),
+    )
+    dh2048 = Opaque(
+        "Parameters of the SMTP server for Diffie-Hellman key exchange with old clients, PEM.",
+        file="dh2048.pem",
+        default=None,
+        used_by=(SMTPD,),
+    )
     tlsclients = Lines(
         "E-mail addresses in client certificates whose owners may relay.", default=None, used_by=(SMTPD,)
     )
-    tlsserverciphers = Lines("Ciphers that the server offers.", default=None, env="TLSCIPHERS", used_by=(SMTPD,))
+    tlsserverciphers = Lines(
+        "Ciphers that the SMTP server offers, in the notation of OpenSSL; the lines are joined with colons. Without the "
+        "file the server offers what its library thinks safe.",
+        default=None,
+        env="TLSCIPHERS",
+        used_by=(SMTPD,),
+    )
     clientcert = Opaque(
         "Certificate and key that this host shows to remote servers, PEM.",
         file="clientcert.pem",
         default=None,
         used_by=(REMOTE,),
     )
-    tlsclientciphers = Lines("Ciphers that the client offers.", default=None, used_by=(REMOTE,))
+    tlsclientciphers = Lines(
+        "Ciphers that this host offers to remote servers, in the notation of OpenSSL; the lines are joined with colons.",
+        default=None,
+        used_by=(REMOTE,),
+    )
     servercert_cnf = Opaque(
         "Request settings for the self-signed server certificate.",
         file="servercert.cnf",

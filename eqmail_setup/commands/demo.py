@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 from shutil import which
+from tempfile import mkdtemp
 
 import click
 
@@ -13,6 +14,7 @@ from eqmail_setup.demonstration import HOST, Demonstration, clear
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.first_settings import write_first_settings
 from eqmail_setup.hierarchy import hierarchy
+from eqmail_setup.opened import LONGEST_HOME
 from eqmail_setup.plan import apply, observe
 from eqmail_setup.who import caller
 
@@ -36,6 +38,9 @@ def command(context: click.Context, folder: str) -> int:
     """Set up a private installation, send mail through it, show what happens, and stop it. Needs no root."""
     begun = time.monotonic()
     home = os.path.abspath(f"{folder}/home")
+    if len(os.fsencode(home)) > LONGEST_HOME:
+        # The addresses of Unix sockets are short; the log and the letters are shown all the same.
+        home = os.path.join(mkdtemp(prefix="eqmail-demo-"), "home")
     clear(home, MARK)
     site = Site(home=home, single_user=True)
     click.echo(f"Setting up a private installation in {home}")
@@ -52,8 +57,8 @@ def command(context: click.Context, folder: str) -> int:
         port = demonstration.start()
         demonstration.send(port)
         demonstration.show()
-    finally:
         click.echo("\nStopping the services")
+    finally:
         demonstration.stop()
     click.echo(f"\nDone in {time.monotonic() - begun:.1f} seconds. A real installation:")
     for line in _IN_CHECKOUT if os.path.exists("Makefile") and which("make") else _ELSEWHERE:

@@ -14,7 +14,7 @@ from eqmail_core.values.site import Site
 from eqmail_setup.actions import Action, Write
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.opened import Opened, demand_accounts, locked, open_installation
+from eqmail_setup.opened import Opened, demand_accounts, demand_short, locked, open_installation
 from eqmail_setup.plan import Difference, Weight, apply, observe
 from eqmail_setup.recorded_world import RecordedWorld
 from eqmail_setup.refusal import FOUND, privilege
@@ -55,6 +55,7 @@ def command(
     opened = open_installation(context, conf, chosen, root)
     site = opened.site
     only_look = dry_run or diff
+    demand_short(site.home)
     _demand_privilege(site, bool(root), only_look)
     with ExitStack() as stack:
         if not only_look:

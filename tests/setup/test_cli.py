@@ -82,6 +82,7 @@ def test_staging_works_without_root_and_twice(tmp_path: Path, capsys: pytest.Cap
         (["setup", "--conf", "/nonexistent"], USAGE, "holds no conf-qmail"),
         (["--home", "/dev/null", "setup"], USAGE, "is a file; choose another home"),
         (["--home", "/dev/null/x", "setup", "--single-user"], USAGE, "is not a directory"),
+        (["--home", "/tmp/" + "x" * 100, "setup", "--single-user"], USAGE, "are too long for the sockets in it"),
         (["--home", "/nonexistent", "check"], FOUND, "no installation here; run: eqmail --home /nonexistent setup"),
         (["--home", "/nonexistent", "run"], FOUND, "no installation here"),
         (["--home", "/nonexistent", "config", "show"], FOUND, "no installation here"),

@@ -1,0 +1,172 @@
+"""QMTP and QMQP on two descriptors, waiting for the client and for qmail-queue in turn.  Light.
+
+Source: smtp-server.md 4.10, 4.11 (qmail-qmtpd.c, qmail-qmqpd.c).
+"""
+
+import os
+import select
+import time
+
+from eqmail_core.formats.netstring import netstring
+from eqmail_core.formats.received import received
+from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.policy import qmtp_answers as answers
+from eqmail_core.protocols import qmtp
+from eqmail_core.protocols.qmtp import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
+from eqmail_core.system.files import CHUNK, write_all
+from eqmail_core.values.instant import date822
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eqmail_core.policy.rcpthosts import RcptHosts
+    from eqmail_core.values.site import Site
+
+    Take = Callable[[qmtp.Event, "_Message"], None]
+
+LIFETIME_S = 3600.0
+"""How long a client may stay altogether."""
+
+
+class _Gone(Exception):
+    """The client has closed the connection."""
+
+
+class _Late(Exception):
+    """The client has stayed too long."""
+
+
+class _Message:
+    """One message on its way into the queue."""
+
+    def __init__(self, site: "Site", environ: "Mapping[bytes, bytes]", protocol: bytes) -> None:
+        self.queue = QueueProgram(site, environ)
+        self.queue.write(_trace(environ, protocol))
+        self.size = 0
+        self.sender: bytes | None = b""
+        self.recipients: list[bytes] = []
+        self.answers: list[bytes] = []
+
+    def finish(self, is_refused: bool) -> bytes:
+        """Queue it, or not; the answer."""
+        if is_refused:
+            self.queue.abort()
+        code = self.queue.finish(self.sender or b"", self.recipients)
+        return answers.message_answer(code, int(time.time()), self.queue.pid)
+
+
+class MailFrame:
+    """A client on descriptors 0 and 1."""
+
+    def __init__(self, site: "Site", environ: "Mapping[bytes, bytes]") -> None:
+        self._site = site
+        self._environ = environ
+        self._deadline = time.monotonic() + LIFETIME_S
+        self._message: _Message | None = None
+
+    def run_qmtp(self, rcpthosts: "RcptHosts", databytes: int) -> int:
+        """Take messages until the client goes; the exit code of the process."""
+        reader = QmtpReader()
+
+        def take(event: qmtp.Event, message: _Message) -> None:
+            if event.kind == qmtp.RECIPIENT:
+                message.answers.append(self._judge(event.value, rcpthosts, message))
+            elif event.kind == qmtp.END:
+                self._answer_each(message, databytes)
+            else:
+                _take_text(event, message, databytes)
+
+        return self._run(reader, b"QMTP", take, once=False)
+
+    def run_qmqp(self) -> int:
+        """Take one message; the exit code of the process."""
+
+        def take(event: qmtp.Event, message: _Message) -> None:
+            if event.kind == qmtp.RECIPIENT:
+                message.answers.append(answers.ACCEPTED if event.value is not None else answers.BAD_ADDRESS)
+                message.recipients.append(event.value or b"")
+            elif event.kind == qmtp.END:
+                is_bad = message.sender is None or answers.BAD_ADDRESS in message.answers
+                answer = message.finish(is_bad)
+                write_all(1, netstring(answers.BAD_ADDRESS if is_bad else answer))
+            else:
+                _take_text(event, message, 0)
+
+        return self._run(QmqpReader(), b"QMQP", take, once=True)
+
+    def _run(self, reader: Reader, protocol: bytes, take: "Take", once: bool) -> int:
+        try:
+            while True:
+                while (event := reader.next_event()) is not None:
+                    if event.kind == qmtp.BEGIN:
+                        self._message = _Message(self._site, self._environ, protocol)
+                    elif self._message is not None:
+                        take(event, self._message)
+                    if event.kind == qmtp.END:
+                        self._message = None
+                        if once:
+                            return EXIT_DONE
+                reader.receive(self._read())
+        except _Gone:
+            return EXIT_DONE
+        except BadFraming:
+            return EXIT_PERMANENT
+        except (_Late, TooLong, OSError, Temporary):
+            return EXIT_TEMPORARY
+        finally:
+            if self._message is not None:
+                self._message.queue.abort()
+
+    def _judge(self, address: bytes | None, rcpthosts: "RcptHosts", message: _Message) -> bytes:
+        """Add a recipient, or say why not."""
+        appendix = self._environ.get(b"RELAYCLIENT")
+        if address is None or len(address) + len(appendix or b"") > qmtp.MAX_ADDRESS:
+            return answers.BAD_RECIPIENT
+        if appendix is None and not rcpthosts.accepts(address):
+            return answers.NO_RELAY
+        message.recipients.append(address + (appendix or b""))
+        return answers.ACCEPTED
+
+    def _answer_each(self, message: _Message, databytes: int) -> None:
+        is_too_big = 0 < databytes < message.size
+        answer = message.finish(message.sender is None or is_too_big or not message.recipients)
+        if message.sender is None:
+            answer = answers.BAD_SENDER
+        if is_too_big:
+            answer = answers.TOO_BIG
+        write_all(1, b"".join([netstring(each or answer) for each in message.answers]))
+
+    def _read(self) -> bytes:
+        waiter = select.poll()
+        waiter.register(0, select.POLLIN)
+        if not waiter.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+            raise _Late
+        data = os.read(0, CHUNK)
+        if not data:
+            raise _Gone
+        return data
+
+
+def _take_text(event: qmtp.Event, message: _Message, databytes: int) -> None:
+    if event.kind == qmtp.SENDER:
+        message.sender = event.value
+    elif event.value is not None:
+        message.size += len(event.value)
+        if databytes and message.size > databytes:
+            message.queue.abort()
+        else:
+            message.queue.write(event.value)
+
+
+def _trace(environ: "Mapping[bytes, bytes]", protocol: bytes) -> bytes:
+    return received(
+        environ.get(b"TCPREMOTEHOST", b"unknown"),
+        environ.get(b"TCPREMOTEIP", b"unknown"),
+        environ.get(b"TCPREMOTEINFO"),
+        None,
+        environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown"),
+        protocol,
+        date822(time.time()),
+    )

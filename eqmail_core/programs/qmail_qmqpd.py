@@ -1,0 +1,22 @@
+"""qmail-qmqpd: receive one message from one QMQP client on descriptors 0 and 1, for anywhere.
+
+Who may connect is somebody else's business (tcprules).
+Exits: 0 when the client has its answer or has gone, 100 when it does not speak QMQP, 111 trouble or too long.
+Source: smtp-server.md 4.11; qmail-qmqpd(8).
+"""
+
+import os
+
+from eqmail_core.net.qmtp_driver import MailFrame
+from eqmail_core.system.installation import read_site
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Serve one client."""
+    try:
+        site = read_site(environ)
+        os.chdir(site.home)
+    except (OSError, ValueError):
+        return EXIT_TEMPORARY
+    return MailFrame(site, environ).run_qmqp()

@@ -1,0 +1,27 @@
+"""qmail-qmtpd: receive mail from one QMTP client on descriptors 0 and 1.
+
+Exits: 0 when the client has gone, 100 when it does not speak QMTP, 111 trouble or too long.
+Source: smtp-server.md 4.10; qmail-qmtpd(8).
+"""
+
+import os
+
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.net.qmtp_driver import MailFrame
+from eqmail_core.policy.rcpthosts import RcptHosts
+from eqmail_core.store.rcpthosts_db import more_hosts
+from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Serve one client."""
+    try:
+        site = read_site(environ)
+        os.chdir(site.home)
+        controls = read_controls(site, environ)
+        rcpthosts = RcptHosts(controls.rcpthosts, more_hosts(site))
+        size_limit = controls.databytes
+    except (ControlError, OSError, ValueError):
+        return EXIT_TEMPORARY
+    return MailFrame(site, environ).run_qmtp(rcpthosts, size_limit)

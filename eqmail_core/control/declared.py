@@ -252,8 +252,8 @@ class Controls(ControlSet):
         "E-mail addresses in client certificates whose owners may relay.", default=None, used_by=(SMTPD,)
     )
     tlsserverciphers = Lines(
-        "Ciphers that the SMTP server offers, in the notation of OpenSSL; the lines are joined with colons. Without the "
-        "file the server offers what its library thinks safe.",
+        "Ciphers that the SMTP server offers, in the notation of OpenSSL; the lines are joined with colons. Without "
+        "the file the server offers what its library thinks safe.",
         default=None,
         env="TLSCIPHERS",
         used_by=(SMTPD,),
@@ -265,7 +265,7 @@ class Controls(ControlSet):
         used_by=(REMOTE,),
     )
     tlsclientciphers = Lines(
-        "Ciphers that this host offers to remote servers, in the notation of OpenSSL; the lines are joined with colons.",
+        "Ciphers that this host offers to remote servers, in the notation of OpenSSL; lines are joined with colons.",
         default=None,
         used_by=(REMOTE,),
     )

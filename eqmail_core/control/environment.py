@@ -47,6 +47,12 @@ VARIABLES = (
         "Path of a program that is run in the place of bin/qmail-queue, with its descriptors and exit codes.",
         "bin/qmail-queue",
     ),
+    Variable(
+        "QMAILREMOTE",
+        ("qmail-rspawn", "the remote service"),
+        "Path of a program that is run in the place of bin/qmail-remote, with its arguments and report.",
+        "bin/qmail-bfrmt where beforemote exists, else bin/qmail-remote",
+    ),
     Variable("PROTO", (*_CONNECTION, "tcp-env"), "TCP or TCP6 when the variables below are set.", "unset", _TCP),
     Variable("TCPREMOTEIP", _CONNECTION, "Address of the client.", "unknown", _TCP),
     Variable("TCPREMOTEHOST", _CONNECTION, "Name of the client, from DNS.", "unknown", _TCP),

@@ -19,7 +19,7 @@ from eqmail_core.services.local.delivery import deliver
 from eqmail_core.services.local.group import MaildirDesk, delivery_of
 from eqmail_core.system import kernel
 from eqmail_core.system.files import write_all
-from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.system.message_file import MessageFile
 from eqmail_core.system.privileges import CannotSettle, become
 from eqmail_core.system.sockets import receive_descriptors
 from eqmail_core.system.spawning import bounded
@@ -159,8 +159,8 @@ class _Agent:
             if failure.text:
                 write_all(2, failure.text + b"\n")
             code = failure.exit_code
-        except (OSError, MessageUnreadable) as error:
-            write_all(2, b"Unable to deliver: " + str(error).encode() + b". (#4.3.0)\n")
+        except Exception as surprise:
+            write_all(2, f"Unable to deliver: {type(surprise).__name__}: {surprise}. (#4.3.0)\n".encode())
         finally:
             os._exit(code)
 

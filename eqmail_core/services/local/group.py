@@ -16,11 +16,15 @@ from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.delivery import LOOPING, counted
 from eqmail_core.services.local.home import STICKY, enter_home, find_arrangement
 from eqmail_core.store.maildir import TROUBLE, UNREADABLE, Copy, Maildir, Naming, own_naming
+from eqmail_core.system.files import CHUNK
 from eqmail_core.system.kernel import sync_file_system
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.values.outcome import DONE, Failure, Permanent, Temporary
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import User
+
+# A message larger than this, in bytes, would hold up the group; it is delivered apart.
+_LARGE = 4 << 20
 
 # Up to so many copies are synced one by one; a barrier over the whole file system costs more than that.
 _FEW = 2
@@ -151,7 +155,7 @@ class _Group:
         return [found for found in self._open.values() if isinstance(found, Maildir)]
 
     def write(self, it: AgentOrder) -> list[Copy] | None:
-        """Write the copies of one order; None if it asks for more than Maildirs.  Fails: Temporary, Permanent."""
+        """Write the copies of one order; None if it should be delivered apart.  Fails: Temporary, Permanent."""
         if self._home_trouble is not None:
             raise self._home_trouble
         try:
@@ -162,7 +166,7 @@ class _Group:
         except MessageUnreadable as error:
             raise Temporary(UNREADABLE) from error
         paths = self._paths(it.ext)
-        if paths is None:
+        if paths is None or (len(message.head) == CHUNK and os.fstat(it.fd).st_size > _LARGE):
             return None
         head = return_path_line(it.sender) + delivered_to
         copies: list[Copy] = []

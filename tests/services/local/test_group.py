@@ -102,6 +102,14 @@ def test_anything_but_a_maildir_is_left_to_others(home: Path, desk: MaildirDesk)
     os.close(it.fd)
 
 
+def test_a_large_message_does_not_hold_up_the_group(home: Path, desk: MaildirDesk) -> None:
+    large, small = order(1), order(2)
+    os.ftruncate(large.fd, 5 << 20)
+    result = desk.deliver([large, small])
+    assert result.apart == [large] and result.reports == [(2, False, DONE)]
+    os.close(large.fd)
+
+
 def test_a_changed_dotqmail_file_counts_at_once(home: Path, desk: MaildirDesk) -> None:
     assert desk.deliver([order(1)]).reports == [(1, False, DONE)]
     (home / ".qmail").write_text("#nothing\n")

@@ -7,8 +7,8 @@ Why a message is never forgotten, and none that ended comes back:
 - `commit` returns after the flush; what it wrote counts only behind all that was written before (formats/journal.py).
 - Only the oldest segment is ever used again, and only when none of its messages is needed: so a tombstone goes away no
   sooner than the record it is for, which stands in the same or an older segment.
-- A new use of a segment begins with a header of a new epoch; until that is on the disk the old records, all of them
-  ended, are met by their tombstones in younger segments.
+- A new use of a segment begins with a header of a new epoch, flushed before anything else is written there: from then
+  on none of the old records counts.  Otherwise a tombstone could be overwritten before the record that it is for.
 - The last part of a segment takes tombstones alone, so that a disk without room for another segment does not keep the
   oldest from becoming free.
 - After a start nothing is appended to what was found: its tail may be torn.
@@ -241,13 +241,14 @@ class Journal:
         self._position = 0
 
     def _begin(self) -> None:
-        """Put the header of a new use before everything else; a header that never got there is written again."""
+        """Put the header of a new use on the disk before anything else is written, see the module."""
         assert self._current is not None
         self._epoch += 1
         self._current.epoch = self._epoch
         text, self._crc = form.header(self._epoch, self.next_serial)
-        self._pieces = [text]
-        self._start, self._position = 0, len(text)
+        self._disk.write_at(self._current.fd, [text], 0)
+        self._disk.sync_data(self._current.fd)
+        self._start = self._position = len(text)
 
     def _make(self) -> Segment:
         taken = {segment.path for segment in self._segments}

@@ -1,6 +1,6 @@
 """Messages become files of the queue, many at a time: each step for all of them, then a flush, then the next step.
 
-    1  the body into the file of the number, flushed
+    1  the body into the file of the number, flushed (and pid/, too, where it is to stay there)
     2  linked as mess/N, folders flushed                  S2, and enough where the scheduler writes the rest
     3  intd/N written, flushed, linked as todo/N, folders flushed         S4
     4  the name in pid/ taken away
@@ -45,6 +45,8 @@ def place(disk: Disk, paths: QueuePaths, placings: list[Placing]) -> None:
     """Bring every message as far as it is to go; each that fails has its `error`, the others are on the disk."""
     _each(placings, lambda it: _write_body(disk, it))
     _flush(disk, placings)
+    flushed = [it for it in placings if it.goal == FLUSHED]
+    _flush_folders(disk, flushed, lambda number: f"{paths.pid}/{number}")
     named = [it for it in placings if it.goal >= NAMED]
     _each(named, lambda it: _link_body(disk, paths, it))
     _flush_folders(disk, named, paths.mess)

@@ -67,6 +67,10 @@ def _settle(disk: Disk, paths: QueuePaths, message: Message, keeper: Keeper, fou
         keeper.settled(message)
         found.queued += 1
         return
+    if disk.status(paths.intd(number)) is not None:
+        # from a spill that was cut short; nobody would look for it when mess/N has gone
+        disk.unlink(paths.intd(number))
+        disk.sync_folder(paths.intd(number).rpartition("/")[0])
     if message.body is not None:
         message.crc = crc32(message.body)
     keeper.recovered(message, is_named=True)

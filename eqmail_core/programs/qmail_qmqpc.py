@@ -1,0 +1,41 @@
+"""qmail-qmqpc: hand the message on descriptor 0, with its envelope on descriptor 1, to a QMQP server.
+
+It can stand in the place of qmail-queue.  Exits: see values/queue_result.py; 55 without servers.
+Source: smtp-server.md 4.11; qmail-qmqpc(8).
+"""
+
+import os
+
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.formats.netstring import netstring
+from eqmail_core.formats.todo import scan_envelope, split_envelope
+from eqmail_core.net.qmqp_client import NO_SERVERS, hand_over
+from eqmail_core.system.files import read_all
+from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.values import queue_result as q
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Hand over one message."""
+    try:
+        site = read_site(environ)
+        os.chdir(site.home)
+    except (OSError, ValueError):
+        return q.NO_HOME
+    try:
+        servers = read_controls(site, environ).qmqpservers
+    except ControlError:
+        return NO_SERVERS
+    if not servers:
+        return NO_SERVERS
+    try:
+        message, envelope = read_all(0), read_all(1)
+    except OSError:
+        return q.READ_ERROR
+    except MemoryError:
+        return q.NO_MEMORY
+    code, end = scan_envelope(envelope)
+    if code != q.OK:
+        return code
+    sender, recipients = split_envelope(envelope[:end])
+    return hand_over(servers, netstring(b"".join([netstring(each) for each in (message, sender, *recipients)])))

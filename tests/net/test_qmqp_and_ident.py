@@ -1,0 +1,89 @@
+"""Two small clients: QMQP, and the question who runs a client."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from eqmail_core.net import peer_names
+from eqmail_core.net.ident import remote_user, user_in
+from eqmail_core.net.peer_names import describe
+from eqmail_core.net.qmqp_client import LOST, NO_SERVERS, REFUSED, hand_over
+
+
+@contextmanager
+def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
+    """A server on a port that reads `size` bytes and answers."""
+    heard: list[bytes] = []
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            text = b""
+            while len(text) < size:
+                text += client.recv(65536)
+            heard.append(text)
+            client.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listener.getsockname()[1], heard
+        thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [(b"2:Kx,", 0), (b"2:Zx,", 71), (b"2:Dx,", 31), (b"", LOST), (b"2:?x,", LOST), (b"2:", LOST)]
+)
+def test_the_servers_word_is_an_exit_code(answer: bytes, code: int) -> None:
+    with answering(answer, 5) as (port, heard):
+        assert hand_over([b"::1", b"no.address", b"127.0.0.1"], b"12345", port) == code
+    assert heard == [b"12345"]
+
+
+def test_a_server_that_is_not_there_is_passed_over() -> None:
+    with answering(b"2:Kx,", 1) as (port, _):
+        assert hand_over([b"127.0.0.1"], b"x", port) == 0
+    assert hand_over([b"127.0.0.1"], b"x", port) == REFUSED
+    assert hand_over([b"nonsense"], b"x", port) == NO_SERVERS
+
+
+def test_a_host_says_who_runs_the_client() -> None:
+    with answering(b"4242 , 25 : USERID : UNIX : j o e\r\n", 11) as (port, heard):
+        user = remote_user(("127.0.0.1", 25), ("127.0.0.1", 4242), 5.0, port)
+    assert user == b"joe"
+    assert heard == [b"4242 , 25\r\n"]
+
+
+@pytest.mark.parametrize("answer", [b"", b"1,2:ERROR:NO-USER\r\n", b"\n::::x"])
+def test_other_answers_are_none(answer: bytes) -> None:
+    assert user_in(answer) is None
+
+
+def test_both_ends_of_a_connection_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_names, "_name_of", lambda ip: b"name.test" if ip == "127.0.0.1" else None)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        server, _ = listener.accept()
+        with server:
+            told = describe(server.fileno(), None)
+            assert told[b"TCPREMOTEPORT"] == b"%d" % client.getsockname()[1]
+    assert told[b"PROTO"] == b"TCP"
+    assert told[b"TCPREMOTEIP"] == told[b"TCPLOCALIP"] == b"127.0.0.1"
+    assert told[b"TCPREMOTEHOST"] == b"name.test"
+    assert told[b"TCPREMOTEINFO"] is None
+
+
+def test_a_mapped_address_is_an_ipv4_address() -> None:
+    assert peer_names._address(("::ffff:192.0.2.1", 9)) == ("192.0.2.1", 9)
+    assert peer_names._address(("fe80::1%eth0", 9)) == ("fe80::1", 9)
+
+
+def test_what_is_no_connection_fails() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(OSError, match="no TCP"):
+        describe(ours.fileno(), None)

@@ -128,8 +128,8 @@ class ResidentSend:
         now = time.time()
         self._spilling.pump(now)
         more = self._core.pump(now)
-        self._queue.flush()
         self._write_log()
+        self._queue.flush()
         if self._core.can_end and self._may_end(now):
             self._end()
         elif more:

@@ -1,7 +1,7 @@
 """The heart of qmail-send: who is tried when, how many at a time, and what every report means.
 
 Knows neither files nor sockets: the ledger, the deliverers and the books are given to it, and the clock is an argument.
-`pump` does what is due; reports come in through `report`, `settled` and `unsettled`.
+`pump` does what is due; reports come in through `report`, `settled` and `unsettled_lost`.
 
 Source: queue.md 3.7 (qmail-send.c job, del, pass).
 """
@@ -180,7 +180,7 @@ class Scheduler:
     def report(self, delivery: Delivery, letter: bytes, text: bytes, durable: bool = True) -> None:
         """A delivery ended with `letter` K, Z or D (anything else defers it) and a text for people.
 
-        After a K that is not `durable`, `settled` or `unsettled` must follow.
+        After a K that is not `durable`, `settled` or `unsettled_lost` must follow.
         """
         job = delivery.job
         lane = self.lanes[job.channel]

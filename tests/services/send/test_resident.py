@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -204,6 +205,30 @@ def test_orders_of_a_lost_spawner_are_deferred_and_the_next_one_gets_work(scene:
     scene.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")
     order, _ = take_order(scene.local)
     assert order.number == 458
+
+
+@pytest.mark.parametrize("nonsense", [b"R", b"Rxx", b"Y123"])
+def test_a_deliverer_that_talks_nonsense_is_hung_up_on(scene: Scene, nonsense: bytes) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    take_order(scene.remote)
+    scene.remote.send(nonsense)
+    assert scene.queue.kind(admission.WAITS) == (11,)
+    scene.until_logged("warning: internal error: delivery report out of range")
+    scene.remote = Peer(scene.remote_end)
+    scene.write_mess(11, 457)
+    assert scene.queue.kind(admission.PLACED) == (11,)
+    scene.end()
+
+
+def test_what_a_deliverer_says_is_cut_like_cs(scene: Scene) -> None:
+    scene.admit(11, 457, b"F#@[]\0Tr@other.net\0")
+    order, _ = take_order(scene.remote)
+    scene.remote.send(b"R" + struct.pack("<QB", order.serial, 1) + b"D" + b"x" * 12_000)
+    scene.until_logged("delivery 1: failure: " + "x" * 10_000)
+    scene.admit(12, 458, b"F#@[]\0Tr@other.net\0")
+    order, _ = take_order(scene.remote)
+    scene.remote.send(delivery.report(order.serial, True, b"D", b"no\0more"))
+    scene.until_logged("delivery 2: failure: no")
 
 
 @pytest.mark.parametrize("size", [10, 1_000_000])

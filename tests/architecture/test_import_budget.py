@@ -26,6 +26,10 @@ PER_MESSAGE: dict[str, set[str]] = {
     "datemail": set(),
     "mailsubj": set(),
     "qreceipt": set(),
+    "qmail_smtpd": set(),
+    "qmail_qmtpd": set(),
+    "qmail_qmqpd": set(),
+    "qmail_qmqpc": set(),
 }
 
 

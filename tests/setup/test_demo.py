@@ -1,5 +1,6 @@
 """The demonstration: real services deliver, run a program, bounce, and leave nothing running."""
 
+import shutil
 import smtplib
 from pathlib import Path
 
@@ -15,10 +16,10 @@ def test_the_demonstration_delivers_over_every_way_and_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "shown"
-    assert run(["demo", "--folder", str(folder)]) == 0
+    assert run(["demo", "--folder", str(tmp_path)]) == 0
     said = capsys.readouterr().out
-    ann = folder / "home/people/ann"
+    home = Path(said.split("Setting up a private installation in ")[1].split("\n")[0])
+    ann = home / "people/ann"
     letters = [path.read_text() for path in (ann / "Maildir/new").iterdir()]
     assert sorted(text.split("\nSubject: ")[1].split("\n")[0] for text in letters) == [
         "Hello from a program",
@@ -32,6 +33,7 @@ def test_the_demonstration_delivers_over_every_way_and_stops(
     port = int(said.split("1. over SMTP, 127.0.0.1:")[1].split(",")[0])
     with pytest.raises(OSError, match="refused"):
         smtplib.SMTP("127.0.0.1", port, timeout=5)
+    shutil.rmtree(home)
 
 
 def test_a_folder_that_no_demonstration_made_is_left_alone(tmp_path: Path) -> None:

@@ -13,9 +13,12 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only path that is looked at, in a folder that everybody can reach."""
     folder = tmp_path / "closed/package"
     folder.mkdir(parents=True)
-    for step in (folder, *folder.parents):
-        if step.is_relative_to(tmp_path.parents[1]):
-            step.chmod(0o755)
+    for step in (folder, folder.parent, tmp_path):
+        step.chmod(0o755)
+    steps = eqmail_setup.reach._steps
+    monkeypatch.setattr(
+        eqmail_setup.reach, "_steps", lambda path: [step for step in steps(path) if step.startswith(str(tmp_path))]
+    )
     monkeypatch.setattr(eqmail_setup.reach, "interpreter", lambda: str(folder))
     monkeypatch.setattr(eqmail_setup.reach, "folders", list)
     return folder

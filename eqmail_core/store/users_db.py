@@ -3,9 +3,11 @@
 Source: delivery.md 5.1 (qmail-lspawn.c, qmail-newu.c).
 """
 
+import os
+
 from eqmail_core.formats.assign import database_records
 from eqmail_core.policy.users import find_in_database
-from eqmail_core.store.cdb import CdbDamaged, open_cdb, write_cdb
+from eqmail_core.store.cdb import CdbDamaged, CdbReader, open_cdb, write_cdb
 from eqmail_core.values.user import LOOKUP_DATABASE, LookupFailed, User
 
 TYPE_CHECKING = False
@@ -40,6 +42,44 @@ def find_user(site: "Site", local: bytes) -> User | None:
             return find_in_database(database.get, local)
     except (OSError, CdbDamaged) as error:
         raise LookupFailed(LOOKUP_DATABASE) from error
+
+
+class KeptDatabase:
+    """The user database of an installation, open as long as it stays the same file: `find_user` for a resident."""
+
+    def __init__(self, site: "Site") -> None:
+        self._path = database_path(site)
+        self._database: CdbReader | None = None
+        self._seen: tuple[int, ...] = ()
+
+    def find(self, local: bytes) -> User | None:
+        """As `find_user`: a new database, or one that was written to, counts at once."""
+        try:
+            self._look()
+            return None if self._database is None else find_in_database(self._database.get, local)
+        except (OSError, CdbDamaged) as error:
+            self.close()
+            raise LookupFailed(LOOKUP_DATABASE) from error
+
+    def close(self) -> None:
+        """Close the file; the next look-up opens it again."""
+        if self._database is not None:
+            self._database.close()
+        self._database = None
+        self._seen = ()
+
+    def _look(self) -> None:
+        """Open the database if it is another than before."""
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            self.close()
+            return
+        seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if seen != self._seen:
+            self.close()
+            self._database = open_cdb(self._path)
+            self._seen = seen
 
 
 def compile_users(site: "Site", assign: "Iterable[bytes]") -> None:

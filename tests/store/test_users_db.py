@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.formats.assign import BadAssign
-from eqmail_core.store.users_db import compile_users, find_user
+from eqmail_core.store.users_db import KeptDatabase, compile_users, find_user
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LookupFailed, User
 
@@ -53,3 +53,18 @@ def test_a_database_that_cannot_be_opened_is_an_error(site: Site) -> None:
     with pytest.raises(LookupFailed) as failed:
         find_user(site, b"joe")
     assert failed.value.code == 117
+
+
+def test_a_kept_database_follows_every_change(site: Site) -> None:
+    kept = KeptDatabase(site)
+    assert kept.find(b"joe") is None
+    compile_users(site, [b"=joe:joe:501:500:/home/joe:::\n", b".\n"])
+    assert kept.find(b"joe") == kept.find(b"JOE") == JOE
+    compile_users(site, [b".\n"])
+    assert kept.find(b"joe") is None
+    Path(site.users, "cdb").write_bytes(b"short")
+    with pytest.raises(LookupFailed):
+        kept.find(b"joe")
+    Path(site.users, "cdb").unlink()
+    assert kept.find(b"joe") is None
+    kept.close()

@@ -14,14 +14,14 @@ from functools import partial
 
 from eqmail_core.services.local import getpw
 from eqmail_core.services.local.lookup import find_in_single_user_site
-from eqmail_core.store.users_db import find_user
+from eqmail_core.store.users_db import KeptDatabase
 from eqmail_core.system.children import end, fork_with_socket
 from eqmail_core.system.log import say
 from eqmail_core.system.sockets import PACKET
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LOOKUP_SYSTEM, LookupFailed, User
 
-# How long an answer of the look-up process is believed; the user database is read anew for every order.
+# How long an answer of the look-up process is believed; a changed user database counts at once.
 _BELIEVED_S = 1.0
 _BELIEVED = 10_000
 
@@ -35,6 +35,7 @@ class Owners:
     def __init__(self, site: Site, selector: selectors.BaseSelector) -> None:
         self._site = site
         self._selector = selector
+        self._database = KeptDatabase(site)
         self._process: _LookUp | None = None
         self._asked: dict[bytes, list[Callable[[Answer], None]]] = {}
         self._believed: dict[bytes, tuple[float, Answer]] = {}
@@ -42,7 +43,7 @@ class Owners:
     def find(self, local: bytes, then: Callable[[Answer], None]) -> None:
         """Call `then` with the owner of `local`, at once if that is known, else when it is."""
         try:
-            user = find_user(self._site, local)
+            user = self._database.find(local)
             if user is None and self._site.single_user:
                 user = find_in_single_user_site(self._site, local)
         except LookupFailed as failure:

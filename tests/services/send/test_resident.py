@@ -214,6 +214,7 @@ def test_a_deliverer_that_talks_nonsense_is_hung_up_on(scene: Scene, nonsense: b
     scene.remote.send(nonsense)
     assert scene.queue.kind(admission.WAITS) == (11,)
     scene.until_logged("warning: internal error: delivery report out of range")
+    scene.remote.sock.close()
     scene.remote = Peer(scene.remote_end)
     scene.write_mess(11, 457)
     assert scene.queue.kind(admission.PLACED) == (11,)

@@ -18,8 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import uvloop
-
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 from eqmail_core.protocols.admission_wire import Admission
@@ -35,6 +33,12 @@ from eqmail_core.values.outcome import EXIT_TEMPORARY
 from eqmail_core.values.site import Site
 
 T = TypeVar("T")
+
+new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+try:
+    from uvloop import new_event_loop as new_loop
+except ImportError:
+    pass
 
 HELD_LIMIT = 20_000
 """Messages that may be in memory at a time; further ones go to the disk at once."""
@@ -243,7 +247,7 @@ def run(site: Site, log_fd: int, remotes: list[str] | None = None) -> None:
     os.umask(UMASK)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     gc.set_threshold(_GC_THRESHOLD)
-    loop = uvloop.new_event_loop()
+    loop = new_loop()
     asyncio.set_event_loop(loop)
     try:
         paths = remotes or sorted(glob.glob(f"{glob.escape(site.run)}/remote*.sock")) or [site.socket("remote")]

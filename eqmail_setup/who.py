@@ -13,6 +13,7 @@ from eqmail_core.values.identity import Accounts
 
 @cache
 def user_name(uid: int) -> str:
+    """The name of a user."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -21,6 +22,7 @@ def user_name(uid: int) -> str:
 
 @cache
 def group_name(gid: int) -> str:
+    """The name of a group."""
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:
@@ -28,10 +30,12 @@ def group_name(gid: int) -> str:
 
 
 def user_number(name: str) -> int:
+    """The number of a user."""
     return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
 
 
 def group_number(name: str) -> int:
+    """The number of a group."""
     return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
 
 

@@ -33,9 +33,9 @@ def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[
     actions = [(os.POSIX_SPAWN_DUP2, writing, 1), (os.POSIX_SPAWN_CLOSE, 0)]
     try:
         pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions, setsigdef=[_SIGPIPE])
-    except OSError as error:
+    except (OSError, ValueError) as error:
         os.close(reading)
-        return PluginReport([], b"fork() failed" if error.errno in _CANNOT_FORK else b"can't execute")
+        return PluginReport([], b"fork() failed" if _cannot_fork(error) else b"can't execute")
     finally:
         os.close(writing)
     return pid, reading
@@ -67,10 +67,15 @@ def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentia
     actions = [(os.POSIX_SPAWN_DUP2, reading, _CREDENTIALS_FD)]
     try:
         return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=[_SIGPIPE])
-    except OSError as error:
-        return NO_CHILD if error.errno in _CANNOT_FORK else 0
+    except (OSError, ValueError) as error:
+        return NO_CHILD if _cannot_fork(error) else 0
     finally:
         os.close(reading)
+
+
+def _cannot_fork(error: OSError | ValueError) -> bool:
+    """Tell whether the system has no room for a child; a ValueError is a word that no program can have."""
+    return isinstance(error, OSError) and error.errno in _CANNOT_FORK
 
 
 def checker_outcome(code: int) -> int:

@@ -42,6 +42,9 @@ HELD_BYTES = 65536
 
 _UNREAD_BYTES = 65536
 
+# The end of a connection that is gone before it could be looked at.
+_NOWHERE = ("unknown", 0)
+
 # Why a client is not read at the moment.
 _BY_CLIENT, _BY_QUEUE, _BY_VERDICT = 1, 2, 4
 
@@ -192,10 +195,10 @@ class SmtpSession(asyncio.Protocol):
         desk = self._desk
         settings = desk.settings
         self._transport = cast(asyncio.Transport, transport)
-        local = transport.get_extra_info("sockname")
-        house = settings.houses[local[1]] if local[1] in settings.houses else next(iter(settings.houses.values()))
+        local = transport.get_extra_info("sockname") or _NOWHERE
+        house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
         self._intake = Intake(house.rules.size_limit)
-        environ = _client_environ(settings, transport.get_extra_info("peername") or ("unknown", 0), local)
+        environ = _client_environ(settings, transport.get_extra_info("peername") or _NOWHERE, local)
         self._reception = Reception(house, environ, desk.date)
         self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
         if b"QMAILQUEUE" in environ:

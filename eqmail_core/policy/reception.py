@@ -309,7 +309,7 @@ class Reception:
             elif letter == b"C" and section in (sections.MAIL, sections.RECIPIENT):
                 heard.address = text
                 self.environ[b"SMTPMAILFROM" if section == sections.MAIL else b"SMTPRCPTTO"] = text
-            elif letter == b"S" and b"=" in text:
+            elif letter == b"S" and text.find(b"=") > 0:
                 name, _, value = text.partition(b"=")
                 self.environ[name] = value
             elif letter == b"U":

@@ -33,6 +33,8 @@ class DottedBody:
 
         Fails: BareNewline.
         """
+        if not data:
+            return b"", None
         if self._held:
             data = self._held + data
         elif self._held is None and data[:1] == b".":

@@ -43,6 +43,8 @@ class Hearing:
             lines.append(self._pending)
             self.is_over = True
         for line in lines:
+            # C reads strings, and no variable or argument can hold a NUL.
+            line = line.partition(b"\0")[0]
             letter = line[0] if line else 0
             if letter in FINAL or letter in _OTHERS:
                 self.instructions.append((line[:1], line[1:]))

@@ -183,6 +183,11 @@ class TestPlugins:
         assert (environ[b"SMTPMAILFROM"], environ[b"SMTPRCPTTO"], environ[b"GOLD"]) == (b"new@x", b"j@there", b"1")
         assert b"TCPREMOTEIP" not in environ
 
+    def test_a_variable_needs_a_name(self) -> None:
+        front = Front(b"[m]\np\n", {b"p": b"S=x\nSNO\nU"})
+        front.mail()
+        assert not {b"", b"NO"} & set(front.reception.environ)
+
     def test_they_can_let_a_client_relay(self) -> None:
         front = Front(b"[m]\np\n", {b"p": b"SRELAYCLIENT="})
         front.mail()

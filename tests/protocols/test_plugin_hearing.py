@@ -33,6 +33,11 @@ def test_silence_is_no_instruction() -> None:
     assert not hearing.instructions
 
 
+def test_a_line_ends_at_a_nul() -> None:
+    """What a plugin says becomes variables and arguments of programs, which cannot hold one."""
+    assert heard([b"SV=a\0b\n\0\nE550 x\0\n"]).instructions == [(b"S", b"V=a"), (b"E", b"550 x")]
+
+
 def test_a_plugin_that_never_ends_is_not_listened_to_for_ever() -> None:
     hearing = heard([b"H" * 4096] * (MAX_SPEECH // 4096 + 1))
     assert hearing.is_over

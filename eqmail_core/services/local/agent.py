@@ -54,7 +54,11 @@ def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], 
     kernel.forbid_tracing()
     kernel.name_process("eq-agent")
     os.umask(0o077)
-    _Agent(site, user, default, environ, sock).serve()
+    try:
+        _Agent(site, user, default, environ, sock).serve()
+    except BrokenPipeError:
+        # The spawner has gone while we worked; its successor will be given the same orders.
+        pass
     return EXIT_DONE
 
 
@@ -130,13 +134,15 @@ class _Agent:
 
     def _start(self, it: AgentOrder) -> None:
         """Deliver one order in a process of its own."""
+        reading = writing = -1
         try:
             reading, writing = os.pipe()
             pid = os.fork()
         except OSError:
-            # The pipe, if there is one, is left to the end of this process, which comes soon in such times.
+            for fd in (it.fd, reading, writing):
+                if fd >= 0:
+                    os.close(fd)
             self._outgoing.append(wire.report(it.number, True, b"Zqmail-spawn unable to fork. (#4.3.0)\n"))
-            os.close(it.fd)
             return
         if pid == 0:
             self._be_apart(it, writing)

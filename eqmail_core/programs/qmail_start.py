@@ -1,15 +1,17 @@
 """qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]: start and keep all services.
 
-The addresses of a resident SMTP service come from --smtp, else from the control file that lists them.
-Exits: 0 after TERM, 100 usage, 111 cannot start.  Source: programs.md 1.4; qmail-start(8).
+The addresses of a resident SMTP service come from --smtp, else from the control file that lists them.  All code is
+imported before the forks: the services share it, and may be unable to read it later.  Exits: 0 after TERM, 100 usage, 111 cannot start.  Source: programs.md 1.4; qmail-start(8).
 """
 
 import os
 from functools import partial
 from signal import SIGALRM, SIGHUP
 
-from eqmail_core.services import queue, remote, send, smtp, start
+from eqmail_core.services import queue, smtp, start
 from eqmail_core.services.local import spawner
+from eqmail_core.services.remote import pool
+from eqmail_core.services.send import resident
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import say
 from eqmail_core.values.site import Site
@@ -38,7 +40,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 def _staff(
     site: Site, environ: dict[bytes, bytes], smtp_addresses: list[str], delivery: list[bytes], logger: list[str]
 ) -> list[start.Service]:
-    """Every service of this installation with its sockets, in the order of starting."""
+    """Every service with its sockets, in the order of starting."""
     start.lock_installation(site)
     controls = read_controls(site, environ)
     addresses = smtp_addresses or [os.fsdecode(line) for line in controls.smtplisten or []]
@@ -48,10 +50,10 @@ def _staff(
     remote_end = start.listen_for(site, "remote", "qmails", 0o600)
     staff, log_fd = start.logging_staff(site, logger)
     local = partial(spawner.run, site, delivery[0] if delivery else DEFAULT_DELIVERY, local_end)
-    staff.append(start.Service("queue", partial(queue.run, site, queue_end), [queue_end], 3))
-    staff.append(start.Service("lspawn", local, [local_end], 2))
-    staff.append(start.Service("remote", partial(remote.run, site, remote_end), [remote_end], 2, (SIGHUP,)))
-    staff.append(start.Service("send", partial(send.run, site, log_fd), [], 1, (SIGHUP, SIGALRM)))
+    staff += [start.Service("queue", partial(queue.run, site, queue_end), [queue_end], 3)]
+    staff += [start.Service("lspawn", local, [local_end], 2)]
+    staff.append(start.Service("remote", partial(pool.run, site, remote_end), [remote_end], 2, (SIGHUP,)))
+    staff.append(start.Service("send", partial(resident.run, site, log_fd), [], 1, (SIGHUP, SIGALRM)))
     if tcp:
         workers = range(max(1, controls.smtpworkers))
         staff += [start.Service("smtpd", partial(smtp.run, site, tcp), tcp, 0, (SIGHUP,)) for _ in workers]

@@ -1,7 +1,7 @@
 """qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]: start and keep all services.
 
-The addresses of a resident SMTP service come from --smtp, else from the control file that lists them.  All code is
-imported before the forks: the services share it, and may be unable to read it later.  Exits: 0 after TERM, 100 usage, 111 cannot start.  Source: programs.md 1.4; qmail-start(8).
+Without --smtp the control file that lists the addresses of a resident SMTP service decides.  All code is imported before
+the forks: the services share it, and may be unable to read it later.  Exits: 0 after TERM, 100 usage, 111 cannot start.
 """
 
 import os

@@ -61,7 +61,7 @@ class Journal:
         self._disk = disk
         self._folder = folder
         self._size = size
-        self._reserve = size // 64
+        self._reserve = size // 32
         self._segments: deque[Segment] = deque()
         self._current: Segment | None = None
         self._epoch = 0

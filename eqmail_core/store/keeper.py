@@ -297,13 +297,16 @@ class Keeper:
 
     # Files.
 
-    def spill(self) -> None:
-        """Make files of every message that is held, as if it had just been queued: for a stop, or a lost scheduler."""
-        self._spill_failed = False
-        for message in self._held.values():
-            if message.state in (LIVE, AS_FILE) and message.fate == UNDECIDED:
-                is_named, message.state = message.state == AS_FILE, SPILLING
-                self._place(message, QUEUED, partial(self._spilled, message, is_named), is_named)
+    def spill(self) -> int:
+        """Make files of the messages that are held, as if they had just been queued; for a stop, or a lost scheduler.
+
+        Returns how many this concerns.
+        """
+        some = [message for message in self._held.values() if message.state in (LIVE, AS_FILE)]
+        for message in some:
+            is_named, message.state = message.state == AS_FILE, SPILLING
+            self._place(message, QUEUED, partial(self._spilled, message, is_named), is_named)
+        return len(some)
 
     def _spilled(self, message: Message, was_named: bool, result: object, error: OSError | None) -> None:
         if error is None:
@@ -378,6 +381,7 @@ class Keeper:
             return
         for message, segment in stands:
             self._journal.stands(message, segment)
+        self._commit_failed = False
         new = []
         for is_end, message, answer in group:
             if is_end:
@@ -435,20 +439,20 @@ class Keeper:
     def stop(self, then: Call) -> None:
         """Make files of all, forget the journal and the pool, and call `then`; what no disk would take stays in it."""
         self._stopped, self._link = then, None
+        self._commit_failed = self._spill_failed = False
         self._go_on_stopping()
 
     def _go_on_stopping(self) -> None:
         if self._stopped is None or not self._log.is_idle or not self._files.is_idle:
             return
-        if not self._commit_failed:
-            if self._ended:
-                self._write_tombstones()
-                return
-            if self._held and not self._spill_failed:
-                self.spill()
-                return
+        if self._held and not self._spill_failed and self.spill():
+            return
+        if self._ended and not self._commit_failed:
+            self._write_tombstones()
+            return
         then, self._stopped = self._stopped, None
-        if not self._held and not self._ended:
+        if not self._held:
+            # what has ended, or is safe as files, needs no tombstone in a journal that is emptied
             try:
                 self._journal.empty()
                 self._pool.dissolve()

@@ -12,6 +12,9 @@ from collections import deque
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.spool import POOL_PREFIX, remove
 
+MOST_FREE = 512
+"""Numbers that are kept in stock; a burst may take more, and then their files are removed."""
+
 
 class Pool:
     """The stock in `folder`; `find` comes first."""
@@ -60,8 +63,12 @@ class Pool:
 
     def give_back(self, number: int) -> None:
         """The message with this number has ended and was never linked elsewhere."""
-        if number in self._path_of:
+        if number not in self._path_of:
+            return
+        if len(self._free) < MOST_FREE:
             self._free.append(number)
+        else:
+            remove(self._disk, self._path_of.pop(number))
 
     def forget(self, number: int) -> None:
         """The file of this number has become mess/N."""

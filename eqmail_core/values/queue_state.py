@@ -11,8 +11,8 @@ _LEFT_FROM_PREPROCESSING = {"intd", "info", "local", "remote"}
 def classify(files: "set[str] | frozenset[str]", is_journaled: bool = False) -> str | None:
     """The state of a message that has files in these folders of the queue; None where no state has them.
 
-    A record in the journal does for mess/N what todo/N does: whatever info/N, local/N and remote/N hold can be made again
-    from it.
+    A record in the journal does for mess/N what todo/N does: whatever info/N, local/N and remote/N hold can be made
+    again from it.
     """
     if is_journaled and "mess" in files:
         files = files | {"todo"}

@@ -58,6 +58,7 @@ def run(site: Site, listener: socket.socket) -> None:
     try:
         loop.run_forever()
     finally:
+        service.abandon()
         loop.close()
     if service.surprise is not None:
         raise service.surprise
@@ -88,17 +89,18 @@ class Service:
         self.surprise: BaseException | None = None
         self._loop = loop
         self._lock = lock_queue(site)
-        self._is_leaving = False
+        self._is_leaving = self._is_emptying = False
         controls = controls_in(site.control, read_file)
         durability = controls.queuedurability
         disk, paths = Disk(), site.queue
         journal, pool = Journal(disk, paths.journal), Pool(disk, paths.pid)
+        self._workers = Worker("journal", loop.call_soon_threadsafe), Worker("files", loop.call_soon_threadsafe)
         self._keeper = Keeper(
             disk,
             paths,
             pool,
             journal,
-            (Worker("journal", loop.call_soon_threadsafe), Worker("files", loop.call_soon_threadsafe)),
+            self._workers,
             Clock(loop),
             controls.queuememory,
             goes_direct=durability in (EACH, TOGETHER),
@@ -116,6 +118,18 @@ class Service:
         loop.call_later(AWAY_S, self._spill_if_away)
         disk.pull_trigger(paths.trigger)
 
+    @property
+    def has_scheduler(self) -> bool:
+        """The scheduler is connected."""
+        return self._reception.has_scheduler
+
+    def abandon(self) -> None:
+        """Let go of everything as it is; what is on the disk is what counts."""
+        for worker in self._workers:
+            worker.stop()
+        self._reception.dismiss()
+        os.close(self._lock)
+
     def stop(self) -> None:
         """Take no more messages; when the scheduler has left, make files of what is held, and end."""
         if self._is_leaving:
@@ -129,7 +143,8 @@ class Service:
 
     def _scheduler_left(self) -> None:
         if self._is_leaving:
-            self._empty()
+            if not self._is_emptying:
+                self._empty()
         else:
             self._loop.call_later(AWAY_S, self._spill_if_away)
 
@@ -139,6 +154,7 @@ class Service:
             self._keeper.spill()
 
     def _empty(self) -> None:
+        self._is_emptying = True
         self._keeper.stop(self._emptied)
 
     def _emptied(self) -> None:

@@ -20,12 +20,18 @@ from eqmail_core.store.journal import Journal
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.store.pool import Pool
 from eqmail_core.store.recovery import Found, recover
-from eqmail_core.system import kernel
+from eqmail_core.system import kernel  # noqa: F401  # needed by Disk, and to be loaded before `settle`
 from eqmail_core.system.files import read_file
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
 from eqmail_core.system.roles import bringers, uid_of
 from eqmail_core.values.site import Site
+
+# Here and not where it is used: a service that has settled may not be able to read the interpreter's files.
+try:
+    import uvloop
+except ImportError:
+    uvloop = None  # type: ignore[assignment]  # slower, and does
 
 NAME = "qmail-queue"
 EACH, TOGETHER = b"each", b"together"
@@ -66,11 +72,7 @@ def run(site: Site, listener: socket.socket) -> None:
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """The fastest event loop there is."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    loop: asyncio.AbstractEventLoop = (uvloop or asyncio).new_event_loop()
     return loop
 
 
@@ -198,7 +200,3 @@ def report(found: Found) -> None:
         )
     for number in found.lost:
         say(NAME, f"alert: msg {number}: the file with its body is gone")
-
-
-# The library behind `kernel` has to be loaded before the service settles into its role.
-_LOADED_EARLY = kernel

@@ -42,6 +42,9 @@ HELD_BYTES = 65536
 
 _UNREAD_BYTES = 65536
 
+# How long a line of the log may wait for others: a write for each would be a good part of the work for a message.
+_LOG_DELAY_S = 0.01
+
 # The end of a connection that is gone before it could be looked at.
 _NOWHERE = ("unknown", 0)
 
@@ -127,12 +130,14 @@ class Desk:
     def log(self, line: bytes) -> None:
         """Write a line to standard error soon, together with others."""
         if not self._lines:
-            self.loop.call_soon(self.write_log)
+            self.loop.call_later(_LOG_DELAY_S, self.write_log)
         self._lines.append(line)
 
     def write_log(self) -> None:
         """Write what the log waits for."""
         lines, self._lines = self._lines, []
+        if not lines:
+            return
         try:
             os.write(2, b"".join(lines))
         except OSError:

@@ -147,6 +147,7 @@ class Resident:
             for session in list(self.desk.sessions):
                 self.call(session._transport.abort)
             time.sleep(0.01)
+        self.call(self.desk.write_log)
         self.call(self.loop.stop)
         self._thread.join()
         self.loop.close()

@@ -1,7 +1,7 @@
 """qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]: start and keep all services.
 
-Without --smtp the control file that lists the addresses of a resident SMTP service decides.  All code is imported before
-the forks: the services share it, and may be unable to read it later.  Exits: 0 after TERM, 100 usage, 111 cannot start.
+Without --smtp or sockets from a service manager, smtplisten says where SMTP is served.  All code is imported before the
+forks: the services share it, and may be unable to read it later.  Exits: 0 after TERM, 100 usage, 111 cannot start.
 """
 
 import os
@@ -14,6 +14,7 @@ from eqmail_core.services.remote import pool
 from eqmail_core.services.send import resident
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import say
+from eqmail_core.system.notify import herald
 from eqmail_core.values.site import Site
 
 DEFAULT_DELIVERY = b"./Mailbox"
@@ -30,28 +31,25 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         return 100
     try:
         site = read_site(environ)
-        start.supervise(_staff(site, environ, addresses, words[:1], [os.fsdecode(word) for word in words[1:]]))
+        start.supervise(_staff(site, environ, addresses, words), herald(os.environb))
     except (start.CannotStart, ValueError, OSError) as reason:
         say(start.NAME, f"fatal: {reason}")
         return 111
     return 0
 
 
-def _staff(
-    site: Site, environ: dict[bytes, bytes], smtp_addresses: list[str], delivery: list[bytes], logger: list[str]
-) -> list[start.Service]:
+def _staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes]) -> list[start.Service]:
     """Every service with its sockets, in the order of starting."""
     start.lock_installation(site)
     controls = read_controls(site, environ)
-    addresses = smtp_addresses or [os.fsdecode(line) for line in controls.smtplisten or []]
-    tcp = [start.listen_on(address) for address in addresses]
+    tcp = start.smtp_listeners(addresses, controls.smtplisten or [])
     queue_end = start.listen_for(site, "queue", "qmailq", 0o666)
     local_end = start.listen_for(site, "local", "qmails", 0o600)
     remote_end = start.listen_for(site, "remote", "qmails", 0o600)
-    staff, log_fd = start.logging_staff(site, logger)
-    local = partial(spawner.run, site, delivery[0] if delivery else DEFAULT_DELIVERY, local_end)
-    staff += [start.Service("queue", partial(queue.run, site, queue_end), [queue_end], 3)]
-    staff += [start.Service("lspawn", local, [local_end], 2)]
+    staff, log_fd = start.logging_staff(site, [os.fsdecode(word) for word in words[1:]])
+    local = partial(spawner.run, site, words[0] if words else DEFAULT_DELIVERY, local_end)
+    staff.append(start.Service("queue", partial(queue.run, site, queue_end), [queue_end], 3))
+    staff.append(start.Service("lspawn", local, [local_end], 2))
     staff.append(start.Service("remote", partial(pool.run, site, remote_end), [remote_end], 2, (SIGHUP,)))
     staff.append(start.Service("send", partial(resident.run, site, log_fd), [], 1, (SIGHUP, SIGALRM)))
     if tcp:

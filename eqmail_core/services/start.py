@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 
 from eqmail_core.system.log import say
+from eqmail_core.system.notify import Herald, given_listeners
 from eqmail_core.system.privileges import CannotSettle, settle
 from eqmail_core.system.sockets import listen_at
 from eqmail_core.values.site import Site
@@ -111,6 +112,19 @@ def listen_on(address: str) -> socket.socket:
     return sock
 
 
+def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket]:
+    """The sockets of the SMTP service: those that the service manager gives and those asked for, else the settled ones.
+
+    Fails: CannotStart.
+    """
+    try:
+        given = given_listeners(os.environb)
+    except OSError as error:
+        raise CannotStart(str(error.strerror)) from error
+    addresses = asked if asked or given else [os.fsdecode(line) for line in settled]
+    return given + [listen_on(address) for address in addresses]
+
+
 def logging_staff(site: Site, argv: list[str]) -> tuple[list[Service], int]:
     """The logger as a service, if one was asked for, and the descriptor of the log.
 
@@ -131,16 +145,21 @@ def logging_staff(site: Site, argv: list[str]) -> tuple[list[Service], int]:
     return [Service("logger", run, [], last=9)], 1
 
 
-def supervise(services: list[Service]) -> None:
-    """Run the services until TERM or INT; HUP and ALRM are passed on to those that want them."""
+def supervise(services: list[Service], herald: Herald) -> None:
+    """Run the services until TERM or INT; HUP and ALRM are passed on to those that want them.
+
+    `herald` tells the service manager that all were started, that the parent lives, and that the end has begun.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     gc.collect()
     gc.freeze()
     for service in services:
         _fork(service, services)
+    herald.ready()
     while True:
         waits = [service.start_at - time.monotonic() for service in services if not service.pid]
-        event = signal.sigtimedwait(_WATCHED, max(0.0, min(waits, default=86400.0)))
+        event = signal.sigtimedwait(_WATCHED, max(0.0, min([herald.pause_s, *waits])))
+        herald.alive()
         number = event.si_signo if event else 0
         if number in (signal.SIGTERM, signal.SIGINT):
             break
@@ -151,6 +170,7 @@ def supervise(services: list[Service]) -> None:
         for service in services:
             if not service.pid and service.start_at <= time.monotonic():
                 _fork(service, services)
+    herald.stopping()
     _end(services)
 
 

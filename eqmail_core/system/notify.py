@@ -1,0 +1,84 @@
+"""What a service manager gives to a daemon and wants to hear from it: sockets, readiness, signs of life.
+
+The protocol is systemd's; dpkg's start-stop-daemon and s6 tools speak it too. Without a manager everything here is
+silent.
+
+Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
+"""
+
+import os
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+FIRST_FD = 3
+NO_HURRY_S = 86400.0
+
+
+class Herald:
+    """Tells the service manager how things stand.
+
+    `address` is its datagram socket, empty for nobody; `watchdog_s` the longest silence that it bears, 0 for any.
+    """
+
+    __slots__ = ("_address", "pause_s")
+
+    def __init__(self, address: bytes = b"", watchdog_s: float = 0.0) -> None:
+        self._address = b"\0" + address[1:] if address.startswith(b"@") else address
+        self.pause_s = watchdog_s / 2 or NO_HURRY_S
+
+    def ready(self) -> None:
+        """Everything is there and serves."""
+        self._tell(b"READY=1\nMAINPID=%d" % os.getpid())
+
+    def alive(self) -> None:
+        """A sign of life; due at least every `pause_s` seconds."""
+        if self.pause_s != NO_HURRY_S:
+            self._tell(b"WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The end has begun and takes as long as it takes; no more signs of life will come."""
+        self._tell(b"STOPPING=1\nWATCHDOG_USEC=0" if self.pause_s != NO_HURRY_S else b"STOPPING=1")
+
+    def _tell(self, state: bytes) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(1.0)
+                sock.sendto(state, self._address)
+        except OSError:
+            # A manager that does not listen is no reason to serve nobody.
+            return
+
+
+def herald(environ: "MutableMapping[bytes, bytes]") -> Herald:
+    """The herald that the environment asks for; it is taken from there, so that no child speaks in our name."""
+    address = environ.pop(b"NOTIFY_SOCKET", b"")
+    micros, pid = environ.pop(b"WATCHDOG_USEC", b""), environ.pop(b"WATCHDOG_PID", b"")
+    watched = micros.isdigit() and pid in (b"", b"%d" % os.getpid())
+    return Herald(address, int(micros) / 1e6 if watched else 0.0)
+
+
+def given_listeners(environ: "MutableMapping[bytes, bytes]") -> list[socket.socket]:
+    """The listening TCP sockets that were opened for this process; taken from the environment.
+
+    Fails: OSError for a descriptor that is not a listening TCP socket.
+    """
+    pid, count = environ.pop(b"LISTEN_PID", b""), environ.pop(b"LISTEN_FDS", b"")
+    environ.pop(b"LISTEN_FDNAMES", None)
+    if pid != b"%d" % os.getpid() or not count.isdigit():
+        return []
+    return [_listener(fd) for fd in range(FIRST_FD, FIRST_FD + int(count))]
+
+
+def _listener(fd: int) -> socket.socket:
+    os.set_inheritable(fd, False)
+    sock = socket.socket(fileno=fd)
+    internet = sock.family in (socket.AF_INET, socket.AF_INET6)
+    if not internet or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()
+        raise OSError(None, f"descriptor {fd}, which the service manager gave, is no listening TCP socket")
+    return sock

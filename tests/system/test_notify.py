@@ -1,0 +1,81 @@
+"""A service manager is told what it asked for, its sockets are taken, and no child inherits its variables."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.system import notify
+
+
+def manager(tmp_path: Path) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sock.bind(str(tmp_path / "notify"))
+    sock.settimeout(5)
+    return sock
+
+
+def test_a_manager_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> None:
+    environ = {b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify"), b"WATCHDOG_USEC": b"3000000", b"PATH": b"/bin"}
+    with manager(tmp_path) as sock:
+        herald = notify.herald(environ)
+        assert environ == {b"PATH": b"/bin"}
+        assert herald.pause_s == 1.5
+        herald.ready()
+        herald.alive()
+        herald.stopping()
+        assert sock.recv(100) == b"READY=1\nMAINPID=%d" % os.getpid()
+        assert sock.recv(100) == b"WATCHDOG=1"
+        assert sock.recv(100) == b"STOPPING=1\nWATCHDOG_USEC=0"
+
+
+def test_without_a_watchdog_there_are_no_signs_of_life(tmp_path: Path) -> None:
+    with manager(tmp_path) as sock:
+        herald = notify.herald({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")})
+        herald.alive()
+        herald.stopping()
+        assert sock.recv(100) == b"STOPPING=1"
+
+
+def test_the_watchdog_of_another_process_is_not_ours() -> None:
+    herald = notify.herald({b"WATCHDOG_USEC": b"3000000", b"WATCHDOG_PID": b"1"})
+    assert herald.pause_s == notify.NO_HURRY_S
+
+
+def test_a_manager_in_the_abstract_namespace_is_heard() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        name = b"eqmail-test-%d" % os.getpid()
+        sock.bind(b"\0" + name)
+        sock.settimeout(5)
+        notify.herald({b"NOTIFY_SOCKET": b"@" + name}).ready()
+        assert sock.recv(100).startswith(b"READY=1")
+
+
+def test_a_manager_that_is_gone_stops_nobody() -> None:
+    notify.herald({b"NOTIFY_SOCKET": b"/nonexistent/notify"}).ready()
+    notify.Herald().ready()
+
+
+def test_sockets_are_taken_only_by_the_process_they_are_for() -> None:
+    environ = {b"LISTEN_PID": b"1", b"LISTEN_FDS": b"1", b"LISTEN_FDNAMES": b"smtp"}
+    assert notify.given_listeners(environ) == []
+    assert environ == {}
+
+
+def test_a_listening_socket_is_taken_and_kept_from_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        fd = os.dup(server.fileno())
+        os.set_inheritable(fd, True)
+        monkeypatch.setattr(notify, "FIRST_FD", fd)
+        (found,) = notify.given_listeners({b"LISTEN_PID": b"%d" % os.getpid(), b"LISTEN_FDS": b"1"})
+        with found:
+            assert found.getsockname() == server.getsockname()
+            assert not os.get_inheritable(fd)
+
+
+def test_a_socket_that_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as sock:
+        monkeypatch.setattr(notify, "FIRST_FD", sock.fileno())
+        with pytest.raises(OSError, match="no listening TCP socket"):
+            notify.given_listeners({b"LISTEN_PID": b"%d" % os.getpid(), b"LISTEN_FDS": b"1"})

@@ -85,6 +85,11 @@ class Maildir:
             raise Temporary(TROUBLE if isinstance(error, OSError) else UNREADABLE) from error
         return Copy(self, fd, temporary, wanted)
 
+    def identity(self) -> tuple[int, int]:
+        """Disk and inode of new/: the same for the same Maildir, however often it was opened."""
+        found = os.fstat(self.new)
+        return found.st_dev, found.st_ino
+
     def sync(self) -> None:
         """Put the names in new/ on the disk.  Fails: OSError."""
         os.fsync(self.new)

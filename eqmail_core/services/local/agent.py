@@ -82,8 +82,9 @@ class _Agent:
     def serve(self) -> None:
         """Deliver until the socket ends; what runs apart then goes on by itself, as it would under C."""
         while True:
-            ready = self._poll.poll(None if self._desk.is_settled else 0)
-            if not ready:
+            wait_s = self._desk.settle_in_s
+            ready = self._poll.poll(None if wait_s is None else wait_s * 1000)
+            if self._desk.settle_in_s == 0.0:
                 self._outgoing += [wire.settled(number) for number in self._desk.settle()]
             for fd, _ in ready:
                 if fd != self._socket_fd:

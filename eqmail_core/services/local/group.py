@@ -9,6 +9,7 @@ Source: architecture section 7, "Maildir".
 """
 
 import os
+import time
 
 from eqmail_core.formats.dotqmail import MAILDIR, plain
 from eqmail_core.policy.dotqmail_plan import Delivery, delivered_to_line, return_path_line
@@ -28,6 +29,11 @@ _LARGE = 4 << 20
 
 # Up to so many copies are synced one by one; a barrier over the whole file system costs more than that.
 _FEW = 2
+
+# How long names may wait for a barrier that comes anyway, and how many.  The journal keeps the messages meanwhile, so
+# this costs memory and no safety; a flush of their own per message would double the flushes of a trickle of mail.
+_LINGER_S = 0.25
+_LINGERING = 512
 
 
 class Result:
@@ -54,12 +60,15 @@ class MaildirDesk:
         self._default = default
         self._naming = own_naming()
         self._unsettled: list[int] = []
-        self._unsynced: list[Maildir] = []
+        self._unsynced: dict[tuple[int, int], Maildir] = {}
+        self._settle_at = 0.0
 
     @property
-    def is_settled(self) -> bool:
-        """Tell whether every report is durable."""
-        return not self._unsettled
+    def settle_in_s(self) -> float | None:
+        """Seconds until `settle` is due; None while every report is durable."""
+        if not self._unsettled:
+            return None
+        return max(0.0, self._settle_at - time.monotonic()) if len(self._unsettled) < _LINGERING else 0.0
 
     def deliver(self, orders: list[AgentOrder]) -> Result:
         """Deliver a group; the descriptors of the orders are closed, except of those to be delivered apart."""
@@ -83,7 +92,7 @@ class MaildirDesk:
 
     def settle(self) -> list[int]:
         """Put the names on the disk that are not; the ids whose reports are durable now."""
-        for maildir in self._unsynced:
+        for maildir in self._unsynced.values():
             maildir.sync()
         return self._all_settled()
 
@@ -107,27 +116,31 @@ class MaildirDesk:
                 continue
             result.reports.append((number, not mine, DONE + counted([MAILDIR] * len(mine))))
             if mine:
+                if not self._unsettled:
+                    self._settle_at = time.monotonic() + _LINGER_S
                 self._unsettled.append(number)
-        self._unsynced += maildirs
+        for maildir in maildirs:
+            if self._unsynced.setdefault(maildir.identity(), maildir) is not maildir:
+                maildir.close()
 
     def _barrier(self, copies: list[Copy], maildirs: list[Maildir]) -> list[int]:
         """Put the copies of this group and the names of earlier ones on the disk; the ids now durable."""
         if len(copies) <= _FEW:
             for copy in copies:
                 copy.sync()
-            return self.settle()
-        disks = {os.fstat(maildir.new).st_dev: maildir.new for maildir in maildirs}
+            return []
+        disks = {maildir.identity()[0]: maildir.new for maildir in maildirs}
         for fd in disks.values():
             sync_file_system(fd)
-        for maildir in self._unsynced:
-            if os.fstat(maildir.new).st_dev not in disks:
+        for (disk, _), maildir in self._unsynced.items():
+            if disk not in disks:
                 maildir.sync()
         return self._all_settled()
 
     def _all_settled(self) -> list[int]:
-        for maildir in self._unsynced:
+        for maildir in self._unsynced.values():
             maildir.close()
-        settled, self._unsynced, self._unsettled = self._unsettled, [], []
+        settled, self._unsynced, self._unsettled = self._unsettled, {}, []
         return settled
 
 

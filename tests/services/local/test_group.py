@@ -65,10 +65,25 @@ def test_no_name_is_given_before_the_barrier(
 
 def test_the_next_barrier_settles_the_group_before(desk: MaildirDesk) -> None:
     assert desk.deliver([order(1), order(2), order(3)]).settled == []
-    assert not desk.is_settled
-    assert desk.deliver([order(4)]).settled == [1, 2, 3]
-    assert desk.settle() == [4]
-    assert desk.is_settled
+    assert desk.settle_in_s is not None
+    assert desk.deliver([order(4), order(5), order(6)]).settled == [1, 2, 3]
+    assert desk.settle() == [4, 5, 6]
+    assert desk.settle_in_s is None
+
+
+def test_the_names_of_a_trickle_wait_for_one_barrier(home: Path, desk: MaildirDesk) -> None:
+    for number in range(5):
+        assert desk.deliver([order(number)]).settled == []
+    assert len(new(home)) == 5
+    assert desk.settle() == [0, 1, 2, 3, 4]
+
+
+def test_many_names_do_not_wait(desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_module, "_LINGERING", 2)
+    desk.deliver([order(1)])
+    assert desk.settle_in_s != 0.0
+    desk.deliver([order(2)])
+    assert desk.settle_in_s == 0.0
 
 
 def test_a_failed_barrier_delivers_nothing(home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +94,7 @@ def test_a_failed_barrier_delivers_nothing(home: Path, desk: MaildirDesk, monkey
     result = desk.deliver([order(number) for number in range(5)])
     assert {report[2][:1] for report in result.reports} == {b"Z"}
     assert not new(home) and not list((home / "Maildir/tmp").iterdir())
-    assert desk.is_settled
+    assert desk.settle_in_s is None
 
 
 def test_failures_of_one_order_do_not_touch_the_others(home: Path, desk: MaildirDesk) -> None:

@@ -1,4 +1,4 @@
-"""What the programs that run once per message may import; each more than 10 ms of start-up would be paid per message."""
+"""What programs that run once per message may import; 10 ms of start-up would be paid for every message."""
 
 import subprocess
 import sys

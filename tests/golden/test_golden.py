@@ -9,8 +9,10 @@ import pytest
 HERE = Path(__file__).resolve().parent
 CASES = HERE.parent / "data/golden"
 
-# Cases that need what is not built yet, by kind: patterns for `--case`, each with its reason in docs/why.md.
 KINDS = sorted(path.name for path in CASES.iterdir() if path.is_dir())
+
+# Recorded defects that we do not repeat: C crashes where a control file cannot be read; we answer 421 and exit 1.
+DEVIATIONS = {"smtpd": {"smtpd/norcpthosts"}}
 
 
 @pytest.mark.root
@@ -26,4 +28,6 @@ def test_recorded_cases_of(kind: str, real_home: Path, tmp_path_factory: pytest.
     run = subprocess.run(
         [*map(str, command), "--home", str(scratch), "--cases", str(CASES)], capture_output=True, text=True, check=False
     )
-    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    failed = {line.split()[1] for line in run.stdout.splitlines() if line.startswith("FAIL ")}
+    assert failed == DEVIATIONS.get(kind, set()), run.stdout[-6000:] + run.stderr[-2000:]
+    assert run.stdout.splitlines()[-1].startswith(f"{len(list((CASES / kind).glob('*.json'))) - len(failed)} passed")

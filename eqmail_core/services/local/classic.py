@@ -8,8 +8,8 @@ import pwd
 
 from eqmail_core.formats.text0 import fields
 from eqmail_core.protocols.spawn_wire import Command
-from eqmail_core.services.local.lookup import find_in_single_user_site
 from eqmail_core.store.users_db import find_user
+from eqmail_core.system.lookup import find_in_single_user_site
 from eqmail_core.system.privileges import CannotSettle, become, settle
 from eqmail_core.system.processes import run_captured
 from eqmail_core.system.spawning import ClassicSpawner

@@ -14,7 +14,7 @@ from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSE
 from eqmail_core.formats.mbox import from_line
 from eqmail_core.net.queue_client import QueueProgram
 from eqmail_core.policy.dotqmail_plan import Delivery, delivered_to_line, return_path_line, variables
-from eqmail_core.services.local.home import STICKY, enter_home, find_arrangement, find_new_sender
+from eqmail_core.store.home import STICKY, enter_home, find_arrangement, find_new_sender
 from eqmail_core.store.mailbox import append_to_mailbox
 from eqmail_core.store.maildir import deliver_to_maildir
 from eqmail_core.system import processes

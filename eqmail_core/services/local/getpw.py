@@ -10,8 +10,8 @@ Source: qmail-getpw(8); architecture section 6, "lookup".
 import socket
 
 from eqmail_core.formats.text0 import fields, join
-from eqmail_core.services.local.lookup import find_among_accounts
 from eqmail_core.system.kernel import forbid_tracing, name_process
+from eqmail_core.system.lookup import find_among_accounts
 from eqmail_core.system.privileges import settle
 from eqmail_core.system.sockets import PACKET
 from eqmail_core.values.site import Site

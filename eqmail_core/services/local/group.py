@@ -15,7 +15,7 @@ from eqmail_core.formats.dotqmail import MAILDIR, plain
 from eqmail_core.policy.dotqmail_plan import Delivery, delivered_to_line, return_path_line
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.delivery import LOOPING, counted
-from eqmail_core.services.local.home import STICKY, enter_home, find_arrangement
+from eqmail_core.store.home import STICKY, enter_home, find_arrangement
 from eqmail_core.store.maildir import TROUBLE, UNREADABLE, Copy, Maildir, Naming, own_naming
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.kernel import sync_file_system

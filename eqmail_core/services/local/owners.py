@@ -13,10 +13,10 @@ from collections.abc import Callable
 from functools import partial
 
 from eqmail_core.services.local import getpw
-from eqmail_core.services.local.lookup import find_in_single_user_site
 from eqmail_core.store.users_db import KeptDatabase
 from eqmail_core.system.children import end, fork_with_socket
 from eqmail_core.system.log import say
+from eqmail_core.system.lookup import find_in_single_user_site
 from eqmail_core.system.sockets import PACKET
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LOOKUP_SYSTEM, LookupFailed, User

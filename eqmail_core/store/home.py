@@ -27,13 +27,17 @@ _REFUSED = (errno.EPERM, errno.EACCES)
 
 
 class Arrangement:
-    """What a user wants done with mail for one address; DEFAULT begins at `default_at` of the extension, or -1."""
+    """What a user wants done with mail for one address; DEFAULT begins at `default_at` of the extension, or -1.
 
-    __slots__ = ("default_at", "instructions")
+    `file` is the .qmail file that says so, b"" where there is none.
+    """
 
-    def __init__(self, instructions: "list[Instruction]", default_at: int) -> None:
+    __slots__ = ("default_at", "file", "instructions")
+
+    def __init__(self, instructions: "list[Instruction]", default_at: int, file: bytes = b"") -> None:
         self.instructions = instructions
         self.default_at = default_at
+        self.file = file
 
 
 def enter_home(home: bytes, patrn: int) -> bool:
@@ -63,7 +67,8 @@ def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int) -> Arr
         found = _read_instructions(name, patrn)
         if found is not None:
             text, forward_only = found
-            return Arrangement(dotqmail.parse(text, forward_only) if text else dotqmail.parse(default), default_at)
+            instructions = dotqmail.parse(text, forward_only) if text else dotqmail.parse(default)
+            return Arrangement(instructions, default_at, name)
     if dash:
         raise Permanent(b"Sorry, no mailbox here by that name. (#5.1.1)")
     return Arrangement(dotqmail.parse(default), -1)

@@ -8,6 +8,7 @@ import os
 from functools import partial
 from signal import SIGALRM, SIGHUP
 
+from eqmail_core.net import resolver
 from eqmail_core.services import queue, smtp, start
 from eqmail_core.services.local import spawner
 from eqmail_core.services.remote import pool
@@ -41,6 +42,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 def _staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes]) -> list[start.Service]:
     """Every service with its sockets, in the order of starting."""
     start.lock_installation(site)
+    resolver.preload()
     controls = read_controls(site, environ)
     tcp = start.smtp_listeners(addresses, controls.smtplisten or [])
     queue_end = start.listen_for(site, "queue", "qmailq", 0o666)

@@ -1,10 +1,17 @@
-"""What setup can do to an installation: each action is a value with a sentence, and harmless when done twice."""
+"""What setup can do to an installation: each action is a value with a sentence, and harmless when done twice.
 
+`leaves` foretells the paths that an action changes, with what will lie there; so a run can be written down before it.
+"""
+
+import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from eqmail_setup.bytecode import compile_folder
 from eqmail_setup.tree import Dress
-from eqmail_setup.world import World
+from eqmail_setup.world import ASIDE, LINK, NO_DRESS, State, World, state_of
+
+Left = Iterator[tuple[str, State | None]]
 
 
 class Make(NamedTuple):
@@ -17,6 +24,10 @@ class Make(NamedTuple):
     def sentence(self, world: World) -> str:
         """What this does."""
         return f"make {self.kind} {world.show(self.path)} ({self.dress})"
+
+    def leaves(self, world: World) -> Left:
+        """What it leaves behind."""
+        yield self.path, State(self.kind, self.dress)
 
     def perform(self, world: World) -> None:
         """Do it."""
@@ -37,6 +48,13 @@ class Write(NamedTuple):
         kept = f", the present file becomes {path}.before-eqmail" if self.aside else ""
         return f"write {path} ({self.dress}, {len(self.content)} bytes){kept}"
 
+    def leaves(self, world: World) -> Left:
+        """What it leaves behind."""
+        if self.aside:
+            old = state_of(self.path, world)
+            yield self.path + ASIDE, old and old._replace(dress=old.dress._replace(mode=0o600))
+        yield self.path, State("a file", self.dress, self.content)
+
     def perform(self, world: World) -> None:
         """Do it."""
         if self.aside:
@@ -54,6 +72,11 @@ class Give(NamedTuple):
         """What this does."""
         return f"give {world.show(self.path)} to {self.dress.owner}:{self.dress.group} with mode {self.dress.mode:04o}"
 
+    def leaves(self, world: World) -> Left:
+        """What it leaves behind."""
+        old = state_of(self.path, world)
+        yield self.path, old and (old if old.kind == LINK else old._replace(dress=self.dress))
+
     def perform(self, world: World) -> None:
         """Do it."""
         world.dress(self.path, self.dress)
@@ -67,6 +90,10 @@ class Remove(NamedTuple):
     def sentence(self, world: World) -> str:
         """What this does."""
         return f"remove the empty directory {world.show(self.path)}"
+
+    def leaves(self, world: World) -> Left:
+        """Nothing."""
+        yield self.path, None
 
     def perform(self, world: World) -> None:
         """Do it."""
@@ -83,9 +110,50 @@ class Compile(NamedTuple):
         """What this does."""
         return f"byte-compile {self.modules} modules in {self.path}"
 
+    def leaves(self, world: World) -> Left:
+        """Nothing that has to be put back."""
+        yield from ()
+
     def perform(self, world: World) -> None:
         """Do it."""
         compile_folder(self.path)
 
 
-Action = Make | Write | Give | Remove | Compile
+class Unlink(NamedTuple):
+    """Remove a file, a link or a named pipe."""
+
+    path: str
+
+    def sentence(self, world: World) -> str:
+        """What this does."""
+        return f"remove {world.show(self.path)}"
+
+    def leaves(self, world: World) -> Left:
+        """Nothing."""
+        yield self.path, None
+
+    def perform(self, world: World) -> None:
+        """Do it."""
+        world.unlink(self.path)
+
+
+class Link(NamedTuple):
+    """Put a symbolic link in place."""
+
+    path: str
+    target: str
+
+    def sentence(self, world: World) -> str:
+        """What this does."""
+        return f"link {world.show(self.path)} to {self.target}"
+
+    def leaves(self, world: World) -> Left:
+        """What it leaves behind."""
+        yield self.path, State(LINK, NO_DRESS, os.fsencode(self.target))
+
+    def perform(self, world: World) -> None:
+        """Do it."""
+        world.link(self.path, self.target)
+
+
+Action = Make | Write | Give | Remove | Compile | Unlink | Link

@@ -22,6 +22,8 @@ COMMANDS = {
     "config": ("config", "Show and change settings."),
     "mkusers": ("mkusers", "Create the groups and users that the services run as."),
     "alias": ("alias", "Create the addresses that every host must have."),
+    "history": ("history", "List the runs that changed the installation."),
+    "rollback": ("rollback", "Take back what a run changed."),
     "run": ("run", "Run the services in the foreground."),
     "demo": ("demo", "Show an installation at work, below one folder and without root."),
     "reference": ("reference", ""),

@@ -10,20 +10,20 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EINVAL, ENOTDIR
 
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_setup.tree import Dress
 from eqmail_setup.who import group_name, group_number, user_name, user_number
-from eqmail_setup.world import Distrusted, Seen
+from eqmail_setup.world import ASIDE, LINK, Distrusted, Seen
 
-ASIDE = ".before-eqmail"
 _WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFREG: "a file",
     stat.S_IFIFO: "a named pipe",
-    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFLNK: LINK,
 }
 
 
@@ -32,12 +32,15 @@ class RealWorld:
 
     def __init__(self, home: str, root: str = "") -> None:
         self.home = home
-        self._base = root.rstrip("/") + home
+        self._root = root.rstrip("/")
+        self._base = self._root + home
         self._trusted = {0, os.geteuid()}
         self._touched: set[str] = set()
 
     def show(self, path: str) -> str:
         """The path as people should read it."""
+        if path.startswith("/"):
+            return self._root + path
         return f"{self._base}/{path}" if path else self._base
 
     def look(self, path: str) -> Seen | None:
@@ -70,6 +73,18 @@ class RealWorld:
         finally:
             os.close(fd)
 
+    def target(self, path: str) -> str | None:
+        """Where a symbolic link points to; None for anything else."""
+        try:
+            with self._parent(path, touch=False) as (parent, name):
+                return os.readlink(name or ".", dir_fd=parent)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in (EINVAL, ENOTDIR):
+                return None
+            raise
+
     def make(self, path: str, kind: str, dress: Dress) -> None:
         """Make a directory or a named pipe."""
         if not path:
@@ -86,11 +101,7 @@ class RealWorld:
     def write(self, path: str, content: bytes, dress: Dress) -> None:
         """Put a file in place as a whole."""
         with self._parent(path) as (parent, name):
-            temporary = f".{name}.new"
-            try:
-                os.unlink(temporary, dir_fd=parent)
-            except FileNotFoundError:
-                pass
+            temporary = _unlinked(f".{name}.new", parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(temporary, flags, 0o600, dir_fd=parent)
             try:
@@ -128,10 +139,30 @@ class RealWorld:
         with self._parent(path) as (parent, name):
             os.rmdir(name, dir_fd=parent)
 
+    def unlink(self, path: str) -> None:
+        """Remove a file, a link or a named pipe; one that is gone already is fine."""
+        with self._parent(path) as (parent, name):
+            _unlinked(name, parent)
+
+    def discard_unfinished(self, path: str) -> None:
+        """Remove what a broken `write` or `link` left beside a path."""
+        with self._parent(path) as (parent, name):
+            _unlinked(f".{name}.new", parent)
+
+    def link(self, path: str, target: str) -> None:
+        """Put a symbolic link in place."""
+        with self._parent(path) as (parent, name):
+            temporary = _unlinked(f".{name}.new", parent)
+            os.symlink(target, temporary, dir_fd=parent)
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+
     def finish(self) -> None:
         """Put the entries of every changed folder on the disk, after the last change."""
         for folder in sorted(self._touched):
-            fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
+            try:
+                fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
+            except FileNotFoundError:
+                continue
             try:
                 os.fsync(fd)
             finally:
@@ -146,19 +177,22 @@ class RealWorld:
         os.fchmod(fd, dress.mode)
 
     @contextmanager
-    def _parent(self, path: str) -> Iterator[tuple[int, str]]:
-        folder, _, name = path.rpartition("/")
+    def _parent(self, path: str, touch: bool = True) -> Iterator[tuple[int, str]]:
+        folder, slash, name = path.rpartition("/")
+        folder = folder or slash
         fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
         try:
             yield fd, name
-            self._touched.add(folder)
+            if touch:
+                self._touched.add(folder)
         finally:
             os.close(fd)
 
     def _open(self, path: str, flags: int) -> tuple[int, bool]:
         """Walk from the home to `path`, one component at a time; also tell whether the last one is a link."""
-        parts = path.split("/") if path else []
-        fd = os.open(self._base, _WALK if parts else flags)
+        base = f"{self._root}/" if path.startswith("/") else self._base
+        parts = [part for part in path.split("/") if part]
+        fd = os.open(base, _WALK if parts else flags)
         linked = False
         for number, part in enumerate(parts, 1):
             try:
@@ -177,3 +211,12 @@ class RealWorld:
         if found.st_uid not in self._trusted or folder.st_uid not in self._trusted or folder.st_mode & 0o022:
             raise Distrusted("a symbolic link in a place that others can write")
         return os.open(name, flags, dir_fd=fd), True
+
+
+def _unlinked(name: str, parent: int) -> str:
+    """Remove a name from a folder, if it is there; the name."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    return name

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from eqmail_core.formats.site_file import SITE_FILE, render_site
 from eqmail_core.values.layout import SPLIT_ALWAYS, SPLIT_IN_EQMAIL
 from eqmail_core.values.site import Site
+from eqmail_setup.history import FOLDER
 from eqmail_setup.suite import own_folders, program_text, programs
 from eqmail_setup.tree import Compiled, Directory, Dress, Fifo, Generated, Node, Settled, Zeroed
 
@@ -50,6 +51,7 @@ def hierarchy(site: Site, caller: tuple[str, str], staged: bool = False) -> list
 def _frame(site: Site, dress: Wardrobe) -> Iterator[Node]:
     layout, common = site.layout, dress("owner", 0o755)
     yield Directory("", common)
+    yield Directory(FOLDER, dress("owner", 0o700))
     yield Settled(SITE_FILE, dress("owner", 0o644), render_site(site))
     inner = (layout.control, layout.users, layout.alias)
     for parent in dict.fromkeys(path.rpartition("/")[0] for path in (*inner, layout.queue) if "/" in path):

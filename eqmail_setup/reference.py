@@ -148,7 +148,7 @@ def _helped(command: click.Command, parent: click.Context | None, name: str) -> 
     yield ""
     yield f"## {context.command_path}"
     yield ""
-    yield inspect.cleandoc(command.help or "")
+    yield from map(_paragraph, inspect.cleandoc(command.help or "").split("\n\n"))
     yield ""
     for parameter in command.params:
         if isinstance(parameter, click.Option):
@@ -161,6 +161,12 @@ def _helped(command: click.Command, parent: click.Context | None, name: str) -> 
             found = command.get_command(context, inner)
             if found is not None:
                 yield from _helped(found, context, inner)
+
+
+def _paragraph(text: str) -> str:
+    """A paragraph of a help text; one whose lines must stay as they are, as examples must, is shown so."""
+    kept = text.removeprefix("\b\n")
+    return f"{text}\n" if kept == text else f"```\n{inspect.cleandoc(kept)}\n```\n"
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

@@ -3,9 +3,16 @@
 `disk_world.RealWorld` is the file system itself, `recorded_world.RecordedWorld` a staged home without owners.
 """
 
+import os
 from typing import NamedTuple, Protocol
 
 from eqmail_setup.tree import Dress
+
+ASIDE = ".before-eqmail"
+"""What the name of a file gets when setup moves it out of the way."""
+
+LINK = "a symbolic link"
+NO_DRESS = Dress("", "", 0)
 
 
 class Distrusted(OSError):
@@ -21,8 +28,16 @@ class Seen(NamedTuple):
     linked: bool
 
 
+class State(NamedTuple):
+    """All that can be put back: `content` is that of a file, or the target of a link."""
+
+    kind: str
+    dress: Dress
+    content: bytes = b""
+
+
 class World(Protocol):
-    """What setup can see and do below one home. Paths are relative to the home."""
+    """What setup can see and do below one home. Paths are relative to the home, or begin with a slash."""
 
     def show(self, path: str) -> str:
         """The path as people should read it."""
@@ -38,6 +53,10 @@ class World(Protocol):
 
     def names(self, path: str) -> list[str]:
         """What lies in a directory, sorted."""
+        ...
+
+    def target(self, path: str) -> str | None:
+        """Where a symbolic link points to; None for anything else."""
         ...
 
     def make(self, path: str, kind: str, dress: Dress) -> None:
@@ -59,3 +78,30 @@ class World(Protocol):
     def remove(self, path: str) -> None:
         """Remove an empty directory."""
         ...
+
+    def unlink(self, path: str) -> None:
+        """Remove a file, a link or a named pipe; one that is gone already is fine."""
+        ...
+
+    def link(self, path: str, target: str) -> None:
+        """Put a symbolic link in place."""
+        ...
+
+    def discard_unfinished(self, path: str) -> None:
+        """Remove what a broken `write` or `link` left beside a path."""
+        ...
+
+    def finish(self) -> None:
+        """Put the entries of every changed folder on the disk, after the last change."""
+        ...
+
+
+def state_of(path: str, world: World) -> State | None:
+    """What lies at a path, link or not; a directory that the administrator put elsewhere is the directory."""
+    target = world.target(path) if path else None
+    seen = world.look(path)
+    if target is not None and (seen is None or seen.kind != "a directory"):
+        return State(LINK, NO_DRESS, os.fsencode(target))
+    if seen is None:
+        return None
+    return State(seen.kind, seen.dress, world.read(path) if seen.kind == "a file" else b"")

@@ -1,41 +1,139 @@
-"""`eqmail alias init`: the addresses that every host must have, delivered to an address of a person."""
+"""`eqmail alias`: the addresses that no account owns, and those that every host must have."""
 
+import json
 import os
+from typing import NoReturn
 
 import click
 
-from eqmail_core.system.files import write_atomically
+from eqmail_core.values.site import Site
+from eqmail_setup.aliases import Alias, adding, aliases_in, beginning, file_of, removing
+from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.opened import demand_installation
-from eqmail_setup.refusal import Refusal, usage
-
-NEEDED = ("postmaster", "mailer-daemon", "root")
+from eqmail_setup.refusal import FOUND, Refusal
+from eqmail_setup.undertaking import Manner, carry_out, changing
 
 
 @click.group("alias")
 def command() -> None:
-    """Create the addresses that every host must have."""
+    """Manage the addresses that no account owns.
+
+    \b
+    Examples:
+      eqmail alias init joe
+      eqmail alias add sales joe ann@example.net
+      eqmail alias list
+    """
 
 
 @command.command("init")
-@click.argument("address")
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@click.argument("target")
+@changing
 @click.pass_context
-def init(context: click.Context, address: str, dry_run: bool) -> int:
-    """Forward postmaster, mailer-daemon and root to ADDRESS, where no .qmail file for them exists."""
+def init(context: click.Context, target: str, manner: Manner) -> int:
+    """Create root, postmaster, mailer-daemon and abuse, where they do not exist; all go to TARGET.
+
+    TARGET is a local user or an address: .qmail-root names it, .qmail-postmaster names root, the other two are links
+    to .qmail-postmaster.
+
+    \b
+    Examples:
+      eqmail alias init joe
+      eqmail alias init joe@example.org --dry-run
+    """
+    site = _opened(context)
+    carry_out(context, site, manner, lambda world: beginning(site, world, target))
+    return 0
+
+
+@command.command("add")
+@click.argument("name")
+@click.argument("targets", nargs=-1, required=True)
+@click.option("--replace", is_flag=True, help="Also where the alias exists and says something else.")
+@changing
+@click.pass_context
+def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bool, manner: Manner) -> int:
+    """Send mail for NAME to the TARGETS: addresses, local parts, ./Maildir/, ./Mailbox or '|PROGRAM'.
+
+    Dots in NAME are fine. Refuses targets that nobody is here, and circles.
+
+    \b
+    Examples:
+      eqmail alias add sales joe ann@example.net
+      eqmail alias add first.last joe --replace
+      eqmail alias add -- archive ./archive/
+    """
+    site = _opened(context)
+    carry_out(context, site, manner, lambda world: adding(site, world, name, targets, replace))
+    return 0
+
+
+@command.command("remove")
+@click.argument("name")
+@changing
+@click.pass_context
+def remove(context: click.Context, name: str, manner: Manner) -> int:
+    """Remove the alias NAME.
+
+    \b
+    Examples:
+      eqmail alias remove sales
+    """
+    site = _opened(context)
+    carry_out(context, site, manner, lambda world: removing(site, world, name))
+    return 0
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> int:
+    """List every alias with where its mail goes.
+
+    \b
+    Examples:
+      eqmail alias list --json
+    """
+    site = _opened(context)
+    _tell(aliases_in(site, RealWorld(site.home)), as_json)
+    return 0
+
+
+@command.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.pass_context
+def show(context: click.Context, name: str, as_json: bool) -> int:
+    """Show where mail for the alias NAME goes.
+
+    \b
+    Examples:
+      eqmail alias show postmaster
+    """
+    site = _opened(context)
+    file = file_of(name)
+    found = [alias for alias in aliases_in(site, RealWorld(site.home)) if file_of(alias.name) == file]
+    if not found:
+        _missing(site, file)
+    _tell(found, as_json)
+    return 0
+
+
+def _tell(found: list[Alias], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([alias._asdict() for alias in found], indent=1))
+        return
+    for alias in found:
+        said = f"the same as {alias.same_as}" if alias.same_as else ", ".join(alias.lines) or "the default delivery"
+        click.echo(f"{alias.name}: {said}")
+
+
+def _missing(site: Site, file: str) -> NoReturn:
+    raise Refusal(f"{site.alias}/{file}: does not exist; eqmail alias list shows all", FOUND)
+
+
+def _opened(context: click.Context) -> Site:
     site = demand_installation(context)
-    if "@" not in address.strip("@") or any(character.isspace() for character in address) or address[0] in "#|./&":
-        raise usage(f"{address!r} is not an address; give one such as joe@example.org")
     if not os.path.isdir(site.alias):
         raise Refusal(f"{site.alias}: missing; run: eqmail --home {site.home} setup")
-    made = 0
-    for name in NEEDED:
-        path = f"{site.alias}/.qmail-{name}"
-        if not os.path.exists(path):
-            if not dry_run:
-                write_atomically(path, b"&" + os.fsencode(address) + b"\n")
-                os.chmod(path, 0o644)
-            click.echo(f"{path}: forwards to {address}")
-            made += 1
-    if not made:
-        click.echo("nothing to do")
-    return 0
+    return site

@@ -5,13 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from difflib import unified_diff
 
 import click
 
 from eqmail_core.values.layout import LAYOUTS
 from eqmail_core.values.site import Site
-from eqmail_setup.actions import Action, Write
+from eqmail_setup.actions import Action
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.opened import Opened, demand_accounts, demand_short, locked, open_installation
@@ -19,9 +18,8 @@ from eqmail_setup.plan import Difference, Weight, apply, observe
 from eqmail_setup.recorded_world import RecordedWorld
 from eqmail_setup.refusal import FOUND, privilege
 from eqmail_setup.survey import demand_harmless
+from eqmail_setup.undertaking import LOCK, described, preview, undertaking
 from eqmail_setup.who import caller
-
-LOCK = ".setup.lock"
 
 
 @click.command("setup")
@@ -58,16 +56,20 @@ def command(
     demand_short(site.home)
     _demand_privilege(site, bool(root), only_look)
     with ExitStack() as stack:
-        if not only_look:
-            stack.enter_context(locked(_lock_of(site.home, root)))
+        run = None
+        if not only_look and not root:
+            run = stack.enter_context(undertaking(site.home, described(context)))
+        elif not only_look:
+            stack.enter_context(locked(_lock_of(root)))
         demand_harmless(opened.before, site, root)
         world = RecordedWorld(site.home, root) if root else RealWorld(site.home)
         differences = observe(hierarchy(site, caller(), staged=bool(root)), world)
         if only_look:
-            _preview(differences, world, as_json, diff)
+            preview(differences, world, as_json, diff)
             return _stuck(differences)
-        done = apply(differences, world, _teller(differences, world, verbose))
-        if done:
+        tell = _teller(differences, world, verbose)
+        done = run.perform(differences, tell) if run else apply(differences, world, tell)
+        if done and not run:
             world.finish()
     _report(opened, differences, done, as_json, root)
     return _stuck(differences)
@@ -85,10 +87,9 @@ def _demand_privilege(site: Site, staged: bool, only_look: bool) -> None:
         demand_accounts(site)
 
 
-def _lock_of(home: str, root: str) -> str:
-    folder = root or home
-    os.makedirs(folder, mode=0o755, exist_ok=True)
-    return f"{folder}/{LOCK}"
+def _lock_of(root: str) -> str:
+    os.makedirs(root, mode=0o755, exist_ok=True)
+    return f"{root}/{LOCK}"
 
 
 def _stuck(differences: list[Difference]) -> int:
@@ -119,42 +120,6 @@ def _teller(differences: list[Difference], world: RealWorld, verbose: bool) -> C
             progress.stop()
 
     return tell
-
-
-def _preview(differences: list[Difference], world: RealWorld, as_json: bool, diff: bool) -> None:
-    if as_json:
-        click.echo(json.dumps([_as_value(difference, world) for difference in differences], indent=1))
-        return
-    actions = [difference.action for difference in differences if difference.action]
-    for action in dict.fromkeys(actions):
-        click.echo(action.sentence(world))
-        if diff and isinstance(action, Write):
-            click.echo(_changes(action, world), nl=False)
-    for difference in differences:
-        if difference.weight is not Weight.WRONG:
-            click.echo(difference.line())
-    if not actions:
-        click.echo("nothing to do")
-
-
-def _changes(action: Write, world: RealWorld) -> str:
-    seen = world.look(action.path)
-    before = world.read(action.path) if seen and seen.kind == "a file" else b""
-    if b"\0" in before or b"\0" in action.content:
-        return ""
-    old, new = (content.decode("utf-8", "replace").splitlines(keepends=True) for content in (before, action.content))
-    path = world.show(action.path)
-    return "".join(unified_diff(old, new, path, path))
-
-
-def _as_value(difference: Difference, world: RealWorld) -> dict[str, str]:
-    return {
-        "path": difference.path,
-        "is": difference.found,
-        "should": difference.wanted,
-        "weight": difference.weight.name.lower(),
-        "action": difference.action.sentence(world) if difference.action else "",
-    }
 
 
 def _report(opened: Opened, differences: list[Difference], done: int, as_json: bool, root: str) -> None:

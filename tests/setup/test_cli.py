@@ -108,7 +108,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(
         (["config", "set", "lcals", "x"], "there is no setting 'lcals'"),
         (["run", "--smtp", "25"], "write ADDRESS:PORT"),
         (["run", "--smtp", "127.0.0.1:99999"], "write ADDRESS:PORT"),
-        (["alias", "init", "joe"], "is not an address"),
+        (["alias", "init", "joe@"], "is not an address"),
     ],
 )
 def test_a_wrong_word_to_an_installation_is_usage(
@@ -130,16 +130,6 @@ def test_settings_are_set_shown_and_unset(home: str, capsysbinary: pytest.Captur
     assert b"value: a.example b.example" in capsysbinary.readouterr().out
     assert run(["--home", home, "config", "set", "rcpthosts", "--unset"]) == 0
     assert run(["--home", home, "config", "get", "rcpthosts"]) == FOUND
-
-
-def test_aliases_are_made_once_and_never_overwritten(home: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Path(home, "alias/.qmail-root").write_text("&me@here.example\n")
-    assert run(["--home", home, "alias", "init", "joe@example.org"]) == 0
-    assert Path(home, "alias/.qmail-postmaster").read_text() == "&joe@example.org\n"
-    assert Path(home, "alias/.qmail-root").read_text() == "&me@here.example\n"
-    capsys.readouterr()
-    assert run(["--home", home, "alias", "init", "joe@example.org"]) == 0
-    assert capsys.readouterr().out == "nothing to do\n"
 
 
 def test_a_changed_split_is_refused_while_mail_is_queued(home: str, capsys: pytest.CaptureFixture[str]) -> None:

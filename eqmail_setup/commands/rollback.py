@@ -1,0 +1,61 @@
+"""`eqmail rollback`: take back what one run changed."""
+
+import click
+
+from eqmail_setup.history import DONE, History, Run
+from eqmail_setup.mending import undoing
+from eqmail_setup.opened import demand_installation
+from eqmail_setup.plan import Difference
+from eqmail_setup.refusal import Refusal, usage
+from eqmail_setup.undertaking import Manner, carry_out, changing
+from eqmail_setup.world import World
+
+
+@click.command("rollback")
+@click.argument("number", type=int, required=False)
+@click.option("--force", is_flag=True, help="Also where something was changed since.")
+@changing
+@click.pass_context
+def command(context: click.Context, number: int | None, force: bool, manner: Manner) -> int:
+    """Put back what was there before run NUMBER; without NUMBER, before the last run that still stands.
+
+    Refuses where something was changed since. A rollback is a run too and can be taken back.
+
+    \b
+    Examples:
+      eqmail rollback --diff
+      eqmail rollback
+      eqmail rollback 12 --force
+    """
+    site = demand_installation(context)
+    history = History(site.home)
+    chosen = number or _last(history)
+
+    def plan(world: World) -> list[Difference]:
+        run = _run(history, chosen)
+        return [] if chosen in history.undone() else undoing(history, run, world, force)
+
+    carry_out(context, site, manner, plan, undoes=chosen)
+    return 0
+
+
+def _last(history: History) -> int:
+    """The newest run that stands and is no rollback itself.
+
+    Fails: Refusal where there is none.
+    """
+    undone = history.undone()
+    standing = [run.number for run in history.runs() if run.state == DONE and not run.undoes]
+    for number in reversed(standing):
+        if number not in undone:
+            return number
+    raise Refusal("there is no run to take back; eqmail history lists all")
+
+
+def _run(history: History, number: int) -> Run:
+    run = history.run(number)
+    if run is None:
+        raise usage(f"there is no run {number}; eqmail history lists all")
+    if run.state != DONE:
+        raise Refusal(f"run {number} broke off and is undone already")
+    return run

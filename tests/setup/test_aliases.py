@@ -1,0 +1,92 @@
+"""Aliases: the files that a delivery looks for, and the refusal of what would not deliver."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from eqmail_setup.cli import run
+from eqmail_setup.refusal import FOUND, USAGE
+
+
+def test_the_aliases_of_every_host_lead_to_one_person(at_home: str) -> None:
+    assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    alias = Path(at_home, "alias")
+    assert (alias / ".qmail-root").read_text() == "joe@elsewhere.example\n"
+    assert (alias / ".qmail-postmaster").read_text() == "root\n"
+    assert os.readlink(alias / ".qmail-mailer-daemon") == ".qmail-postmaster"
+    assert os.readlink(alias / ".qmail-abuse") == ".qmail-postmaster"
+    assert (alias / ".qmail-root").stat().st_mode & 0o7777 == 0o644
+
+
+def test_what_exists_is_never_overwritten_by_init(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    postmaster = Path(at_home, "alias/.qmail-postmaster")
+    postmaster.write_text("&me@here.example\n")
+    assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    assert postmaster.read_text() == "&me@here.example\n"
+    assert run(["--home", at_home, "alias", "add", "postmaster", "joe@elsewhere.example"]) == FOUND
+    assert "--replace replaces it" in capsys.readouterr().err
+    assert run(["--home", at_home, "alias", "add", "postmaster", "joe@elsewhere.example", "--replace"]) == 0
+    assert postmaster.read_text() == "joe@elsewhere.example\n"
+
+
+def test_a_name_with_dots_and_capitals_is_found_by_the_delivery(at_home: str) -> None:
+    assert run(["--home", at_home, "alias", "add", "First.Last", "joe@elsewhere.example"]) == 0
+    assert Path(at_home, "alias/.qmail-first:last").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["add", "a/b", "joe@x.example"], USAGE, "is not a local part"),
+        (["add", "a@b", "joe@x.example"], USAGE, "is not a local part"),
+        (["add", "", "joe@x.example"], USAGE, "is not a local part"),
+        (["add", "a", "# nothing"], USAGE, "is no target"),
+        (["add", "a", "joe@"], USAGE, "is not an address"),
+        (["add", "a", "joe smith@x.example"], USAGE, "is not an address"),
+        (["add", "a", "joe@x.example\n|evil"], USAGE, "more than one line"),
+        (["add", "a"], USAGE, "Missing argument"),
+        (["add", "a", "nosuchperson"], FOUND, "nobody here is nosuchperson; add that alias or user first"),
+        (["add", "a", "nosuchperson@mail.example.org"], FOUND, "nobody here is nosuchperson@mail.example.org"),
+        (["add", "a", "a"], FOUND, "in a circle"),
+        (["show", "a"], FOUND, "does not exist"),
+    ],
+)
+def test_what_would_not_deliver_is_refused_in_one_line(
+    at_home: str, words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(["--home", at_home, "alias", *words]) == code
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_a_circle_is_refused_however_long(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, target in (("one", "joe@x.example"), ("two", "one"), ("three", "two@mail.example.org")):
+        assert run(["--home", at_home, "alias", "add", name, target]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "alias", "add", "one", "three", "--replace"]) == FOUND
+    assert "in a circle" in capsys.readouterr().err
+    assert Path(at_home, "alias/.qmail-one").read_text() == "joe@x.example\n"
+
+
+def test_an_alias_that_others_are_links_to_stays(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "alias", "remove", "postmaster"]) == FOUND
+    assert "abuse, mailer-daemon would point to nothing" in capsys.readouterr().err
+
+
+def test_aliases_are_listed(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    assert run(["--home", at_home, "alias", "add", "first.last", "root", "./copies/"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "alias", "list"]) == 0
+    assert capsys.readouterr().out == (
+        "abuse: the same as postmaster\nfirst.last: root, ./copies/\nmailer-daemon: the same as postmaster\n"
+        "postmaster: root\nroot: joe@elsewhere.example\n"
+    )
+    assert run(["--home", at_home, "alias", "show", "root", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["lines"] == ["joe@elsewhere.example"]

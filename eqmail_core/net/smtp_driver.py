@@ -6,9 +6,9 @@ Source: smtp-server.md 4.1, 4.2, 4.5 (qmail-smtpd.c).
 """
 
 import os
-import select
 import time
 
+from eqmail_core.net.descriptors import Descriptors, Gone, TimedOut
 from eqmail_core.net.queue_client import QueueProgram
 from eqmail_core.net.smtp_children import (
     checker_not_started,
@@ -30,54 +30,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.policy.reception import Errands, Pause
     from eqmail_core.values.site import Site
-
-
-class TimedOut(Exception):
-    """The client did not read or write for too long."""
-
-
-class Gone(Exception):
-    """The client closed the connection; `reading`: we were waiting for its words."""
-
-    def __init__(self, reading: bool) -> None:
-        super().__init__()
-        self.reading = reading
-
-
-class Descriptors:
-    """A client on two descriptors, each read and write limited in time."""
-
-    def __init__(self, timeout_s: int, reading: int = 0, writing: int = 1) -> None:
-        self._timeout_ms = max(1, timeout_s) * 1000
-        self._reading = reading
-        self._writing = writing
-
-    def read(self) -> bytes:
-        """Some bytes.  Fails: TimedOut, Gone."""
-        self._wait(self._reading, select.POLLIN)
-        try:
-            data = os.read(self._reading, CHUNK)
-        except OSError as error:
-            raise Gone(reading=True) from error
-        if not data:
-            raise Gone(reading=True)
-        return data
-
-    def write(self, data: bytes) -> None:
-        """All bytes.  Fails: TimedOut, Gone."""
-        view = memoryview(data)
-        while view:
-            self._wait(self._writing, select.POLLOUT)
-            try:
-                view = view[os.write(self._writing, view[:CHUNK]) :]
-            except OSError as error:
-                raise Gone(reading=False) from error
-
-    def _wait(self, fd: int, what: int) -> None:
-        waiter = select.poll()
-        waiter.register(fd, what)
-        if not waiter.poll(self._timeout_ms):
-            raise TimedOut
 
 
 class Conversation:

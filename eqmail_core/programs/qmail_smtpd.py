@@ -8,7 +8,8 @@ import os
 import time
 
 from eqmail_core.control.kinds import ControlError
-from eqmail_core.net.smtp_driver import Conversation, Descriptors
+from eqmail_core.net.descriptors import Descriptors
+from eqmail_core.net.smtp_driver import Conversation
 from eqmail_core.net.smtp_house import read_house
 from eqmail_core.policy.reception import Reception
 from eqmail_core.policy.smtp_outcome import NO_CONTROLS, log_line

@@ -11,8 +11,9 @@ from pathlib import Path
 from types import TracebackType
 
 from eqmail_core.control.declared import Controls
+from eqmail_core.net.descriptors import Descriptors
 from eqmail_core.net.queue_link import Done
-from eqmail_core.net.smtp_driver import Conversation, Descriptors
+from eqmail_core.net.smtp_driver import Conversation
 from eqmail_core.net.smtp_house import read_house
 from eqmail_core.net.smtp_session import Desk, Settings, SmtpSession
 from eqmail_core.policy.reception import Reception

@@ -18,6 +18,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from eqmail_core.system import kernel
 from eqmail_core.system.log import say
 from eqmail_core.system.notify import Herald, given_listeners
 from eqmail_core.system.privileges import CannotSettle, settle
@@ -65,14 +66,14 @@ class Service:
 
 
 def lock_installation(site: Site) -> int:
-    """Hold the lock that only one parent per installation can have; the descriptor keeps it."""
+    """Hold the lock that only one parent per installation can have; it ends with this process, whoever survives it."""
     try:
         fd = os.open(f"{site.run}/start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CannotStart(f"{site.run}/start.lock: {error.strerror}; run: eqmail --home {site.home} setup") from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
         os.close(fd)
         raise CannotStart(f"the services of {site.home} are running already") from error
     return fd
@@ -187,7 +188,8 @@ def _fork(service: Service, services: list[Service]) -> None:
                 for sock in other.listeners:
                     if sock not in service.listeners:
                         sock.close()
-        _set_name(f"eq-{service.name}")
+        kernel.name_process(f"eq-{service.name}")
+        kernel.end_with_parent()
         service.run()
         code = 0
     except CannotSettle as reason:
@@ -204,15 +206,6 @@ def _where(surprise: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace else ""
-
-
-def _set_name(name: str) -> None:
-    """Show the service's name in ps; only for people."""
-    try:
-        with open("/proc/self/comm", "w") as comm:
-            comm.write(name)
-    except OSError:
-        pass
 
 
 def _bury(services: list[Service]) -> None:

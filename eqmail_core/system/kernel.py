@@ -5,10 +5,11 @@ Import before settling into a role: loading the library may need files that the 
 
 import ctypes
 import os
+import signal
 
 _library = ctypes.CDLL(None, use_errno=True)
 
-_PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME = 3, 4, 15
+_PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME = 1, 3, 4, 15
 
 
 def sync_file_system(fd: int) -> None:
@@ -29,6 +30,12 @@ def forbid_tracing() -> None:
         _library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
         if _library.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 0:
             raise OSError("the process stayed traceable")
+
+
+def end_with_parent() -> None:
+    """Have this process told TERM when its parent dies; becoming another user undoes that, so call it again then."""
+    if hasattr(_library, "prctl"):
+        _library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def name_process(name: str) -> None:

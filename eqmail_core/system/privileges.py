@@ -6,6 +6,7 @@ Source: architecture "privilege boundaries"; OpenSMTPD's order of giving up root
 import os
 import pwd
 
+from eqmail_core.system import kernel
 from eqmail_core.values.site import Site
 
 
@@ -14,13 +15,20 @@ class CannotSettle(Exception):
 
 
 def settle(site: Site, role: str) -> None:
-    """Become the account of `role` for ever: groups, gid, uid, umask; verified, not assumed.
+    """Become the account of `role` for ever: groups, gid and uid; verified, not assumed.  Ends with its parent.
 
-    In a single-user installation the caller plays every role and nothing changes.
+    In a single-user installation the caller plays every role.
     Fails: CannotSettle.
     """
-    if site.single_user:
-        return
+    parent = os.getppid()
+    if not site.single_user:
+        _become_role(site, role)
+    kernel.end_with_parent()
+    if os.getppid() != parent:
+        raise CannotSettle("the parent is gone")
+
+
+def _become_role(site: Site, role: str) -> None:
     import grp
 
     user, group = site.accounts.user(role), site.accounts.group(role)

@@ -123,3 +123,14 @@ def test_a_large_message_passes(house: House) -> None:
     house.send([f"box@{ME}"], text)
     until(lambda: alias_mail(house), "the large message")
     assert alias_mail(house)[0].endswith(text)
+
+
+def test_the_services_end_with_their_parent_and_another_may_come(house: House) -> None:
+    assert house.process is not None
+    below = house.services()
+    house.process.kill()
+    house.process.wait()
+    until(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()], "the end of the services")
+    house.start()
+    house.send([f"box@{ME}"], "Subject: again\n\n")
+    until(lambda: alias_mail(house), "a message after the new start")

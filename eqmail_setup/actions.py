@@ -156,4 +156,22 @@ class Link(NamedTuple):
         world.link(self.path, self.target)
 
 
-Action = Make | Write | Give | Remove | Compile | Unlink | Link
+class Discard(NamedTuple):
+    """Remove a directory with everything in it; what was in it cannot be put back."""
+
+    path: str
+
+    def sentence(self, world: World) -> str:
+        """What this does."""
+        return f"remove {world.show(self.path)} with everything in it, for good"
+
+    def leaves(self, world: World) -> Left:
+        """Nothing."""
+        yield self.path, None
+
+    def perform(self, world: World) -> None:
+        """Do it."""
+        world.discard(self.path)
+
+
+Action = Make | Write | Give | Remove | Compile | Unlink | Link | Discard

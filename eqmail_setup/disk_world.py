@@ -7,6 +7,7 @@ Fails: OSError as the system says it; `Distrusted` for a link that must not be f
 """
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -143,6 +144,11 @@ class RealWorld:
         """Remove a file, a link or a named pipe; one that is gone already is fine."""
         with self._parent(path) as (parent, name):
             _unlinked(name, parent)
+
+    def discard(self, path: str) -> None:
+        """Remove a directory with everything in it, following no link."""
+        with self._parent(path) as (parent, name):
+            shutil.rmtree(name, dir_fd=parent)
 
     def discard_unfinished(self, path: str) -> None:
         """Remove what a broken `write` or `link` left beside a path."""

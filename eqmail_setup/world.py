@@ -83,6 +83,10 @@ class World(Protocol):
         """Remove a file, a link or a named pipe; one that is gone already is fine."""
         ...
 
+    def discard(self, path: str) -> None:
+        """Remove a directory with everything in it, following no link."""
+        ...
+
     def link(self, path: str, target: str) -> None:
         """Put a symbolic link in place."""
         ...

@@ -16,11 +16,16 @@ CHANGES = [
     ["alias", "init", "joe@elsewhere.example"],
     ["alias", "add", "first.last", "joe@elsewhere.example", "./archive/"],
     ["alias", "remove", "old"],
+    ["user", "add", "foo"],
+    ["user", "add", "old", "--no-maildir", "--replace"],
+    ["user", "remove", "old"],
+    ["user", "compile"],
 ]
 
 
 def prepare(home: str) -> None:
     Path(home, "alias/.qmail-old").write_text("joe@elsewhere.example\n")
+    Path(home, "users/assign").write_text("=old:x:7:7:/home/x:::\n+:alias:8:8:/a:-::\n.\nafter\n")
 
 
 @pytest.mark.parametrize("words", CHANGES, ids=[" ".join(words[:3]) for words in CHANGES])

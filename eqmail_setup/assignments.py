@@ -1,0 +1,162 @@
+"""users/assign as an administrator edits it: entries by name, everything else of the file as it stands.
+
+A line stays byte for byte as it is unless its entry is what a command is about; comments cannot be there, as the
+format has none, and what stands after the line with the dot is kept.
+
+Fails: Refusal with file and line for a text that is no assign file.
+Source: delivery.md 5.1; qmail-users(5).
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from eqmail_core.formats.assign import END, FIELDS, BadAssign, database_records, simple_line, wildcard_line
+from eqmail_core.store.cdb import write_cdb
+from eqmail_core.system.files import read_file
+from eqmail_setup.refusal import Refusal, usage
+from eqmail_setup.whither import text
+
+MOST_NUMBER = (1 << 32) - 2
+
+
+class Entry(NamedTuple):
+    """One line: who gets mail for `local`, or for everything that begins with it where it is a wildcard."""
+
+    local: str
+    wildcard: bool
+    user: str
+    uid: int
+    gid: int
+    home: str
+    dash: str = ""
+    ext: str = ""
+
+    def line(self) -> bytes:
+        """The line of the file.
+
+        Fails: Refusal for what the grammar cannot say.
+        """
+        for field in (self.local, self.user, self.home, self.dash, self.ext):
+            if any(sign in field for sign in ":\n\0"):
+                raise usage(f"{field!r} cannot be written into users/assign: no colons, no line ends")
+        if not self.wildcard and not self.local:
+            raise usage("give a name")
+        if self.uid > MOST_NUMBER or self.gid > MOST_NUMBER:
+            raise usage(f"{self.uid}:{self.gid} are no ids; the largest is {MOST_NUMBER}")
+        if not self.home.startswith("/"):
+            raise usage(f"the home {self.home!r} is not a path that begins with a slash")
+        fields = [self.user, str(self.uid), str(self.gid), self.home, self.dash, self.ext]
+        make = wildcard_line if self.wildcard else simple_line
+        return make(os.fsencode(self.local), [os.fsencode(field) for field in fields])
+
+    def key(self) -> tuple[bool, bytes]:
+        """What the entry is found by: names count without regard to case."""
+        return self.wildcard, os.fsencode(self.local).lower()
+
+
+class Assignments:
+    """The lines of one assign file; `tail` begins with the line that has the dot."""
+
+    def __init__(self, path: str, content: bytes | None) -> None:
+        self.path = path
+        self._lines: list[bytes] = []
+        self._tail = END
+        lines = (END if content is None else content).splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            if line.startswith(b"."):
+                self._tail = b"".join(lines[number:])
+                break
+            self._lines.append(line)
+        demand_assign(path, self.content())
+        if content is not None and not self._has_end(lines):
+            raise Refusal(f"{path}: line {len(lines) + 1}: the end is missing; end the file with a line that has a dot")
+
+    @staticmethod
+    def _has_end(lines: list[bytes]) -> bool:
+        return any(line.startswith(b".") for line in lines)
+
+    def content(self) -> bytes:
+        """The bytes of the file."""
+        return b"".join(self._lines) + self._tail
+
+    def entries(self) -> Iterator[Entry]:
+        """Every entry, in order."""
+        for line in self._lines:
+            yield _entry(line)
+
+    def put(self, entry: Entry, replace: bool) -> None:
+        """Have this entry and no other of its key.
+
+        Fails: Refusal, unless `replace`, where there is another one.
+        """
+        wanted, key = entry.line(), entry.key()
+        found = [number for number, line in enumerate(self._lines) if _entry(line).key() == key]
+        for number in found:
+            if _entry(self._lines[number]) != entry and not replace:
+                shown = text(self._lines[number].strip())
+                raise Refusal(f"{self.path}: line {number + 1} says {shown}; --replace replaces it")
+        if not found:
+            self._lines.append(wanted)
+            return
+        if len(found) > 1 or _entry(self._lines[found[0]]) != entry:
+            self._lines[found[0]] = wanted
+            for number in reversed(found[1:]):
+                del self._lines[number]
+
+    def drop(self, chosen: Callable[[Entry], bool]) -> list[Entry]:
+        """Remove the chosen entries; which they were."""
+        dropped = [entry for entry in self.entries() if chosen(entry)]
+        self._lines = [line for line in self._lines if not chosen(_entry(line))]
+        return dropped
+
+
+def read_assignments(path: str) -> Assignments:
+    """The assign file of an installation; one with no entries where there is none."""
+    return Assignments(path, read_file(path))
+
+
+def demand_assign(path: str, content: bytes) -> None:
+    """Refuse a text that the programs would not take.
+
+    Fails: Refusal with the line.
+    """
+    lines = content.splitlines(keepends=True)
+    try:
+        for _ in database_records(lines):
+            pass
+    except BadAssign as bad:
+        if bad.line > len(lines):
+            raise Refusal(f"{path}: line {bad.line}: the end is missing; add a line that has only a dot") from bad
+        line = text(lines[bad.line - 1].strip())
+        wanted = "write =LOCAL:user:uid:gid:home:dash:ext: or +PREFIX:...; the last line is a dot"
+        raise Refusal(f"{path}: line {bad.line}: {line!r} is no entry; {wanted}") from bad
+
+
+def compiled(content: bytes, watch: Callable[[int], None] = lambda count: None) -> bytes:
+    """The database that a text compiles to, byte for byte what qmail-newu makes; `watch` hears of every 1000 lines.
+
+    Fails: OSError; BadAssign, which `demand_assign` finds first.
+    """
+
+    def watched() -> Iterator[bytes]:
+        for number, line in enumerate(content.splitlines(keepends=True), 1):
+            if number % 1000 == 0:
+                watch(number)
+            yield line
+
+    with tempfile.TemporaryDirectory(prefix="eqmail-") as folder:
+        write_cdb(f"{folder}/cdb", f"{folder}/cdb.tmp", database_records(watched()))
+        return read_file(f"{folder}/cdb") or b""
+
+
+def _entry(line: bytes) -> Entry:
+    head, _, rest = line.partition(b":")
+    user, uid, gid, home, dash, ext = (text(field) for field in rest.split(b":")[:FIELDS])
+    return Entry(text(head[1:]), head[:1] == b"+", user, _number(uid), _number(gid), home, dash, ext)
+
+
+def _number(field: str) -> int:
+    digits = field[: len(field) - len(field.lstrip("0123456789"))]
+    return int(digits) if digits else 0

@@ -1,0 +1,201 @@
+"""`eqmail user`: who gets mail under which name, with or without an account."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from eqmail_core.store.users_db import assign_path
+from eqmail_core.system.files import read_file
+from eqmail_setup import mail_users
+from eqmail_setup.assignments import Entry, read_assignments
+from eqmail_setup.mail_users import MAILDIR, Watch, entry_for, silently
+from eqmail_setup.opened import demand_installation
+from eqmail_setup.refusal import Refusal
+from eqmail_setup.undertaking import Manner, carry_out, changing, on_terminal
+
+_WORTH_A_BAR = 1 << 20
+PASSWD = "/etc/passwd"
+
+
+@click.group("user")
+def command() -> None:
+    """Manage who gets mail under which name (users/assign and the database made of it).
+
+    Users without an entry get their mail by their account, as ever.
+
+    \b
+    Examples:
+      eqmail user add foo --ids 65534:65533
+      eqmail user list
+      eqmail user compile
+    """
+
+
+@command.command("add")
+@click.argument("local")
+@click.option("--ids", metavar="UID:GID", default="", help="Numbers to deliver as; else those of the account.")
+@click.option("--home-of-user", "home", metavar="DIR", default="", help="Home; else the account's, else users/LOCAL.")
+@click.option("--as", "user", metavar="NAME", default="", help="User name that programs see; else LOCAL.")
+@click.option("--maildir", metavar="NAME", default=MAILDIR, help=f"Folder for mail in the home; {MAILDIR}.")
+@click.option("--no-maildir", is_flag=True, help="Make no home, no Maildir and no .qmail file.")
+@click.option("--no-extensions", is_flag=True, help="No mail for LOCAL+anything.")
+@click.option("--replace", is_flag=True, help="Also where there is another entry for LOCAL.")
+@changing
+@click.pass_context
+def add(
+    context: click.Context,
+    local: str,
+    ids: str,
+    home: str,
+    user: str,
+    maildir: str,
+    no_maildir: bool,
+    no_extensions: bool,
+    replace: bool,
+    manner: Manner,
+) -> int:
+    """Give mail for LOCAL to a user, who need not have an account; make the home and a Maildir where missing.
+
+    \b
+    Examples:
+      eqmail user add foo --ids 65534:65533
+      eqmail user add joe --maildir Maildir
+      eqmail user add joe.doe --as joe --ids 1001:1001 --home-of-user /home/joe --no-maildir
+    """
+    site = demand_installation(context)
+    entry = entry_for(site, local, ids, home, user)
+    folder = "" if no_maildir else maildir
+    with _bar(assign_path(site)) as watch:
+        carry_out(
+            context,
+            site,
+            manner,
+            lambda world: mail_users.adding(site, world, entry, folder, not no_extensions, replace, watch),
+        )
+    return 0
+
+
+@command.command("remove")
+@click.argument("local")
+@click.option("--discard-mail", is_flag=True, help="Also remove the Maildir in the home, for good.")
+@changing
+@click.pass_context
+def remove(context: click.Context, local: str, discard_mail: bool, manner: Manner) -> int:
+    """Remove the entries of LOCAL; the mail stays where it is.
+
+    \b
+    Examples:
+      eqmail user remove foo --dry-run
+      eqmail user remove foo --discard-mail
+    """
+    site = demand_installation(context)
+    with _bar(assign_path(site)) as watch:
+        carry_out(context, site, manner, lambda world: mail_users.removing(site, world, local, discard_mail, watch))
+    return 0
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.pass_context
+def list_(context: click.Context, as_json: bool) -> int:
+    """List the entries of users/assign.
+
+    \b
+    Examples:
+      eqmail user list --json
+    """
+    site = demand_installation(context)
+    _tell(list(read_assignments(assign_path(site)).entries()), as_json)
+    return 0
+
+
+@command.command("show")
+@click.argument("local")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.pass_context
+def show(context: click.Context, local: str, as_json: bool) -> int:
+    """Show the entries of LOCAL and of its extensions.
+
+    \b
+    Examples:
+      eqmail user show foo
+    """
+    site = demand_installation(context)
+    names = {local.lower(), local.lower() + os.fsdecode(site.break_char)}
+    entries = [
+        entry for entry in read_assignments(assign_path(site)).entries() if entry.local and entry.local.lower() in names
+    ]
+    if not entries:
+        raise Refusal(f"{assign_path(site)}: has no entry for {local}; eqmail explain tells where its mail goes")
+    _tell(entries, as_json)
+    return 0
+
+
+@command.command("import-passwd")
+@click.argument("file", required=False)
+@click.option("--replace", is_flag=True, help="Also where there are other entries for the same names.")
+@changing
+@click.pass_context
+def import_passwd(context: click.Context, file: str | None, replace: bool, manner: Manner) -> int:
+    """Make an entry for every account of FILE (/etc/passwd when left out) that owns its home.
+
+    users/include, exclude, mailnames, subusers and append are obeyed as by qmail-pw2u. Entries of other names stay.
+
+    \b
+    Examples:
+      eqmail user import-passwd --diff
+      eqmail user import-passwd accounts.txt --replace
+    """
+    site = demand_installation(context)
+    content = read_file(file or PASSWD)
+    if content is None:
+        raise Refusal(f"{file}: does not exist")
+    lines = content.splitlines()
+    with _bar(assign_path(site)) as watch:
+        carry_out(context, site, manner, lambda world: mail_users.importing(site, world, lines, replace, watch))
+    return 0
+
+
+@command.command("compile")
+@changing
+@click.pass_context
+def compile_(context: click.Context, manner: Manner) -> int:
+    """Make users/cdb of users/assign, as qmail-newu does; look-ups see the old or the new one, never a part.
+
+    \b
+    Examples:
+      eqmail user compile
+    """
+    site = demand_installation(context)
+    with _bar(assign_path(site)) as watch:
+        carry_out(context, site, manner, lambda world: mail_users.compiling(site, world, watch))
+    return 0
+
+
+def _tell(entries: list[Entry], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([entry._asdict() for entry in entries], indent=1))
+        return
+    for entry in entries:
+        name = f"{entry.local}*" if entry.wildcard else entry.local
+        files = f".qmail{entry.dash}{entry.ext}{'*' if entry.wildcard else ''}"
+        click.echo(f"{name}: {entry.user} ({entry.uid}:{entry.gid}) in {entry.home}, {files}")
+
+
+@contextmanager
+def _bar(path: str) -> Iterator[Watch]:
+    """A moving bar where somebody watches a large file being compiled."""
+    if not on_terminal() or not os.path.exists(path) or os.path.getsize(path) < _WORTH_A_BAR:
+        yield silently
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with open(path, "rb") as file:
+        total = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("compiling users", total=total)
+        yield lambda count: progress.update(task, completed=count)

@@ -23,7 +23,6 @@ class RecordedWorld(RealWorld):
         super().__init__(home, root)
         self._manifest = f"{root.rstrip('/') or '/'}/{MANIFEST}"
         self._dresses: dict[str, Dress] = {}
-        self._others: list[str] = []
         try:
             with open(self._manifest, encoding="utf-8") as file:
                 lines = file.read().splitlines()
@@ -31,30 +30,31 @@ class RecordedWorld(RealWorld):
             return
         for line in lines:
             mode, owner, group, path = line.split(" ", 3)
-            if path == home or path.startswith(home + "/"):
-                self._dresses[path[len(home) + 1 :]] = Dress(owner, group, int(mode, 8))
-            else:
-                self._others.append(line + "\n")
+            self._dresses[path] = Dress(owner, group, int(mode, 8))
 
     def look(self, path: str) -> Seen | None:
         """What is there, in the dress that was recorded for it."""
         seen = super().look(path)
-        return seen and seen._replace(dress=self._dresses.get(path, seen.dress))
+        return seen and seen._replace(dress=self._dresses.get(self._full(path), seen.dress))
 
     def remove(self, path: str) -> None:
         """Remove an empty directory, and its record."""
         super().remove(path)
-        self._dresses.pop(path, None)
+        self._dresses.pop(self._full(path), None)
 
     def finish(self) -> None:
         """Write the manifest."""
         super().finish()
         lines = [
-            f"{dress.mode:04o} {dress.owner} {dress.group} {self.home}{'/' if path else ''}{path}\n"
-            for path, dress in sorted(self._dresses.items())
+            f"{dress.mode:04o} {dress.owner} {dress.group} {path}\n" for path, dress in sorted(self._dresses.items())
         ]
-        write_atomically(self._manifest, "".join(self._others + lines).encode())
+        write_atomically(self._manifest, "".join(lines).encode())
 
     def _dress(self, fd: int, path: str, dress: Dress) -> None:
         os.fchmod(fd, dress.mode)
-        self._dresses[path] = dress
+        self._dresses[self._full(path)] = dress
+
+    def _full(self, path: str) -> str:
+        if path.startswith("/"):
+            return path
+        return f"{self.home}/{path}" if path else self.home

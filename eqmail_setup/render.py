@@ -7,15 +7,24 @@ Fails: jinja2.UndefinedError, jinja2.TemplateNotFound: mistakes of ours that the
 """
 
 import os
+import re
 import shlex
+from collections.abc import Mapping
 from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+_UNSAFE_IN_UNIT = re.compile(r"""[\s"'\\;]""")
+
 
 def render(template: str, **values: object) -> bytes:
     """Render one template."""
-    return _environment().get_template(template).render(**values).encode("utf-8", "surrogateescape")
+    return render_from("", template, values)
+
+
+def render_from(folder: str, template: str, values: Mapping[str, object]) -> bytes:
+    """Render one template, or the one of the same name in `folder`, where there is one."""
+    return _environment(folder).get_template(template).render(**values).encode("utf-8", "surrogateescape")
 
 
 def template_names() -> list[str]:
@@ -24,9 +33,9 @@ def template_names() -> list[str]:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(folder: str = "") -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_folders()),
+        loader=FileSystemLoader([folder, *_folders()] if folder else _folders()),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -34,8 +43,21 @@ def _environment() -> Environment:
         autoescape=False,
     )
     environment.filters["shell"] = lambda text: shlex.quote(str(text))
+    environment.filters["words"] = shlex.join
+    environment.filters["again"] = lambda text: shlex.join(shlex.split(text))
+    environment.filters["unit_text"] = _for_unit
+    environment.filters["unit"] = lambda text: _for_unit(text).replace("$", "$$")
+    environment.filters["units"] = lambda words: " ".join(_for_unit(word).replace("$", "$$") for word in words)
     environment.filters["python"] = repr
     return environment
+
+
+def _for_unit(text: str) -> str:
+    """One word of a systemd unit; in commands, dollars have to be doubled as well."""
+    text = text.replace("%", "%%")
+    if text and not _UNSAFE_IN_UNIT.search(text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
 
 
 def _folders() -> list[str]:

@@ -31,8 +31,13 @@ CONTEXT = {
 }
 RENDER_ALL = f"""
 from eqmail_setup.render import render, template_names
+from eqmail_setup.service_files.values import ServiceValues, Settings
+kinds = {{str(kind): value for kind, value in ((str, "x"), (list[str], ["x"]), (dict[str, str], {{}}))}}
+service = dict(Settings().model_dump(), script="x", value="x")
+for name, field in ServiceValues.model_fields.items():
+    service.setdefault(name, kinds.get(str(field.annotation), [{{"service": "x", "addresses": ["x"]}}]))
 for name in template_names():
-    render(name, **{CONTEXT!r})
+    render(name, **(service if name.startswith("services/") else {CONTEXT!r}))
     print(name)
 """
 

@@ -1,0 +1,52 @@
+"""The tools of the three supervisors that share one form of service folders: run, log/run, env.
+
+Source: the manuals of daemontools 0.76, runit 2.1 and s6 2.11.
+"""
+
+from typing import NamedTuple
+
+
+class Kit(NamedTuple):
+    """Words of commands; {name} stands for a value. `start`, `stop` tell people how to begin and to end."""
+
+    environment: tuple[str, ...]
+    memory: tuple[str, ...]
+    become: tuple[str, ...]
+    log: tuple[str, ...]
+    folder: str
+    scanned: str
+    log_config: tuple[str, ...] = ()
+
+
+KITS = {
+    "daemontools": Kit(
+        environment=("envdir", "./env"),
+        memory=("softlimit", "-m", "{memory}"),
+        become=("setuidgid", "{user}"),
+        log=("multilog", "t", "s{size}", "n{count}", "{logs}"),
+        folder="{home}/supervise",
+        scanned="/etc/service",
+    ),
+    "runit": Kit(
+        environment=("chpst", "-e", "./env"),
+        memory=("chpst", "-m", "{memory}"),
+        become=("chpst", "-u", "{user}:{group}"),
+        log=("svlogd", "-tt", "{logs}"),
+        folder="/etc/sv",
+        scanned="/etc/service",
+        log_config=("s{size}", "n{count}"),
+    ),
+    "s6": Kit(
+        environment=("s6-envdir", "./env"),
+        memory=("s6-softlimit", "-m", "{memory}"),
+        become=("s6-setuidgid", "{user}"),
+        log=("s6-log", "n{count}", "s{size}", "t", "{logs}"),
+        folder="/etc/s6/sv",
+        scanned="/run/service",
+    ),
+}
+
+
+def filled(words: tuple[str, ...], **values: object) -> list[str]:
+    """The words with their values."""
+    return [word.format(**values) for word in words]

@@ -1,0 +1,79 @@
+"""What can be run as a service: the MTA, and the servers that take mail or give it out; one row each.
+
+Source: programs.md 1.2, 1.4, 1.7.
+"""
+
+import os
+from typing import NamedTuple
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.values.site import Site
+
+MTA = "mta"
+
+
+class Offer(NamedTuple):
+    """One service. `resident`: the SMTP service below qmail-start can serve it, too.
+
+    `name` is what an administrator says, `daemon` the name of its process; `programs` start each other in this order,
+    `checker` is the usual checkpassword program between them; `role` whose account serves, "" for root.
+    """
+
+    name: str
+    daemon: str
+    title: str
+    port: int
+    programs: tuple[str, ...]
+    role: str = "qmaild"
+    resident: bool = False
+    checker: str = ""
+    environment: tuple[tuple[str, str], ...] = ()
+    needs_certificate: bool = False
+
+
+_PWRAP = "{bin}/qmail-pwrap /bin/true"
+OFFERS = {
+    offer.name: offer
+    for offer in (
+        Offer(MTA, "send", "mail transfer agent", 0, ("qmail-start",)),
+        Offer("smtp", "smtpd", "SMTP server", 25, ("qmail-smtpd",), resident=True),
+        Offer(
+            "smtps",
+            "smtpsd",
+            "SMTP server for submission inside TLS",
+            465,
+            ("qmail-smtpd",),
+            checker=_PWRAP,
+            environment=(("SMTPS", ""), ("SUBMISSIONPORT", "{port}")),
+            needs_certificate=True,
+        ),
+        Offer(
+            "submission",
+            "submission",
+            "SMTP server for submission",
+            587,
+            ("qmail-smtpd",),
+            resident=True,
+            checker=_PWRAP,
+            environment=(("SUBMISSIONPORT", "{port}"),),
+        ),
+        Offer("qmtp", "qmtpd", "QMTP server", 209, ("qmail-qmtpd",)),
+        Offer(
+            "pop3",
+            "pop3d",
+            "POP3 server",
+            110,
+            ("qmail-popup", "qmail-pop3d"),
+            role="",
+            checker="/bin/checkpassword",
+        ),
+    )
+}
+
+
+def lacking(offer: Offer, site: Site, root: str = "") -> list[str]:
+    """Paths that a service needs and the installation does not have."""
+    needed = [f"{site.bin}/{program}" for program in offer.programs]
+    if offer.needs_certificate:
+        needed.append(f"{site.control}/{Controls.servercert.file}")
+    return [path for path in needed if not os.path.exists(f"{root.rstrip('/')}{path}")]

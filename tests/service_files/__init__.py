@@ -1,0 +1,1 @@
+"""Service files: their texts, without running them."""

@@ -16,6 +16,14 @@ def read_all(fd: int) -> bytes:
     return b"".join(chunks)
 
 
+def read_upto(fd: int, at_most: int) -> bytes:
+    """Read a descriptor to its end, but no more than `at_most` bytes."""
+    data = b""
+    while len(data) < at_most and (chunk := os.read(fd, at_most - len(data))):
+        data += chunk
+    return data
+
+
 def read_file(path: str | bytes) -> bytes | None:
     """The content of a file, None where it does not exist."""
     try:

@@ -1,0 +1,24 @@
+"""users/smtpauth: who may log in, a line LOGIN:SECRET each.
+
+Lines that begin with # and empty ones say nothing; the first line of a login counts.
+Source: programs.md 1.6 (qmail-chkpw).
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE = "smtpauth"
+
+
+def entries(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
+    """Login and secret of every line that has both."""
+    for line in text.split(b"\n"):
+        login, colon, secret = line.removesuffix(b"\r").partition(b":")
+        if colon and login and secret and not line.startswith(b"#"):
+            yield login, secret
+
+
+def find_secret(text: bytes, login: bytes) -> bytes | None:
+    """The secret of a login, None where it has none."""
+    return next((secret for name, secret in entries(text) if name == login), None)

@@ -1,0 +1,59 @@
+"""qmail-chkpw [subprogram [arg...]]: check the credentials on descriptor 3 against users/smtpauth.
+
+There, each line is LOGIN:SECRET: a crypt(3) string for passwords, or clear text for CRAM-MD5 and APOP.  The
+subprogram runs for those who are right, with their login in USER.  qmail-chkpw -e asks for a password, -r reads it
+from standard input, and both write its crypt string to standard error.
+Exits: 1 wrong, 2 no credentials, 111 trouble; else those of the subprogram, or 0.
+Source: programs.md 1.6; cr.yp.to/checkpwd/interface.html.
+"""
+
+import os
+
+from eqmail_core.formats.smtpauth import FILE, entries, find_secret
+from eqmail_core.policy.secrets import is_proof
+from eqmail_core.protocols.checkpassword import ACCEPTED, DESCRIPTOR, MAX_BYTES, MISUSED, REFUSED, parse_claim
+from eqmail_core.system.crypt import crypted, new_setting
+from eqmail_core.system.files import read_file, read_upto
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import fatal
+from eqmail_core.values.outcome import EXIT_TEMPORARY
+
+NAME = "qmail-chkpw"
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Check, and become the subprogram."""
+    if argv[1:] in ([b"-e"], [b"-r"]):
+        return _encrypt(argv[1] == b"-e")
+    try:
+        claim = parse_claim(read_upto(DESCRIPTOR, MAX_BYTES + 1))
+        os.close(DESCRIPTOR)
+    except OSError:
+        return MISUSED
+    if claim is None:
+        return MISUSED
+    try:
+        text = read_file(f"{read_site(environ).users}/{FILE}")
+        if text is None:
+            return fatal(NAME, f"users/{FILE} does not exist")
+        secret = find_secret(text, claim.user)
+        # Who is not known takes as long as who is: the secret of somebody else is tried, and does not count.
+        tried = secret or next((other for _, other in entries(text)), b"")
+        if not is_proof(claim.response, claim.challenge, tried, crypted) or secret is None:
+            return REFUSED
+        if len(argv) < 2:
+            return ACCEPTED
+        os.execvpe(argv[1], argv[1:], environ | {b"USER": claim.user})
+    except (OSError, ValueError) as error:
+        return fatal(NAME, f"trouble: {error}")
+
+
+def _encrypt(asks: bool) -> int:
+    import getpass
+
+    password = os.fsencode(getpass.getpass("Password: ")) if asks else read_upto(0, MAX_BYTES).partition(b"\n")[0]
+    made = crypted(password, new_setting())
+    if made is None:
+        return EXIT_TEMPORARY
+    os.write(2, made + b"\n")
+    return ACCEPTED

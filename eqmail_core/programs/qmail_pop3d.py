@@ -1,0 +1,17 @@
+"""qmail-pop3d maildir: show the messages of a Maildir to a POP3 client that is known, on descriptors 0 and 1.
+
+Exits: 0.  Source: smtp-server.md 4.12; qmail-pop3d(8).
+"""
+
+from eqmail_core.protocols.pop3 import NO_MAILDIR, refusal
+from eqmail_core.services.pop3 import serve_maildir
+from eqmail_core.system.files import write_all
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Serve one client."""
+    if len(argv) < 2:
+        write_all(1, refusal(NO_MAILDIR))
+    else:
+        serve_maildir(argv[1])
+    return 0

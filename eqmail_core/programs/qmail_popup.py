@@ -1,0 +1,19 @@
+"""qmail-popup hostname subprogram [arg...]: learn who a POP3 client is, on descriptors 0 and 1.
+
+The subprogram is a checkpassword program, with user, password and timestamp on descriptor 3, and its arguments name
+who serves the client then: qmail-popup mail.example.org checkpassword qmail-pop3d Maildir
+Exits: 1.  Source: smtp-server.md 4.12; qmail-popup(8).
+"""
+
+from eqmail_core.protocols.pop3 import refusal
+from eqmail_core.services.pop3 import find_out_who
+from eqmail_core.system.files import write_all
+
+
+def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Serve one client until it is known, and wait while others serve it."""
+    if len(argv) < 3:
+        write_all(1, refusal(b"usage: popup hostname subprogram"))
+    else:
+        find_out_who(argv[1], argv[2:], environ)
+    return 1

@@ -222,7 +222,8 @@ class Controls(ControlSet):
     )
     clientca = Opaque(
         "Certificate authorities that may vouch for clients, PEM. A client whose certificate one of them signed, and "
-        "whose address is in tlsclients, may relay.",
+        "whose address is in tlsclients, may relay. While both files exist, every client is asked for a certificate, and "
+        "one that shows a certificate of somebody else cannot use TLS.",
         file="clientca.pem",
         default=None,
         used_by=(SMTPD,),
@@ -231,7 +232,8 @@ class Controls(ControlSet):
         "Revocation lists for client certificates, PEM.", file="clientcrl.pem", default=None, used_by=(SMTPD,)
     )
     servercert = Opaque(
-        "Certificate chain and private key of the SMTP server, PEM. Its existence enables STARTTLS.",
+        "Certificate chain and private key of the SMTP server, PEM. Its existence enables STARTTLS; qmaild must be able "
+        "to read it. A new file counts at once.",
         file="servercert.pem",
         default=None,
         used_by=(SMTPD,),
@@ -278,8 +280,9 @@ class Controls(ControlSet):
     badmailto = Lines("Listed by qmail-shcfg; no program reads it.", default=None)
 
     smtplisten = Lines(
-        "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT. Without it the "
-        "server runs under tcpserver, xinetd or inetd as ever.",
+        "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT, with tls: before it "
+        "where clients speak TLS from the first byte, as on port 465. Without it the server runs under tcpserver, "
+        "xinetd or inetd as ever.",
         default=None,
         used_by=(START,),
         since="eqmail 2",
@@ -356,7 +359,12 @@ class Controls(ControlSet):
 TLS_HOSTS = "tlshosts"
 """Folder with a file NAME.pem for every host to which mail may go only by TLS."""
 
+TLS_CERTIFICATES = "tlscerts"
+"""Folder with a file NAME.pem for every further name under which clients may know the SMTP server."""
+
 FOLDERS = {
+    TLS_CERTIFICATES: "NAME.pem holds the certificate chain and the key that the SMTP server shows to clients who ask "
+    "for the host NAME (SNI). All others see servercert.pem.",
     TLS_HOSTS: "Certificates of hosts for which TLS is mandatory (FQDN.pem), and exhaustivelist.",
     "notlshosts": "Names of hosts to which no TLS is tried.",
 }

@@ -50,6 +50,9 @@ class Descriptors:
             except OSError as error:
                 raise Gone(reading=False) from error
 
+    def close(self) -> None:
+        """Nothing more will be written."""
+
     def _wait(self, fd: int, what: int) -> None:
         waiter = select.poll()
         waiter.register(fd, what)

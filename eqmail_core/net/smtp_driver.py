@@ -17,17 +17,19 @@ from eqmail_core.net.smtp_children import (
     start_checker,
     start_plugin,
 )
+from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
 from eqmail_core.policy.reception import CheckPassword, Reception, RunPlugin
-from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line
+from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line, tls_failed
 from eqmail_core.protocols.plugin import Hearing, PluginReport
-from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, Body, Event, Verdict
+from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
 from eqmail_core.protocols.smtp_server import SmtpServer
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values import reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from eqmail_core.policy.encryption import TlsFiles
     from eqmail_core.policy.reception import Errands, Pause
     from eqmail_core.values.site import Site
 
@@ -35,38 +37,55 @@ if TYPE_CHECKING:
 class Conversation:
     """One client, from the greeting to the end; `checker` is the argv of the program that checks passwords.
 
-    Messages go to the queue through `QueueProgram`, with the environment of the reception.
+    Messages go to the queue through `QueueProgram`, with the environment of the reception.  `tls`: the keys, if there
+    are any; `begins_with_tls`: before the greeting.
     """
 
     def __init__(
-        self, site: "Site", core: SmtpServer, reception: Reception, client: Descriptors, checker: list[bytes]
+        self,
+        site: "Site",
+        core: SmtpServer,
+        reception: Reception,
+        client: Descriptors,
+        checker: list[bytes],
+        tls: "TlsFiles | None" = None,
+        begins_with_tls: bool = False,
     ) -> None:
         self._site = site
         self._core = core
         self._reception = reception
         self._client = client
         self._checker = checker
+        self._tls = tls
+        self._begins_with_tls = begins_with_tls
         self._intake = Intake(0)
         self._queue: QueueProgram | None = None
 
     def run(self, databytes: int) -> int:
         """Converse; the exit code of the process.  `databytes` limits each message, 0: not at all."""
         self._intake = Intake(databytes)
-        core, client = self._core, self._client
+        core = self._core
         try:
+            if self._begins_with_tls and not self._starts_tls():
+                self._client.write(core.take_output())
+                return 1
             self._decide(core.begin())
             while True:
                 while (event := core.next_event()) is not None:
                     if event is BROKEN:
                         return self._broken()
                     self._handle(event)
-                client.write(core.take_output())
+                self._client.write(core.take_output())
                 if core.closed:
+                    self._client.close()
                     return 0
-                core.receive(client.read())
+                core.receive(self._client.read())
         except TimedOut:
             self._log(TIMED_OUT)
             self._last_words(reply.TIMEOUT)
+        except HandshakeFailed as failure:
+            self._log(tls_failed(failure))
+            self._last_words(reply.tls_failed(str(failure).encode()))
         except Gone as gone:
             if gone.reading:
                 self._log(READ_FAILED)
@@ -79,6 +98,8 @@ class Conversation:
             self._take(event)
         elif event is RESET:
             self._reception.forget()
+        elif event is STARTTLS:
+            self._starts_tls()
         else:
             self._decide(event)
 
@@ -94,6 +115,28 @@ class Conversation:
                 self._queue.write(verdict.header)
                 self._intake.begin()
         self._core.answer(verdict)
+
+    def _starts_tls(self) -> bool:
+        """Begin TLS, or say why not.  Fails: HandshakeFailed, TimedOut, Gone."""
+        core = self._core
+        try:
+            if self._tls is None:
+                raise Unusable("missing certificate")
+            # Here, because few clients of a program need it and all would pay for it.
+            from eqmail_core.net.secure_descriptors import SecureDescriptors
+
+            secure = SecureDescriptors(self._client, self._tls, self._log)
+        except Unusable as trouble:
+            core.answer(Verdict(False, [reply.tls_trouble(str(trouble).encode())]))
+            return False
+        if not self._begins_with_tls:
+            core.answer(Verdict(True, [reply.READY_FOR_TLS]))
+            self._client.write(core.take_output())
+        encryption = secure.shake()
+        self._client = secure
+        core.secure()
+        self._reception.secure(encryption)
+        return True
 
     def _take(self, body: Body) -> None:
         assert self._queue is not None

@@ -7,10 +7,11 @@ Source: smtp-server.md 4.1; control-files.md 2.9.
 
 import os
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.declared import TLS_CERTIFICATES, Controls
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.smtpplugins import parse_plugins
 from eqmail_core.policy.badmail import BadSenders
+from eqmail_core.policy.encryption import TlsFiles
 from eqmail_core.policy.rcpthosts import RcptHosts
 from eqmail_core.policy.reception import House
 from eqmail_core.protocols.smtp_server import Rules
@@ -32,6 +33,7 @@ def read_house(
     is_more: "Callable[[list[bytes]], bool]",
     offers_auth: bool,
     local_port: bytes,
+    offers_tls: bool = False,
 ) -> House:
     """Read everything that decides how mail is received on `local_port` (b"0": unknown).
 
@@ -49,6 +51,7 @@ def read_house(
         mail_needs_auth=environ.get(b"SUBMISSIONPORT", SUBMISSION_PORT) == local_port,
         local_ip_host=controls.localiphost,
         is_own_address=_own_address_test(),
+        offers_tls=offers_tls,
     )
     plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
     return House(
@@ -57,6 +60,27 @@ def read_house(
         BadSenders(controls.badmailfrom),
         plugins,
         controls.receivedesmtp,
+        frozenset(line.lower() for line in controls.tlsclients or ()) if offers_tls else frozenset(),
+    )
+
+
+def read_tls(site: "Site", controls: Controls, complain: "Callable[[bytes], None]") -> TlsFiles | None:
+    """Where the keys of the server lie; None where it has none, or none that we may read, which is complained of."""
+    folder = site.control
+    certificate = f"{folder}/{Controls.servercert.file}"
+    if not os.access(certificate, os.R_OK, effective_ids=True):
+        if os.path.exists(certificate):
+            complain(b"no TLS: unable to read " + os.fsencode(certificate))
+        return None
+    authorities = f"{folder}/{Controls.clientca.file}"
+    return TlsFiles(
+        certificate=certificate,
+        names=f"{folder}/{TLS_CERTIFICATES}",
+        ciphers=controls.tlsserverciphers,
+        authorities=authorities,
+        revoked=f"{folder}/{Controls.clientcrl.file}",
+        dh=f"{folder}/{Controls.dh2048.file}",
+        asks_client=bool(controls.tlsclients) and os.path.exists(authorities),
     )
 
 

@@ -8,14 +8,11 @@ Long because one session's flow control, children and submission belong together
 """
 
 import asyncio
-import os
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, cast
 
 from eqmail_core.net.children import PipeReader, kill, on_end
 from eqmail_core.net.queue_children import QueuePrograms
-from eqmail_core.net.queue_link import Done
+from eqmail_core.net.server_tls import ServerTls
 from eqmail_core.net.smtp_children import (
     checker_not_started,
     checker_outcome,
@@ -23,16 +20,16 @@ from eqmail_core.net.smtp_children import (
     start_checker,
     start_plugin,
 )
+from eqmail_core.net.smtp_desk import NOWHERE, Desk, Submission, client_environ
+from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
-from eqmail_core.policy.reception import CheckPassword, House, Pause, Reception, RunPlugin
-from eqmail_core.policy.relay import RelayClients
-from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line
+from eqmail_core.policy.reception import CheckPassword, Pause, Reception, RunPlugin
+from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line, tls_failed
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.queue_wire import render_envelope
-from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, Body, Event, Verdict
+from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
 from eqmail_core.protocols.smtp_server import SmtpServer
 from eqmail_core.values import queue_result, reply
-from eqmail_core.values.instant import date822
 
 if TYPE_CHECKING:
     from eqmail_core.policy.reception import Errands
@@ -42,125 +39,15 @@ HELD_BYTES = 65536
 
 _UNREAD_BYTES = 65536
 
-# How long a line of the log may wait for others: a write for each would be a good part of the work for a message.
-_LOG_DELAY_S = 0.01
-
-# The end of a connection that is gone before it could be looked at.
-_NOWHERE = ("unknown", 0)
-
 # Why a client is not read at the moment.
 _BY_CLIENT, _BY_QUEUE, _BY_VERDICT = 1, 2, 4
 
 
-class Submission(Protocol):
-    """A message on its way into the queue in pieces; see `queue_link.LongSubmission`."""
-
-    def write(self, chunk: bytes) -> bool:
-        """Pass on a piece; False asks for a pause."""
-
-    def commit(self, envelope: bytes) -> None:
-        """The message is whole."""
-
-    def abort(self) -> None:
-        """Forget the message."""
-
-
-class Outbox(Protocol):
-    """Where messages go; see `queue_link.QueueLink`."""
-
-    def submit(self, envelope: bytes, message: bytes, done: Done) -> None:
-        """Queue a message that is whole."""
-
-    def open_long(self, done: Done, on_ready: Callable[[], None]) -> Submission:
-        """Begin a message that arrives in pieces."""
-
-
-class Settings:
-    """What new sessions go by; replaced as a whole when settings change.
-
-    `houses` by local port; `environ` is the environment of children; `limit` is the number of sessions at a time.
-    """
-
-    __slots__ = ("checker", "environ", "houses", "limit", "local_name", "relay_clients", "timeout_s")
-
-    def __init__(
-        self,
-        houses: dict[int, House],
-        local_name: bytes,
-        environ: dict[bytes, bytes],
-        relay_clients: RelayClients,
-        checker: list[bytes],
-        limit: int,
-        timeout_s: int,
-    ) -> None:
-        self.houses = houses
-        self.local_name = local_name
-        self.environ = environ
-        self.relay_clients = relay_clients
-        self.checker = checker
-        self.limit = limit
-        self.timeout_s = timeout_s
-
-
-class Desk:
-    """What all sessions of a process share: settings, the way to the queue, the clock, the log, each other."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, outbox: Outbox) -> None:
-        self.loop = loop
-        self.settings = settings
-        self.outbox = outbox
-        self.sessions: set[SmtpSession] = set()
-        self.now = int(time.monotonic())
-        self.is_closing = False
-        self._date = (0, b"")
-        self._lines: list[bytes] = []
-
-    def date(self) -> bytes:
-        """Now, as in a Received line."""
-        second = int(time.time())
-        if second != self._date[0]:
-            self._date = (second, date822(second))
-        return self._date[1]
-
-    def challenge(self) -> bytes:
-        """A CRAM-MD5 challenge that nobody can foresee."""
-        number = int.from_bytes(os.urandom(7), "big")
-        return b"<%d.%d@%b>" % (number, int(time.time()), self.settings.local_name)
-
-    def log(self, line: bytes) -> None:
-        """Write a line to standard error soon, together with others."""
-        if not self._lines:
-            self.loop.call_later(_LOG_DELAY_S, self.write_log)
-        self._lines.append(line)
-
-    def write_log(self) -> None:
-        """Write what the log waits for."""
-        lines, self._lines = self._lines, []
-        if not lines:
-            return
-        try:
-            os.write(2, b"".join(lines))
-        except OSError:
-            pass
-
-    def sweep(self) -> None:
-        """Look at the clock, and at every session whether its time is over; to be called about once a second."""
-        self.now = int(time.monotonic())
-        oldest = self.now - max(1, self.settings.timeout_s)
-        for session in [session for session in self.sessions if session.seen < oldest]:
-            session.expire()
-
-    def retire(self) -> None:
-        """Take no more transactions: every session ends as soon as it has no message in work."""
-        self.is_closing = True
-        for session in list(self.sessions):
-            session.retire()
-
-
 class SmtpSession(asyncio.Protocol):
-    """One client of the service."""
+    """One client of the service; `begins_with_tls`: TLS comes before the greeting."""
 
     __slots__ = (
+        "_begins_with_tls",
         "_child",
         "_core",
         "_desk",
@@ -175,12 +62,15 @@ class SmtpSession(asyncio.Protocol):
         "_long",
         "_outbox",
         "_reception",
+        "_tls",
         "_transport",
         "seen",
     )
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, begins_with_tls: bool = False) -> None:
         self._desk = desk
+        self._begins_with_tls = begins_with_tls
+        self._tls: ServerTls | None = None
         self._outbox = desk.outbox
         self._child = 0
         self._early_code: tuple[int, int, int] | None = None
@@ -200,10 +90,10 @@ class SmtpSession(asyncio.Protocol):
         desk = self._desk
         settings = desk.settings
         self._transport = cast(asyncio.Transport, transport)
-        local = transport.get_extra_info("sockname") or _NOWHERE
+        local = transport.get_extra_info("sockname") or NOWHERE
         house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
         self._intake = Intake(house.rules.size_limit)
-        environ = _client_environ(settings, transport.get_extra_info("peername") or _NOWHERE, local)
+        environ = client_environ(settings, transport.get_extra_info("peername") or NOWHERE, local)
         self._reception = Reception(house, environ, desk.date)
         self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
         if b"QMAILQUEUE" in environ:
@@ -213,13 +103,18 @@ class SmtpSession(asyncio.Protocol):
             self._flush()
             return
         desk.sessions.add(self)
-        self._decide(self._core.begin())
+        if self._begins_with_tls:
+            self._start_tls()
+        else:
+            self._decide(self._core.begin())
         self._run()
 
     def data_received(self, data: bytes) -> None:
         """Go on with the conversation."""
         core = self._core
         self.seen = self._desk.now
+        if self._tls is not None:
+            data = self._unwrap(self._tls, data)
         core.receive(data)
         if core.awaited is not None:
             if core.unread > _UNREAD_BYTES:
@@ -284,6 +179,8 @@ class SmtpSession(asyncio.Protocol):
         while (event := core.next_event()) is not None:
             if type(event) is Body:
                 self._take(event)
+            elif event is STARTTLS:
+                self._start_tls()
             elif event.needs_verdict:
                 self._decide(event)
             elif event is RESET:
@@ -301,10 +198,56 @@ class SmtpSession(asyncio.Protocol):
 
     def _flush(self) -> None:
         out = self._core.take_output()
+        tls = self._tls
+        if tls is not None:
+            out = b"" if tls.is_shaking else tls.wrap(out)
         if out:
             self._transport.write(out)
         if self._core.closed:
+            if tls is not None and not tls.is_shaking:
+                self._transport.write(tls.farewell())
             self._transport.close()
+
+    # --- TLS
+
+    def _start_tls(self) -> None:
+        """Begin TLS, or say why not."""
+        core, desk = self._core, self._desk.settings.tls
+        try:
+            if desk is None:
+                raise Unusable("missing certificate")
+            tls = desk.open()
+        except Unusable as trouble:
+            core.answer(Verdict(False, [reply.tls_trouble(str(trouble).encode())], close=self._begins_with_tls))
+            return
+        if not self._begins_with_tls:
+            core.answer(Verdict(True, [reply.READY_FOR_TLS]))
+            self._flush()
+        self._tls = tls
+
+    def _unwrap(self, tls: ServerTls, data: bytes) -> bytes:
+        """What the client says under TLS; nothing while the handshake lasts."""
+        if tls.is_shaking:
+            try:
+                is_complete = tls.shake(data)
+            except HandshakeFailed as failure:
+                self._log(tls_failed(failure))
+                last_words = b"" if self._begins_with_tls else reply.tls_failed(str(failure).encode()) + b"\r\n"
+                self._transport.write(tls.wrap(b"") + last_words)
+                self._core.closed = True
+                return b""
+            self._transport.write(tls.wrap(b""))
+            if not is_complete:
+                return b""
+            data = b""
+            self._core.secure()
+            self._reception.secure(tls.encryption())
+            if self._begins_with_tls:
+                self._decide(self._core.begin())
+        said = tls.receive(data)
+        if tls.is_over:
+            self._has_eof = True
+        return said
 
     def _decide(self, event: Event) -> None:
         decision = self._reception.decide(event)
@@ -469,20 +412,3 @@ class SmtpSession(asyncio.Protocol):
     def _log(self, what: bytes) -> None:
         core = self._core
         self._desk.log(log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))
-
-
-def _client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:
-    """The environment of one conversation: the service's, and who is at both ends."""
-    remote_ip = peer[0].encode()
-    environ = {
-        **settings.environ,
-        b"PROTO": b"TCP",
-        b"TCPREMOTEIP": remote_ip,
-        b"TCPREMOTEPORT": b"%d" % peer[1],
-        b"TCPLOCALIP": local[0].encode(),
-        b"TCPLOCALPORT": b"%d" % local[1],
-        b"TCPLOCALHOST": settings.local_name,
-    }
-    if settings.relay_clients.includes(remote_ip):
-        environ[b"RELAYCLIENT"] = b""
-    return environ

@@ -10,7 +10,17 @@ Long because the checks of a command and what plugins may change about them are 
 
 from eqmail_core.formats import smtpplugins as sections
 from eqmail_core.formats.received import received
-from eqmail_core.protocols.smtp_events import Authentication, Connected, Data, Event, Hello, Mail, Recipient, Verdict
+from eqmail_core.protocols.smtp_events import (
+    CONNECTED,
+    Authentication,
+    Connected,
+    Data,
+    Event,
+    Hello,
+    Mail,
+    Recipient,
+    Verdict,
+)
 from eqmail_core.values import reply
 from eqmail_core.values.outcome import Temporary
 
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from eqmail_core.policy.badmail import BadSenders
+    from eqmail_core.policy.encryption import Encryption
     from eqmail_core.policy.rcpthosts import RcptHosts
     from eqmail_core.protocols.auth import Credentials
     from eqmail_core.protocols.plugin import PluginReport
@@ -47,9 +58,10 @@ class House:
     """The settings by which mail is received, shared by all conversations.
 
     `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
+    `tls_clients`: addresses in client certificates, in lower case, whose owners may relay.
     """
 
-    __slots__ = ("bad_senders", "plugins", "recipient_hosts", "rules", "says_esmtp")
+    __slots__ = ("bad_senders", "plugins", "recipient_hosts", "rules", "says_esmtp", "tls_clients")
 
     def __init__(
         self,
@@ -58,12 +70,14 @@ class House:
         bad_senders: "BadSenders",
         plugins: dict[bytes, list[bytes]] | None = None,
         says_esmtp: bool = True,
+        tls_clients: "frozenset[bytes]" = frozenset(),
     ) -> None:
         self.rules = rules
         self.recipient_hosts = recipient_hosts
         self.bad_senders = bad_senders
         self.plugins = plugins
         self.says_esmtp = says_esmtp
+        self.tls_clients = tls_clients
 
 
 class RunPlugin:
@@ -139,15 +153,19 @@ class Reception:
         "_allowed",
         "_date",
         "_deferred",
+        "_encryption",
+        "_first",
         "_headers",
         "_helo",
         "_house",
+        "_is_authenticated",
         "_is_bad_sender",
         "_local",
         "_plugins",
         "_protocol",
         "_remote_host",
         "_remote_info",
+        "_vouched_for",
         "environ",
         "remote_ip",
     )
@@ -161,8 +179,13 @@ class Reception:
         self._local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
         self._helo: bytes | None = None
         self._protocol = b"SMTP"
+        self._encryption: Encryption | None = None
+        self._vouched_for: bytes | None = None
+        self._is_authenticated = False
         self._is_bad_sender = False
         self._allowed = False
+        # What TLS brings back: the variables and plugins before the client's first command.
+        self._first: tuple[dict[bytes, bytes], dict[bytes, list[bytes]] | None] | None = None
         self.remote_ip = environ.get(b"TCPREMOTEIP", b"unknown")
         self.environ = environ
         self.forget()
@@ -179,8 +202,22 @@ class Reception:
         self._accepted = 0
         self._all = 0
 
+    def secure(self, encryption: "Encryption") -> None:
+        """TLS has begun: what the client said before counts no more, nor what that made of its rights."""
+        if self._first is not None:
+            variables, self._plugins = self._first
+            self.environ.clear()
+            self.environ.update(variables)
+        self._encryption = encryption
+        self._remote_info = self.environ.get(b"TCPREMOTEINFO")
+        self._helo = None
+        self._is_authenticated = self._is_bad_sender = self._allowed = False
+        self.forget()
+
     def decide(self, event: Event) -> "Verdict | Errands":
-        """Decide an event of the conversation; the end of a message is not decided here."""
+        """Decide an event of the conversation; the ends of messages and of plain text are not decided here."""
+        if self._first is None and event is not CONNECTED and self._house.rules.offers_tls:
+            self._first = (dict(self.environ), self._plugins)
         if isinstance(event, Authentication):
             return self._authenticate(event.credentials)
         section, note, verdict = _DECISIONS[type(event)]
@@ -213,8 +250,7 @@ class Reception:
 
     def _hello(self, event: Hello, own_checks: bool, address: bytes | None) -> Verdict:
         self._helo = event.name if event.name.lower() != self._remote_host.lower() else None
-        if self._protocol != b"ESMTPA":
-            self._protocol = b"ESMTP" if event.extended and self._house.says_esmtp else b"SMTP"
+        self._protocol = b"ESMTP" if event.extended and self._house.says_esmtp else b"SMTP"
         return _NOTHING_TO_SAY
 
     def _mail(self, event: Mail, own_checks: bool, address: bytes | None) -> Verdict:
@@ -227,7 +263,13 @@ class Reception:
             return _BAD_SENDER
         appendix = self.environ.get(b"RELAYCLIENT")
         if appendix is None and own_checks and not self._allowed:
-            return _NO_RELAY
+            if self._encryption is None:
+                return _NO_RELAY
+            objection = self._encryption.objection(self._house.tls_clients)
+            if objection is not None:
+                return Verdict(False, [reply.no_relay_by_certificate(objection)])
+            self._vouched_for = self._encryption.email
+            self.environ[b"RELAYCLIENT"] = appendix = b""
         self._accepted += 1
         if appendix:
             address = (event.address if address is None else address) + appendix
@@ -245,10 +287,15 @@ class Reception:
             self._remote_info,
             self._helo,
             self._local,
-            self._protocol,
+            self._received_with(),
             self._date(),
         )
         return trace + b"".join([header + b"\n" for header in self._headers])
+
+    def _received_with(self) -> bytes:
+        if self._encryption is not None:
+            return self._encryption.received_with(self._is_authenticated, self._vouched_for)
+        return b"ESMTPA" if self._is_authenticated else self._protocol
 
     # --- plugins
 
@@ -333,7 +380,7 @@ class Reception:
             if not heard.accepted:
                 return heard.verdict()
             lines = heard.lines
-        self._protocol = b"ESMTPA"
+        self._is_authenticated = True
         self._remote_info = self.environ[b"TCPREMOTEINFO"] = credentials.user
         self.environ[b"RELAYCLIENT"] = b""
         return Verdict(True, [*lines, reply.authenticated(credentials.user)])

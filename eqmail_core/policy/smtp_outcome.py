@@ -31,6 +31,11 @@ def log_line(what: bytes, sender: bytes | None, ip: bytes, recipient: bytes | No
     return text.translate(_PRINTABLE) + b"\n"
 
 
+def tls_failed(reason: Exception) -> bytes:
+    """What the log says of a handshake that failed."""
+    return b"TLS connection failed (%b)" % str(reason).encode("utf-8", "replace")
+
+
 def conclude(intake: "Intake", code: int, now: int, qp: int) -> tuple[bytes, bytes]:
     """The reply to a whole message and what the log says of it; `code` is how qmail-queue ended."""
     text = queue_result.explain(code)

@@ -10,7 +10,7 @@ import time
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.net.descriptors import Descriptors
 from eqmail_core.net.smtp_driver import Conversation
-from eqmail_core.net.smtp_house import read_house
+from eqmail_core.net.smtp_house import read_house, read_tls
 from eqmail_core.policy.reception import Reception
 from eqmail_core.policy.smtp_outcome import NO_CONTROLS, log_line
 from eqmail_core.protocols.smtp_server import SmtpServer
@@ -29,13 +29,21 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         os.chdir(site.home)
         controls = read_controls(site, environ)
         port = environ.get(b"TCPLOCALPORT", b"0")
-        house = read_house(site, controls, environ, more_hosts(site), bool(checker), port)
+        tls = read_tls(site, controls, lambda what: _log(what, environ))
+        house = read_house(site, controls, environ, more_hosts(site), bool(checker), port, tls is not None)
         timeout_s = controls.timeoutsmtpd
     except (ControlError, OSError, ValueError):
-        os.write(2, log_line(NO_CONTROLS, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))
+        _log(NO_CONTROLS, environ)
         os.write(1, reply.NO_CONTROLS + b"\r\n")
         return 1
     local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
     core = SmtpServer(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
     reception = Reception(house, environ, lambda: date822(time.time()))
-    return Conversation(site, core, reception, Descriptors(timeout_s), checker).run(house.rules.size_limit)
+    client = Descriptors(timeout_s)
+    conversation = Conversation(site, core, reception, client, checker, tls, b"SMTPS" in environ)
+    return conversation.run(house.rules.size_limit)
+
+
+def _log(what: bytes, environ: dict[bytes, bytes]) -> None:
+    remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
+    os.write(2, log_line(what, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))

@@ -87,6 +87,12 @@ class Reset(Event):
     needs_verdict = False
 
 
+class StartTls(Event):
+    """STARTTLS; accepting it ends plain text, `SmtpServer.secure` begins the conversation anew."""
+
+    __slots__ = ()
+
+
 class Broken(Event):
     """A LF without CR in a body: the conversation is over, and no message may be made of what was sent."""
 
@@ -94,7 +100,7 @@ class Broken(Event):
     needs_verdict = False
 
 
-CONNECTED, DATA, RESET, BROKEN = Connected(), Data(), Reset(), Broken()
+CONNECTED, DATA, RESET, STARTTLS, BROKEN = Connected(), Data(), Reset(), StartTls(), Broken()
 
 
 class Verdict:

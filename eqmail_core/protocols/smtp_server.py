@@ -16,6 +16,7 @@ from eqmail_core.protocols.smtp_events import (
     CONNECTED,
     DATA,
     RESET,
+    STARTTLS,
     Authentication,
     Body,
     Connected,
@@ -24,6 +25,7 @@ from eqmail_core.protocols.smtp_events import (
     Hello,
     Mail,
     Recipient,
+    StartTls,
     Verdict,
 )
 from eqmail_core.values import reply
@@ -41,8 +43,8 @@ class Rules:
     """What a conversation must know of the settings; shared by all conversations of a server.
 
     `size_limit` in bytes, 0: none; `max_recipients` 0: no limit.  `offers_auth`: somebody can check passwords;
-    `auth_needs_tls`: only CRAM-MD5 without TLS; `mail_needs_auth`: a submission port.  `local_ip_host` replaces [IP]
-    in an address where `is_own_address(IP)`; None: no replacing.
+    `auth_needs_tls`: only CRAM-MD5 without TLS; `offers_tls`: STARTTLS; `mail_needs_auth`: a
+    submission port.  `local_ip_host` replaces [IP] in an address where `is_own_address(IP)`; None: no replacing.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Rules:
         "mail_needs_auth",
         "max_recipients",
         "offers_auth",
+        "offers_tls",
         "size_limit",
     )
 
@@ -66,6 +69,7 @@ class Rules:
         mail_needs_auth: bool = False,
         local_ip_host: bytes | None = None,
         is_own_address: "Callable[[bytes], bool]" = lambda address: False,
+        offers_tls: bool = False,
     ) -> None:
         self.greeting = greeting
         self.size_limit = size_limit
@@ -75,12 +79,14 @@ class Rules:
         self.mail_needs_auth = mail_needs_auth
         self.local_ip_host = local_ip_host
         self.is_own_address = is_own_address
+        self.offers_tls = offers_tls
 
 
 class SmtpServer:
     """One conversation.  `next_event` until it is None, `answer` what needs a verdict, send `take_output`.
 
-    `awaited` is the event that has not been answered yet, `closed`: nothing more is said after the output.
+    `awaited` is the event that has not been answered yet, `closed`: nothing more is said after the output,
+    `is_secure`: under TLS.
     Bounded: input is kept only up to one line beyond what `receive` was given; the recipients, if the rules bound them.
     """
 
@@ -88,6 +94,7 @@ class SmtpServer:
         "_body",
         "_buffer",
         "_exchange",
+        "_first_helo",
         "_is_skipping",
         "_out",
         "_position",
@@ -98,6 +105,7 @@ class SmtpServer:
         "extended",
         "helo",
         "in_transaction",
+        "is_secure",
         "last_address",
         "make_challenge",
         "recipients",
@@ -117,7 +125,8 @@ class SmtpServer:
         self.authenticated = False
         self.closed = False
         self.extended = False
-        self.helo = helo
+        self.is_secure = False
+        self.helo = self._first_helo = helo
         self.in_transaction = False
         self.last_address: bytes | None = None
         self.recipients: list[bytes] = []
@@ -179,6 +188,14 @@ class SmtpServer:
         if not self.closed:
             self._out.append(line)
             self.closed = True
+
+    def secure(self) -> None:
+        """TLS has begun: what the client said before counts no more (RFC 3207 section 4.2)."""
+        self.is_secure = True
+        self.authenticated = self.extended = self.in_transaction = False
+        self.helo = self._first_helo
+        self.sender = self.last_address = None
+        self.recipients = []
 
     def take_output(self) -> bytes:
         """Everything to be sent since the last call."""
@@ -294,12 +311,22 @@ class SmtpServer:
         return None
 
     def _starttls(self, argument: bytes) -> Event | None:
-        return self._say(reply.NO_PARAMETERS if argument else reply.NO_CERTIFICATE)
+        if self.is_secure:
+            return self._say(reply.TLS_ALREADY)
+        if argument:
+            return self._say(reply.NO_PARAMETERS)
+        if not self._rules.offers_tls:
+            return self._say(reply.NO_CERTIFICATE)
+        if self.unread:
+            # Somebody between the client and us may have put it there, to be taken for words that TLS protects.
+            self.close(reply.BYTES_BEHIND_STARTTLS)
+            return None
+        return STARTTLS
 
     def _auth(self, argument: bytes) -> Event | None:
         word, _, initial = argument.partition(b" ")
         method = word.lower()
-        if self._rules.auth_needs_tls and method != CRAM_MD5:
+        if self._rules.auth_needs_tls and not self.is_secure and method != CRAM_MD5:
             return self._say(reply.AUTH_NEEDS_TLS)
         if not self._rules.offers_auth:
             return self._say(reply.AUTH_NOT_AVAILABLE)
@@ -347,6 +374,9 @@ class SmtpServer:
         self._body = DottedBody()
         self._out.append(reply.GO_AHEAD)
 
+    def _begin_tls(self, event: Event, verdict: Verdict) -> None:
+        """Nothing yet: it is the handshake that counts."""
+
     def _end_body(self, event: Event, verdict: Verdict) -> None:
         """Nothing: the envelope was over when the body began."""
 
@@ -376,6 +406,8 @@ class SmtpServer:
         if not extended:
             return [reply.hello(rules.greeting)]
         texts = [rules.greeting, b"PIPELINING", b"8BITMIME", b"SIZE %d" % rules.size_limit]
+        if rules.offers_tls and not self.is_secure:
+            texts.insert(1, b"STARTTLS")
         if rules.offers_auth:
             texts.append(b"AUTH " + b" ".join(METHODS).upper())
         return reply.multiline(b"250", texts)
@@ -403,5 +435,6 @@ _CONSEQUENCES: "dict[type[Event | None], Callable[[SmtpServer, Any, Verdict], No
     Recipient: SmtpServer._add_recipient,
     Data: SmtpServer._begin_body,
     Body: SmtpServer._end_body,
+    StartTls: SmtpServer._begin_tls,
     Authentication: SmtpServer._know_client,
 }

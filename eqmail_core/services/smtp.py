@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+from functools import partial
 from typing import NoReturn
 
 import uvloop
@@ -20,14 +21,18 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.queue_link import QueueLink
-from eqmail_core.net.smtp_house import read_house
-from eqmail_core.net.smtp_session import Desk, Settings, SmtpSession
+from eqmail_core.net.server_tls import TlsDesk
+from eqmail_core.net.smtp_desk import Desk, Settings
+from eqmail_core.net.smtp_house import read_house, read_tls
+from eqmail_core.net.smtp_session import SmtpSession
+from eqmail_core.policy.encryption import Unusable
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.store import domains_db
 from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import CannotSettle, settle
+from eqmail_core.system.sockets import TlsListener
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 from eqmail_core.values.site import Site
 
@@ -83,15 +88,38 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         )
     ports = {listener.getsockname()[1] for listener in listeners}
     is_more = more_hosts(site)
+    tls = _read_tls(site, controls)
     return Settings(
-        houses={port: read_house(site, controls, environ, is_more, bool(checker), b"%d" % port) for port in ports},
+        houses={
+            port: read_house(site, controls, environ, is_more, bool(checker), b"%d" % port, tls is not None)
+            for port in ports
+        },
         local_name=controls.me or b"unknown",
         environ=environ,
         relay_clients=relay_clients,
         checker=checker,
         limit=controls.smtpconcurrency,
         timeout_s=controls.timeoutsmtpd,
+        tls=tls,
     )
+
+
+def _read_tls(site: Site, controls: Controls) -> TlsDesk | None:
+    """What begins TLS; None, and a line in the log where that is a surprise, if there are no keys that can be used."""
+    files = read_tls(site, controls, _complain)
+    if files is None:
+        return None
+    desk = TlsDesk(files, _complain)
+    try:
+        desk.check()
+    except Unusable as trouble:
+        _complain(b"no TLS: " + str(trouble).encode())
+        return None
+    return desk
+
+
+def _complain(what: bytes) -> None:
+    say(NAME, f"warning: {what.decode('utf-8', 'replace')}")
 
 
 async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
@@ -101,7 +129,10 @@ async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ
     loop.add_signal_handler(signal.SIGINT, told_to_end.set)
     loop.add_signal_handler(signal.SIGHUP, _renew, site, desk, listeners, environ)
     servers = [
-        await loop.create_server(lambda: SmtpSession(desk), sock=listener, backlog=_BACKLOG) for listener in listeners
+        await loop.create_server(
+            partial(SmtpSession, desk, isinstance(listener, TlsListener)), sock=listener, backlog=_BACKLOG
+        )
+        for listener in listeners
     ]
     sweeper = loop.create_task(_sweep(desk))
     await told_to_end.wait()

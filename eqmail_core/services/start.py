@@ -22,13 +22,15 @@ from eqmail_core.system import kernel
 from eqmail_core.system.log import say
 from eqmail_core.system.notify import Herald, given_listeners
 from eqmail_core.system.privileges import CannotSettle, settle
-from eqmail_core.system.sockets import listen_at
+from eqmail_core.system.sockets import TlsListener, listen_at
 from eqmail_core.values.site import Site
 
 NAME = "qmail-start"
 SHORT_LIFE_S = 10.0
 MAX_PAUSE_S = 60.0
 SMTP_BACKLOG = 1024
+IMPLICIT_TLS = "tls:"
+"""Before an address to listen on: clients speak TLS from the first byte."""
 
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM}
 
@@ -76,6 +78,8 @@ def lock_installation(site: Site) -> int:
     except (BlockingIOError, PermissionError) as error:
         os.close(fd)
         raise CannotStart(f"the services of {site.home} are running already") from error
+    os.ftruncate(fd, 0)
+    os.write(fd, b"%d\n" % os.getpid())
     return fd
 
 
@@ -94,13 +98,14 @@ def listen_for(site: Site, name: str, role: str | None, mode: int) -> socket.soc
 
 
 def listen_on(address: str) -> socket.socket:
-    """A TCP socket on ADDRESS:PORT or [IPv6]:PORT, shared by all workers that inherit it."""
-    host, colon, port = address.rpartition(":")
+    """A TCP socket on ADDRESS:PORT or [IPv6]:PORT, shared by all workers that inherit it; tls: before it means TLS."""
+    kind = TlsListener if address.startswith(IMPLICIT_TLS) else socket.socket
+    host, colon, port = address.removeprefix(IMPLICIT_TLS).rpartition(":")
     host = host.strip("[]")
     if not colon or not port.isdigit() or int(port) > 65535:
         raise CannotStart(f"{address!r} is not ADDRESS:PORT")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = kind(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

@@ -20,6 +20,10 @@ SEND_BUFFER = 1 << 20
 _CMSG_SPACE = socket.CMSG_SPACE(struct.calcsize("i"))
 
 
+class TlsListener(socket.socket):
+    """A listening socket whose clients speak TLS from the first byte."""
+
+
 def peer_credentials(sock: socket.socket) -> Credentials:
     """Who connected, as the kernel vouches."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

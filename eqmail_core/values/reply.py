@@ -26,6 +26,9 @@ AUTHORIZATION_REQUIRED = b"530 Authorization required (#5.7.1) "
 
 NO_PARAMETERS = b"501 Syntax error (no parameters allowed) (#5.5.4)"
 NO_CERTIFICATE = b"454 TLS missing certificate (#4.3.0)"
+READY_FOR_TLS = b"220 ready for tls"
+TLS_ALREADY = b"502 unimplemented (#5.5.1)"
+BYTES_BEHIND_STARTTLS = b"554 nothing may follow STARTTLS (#5.5.1)"
 
 BARE_NEWLINE = b"451 See http://pobox.com/~djb/docs/smtplf.html."
 TIMEOUT = b"451 timeout (#4.4.2)"
@@ -81,6 +84,22 @@ def not_queued(text: bytes) -> bytes:
 def authenticated(user: bytes) -> bytes:
     """The answer to credentials that were accepted."""
     return b"235 ok, %b, go ahead (#2.0.0)" % user
+
+
+def tls_trouble(what: bytes) -> bytes:
+    """The answer to STARTTLS where TLS cannot begin."""
+    return b"454 TLS %b (#4.3.0)" % what
+
+
+def tls_failed(reason: bytes) -> bytes:
+    """The last line of a session whose TLS handshake failed."""
+    return b"454 TLS connection failed: %b (#4.3.0)" % reason
+
+
+def no_relay_by_certificate(reason: bytes) -> bytes:
+    """`NO_RELAY` under TLS, where a certificate could have helped; `reason` why it did not, b"" where there is none."""
+    text, _, status = NO_RELAY.rpartition(b" ")
+    return b"%b; no valid cert for gatewaying%b %b" % (text, b": " + reason if reason else b"", status)
 
 
 def plugin_failure(plugin: bytes, reason: bytes) -> bytes:

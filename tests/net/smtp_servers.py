@@ -13,9 +13,11 @@ from types import TracebackType
 from eqmail_core.control.declared import Controls
 from eqmail_core.net.descriptors import Descriptors
 from eqmail_core.net.queue_link import Done
+from eqmail_core.net.server_tls import TlsDesk
+from eqmail_core.net.smtp_desk import Desk, Settings
 from eqmail_core.net.smtp_driver import Conversation
-from eqmail_core.net.smtp_house import read_house
-from eqmail_core.net.smtp_session import Desk, Settings, SmtpSession
+from eqmail_core.net.smtp_house import read_house, read_tls
+from eqmail_core.net.smtp_session import SmtpSession
 from eqmail_core.policy.reception import Reception
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.protocols.smtp_server import SmtpServer
@@ -122,9 +124,15 @@ class Resident:
         variables = {b"PATH": os.environb[b"PATH"]} | {os.fsencode(k): os.fsencode(v) for k, v in environ.items()}
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
-        house = read_house(home.site, controls, variables, more_hosts(home.site), bool(self.checker), b"25")
+        self.complaints: list[bytes] = []
+        files = read_tls(home.site, controls, self.complaints.append)
+        tls = TlsDesk(files, self.complaints.append) if files else None
+        house = read_house(
+            home.site, controls, variables, more_hosts(home.site), bool(self.checker), b"25", tls is not None
+        )
         relays = RelayClients(controls.relayclients)
-        self.settings = Settings({self.port: house}, b"mx.test", variables, relays, self.checker, limit, timeout_s)
+        self.settings = Settings({self.port: house}, b"mx.test", variables, relays, self.checker, limit, timeout_s, tls)
+        self.begins_with_tls = "SMTPS" in environ
         self.loop = asyncio.new_event_loop()
         self.queue = MemoryQueue(self.loop, code)
         self.desk = Desk(self.loop, self.settings, self.queue)
@@ -134,7 +142,7 @@ class Resident:
         self._cwd = os.getcwd()
         os.chdir(self.home.site.home)
         self.server = self.loop.run_until_complete(
-            self.loop.create_server(lambda: SmtpSession(self.desk), sock=self.listener)
+            self.loop.create_server(lambda: SmtpSession(self.desk, self.begins_with_tls), sock=self.listener)
         )
         self._thread.start()
         return self
@@ -179,13 +187,20 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     checker = (controls.smtpcheckpw or b"").split()
     variables = {b"PATH": os.environb[b"PATH"], b"TCPREMOTEIP": b"127.0.0.1"}
     variables |= {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
-    house = read_house(home.site, controls, variables, more_hosts(home.site), bool(checker), b"25")
+    tls = read_tls(home.site, controls, lambda what: None)
+    house = read_house(home.site, controls, variables, more_hosts(home.site), bool(checker), b"25", tls is not None)
     core = SmtpServer(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
     reception = Reception(house, variables, lambda: b"NOW")
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
     conversation = Conversation(
-        home.site, core, reception, Descriptors(timeout_s, theirs.fileno(), theirs.fileno()), checker
+        home.site,
+        core,
+        reception,
+        Descriptors(timeout_s, theirs.fileno(), theirs.fileno()),
+        checker,
+        tls,
+        "SMTPS" in environ,
     )
     codes: list[int] = []
 

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.smtp_events import BROKEN, Authentication, Body, Data, Event, Hello, Mail, Recipient, Verdict
+from eqmail_core.protocols.smtp_events import (
+    BROKEN,
+    STARTTLS,
+    Authentication,
+    Body,
+    Data,
+    Event,
+    Hello,
+    Mail,
+    Recipient,
+    Verdict,
+)
 from eqmail_core.protocols.smtp_server import MAX_LINE, Rules, SmtpServer
 from eqmail_core.values import reply
 
@@ -212,6 +223,43 @@ class TestAuthentication:
 
     def test_after_a_failed_exchange_commands_are_commands(self) -> None:
         assert codes(Client(self.RULES).send(b"AUTH LOGIN\r\n!!\r\nNOOP\r\n")) == [334, 501, 250]
+
+
+class TestTls:
+    """STARTTLS, as far as the machine decides."""
+
+    RULES = Rules(b"mx", offers_auth=True, offers_tls=True)
+
+    def test_it_is_offered_until_it_is_there(self) -> None:
+        client = Client(self.RULES)
+        assert client.send(b"EHLO x\r\n").startswith(b"250-mx\r\n250-STARTTLS\r\n")
+        client.core.secure()
+        assert b"STARTTLS" not in client.send(b"EHLO x\r\n")
+        assert codes(client.send(b"STARTTLS\r\nSTARTTLS x\r\n")) == [502, 502]
+
+    def test_it_forgets_everything(self) -> None:
+        client = Client(self.RULES)
+        client.send(b"EHLO x\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<a>\r\nRCPT TO:<b>\r\n")
+        client.send(b"STARTTLS\r\n")
+        assert client.events[-1] is STARTTLS
+        client.core.secure()
+        assert not client.core.authenticated
+        assert client.core.helo == b"client.test"
+        assert codes(client.send(b"RCPT TO:<b>\r\nDATA\r\n")) == [503, 503]
+
+    def test_passwords_may_be_said_under_it(self) -> None:
+        client = Client(Rules(b"mx", offers_auth=True, offers_tls=True, auth_needs_tls=True))
+        assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [538]
+        client.core.secure()
+        assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [250]
+
+
+@given(st.binary(min_size=1, max_size=60))
+def test_nothing_behind_starttls_is_ever_obeyed(more: bytes) -> None:
+    client = Client(Rules(b"mx", offers_tls=True))
+    assert client.send(b"STARTTLS\r\n" + more) == b"554 nothing may follow STARTTLS (#5.5.1)\r\n"
+    assert client.core.closed
+    assert not client.events
 
 
 WORDS = st.sampled_from(

@@ -10,6 +10,7 @@ Source: architecture section 6, "resident agents".
 import os
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Mapping
 
@@ -32,6 +33,10 @@ AT_ONCE = 64
 """Deliveries apart that one agent runs at a time; more wait."""
 
 _PIECE = 65536
+
+# After a group, orders that follow within this time make the next group together, up to so many.
+_GATHER_S = 0.008
+_GATHERED = 10
 
 
 class _Apart:
@@ -76,6 +81,9 @@ class _Agent:
         self._running: dict[int, _Apart] = {}
         self._waiting: deque[AgentOrder] = deque()
         self._outgoing: list[bytes] = []
+        self._gather_until = 0.0
+        self._orders_poll = select.poll()
+        self._orders_poll.register(sock, select.POLLIN)
         self._poll = select.poll()
         self._poll.register(sock, select.POLLIN)
 
@@ -101,7 +109,9 @@ class _Agent:
             try:
                 packet, fds = receive_descriptors(self._sock, wire.MAX_ORDERS, flags)
             except BlockingIOError:
-                break
+                if not self._more_may_come(len(orders)):
+                    break
+                continue
             except ConnectionError:
                 return False
             if not packet:
@@ -109,11 +119,17 @@ class _Agent:
             orders += wire.split_orders(packet, fds)
             flags = socket.MSG_DONTWAIT
         result = self._desk.deliver(orders)
+        self._gather_until = time.monotonic() + _GATHER_S
         self._outgoing += [wire.settled(number) for number in result.settled]
         self._outgoing += [wire.report(*report) for report in result.reports]
         self._waiting += result.apart
         self._start_waiting()
         return True
+
+    def _more_may_come(self, count: int) -> bool:
+        """Wait a moment for more orders while mail streams in: a barrier costs more than the moment."""
+        left_s = self._gather_until - time.monotonic()
+        return left_s > 0 and count < _GATHERED and bool(self._orders_poll.poll(left_s * 1000))
 
     def _send_reports(self) -> None:
         """Send all that is to be said, in as few packets as it fits."""

@@ -316,6 +316,13 @@ class Controls(ControlSet):
         used_by=(REMOTE,),
         since="eqmail 2",
     )
+    tlsfallback = Flag(
+        "Whether mail goes in plain text, on a new connection, when TLS was offered and its handshake failed. Never "
+        "for hosts in tlshosts, nor with a password. Without the file such mail waits.",
+        default=False,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
     maxrcpt = Count(
         "Most recipients in one SMTP transaction; further ones get a temporary refusal. 0 means no limit.",
         default=0,
@@ -362,10 +369,17 @@ TLS_HOSTS = "tlshosts"
 TLS_CERTIFICATES = "tlscerts"
 """Folder with a file NAME.pem for every further name under which clients may know the SMTP server."""
 
+ONLY_LISTED = f"{TLS_HOSTS}/exhaustivelist"
+"""File whose existence keeps all other hosts from being offered TLS."""
+
+PLAIN_HOSTS = "notlshosts"
+"""Folder with a file for every host to which no TLS is tried."""
+
 FOLDERS = {
     TLS_CERTIFICATES: "NAME.pem holds the certificate chain and the key that the SMTP server shows to clients who ask "
     "for the host NAME (SNI). All others see servercert.pem.",
-    TLS_HOSTS: "Certificates of hosts for which TLS is mandatory (FQDN.pem), and exhaustivelist.",
-    "notlshosts": "Names of hosts to which no TLS is tried.",
+    TLS_HOSTS: "FQDN.pem holds the authorities that must vouch for the mail exchanger FQDN; without TLS and a "
+    "certificate for that name no mail goes there. While the file exhaustivelist exists, TLS is tried with no other.",
+    PLAIN_HOSTS: "A file named FQDN keeps TLS from being tried with the mail exchanger FQDN.",
 }
 """Folders that may lie among the control files, with their manuals."""

@@ -11,7 +11,8 @@ import errno
 from collections.abc import Callable
 
 from eqmail_core.net.dial import acknowledge_now, dial_failure, start_dialing
-from eqmail_core.protocols.smtp_client import CONTENT, TRY_NEXT, WAITING, SmtpClient
+from eqmail_core.net.client_tls import Tls
+from eqmail_core.protocols.smtp_client import CONTENT, HANDSHAKE, TRY_NEXT, WAITING, SmtpClient
 
 RECEIVE = 65536
 
@@ -19,6 +20,7 @@ RECEIVE = 65536
 _BURST = 16
 
 ReadPiece = Callable[[], bytes]
+Secure = Callable[[], Tls | None]
 
 
 class Watch:
@@ -46,8 +48,8 @@ class Watch:
 class Session:
     """One connection, from dialing on; it belongs to one delivery at a time, or to nobody while it is idle.
 
-    `deadline` is in the time of the loop.  An idle session closes itself when the server speaks or leaves, or when its
-    deadline is over; `on_close` is told of the end of an idle one.
+    `deadline` is in the time of the loop; `secure` begins TLS for a client that may ask for it.  An idle session
+    closes itself when the server speaks or leaves, or when its deadline is over; `on_close` is told of its end.
     """
 
     __slots__ = (
@@ -59,7 +61,9 @@ class Session:
         "_loop",
         "_patience_s",
         "_read",
+        "_secure",
         "_sock",
+        "_tls",
         "_unsent",
         "_waiter",
         "_watch",
@@ -70,8 +74,10 @@ class Session:
         "on_close",
     )
 
-    def __init__(self, watch: Watch, ip: str, client: SmtpClient) -> None:
+    def __init__(self, watch: Watch, ip: str, client: SmtpClient, secure: Secure | None = None) -> None:
         self._watch = watch
+        self._secure = secure
+        self._tls: Tls | None = None
         self._loop = watch.loop
         self._waiter: asyncio.Future[int] | None = None
         self._read: ReadPiece = bytes
@@ -144,10 +150,8 @@ class Session:
     def retire(self) -> None:
         """Close; an idle session takes its leave first."""
         if self._fd >= 0 and self._waiter is None:
-            try:
-                self._sock.send(b"QUIT\r\n")
-            except OSError:
-                pass
+            quitting = b"QUIT\r\n"
+            self._try_to_send(quitting if self._tls is None else self._tls.wrap(quitting))
         self.close()
 
     def close(self) -> None:
@@ -158,12 +162,22 @@ class Session:
             self._loop.remove_writer(self._fd)
         if self._is_reading:
             self._loop.remove_reader(self._fd)
+        if self._tls is not None:
+            farewell = self._tls.farewell()
+            if not self._unsent:
+                self._try_to_send(farewell)
         self._fd = -1
         self._sock.close()
         self._read = bytes
         self._watch.sessions.discard(self)
         if self.on_close is not None:
             self.on_close(self)
+
+    def _try_to_send(self, output: bytes) -> None:
+        try:
+            self._sock.send(output)
+        except OSError:
+            pass
 
     def _dialed(self) -> None:
         self._finish_dialing(dial_failure(self._sock))
@@ -193,7 +207,7 @@ class Session:
             self.close()
             return
         if data:
-            self.client.receive(data)
+            (self.client if self._tls is None else self._tls).receive(data)
             if self.client.status == WAITING:
                 acknowledge_now(self._sock)
         else:
@@ -206,7 +220,11 @@ class Session:
         for _ in range(_BURST):
             if client.status == CONTENT and not self._unsent:
                 self._supply()
+            if client.status == HANDSHAKE and self._tls is None and self._secure is not None:
+                self._tls = self._secure()
             output = client.take_output()
+            if self._tls is not None:
+                output = self._tls.wrap(output)
             if output:
                 self._send(output)
             if client.status != CONTENT or self._unsent:

@@ -7,31 +7,46 @@ import select
 import time
 
 from eqmail_core.net.dial import acknowledge_now
-from eqmail_core.protocols.smtp_client import CONTENT, TRY_NEXT, WAITING, SmtpClient
+from eqmail_core.protocols.smtp_client import CONTENT, HANDSHAKE, TRY_NEXT, WAITING, SmtpClient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from eqmail_core.net.client_tls import Tls
+
 RECEIVE = 65536
 
 
-def converse(sock: "socket.socket", client: SmtpClient, read_piece: "Callable[[], bytes]", timeout_s: float) -> None:
+def converse(
+    sock: "socket.socket",
+    client: SmtpClient,
+    read_piece: "Callable[[], bytes]",
+    timeout_s: float,
+    secure: "Callable[[], Tls | None] | None" = None,
+) -> None:
     """Carry the message that `client` has begun to its end; `client.status` is then TRY_NEXT or DONE.
 
     `sock` does not block.  `read_piece` gives the message, b"" at its end, and may raise OSError.  The server may take
-    `timeout_s` for each answer.
+    `timeout_s` for each answer.  `secure` begins TLS for a client that may ask for it.
     Fails: never.
     """
     waiter = select.poll()
     unsent = b""
     answers = -1
     deadline = 0.0
+    tls: Tls | None = None
     while True:
         if client.status == CONTENT and not unsent:
             _supply(client, read_piece)
+        if client.status == HANDSHAKE and tls is None and secure is not None:
+            tls = secure()
         output = client.take_output()
+        if tls is not None:
+            output = tls.wrap(output)
+            if client.status >= TRY_NEXT:
+                output += tls.farewell()
         if output or client.answers != answers:
             unsent += output
             answers = client.answers
@@ -56,7 +71,7 @@ def converse(sock: "socket.socket", client: SmtpClient, read_piece: "Callable[[]
         if not events:
             client.lost()
         elif events[0][1] & ~select.POLLOUT:
-            _receive(sock, client)
+            _receive(sock, client, tls)
 
 
 def _supply(client: SmtpClient, read_piece: "Callable[[], bytes]") -> None:
@@ -68,7 +83,7 @@ def _supply(client: SmtpClient, read_piece: "Callable[[], bytes]") -> None:
         client.supply(piece)
 
 
-def _receive(sock: "socket.socket", client: SmtpClient) -> None:
+def _receive(sock: "socket.socket", client: SmtpClient, tls: "Tls | None") -> None:
     try:
         data = sock.recv(RECEIVE)
     except BlockingIOError:
@@ -76,7 +91,7 @@ def _receive(sock: "socket.socket", client: SmtpClient) -> None:
     except OSError:
         data = b""
     if data:
-        client.receive(data)
+        (client if tls is None else tls).receive(data)
         if client.status == WAITING:
             acknowledge_now(sock)
     else:

@@ -6,14 +6,16 @@ Yields    bytes to send, a `status` that says what it waits for, and at the end 
 Fails     never on what the server says; a broken connection is an input too (`lost`).
 
 Where the server offers PIPELINING, MAIL, all RCPT and DATA go out at once, and every reply is still looked at.
+TLS itself is the driver's: the machine says when it has to begin, and forgets then what it heard before.
 
-Source: RFC 5321, RFC 2920 (pipelining), RFC 4954; delivery.md 5.6 (texts of the reports).
+Source: RFC 5321, RFC 2920 (pipelining), RFC 3207, RFC 4954; delivery.md 5.6 (texts of the reports).
 Long because one session is one machine: its states hand over to each other.
 """
 
 from eqmail_core.protocols.dot_stuffing import DotStuffing
 from eqmail_core.protocols.smtp_auth import Credentials, answers, choose_mechanism, first_line
 from eqmail_core.protocols.smtp_reply import GARBLED, Reply, ReplyReader
+from eqmail_core.values.tls_wish import PLAIN, TlsWish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +25,11 @@ WAITING = 0
 """More of the server's bytes are needed."""
 CONTENT = 1
 """The next piece of the message is wanted."""
-TRY_NEXT = 2
+HANDSHAKE = 2
+"""TLS is to begin now; `secured` or `fail_tls` is called when it has or has not."""
+TRY_NEXT = 3
 """The server does not want to talk now: close, and try another address."""
-DONE = 3
+DONE = 4
 """The report is complete; send what is left to send, then close unless `is_reusable`."""
 
 CLOSING = 421
@@ -38,7 +42,7 @@ class SmtpClient:
     """One session, from the greeting on.
 
     `peer`: the server's address as reports name it; `hello`: our name; `keep`: end an accepted message without QUIT,
-    so that `begin` can be called for another one.
+    so that `begin` can be called for another one; `tls`: what is to be had of TLS.
     """
 
     __slots__ = (
@@ -47,9 +51,11 @@ class SmtpClient:
         "_credentials",
         "_critical",
         "_expected",
+        "_extensions",
         "_failure",
         "_held",
         "_hello",
+        "_is_secured",
         "_next_recipient",
         "_output",
         "_peer",
@@ -61,17 +67,31 @@ class SmtpClient:
         "_sender",
         "_standing",
         "_stuffing",
+        "_tls",
         "answers",
+        "has_broken_handshake",
         "is_deferred",
         "keep",
         "status",
     )
 
-    def __init__(self, peer: bytes, hello: bytes, credentials: Credentials | None = None, keep: bool = False) -> None:
+    def __init__(
+        self,
+        peer: bytes,
+        hello: bytes,
+        credentials: Credentials | None = None,
+        keep: bool = False,
+        tls: TlsWish = PLAIN,
+    ) -> None:
         self._peer = peer
         self._hello = hello
         self._credentials = credentials
         self.keep = keep
+        self._tls = tls
+        self._is_secured = False
+        self.has_broken_handshake = False
+        """Whether the server let TLS begin, and then could not do it."""
+        self._extensions: list[bytes] = []
         self._reader = ReplyReader()
         self._output: list[bytes] = []
         self._expected: Callable[[Reply], None] = self._greeted
@@ -99,7 +119,7 @@ class SmtpClient:
         """How many replies the server has given since the message began."""
         self.is_deferred = False
         """Whether the server wants no message now: it refused MAIL for the time being, or said that it is closing."""
-        self.status = WAITING
+        self.status = HANDSHAKE if self._tls.is_implicit and not self._is_secured else WAITING
         if self._standing:
             self._send_envelope()
 
@@ -120,7 +140,10 @@ class SmtpClient:
         return output
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the server."""
+        """Take bytes of the server, as TLS gives them where there is TLS."""
+        if self.status == HANDSHAKE:
+            self._fail_injected()
+            return
         self._reader.receive(data)
         self._take_replies()
 
@@ -148,30 +171,89 @@ class SmtpClient:
         """The message cannot be read to its end."""
         self._fail_at_once(b"ZUnable to read message. (#4.3.0)\n")
 
-    def lost(self) -> None:
-        """The connection broke, or the server took too long."""
-        if self.status in (WAITING, CONTENT):
-            duplicate = b"Possible duplicate! " if self._critical else b""
-            died = b"ZConnected to %b but connection died. %b(#4.4.2)\n" % (self._peer, duplicate)
+    def lost(self, trouble: bytes = b"") -> None:
+        """The connection broke, or the server took too long; `trouble` is what TLS says of it."""
+        if self.status == HANDSHAKE:
+            self.fail_tls(b"TLS connect failed: " + (trouble or b"connection died"), is_broken=True)
+        elif self.status in (WAITING, CONTENT):
+            notes = b"Possible duplicate! " if self._critical else b""
+            notes += trouble and trouble + b" "
+            died = b"ZConnected to %b but connection died. %b(#4.4.2)\n" % (self._peer, notes)
             self._fail_at_once(self._failure or died)
+
+    # --------------------------------------------------------------- TLS
+
+    def secured(self) -> None:
+        """TLS has begun, and the server is who it should be: nothing that was said before counts any more."""
+        self._is_secured = True
+        self._reader = ReplyReader()
+        self._pipelining = False
+        if self._tls.is_implicit:
+            self._await(self._greeted)
+        else:
+            self._greet()
+
+    def fail_tls(self, trouble: bytes, is_broken: bool = False, is_connected: bool = False) -> None:
+        """TLS cannot begin, or with a server that may not have the mail.
+
+        `is_broken`: the server could not do it; `is_connected`: it could, but is not the right one.
+        """
+        self.has_broken_handshake = is_broken
+        self._fail_at_once(b"Z%b; connect%b to %b.\n" % (trouble, b"ed" if is_connected else b"ing", self._peer))
+
+    def _fail_injected(self) -> None:
+        """Somebody put plain text where TLS should begin (RFC 3207 section 6): nothing of it is believed."""
+        self.fail_tls(b"TLS connect failed: plain text behind the answer to STARTTLS")
+
+    def _starttls_answered(self, reply: Reply) -> None:
+        if reply.code == 220:
+            if self._reader.is_clean:
+                self.status = HANDSHAKE
+            else:
+                self._fail_injected()
+        elif self._tls.demanded_by:
+            text = b"STARTTLS rejected while %b exists; connecting to %b.\n" % (self._tls.demanded_by, self._peer)
+            self._quit(b"Z", text, reply)
+        else:
+            self._introduce()
 
     # --------------------------------------------------------------- introductions
 
     def _greeted(self, reply: Reply) -> None:
         if reply.code == 220:
-            self._say(b"EHLO " + self._hello, self._ehlo_answered)
+            self._greet()
+        elif self._tls.is_implicit:
+            self._quit(b"Z", b"TLS Connected to %b but greeting failed.\n" % self._peer, reply)
         elif 400 <= reply.code < GARBLED:
             self.status = TRY_NEXT
         else:
             self._quit(_letter(reply), b"Connected to %b but greeting failed.\n" % self._peer, reply)
 
+    def _greet(self) -> None:
+        self._say(b"EHLO " + self._hello, self._ehlo_answered)
+
     def _ehlo_answered(self, reply: Reply) -> None:
-        if reply.code != 250:
+        self._extensions = reply.lines()[1:] if reply.code == 250 else []
+        if self._tls.is_wanted and not self._is_secured:
+            if self._is_offered(b"STARTTLS"):
+                self._say(b"STARTTLS", self._starttls_answered)
+                return
+            if self._tls.demanded_by:
+                text = b"ZNo TLS achieved while %b exists; connecting to %b.\n"
+                self._end_session(text % (self._tls.demanded_by, self._peer))
+                return
+        if reply.code == 250:
+            self._introduce()
+        else:
             self._say(b"HELO " + self._hello, self._helo_answered)
-            return
-        extensions = reply.lines()[1:]
-        self._pipelining = any(line.strip().upper() == b"PIPELINING" for line in extensions)
-        mechanism = choose_mechanism(extensions) if self._credentials else None
+
+    def _is_offered(self, keyword: bytes) -> bool:
+        return any(line.strip().upper() == keyword for line in self._extensions)
+
+    def _introduce(self) -> None:
+        """Go on after EHLO and TLS, as far as there is any."""
+        self._pipelining = self._is_offered(b"PIPELINING")
+        mechanism = choose_mechanism(self._extensions) if self._credentials else None
         if self._credentials and mechanism:
             self._pending_answers = answers(mechanism, self._credentials)
             self._authenticate(b"AUTH " + mechanism, first_line(mechanism, self._credentials))

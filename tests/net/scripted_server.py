@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from types import TracebackType
+from typing import Self
 
 Script = dict[str, str]
 
@@ -39,7 +40,7 @@ class ScriptedServer:
         self._threads: list[threading.Thread] = []
         self._acceptor = threading.Thread(target=self._accept)
 
-    def __enter__(self) -> "ScriptedServer":
+    def __enter__(self) -> Self:
         self._acceptor.start()
         return self
 
@@ -65,6 +66,10 @@ class ScriptedServer:
         while not self.heard or part not in self.heard[connection]:
             assert time.monotonic() < end, f"{part!r} not in {self.heard!r}"
             time.sleep(0.005)
+
+    def upgrade(self, client: socket.socket, number: int) -> socket.socket:
+        """What goes on after STARTTLS; here in plain text."""
+        return client
 
     def _accept(self) -> None:
         while True:
@@ -106,5 +111,9 @@ class ScriptedServer:
             reply = script.get(verb, "500 what")
             if not self._say(client, reply) or verb == "quit":
                 return
+            if verb == "star" and reply[0] == "2":
+                client = self.upgrade(client, number)
+                stream = client.makefile("rb")
+                script = script | {"ehlo": script.get("secured", script["ehlo"])}
             in_data = verb == "data" and reply[0] in "23"
             self.messages += verb == "final" and reply[0] == "2"

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.protocols.smtp_auth import Credentials
-from eqmail_core.protocols.smtp_client import CONTENT, DONE, GROUP, TRY_NEXT, WAITING, SmtpClient
+from eqmail_core.protocols.smtp_client import CONTENT, DONE, GROUP, HANDSHAKE, TRY_NEXT, WAITING, SmtpClient
+from eqmail_core.values.tls_wish import IF_OFFERED, TlsWish
 
 MESSAGE = b"Subject: x\n\n.body\n"
 PLAIN_EHLO = b"250-x\r\n250 8BITMIME\r\n"
@@ -269,3 +270,48 @@ def test_content_is_undone_by_a_server(pieces: list[bytes]) -> None:
     assert wire.find(b"\r\n.\r\n") == len(wire) - 5
     lines = wire[:-3].split(b"\r\n")[:-1]
     assert b"".join(line.removeprefix(b".") + b"\n" for line in lines) == message
+
+
+# --------------------------------------------------------------------- TLS
+
+TLS_EHLO = b"250-x\r\n250-PIPELINING\r\n250 StartTLS\r\n"
+
+
+def test_tls_begins_after_its_reply_and_ehlo_is_repeated() -> None:
+    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, b"220 go\r\n")
+    assert talk.said == [b"EHLO me.test\r\n", b"STARTTLS\r\n", b""]
+    assert talk.client.status == HANDSHAKE
+    talk.client.secured()
+    assert talk.client.status == WAITING
+    assert talk.client.take_output() == b"EHLO me.test\r\n"
+    # Pipelining was offered before, by whomever.
+    assert talk.hear(PLAIN_EHLO).said[-1] == b"MAIL FROM:<s@x>\r\n"
+
+
+@given(st.binary(min_size=1), st.booleans())
+def test_bytes_between_the_reply_and_tls_defer_in_any_fragmentation(injected: bytes, at_once: bool) -> None:
+    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO)
+    if at_once:
+        talk.hear(b"220 go\r\n" + injected)
+    else:
+        talk.hear(b"220 go\r\n", injected)
+    reason = b"ZTLS connect failed: plain text behind the answer to STARTTLS; connecting to 192.0.2.7.\n\0"
+    assert talk.report() == reason
+    assert talk.said[-1] == b""
+    assert not talk.client.has_broken_handshake
+
+
+def test_implicit_tls_precedes_the_greeting_once() -> None:
+    talk = Talk(tls=TlsWish(True, b"", True), keep=True)
+    assert talk.client.status == HANDSHAKE
+    talk.client.secured()
+    talk.hear(b"220 hi\r\n", TLS_EHLO, b"250 a\r\n250 b\r\n354 c\r\n", b"250 k\r\n")
+    assert b"STARTTLS" not in b"".join(talk.said)
+    talk.client.begin(b"s@x", [b"r@y"])
+    assert talk.client.status == WAITING
+
+
+def test_a_connection_lost_under_tls_says_what_tls_says() -> None:
+    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", PLAIN_EHLO)
+    talk.client.lost(b"bad record mac")
+    assert talk.report() == b"ZConnected to 192.0.2.7 but connection died. bad record mac (#4.4.2)\n\0"

@@ -13,7 +13,6 @@ import random
 import stat
 import time
 
-from eqmail_core.formats.smtproutes import Route
 from eqmail_core.net.dial import literal_address
 from eqmail_core.net.idle_sessions import IdleSessions
 from eqmail_core.net.outgoing import Session, Watch
@@ -22,24 +21,29 @@ from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.policy.mx import Candidate
 from eqmail_core.policy.remote_plan import NO_CONNECTION, RemotePlan, Surroundings, plan_delivery
 from eqmail_core.policy.spawn_report import report_of_output, report_of_run
+from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT
 from eqmail_core.protocols.delivery_wire import Order
 from eqmail_core.protocols.smtp_auth import Credentials
 from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from eqmail_core.services.remote.settings import Settings, SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
-from eqmail_core.services.remote.tls_demand import refuse_plain_text
+from eqmail_core.services.remote.tls_settings import may_go_plain, wish_for
 from eqmail_core.system.files import CHUNK
+from eqmail_core.system.log import say
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.values.outcome import PERMANENT, TEMPORARY, Failure, Temporary
 from eqmail_core.values.site import Site
+from eqmail_core.values.tls_wish import PLAIN, TlsWish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from eqmail_core.net.client_tls import Tls
     from eqmail_core.policy.mx import Search
 
 Report = tuple[bytes, bytes]
 """Outcome letter and text."""
 
+NAME = "remote"
 MOST_IDLE = 256
 MOST_PER_SESSION = 100
 OWN_ADDRESSES_S = 30.0
@@ -60,6 +64,7 @@ class RemoteDeliveries:
         slow_hosts: SlowHosts,
         watch: Watch,
         owner: int,
+        implicit_tls_port: int = IMPLICIT_TLS_PORT,
     ) -> None:
         self._site = site
         self.source = source
@@ -68,6 +73,7 @@ class RemoteDeliveries:
         self._slow_hosts = slow_hosts
         self._watch = watch
         self._owner = owner
+        self._implicit_tls_port = implicit_tls_port
         self._own: frozenset[str] = frozenset()
         self._own_until = 0.0
         self._world = Surroundings(literal_address, self._own_addresses, random.shuffle)
@@ -126,7 +132,10 @@ class RemoteDeliveries:
     ) -> bytes:
         """Offer the message to one address; the report, b"" when the next address is to be tried."""
         route = plan.route
-        key = (candidate.ip, route.port, route.user, route.password)
+        wish = wish_for(self._site, candidate.name, route.port == self._implicit_tls_port)
+        # A server that had to prove its name has proved no other.
+        name = candidate.name if wish.demanded_by else b""
+        key = (candidate.ip, route.port, route.user, route.password, wish.is_wanted, wish.demanded_by, name)
         session = self.idle.take(key)
         if session is not None:
             await self._carry(session, key, settings, plan, message)
@@ -134,8 +143,32 @@ class RemoteDeliveries:
                 return session.client.report
         if self._slow_hosts.should_skip(candidate.ip, chance):
             return b""
-        refuse_plain_text(self._site, candidate, route.port)
-        session = Session(self._watch, candidate.ip, self._new_client(settings, route, candidate))
+        client = await self._offer_anew(settings, plan, candidate, message, wish, key)
+        if client and may_go_plain(client, wish, settings.tls_falls_back, route.user is not None):
+            reason = client.report[1:].partition(b"\n")[0].decode("latin-1")
+            say(NAME, f"warning: {reason} Trying without TLS.")
+            client = await self._offer_anew(settings, plan, candidate, message, PLAIN, None)
+        return b"" if client is None or client.status == TRY_NEXT else client.report
+
+    async def _offer_anew(
+        self,
+        settings: Settings,
+        plan: RemotePlan,
+        candidate: Candidate,
+        message: int,
+        wish: TlsWish,
+        key: object,
+    ) -> SmtpClient | None:
+        """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""
+        route = plan.route
+        credentials = None if route.user is None else Credentials(route.user, route.password)
+        keep = settings.reuse_s > 0 and key is not None
+        client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, wish)
+
+        def secure() -> "Tls | None":
+            return settings.tls.open(client, candidate.name, wish)
+
+        session = Session(self._watch, candidate.ip, client, secure)
         try:
             error = await session.dial(route.port, settings.connect_s)
         except asyncio.CancelledError:
@@ -143,14 +176,10 @@ class RemoteDeliveries:
             raise
         if error:
             self._slow_hosts.failed(candidate.ip, error)
-            return b""
+            return None
         self._slow_hosts.works(candidate.ip)
         await self._carry(session, key, settings, plan, message)
-        return b"" if session.client.status == TRY_NEXT else session.client.report
-
-    def _new_client(self, settings: Settings, route: Route, candidate: Candidate) -> SmtpClient:
-        credentials = None if route.user is None else Credentials(route.user, route.password)
-        return SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep=settings.reuse_s > 0)
+        return client
 
     async def _carry(self, session: Session, key: object, settings: Settings, plan: RemotePlan, message: int) -> None:
         """Carry the message over one session, and keep the session if it can be used again."""

@@ -12,25 +12,32 @@ from eqmail_core.net.dial import dial, literal_address
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.smtp_dialogue import converse
 from eqmail_core.policy.remote_plan import NO_CONNECTION, NO_CONTROLS, Surroundings, plan_delivery
+from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT
 from eqmail_core.protocols.smtp_auth import Credentials
 from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from eqmail_core.services.remote.slow_hosts import SlowHosts
-from eqmail_core.services.remote.tls_demand import refuse_plain_text
+from eqmail_core.services.remote.tls_settings import may_go_plain, tls_maker, wish_for
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.outcome import Failure, Permanent, Temporary
 from eqmail_core.values.site import Site
+from eqmail_core.values.tls_wish import PLAIN, TlsWish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eqmail_core.policy.mx import Search
+    from eqmail_core.net.client_tls import Tls
+    from eqmail_core.policy.mx import Candidate, Search
     from eqmail_core.policy.remote_plan import RemotePlan
     from eqmail_core.values.lookup import Answer, Question
 
 
 def deliver_once(
-    site: Site, controls: Controls, arguments: list[bytes], ask: "Callable[[Question], Answer] | None" = None
+    site: Site,
+    controls: Controls,
+    arguments: list[bytes],
+    ask: "Callable[[Question], Answer] | None" = None,
+    implicit_tls_port: int = IMPLICIT_TLS_PORT,
 ) -> bytes:
     """Deliver the message on descriptor 0; `arguments` are host, sender and recipients.  Returns the report.
 
@@ -39,7 +46,7 @@ def deliver_once(
     try:
         if len(arguments) < 3:
             raise Permanent(b"I (qmail-remote) was invoked improperly. (#5.3.5)")
-        return _deliver(site, controls, arguments, ask)
+        return _deliver(site, controls, arguments, ask, implicit_tls_port)
     except ControlError:
         failure: Failure = Temporary(NO_CONTROLS)
     except MemoryError:
@@ -57,36 +64,62 @@ def message_report(failure: Failure) -> bytes:
 
 
 def _deliver(
-    site: Site, controls: Controls, arguments: list[bytes], ask: "Callable[[Question], Answer] | None"
+    site: Site,
+    controls: Controls,
+    arguments: list[bytes],
+    ask: "Callable[[Question], Answer] | None",
+    implicit_tls_port: int,
 ) -> bytes:
     host, sender, *recipients = arguments
     hello = controls.helohost
     if hello is None:
         raise Temporary(NO_CONTROLS)
-    timeout_s = controls.timeoutremote
-    connect_s = controls.timeoutconnect
+    connection = _Connections(site, controls, hello)
     world = Surroundings(literal_address, own_addresses, _shuffle)
     plan = _answered(plan_delivery(host, sender, recipients, controls.smtproutes, world), ask)
-    slow_hosts = SlowHosts(site.queue.tcpto)
-    route = plan.route
-    credentials = None if route.user is None else Credentials(route.user, route.password)
+    slow_hosts = connection.slow_hosts
     for candidate in plan.candidates:
         if slow_hosts.should_skip(candidate.ip, os.getpid()):
             continue
-        refuse_plain_text(site, candidate, route.port)
-        try:
-            sock = dial(candidate.ip, route.port, connect_s)
-        except OSError as error:
-            slow_hosts.failed(candidate.ip, error.errno or 0)
-            continue
-        slow_hosts.works(candidate.ip)
-        client = SmtpClient(candidate.ip.encode(), hello, credentials)
-        client.begin(plan.sender, plan.recipients)
-        with sock:
-            converse(sock, client, lambda: os.read(0, CHUNK), timeout_s)
-        if client.status != TRY_NEXT:
+        wish = wish_for(site, candidate.name, plan.route.port == implicit_tls_port)
+        client = connection.try_one(candidate, plan, wish)
+        if client and may_go_plain(client, wish, controls.tlsfallback, plan.route.user is not None):
+            client = connection.try_one(candidate, plan, PLAIN)
+        if client and client.status != TRY_NEXT:
             return client.report
     raise Temporary(NO_CONNECTION)
+
+
+class _Connections:
+    """What all attempts of a delivery have in common."""
+
+    def __init__(self, site: Site, controls: Controls, hello: bytes) -> None:
+        self._site = site
+        self._controls = controls
+        self._hello = hello
+        self._timeout_s = controls.timeoutremote
+        self._connect_s = controls.timeoutconnect
+        self.slow_hosts = SlowHosts(site.queue.tcpto)
+
+    def try_one(self, candidate: "Candidate", plan: "RemotePlan", wish: TlsWish) -> SmtpClient | None:
+        """Offer the message to one address; None where there is no connection."""
+        route = plan.route
+        try:
+            sock = dial(candidate.ip, route.port, self._connect_s)
+        except OSError as error:
+            self.slow_hosts.failed(candidate.ip, error.errno or 0)
+            return None
+        self.slow_hosts.works(candidate.ip)
+        credentials = None if route.user is None else Credentials(route.user, route.password)
+        client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=wish)
+
+        def secure() -> "Tls | None":
+            return tls_maker(self._site, self._controls).open(client, candidate.name, wish)
+
+        client.begin(plan.sender, plan.recipients)
+        with sock:
+            converse(sock, client, lambda: os.read(0, CHUNK), self._timeout_s, secure)
+        return client
 
 
 def _shuffle(items: list[tuple[int, bytes]]) -> None:

@@ -20,15 +20,13 @@ from eqmail_core.net.channel import Channel
 from eqmail_core.net.outgoing import Watch
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.protocols.delivery_wire import Order, report, split_order
-from eqmail_core.services.remote.delivery import RemoteDeliveries, Report
+from eqmail_core.services.remote.delivery import NAME, RemoteDeliveries, Report
 from eqmail_core.services.remote.settings import SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
 from eqmail_core.values.outcome import TEMPORARY
 from eqmail_core.values.site import Site
-
-NAME = "remote"
 
 new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 try:

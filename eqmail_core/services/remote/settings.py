@@ -13,6 +13,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.policy.beforemote import is_idle
 from eqmail_core.policy.remote_plan import NO_CONTROLS
+from eqmail_core.services.remote.tls_settings import tls_maker
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.outcome import Temporary
 from eqmail_core.values.site import Site
@@ -20,6 +21,8 @@ from eqmail_core.values.site import Site
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from eqmail_core.net.client_tls import TlsMaker
 
 LOOK_S = 1.0
 SUBSTITUTE_VARIABLE = b"QMAILREMOTE"
@@ -32,15 +35,18 @@ _READ = (
     Controls.timeoutremote,
     Controls.remotereuse,
     Controls.beforemote,
+    Controls.clientcert,
+    Controls.tlsclientciphers,
+    Controls.tlsfallback,
 )
 
 
 class Settings:
     """One reading of everything; `substitute` is a program to run per message in place of our own code."""
 
-    __slots__ = ("connect_s", "hello", "patience_s", "reuse_s", "routes", "substitute")
+    __slots__ = ("connect_s", "hello", "patience_s", "reuse_s", "routes", "substitute", "tls", "tls_falls_back")
 
-    def __init__(self, controls: Controls, substitute: bytes | None) -> None:
+    def __init__(self, controls: Controls, substitute: bytes | None, tls: "TlsMaker") -> None:
         hello = controls.helohost
         if hello is None:
             raise Temporary(NO_CONTROLS)
@@ -50,6 +56,8 @@ class Settings:
         self.patience_s = controls.timeoutremote
         self.reuse_s = controls.remotereuse
         self.substitute = substitute
+        self.tls = tls
+        self.tls_falls_back = controls.tlsfallback
 
 
 class SettingsSource:
@@ -84,7 +92,7 @@ class SettingsSource:
     def _read(self) -> "Settings | Temporary":
         controls = read_controls(self._site, self._environ)
         try:
-            return Settings(controls, self._substitute(controls))
+            return Settings(controls, self._substitute(controls), tls_maker(self._site, controls))
         except ControlError:
             return Temporary(NO_CONTROLS)
         except Temporary as reason:

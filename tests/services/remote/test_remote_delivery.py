@@ -4,102 +4,15 @@ import asyncio
 import errno
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.net.outgoing import Watch
-from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.protocols.delivery_wire import Order
 from eqmail_core.services.remote.delivery import MOST_PER_SESSION, RemoteDeliveries, Report
-from eqmail_core.services.remote.settings import SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
-from eqmail_core.values.site import Site
-from tests.net.name_server import NameServer
 from tests.net.scripted_server import PIPELINING, ScriptedServer
-
-Result = TypeVar("Result")
-MESSAGE = b"Subject: x\n\n.body\n"
-ZONE = {
-    ("one.test", "MX"): ["10 a.test."],
-    ("two.test", "MX"): ["10 dead.test.", "20 a.test."],
-    ("many.test", "MX"): ["10 many-addresses.test."],
-    ("many-addresses.test", "A"): ["127.0.0.5", "127.0.0.6", "127.0.0.2"],
-    ("dead.test", "A"): ["127.0.0.5"],
-    ("a.test", "A"): ["127.0.0.2"],
-    ("alias-mx.test", "MX"): ["10 alias.test."],
-    ("alias.test", "CNAME"): ["a.test."],
-    ("renamed.test", "CNAME"): ["one.test."],
-    ("null.test", "MX"): ["0 ."],
-    ("me.test", "MX"): ["10 self.test.", "20 a.test."],
-    ("self.test", "A"): ["127.0.0.1"],
-    ("six.test", "AAAA"): ["::1"],
-}
-
-
-@pytest.fixture(scope="module")
-def names() -> Iterator[NameServer]:
-    with NameServer(dict(ZONE)) as running:
-        yield running
-
-
-class House:
-    """A home with control files, and a message; runs plays with deliveries of its own."""
-
-    def __init__(self, home: Path, names: NameServer) -> None:
-        self.site = Site(home=str(home), single_user=True)
-        self.names = names
-        self.environ: dict[bytes, bytes] = {}
-        self.owner = os.getuid()
-        for folder in ("control", "bin", "queue/lock"):
-            (home / folder).mkdir(parents=True)
-        self.home = home
-        self.tcpto = home / "queue/lock/tcpto"
-        self.tcpto.write_bytes(bytes(2048))
-        self.control("helohost", "me.test")
-        (home / "message").write_bytes(MESSAGE)
-        self.message = os.open(home / "message", os.O_RDONLY)
-
-    def control(self, name: str, text: str) -> None:
-        (self.home / "control" / name).write_text(text + "\n")
-
-    def program(self, name: str, text: str) -> None:
-        path = self.home / "bin" / name
-        path.write_text("#!/bin/sh\n" + text)
-        path.chmod(0o755)
-
-    def run(self, play: Callable[[RemoteDeliveries], Coroutine[None, None, Result]]) -> Result:
-        async def whole() -> Result:
-            watch = Watch(asyncio.get_running_loop(), tick_s=0.02)
-            resolver = AsyncResolver("127.0.0.1", self.names.port, patience_s=0.3)
-            source = SettingsSource(self.site, self.environ)
-            deliveries = RemoteDeliveries(self.site, source, resolver, SlowHosts(str(self.tcpto)), watch, self.owner)
-            try:
-                return await play(deliveries)
-            finally:
-                watch.close()
-
-        return asyncio.run(whole())
-
-    def deliver(self, *recipients: bytes, sender: bytes = b"s@x.test") -> list[Report]:
-        """Deliver to one recipient after the other."""
-
-        async def play(deliveries: RemoteDeliveries) -> list[Report]:
-            return [
-                await deliveries.deliver(Order(number, 1, b"", sender, recipient), self.message)
-                for number, recipient in enumerate(recipients)
-            ]
-
-        return self.run(play)
-
-
-@pytest.fixture
-def house(tmp_path: Path, names: NameServer) -> Iterator[House]:
-    house = House(tmp_path / "home", names)
-    yield house
-    os.close(house.message)
+from tests.services.remote.remote_house import MESSAGE, House
 
 
 @pytest.fixture
@@ -317,19 +230,6 @@ def test_without_the_table_nothing_is_skipped(house: House) -> None:
     slow.clear()
     slow.failed("127.0.0.1", errno.ETIMEDOUT)
     assert not slow.should_skip("127.0.0.1", 0)
-
-
-@pytest.mark.parametrize("demand", ["certificate", "port"])
-def test_mail_that_may_go_only_by_tls_waits(demand: str, house: House, server: ScriptedServer) -> None:
-    if demand == "certificate":
-        (house.home / "control/tlshosts").mkdir()
-        (house.home / "control/tlshosts/a.test.pem").write_bytes(b"")
-        reason = b"No TLS achieved while control/tlshosts/a.test.pem exists; connecting to 127.0.0.2.\n"
-    else:
-        house.control("smtproutes", "::465")
-        reason = b"TLS connect failed: not supported; connecting to 127.0.0.2.\n"
-    assert house.deliver(b"r@one.test") == [(b"Z", reason)]
-    assert server.heard == []
 
 
 # --------------------------------------------------------------------- programs in place of our own code

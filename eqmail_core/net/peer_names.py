@@ -11,6 +11,9 @@ from eqmail_core.net.ident import remote_user
 _MAPPED = "::ffff:"
 _TRY_AGAIN = 2
 
+NO_ANSWER = b"softdnserror"
+"""The name of an address whose name server cannot say."""
+
 
 def describe(fd: int, ident_timeout_s: float | None) -> dict[bytes, bytes | None]:
     """PROTO and the TCP variables of the connection `fd`; None for one that must not be set.
@@ -21,31 +24,31 @@ def describe(fd: int, ident_timeout_s: float | None) -> dict[bytes, bytes | None
     with socket.socket(fileno=os.dup(fd)) as sock:
         if sock.family not in (socket.AF_INET, socket.AF_INET6):
             raise OSError("no TCP connection")
-        local, remote = _address(sock.getsockname()), _address(sock.getpeername())
+        local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
     user = None if ident_timeout_s is None else remote_user(local, remote, ident_timeout_s)
     return {
         b"PROTO": b"TCP",
         b"TCPLOCALIP": local[0].encode(),
         b"TCPLOCALPORT": b"%d" % local[1],
-        b"TCPLOCALHOST": _name_of(local[0]),
+        b"TCPLOCALHOST": name_of(local[0]),
         b"TCPREMOTEIP": remote[0].encode(),
         b"TCPREMOTEPORT": b"%d" % remote[1],
-        b"TCPREMOTEHOST": _name_of(remote[0]),
+        b"TCPREMOTEHOST": name_of(remote[0]),
         b"TCPREMOTEINFO": user,
     }
 
 
-def _address(name: tuple[str, int]) -> tuple[str, int]:
-    """An IPv4 address that is dressed up as IPv6 becomes itself again."""
+def plain_address(name: tuple[str, int]) -> tuple[str, int]:
+    """Address and port of a socket's name; an IPv4 address that is dressed up as IPv6 becomes itself again."""
     ip = name[0].partition("%")[0]
     return (ip[len(_MAPPED) :] if ip.startswith(_MAPPED) and "." in ip else ip), name[1]
 
 
-def _name_of(ip: str) -> bytes | None:
-    """The name of an address in lower case; a name server that cannot say is told as such."""
+def name_of(ip: str) -> bytes | None:
+    """The name of an address in lower case; NO_ANSWER where its name server cannot say, None where it has none."""
     try:
         return socket.gethostbyaddr(ip)[0].lower().encode()
     except socket.herror as error:
-        return b"softdnserror" if error.errno == _TRY_AGAIN else None
+        return NO_ANSWER if error.errno == _TRY_AGAIN else None
     except OSError:
-        return b"softdnserror"
+        return NO_ANSWER

@@ -63,7 +63,7 @@ def test_other_answers_are_none(answer: bytes) -> None:
 
 
 def test_both_ends_of_a_connection_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_names, "_name_of", lambda ip: b"name.test" if ip == "127.0.0.1" else None)
+    monkeypatch.setattr(peer_names, "name_of", lambda ip: b"name.test" if ip == "127.0.0.1" else None)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,
@@ -79,8 +79,8 @@ def test_both_ends_of_a_connection_are_described(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_mapped_address_is_an_ipv4_address() -> None:
-    assert peer_names._address(("::ffff:192.0.2.1", 9)) == ("192.0.2.1", 9)
-    assert peer_names._address(("fe80::1%eth0", 9)) == ("fe80::1", 9)
+    assert peer_names.plain_address(("::ffff:192.0.2.1", 9)) == ("192.0.2.1", 9)
+    assert peer_names.plain_address(("fe80::1%eth0", 9)) == ("fe80::1", 9)
 
 
 def test_what_is_no_connection_fails() -> None:

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = [str(ROOT), sysconfig.get_path("platlib")]
 _START = (
-    "import sys; sys.path.insert(0, {root!r}); from eqmail_core.programs.{module} import main; "
+    "import sys; sys.path[:0] = {folders!r}; from eqmail_core.programs.{module} import main; "
     "from eqmail_core.system.entry import enter; sys.argv = [{name!r}] + sys.argv[1:]; enter(main, {home!r})"
 )
 _RECORDER = "#!/bin/sh\ncat >{0}/message; cat <&1 >{0}/envelope; exit {1}\n"
@@ -34,12 +36,20 @@ class Home:
         """Envelope and message."""
         return (self.path / "envelope").read_bytes(), (self.path / "message").read_bytes()
 
+    def install(self, module: str) -> str:
+        """The path of a program in bin/, as setup would make it."""
+        path = self.path / "bin" / module.strip("_").replace("_", "-")
+        code = _START.format(folders=FOLDERS, module=module, name=str(path), home=str(self.path))
+        path.write_text(f"#!{sys.executable} -IS\n{code}\n")
+        path.chmod(0o755)
+        return str(path)
+
     def run(
         self, module: str, *words: str, stdin: bytes | int = b"", **environ: str
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program with these words."""
         name = f"{self.path}/bin/{module.strip('_').replace('_', '-')}"
-        code = _START.format(root=str(ROOT), module=module, name=name, home=str(self.path))
+        code = _START.format(folders=FOLDERS, module=module, name=name, home=str(self.path))
         return subprocess.run(
             [sys.executable, "-ISc", code, *words],
             input=stdin if isinstance(stdin, bytes) else None,

@@ -3,27 +3,14 @@
 import hmac
 import os
 import subprocess
-import sys
 from hashlib import md5
 from pathlib import Path
 
 import pytest
 
-from tests.programs.running import ROOT, Home
+from tests.programs.running import Home
 
-_RUN = (
-    "import os, sys; sys.path.insert(0, {root!r}); from eqmail_core.programs.{module} import main; "
-    "from eqmail_core.system.entry import enter; enter(main, {home!r})"
-)
 AN_HOUR_AGO = 3600
-
-
-def program(home: Home, module: str) -> str:
-    """Install a program in the home, as setup would."""
-    path = home.path / "bin" / module.replace("_", "-")
-    path.write_text(f"#!{sys.executable} -IS\n" + _RUN.format(root=str(ROOT), module=module, home=str(home.path)))
-    path.chmod(0o755)
-    return str(path)
 
 
 @pytest.fixture
@@ -49,14 +36,14 @@ def users(home: Home, *lines: str) -> None:
 
 def crypt_string(home: Home, password: str) -> str:
     done = subprocess.run(
-        [program(home, "qmail_chkpw"), "-r"], input=password.encode() + b"\n", capture_output=True, check=True
+        [home.install("qmail_chkpw"), "-r"], input=password.encode() + b"\n", capture_output=True, check=True
     )
     assert not done.stdout
     return done.stderr.decode().strip()
 
 
 def check(home: Home, credentials: bytes, *words: str) -> tuple[int, bytes]:
-    command = ["/bin/sh", "-c", 'exec "$@" 3<&0', "sh", program(home, "qmail_chkpw"), *words]
+    command = ["/bin/sh", "-c", 'exec "$@" 3<&0', "sh", home.install("qmail_chkpw"), *words]
     done = subprocess.run(command, input=credentials, capture_output=True, check=False)
     assert b"secret" not in done.stderr
     return done.returncode, done.stdout
@@ -116,7 +103,7 @@ def test_a_session_from_greeting_to_update(home: Home) -> None:
     put(home, "new/2.a.b", b"too young", 0)
     said = b"USER joe\r\nPASS secret\r\nSTAT\r\nUIDL\r\nRETR 2\r\nDELE 1\r\nQUIT\r\n"
     done = home.run(
-        "qmail_popup", "mx.test", program(home, "qmail_chkpw"), program(home, "qmail_pop3d"), "../Maildir", stdin=said
+        "qmail_popup", "mx.test", home.install("qmail_chkpw"), home.install("qmail_pop3d"), "../Maildir", stdin=said
     )
     lines = done.stdout.split(b"\r\n")
     assert lines[0].startswith(b"+OK <")
@@ -135,7 +122,7 @@ def test_a_session_from_greeting_to_update(home: Home) -> None:
 def test_who_is_wrong_is_told_and_left(home: Home) -> None:
     users(home, "joe:x")
     said = b"USER joe\r\nPASS secret\r\nSTAT\r\n"
-    done = home.run("qmail_popup", "mx.test", program(home, "qmail_chkpw"), "/bin/true", stdin=said)
+    done = home.run("qmail_popup", "mx.test", home.install("qmail_chkpw"), "/bin/true", stdin=said)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR authorization failed", b""]
     done = home.run("qmail_popup", "mx.test", "/nonexistent", stdin=said)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR authorization failed", b""]
@@ -164,7 +151,7 @@ def test_a_message_that_is_gone_is_refused_and_its_deletion_is_no_trouble(home: 
     gone.unlink()
     gone.symlink_to(stays)
     stays.chmod(0o600)
-    script = f"(sleep 0.2; echo RETR 1; echo DELE 1; echo QUIT) | {program(home, 'qmail_pop3d')} Maildir"
+    script = f"(sleep 0.2; echo RETR 1; echo DELE 1; echo QUIT) | {home.install('qmail_pop3d')} Maildir"
     process = subprocess.Popen(["/bin/sh", "-c", script], cwd=home.path, stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"+OK \r\n"

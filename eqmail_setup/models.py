@@ -22,6 +22,12 @@ from eqmail_setup.public_suffix import is_public_suffix
 # Files that lie among the settings without being settings.
 _COMPANIONS = {"servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}
 
+_JSON_TYPES = dict.fromkeys(("number", "seconds", "bytes"), "integer") | {
+    "flag": "boolean",
+    "list": "array",
+    "map": "object",
+}
+
 
 class Remark(NamedTuple):
     """What check has to say about one file."""
@@ -45,7 +51,8 @@ def _strict(control: Control[Any]) -> BeforeValidator:
 
 
 def _field(control: Control[Any]) -> tuple[Any, Any]:
-    field = Field(default=control.default, description=control.manual, title=control.file)
+    shape = {"type": _JSON_TYPES.get(control.kind, "string"), "x-kind": control.kind}
+    field = Field(default=control.default, description=control.manual, title=control.file, json_schema_extra={**shape})
     return Annotated[Any, _strict(control)], field
 
 

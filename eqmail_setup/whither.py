@@ -12,10 +12,12 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.dotqmail import FORWARD, plain
 from eqmail_core.policy.dotqmail_plan import candidates
+from eqmail_core.policy.rcpthosts import RcptHosts
 from eqmail_core.policy.routing import Routes
 from eqmail_core.policy.schedule import LOCAL
 from eqmail_core.policy.smtproutes import route_for
 from eqmail_core.store.home import STICKY, enter_home, find_arrangement
+from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.store.users_db import find_user
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.lookup import find_among_accounts, find_in_single_user_site
@@ -59,6 +61,7 @@ class Whither(NamedTuple):
     file: str = ""
     instructions: tuple[Instruction, ...] = ()
     relay: str = ""
+    exchangers_of: str = ""
     trouble: str = ""
 
 
@@ -82,7 +85,7 @@ def whither(site: Site, address: bytes, default: bytes | None = None) -> Whither
     channel, rewritten = routes_of(site).route(address)
     given, shown = text(address), text(rewritten)
     if channel != LOCAL:
-        return Whither(given, shown, "remote", relay=_relay(controls, rewritten.rpartition(b"@")[2]))
+        return _away(controls, Whither(given, shown, "remote"), rewritten.rpartition(b"@")[2])
     local = rewritten.rpartition(b"@")[0]
     try:
         source, user = owner_of(site, local)
@@ -106,11 +109,23 @@ def owner_of(site: Site, local: bytes) -> tuple[str, User]:
     return "the accounts of the system", find(site, local)
 
 
-def _relay(controls: Controls, host: bytes) -> str:
+def accepted_from_everybody(site: Site, address: bytes) -> bool:
+    """Whether the SMTP server takes mail for an address from clients that may not relay.
+
+    Fails: Refusal when the settings cannot be read.
+    """
+    try:
+        return RcptHosts(read_controls(site).rcpthosts, more_hosts(site)).accepts(address)
+    except (ControlError, Failure) as error:
+        raise Refusal(f"{site.control}: {error}") from error
+
+
+def _away(controls: Controls, found: Whither, host: bytes) -> Whither:
     route = route_for(controls.smtproutes, host)
     if not route.relay:
-        return f"the mail exchangers (MX) of {text(host)}"
-    return f"{text(route.relay)}, port {route.port}{', with a password' if route.user else ''}"
+        return found._replace(relay=f"the mail exchangers (MX) of {text(host)}", exchangers_of=text(host))
+    password = ", with a password" if route.user else ""
+    return found._replace(relay=f"{text(route.relay)}, port {route.port}{password}, by the route that is set for it")
 
 
 def _arranged(site: Site, found: Whither, user: User, default: bytes) -> Whither:

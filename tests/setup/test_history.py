@@ -20,11 +20,21 @@ CHANGES = [
     ["user", "add", "old", "--no-maildir", "--replace"],
     ["user", "remove", "old"],
     ["user", "compile"],
+    ["domain", "add", "example.net"],
+    ["domain", "add", "example.net", "--virtual", "joe", "--many"],
+    ["domain", "remove", "old.example"],
+    ["config", "set", "databytes", "1000000"],
+    ["config", "add", "badmailfrom", "@spam.example"],
+    ["config", "remove", "rcpthosts", "old.example"],
+    ["config", "unset", "plusdomain"],
 ]
 
 
 def prepare(home: str) -> None:
     Path(home, "alias/.qmail-old").write_text("joe@elsewhere.example\n")
+    for file in ("locals", "rcpthosts"):
+        with open(f"{home}/control/{file}", "a") as control:
+            control.write("# others\nold.example\n")
     Path(home, "users/assign").write_text("=old:x:7:7:/home/x:::\n+:alias:8:8:/a:-::\n.\nafter\n")
 
 

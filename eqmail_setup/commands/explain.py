@@ -1,0 +1,94 @@
+"""`eqmail explain`: how this installation routes and delivers an address, asked of the code that does."""
+
+import json
+import os
+
+import click
+
+from eqmail_core.system.installation import read_controls
+from eqmail_core.values.site import Site
+from eqmail_setup.opened import demand_installation
+from eqmail_setup.refusal import usage
+from eqmail_setup.whither import Whither, accepted_from_everybody, whither
+
+_DOES = {
+    "maildir": "into the Maildir {}",
+    "mbox": "into the mailbox {}",
+    "program": "to the program {}",
+    "forward": "on to {}",
+}
+
+
+@click.command("explain")
+@click.argument("address")
+@click.option("--dns", is_flag=True, help="Ask DNS for the mail exchangers of a foreign address.")
+@click.option("--delivery", metavar="TEXT", help="Delivery for users without a .qmail file; else defaultdelivery.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.pass_context
+def command(context: click.Context, address: str, dns: bool, delivery: str | None, as_json: bool) -> int:
+    """Tell where mail for ADDRESS goes: local, virtual or remote, whose it is, which .qmail file counts, what it does.
+
+    Delivers nothing. As root it sees what a delivery sees; as another user, what that user may see.
+
+    \b
+    Examples:
+      eqmail explain postmaster@example.org
+      eqmail explain joe+lists --json
+      eqmail explain somebody@example.com --dns
+    """
+    if not address or any(ord(sign) < 32 for sign in address):
+        raise usage(f"{address!r} is not an address; give one such as joe@example.org")
+    site = demand_installation(context)
+    found = whither(site, os.fsencode(address), os.fsencode(delivery) if delivery else None)
+    accepted = accepted_from_everybody(site, os.fsencode(address))
+    exchangers = _exchangers(found) if dns and found.exchangers_of else []
+    if as_json:
+        click.echo(json.dumps(_value(found, accepted, exchangers), indent=1))
+        return 0
+    click.echo(f"{found.given}: {'accepted' if accepted else 'refused, unless the client may relay'}, from the network")
+    for line in (*_told(site, found), *exchangers):
+        click.echo(f"  {line}")
+    return 0
+
+
+def _told(site: Site, found: Whither) -> list[str]:
+    lines = [f"becomes {found.address}"] if found.address != found.given else []
+    if found.channel == "remote":
+        return [*lines, f"remote: to {found.relay}"]
+    lines.append("local")
+    user = found.user
+    if user is not None:
+        name, home = os.fsdecode(user.name), os.fsdecode(user.home)
+        lines.append(f"user {name} ({user.uid}:{user.gid}) in {home}, says {found.source}")
+        lines += [f"{home}/{name}: {verdict}" for name, verdict in found.tried]
+    if found.trouble:
+        lines.append(f"is not delivered: {found.trouble}")
+    if found.instructions and not found.file:
+        lines.append("no .qmail file, so the default delivery counts")
+    lines += [_DOES[kind].format(argument) for kind, argument in found.instructions]
+    if user is not None and not found.instructions and not found.trouble:
+        lines.append("is thrown away: the file holds no instruction")
+    if read_controls(site).me is None:
+        lines.append("this host has no name yet: eqmail config-fast NAME")
+    return lines
+
+
+def _exchangers(found: Whither) -> list[str]:
+    from eqmail_setup.questions import ask
+
+    answers = ask(found.exchangers_of, "MX")
+    return [f"MX {answer}" for answer in answers] or [f"no MX record for {found.exchangers_of}: its address counts"]
+
+
+def _value(found: Whither, accepted: bool, exchangers: list[str]) -> dict[str, object]:
+    user = found.user
+    value = found._asdict() | {"accepted": accepted, "exchangers": exchangers}
+    value["user"] = user and {
+        "name": os.fsdecode(user.name),
+        "uid": user.uid,
+        "gid": user.gid,
+        "home": os.fsdecode(user.home),
+        "dash": os.fsdecode(user.dash),
+        "ext": os.fsdecode(user.ext),
+    }
+    return value

@@ -1,0 +1,131 @@
+"""Settings: changed line by line, refused where a program could not use them, moved from one host to another."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from eqmail_setup.cli import run
+from eqmail_setup.refusal import FOUND, USAGE
+
+
+def test_lines_are_added_and_removed_and_comments_stay(at_home: str) -> None:
+    path = Path(at_home, "control/badmailfrom")
+    path.write_text("# spammers\n@one.example")
+    assert run(["--home", at_home, "config", "add", "badmailfrom", "@two.example", "@ONE.example"]) == 0
+    assert path.read_text() == "# spammers\n@one.example\n@two.example\n"
+    assert run(["--home", at_home, "config", "remove", "badmailfrom", "@one.EXAMPLE"]) == 0
+    assert path.read_text() == "# spammers\n@two.example\n"
+
+
+def test_a_map_loses_the_entry_of_a_key(at_home: str) -> None:
+    assert run(["--home", at_home, "config", "set", "smtproutes", "a.example:relay:26", ":other"]) == 0
+    assert run(["--home", at_home, "config", "remove", "smtproutes", "A.example"]) == 0
+    assert Path(at_home, "control/smtproutes").read_text() == ":other\n"
+
+
+def test_one_more_local_domain_does_not_take_away_the_host(at_home: str) -> None:
+    Path(at_home, "control/locals").unlink()
+    assert run(["--home", at_home, "config", "add", "locals", "more.example"]) == 0
+    assert Path(at_home, "control/locals").read_text() == "mail.example.org\nmore.example\n"
+
+
+def test_the_mode_of_a_file_stays(at_home: str) -> None:
+    path = Path(at_home, "control/smtproutes")
+    path.write_text("")
+    path.chmod(0o640)
+    assert run(["--home", at_home, "config", "set", "smtproutes", "a.example:relay user secret"]) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["set", "rcpthosts", "a.example", "b@c.example"], "rcpthosts: line 2: 'b@c.example' is not a domain"),
+        (["set", "smtplisten", "25"], "is not ADDRESS:PORT"),
+        (["set", "relayclients", "10.0.0.0/99"], "is not an address or a network"),
+        (["set", "smtproutes", "a.example:relay:smtp"], "has a port that is none"),
+        (["set", "smtproutes", "a.example:relay user"], "a user without a password"),
+        (["set", "smtproutes", "relay"], "has no colon"),
+        (["set", "queuedurability", "fast"], "is not one of journal, together, each"),
+        (["set", "concurrencyremote", "300"], "is not between 0 and 255"),
+        (["set", "me", "a.example\nb.example"], "more than one line"),
+        (["set", "databyte", "1"], "did you mean databytes?"),
+        (["add", "databytes", "1"], "is a bytes and no list; use: eqmail config set databytes"),
+        (["set", "databytes", "1", "--unset"], "give values for databytes, or --unset"),
+        (["import", "/dev/null"], "is not what export makes"),
+        (["import", "/nonexistent"], "/nonexistent"),
+        (["explain", "bogus"], "there is no setting 'bogus'"),
+    ],
+)
+def test_what_a_program_could_not_use_is_refused_with_the_remedy(
+    at_home: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", *words]) == USAGE
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_what_is_compiled_is_not_set_by_hand(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "config", "set", "morercpthosts.cdb", "x"]) == FOUND
+    assert "is made of morercpthosts; set that one" in capsys.readouterr().err
+    assert run(["--home", at_home, "config", "set", "morercpthosts", "many.example"]) == 0
+    assert Path(at_home, "control/morercpthosts.cdb").exists()
+
+
+def test_settings_move_to_another_installation(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "config", "set", "databytes", "1000"]) == 0
+    Path(at_home, "control/servercert.pem").write_text("a private key\n")
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "export"]) == 0
+    exported = capsys.readouterr().out
+    assert json.loads(exported)["databytes"] == "1000\n"
+    assert "a private key" not in exported
+    Path("settings.json").write_text(exported)
+    assert run(["--home", at_home, "config", "unset", "databytes", "rcpthosts"]) == 0
+    assert run(["--home", at_home, "config", "import", "settings.json"]) == 0
+    assert Path(at_home, "control/databytes").read_text() == "1000\n"
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "import", "settings.json"]) == 0
+    assert capsys.readouterr().out == "nothing to do\n"
+
+
+def test_an_editor_changes_a_file_and_nonsense_is_refused(
+    at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("editor").write_text('#!/bin/sh\necho "$LINE" >> "$1"\n')
+    os.chmod("editor", 0o755)
+    monkeypatch.setenv("EDITOR", f"{os.getcwd()}/editor")
+    monkeypatch.setenv("LINE", "more.example")
+    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == 0
+    assert Path(at_home, "control/rcpthosts").read_text() == "mail.example.org\nmore.example\n"
+    monkeypatch.setenv("LINE", "@@")
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == USAGE
+    assert "rcpthosts: line 3" in capsys.readouterr().err
+    assert Path(at_home, "control/rcpthosts").read_text() == "mail.example.org\nmore.example\n"
+
+
+def test_only_what_was_set_is_shown_and_passwords_never(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "config", "set", "smtproutes", ":relay user secret"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "show", "-n"]) == 0
+    said = capsys.readouterr().out
+    assert "smtproutes: :relay\n" in said
+    assert "(default)" not in said
+    assert run(["--home", at_home, "config", "show", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["smtproutes"] == {"value": {"": "relay"}, "set": True}
+    assert shown["databytes"] == {"value": 0, "set": False}
+
+
+def test_the_schema_knows_every_setting_with_its_type(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["config", "schema"]) == 0
+    properties = json.loads(capsys.readouterr().out)["properties"]
+    assert properties["databytes"]["type"] == "integer"
+    assert properties["rcpthosts"]["type"] == "array"
+    assert properties["me"]["type"] == "string"

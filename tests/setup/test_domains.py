@@ -1,0 +1,99 @@
+"""Domains: what is delivered here is accepted, what is accepted knows where to go, and other lines stay."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.store.domains_db import lists_domain
+from eqmail_setup.cli import run
+from eqmail_setup.refusal import FOUND, USAGE
+
+
+def control(home: str, name: str) -> str:
+    path = Path(home, "control", name)
+    return path.read_text() if path.exists() else "(absent)"
+
+
+def test_a_local_domain_is_delivered_and_accepted(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(at_home, "control/locals").write_text("# mine\nmail.example.org")
+    assert run(["--home", at_home, "domain", "add", "Example.NET"]) == 0
+    assert control(at_home, "locals") == "# mine\nmail.example.org\nexample.net\n"
+    assert control(at_home, "rcpthosts") == "mail.example.org\nexample.net\n"
+    assert "--reload sends it" in capsys.readouterr().out
+    assert run(["--home", at_home, "check"]) == 0
+
+
+def test_a_virtual_domain_belongs_to_a_user(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "domain", "add", "example.net", "--virtual", "joe"]) == 0
+    assert control(at_home, "virtualdomains") == "example.net:joe\n"
+    capsys.readouterr()
+    assert run(["--home", at_home, "domain", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0] == {
+        "name": "example.net",
+        "kind": "virtual",
+        "prefix": "joe",
+        "accepted": True,
+    }
+
+
+def test_a_domain_is_delivered_one_way_only(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "domain", "add", "example.net"]) == 0
+    assert run(["--home", at_home, "domain", "add", "example.net", "--virtual", "joe"]) == FOUND
+    assert "is local; --replace makes it virtual" in capsys.readouterr().err
+    assert run(["--home", at_home, "domain", "add", "example.net", "--virtual", "joe", "--replace"]) == 0
+    assert control(at_home, "locals") == "mail.example.org\n"
+    assert run(["--home", at_home, "domain", "add", "example.net"]) == FOUND
+    assert "belongs to joe" in capsys.readouterr().err
+    assert run(["--home", at_home, "domain", "add", "example.net", "--replace"]) == 0
+    assert control(at_home, "virtualdomains") == ""
+
+
+def test_without_locals_the_host_itself_stays_local(at_home: str) -> None:
+    Path(at_home, "control/locals").unlink()
+    assert run(["--home", at_home, "domain", "add", "example.net"]) == 0
+    assert control(at_home, "locals") == "mail.example.org\nexample.net\n"
+
+
+def test_without_rcpthosts_everything_delivered_here_is_accepted_and_nothing_else(at_home: str) -> None:
+    Path(at_home, "control/rcpthosts").unlink()
+    assert run(["--home", at_home, "domain", "add", "example.net"]) == 0
+    assert control(at_home, "rcpthosts") == "mail.example.org\nexample.net\n"
+
+
+def test_the_database_of_domains_is_kept_up_to_date(at_home: str) -> None:
+    database = f"{at_home}/control/morercpthosts.cdb"
+    assert run(["--home", at_home, "domain", "add", "many.example", "--many"]) == 0
+    assert control(at_home, "rcpthosts") == "mail.example.org\n"
+    assert lists_domain(database, b"many.example")
+    assert run(["--home", at_home, "domain", "remove", "many.example"]) == 0
+    assert not lists_domain(database, b"many.example")
+    assert run(["--home", at_home, "domain", "remove", "many.example"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["add", "exa mple"], USAGE, "is not a domain"),
+        (["add", "a@b.example"], USAGE, "is not a domain"),
+        (["add", "müller.example"], USAGE, "its xn-- form"),
+        (["add", ".example.org"], USAGE, ".DOMAIN is for virtual domains only"),
+        (["add", "x.example", "--virtual", "a:b"], USAGE, "give the name of the user"),
+        (["add", "x.example", "--virtual", ""], USAGE, "give the name of the user"),
+        (["remove", "mail.example.org"], FOUND, "because"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    at_home: str, words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(at_home, "control/locals").unlink()
+    capsys.readouterr()
+    assert run(["--home", at_home, "domain", *words]) == code
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_reload_says_when_nothing_runs(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "domain", "add", "example.net", "--reload"]) == 0
+    assert "the services do not run" in capsys.readouterr().out

@@ -172,7 +172,8 @@ class Controls(ControlSet):
     )
     smtproutes = Map(
         "Where mail for a domain is to go: DOMAIN:RELAY, DOMAIN:RELAY:PORT, with user and password after a blank. "
-        ".DOMAIN stands for every host below it, an empty domain for all, an empty relay for the MX.",
+        ".DOMAIN stands for every host below it, an empty domain for all, an empty relay for the MX. Port 465 means TLS "
+        "from the first byte. A password goes in plain text where a server offers no TLS, unless tlshosts demands it.",
         default=None,
         used_by=(REMOTE,),
     )

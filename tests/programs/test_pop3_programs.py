@@ -100,7 +100,7 @@ def test_a_session_from_greeting_to_update(home: Home) -> None:
     users(home, f"joe:{crypt_string(home, 'secret')}")
     put(home, "new/1.a.b", b"Subject: x\n\n.dot\nlast")
     put(home, "cur/0.a.b:2,S", b"Subject: y\n\nold\n", 2 * AN_HOUR_AGO)
-    put(home, "new/2.a.b", b"too young", 0)
+    put(home, "new/2.a.b", b"too young", -AN_HOUR_AGO)
     said = b"USER joe\r\nPASS secret\r\nSTAT\r\nUIDL\r\nRETR 2\r\nDELE 1\r\nQUIT\r\n"
     done = home.run(
         "qmail_popup", "mx.test", home.install("qmail_chkpw"), home.install("qmail_pop3d"), "../Maildir", stdin=said

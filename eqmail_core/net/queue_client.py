@@ -1,13 +1,16 @@
 """How every blocking program puts a message into the queue: qmail-queue, or what QMAILQUEUE names, as a child.
 
-Light: no imports beyond the system's.  The resident services speak queue_wire themselves when QMAILQUEUE is not set.
+Where the program to run is qmail-queue as setup wrote it, and the service answers, the child does the program's work
+without executing it: that saves the start of an interpreter per message.  The resident services speak queue_wire
+themselves when QMAILQUEUE is not set.
 
 Source: queue.md 3.5 "caller library contract".
 """
 
 import os
 
-from eqmail_core.system.files import write_all
+from eqmail_core.net import queue_submit
+from eqmail_core.system.files import read_file, write_all
 from eqmail_core.values import queue_result as q
 
 TYPE_CHECKING = False
@@ -31,7 +34,7 @@ class QueueProgram:
         self._broken = False
         self.pid = os.fork()
         if self.pid == 0:
-            _become(program, site.home, environ, message_out, envelope_out)
+            _become(program, site, environ, message_out, envelope_out)
         os.close(message_out)
         os.close(envelope_out)
 
@@ -69,16 +72,41 @@ def _write(fd: int, data: bytes) -> bool:
     return True
 
 
-def _become(program: bytes, home: str, environ: "Mapping[bytes, bytes]", message: int, envelope: int) -> None:
-    """The child: descriptors 0 and 1 in place, then the program; never returns."""
+# What makes bin/qmail-queue ours: the line by which the program that setup writes finds its code.
+_OUR_QUEUE = b"\nfrom eqmail_core.programs.qmail_queue import main\n"
+
+
+def _become(program: bytes, site: "Site", environ: "Mapping[bytes, bytes]", message: int, envelope: int) -> None:
+    """The child: descriptors 0 and 1 in place, then the program or its work; never returns."""
     try:
         envelope = os.dup(envelope) if envelope == 0 else envelope
         os.dup2(message, 0)
         os.dup2(envelope, 1)
-        os.chdir(home)
+        os.chdir(site.home)
     except OSError:
         os._exit(q.NO_HOME)
+    _do_its_work(program, site)
     try:
         os.execve(program, [program], dict(environ))
     except OSError:
         os._exit(q.CANNOT_EXEC)
+
+
+def _do_its_work(program: bytes, site: "Site") -> None:
+    """Submit to the service and end, if that is all that the program would do; return if not."""
+    if program != os.fsencode(f"{site.bin}/qmail-queue"):
+        return
+    try:
+        if _OUR_QUEUE not in (read_file(program) or b""):
+            return
+        os.closerange(3, 1 << 20)
+        sock = queue_submit.connect(site.socket("queue"))
+    except OSError:
+        return
+    if sock is not None:
+        code = q.BUG
+        try:
+            queue_submit.guard()
+            code = queue_submit.submit(sock, 0, 1)
+        finally:
+            os._exit(code)

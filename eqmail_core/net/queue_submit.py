@@ -11,9 +11,31 @@ from eqmail_core.protocols import queue_wire as wire
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values import queue_result as q
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
+
+DEATH_S = 86400
+
 _SEND_BUFFER = 1 << 20
+_IGNORED = tuple(getattr(signal, "SIG" + name) for name in "PIPE HUP INT QUIT VTALRM PROF XCPU XFSZ".split())
+_BUGS = (signal.SIGABRT, signal.SIGSYS)
 BROKEN = 74
 """The connection broke after everything was sent."""
+
+
+def guard() -> None:
+    """Signals as qmail-queue has them: most are ignored, a day is the limit, and a bug has an exit code of its own."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o033)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    for number in _BUGS:
+        signal.signal(number, lambda *_: os._exit(q.BUG))
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(q.TIMEOUT))
+    signal.alarm(DEATH_S)
 
 
 def connect(path: str) -> _socket.socket | None:

@@ -14,6 +14,8 @@ from eqmail_core.control.kinds import (
     Lines,
     Map,
     Opaque,
+    PeriodMap,
+    Periods,
     Seconds,
     Size,
     Text,
@@ -353,6 +355,39 @@ class Controls(ControlSet):
     logformat = Text(
         "Grammar of the log of qmail-send: 1.09 (as every qmail, the default) or head (as eQmail after 1.09).",
         default=b"1.09",
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    retryschedule = Periods(
+        "How long to wait after each attempt, one period a line, such as 5m, 20m, 1h, 4h; the last one repeats. The "
+        "period in force is that of the message's age, so that a start or ALRM does not begin anew. Without the file "
+        "the pauses grow as in every qmail: attempts 400, 1600, 3600 ... seconds after birth, local ones 100, 400 ...",
+        default=None,
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    queuelifetimes = PeriodMap(
+        "How long recipients at a domain are tried, where that is not queuelifetime: DOMAIN:PERIOD, such as "
+        "example.org:2d; .DOMAIN stands for every host below it.",
+        default=None,
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    bounceformat = Text(
+        "How bounces are written: qsbmf (as every qmail, the default) or dsn (RFC 3464, a report that programs read).",
+        default=b"qsbmf",
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    bouncemaxbytes = Size(
+        "Messages larger than this come back in bounces as their header only; 0 means that all come back whole.",
+        default=0,
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    delaywarning = Seconds(
+        "Age at which the sender of a message is told once that it still waits; 0 means never.",
+        default=0,
         used_by=(SEND,),
         since="eqmail 2",
     )

@@ -6,7 +6,7 @@ A `Control` is a descriptor: on the class it is the declaration, on an instance 
 Source: control-files.md 2.1.
 """
 
-from eqmail_core.formats.lines import first_line, leading_number, listed, mapped
+from eqmail_core.formats.lines import first_line, leading_number, listed, mapped, period
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -216,6 +216,20 @@ class Flag(Control[bool]):
         return first_line(text).lower() not in (b"0", b"no", b"off"), _line_remarks(text)
 
 
+class Periods(Control["list[int] | None"]):
+    """Lines of one period each, a number and perhaps a unit (30s, 10m, 4h, 1d); None where the file is absent."""
+
+    kind = "list of periods"
+
+    def parse(self, text: bytes) -> "tuple[list[int] | None, list[str]]":
+        """List the periods in seconds; remark on lines that are none, and pass over them."""
+        lines = listed(text)
+        values = [period(line) for line in lines]
+        wrong = [line for line, value in zip(lines, values, strict=True) if not value]
+        remarks = [f"{line.decode('latin-1')!r} is not a period such as 30s, 10m, 4h or 1d" for line in wrong]
+        return [value for value in values if value] or None, remarks
+
+
 class Lines(Control["list[bytes] | None"]):
     """All lines that are neither empty nor comments; None where the file is absent."""
 
@@ -244,6 +258,25 @@ class Map(Control["dict[bytes, bytes] | None"]):
             f"{key.decode('latin-1')!r} is given twice, the last counts" for key in set(keys) if keys.count(key) > 1
         ]
         return mapped(lines), remarks
+
+
+class PeriodMap(Control["dict[bytes, int] | None"]):
+    """Lines KEY:PERIOD, keys without regard to case, values in seconds; None where the file is absent."""
+
+    kind = "map of periods"
+
+    def parse(self, text: bytes) -> "tuple[dict[bytes, int] | None, list[str]]":
+        """Map the lines; remark on those that are no KEY:PERIOD, and pass over them."""
+        found = {}
+        remarks = []
+        for line in listed(text):
+            key, colon, value = line.partition(b":")
+            seconds = period(value) if colon else None
+            if seconds is None:
+                remarks.append(f"the line {line.decode('latin-1')!r} is not KEY:PERIOD, such as example.org:2d")
+            else:
+                found[key.lower()] = seconds
+        return found, remarks
 
 
 class Opaque(Control["bytes | None"]):

@@ -36,12 +36,21 @@ def bounce_head(date: bytes, box: bytes, host: bytes, recipient: bytes, is_doubl
         b"To: " + quote_address(recipient),
         b"Subject: failure notice",
         b"",
-        b"Hi. This is the qmail-send program at %b." % host,
-        _DOUBLE if is_double else _SINGLE,
+        bounce_text(host, is_double),
     )
     return b"\n".join(lines)
 
 
+def bounce_text(host: bytes, is_double: bool) -> bytes:
+    """The greeting, by whose first line programs know a bounce of qmail."""
+    return b"Hi. This is the qmail-send program at %b.\n%b" % (host, _DOUBLE if is_double else _SINGLE)
+
+
 def bounce_break(sender: bytes, is_double: bool) -> bytes:
     """What stands between the blocks and the original message, which came from `sender`."""
-    return b"%bReturn-Path: <%b>\n" % (_DOUBLE_BREAK if is_double else _SINGLE_BREAK, quote_address(sender))
+    return (_DOUBLE_BREAK if is_double else _SINGLE_BREAK) + return_path(sender)
+
+
+def return_path(sender: bytes) -> bytes:
+    """The first header field of the original."""
+    return b"Return-Path: <%b>\n" % quote_address(sender)

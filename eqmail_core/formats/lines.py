@@ -19,6 +19,17 @@ def leading_number(text: bytes) -> int | None:
     return int(text[:end]) if end else None
 
 
+UNITS_S = {b"": 1, b"s": 1, b"m": 60, b"h": 3600, b"d": 86400, b"w": 604800}
+"""Seconds in each unit of a period."""
+
+
+def period(text: bytes) -> int | None:
+    """A period such as 90, 30s, 10m, 4h, 1d or 2w in seconds; None where the text is none."""
+    digits = text.strip().rstrip(b"smhdw")
+    unit = text.strip()[len(digits) :]
+    return int(digits) * UNITS_S[unit] if digits.isdigit() and len(digits) < 12 and unit in UNITS_S else None
+
+
 def listed(text: bytes) -> list[bytes]:
     """All lines without trailing blanks, except empty ones and those that start with #."""
     lines = (line.rstrip(_TRAILING) for line in text.split(b"\n"))

@@ -69,6 +69,15 @@ class LogLines:
         """The last line."""
         return self._prefix + b"status: exiting\n"
 
+    def warned(self, number: int, qp: int) -> bytes:
+        """A sender was told that a message waits, by a message that process `qp` queued; as `audit`."""
+        return b"qmail-send: notice: delay msg %d qp %d\n" % (number, qp)
+
+    def audit(self, uid: int, verb: bytes, number: int, sender: bytes, result: bytes) -> bytes:
+        """An administrator changed a message; its first word is none of the grammar's, so that analysers ignore it."""
+        form = b"qmail-send: audit: uid %d %b msg %d from <%b>: %b\n"
+        return form % (uid, verb, number, sender.translate(self._table), result)
+
     def warning(self, text: bytes) -> bytes:
         """Something went wrong and will be tried again."""
         return b"%bwarning: %b\n" % (self._prefix, text)

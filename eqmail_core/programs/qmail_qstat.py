@@ -9,7 +9,8 @@ from eqmail_core.formats.options import BadOption, parse_options
 from eqmail_core.formats.queue_listing import count_lines
 from eqmail_core.store.queue_repair import QueueInUse
 from eqmail_core.store.queue_report import ACTIONS, OPTIONS, NoSuchMessage
-from eqmail_core.store.queue_view import count
+from eqmail_core.store.queue_view import count, count_all
+from eqmail_core.system.desk_client import books_if_allowed
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
@@ -25,10 +26,11 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         say("qmail-qstat", bad.text)
         return EXIT_PERMANENT
     signal(SIGPIPE, SIG_DFL)
-    queue = read_site(environ).queue
+    site = read_site(environ)
+    queue = site.queue
     try:
         if not options:
-            write_all(1, count_lines(count(queue.mess_dirs()), count(queue.todo_dirs())))
+            write_all(1, count_lines(count_all(queue, books_if_allowed(site)), count(queue.todo_dirs())))
         for letter, value in options:
             for piece in ACTIONS[letter](queue, value):
                 write_all(1, piece)

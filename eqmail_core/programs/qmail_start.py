@@ -46,14 +46,14 @@ def _staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words:
     controls = read_controls(site, environ)
     tcp = start.smtp_listeners(addresses, controls.smtplisten or [])
     queue_end = start.listen_for(site, "queue", "qmailq", 0o666)
-    local_end = start.listen_for(site, "local", "qmails", 0o600)
-    remote_end = start.listen_for(site, "remote", "qmails", 0o600)
+    local_end, remote_end, send_end = start.listen_for_send(site, "local", "remote", "send")
     staff, log_fd = start.logging_staff(site, [os.fsdecode(word) for word in words[1:]])
     local = partial(spawner.run, site, words[0] if words else DEFAULT_DELIVERY, local_end)
     staff.append(start.Service("queue", partial(queue.run, site, queue_end), [queue_end], 3))
     staff.append(start.Service("lspawn", local, [local_end], 2))
     staff.append(start.Service("remote", partial(pool.run, site, remote_end), [remote_end], 2, (SIGHUP,)))
-    staff.append(start.Service("send", partial(resident.run, site, log_fd), [], 1, (SIGHUP, SIGALRM)))
+    send = partial(resident.run, site, log_fd, control=send_end)
+    staff.append(start.Service("send", send, [send_end], 1, (SIGHUP, SIGALRM)))
     if tcp:
         workers = range(max(1, controls.smtpworkers))
         staff += [start.Service("smtpd", partial(smtp.run, site, tcp), tcp, 0, (SIGHUP,)) for _ in workers]

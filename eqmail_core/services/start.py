@@ -118,6 +118,11 @@ def listen_on(address: str) -> socket.socket:
     return sock
 
 
+def listen_for_send(site: Site, *names: str) -> list[socket.socket]:
+    """The sockets to which only root and the scheduler's account connect."""
+    return [listen_for(site, name, "qmails", 0o600) for name in names]
+
+
 def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket]:
     """The sockets of the SMTP service: those that the service manager gives and those asked for, else the settled ones.
 

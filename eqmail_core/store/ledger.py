@@ -19,6 +19,9 @@ from eqmail_core.values.layout import QueuePaths
 LIST_MODE = 0o600
 """Mode of every file that the scheduler owns."""
 
+WARNED_MODE = 0o700
+"""Mode of info/N when the sender has been told that the message still waits; no other qmail looks at it."""
+
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _DONE = bytes((DONE,))
 
@@ -169,9 +172,30 @@ class Ledger:
         """Keep the time of the next attempt while no scheduler runs.  Fails: Trouble."""
         path = self.paths.channel(CHANNELS[channel], number)
         try:
-            os.utime(path, (due, due))
+            os.utime(path, (due, due), follow_symlinks=False)
         except OSError as error:
             raise Trouble(b"unable to utime %b; message will be retried too soon" % self.short(path)) from error
+
+    def size(self, number: int) -> int:
+        """Bytes of the message, 0 where it is not there.  Fails: Trouble."""
+        state = self._stat(self.paths.mess(number))
+        return state.st_size if state is not None else 0
+
+    def is_warned(self, number: int) -> bool:
+        """Tell whether the sender knows that the message waits: info/N is marked as a program would be.
+
+        Fails: Trouble.
+        """
+        state = self._stat(self.paths.info(number))
+        return state is not None and bool(state.st_mode & WARNED_MODE & ~LIST_MODE)
+
+    def note_warned(self, number: int) -> None:
+        """The sender has been told that the message waits.  Fails: Trouble."""
+        path = self.paths.info(number)
+        try:
+            os.chmod(path, WARNED_MODE)
+        except OSError as error:
+            raise Trouble(b"unable to chmod %b; its sender may be told again" % self.short(path)) from error
 
     def is_ossified(self, number: int, now: int, age_s: int) -> bool:
         """Tell whether mess/N was left by an injection that died more than `age_s` ago."""

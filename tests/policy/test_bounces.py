@@ -1,29 +1,115 @@
-"""Who is told about failures."""
+"""Who is told about failures and delays, and how."""
 
-from eqmail_core.policy.bounces import Postmaster, compose
+from email import message_from_bytes, policy
+from email.message import Message
+
+import pytest
+
+from eqmail_core.formats.bounce import failure_block
+from eqmail_core.formats.dsn import blocks, header_only
+from eqmail_core.policy.bounces import Bounce, Postmaster, Returned, compose, delay_warning
 from eqmail_core.values.address import DOUBLE_BOUNCE
 
 POSTMASTER = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
+REPORTER = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", is_dsn=True, max_bytes=200)
+ORIGINAL = b"From: a@b\nSubject: =?x?\n\nbody \xff\n"
+FAILURES = (
+    failure_block(b"joe@x.org", b"10.0.0.1 does not like recipient.\nRemote host said: 550 5.1.1 no\nsuch user\n"),
+    failure_block("jös@x.org".encode(), b"Sorry, no mailbox here by that name. (#5.1.1)\n"),
+)
+
+
+def returned(sender: bytes, original: bytes = ORIGINAL) -> Returned:
+    return Returned(sender, b"then", len(original), lambda: FAILURES, lambda: iter([original[:7], original[7:]]))
+
+
+def composed(sender: bytes, postmaster: Postmaster = POSTMASTER, original: bytes = ORIGINAL) -> Bounce:
+    bounce = compose(returned(sender, original), postmaster, b"now", b"=_b")
+    assert bounce is not None
+    return bounce
+
+
+def report(bounce: Bounce) -> Message:
+    return message_from_bytes(b"".join(bounce.pieces), policy=policy.compat32)
 
 
 def test_a_sender_gets_a_bounce_from_nobody() -> None:
-    bounce = compose(b"a@b", POSTMASTER, b"now")
-    assert bounce is not None
+    bounce = composed(b"a@b")
     assert (bounce.sender, bounce.recipient) == (b"", b"a@b")
+    assert b"".join(bounce.pieces).endswith(
+        b"--- Below this line is a copy of the message.\n\nReturn-Path: <a@b>\n" + ORIGINAL
+    )
 
 
 def test_a_verp_sender_gets_one_bounce_at_its_base_address() -> None:
-    bounce = compose(b"list-@example.org-@[]", POSTMASTER, b"now")
-    assert bounce is not None
+    bounce = composed(b"list-@example.org-@[]")
     assert bounce.recipient == b"list-@example.org"
-    assert b"Return-Path: <list-@example.org>\n" in bounce.middle
+    assert b"Return-Path: <list-@example.org>\n" in b"".join(bounce.pieces)
 
 
-def test_a_failed_bounce_goes_to_the_postmaster() -> None:
-    bounce = compose(b"", POSTMASTER, b"now")
-    assert bounce is not None
+@pytest.mark.parametrize("postmaster", [POSTMASTER, REPORTER])
+def test_a_failed_bounce_goes_to_the_postmaster(postmaster: Postmaster) -> None:
+    bounce = composed(b"", postmaster)
     assert (bounce.sender, bounce.recipient) == (DOUBLE_BOUNCE, b"postmaster@me.org")
 
 
 def test_nobody_is_told_about_a_failed_double_bounce() -> None:
-    assert compose(DOUBLE_BOUNCE, POSTMASTER, b"now") is None
+    assert compose(returned(DOUBLE_BOUNCE), POSTMASTER, b"now", b"=_b") is None
+
+
+def test_a_report_tells_programs_what_failed_and_why() -> None:
+    message = report(composed(b"a@b", REPORTER))
+    assert message.get_content_type() == "multipart/report"
+    assert message.get_param("report-type") == "delivery-status"
+    text, status, original = message.get_payload()
+    assert text.get_payload(decode=True).startswith(b"Hi. This is the qmail-send program at me.org.\n")
+    of_message, first, second = status.get_payload()
+    assert of_message["Reporting-MTA"] == "dns; me.org"
+    assert dict(first) == {
+        "Final-Recipient": "rfc822; joe@x.org",
+        "Action": "failed",
+        "Status": "5.1.1",
+        "Diagnostic-Code": "smtp; 550 5.1.1 no such user",
+    }
+    assert second["Final-Recipient"] == "utf-8; j\\x{F6}s@x.org"
+    assert second["Status"] == "5.1.1"
+    assert original.get_content_type() == "message/rfc822"
+    assert original.get_payload()[0]["Return-Path"] == "<a@b>"
+    assert original.get_payload()[0].get_payload(decode=True).rstrip() == b"body \xff"
+
+
+def test_a_large_message_comes_back_as_its_header() -> None:
+    large = ORIGINAL + b"x\n" * 200
+    original = report(composed(b"a@b", REPORTER, large)).get_payload()[2]
+    assert original.get_content_type() == "text/rfc822-headers"
+    assert original.get_payload() == "Return-Path: <a@b>\nFrom: a@b\nSubject: =?x?\n"
+    small = Postmaster(b"MAILER-DAEMON", b"me.org", b"p@me.org", max_bytes=100)
+    text = b"".join(composed(b"a@b", small, large).pieces)
+    assert text.endswith(b"From: a@b\nSubject: =?x?\n\n--- The message had 432 bytes; only its header is shown.\n")
+
+
+def test_a_warning_of_delay_is_no_failure() -> None:
+    bounce = delay_warning(returned(b"a@b"), POSTMASTER, b"now", b"=_b")
+    assert bounce is not None
+    assert (bounce.sender, bounce.recipient) == (b"", b"a@b")
+    text = b"".join(bounce.pieces)
+    assert b"qmail-send program" not in text
+    assert b"body" not in text
+    status = message_from_bytes(text).get_payload()[1].get_payload()
+    assert [it["Action"] for it in status[1:]] == ["delayed", "delayed"]
+
+
+@pytest.mark.parametrize("sender", [b"", DOUBLE_BOUNCE])
+def test_nobody_is_warned_of_a_delayed_bounce(sender: bytes) -> None:
+    assert delay_warning(returned(sender), POSTMASTER, b"now", b"=_b") is None
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 1000])
+def test_blocks_and_headers_are_found_in_any_pieces(step: int) -> None:
+    def cut(text: bytes) -> list[bytes]:
+        return [text[at : at + step] for at in range(0, len(text), step)]
+
+    assert [recipient for recipient, _ in blocks(cut(b"".join(FAILURES)))] == [b"joe@x.org", "jös@x.org".encode()]
+    assert b"".join(header_only(cut(ORIGINAL), 1000)) == b"From: a@b\nSubject: =?x?\n"
+    assert b"".join(header_only(cut(b"\nbody\n"), 1000)) == b""
+    assert b"".join(header_only(cut(b"a: b\n" * 100), 12)) == b"a: b\na: b\na:"

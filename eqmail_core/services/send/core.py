@@ -3,16 +3,20 @@
 import fcntl
 import os
 import time
+from collections.abc import Iterator
+from functools import partial
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.control.source import reload_settings
+from eqmail_core.formats.channel_list import TODO
 from eqmail_core.formats.log_line import log_lines
 from eqmail_core.policy.bounces import Postmaster
 from eqmail_core.policy.routing import Routes
+from eqmail_core.policy.schedule import Patience
 from eqmail_core.services.send.arrivals import Arrivals
 from eqmail_core.services.send.ending import Ending
-from eqmail_core.services.send.ports import Cleaner, Deliverer, Injector, Log, Worker
+from eqmail_core.services.send.ports import Cleaner, Deliverer, Injector, Job, Log, Worker
 from eqmail_core.services.send.scheduler import Scheduler
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.store.preparation import Preparation
@@ -44,9 +48,16 @@ class Settings:
             if not os.path.isdir(site.control) and not os.path.isdir(site.home):
                 raise CannotStart(b"unable to switch to home directory")
             self.postmaster = Postmaster(
-                controls.bouncefrom, controls.bouncehost, controls.doublebounceto + b"@" + controls.doublebouncehost
+                controls.bouncefrom,
+                controls.bouncehost,
+                controls.doublebounceto + b"@" + controls.doublebouncehost,
+                controls.bounceformat == b"dsn",
+                controls.bouncemaxbytes,
             )
-            self.lifetime_s = controls.queuelifetime
+            self.delay_s = controls.delaywarning
+            self.patience = Patience(
+                controls.queuelifetime, controls.retryschedule or (), controls.queuelifetimes or {}
+            )
             self.limits = (controls.concurrencylocal, controls.concurrencyremote)
             self.lines = log_lines(controls.logformat)
             self.routes = _routes(controls)
@@ -132,8 +143,10 @@ class Core:
         self.ledger = Ledger(site.queue)
         self.ending = Ending(self.ledger, self.log, cleaner, injector, settings.postmaster, _date)
         self.scheduler = Scheduler(
-            self.ledger, self.log, settings.routes, settings.lifetime_s, deliverers, limits, self.ending.add
+            self.ledger, self.log, settings.routes, settings.patience, deliverers, limits, self.ending.add
         )
+        if settings.delay_s:
+            self.scheduler.on_deferred = self._deferred
         self.preparation = Preparation(self.ledger, settings.lines)
         self.arrivals = Arrivals(self.scheduler, self.ending, self.preparation, cleaner, worker, self._is_held)
         self.is_held = _nothing_is_held
@@ -142,6 +155,23 @@ class Core:
 
     def _is_held(self, number: int) -> bool:
         return self.is_held(number)
+
+    def _deferred(self, job: Job) -> None:
+        """Something of a message on the disk has to wait on: its sender may have to be told."""
+        if job.age < self._settings.delay_s:
+            return
+        try:
+            it = self.ending.returned(job.number)
+        except Trouble as trouble:
+            self.log.warning(trouble.text)
+            return
+        it.failures = partial(self._waiting, job)
+        self.ending.warn(job.number, it)
+
+    def _waiting(self, job: Job) -> Iterator[bytes]:
+        for _, mark, recipient in self.ledger.recipients(job.number, job.channel):
+            if mark == TODO:
+                yield self.scheduler.block(recipient, b"not delivered yet\n")
 
     def start(self, now: float) -> None:
         """Log the first line and take up what is in the queue."""

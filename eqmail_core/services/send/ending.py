@@ -3,13 +3,14 @@
 Source: queue.md 3.7 "done", 3.10 (qmail-send.c messdone, injectbounce).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+import os
+from collections.abc import Callable
 
-from eqmail_core.policy.bounces import Postmaster, compose
+from eqmail_core.policy.bounces import Bounce, Postmaster, Returned, compose, delay_warning
 from eqmail_core.policy.schedule import DueQueue
 from eqmail_core.services.send.ports import NOT_STARTED, SYSTEM_TROUBLE_S, Cleaner, Injector, Log
 from eqmail_core.store.ledger import Ledger, Trouble
+from eqmail_core.values.instant import date822
 
 # Messages looked at per turn.
 _PER_TURN = 32
@@ -18,7 +19,7 @@ _PER_TURN = 32
 class Ending:
     """Messages on the disk whose recipients are all finished; and the bounces of all messages.
 
-    `date()` is the date for a bounce that is sent now.
+    `date()` is the date for a bounce that is sent now.  `telling` are those whose bounce is on its way.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Ending:
     ) -> None:
         self.due = DueQueue()
         self.running = 0
+        self.telling: set[int] = set()
         self._ledger = ledger
         self._log = log
         self._cleaner = cleaner
@@ -62,37 +64,53 @@ class Ending:
         """When the next message may be ended; None while none can."""
         return self.due.wakes_at() if self.ready else None
 
-    def tell(
-        self,
-        number: int,
-        sender: bytes,
-        failures: Callable[[], Iterable[bytes]],
-        original: Callable[[], Iterable[bytes]],
-        then: Callable[[bool], None],
-    ) -> None:
+    def tell(self, number: int, it: Returned, then: Callable[[bool], None]) -> None:
         """Bounce a message to its sender; `then` gets whether that is settled, at once or later."""
-        bounce = compose(sender, self._postmaster, self._date())
+        bounce = compose(it, self._postmaster, self._date(), _boundary(number))
         if bounce is None:
             self._log.say(self._log.lines.triple_bounce(self._ledger.short(self._ledger.paths.bounce(number))))
             then(True)
+        else:
+            self._inject(number, bounce, self._log.lines.bounced, then)
+
+    def warn(self, number: int, it: Returned) -> None:
+        """Tell the sender of a message on the disk, once, that it still waits."""
+        try:
+            warning = delay_warning(it, self._postmaster, self._date(), _boundary(number))
+            if warning is None or number in self.telling or self._ledger.is_warned(number) or not self.ready:
+                return
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
             return
+        self.telling.add(number)
+
+        def told(ok: bool) -> None:
+            self.telling.discard(number)
+            if ok:
+                try:
+                    self._ledger.note_warned(number)
+                except Trouble as trouble:
+                    self._log.warning(trouble.text)
+
+        self._inject(number, warning, self._log.lines.warned, told)
+
+    def _inject(
+        self, number: int, bounce: Bounce, line: Callable[[int, int], bytes], then: Callable[[bool], None]
+    ) -> None:
         log = self._log
 
         def injected(code: int, qp: int) -> None:
             self.running -= 1
             if code == 0:
-                log.say(log.lines.bounced(number, qp))
+                log.say(line(number, qp))
             elif code == NOT_STARTED:
                 log.warning(b"unable to start qmail-queue, will try later")
             else:
                 log.warning(b"trouble injecting bounce message, will try later")
             then(code == 0)
 
-        def pieces(head: bytes, middle: bytes) -> Iterator[bytes]:
-            return chain((head,), _late(failures), (middle,), _late(original))
-
         self.running += 1
-        self._injector.inject(bounce, pieces(bounce.head, bounce.middle), injected)
+        self._injector.inject(bounce, bounce.pieces, injected)
 
     def _end(self, number: int) -> None:
         ledger = self._ledger
@@ -100,26 +118,42 @@ class Ending:
             if not ledger.is_finished(number):
                 return
             if not ledger.has_failures(number):
-                self._remove(number)
+                self.remove(number)
                 return
-            sender, _ = ledger.about(number)
+            it = self.returned(number)
         except Trouble as trouble:
             self._again(number, trouble)
             return
 
+        self.telling.add(number)
+
         def told(ok: bool) -> None:
+            self.telling.discard(number)
             try:
                 if not ok:
                     self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
                     return
                 ledger.forget_failures(number)
-                self._remove(number)
+                self.remove(number)
             except Trouble as trouble:
                 self._again(number, trouble)
 
-        self.tell(number, sender, lambda: ledger.failures(number), lambda: ledger.message(number), told)
+        self.tell(number, it, told)
 
-    def _remove(self, number: int) -> None:
+    def returned(self, number: int) -> Returned:
+        """A message on the disk as its sender will be told of it.  Fails: Trouble."""
+        ledger = self._ledger
+        sender, birth = ledger.about(number)
+        return Returned(
+            sender,
+            date822(birth),
+            ledger.size(number),
+            lambda: ledger.failures(number),
+            lambda: ledger.message(number),
+        )
+
+    def remove(self, number: int) -> None:
+        """Take a finished message out of the queue.  Fails: Trouble."""
         self._log.say(self._log.lines.end_message(number))
         self._ledger.forget(number)
         self.clean(number)
@@ -140,6 +174,6 @@ class Ending:
         self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
 
 
-def _late(open_pieces: Callable[[], Iterable[bytes]]) -> Iterator[bytes]:
-    """Pieces of something that is opened only when its turn comes."""
-    yield from open_pieces()
+def _boundary(number: int) -> bytes:
+    """What parts a report, and occurs in no message."""
+    return b"=_%d.%b" % (number, os.urandom(12).hex().encode())

@@ -1,5 +1,7 @@
 """One message that is only in memory, as the queue admitted it, and how far it is on its way to the disk."""
 
+from collections.abc import Callable
+
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.ports import Body, Job
 
@@ -11,11 +13,12 @@ class Held:
     """One message in memory: its jobs, with recipients and their places in the envelope beside each.
 
     `open_jobs` of them are not closed yet.  `snapshot` tells what a placement wrote: for each job whether it was
-    finished, and how many of its `done`.
+    finished, and how many of its `done`.  `afterwards` is done when the message has left memory, one way or the other.
     """
 
     __slots__ = (
         "admitted",
+        "afterwards",
         "birth",
         "body",
         "bounce_due",
@@ -28,6 +31,7 @@ class Held:
         "recipients",
         "sender",
         "serial",
+        "size",
         "snapshot",
         "state",
         "written_failures",
@@ -36,6 +40,7 @@ class Held:
     def __init__(self, it: Admission, sender: bytes, body: Body, now: float) -> None:
         self.serial = it.serial
         self.number = it.number
+        self.size = it.size
         self.birth = it.birth
         self.sender = sender
         self.body = body
@@ -50,6 +55,7 @@ class Held:
         self.snapshot: list[tuple[bool, int]] = []
         self.written_failures = 0
         self.bounce_due = 0
+        self.afterwards: list[Callable[[], None]] = []
 
 
 def is_finished(job: Job) -> bool:

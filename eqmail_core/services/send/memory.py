@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from eqmail_core.formats.channel_list import numbered
 from eqmail_core.formats.todo import split_envelope
+from eqmail_core.policy.bounces import Returned
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.ending import Ending
@@ -22,6 +23,7 @@ from eqmail_core.services.send.spilling import Spilling
 from eqmail_core.store.preparation import Preparation
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.address import is_verp_base
+from eqmail_core.values.instant import date822
 
 
 class HeldMessages:
@@ -136,6 +138,8 @@ class HeldMessages:
             self._log.say(self._log.lines.end_message(held.number))
             self._keeper.finished(held.serial)
             self._drop(held)
+            for act in held.afterwards:
+                act()
             return
         held.state = BOUNCING
 
@@ -149,7 +153,14 @@ class HeldMessages:
                 self.spilling.spill(held)
 
         if self._ending.ready:
-            self._ending.tell(held.number, held.sender, lambda: held.failures, lambda: _read_body(held.body.fd), told)
+            it = Returned(
+                held.sender,
+                date822(held.birth),
+                held.size,
+                lambda: held.failures,
+                lambda: _read_body(held.body.fd),
+            )
+            self._ending.tell(held.number, it, told)
         else:
             told(False)
 

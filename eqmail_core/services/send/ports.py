@@ -82,7 +82,7 @@ class Book(Protocol):
 
 
 class Job:
-    """One attempt at one channel of one message.
+    """One attempt at one channel of one message, which began at this `age` of the message in seconds.
 
     `records` yields offset, mark and address of each recipient.  `refs` counts what keeps the attempt open: reading its
     list, running deliveries, reports that are not durable yet.  `retry` is the time of the next attempt, fixed now.
@@ -90,13 +90,13 @@ class Job:
     """
 
     __slots__ = (
+        "age",
         "birth",
         "body",
         "book",
         "cancelled",
         "channel",
         "done",
-        "dying",
         "hit_end",
         "number",
         "pending",
@@ -134,7 +134,7 @@ class Job:
         self.refs = 1
         self.pending = 0
         self.hit_end = False
-        self.dying = False
+        self.age = 0
         self.cancelled = False
         self.started = 0.0
         self.retry = 0

@@ -13,6 +13,7 @@ import glob
 import os
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +23,12 @@ from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.core import UMASK, CannotStart, Core, Settings, Trigger, lock_queue
+from eqmail_core.services.send.desk import Desk
 from eqmail_core.services.send.injecting import ProgramInjector
 from eqmail_core.services.send.memory import HeldMessages
 from eqmail_core.services.send.ports import Injector
 from eqmail_core.services.send.streaming import WireInjector
+from eqmail_core.services.send.visitors import Visitors
 from eqmail_core.services.send.wires import Deliverers, DeliveryWire, QueueEnd
 from eqmail_core.system.files import write_all
 from eqmail_core.system.privileges import settle
@@ -71,9 +74,16 @@ class BesideTheLoop:
 
 
 class ResidentSend:
-    """The service around the core; `remotes` are the sockets of all remote delivery processes."""
+    """The service around the core; `remotes` are the sockets of all remote delivery processes, `control` is our own."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, site: Site, log_fd: int, remotes: list[str]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        site: Site,
+        log_fd: int,
+        remotes: list[str],
+        control: socket.socket | None = None,
+    ) -> None:
         self._loop = loop
         self._log_fd = log_fd
         settings = Settings(site)
@@ -104,6 +114,11 @@ class ResidentSend:
             deliverers.wires = [DeliveryWire(loop, path, core.scheduler, self.wake) for path in paths]
         self._wires = [wire.wire for wire in (*local.wires, *remote.wires)]
         self._trigger = Trigger(site.queue.trigger)
+        self._visitors: Visitors | None = None
+        if control is not None:
+            self._visitors = Visitors(
+                loop, control, Desk(core.scheduler, core.ending, self._held), worker, site.queue.root, self.wake
+            )
 
     def run(self) -> None:
         """Work until TERM and the end of the running deliveries."""
@@ -206,6 +221,8 @@ class ResidentSend:
         self._exiting = True
         if self._trigger.fd >= 0:
             self._loop.remove_reader(self._trigger.fd)
+        if self._visitors is not None:
+            self._visitors.end()
         self._core.exit()
         self._spilling.exit()
 
@@ -241,8 +258,11 @@ def _room_for_descriptors() -> int:
     return max(soft - _OTHER_DESCRIPTORS, 1) if soft != resource.RLIM_INFINITY else HELD_LIMIT
 
 
-def run(site: Site, log_fd: int, remotes: list[str] | None = None) -> None:
-    """Schedule until TERM; `remotes`: the sockets of the remote delivery processes, default all run/remote*.sock."""
+def run(site: Site, log_fd: int, remotes: list[str] | None = None, control: socket.socket | None = None) -> None:
+    """Schedule until TERM; `remotes`: the sockets of the remote delivery processes, default all run/remote*.sock.
+
+    `control` is the listening socket on which administrators may ask and change.
+    """
     settle(site, "qmails")
     os.umask(UMASK)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -251,7 +271,7 @@ def run(site: Site, log_fd: int, remotes: list[str] | None = None) -> None:
     asyncio.set_event_loop(loop)
     try:
         paths = remotes or sorted(glob.glob(f"{glob.escape(site.run)}/remote*.sock")) or [site.socket("remote")]
-        ResidentSend(loop, site, log_fd, paths).run()
+        ResidentSend(loop, site, log_fd, paths, control).run()
     except CannotStart as reason:
         try:
             write_all(log_fd, b"alert: cannot start: %b\n" % reason.text)

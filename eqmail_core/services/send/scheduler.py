@@ -13,7 +13,7 @@ from eqmail_core.formats.bounce import failure_block
 from eqmail_core.formats.channel_list import DONE, TODO
 from eqmail_core.policy.bounces import TOO_LONG
 from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE, DueQueue, next_retry
+from eqmail_core.policy.schedule import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, DueQueue, Patience
 from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Deliverer, Delivery, Job, Log
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.values.address import is_verp_base, verp_sender
@@ -23,9 +23,9 @@ _RECORDS_PER_TURN = 500
 
 
 class Lane:
-    """One channel: its limit, what runs, what is due, and the list that is being read."""
+    """One channel: its limit, what runs, what is due, the list that is being read, and all attempts under way."""
 
-    __slots__ = ("deliverer", "due", "fresh_next", "index", "job", "label", "limit", "used", "waiting")
+    __slots__ = ("deliverer", "due", "fresh_next", "index", "job", "label", "limit", "open", "used", "waiting")
 
     def __init__(self, index: int, deliverer: Deliverer, limit: int) -> None:
         self.index = index
@@ -37,17 +37,21 @@ class Lane:
         self.waiting: deque[Job] = deque()
         self.fresh_next = True
         self.job: Job | None = None
+        self.open: dict[int, Job] = {}
 
 
 class Scheduler:
-    """Decides what to deliver next and keeps the books; `routes` may be replaced at any time."""
+    """Decides what to deliver next and keeps the books; `routes` may be replaced at any time.
+
+    `on_deferred` is told of every attempt that leaves something on the disk to be tried again.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         log: Log,
         routes: Routes,
-        lifetime_s: int,
+        patience: Patience,
         deliverers: tuple[Deliverer, Deliverer],
         limits: tuple[int, int],
         on_finished: Callable[[int, int], None],
@@ -58,9 +62,10 @@ class Scheduler:
         self.now = 0
         self.exiting = False
         self.unsettled = 0
+        self.on_deferred: Callable[[Job], None] = lambda job: None
         self.book = LedgerBook(self)
         self.lanes = (Lane(LOCAL, deliverers[0], limits[0]), Lane(REMOTE, deliverers[1], limits[1]))
-        self._lifetime_s = lifetime_s
+        self._patience = patience
         self._on_finished = on_finished
         self._deliveries = 0
 
@@ -91,8 +96,8 @@ class Scheduler:
 
     def prepare(self, job: Job) -> None:
         """Fix what an attempt that starts now means: the next one, and whether there will be one."""
-        job.retry = next_retry(job.birth, self.now, job.channel)
-        job.dying = self.now > job.birth + self._lifetime_s
+        job.retry = self._patience.next_attempt(job.birth, self.now, job.channel)
+        job.age = self.now - job.birth
 
     def pump(self, now: float) -> bool:
         """Start what is due and has room; tells whether to be called again at once."""
@@ -120,6 +125,7 @@ class Scheduler:
                 if job is None:
                     return False
                 job.started = now
+                lane.open[job.number] = job
                 self.prepare(job)
             try:
                 record = next(job.records, None)
@@ -155,6 +161,15 @@ class Scheduler:
             return Job(self.book, number, lane.index, sender, birth, records, is_verp_base(sender))
         return waiting.popleft() if waiting else None
 
+    def interrupt(self, number: int) -> list[Job]:
+        """Start no more deliveries of a message for now; the attempts that stay open because deliveries run."""
+        for lane in self.lanes:
+            job = lane.job
+            if job is not None and job.number == number:
+                lane.job = None
+                self.release(job)
+        return [lane.open[number] for lane in self.lanes if number in lane.open]
+
     def _stop_reading(self, lane: Lane, warning: bytes = b"") -> None:
         job, lane.job = lane.job, None
         assert job is not None
@@ -184,7 +199,7 @@ class Scheduler:
         """
         job = delivery.job
         lane = self.lanes[job.channel]
-        if letter == b"Z" and job.dying:
+        if letter == b"Z" and self._patience.is_over(job.age, delivery.recipient):
             letter, text = b"D", text + TOO_LONG
         lane.used -= 1
         self.log.say(self.log.lines.report(delivery.number, letter, text))
@@ -218,6 +233,7 @@ class Scheduler:
         """One reason less to keep an attempt open."""
         job.refs -= 1
         if job.refs == 0:
+            self.lanes[job.channel].open.pop(job.number, None)
             if job.body is not None:
                 job.body.drop()
                 job.body = None
@@ -263,4 +279,11 @@ class LedgerBook:
             except Trouble as trouble:
                 scheduler.log.warning(trouble.text)
                 due = scheduler.now + SYSTEM_TROUBLE_S
+        if due >= HELD_UNTIL:
+            try:
+                scheduler.ledger.note_due(job.number, job.channel, due)
+            except Trouble as trouble:
+                scheduler.log.warning(trouble.text)
+        else:
+            scheduler.on_deferred(job)
         scheduler.enqueue(job.number, job.channel, due)

@@ -30,7 +30,7 @@ LOOK_EVERY_S = 0.5
 
 
 class Spilling:
-    """Watches `messages`, all messages in memory by serial; `drop` lets one go."""
+    """Watches `messages`, all messages in memory by serial; `drop` lets one go; `placed` counts what was written."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class Spilling:
         self._worker = worker
         self._to_place: list[Held] = []
         self._placing = False
+        self.placed = 0
         self._next_look = 0.0
         self._now = 0.0
 
@@ -176,6 +177,7 @@ class Spilling:
     def _detach(self, held: Held) -> None:
         """The message is on the disk as it was; write down what has happened since, and let its jobs go on there."""
         scheduler, book = self._scheduler, self._scheduler.book
+        self.placed += 1
         self._keeper.placed(held.serial)
         self._drop(held)
         noted = self._note_failures(held)
@@ -199,6 +201,8 @@ class Spilling:
                 scheduler.enqueue(job.number, job.channel, scheduler.now)
         if not was_written:
             self._ending.add(held.number, held.bounce_due or scheduler.now)
+        for act in held.afterwards:
+            act()
 
     def _note_failures(self, held: Held) -> bool:
         """Write down failures of the last moment; without them their recipients must be tried again."""

@@ -8,9 +8,10 @@ from typing import Any
 from eqmail_core.formats.log_line import LogLines
 from eqmail_core.policy.bounces import Bounce, Postmaster
 from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import LOCAL, REMOTE
+from eqmail_core.policy.schedule import LOCAL, REMOTE, Patience
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.arrivals import Arrivals
+from eqmail_core.services.send.desk import Desk
 from eqmail_core.services.send.ending import Ending
 from eqmail_core.services.send.memory import HeldMessages
 from eqmail_core.services.send.ports import Delivery, Log
@@ -142,12 +143,13 @@ class Stage:
         self.ending = Ending(self.ledger, self.log, self.cleaner, self.injector, postmaster, lambda: b"DATE")
         self.routes = Routes(b"me.org", [b"example.org"], [], {b"virt.org": b"v"})
         self.scheduler = Scheduler(
-            self.ledger, self.log, self.routes, lifetime_s, (self.local, self.remote), limits, self.ending.add
+            self.ledger, self.log, self.routes, Patience(lifetime_s), (self.local, self.remote), limits, self.ending.add
         )
         preparation = Preparation(self.ledger, self.log.lines)
         self.held = HeldMessages(self.scheduler, self.ending, preparation, self.keeper, self.worker, limit=100)
         self.spilling = self.held.spilling
         self.arrivals = Arrivals(self.scheduler, self.ending, preparation, self.cleaner, self.worker, self.held.is_held)
+        self.desk = Desk(self.scheduler, self.ending, self.held)
         self._serial = 0
 
     def turn(self, seconds: float = 0.0) -> None:

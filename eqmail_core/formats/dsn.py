@@ -1,0 +1,105 @@
+"""Bounces that programs can read: multipart/report with the text, the status of each recipient, and the original.
+
+The text comes first and is what QSBMF has; every line ends in LF.
+
+Source: RFC 3464 (delivery status), RFC 6522 (multipart/report), RFC 6533 (addresses beyond ASCII), RFC 3834.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from eqmail_core.formats.quote import quote_address, quote_box
+
+FAILED, DELAYED = b"failed", b"delayed"
+
+_STATUS = re.compile(rb"(?:\(#|Remote host said: \d{3}[ -])([245]\.\d{1,3}\.\d{1,3})\b")
+_REMOTE = b"Remote host said: "
+_UNPRINTABLE = bytes(byte if 32 <= byte <= 126 else 32 if byte == 10 else 63 for byte in range(256))
+
+# RFC 5322 allows 998 characters in a line.
+_MOST_TEXT = 900
+
+
+def report_head(date: bytes, box: bytes, host: bytes, recipient: bytes, subject: bytes, boundary: bytes) -> bytes:
+    """Header of the report and of its first part, up to the text."""
+    lines = (
+        b"Date: " + date,
+        b"From: %b@%b" % (quote_box(box), host),
+        b"To: " + quote_address(recipient),
+        b"Subject: " + subject,
+        b"MIME-Version: 1.0",
+        b'Content-Type: multipart/report; report-type=delivery-status;\n\tboundary="%b"' % boundary,
+        b"Content-Transfer-Encoding: 8bit",
+        b"Auto-Submitted: auto-replied",
+        b"",
+        b"--" + boundary,
+        b"Content-Type: text/plain; charset=utf-8",
+        b"Content-Transfer-Encoding: 8bit",
+        b"",
+        b"",
+    )
+    return b"\n".join(lines)
+
+
+def status_head(boundary: bytes, host: bytes, arrival: bytes) -> bytes:
+    """Begin of the part that programs read; `arrival` is the date on which the message came."""
+    form = b"\n--%b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; %b\nArrival-Date: %b\n"
+    return form % (boundary, host, arrival)
+
+
+def recipient_status(recipient: bytes, report: bytes, action: bytes) -> bytes:
+    """The fields of one recipient; `report` is what people read about it."""
+    found = _STATUS.findall(report)
+    status = found[-1] if found else b"5.0.0" if action == FAILED else b"4.0.0"
+    text = report.strip().translate(_UNPRINTABLE)
+    kind, _, said = text.partition(_REMOTE)
+    diagnostic = b"smtp; " + said if said else b"X-eQmail; " + kind
+    lines = [b"", b"Final-Recipient: " + _typed(recipient), b"Action: " + action, b"Status: " + status]
+    if text:
+        lines.append(b"Diagnostic-Code: " + diagnostic[:_MOST_TEXT])
+    return b"\n".join(lines) + b"\n"
+
+
+def original_head(boundary: bytes, is_whole: bool) -> bytes:
+    """Begin of the part with the original message, or with its header only."""
+    kind = b"message/rfc822" if is_whole else b"text/rfc822-headers"
+    return b"\n--%b\nContent-Type: %b\nContent-Transfer-Encoding: 8bit\n\n" % (boundary, kind)
+
+
+def report_end(boundary: bytes) -> bytes:
+    """What follows the original."""
+    return b"\n--%b--\n" % boundary
+
+
+def blocks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Recipient and report of each block of a bounce file that is read in pieces."""
+    rest = b""
+    for piece in pieces:
+        found = (rest + piece).split(b"\n\n")
+        rest = found.pop()
+        for block in found:
+            first, _, report = block.partition(b"\n")
+            if first.startswith(b"<") and first.endswith(b">:"):
+                yield first[1:-2], report
+
+
+def header_only(pieces: Iterable[bytes], at_most: int) -> Iterator[bytes]:
+    """The header of a message that is read in pieces, cut after `at_most` bytes."""
+    last = b"\n"
+    for piece in pieces:
+        text = last + piece[:at_most]
+        end = text.find(b"\n\n")
+        yield text[len(last) :] if end < 0 else text[len(last) : end + 1]
+        at_most -= len(piece)
+        if end >= 0 or at_most <= 0:
+            return
+        last = piece[-1:]
+
+
+def _typed(address: bytes) -> bytes:
+    """An address with its type: rfc822, or utf-8 with everything beyond ASCII spelled out."""
+    if all(32 < byte < 127 for byte in address):
+        return b"rfc822; " + address
+    text = address.decode("utf-8", "replace")
+    spelled = "".join(it if "!" <= it <= "~" and it not in "\\+=" else f"\\x{{{ord(it):02X}}}" for it in text)
+    return b"utf-8; " + spelled.encode()

@@ -1,0 +1,136 @@
+"""The wire to the running scheduler's control socket, run/send.sock, for root and the scheduler's own account.
+
+    tool       L                                    what is in memory, what runs, and when everything is due
+               S                                    counters
+               verb NUL target NUL ...              change messages; verb: retry hold release delete bounce
+    scheduler  M message fields NUL ...             a message in memory; its recipients follow
+               T recipient NUL ...                  recipients of that message: channel l or r, mark T or D, address
+               D channel, number SP due NUL ...     when lists on the disk are due; channel l or r
+               O number NUL ...                     messages on the disk at which deliveries run
+               S name SP number NUL ...             counters
+               R number SP result NUL ...           what became of targets, in any order
+               .                                    the end of one answer
+
+Every packet is a letter and NUL-terminated text.  A request is answered by any number of packets and `.`; requests of
+one connection are answered in their order.  A target is NUMBER SP STAMP, where the stamp tells one bearer of a number
+from the next: `m` and the serial of a message in memory, or the change time of its info file in nanoseconds.
+
+Results: `done`; `busy`, will be done when the running deliveries end; `gone`; `changed`, no longer the message that was
+meant or no longer where it was; `new`, not preprocessed yet; anything else is a sentence about what went wrong.
+"""
+
+LIST, STATS, MESSAGE, RECIPIENTS, DUE, OPEN, RESULTS, END = b"L", b"S", b"M", b"T", b"D", b"O", b"R", b"."
+
+RETRY, HOLD, RELEASE, DELETE, BOUNCE = VERBS = (b"retry", b"hold", b"release", b"delete", b"bounce")
+
+DONE, BUSY, GONE, CHANGED, NEW = b"done", b"busy", b"gone", b"changed", b"new"
+
+MOST_TARGETS = 500
+"""Targets in one request."""
+
+IN_MEMORY = b"m"
+"""First letter of the stamp of a message in memory."""
+
+# Text in one packet; the record that exceeds it is still in the packet.
+_ROOM = 48_000
+_CHANNELS = {"local": b"l", "remote": b"r"}
+_NAMES = {108: "local", 114: "remote"}
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class MemoryMessage:
+    """A message that is only in memory and in the journal: its recipients are channel, whether done, and address.
+
+    `size` is in bytes, `birth` in seconds; `bounces`: its sender will be told of a failure.
+    """
+
+    __slots__ = ("birth", "bounces", "number", "recipients", "sender", "serial", "size")
+
+    def __init__(self, serial: int, number: int, birth: int, size: int, sender: bytes, bounces: bool) -> None:
+        self.serial = serial
+        self.number = number
+        self.birth = birth
+        self.size = size
+        self.sender = sender
+        self.bounces = bounces
+        self.recipients: list[tuple[str, bool, bytes]] = []
+
+
+def message_packets(it: MemoryMessage) -> "Iterator[bytes]":
+    """The M packet of a message and the T packets of its recipients."""
+    fields = (b"%d" % it.serial, b"%d" % it.number, b"%d" % it.birth, b"%d" % it.size, b"%d" % it.bounces, it.sender)
+    yield MESSAGE + b"\0".join(fields) + b"\0"
+    records = (_CHANNELS[channel] + (b"D" if done else b"T") + address for channel, done, address in it.recipients)
+    yield from packets(RECIPIENTS, records)
+
+
+def split_message(packet: bytes) -> MemoryMessage:
+    """Read an M packet.  Fails: ValueError."""
+    serial, number, birth, size, bounces, sender = fields(packet)
+    return MemoryMessage(int(serial), int(number), int(birth), int(size), sender, bounces == b"1")
+
+
+def split_recipients(packet: bytes) -> "list[tuple[str, bool, bytes]]":
+    """Read a T packet.  Fails: KeyError, IndexError."""
+    return [(_NAMES[record[0]], record[1] == 68, record[2:]) for record in fields(packet)]
+
+
+def due_packets(channel: str, times: "Iterable[tuple[int, int]]") -> "Iterator[bytes]":
+    """D packets with number and due time of every list of a channel."""
+    return packets(DUE + _CHANNELS[channel], (b"%d %d" % pair for pair in times))
+
+
+def split_due(packet: bytes) -> "tuple[str, list[tuple[int, int]]]":
+    """Channel, and number and due time of each list.  Fails: ValueError, KeyError."""
+    pairs = [record.split(b" ") for record in fields(packet[1:])]
+    return _NAMES[packet[1]], [(int(number), int(due)) for number, due in pairs]
+
+
+def change_request(verb: bytes, targets: "Iterable[tuple[int, bytes]]") -> bytes:
+    """The request to change these messages, at most MOST_TARGETS of them."""
+    return verb + b"\0" + b"".join(b"%d %b\0" % target for target in targets)
+
+
+def split_change(packet: bytes) -> "tuple[bytes, list[tuple[int, bytes]]]":
+    """Verb, and number and stamp of each target.  Fails: ValueError."""
+    verb, *records = packet[:-1].split(b"\0")
+    if verb not in VERBS or not packet.endswith(b"\0") or len(records) > MOST_TARGETS:
+        raise ValueError("no request")
+    targets = []
+    for record in records:
+        number, stamp = record.split(b" ")
+        if not (number.isdigit() and stamp.removeprefix(IN_MEMORY).isdigit() and len(record) < 64):
+            raise ValueError("no target")
+        targets.append((int(number), stamp))
+    return verb, targets
+
+
+def pair_packets(letter: bytes, pairs: "Iterable[tuple[bytes, bytes]]") -> "Iterator[bytes]":
+    """S or R packets: two words each, the first without a blank."""
+    return packets(letter, (b"%b %b" % pair for pair in pairs))
+
+
+def split_pairs(packet: bytes) -> "list[tuple[bytes, bytes]]":
+    """The pairs of an S or R packet."""
+    return [(name, value) for name, _, value in (record.partition(b" ") for record in fields(packet))]
+
+
+def packets(letter: bytes, records: "Iterable[bytes]") -> "Iterator[bytes]":
+    """These records in as few packets as they fit."""
+    packet = bytearray(letter)
+    for record in records:
+        packet += record
+        packet.append(0)
+        if len(packet) > _ROOM:
+            yield bytes(packet)
+            packet[len(letter) :] = b""
+    if len(packet) > len(letter):
+        yield bytes(packet)
+
+
+def fields(packet: bytes) -> list[bytes]:
+    """The texts behind the letter."""
+    return packet[1:].split(b"\0")[:-1]

@@ -1,0 +1,83 @@
+"""Copying a message (S5) into another queue, where it gets a number of that queue and keeps everything else.
+
+Files of a queue cannot be copied as they are, because a number is the inode number of mess/N.  Here the copy of mess/N
+comes first and the names follow from it; info/N is last, so that a copy that was cut off is rubbish for the sweep.
+
+Whoever calls holds the lock of the other queue, and sees to it that nothing of the message is delivered meanwhile.
+Fails: OSError; then nothing of the copy counts.
+Source: queue.md 3.2, 3.4.
+"""
+
+import os
+
+from eqmail_core.policy.schedule import CHANNELS
+from eqmail_core.store.ledger import LIST_MODE
+from eqmail_core.system.files import CHUNK, sync_folder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.values.layout import QueuePaths
+
+MESS_MODE = 0o644
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "Mapping[str, int]") -> int:
+    """Copy a message; its number there.  `due`: when each channel is due, where that is not what its file says."""
+    draft = f"{target.pid}/move.{os.getpid()}.{number}"
+    try:
+        _copy(source.mess(number), draft, MESS_MODE, None)
+        new = os.stat(draft).st_ino
+        paths = [target.info(new), target.bounce(new), *(target.channel(name, new) for name in CHANNELS)]
+        for path in paths:
+            _remove(path)
+        os.link(draft, target.mess(new))
+    finally:
+        _remove(draft)
+    for channel in CHANNELS:
+        if os.path.exists(source.channel(channel, number)):
+            _copy(source.channel(channel, number), target.channel(channel, new), LIST_MODE, due.get(channel))
+    if os.path.exists(source.bounce(number)):
+        _copy(source.bounce(number), target.bounce(new), LIST_MODE, None)
+    for path in (*paths[1:], target.mess(new)):
+        sync_folder(os.path.dirname(path))
+    temporary = f"{target.info(new)}.tmp"
+    _remove(temporary)
+    _copy(source.info(number), temporary, LIST_MODE, None)
+    os.rename(temporary, target.info(new))
+    sync_folder(os.path.dirname(target.info(new)))
+    return new
+
+
+def _copy(source: str, target: str, mode: int, mtime: int | None) -> None:
+    """Copy a file with its time; it belongs to whom its folder belongs."""
+    owner = os.stat(os.path.dirname(target))
+    reading = os.open(source, _READ)
+    try:
+        writing = os.open(target, _NEW, mode)
+        try:
+            while chunk := os.read(reading, CHUNK):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(writing, view) :]
+            if os.geteuid() == 0:
+                os.fchown(writing, owner.st_uid, owner.st_gid)
+            os.fchmod(writing, mode)
+            time = int(os.fstat(reading).st_mtime) if mtime is None else mtime
+            os.utime(writing, (time, time))
+            os.fsync(writing)
+        finally:
+            os.close(writing)
+    finally:
+        os.close(reading)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -24,6 +24,7 @@ COMMANDS = {
     "alias": ("alias", "Manage the addresses that no account owns."),
     "domain": ("domain", "Manage the domains and who gets their mail."),
     "user": ("user", "Manage who gets mail under which name."),
+    "doctor": ("doctor", "Find what is wrong with an installation, and what helps."),
     "explain": ("explain", "Tell where mail for an address goes."),
     "history": ("history", "List the runs that changed the installation."),
     "rollback": ("rollback", "Take back what a run changed."),
@@ -37,6 +38,7 @@ COMMANDS = {
     "gen-s6": ("gen_s6", "Make service folders for s6."),
     "gen-xinetd": ("gen_xinetd", "Make xinetd services for SMTP and its kind."),
     "demo": ("demo", "Show an installation at work, below one folder and without root."),
+    "completion": ("completion", "Print a completion script for a shell."),
     "reference": ("reference", ""),
 }
 

@@ -55,9 +55,9 @@ def running_pid(site: Site) -> int:
     except PermissionError as error:
         raise privilege(f"{path}: only the owner of the installation may look who runs the services") from error
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return 0
-    except BlockingIOError:
+    except (BlockingIOError, PermissionError):
         text = os.read(fd, 20).strip()
     finally:
         os.close(fd)

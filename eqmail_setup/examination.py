@@ -1,0 +1,216 @@
+"""What the doctor looks at on this host: files, queue, settings, users, aliases, relaying, certificates.
+
+Nothing is changed. Each check yields findings; a check that cannot look says so.
+
+Fails: OSError, where the caller may not look.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.formats.assign import BadAssign
+from eqmail_core.store.rules_db import find_rule
+from eqmail_core.store.users_db import assign_path, database_path
+from eqmail_core.system.files import read_file
+from eqmail_core.system.installation import read_controls
+from eqmail_core.system.roles import uid_of
+from eqmail_core.values.queue_state import classify
+from eqmail_core.values.site import Site
+from eqmail_setup.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, file_of
+from eqmail_setup.assignments import compiled
+from eqmail_setup.disk_world import RealWorld
+from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
+from eqmail_setup.hierarchy import hierarchy
+from eqmail_setup.history import History
+from eqmail_setup.models import remarks_on
+from eqmail_setup.plan import Weight, observe
+from eqmail_setup.reach import reachable
+from eqmail_setup.whither import whither
+from eqmail_setup.who import caller
+
+RULES = ("/etc/tcp.smtp.cdb", "/etc/tcp.cdb", "{home}/etc/tcp.smtp.cdb", "{home}/control/tcp.smtp.cdb")
+"""Where rules for tcpserver usually lie."""
+
+_STRANGER = b"198.51.100.77"
+_SOON = timedelta(days=21)
+_WEIGHTS = {Weight.WRONG: ERROR, Weight.ADVICE: WARNING, Weight.KEPT: NOTE}
+_FOLDERS = ("mess", "todo", "intd", "info", "local", "remote", "bounce")
+_WIDEST = {4: 8, 6: 16}
+
+
+def permissions(site: Site) -> Iterator[Finding]:
+    """Owners, groups, modes and programs, as `eqmail check` sees them."""
+    for item in observe(hierarchy(site, caller()), RealWorld(site.home)):
+        remedy = "eqmail setup mends it" if item.action else f"{item.weight.value} {item.wanted}"
+        fact = f"{item.path}: {item.found}, {item.weight.value} {item.wanted}"
+        yield Finding("permissions.differs", _WEIGHTS[item.weight], fact, remedy)
+    for item in reachable(site.single_user):
+        yield Finding("permissions.unreachable", _WEIGHTS[item.weight], f"{item.path}: {item.found}", item.wanted)
+    for run in History(site.home).broken():
+        fact = f"run {run.number} ({run.command}) broke off"
+        yield Finding("permissions.broken-run", WARNING, fact, "the next changing command undoes it, eqmail setup too")
+
+
+def queue(site: Site) -> Iterator[Finding]:
+    """Whether every message has the files, the names, the places and the owners that it must have."""
+    paths, owner = site.queue, uid_of(site, "qmailq")
+    found: dict[str, set[str]] = {}
+    for folder in _FOLDERS:
+        for where, _, names in os.walk(f"{paths.root}/{folder}"):
+            for name in names:
+                path = f"{where}/{name}"
+                if not name.isdigit():
+                    yield Finding("queue.stranger", WARNING, f"{path}: is no file of a queue", "move it away")
+                    continue
+                found.setdefault(name, set()).add(folder)
+                part = where.rpartition("/")[2]
+                if part.isdigit() and int(part) != int(name) % site.split:
+                    remedy = "stop the services, then run qmail-upq"
+                    yield Finding("queue.split", ERROR, f"{path}: nobody looks for it there", remedy)
+                if folder == "mess":
+                    yield from _message_file(path, int(name), owner)
+    for name, folders in sorted(found.items()):
+        if classify(folders) is None and classify(_folders_now(site, int(name))) is None:
+            fact = f"message {name} has files in {', '.join(sorted(folders))} only"
+            remedy = "look at what is left of it, stop the services and move the files out of the queue"
+            yield Finding("queue.state", ERROR, fact, remedy)
+
+
+def _message_file(path: str, number: int, owner: int) -> Iterator[Finding]:
+    try:
+        seen = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if seen.st_ino != number:
+        remedy = "a queue that was copied or restored needs new names: stop the services and queue its messages again"
+        yield Finding("queue.inode", ERROR, f"{path}: has the inode number {seen.st_ino}", remedy)
+    if seen.st_uid != owner:
+        remedy = "stop the services, then run qmail-fixq -f"
+        yield Finding("queue.owner", ERROR, f"{path}: belongs to uid {seen.st_uid}, not {owner}", remedy)
+
+
+def _folders_now(site: Site, number: int) -> set[str]:
+    """Where a message has files at this moment: a running system moves on while we look."""
+    paths = site.queue
+    places = {
+        "mess": paths.mess(number),
+        "todo": paths.todo(number),
+        "intd": paths.intd(number),
+        "info": paths.info(number),
+        "local": paths.channel("local", number),
+        "remote": paths.channel("remote", number),
+        "bounce": paths.bounce(number),
+    }
+    return {name for name, path in places.items() if os.path.exists(path)}
+
+
+def settings(site: Site) -> Iterator[Finding]:
+    """Settings that a program misreads, and settings that contradict each other."""
+    is_open = read_controls(site).rcpthosts is None
+    for remark in remarks_on(site):
+        if is_open and remark.file == Controls.rcpthosts.file:
+            continue  # `relaying` says it
+        fact = f"{site.control}/{remark.file}: {remark.found}"
+        weight = _WEIGHTS[remark.weight]
+        yield Finding(f"settings.{remark.file}", weight, fact, f"{remark.weight.value} {remark.wanted}")
+
+
+def users(site: Site) -> Iterator[Finding]:
+    """Whether the user database says what its text says."""
+    assign, database = read_file(assign_path(site)), read_file(database_path(site))
+    if assign is None:
+        if database is not None:
+            remedy = "restore the file, else nobody can change the database"
+            yield Finding("users.no-text", WARNING, f"{assign_path(site)}: missing, and was compiled", remedy)
+        return
+    try:
+        wanted = compiled(assign)
+    except BadAssign as bad:
+        remedy = "mend the line, then: eqmail user compile"
+        yield Finding("users.assign", ERROR, f"{assign_path(site)}: line {bad.line}: is no entry", remedy)
+        return
+    if database != wanted:
+        fact = f"{database_path(site)}: {'missing' if database is None else 'not what its text says'}"
+        yield Finding("users.stale", ERROR, fact, "eqmail user compile")
+
+
+def aliases(site: Site) -> Iterator[Finding]:
+    """Whether the addresses that every host must have lead somewhere."""
+    controls = read_controls(site)
+    host = (controls.locals or [b""])[0]
+    for name in (POSTMASTER, *SAME_AS_POSTMASTER, ROOT):
+        found = whither(site, name.encode() + (b"@" + host if host else b""))
+        if found.trouble.endswith("(#5.1.1)"):
+            fact = f"{site.alias}/{file_of(name)}: missing, so mail for {name} bounces"
+            yield Finding("aliases.missing", WARNING, fact, "eqmail alias init ADDRESS")
+        elif found.trouble:
+            fact = f"mail for {name} is not delivered: {found.trouble}"
+            yield Finding("aliases.trouble", ERROR, fact, f"eqmail explain {name} tells more")
+
+
+def relaying(site: Site) -> Iterator[Finding]:
+    """Whether strangers may send mail anywhere."""
+    controls = read_controls(site)
+    if controls.rcpthosts is None:
+        remedy = "eqmail domain add DOMAIN makes the file, with all domains that are delivered here"
+        fact = f"{site.control}/{Controls.rcpthosts.file}: missing, so this host relays for the whole world"
+        yield Finding("relaying.open", ERROR, fact, remedy)
+    where = f"{site.control}/{Controls.relayclients.file}"
+    for entry in controls.relayclients or ():
+        try:
+            network = ip_network(os.fsdecode(entry), strict=False)
+        except ValueError:
+            continue
+        if network.prefixlen < _WIDEST[network.version]:
+            remedy = f"eqmail config remove {Controls.relayclients.file} {network}"
+            yield Finding("relaying.everybody", ERROR, f"{where}: {network} is half the world", remedy)
+    for path in (place.format(home=site.home) for place in RULES):
+        if os.path.exists(path):
+            yield from _rules(path)
+
+
+def _rules(path: str) -> Iterator[Finding]:
+    try:
+        rule = find_rule(path, _STRANGER, None, None)
+    except OSError as error:
+        yield Finding("relaying.rules", ERROR, f"{path}: {error.strerror or error}", "make it anew with tcprules")
+        return
+    if rule is not None and not rule.denies and b"RELAYCLIENT" in rule.variables:
+        remedy = "set RELAYCLIENT for your own networks only, then run tcprules"
+        yield Finding("relaying.rules", ERROR, f"{path}: sets RELAYCLIENT for everybody", remedy)
+    text = path.removesuffix(".cdb")
+    if os.path.exists(text) and os.path.getmtime(text) > os.path.getmtime(path):
+        yield Finding(
+            "relaying.stale-rules", WARNING, f"{path}: older than {text}", f"tcprules {path} {path}.tmp < {text}"
+        )
+
+
+def certificates(site: Site) -> Iterator[Finding]:
+    """Whether certificates are valid, for how long, and whether their keys are kept."""
+    from cryptography import x509
+
+    for control in (Controls.servercert, Controls.clientcert):
+        path = f"{site.control}/{control.file}"
+        content = read_file(path)
+        if content is None:
+            continue
+        try:
+            end = x509.load_pem_x509_certificate(content).not_valid_after_utc
+        except ValueError:
+            remedy = "put the certificate chain and the key into it, or remove it"
+            yield Finding("certificates.unreadable", ERROR, f"{path}: holds no certificate", remedy)
+            continue
+        left, day = end - datetime.now(UTC), f"{end:%Y-%m-%d}"
+        if left < timedelta():
+            yield Finding("certificates.expired", ERROR, f"{path}: expired on {day}", "get a new certificate")
+        elif left < _SOON:
+            yield Finding("certificates.expires", WARNING, f"{path}: expires on {day}", "get a new certificate soon")
+        if b"PRIVATE KEY" not in content:
+            yield Finding("certificates.no-key", ERROR, f"{path}: holds no private key", "append the key")
+        elif stat.S_IMODE(os.stat(path).st_mode) & 0o004:
+            fact = f"{path}: everybody can read the private key"
+            yield Finding("certificates.open-key", ERROR, fact, f"chmod 0640 {path}")

@@ -1,0 +1,133 @@
+"""What the doctor asks of running services and of DNS: whether they listen, refuse to relay, and are found by others.
+
+Fails: Refusal when DNS gives no answer; OSError never, an end of a connection is a finding.
+"""
+
+import os
+import smtplib
+import socket
+from collections.abc import Iterable, Iterator
+
+from eqmail_core.policy.relay import RelayClients
+from eqmail_core.system.installation import read_controls
+from eqmail_core.values.site import Site
+from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
+from eqmail_setup.questions import ask, names_of
+from eqmail_setup.refusal import Refusal
+from eqmail_setup.reloading import running_pid
+
+PATIENCE_S = 10.0
+MOST_DOMAINS = 20
+STRANGER = "doctor@relay-test.invalid"
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+_UNIX_SOCKETS = ("queue",)
+
+
+def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+    """Whether the services run, and answer where they should."""
+    if not running_pid(site):
+        yield Finding("listening.stopped", WARNING, "the services do not run", "start them: eqmail run, or qmail-start")
+        return
+    for name in _UNIX_SOCKETS:
+        path = site.socket(name)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
+            sock.settimeout(PATIENCE_S)
+            try:
+                sock.connect(path)
+            except OSError as error:
+                fact = f"{path}: {error.strerror}, so nothing can be queued"
+                yield Finding("listening.queue", ERROR, fact, "start the services again; their log says why")
+    for address in _addresses(site, addresses):
+        try:
+            with socket.create_connection(_endpoint(address), PATIENCE_S) as sock:
+                sock.settimeout(PATIENCE_S)
+                greeting = sock.recv(512)
+        except OSError as error:
+            fact = f"{address}: {error.strerror or error}"
+            yield Finding("listening.smtp", ERROR, fact, "start the services again; their log says why")
+            continue
+        if not greeting.startswith(b"220"):
+            fact = f"{address}: greets with {greeting[:60].decode('latin-1').strip()!r}"
+            yield Finding("listening.smtp", ERROR, fact, "look into the log of the server")
+
+
+def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+    """Whether the running server refuses to relay and takes mail for its own postmaster; no mail is sent."""
+    if not running_pid(site):
+        return
+    controls = read_controls(site)
+    trusted = RelayClients(controls.relayclients)
+    for address in _addresses(site, addresses):
+        host, port = _endpoint(address)
+        try:
+            with smtplib.SMTP(host, port, local_hostname="localhost", timeout=PATIENCE_S) as client:
+                client.ehlo()
+                client.mail(STRANGER)
+                foreign, _ = client.rcpt("nobody@relay-test.invalid")
+                own, said = client.rcpt(f"postmaster@{os.fsdecode(controls.me or b'localhost')}")
+        except (OSError, smtplib.SMTPException) as error:
+            yield Finding("selftest.dialogue", ERROR, f"{address}: {error}", "look into the log of the server")
+            continue
+        if foreign < 400 and trusted.includes(host.encode()):
+            fact = f"{address}: {host} may relay, so nothing is known about strangers"
+            yield Finding("selftest.trusted", NOTE, fact, "repeat the test from another host")
+        elif foreign < 400:
+            fact = f"{address}: takes mail from strangers to anywhere"
+            yield Finding("selftest.relays", ERROR, fact, "eqmail doctor --only relaying tells why")
+        if own >= 400:
+            fact = f"{address}: refuses mail for its postmaster: {own} {said.decode('latin-1')}"
+            yield Finding("selftest.postmaster", ERROR, fact, "eqmail domain list tells what is accepted")
+
+
+def names(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+    """Whether other hosts find this one by DNS and have reason to trust its mail."""
+    controls = read_controls(site)
+    if controls.me is None:
+        return
+    me = os.fsdecode(controls.me)
+    own = [*ask(me, "A"), *ask(me, "AAAA")]
+    if not own:
+        yield Finding("dns.address", ERROR, f"{me}: has no A or AAAA record", "publish one; many servers demand it")
+    for address in own:
+        found = names_of(address)
+        if not any(address in (*ask(name, "A"), *ask(name, "AAAA")) for name in found):
+            fact = f"{address}: {', '.join(found) or 'no name'} does not lead back to it (PTR)"
+            yield Finding("dns.reverse", WARNING, fact, f"ask your provider to name {address} {me}")
+    virtual = [key for key in controls.virtualdomains or {} if key and b"@" not in key and not key.startswith(b".")]
+    for domain in [*(controls.locals or []), *virtual][:MOST_DOMAINS]:
+        yield from _domain(os.fsdecode(domain))
+
+
+def _domain(domain: str) -> Iterator[Finding]:
+    exchangers = ask(domain, "MX")
+    if not exchangers and not [*ask(domain, "A"), *ask(domain, "AAAA")]:
+        yield Finding("dns.mx", ERROR, f"{domain}: has no MX record and no address", f"publish an MX for {domain}")
+    for record in exchangers:
+        name = record.split()[-1]
+        if name != "." and not [*ask(name, "A"), *ask(name, "AAAA")]:
+            yield Finding("dns.mx-address", ERROR, f"{domain}: its MX {name} has no address", f"publish one for {name}")
+    if not [text for text in ask(domain, "TXT") if text.lower().startswith("v=spf1")]:
+        remedy = f'publish TXT "v=spf1 mx -all" for {domain}, with all hosts that send its mail'
+        yield Finding("dns.spf", WARNING, f"{domain}: publishes no SPF", remedy)
+    if not [text for text in ask(f"_dmarc.{domain}", "TXT") if text.lower().startswith("v=dmarc1")]:
+        remedy = f'publish TXT "v=DMARC1; p=none" for _dmarc.{domain} or its organisational domain'
+        yield Finding("dns.dmarc", NOTE, f"{domain}: publishes no DMARC policy", remedy)
+
+
+def answered(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The same findings; where DNS ends giving answers, one that says so."""
+    try:
+        yield from findings
+    except Refusal as refusal:
+        yield Finding("dns.unanswered", WARNING, refusal.text, "--offline asks nothing")
+
+
+def _addresses(site: Site, given: Iterable[str]) -> list[str]:
+    listed = [os.fsdecode(line) for line in read_controls(site).smtplisten or []]
+    return list(given) or [address for address in listed if not address.startswith("tls:")]
+
+
+def _endpoint(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    return _EVERYWHERE.get(host, host), int(port)

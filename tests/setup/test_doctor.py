@@ -1,0 +1,174 @@
+"""The doctor: every fault has its name, its weight and its remedy; a healthy installation has no errors."""
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from eqmail_core.store.rules_db import compile_rules
+from eqmail_setup import examination, outside_view
+from eqmail_setup.cli import run
+from eqmail_setup.refusal import DIFFERS, FOUND, USAGE, Refusal
+from tests.flow.house import House
+
+
+def findings(home: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, str]]:
+    capsys.readouterr()
+    run(["--home", home, "doctor", "--offline", "--json", "--skip", "permissions.unreachable", *words])
+    return {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+
+
+@pytest.fixture
+def healthy(at_home: str) -> str:
+    assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    return at_home
+
+
+def test_a_healthy_installation_that_does_not_run_has_one_warning(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(findings(healthy, capsys)) == ["listening.stopped"]
+    words = ["--home", healthy, "doctor", "--offline", "--skip", "permissions.unreachable"]
+    assert run(words) == DIFFERS
+    assert run([*words, "--skip", "listening"]) == 0
+
+
+def _certificate(home: str, days: float, mode: int = 0o640) -> None:
+    end = datetime.now(UTC) + timedelta(days=days)
+    made = trustme.CA().issue_cert("mail.example.org", not_after=end, not_before=end - timedelta(days=1))
+    path = Path(home, "control/servercert.pem")
+    path.write_bytes(made.private_key_and_cert_chain_pem.bytes())
+    path.chmod(mode)
+
+
+def _write(path: str, content: str) -> Callable[[str], None]:
+    def write(home: str) -> None:
+        Path(home, path).write_text(content)
+
+    return write
+
+
+def _stale(home: str) -> None:
+    assert run(["--home", home, "user", "add", "foo"]) == 0
+    Path(home, "users/assign").write_text(".\n")
+
+
+def _message(name: str, *folders: str) -> Callable[[str], None]:
+    def make(home: str) -> None:
+        for folder in folders:
+            Path(home, "queue", folder, str(int(name) % 2), name).touch()
+
+    return make
+
+
+def _misplaced(home: str) -> None:
+    path = Path(home, "queue/mess/0/x")
+    path.touch()
+    number = path.stat().st_ino
+    path.rename(Path(home, "queue/mess", str((number + 1) % 2), str(number)))
+
+
+FAULTS: list[tuple[str, str, Callable[[str], None]]] = [
+    ("permissions.differs", "error", lambda home: os.chmod(f"{home}/queue/mess", 0o777)),
+    ("queue.inode", "error", _message("1", "mess", "todo")),
+    ("queue.state", "error", _message("2", "info", "local")),
+    ("queue.split", "error", _misplaced),
+    ("queue.stranger", "warning", lambda home: Path(home, "queue/mess/0/core").touch()),
+    ("settings.virtualdomains", "error", _write("control/virtualdomains", "mail.example.org:joe\n")),
+    ("settings.concurrencyremote", "error", _write("control/concurrencyremote", "many\n")),
+    ("settings.plusdomain", "warning", _write("control/plusdomain", "co.uk\n")),
+    ("settings.rcpthosts", "error", _write("control/rcpthosts", "other.example\n")),
+    ("relaying.open", "error", lambda home: os.unlink(f"{home}/control/rcpthosts")),
+    ("relaying.everybody", "error", _write("control/relayclients", "0.0.0.0/0\n")),
+    ("users.stale", "error", _stale),
+    ("users.assign", "error", _write("users/assign", "nonsense\n")),
+    ("users.no-text", "warning", _write("users/cdb", "")),
+    ("aliases.missing", "warning", lambda home: os.unlink(f"{home}/alias/.qmail-abuse")),
+    ("aliases.trouble", "error", _write("alias/.qmail-postmaster", "\n")),
+    ("certificates.expired", "error", lambda home: _certificate(home, -1)),
+    ("certificates.expires", "warning", lambda home: _certificate(home, 3)),
+    ("certificates.open-key", "error", lambda home: _certificate(home, 300, 0o644)),
+    ("certificates.unreadable", "error", _write("control/servercert.pem", "nothing\n")),
+]
+
+
+@pytest.mark.parametrize(("name", "weight", "damage"), FAULTS, ids=[name for name, _, _ in FAULTS])
+def test_a_fault_is_found_under_its_name_with_a_remedy(
+    healthy: str, name: str, weight: str, damage: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(healthy)
+    found = findings(healthy, capsys)
+    assert found[name]["weight"] == weight
+    assert found[name]["remedy"]
+    assert list(findings(healthy, capsys, "--only", name)) == [name]
+    assert name not in findings(healthy, capsys, "--skip", name.partition(".")[0])
+    assert run(["--home", healthy, "doctor", "--offline", "--only", name]) == (FOUND if weight == "error" else DIFFERS)
+
+
+def test_rules_that_let_everybody_relay_are_found(
+    healthy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(examination, "RULES", ("{home}/tcp.cdb",))
+    compile_rules(f"{healthy}/tcp.cdb", f"{healthy}/tcp.tmp", [b'127.:allow,RELAYCLIENT=""\n', b":allow\n"])
+    assert "relaying.rules" not in findings(healthy, capsys)
+    compile_rules(f"{healthy}/tcp.cdb", f"{healthy}/tcp.tmp", [b':allow,RELAYCLIENT=""\n'])
+    assert findings(healthy, capsys)["relaying.rules"]["weight"] == "error"
+
+
+def test_dns_is_examined_for_the_host_and_its_domains(
+    healthy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = {
+        ("mail.example.org", "A"): ["192.0.2.1"],
+        ("mail.example.org", "MX"): ["10 gone.example.org"],
+        ("mail.example.org", "TXT"): ["v=spf1 mx -all"],
+    }
+    monkeypatch.setattr(outside_view, "ask", lambda name, kind: records.get((name, kind), []))
+    monkeypatch.setattr(outside_view, "names_of", lambda address: [])
+    capsys.readouterr()
+    assert run(["--home", healthy, "doctor", "--only", "dns", "--json"]) == FOUND
+    assert {item["name"] for item in json.loads(capsys.readouterr().out)} == {
+        "dns.reverse",
+        "dns.mx-address",
+        "dns.dmarc",
+    }
+
+    def silent(name: str, kind: str) -> list[str]:
+        raise Refusal("DNS gives no answer")
+
+    monkeypatch.setattr(outside_view, "ask", silent)
+    assert run(["--home", healthy, "doctor", "--only", "dns", "--json"]) == DIFFERS
+    assert "dns.unanswered" in capsys.readouterr().out
+
+
+def test_a_running_server_is_asked_whether_it_relays_and_reloads(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = House(Path(healthy))
+    try:
+        address = f"127.0.0.1:{house.port}"
+        assert findings(healthy, capsys, "--smtp", address) == {}
+        assert "selftest.trusted" not in findings(healthy, capsys, "--smtp", address)
+        assert run(["--home", healthy, "config", "add", "rcpthosts", "relay-test.invalid", "--reload"]) == 0
+        assert "sent HUP to qmail-start" in capsys.readouterr().out
+        for _ in range(50):
+            found = findings(healthy, capsys, "--only", "selftest", "--smtp", address)
+            if found:
+                break
+        assert found["selftest.relays"]["weight"] == "error"
+    finally:
+        house.stop()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [(["--only", "bogus"], "there is no check 'bogus'"), (["--smtp", "25"], "write ADDRESS:PORT")],
+)
+def test_a_mistake_is_usage(healthy: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["--home", healthy, "doctor", *words]) == USAGE
+    assert sentence in capsys.readouterr().err

@@ -32,6 +32,12 @@ def forbid_tracing() -> None:
             raise OSError("the process stayed traceable")
 
 
+def return_free_memory() -> None:
+    """Give memory that the allocator keeps for later back to the system, where the library can."""
+    if hasattr(_library, "malloc_trim"):
+        _library.malloc_trim(0)
+
+
 def end_with_parent() -> None:
     """Have this process told TERM when its parent dies; becoming another user undoes that, so call it again then."""
     if hasattr(_library, "prctl"):

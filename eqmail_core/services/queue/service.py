@@ -13,6 +13,7 @@ import socket
 import time
 
 from eqmail_core.control.source import controls_in
+from eqmail_core.net.tidying import Tidying
 from eqmail_core.services.queue.reception import House, Reception
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.durability import Worker
@@ -118,6 +119,7 @@ class Service:
         house = House(bringers(site), scheduler, {daemon, scheduler}, controls.queueperuser, paths.pid)
         self._reception = Reception(NAME, loop, listener, disk, self._keeper, house, self._scheduler_left)
         loop.call_later(AWAY_S, self._spill_if_away)
+        Tidying(loop, lambda: self._keeper.held)
         disk.pull_trigger(paths.trigger)
 
     @property

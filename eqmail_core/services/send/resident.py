@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from eqmail_core.net.queue_link import QueueLink
+from eqmail_core.net.tidying import Tidying
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.core import UMASK, CannotStart, Core, Settings, Trigger, lock_queue
@@ -128,6 +129,7 @@ class ResidentSend:
         loop.add_signal_handler(signal.SIGALRM, self._on_signal, core.hurry)
         loop.add_signal_handler(signal.SIGHUP, self._on_signal, core.reread)
         core.start(time.time())
+        Tidying(loop, lambda: len(self._held.messages))
         self._watch_trigger()
         for wire in (*self._wires, self._queue.wire):
             wire.connect()

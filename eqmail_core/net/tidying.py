@@ -1,0 +1,31 @@
+"""Memory that a burst of mail took goes back to the system when the burst is over.
+
+The allocator keeps what was freed for the next burst; a service that once held thousands of messages would stay as
+large for ever.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from eqmail_core.system.kernel import return_free_memory
+
+_LOOK_S = 3.0
+_BURST = 500
+
+
+class Tidying:
+    """Looks now and then at `held()`, the number of messages in memory, for as long as the loop runs."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, held: Callable[[], int]) -> None:
+        self._loop = loop
+        self._held = held
+        self._most = 0
+        self._look()
+
+    def _look(self) -> None:
+        held = self._held()
+        self._most = max(self._most, held)
+        if self._most >= _BURST and held < self._most // 8:
+            return_free_memory()
+            self._most = held
+        self._loop.call_later(_LOOK_S, self._look)

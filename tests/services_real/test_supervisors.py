@@ -1,0 +1,139 @@
+"""daemontools, runit and s6 keep the mail system running from their service folders, with tcpserver or without."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.flow.house import until
+from tests.services_real.town import Town, demand
+
+Command = Callable[[str], tuple[str, ...]]
+
+
+class Supervisor(NamedTuple):
+    """The commands of one supervisor; each gets a folder: that of all services, or that of one."""
+
+    needs: tuple[str, ...]
+    scan: Command
+    up: Command
+    down: Command
+    reload: Command
+    status: Command
+    running: str
+    finish: Command
+
+
+SUPERVISORS = {
+    "daemontools": Supervisor(
+        needs=("svscan", "supervise", "svc", "multilog", "envdir", "softlimit", "setuidgid"),
+        scan=lambda folder: ("svscan", folder),
+        up=lambda folder: ("svc", "-u", folder),
+        down=lambda folder: ("svc", "-d", folder),
+        reload=lambda folder: ("svc", "-h", folder),
+        status=lambda folder: ("svstat", folder),
+        running=": up (pid",
+        finish=lambda folder: ("svc", "-dx", folder, f"{folder}/log"),
+    ),
+    "runit": Supervisor(
+        needs=("runsvdir", "runsv", "sv", "svlogd", "chpst"),
+        scan=lambda folder: ("runsvdir", folder),
+        up=lambda folder: ("sv", "-w", "60", "start", folder),
+        down=lambda folder: ("sv", "-w", "60", "stop", folder),
+        reload=lambda folder: ("sv", "hup", folder),
+        status=lambda folder: ("sv", "status", folder),
+        running="run: ",
+        finish=lambda folder: ("sv", "-w", "60", "exit", folder),
+    ),
+    "s6": Supervisor(
+        needs=("s6-svscan", "s6-supervise", "s6-svc", "s6-log", "s6-envdir", "s6-softlimit", "s6-setuidgid"),
+        scan=lambda folder: ("s6-svscan", folder),
+        up=lambda folder: ("s6-svc", "-wu", "-u", folder),
+        down=lambda folder: ("s6-svc", "-wd", "-d", folder),
+        reload=lambda folder: ("s6-svc", "-h", folder),
+        status=lambda folder: ("s6-svstat", folder),
+        running="up (pid",
+        finish=lambda folder: ("s6-svc", "-wD", "-dx", folder),
+    ),
+}
+
+
+@pytest.mark.parametrize("listener", ["tcpserver", "resident"])
+@pytest.mark.parametrize("name", SUPERVISORS)
+def test_a_supervisor_keeps_the_mail_system_running(name: str, listener: str, town: Town) -> None:
+    supervisor = SUPERVISORS[name]
+    demand(*supervisor.needs, "tcpserver", "swaks")
+    logs = town.folder / "log"
+    town.generate(name, listener=listener, address="127.0.0.1", port=town.port, logdir=logs)
+    services = ["qmail-send", "qmail-smtpd"] if listener == "tcpserver" else ["qmail-send"]
+    scanned = town.folder / "scan"
+    scanned.mkdir()
+    assert sorted(path.name for path in (town.folder / name).iterdir()) == services
+    for service in services:
+        (scanned / service).symlink_to(town.folder / name / service)
+    manager = town.start(*supervisor.scan(str(scanned)))
+    town.demand_services()
+    town.demand_greeting()
+    text = town.demand_delivery()
+    assert "127.0.0.1" in text
+    accounts = town.accounts()
+    assert {"eq-queue": "qmailq", "eq-send": "qmails", "eq-remote": "qmailr", "eq-lspawn": "root"}.items() <= (
+        accounts.items()
+    )
+    server = {"tcpserver": "tcpserver", "resident": "eq-smtpd"}[listener]
+    assert accounts[server] == "qmaild"
+    loggers = {"multilog", "svlogd", "s6-log"} & set(accounts)
+    assert [accounts[logger] for logger in loggers] == ["qmaill"]
+    for service in services:
+        current = logs / service / "current"
+        until(lambda current=current: current.exists() and current.read_text(), f"a log in {current}")  # type: ignore[misc]
+    assert "starting delivery" in (logs / "qmail-send/current").read_text()
+
+    send = str(scanned / "qmail-send")
+    assert supervisor.running in town.run(*supervisor.status(send))
+    town.run(*supervisor.reload(send))
+    before = set(town.processes())
+    town.run(*supervisor.down(send))
+    until(lambda: supervisor.running not in town.run(*supervisor.status(send)).partition(";")[0], "an end")
+    assert "eq-send" not in town.accounts()
+    town.run(*supervisor.up(send))
+    town.demand_services()
+    assert set(town.processes()) != before
+    town.demand_greeting()
+    town.demand_delivery()
+
+    manager.kill()
+    manager.wait()
+    for service in reversed(services):
+        town.run(*supervisor.finish(str(scanned / service)))
+    if name == "s6":
+        for service in services:
+            town.run("s6-svc", "-x", f"{scanned}/{service}/log")
+    town.demand_silence()
+
+
+def test_the_variables_of_a_service_are_those_of_its_folder(town: Town) -> None:
+    """A file in env/ beside ours reaches the server: here, it lets a stranger relay."""
+    demand(*SUPERVISORS["daemontools"].needs, "tcpserver", "swaks")
+    town.generate("daemontools", address="127.0.0.1", port=town.port, logdir=town.folder / "log")
+    service = town.folder / "daemontools/qmail-smtpd"
+    stranger = ("swaks", "--server", f"127.0.0.1:{town.port}", "--quit-after", "RCPT", "--from", "a@b.example")
+    process = town.start("supervise", service)
+    town.demand_greeting()
+    assert "553" in town.run(*stranger, "--to", "c@elsewhere.example", code=24)
+    Path(service, "env/RELAYCLIENT").write_text("\n")
+    town.run("svc", "-t", service)
+    until(lambda: "RELAYCLIENT" in _environment_of_tcpserver(town), "the variable")
+    town.demand_greeting()
+    town.run(*stranger, "--to", "c@elsewhere.example")
+    town.run("svc", "-dx", service)
+    assert process.wait(30) == 0
+    town.demand_silence()
+
+
+def _environment_of_tcpserver(town: Town) -> str:
+    for pid in town.processes():
+        if Path(f"/proc/{pid}/comm").read_text() == "tcpserver\n":
+            return Path(f"/proc/{pid}/environ").read_text()
+    return ""

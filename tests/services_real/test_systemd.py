@@ -1,0 +1,77 @@
+"""systemd's units: verified, hardened, and their commands run behind systemd's own socket activation."""
+
+import re
+import shlex
+import socket
+from pathlib import Path
+
+from tests.flow.house import until
+from tests.services_real.town import Town, demand
+
+MOST_EXPOSURE = 2.0
+
+
+def command_of(unit: Path) -> list[str]:
+    """The words of ExecStart, as systemd understands them."""
+    (line,) = [line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")]
+    return shlex.split(line.partition("=")[2].removeprefix("-").replace("$$", "$").replace("%%", "%"))
+
+
+def test_the_units_are_clean_and_hardened(town: Town) -> None:
+    demand("systemd-analyze")
+    both = ("--service", "mta", "--service", "smtp")
+    town.generate("systemd", *both, ipv6="yes")
+    town.generate("systemd", "--service", "smtp", listener="socket")
+    units = sorted((town.folder / "systemd").iterdir())
+    assert [unit.name for unit in units] == [
+        *("eqmail-smtp.socket", "eqmail-smtpd.socket", "eqmail-smtpd@.service", "eqmail.service")
+    ]
+    assert town.run("systemd-analyze", "verify", "--man=no", *units) == ""
+    said = town.run("systemd-analyze", "security", "--offline=yes", "--no-pager", units[2])
+    exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
+    assert exposure, said
+    assert float(exposure[1]) <= MOST_EXPOSURE
+
+
+def test_the_mta_takes_the_socket_and_tells_that_it_is_ready(town: Town) -> None:
+    demand("systemd-socket-activate", "swaks")
+    town.generate("systemd", address="127.0.0.1", port=town.port)
+    command = command_of(town.folder / "systemd/eqmail.service")
+    address = str(town.folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(60)
+        # Starts the command at the first connection, which waits in the backlog meanwhile.
+        variables = (f"NOTIFY_SOCKET={address}", "WATCHDOG_USEC=1000000", f"PATH={town.home}/bin:/usr/bin:/bin")
+        setting = [word for variable in variables for word in ("-E", variable)]
+        process = town.start("systemd-socket-activate", "-l", f"127.0.0.1:{town.port}", *setting, *command)
+        until(town.greeting, f"a greeting{town.logs()}", 60)
+        town.demand_greeting()
+        assert manager.recv(200) == b"READY=1\nMAINPID=%d" % process.pid
+        assert manager.recv(200) == b"WATCHDOG=1"
+        assert manager.recv(200) == b"WATCHDOG=1"
+        town.demand_delivery()
+        process.terminate()
+        said = b""
+        while not said.startswith(b"STOPPING=1"):
+            said = manager.recv(200)
+        assert process.wait(60) == 0
+    town.demand_silence()
+
+
+def test_a_socket_unit_serves_each_connection_with_a_process_of_its_own(town: Town) -> None:
+    demand("systemd-socket-activate", "start-stop-daemon", "swaks")
+    town.generate("init", pidfile=town.folder / "qmail.pid")
+    town.run(town.folder / "init/qmail", "start")
+    town.generate("systemd", "--service", "smtp", listener="socket", address="127.0.0.1", port=town.port)
+    command = command_of(town.folder / "systemd/eqmail-smtpd@.service")
+    process = town.start(
+        *("setpriv", "--reuid=qmaild", "--regid=nofiles", "--clear-groups", "--no-new-privs", "--bounding-set=-all"),
+        *("systemd-socket-activate", "--accept", "--inetd", "-l", f"127.0.0.1:{town.port}", *command),
+    )
+    town.demand_greeting()
+    assert "127.0.0.1" in town.demand_delivery()
+    process.terminate()
+    process.wait(30)
+    town.run(town.folder / "init/qmail", "stop")
+    town.demand_silence()

@@ -9,7 +9,7 @@ Source: delivery.md 5.1; qmail-users(5).
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from eqmail_core.formats.assign import END, FIELDS, BadAssign, database_records, simple_line, wildcard_line
@@ -69,13 +69,7 @@ class Assignments:
                 self._tail = b"".join(lines[number:])
                 break
             self._lines.append(line)
-        demand_assign(path, self.content())
-        if content is not None and not self._has_end(lines):
-            raise Refusal(f"{path}: line {len(lines) + 1}: the end is missing; end the file with a line that has a dot")
-
-    @staticmethod
-    def _has_end(lines: list[bytes]) -> bool:
-        return any(line.startswith(b".") for line in lines)
+        demand_assign(path, END if content is None else content)
 
     def content(self) -> bytes:
         """The bytes of the file."""
@@ -92,7 +86,7 @@ class Assignments:
         Fails: Refusal, unless `replace`, where there is another one.
         """
         wanted, key = entry.line(), entry.key()
-        found = [number for number, line in enumerate(self._lines) if _entry(line).key() == key]
+        found = [number for number, line in enumerate(self._lines) if _is_of(line, key)]
         for number in found:
             if _entry(self._lines[number]) != entry and not replace:
                 shown = text(self._lines[number].strip())
@@ -105,11 +99,13 @@ class Assignments:
             for number in reversed(found[1:]):
                 del self._lines[number]
 
-    def drop(self, chosen: Callable[[Entry], bool]) -> list[Entry]:
-        """Remove the chosen entries; which they were."""
-        dropped = [entry for entry in self.entries() if chosen(entry)]
-        self._lines = [line for line in self._lines if not chosen(_entry(line))]
-        return dropped
+    def drop(self, keys: Iterable[tuple[bool, bytes]]) -> list[Entry]:
+        """Remove the entries of these keys; which they were."""
+        keys = tuple(keys)
+        dropped = [line for line in self._lines if any(_is_of(line, key) for key in keys)]
+        if dropped:
+            self._lines = [line for line in self._lines if not any(_is_of(line, key) for key in keys)]
+        return [_entry(line) for line in dropped]
 
 
 def read_assignments(path: str) -> Assignments:
@@ -122,22 +118,27 @@ def demand_assign(path: str, content: bytes) -> None:
 
     Fails: Refusal with the line.
     """
-    lines = content.splitlines(keepends=True)
     try:
-        for _ in database_records(lines):
+        for _ in database_records(content.splitlines(keepends=True)):
             pass
     except BadAssign as bad:
-        if bad.line > len(lines):
-            raise Refusal(f"{path}: line {bad.line}: the end is missing; add a line that has only a dot") from bad
-        line = text(lines[bad.line - 1].strip())
-        wanted = "write =LOCAL:user:uid:gid:home:dash:ext: or +PREFIX:...; the last line is a dot"
-        raise Refusal(f"{path}: line {bad.line}: {line!r} is no entry; {wanted}") from bad
+        raise no_entry(path, content, bad) from bad
+
+
+def no_entry(path: str, content: bytes, bad: BadAssign) -> Refusal:
+    """The refusal of a text for its bad line."""
+    lines = content.splitlines(keepends=True)
+    if bad.line > len(lines):
+        return Refusal(f"{path}: line {bad.line}: the end is missing; add a line that has only a dot")
+    line = text(lines[bad.line - 1].strip())
+    wanted = "write =LOCAL:user:uid:gid:home:dash:ext: or +PREFIX:...; the last line is a dot"
+    return Refusal(f"{path}: line {bad.line}: {line!r} is no entry; {wanted}")
 
 
 def compiled(content: bytes, watch: Callable[[int], None] = lambda count: None) -> bytes:
     """The database that a text compiles to, byte for byte what qmail-newu makes; `watch` hears of every 1000 lines.
 
-    Fails: OSError; BadAssign, which `demand_assign` finds first.
+    Fails: OSError; BadAssign.
     """
 
     def watched() -> Iterator[bytes]:
@@ -149,6 +150,12 @@ def compiled(content: bytes, watch: Callable[[int], None] = lambda count: None) 
     with tempfile.TemporaryDirectory(prefix="eqmail-") as folder:
         write_cdb(f"{folder}/cdb", f"{folder}/cdb.tmp", database_records(watched()))
         return read_file(f"{folder}/cdb") or b""
+
+
+def _is_of(line: bytes, key: tuple[bool, bytes]) -> bool:
+    """Whether a line is the entry of a key; looked at for every line of large files, so nothing is parsed."""
+    is_wildcard, name = key
+    return line[1 : len(name) + 2].lower() == name + b":" and (line[:1] == b"+") is is_wildcard
 
 
 def _entry(line: bytes) -> Entry:

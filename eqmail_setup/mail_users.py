@@ -10,13 +10,14 @@ import os
 import pwd
 from collections.abc import Callable, Iterable, Iterator
 
+from eqmail_core.formats.assign import BadAssign
 from eqmail_core.policy.assign_plan import CannotAssign, assign_text
 from eqmail_core.store.assign_rules import read_assign_rules
 from eqmail_core.store.users_db import assign_path, database_path
 from eqmail_core.system.accounts import home_owner
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Discard, Make, Write
-from eqmail_setup.assignments import Assignments, Entry, compiled, demand_assign, read_assignments
+from eqmail_setup.assignments import Assignments, Entry, compiled, no_entry, read_assignments
 from eqmail_setup.hierarchy import Wardrobe
 from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.refusal import Refusal, usage
@@ -82,8 +83,10 @@ def adding(
 def removing(site: Site, world: World, local: str, discard: bool, watch: Watch = silently) -> list[Difference]:
     """What has to be done so that a user gets no more mail; the mail stays, unless it shall go too."""
     assignments = _read(site)
+    if not local:
+        raise usage("give a name")
     keys = {(False, os.fsencode(local).lower()), (True, os.fsencode(local).lower() + site.break_char)}
-    dropped = assignments.drop(lambda entry: bool(entry.local) and entry.key() in keys)
+    dropped = assignments.drop(keys)
     if not dropped:
         show = world.show(within(site, assign_path(site)))
         return [Difference(show, f"has no entry {local}", "none, as it is", weight=Weight.KEPT)]
@@ -119,8 +122,10 @@ def compiling(site: Site, world: World, watch: Watch = silently) -> list[Differe
     state = state_of(path, world)
     if state is None:
         raise Refusal(f"{world.show(path)}: missing; eqmail user add makes it")
-    demand_assign(world.show(path), state.content)
-    return list(_database(site, world, state.content, watch))
+    try:
+        return list(_database(site, world, state.content, watch))
+    except BadAssign as bad:
+        raise no_entry(world.show(path), state.content, bad) from bad
 
 
 def _read(site: Site) -> Assignments:

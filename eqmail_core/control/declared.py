@@ -391,6 +391,82 @@ class Controls(ControlSet):
         used_by=(SEND,),
         since="eqmail 2",
     )
+    enhancedstatus = Flag(
+        "Whether SMTP replies put their status before the text (250 2.0.0 ok, RFC 2034) instead of after it (#x.y.z).",
+        default=False,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    chunking = Flag(
+        "Whether the SMTP server takes messages in chunks too (BDAT, RFC 3030).",
+        default=False,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpmaxerrors = Count(
+        "Most refusals in one SMTP conversation; a client that earns more is sent away. 0 means no limit.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpmaxcommands = Count(
+        "Most SMTP commands other than RCPT without a message between them; then a client is sent away. 0 means no "
+        "limit.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpperaddress = Count(
+        "Most clients from one address that a process of the resident SMTP service serves at a time; 0 means no limit.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpauthfailures = Count(
+        "After so many wrong passwords from one address within ten minutes the resident SMTP service refuses further "
+        "ones unseen; 0 means no limit.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    greetdelay = Seconds(
+        "How long the SMTP server waits before its greeting; a client that talks earlier is sent away. Clients that may "
+        "relay, and those that began with TLS, do not wait.",
+        default=0,
+        env="GREETDELAY",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    tarpitcount = Count(
+        "From so many recipients of a message on, each further one takes tarpitdelay; 0 means never. Clients that may "
+        "relay do not wait.",
+        default=0,
+        env="TARPITCOUNT",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    tarpitdelay = Seconds(
+        "How long the SMTP server waits at each recipient beyond tarpitcount.",
+        default=5,
+        env="TARPITDELAY",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    tcprules_cdb = Opaque(
+        "Rules for the clients of the resident SMTP service, compiled by tcprules: who is served, and with which "
+        "variables, such as RELAYCLIENT, GREETDELAY or TARPITCOUNT. A new file counts at once.",
+        file="tcprules.cdb",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    proxyfrom = Lines(
+        "Addresses and networks (CIDR) of proxies in front of the resident SMTP service: they begin with a line or block "
+        "of the PROXY protocol that tells who the client is. HUP makes a new list count.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
     receivedesmtp = Flag(
         "Whether Received lines say ESMTP after EHLO, which is right, or SMTP, as C does.",
         default=True,

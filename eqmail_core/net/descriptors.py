@@ -50,6 +50,12 @@ class Descriptors:
             except OSError as error:
                 raise Gone(reading=False) from error
 
+    def speaks_within(self, seconds: float) -> bool:
+        """Wait whether the client says something; it stays unread."""
+        waiter = select.poll()
+        waiter.register(self._reading, select.POLLIN)
+        return bool(waiter.poll(seconds * 1000))
+
     def close(self) -> None:
         """Nothing more will be written."""
 

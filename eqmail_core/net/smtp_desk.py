@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net.queue_link import Done
 from eqmail_core.net.server_tls import TlsDesk
 from eqmail_core.policy.reception import House
 from eqmail_core.policy.relay import RelayClients
+from eqmail_core.values import reply
 from eqmail_core.values.instant import date822
 
 if TYPE_CHECKING:
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 
 # How long a line of the log may wait for others: a write for each would be a good part of the work for a message.
 _LOG_DELAY_S = 0.01
+
+# How long wrong passwords count, and of how many addresses.
+_FAILURES_S = 600
+_MOST_FAILURES = 10_000
+
+_NOBODY = RelayClients(())
 
 NOWHERE = ("unknown", 0)
 """The address of an end of a connection that is not known any more."""
@@ -48,14 +56,37 @@ class Outbox(Protocol):
         """Begin a message that arrives in pieces."""
 
 
+class Limits:
+    """How much one address may have: sessions at a time, and wrong passwords in a while; 0: any number."""
+
+    __slots__ = ("login_failures", "sessions")
+
+    def __init__(self, sessions: int = 0, login_failures: int = 0) -> None:
+        self.sessions = sessions
+        self.login_failures = login_failures
+
+
 class Settings:
     """What new sessions go by; replaced as a whole when settings change.
 
     `houses` by local port; `environ` is the environment of children; `limit` is the number of sessions at a time; `tls`
-    begins TLS, where there are keys.
+    begins TLS, where there are keys; `limits` are those of one address; `rule_for(ip)` is the rule for a client, None
+    where there is none, and may raise OSError; `proxies` tell whose connection it is before anything else.
     """
 
-    __slots__ = ("checker", "environ", "houses", "limit", "local_name", "relay_clients", "timeout_s", "tls")
+    __slots__ = (
+        "checker",
+        "environ",
+        "houses",
+        "limit",
+        "limits",
+        "local_name",
+        "proxies",
+        "relay_clients",
+        "rule_for",
+        "timeout_s",
+        "tls",
+    )
 
     def __init__(
         self,
@@ -67,6 +98,9 @@ class Settings:
         limit: int,
         timeout_s: int,
         tls: TlsDesk | None = None,
+        limits: "Limits | None" = None,
+        rule_for: Callable[[bytes], Rule | None] = lambda ip: None,
+        proxies: RelayClients = _NOBODY,
     ) -> None:
         self.houses = houses
         self.local_name = local_name
@@ -76,6 +110,9 @@ class Settings:
         self.limit = limit
         self.timeout_s = timeout_s
         self.tls = tls
+        self.limits = limits or Limits()
+        self.rule_for = rule_for
+        self.proxies = proxies
 
 
 class Desk:
@@ -86,10 +123,48 @@ class Desk:
         self.settings = settings
         self.outbox = outbox
         self.sessions: set[SmtpSession] = set()
+        self._per_address: dict[bytes, int] = {}
+        # Wrong passwords by address: how many, and when the first was.
+        self._failures: dict[bytes, tuple[int, int]] = {}
         self.now = int(time.monotonic())
         self.is_closing = False
         self._date = (0, b"")
         self._lines: list[bytes] = []
+
+    def enter(self, session: "SmtpSession", ip: bytes) -> bool:
+        """Take in a session of this address; False, and nothing done, where it has enough of them."""
+        count = self._per_address.get(ip, 0)
+        if 0 < self.settings.limits.sessions <= count:
+            return False
+        self._per_address[ip] = count + 1
+        self.sessions.add(session)
+        return True
+
+    def leave(self, session: "SmtpSession", ip: bytes) -> None:
+        """A session of this address that was taken in is over."""
+        self.sessions.discard(session)
+        count = self._per_address.get(ip, 1) - 1
+        if count:
+            self._per_address[ip] = count
+        else:
+            self._per_address.pop(ip, None)
+
+    def note_failure(self, ip: bytes) -> None:
+        """A wrong password came from this address."""
+        if not self.settings.limits.login_failures:
+            return
+        count, since = self._failures.pop(ip, (0, self.now))
+        if len(self._failures) >= _MOST_FAILURES:
+            del self._failures[next(iter(self._failures))]
+        self._failures[ip] = (count + 1, since)
+
+    def is_guessing(self, ip: bytes) -> bool:
+        """Tell whether so many wrong passwords came from this address that no other is looked at for now."""
+        count, since = self._failures.get(ip, (0, 0))
+        if count and self.now - since > _FAILURES_S:
+            del self._failures[ip]
+            return False
+        return 0 < self.settings.limits.login_failures <= count
 
     def date(self) -> bytes:
         """Now, as in a Received line."""
@@ -148,3 +223,17 @@ def client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, 
     if settings.relay_clients.includes(remote_ip):
         environ[b"RELAYCLIENT"] = b""
     return environ
+
+
+def apply_rule(settings: Settings, environ: dict[bytes, bytes]) -> bytes | None:
+    """Give a client the variables of its rule; a line for one that cannot be served, b"": welcome, None: not a word."""
+    try:
+        rule = settings.rule_for(environ[b"TCPREMOTEIP"])
+    except OSError:
+        return reply.NO_CONTROLS
+    if rule is None:
+        return b""
+    if rule.denies:
+        return None
+    environ.update(rule.variables)
+    return b""

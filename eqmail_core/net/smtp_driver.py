@@ -19,7 +19,7 @@ from eqmail_core.net.smtp_children import (
 )
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
-from eqmail_core.policy.reception import CheckPassword, Reception, RunPlugin
+from eqmail_core.policy.reception import AwaitSilence, CheckPassword, Reception, RunPlugin
 from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line, tls_failed
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
@@ -78,6 +78,7 @@ class Conversation:
                 self._client.write(core.take_output())
                 if core.closed:
                     self._client.close()
+                    self._abandon()
                     return 0
                 core.receive(self._client.read())
         except TimedOut:
@@ -89,8 +90,7 @@ class Conversation:
         except Gone as gone:
             if gone.reading:
                 self._log(READ_FAILED)
-        if self._queue is not None:
-            self._queue.abort()
+        self._abandon()
         return 1
 
     def _handle(self, event: Event) -> None:
@@ -98,6 +98,7 @@ class Conversation:
             self._take(event)
         elif event is RESET:
             self._reception.forget()
+            self._abandon()
         elif event is STARTTLS:
             self._starts_tls()
         else:
@@ -152,11 +153,17 @@ class Conversation:
             self._log(what)
             self._core.answer(Verdict(True, [line]))
 
+    def _abandon(self) -> None:
+        """What has been passed on of a message that is not whole is no message."""
+        if self._queue is not None:
+            queue, self._queue = self._queue, None
+            queue.abort()
+            queue.finish(b"", [])
+
     def _broken(self) -> int:
         """A bare newline: say so and be gone; what has been passed on of the message is no message."""
         self._log(BAD_NEWLINES)
-        if self._queue is not None:
-            self._queue.abort()
+        self._abandon()
         try:
             self._client.write(self._core.take_output())
         except (TimedOut, Gone):
@@ -188,12 +195,14 @@ class Conversation:
             verdict: Verdict = end.value
             return verdict
 
-    def _run_errand(self, errand: "RunPlugin | CheckPassword | Pause") -> PluginReport | int | None:
+    def _run_errand(self, errand: "RunPlugin | CheckPassword | Pause | AwaitSilence") -> PluginReport | int | None:
         if isinstance(errand, RunPlugin):
             return _run_plugin(errand)
         if isinstance(errand, CheckPassword):
             pid = start_checker(self._checker, errand.environ, errand.credentials)
             return checker_outcome(_end_of(pid)) if pid > 0 else checker_not_started(pid)
+        if isinstance(errand, AwaitSilence):
+            return int(self._client.speaks_within(errand.seconds))
         self._client.write(self._core.take_output())
         time.sleep(errand.seconds)
         return None

@@ -13,8 +13,8 @@ from eqmail_core.formats.smtpplugins import parse_plugins
 from eqmail_core.policy.badmail import BadSenders
 from eqmail_core.policy.encryption import TlsFiles
 from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.policy.reception import House
-from eqmail_core.protocols.smtp_server import Rules
+from eqmail_core.policy.reception import House, Patience
+from eqmail_core.protocols.smtp_rules import Rules
 from eqmail_core.system.files import read_file
 
 TYPE_CHECKING = False
@@ -52,6 +52,10 @@ def read_house(
         local_ip_host=controls.localiphost,
         is_own_address=_own_address_test(),
         offers_tls=offers_tls,
+        offers_chunks=controls.chunking,
+        puts_status=controls.enhancedstatus,
+        max_errors=controls.smtpmaxerrors,
+        max_commands=controls.smtpmaxcommands,
     )
     plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
     return House(
@@ -61,6 +65,7 @@ def read_house(
         plugins,
         controls.receivedesmtp,
         frozenset(line.lower() for line in controls.tlsclients or ()) if offers_tls else frozenset(),
+        Patience(controls.greetdelay, controls.tarpitcount, controls.tarpitdelay),
     )
 
 

@@ -10,7 +10,9 @@ Long because one session's flow control, children and submission belong together
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from eqmail_core.formats.proxy_header import Ends
 from eqmail_core.net.children import PipeReader, kill, on_end
+from eqmail_core.net.proxied import ProxiedClient
 from eqmail_core.net.queue_children import QueuePrograms
 from eqmail_core.net.server_tls import ServerTls
 from eqmail_core.net.smtp_children import (
@@ -20,10 +22,10 @@ from eqmail_core.net.smtp_children import (
     start_checker,
     start_plugin,
 )
-from eqmail_core.net.smtp_desk import NOWHERE, Desk, Submission, client_environ
+from eqmail_core.net.smtp_desk import NOWHERE, Desk, Submission, apply_rule, client_environ
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
-from eqmail_core.policy.reception import CheckPassword, Pause, Reception, RunPlugin
+from eqmail_core.policy.reception import AwaitSilence, CheckPassword, Pause, Reception, RunPlugin
 from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line, tls_failed
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.queue_wire import render_envelope
@@ -39,6 +41,9 @@ HELD_BYTES = 65536
 
 _UNREAD_BYTES = 65536
 
+# How a checkpassword program ends that has looked at the password (cr.yp.to/checkpwd/interface.html).
+WRONG_PASSWORD = 1
+
 # Why a client is not read at the moment.
 _BY_CLIENT, _BY_QUEUE, _BY_VERDICT = 1, 2, 4
 
@@ -52,6 +57,7 @@ class SmtpSession(asyncio.Protocol):
         "_core",
         "_desk",
         "_early_code",
+        "_ends",
         "_errands",
         "_event",
         "_has_eof",
@@ -59,6 +65,7 @@ class SmtpSession(asyncio.Protocol):
         "_held_bytes",
         "_holds",
         "_intake",
+        "_is_proxied",
         "_long",
         "_outbox",
         "_reception",
@@ -67,9 +74,11 @@ class SmtpSession(asyncio.Protocol):
         "seen",
     )
 
-    def __init__(self, desk: Desk, begins_with_tls: bool = False) -> None:
+    def __init__(self, desk: Desk, begins_with_tls: bool = False, is_proxied: bool = False) -> None:
         self._desk = desk
         self._begins_with_tls = begins_with_tls
+        self._ends: Ends | None = None
+        self._is_proxied = is_proxied
         self._tls: ServerTls | None = None
         self._outbox = desk.outbox
         self._child = 0
@@ -91,9 +100,16 @@ class SmtpSession(asyncio.Protocol):
         settings = desk.settings
         self._transport = cast(asyncio.Transport, transport)
         local = transport.get_extra_info("sockname") or NOWHERE
+        peer = transport.get_extra_info("peername") or NOWHERE
+        if not self._is_proxied and settings.proxies.includes(peer[0].encode()):
+            ProxiedClient(desk.loop, self._for_proxied).begin(self._transport)
+            return
+        if self._ends is not None:
+            peer, local = self._ends.remote, (self._ends.local[0], local[1])
         house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
         self._intake = Intake(house.rules.size_limit)
-        environ = client_environ(settings, transport.get_extra_info("peername") or NOWHERE, local)
+        environ = client_environ(settings, peer, local)
+        verdict = apply_rule(settings, environ)
         self._reception = Reception(house, environ, desk.date)
         self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
         if b"QMAILQUEUE" in environ:
@@ -102,7 +118,16 @@ class SmtpSession(asyncio.Protocol):
             self._core.close(reply.SHUTTING_DOWN if desk.is_closing else reply.BUSY)
             self._flush()
             return
-        desk.sessions.add(self)
+        if verdict is None:
+            self._transport.close()
+            return
+        if verdict:
+            self._core.close(verdict)
+        elif not desk.enter(self, self._reception.remote_ip):
+            self._core.close(reply.BUSY_WITH_YOU)
+        if self._core.closed:
+            self._flush()
+            return
         if self._begins_with_tls:
             self._start_tls()
         else:
@@ -140,7 +165,7 @@ class SmtpSession(asyncio.Protocol):
         desk = self._desk
         if self not in desk.sessions:
             return
-        desk.sessions.discard(self)
+        desk.leave(self, self._reception.remote_ip)
         if not self._core.closed:
             if not isinstance(self._event, Body):
                 self._log(READ_FAILED)
@@ -151,6 +176,11 @@ class SmtpSession(asyncio.Protocol):
         if self._errands is not None:
             self._errands.close()
             self._errands = None
+
+    def _for_proxied(self, ends: Ends | None) -> "SmtpSession":
+        session = SmtpSession(self._desk, self._begins_with_tls, is_proxied=True)
+        session._ends = ends
+        return session
 
     # --- what the desk calls
 
@@ -185,6 +215,7 @@ class SmtpSession(asyncio.Protocol):
                 self._decide(event)
             elif event is RESET:
                 self._reception.forget()
+                self._forget_message()
             elif event is BROKEN:
                 self._log(BAD_NEWLINES)
                 self._forget_message()
@@ -314,6 +345,7 @@ class SmtpSession(asyncio.Protocol):
 
     def _forget_message(self) -> None:
         self._held = []
+        self._early_code = None
         if self._long is not None:
             self._long.abort()
             self._long = None
@@ -359,8 +391,13 @@ class SmtpSession(asyncio.Protocol):
             self._run_plugin(errand)
         elif isinstance(errand, CheckPassword):
             self._check_password(errand)
+        elif isinstance(errand, AwaitSilence):
+            self._desk.loop.call_later(errand.seconds, self._end_silence)
         elif isinstance(errand, Pause):
             self._desk.loop.call_later(errand.seconds, self._go_on, None)
+
+    def _end_silence(self) -> None:
+        self._go_on(int(self._core.unread > 0 or self._has_eof))
 
     def _run_plugin(self, errand: RunPlugin) -> None:
         started = start_plugin(errand.argv, errand.environ)
@@ -383,6 +420,10 @@ class SmtpSession(asyncio.Protocol):
         PipeReader(self._desk.loop, output, hear)
 
     def _check_password(self, errand: CheckPassword) -> None:
+        ip = self._reception.remote_ip
+        if self._desk.is_guessing(ip):
+            self._desk.loop.call_soon(self._go_on, WRONG_PASSWORD)
+            return
         pid = start_checker(self._desk.settings.checker, errand.environ, errand.credentials)
         if pid <= 0:
             self._desk.loop.call_soon(self._go_on, checker_not_started(pid))
@@ -391,7 +432,10 @@ class SmtpSession(asyncio.Protocol):
 
         def ended(code: int) -> None:
             self._child = 0
-            self._go_on(checker_outcome(code))
+            outcome = checker_outcome(code)
+            if outcome == WRONG_PASSWORD:
+                self._desk.note_failure(ip)
+            self._go_on(outcome)
 
         on_end(self._desk.loop, pid, ended)
 

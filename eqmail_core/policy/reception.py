@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from eqmail_core.policy.rcpthosts import RcptHosts
     from eqmail_core.protocols.auth import Credentials
     from eqmail_core.protocols.plugin import PluginReport
-    from eqmail_core.protocols.smtp_server import Rules
+    from eqmail_core.protocols.smtp_rules import Rules
 
-    Errands = Generator["RunPlugin | CheckPassword | Pause", "PluginReport | int | None", Verdict]
+    Errands = Generator["RunPlugin | CheckPassword | Pause | AwaitSilence", "PluginReport | int | None", Verdict]
     OwnVerdict = Callable[["Reception", Any, bool, bytes | None], Verdict]
-    Hearings = Generator["RunPlugin | CheckPassword | Pause", "PluginReport | int | None", "_Heard"]
+    Hearings = Generator["RunPlugin | CheckPassword | Pause | AwaitSilence", "PluginReport | int | None", "_Heard"]
 
 # Outcomes of CheckPassword that are no exit codes.
 CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE = -1, -2, -3, -4
@@ -54,14 +54,43 @@ FAILED_AUTH_PAUSE_S = 5.0
 """How long a client waits after wrong credentials."""
 
 
+class Patience:
+    """How clients are made to wait: before the greeting, and at each recipient of a message beyond a number (0: none).
+
+    The variables GREETDELAY, TARPITCOUNT and TARPITDELAY of a client win over these.
+    """
+
+    __slots__ = ("greet_s", "tarpit_count", "tarpit_s")
+
+    def __init__(self, greet_s: int = 0, tarpit_count: int = 0, tarpit_s: int = 0) -> None:
+        self.greet_s = greet_s
+        self.tarpit_count = tarpit_count
+        self.tarpit_s = tarpit_s
+
+    def of(self, environ: dict[bytes, bytes]) -> "Patience":
+        """How the client of this environment is made to wait; one that may relay is not."""
+        if b"RELAYCLIENT" in environ:
+            return _NO_WAITING
+        if not _WAITING_VARIABLES & environ.keys():
+            return self
+        own = (environ.get(b"GREETDELAY", b""), environ.get(b"TARPITCOUNT", b""), environ.get(b"TARPITDELAY", b""))
+        settled = (self.greet_s, self.tarpit_count, self.tarpit_s)
+        return Patience(*[int(text) if text.isdigit() else number for text, number in zip(own, settled, strict=True)])
+
+
+_NO_WAITING = Patience()
+_WAITING_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
+
+
 class House:
     """The settings by which mail is received, shared by all conversations.
 
     `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
-    `tls_clients`: addresses in client certificates, in lower case, whose owners may relay.
+    `patience`: how clients are made to wait.  `tls_clients`: addresses in client certificates, in
+    lower case, whose owners may relay.
     """
 
-    __slots__ = ("bad_senders", "plugins", "recipient_hosts", "rules", "says_esmtp", "tls_clients")
+    __slots__ = ("bad_senders", "patience", "plugins", "recipient_hosts", "rules", "says_esmtp", "tls_clients")
 
     def __init__(
         self,
@@ -71,6 +100,7 @@ class House:
         plugins: dict[bytes, list[bytes]] | None = None,
         says_esmtp: bool = True,
         tls_clients: "frozenset[bytes]" = frozenset(),
+        patience: Patience = _NO_WAITING,
     ) -> None:
         self.rules = rules
         self.recipient_hosts = recipient_hosts
@@ -78,6 +108,7 @@ class House:
         self.plugins = plugins
         self.says_esmtp = says_esmtp
         self.tls_clients = tls_clients
+        self.patience = patience
 
 
 class RunPlugin:
@@ -102,6 +133,15 @@ class CheckPassword:
 
 class Pause:
     """An errand: do nothing for a while; send back None."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class AwaitSilence:
+    """An errand: listen for a while; send back 1 if the client spoke meanwhile, else 0."""
 
     __slots__ = ("seconds",)
 
@@ -226,9 +266,32 @@ class Reception:
                 note(self, event)
             except Temporary:
                 return _NO_CONTROLS
+        pause_s = self._pause_before(event)
+        if pause_s:
+            return self._patiently(event, section, verdict, pause_s)
         if self._plugins is None or not (self._plugins[section] or self._deferred):
             return verdict(self, event, True, None)
         return self._with_plugins(event, section, verdict)
+
+    # --- waiting
+
+    def _pause_before(self, event: Event) -> int:
+        """How long the client has to wait for the answer, in seconds."""
+        if event is CONNECTED:
+            return self._house.patience.of(self.environ).greet_s if self._encryption is None else 0
+        if isinstance(event, Recipient) and (self._house.patience.tarpit_count or b"TARPITCOUNT" in self.environ):
+            patience = self._house.patience.of(self.environ)
+            return patience.tarpit_s if 0 < patience.tarpit_count < self._all else 0
+        return 0
+
+    def _patiently(self, event: Event, section: bytes, verdict: "OwnVerdict", pause_s: int) -> "Errands":
+        if event is not CONNECTED:
+            yield Pause(pause_s)
+        elif (yield AwaitSilence(pause_s)):
+            return Verdict(False, [reply.TALKED_EARLY], close=True)
+        if self._plugins is None:
+            return verdict(self, event, True, None)
+        return (yield from self._with_plugins(event, section, verdict))
 
     # --- what is noted of a command before any plugin is asked
 

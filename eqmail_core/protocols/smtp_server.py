@@ -10,6 +10,7 @@ Long because the whole order of an SMTP conversation is in one place.
 
 from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
 from eqmail_core.protocols.auth import CRAM_MD5, METHODS, Credentials, Exchange, is_question
+from eqmail_core.protocols.chunked import ChunkedBody
 from eqmail_core.protocols.dotted import BareNewline, DottedBody
 from eqmail_core.protocols.smtp_events import (
     BROKEN,
@@ -28,6 +29,7 @@ from eqmail_core.protocols.smtp_events import (
     StartTls,
     Verdict,
 )
+from eqmail_core.protocols.smtp_rules import Rules
 from eqmail_core.values import reply
 
 TYPE_CHECKING = False
@@ -39,47 +41,8 @@ MAX_LINE = 4096
 """Longest command line that is understood, in bytes; the rest of a longer one is thrown away."""
 
 
-class Rules:
-    """What a conversation must know of the settings; shared by all conversations of a server.
-
-    `size_limit` in bytes, 0: none; `max_recipients` 0: no limit.  `offers_auth`: somebody can check passwords;
-    `auth_needs_tls`: only CRAM-MD5 without TLS; `offers_tls`: STARTTLS; `mail_needs_auth`: a
-    submission port.  `local_ip_host` replaces [IP] in an address where `is_own_address(IP)`; None: no replacing.
-    """
-
-    __slots__ = (
-        "auth_needs_tls",
-        "greeting",
-        "is_own_address",
-        "local_ip_host",
-        "mail_needs_auth",
-        "max_recipients",
-        "offers_auth",
-        "offers_tls",
-        "size_limit",
-    )
-
-    def __init__(
-        self,
-        greeting: bytes,
-        size_limit: int = 0,
-        max_recipients: int = 0,
-        offers_auth: bool = False,
-        auth_needs_tls: bool = False,
-        mail_needs_auth: bool = False,
-        local_ip_host: bytes | None = None,
-        is_own_address: "Callable[[bytes], bool]" = lambda address: False,
-        offers_tls: bool = False,
-    ) -> None:
-        self.greeting = greeting
-        self.size_limit = size_limit
-        self.max_recipients = max_recipients
-        self.offers_auth = offers_auth
-        self.auth_needs_tls = auth_needs_tls
-        self.mail_needs_auth = mail_needs_auth
-        self.local_ip_host = local_ip_host
-        self.is_own_address = is_own_address
-        self.offers_tls = offers_tls
+# Digits of the length of a chunk.
+_MAX_DIGITS = 12
 
 
 class SmtpServer:
@@ -93,6 +56,11 @@ class SmtpServer:
     __slots__ = (
         "_body",
         "_buffer",
+        "_chunk_is_last",
+        "_chunk_left",
+        "_chunks",
+        "_commands",
+        "_errors",
         "_exchange",
         "_first_helo",
         "_is_skipping",
@@ -118,6 +86,12 @@ class SmtpServer:
         self._body: DottedBody | None = None
         self._buffer = b""
         self._position = 0
+        # A chunk is being read while `_chunk_left` is a number: into the message, or away where there is none.
+        self._chunks: ChunkedBody | None = None
+        self._chunk_left: int | None = None
+        self._chunk_is_last = False
+        self._commands = 0
+        self._errors = 0
         self._exchange: Exchange | None = None
         self._is_skipping = False
         self._out: list[bytes] = []
@@ -142,7 +116,7 @@ class SmtpServer:
     @property
     def in_body(self) -> bool:
         """Whether the client is sending a message."""
-        return self._body is not None
+        return self._body is not None or self._chunks is not None
 
     @property
     def unread(self) -> int:
@@ -159,7 +133,14 @@ class SmtpServer:
 
     def next_event(self) -> Event | None:
         """What happened next; None while more bytes or a verdict are needed."""
-        while self.awaited is None and not self.closed and self._position < len(self._buffer):
+        while self.awaited is None and not self.closed:
+            if self._chunk_left is not None and (self.unread or not self._chunk_left):
+                piece = self._next_of_chunk(self._chunk_left)
+                if piece is not None:
+                    return piece
+                continue
+            if not self.unread:
+                break
             if self._body is not None:
                 return self._next_of_body(self._body)
             line = self._next_line()
@@ -175,7 +156,7 @@ class SmtpServer:
     def answer(self, verdict: Verdict) -> None:
         """Decide the event that needed a verdict."""
         event, self.awaited = self.awaited, None
-        self._out += verdict.lines
+        self._put(*verdict.lines)
         if verdict.close:
             self.closed = True
         if verdict.address is not None:
@@ -186,7 +167,7 @@ class SmtpServer:
     def close(self, line: bytes) -> None:
         """End the conversation from our side, with a last line."""
         if not self.closed:
-            self._out.append(line)
+            self._put(line)
             self.closed = True
 
     def secure(self) -> None:
@@ -223,7 +204,7 @@ class SmtpServer:
                 break
             self._is_skipping = False
             self._exchange = None
-            self._out.append(reply.LINE_TOO_LONG)
+            self._put(reply.LINE_TOO_LONG)
         line = self._buffer[start:end]
         if line[-1:] == b"\r":
             line = line[:-1]
@@ -246,14 +227,43 @@ class SmtpServer:
         self.awaited = event = Body(text, True)
         return event
 
+    def _next_of_chunk(self, left: int) -> Event | None:
+        """What the bytes of a chunk mean; None for those that are thrown away."""
+        piece = self._buffer[self._position : self._position + left]
+        self._position += len(piece)
+        left -= len(piece)
+        self._chunk_left = left or None
+        if self._chunks is None:
+            return None
+        try:
+            text = self._chunks.receive(piece)
+        except BareNewline:
+            self.close(reply.BARE_NEWLINE)
+            return BROKEN
+        if left:
+            return Body(text, False)
+        if not self._chunk_is_last:
+            self._put(reply.OK)
+            return Body(text, False)
+        text += self._chunks.end()
+        self._chunks = None
+        self.awaited = event = Body(text, True)
+        return event
+
     # --- commands
 
     def _command(self, line: bytes) -> Event | None:
         verb, _, argument = line.partition(b" ")
         act = _VERBS.get(verb.upper())
         if act is None:
-            self._out.append(reply.UNRECOGNISED)
-            return None
+            return self._say(reply.UNRECOGNISED)
+        if self._chunks is not None and act not in _BETWEEN_CHUNKS:
+            return self._say(reply.CHUNK_EXPECTED)
+        if act is not SmtpServer._rcpt:
+            self._commands += 1
+            if 0 < self._rules.max_commands < self._commands:
+                self.close(reply.TOO_MANY_COMMANDS)
+                return None
         return act(self, argument.lstrip(b" "))
 
     def _helo(self, name: bytes) -> Event:
@@ -292,9 +302,28 @@ class SmtpServer:
             return self._say(reply.RECIPIENT_FIRST)
         return DATA
 
+    def _bdat(self, argument: bytes) -> Event | None:
+        words = argument.upper().split()
+        if not self._rules.offers_chunks:
+            return self._say(reply.UNRECOGNISED)
+        if not words or not words[0].isdigit() or len(words[0]) > _MAX_DIGITS or words[1:] not in ([], [b"LAST"]):
+            # Where its bytes end nobody knows, and they must not be taken for commands.
+            self.close(reply.BAD_CHUNK)
+            return None
+        self._chunk_left = int(words[0])
+        self._chunk_is_last = len(words) > 1
+        if self._chunks is not None:
+            return None
+        if not self.in_transaction:
+            return self._say(reply.MAIL_FIRST)
+        if not self.recipients:
+            return self._say(reply.RECIPIENT_FIRST)
+        return DATA
+
     def _rset(self, argument: bytes) -> Event:
         self.in_transaction = False
-        self._out.append(reply.FLUSHED)
+        self._chunks = None
+        self._put(reply.FLUSHED)
         return RESET
 
     def _noop(self, argument: bytes) -> Event | None:
@@ -359,7 +388,7 @@ class SmtpServer:
         self.in_transaction = False
         self.helo = event.name
         self.extended = event.extended
-        self._out += self._hello(event.extended)
+        self._out += self._rules.hello(event.extended, self.is_secure)
 
     def _open_transaction(self, event: Mail, verdict: Verdict) -> None:
         self.sender = event.address if verdict.address is None else verdict.address
@@ -371,22 +400,37 @@ class SmtpServer:
 
     def _begin_body(self, event: Event, verdict: Verdict) -> None:
         self.in_transaction = False
+        if self._chunk_left is not None:
+            self._chunks = ChunkedBody()
+            return
         self._body = DottedBody()
-        self._out.append(reply.GO_AHEAD)
+        self._put(reply.GO_AHEAD)
 
     def _begin_tls(self, event: Event, verdict: Verdict) -> None:
         """Nothing yet: it is the handshake that counts."""
 
     def _end_body(self, event: Event, verdict: Verdict) -> None:
-        """Nothing: the envelope was over when the body began."""
+        """The envelope was over when the body began; a client with a message is no idle talker."""
+        self._commands = 0
 
     def _know_client(self, event: Event, verdict: Verdict) -> None:
         self.authenticated = True
 
     # --- small things
 
+    def _put(self, *lines: bytes) -> None:
+        """Answer, and count what went wrong."""
+        if self._rules.puts_status:
+            lines = tuple(map(reply.with_status, lines))
+        self._out += lines
+        if self._rules.max_errors:
+            self._errors += sum(line[:1] in (b"4", b"5") for line in lines)
+            if self._errors > self._rules.max_errors and not self.closed:
+                self.closed = True
+                self._put(reply.TOO_MANY_ERRORS)
+
     def _say(self, line: bytes) -> Event | None:
-        self._out.append(line)
+        self._put(line)
         return None
 
     def _address(self, argument: bytes) -> bytes | None:
@@ -401,17 +445,6 @@ class SmtpServer:
         self.last_address = address
         return address
 
-    def _hello(self, extended: bool) -> list[bytes]:
-        rules = self._rules
-        if not extended:
-            return [reply.hello(rules.greeting)]
-        texts = [rules.greeting, b"PIPELINING", b"8BITMIME", b"SIZE %d" % rules.size_limit]
-        if rules.offers_tls and not self.is_secure:
-            texts.insert(1, b"STARTTLS")
-        if rules.offers_auth:
-            texts.append(b"AUTH " + b" ".join(METHODS).upper())
-        return reply.multiline(b"250", texts)
-
 
 _VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {
     b"HELO": SmtpServer._helo,
@@ -419,6 +452,7 @@ _VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {
     b"MAIL": SmtpServer._mail,
     b"RCPT": SmtpServer._rcpt,
     b"DATA": SmtpServer._data,
+    b"BDAT": SmtpServer._bdat,
     b"RSET": SmtpServer._rset,
     b"NOOP": SmtpServer._noop,
     b"VRFY": SmtpServer._vrfy,
@@ -427,6 +461,15 @@ _VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {
     b"STARTTLS": SmtpServer._starttls,
     b"AUTH": SmtpServer._auth,
 }
+
+_BETWEEN_CHUNKS = (
+    SmtpServer._bdat,
+    SmtpServer._rset,
+    SmtpServer._noop,
+    SmtpServer._help,
+    SmtpServer._vrfy,
+    SmtpServer._quit,
+)
 
 _CONSEQUENCES: "dict[type[Event | None], Callable[[SmtpServer, Any, Verdict], None]]" = {
     Connected: SmtpServer._greet,

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
@@ -19,16 +20,18 @@ import uvloop
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
+from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.net.server_tls import TlsDesk
-from eqmail_core.net.smtp_desk import Desk, Settings
+from eqmail_core.net.smtp_desk import Desk, Limits, Settings
 from eqmail_core.net.smtp_house import read_house, read_tls
 from eqmail_core.net.smtp_session import SmtpSession
 from eqmail_core.policy.encryption import Unusable
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.store import domains_db
 from eqmail_core.store.rcpthosts_db import more_hosts
+from eqmail_core.store.rules_db import find_rule
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import CannotSettle, settle
@@ -80,12 +83,6 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     """
     controls = read_controls(site, environ)
     checker = (controls.smtpcheckpw or b"").split()
-    relay_clients = RelayClients(controls.relayclients)
-    for entry in relay_clients.ignored:
-        say(
-            NAME,
-            f"warning: {Controls.relayclients.file}: {entry.decode('latin-1')!r} is no address or network, ignored",
-        )
     ports = {listener.getsockname()[1] for listener in listeners}
     is_more = more_hosts(site)
     tls = _read_tls(site, controls)
@@ -96,12 +93,29 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         },
         local_name=controls.me or b"unknown",
         environ=environ,
-        relay_clients=relay_clients,
+        relay_clients=_networks(Controls.relayclients.file, controls.relayclients),
         checker=checker,
         limit=controls.smtpconcurrency,
         timeout_s=controls.timeoutsmtpd,
         tls=tls,
+        limits=Limits(controls.smtpperaddress, controls.smtpauthfailures),
+        rule_for=_rules_of(site),
+        proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
     )
+
+
+def _rules_of(site: Site) -> Callable[[bytes], Rule | None]:
+    """What finds the rule for a client, as long as there are rules."""
+    path = f"{site.control}/{Controls.tcprules_cdb.file}"
+    return lambda ip: find_rule(path, ip, None, None) if os.path.exists(path) else None
+
+
+def _networks(name: str, entries: list[bytes] | None) -> RelayClients:
+    """Addresses and networks; what is neither is complained of."""
+    networks = RelayClients(entries)
+    for entry in networks.ignored:
+        _complain(b"%b: %b is no address or network, ignored" % (name.encode(), entry))
+    return networks
 
 
 def _read_tls(site: Site, controls: Controls) -> TlsDesk | None:

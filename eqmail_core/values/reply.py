@@ -11,6 +11,10 @@ GO_AHEAD = b"354 go ahead"
 VERIFY = b"252 send some mail, i'll try my best"
 HELP = b"214 eQmail home page: http://openqmail.org"
 
+TOO_MANY_ERRORS = b"421 too many errors (#4.7.0)"
+TOO_MANY_COMMANDS = b"421 too many commands (#4.7.0)"
+CHUNK_EXPECTED = b"503 BDAT first (#5.5.1)"
+BAD_CHUNK = b"501 bad chunk (#5.5.4)"
 UNRECOGNISED = b"500 unrecognised (#5.5.2)"
 LINE_TOO_LONG = b"500 line too long (#5.5.2)"
 MAIL_FIRST = b"503 MAIL first (#5.5.1)"
@@ -34,6 +38,8 @@ BARE_NEWLINE = b"451 See http://pobox.com/~djb/docs/smtplf.html."
 TIMEOUT = b"451 timeout (#4.4.2)"
 NO_QUEUE = b"451 qqt failure (#4.3.0)"
 NO_CONTROLS = b"421 unable to read controls (#4.3.0)"
+TALKED_EARLY = b"554 wait for my greeting (#5.5.1)"
+BUSY_WITH_YOU = b"421 too many connections from your address (#4.7.0)"
 BUSY = b"421 too many connections (#4.3.2)"
 SHUTTING_DOWN = b"421 shutting down (#4.3.2)"
 
@@ -49,6 +55,26 @@ AUTH_CHILD_TROUBLE = b"454 oops, problem with child and I can't auth (#4.3.0)"
 AUTH_NO_CHILD = b"454 oops, child won't start and I can't auth (#4.3.0)"
 AUTH_NO_PIPE = b"454 oops, unable to open pipe and I can't auth (#4.3.0)"
 AUTH_NO_WRITE = b"454 oops, unable to write pipe and I can't auth (#4.3.0)"
+
+
+def with_status(line: bytes) -> bytes:
+    """A line in the form of RFC 2034: the status before the text; an unspecific one where the line has none."""
+    kind = line[:1]
+    if kind not in (b"2", b"4", b"5"):
+        return line
+    code, text = line[:4], line[4:].rstrip(b" ")
+    if is_status(text.partition(b" ")[0], kind):
+        return line
+    words, _, status = text.rpartition(b" (#")
+    if is_status(status[:-1], kind) and status.endswith(b")"):
+        return b"%b%b %b" % (code, status[:-1], words)
+    return b"%b%b.0.0 %b" % (code, kind, text)
+
+
+def is_status(word: bytes, kind: bytes) -> bool:
+    """Tell whether a word is an enhanced status (RFC 3463) of a reply whose code begins with `kind`."""
+    parts = word.split(b".")
+    return len(parts) == 3 and parts[0] == kind and all(part.isdigit() and len(part) < 4 for part in parts)
 
 
 def banner(greeting: bytes) -> bytes:

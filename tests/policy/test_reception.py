@@ -19,7 +19,7 @@ from eqmail_core.policy.reception import (
 from eqmail_core.protocols.auth import Credentials
 from eqmail_core.protocols.plugin import PluginReport
 from eqmail_core.protocols.smtp_events import CONNECTED, DATA, Authentication, Event, Hello, Mail, Recipient, Verdict
-from eqmail_core.protocols.smtp_server import Rules
+from eqmail_core.protocols.smtp_rules import Rules
 from eqmail_core.values import reply
 from eqmail_core.values.outcome import Temporary
 

@@ -16,7 +16,8 @@ from eqmail_core.protocols.smtp_events import (
     Recipient,
     Verdict,
 )
-from eqmail_core.protocols.smtp_server import MAX_LINE, Rules, SmtpServer
+from eqmail_core.protocols.smtp_rules import Rules
+from eqmail_core.protocols.smtp_server import MAX_LINE, SmtpServer
 from eqmail_core.values import reply
 
 OK = Verdict(True, [reply.OK])

@@ -3,7 +3,7 @@
 RUN := ./bootstrap
 RUN_TEST := ./bootstrap --test
 
-.PHONY: build help users setup check house dev demo test docs docs-check clean
+.PHONY: build help users setup check house dev demo test fuzz docs docs-check clean
 
 build:
 	@$(RUN)
@@ -16,6 +16,7 @@ help:
 	@echo 'make check           house checks: format, lint, types, fast tests, documentation'
 	@echo 'make demo            a private installation at work; needs no root'
 	@echo 'make test            all tests'
+	@echo 'make fuzz            a minute of inputs that nobody should send'
 	@echo 'make dev             an environment for working on eqmail'
 	@echo 'make docs            render docs/reference from the declarations'
 	@echo 'make docs-check      say whether docs/reference is up to date'
@@ -47,6 +48,9 @@ demo:
 
 test:
 	@./test
+
+fuzz:
+	@$(RUN_TEST) python -m tests.fuzz --seconds 60
 
 docs:
 	@$(RUN) eqmail reference docs/reference

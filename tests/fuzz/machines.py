@@ -1,0 +1,234 @@
+"""Targets with a memory: machines that take bytes in any fragmentation.
+
+Each is run twice, with the input as it is and cut into pieces, and has to say the same; what it holds back is bounded.
+"""
+
+from collections.abc import Callable, Iterator
+
+from eqmail_core.formats.header import HeaderReader
+from eqmail_core.protocols.auth import METHODS, Credentials, Exchange, is_question
+from eqmail_core.protocols.dot_stuffing import DotStuffing
+from eqmail_core.protocols.dotted import BareNewline, DottedBody
+from eqmail_core.protocols.plugin import Hearing
+from eqmail_core.protocols.pop3 import MAX_LINE as POP3_LINE
+from eqmail_core.protocols.pop3 import Authorisation, Message, Retrieve, Transaction, Update
+from eqmail_core.protocols.pop3_text import MessageText
+from eqmail_core.protocols.qmtp import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
+from eqmail_core.protocols.smtp_events import BROKEN, STARTTLS, Body, Verdict
+from eqmail_core.protocols.smtp_reply import MAX_WAITING, ReplyReader
+from eqmail_core.protocols.smtp_server import MAX_LINE, Rules, SmtpServer
+from eqmail_core.protocols.spawn_wire import CommandReader, objection
+
+Pieces = list[bytes]
+
+_RULES = Rules(b"mx.test", size_limit=1000, max_recipients=3, offers_auth=True)
+
+
+def same_in_pieces(run: Callable[[Pieces], object]) -> Callable[[bytes], None]:
+    """A target that gives `run` the input whole and in pieces; the first byte of the input tells how long they are."""
+
+    def target(data: bytes) -> None:
+        size = data[0] % 16 + 1 if data else 1
+        data = data[1:]
+        whole = run([data])
+        cut = run([data[start : start + size] for start in range(0, len(data), size)])
+        assert whole == cut, f"in pieces of {size}: {_difference(repr(whole), repr(cut))}"
+
+    return target
+
+
+def _difference(one: str, other: str) -> str:
+    at = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return f"...{one[max(0, at - 40) : at + 60]} becomes ...{other[max(0, at - 40) : at + 60]}"
+
+
+@same_in_pieces
+def smtp_server(pieces: Pieces) -> object:
+    """Everybody is welcome, but not with TLS."""
+    server = SmtpServer(_RULES, b"unknown", lambda: b"<1.2@mx.test>")
+    server.begin()
+    server.answer(Verdict(True, []))
+    said: list[object] = []
+    text, out = b"", server.take_output()
+    for piece in pieces:
+        server.receive(piece)
+        while (event := server.next_event()) is not None:
+            if isinstance(event, Body):
+                text += event.text
+            if event is BROKEN:
+                text = b""
+            elif not isinstance(event, Body) or event.is_last:
+                known = [repr(getattr(event, name)) for name in ("address", "name", "extended") if hasattr(event, name)]
+                said.append((type(event).__name__, known, text, server.sender, list(server.recipients)))
+                text = b""
+            if event.needs_verdict:
+                server.answer(Verdict(event is not STARTTLS, []))
+            out += server.take_output()
+            assert len(server.recipients) <= 3
+        out += server.take_output()
+        assert server.closed or server.unread <= MAX_LINE
+        if server.closed:
+            break
+    if not server.closed and text:
+        said.append(text[: len(text) - len(text) % 2048])  # how much of an unfinished text has come is free
+    return said, out
+
+
+def auth(data: bytes) -> None:
+    """Exchanges of all methods; credentials never hold a NUL and are never empty."""
+    initial, *lines = data.split(b"\n")
+    for method in METHODS:
+        exchange = Exchange(method, b"<1.2@mx.test>")
+        answer = exchange.begin(initial)
+        for line in lines:
+            if not is_question(answer):
+                break
+            answer = exchange.receive(line)
+        if isinstance(answer, Credentials):
+            assert answer.user and answer.password and b"\0" not in answer.user + answer.password
+        else:
+            assert answer[:3].isdigit() and b"\n" not in answer
+
+
+def _messages(reader: Reader, pieces: Pieces) -> object:
+    said: list[object] = []
+    text = b""
+    try:
+        for piece in pieces:
+            reader.receive(piece)
+            while (event := reader.next_event()) is not None:
+                if event.kind == "text":
+                    text += event.value or b""
+                else:
+                    said.append((event.kind, event.value, text))
+                    text = b""
+    except (BadFraming, TooLong) as error:
+        said.append(type(error).__name__)
+    return said, text
+
+
+@same_in_pieces
+def qmtp(pieces: Pieces) -> object:
+    """Messages, or a declared end."""
+    return _messages(QmtpReader(), pieces)
+
+
+@same_in_pieces
+def qmqp(pieces: Pieces) -> object:
+    """A message, or a declared end."""
+    return _messages(QmqpReader(), pieces)
+
+
+@same_in_pieces
+def pop3(pieces: Pieces) -> object:
+    """The same bytes before and after the client is known."""
+    first, second = Authorisation(b"<1.2@mx.test>"), Transaction([Message(10, b"one"), Message(3, b"two")])
+    said: list[object] = []
+    out = b""
+    for machine in (first, second):
+        out += machine.take_output()
+        for piece in pieces:
+            machine.receive(piece)
+            while not machine.closed and (event := machine.next_event()) is not None:
+                said.append([getattr(event, name) for name in getattr(type(event), "__slots__", ())])
+                if isinstance(event, Credentials | Update):
+                    machine.end()
+                elif isinstance(event, Retrieve):
+                    assert isinstance(machine, Transaction) and event.index in (0, 1)
+                    machine.send_message()
+            out += machine.take_output()
+            assert len(machine._buffer) - machine._position <= POP3_LINE or machine.closed
+    return said, out
+
+
+@same_in_pieces
+def pop3_text(pieces: Pieces) -> object:
+    """A message, whole and with a few lines of its body: nothing in it looks like its end."""
+    results = []
+    for lines in (None, 0, 2):
+        text, out = MessageText(lines), b""
+        for piece in pieces:
+            if text.is_over:
+                break
+            out += text.encode(piece)
+        out += text.finish()
+        assert out.find(b"\r\n.\r\n") == len(out) - 5
+        results.append(out)
+    return results
+
+
+@same_in_pieces
+def dotted(pieces: Pieces) -> object:
+    """The body of a message on its way in, up to its end."""
+    body, text = DottedBody(), b""
+    for number, piece in enumerate(pieces):
+        try:
+            more, rest = body.receive(piece)
+        except BareNewline:
+            return None
+        text += more
+        if rest is not None:
+            return text, b"".join([rest, *pieces[number + 1 :]])
+    assert len(body._held or b"") <= 4
+    return text
+
+
+@same_in_pieces
+def dot_stuffing(pieces: Pieces) -> object:
+    """A body on its way out comes in again as it was."""
+    stuffing = DotStuffing()
+    wire = b"".join(stuffing.encode(piece) for piece in pieces if piece)
+    wire += (b"" if stuffing.at_line_start else b"\r\n") + b".\r\nQUIT\r\n"
+    message = b"".join(pieces)
+    expected = message if message.endswith(b"\n") or not message else message + b"\n"
+    assert DottedBody().receive(wire) == (expected, b"QUIT\r\n")
+    return wire
+
+
+@same_in_pieces
+def smtp_reply(pieces: Pieces) -> object:
+    """What a server answers."""
+    reader, said = ReplyReader(), []
+    for piece in pieces:
+        reader.receive(piece)
+        while (reply := reader.next_reply()) is not None:
+            said.append((reply.code, reply.text))
+    return said[:MAX_WAITING]  # of what nobody asked for, the rest is dropped as it comes
+
+
+@same_in_pieces
+def plugin(pieces: Pieces) -> object:
+    """What a plugin says."""
+    hearing = Hearing()
+    for piece in [piece for piece in pieces if piece] + [b""]:
+        hearing.receive(piece)
+    return hearing.instructions
+
+
+@same_in_pieces
+def spawn_wire(pieces: Pieces) -> object:
+    """Commands to a spawner."""
+    reader = CommandReader()
+    return [
+        (command.delnum, command.name, command.sender, command.recipient, objection(command))
+        for piece in pieces
+        for command in reader.feed(piece)
+    ]
+
+
+@same_in_pieces
+def header(pieces: Pieces) -> object:
+    """The header of a message; header and body are all that came."""
+    reader = HeaderReader()
+    left = iter(pieces)
+    ended = any(reader.feed(piece) for piece in left)
+    if not ended:
+        reader.end()
+    return reader.fields, reader.body + b"".join(left)
+
+
+def machines() -> Iterator[tuple[str, Callable[[bytes], None]]]:
+    """Name and function of each target here."""
+    targets = (smtp_server, auth, qmtp, qmqp, pop3, pop3_text, dotted, dot_stuffing, smtp_reply, plugin, spawn_wire)
+    names = "smtp_server auth qmtp qmqp pop3 pop3_text dotted dot_stuffing smtp_reply plugin spawn_wire".split()
+    yield from zip([*names, "header"], [*targets, header], strict=True)

@@ -1,0 +1,186 @@
+"""Targets without a memory: parsers, which may fail only as they say they do."""
+
+import os
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.formats import dotqmail, journal, text0
+from eqmail_core.formats.addresslist import ATOM, Unparsable, plain, render, rewrite_addresses, tokenise
+from eqmail_core.formats.assign import BadAssign
+from eqmail_core.formats.assign import database_records as user_records
+from eqmail_core.formats.header import field_name, field_text, is_field
+from eqmail_core.formats.info import parse_info
+from eqmail_core.formats.quote import quote_address
+from eqmail_core.formats.site_file import parse_site
+from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
+from eqmail_core.formats.smtpauth import entries
+from eqmail_core.formats.smtproutes import parse_route
+from eqmail_core.formats.tcprules import BadRule, database_records, keys_for, parse_record
+from eqmail_core.formats.tcpto import parse_table
+from eqmail_core.formats.todo import BadTodo, parse_todo, scan_envelope
+from eqmail_core.net.ident import user_in
+from eqmail_core.policy.users import find_in_database
+from eqmail_core.protocols import admission_wire, agent_wire, delivery_wire, queue_wire
+from eqmail_core.protocols.checkpassword import parse_claim
+from eqmail_core.store.cdb import CdbDamaged, open_cdb
+from eqmail_core.store.rules_db import find_rule
+from eqmail_core.values.user import LookupFailed
+
+_MOST_RECORDS = 256
+_SPECIAL = frozenset(b' \t\r\n([".,@<>:;')
+
+
+def tcp_rules(data: bytes) -> None:
+    """The text of rules, one of their records, and where a client's rule is sought."""
+    try:
+        for line in data.splitlines(keepends=True):
+            records = list(database_records([line]))
+            assert len(records) <= _MOST_RECORDS
+            for _, record in records:
+                parse_record(record)
+    except BadRule:
+        pass
+    parse_record(data)
+    ip, _, rest = data.partition(b"\0")
+    host, _, info = rest.partition(b"\0")
+    assert len(set(keys_for(ip, host, info))) <= 2 * len(data) + 7
+
+
+_CDB = os.path.join(tempfile.gettempdir(), f"eqmail-fuzz-{os.getpid()}.cdb")
+
+
+def cdb(data: bytes) -> None:
+    """A database that is none, or a damaged one."""
+    with open(_CDB, "wb") as file:
+        file.write(data)
+    try:
+        database = open_cdb(_CDB)
+        assert database is not None
+        with database:
+            find_in_database(database.get, b"joe-list")
+    except (CdbDamaged, LookupFailed, OSError):
+        pass
+    try:
+        find_rule(_CDB, b"127.0.0.1", b"localhost", None)
+    except OSError:
+        pass
+    finally:
+        os.unlink(_CDB)
+
+
+def controls(data: bytes) -> None:
+    """Every control file with the same content."""
+    for control in Controls.declared().values():
+        control.parse(data)
+
+
+def address_list(data: bytes) -> None:
+    """A field of addresses; what is written of it can be read again and is the same list."""
+    try:
+        tokens = tokenise(data)
+        rewritten = rewrite_addresses(tokens, lambda address: address)
+    except Unparsable:
+        return
+    written = render(rewritten)
+    plain(rewritten)
+    assert all(line[:1] in (b" ", b"\t") for line in written.split(b"\n")[1:-1]), "more than one field"
+    # As C writes them, words do not come back whose newline had to be folded, and atoms that need a backslash.
+    if not any(b"\n" in text or (kind == ATOM and set(text) & _SPECIAL) for kind, text in rewritten):
+        assert tokenise(written) == rewritten
+
+
+def queue_packets(data: bytes) -> None:
+    """Packets to the queue service, which anybody may send."""
+    for split in (queue_wire.split_whole, queue_wire.split_tagged, queue_wire.split_result):
+        try:
+            split(data)
+        except queue_wire.WireError:
+            pass
+    scan_envelope(data)
+    text0.fields(data)
+
+
+def house_packets(data: bytes) -> None:
+    """Packets between the services, which trust each other to some extent."""
+    wires: list[Callable[[bytes], object]] = [
+        admission_wire.split_admission,
+        admission_wire.split_serials,
+        admission_wire.split_waits_answer,
+        delivery_wire.split_order,
+        delivery_wire.split_report,
+        delivery_wire.split_durable,
+        lambda packet: agent_wire.split_orders(packet, []),
+        agent_wire.split_reports,
+    ]
+    for split in wires:
+        try:
+            split(data)
+        except (ValueError, struct.error):
+            pass
+
+
+def journal_scan(data: bytes) -> None:
+    """A segment of the journal: garbage, and records behind a header that is whole."""
+    found = journal.split_header(data)
+    list(journal.scan(memoryview(data), found[2] if found else 0))
+    front, crc = journal.header(1, 1)
+    record, after = journal.record(journal.RECORD, 1, 2, 3, 4, 5, b"Fa\0Tb\0", data, crc)
+    segment = front + record + data + data[::-1]
+    scanned = list(journal.scan(memoryview(segment), crc))
+    assert scanned[0].body == data
+    assert sum(journal.OVERHEAD + len(entry.envelope) + len(entry.body) for entry in scanned) <= len(segment)
+    dead, _ = journal.tombstones([len(data)], after)
+    last = list(journal.scan(memoryview(front + record + data + dead + data), crc))[1]
+    assert journal.split_tombstones(last.body) == (len(data),)
+
+
+def smtp_path(data: bytes) -> None:
+    """The argument of MAIL and RCPT."""
+    address = parse_path(data)
+    if address is not None:
+        assert len(address) <= len(data)
+        address_literal(address)
+        quote_address(address)
+    parse_parameters(data)
+
+
+def small_formats(data: bytes) -> None:
+    """Formats of files that an administrator or the suite itself writes."""
+    for instruction in dotqmail.parse(data):
+        dotqmail.plain(instruction[1])
+    for parse, declared in ((parse_todo, BadTodo), (lambda text: parse_site("/home", text), ValueError)):
+        try:
+            parse(data)
+        except declared:
+            pass
+    try:
+        list(user_records(data.splitlines(keepends=True)))
+    except BadAssign:
+        pass
+    parse_info(data)
+    parse_route(data)
+    parse_table(data)
+    parse_claim(data)
+    list(entries(data))
+    user_in(data)
+    if is_field(data):
+        field_name(data)
+        field_text(data)
+
+
+def parsers() -> Iterator[tuple[str, Callable[[bytes], None]]]:
+    """Name and function of each target here."""
+    for target in (
+        tcp_rules,
+        cdb,
+        controls,
+        address_list,
+        queue_packets,
+        house_packets,
+        journal_scan,
+        smtp_path,
+        small_formats,
+    ):
+        yield target.__name__, target

@@ -1,0 +1,74 @@
+"""Inputs to begin with: for each target, some that get far."""
+
+import os
+import tempfile
+
+from eqmail_core.formats import journal
+from eqmail_core.formats.assign import database_records
+from eqmail_core.formats.netstring import netstring
+from eqmail_core.protocols import queue_wire
+from eqmail_core.store.cdb import write_cdb
+
+_MESSAGE = b'Received: x\r\nFrom: a@b\r\nTo: (c) "d e" <d@e>\r\n\r\n.hello\r\n..\r\n'
+_SMTP = (
+    b'EHLO me\r\nMAIL FROM:<a@b> SIZE=9 AUTH=x+41\r\nRCPT TO:<@r:c@[127.0.0.1]>\r\nRCPT TO:<"q r"@d>\r\nDATA\r\n'
+    + _MESSAGE
+    + b".\r\nRSET\r\nAUTH PLAIN AGEAYg==\r\nAUTH LOGIN\r\nYQ==\r\nYg==\r\nAUTH CRAM-MD5\r\n*\r\n"
+    b"STARTTLS\r\nRSET\r\nVRFY x\r\nQUIT\r\n"
+)
+_POP3 = (
+    b"USER joe\r\nPASS x y\r\nAPOP joe 1\r\nSTAT\r\nLIST\r\nUIDL 2\r\n"
+    b"TOP 1 2\r\nRETR 2\r\nDELE 1\r\nRSET\r\nLAST\r\nQUIT\r\n"
+)
+_ENVELOPE = queue_wire.render_envelope(b"a@b", [b"c@d", b"e@f"])
+_INNER = netstring(b"From: a\n\nx\n") + netstring(b"a@b") + netstring(b"c@d") + netstring(b"e@f")
+
+
+def _cdb() -> bytes:
+    folder = tempfile.mkdtemp()
+    path = f"{folder}/cdb"
+    lines = [b"=joe:joe:1:2:/home/joe:::\n", b"+joe-:joe:1:2:/home/joe:-::\n", b"+:alias:3:4:/alias:-::\n", b".\n"]
+    write_cdb(path, f"{folder}/tmp", [*database_records(lines), (b"127.", b"D\0"), (b"", b"+X=y\0")])
+    with open(path, "rb") as file:
+        data = file.read()
+    os.unlink(path)
+    os.rmdir(folder)
+    return data
+
+
+def _journal() -> bytes:
+    front, crc = journal.header(7, 8)
+    record, crc = journal.record(journal.RECORD, 8, 2, 3, 4, 5, b"Fa\0Tb\0", b"text", crc)
+    return front + record + b"text" + journal.tombstones([8], crc)[0]
+
+
+def seeds() -> dict[str, list[bytes]]:
+    """The inputs by target; a leading byte tells the length of pieces where the target cuts."""
+    return {
+        "smtp_server": [b"\0" + _SMTP, b"\5" + _SMTP],
+        "auth": [b"YQ==\nYg==", b"AGEAYg==", b"\nYSBi", b"*", b""],
+        "qmtp": [b"\3" + netstring(b"\nFrom: a\n\nx\n") + netstring(b"a@b") + netstring(netstring(b"c@d")) * 2],
+        "qmqp": [b"\1" + netstring(_INNER)],
+        "pop3": [b"\2" + _POP3, b"\4" + _POP3[20:]],
+        "pop3_text": [b"\2" + _MESSAGE.replace(b"\r", b"")],
+        "dotted": [b"\1" + _MESSAGE + b".\r\nQUIT\r\n", b"\2.\r\n"],
+        "dot_stuffing": [b"\2" + _MESSAGE.replace(b"\r", b"")],
+        "smtp_reply": [b"\3220-a\r\n220 b\r\n250-x\n250 y\n5\r\n"],
+        "plugin": [b"\2Hx: y\nSa=b\nPtext\nLM1\nA\n", b"\2E550 no"],
+        "spawn_wire": [b"\0\0012/34\0a@b\0c@d\0\0023/3\0\0e\0"],
+        "header": [b"\3" + _MESSAGE.replace(b"\r", b""), b"\3From a b\nX: y\n z\nno field\n"],
+        "tcp_rules": [b'1.2.3.4-9:allow,X="y"\n::1:deny\n=.a.b:allow,R=//\n:deny\n', b"D\0+X=y\0", b"::1\0a.b.c\0joe"],
+        "cdb": [_cdb()],
+        "controls": [b"mail.example.org\n", b"20\n", b"a.b:c.d\n:e\n# x\n", b"10.0.0.0/8\n30s\n4h\n"],
+        "address_list": [b'To: "a b" <c@d>, e (f) @g, h: i@j, <@k:l@m>;\n', b"Cc: a@[1.2] b\\@c ((d)e)\n f@g"],
+        "queue_packets": [queue_wire.whole(1, _ENVELOPE, b"text"), queue_wire.result(1, 0, 2, 3, 4)],
+        "house_packets": [b"D" + bytes(16) + b"\0a\0b\0", b"R" + bytes(9) + b"Kok", b"N" + bytes(40)],
+        "journal_scan": [_journal()],
+        "smtp_path": [b"FROM:<a@b> SIZE=1 AUTH=<>", b'TO:<@x,@y:"a\\"b"@[::1]>', b"TO: a@b"],
+        "small_formats": [
+            b"u1\0p2\0Fa\0Tb\0",
+            b"# x\n|prog\n./Maildir/\n&a@b\n+list\n",
+            b"host:25 user pass",
+            b"a\0b\0c\0",
+        ],
+    }

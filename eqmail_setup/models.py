@@ -11,7 +11,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
-from eqmail_core.control.declared import FOLDERS, Controls
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.folders import FOLDERS
 from eqmail_core.control.kinds import Control, ControlError
 from eqmail_core.control.source import controls_in
 from eqmail_core.system.files import read_file

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from eqmail_core.control.declared import FOLDERS, Controls
+from eqmail_core.control.declared import Controls
 from eqmail_core.control.environment import VARIABLES
+from eqmail_core.control.folders import FOLDERS
 from eqmail_setup.choices import CONF_BUILD, CONF_FILES
 from eqmail_setup.suite import Program, module_file, programs
 

@@ -20,6 +20,7 @@ from eqmail_core.control.kinds import (
     Size,
     Text,
 )
+from eqmail_core.control.remote_limits import RemoteLimits
 
 SMTPD = "qmail-smtpd"
 QMTPD = "qmail-qmtpd"
@@ -174,8 +175,9 @@ class Controls(ControlSet):
     )
     smtproutes = Map(
         "Where mail for a domain is to go: DOMAIN:RELAY, DOMAIN:RELAY:PORT, with user and password after a blank. "
-        ".DOMAIN stands for every host below it, an empty domain for all, an empty relay for the MX. Port 465 means TLS "
-        "from the first byte. A password goes in plain text where a server offers no TLS, unless tlshosts demands it.",
+        ".DOMAIN stands for every host below it, an empty domain for all, an empty relay for the MX. Port 465 means "
+        "TLS from the first byte. A password goes in plain text where a server offers no TLS, unless tlshosts demands "
+        "it.",
         default=None,
         used_by=(REMOTE,),
     )
@@ -225,8 +227,8 @@ class Controls(ControlSet):
     )
     clientca = Opaque(
         "Certificate authorities that may vouch for clients, PEM. A client whose certificate one of them signed, and "
-        "whose address is in tlsclients, may relay. While both files exist, every client is asked for a certificate, and "
-        "one that shows a certificate of somebody else cannot use TLS.",
+        "whose address is in tlsclients, may relay. While both files exist, every client is asked for a certificate, "
+        "and one that shows a certificate of somebody else cannot use TLS.",
         file="clientca.pem",
         default=None,
         used_by=(SMTPD,),
@@ -235,8 +237,8 @@ class Controls(ControlSet):
         "Revocation lists for client certificates, PEM.", file="clientcrl.pem", default=None, used_by=(SMTPD,)
     )
     servercert = Opaque(
-        "Certificate chain and private key of the SMTP server, PEM. Its existence enables STARTTLS; qmaild must be able "
-        "to read it. A new file counts at once.",
+        "Certificate chain and private key of the SMTP server, PEM. Its existence enables STARTTLS; qmaild must be "
+        "able to read it. A new file counts at once.",
         file="servercert.pem",
         default=None,
         used_by=(SMTPD,),
@@ -283,8 +285,8 @@ class Controls(ControlSet):
     badmailto = Lines("Listed by qmail-shcfg; no program reads it.", default=None)
 
     smtplisten = Lines(
-        "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT, with tls: before it "
-        "where clients speak TLS from the first byte, as on port 465. Without it the server runs under tcpserver, "
+        "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT, with tls: before "
+        "it where clients speak TLS from the first byte, as on port 465. Without it the server runs under tcpserver, "
         "xinetd or inetd as ever.",
         default=None,
         used_by=(START,),
@@ -316,6 +318,15 @@ class Controls(ControlSet):
         "How long the resident remote delivery keeps a connection for the next message to the same server; 0 means a "
         "connection for each message.",
         default=5,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
+    remotelimits = RemoteLimits(
+        "What mail to a domain is bound to, DOMAIN:concurrency=N messages=N rate=N/s, with * for all others: "
+        "deliveries at a time, messages per connection, deliveries per second (or /m, /h). Each process of the remote "
+        "service counts for itself. Mail beyond it waits there for up to a minute, then in the queue. Without limits "
+        "too a domain gets less while it answers 421, 450 or 4.7.x.",
+        default=None,
         used_by=(REMOTE,),
         since="eqmail 2",
     )
@@ -430,8 +441,8 @@ class Controls(ControlSet):
         since="eqmail 2",
     )
     greetdelay = Seconds(
-        "How long the SMTP server waits before its greeting; a client that talks earlier is sent away. Clients that may "
-        "relay, and those that began with TLS, do not wait.",
+        "How long the SMTP server waits before its greeting; a client that talks earlier is sent away. Clients that "
+        "may relay, and those that began with TLS, do not wait.",
         default=0,
         env="GREETDELAY",
         used_by=(SMTPD,),
@@ -461,8 +472,8 @@ class Controls(ControlSet):
         since="eqmail 2",
     )
     proxyfrom = Lines(
-        "Addresses and networks (CIDR) of proxies in front of the resident SMTP service: they begin with a line or block "
-        "of the PROXY protocol that tells who the client is. HUP makes a new list count.",
+        "Addresses and networks (CIDR) of proxies in front of the resident SMTP service: they begin with a line or "
+        "block of the PROXY protocol that tells who the client is. HUP makes a new list count.",
         default=None,
         used_by=(SMTPD,),
         since="eqmail 2",
@@ -473,25 +484,3 @@ class Controls(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-
-
-TLS_HOSTS = "tlshosts"
-"""Folder with a file NAME.pem for every host to which mail may go only by TLS."""
-
-TLS_CERTIFICATES = "tlscerts"
-"""Folder with a file NAME.pem for every further name under which clients may know the SMTP server."""
-
-ONLY_LISTED = f"{TLS_HOSTS}/exhaustivelist"
-"""File whose existence keeps all other hosts from being offered TLS."""
-
-PLAIN_HOSTS = "notlshosts"
-"""Folder with a file for every host to which no TLS is tried."""
-
-FOLDERS = {
-    TLS_CERTIFICATES: "NAME.pem holds the certificate chain and the key that the SMTP server shows to clients who ask "
-    "for the host NAME (SNI). All others see servercert.pem.",
-    TLS_HOSTS: "FQDN.pem holds the authorities that must vouch for the mail exchanger FQDN; without TLS and a "
-    "certificate for that name no mail goes there. While the file exhaustivelist exists, TLS is tried with no other.",
-    PLAIN_HOSTS: "A file named FQDN keeps TLS from being tried with the mail exchanger FQDN.",
-}
-"""Folders that may lie among the control files, with their manuals."""

@@ -7,7 +7,8 @@ Source: smtp-server.md 4.1; control-files.md 2.9.
 
 import os
 
-from eqmail_core.control.declared import TLS_CERTIFICATES, Controls
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.folders import TLS_CERTIFICATES
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.smtpplugins import parse_plugins
 from eqmail_core.policy.badmail import BadSenders

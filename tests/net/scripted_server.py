@@ -63,7 +63,7 @@ class ScriptedServer:
     def wait_until_heard(self, part: bytes, connection: int = -1, seconds: float = 5.0) -> None:
         """Wait until a connection has sent `part`."""
         end = time.monotonic() + seconds
-        while not self.heard or part not in self.heard[connection]:
+        while len(self.heard) <= max(connection, 0) or part not in self.heard[connection]:
             assert time.monotonic() < end, f"{part!r} not in {self.heard!r}"
             time.sleep(0.005)
 
@@ -109,6 +109,8 @@ class ScriptedServer:
             if in_data and line != b".\r\n":
                 continue
             reply = script.get(verb, "500 what")
+            # Before the client hears of it.
+            self.messages += verb == "final" and reply[0] == "2"
             if not self._say(client, reply) or verb == "quit":
                 return
             if verb == "star" and reply[0] == "2":
@@ -116,4 +118,3 @@ class ScriptedServer:
                 stream = client.makefile("rb")
                 script = script | {"ehlo": script.get("secured", script["ehlo"])}
             in_data = verb == "data" and reply[0] in "23"
-            self.messages += verb == "final" and reply[0] == "2"

@@ -13,11 +13,13 @@ import random
 import stat
 import time
 
+from eqmail_core.formats.remote_limits import limit_of
 from eqmail_core.net.dial import literal_address
 from eqmail_core.net.idle_sessions import IdleSessions
 from eqmail_core.net.outgoing import Session, Watch
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.resolver import AsyncResolver
+from eqmail_core.policy.destination import is_tired
 from eqmail_core.policy.mx import Candidate
 from eqmail_core.policy.remote_plan import NO_CONNECTION, RemotePlan, Surroundings, plan_delivery
 from eqmail_core.policy.spawn_report import report_of_output, report_of_run
@@ -28,6 +30,7 @@ from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from eqmail_core.services.remote.settings import Settings, SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.services.remote.tls_settings import may_go_plain, wish_for
+from eqmail_core.services.remote.turns import Turns
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.log import say
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
@@ -48,6 +51,23 @@ MOST_IDLE = 256
 MOST_PER_SESSION = 100
 OWN_ADDRESSES_S = 30.0
 KEPT_OUTPUT = 65536
+
+
+class _Busy(Temporary):
+    """Servers that are there, and want nothing now."""
+
+
+class _Job:
+    """One delivery: how, where to, what; `most` messages go over one connection."""
+
+    __slots__ = ("message", "most", "order", "plan", "settings")
+
+    def __init__(self, settings: Settings, order: Order, message: int, plan: RemotePlan, most: int) -> None:
+        self.settings = settings
+        self.order = order
+        self.message = message
+        self.plan = plan
+        self.most = most
 
 
 class RemoteDeliveries:
@@ -74,6 +94,7 @@ class RemoteDeliveries:
         self._watch = watch
         self._owner = owner
         self._implicit_tls_port = implicit_tls_port
+        self._turns = Turns(watch.loop)
         self._own: frozenset[str] = frozenset()
         self._own_until = 0.0
         self._world = Surroundings(literal_address, self._own_addresses, random.shuffle)
@@ -87,7 +108,7 @@ class RemoteDeliveries:
             settings = self.source.current()
             if settings.substitute:
                 return await _run_substitute(settings.substitute, order, message)
-            return report_of_output(await self._send(settings, order, message))
+            return await self._send_in_turn(settings, order, message)
         except Failure as failure:
             return failure.outcome, failure.text + b"\n"
         except MemoryError:
@@ -109,14 +130,33 @@ class RemoteDeliveries:
             return b"ZSorry, message has wrong owner. (#4.3.5)\n"
         return b""
 
-    async def _send(self, settings: Settings, order: Order, message: int) -> bytes:
+    async def _send_in_turn(self, settings: Settings, order: Order, message: int) -> Report:
+        """Send when it is the destination's turn, and note how it takes that."""
+        host = order.recipient.rpartition(b"@")[2].lower()
+        limit = limit_of(settings.limits, host)
+        await self._turns.take(host, limit, settings.places)
+        letter, text, is_busy = b"", b"", False
+        try:
+            letter, text = report_of_output(await self._send(settings, order, message, limit.messages))
+        except _Busy:
+            is_busy = True
+            raise
+        finally:
+            self._turns.give_back(host, letter == b"K", is_busy or is_tired(text))
+        return letter, text
+
+    async def _send(self, settings: Settings, order: Order, message: int, most_messages: int) -> bytes:
         host = order.recipient.rpartition(b"@")[2]
         plan = await self._answered(plan_delivery(host, order.sender, [order.recipient], settings.routes, self._world))
+        job = _Job(settings, order, message, plan, most_messages or MOST_PER_SESSION)
+        failure = Temporary(NO_CONNECTION)
         for candidate in plan.candidates:
-            report = await self._offer(settings, plan, candidate, message, order.serial)
+            report = await self._offer(job, candidate)
             if report:
                 return report
-        raise Temporary(NO_CONNECTION)
+            if report is not None:
+                failure = _Busy(NO_CONNECTION)
+        raise failure
 
     async def _answered(self, search: "Search[RemotePlan]") -> RemotePlan:
         """Run a search to its end."""
@@ -127,40 +167,35 @@ class RemoteDeliveries:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
 
-    async def _offer(
-        self, settings: Settings, plan: RemotePlan, candidate: Candidate, message: int, chance: int
-    ) -> bytes:
-        """Offer the message to one address; the report, b"" when the next address is to be tried."""
-        route = plan.route
+    async def _offer(self, job: _Job, candidate: Candidate) -> bytes | None:
+        """Offer the message to one address; the report.
+
+        Otherwise the next address is to be tried: b"" when the server wants nothing now, None when there was no server.
+        """
+        route = job.plan.route
         wish = wish_for(self._site, candidate.name, route.port == self._implicit_tls_port)
         # A server that had to prove its name has proved no other.
         name = candidate.name if wish.demanded_by else b""
         key = (candidate.ip, route.port, route.user, route.password, wish.is_wanted, wish.demanded_by, name)
         session = self.idle.take(key)
         if session is not None:
-            await self._carry(session, key, settings, plan, message)
+            await self._carry(session, key, job)
             if session.client.answers and not session.client.is_deferred:
                 return session.client.report
-        if self._slow_hosts.should_skip(candidate.ip, chance):
-            return b""
-        client = await self._offer_anew(settings, plan, candidate, message, wish, key)
-        if client and may_go_plain(client, wish, settings.tls_falls_back, route.user is not None):
+        if self._slow_hosts.should_skip(candidate.ip, job.order.serial):
+            return None
+        client = await self._offer_anew(job, candidate, wish, key)
+        if client and may_go_plain(client, wish, job.settings.tls_falls_back, route.user is not None):
             reason = client.report[1:].partition(b"\n")[0].decode("latin-1")
             say(NAME, f"warning: {reason} Trying without TLS.")
-            client = await self._offer_anew(settings, plan, candidate, message, PLAIN, None)
-        return b"" if client is None or client.status == TRY_NEXT else client.report
+            client = await self._offer_anew(job, candidate, PLAIN, None)
+        if client is None:
+            return None
+        return b"" if client.status == TRY_NEXT else client.report
 
-    async def _offer_anew(
-        self,
-        settings: Settings,
-        plan: RemotePlan,
-        candidate: Candidate,
-        message: int,
-        wish: TlsWish,
-        key: object,
-    ) -> SmtpClient | None:
+    async def _offer_anew(self, job: _Job, candidate: Candidate, wish: TlsWish, key: object) -> SmtpClient | None:
         """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""
-        route = plan.route
+        settings, route = job.settings, job.plan.route
         credentials = None if route.user is None else Credentials(route.user, route.password)
         keep = settings.reuse_s > 0 and key is not None
         client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, wish)
@@ -178,28 +213,28 @@ class RemoteDeliveries:
             self._slow_hosts.failed(candidate.ip, error)
             return None
         self._slow_hosts.works(candidate.ip)
-        await self._carry(session, key, settings, plan, message)
+        await self._carry(session, key, job)
         return client
 
-    async def _carry(self, session: Session, key: object, settings: Settings, plan: RemotePlan, message: int) -> None:
+    async def _carry(self, session: Session, key: object, job: _Job) -> None:
         """Carry the message over one session, and keep the session if it can be used again."""
         position = 0
 
         def read() -> bytes:
             nonlocal position
-            piece = os.pread(message, CHUNK, position)
+            piece = os.pread(job.message, CHUNK, position)
             position += len(piece)
             return piece
 
-        if session.carried + 1 >= MOST_PER_SESSION:
+        if session.carried + 1 >= job.most:
             session.client.keep = False
         try:
-            await session.carry(plan.sender, plan.recipients, read, settings.patience_s)
+            await session.carry(job.plan.sender, job.plan.recipients, read, job.settings.patience_s)
         except asyncio.CancelledError:
             session.close()
             raise
         if session.is_open:
-            self.idle.put(key, session, self._watch.loop.time() + settings.reuse_s)
+            self.idle.put(key, session, self._watch.loop.time() + job.settings.reuse_s)
 
     def _own_addresses(self) -> frozenset[str]:
         if time.monotonic() >= self._own_until:

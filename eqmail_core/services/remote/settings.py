@@ -38,13 +38,26 @@ _READ = (
     Controls.clientcert,
     Controls.tlsclientciphers,
     Controls.tlsfallback,
+    Controls.remotelimits,
+    Controls.concurrencyremote,
 )
 
 
 class Settings:
     """One reading of everything; `substitute` is a program to run per message in place of our own code."""
 
-    __slots__ = ("connect_s", "hello", "patience_s", "reuse_s", "routes", "substitute", "tls", "tls_falls_back")
+    __slots__ = (
+        "connect_s",
+        "hello",
+        "limits",
+        "patience_s",
+        "places",
+        "reuse_s",
+        "routes",
+        "substitute",
+        "tls",
+        "tls_falls_back",
+    )
 
     def __init__(self, controls: Controls, substitute: bytes | None, tls: "TlsMaker") -> None:
         hello = controls.helohost
@@ -58,6 +71,8 @@ class Settings:
         self.substitute = substitute
         self.tls = tls
         self.tls_falls_back = controls.tlsfallback
+        self.limits = controls.remotelimits
+        self.places = controls.concurrencyremote
 
 
 class SettingsSource:

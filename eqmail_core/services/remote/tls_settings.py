@@ -5,7 +5,8 @@ Source: delivery.md 5.6 (TLS client).
 
 import os
 
-from eqmail_core.control.declared import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS, Controls
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
 from eqmail_core.policy.tls_choice import TlsFiles, tls_wish
 from eqmail_core.values.outcome import Temporary
 from eqmail_core.values.site import Site

@@ -1,0 +1,17 @@
+"""The kind of the control file with limits for destinations of remote mail."""
+
+from eqmail_core.control.kinds import Control
+from eqmail_core.formats.lines import listed
+from eqmail_core.formats.remote_limits import Limit, parse_limits
+
+
+class RemoteLimits(Control["dict[bytes, Limit] | None"]):
+    """Lines DOMAIN:WORDS with the limits of a destination; None where the file is absent."""
+
+    kind = "map of limits"
+
+    def parse(self, text: bytes) -> "tuple[dict[bytes, Limit] | None, list[str]]":
+        """Map the lines; remark on those with words that make no sense, which are passed over."""
+        limits, wrong = parse_limits(listed(text))
+        remarks = [f"{line.decode('latin-1')!r} is not DOMAIN:concurrency=N messages=N rate=N/s" for line in wrong]
+        return limits, remarks

@@ -1,0 +1,1 @@
+"""The suite's programs below other people's servers, spoken to by other people's clients."""

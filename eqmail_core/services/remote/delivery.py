@@ -116,6 +116,10 @@ class RemoteDeliveries:
         except OSError:
             return TEMPORARY, b"System resources temporarily unavailable. (#4.3.0)\n"
 
+    def stop_waiting(self) -> None:
+        """Defer the deliveries that wait for their turn; those that run go on."""
+        self._turns.close()
+
     def _objection(self, order: Order, message: int) -> bytes:
         """Why an order cannot be carried out, as the spawner says it; b"" if it can."""
         if b"@" not in order.recipient:

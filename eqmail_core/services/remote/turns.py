@@ -27,6 +27,7 @@ class Turns:
         self._crowded_s = crowded_s
         self._places: dict[bytes, _Place] = {}
         self._waiting = 0
+        self._is_closed = False
 
     async def take(self, host: bytes, limit: Limit, places: int) -> None:
         """Wait for the turn of a delivery to `host`, in lower case; `give_back` must follow unless this fails.
@@ -42,6 +43,8 @@ class Turns:
         if not place.waiters and place.destination.delay(now) == 0:
             place.destination.start(now)
             return
+        if self._is_closed:
+            raise _congested(host)
         await self._wait(host, place, self._crowded_s if self._waiting * 2 >= places else self._wait_s)
 
     def give_back(self, host: bytes, is_accepted: bool, has_enough: bool) -> None:
@@ -51,27 +54,35 @@ class Turns:
         self._call_next(place)
         self._forget(host, place)
 
+    def close(self) -> None:
+        """Let nobody wait any more; those who do are deferred."""
+        self._is_closed = True
+        for place in self._places.values():
+            for waiter in place.waiters:
+                if not waiter.done():
+                    waiter.set_result(False)
+
     async def _wait(self, host: bytes, place: "_Place", wait_s: float) -> None:
-        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiter: asyncio.Future[bool] = self._loop.create_future()
         place.waiters.append(waiter)
         self._waiting += 1
         self._call_next(place)
+        is_called = False
         try:
             async with asyncio.timeout(wait_s):
-                await waiter
-        except BaseException as reason:
-            if waiter.done() and not waiter.cancelled():
-                # Called, and gone all the same: the turn is the next one's.
-                self.give_back(host, False, False)
-            else:
-                if waiter in place.waiters:
-                    place.waiters.remove(waiter)
-                self._forget(host, place)
-            if isinstance(reason, TimeoutError):
-                raise _congested(host) from reason
-            raise
+                is_called = await waiter
+        except TimeoutError:
+            pass
         finally:
             self._waiting -= 1
+            if waiter in place.waiters:
+                place.waiters.remove(waiter)
+            if not is_called and waiter.done() and not waiter.cancelled() and waiter.result():
+                # Called, and gone all the same: the turn is the next one's.
+                self.give_back(host, False, False)
+            self._forget(host, place)
+        if not is_called:
+            raise _congested(host)
 
     def _call_next(self, place: "_Place") -> None:
         """Let start who may, and look again when the next one may."""
@@ -89,7 +100,7 @@ class Turns:
             waiter = place.waiters.popleft()
             if not waiter.done():
                 place.destination.start(now)
-                waiter.set_result(None)
+                waiter.set_result(True)
 
     def _forget(self, host: bytes, place: "_Place") -> None:
         is_over = not place.waiters and place.destination.is_forgettable(self._loop.time())
@@ -111,7 +122,7 @@ class _Place:
 
     def __init__(self, limit: Limit) -> None:
         self.destination = Destination(limit)
-        self.waiters: deque[asyncio.Future[None]] = deque()
+        self.waiters: deque[asyncio.Future[bool]] = deque()
         self.timer: asyncio.TimerHandle | None = None
 
 

@@ -78,6 +78,22 @@ def test_a_turn_that_came_too_late_goes_to_the_next() -> None:
     asyncio.run(play())
 
 
+def test_at_the_end_nobody_waits() -> None:
+    async def play() -> None:
+        turns = Turns(asyncio.get_running_loop())
+        await turns.take(b"busy", ONE, 20)
+        waiting = [asyncio.ensure_future(turns.take(b"busy", ONE, 20)) for _ in range(3)]
+        await asyncio.sleep(0)
+        turns.close()
+        assert [type(it) for it in await asyncio.gather(*waiting, return_exceptions=True)] == [Temporary] * 3
+        with pytest.raises(Temporary):
+            await turns.take(b"busy", ONE, 20)
+        turns.give_back(b"busy", True, False)
+        assert not turns._places
+
+    asyncio.run(play())
+
+
 def test_the_number_of_remembered_destinations_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eqmail_core.services.remote.turns.MOST_KNOWN", 10)
 

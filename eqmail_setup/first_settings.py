@@ -13,9 +13,13 @@ import socket
 from collections.abc import Callable
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.system.files import write_atomically
 from eqmail_core.values.site import Site
+from eqmail_setup.actions import Action, Make, Write
+from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.render import render
+from eqmail_setup.tree import Dress
+from eqmail_setup.who import caller
+from eqmail_setup.world import World, state_of
 
 PLUGINS = "bin/plugins"
 _SCRIPTS = (
@@ -41,13 +45,27 @@ def domains_of(name: str) -> tuple[str, str]:
     return ".".join(labels[1:]), ".".join(labels[-2:])
 
 
+Step = tuple[str, Action | None]
+
+
 def write_first_settings(site: Site, name: str, say: Callable[[str], None], only_say: bool = False) -> None:
     """Write the files, saying what C says; with `only_say`, write nothing."""
-    domain, plus = domains_of(name)
-    folder = site.layout.control
     if not only_say:
         os.makedirs(site.control, mode=0o755, exist_ok=True)
-    say(f"Your fully qualified host name is {name}.")
+    world = RealWorld(site.home)
+    for line, action in first_settings(site, name, world):
+        if line:
+            say(line)
+        if action and not only_say:
+            action.perform(world)
+    if not only_say:
+        world.finish()
+
+
+def first_settings(site: Site, name: str, world: World) -> list[Step]:
+    """What C says, each with what is then to be done; what is as it should be already is only said."""
+    domain, plus = domains_of(name)
+    steps: list[Step] = [(f"Your fully qualified host name is {name}.", None)]
     settings = (
         (Controls.me.file, name, True),
         (Controls.defaultdomain.file, domain, True),
@@ -57,39 +75,37 @@ def write_first_settings(site: Site, name: str, say: Callable[[str], None], only
     )
     for file, value, always in settings:
         if always or not os.path.exists(f"{site.control}/{file}"):
-            say(f"Putting {value} into {folder}/{file}...")
-            if not only_say:
-                _write(site, file, os.fsencode(value) + b"\n")
-    say(f"Now qmail will refuse to accept SMTP messages except to {name}.")
-    say("Make sure to change rcpthosts if you add hosts to locals or virtualdomains!")
+            line = f"Putting {value} into {site.layout.control}/{file}..."
+            steps.append((line, _writing(site, world, file, os.fsencode(value) + b"\n", Dress(*caller(), 0o644))))
+    steps.append((f"Now qmail will refuse to accept SMTP messages except to {name}.", None))
+    steps.append(("Make sure to change rcpthosts if you add hosts to locals or virtualdomains!", None))
     for file, template, sentence in _SCRIPTS:
         if not os.path.exists(f"{site.control}/{file}"):
-            say(sentence)
-            if not only_say:
-                _write(site, file, render(template, home=site.home))
-                _give_to_group(site, f"{site.control}/{file}")
-    if not only_say:
-        _make_plugin_folder(site)
+            content = render(template, home=site.home)
+            steps.append((sentence, _writing(site, world, file, content, Dress(caller()[0], _group(site), 0o644))))
+    if not os.path.isdir(f"{site.home}/{PLUGINS}"):
+        parent, dress = os.path.dirname(PLUGINS), Dress(caller()[0], _group(site), 0o755)
+        if not os.path.isdir(f"{site.home}/{parent}"):
+            steps.append(("", Make(parent, "a directory", Dress(*caller(), 0o755))))
+        steps.append(("", Make(PLUGINS, "a directory", dress)))
+    return steps
 
 
-def _make_plugin_folder(site: Site) -> None:
-    path = f"{site.home}/{PLUGINS}"
-    if not os.path.isdir(path):
-        os.makedirs(path, mode=0o755)
-        _give_to_group(site, path)
+def _writing(site: Site, world: World, file: str, content: bytes, dress: Dress) -> Action | None:
+    path = f"{site.layout.control}/{file}"
+    state = state_of(path, world)
+    if state is not None and state.kind == "a file" and state.content == content and state.dress.mode == dress.mode:
+        return None
+    return Write(path, content, dress)
 
 
-def _write(site: Site, file: str, content: bytes) -> None:
-    path = f"{site.control}/{file}"
-    write_atomically(path, content, 0o644)
-    os.chmod(path, 0o644)
-
-
-def _give_to_group(site: Site, path: str) -> None:
-    """Let the group of the queue own it, where that is possible; the settings are readable for all anyway."""
+def _group(site: Site) -> str:
+    """The group of the queue, where that is possible; the settings are readable for all anyway."""
+    group = site.accounts.groups[0]
     if os.geteuid() != 0 or site.single_user:
-        return
+        return caller()[1]
     try:
-        os.chown(path, -1, grp.getgrnam(site.accounts.groups[0]).gr_gid)
+        grp.getgrnam(group)
     except KeyError:
-        return
+        return caller()[1]
+    return group

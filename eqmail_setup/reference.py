@@ -149,8 +149,9 @@ def _helped(command: click.Command, parent: click.Context | None, name: str) -> 
     yield ""
     yield f"## {context.command_path}"
     yield ""
-    yield from map(_paragraph, inspect.cleandoc(command.help or "").split("\n\n"))
-    yield ""
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        yield _paragraph(paragraph)
+        yield ""
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             argument = "" if parameter.is_flag or not parameter.metavar else f" {parameter.metavar}"
@@ -165,9 +166,12 @@ def _helped(command: click.Command, parent: click.Context | None, name: str) -> 
 
 
 def _paragraph(text: str) -> str:
-    """A paragraph of a help text; one whose lines must stay as they are, as examples must, is shown so."""
+    """A paragraph of a help text; one whose lines must stay as they are, as examples must, has a title before them."""
     kept = text.removeprefix("\b\n")
-    return f"{text}\n" if kept == text else f"```\n{inspect.cleandoc(kept)}\n```\n"
+    if kept == text:
+        return text
+    title, _, lines = kept.partition("\n")
+    return f"{title}\n\n```\n{inspect.cleandoc(lines)}\n```"
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

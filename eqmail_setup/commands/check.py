@@ -20,7 +20,13 @@ from eqmail_setup.who import caller, home_of
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> int:
-    """Say what is not as it should be: owners, modes, programs, settings. Changes nothing; exits 1 on a difference."""
+    """Say what is not as it should be: owners, modes, programs, settings. Changes nothing; exits 1 on a difference.
+
+    \b
+    Examples:
+      eqmail check
+      eqmail check --json
+    """
     site = demand_installation(context)
     _demand_sight(site)
     differences = [*observe(hierarchy(site, caller()), RealWorld(site.home)), *reachable(site.single_user)]

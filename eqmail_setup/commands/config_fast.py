@@ -7,10 +7,13 @@ import socket
 import click
 
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.first_settings import host_name_of, write_first_settings
+from eqmail_core.values.site import Site
+from eqmail_setup.first_settings import first_settings, host_name_of, write_first_settings
 from eqmail_setup.opened import demand_installation
+from eqmail_setup.plan import Difference
 from eqmail_setup.public_suffix import is_public_suffix
 from eqmail_setup.refusal import usage
+from eqmail_setup.undertaking import described, undertaking
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_NAME = 253
@@ -24,11 +27,19 @@ def command(context: click.Context, fqdn: str | None, dry_run: bool) -> int:
     """Write me, defaultdomain, plusdomain, locals, rcpthosts, smtpplugins and beforemote for the host FQDN.
 
     Without FQDN the name of this host is taken. Files that exist are kept, except me and defaultdomain.
+
+    \b
+    Examples:
+      eqmail config-fast mail.example.org
+      eqmail config-fast --dry-run
     """
     site = demand_installation(context)
     name = fqdn or host_name_of(socket.gethostname())
     demand_host_name(name)
-    write_first_settings(site, name, click.echo, dry_run)
+    if dry_run:
+        write_first_settings(site, name, click.echo, only_say=True)
+    else:
+        _write(context, site, name)
     plus = os.fsdecode(read_controls(site).plusdomain)
     if is_public_suffix(plus):
         click.echo(
@@ -37,6 +48,16 @@ def command(context: click.Context, fqdn: str | None, dry_run: bool) -> int:
             err=True,
         )
     return 0
+
+
+def _write(context: click.Context, site: Site, name: str) -> None:
+    with undertaking(site.home, described(context)) as run:
+        steps = first_settings(site, name, run.world)
+        for line, _ in steps:
+            if line:
+                click.echo(line)
+        made = [Difference(run.world.show(action.path), "", "", action) for _, action in steps if action]
+        run.perform(made, lambda action: None)
 
 
 def demand_host_name(name: str) -> None:

@@ -35,7 +35,13 @@ _ELSEWHERE = (
 @click.option("--folder", metavar="DIR", default=".demo", help="Where everything goes; .demo when left out.")
 @click.pass_context
 def command(context: click.Context, folder: str) -> int:
-    """Set up a private installation, send mail through it, show what happens, and stop it. Needs no root."""
+    """Set up a private installation, send mail through it, show what happens, and stop it. Needs no root.
+
+    \b
+    Examples:
+      eqmail demo
+      eqmail demo --folder /tmp/demo
+    """
     begun = time.monotonic()
     home = os.path.abspath(f"{folder}/home")
     if len(os.fsencode(home)) > LONGEST_HOME:

@@ -19,6 +19,11 @@ def command(context: click.Context, dry_run: bool, conf: str | None) -> int:
     """Create the accounts: alias qmaild qmaill qmailp in nofiles, qmailq qmailr qmails in qmail.
 
     Other names come from conf-users and conf-groups. Numbers are the first free ones from 200 on.
+
+    \b
+    Examples:
+      eqmail mkusers --dry-run
+      eqmail mkusers --conf ./conf
     """
     site = open_installation(context, conf).site
     commands = missing_commands(site, Census.taken(), tool_of_system(), shell_of_nobody())

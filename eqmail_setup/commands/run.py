@@ -18,7 +18,13 @@ _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]*):([0-9]{1,5})")
 @click.option("--delivery", metavar="TEXT", help="Delivery for users without a .qmail file; else defaultdelivery.")
 @click.pass_context
 def command(context: click.Context, addresses: tuple[str, ...], delivery: str | None) -> int:
-    """Run the services until TERM or Ctrl-C. Accepts --smtp several times; IPv6 addresses in brackets."""
+    """Run the services until TERM or Ctrl-C. Accepts --smtp several times; IPv6 addresses in brackets.
+
+    \b
+    Examples:
+      eqmail run --smtp 0.0.0.0:25
+      eqmail run --smtp 127.0.0.1:2525 --delivery ./Maildir/
+    """
     site = demand_installation(context)
     for address in addresses:
         match = _ADDRESS.fullmatch(address)

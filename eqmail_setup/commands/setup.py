@@ -46,6 +46,13 @@ def command(
     """Install eQmail, or mend an installation: directories, programs, queue, with their owners and modes.
 
     Safe to repeat: what is right is left alone, what an administrator edited is kept and named.
+
+    \b
+    Examples:
+      eqmail setup
+      eqmail setup --dry-run
+      eqmail --home ~/mail setup --single-user
+      eqmail setup --root /tmp/package --layout eqmail-1.11
     """
     root = os.path.abspath(root) if root else ""
     chosen = {"single-user": "yes"} if single_user else {}

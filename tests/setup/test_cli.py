@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
-from eqmail_setup.cli import COMMANDS, run
+from eqmail_setup.cli import COMMANDS, cli, run
 from eqmail_setup.refusal import DIFFERS, FOUND, PRIVILEGE, USAGE
 
 CHECKOUT = Path(__file__).parents[2]
@@ -175,3 +176,20 @@ def test_help_imports_nothing_that_only_a_command_needs() -> None:
 def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([name, "--help"]) == 0
     assert "Usage: eqmail" in capsys.readouterr().out
+
+
+def _all_commands(command: click.Command, name: str) -> list[tuple[str, click.Command]]:
+    found = [(name, command)]
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for inner in command.list_commands(context):
+            below = command.get_command(context, inner)
+            assert below is not None
+            found += _all_commands(below, f"{name} {inner}")
+    return found
+
+
+def test_every_command_gives_examples() -> None:
+    commands = dict(_all_commands(cli, "eqmail"))
+    without = {name for name, command in commands.items() if "Examples:" not in (command.help or "")}
+    assert {name for name in without if not name.startswith("eqmail queue")} == {"eqmail"}

@@ -133,6 +133,14 @@ def test_the_first_setup_can_be_taken_back(tmp_path: Path, monkeypatch: pytest.M
     assert sorted(os.listdir(home)) == [".setup.lock", "history"]
 
 
+def test_the_first_settings_can_be_taken_back(at_home: str) -> None:
+    before = picture(at_home)
+    assert run(["--home", at_home, "config-fast", "new.example.net"]) == 0
+    assert Path(at_home, "control/me").read_text() == "new.example.net\n"
+    assert run(["--home", at_home, "rollback"]) == 0
+    assert picture(at_home) == before
+
+
 def test_a_queue_with_mail_in_it_is_not_rolled_back(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(at_home, "queue/mess/0/28").write_text("a message\n")
     capsys.readouterr()

@@ -5,6 +5,9 @@ Source: control-files.md 2.1 (control.c, constmap.c).
 
 _TRAILING = b" \t\n"
 
+MOST_DIGITS = 20
+"""Digits of the longest number that is read, as RFC 1870 has it; Python refuses to read some thousands of them."""
+
 
 def first_line(text: bytes) -> bytes:
     """The first line without trailing blanks; an empty file yields b""."""
@@ -12,11 +15,11 @@ def first_line(text: bytes) -> bytes:
 
 
 def leading_number(text: bytes) -> int | None:
-    """The decimal digits at the start as a number; None where there are none."""
+    """The decimal digits at the start as a number; None where there are none.  Digits beyond the 20th are not read."""
     end = 0
     while end < len(text) and 48 <= text[end] <= 57:
         end += 1
-    return int(text[:end]) if end else None
+    return int(text[: min(end, MOST_DIGITS)]) if end else None
 
 
 UNITS_S = {b"": 1, b"s": 1, b"m": 60, b"h": 3600, b"d": 86400, b"w": 604800}

@@ -3,6 +3,8 @@
 Source: passwd(5); delivery.md 5.3 (qmail-pw2u.c).
 """
 
+from eqmail_core.formats.lines import leading_number
+
 
 class Account:
     """One account; `uid` and `gid` are the text of the file, `number` is the uid as C reads it: its leading digits."""
@@ -14,8 +16,7 @@ class Account:
         self.uid = uid
         self.gid = gid
         self.home = home
-        digits = uid[: len(uid) - len(uid.lstrip(b"0123456789"))]
-        self.number = int(digits or b"0")
+        self.number = leading_number(uid) or 0
 
 
 def parse_account(line: bytes) -> Account | None:

@@ -3,6 +3,8 @@
 Source: smtp-server.md 4.9; tcprules(1), cr.yp.to/ucspi-tcp.
 """
 
+from eqmail_core.formats.lines import MOST_DIGITS
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -118,4 +120,4 @@ def _addresses(line: bytes, address: bytes) -> "Iterator[bytes]":
 def _number(line: bytes, digits: bytes) -> int:
     if digits.lstrip(b"0123456789"):
         raise BadRule(line)
-    return int(digits or b"0")
+    return int(digits.lstrip(b"0")[:MOST_DIGITS] or b"0")

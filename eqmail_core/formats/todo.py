@@ -6,6 +6,7 @@ A todo file is u uid NUL, p pid NUL and the same records without the last NUL.
 Source: queue.md 3.3, 3.5; qmail-queue(8).
 """
 
+from eqmail_core.formats.lines import MOST_DIGITS
 from eqmail_core.values.address import MAX_ADDRESS
 from eqmail_core.values.queue_result import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
 
@@ -94,6 +95,6 @@ def parse_todo(text: bytes) -> Todo:
 
 
 def _number(value: bytes) -> int:
-    if not value.isdigit():
+    if not value.isdigit() or len(value) > MOST_DIGITS:
         raise BadTodo("not a number")
     return int(value)

@@ -21,7 +21,7 @@ from eqmail_core.protocols.spawn_wire import CommandReader, objection
 
 Pieces = list[bytes]
 
-_RULES = Rules(b"mx.test", size_limit=1000, max_recipients=3, offers_auth=True)
+_RULES = Rules(b"mx.test", size_limit=1000, max_recipients=3, offers_auth=True, offers_chunks=True)
 
 
 def same_in_pieces(run: Callable[[Pieces], object]) -> Callable[[bytes], None]:

@@ -16,6 +16,10 @@ _SMTP = (
     + b".\r\nRSET\r\nAUTH PLAIN AGEAYg==\r\nAUTH LOGIN\r\nYQ==\r\nYg==\r\nAUTH CRAM-MD5\r\n*\r\n"
     b"STARTTLS\r\nRSET\r\nVRFY x\r\nQUIT\r\n"
 )
+_CHUNKS = (
+    b"EHLO me\r\nMAIL FROM:<> BODY=BINARYMIME\r\nRCPT TO:<a@b> NOTIFY=NEVER ORCPT=rfc822;a+40b\r\n"
+    b"BDAT 12\r\nFrom: a\r\n\r\n.BDAT 3\r\na\rbBDAT 4 LAST\r\n\n\r\n.MAIL FROM:<c@d>\r\nBDAT 9\r\nRSET\r\n..QUIT\r\n"
+)
 _POP3 = (
     b"USER joe\r\nPASS x y\r\nAPOP joe 1\r\nSTAT\r\nLIST\r\nUIDL 2\r\n"
     b"TOP 1 2\r\nRETR 2\r\nDELE 1\r\nRSET\r\nLAST\r\nQUIT\r\n"
@@ -45,7 +49,7 @@ def _journal() -> bytes:
 def seeds() -> dict[str, list[bytes]]:
     """The inputs by target; a leading byte tells the length of pieces where the target cuts."""
     return {
-        "smtp_server": [b"\0" + _SMTP, b"\5" + _SMTP],
+        "smtp_server": [b"\0" + _SMTP, b"\5" + _SMTP, b"\2" + _CHUNKS, b"\7" + _CHUNKS * 2],
         "auth": [b"YQ==\nYg==", b"AGEAYg==", b"\nYSBi", b"*", b""],
         "qmtp": [b"\3" + netstring(b"\nFrom: a\n\nx\n") + netstring(b"a@b") + netstring(netstring(b"c@d")) * 2],
         "qmqp": [b"\1" + netstring(_INNER)],

@@ -20,7 +20,15 @@ from eqmail_core.net.smtp_children import (
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
 from eqmail_core.policy.reception import AwaitSilence, CheckPassword, Reception, RunPlugin
-from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line, tls_failed
+from eqmail_core.policy.smtp_outcome import (
+    BAD_NEWLINES,
+    DISMISSALS,
+    READ_FAILED,
+    TIMED_OUT,
+    conclude,
+    log_line,
+    tls_failed,
+)
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
 from eqmail_core.protocols.smtp_server import SmtpServer
@@ -79,6 +87,8 @@ class Conversation:
                 if core.closed:
                     self._client.close()
                     self._abandon()
+                    if core.last_words in DISMISSALS:
+                        self._log(DISMISSALS[core.last_words])
                     return 0
                 core.receive(self._client.read())
         except TimedOut:

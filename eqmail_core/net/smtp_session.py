@@ -26,7 +26,15 @@ from eqmail_core.net.smtp_desk import NOWHERE, Desk, Submission, apply_rule, cli
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
 from eqmail_core.policy.reception import AwaitSilence, CheckPassword, Pause, Reception, RunPlugin
-from eqmail_core.policy.smtp_outcome import BAD_NEWLINES, READ_FAILED, TIMED_OUT, conclude, log_line, tls_failed
+from eqmail_core.policy.smtp_outcome import (
+    BAD_NEWLINES,
+    DISMISSALS,
+    READ_FAILED,
+    TIMED_OUT,
+    conclude,
+    log_line,
+    tls_failed,
+)
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.queue_wire import render_envelope
 from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
@@ -238,6 +246,9 @@ class SmtpSession(asyncio.Protocol):
             if tls is not None and not tls.is_shaking:
                 self._transport.write(tls.farewell())
             self._transport.close()
+            if self._core.last_words in DISMISSALS:
+                self._log(DISMISSALS[self._core.last_words])
+                self._core.last_words = b""
 
     # --- TLS
 

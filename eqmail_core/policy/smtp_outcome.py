@@ -14,6 +14,16 @@ TIMED_OUT = b"timeout"
 NO_CONTROLS = b"unable to read controls"
 BAD_NEWLINES = b"bad newlines"
 
+DISMISSALS = {
+    reply.TOO_MANY_ERRORS: b"too many errors",
+    reply.TOO_MANY_COMMANDS: b"too many commands",
+    reply.BUSY_WITH_YOU: b"too many connections",
+    reply.TALKED_EARLY: b"talked before the greeting",
+    reply.BYTES_BEHIND_STARTTLS: b"words behind STARTTLS",
+    reply.BAD_CHUNK: b"bad chunk",
+}
+"""What the log says of clients that were sent away, by the last words to them."""
+
 # Terminals must not obey a client: control characters but the tab.
 _PRINTABLE = bytes(byte if byte == 9 or (byte >= 32 and byte != 127) else 63 for byte in range(256))
 

@@ -49,7 +49,7 @@ class SmtpServer:
     """One conversation.  `next_event` until it is None, `answer` what needs a verdict, send `take_output`.
 
     `awaited` is the event that has not been answered yet, `closed`: nothing more is said after the output,
-    `is_secure`: under TLS.
+    `last_words`: the line with which we ended it, `is_secure`: under TLS.
     Bounded: input is kept only up to one line beyond what `receive` was given; the recipients, if the rules bound them.
     """
 
@@ -75,6 +75,7 @@ class SmtpServer:
         "in_transaction",
         "is_secure",
         "last_address",
+        "last_words",
         "make_challenge",
         "recipients",
         "sender",
@@ -103,6 +104,7 @@ class SmtpServer:
         self.helo = self._first_helo = helo
         self.in_transaction = False
         self.last_address: bytes | None = None
+        self.last_words = b""
         self.recipients: list[bytes] = []
         self.sender: bytes | None = None
 
@@ -159,6 +161,7 @@ class SmtpServer:
         self._put(*verdict.lines)
         if verdict.close:
             self.closed = True
+            self.last_words = verdict.lines[-1] if verdict.lines else b""
         if verdict.address is not None:
             self.last_address = verdict.address
         if verdict.accepted:
@@ -169,6 +172,7 @@ class SmtpServer:
         if not self.closed:
             self._put(line)
             self.closed = True
+            self.last_words = line
 
     def secure(self) -> None:
         """TLS has begun: what the client said before counts no more (RFC 3207 section 4.2)."""
@@ -427,7 +431,8 @@ class SmtpServer:
             self._errors += sum(line[:1] in (b"4", b"5") for line in lines)
             if self._errors > self._rules.max_errors and not self.closed:
                 self.closed = True
-                self._put(reply.TOO_MANY_ERRORS)
+                self.last_words = reply.TOO_MANY_ERRORS
+                self._put(self.last_words)
 
     def _say(self, line: bytes) -> Event | None:
         self._put(line)

@@ -9,11 +9,14 @@ Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 import os
 import socket
 
+from eqmail_core.system.sockets import TlsListener
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 FIRST_FD = 3
+TLS_NAME = b"tls"
 NO_HURRY_S = 86400.0
 
 
@@ -42,6 +45,11 @@ class Herald:
         """The end has begun and takes as long as it takes; no more signs of life will come."""
         self._tell(b"STOPPING=1\nWATCHDOG_USEC=0" if self.pause_s != NO_HURRY_S else b"STOPPING=1")
 
+    def failed(self, code: int) -> int:
+        """There will be no start; the exit code, which is told, too, so that nobody waits for a process that is gone."""
+        self._tell(b"EXIT_STATUS=%d" % code)
+        return code
+
     def _tell(self, state: bytes) -> None:
         if not self._address:
             return
@@ -65,18 +73,21 @@ def herald(environ: "MutableMapping[bytes, bytes]") -> Herald:
 def given_listeners(environ: "MutableMapping[bytes, bytes]") -> list[socket.socket]:
     """The listening TCP sockets that were opened for this process; taken from the environment.
 
+    One with the name tls (FileDescriptorName=tls) speaks TLS from the first byte.
+
     Fails: OSError for a descriptor that is not a listening TCP socket.
     """
     pid, count = environ.pop(b"LISTEN_PID", b""), environ.pop(b"LISTEN_FDS", b"")
-    environ.pop(b"LISTEN_FDNAMES", None)
+    names = environ.pop(b"LISTEN_FDNAMES", b"").split(b":")
     if pid != b"%d" % os.getpid() or not count.isdigit():
         return []
-    return [_listener(fd) for fd in range(FIRST_FD, FIRST_FD + int(count))]
+    names += [b""] * (int(count) - len(names))
+    return [_listener(FIRST_FD + index, names[index]) for index in range(int(count))]
 
 
-def _listener(fd: int) -> socket.socket:
+def _listener(fd: int, name: bytes) -> socket.socket:
     os.set_inheritable(fd, False)
-    sock = socket.socket(fileno=fd)
+    sock = TlsListener(fileno=fd) if name == TLS_NAME else socket.socket(fileno=fd)
     internet = sock.family in (socket.AF_INET, socket.AF_INET6)
     if not internet or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.detach()

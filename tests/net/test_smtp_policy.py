@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def test_an_address_may_have_so_many_sessions_and_no_more(home: Home) -> None:
+def test_an_address_may_have_so_many_sessions_and_no_more(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     with Resident(home) as server:
         server.settings.limits.sessions = 2
         with server.connect() as one, server.connect() as two:
@@ -35,6 +35,8 @@ def test_an_address_may_have_so_many_sessions_and_no_more(home: Home) -> None:
                 assert four.recv(100).startswith(b"220")
         until(lambda: not server.desk.sessions)
         assert not server.desk._per_address
+    log = capfd.readouterr().err
+    assert log.startswith("qmail-smtpd: too many connections: (null) from 127.0.0.1 to (null) helo unknown\n")
 
 
 class TestGreetDelay:
@@ -55,6 +57,16 @@ class TestGreetDelay:
         home.write("relayclients", "127.0.0.1\n")
         with Resident(home) as server, server.connect() as client:
             assert client.recv(100).startswith(b"220")
+
+
+def test_who_is_sent_away_is_logged(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    home.write("smtpmaxerrors", "1\n")
+    with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, codes):
+        for sock in (client, other):
+            sock.sendall(b"HELO c\r\nFOO\r\nBAR\r\n")
+            assert said(sock).endswith(b"421 too many errors (#4.7.0)\r\n")
+    assert codes == [0]
+    assert capfd.readouterr().err.count("qmail-smtpd: too many errors: (null) from 127.0.0.1 to (null) helo c\n") == 2
 
 
 def test_recipients_beyond_a_number_take_time(home: Home) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.system import notify
+from eqmail_core.system.sockets import TlsListener
 
 
 def manager(tmp_path: Path) -> socket.socket:
@@ -28,6 +29,12 @@ def test_a_manager_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> 
         assert sock.recv(100) == b"READY=1\nMAINPID=%d" % os.getpid()
         assert sock.recv(100) == b"WATCHDOG=1"
         assert sock.recv(100) == b"STOPPING=1\nWATCHDOG_USEC=0"
+
+
+def test_a_manager_hears_of_a_start_that_failed(tmp_path: Path) -> None:
+    with manager(tmp_path) as sock:
+        assert notify.herald({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")}).failed(111) == 111
+        assert sock.recv(100) == b"EXIT_STATUS=111"
 
 
 def test_without_a_watchdog_there_are_no_signs_of_life(tmp_path: Path) -> None:
@@ -70,8 +77,18 @@ def test_a_listening_socket_is_taken_and_kept_from_children(monkeypatch: pytest.
         monkeypatch.setattr(notify, "FIRST_FD", fd)
         (found,) = notify.given_listeners({b"LISTEN_PID": b"%d" % os.getpid(), b"LISTEN_FDS": b"1"})
         with found:
+            assert not isinstance(found, TlsListener)
             assert found.getsockname() == server.getsockname()
             assert not os.get_inheritable(fd)
+
+
+def test_a_socket_with_the_name_tls_is_for_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(notify, "FIRST_FD", os.dup(server.fileno()))
+        environ = {b"LISTEN_PID": b"%d" % os.getpid(), b"LISTEN_FDS": b"1", b"LISTEN_FDNAMES": b"tls"}
+        (found,) = notify.given_listeners(environ)
+        with found:
+            assert isinstance(found, TlsListener)
 
 
 def test_a_socket_that_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """qmail-chkpw [subprogram [arg...]]: check the credentials on descriptor 3 against users/smtpauth.
 
-There, each line is LOGIN:SECRET: a crypt(3) string for passwords, or clear text for CRAM-MD5 and APOP.  The
-subprogram runs for those who are right, with their login in USER.  qmail-chkpw -e asks for a password, -r reads it
-from standard input, and both write its crypt string to standard error.
+There, each line is LOGIN:SECRET: a crypt(3) string for passwords, or clear text for CRAM-MD5 and APOP.  Who runs this
+(qmaild for SMTP) must be able to read the file, and nobody else.  The subprogram runs for those who are right, with
+their login in USER.  -e asks for a password, -r reads it from standard input; both write its crypt string to standard
+error.
 Exits: 1 wrong, 2 no credentials, 111 trouble; else those of the subprogram, or 0.
 Source: programs.md 1.6; cr.yp.to/checkpwd/interface.html.
 """

@@ -35,7 +35,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         start.supervise(_staff(site, environ, addresses, words), herald(os.environb))
     except (start.CannotStart, ValueError, OSError) as reason:
         say(start.NAME, f"fatal: {reason}")
-        return 111
+        return herald(os.environb).failed(111)
     return 0
 
 

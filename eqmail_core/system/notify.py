@@ -6,6 +6,7 @@ silent.
 Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 """
 
+import errno
 import os
 import socket
 
@@ -46,8 +47,8 @@ class Herald:
         self._tell(b"STOPPING=1\nWATCHDOG_USEC=0" if self.pause_s != NO_HURRY_S else b"STOPPING=1")
 
     def failed(self, code: int) -> int:
-        """There will be no start; the exit code, which is told, too, so that nobody waits for a process that is gone."""
-        self._tell(b"EXIT_STATUS=%d" % code)
+        """There will be no start, so that nobody need wait for it; returns the exit code that it is given."""
+        self._tell(b"ERRNO=%d" % errno.ECANCELED)
         return code
 
     def _tell(self, state: bytes) -> None:

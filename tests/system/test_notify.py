@@ -34,7 +34,7 @@ def test_a_manager_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> 
 def test_a_manager_hears_of_a_start_that_failed(tmp_path: Path) -> None:
     with manager(tmp_path) as sock:
         assert notify.herald({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")}).failed(111) == 111
-        assert sock.recv(100) == b"EXIT_STATUS=111"
+        assert sock.recv(100) == b"ERRNO=125"
 
 
 def test_without_a_watchdog_there_are_no_signs_of_life(tmp_path: Path) -> None:

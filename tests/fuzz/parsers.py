@@ -12,6 +12,7 @@ from eqmail_core.formats.assign import BadAssign
 from eqmail_core.formats.assign import database_records as user_records
 from eqmail_core.formats.header import field_name, field_text, is_field
 from eqmail_core.formats.info import parse_info
+from eqmail_core.formats.proxy_header import BadProxyHeader, parse_proxy_header
 from eqmail_core.formats.quote import quote_address
 from eqmail_core.formats.site_file import parse_site
 from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
@@ -136,6 +137,19 @@ def journal_scan(data: bytes) -> None:
     assert journal.split_tombstones(last.body) == (len(data),)
 
 
+def proxy_header(data: bytes) -> None:
+    """What a proxy says first: its beginnings are no header yet, and what follows it changes nothing."""
+    try:
+        _, length = parse_proxy_header(data)
+        assert length <= len(data)
+        for end in range(min(length, 300)):
+            assert parse_proxy_header(data[:end]) == (None, 0)
+        if length:
+            assert parse_proxy_header(data[:length])[1] == parse_proxy_header(data + data)[1] == length
+    except BadProxyHeader:
+        pass
+
+
 def smtp_path(data: bytes) -> None:
     """The argument of MAIL and RCPT."""
     address = parse_path(data)
@@ -180,6 +194,7 @@ def parsers() -> Iterator[tuple[str, Callable[[bytes], None]]]:
         queue_packets,
         house_packets,
         journal_scan,
+        proxy_header,
         smtp_path,
         small_formats,
     ):

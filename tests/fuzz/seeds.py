@@ -6,6 +6,7 @@ import tempfile
 from eqmail_core.formats import journal
 from eqmail_core.formats.assign import database_records
 from eqmail_core.formats.netstring import netstring
+from eqmail_core.formats.proxy_header import SIGNATURE
 from eqmail_core.protocols import queue_wire
 from eqmail_core.store.cdb import write_cdb
 
@@ -68,6 +69,13 @@ def seeds() -> dict[str, list[bytes]]:
         "queue_packets": [queue_wire.whole(1, _ENVELOPE, b"text"), queue_wire.result(1, 0, 2, 3, 4)],
         "house_packets": [b"D" + bytes(16) + b"\0a\0b\0", b"R" + bytes(9) + b"Kok", b"N" + bytes(40)],
         "journal_scan": [_journal()],
+        "proxy_header": [
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1025 25\r\nEHLO",
+            b"PROXY TCP6 ::1 ::2 1 2\r\n",
+            b"PROXY UNKNOWN\r\n",
+            SIGNATURE + b"\x21\x11\0\x0f" + bytes(range(15)) + b"EHLO",
+            SIGNATURE + b"\x20\0\0\0",
+        ],
         "smtp_path": [b"FROM:<a@b> SIZE=1 AUTH=<>", b'TO:<@x,@y:"a\\"b"@[::1]>', b"TO: a@b"],
         "small_formats": [
             b"u1\0p2\0Fa\0Tb\0",

@@ -20,7 +20,7 @@ from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.tree import Dress
 from eqmail_setup.whither import forwards_of, text, whither
-from eqmail_setup.who import caller
+from eqmail_setup.who import caller, home_of
 from eqmail_setup.world import LINK, World, state_of
 
 PREFIX = ".qmail-"
@@ -36,6 +36,15 @@ class Alias(NamedTuple):
     name: str
     lines: tuple[str, ...]
     same_as: str = ""
+
+
+def home_of_aliases(site: Site) -> list[Difference]:
+    """The account of the aliases says where their .qmail files are looked for, as ever."""
+    user = site.accounts.user("alias")
+    if site.single_user or home_of(user) == site.alias:
+        return []
+    found, wanted = f"the user {user} lives in {home_of(user)}", f"the same: usermod -d {site.alias} {user}"
+    return [Difference(site.alias, found, wanted, weight=Weight.ADVICE)]
 
 
 def file_of(name: str) -> str:

@@ -20,7 +20,7 @@ from eqmail_core.system.installation import read_controls
 from eqmail_core.system.roles import uid_of
 from eqmail_core.values.queue_state import classify
 from eqmail_core.values.site import Site
-from eqmail_setup.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, file_of
+from eqmail_setup.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, file_of, home_of_aliases
 from eqmail_setup.assignments import compiled
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
@@ -140,12 +140,15 @@ def users(site: Site) -> Iterator[Finding]:
 
 def aliases(site: Site) -> Iterator[Finding]:
     """Whether the addresses that every host must have lead somewhere."""
+    for item in home_of_aliases(site):
+        yield Finding("aliases.home", WARNING, f"{item.path}: {item.found}", f"better {item.wanted}")
     controls = read_controls(site)
     host = (controls.locals or [b""])[0]
     for name in (POSTMASTER, *SAME_AS_POSTMASTER, ROOT):
         found = whither(site, name.encode() + (b"@" + host if host else b""))
         if found.trouble.endswith("(#5.1.1)"):
-            fact = f"{site.alias}/{file_of(name)}: missing, so mail for {name} bounces"
+            folder = os.fsdecode(found.user.home) if found.user else site.alias
+            fact = f"{folder}/{file_of(name)}: missing, so mail for {name} bounces"
             yield Finding("aliases.missing", WARNING, fact, "eqmail alias init ADDRESS")
         elif found.trouble:
             fact = f"mail for {name} is not delivered: {found.trouble}"

@@ -7,7 +7,7 @@ from typing import NoReturn
 import click
 
 from eqmail_core.values.site import Site
-from eqmail_setup.aliases import Alias, adding, aliases_in, beginning, file_of, removing
+from eqmail_setup.aliases import Alias, adding, aliases_in, beginning, file_of, home_of_aliases, removing
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import FOUND, Refusal
@@ -136,4 +136,6 @@ def _opened(context: click.Context) -> Site:
     site = demand_installation(context)
     if not os.path.isdir(site.alias):
         raise Refusal(f"{site.alias}: missing; run: eqmail --home {site.home} setup")
+    for elsewhere in home_of_aliases(site):
+        click.echo(f"eqmail: warning: {elsewhere.line()}", err=True)
     return site

@@ -6,6 +6,7 @@ import os
 import click
 
 from eqmail_core.values.site import Site
+from eqmail_setup.aliases import home_of_aliases
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.models import Remark, remarks_on
@@ -13,7 +14,7 @@ from eqmail_setup.opened import demand_accounts, demand_installation
 from eqmail_setup.plan import Difference, Weight, observe
 from eqmail_setup.reach import reachable
 from eqmail_setup.refusal import DIFFERS, privilege
-from eqmail_setup.who import caller, home_of
+from eqmail_setup.who import caller
 
 
 @click.command("check")
@@ -30,7 +31,7 @@ def command(context: click.Context, as_json: bool) -> int:
     site = demand_installation(context)
     _demand_sight(site)
     differences = [*observe(hierarchy(site, caller()), RealWorld(site.home)), *reachable(site.single_user)]
-    differences += _home_of_aliases(site)
+    differences += home_of_aliases(site)
     differences += [_as_difference(site, remark) for remark in remarks_on(site)]
     if as_json:
         values = [
@@ -50,15 +51,6 @@ def _demand_sight(site: Site) -> None:
     demand_accounts(site)
     if os.path.isdir(site.queue.root) and not os.access(site.queue.lock, os.R_OK | os.X_OK):
         raise privilege(f"check of {site.home} needs root, because it looks into the queue")
-
-
-def _home_of_aliases(site: Site) -> list[Difference]:
-    """The account of the aliases says where their .qmail files are looked for, as ever."""
-    user = site.accounts.user("alias")
-    if site.single_user or home_of(user) == site.alias:
-        return []
-    found, wanted = f"the user {user} lives in {home_of(user)}", f"the same: usermod -d {site.alias} {user}"
-    return [Difference(site.alias, found, wanted, weight=Weight.ADVICE)]
 
 
 def _as_difference(site: Site, remark: Remark) -> Difference:

@@ -11,9 +11,10 @@ from eqmail_core.store.users_db import compile_users
 from eqmail_core.values.site import Site
 from eqmail_setup.assignments import Assignments, Entry, compiled
 from eqmail_setup.cli import run
-from eqmail_setup.refusal import FOUND, USAGE, Refusal
+from eqmail_setup.refusal import FOUND, PRIVILEGE, USAGE, Refusal
 from tests.conftest import eqmail
 
+CHECKOUT = Path(__file__).parents[2]
 ASSIGN = (
     b"=Foo:foo:100:200:/h/foo:::extra\n+Foo+:foo:100:200:/h/foo:-::\n+List-:l:1:2:/h:-:pre-:\n+:alias:3:4:/h/a:-::\n.\n"
 )
@@ -59,6 +60,27 @@ def test_a_user_without_account_owns_its_home(real_home: Path) -> None:
     assert eqmail("--home", real_home, "user", "add", "nosuchaccount").returncode == USAGE
     assert eqmail("--home", real_home, "user", "remove", "foo", "--discard-mail").returncode == 0
     assert not (home / ".Maildir").exists()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["alias", "add", "x", "a@b.example"],
+        ["user", "add", "x", "--ids", "1:1"],
+        ["domain", "add", "x.example"],
+        ["config", "set", "databytes", "1"],
+        ["history"],
+        ["rollback"],
+        ["doctor", "--offline"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_needs_root_says_so_to_others(real_home: Path, words: list[str]) -> None:
+    ended = eqmail("--home", real_home, *words, user="nobody", cwd=CHECKOUT)
+    assert ended.returncode == PRIVILEGE
+    assert ended.stderr.splitlines()[-1].startswith("eqmail: ")
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.root

@@ -69,6 +69,7 @@ def test_a_rollback_puts_everything_back_and_can_be_taken_back_itself(at_home: s
     assert picture(at_home) == changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", CHANGES, ids=[" ".join(words[:3]) for words in CHANGES])
 def test_a_run_that_is_killed_anywhere_is_undone_by_the_next_one(at_home: str, words: list[str]) -> None:
     prepare(at_home)

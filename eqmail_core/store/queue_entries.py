@@ -6,6 +6,7 @@ Source: queue.md 3.3, 3.4.
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 
 from eqmail_core.formats.channel_list import DONE, TODO, records
 from eqmail_core.formats.info import parse_info
@@ -43,13 +44,15 @@ def entries(queue: QueuePaths, books: Books | None, only: list[int] | None = Non
     First preprocessed messages in the order of their folders, then new ones, then those in memory.
     """
     in_memory = dict(books.memory) if books is not None else {}
-    new = set(only if only is not None else numbers_in(queue.todo_dirs()))
+    new = set(numbers_in(queue.todo_dirs()))
+    bounces = set(numbers_in([queue.bounces]))
+    if only is not None:
+        new &= set(only)
     for number in only if only is not None else numbers_in(queue.info_dirs()):
-        if number not in new or only is not None:
-            entry = _on_disk(queue, number, books)
+        if number not in new:
+            entry = _on_disk(queue, number, books, number in bounces)
             if entry is not None:
                 in_memory.pop(number, None)
-                new.discard(number)
                 yield entry
     for number in sorted(new):
         entry = _unprocessed(queue, number)
@@ -64,7 +67,7 @@ def entries(queue: QueuePaths, books: Books | None, only: list[int] | None = Non
             yield entry
 
 
-def _on_disk(queue: QueuePaths, number: int, books: Books | None) -> Entry | None:
+def _on_disk(queue: QueuePaths, number: int, books: Books | None, bounces: bool) -> Entry | None:
     try:
         fd = os.open(queue.info(number), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -75,11 +78,9 @@ def _on_disk(queue: QueuePaths, number: int, books: Books | None) -> Entry | Non
         entry = Entry(number, b"%d" % info.st_ctime_ns, info.st_mtime, os.stat(queue.mess(number)).st_size, sender, "")
         for channel in CHANNELS:
             _read_list(queue, entry, channel)
-        entry.bounces = os.access(queue.bounce(number), os.F_OK)
-        if os.access(queue.todo(number), os.F_OK):
-            return None
     except OSError:
         return None
+    entry.bounces = bounces
     if books is not None:
         for channel in entry.due:
             entry.due[channel] = books.due[channel].get(number, entry.due[channel])
@@ -99,7 +100,9 @@ def _read_list(queue: QueuePaths, entry: Entry, channel: str) -> None:
         return
     try:
         entry.due[channel] = int(os.fstat(fd).st_mtime)
-        for _, mark, address in records(iter(lambda: os.read(fd, CHUNK), b"")):
+        head = os.read(fd, CHUNK)
+        rest = iter(lambda: os.read(fd, CHUNK), b"") if len(head) == CHUNK else ()
+        for _, mark, address in records(chain((head,), rest)):
             if mark in (TODO, DONE):
                 entry.recipients.append((channel, mark == DONE, address))
     finally:

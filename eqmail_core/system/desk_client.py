@@ -31,7 +31,7 @@ class Books:
 
 
 class DeskClient:
-    """A connection to the scheduler."""
+    """A connection to the scheduler; one answer is read to its end before the next question."""
 
     def __init__(self, sock: "socket.socket") -> None:
         self._sock = sock

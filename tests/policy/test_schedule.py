@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.policy.schedule import LOCAL, REMOTE, DueQueue, next_retry
+from eqmail_core.policy.schedule import (
+    HELD_UNTIL,
+    LOCAL,
+    REMOTE,
+    DueQueue,
+    Patience,
+    next_in_steps,
+    next_retry,
+)
 
 BIRTH = 1_000_000_000
 
@@ -55,3 +63,79 @@ def test_numbers_and_times_come_back_as_they_went_in(entries: list[tuple[int, in
     assert sorted(due) == sorted(entries)
     taken = [due.take(2**41) for _ in entries]
     assert taken == [number for number, _ in sorted(entries, key=lambda entry: (entry[1], entry[0]))]
+
+
+def test_the_interval_follows_from_the_age_and_the_last_one_repeats() -> None:
+    pauses = [next_in_steps((300, 1200, 3600), BIRTH, BIRTH + age) - BIRTH - age for age in (0, 299, 300, 1499, 1500)]
+    assert pauses == [300, 300, 1200, 1200, 3600]
+    assert next_in_steps((300, 1200, 3600), BIRTH, BIRTH + 10**6) == BIRTH + 10**6 + 3600
+
+
+def test_without_intervals_the_pauses_grow_as_in_every_qmail() -> None:
+    assert Patience(100).next_attempt(BIRTH, BIRTH, REMOTE) == BIRTH + 400
+    assert Patience(100, (60,)).next_attempt(BIRTH, BIRTH, REMOTE) == BIRTH + 60
+
+
+def test_domains_may_have_lifetimes_of_their_own() -> None:
+    patience = Patience(100, (), {b"short.org": 10, b".example": 50})
+    ages = {
+        recipient: patience.is_over(60, recipient) for recipient in (b"a@Short.org", b"a@x.y.example", b"a@other.org")
+    }
+    assert ages == {b"a@Short.org": True, b"a@x.y.example": True, b"a@other.org": False}
+    assert not patience.is_over(10, b"a@short.org"), "the lifetime itself is still time"
+    assert patience.is_over(101, b"a@example")
+    assert Patience(100).is_over(101, b"a@short.org")
+
+
+def test_what_is_held_is_not_hurried() -> None:
+    due = DueQueue()
+    due.insert(7, HELD_UNTIL)
+    due.hurry(30)
+    assert due.take(30) is None
+    assert due.wakes_at() == HELD_UNTIL
+
+
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from(["insert", "move", "remove", "take", "hurry"]), st.integers(0, 9), st.integers(0, 99)),
+    max_size=60,
+)
+
+
+@given(OPERATIONS)
+def test_entries_that_move_or_go_leave_no_trace(operations: list[tuple[str, int, int]]) -> None:
+    due = DueQueue()
+    due.index()
+    model: dict[int, int] = {}
+    for what, number, time in operations:
+        if what == "insert" and number not in model:
+            due.insert(number, time)
+            model[number] = time
+        elif what == "move":
+            assert due.move(number, time) == (number in model)
+            if number in model:
+                model[number] = time
+        elif what == "remove":
+            assert due.remove(number) == (model.pop(number, None) is not None)
+        elif what == "take":
+            first = min(((at, it) for it, at in model.items() if at <= time), default=None)
+            assert due.take(time) == (first[1] if first else None)
+            if first:
+                del model[first[1]]
+        elif what == "hurry":
+            due.hurry(time)
+            model = dict.fromkeys(model, time)
+        assert dict(due) == dict(due.snapshot()) == model
+        assert len(due) == len(model)
+        assert due.wakes_at() == min(model.values(), default=None)
+        assert due.due_of(number) == model.get(number)
+
+
+def test_many_moves_do_not_make_the_queue_grow() -> None:
+    due = DueQueue()
+    for number in range(100):
+        due.insert(number, number)
+    due.index()
+    for time in range(100):
+        for number in range(100):
+            due.move(number, 1000 + time)
+    assert len(due._heap) < 500

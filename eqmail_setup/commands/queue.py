@@ -1,0 +1,266 @@
+"""`eqmail queue`: look at the messages in the queue, and hold, retry, return, delete or move them.
+
+While the services run everything goes through the scheduler; without them it is done on the files, under its lock.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from eqmail_core.policy.queue_filter import BadFilter, parse_filter
+from eqmail_core.store.queue_control import Control, open_control
+from eqmail_core.store.queue_entries import Entry, entries
+from eqmail_core.store.queue_repair import QueueInUse, lock_queue
+from eqmail_core.system.desk_client import visit_scheduler
+from eqmail_core.system.privileges import CannotSettle
+from eqmail_core.values.site import Site
+from eqmail_setup.choices import kept_site
+from eqmail_setup.opened import demand_installation
+from eqmail_setup.queue_text import Figures, as_json, lines_of, shown, value_of
+from eqmail_setup.queue_work import VERBS, Choice, Outcome, change, header_of, move
+from eqmail_setup.refusal import FOUND, Refusal, privilege, usage
+
+_WHERE_HELP = "Conditions that must all hold, such as 'domain=example.org age>1h channel=remote sender=*@x size>1M'."
+_DONE = {
+    "retry": "is tried now",
+    "hold": "held",
+    "release": "released",
+    "delete": "deleted",
+    "bounce": "returned to its sender",
+    "move": "moved",
+}
+
+
+@click.group("queue")
+def command() -> None:
+    """Look at the messages in the queue; hold, retry, return, delete or move them.
+
+    \b
+    Fields of --where: domain recipient channel (of a recipient who waits), sender senderdomain,
+    state (waiting held running memory finished new), age size number; * stands for anything.
+    """
+
+
+def _choosing(function: Callable[..., int]) -> Callable[..., int]:
+    for decorate in (
+        click.argument("numbers", type=int, nargs=-1),
+        click.option("--where", metavar="CONDITIONS", default="", help=_WHERE_HELP),
+        click.option("--json", "as_values", is_flag=True, help="Report as JSON."),
+        click.pass_context,
+    ):
+        function = decorate(function)
+    return function
+
+
+@command.command("list")
+@_choosing
+def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool) -> int:
+    """List messages with their recipients."""
+    site, choice = demand_installation(context), _choice(numbers, where)
+    now, count = time.time(), 0
+    for it in _seen(site, choice):
+        if as_values:
+            click.echo(("[" if count == 0 else ",") + as_json(value_of(it, now)))
+        else:
+            click.echo("\n".join(lines_of(it, now)))
+        count += 1
+    if as_values:
+        click.echo("]" if count else "[]")
+    elif not count:
+        click.echo("no message matches" if numbers or where else "the queue is empty")
+    return 0
+
+
+@command.command("show")
+@click.argument("number", type=int)
+@click.option("--json", "as_value", is_flag=True, help="Report as JSON.")
+@click.pass_context
+def show(context: click.Context, number: int, as_value: bool) -> int:
+    """Show one message: recipients, what its sender will be told, and its header."""
+    site = demand_installation(context)
+    it = next(_seen(site, Choice(parse_filter(""), [number])), None)
+    if it is None:
+        raise Refusal(f"#{number}: there is no such message in the queue of {site.home}")
+    header = header_of(site.queue, number)
+    failures = _text_of(site.queue.bounce(number)) if it.bounces and it.state != "memory" else b""
+    if as_value:
+        more = {"failures": failures.decode("utf-8", "replace"), "header": header.decode("utf-8", "replace")}
+        click.echo(as_json(value_of(it, time.time()) | more))
+        return 0
+    click.echo("\n".join(lines_of(it, time.time())))
+    for text in (failures, header):
+        if text:
+            click.echo("\n" + "\n".join(shown(line) for line in text.rstrip(b"\n").split(b"\n")))
+    return 0
+
+
+@command.command("stats")
+@click.option("--top", type=click.IntRange(0), default=10, help="How many domains to show.")
+@_choosing
+def stats(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, top: int) -> int:
+    """Count messages and recipients by state, channel, domain and age; and what the scheduler has in memory."""
+    site, choice = demand_installation(context), _choice(numbers, where)
+    figures, now = Figures(), time.time()
+    for it in _seen(site, choice):
+        figures.add(it, now)
+    with _trouble(site):
+        client = visit_scheduler(site)
+        counters = client.counters() if client is not None else {}
+        if client is not None:
+            client.close()
+    if as_values:
+        click.echo(as_json(figures.value(top, counters)))
+    else:
+        click.echo("\n".join(figures.lines(top, counters)))
+    return 0
+
+
+def _changing(name: str, manual: str) -> None:
+    @_choosing
+    def changing(
+        context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, everything: bool, dry: bool
+    ) -> int:
+        site, choice = demand_installation(context), _choice(numbers, where, everything, True)
+        if dry:
+            return _rehearse(site, choice, as_values)
+        with _controlled(site, VERBS[name]) as control:
+            return _report(name, change(site, control, VERBS[name], choice), numbers, as_values)
+
+    changing = click.option("--all", "everything", is_flag=True, help="Every message, where no other choice is made.")(
+        changing
+    )
+    changing = click.option("--dry-run", "dry", is_flag=True, help="List the messages and change nothing.")(changing)
+    command.command(name, help=manual)(changing)
+
+
+_changing("retry", "Try messages now that wait for their next attempt; held ones stay held.")
+_changing("hold", "Try messages no more until they are released; they grow older all the same.")
+_changing("release", "Let held messages go on, beginning now.")
+_changing("delete", "Remove messages without a word to anybody.")
+_changing("bounce", "Return messages to their senders as if all recipients who wait had failed.")
+
+
+@command.command("move")
+@click.option(
+    "--to", "other", metavar="HOME", required=True, help="The other installation; its services must be stopped."
+)
+@click.option("--all", "everything", is_flag=True, help="Every message, where no other choice is made.")
+@_choosing
+def move_messages(
+    context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, other: str, everything: bool
+) -> int:
+    """Move messages into the queue of another installation, with age, recipients and times as they are.
+
+    A message gets a number of the other queue. Recipients keep the channel that they were given here.
+    """
+    site, choice = demand_installation(context), _choice(numbers, where, everything, True)
+    target = kept_site(os.path.abspath(other))
+    if target is None:
+        raise usage(f"--to {other}: no installation here; run: eqmail --home {other} setup")
+    if os.path.realpath(target.home) == os.path.realpath(site.home):
+        raise usage(f"--to {other}: this is the queue that the messages are in")
+    try:
+        lock = lock_queue(target.queue)
+    except QueueInUse:
+        raise Refusal(f"the services of {target.home} are running; stop them first") from None
+    try:
+        with _controlled(site, VERBS["delete"]) as control:
+            return _report("move", move(site, control, target.queue, choice), numbers, as_values)
+    finally:
+        os.close(lock)
+
+
+def _choice(numbers: tuple[int, ...], where: str, everything: bool = False, demanded: bool = False) -> Choice:
+    """What was chosen on the command line; `demanded`: nothing at all is not everything."""
+    if demanded and not (numbers or where.strip() or everything):
+        raise usage("which messages? give numbers, --where CONDITIONS or --all")
+    if everything and numbers:
+        raise usage("either numbers or --all")
+    try:
+        return Choice(parse_filter(where), list(numbers) or None)
+    except BadFilter as error:
+        raise usage(f"--where: {error}") from error
+
+
+@contextmanager
+def _trouble(site: Site) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise privilege(f"the queue of {site.home} is for root and {site.accounts.user('qmails')} only") from error
+    except QueueInUse as error:
+        raise Refusal(f"a qmail-send without control socket uses the queue of {site.home}; stop it first") from error
+    except (CannotSettle, ValueError) as error:
+        raise Refusal(str(error)) from error
+
+
+@contextmanager
+def _controlled(site: Site, verb: bytes) -> Iterator[Control]:
+    with _trouble(site):
+        control = open_control(site, int(time.time()), verb)
+        try:
+            yield control
+        finally:
+            control.close()
+
+
+def _seen(site: Site, choice: Choice) -> Iterator[Entry]:
+    """The messages that are meant, without a lock."""
+    with _trouble(site):
+        client = visit_scheduler(site)
+        books = client.books() if client is not None else None
+        if client is not None:
+            client.close()
+        os.listdir(site.queue.info_dirs()[0])
+        now = time.time()
+        yield from (it for it in entries(site.queue, books, choice.numbers) if choice.where.matches(it, now))
+
+
+def _rehearse(site: Site, choice: Choice, as_values: bool) -> int:
+    values = [value_of(it, time.time()) for it in _seen(site, choice)] if as_values else []
+    if as_values:
+        click.echo(as_json(values))
+        return 0
+    for it in _seen(site, choice):
+        click.echo("\n".join(lines_of(it, time.time())))
+    return 0
+
+
+def _report(name: str, outcomes: Iterator[Outcome], numbers: tuple[int, ...], as_values: bool) -> int:
+    """One line, or one value, for each message; the exit code."""
+    done = failed = 0
+    seen = set()
+    for it in outcomes:
+        done += it.is_done
+        failed += not it.is_done
+        if numbers:
+            seen.add(it.number)
+        if as_values:
+            click.echo(("[" if done + failed == 1 else ",") + as_json(it._asdict()))
+        else:
+            click.echo(
+                f"#{it.number}: {'' if it.is_done else 'not '}{_DONE[name]}" + (f", {it.text}" if it.text else "")
+            )
+    for number in sorted(set(numbers) - seen):
+        failed += 1
+        missing = Outcome(number, False, "no such message, or nothing to do for it")
+        if as_values:
+            click.echo(("[" if done + failed == 1 else ",") + as_json(missing._asdict()))
+        else:
+            click.echo(f"#{number}: {missing.text}")
+    if as_values:
+        click.echo("]" if done + failed else "[]")
+    elif not done and not failed:
+        click.echo("no message matches")
+    return FOUND if failed else 0
+
+
+def _text_of(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return b""

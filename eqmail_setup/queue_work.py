@@ -1,0 +1,149 @@
+"""What the commands of `eqmail queue` do: choose messages, and change or move those that were chosen.
+
+Fails: QueueInUse, OSError, CannotSettle as `store.queue_control`.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from eqmail_core.policy.queue_filter import Filter
+from eqmail_core.policy.schedule import HELD_UNTIL
+from eqmail_core.store.queue_control import (
+    BOUNCE,
+    BUSY,
+    CHANGED,
+    DELETE,
+    DONE,
+    GONE,
+    HOLD,
+    NEW,
+    RELEASE,
+    RETRY,
+    Control,
+)
+from eqmail_core.store.queue_entries import Entry, entries
+from eqmail_core.store.queue_move import copy_message
+from eqmail_core.values.layout import QueuePaths
+from eqmail_core.values.site import Site
+
+VERBS = {"retry": RETRY, "hold": HOLD, "release": RELEASE, "delete": DELETE, "bounce": BOUNCE}
+
+# How often a message is looked at again that has just moved between memory and disk.
+_LOOKS = 5
+_PAUSE_S = 0.2
+
+_SENTENCES = {
+    BUSY: "as soon as the running deliveries have ended",
+    GONE: "has left the queue",
+    CHANGED: "changes too fast, try again",
+    NEW: "is not preprocessed yet, try again in a moment",
+}
+
+
+class Choice(NamedTuple):
+    """The messages that are meant: those of `numbers` (None: all) that match."""
+
+    where: Filter
+    numbers: list[int] | None
+
+    def of(self, site: Site, control: Control) -> Iterator[Entry]:
+        """The messages themselves."""
+        now = time.time()
+        books = control.books()
+        return (it for it in entries(site.queue, books, self.numbers) if self.where.matches(it, now))
+
+
+class Outcome(NamedTuple):
+    """What became of one message; `text` is empty where nothing is to be said."""
+
+    number: int
+    is_done: bool
+    text: str
+
+
+def outcome(number: int, result: bytes) -> Outcome:
+    """A result in words."""
+    text = _SENTENCES.get(result, "" if result == DONE else result.decode("utf-8", "replace"))
+    return Outcome(number, result in (DONE, BUSY), text)
+
+
+def change(site: Site, control: Control, verb: bytes, choice: Choice) -> Iterator[Outcome]:
+    """Change every message that is meant; one that moved meanwhile is looked at again."""
+    again: list[int] = []
+    for look in range(_LOOKS):
+        targets = ((it.number, it.stamp) for it in choice.of(site, control) if _is_fit(verb, it))
+        again = []
+        for number, result in control.change(verb, targets):
+            if result == CHANGED and look < _LOOKS - 1:
+                again.append(number)
+            else:
+                yield outcome(number, result)
+        if not again:
+            return
+        choice = choice._replace(numbers=again)
+        time.sleep(_PAUSE_S)
+
+
+def _is_fit(verb: bytes, it: Entry) -> bool:
+    """Whether a verb means anything to a message: held ones are released, others held or tried."""
+    if not it.stamp:
+        return False
+    if verb in (RETRY, HOLD):
+        return it.state != "held"
+    return verb != RELEASE or it.state == "held"
+
+
+def move(site: Site, control: Control, target: QueuePaths, choice: Choice) -> Iterator[Outcome]:
+    """Move every message on the disk that is meant into another queue; it is held while it is copied.
+
+    A message in memory is written to the disk first.  When cut off before the removal it is in both queues, held here.
+    """
+    for it in choice.of(site, control):
+        if not it.stamp:
+            yield outcome(it.number, NEW)
+            continue
+        result = _one(control, HOLD, it.number, it.stamp)
+        if result == DONE and it.state == "memory":
+            it = next(entries(site.queue, None, [it.number]), it)
+        if result != DONE:
+            if result == BUSY:
+                _one(control, RELEASE, it.number, it.stamp)
+                yield Outcome(it.number, False, "a delivery of it runs, try again later")
+            else:
+                yield outcome(it.number, result)
+            continue
+        was_held = it.state == "held"
+        now = int(time.time())
+        due = {name: HELD_UNTIL if was_held else (time if time < HELD_UNTIL else now) for name, time in it.due.items()}
+        try:
+            new = copy_message(site.queue, it.number, target, due)
+        except OSError as error:
+            if not was_held:
+                _one(control, RELEASE, it.number, it.stamp)
+            yield Outcome(it.number, False, f"{error.filename or target.root}: {error.strerror}")
+            continue
+        result = _one(control, DELETE, it.number, it.stamp)
+        done = result == DONE
+        left = "" if done else f", but it is still here, held: {outcome(it.number, result).text}"
+        yield Outcome(it.number, done, f"is #{new} there{left}")
+
+
+def _one(control: Control, verb: bytes, number: int, stamp: bytes) -> bytes:
+    results = [result for _, result in control.change(verb, [(number, stamp)])]
+    return results[0] if results else GONE
+
+
+def header_of(queue: QueuePaths, number: int, at_most: int = 1 << 20) -> bytes:
+    """The header of a message on the disk; nothing where it cannot be read."""
+    try:
+        fd = os.open(queue.mess(number), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        text = os.read(fd, at_most)
+    finally:
+        os.close(fd)
+    end = text.find(b"\n\n")
+    return text if end < 0 else text[: end + 1]

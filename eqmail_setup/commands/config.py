@@ -1,4 +1,7 @@
-"""`eqmail config`: show and change settings; what there is to set comes from the declarations."""
+"""`eqmail config`: show and change settings; what there is to set comes from the declarations.
+
+Long because it is a list: a dozen verbs, each with its options, its help and its examples.
+"""
 
 import json
 import os

@@ -313,7 +313,6 @@ class Controls(ControlSet):
         since="eqmail 2",
     )
     smtpworkers = Count("Processes of the resident SMTP service.", default=1, used_by=(START,), since="eqmail 2")
-    remoteworkers = Count("Processes of the remote delivery service.", default=1, used_by=(START,), since="eqmail 2")
     remotereuse = Seconds(
         "How long the resident remote delivery keeps a connection for the next message to the same server; 0 means a "
         "connection for each message.",

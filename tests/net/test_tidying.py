@@ -17,9 +17,7 @@ from eqmail_core.net import tidying
         ([900, 0, 900, 0], 2),
     ],
 )
-def test_memory_is_given_back_after_a_burst(
-    held: list[int], given_back: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_is_given_back_after_a_burst(held: list[int], given_back: int, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[None] = []
     monkeypatch.setattr(tidying, "_LOOK_S", 0.0)
     monkeypatch.setattr(tidying, "return_free_memory", lambda: calls.append(None))

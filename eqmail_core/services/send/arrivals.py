@@ -167,14 +167,25 @@ class Arrivals:
 
     def _entered(self, number: int, name: bytes, channels: list[int], answer: bytes) -> None:
         self._preparing.discard(number)
+        now = self._scheduler.now
         if answer != b"+":
             self._log.warning(b"qmail-clean unable to clean up " + name)
-            return
-        now = self._scheduler.now
+            if not self._is_ready_all_the_same(number, now):
+                self._todo.next_start = min(self._todo.next_start, now + SYSTEM_TROUBLE_S)
+                return
         for channel in channels:
             self._scheduler.enqueue(number, channel, now)
         if not channels:
             self._ending.add(number, now)
+
+    def _is_ready_all_the_same(self, number: int, now: int) -> bool:
+        """Whether the cleaner died after its work and before its answer."""
+        try:
+            return self._ledger.find(number) is not None
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
+            self._uncertain.insert(number, now + SYSTEM_TROUBLE_S)
+            return False
 
     def _add(self, number: int, now: int) -> None:
         try:

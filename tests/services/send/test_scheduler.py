@@ -1,6 +1,7 @@
 """The scheduler with messages on the disk: arrivals, attempts, marks, endings."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,30 @@ def test_an_unknown_record_is_left_in_todo(stage: Stage) -> None:
     assert stage.lines()[-1] == "warning: unknown record type in todo/2/5"
     assert set(stage.files(5)) == {"todo", "info"}
     assert stage.cleaner.requests == []
+
+
+def test_a_cleaner_that_died_after_its_work_delays_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request was carried out and the answer lost: todo/N is gone, so nothing would ever find the message again."""
+
+    def die(name: bytes, then: Callable[[bytes], None]) -> None:
+        os.unlink(stage.paths.todo(5))
+        then(b"!")
+
+    monkeypatch.setattr(stage.cleaner, "clean", die)
+    stage.todo(5, b"Fa@b\0Tjoe@example.org\0")
+    stage.turn()
+    assert "warning: qmail-clean unable to clean up todo/2/5" in stage.lines()
+    assert stage.running == [b"joe@example.org"]
+
+
+def test_a_cleaner_that_did_nothing_is_asked_again(stage: Stage) -> None:
+    stage.cleaner.answer = b"!"
+    stage.todo(5, b"Fa@b\0Tjoe@example.org\0")
+    stage.turn()
+    assert stage.running == []
+    stage.cleaner.answer = b"+"
+    stage.turn(130)
+    assert stage.running == [b"joe@example.org"]
 
 
 def test_a_message_without_recipients_ends_at_once(stage: Stage) -> None:

@@ -10,8 +10,8 @@ import asyncio
 import errno
 from collections.abc import Callable
 
-from eqmail_core.net.dial import acknowledge_now, dial_failure, start_dialing
 from eqmail_core.net.client_tls import Tls
+from eqmail_core.net.dial import acknowledge_now, dial_failure, start_dialing
 from eqmail_core.protocols.smtp_client import CONTENT, HANDSHAKE, TRY_NEXT, WAITING, SmtpClient
 
 RECEIVE = 65536

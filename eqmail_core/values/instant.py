@@ -24,9 +24,8 @@ def date822(now: float) -> bytes:
 def ctime_utc(now: float) -> bytes:
     """UTC as in an mbox From_ line: b"Mon Nov 02 01:31:41 2026"."""
     t = gmtime(now)
-    return (
-        f"{_DAYS[t.tm_wday]} {_MONTHS[t.tm_mon - 1]} {t.tm_mday:02} {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} {t.tm_year}"
-    ).encode()
+    day = f"{_DAYS[t.tm_wday]} {_MONTHS[t.tm_mon - 1]} {t.tm_mday:02}"
+    return f"{day} {t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} {t.tm_year}".encode()
 
 
 def stamp_utc(now: float) -> bytes:

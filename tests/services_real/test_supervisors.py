@@ -134,6 +134,9 @@ def test_the_variables_of_a_service_are_those_of_its_folder(town: Town) -> None:
 
 def _environment_of_tcpserver(town: Town) -> str:
     for pid in town.processes():
-        if Path(f"/proc/{pid}/comm").read_text() == "tcpserver\n":
-            return Path(f"/proc/{pid}/environ").read_text()
+        try:
+            if Path(f"/proc/{pid}/comm").read_text() == "tcpserver\n":
+                return Path(f"/proc/{pid}/environ").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
     return ""

@@ -16,8 +16,26 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 
+# Files whose tests start many processes: `make check` leaves them to ./test, to stay under a minute.
+SLOW_FILES = {
+    "flow/test_queue_tools.py",
+    "services/queue/test_queue_service.py",
+    "services/remote/test_remote_tls.py",
+    "setup/test_aliases.py",
+    "setup/test_config.py",
+    "setup/test_demo.py",
+    "setup/test_doctor.py",
+    "setup/test_history.py",
+    "setup/test_users.py",
+}
+TESTS = Path(__file__).resolve().parent
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Without root, the tests that need real accounts cannot run; ./test says so at its end."""
+    for item in items:
+        if str(item.path.relative_to(TESTS)) in SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
     if os.geteuid() != 0:
         no_root = pytest.mark.skip(reason="needs root: real accounts")
         for item in items:

@@ -121,6 +121,7 @@ def test_nothing_is_lost_in_long_lives(seed: int) -> None:
     assert run_and_cut(seed, seed % 2 == 0, steps=600, every=5, ways=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), ordered=st.booleans())
 def test_nothing_is_lost_in_any_life(seed: int, ordered: bool) -> None:

@@ -19,6 +19,8 @@ settings.load_profile("any machine")
 # Files whose tests start many processes: `make check` leaves them to ./test, to stay under a minute.
 SLOW_FILES = {
     "flow/test_queue_tools.py",
+    "net/test_smtp_policy.py",
+    "service_files/test_recorded.py",
     "services/queue/test_queue_service.py",
     "services/remote/test_remote_tls.py",
     "setup/test_aliases.py",

@@ -66,8 +66,8 @@ def test_a_foreign_address_takes_its_route_and_no_password_is_shown(
     ("prepare", "trouble"),
     [
         ("", "Sorry, no mailbox here by that name. (#5.1.1)"),
-        ("echo > .qmail-nobody", "Uh-oh: first line of .qmail file is blank. (#4.2.1)"),
-        ("echo joe@x > .qmail-nobody; chmod 666 .qmail-nobody", "Uh-oh: .qmail file is writable. (#4.7.0)"),
+        ("echo > .qmail-ghost", "Uh-oh: first line of .qmail file is blank. (#4.2.1)"),
+        ("echo joe@x > .qmail-ghost; chmod 666 .qmail-ghost", "Uh-oh: .qmail file is writable. (#4.7.0)"),
         ("chmod 1755 .", "Sorry, no mailbox here by that name. (#5.1.1)"),
         ("chmod 777 .", "Uh-oh: home directory is writable. (#4.7.0)"),
     ],
@@ -76,7 +76,7 @@ def test_what_a_delivery_would_fail_of_is_said(
     at_home: str, prepare: str, trouble: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.system(f"cd {at_home}/alias && {prepare or 'true'}")
-    assert explained(at_home, "nobody@mail.example.org", capsys)["trouble"] == trouble
+    assert explained(at_home, "ghost@mail.example.org", capsys)["trouble"] == trouble
 
 
 def test_a_damaged_database_is_said_to_be_one(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:

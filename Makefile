@@ -34,7 +34,7 @@ check: setup
 	@$(RUN) eqmail check
 else
 check: house
-	@$(RUN_TEST) python -m pytest -n 2 -m 'not slow and not root'
+	@$(RUN_TEST) python -m pytest -n 4 -m 'not slow and not root'
 endif
 
 house:

@@ -7,7 +7,8 @@ Source: control-files.md 2.9; delivery.md.
 
 from typing import NamedTuple
 
-from eqmail_core.control.declared import INJECT, QMTPD, SMTPD, Controls
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.readers import INJECT, QMTPD, SMTPD
 
 LOCAL = "qmail-local"
 PLUGINS = "plugins of qmail-smtpd"

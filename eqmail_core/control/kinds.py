@@ -60,7 +60,8 @@ class ControlSet:
     @classmethod
     def declared(cls) -> "dict[str, Control[object]]":
         """Every declaration by its attribute name, in the order of declaration."""
-        return {name: item for name, item in vars(cls).items() if isinstance(item, Control)}
+        tables = [table for table in cls.__mro__ if table is not cls] + [cls]
+        return {name: item for table in tables for name, item in vars(table).items() if isinstance(item, Control)}
 
 
 class Control(Generic[T]):

@@ -8,7 +8,7 @@ import pytest
 from eqmail_core.control.declared import Controls
 
 ROOT = Path(__file__).resolve().parents[2]
-DECLARED = ROOT / "eqmail_core/control/declared.py"
+DECLARED = sorted((ROOT / "eqmail_core/control").glob("*_settings.py"))
 # Words that are also ordinary words of the code: channel names, the host's own name as the fallback of the reader.
 ORDINARY = {"locals": (), "me": ("control/kinds.py",)}
 
@@ -18,7 +18,7 @@ def sources() -> list[Path]:
         path
         for top in ("eqmail_core", "eqmail_setup")
         for path in sorted((ROOT / top).rglob("*.py"))
-        if path != DECLARED
+        if path not in DECLARED
     ]
 
 

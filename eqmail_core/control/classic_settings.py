@@ -1,0 +1,262 @@
+"""The control files that (e)qmail 1.09 has too, each declared once.
+
+Long because it is a table: one entry per file, in the order of its documentation.
+
+Source: control-files.md 2.2; qmail-control(5).
+"""
+
+from eqmail_core.control.kinds import ControlSet, Count, HostName, Line, Lines, Map, Opaque, Seconds, Size, Text
+from eqmail_core.control.readers import ALL, INJECT, QMTPD, REMOTE, SEND, SMTPD, START
+
+
+class ClassicSettings(ControlSet):
+    """Settings that every (e)qmail knows."""
+
+    me = Line(
+        "Fully qualified name of this host. It is the default of most other settings that name a host, and the one "
+        "file that every installation must have.",
+        default=None,
+        used_by=ALL,
+    )
+    badmailfrom = Lines(
+        "Envelope senders whose mail is refused at RCPT. An entry is a whole address, @HOST for every address at a "
+        "host, or .SUFFIX for every host below a domain.",
+        default=None,
+        used_by=(SMTPD,),
+    )
+    bouncefrom = Text("Local part of the From address of bounces.", default=b"MAILER-DAEMON", used_by=(SEND,))
+    bouncehost = HostName(
+        "Host in the From address of bounces.", default=b"bouncehost", falls_back_to_me=True, used_by=(SEND,)
+    )
+    concurrencylocal = Count(
+        "How many local deliveries may run at a time. The limit that was chosen at setup (conf-spawn) caps it.",
+        default=10,
+        used_by=(SEND,),
+    )
+    concurrencyremote = Count(
+        "How many remote deliveries may run at a time. The limit that was chosen at setup (conf-spawn) caps it.",
+        default=20,
+        used_by=(SEND,),
+    )
+    databytes = Size(
+        "Largest message accepted from the network, in bytes; 0 means no limit.",
+        default=0,
+        env="DATABYTES",
+        used_by=(SMTPD, QMTPD),
+    )
+    defaultdelivery = Opaque(
+        "Instructions for users who have no .qmail file, in the format of a .qmail file: ./Maildir/ or ./Mailbox or "
+        "a program. Start scripts pass it to qmail-start as its first argument.",
+        default=None,
+        used_by=(START,),
+    )
+    defaultdomain = HostName(
+        "Domain appended to host names without a dot in messages that are injected here.",
+        default=b"defaultdomain",
+        falls_back_to_me=True,
+        env="QMAILDEFAULTDOMAIN",
+        used_by=(INJECT,),
+    )
+    defaulthost = HostName(
+        "Host appended to addresses without @ in messages that are injected here.",
+        default=b"defaulthost",
+        falls_back_to_me=True,
+        env="QMAILDEFAULTHOST",
+        used_by=(INJECT,),
+    )
+    doublebouncehost = HostName(
+        "Host of the address that gets bounces of bounces.",
+        default=b"doublebouncehost",
+        falls_back_to_me=True,
+        used_by=(SEND,),
+    )
+    doublebounceto = Text(
+        "Local part of the address that gets bounces of bounces.", default=b"postmaster", used_by=(SEND,)
+    )
+    envnoathost = HostName(
+        "Host appended to envelope recipients without @.",
+        default=b"envnoathost",
+        falls_back_to_me=True,
+        used_by=(SEND,),
+    )
+    helohost = Line(
+        "Name that this host gives in HELO and EHLO. Without it and without me, remote deliveries are deferred.",
+        default=None,
+        falls_back_to_me=True,
+        used_by=(REMOTE,),
+    )
+    idhost = HostName(
+        "Host part of the Message-IDs that are made for messages injected here without one.",
+        default=b"idhost",
+        falls_back_to_me=True,
+        env="QMAILIDHOST",
+        used_by=(INJECT,),
+    )
+    localiphost = Line(
+        "Name that replaces [IP] in envelope addresses when IP is one of this host's own addresses.",
+        default=None,
+        falls_back_to_me=True,
+        used_by=(SMTPD,),
+    )
+    locals = Lines(
+        "Domains whose mail is delivered on this host. Beats virtualdomains.",
+        default=None,
+        falls_back_to_me=True,
+        used_by=(SEND,),
+        reload_on_hup=True,
+    )
+    morercpthosts = Lines(
+        "More domains for rcpthosts, for those who have thousands. Compiled by qmail-newmrh into morercpthosts.cdb, "
+        "which is what is read; only whole domains match, and only where rcpthosts exists.",
+        default=None,
+        used_by=("qmail-newmrh",),
+    )
+    morercpthosts_cdb = Opaque(
+        "The compiled form of morercpthosts, made by qmail-newmrh.",
+        file="morercpthosts.cdb",
+        default=None,
+        used_by=(SMTPD, QMTPD),
+    )
+    percenthack = Lines(
+        "Domains at which an address user%host@DOMAIN stands for user@host.", default=None, used_by=(SEND,)
+    )
+    plusdomain = HostName(
+        "Domain appended to host names that end in a plus sign in messages that are injected here.",
+        default=b"plusdomain",
+        falls_back_to_me=True,
+        env="QMAILPLUSDOMAIN",
+        used_by=(INJECT,),
+    )
+    qmqpservers = Lines(
+        "Addresses of the hosts that qmail-qmqpc hands its mail to, tried in this order.",
+        default=None,
+        used_by=("qmail-qmqpc",),
+    )
+    queuelifetime = Seconds(
+        "How long a message is tried before a temporary failure counts as permanent.",
+        default=604800,
+        used_by=(SEND,),
+    )
+    rcpthosts = Lines(
+        "Domains for which mail is accepted from everywhere. An entry .DOMAIN stands for every host below DOMAIN. "
+        "Without this file the host relays for the whole world.",
+        default=None,
+        used_by=(SMTPD, QMTPD),
+    )
+    smtpgreeting = Line(
+        "Text of the SMTP greeting; its first word should be the name of this host. Without it and without me, the "
+        "server refuses to run.",
+        default=None,
+        falls_back_to_me=True,
+        used_by=(SMTPD,),
+    )
+    smtproutes = Map(
+        "Where mail for a domain is to go: DOMAIN:RELAY, DOMAIN:RELAY:PORT, with user and password after a blank. "
+        ".DOMAIN stands for every host below it, an empty domain for all, an empty relay for the MX. Port 465 means "
+        "TLS from the first byte. A password goes in plain text where a server offers no TLS, unless tlshosts demands "
+        "it.",
+        default=None,
+        used_by=(REMOTE,),
+    )
+    timeoutconnect = Seconds(
+        "How many seconds an attempt to connect to a remote server may take before the next address is tried.",
+        default=60,
+        used_by=(REMOTE,),
+    )
+    timeoutremote = Seconds(
+        "How many seconds a remote server may take for one answer before the delivery is put off.",
+        default=1200,
+        used_by=(REMOTE,),
+    )
+    timeoutsmtpd = Seconds(
+        "How many seconds a client may keep the SMTP server waiting before the connection ends.",
+        default=1200,
+        used_by=(SMTPD,),
+    )
+    virtualdomains = Map(
+        "Domains and addresses that belong to a local user: KEY:PREFIX makes mail for an address at KEY local mail for "
+        "PREFIX-ADDRESS. KEY is an address, a domain, .DOMAIN for every host below it, or empty for all. An empty "
+        "PREFIX makes an exception.",
+        default=None,
+        used_by=(SEND,),
+        reload_on_hup=True,
+    )
+    smtpplugins = Opaque(
+        "Plugins of the SMTP server, in sections [connection], [helo], [mail], [rcpt], [data] and [auth].",
+        default=None,
+        used_by=(SMTPD,),
+    )
+    beforemote = Opaque(
+        "Shell commands that qmail-bfrmt runs in place of qmail-remote; they must run qmail-remote themselves, once. "
+        "(Layout eqmail-1.11: the first line is the path of one program.)",
+        default=None,
+        used_by=("qmail-bfrmt",),
+    )
+    beforequeue = Opaque(
+        "Its first line is the path of the program that qmail-bfque runs in place of qmail-queue.",
+        default=None,
+        used_by=("qmail-bfque",),
+    )
+    checkpwtools = Lines(
+        "Paths of the checkpassword programs that qmail-pwrap tries, in this order.",
+        default=None,
+        used_by=("qmail-pwrap",),
+    )
+    clientca = Opaque(
+        "Certificate authorities that may vouch for clients, PEM. A client whose certificate one of them signed, and "
+        "whose address is in tlsclients, may relay. While both files exist, every client is asked for a certificate, "
+        "and one that shows a certificate of somebody else cannot use TLS.",
+        file="clientca.pem",
+        default=None,
+        used_by=(SMTPD,),
+    )
+    clientcrl = Opaque(
+        "Revocation lists for client certificates, PEM.", file="clientcrl.pem", default=None, used_by=(SMTPD,)
+    )
+    servercert = Opaque(
+        "Certificate chain and private key of the SMTP server, PEM. Its existence enables STARTTLS; qmaild must be "
+        "able to read it. A new file counts at once.",
+        file="servercert.pem",
+        default=None,
+        used_by=(SMTPD,),
+    )
+    rsa2048 = Opaque(
+        "Ephemeral RSA key of C (e)qmail, PEM. Current TLS has no use for it.",
+        file="rsa2048.pem",
+        default=None,
+        used_by=(SMTPD,),
+    )
+    dh2048 = Opaque(
+        "Parameters of the SMTP server for Diffie-Hellman key exchange with old clients, PEM.",
+        file="dh2048.pem",
+        default=None,
+        used_by=(SMTPD,),
+    )
+    tlsclients = Lines(
+        "E-mail addresses in client certificates whose owners may relay.", default=None, used_by=(SMTPD,)
+    )
+    tlsserverciphers = Lines(
+        "Ciphers that the SMTP server offers, in the notation of OpenSSL; the lines are joined with colons. Without "
+        "the file the server offers what its library thinks safe.",
+        default=None,
+        env="TLSCIPHERS",
+        used_by=(SMTPD,),
+    )
+    clientcert = Opaque(
+        "Certificate and key that this host shows to remote servers, PEM.",
+        file="clientcert.pem",
+        default=None,
+        used_by=(REMOTE,),
+    )
+    tlsclientciphers = Lines(
+        "Ciphers that this host offers to remote servers, in the notation of OpenSSL; lines are joined with colons.",
+        default=None,
+        used_by=(REMOTE,),
+    )
+    servercert_cnf = Opaque(
+        "Request settings for the self-signed server certificate.",
+        file="servercert.cnf",
+        default=None,
+        used_by=("mksrvrcerts",),
+    )
+    badmailto = Lines("Listed by qmail-shcfg; no program reads it.", default=None)

@@ -1,0 +1,91 @@
+"""The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
+
+from eqmail_core.control.kinds import ControlSet, Count, Flag, PeriodMap, Periods, Seconds, Size, Text
+from eqmail_core.control.readers import QUEUE, REMOTE, SEND
+from eqmail_core.control.remote_limits import RemoteLimits
+
+
+class DeliverySettings(ControlSet):
+    """Settings of queue, scheduler and delivery that are our own."""
+
+    remotereuse = Seconds(
+        "How long the resident remote delivery keeps a connection for the next message to the same server; 0 means a "
+        "connection for each message.",
+        default=5,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
+    remotelimits = RemoteLimits(
+        "What mail to a domain is bound to, DOMAIN:concurrency=N messages=N rate=N/s, with * for all others: "
+        "deliveries at a time, messages per connection, deliveries per second (or /m, /h). Each process of the remote "
+        "service counts for itself. Mail beyond it waits there for up to a minute, then in the queue. Without limits "
+        "too a domain gets less while it answers 421, 450 or 4.7.x.",
+        default=None,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
+    tlsfallback = Flag(
+        "Whether mail goes in plain text, on a new connection, when TLS was offered and its handshake failed. Never "
+        "for hosts in tlshosts, nor with a password. Without the file such mail waits.",
+        default=False,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
+    queuedurability = Text(
+        "How accepted mail is made safe: journal (a group-committed journal, the default), together (qmail's files, "
+        "flushed in groups) or each (qmail's files, flushed one by one as C does).",
+        default=b"journal",
+        used_by=(QUEUE,),
+        since="eqmail 2",
+    )
+    queuememory = Size(
+        "Bytes of undelivered messages that the queue service holds in memory before it writes them out as files.",
+        default=64 << 20,
+        used_by=(QUEUE,),
+        since="eqmail 2",
+    )
+    queueperuser = Count(
+        "Connections to the queue service that one user may hold at a time; 0 means no limit.",
+        default=100,
+        used_by=(QUEUE,),
+        since="eqmail 2",
+    )
+    logformat = Text(
+        "Grammar of the log of qmail-send: 1.09 (as every qmail, the default) or head (as eQmail after 1.09).",
+        default=b"1.09",
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    retryschedule = Periods(
+        "How long to wait after each attempt, one period a line, such as 5m, 20m, 1h, 4h; the last one repeats. The "
+        "period in force is that of the message's age, so that a start or ALRM does not begin anew. Without the file "
+        "the pauses grow as in every qmail: attempts 400, 1600, 3600 ... seconds after birth, local ones 100, 400 ...",
+        default=None,
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    queuelifetimes = PeriodMap(
+        "How long recipients at a domain are tried, where that is not queuelifetime: DOMAIN:PERIOD, such as "
+        "example.org:2d; .DOMAIN stands for every host below it.",
+        default=None,
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    bounceformat = Text(
+        "How bounces are written: qsbmf (as every qmail, the default) or dsn (RFC 3464, a report that programs read).",
+        default=b"qsbmf",
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    bouncemaxbytes = Size(
+        "Messages larger than this come back in bounces as their header only; 0 means that all come back whole.",
+        default=0,
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
+    delaywarning = Seconds(
+        "Age at which the sender of a message is told once that it still waits; 0 means never.",
+        default=0,
+        used_by=(SEND,),
+        since="eqmail 2",
+    )

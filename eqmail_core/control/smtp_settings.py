@@ -1,0 +1,127 @@
+"""The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
+
+from eqmail_core.control.kinds import ControlSet, Count, Flag, Line, Lines, Opaque, Seconds
+from eqmail_core.control.readers import SMTPD, START
+
+
+class SmtpSettings(ControlSet):
+    """Settings of the SMTP server that are our own."""
+
+    smtplisten = Lines(
+        "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT, with tls: before "
+        "it where clients speak TLS from the first byte, as on port 465. Without it the server runs under tcpserver, "
+        "xinetd or inetd as ever.",
+        default=None,
+        used_by=(START,),
+        since="eqmail 2",
+    )
+    smtpconcurrency = Count(
+        "How many clients a process of the resident SMTP service serves at a time; further ones are asked to come back "
+        "later.",
+        default=500,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpcheckpw = Line(
+        "Program that checks passwords for the resident SMTP service, a checkpassword program with its arguments. "
+        "Without it the service offers no AUTH.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    relayclients = Lines(
+        "Addresses and networks (CIDR) of the clients that may send mail anywhere through the resident SMTP service.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpworkers = Count("Processes of the resident SMTP service.", default=1, used_by=(START,), since="eqmail 2")
+    maxrcpt = Count(
+        "Most recipients in one SMTP transaction; further ones get a temporary refusal. 0 means no limit.",
+        default=0,
+        env="MAXRCPT",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    enhancedstatus = Flag(
+        "Whether SMTP replies put their status before the text (250 2.0.0 ok, RFC 2034) instead of after it (#x.y.z).",
+        default=False,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    chunking = Flag(
+        "Whether the SMTP server takes messages in chunks too (BDAT, RFC 3030).",
+        default=False,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpmaxerrors = Count(
+        "Most refusals in one SMTP conversation; a client that earns more is sent away. 0 means no limit.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpmaxcommands = Count(
+        "Most SMTP commands other than RCPT without a message between them; then a client is sent away. 0 means no "
+        "limit.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpperaddress = Count(
+        "Most clients from one address that a process of the resident SMTP service serves at a time; 0 means no limit.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpauthfailures = Count(
+        "After so many wrong passwords from one address within ten minutes the resident SMTP service refuses further "
+        "ones unseen; 0 means no limit.",
+        default=0,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    greetdelay = Seconds(
+        "How long the SMTP server waits before its greeting; a client that talks earlier is sent away. Clients that "
+        "may relay, and those that began with TLS, do not wait.",
+        default=0,
+        env="GREETDELAY",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    tarpitcount = Count(
+        "From so many recipients of a message on, each further one takes tarpitdelay; 0 means never. Clients that may "
+        "relay do not wait.",
+        default=0,
+        env="TARPITCOUNT",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    tarpitdelay = Seconds(
+        "How long the SMTP server waits at each recipient beyond tarpitcount.",
+        default=5,
+        env="TARPITDELAY",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    tcprules_cdb = Opaque(
+        "Rules for the clients of the resident SMTP service, compiled by tcprules: who is served, and with which "
+        "variables, such as RELAYCLIENT, GREETDELAY or TARPITCOUNT. A new file counts at once.",
+        file="tcprules.cdb",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    proxyfrom = Lines(
+        "Addresses and networks (CIDR) of proxies in front of the resident SMTP service: they begin with a line or "
+        "block of the PROXY protocol that tells who the client is. HUP makes a new list count.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    receivedesmtp = Flag(
+        "Whether Received lines say ESMTP after EHLO, which is right, or SMTP, as C does.",
+        default=True,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )

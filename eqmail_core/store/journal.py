@@ -23,6 +23,7 @@ from collections import deque
 from eqmail_core.formats import journal as form
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.message import Message
+from eqmail_core.store.segment import Segment
 
 SEGMENT_SIZE = 16 << 20
 LEAST_SEGMENTS = 2
@@ -30,27 +31,6 @@ LEAST_SEGMENTS = 2
 _PREFIX = "segment."
 _ZEROS = bytes(1 << 20)
 _MOST_TOMBSTONES = 4096
-
-
-class Segment:
-    """One file of the ring; `needed` counts the messages whose current record stands here.
-
-    `recorded` is written by the committing thread and `released` by its owner, so that neither waits for the other.
-    """
-
-    __slots__ = ("epoch", "fd", "path", "recorded", "released")
-
-    def __init__(self, path: str, fd: int, epoch: int) -> None:
-        self.path = path
-        self.fd = fd
-        self.epoch = epoch
-        self.recorded = 0
-        self.released = 0
-
-    @property
-    def needed(self) -> int:
-        """Messages that a new use of this segment would lose."""
-        return self.recorded - self.released
 
 
 class Journal:

@@ -29,10 +29,11 @@ from eqmail_core.protocols.admission_wire import MAX_ENVELOPE
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.durability import Call, Groups, Runs
 from eqmail_core.store.filing import Filing
-from eqmail_core.store.journal import SEGMENT_SIZE, Journal, Segment
+from eqmail_core.store.journal import SEGMENT_SIZE, Journal
 from eqmail_core.store.message import Message
 from eqmail_core.store.placement import FLUSHED, NAMED, QUEUED, Placing
 from eqmail_core.store.pool import Pool
+from eqmail_core.store.segment import Segment
 from eqmail_core.store.spool import clean, remove
 from eqmail_core.values import queue_result as q
 from eqmail_core.values.layout import QueuePaths

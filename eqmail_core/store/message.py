@@ -2,7 +2,7 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.store.journal import Segment
+    from eqmail_core.store.segment import Segment
 
 
 class Message:

@@ -1,18 +1,20 @@
 """The command `eqmail`: one group, its commands imported when they are called.
 
-Every failure is one line on standard error and an exit code of `eqmail_setup.refusal`.
+Every failure is one line on standard error and an exit code of `eqmail_setup.refusal`; so is a mistake of ours, whose
+whole story is told where the variable EQMAIL_DEBUG is set.
 """
 
 import os
 import sys
-import traceback
 from importlib import import_module
 from typing import NoReturn
 
 import click
 
 import eqmail_core
-from eqmail_setup.refusal import FOUND, PRIVILEGE, USAGE, Refusal
+from eqmail_setup.refusal import FOUND, INTERNAL, PRIVILEGE, USAGE, Refusal
+
+DEBUG_VARIABLE = "EQMAIL_DEBUG"
 
 # Name, module, one line of help. Hidden commands have no line.
 COMMANDS = {
@@ -72,19 +74,15 @@ class Commands(click.Group):
 def cli(context: click.Context, home: str | None) -> None:
     """Install, configure, check and run eQmail.
 
-    Exit codes: 0 all is well, 1 check found differences, 2 wrong usage, 3 errors were found, 4 needs a privilege.
+    Exit codes: 0 all is well, 1 check found differences, 2 wrong usage, 3 errors were found, 4 needs a privilege, 111 a
+    mistake of ours.
     """
     context.obj = home
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code; a mistake of ours is told from a difference by its code."""
-    try:
-        code = run(arguments)
-    except Exception:
-        traceback.print_exc()
-        code = _fail("this is a mistake in eqmail, please report the lines above", FOUND)
-    sys.exit(code)
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(arguments))
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -106,7 +104,20 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(_of_system(error) + "; the owner of the installation, often root, may do this", PRIVILEGE)
     except OSError as error:
         return _fail(_of_system(error), FOUND)
+    except Exception as mistake:
+        return _own_mistake(mistake)
     return code if isinstance(code, int) else 0
+
+
+def _own_mistake(mistake: Exception) -> int:
+    import traceback
+
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()
+    place = traceback.extract_tb(mistake.__traceback__)[-1]
+    what = f"{type(mistake).__name__}: {mistake} ({os.path.basename(place.filename)}:{place.lineno})"
+    more = f"please report this; with {DEBUG_VARIABLE}=1 the command tells the whole story"
+    return _fail(f"fatal: internal: {what}; {more}", INTERNAL)
 
 
 def _of_system(error: OSError) -> str:

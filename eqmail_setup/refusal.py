@@ -1,13 +1,14 @@
 """Why a command of the toolkit ends without doing its work: one line for people, one exit code for scripts.
 
 Exit codes: 0 all is well, 1 `check` found differences, 2 the command was used wrongly, 3 errors were found,
-4 the command needs a privilege that the caller lacks.
+4 the command needs a privilege that the caller lacks, 111 a mistake of ours, of which nothing else is known.
 """
 
 DIFFERS = 1
 USAGE = 2
 FOUND = 3
 PRIVILEGE = 4
+INTERNAL = 111
 
 
 class Refusal(Exception):

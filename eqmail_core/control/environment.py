@@ -31,6 +31,9 @@ _TCP = "tcpserver, qmail-tcpsrv or tcp-env"
 VARIABLES = (
     Variable("EQMAIL_HOME", ("every program",), "The installation.", "the home for which the program was installed"),
     Variable(
+        "EQMAIL_DEBUG", ("eqmail",), "When set to something, a mistake of ours is told with its traceback.", "unset"
+    ),
+    Variable(
         "RELAYCLIENT",
         (SMTPD, QMTPD),
         "When set, even to nothing, the client may send to every domain; its value is appended to every recipient.",

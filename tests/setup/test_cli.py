@@ -10,7 +10,7 @@ import click
 import pytest
 
 from eqmail_setup.cli import COMMANDS, cli, run
-from eqmail_setup.refusal import DIFFERS, FOUND, PRIVILEGE, USAGE
+from eqmail_setup.refusal import DIFFERS, FOUND, INTERNAL, PRIVILEGE, USAGE
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -161,6 +161,23 @@ def test_missing_accounts_are_named_with_the_remedy(tmp_path: Path, capsys: pyte
     assert run(["--home", str(tmp_path / "h"), "setup"]) == FOUND
     assert "nosuchgroup1, nosuchgroup2; create them with: eqmail mkusers" in capsys.readouterr().err
     assert not (tmp_path / "h/bin").exists()
+
+
+def test_a_mistake_of_ours_is_one_line_unless_its_story_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumbles(name: str) -> object:
+        raise TypeError(f"{name} is no module")
+
+    monkeypatch.setattr("eqmail_setup.cli.import_module", stumbles)
+    assert run(["check"]) == INTERNAL
+    said = capsys.readouterr().err
+    assert said.startswith("eqmail: fatal: internal: TypeError: eqmail_setup.commands.check is no module (test_cli.py:")
+    assert "please report this; with EQMAIL_DEBUG=1" in said
+    assert said.count("\n") == 1
+    monkeypatch.setenv("EQMAIL_DEBUG", "1")
+    assert run(["check"]) == INTERNAL
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_help_imports_nothing_that_only_a_command_needs() -> None:

@@ -9,7 +9,7 @@ Source: smtp-server.md 4.6 (checkpassword on descriptor 3), 4.8 (qmail-spp.c); c
 import os
 
 from eqmail_core.formats.text0 import join
-from eqmail_core.policy.reception import CHECKER_CRASHED, NO_CHILD, NO_PIPE
+from eqmail_core.policy.errands import CHECKER_CRASHED, NO_CHILD, NO_PIPE
 from eqmail_core.protocols.plugin import TROUBLE_EXIT, Hearing, PluginReport
 
 TYPE_CHECKING = False

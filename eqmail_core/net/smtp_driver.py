@@ -9,17 +9,10 @@ import os
 import time
 
 from eqmail_core.net.descriptors import Descriptors, Gone, TimedOut
+from eqmail_core.net.errands_waiting import Waiter
 from eqmail_core.net.queue_client import QueueProgram
-from eqmail_core.net.smtp_children import (
-    checker_not_started,
-    checker_outcome,
-    plugin_report,
-    start_checker,
-    start_plugin,
-)
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
-from eqmail_core.policy.reception import AwaitSilence, CheckPassword, Reception, RunPlugin
 from eqmail_core.policy.smtp_outcome import (
     BAD_NEWLINES,
     DISMISSALS,
@@ -29,16 +22,14 @@ from eqmail_core.policy.smtp_outcome import (
     log_line,
     tls_failed,
 )
-from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
 from eqmail_core.protocols.smtp_server import SmtpServer
-from eqmail_core.system.files import CHUNK
 from eqmail_core.values import reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.policy.encryption import TlsFiles
-    from eqmail_core.policy.reception import Errands, Pause
+    from eqmail_core.policy.reception import Reception
     from eqmail_core.values.site import Site
 
 
@@ -53,7 +44,7 @@ class Conversation:
         self,
         site: "Site",
         core: SmtpServer,
-        reception: Reception,
+        reception: "Reception",
         client: Descriptors,
         checker: list[bytes],
         tls: "TlsFiles | None" = None,
@@ -63,7 +54,7 @@ class Conversation:
         self._core = core
         self._reception = reception
         self._client = client
-        self._checker = checker
+        self._waiter = Waiter(checker, self._flush, lambda seconds: self._client.speaks_within(seconds))
         self._tls = tls
         self._begins_with_tls = begins_with_tls
         self._intake = Intake(0)
@@ -116,7 +107,7 @@ class Conversation:
 
     def _decide(self, event: Event) -> None:
         decision = self._reception.decide(event)
-        verdict = decision if isinstance(decision, Verdict) else self._run_errands(decision)
+        verdict = decision if isinstance(decision, Verdict) else self._waiter.carry_out(decision)
         if event is DATA and verdict.accepted:
             try:
                 self._queue = QueueProgram(self._site, self._reception.environ)
@@ -148,6 +139,9 @@ class Conversation:
         core.secure()
         self._reception.secure(encryption)
         return True
+
+    def _flush(self) -> None:
+        self._client.write(self._core.take_output())
 
     def _take(self, body: Body) -> None:
         assert self._queue is not None
@@ -193,46 +187,3 @@ class Conversation:
             os.write(2, log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))
         except OSError:
             pass
-
-    # --- children
-
-    def _run_errands(self, errands: "Errands") -> Verdict:
-        try:
-            errand = next(errands)
-            while True:
-                errand = errands.send(self._run_errand(errand))
-        except StopIteration as end:
-            verdict: Verdict = end.value
-            return verdict
-
-    def _run_errand(self, errand: "RunPlugin | CheckPassword | Pause | AwaitSilence") -> PluginReport | int | None:
-        if isinstance(errand, RunPlugin):
-            return _run_plugin(errand)
-        if isinstance(errand, CheckPassword):
-            pid = start_checker(self._checker, errand.environ, errand.credentials)
-            return checker_outcome(_end_of(pid)) if pid > 0 else checker_not_started(pid)
-        if isinstance(errand, AwaitSilence):
-            return int(self._client.speaks_within(errand.seconds))
-        self._client.write(self._core.take_output())
-        time.sleep(errand.seconds)
-        return None
-
-
-def _run_plugin(errand: RunPlugin) -> PluginReport:
-    started = start_plugin(errand.argv, errand.environ)
-    if isinstance(started, PluginReport):
-        return started
-    pid, output = started
-    hearing = Hearing()
-    while not hearing.is_over:
-        hearing.receive(os.read(output, CHUNK))
-    os.close(output)
-    return plugin_report(hearing, _end_of(pid))
-
-
-def _end_of(pid: int) -> int:
-    """The exit code of a child, negative for a signal; a child that was lost has crashed."""
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except ChildProcessError:
-        return -1

@@ -13,8 +13,9 @@ from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.smtpplugins import parse_plugins
 from eqmail_core.policy.badmail import BadSenders
 from eqmail_core.policy.encryption import TlsFiles
+from eqmail_core.policy.house import House
+from eqmail_core.policy.patience import Patience
 from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.policy.reception import House, Patience
 from eqmail_core.protocols.smtp_rules import Rules
 from eqmail_core.system.files import read_file
 

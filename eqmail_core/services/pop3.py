@@ -8,7 +8,7 @@ import time
 
 from eqmail_core.net.descriptors import Descriptors, Gone, TimedOut
 from eqmail_core.net.smtp_children import start_checker
-from eqmail_core.policy.reception import NO_CHILD, NO_PIPE
+from eqmail_core.policy.errands import NO_CHILD, NO_PIPE
 from eqmail_core.protocols import pop3
 from eqmail_core.protocols.auth import Credentials
 from eqmail_core.protocols.pop3_text import MessageText

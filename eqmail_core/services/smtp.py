@@ -24,9 +24,10 @@ from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.net.server_tls import TlsDesk
-from eqmail_core.net.smtp_desk import Desk, Limits, Settings
+from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.net.smtp_house import read_house, read_tls
 from eqmail_core.net.smtp_session import SmtpSession
+from eqmail_core.net.smtp_settings import Limits, Settings
 from eqmail_core.policy.encryption import Unusable
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.store import domains_db

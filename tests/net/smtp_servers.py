@@ -14,10 +14,11 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.net.descriptors import Descriptors
 from eqmail_core.net.queue_link import Done
 from eqmail_core.net.server_tls import TlsDesk
-from eqmail_core.net.smtp_desk import Desk, Settings
+from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.net.smtp_driver import Conversation
 from eqmail_core.net.smtp_house import read_house, read_tls
 from eqmail_core.net.smtp_session import SmtpSession
+from eqmail_core.net.smtp_settings import Settings
 from eqmail_core.policy.reception import Reception
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.protocols.smtp_server import SmtpServer

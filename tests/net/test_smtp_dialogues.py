@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net import smtp_driver, smtp_session
-from eqmail_core.policy import reception
+from eqmail_core.net import errands_on_loop, errands_waiting
+from eqmail_core.policy import login
+from eqmail_core.policy.errands import Errand
 from tests.net.smtp_servers import Home, Resident, blocking_server
 
 DIALOGUES = sorted((Path(__file__).parents[1] / "data/smtp").glob("*.chat"))
@@ -59,7 +60,7 @@ class Chat:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "FAILED_AUTH_PAUSE_S", 0.0)
+    monkeypatch.setattr(login, "FAILED_AUTH_PAUSE_S", 0.0)
 
 
 @pytest.mark.parametrize("path", DIALOGUES, ids=lambda path: path.stem)
@@ -95,4 +96,8 @@ def test_the_driver_on_an_event_loop_with_a_queue_program(path: Path, tmp_path: 
 
 def test_there_are_dialogues() -> None:
     assert len(DIALOGUES) > 5
-    assert smtp_driver.Reception is smtp_session.Reception
+
+
+def test_both_drivers_run_every_kind_of_errand() -> None:
+    kinds = set(Errand.__subclasses__())
+    assert set(errands_waiting._WAYS) == set(errands_on_loop._WAYS) == kinds

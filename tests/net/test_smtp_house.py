@@ -6,7 +6,7 @@ import pytest
 
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.net.smtp_house import read_house
-from eqmail_core.policy.reception import House
+from eqmail_core.policy.house import House
 from eqmail_core.store.domains_db import compile_domains
 from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.values.outcome import Temporary

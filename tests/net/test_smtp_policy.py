@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy import reception
+from eqmail_core.policy import login
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.store.rules_db import compile_rules, find_rule
 from tests.net.smtp_servers import Home, Resident, blocking_server
@@ -87,7 +87,7 @@ def test_recipients_beyond_a_number_take_time(home: Home) -> None:
 
 
 def test_after_some_wrong_passwords_an_address_is_refused_unseen(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "FAILED_AUTH_PAUSE_S", 0.0)
+    monkeypatch.setattr(login, "FAILED_AUTH_PAUSE_S", 0.0)
     home.write("smtpcheckpw", "bin/checker /bin/true\n")
     with Resident(home) as server:
         server.settings.limits.login_failures = 2

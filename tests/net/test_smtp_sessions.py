@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.smtp_session import HELD_BYTES
+from eqmail_core.net.smtp_message import HELD_BYTES
 from tests.net.smtp_servers import Home, Resident
 
 TRANSACTION = b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\n"

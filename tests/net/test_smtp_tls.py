@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from eqmail_core.net.smtp_house import read_tls
-from eqmail_core.policy import reception
+from eqmail_core.policy import login
 from tests.net.smtp_servers import Home, Resident, blocking_server
 
 AUTHORITY = trustme.CA()
@@ -111,7 +111,7 @@ def serve(request: pytest.FixtureRequest) -> Callable[..., "ExitStack"]:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reception, "FAILED_AUTH_PAUSE_S", 0.0)
+    monkeypatch.setattr(login, "FAILED_AUTH_PAUSE_S", 0.0)
 
 
 def test_a_message_under_tls_says_so(home: Home, serve: Callable[..., object]) -> None:

@@ -6,16 +6,10 @@ import pytest
 
 from eqmail_core.formats.smtpplugins import parse_plugins
 from eqmail_core.policy.badmail import BadSenders
+from eqmail_core.policy.errands import CHECKER_CRASHED, NO_CHILD, CheckPassword, Pause, RunPlugin
+from eqmail_core.policy.house import House
 from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.policy.reception import (
-    CHECKER_CRASHED,
-    NO_CHILD,
-    CheckPassword,
-    House,
-    Pause,
-    Reception,
-    RunPlugin,
-)
+from eqmail_core.policy.reception import Reception
 from eqmail_core.protocols.auth import Credentials
 from eqmail_core.protocols.plugin import PluginReport
 from eqmail_core.protocols.smtp_events import CONNECTED, DATA, Authentication, Event, Hello, Mail, Recipient, Verdict

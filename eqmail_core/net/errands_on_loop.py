@@ -1,0 +1,135 @@
+"""How errands of the reception are run by the resident service: on its event loop, waiting for none of them.
+
+Source: smtp-server.md 4.6, 4.8.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from eqmail_core.net.children import PipeReader, kill, on_end
+from eqmail_core.net.smtp_children import (
+    checker_not_started,
+    checker_outcome,
+    plugin_report,
+    start_checker,
+    start_plugin,
+)
+from eqmail_core.net.smtp_desk import Desk
+from eqmail_core.policy.errands import AwaitSilence, CheckPassword, Errand, Pause, RunPlugin
+from eqmail_core.protocols.plugin import Hearing, PluginReport
+from eqmail_core.protocols.smtp_events import Verdict
+
+if TYPE_CHECKING:
+    from eqmail_core.policy.errands import Errands, Outcome
+
+# How a checkpassword program ends that has looked at the password (cr.yp.to/checkpwd/interface.html).
+WRONG_PASSWORD = 1
+
+
+class Client(Protocol):
+    """Whose decision it is."""
+
+    seen: int
+
+    @property
+    def remote_ip(self) -> bytes:
+        """Its address."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it has said something that nobody has listened to yet, or hung up."""
+
+
+class Deliberation:
+    """A decision in the making: runs errand after errand, and calls `decided(verdict)` in a later turn of the loop."""
+
+    __slots__ = ("_child", "_client", "_decided", "_desk", "_errands")
+
+    def __init__(self, desk: Desk, client: Client, errands: "Errands", decided: Callable[[Verdict], None]) -> None:
+        self._desk = desk
+        self._client = client
+        self._errands: Errands | None = errands
+        self._decided = decided
+        self._child = 0
+        self._go_on(None)
+
+    def abandon(self) -> None:
+        """Nobody waits for the decision any more; a child that runs is left to its end."""
+        if self._errands is not None:
+            self._errands.close()
+            self._errands = None
+
+    def hurry(self) -> None:
+        """It has taken too long: end the child that we wait for, if it is one."""
+        if self._child:
+            kill(self._child)
+
+    def _go_on(self, outcome: "Outcome") -> None:
+        if self._errands is None:
+            return
+        self._client.seen = self._desk.now
+        try:
+            errand = self._errands.send(outcome)
+        except StopIteration as end:
+            self._errands = None
+            self._desk.loop.call_soon(self._decided, end.value)
+            return
+        _WAYS[type(errand)](self, errand)
+
+    def _soon(self, outcome: "Outcome") -> None:
+        self._desk.loop.call_soon(self._go_on, outcome)
+
+    def _run_plugin(self, errand: RunPlugin) -> None:
+        started = start_plugin(errand.argv, errand.environ)
+        if isinstance(started, PluginReport):
+            self._soon(started)
+            return
+        pid, output = started
+        self._child = pid
+        hearing = Hearing()
+
+        def hear(data: bytes) -> bool:
+            hearing.receive(data)
+            if hearing.is_over:
+                on_end(self._desk.loop, pid, ended)
+            return not hearing.is_over
+
+        def ended(code: int) -> None:
+            self._child = 0
+            self._go_on(plugin_report(hearing, code))
+
+        PipeReader(self._desk.loop, output, hear)
+
+    def _check_password(self, errand: CheckPassword) -> None:
+        desk, ip = self._desk, self._client.remote_ip
+        if desk.is_guessing(ip):
+            self._soon(WRONG_PASSWORD)
+            return
+        pid = start_checker(desk.settings.checker, errand.environ, errand.credentials)
+        if pid <= 0:
+            self._soon(checker_not_started(pid))
+            return
+        self._child = pid
+
+        def ended(code: int) -> None:
+            self._child = 0
+            outcome = checker_outcome(code)
+            if outcome == WRONG_PASSWORD:
+                desk.note_failure(ip)
+            self._go_on(outcome)
+
+        on_end(desk.loop, pid, ended)
+
+    def _await_silence(self, errand: AwaitSilence) -> None:
+        self._desk.loop.call_later(errand.seconds, lambda: self._go_on(int(self._client.speaks)))
+
+    def _pause(self, errand: Pause) -> None:
+        self._desk.loop.call_later(errand.seconds, self._go_on, None)
+
+
+_WAYS: dict[type[Errand], Callable[[Deliberation, Any], None]] = {
+    AwaitSilence: Deliberation._await_silence,
+    CheckPassword: Deliberation._check_password,
+    Pause: Deliberation._pause,
+    RunPlugin: Deliberation._run_plugin,
+}

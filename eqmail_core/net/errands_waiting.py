@@ -1,0 +1,98 @@
+"""How errands of the reception are run by a program that serves one client: one after the other, waiting for each.
+
+Light: no event loop.
+
+Source: smtp-server.md 4.6, 4.8.
+"""
+
+import os
+import time
+
+from eqmail_core.net.smtp_children import (
+    checker_not_started,
+    checker_outcome,
+    plugin_report,
+    start_checker,
+    start_plugin,
+)
+from eqmail_core.policy.errands import AwaitSilence, CheckPassword, Pause, RunPlugin
+from eqmail_core.protocols.plugin import Hearing, PluginReport
+from eqmail_core.system.files import CHUNK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from eqmail_core.policy.errands import Errand, Errands, Outcome
+    from eqmail_core.protocols.smtp_events import Verdict
+
+
+class Waiter:
+    """Runs errands.
+
+    `checker` is the argv of the program that checks passwords; `flush` sends the client what it has not been told yet;
+    `speaks_within(seconds)` tells whether it says something meanwhile.
+    """
+
+    __slots__ = ("checker", "flush", "speaks_within")
+
+    def __init__(
+        self, checker: list[bytes], flush: "Callable[[], None]", speaks_within: "Callable[[float], bool]"
+    ) -> None:
+        self.checker = checker
+        self.flush = flush
+        self.speaks_within = speaks_within
+
+    def carry_out(self, errands: "Errands") -> "Verdict":
+        """Run what a decision wants to be run; the decision.  Fails: as `flush` and `speaks_within` do."""
+        outcome: Outcome = None
+        while True:
+            try:
+                errand = errands.send(outcome)
+            except StopIteration as end:
+                verdict: Verdict = end.value
+                return verdict
+            outcome = _WAYS[type(errand)](self, errand)
+
+
+def _run_plugin(waiter: Waiter, errand: RunPlugin) -> PluginReport:
+    started = start_plugin(errand.argv, errand.environ)
+    if isinstance(started, PluginReport):
+        return started
+    pid, output = started
+    hearing = Hearing()
+    while not hearing.is_over:
+        hearing.receive(os.read(output, CHUNK))
+    os.close(output)
+    return plugin_report(hearing, _end_of(pid))
+
+
+def _check_password(waiter: Waiter, errand: CheckPassword) -> int:
+    pid = start_checker(waiter.checker, errand.environ, errand.credentials)
+    return checker_outcome(_end_of(pid)) if pid > 0 else checker_not_started(pid)
+
+
+def _end_of(pid: int) -> int:
+    """The exit code of a child, negative for a signal; a child that was lost has crashed."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return -1
+
+
+def _await_silence(waiter: Waiter, errand: AwaitSilence) -> int:
+    return int(waiter.speaks_within(errand.seconds))
+
+
+def _pause(waiter: Waiter, errand: Pause) -> None:
+    waiter.flush()
+    time.sleep(errand.seconds)
+
+
+_WAYS: "dict[type[Errand], Callable[[Waiter, Any], Outcome]]" = {
+    AwaitSilence: _await_silence,
+    CheckPassword: _check_password,
+    Pause: _pause,
+    RunPlugin: _run_plugin,
+}

@@ -1,0 +1,107 @@
+"""What the SMTP conversations of a resident service go by, and what of it a client gets.
+
+Source: smtp-server.md 4.1, 4.9; control-files.md 2.9.
+"""
+
+from collections.abc import Callable
+
+from eqmail_core.formats.tcprules import Rule
+from eqmail_core.net.server_tls import TlsDesk
+from eqmail_core.policy.house import House
+from eqmail_core.policy.relay import RelayClients
+from eqmail_core.values import reply
+
+_NOBODY = RelayClients(())
+
+NOWHERE = ("unknown", 0)
+"""The address of an end of a connection that is not known any more."""
+
+
+class Limits:
+    """How much one address may have: sessions at a time, and wrong passwords in a while; 0: any number."""
+
+    __slots__ = ("login_failures", "sessions")
+
+    def __init__(self, sessions: int = 0, login_failures: int = 0) -> None:
+        self.sessions = sessions
+        self.login_failures = login_failures
+
+
+class Settings:
+    """What new sessions go by; replaced as a whole when settings change.
+
+    `houses` by local port; `environ` is the environment of children; `limit` is the number of sessions at a time; `tls`
+    begins TLS, where there are keys; `limits` are those of one address; `rule_for(ip)` is the rule for a client, None
+    where there is none, and may raise OSError; `proxies` tell whose connection it is before anything else.
+    """
+
+    __slots__ = (
+        "checker",
+        "environ",
+        "houses",
+        "limit",
+        "limits",
+        "local_name",
+        "proxies",
+        "relay_clients",
+        "rule_for",
+        "timeout_s",
+        "tls",
+    )
+
+    def __init__(
+        self,
+        houses: dict[int, House],
+        local_name: bytes,
+        environ: dict[bytes, bytes],
+        relay_clients: RelayClients,
+        checker: list[bytes],
+        limit: int,
+        timeout_s: int,
+        tls: TlsDesk | None = None,
+        limits: "Limits | None" = None,
+        rule_for: Callable[[bytes], Rule | None] = lambda ip: None,
+        proxies: RelayClients = _NOBODY,
+    ) -> None:
+        self.houses = houses
+        self.local_name = local_name
+        self.environ = environ
+        self.relay_clients = relay_clients
+        self.checker = checker
+        self.limit = limit
+        self.timeout_s = timeout_s
+        self.tls = tls
+        self.limits = limits or Limits()
+        self.rule_for = rule_for
+        self.proxies = proxies
+
+
+def client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:
+    """The environment of one conversation: the service's, and who is at both ends."""
+    remote_ip = peer[0].encode()
+    environ = {
+        **settings.environ,
+        b"PROTO": b"TCP",
+        b"TCPREMOTEIP": remote_ip,
+        b"TCPREMOTEPORT": b"%d" % peer[1],
+        b"TCPLOCALIP": local[0].encode(),
+        b"TCPLOCALPORT": b"%d" % local[1],
+        b"TCPLOCALHOST": settings.local_name,
+    }
+    if settings.relay_clients.includes(remote_ip):
+        environ[b"RELAYCLIENT"] = b""
+    return environ
+
+
+def apply_rule(settings: Settings, environ: dict[bytes, bytes]) -> bytes | None:
+    """Give a client the variables of its rule; a line for one that cannot be served, b"": welcome, None: not a word."""
+    try:
+        rule = settings.rule_for(environ[b"TCPREMOTEIP"])
+    except OSError:
+        return reply.NO_CONTROLS
+    if rule is None:
+        return b""
+    if rule.denies:
+        return None
+    environ.update(rule.variables)
+    return b""

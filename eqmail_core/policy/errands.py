@@ -1,0 +1,66 @@
+"""What the reception asks the world: each kind of errand, and what is sent back when it has been run.
+
+A decision that cannot be made at once is a generator: it yields errands, is sent the outcome of each, and its value is
+the Verdict.  Who serves a client knows how each kind is run (`net.errands_waiting`, `net.errands_on_loop`).
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from eqmail_core.protocols.auth import Credentials
+    from eqmail_core.protocols.plugin import PluginReport
+    from eqmail_core.protocols.smtp_events import Verdict
+
+    Outcome = PluginReport | int | None
+    """What an errand brings back; each kind says which of these."""
+
+    Errands = Generator["Errand", Outcome, Verdict]
+    """A decision in the making."""
+
+CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE = -1, -2, -3, -4
+"""Outcomes of CheckPassword that are no exit codes."""
+
+
+class Errand:
+    """Something that the reception wants to be done before it decides."""
+
+    __slots__ = ()
+
+
+class RunPlugin(Errand):
+    """Run a plugin; brings back its PluginReport."""
+
+    __slots__ = ("argv", "environ")
+
+    def __init__(self, argv: list[bytes], environ: dict[bytes, bytes]) -> None:
+        self.argv = argv
+        self.environ = environ
+
+
+class CheckPassword(Errand):
+    """Let the checkpassword program judge; brings back its exit code, or one of the troubles above."""
+
+    __slots__ = ("credentials", "environ")
+
+    def __init__(self, credentials: "Credentials", environ: dict[bytes, bytes]) -> None:
+        self.credentials = credentials
+        self.environ = environ
+
+
+class Pause(Errand):
+    """Do nothing for a while; brings back None."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class AwaitSilence(Errand):
+    """Listen for a while; brings back 1 if the client spoke meanwhile, else 0."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds

@@ -1,0 +1,38 @@
+"""The settings by which mail is received by SMTP, shared by all conversations."""
+
+from eqmail_core.policy.patience import NO_WAITING, Patience
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.policy.badmail import BadSenders
+    from eqmail_core.policy.rcpthosts import RcptHosts
+    from eqmail_core.protocols.smtp_rules import Rules
+
+
+class House:
+    """What everybody goes by who is served on one port.
+
+    `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
+    `patience`: how clients are made to wait.  `tls_clients`: addresses in client certificates, in
+    lower case, whose owners may relay.
+    """
+
+    __slots__ = ("bad_senders", "patience", "plugins", "recipient_hosts", "rules", "says_esmtp", "tls_clients")
+
+    def __init__(
+        self,
+        rules: "Rules",
+        recipient_hosts: "RcptHosts",
+        bad_senders: "BadSenders",
+        plugins: dict[bytes, list[bytes]] | None = None,
+        says_esmtp: bool = True,
+        tls_clients: "frozenset[bytes]" = frozenset(),
+        patience: Patience = NO_WAITING,
+    ) -> None:
+        self.rules = rules
+        self.recipient_hosts = recipient_hosts
+        self.bad_senders = bad_senders
+        self.plugins = plugins
+        self.says_esmtp = says_esmtp
+        self.tls_clients = tls_clients
+        self.patience = patience

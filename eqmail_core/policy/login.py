@@ -1,0 +1,46 @@
+"""Whether the credentials of a client are accepted.
+
+Source: smtp-server.md 4.6 (qmail-smtpd.c).
+"""
+
+from eqmail_core.formats import smtpplugins as sections
+from eqmail_core.policy.errands import CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE, CheckPassword, Pause
+from eqmail_core.protocols.smtp_events import Verdict
+from eqmail_core.values import reply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.policy.advice import Advisers
+    from eqmail_core.policy.errands import Errands
+    from eqmail_core.protocols.auth import Credentials
+
+FAILED_AUTH_PAUSE_S = 5.0
+"""How long a client waits after wrong credentials."""
+
+_TROUBLE = {
+    CHECKER_CRASHED: reply.AUTH_CHILD_TROUBLE,
+    NO_CHILD: reply.AUTH_NO_CHILD,
+    NO_PIPE: reply.AUTH_NO_PIPE,
+    NO_WRITE: reply.AUTH_NO_WRITE,
+}
+
+
+def authenticate(credentials: "Credentials", advisers: "Advisers", environ: dict[bytes, bytes]) -> "Errands":
+    """Let the password checker decide, and then the plugins; one that is accepted may relay, as `environ` says then."""
+    outcome = yield CheckPassword(credentials, environ)
+    if outcome in _TROUBLE:
+        return Verdict(False, [_TROUBLE[outcome]])
+    if outcome != 0:
+        yield Pause(FAILED_AUTH_PAUSE_S)
+        return Verdict(False, [reply.AUTH_FAILED])
+    lines: list[bytes] = []
+    if advisers.plugins is not None:
+        environ[b"SMTPAUTHMETHOD"] = credentials.method
+        environ[b"SMTPAUTHUSER"] = credentials.user
+        heard = yield from advisers.hear(sections.AUTH)
+        if not heard.accepted:
+            return heard.verdict()
+        lines = heard.lines
+    environ[b"TCPREMOTEINFO"] = credentials.user
+    environ[b"RELAYCLIENT"] = b""
+    return Verdict(True, [*lines, reply.authenticated(credentials.user)])

@@ -1,0 +1,48 @@
+"""How clients are made to wait: before the greeting, and at recipients beyond a number.
+
+Source: control files greetdelay, tarpitcount, tarpitdelay.
+"""
+
+# More digits than that are no number of seconds or recipients, and the setting counts.
+_MOST_DIGITS = 9
+
+
+class Patience:
+    """How long the greeting takes, and the answer to a recipient beyond a number of them (0: none), in seconds.
+
+    The variables GREETDELAY, TARPITCOUNT and TARPITDELAY of a client win over these.
+    """
+
+    __slots__ = ("greet_s", "tarpit_count", "tarpit_s")
+
+    def __init__(self, greet_s: int = 0, tarpit_count: int = 0, tarpit_s: int = 0) -> None:
+        self.greet_s = greet_s
+        self.tarpit_count = tarpit_count
+        self.tarpit_s = tarpit_s
+
+    def of(self, environ: dict[bytes, bytes]) -> "Patience":
+        """How the client of this environment is made to wait; one that may relay is not."""
+        if b"RELAYCLIENT" in environ:
+            return NO_WAITING
+        if not _VARIABLES & environ.keys():
+            return self
+        own = (environ.get(b"GREETDELAY", b""), environ.get(b"TARPITCOUNT", b""), environ.get(b"TARPITDELAY", b""))
+        settled = (self.greet_s, self.tarpit_count, self.tarpit_s)
+        return Patience(*[_number(text, number) for text, number in zip(own, settled, strict=True)])
+
+    def before_recipient(self, environ: dict[bytes, bytes], count: int) -> int:
+        """How long the client of this environment waits for the answer to its recipient number `count`."""
+        if not self.tarpit_count and b"TARPITCOUNT" not in environ:
+            return 0
+        own = self.of(environ)
+        return own.tarpit_s if 0 < own.tarpit_count < count else 0
+
+
+NO_WAITING = Patience()
+"""Nobody waits."""
+
+_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
+
+
+def _number(text: bytes, settled: int) -> int:
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else settled

@@ -1,12 +1,15 @@
 """Envelopes: as they come to qmail-queue, and as they lie in todo/ and intd/.
 
-An envelope on a wire is F sender NUL, T recipient NUL for each recipient, and one more NUL; what follows is ignored.
-A todo file is u uid NUL, p pid NUL and the same records without the last NUL.
+An envelope on a wire is F sender NUL, T recipient NUL for each recipient, and one more NUL; what follows is ignored,
+except for one record of wishes, see `formats.wishes`.
+A todo file is u uid NUL, p pid NUL and the same records without the last NUL; wishes stand behind the pid and a blank,
+where C, which reads no further than the digits, passes over them.
 
 Source: queue.md 3.3, 3.5; qmail-queue(8).
 """
 
 from eqmail_core.formats.lines import MOST_DIGITS
+from eqmail_core.formats.wishes import split_wishes
 from eqmail_core.values.address import MAX_ADDRESS
 from eqmail_core.values.queue_result import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
 
@@ -40,26 +43,31 @@ def scan_envelope(data: bytes | bytearray, position: int = 0) -> tuple[int, int]
 
 
 def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
-    """Sender and recipients of an envelope that was checked, with or without its final NUL."""
-    records = envelope.rstrip(b"\0").split(b"\0") if envelope.endswith(b"\0\0") else envelope.split(b"\0")[:-1]
-    return records[0][1:], [record[1:] for record in records[1:]]
+    """Sender and recipients of an envelope that was checked, with or without its final NUL and what follows that."""
+    records = split_wishes(envelope)[0].split(b"\0")
+    return records[0][1:], [record[1:] for record in records[1:-1]]
 
 
 def render_todo(uid: int, pid: int, envelope: bytes) -> bytes:
-    """A todo file; `envelope` without its final NUL."""
-    return b"u%d\0p%d\0%b" % (uid, pid, envelope)
+    """A todo file; `envelope` as the queue keeps it, see `formats.wishes.with_wishes`."""
+    records, wishes = split_wishes(envelope)
+    return b"u%d\0p%d%b%b\0%b" % (uid, pid, b" " if wishes else b"", wishes, records)
 
 
 class Todo:
-    """What a todo file says: who queued the message (`uid`, `pid`), its sender and its recipients, in order."""
+    """What a todo file says: who queued the message (`uid`, `pid`), its sender and its recipients, in order.
 
-    __slots__ = ("pid", "recipients", "sender", "uid")
+    `wishes`: a list of them, b"" for none.
+    """
 
-    def __init__(self, uid: int, pid: int, sender: bytes, recipients: list[bytes]) -> None:
+    __slots__ = ("pid", "recipients", "sender", "uid", "wishes")
+
+    def __init__(self, uid: int, pid: int, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> None:
         self.uid = uid
         self.pid = pid
         self.sender = sender
         self.recipients = recipients
+        self.wishes = wishes
 
 
 class BadTodo(ValueError):
@@ -76,6 +84,7 @@ def parse_todo(text: bytes) -> Todo:
         raise BadTodo("the last record is not complete")
     uid = pid = 0
     sender = None
+    wishes = b""
     recipients = []
     for record in records:
         letter, value = record[:1], record[1:]
@@ -86,12 +95,13 @@ def parse_todo(text: bytes) -> Todo:
         elif letter == b"u":
             uid = _number(value)
         elif letter == b"p":
-            pid = _number(value)
+            digits, _, wishes = value.partition(b" ")
+            pid = _number(digits)
         else:
             raise BadTodo("unknown record type")
     if sender is None:
         raise BadTodo("no sender")
-    return Todo(uid, pid, sender, recipients)
+    return Todo(uid, pid, sender, recipients, wishes)
 
 
 def _number(value: bytes) -> int:

@@ -7,8 +7,9 @@
             A tag                                                forget it
     service R tag, exit code of qmail-queue u8, message number u64, unix time u32, qp u32
 
-The envelope is F sender NUL, T recipient NUL for each, and one more NUL.  Tags are chosen by the client and tell its
-submissions apart; numbers are little-endian.  Of a client that goes away, whatever was not committed is dropped.
+The envelope is F sender NUL, T recipient NUL for each, one more NUL, and perhaps wishes (formats.wishes).  Tags are
+chosen by the client and tell its submissions apart; numbers are little-endian.  Of a client that goes away, whatever
+was not committed is dropped.
 
 Fails: WireError for a packet that is none of these.
 Source: queue.md 3.5 (descriptors 0 and 1 of qmail-queue, its exit codes).
@@ -33,9 +34,10 @@ class WireError(Exception):
     """A packet that does not belong on this wire."""
 
 
-def render_envelope(sender: bytes, recipients: list[bytes]) -> bytes:
-    """An envelope as descriptor 1 of qmail-queue takes it."""
-    return b"".join((b"F", sender, b"\0", *[b"T%b\0" % recipient for recipient in recipients], b"\0"))
+def render_envelope(sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> bytes:
+    """An envelope as descriptor 1 of qmail-queue takes it; `wishes` as in `formats.wishes`."""
+    end = b"\0%b\0" % wishes if wishes else b"\0"
+    return b"".join((b"F", sender, b"\0", *[b"T%b\0" % recipient for recipient in recipients], end))
 
 
 def whole(tag: int, envelope: bytes, message: bytes) -> bytes:

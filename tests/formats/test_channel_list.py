@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.formats.channel_list import DONE, TODO, numbered, records, render_list
-from eqmail_core.formats.info import parse_info, render_info
+from eqmail_core.formats.info import parse_info, render_info, wishes_in_info
 
 ADDRESSES = st.lists(st.binary(max_size=20).filter(lambda text: b"\0" not in text))
 
@@ -32,6 +32,13 @@ def test_what_follows_the_last_nul_is_no_record() -> None:
 def test_an_info_file_holds_the_sender() -> None:
     assert parse_info(render_info(b"a@b")) == b"a@b"
     assert parse_info(render_info(b"")) == b""
+    assert wishes_in_info(render_info(b"a@b")) == b""
+    with_wishes = render_info(b"a@b", b"W U")
+    assert (parse_info(with_wishes), wishes_in_info(with_wishes), wishes_in_info(with_wishes[:-1])) == (
+        b"a@b",
+        b"W U",
+        b"",
+    )
 
 
 def test_an_interrupted_info_file_says_nothing() -> None:

@@ -1,0 +1,215 @@
+"""What the sender of a message wishes beside its addresses: which news of its fate, and how it is to be treated.
+
+The wishes of a message travel as one word list, printable and with a blank between two words:
+
+    W                   the first word of every list
+    U                   the message needs SMTPUTF8
+    F, H                bring it back whole, or its header only (RET)
+    E:ENVID             the sender's name for the message, in xtext
+    KEY:NEWS:ORCPT      of one recipient: letters of NOTIFY, and the address that the sender knew, TYPE;XTEXT
+
+KEY is the recipient's place in the envelope, from 0; on the disk, and in the scheduler, it is the letter of the
+channel and the offset in its list, as l0 or r26.  NEWS is n alone (NEVER), or some of s, f and d (SUCCESS, FAILURE,
+DELAY), or nothing where the sender leaves it to us; ORCPT may be empty.  Only recipients with wishes are there.
+
+Behind the final NUL of an envelope such a list is one more record; C's qmail-queue and every other ignore it there.
+
+Light.  Source: RFC 3461 section 4; RFC 6531 section 3.4.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_ENVID = 100
+"""Longest ENVID, in characters (RFC 3461 section 4.4)."""
+
+MAX_ORCPT = 500
+"""Longest ORCPT, in characters (RFC 3461 section 4.2)."""
+
+FULL, HEADER_ONLY = b"F", b"H"
+NEVER, SUCCESS, FAILURE, DELAY = b"n", b"s", b"f", b"d"
+
+_MARK = b"W"
+_UTF8 = b"U"
+_ENVID = b"E"
+
+# xtext is printable ASCII but + and =, and for everything else + and two hexadecimal digits (RFC 3461 section 4).
+_XTEXT = bytes(byte for byte in range(33, 127) if byte != 61)
+_HEX = b"0123456789ABCDEF"
+_TYPE = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+# Under SMTPUTF8 an address may stand as it is (RFC 6533 section 3).
+_ADDRESS = _XTEXT + bytes(range(128, 256))
+
+_NEWS = frozenset(s + f + d for s in (b"", SUCCESS) for f in (b"", FAILURE) for d in (b"", DELAY)) | {NEVER}
+_MOST_DIGITS = 19
+
+
+class Wish:
+    """What is wished about one recipient: letters of `news`, b"" for our habit, and `orcpt`, b"" for none."""
+
+    __slots__ = ("news", "orcpt")
+
+    def __init__(self, news: bytes = b"", orcpt: bytes = b"") -> None:
+        self.news = news
+        self.orcpt = orcpt
+
+    @property
+    def wants_success(self) -> bool:
+        """Whether the sender is to be told when the recipient has the message."""
+        return SUCCESS in self.news
+
+    @property
+    def wants_failure(self) -> bool:
+        """Whether the sender is to be told when the recipient will not get it."""
+        return not self.news or FAILURE in self.news
+
+    @property
+    def wants_delay(self) -> bool:
+        """Whether the sender may be told that the recipient has to wait."""
+        return not self.news or DELAY in self.news
+
+
+NO_WISH = Wish()
+
+
+class Wishes:
+    """The wishes of a message: `ret` is FULL, HEADER_ONLY or b""; `envid` b"" or xtext; `recipients` by their keys."""
+
+    __slots__ = ("envid", "is_utf8", "recipients", "ret")
+
+    def __init__(self, is_utf8: bool = False, ret: bytes = b"", envid: bytes = b"") -> None:
+        self.is_utf8 = is_utf8
+        self.ret = ret
+        self.envid = envid
+        self.recipients: dict[bytes, Wish] = {}
+
+    @property
+    def is_about_news(self) -> bool:
+        """Whether the sender speaks RFC 3461, and so understands its reports."""
+        return bool(self.envid or self.recipients or self.ret)
+
+    def of(self, key: bytes) -> Wish:
+        """The wish about one recipient."""
+        return self.recipients.get(key, NO_WISH)
+
+    def only_of(self, key: bytes) -> "Wishes":
+        """The wishes of the message as one that goes to this recipient alone, at place 0."""
+        return self.rekeyed(lambda it: b"0" if it == key else None)
+
+    def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "Wishes":
+        """The same with other keys; recipients without a new one are left out."""
+        other = Wishes(self.is_utf8, self.ret, self.envid)
+        for key, wish in self.recipients.items():
+            new = new_key(key)
+            if new is not None:
+                other.recipients[new] = wish
+        return other
+
+
+def render_wishes(wishes: Wishes | None) -> bytes:
+    """The list of these wishes, without an end; b"" where there are none."""
+    if wishes is None:
+        return b""
+    words = [_MARK]
+    if wishes.is_utf8:
+        words.append(_UTF8)
+    if wishes.ret:
+        words.append(wishes.ret)
+    if wishes.envid:
+        words.append(b"%b:%b" % (_ENVID, wishes.envid))
+    for key, wish in wishes.recipients.items():
+        if wish.news or wish.orcpt:
+            words.append(b"%b:%b:%b" % (key, wish.news, wish.orcpt))
+    return b" ".join(words) if len(words) > 1 else b""
+
+
+def parse_wishes(text: bytes) -> Wishes | None:
+    """Read a list, which anybody may have written; None where it is none, or has a word that is wrong."""
+    first, *words = text.split(b" ")
+    if first != _MARK or not words:
+        return None
+    wishes = Wishes()
+    for word in words:
+        key, colon, value = word.partition(b":")
+        if key == _UTF8 and not colon:
+            wishes.is_utf8 = True
+        elif key in (FULL, HEADER_ONLY) and not colon:
+            wishes.ret = key
+        elif key == _ENVID and value and is_envid(value):
+            wishes.envid = value
+        elif _is_key(key):
+            news, _, orcpt = value.partition(b":")
+            if news not in _NEWS or (orcpt and not is_orcpt(orcpt)):
+                return None
+            wishes.recipients[key] = Wish(news, orcpt)
+        else:
+            return None
+    return wishes
+
+
+def _is_key(key: bytes) -> bool:
+    digits = key[1:] if key[:1] in (b"l", b"r") else key
+    return digits.isdigit() and len(digits) <= _MOST_DIGITS
+
+
+def is_envid(text: bytes) -> bool:
+    """Tell whether a text may be an ENVID."""
+    return 0 < len(text) <= MAX_ENVID and _is_xtext(text, _XTEXT)
+
+
+def is_orcpt(text: bytes) -> bool:
+    """Tell whether a text may be an ORCPT."""
+    kind, _, address = text.partition(b";")
+    is_typed = bool(kind and address) and not kind.translate(None, _TYPE)
+    return is_typed and len(text) <= MAX_ORCPT and _is_xtext(address, _ADDRESS)
+
+
+def _is_xtext(text: bytes, letters: bytes) -> bool:
+    if text.translate(None, letters):
+        return False
+    return b"+" not in text or all(len(it) > 1 and it[0] in _HEX and it[1] in _HEX for it in text.split(b"+")[1:])
+
+
+def decode_xtext(text: bytes) -> bytes:
+    """What xtext stands for; what is no xtext is left as it is."""
+    if b"+" not in text or not _is_xtext(text, _ADDRESS):
+        return text
+    first, *others = text.split(b"+")
+    return first + b"".join([bytes((int(it[:2], 16),)) + it[2:] for it in others])
+
+
+def encode_xtext(text: bytes) -> bytes:
+    """Any bytes as xtext."""
+    return b"".join([b"%c" % byte if byte in _XTEXT and byte != 43 else b"+%02X" % byte for byte in text])
+
+
+def place_key(place: int) -> bytes:
+    """The key of a recipient in an envelope, by its place."""
+    return b"%d" % place
+
+
+def list_key(channel: int, offset: int) -> bytes:
+    """The key of a recipient by its place in local/N (channel 0) or remote/N (1)."""
+    return (b"r%d" if channel else b"l%d") % offset
+
+
+def split_wishes(envelope: bytes) -> tuple[bytes, bytes]:
+    """An envelope, and the list behind its final NUL, b"" for none; one without final NUL is taken as it is."""
+    end = envelope.find(b"\0\0")
+    if end < 0:
+        return envelope, b""
+    return envelope[: end + 1], envelope[end + 2 :].partition(b"\0")[0]
+
+
+def with_wishes(envelope: bytes | bytearray, end: int) -> bytes:
+    """An envelope as the queue keeps it; `end` is where the last record ends, and everything behind it may be rubbish.
+
+    Without wishes that is the records alone, and else a NUL and the list with a NUL behind them.
+    """
+    records = bytes(envelope[:end])
+    if len(envelope) <= end + 2:
+        return records
+    text, is_whole, _ = bytes(envelope[end + 1 :]).partition(b"\0")
+    wishes = render_wishes(parse_wishes(text)) if is_whole else b""
+    return b"%b\0%b\0" % (records, wishes) if wishes else records

@@ -1,0 +1,108 @@
+"""Wishes: as text they come back, rubbish is no wish, and an envelope with them is what it was without."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.formats.todo import scan_envelope, split_envelope
+from eqmail_core.formats.wishes import (
+    Wish,
+    Wishes,
+    decode_xtext,
+    encode_xtext,
+    is_envid,
+    is_orcpt,
+    list_key,
+    parse_wishes,
+    place_key,
+    render_wishes,
+    split_wishes,
+    with_wishes,
+)
+from eqmail_core.protocols.queue_wire import render_envelope
+from eqmail_core.values.queue_result import OK
+
+XTEXT = st.binary(min_size=1, max_size=30).map(encode_xtext)
+ORCPT = st.sampled_from([b"rfc822", b"utf-8", b"X-400"]).flatmap(
+    lambda kind: XTEXT.map(lambda text: kind + b";" + text)
+)
+NEWS = st.sampled_from([b"", b"n", b"s", b"f", b"d", b"sf", b"sd", b"fd", b"sfd"])
+KEYS = st.integers(0, 10**6).flatmap(
+    lambda at: st.sampled_from([place_key(at), list_key(0, at), list_key(1, at)]),
+)
+WISHES = st.builds(
+    lambda is_utf8, ret, envid, recipients: _made(is_utf8, ret, envid, recipients),
+    st.booleans(),
+    st.sampled_from([b"", b"F", b"H"]),
+    st.just(b"") | XTEXT,
+    st.dictionaries(KEYS, st.tuples(NEWS, st.just(b"") | ORCPT), max_size=4),
+)
+
+
+def _made(is_utf8: bool, ret: bytes, envid: bytes, recipients: dict[bytes, tuple[bytes, bytes]]) -> Wishes:
+    wishes = Wishes(is_utf8, ret, envid)
+    wishes.recipients = {key: Wish(news, orcpt) for key, (news, orcpt) in recipients.items() if news or orcpt}
+    return wishes
+
+
+def content(wishes: Wishes) -> object:
+    told = {key: (wish.news, wish.orcpt) for key, wish in wishes.recipients.items()}
+    return wishes.is_utf8, wishes.ret, wishes.envid, told
+
+
+@given(WISHES)
+def test_wishes_come_back_and_are_printable(wishes: Wishes) -> None:
+    text = render_wishes(wishes)
+    assert all(32 <= byte != 127 for byte in text)
+    found = parse_wishes(text)
+    assert content(found or Wishes()) == content(wishes)
+
+
+@given(st.binary(max_size=60) | WISHES.map(render_wishes).flatmap(lambda text: st.binary(max_size=3).map(text.__add__)))
+def test_rubbish_is_no_wish_and_what_is_kept_can_be_written(text: bytes) -> None:
+    found = parse_wishes(text)
+    if found is not None:
+        again = parse_wishes(render_wishes(found))
+        assert content(again or Wishes()) == content(found)
+
+
+@given(st.binary(max_size=60))
+def test_xtext_is_reversible(text: bytes) -> None:
+    assert decode_xtext(encode_xtext(text)) == text
+    assert is_orcpt(b"rfc822;" + encode_xtext(text)) == bool(text)
+
+
+def test_what_is_no_envid_or_orcpt() -> None:
+    assert is_envid(b"QQ314159+2B")
+    for text in (b"", b"a=b", b"a+2", b"a+2b", b"a b", b"a\n", b"x" * 101, "ö".encode()):
+        assert not is_envid(text), text
+    assert is_orcpt("utf-8;jürgen@exämple.org".encode())
+    for text in (b"", b"joe@x.org", b"rfc822;", b";joe", b"rfc 822;joe", b"rfc822;a=b", b"rfc822;" + b"x" * 494):
+        assert not is_orcpt(text), text
+
+
+@given(
+    st.lists(st.binary(max_size=9).map(lambda text: text.replace(b"\0", b"x")), min_size=1, max_size=4),
+    WISHES,
+    st.binary(max_size=9),
+)
+def test_an_envelope_with_wishes_is_the_envelope_to_everybody_else(
+    addresses: list[bytes], wishes: Wishes, rubbish: bytes
+) -> None:
+    plain = render_envelope(addresses[0], addresses[1:])
+    carrying = render_envelope(addresses[0], addresses[1:], render_wishes(wishes))
+    assert scan_envelope(carrying) == scan_envelope(plain) == (OK, len(plain) - 1)
+    assert split_envelope(carrying) == (addresses[0], addresses[1:])
+    kept = with_wishes(carrying + rubbish, len(plain) - 1)
+    assert split_wishes(kept) == (plain[:-1], render_wishes(wishes))
+    assert with_wishes(plain + b"X" + rubbish, len(plain) - 1) == plain[:-1]
+
+
+def test_keys_change_their_names() -> None:
+    wishes = parse_wishes(b"W U E:id 0:n: 2:sf:rfc822;joe@x")
+    assert wishes is not None
+    assert render_wishes(wishes.only_of(b"2")) == b"W U E:id 0:sf:rfc822;joe@x"
+    assert render_wishes(wishes.only_of(b"1")) == b"W U E:id"
+    assert wishes.of(b"1").wants_failure
+    assert not wishes.of(b"1").wants_success
+    assert not wishes.of(b"0").wants_failure
+    assert not wishes.of(b"2").wants_delay

@@ -1,4 +1,4 @@
-"""The table of an installation: every path with its owner, group and mode. The single home of these facts.
+"""The table of an installation: every path with its owner, group and mode; those of the queue are in values.queue_tree.
 
 In a single-user installation the caller owns everything.
 
@@ -8,22 +8,13 @@ Source: queue.md 3.1; programs.md 1.1-1.3, 1.10.
 from collections.abc import Iterator
 
 from eqmail_core.formats.site_file import SITE_FILE, render_site
-from eqmail_core.values.layout import SPLIT_ALWAYS, SPLIT_IN_EQMAIL
+from eqmail_core.values.queue_tree import FIFO, FOLDER, queue_nodes
 from eqmail_core.values.site import Site
-from eqmail_setup.history import FOLDER
+from eqmail_setup.history import FOLDER as RUNS
 from eqmail_setup.suite import own_folders, program_text, programs
 from eqmail_setup.tree import Compiled, Directory, Dress, Fifo, Generated, Node, Settled, Zeroed
 
 _MANUAL_SECTIONS = "1578"
-# Who owns the directories of messages and of envelopes, and who may look into them.
-_QUEUE_FOLDERS = {
-    "intd": ("qmailq", 0o700),
-    "todo": ("qmailq", 0o750),
-    "mess": ("qmailq", 0o750),
-    "info": ("qmails", 0o700),
-    "local": ("qmails", 0o700),
-    "remote": ("qmails", 0o700),
-}
 
 
 class Wardrobe:
@@ -51,7 +42,7 @@ def hierarchy(site: Site, caller: tuple[str, str], staged: bool = False) -> list
 def _frame(site: Site, dress: Wardrobe) -> Iterator[Node]:
     layout, common = site.layout, dress("owner", 0o755)
     yield Directory("", common)
-    yield Directory(FOLDER, dress("owner", 0o700))
+    yield Directory(RUNS, dress("owner", 0o700))
     yield Settled(SITE_FILE, dress("owner", 0o644), render_site(site))
     inner = (layout.control, layout.users, layout.alias)
     for parent in dict.fromkeys(path.rpartition("/")[0] for path in (*inner, layout.queue) if "/" in path):
@@ -67,20 +58,12 @@ def _frame(site: Site, dress: Wardrobe) -> Iterator[Node]:
 
 
 def _queue(site: Site, dress: Wardrobe) -> Iterator[Node]:
-    paths, prefix = site.queue, len(site.home) + 1
-    root = paths.root[prefix:]
-    yield Directory(root, dress("qmailq", 0o750))
-    yield Directory(paths.pid[prefix:], dress("qmailq", 0o700))
-    yield Directory(paths.journal[prefix:], dress("qmailq", 0o700))
-    split = dict.fromkeys(SPLIT_ALWAYS, site.split)
-    split |= dict.fromkeys(SPLIT_IN_EQMAIL, site.split if site.layout.split_todo else 0)
-    for name, (role, mode) in _QUEUE_FOLDERS.items():
-        yield Directory(f"{root}/{name}", dress(role, mode), split[name])
-    yield Directory(f"{root}/bounce", dress("qmails", 0o700))
-    yield Directory(paths.lock[prefix:], dress("qmailq", 0o750))
-    yield Zeroed(paths.sendmutex[prefix:], dress("qmails", 0o600), 0)
-    yield Zeroed(paths.tcpto[prefix:], dress("qmailr", 0o644), site.layout.tcpto_size)
-    yield Fifo(paths.trigger[prefix:], dress("qmails", 0o622))
+    for node in queue_nodes(site):
+        path, worn = node.path[len(site.home) + 1 :], dress(node.role, node.mode)
+        if node.kind == FOLDER:
+            yield Directory(path, worn, node.split)
+        else:
+            yield Fifo(path, worn) if node.kind == FIFO else Zeroed(path, worn, node.size)
 
 
 def _programs(site: Site, dress: Wardrobe) -> Iterator[Node]:

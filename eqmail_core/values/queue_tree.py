@@ -38,16 +38,25 @@ MESSAGE_FILES = {
 
 
 class QueueNode:
-    """One thing in a queue; `size` counts the zero bytes that a file begins its life with."""
+    """One thing in a queue.
 
-    __slots__ = ("kind", "mode", "path", "role", "size")
+    `size` counts the zero bytes that a file begins its life with; a folder with `split` has its files in folders
+    0 to split-1 of the same kind.
+    """
 
-    def __init__(self, path: str, kind: str, role: str, mode: int, size: int = 0) -> None:
+    __slots__ = ("kind", "mode", "path", "role", "size", "split")
+
+    def __init__(self, path: str, kind: str, role: str, mode: int, size: int = 0, split: int = 0) -> None:
         self.path = path
         self.kind = kind
         self.role = role
         self.mode = mode
         self.size = size
+        self.split = split
+
+    def parts(self) -> "list[QueueNode]":
+        """The numbered folders in it."""
+        return [QueueNode(f"{self.path}/{part}", FOLDER, self.role, self.mode) for part in range(self.split)]
 
 
 def split_folders(site: Site) -> tuple[str, ...]:
@@ -55,16 +64,19 @@ def split_folders(site: Site) -> tuple[str, ...]:
     return SPLIT_ALWAYS + SPLIT_IN_EQMAIL if site.layout.split_todo else SPLIT_ALWAYS
 
 
-def queue_tree(site: Site) -> list[QueueNode]:
-    """Every node of a queue, parents first."""
+def queue_nodes(site: Site) -> list[QueueNode]:
+    """Every node of a queue, parents first, without the numbered folders."""
     queue = site.queue
+    split = dict.fromkeys(split_folders(site), site.split)
     nodes = [QueueNode(queue.root, FOLDER, "qmailq", 0o750)]
     for name, role, mode in _FOLDERS:
-        path = f"{queue.root}/{name}"
-        nodes.append(QueueNode(path, FOLDER, role, mode))
-        if name in split_folders(site):
-            nodes += [QueueNode(f"{path}/{part}", FOLDER, role, mode) for part in range(site.split)]
+        nodes.append(QueueNode(f"{queue.root}/{name}", FOLDER, role, mode, split=split.get(name, 0)))
     nodes.append(QueueNode(queue.sendmutex, FILE, "qmails", 0o600))
     nodes.append(QueueNode(queue.tcpto, FILE, "qmailr", 0o644, site.layout.tcpto_size))
     nodes.append(QueueNode(queue.trigger, FIFO, "qmails", 0o622))
     return nodes
+
+
+def queue_tree(site: Site) -> list[QueueNode]:
+    """Every node of a queue, parents first."""
+    return [each for node in queue_nodes(site) for each in (node, *node.parts())]

@@ -45,6 +45,8 @@ class SmtpClient:
     so that `begin` can be called for another one; `tls`: what is to be had of TLS.
     """
 
+    HELLO = b"EHLO"
+
     __slots__ = (
         "_accepted",
         "_authenticated",
@@ -230,7 +232,7 @@ class SmtpClient:
             self._quit(_letter(reply), b"Connected to %b but greeting failed.\n" % self._peer, reply)
 
     def _greet(self) -> None:
-        self._say(b"EHLO " + self._hello, self._ehlo_answered)
+        self._say(b"%b %b" % (self.HELLO, self._hello), self._ehlo_answered)
 
     def _ehlo_answered(self, reply: Reply) -> None:
         self._extensions = reply.lines()[1:] if reply.code == 250 else []
@@ -245,7 +247,11 @@ class SmtpClient:
         if reply.code == 250:
             self._introduce()
         else:
-            self._say(b"HELO " + self._hello, self._helo_answered)
+            self._hello_refused(reply)
+
+    def _hello_refused(self, _reply: Reply) -> None:
+        """A server that does not know the extensions is greeted as of old."""
+        self._say(b"HELO " + self._hello, self._helo_answered)
 
     def _is_offered(self, keyword: bytes) -> bool:
         return any(line.strip().upper() == keyword for line in self._extensions)
@@ -264,7 +270,10 @@ class SmtpClient:
         if reply.code == 250:
             self._stand()
         else:
-            self._quit(b"Z", b"Connected to %b but my name was rejected.\n" % self._peer, reply)
+            self._refuse_name(reply)
+
+    def _refuse_name(self, reply: Reply) -> None:
+        self._quit(b"Z", b"Connected to %b but my name was rejected.\n" % self._peer, reply)
 
     def _authenticate(self, step: bytes, line: bytes) -> None:
         wanted = 334 if self._pending_answers else 235
@@ -309,7 +318,7 @@ class SmtpClient:
                 self._quit(_letter(reply), text, reply)
                 return
             # RCPT and DATA are on their way: their replies are awaited, but the message is decided.
-            self._failure = _letter(reply) + text + _remote_said(reply)
+            self._failure = _letter(reply) + text + remote_said(reply)
         if self._pipelining:
             self._await(self._recipient_answered)
         else:
@@ -320,7 +329,7 @@ class SmtpClient:
             if reply.code >= 400:
                 letter = b"s" if reply.code < 500 else b"h"
                 text = b"%b%b does not like recipient.\n" % (letter, self._peer)
-                self._reports.append(text + _remote_said(reply) + b"\0")
+                self._reports.append(text + remote_said(reply) + b"\0")
             else:
                 self._accepted = True
                 self._reports.append(b"r\0")
@@ -363,8 +372,12 @@ class SmtpClient:
         if reply.code >= 400:
             self._quit(_letter(reply), b"%b failed after I sent the message.\n" % self._peer, reply)
             return
+        self._complete(reply)
+
+    def _complete(self, reply: Reply) -> None:
+        """The message is the server's now, as `reply` says."""
         self._critical = False
-        text = b"K%b accepted message.\n%b" % (self._peer, _remote_said(reply))
+        text = b"K%b accepted message.\n%b" % (self._peer, remote_said(reply))
         if self.keep:
             self._reports.append(text + b"\0")
             self._expected = self._idle
@@ -396,7 +409,7 @@ class SmtpClient:
         self.status = WAITING
 
     def _quit(self, letter: bytes, text: bytes, reply: Reply) -> None:
-        self._end_session(letter + text + _remote_said(reply))
+        self._end_session(letter + text + remote_said(reply))
 
     def _end_session(self, message_report: bytes) -> None:
         self._output.append(b"QUIT\r\n")
@@ -416,5 +429,6 @@ def _letter(reply: Reply) -> bytes:
     return b"D" if reply.code >= 500 else b"Z"
 
 
-def _remote_said(reply: Reply) -> bytes:
+def remote_said(reply: Reply) -> bytes:
+    """The line by which a report quotes a server."""
     return b"Remote host said: " + reply.text.replace(b"\0", b"?")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eqmail_core.values.site import Site
     from eqmail_setup.disk_world import RealWorld
     from eqmail_setup.plan import Difference
-    from eqmail_setup.service_files.flavours import Piece
+    from eqmail_setup.service_files.flavours import Flavour, Piece
     from eqmail_setup.world import World
 
 
@@ -30,6 +30,7 @@ def gen_command(name: str, what: str, flavours: tuple[str, ...] = ()) -> click.C
     @click.option("--settings", "ask", is_flag=True, help="List what --set can set, and do nothing else.")
     @click.option("--output", metavar="DIR", help="Write the files below DIR, owned by the caller.")
     @click.option("--install", is_flag=True, help="Write the files into the system's places.")
+    @click.option("--start", is_flag=True, help="With --install: start it, too, and at every boot.")
     @click.option(
         "--root", metavar="DIR", default="", help="With --install: stage below DIR; a manifest keeps the owners."
     )
@@ -46,11 +47,12 @@ def gen_command(name: str, what: str, flavours: tuple[str, ...] = ()) -> click.C
         ask: bool,
         output: str | None,
         install: bool,
+        start: bool,
         root: str,
         templates: str,
         flavour: str = name,
     ) -> int:
-        return _generate(context, manner, services, pairs, ask, output, install, root, templates, flavour)
+        return _generate(context, manner, services, pairs, ask, output, install, start, root, templates, flavour)
 
     if flavours:
         kinds = click.Choice(flavours)
@@ -83,13 +85,15 @@ def _generate(
     ask: bool,
     output: str | None,
     install: bool,
+    begin: bool,
     root: str,
     templates: str,
     flavour_name: str,
 ) -> int:
     from eqmail_setup.service_files.compose import compose
-    from eqmail_setup.service_files.flavours import FLAVOURS, next_steps
+    from eqmail_setup.service_files.flavours import FLAVOURS
     from eqmail_setup.service_files.offers import OFFERS
+    from eqmail_setup.service_files.starting import demand_startable, next_steps, start
     from eqmail_setup.service_files.values import Wishes
 
     flavour = FLAVOURS[flavour_name]
@@ -102,6 +106,8 @@ def _generate(
         raise usage("--output and --install exclude each other")
     if root and not install:
         raise usage("--root belongs to --install")
+    if begin and (root or not install):
+        raise usage("--start belongs to --install, and starts nothing below another root")
     if templates and not os.path.isdir(templates):
         raise usage(f"--templates {templates}: is no folder")
     root = os.path.abspath(root) if root else ""
@@ -111,8 +117,14 @@ def _generate(
     if output is not None:
         _into_folder(os.path.abspath(output), pieces, templates, manner)
     elif install or manner.only_look:
-        _into_system(context, site, pieces, templates, manner, root)
-        if not manner.only_look and not manner.as_json and not root:
+        if begin and not manner.only_look:
+            demand_startable(flavour, pieces)
+        _into_system(context, site, flavour if begin else None, pieces, templates, manner, root)
+        if manner.only_look or root:
+            return 0
+        if begin:
+            start(flavour, pieces, lambda step: click.echo(step, err=manner.as_json))
+        elif not manner.as_json:
             click.echo("to begin:")
             for step in next_steps(flavour, pieces):
                 click.echo(f"  {step}")
@@ -155,14 +167,22 @@ def _print(pieces: "list[Piece]", templates: str, as_json: bool) -> None:
 
 
 def _into_system(
-    context: click.Context, site: "Site", pieces: "list[Piece]", templates: str, manner: Manner, root: str
+    context: click.Context,
+    site: "Site",
+    linked_for: "Flavour | None",
+    pieces: "list[Piece]",
+    templates: str,
+    manner: Manner,
+    root: str,
 ) -> None:
     from eqmail_setup.plan import observe
     from eqmail_setup.recorded_world import RecordedWorld
     from eqmail_setup.service_files.nodes import in_place
+    from eqmail_setup.service_files.starting import linking
 
     def plan(world: "World") -> "list[Difference]":
-        return observe(in_place(pieces, templates, site, world), world)
+        found = observe(in_place(pieces, templates, site, world), world)
+        return [*found, *linking(linked_for, pieces, world)] if linked_for else found
 
     if root:
         os.makedirs(root, exist_ok=True)

@@ -12,15 +12,17 @@ from eqmail_core.values.site import Site
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.service_files.flavours import Flavour, Piece
 from eqmail_setup.service_files.kits import KITS, filled
-from eqmail_setup.service_files.offers import MTA, OFFERS, Offer, lacking
+from eqmail_setup.service_files.offers import MTA, OFFERS, SUBMISSION, Offer, lacking
 from eqmail_setup.service_files.values import ServiceValues, Settings, Socket, Wishes
 from eqmail_setup.who import caller, user_name
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def compose(flavour: Flavour, site: Site, wishes: Wishes, services: tuple[str, ...], root: str = "") -> list[Piece]:
-    """The files of these services, the folders before what lies in them.
+def compose(
+    flavour: Flavour, site: Site, wishes: Wishes, services: tuple[str, ...], root: str = "", installed: bool = True
+) -> list[Piece]:
+    """The files of these services, the folders before what lies in them; `installed`: their programs must be there.
 
     Fails: Refusal for a service that this flavour cannot run or that is not installed.
     """
@@ -28,7 +30,9 @@ def compose(flavour: Flavour, site: Site, wishes: Wishes, services: tuple[str, .
     chosen = list(dict.fromkeys(services or flavour.usual))
     settings: dict[str, Settings] = {}
     for name in chosen:
-        _demand_service(flavour, site, name, root)
+        _demand_service(flavour, name)
+        if installed:
+            _demand_programs(flavour, site, name, root)
         settings[name] = _settings(flavour, site, wishes, name)
     resident = [
         _socket(OFFERS[name], settings[name])
@@ -51,9 +55,12 @@ def _demand_keys(flavour: Flavour, wishes: Wishes) -> None:
         raise usage(f"--set {key}=...: means nothing for {flavour.title}; it obeys {', '.join(flavour.keys)}")
 
 
-def _demand_service(flavour: Flavour, site: Site, name: str, root: str) -> None:
+def _demand_service(flavour: Flavour, name: str) -> None:
     if name not in flavour.services:
         raise usage(f"{flavour.title} cannot run {name}; it can run {', '.join(flavour.services)}")
+
+
+def _demand_programs(flavour: Flavour, site: Site, name: str, root: str) -> None:
     missing = lacking(OFFERS[name], site, root)
     if missing:
         here = [other for other in flavour.services if not lacking(OFFERS[other], site, root)]
@@ -81,6 +88,7 @@ def _settings(flavour: Flavour, site: Site, wishes: Wishes, name: str) -> Settin
         "checkpassword": offer.checker.format(bin=site.bin),
         "rules": f"/etc/tcp.{name}.cdb",
         "logger": flavour.logger,
+        "scanned": flavour.scanned or "/etc/service",
         "listener": listener if name != MTA else "resident",
     }
     own = wishes.settings(name, defaults)
@@ -98,7 +106,17 @@ def _settings(flavour: Flavour, site: Site, wishes: Wishes, name: str) -> Settin
 
 def _socket(offer: Offer, settings: Settings) -> Socket:
     hosts = [f"[{host}]" if ":" in host else host for host in settings.hosts()]
-    return Socket(service=offer.name, title=offer.title, addresses=[f"{host}:{settings.port}" for host in hosts])
+    addresses = [f"{host}:{settings.port}" for host in hosts]
+    return Socket(service=offer.name, title=offer.title, addresses=addresses, tls=offer.tls)
+
+
+def _environment(offer: Offer, settings: Settings, sockets: list[Socket]) -> dict[str, str]:
+    """The variables of a service; those of the MTA also hold for the resident SMTP service below it."""
+    found = {key: value.format(port=settings.port) for key, value in offer.environment}
+    submission = [socket.addresses[0] for socket in sockets if socket.service == SUBMISSION]
+    if offer.name == MTA and submission:
+        found["SUBMISSIONPORT"] = submission[0].rpartition(":")[2]
+    return found
 
 
 def _values(
@@ -124,7 +142,7 @@ def _values(
         user=site.accounts.user(role) if role else "",
         group=site.accounts.group(role) if role else "",
         starter=caller()[0] if site.single_user else user_name(0),
-        environment={key: value.format(port=settings.port) for key, value in offer.environment},
+        environment=_environment(offer, settings, sockets),
         sockets=sockets,
         host="::" if settings.ipv6 else settings.address,
         with_environment=list(kit.environment) if kit else [],

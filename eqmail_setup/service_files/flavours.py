@@ -3,7 +3,6 @@
 Fails: Refusal for what a flavour cannot write down.
 """
 
-import shlex
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -34,7 +33,7 @@ class Flavour(NamedTuple):
 
     `listeners`: who can accept connections, the usual one first; empty where the flavour itself does. `services` are
     those it can run, `usual` those it runs when nobody chooses. `keys` are the settings it obeys, `files` makes the
-    files of one service, `next` are the commands that bring them to life.
+    files of one service; links in the folder `scanned` and then the commands `next` bring them to life.
     """
 
     title: str
@@ -45,9 +44,10 @@ class Flavour(NamedTuple):
     usual: tuple[str, ...]
     keys: tuple[str, ...]
     files: Callable[[ServiceValues], Iterator[Piece]]
-    next: tuple[str, ...]
+    next: tuple[str, ...] = ()
     logger: str = ""
     kit: str = ""
+    scanned: str = ""
 
 
 def _xinetd(values: ServiceValues) -> Iterator[Piece]:
@@ -119,11 +119,12 @@ def _supervisor(name: str) -> Flavour:
         usual=(MTA, "smtp"),
         keys=(
             *("name", "folder", "delivery", "listener", *_LISTENING, "concurrency", "memory", "checkpassword"),
-            *("tcpserver", "rules", "logdir", "log_size", "log_count"),
+            *("tcpserver", "rules", "scanned", "logdir", "log_size", "log_count"),
         ),
         files=_supervised,
-        next=(f"ln -s {{folders}} {kit.scanned}/",),
+        next=kit.next,
         kit=name,
+        scanned=kit.scanned,
     )
 
 
@@ -175,12 +176,3 @@ FLAVOURS = {
     ),
 }
 """Every flavour by its name."""
-
-
-def next_steps(flavour: Flavour, pieces: list[Piece]) -> list[str]:
-    """The commands that bring these files to life."""
-    names = [piece.short for piece in pieces if piece.short]
-    folders = [piece.path for piece in pieces if not piece.template and piece.short and "/" not in piece.short]
-    units = [name for name in names if "@" not in name]
-    values = {"name": pieces[0].values.name, "folders": shlex.join(folders), "units": shlex.join(units)}
-    return [step.format(**values) for step in flavour.next]

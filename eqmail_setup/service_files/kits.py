@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 
 class Kit(NamedTuple):
-    """Words of commands; {name} stands for a value. `start`, `stop` tell people how to begin and to end."""
+    """Words of commands; {name} stands for a value. `scanner` is the process that watches the folder `scanned`, `next`
+    what makes it look at once."""
 
     environment: tuple[str, ...]
     memory: tuple[str, ...]
@@ -15,7 +16,9 @@ class Kit(NamedTuple):
     log: tuple[str, ...]
     folder: str
     scanned: str
+    scanner: str
     log_config: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
 
 
 KITS = {
@@ -26,6 +29,7 @@ KITS = {
         log=("multilog", "t", "s{size}", "n{count}", "{logs}"),
         folder="{home}/supervise",
         scanned="/etc/service",
+        scanner="svscan",
     ),
     "runit": Kit(
         environment=("chpst", "-e", "./env"),
@@ -34,6 +38,7 @@ KITS = {
         log=("svlogd", "-tt", "{logs}"),
         folder="/etc/sv",
         scanned="/etc/service",
+        scanner="runsvdir",
         log_config=("s{size}", "n{count}"),
     ),
     "s6": Kit(
@@ -43,6 +48,8 @@ KITS = {
         log=("s6-log", "n{count}", "s{size}", "t", "{logs}"),
         folder="/etc/s6/sv",
         scanned="/run/service",
+        scanner="s6-svscan",
+        next=("s6-svscanctl -a {scanned}",),
     ),
 }
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from eqmail_core.control.declared import Controls
 from eqmail_core.values.site import Site
 
-MTA = "mta"
+MTA, SUBMISSION = "mta", "submission"
 
 
 class Offer(NamedTuple):
-    """One service. `resident`: the SMTP service below qmail-start can serve it, too.
+    """One service. `resident`: the SMTP service below qmail-start can serve it, too; `tls`: TLS from the first byte.
 
     `name` is what an administrator says, `daemon` the name of its process; `programs` start each other in this order,
     `checker` is the usual checkpassword program between them; `role` whose account serves, "" for root.
@@ -28,34 +28,37 @@ class Offer(NamedTuple):
     resident: bool = False
     checker: str = ""
     environment: tuple[tuple[str, str], ...] = ()
-    needs_certificate: bool = False
+    tls: bool = False
 
 
+# Passwords, but for the digests of CRAM-MD5, are taken below TLS only.
+_CAREFUL = ("TLSREQUIRED", "1")
 _PWRAP = "{bin}/qmail-pwrap /bin/true"
 OFFERS = {
     offer.name: offer
     for offer in (
-        Offer(MTA, "send", "mail transfer agent", 0, ("qmail-start",)),
-        Offer("smtp", "smtpd", "SMTP server", 25, ("qmail-smtpd",), resident=True),
+        Offer(MTA, "send", "mail transfer agent", 0, ("qmail-start",), environment=(_CAREFUL,)),
+        Offer("smtp", "smtpd", "SMTP server", 25, ("qmail-smtpd",), resident=True, environment=(_CAREFUL,)),
         Offer(
             "smtps",
             "smtpsd",
             "SMTP server for submission inside TLS",
             465,
             ("qmail-smtpd",),
+            resident=True,
             checker=_PWRAP,
-            environment=(("SMTPS", ""), ("SUBMISSIONPORT", "{port}")),
-            needs_certificate=True,
+            environment=(("SMTPS", ""), ("SUBMISSIONPORT", "{port}"), _CAREFUL),
+            tls=True,
         ),
         Offer(
-            "submission",
+            SUBMISSION,
             "submission",
             "SMTP server for submission",
             587,
             ("qmail-smtpd",),
             resident=True,
             checker=_PWRAP,
-            environment=(("SUBMISSIONPORT", "{port}"),),
+            environment=(("SUBMISSIONPORT", "{port}"), _CAREFUL),
         ),
         Offer("qmtp", "qmtpd", "QMTP server", 209, ("qmail-qmtpd",)),
         Offer(
@@ -74,6 +77,6 @@ OFFERS = {
 def lacking(offer: Offer, site: Site, root: str = "") -> list[str]:
     """Paths that a service needs and the installation does not have."""
     needed = [f"{site.bin}/{program}" for program in offer.programs]
-    if offer.needs_certificate:
+    if offer.tls:
         needed.append(f"{site.control}/{Controls.servercert.file}")
     return [path for path in needed if not os.path.exists(f"{root.rstrip('/')}{path}")]

@@ -71,6 +71,7 @@ class Settings(BaseModel):
     relay: bool = Field(
         False, description="yes: clients may send mail anywhere; refused without only_from, for strangers would, too."
     )
+    scanned: Path = Field("/etc/service", description="The folder that the supervisor watches, for links to services.")
     logdir: Path = Field("/var/log/qmail", description="Where loggers keep their files, a folder for each service.")
     log_size: int = Field(1_000_000, ge=4096, lt=2**28, description="Bytes in one file of a log.")
     log_count: int = Field(20, ge=2, lt=1000, description="Files of one log that are kept.")
@@ -90,6 +91,7 @@ class Socket(BaseModel):
     service: str
     title: str
     addresses: list[str]
+    tls: bool = Field(description="Whether clients speak TLS from the first byte.")
 
 
 class ServiceValues(Settings):

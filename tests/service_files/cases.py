@@ -38,11 +38,11 @@ CASES = {
     "openrc": Case("openrc"),
     "openrc-smtp": Case("openrc", ("mta", "smtp"), ("address=::1", "logger=logger -t 'the mail'")),
     "daemontools": Case("daemontools"),
-    "daemontools-resident": Case("daemontools", ("mta", "smtp", "submission"), ("listener=resident",)),
+    "daemontools-resident": Case("daemontools", ("mta", "smtp", "submission", "smtps"), ("listener=resident",)),
     "runit": Case("runit", (), ("memory=0", "delivery=./Maildir/")),
     "runit-all": Case("runit", ("mta", *SERVERS), ("ipv6=yes", "tcpserver=tcpserver -h", "concurrency=7")),
     "s6": Case("s6"),
-    "systemd": Case("systemd", ("mta", "smtp", "submission"), ("ipv6=yes",)),
+    "systemd": Case("systemd", ("mta", "smtp", "submission", "smtps"), ("ipv6=yes",)),
     "systemd-delivery": Case("systemd", ("mta",), ('delivery=|echo "$SENDER" 100%\n./Maildir/',)),
     "systemd-socket": Case("systemd", SERVERS, ("listener=socket", "address=::1")),
 }

@@ -25,7 +25,7 @@ def test_every_recording_belongs_to_a_case() -> None:
 
 
 def test_every_template_of_a_service_file_is_recorded(tmp_path: Path) -> None:
-    included = {"services/delivery.j2", "services/smtp-words.j2"}
+    included = {"services/delivery.j2", "services/smtp-words.j2", "services/variables.j2"}
     used = {piece.template for case in CASES.values() for piece in pieces_of(case, tmp_path) if piece.template}
     assert used | included == {name for name in template_names() if name.startswith("services/")}
 

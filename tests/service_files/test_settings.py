@@ -9,6 +9,7 @@ from eqmail_setup.commands.gen import gen_command
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.service_files.flavours import FLAVOURS
 from eqmail_setup.service_files.offers import MTA, OFFERS
+from eqmail_setup.service_files.starting import next_steps
 from eqmail_setup.service_files.values import Settings, manual
 from tests.service_files.cases import HOME, Case, pieces_of, texts_of
 
@@ -30,6 +31,7 @@ OTHER = {
     "rules": "/srv/other.cdb",
     "only_from": "10.9.8.7",
     "relay": "yes",
+    "scanned": "/srv/scanned",
     "logdir": "/srv/logs",
     "log_size": "20000",
     "log_count": "21",
@@ -54,7 +56,9 @@ def test_every_key_that_a_flavour_obeys_changes_its_files(name: str, key: str, t
 
 
 def pieces_and_texts(case: Case, root: Path) -> object:
-    return [(piece.path, piece.mode) for piece in pieces_of(case, root)], texts_of(case, root)
+    pieces = pieces_of(case, root)
+    steps = next_steps(FLAVOURS[case.flavour], pieces)
+    return [(piece.path, piece.mode) for piece in pieces], texts_of(case, root), steps
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ Source: queue.md 3.2, 3.4.
 """
 
 import os
+import stat
+from errno import EEXIST
 
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.store.ledger import LIST_MODE
-from eqmail_core.system.files import CHUNK, sync_folder
+from eqmail_core.system.files import CHUNK, sync_folder, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,53 +32,59 @@ def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "
     """Copy a message; its number there.  `due`: when each channel is due, where that is not what its file says."""
     draft = f"{target.pid}/move.{os.getpid()}.{number}"
     try:
-        _copy(source.mess(number), draft, MESS_MODE, None)
+        copy_file(source.mess(number), draft, MESS_MODE, None)
         new = os.stat(draft).st_ino
         paths = [target.info(new), target.bounce(new), *(target.channel(name, new) for name in CHANNELS)]
         for path in paths:
-            _remove(path)
+            drop(path)
         os.link(draft, target.mess(new))
     finally:
-        _remove(draft)
+        drop(draft)
     for channel in CHANNELS:
         if os.path.exists(source.channel(channel, number)):
-            _copy(source.channel(channel, number), target.channel(channel, new), LIST_MODE, due.get(channel))
+            copy_file(source.channel(channel, number), target.channel(channel, new), LIST_MODE, due.get(channel))
     if os.path.exists(source.bounce(number)):
-        _copy(source.bounce(number), target.bounce(new), LIST_MODE, None)
+        copy_file(source.bounce(number), target.bounce(new), LIST_MODE, None)
     for path in (*paths[1:], target.mess(new)):
         sync_folder(os.path.dirname(path))
     temporary = f"{target.info(new)}.tmp"
-    _remove(temporary)
-    _copy(source.info(number), temporary, LIST_MODE, None)
+    drop(temporary)
+    copy_file(source.info(number), temporary, LIST_MODE, None)
     os.rename(temporary, target.info(new))
     sync_folder(os.path.dirname(target.info(new)))
     return new
 
 
-def _copy(source: str, target: str, mode: int, mtime: int | None) -> None:
-    """Copy a file with its time; it belongs to whom its folder belongs."""
+def copy_file(source: str, target: str, mode: int, mtime: int | None, is_flushed: bool = True) -> None:
+    """Copy a regular file with its time, or with another; it belongs to whom its folder belongs.
+
+    Fails: OSError; also where something else than a file has that name.
+    """
     owner = os.stat(os.path.dirname(target))
     reading = os.open(source, _READ)
     try:
+        found = os.fstat(reading)
+        if not stat.S_ISREG(found.st_mode):
+            raise FileExistsError(EEXIST, "is not a file", source)
         writing = os.open(target, _NEW, mode)
         try:
             while chunk := os.read(reading, CHUNK):
-                view = memoryview(chunk)
-                while view:
-                    view = view[os.write(writing, view) :]
+                write_all(writing, chunk)
             if os.geteuid() == 0:
                 os.fchown(writing, owner.st_uid, owner.st_gid)
             os.fchmod(writing, mode)
-            time = int(os.fstat(reading).st_mtime) if mtime is None else mtime
-            os.utime(writing, (time, time))
-            os.fsync(writing)
+            time = found.st_mtime_ns if mtime is None else mtime * 1_000_000_000
+            os.utime(writing, ns=(time, time))
+            if is_flushed:
+                os.fsync(writing)
         finally:
             os.close(writing)
     finally:
         os.close(reading)
 
 
-def _remove(path: str) -> None:
+def drop(path: str) -> None:
+    """Remove a file, if it is there."""
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -70,7 +70,7 @@ def examine(site: "Site") -> Findings:
             continue
         owners = owners and (found.st_uid, found.st_gid) == (uid_of(site, node.role), gid)
         modes = modes and found.st_mode == (_TYPES[node.kind] | node.mode)
-    for name, path in _message_files(site):
+    for name, path in message_files(site):
         owners = owners and os.lstat(path).st_uid == uid_of(site, MESSAGE_FILES[name][0])
     expected = {str(part) for part in range(site.split)}
     split = all(
@@ -96,7 +96,7 @@ def repair(site: "Site") -> None:
         for part in _entries(folder, want_folders=True):
             if not (part.isdigit() and int(part) < site.split) and not os.listdir(f"{folder}/{part}"):
                 os.rmdir(f"{folder}/{part}")
-    for name, path in list(_message_files(site)):
+    for name, path in list(message_files(site)):
         role, mode = MESSAGE_FILES[name]
         _dress(path, stat.S_IFREG, uid_of(site, role), -1, mode)
 
@@ -107,7 +107,7 @@ def resplit(site: "Site") -> int:
     Fails: OSError.
     """
     moved = 0
-    for name, path in list(_message_files(site)):
+    for name, path in list(message_files(site)):
         number = os.path.basename(path)
         if name not in split_folders(site) or not number.isdigit():
             continue
@@ -142,7 +142,7 @@ def remove_message(queue: "QueuePaths", number: int) -> bool:
     return found
 
 
-def _message_files(site: "Site") -> "Iterator[tuple[str, str]]":
+def message_files(site: "Site") -> "Iterator[tuple[str, str]]":
     """Name of the folder and path of every file of a message, misplaced ones included."""
     for name in MESSAGE_FILES:
         folder = f"{site.queue.root}/{name}"

@@ -1,0 +1,70 @@
+"""What the scanners of the trade find at our server: its TLS, and whether it relays for strangers.
+
+docs/scans.md keeps what they said.
+"""
+
+import json
+import re
+import smtplib
+import subprocess
+import xml.etree.ElementTree as xml
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.flow.house import until
+from tests.interop.clients import BOX, ClientHouse, client_house
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+ELSEWHERE = "elsewhere.test"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientHouse]:
+    with client_house(tmp_path_factory.mktemp("scanners") / "home") as house:
+        yield house
+
+
+def run(*command: str | Path) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=150).stdout
+
+
+@pytest.mark.parametrize("way", ["starttls", "first"])
+def test_sslscan_finds_nothing_old_or_weak(way: str, house: ClientHouse) -> None:
+    target = [f"127.0.0.1:{house.tls_port}"] if way == "first" else ["--starttls-smtp", f"127.0.0.1:{house.port}"]
+    (found,) = xml.fromstring(run("sslscan", "--xml=-", *target)).iter("ssltest")
+    spoken = {f"{it.get('type')}{it.get('version')}" for it in found.iter("protocol") if it.get("enabled") == "1"}
+    assert spoken == {"tls1.2", "tls1.3"}
+    assert [it.get("supported") for it in found.iter("renegotiation")] == ["0"]
+    assert {it.get("vulnerable") for it in found.iter("heartbleed")} == {"0"}
+    ciphers = [(it.get("cipher") or "", int(it.get("bits") or 0)) for it in found.iter("cipher")]
+    assert len(ciphers) > 3
+    for name, bits in ciphers:
+        assert bits >= 128, name
+        assert re.match("TLS_(AES|CHACHA20)|ECDHE-|DHE-", name), f"{name} has no forward secrecy"
+        assert not re.search("RC4|3?DES|NULL|EXP|MD5|SEED|IDEA|CAMELLIA|ADH|AECDH", name), name
+
+
+def test_testssl_finds_no_renegotiation_and_no_compression(house: ClientHouse, tmp_path: Path) -> None:
+    words = ["--quiet", "--warnings", "off", "--ip", "one", "-R", "-C", "--jsonfile", str(tmp_path / "found.json")]
+    run("testssl", *words, "--starttls", "smtp", f"127.0.0.1:{house.port}")
+    found = {it["id"]: it["severity"] for it in json.loads((tmp_path / "found.json").read_text())}
+    assert found["secure_renego"] == found["secure_client_renego"] == found["CRIME_TLS"] == "OK"
+
+
+def test_nmap_hears_what_we_offer_and_whatever_it_gets_accepted_stays_here(house: ClientHouse) -> None:
+    scripts = "+smtp-commands,+smtp-open-relay"
+    words = f"smtp-open-relay.domain={ELSEWHERE},smtp-open-relay.to=stranger"
+    port = str(house.port)
+    said = run("nmap", "-n", "-Pn", "-vv", "-p", port, "--script", scripts, "--script-args", words, "127.0.0.1")
+    assert "smtp-commands: mail.example.org" in said
+    assert "STARTTLS, PIPELINING, 8BITMIME" in said
+    accepted = re.findall(r"-> RCPT TO:<(.*)>", said)
+    assert not [address for address in accepted if address.endswith(f"@{ELSEWHERE}")]
+    with smtplib.SMTP("127.0.0.1", house.port, timeout=30) as client:
+        for address in accepted:
+            client.sendmail(BOX, [f"<{address}>"], "Subject: whose?\r\n\r\n")
+    until(lambda: house.log().count(": message accepted: ") >= len(accepted), "every message")
+    until(lambda: house.log().count("\nend msg ") >= 2 * len(accepted), "the end of each and of its bounce")
+    assert " to remote " not in house.log()

@@ -9,9 +9,19 @@ Source: queue.md 3.3, 3.5; qmail-queue(8).
 """
 
 from eqmail_core.formats.lines import MOST_DIGITS
-from eqmail_core.formats.wishes import split_wishes
+from eqmail_core.formats.wishes import split_wishes, with_wishes
 from eqmail_core.values.address import MAX_ADDRESS
 from eqmail_core.values.queue_result import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_WISHES = 16 << 20
+"""Longest list of wishes that is read, in bytes."""
+
+WISHES_S = 0.1
+"""How long the wishes behind an envelope may take, where whoever brings it does not say that it is over."""
 
 _SENDER = 70
 _RECIPIENT = 84
@@ -40,6 +50,32 @@ def scan_envelope(data: bytes | bytearray, position: int = 0) -> tuple[int, int]
             break
         position = end + 1
     return READ_ERROR, position
+
+
+def read_envelope(read: "Callable[[], bytes]", has_more: "Callable[[], bool]") -> tuple[int, bytes]:
+    """Exit code of qmail-queue and, with OK, the envelope as the queue keeps it.
+
+    `read` gives the next piece, b"" at the end.  An envelope ends with its final NUL, and who brings it need not close
+    anything then; so wishes are looked for only while `has_more`, and all others are read no further than that.
+    """
+    data, position = bytearray(), 0
+    while piece := read():
+        data += piece
+        code, position = scan_envelope(data, position)
+        if code == OK:
+            while _may_go_on(data, position + 1) and has_more() and (piece := read()):
+                data += piece
+            return OK, with_wishes(data, position)
+        if code != READ_ERROR:
+            return code, b""
+    return READ_ERROR, b""
+
+
+def _may_go_on(data: bytearray, start: int) -> bool:
+    """Whether wishes that begin at `start` may have come in part only, or not at all."""
+    if bytes(data[start : start + 1]) not in (b"", b"W"):
+        return False
+    return len(data) - start < MAX_WISHES and data.find(0, start) < 0
 
 
 def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:

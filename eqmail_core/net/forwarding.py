@@ -50,12 +50,12 @@ def queue_text(
     return hand_over(queue, sender, recipients)
 
 
-def hand_over(queue: QueueProgram, sender: bytes, recipients: list[bytes]) -> int:
-    """Give the envelope to a queue that has the message; the qp of the log.
+def hand_over(queue: QueueProgram, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+    """Give the envelope to a queue that has the message; the qp of the log.  `wishes` as in `formats.wishes`.
 
     Fails: Temporary, Permanent with the words for the log.
     """
-    problem = explain(queue.finish(sender, recipients))
+    problem = explain(queue.finish(sender, recipients, wishes))
     if problem:
         raise (Permanent if problem[:1] == b"D" else Temporary)(problem[1:])
     return queue.pid

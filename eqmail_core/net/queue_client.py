@@ -10,6 +10,7 @@ Source: queue.md 3.5 "caller library contract".
 import os
 
 from eqmail_core.net import queue_submit
+from eqmail_core.protocols.queue_wire import render_envelope
 from eqmail_core.system.files import read_file, write_all
 from eqmail_core.values import queue_result as q
 
@@ -47,12 +48,14 @@ class QueueProgram:
         """Let go without a complete envelope: the child will not queue anything."""
         self._broken = True
 
-    def finish(self, sender: bytes, recipients: list[bytes]) -> int:
-        """Pass on the envelope and wait; the exit code of qmail-queue, see `values.queue_result`."""
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+        """Pass on the envelope and wait; the exit code of qmail-queue, see `values.queue_result`.
+
+        `wishes` as in `formats.wishes`.
+        """
         os.close(self._message)
         if not self._broken:
-            envelope = b"".join((b"F", sender, b"\0", *[b"T%b\0" % recipient for recipient in recipients], b"\0"))
-            self._broken = not _write(self._envelope, envelope)
+            self._broken = not _write(self._envelope, render_envelope(sender, recipients, wishes))
         os.close(self._envelope)
         try:
             _, status = os.waitpid(self.pid, 0)

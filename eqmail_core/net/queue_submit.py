@@ -6,9 +6,9 @@ Source: queue.md 3.5 (what qmail-queue reads, in which order, and its exit codes
 import _socket
 import os
 
-from eqmail_core.formats.todo import scan_envelope
+from eqmail_core.formats.todo import WISHES_S, read_envelope
 from eqmail_core.protocols import queue_wire as wire
-from eqmail_core.system.files import CHUNK
+from eqmail_core.system.files import CHUNK, has_more
 from eqmail_core.values import queue_result as q
 
 TYPE_CHECKING = False
@@ -62,9 +62,10 @@ def submit(sock: _socket.socket, message: int, envelope: int) -> int:
     committed = False
     try:
         body = _read_or_pass_on(sock, message)
-        code, recipients = _read_envelope(envelope)
+        code, kept = read_envelope(lambda: _read(envelope), lambda: has_more(envelope, WISHES_S))
         if code != q.OK:
             return code
+        recipients = kept + b"\0"
         if body is not None and len(body) + len(recipients) <= wire.MAX_WHOLE:
             committed = True
             sock.send(wire.whole(0, recipients, body))
@@ -103,19 +104,6 @@ def _read_or_pass_on(sock: _socket.socket, fd: int) -> bytes | None:
                 _send_pieces(sock, wire.BODY, piece)
             return None
     return b"".join(pieces)
-
-
-def _read_envelope(fd: int) -> tuple[int, bytes]:
-    """Exit code and, with code 0, the envelope with its final NUL."""
-    data, position = bytearray(), 0
-    while piece := _read(fd):
-        data += piece
-        code, position = scan_envelope(data, position)
-        if code == q.OK:
-            return q.OK, bytes(data[: position + 1])
-        if code != q.READ_ERROR:
-            return code, b""
-    return q.READ_ERROR, b""
 
 
 def _send_pieces(sock: _socket.socket, kind: bytes, data: bytes) -> None:

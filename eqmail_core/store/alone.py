@@ -9,9 +9,10 @@ import os
 import time
 
 from eqmail_core.formats.invoked import invocation, invoked_line
+from eqmail_core.formats.todo import WISHES_S
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.spool import Bringer, QueueTrouble, queue_one
-from eqmail_core.system.files import CHUNK
+from eqmail_core.system.files import CHUNK, has_more
 from eqmail_core.system.roles import bringers
 from eqmail_core.values import queue_result as q
 from eqmail_core.values.instant import date822
@@ -50,6 +51,7 @@ def queue_alone(site: "Site", message: int, envelope: int) -> int:
             Bringer(pid, uid, now, received),
             lambda: os.read(message, CHUNK),
             lambda: os.read(envelope, CHUNK),
+            lambda: has_more(envelope, WISHES_S),
         )
     except QueueTrouble as trouble:
         refused = trouble.code == q.NO_PID_FILE and isinstance(trouble.__cause__, PermissionError)

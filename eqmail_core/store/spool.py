@@ -12,7 +12,7 @@ Source: queue.md 3.3 to 3.6; qmail-queue(8), qmail-clean(8), INTERNALS of qmail.
 
 import os
 
-from eqmail_core.formats.todo import render_todo, scan_envelope
+from eqmail_core.formats.todo import read_envelope, render_todo
 from eqmail_core.values import queue_result as q
 
 TYPE_CHECKING = False
@@ -58,10 +58,12 @@ def queue_one(
     paths: "QueuePaths",
     bringer: Bringer,
     read_message: "Callable[[], bytes]",
-    read_envelope: "Callable[[], bytes]",
+    read_recipients: "Callable[[], bytes]",
+    has_more: "Callable[[], bool]" = lambda: False,
 ) -> int:
     """Queue one message as C does and return its number; each reader gives the next piece, b"" at the end.
 
+    `has_more`: whether something behind the envelope can be read now, see `formats.todo.read_envelope`.
     Fails: QueueTrouble, with what C leaves behind left behind.
     """
     number, message = _name_message(disk, paths, bringer.tag)
@@ -78,7 +80,8 @@ def queue_one(
         made.insert(0, paths.intd(number))
         try:
             with _Failing(q.WRITE_ERROR):
-                disk.write(envelope, render_todo(bringer.uid, bringer.pid, _read_checked(read_envelope)))
+                recipients = _read_checked(read_recipients, has_more)
+                disk.write(envelope, render_todo(bringer.uid, bringer.pid, recipients))
                 disk.sync(envelope)
         finally:
             disk.close(envelope)
@@ -192,17 +195,11 @@ def _read(read: "Callable[[], bytes]") -> bytes:
         return read()
 
 
-def _read_checked(read: "Callable[[], bytes]") -> bytes:
-    """The envelope without its final NUL, read no further than it goes."""
-    data, position = bytearray(), 0
-    while piece := _read(read):
-        data += piece
-        code, position = scan_envelope(data, position)
-        if code == q.OK:
-            return bytes(data[:position])
-        if code != q.READ_ERROR:
-            raise QueueTrouble(code)
-    raise QueueTrouble(q.READ_ERROR)
+def _read_checked(read: "Callable[[], bytes]", has_more: "Callable[[], bool]") -> bytes:
+    code, envelope = read_envelope(lambda: _read(read), has_more)
+    if code != q.OK:
+        raise QueueTrouble(code)
+    return envelope
 
 
 def _discard(disk: "Disk", path: str) -> None:

@@ -16,6 +16,16 @@ def read_all(fd: int) -> bytes:
     return b"".join(chunks)
 
 
+def has_more(fd: int, wait_s: float) -> bool:
+    """Whether a read of the descriptor would give something, or its end, within a time."""
+    # Here, because most programs that read files have no use for it.
+    from select import POLLIN, poll
+
+    poller = poll()
+    poller.register(fd, POLLIN)
+    return bool(poller.poll(wait_s * 1000))
+
+
 def read_upto(fd: int, at_most: int) -> bytes:
     """Read a descriptor to its end, but no more than `at_most` bytes."""
     data = b""

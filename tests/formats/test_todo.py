@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.todo import BadTodo, parse_todo, render_todo, scan_envelope, split_envelope
+from eqmail_core.formats.todo import (
+    BadTodo,
+    parse_todo,
+    read_envelope,
+    render_todo,
+    scan_envelope,
+    split_envelope,
+)
 from eqmail_core.values.queue_result import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
 
 ADDRESSES = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"x"))
@@ -66,3 +73,22 @@ def test_an_envelope_comes_back_from_todo(sender: bytes, recipients: list[bytes]
 def test_a_todo_file_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(BadTodo):
         parse_todo(text)
+
+
+@given(st.sampled_from([b"", b"W U\0", b"W 0:n:\0 and more", b"rubbish", b"W rubbish\0", b"W U"]), st.integers(1, 30))
+def test_wishes_are_read_with_the_envelope_in_any_pieces(behind: bytes, size: int) -> None:
+    envelope = b"Fa@b\0Tc@d\0\0"
+    rest = envelope + behind
+
+    def read() -> bytes:
+        nonlocal rest
+        piece, rest = rest[:size], rest[size:]
+        return piece
+
+    kept = {b"W U\0": b"\0W U\0", b"W 0:n:\0 and more": b"\0W 0:n:\0"}.get(behind, b"")
+    assert read_envelope(read, lambda: True) == (OK, envelope[:-1] + kept)
+
+
+def test_nobody_waits_for_wishes() -> None:
+    pieces = [b"Fa@b\0", b"Tc@d\0\0"]
+    assert read_envelope(lambda: pieces.pop(0), lambda: False) == (OK, b"Fa@b\0Tc@d\0")

@@ -59,6 +59,13 @@ class Failing(SimDisk):
         super().sync_folder(path)
 
 
+def test_wishes_stand_where_c_does_not_read() -> None:
+    disk = SimDisk(FOLDERS)
+    envelope = pieces(ENVELOPE + b"W E:id 0:n:\0")
+    number = queue_one(disk, PATHS, BRINGER, pieces(b"\nbody\n"), envelope, lambda: True)
+    assert disk.content(PATHS.todo(number)) == b"u8\0p7 W E:id 0:n:\0Fa@b\0Tc@d\0"
+
+
 def test_a_message_is_queued_as_c_does() -> None:
     disk = SimDisk(FOLDERS)
     number = queue(disk)

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from eqmail_core.formats.invoked import invoked_line
 from eqmail_core.formats.todo import scan_envelope
+from eqmail_core.formats.wishes import with_wishes
 from eqmail_core.net.channel import Channel
 from eqmail_core.protocols import queue_wire as wire
 from eqmail_core.store.disk import Disk
@@ -118,7 +119,7 @@ class Submitter:
             return
         now = self._office.now()
         qp = self._next_qp()
-        self._submit(tag, now, qp, envelope[:end], b"".join((self._received(qp, now), message)))
+        self._submit(tag, now, qp, with_wishes(envelope, end), b"".join((self._received(qp, now), message)))
 
     def _submit(self, tag: int, birth: int, qp: int, envelope: bytes, body: bytes) -> None:
         try:
@@ -201,11 +202,12 @@ class Submitter:
         if it.code != q.OK:
             self._forget(it)
             self._refuse(tag, it.code)
-        elif it.fd < 0:
-            self._submit(tag, it.birth, it.qp, bytes(it.envelope[:end]), b"".join(it.pieces))
+            return
+        envelope = with_wishes(it.envelope, end)
+        if it.fd < 0:
+            self._submit(tag, it.birth, it.qp, envelope, b"".join(it.pieces))
         else:
             self._office.disk.close(it.fd)
-            envelope = bytes(it.envelope[:end])
             message = Message(it.number, it.birth, self._peer.uid, it.qp, envelope, None, it.size, it.crc)
             self._office.load(message.weight, self._channel)
             self._office.keeper.keep(message, partial(self._answer, tag, message.weight))

@@ -136,6 +136,18 @@ def test_without_a_scheduler_a_message_is_queued_as_files(desk: Desk) -> None:
     assert (known.uid, known.sender, known.recipients) == (os.getuid(), b"s@x", [b"r@x", b"q@x"])
 
 
+def test_wishes_go_with_their_message_and_into_its_files(desk: Desk) -> None:
+    results, link = Results(), QueueLink(desk.loop, desk.path)
+    link.submit(ENVELOPE + b"W E:id 1:n:\0", MESSAGE, results)
+    link.submit(ENVELOPE + b"W rubbish\0", MESSAGE, results)
+    link.submit(ENVELOPE + b"W U\0", b"x" * 100_000, results)
+    desk.until(lambda: len(results.codes) == 3)
+    link.close()
+    assert results.codes == [0] * 3
+    found = sorted(parse_todo(todo.read_bytes()).wishes for todo in desk.files("todo"))
+    assert found == [b"", b"W E:id 1:n:", b"W U"]
+
+
 def test_a_message_that_has_to_wait_is_written_and_then_forgotten(desk: Desk) -> None:
     scheduler = desk.scheduler()
     submit(desk, MESSAGE)

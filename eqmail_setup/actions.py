@@ -1,17 +1,43 @@
 """What setup can do to an installation: each action is a value with a sentence, and harmless when done twice.
 
 `leaves` foretells the paths that an action changes, with what will lie there; so a run can be written down before it.
+Before one that is `final` somebody on a terminal is asked, because it cannot be put back.
 """
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from eqmail_setup.bytecode import compile_folder
 from eqmail_setup.tree import Dress
 from eqmail_setup.world import ASIDE, LINK, NO_DRESS, State, World, state_of
 
 Left = Iterator[tuple[str, State | None]]
+
+
+class Action(Protocol):
+    """What every action can say and do; a value, which may be compared and hashed."""
+
+    def sentence(self, world: World) -> str:
+        """What it does, in the imperative."""
+        ...
+
+    def leaves(self, world: World) -> Left:
+        """Each path that it changes, with what will lie there."""
+        ...
+
+    def perform(self, world: World) -> None:
+        """Do it."""
+        ...
+
+
+@runtime_checkable
+class MayBeFinal(Protocol):
+    """An action that may change what cannot be put back."""
+
+    def final(self) -> bool:
+        """Whether it does."""
+        ...
 
 
 class Make(NamedTuple):
@@ -165,6 +191,10 @@ class Discard(NamedTuple):
         """What this does."""
         return f"remove {world.show(self.path)} with everything in it, for good"
 
+    def final(self) -> bool:
+        """Whether it is for good."""
+        return True
+
     def leaves(self, world: World) -> Left:
         """Nothing."""
         yield self.path, None
@@ -174,4 +204,6 @@ class Discard(NamedTuple):
         world.discard(self.path)
 
 
-Action = Make | Write | Give | Remove | Compile | Unlink | Link | Discard
+def is_final(action: Action) -> bool:
+    """Whether what an action changes cannot be put back."""
+    return isinstance(action, MayBeFinal) and action.final()

@@ -8,7 +8,7 @@ Source: delivery.md 5.1, 5.3; maildir(5).
 
 import os
 import pwd
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from eqmail_core.formats.assign import BadAssign
 from eqmail_core.policy.assign_plan import CannotAssign, assign_text
@@ -20,6 +20,7 @@ from eqmail_setup.actions import Discard, Make, Write
 from eqmail_setup.assignments import Assignments, Entry, compiled, no_entry, read_assignments
 from eqmail_setup.hierarchy import Wardrobe
 from eqmail_setup.plan import Difference, Weight
+from eqmail_setup.progress import Watch, silently
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.tree import Dress
 from eqmail_setup.whither import text
@@ -28,11 +29,6 @@ from eqmail_setup.world import World, state_of
 
 MAILDIR = ".Maildir"
 _PARTS = ("", "/tmp", "/new", "/cur")
-Watch = Callable[[int], None]
-
-
-def silently(count: int) -> None:
-    """Watch nothing."""
 
 
 def within(site: Site, path: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import click
 
 from eqmail_core.values.site import Site
-from eqmail_setup.actions import Action, Write
+from eqmail_setup.actions import Action, Write, is_final
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.history import BEGUN, DONE, History, Run
 from eqmail_setup.mending import mend
@@ -27,6 +27,9 @@ from eqmail_setup.plan import Difference, Weight, apply
 from eqmail_setup.refusal import Refusal, privilege
 from eqmail_setup.who import caller
 from eqmail_setup.world import World
+
+_SECRETS = {"hash"}
+"""Options whose values no record may hold."""
 
 LOCK = ".setup.lock"
 """Below the home; whoever changes an installation holds its lock."""
@@ -38,6 +41,7 @@ class Manner(NamedTuple):
     dry_run: bool
     diff: bool
     as_json: bool
+    yes: bool = False
 
     @property
     def only_look(self) -> bool:
@@ -51,9 +55,10 @@ def changing(function: Callable[..., int]) -> Callable[..., int]:
     @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
     @click.option("--diff", is_flag=True, help="Show how files would change; implies --dry-run.")
     @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+    @click.option("--yes", is_flag=True, help="Ask nothing; without a terminal nothing is asked anyway.")
     @wraps(function)
-    def with_manner(*words: Any, dry_run: bool, diff: bool, as_json: bool, **options: Any) -> int:
-        return function(*words, manner=Manner(dry_run, diff, as_json), **options)
+    def with_manner(*words: Any, dry_run: bool, diff: bool, as_json: bool, yes: bool, **options: Any) -> int:
+        return function(*words, manner=Manner(dry_run, diff, as_json, yes), **options)
 
     return with_manner
 
@@ -122,6 +127,7 @@ def carry_out(
         stuck = [item for item in differences if item.action is None and item.weight is Weight.WRONG]
         if stuck:
             raise Refusal(stuck[0].line())
+        demand_consent(differences, run.world, manner)
         sentences = [item.action.sentence(run.world) for item in differences if item.action]
         run.perform(differences, lambda action: None, undoes)
         kept = [item.line() for item in differences if item.action is None]
@@ -136,17 +142,32 @@ def carry_out(
     return run.number
 
 
+def demand_consent(differences: list[Difference], world: World, manner: Manner) -> None:
+    """Ask whoever sits at the terminal before anything that no rollback can bring back.
+
+    Fails: Refusal for an answer that is not yes.
+    """
+    final = [item.action.sentence(world) for item in differences if item.action and is_final(item.action)]
+    if not final or manner.yes or manner.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    for sentence in dict.fromkeys(final):
+        click.echo(sentence, err=True)
+    if not click.confirm("eqmail: no rollback brings that back; go on?", err=True):
+        raise Refusal("nothing was done")
+
+
 def described(context: click.Context) -> str:
     """The command as it was given, for the history."""
     words = [context.command_path]
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
-        if value in (None, False, ()) or value == parameter.default:
+        if value in (None, False, ()) or value == parameter.default or parameter.name == "yes":
             continue
         if isinstance(parameter, click.Option):
             words.append(parameter.opts[0])
             if value is True:
                 continue
+            value = "..." if parameter.name in _SECRETS else value
         words += map(str, value) if isinstance(value, tuple) else [str(value)]
     return shlex.join(words[0].split(" ") + words[1:])
 
@@ -171,7 +192,8 @@ def preview(differences: list[Difference], world: World, as_json: bool, diff: bo
 def _changes(action: Write, world: World) -> str:
     seen = world.look(action.path)
     before = world.read(action.path) if seen and seen.kind == "a file" else b""
-    if b"\0" in before or b"\0" in action.content:
+    if b"\0" in before or b"\0" in action.content or not action.dress.mode & 0o077:
+        # Neither data nor secrets are shown.
         return ""
     old, new = (content.decode("utf-8", "replace").splitlines(keepends=True) for content in (before, action.content))
     path = world.show(action.path)
@@ -186,8 +208,3 @@ def _as_value(difference: Difference, world: World) -> dict[str, str]:
         "weight": difference.weight.name.lower(),
         "action": difference.action.sentence(world) if difference.action else "",
     }
-
-
-def on_terminal() -> bool:
-    """Whether somebody watches, so that a moving bar makes sense."""
-    return sys.stderr.isatty()

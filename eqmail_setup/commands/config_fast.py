@@ -56,7 +56,7 @@ def _write(context: click.Context, site: Site, name: str) -> None:
         for line, _ in steps:
             if line:
                 click.echo(line)
-        made = [Difference(run.world.show(action.path), "", "", action) for _, action in steps if action]
+        made = [Difference(run.world.home, "", "", action) for _, action in steps if action]
         run.perform(made, lambda action: None)
 
 

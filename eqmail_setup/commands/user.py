@@ -1,7 +1,7 @@
 """`eqmail user`: who gets mail under which name, with or without an account."""
 
-import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,27 +9,34 @@ import click
 
 from eqmail_core.store.users_db import assign_path
 from eqmail_core.system.files import read_file
-from eqmail_setup import mail_users
+from eqmail_setup import mail_users, smtp_logins
 from eqmail_setup.assignments import Entry, read_assignments
-from eqmail_setup.mail_users import MAILDIR, Watch, entry_for, silently
+from eqmail_setup.disk_world import RealWorld
+from eqmail_setup.mail_users import MAILDIR, entry_for
 from eqmail_setup.opened import demand_installation
-from eqmail_setup.refusal import Refusal
-from eqmail_setup.undertaking import Manner, carry_out, changing, on_terminal
+from eqmail_setup.progress import Watch, on_terminal, progress, silently
+from eqmail_setup.refusal import Refusal, usage
+from eqmail_setup.smtp_logins import SCHEMES
+from eqmail_setup.telling import tell_rows
+from eqmail_setup.undertaking import Manner, carry_out, changing
 
 _WORTH_A_BAR = 1 << 20
 PASSWD = "/etc/passwd"
+_LONGEST_PASSWORD = 4096
 
 
 @click.group("user")
 def command() -> None:
     """Manage who gets mail under which name (users/assign and the database made of it).
 
-    Users without an entry get their mail by their account, as ever.
+    Users without an entry get their mail by their account, as ever. Who may log in to the SMTP server is kept apart
+    from that, in users/smtpauth: passwd.
 
     \b
     Examples:
       eqmail user add foo --ids 65534:65533
       eqmail user list
+      eqmail user passwd joe
       eqmail user compile
     """
 
@@ -97,18 +104,68 @@ def remove(context: click.Context, local: str, discard_mail: bool, manner: Manne
     return 0
 
 
+@command.command("passwd")
+@click.argument("login")
+@click.option("--stdin", is_flag=True, help="Read the password from standard input, one line; without it, ask.")
+@click.option("--hash", metavar="STRING", default="", help="Keep this crypt string, such as $y$... or $argon2id$...")
+@click.option("--scheme", type=click.Choice(tuple(SCHEMES)), default=next(iter(SCHEMES)), help="How it is kept.")
+@click.option("--remove", "removes", is_flag=True, help="LOGIN may no longer log in.")
+@changing
+@click.pass_context
+def passwd(
+    context: click.Context, login: str, stdin: bool, hash: str, scheme: str, removes: bool, manner: Manner
+) -> int:
+    """Set the password with which LOGIN may send mail by SMTP (users/smtpauth, see qmail-chkpw).
+
+    A password in clear text is needed for CRAM-MD5 and APOP alone; everybody who reads the file knows it then.
+
+    \b
+    Examples:
+      eqmail user passwd joe
+      eqmail user passwd joe@example.org --stdin < secret
+      eqmail user passwd joe --hash '$argon2id$v=19$m=65536,t=3,p=4$...'
+      eqmail user passwd joe --remove
+    """
+    site = demand_installation(context)
+    if sum(map(bool, (stdin, hash, removes))) > 1:
+        raise usage("--stdin, --hash and --remove exclude each other")
+    if removes:
+        carry_out(context, site, manner, lambda world: smtp_logins.removing(site, world, login))
+        return 0
+    if hash:
+        secret = hash.encode("utf-8", "surrogateescape")
+        smtp_logins.demand_usable(secret)
+    else:
+        secret = smtp_logins.hashed(_password(login, stdin), scheme)
+    carry_out(context, site, manner, lambda world: smtp_logins.setting(site, world, login, secret))
+    return 0
+
+
+def _password(login: str, stdin: bool) -> bytes:
+    if stdin:
+        return sys.stdin.buffer.readline(_LONGEST_PASSWORD).rstrip(b"\r\n")
+    if not sys.stdin.isatty():
+        raise usage("nobody can be asked for a password here; give it with --stdin, or its --hash")
+    return str(click.prompt(f"Password of {login}", hide_input=True, confirmation_prompt=True, err=True)).encode()
+
+
 @command.command("list")
+@click.option("--smtp-auth", is_flag=True, help="Those who may log in to the SMTP server, instead.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.pass_context
-def list_(context: click.Context, as_json: bool) -> int:
+def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
     """List the entries of users/assign.
 
     \b
     Examples:
       eqmail user list --json
+      eqmail user list --smtp-auth
     """
     site = demand_installation(context)
-    _tell(list(read_assignments(assign_path(site)).entries()), as_json)
+    if smtp_auth:
+        tell_rows(smtp_logins.logins_in(site, RealWorld(site.home)), as_json, lambda row: f"{row.login}: {row.method}")
+        return 0
+    tell_rows(read_assignments(assign_path(site)).entries(), as_json, _line)
     return 0
 
 
@@ -130,7 +187,7 @@ def show(context: click.Context, local: str, as_json: bool) -> int:
     ]
     if not entries:
         raise Refusal(f"{assign_path(site)}: has no entry for {local}; eqmail explain tells where its mail goes")
-    _tell(entries, as_json)
+    tell_rows(entries, as_json, _line)
     return 0
 
 
@@ -175,14 +232,10 @@ def compile_(context: click.Context, manner: Manner) -> int:
     return 0
 
 
-def _tell(entries: list[Entry], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps([entry._asdict() for entry in entries], indent=1))
-        return
-    for entry in entries:
-        name = f"{entry.local}*" if entry.wildcard else entry.local
-        files = f".qmail{entry.dash}{entry.ext}{'*' if entry.wildcard else ''}"
-        click.echo(f"{name}: {entry.user} ({entry.uid}:{entry.gid}) in {entry.home}, {files}")
+def _line(entry: Entry) -> str:
+    name = f"{entry.local}*" if entry.wildcard else entry.local
+    files = f".qmail{entry.dash}{entry.ext}{'*' if entry.wildcard else ''}"
+    return f"{name}: {entry.user} ({entry.uid}:{entry.gid}) in {entry.home}, {files}"
 
 
 @contextmanager
@@ -191,11 +244,7 @@ def _bar(path: str) -> Iterator[Watch]:
     if not on_terminal() or not os.path.exists(path) or os.path.getsize(path) < _WORTH_A_BAR:
         yield silently
         return
-    from rich.console import Console
-    from rich.progress import Progress
-
     with open(path, "rb") as file:
         total = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("compiling users", total=total)
-        yield lambda count: progress.update(task, completed=count)
+    with progress("compiling users", total) as watch:
+        yield watch

@@ -1,0 +1,153 @@
+"""Packets of the milter protocol, version 6 and what older ones have of it: how they are made and read.
+
+A packet is its length (four bytes, most significant first), a letter, and as many bytes as the length says less one.
+Texts in it end with NUL; a NUL within a text is left out.
+
+Source: libmilter of Sendmail 8.17 (mfdef.h, mfapi.h) and Postfix's MILTER_README, which document it between them.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+VERSION = 6
+OLDEST = 2
+
+# What we ask.
+NEGOTIATE, MACROS, CONNECT, HELO, MAIL, RECIPIENT = b"O", b"D", b"C", b"H", b"M", b"R"
+DATA, HEADER, END_OF_HEADER, BODY, END_OF_BODY = b"T", b"L", b"N", b"B", b"E"
+ABORT, QUIT = b"A", b"Q"
+
+# What is answered.
+CONTINUE, ACCEPT, REJECT, TEMPFAIL, DISCARD = b"c", b"a", b"r", b"t", b"d"
+REPLY_CODE, SKIP, PROGRESS, SHUTDOWN = b"y", b"s", b"p", b"4"
+
+# What may be changed about a message that is whole.
+ADD_HEADER, INSERT_HEADER, CHANGE_HEADER = b"h", b"i", b"m"
+ADD_RECIPIENT, ADD_RECIPIENT_PARAMETERS, DELETE_RECIPIENT, CHANGE_SENDER = b"+", b"2", b"-", b"e"
+REPLACE_BODY, QUARANTINE = b"b", b"q"
+
+ACTIONS = {
+    ADD_HEADER: 0x01,
+    INSERT_HEADER: 0x01,
+    REPLACE_BODY: 0x02,
+    ADD_RECIPIENT: 0x04,
+    DELETE_RECIPIENT: 0x08,
+    CHANGE_HEADER: 0x10,
+    QUARANTINE: 0x20,
+    CHANGE_SENDER: 0x40,
+    ADD_RECIPIENT_PARAMETERS: 0x80,
+}
+"""The right to each change, as a bit of what is negotiated."""
+
+SETS_MACROS = 0x100
+"""The milter names the macros that it wants."""
+
+UNASKED = {
+    CONNECT: 0x01,
+    HELO: 0x02,
+    MAIL: 0x04,
+    RECIPIENT: 0x08,
+    BODY: 0x10,
+    HEADER: 0x20,
+    END_OF_HEADER: 0x40,
+    DATA: 0x200,
+}
+"""The wish not to be told, as a bit of what is negotiated."""
+
+SILENT = {
+    HEADER: 0x80,
+    CONNECT: 0x1000,
+    HELO: 0x2000,
+    MAIL: 0x4000,
+    RECIPIENT: 0x8000,
+    DATA: 0x10000,
+    END_OF_HEADER: 0x40000,
+    BODY: 0x80000,
+}
+"""The announcement that nothing will be answered."""
+
+SKIPS, LEADING_SPACE = 0x400, 0x100000
+
+STEPS = 0
+for _bit in (*UNASKED.values(), *SILENT.values(), SKIPS, LEADING_SPACE, 0x100, 0x20000):
+    STEPS |= _bit
+# The last two: no unknown commands, and no answer to them.  We never tell of unknown commands.
+
+STEPS_OF_VERSION_2 = 0x7F
+"""What a milter of version 2 knows of them."""
+
+BODY_CHUNK = 65535
+"""Most bytes of a body in one packet."""
+
+MAX_PACKET = 1 << 17
+"""Longest packet that is taken, in bytes; libmilter's are at most half of it."""
+
+STAGES = (CONNECT, HELO, MAIL, RECIPIENT, DATA, END_OF_BODY, END_OF_HEADER)
+"""The stages in the order of their numbers in a list of macros."""
+
+
+class WireError(Exception):
+    """What came is not the milter protocol; the text says why."""
+
+
+def packet(letter: bytes, payload: bytes = b"") -> bytes:
+    """A packet."""
+    return (len(payload) + 1).to_bytes(4, "big") + letter + payload
+
+
+def texts(*words: bytes) -> bytes:
+    """Texts, each with its NUL."""
+    return b"".join([word.replace(b"\0", b"") + b"\0" for word in words])
+
+
+def number(value: int) -> bytes:
+    """A number of four bytes."""
+    return value.to_bytes(4, "big")
+
+
+def split_texts(payload: bytes) -> list[bytes]:
+    """The texts of a payload; a last one without NUL counts."""
+    words = payload.split(b"\0")
+    return words if words[-1] else words[:-1]
+
+
+class PacketReader:
+    """Takes bytes in any fragmentation and gives packets; holds back at most one that is not whole."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def receive(self, data: bytes) -> "Iterator[tuple[bytes, bytes]]":
+        """Letter and payload of each packet that is now whole.
+
+        Fails: WireError for a length that no packet has; nothing can be read after it.
+        """
+        buffer = self._buffer + data if self._buffer else data
+        position = 0
+        try:
+            while len(buffer) - position >= 4:
+                length = int.from_bytes(buffer[position : position + 4], "big")
+                if not 0 < length <= MAX_PACKET:
+                    raise WireError(f"a packet of {length} bytes")
+                end = position + 4 + length
+                if len(buffer) < end:
+                    break
+                start, position = position + 4, end
+                yield buffer[start : start + 1], buffer[start + 1 : end]
+        finally:
+            self._buffer = buffer[position:]
+
+
+def body_chunks(pieces: "Iterable[bytes]") -> "Iterator[bytes]":
+    """LF-terminated lines, cut anywhere, as the chunks of a body: lines end in CRLF."""
+    waiting = b""
+    for piece in pieces:
+        waiting += piece.replace(b"\n", b"\r\n")
+        while len(waiting) >= BODY_CHUNK:
+            yield waiting[:BODY_CHUNK]
+            waiting = waiting[BODY_CHUNK:]
+    if waiting:
+        yield waiting

@@ -26,6 +26,7 @@ COMMANDS = {
     "alias": ("alias", "Manage the addresses that no account owns."),
     "domain": ("domain", "Manage the domains and who gets their mail."),
     "user": ("user", "Manage who gets mail under which name."),
+    "cert": ("cert", "Make, renew and show the certificate of the SMTP server."),
     "doctor": ("doctor", "Find what is wrong with an installation, and what helps."),
     "explain": ("explain", "Tell where mail for an address goes."),
     "history": ("history", "List the runs that changed the installation."),

@@ -30,6 +30,11 @@ class Wardrobe:
         return Dress(owner, group, mode)
 
 
+def secret_of_server(site: Site, caller: tuple[str, str]) -> Dress:
+    """The dress of a file that the SMTP server may read, and nobody else: its keys, its passwords."""
+    return Wardrobe(site, caller)("qmaild", 0o400)
+
+
 def hierarchy(site: Site, caller: tuple[str, str], staged: bool = False) -> list[Node]:
     """Every node of an installation, parents first. `staged`: without what lies outside the home."""
     dress = Wardrobe(site, caller)
@@ -39,11 +44,23 @@ def hierarchy(site: Site, caller: tuple[str, str], staged: bool = False) -> list
     return nodes
 
 
+def foreign_hierarchy(site: Site, caller: tuple[str, str]) -> list[Node]:
+    """What a home of another qmail needs to hold settings, users, aliases and a queue; its programs are its own."""
+    dress = Wardrobe(site, caller)
+    journal = site.queue.journal[len(site.home) + 1 :]
+    return [*_folders(site, dress), *(node for node in _queue(site, dress) if node.path != journal)]
+
+
 def _frame(site: Site, dress: Wardrobe) -> Iterator[Node]:
-    layout, common = site.layout, dress("owner", 0o755)
-    yield Directory("", common)
+    yield Directory("", dress("owner", 0o755))
     yield Directory(RUNS, dress("owner", 0o700))
     yield Settled(SITE_FILE, dress("owner", 0o644), render_site(site))
+    yield from _folders(site, dress)
+
+
+def _folders(site: Site, dress: Wardrobe) -> Iterator[Node]:
+    layout, common = site.layout, dress("owner", 0o755)
+    yield Directory("", common)
     inner = (layout.control, layout.users, layout.alias)
     for parent in dict.fromkeys(path.rpartition("/")[0] for path in (*inner, layout.queue) if "/" in path):
         yield Directory(parent, common)

@@ -1,6 +1,5 @@
 """`eqmail alias`: the addresses that no account owns, and those that every host must have."""
 
-import json
 import os
 from typing import NoReturn
 
@@ -11,6 +10,7 @@ from eqmail_setup.aliases import Alias, adding, aliases_in, beginning, file_of, 
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import FOUND, Refusal
+from eqmail_setup.telling import tell_rows
 from eqmail_setup.undertaking import Manner, carry_out, changing
 
 
@@ -95,7 +95,7 @@ def list_(context: click.Context, as_json: bool) -> int:
       eqmail alias list --json
     """
     site = _opened(context)
-    _tell(aliases_in(site, RealWorld(site.home)), as_json)
+    tell_rows(aliases_in(site, RealWorld(site.home)), as_json, _line)
     return 0
 
 
@@ -115,17 +115,13 @@ def show(context: click.Context, name: str, as_json: bool) -> int:
     found = [alias for alias in aliases_in(site, RealWorld(site.home)) if file_of(alias.name) == file]
     if not found:
         _missing(site, file)
-    _tell(found, as_json)
+    tell_rows(found, as_json, _line)
     return 0
 
 
-def _tell(found: list[Alias], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps([alias._asdict() for alias in found], indent=1))
-        return
-    for alias in found:
-        said = f"the same as {alias.same_as}" if alias.same_as else ", ".join(alias.lines) or "the default delivery"
-        click.echo(f"{alias.name}: {said}")
+def _line(alias: Alias) -> str:
+    said = f"the same as {alias.same_as}" if alias.same_as else ", ".join(alias.lines) or "the default delivery"
+    return f"{alias.name}: {said}"
 
 
 def _missing(site: Site, file: str) -> NoReturn:

@@ -1,15 +1,14 @@
 """`eqmail domain`: the domains of this installation, consistent over all the files that name them."""
 
-import json
-
 import click
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.values.site import Site
 from eqmail_setup.disk_world import RealWorld
-from eqmail_setup.domains import adding, domains_of, removing
+from eqmail_setup.domains import Domain, adding, domains_of, removing
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.reloading import reload_services, wanted_by_running
+from eqmail_setup.telling import tell_rows
 from eqmail_setup.undertaking import Manner, carry_out, changing
 
 _FILES = (Controls.locals.file, Controls.virtualdomains.file, Controls.rcpthosts.file)
@@ -81,14 +80,13 @@ def list_(context: click.Context, as_json: bool) -> int:
       eqmail domain list --json
     """
     site = demand_installation(context)
-    found = domains_of(site, RealWorld(site.home))
-    if as_json:
-        click.echo(json.dumps([domain._asdict() for domain in found], indent=1))
-        return 0
-    for domain in found:
-        kind = f"virtual, belongs to {domain.prefix}" if domain.prefix else domain.kind
-        click.echo(f"{domain.name or '(all others)'}: {kind}{'' if domain.accepted else ', but not accepted'}")
+    tell_rows(domains_of(site, RealWorld(site.home)), as_json, _line)
     return 0
+
+
+def _line(domain: Domain) -> str:
+    kind = f"virtual, belongs to {domain.prefix}" if domain.prefix else domain.kind
+    return f"{domain.name or '(all others)'}: {kind}{'' if domain.accepted else ', but not accepted'}"
 
 
 def _afterwards(site: Site, manner: Manner, number: int, reload: bool) -> None:

@@ -29,7 +29,7 @@ THIRD_PARTY = {
     "uvloop": ("services", "net"),
     "dns": ("net",),
     "cdbx": ("store",),
-    "cryptography": ("net", "services"),
+    "cryptography": ("net", "services", "system"),
     "idna": ("net",),
     "publicsuffixlist": ("services",),
     "prometheus_client": ("services",),

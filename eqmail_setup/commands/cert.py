@@ -1,0 +1,128 @@
+"""`eqmail cert`: the certificate of the SMTP server, made, renewed and shown."""
+
+import json
+import os
+
+import click
+
+from eqmail_core.system.files import read_file
+from eqmail_core.system.installation import read_controls
+from eqmail_core.values.site import Site
+from eqmail_setup.commands.config_fast import demand_host_name
+from eqmail_setup.opened import demand_installation
+from eqmail_setup.refusal import Refusal
+from eqmail_setup.undertaking import Manner, carry_out, changing
+
+_days = click.option("--days", type=click.IntRange(1, 36500), help="How long it is valid; two years.")
+
+
+@click.group("cert")
+def command() -> None:
+    """Make, renew and show the certificate of the SMTP server, control/servercert.pem.
+
+    One of a public authority goes into the same file: the chain, then the key. Running services take a new file with
+    their next client.
+
+    \b
+    Examples:
+      eqmail cert make
+      eqmail cert renew
+      eqmail cert show
+    """
+
+
+@command.command("make")
+@click.argument("names", nargs=-1)
+@click.option("--kind", type=click.Choice(("ecdsa", "rsa")), default="ecdsa", help="Kind of key: ecdsa (P-256) or rsa.")
+@_days
+@click.option("--replace", is_flag=True, help="Also where there is a certificate.")
+@changing
+@click.pass_context
+def make(
+    context: click.Context, names: tuple[str, ...], kind: str, days: int | None, replace: bool, manner: Manner
+) -> int:
+    """Make a key and a certificate that nobody vouches for, for the host NAMES; else for the name of this host.
+
+    Other servers take it. Mail programs of people ask about it.
+
+    \b
+    Examples:
+      eqmail cert make
+      eqmail cert make mail.example.org mx.example.net --kind rsa --replace
+    """
+    from eqmail_setup.keys import USUAL_DAYS, making
+
+    site = demand_installation(context)
+    chosen = names or (_name_of(site),)
+    for name in chosen:
+        demand_host_name(name)
+    carry_out(context, site, manner, lambda world: making(site, world, chosen, kind, days or USUAL_DAYS, replace))
+    return 0
+
+
+@command.command("renew")
+@_days
+@click.option("--within", type=click.IntRange(0), default=30, help="Only if it ends within so many days; 30.")
+@click.option("--new-key", is_flag=True, help="With a new key; TLSA records then have to change, too.")
+@changing
+@click.pass_context
+def renew(context: click.Context, days: int | None, within: int, new_key: bool, manner: Manner) -> int:
+    """Make the certificate last longer, if it ends soon; names and key stay. Fit for cron.
+
+    Refuses one that an authority issued.
+
+    \b
+    Examples:
+      eqmail cert renew
+      eqmail cert renew --within 3650 --new-key
+    """
+    from eqmail_setup.keys import USUAL_DAYS, renewing
+
+    site = demand_installation(context)
+    carry_out(context, site, manner, lambda world: renewing(site, world, days or USUAL_DAYS, within, new_key))
+    return 0
+
+
+@command.command("show")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.pass_context
+def show(context: click.Context, as_json: bool) -> int:
+    """Show names, issuer and end of the certificate, and what to publish of it (TLSA).
+
+    \b
+    Examples:
+      eqmail cert show --json
+    """
+    from eqmail_setup.keys import path_in, read
+
+    site = demand_installation(context)
+    path = f"{site.home}/{path_in(site)}"
+    content = read_file(path)
+    if content is None:
+        raise Refusal(f"{path}: missing, so the SMTP server offers no TLS; make one: eqmail cert make")
+    try:
+        found = read(content)
+    except ValueError as error:
+        raise Refusal(f"{path}: holds no certificate; put the chain and the key into it: eqmail cert make") from error
+    record = f"_25._tcp.{_name_of(site)}. IN TLSA 3 1 1 {found.tlsa}"
+    if as_json:
+        dates = {"begins": found.begins.isoformat(), "ends": found.ends.isoformat()}
+        click.echo(json.dumps({**found._asdict(), **dates, "record": record}, indent=1))
+        return 0
+    for key, value in (
+        ("names", " ".join(found.names)),
+        ("issuer", "nobody: it vouches for itself" if found.is_self_signed else found.issuer),
+        ("key", found.kind),
+        ("valid", f"{found.begins:%Y-%m-%d} to {found.ends:%Y-%m-%d}"),
+        ("SHA-256", found.fingerprint),
+        ("TLSA", record),
+    ):
+        click.echo(f"{key:8} {value}")
+    return 0
+
+
+def _name_of(site: Site) -> str:
+    name = read_controls(site).me
+    if name is None:
+        raise Refusal(f"{site.control}: does not say the name of this host; run: eqmail config-fast NAME")
+    return os.fsdecode(name)

@@ -1,0 +1,165 @@
+"""The key and the certificate of the SMTP server: one file, which its account alone can read.
+
+A certificate that nobody vouches for is enough for mail from other servers, which do not look; mail programs of people
+want one of a public authority in its place. Time comes from the caller.
+
+Fails: ValueError for a text that holds no certificate; Refusal for what cannot be done with one.
+Source: control-files.md (servercert.pem); RFC 5280; RFC 6698 and 7672 (TLSA 3 1 1).
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.values.site import Site
+from eqmail_setup.actions import Write
+from eqmail_setup.hierarchy import secret_of_server
+from eqmail_setup.plan import Difference
+from eqmail_setup.refusal import Refusal
+from eqmail_setup.who import caller
+from eqmail_setup.world import World, state_of
+
+ECDSA, RSA = "ecdsa", "rsa"
+KINDS = (ECDSA, RSA)
+USUAL_DAYS = 730
+RSA_BITS = 2048
+# Clocks differ: what is valid from now on is not yet valid for some.
+_HEAD_START = timedelta(hours=1)
+_LONGEST_COMMON_NAME = 64
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+
+
+class Certificate(NamedTuple):
+    """What people want to know of a certificate; `tlsa` is the digest of its public key, in hexadecimal digits."""
+
+    names: tuple[str, ...]
+    issuer: str
+    is_self_signed: bool
+    kind: str
+    begins: datetime
+    ends: datetime
+    fingerprint: str
+    tlsa: str
+
+
+def new_key(kind: str) -> Key:
+    """A fresh key."""
+    if kind == RSA:
+        return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_in(pem: bytes) -> Key:
+    """The private key of a file that also holds certificates."""
+    start = pem.find(b"-----BEGIN", max(pem.find(b"PRIVATE KEY") - 40, 0))
+    key = serialization.load_pem_private_key(pem[max(start, 0) :], None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("a key of another kind than ECDSA or RSA")
+    return key
+
+
+def self_signed(key: Key, names: Sequence[str], now: datetime, days: int) -> bytes:
+    """The file: a certificate for these host names, the first one foremost, and its key."""
+    common = [x509.NameAttribute(NameOID.COMMON_NAME, names[0])] if len(names[0]) <= _LONGEST_COMMON_NAME else []
+    name = x509.Name(common)
+    public = key.public_key()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _HEAD_START)
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(item) for item in names]), critical=not common)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM) + secret
+
+
+def read(pem: bytes) -> Certificate:
+    """The first certificate of a file."""
+    found = x509.load_pem_x509_certificate(pem)
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        listed = tuple(names.get_values_for_type(x509.DNSName))
+    except x509.ExtensionNotFound:
+        attributes = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        listed = tuple(str(attribute.value) for attribute in attributes)
+    public = found.public_key()
+    kind = (
+        ECDSA if isinstance(public, ec.EllipticCurvePublicKey) else RSA if isinstance(public, rsa.RSAPublicKey) else "?"
+    )
+    return Certificate(
+        names=listed,
+        issuer=found.issuer.rfc4514_string(),
+        is_self_signed=found.issuer == found.subject,
+        kind=kind,
+        begins=found.not_valid_before_utc,
+        ends=found.not_valid_after_utc,
+        fingerprint=found.fingerprint(hashes.SHA256()).hex(":").upper(),
+        tlsa=hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest(),
+    )
+
+
+def path_in(site: Site) -> str:
+    """The file, relative to the home."""
+    return f"{site.layout.control}/{Controls.servercert.file}"
+
+
+def making(site: Site, world: World, names: Sequence[str], kind: str, days: int, replace: bool) -> list[Difference]:
+    """What has to be done so that there is a certificate for these names, with a new key.
+
+    Fails: Refusal, unless `replace`, where there is one.
+    """
+    state = state_of(path_in(site), world)
+    if state is not None and not replace:
+        show = world.show(path_in(site))
+        raise Refusal(f"{show}: is there already; --replace makes another one, eqmail cert renew makes it last longer")
+    return [_writing(site, world, self_signed(new_key(kind), names, datetime.now(UTC), days))]
+
+
+def renewing(site: Site, world: World, days: int, within_days: int, changes_key: bool) -> list[Difference]:
+    """What has to be done so that the certificate lasts; nothing while it lasts longer than `within_days`.
+
+    Its names stay, and so does its key, to which TLSA records and people may hold on, unless `changes_key`.
+    Fails: Refusal where there is none, or where an authority made it.
+    """
+    show, state = world.show(path_in(site)), state_of(path_in(site), world)
+    if state is None:
+        raise Refusal(f"{show}: missing; make one: eqmail cert make")
+    try:
+        old, key = read(state.content), key_in(state.content)
+    except (ValueError, TypeError) as error:
+        raise Refusal(f"{show}: cannot be renewed ({error}); make another: eqmail cert make --replace") from error
+    if not old.is_self_signed:
+        raise Refusal(f"{show}: was issued by {old.issuer}, which has to renew it")
+    now = datetime.now(UTC)
+    if old.ends - now > timedelta(days=within_days):
+        return []
+    key = new_key(old.kind) if changes_key else key
+    return [_writing(site, world, self_signed(key, old.names, now, days))]
+
+
+def _writing(site: Site, world: World, content: bytes) -> Difference:
+    path = path_in(site)
+    state = state_of(path, world)
+    dress = (
+        state.dress
+        if state and state.kind == "a file" and not state.dress.mode & 0o077
+        else secret_of_server(site, caller())
+    )
+    show = world.show(path)
+    return Difference(show, "an old one" if state else "missing", "a new certificate", Write(path, content, dress))

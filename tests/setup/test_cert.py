@@ -1,0 +1,86 @@
+"""`eqmail cert`: keys that the server alone can read, certificates that say the right names and last."""
+
+import json
+import ssl
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eqmail_setup import keys
+from eqmail_setup.cli import run
+from eqmail_setup.refusal import FOUND, USAGE
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+KEY = keys.new_key(keys.ECDSA)
+LABEL = st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
+NAMES = st.lists(st.lists(LABEL, min_size=2, max_size=6).map(".".join), min_size=1, max_size=5, unique=True)
+
+
+@settings(max_examples=10)
+@given(NAMES, st.integers(1, 4000))
+def test_what_is_made_is_read_back(names: list[str], days: int) -> None:
+    found = keys.read(keys.self_signed(KEY, names, NOW, days))
+    assert found.names == tuple(names)
+    assert found.is_self_signed
+    assert found.ends == NOW + timedelta(days=days)
+    assert found.begins < NOW
+
+
+def test_a_certificate_of_the_host_is_made_renewed_and_shown(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(at_home, "control/servercert.pem")
+    eqmail = ["--home", at_home, "cert"]
+    assert run([*eqmail, "show"]) == FOUND
+    assert "missing, so the SMTP server offers no TLS" in capsys.readouterr().err
+    assert run([*eqmail, "make", "--diff"]) == 0
+    assert "PRIVATE" not in capsys.readouterr().out
+    assert not path.exists()
+    assert run([*eqmail, "make"]) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
+    first = keys.read(path.read_bytes())
+    assert first.names == ("mail.example.org",)
+    assert run([*eqmail, "make"]) == FOUND
+    assert "--replace makes another one" in capsys.readouterr().err
+    assert run([*eqmail, "renew"]) == 0
+    assert capsys.readouterr().out == "nothing to do\n"
+    assert run([*eqmail, "renew", "--within", "9999", "--days", "999"]) == 0
+    second = keys.read(path.read_bytes())
+    assert second.ends > first.ends
+    assert second.tlsa == first.tlsa
+    assert run([*eqmail, "renew", "--within", "9999", "--new-key"]) == 0
+    assert keys.read(path.read_bytes()).tlsa != first.tlsa
+    capsys.readouterr()
+    assert run([*eqmail, "show", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["record"].startswith("_25._tcp.mail.example.org. IN TLSA 3 1 1 ")
+    assert run(["--home", at_home, "doctor", "--only", "certificates"]) == 0
+
+
+def test_names_and_the_kind_of_key_can_be_chosen(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["mail.example.org", "mx.example.net"]
+    assert run(["--home", at_home, "cert", "make", *names, "--kind", "rsa"]) == 0
+    found = keys.read(Path(at_home, "control/servercert.pem").read_bytes())
+    assert (list(found.names), found.kind) == (names, "rsa")
+    assert run(["--home", at_home, "cert", "make", "mail", "--replace"]) == USAGE
+    assert "has no domain" in capsys.readouterr().err
+
+
+def test_what_an_authority_issued_is_left_to_it(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import trustme
+
+    path = Path(at_home, "control/servercert.pem")
+    issued = trustme.CA().issue_cert("mail.example.org")
+    path.write_bytes(issued.private_key_and_cert_chain_pem.bytes())
+    assert run(["--home", at_home, "cert", "renew", "--within", "99999"]) == FOUND
+    assert "which has to renew it" in capsys.readouterr().err
+    path.chmod(0o644)
+    assert run(["--home", at_home, "cert", "make", "--replace"]) == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    path.chmod(0o644)
+    path.write_text("nonsense\n")
+    for verb in ("renew", "show"):
+        assert run(["--home", at_home, "cert", verb]) == FOUND
+    assert "holds no certificate" in capsys.readouterr().err

@@ -1,0 +1,147 @@
+"""`eqmail user passwd`: what it writes, qmail-chkpw believes; what it is not about stays byte for byte."""
+
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.formats.smtpauth import entries, find_secret
+from eqmail_core.system.crypt import crypted
+from eqmail_core.values.site import Site
+from eqmail_setup import smtp_logins
+from eqmail_setup.actions import Write
+from eqmail_setup.cli import run
+from eqmail_setup.refusal import USAGE
+from eqmail_setup.tree import Dress
+from eqmail_setup.world import Seen
+
+# From the reference implementation: argon2 0123456789abcdef -id -t 1 -k 64 -p 1, for the password x.
+ARGON2 = "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$nExs6F5aSyFdCBFWsDPERSu6Kn58pvJNrPEVy1YGfGk"
+
+
+class Page(NamedTuple):
+    """A world of one file."""
+
+    content: bytes
+
+    def show(self, path: str) -> str:
+        return path
+
+    def look(self, path: str) -> Seen:
+        return Seen("a file", Dress("a", "b", 0o400), len(self.content), False)
+
+    def target(self, path: str) -> None:
+        return None
+
+    def read(self, path: str) -> bytes:
+        return self.content
+
+
+LOGIN = st.text(st.characters(codec="ascii", min_codepoint=33, exclude_characters=":#\x7f"), min_size=1, max_size=8)
+SECRET = st.binary(min_size=1, max_size=8).map(lambda data: data.hex().encode())
+LINES = st.lists(
+    st.one_of(st.sampled_from([b"", b"# a comment", b"#x:y", b"no colon"]), st.builds(b"%b:%b".__mod__, st.tuples(
+        LOGIN.map(str.encode), SECRET))), max_size=8)  # fmt: skip
+
+
+def written(page: Page, found: list[smtp_logins.Difference]) -> bytes:
+    if not found or found[0].action is None:
+        return page.content
+    assert isinstance(found[0].action, Write)
+    return found[0].action.content
+
+
+@given(LINES, LOGIN, SECRET)
+def test_a_password_is_set_and_nothing_else_changes(lines: list[bytes], login: str, secret: bytes) -> None:
+    page, site, name = Page(b"".join(line + b"\n" for line in lines)), Site("/home", single_user=True), login.encode()
+    after = written(page, smtp_logins.setting(site, page, login, secret))
+    assert find_secret(after, name) == secret
+    others = [line for line in lines if not line.startswith(name + b":")]
+    assert [line for line in after.split(b"\n")[:-1] if not line.startswith(name + b":")] == others
+    assert smtp_logins.setting(site, Page(after), login, secret) == []
+    left = written(Page(after), smtp_logins.removing(site, Page(after), login))
+    assert left.split(b"\n")[:-1] == others
+    assert name not in dict(entries(left))
+
+
+def says(home: str, login: str, password: str) -> int:
+    """What qmail-chkpw says of a login."""
+    reading, writing = os.pipe()
+    os.write(writing, f"{login}\0{password}\0\0".encode())
+    os.close(writing)
+    code = f"import os; os.dup2({reading}, 3); os.execv({home + '/bin/qmail-chkpw'!r}, ['qmail-chkpw'])"
+    ended = subprocess.run([sys.executable, "-c", code], pass_fds=(reading,), check=False)
+    os.close(reading)
+    return ended.returncode
+
+
+def give(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line.encode())))
+
+
+def test_qmail_chkpw_believes_every_scheme(
+    at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    passwd = ["--home", at_home, "user", "passwd"]
+    for login, scheme in (("joe", "yescrypt"), ("ann", "sha512-crypt"), ("max", "clear")):
+        give(monkeypatch, f"secret of {login}\n")
+        assert run([*passwd, login, "--scheme", scheme, "--stdin"]) == 0
+    assert run([*passwd, "eve", "--hash", ARGON2]) == 0
+    path = Path(at_home, "users/smtpauth")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    assert [says(at_home, name, f"secret of {name}") for name in ("joe", "ann")] == [0, 0]
+    assert says(at_home, "eve", "x") == 0
+    assert [says(at_home, name, "wrong") for name in ("joe", "ann", "max", "eve", "nobody")] == [1] * 5
+    assert b"max:secret of max\n" in path.read_bytes()
+    capsys.readouterr()
+    assert run(["--home", at_home, "user", "list", "--smtp-auth", "--json"]) == 0
+    methods = {row["login"]: row["method"] for row in json.loads(capsys.readouterr().out)}
+    assert methods["joe"] == "yescrypt"
+    assert methods["ann"] == "sha512-crypt"
+    assert methods["eve"] == "argon2id"
+    assert run([*passwd, "joe", "--remove"]) == 0
+    assert says(at_home, "joe", "secret of joe") == 1
+    assert run(["--home", at_home, "rollback"]) == 0
+    assert says(at_home, "joe", "secret of joe") == 0
+
+
+def test_no_record_holds_a_secret(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "user", "passwd", "eve", "--hash", ARGON2, "--diff"]) == 0
+    assert run(["--home", at_home, "user", "passwd", "eve", "--hash", ARGON2]) == 0
+    assert run(["--home", at_home, "history"]) == 0
+    assert "argon2" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["a:b", "--hash", ARGON2], "is no login"),
+        (["#a", "--hash", ARGON2], "is no login"),
+        (["a b", "--hash", ARGON2], "is no login"),
+        (["joe", "--hash", "secret"], "is no crypt string"),
+        (["joe", "--hash", "$nobody$knows"], "nobody here can check a hash of the kind nobody"),
+        (["joe", "--hash", "$argon2id$v=19$m=9999999,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$nGnH"], "nobody here can check"),
+        (["joe", "--hash", ARGON2, "--remove"], "exclude each other"),
+        (["joe", "--stdin"], "a password has one line and is not empty"),
+        (["joe"], "nobody can be asked for a password here"),
+    ],
+)
+def test_nonsense_is_refused(
+    words: list[str], reason: str, at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    give(monkeypatch, "\n")
+    assert run(["--home", at_home, "user", "passwd", *words]) == USAGE
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hash", ["$argon2id$v=19$", "$argon2id$v=19$m=64,t=1$a$b", "$argon2id$v=19$m=64,t=1,p=1$$"])
+def test_a_broken_argon2_string_proves_nothing(hash: str) -> None:
+    assert crypted(b"x", hash.encode()) is None

@@ -43,6 +43,16 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
+    rcptcheck = Lines(
+        "Domains whose recipients are looked up before the SMTP server accepts them, by the code that would deliver to "
+        "them: an address that nobody has gets 550 at RCPT, so that no bounce goes to a forged sender. A line is a "
+        "domain, a suffix with its dot, or * for all; with ! before it an exception. Mail that goes on to other hosts, "
+        "and what programs in .qmail files would say, is not looked up. Where the local delivery service does not "
+        "answer, recipients are accepted.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
     enhancedstatus = Flag(
         "Whether SMTP replies put their status before the text (250 2.0.0 ok, RFC 2034) instead of after it (#x.y.z).",
         default=False,

@@ -15,7 +15,7 @@ from eqmail_core.net.smtp_children import (
     start_plugin,
 )
 from eqmail_core.net.smtp_desk import Desk
-from eqmail_core.policy.errands import AwaitSilence, CheckPassword, Errand, Pause, RunPlugin
+from eqmail_core.policy.errands import AwaitSilence, CheckPassword, Errand, LookUp, Pause, RunPlugin
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.smtp_events import Verdict
 
@@ -123,6 +123,9 @@ class Deliberation:
     def _await_silence(self, errand: AwaitSilence) -> None:
         self._desk.loop.call_later(errand.seconds, lambda: self._go_on(int(self._client.speaks)))
 
+    def _look_up(self, errand: LookUp) -> None:
+        self._desk.lookups.ask(errand.recipient, self._soon)
+
     def _pause(self, errand: Pause) -> None:
         self._desk.loop.call_later(errand.seconds, self._go_on, None)
 
@@ -130,6 +133,7 @@ class Deliberation:
 _WAYS: dict[type[Errand], Callable[[Deliberation, Any], None]] = {
     AwaitSilence: Deliberation._await_silence,
     CheckPassword: Deliberation._check_password,
+    LookUp: Deliberation._look_up,
     Pause: Deliberation._pause,
     RunPlugin: Deliberation._run_plugin,
 }

@@ -15,7 +15,7 @@ from eqmail_core.net.smtp_children import (
     start_checker,
     start_plugin,
 )
-from eqmail_core.policy.errands import AwaitSilence, CheckPassword, Pause, RunPlugin
+from eqmail_core.policy.errands import AwaitSilence, CheckPassword, LookUp, Pause, RunPlugin
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.system.files import CHUNK
 
@@ -31,15 +31,21 @@ if TYPE_CHECKING:
 class Waiter:
     """Runs errands.
 
-    `checker` is the argv of the program that checks passwords; `flush` sends the client what it has not been told yet;
-    `speaks_within(seconds)` tells whether it says something meanwhile.
+    `lookup_socket` is where the delivering side is asked; `checker` is the argv of the program that checks passwords;
+    `flush` sends the client what it has not been told yet; `speaks_within(seconds)` tells whether it says something
+    meanwhile.
     """
 
-    __slots__ = ("checker", "flush", "speaks_within")
+    __slots__ = ("checker", "flush", "lookup_socket", "speaks_within")
 
     def __init__(
-        self, checker: list[bytes], flush: "Callable[[], None]", speaks_within: "Callable[[float], bool]"
+        self,
+        lookup_socket: str,
+        checker: list[bytes],
+        flush: "Callable[[], None]",
+        speaks_within: "Callable[[float], bool]",
     ) -> None:
+        self.lookup_socket = lookup_socket
         self.checker = checker
         self.flush = flush
         self.speaks_within = speaks_within
@@ -85,6 +91,13 @@ def _await_silence(waiter: Waiter, errand: AwaitSilence) -> int:
     return int(waiter.speaks_within(errand.seconds))
 
 
+def _look_up(waiter: Waiter, errand: LookUp) -> bytes:
+    # Imported here, because few servers look up and all would pay for it.
+    from eqmail_core.net.lookup_client import look_up
+
+    return look_up(waiter.lookup_socket, errand.recipient)
+
+
 def _pause(waiter: Waiter, errand: Pause) -> None:
     waiter.flush()
     time.sleep(errand.seconds)
@@ -93,6 +106,7 @@ def _pause(waiter: Waiter, errand: Pause) -> None:
 _WAYS: "dict[type[Errand], Callable[[Waiter, Any], Outcome]]" = {
     AwaitSilence: _await_silence,
     CheckPassword: _check_password,
+    LookUp: _look_up,
     Pause: _pause,
     RunPlugin: _run_plugin,
 }

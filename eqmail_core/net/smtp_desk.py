@@ -8,6 +8,7 @@ import os
 import time
 from typing import Protocol
 
+from eqmail_core.net.lookup_link import LookUps, NobodyToAsk
 from eqmail_core.net.smtp_message import Outbox
 from eqmail_core.net.smtp_settings import Settings
 from eqmail_core.values.instant import date822
@@ -35,10 +36,13 @@ class Session(Protocol):
 class Desk:
     """What all sessions of a process share: settings, the way to the queue, the clock, the log, each other."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, outbox: Outbox) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, settings: Settings, outbox: Outbox, lookups: LookUps | None = None
+    ) -> None:
         self.loop = loop
         self.settings = settings
         self.outbox = outbox
+        self.lookups = lookups or NobodyToAsk(loop)
         self.sessions: set[Session] = set()
         self._per_address: dict[bytes, int] = {}
         # Wrong passwords by address: how many, and when the first was.

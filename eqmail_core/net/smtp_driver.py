@@ -54,7 +54,9 @@ class Conversation:
         self._core = core
         self._reception = reception
         self._client = client
-        self._waiter = Waiter(checker, self._flush, lambda seconds: self._client.speaks_within(seconds))
+        self._waiter = Waiter(
+            site.socket("lookup"), checker, self._flush, lambda seconds: self._client.speaks_within(seconds)
+        )
         self._tls = tls
         self._begins_with_tls = begins_with_tls
         self._intake = Intake(0)

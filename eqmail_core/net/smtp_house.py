@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from eqmail_core.policy.recipient_check import RecipientCheck
     from eqmail_core.values.site import Site
 
 SUBMISSION_PORT = b"587"
@@ -68,7 +69,24 @@ def read_house(
         controls.receivedesmtp,
         frozenset(line.lower() for line in controls.tlsclients or ()) if offers_tls else frozenset(),
         Patience(controls.greetdelay, controls.tarpitcount, controls.tarpitdelay),
+        _recipient_check(controls),
     )
+
+
+def _recipient_check(controls: Controls) -> "RecipientCheck | None":
+    """Which recipients are looked up; None where none is, so that nobody has to ask.
+
+    The tables of the delivering side are read now: what cannot be read is better known before a client is there.
+    """
+    if not controls.rcptcheck:
+        return None
+    from eqmail_core.policy.recipient_check import RecipientCheck
+    from eqmail_core.policy.routing import Routes
+
+    routes = Routes(
+        controls.envnoathost, controls.locals or (), controls.percenthack or (), controls.virtualdomains or {}
+    )
+    return RecipientCheck(controls.rcptcheck, routes)
 
 
 def read_tls(site: "Site", controls: Controls, complain: "Callable[[bytes], None]") -> TlsFiles | None:

@@ -78,7 +78,7 @@ class Advisers:
             return heard.refuse(*self._deferred[key])
         for plugin in (self.plugins or {}).get(section, ()):
             report = yield RunPlugin(sections.plugin_argv(plugin), self._environ)
-            assert report is not None and not isinstance(report, int)
+            assert not isinstance(report, bytes | int | None)
             if report.trouble:
                 return heard.refuse(reply.plugin_failure(plugin, report.trouble))
             if self._obey(report, heard, section):

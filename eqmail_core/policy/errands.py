@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from eqmail_core.protocols.plugin import PluginReport
     from eqmail_core.protocols.smtp_events import Verdict
 
-    Outcome = PluginReport | int | None
+    Outcome = PluginReport | bytes | int | None
     """What an errand brings back; each kind says which of these."""
 
     Errands = Generator["Errand", Outcome, Verdict]
@@ -46,6 +46,15 @@ class CheckPassword(Errand):
     def __init__(self, credentials: "Credentials", environ: dict[bytes, bytes]) -> None:
         self.credentials = credentials
         self.environ = environ
+
+
+class LookUp(Errand):
+    """Ask the delivering side about a recipient; brings back the letter of an outcome, b"" where nobody can tell."""
+
+    __slots__ = ("recipient",)
+
+    def __init__(self, recipient: bytes) -> None:
+        self.recipient = recipient
 
 
 class Pause(Errand):

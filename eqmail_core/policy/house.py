@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.policy.badmail import BadSenders
     from eqmail_core.policy.rcpthosts import RcptHosts
+    from eqmail_core.policy.recipient_check import RecipientCheck
     from eqmail_core.protocols.smtp_rules import Rules
 
 
@@ -14,10 +15,19 @@ class House:
 
     `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
     `patience`: how clients are made to wait.  `tls_clients`: addresses in client certificates, in
-    lower case, whose owners may relay.
+    lower case, whose owners may relay.  `recipient_check`: which recipients are looked up before they are accepted.
     """
 
-    __slots__ = ("bad_senders", "patience", "plugins", "recipient_hosts", "rules", "says_esmtp", "tls_clients")
+    __slots__ = (
+        "bad_senders",
+        "patience",
+        "plugins",
+        "recipient_check",
+        "recipient_hosts",
+        "rules",
+        "says_esmtp",
+        "tls_clients",
+    )
 
     def __init__(
         self,
@@ -28,6 +38,7 @@ class House:
         says_esmtp: bool = True,
         tls_clients: "frozenset[bytes]" = frozenset(),
         patience: Patience = NO_WAITING,
+        recipient_check: "RecipientCheck | None" = None,
     ) -> None:
         self.rules = rules
         self.recipient_hosts = recipient_hosts
@@ -36,3 +47,4 @@ class House:
         self.says_esmtp = says_esmtp
         self.tls_clients = tls_clients
         self.patience = patience
+        self.recipient_check = recipient_check

@@ -9,7 +9,7 @@ Source: smtp-server.md 4.2 (order of the checks); qmail-smtpd.c.
 
 from eqmail_core.formats import smtpplugins as sections
 from eqmail_core.policy.advice import Advisers, Heard
-from eqmail_core.policy.errands import AwaitSilence, Pause
+from eqmail_core.policy.errands import AwaitSilence, LookUp, Pause
 from eqmail_core.policy.introduction import Introduction
 from eqmail_core.policy.login import authenticate
 from eqmail_core.protocols.smtp_events import (
@@ -24,15 +24,15 @@ from eqmail_core.protocols.smtp_events import (
     Verdict,
 )
 from eqmail_core.values import reply
-from eqmail_core.values.outcome import Temporary
+from eqmail_core.values.outcome import PERMANENT, TEMPORARY, Temporary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeGuard
 
     from eqmail_core.policy.encryption import Encryption
-    from eqmail_core.policy.errands import Errands
+    from eqmail_core.policy.errands import Errands, Outcome
     from eqmail_core.policy.house import House
     from eqmail_core.protocols.auth import Credentials
 
@@ -44,6 +44,12 @@ _BAD_SENDER = Verdict(False, [reply.BAD_SENDER])
 _NO_RELAY = Verdict(False, [reply.NO_RELAY])
 _NO_CONTROLS = Verdict(False, [reply.NO_CONTROLS], close=True)
 _NOTHING_HEARD = Heard()
+
+# What a look-up tells of a recipient.
+_LOOKED_UP: "dict[Outcome, Verdict]" = {
+    PERMANENT: Verdict(False, [reply.NO_MAILBOX]),
+    TEMPORARY: Verdict(False, [reply.MAILBOX_AWAY]),
+}
 
 
 class Reception:
@@ -117,12 +123,12 @@ class Reception:
             except Temporary:
                 return _NO_CONTROLS
         pause_s = self._pause_before(event)
-        if pause_s or self._advisers.have_a_say(section):
+        if pause_s or self._advisers.have_a_say(section) or self._is_looked_up(event):
             return self._with_others(event, section, verdict, pause_s)
         return verdict(self, event, _NOTHING_HEARD)
 
     def _with_others(self, event: Event, section: bytes, verdict: "OwnVerdict", pause_s: int) -> "Errands":
-        """Decide where others have a say: the clock, the plugins, the house, in this order."""
+        """Decide where others have a say: the clock, the plugins, the house, the delivering side, in this order."""
         if pause_s and event is not CONNECTED:
             yield Pause(pause_s)
         elif pause_s and (yield AwaitSilence(pause_s)):
@@ -134,6 +140,8 @@ class Reception:
             if not heard.accepted:
                 return heard.verdict()
         own = verdict(self, event, heard)
+        if own.accepted and self._is_looked_up(event):
+            own = yield from self._look_up(own, event.address if own.address is None else own.address)
         return Verdict(own.accepted, heard.lines + own.lines, own.address, own.header, own.close)
 
     def _pause_before(self, event: Event) -> int:
@@ -143,6 +151,21 @@ class Reception:
         if isinstance(event, Recipient):
             return self._house.patience.before_recipient(self.environ, self._all)
         return 0
+
+    def _is_looked_up(self, event: Event) -> "TypeGuard[Recipient]":
+        return self._house.recipient_check is not None and isinstance(event, Recipient)
+
+    def _look_up(self, accepted: Verdict, recipient: bytes) -> "Errands":
+        """Ask the delivering side about a recipient that was accepted; where nobody can tell it stays accepted."""
+        check = self._house.recipient_check
+        wanted = None if check is None else check.wanted(recipient)
+        if wanted is None:
+            return accepted
+        objection = _LOOKED_UP.get((yield LookUp(wanted)))
+        if objection is None:
+            return accepted
+        self._accepted -= 1
+        return objection
 
     def _authenticate(self, credentials: "Credentials") -> "Errands":
         verdict = yield from authenticate(credentials, self._advisers, self.environ)

@@ -1,11 +1,12 @@
 """The private wire between the local spawner and the agent that delivers as one user.
 
     spawner  id NUL name NUL local NUL ext NUL host NUL sender NUL ...     orders, each with a descriptor, in order
+             ? NUL id NUL ext NUL ...                                      questions: would you deliver to this one?
     agent    id NUL durable u8, letter, text NUL ...                       their reports, as in delivery_wire
              id NUL Y NUL ...                                              this report has become durable
 
-A packet holds one or more of these.  An id is a decimal number that the spawner never gives twice.  The spawner
-believes an agent nothing about orders that it did not give to it.
+A packet holds one or more of one kind; an answer is a report that is durable at once.  An id is a decimal number that
+the spawner never gives twice.  The spawner believes an agent nothing about orders that it did not give to it.
 
 Source: architecture "boundary 4".
 """
@@ -19,6 +20,8 @@ MAX_BYTES = 65536
 """A packet is full when it has this many bytes; one order or report more still fits."""
 
 DURABLE = b"Y"
+
+_QUESTION = b"?\0"
 
 _ORDER_FIELDS = 6
 
@@ -52,6 +55,19 @@ def split_orders(packet: bytes, descriptors: list[int]) -> list[AgentOrder]:
         AgentOrder(int(number), name, local, ext, host, sender, fd)
         for number, name, local, ext, host, sender, fd in zip(*(parts[at::6] for at in range(6)), fds, strict=True)
     ]
+
+
+def questions(asked: list[tuple[int, bytes]]) -> bytes:
+    """Render questions: pairs of id and extension."""
+    return _QUESTION + b"".join([join(b"%d" % number, ext) for number, ext in asked])
+
+
+def split_questions(packet: bytes) -> list[tuple[int, bytes]]:
+    """The questions of a packet; none where it holds orders."""
+    if not packet.startswith(_QUESTION):
+        return []
+    parts = fields(packet[len(_QUESTION) :])
+    return [(int(number), ext) for number, ext in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def report(number: int, durable: bool, text: bytes) -> bytes:

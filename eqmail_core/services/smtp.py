@@ -21,6 +21,7 @@ import uvloop
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.tcprules import Rule
+from eqmail_core.net.lookup_link import LookUpLink
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.net.server_tls import TlsDesk
@@ -28,6 +29,7 @@ from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.net.smtp_house import read_house, read_tls
 from eqmail_core.net.smtp_session import SmtpSession
 from eqmail_core.net.smtp_settings import Limits, Settings
+from eqmail_core.policy import recipient_check, routing
 from eqmail_core.policy.encryption import Unusable
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.store import domains_db
@@ -43,7 +45,7 @@ from eqmail_core.values.site import Site
 NAME = "smtpd"
 
 # Imported by others only when they need it; here it must be before the role is settled.
-_LATER_NEEDED = (own_addresses, domains_db)
+_LATER_NEEDED = (own_addresses, domains_db, recipient_check, routing)
 
 _SWEEP_S = 1.0
 _GRACE_S = 30.0
@@ -66,7 +68,7 @@ def run(site: Site, listeners: list[socket.socket]) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     link = QueueLink(loop, site.socket("queue"))
-    desk = Desk(loop, settings, link)
+    desk = Desk(loop, settings, link, LookUpLink(loop, site.socket("lookup"), _complain))
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     try:

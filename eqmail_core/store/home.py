@@ -74,6 +74,18 @@ def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int) -> Arr
     return Arrangement(dotqmail.parse(default), -1)
 
 
+def foresee(home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int) -> None:
+    """Enter a home and see to it that mail for an extension would be delivered now, as far as nothing is done.
+
+    Fails: Permanent when the user has no such address; Temporary for what a delivery would have to wait for.
+    """
+    if enter_home(home, patrn):
+        raise Temporary(STICKY)
+    for kind, why in find_arrangement(dash, ext, default, patrn).instructions:
+        if kind == dotqmail.REFUSED:
+            raise Temporary(why)
+
+
 def find_new_sender(it: Delivery) -> bytes:
     """The sender of what this delivery forwards: a list's owner where the list has one.  Fails: Temporary."""
     if not has_owner(it.sender):

@@ -24,6 +24,8 @@ TOO_BIG = b"552 sorry, that message size exceeds my databytes limit (#5.3.4)"
 LOOPING = b"554 too many hops, this message is looping (#5.4.6)"
 BAD_SENDER = b"553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)"
 NO_RELAY = b"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"
+NO_MAILBOX = b"550 sorry, no mailbox here by that name (#5.1.1)"
+MAILBOX_AWAY = b"451 sorry, that mailbox cannot be looked up now (#4.3.0)"
 TOO_MANY_RECIPIENTS = b"452 too many recipients (#4.5.3)"
 # The blank at the end is C's.
 AUTHORIZATION_REQUIRED = b"530 Authorization required (#5.7.1) "

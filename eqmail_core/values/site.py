@@ -75,5 +75,5 @@ class Site:
         return QueuePaths(f"{self.home}/{self.layout.queue}", self.split, self.layout.split_todo)
 
     def socket(self, name: str) -> str:
-        """Path of the socket of a service: "queue", "local", "remote" or "send"."""
+        """Path of the socket of a service: "queue", "local", "lookup", "remote" or "send"."""
         return f"{self.home}/run/{name}.sock"

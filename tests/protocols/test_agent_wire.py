@@ -23,3 +23,8 @@ def test_reports_come_back_in_order() -> None:
 def test_nonsense_is_refused(packet: bytes) -> None:
     with pytest.raises(ValueError):
         wire.split_reports(packet)
+
+
+def test_questions_come_back_and_are_no_orders() -> None:
+    assert wire.split_questions(wire.questions([(1, b""), (2, b"list")])) == [(1, b""), (2, b"list")]
+    assert wire.split_questions(wire.order(wire.AgentOrder(1, b"", b"joe", b"", b"h", b"s@x", -1))) == []

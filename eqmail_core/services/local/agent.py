@@ -16,8 +16,10 @@ from collections.abc import Mapping
 
 from eqmail_core.protocols import agent_wire as wire
 from eqmail_core.protocols.agent_wire import AgentOrder
+from eqmail_core.services.local import lmtp as lmtp  # users may be unable to read our files later
 from eqmail_core.services.local.delivery import deliver
 from eqmail_core.services.local.group import MaildirDesk, delivery_of
+from eqmail_core.store.home import foresee
 from eqmail_core.system import kernel
 from eqmail_core.system.files import write_all
 from eqmail_core.system.message_file import MessageFile
@@ -25,7 +27,7 @@ from eqmail_core.system.privileges import CannotSettle, become
 from eqmail_core.system.sockets import receive_descriptors
 from eqmail_core.system.spawning import bounded
 from eqmail_core.values.local_report import KEPT_OUTPUT, local_report
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_TEMPORARY, Failure
+from eqmail_core.values.outcome import DONE, EXIT_DONE, EXIT_TEMPORARY, Failure
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LOOKUP_USAGE, User
 
@@ -116,8 +118,14 @@ class _Agent:
                 return False
             if not packet:
                 return False
-            orders += wire.split_orders(packet, fds)
             flags = socket.MSG_DONTWAIT
+            questions = wire.split_questions(packet)
+            if questions:
+                self._outgoing += [wire.report(number, True, self._foresee(ext)) for number, ext in questions]
+                break
+            orders += wire.split_orders(packet, fds)
+        if not orders:
+            return True
         result = self._desk.deliver(orders)
         self._gather_until = time.monotonic() + _GATHER_S
         self._outgoing += [wire.settled(number) for number in result.settled]
@@ -125,6 +133,14 @@ class _Agent:
         self._waiting += result.apart
         self._start_waiting()
         return True
+
+    def _foresee(self, ext: bytes) -> bytes:
+        """What a delivery to an extension would begin its report with."""
+        try:
+            foresee(self._user.home, self._user.dash, ext, self._default, self._site.patrn)
+        except Failure as failure:
+            return failure.outcome + failure.text
+        return DONE
 
     def _more_may_come(self, count: int) -> bool:
         """Wait a moment for more orders while mail streams in: a barrier costs more than the moment."""

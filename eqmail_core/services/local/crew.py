@@ -28,12 +28,13 @@ RETIRED_AFTER = 10_000
 class Agent:
     """One user's agent: orders not sent yet, orders without a report, reports that are not durable yet."""
 
-    __slots__ = ("backlog", "orders", "pid", "sock", "unreported", "unsettled", "used_at")
+    __slots__ = ("backlog", "orders", "pid", "questions", "sock", "unreported", "unsettled", "used_at")
 
     def __init__(self, pid: int, sock: socket.socket) -> None:
         self.pid = pid
         self.sock = sock
         self.backlog: deque[AgentOrder] = deque()
+        self.questions: list[tuple[int, bytes]] = []
         self.unreported: set[int] = set()
         self.unsettled: set[int] = set()
         self.orders = 0
@@ -51,8 +52,20 @@ class Agent:
         self.orders += 1
         self.used_at = time.monotonic()
 
+    def be_asked(self, number: int, ext: bytes) -> None:
+        """Accept a question; `push` sends it."""
+        self.questions.append((number, ext))
+        self.unreported.add(number)
+        self.used_at = time.monotonic()
+
     def push(self) -> bool:
         """Send what was taken, in large packets; False if the agent cannot take all of it now.  Fails: OSError."""
+        if self.questions:
+            try:
+                self.sock.send(wire.questions(self.questions))
+            except BlockingIOError:
+                return False
+            self.questions.clear()
         backlog = self.backlog
         while backlog:
             packet, fds, size = [], [], 0

@@ -1,4 +1,4 @@
-"""A connection to the scheduler on a selector: whole packets, never blocking; what cannot be sent now waits in order.
+"""A connection to another service on a selector: whole packets, never blocking; what cannot be sent now waits in order.
 
 Fails: never; a broken connection is closed and takes nothing more.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from eqmail_core.system.sockets import receive_packet, widen
 
-# Packets taken per wake-up, so that agents are not kept waiting by a busy scheduler.
+# Packets taken per wake-up, so that agents are not kept waiting by a busy peer.
 _BURST = 64
 
 
@@ -58,10 +58,16 @@ class Line:
         if len(self._pending) == 1:
             self._watch()
 
-    def stop_reading(self) -> None:
-        """Take no more packets for ever."""
+    def pause(self) -> None:
+        """Take no more packets until `resume`, or for ever."""
         if self._reading and not self.closed:
             self._reading = False
+            self._watch()
+
+    def resume(self) -> None:
+        """Take packets again."""
+        if not self._reading and not self.closed:
+            self._reading = True
             self._watch()
 
     def close(self) -> None:

@@ -7,13 +7,11 @@ Fails: KeyError when the accounts of the queue are missing, OSError when the mac
 Source: queue.md 3.11; architecture section 6.
 """
 
-import fcntl
 import os
 import pwd
 import selectors
 import signal
 import socket
-import stat
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +20,8 @@ from eqmail_core.protocols import delivery_wire
 from eqmail_core.protocols.agent_wire import DURABLE, AgentOrder
 from eqmail_core.services.local.crew import Agent, Crew, sync_in_child
 from eqmail_core.services.local.line import Line
+from eqmail_core.services.local.lookups import LookUpDesk, Question
+from eqmail_core.services.local.order import Order, objection
 from eqmail_core.services.local.owners import Answer, Owners
 from eqmail_core.system.children import end
 from eqmail_core.system.installation import HOME_VARIABLE
@@ -34,40 +34,25 @@ from eqmail_core.values.user import LOOKUP_ROOT, LOOKUP_USAGE
 
 NAME = "qmail-lspawn"
 
-NO_MESSAGE = b"Zqmail-spawn unable to open message. (#4.3.0)\n"
-WRONG_TYPE = b"ZSorry, message has wrong type. (#4.3.5)\n"
-WRONG_OWNER = b"ZSorry, message has wrong owner. (#4.3.5)\n"
-NO_HOST = b"DSorry, address must include host name. (#5.1.3)\n"
 NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
 
-_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
 _TICK_S = 5.0
 
 
-def run(site: Site, default_delivery: bytes, listener: socket.socket) -> None:
-    """Serve schedulers until TERM; the orders taken by then are still delivered and reported."""
-    Spawner(site, default_delivery, listener).run()
+def run(site: Site, default_delivery: bytes, listener: socket.socket, asked_at: socket.socket | None = None) -> None:
+    """Serve schedulers until TERM; the orders taken by then are still delivered and reported.
 
-
-class _Order:
-    """An order that was taken: the line and the serial it came with, and until it is given away its message."""
-
-    __slots__ = ("fd", "host", "line", "local", "name", "number", "sender", "serial")
-
-    def __init__(self, number: int, line: Line, it: delivery_wire.Order, fd: int) -> None:
-        self.number = number
-        self.line = line
-        self.serial = it.serial
-        self.name = it.name
-        self.sender = it.sender
-        self.local, _, self.host = it.recipient.rpartition(b"@")
-        self.fd = fd
+    On `asked_at`, if it is given, the SMTP server asks about recipients.
+    """
+    Spawner(site, default_delivery, listener, asked_at).run()
 
 
 class Spawner:
     """The state of the service: its lines to schedulers, its people, and the orders that are not settled."""
 
-    def __init__(self, site: Site, default_delivery: bytes, listener: socket.socket) -> None:
+    def __init__(
+        self, site: Site, default_delivery: bytes, listener: socket.socket, asked_at: socket.socket | None = None
+    ) -> None:
         self._site = site
         self._listener = listener
         self._owner = os.getuid()
@@ -80,11 +65,16 @@ class Spawner:
         self._selector = selectors.DefaultSelector()
         self._crew = Crew(site, default_delivery, environ, self._watch_agent, self._unwatch)
         self._owners = Owners(site, self._selector)
-        self._orders: dict[int, _Order] = {}
+        self._orders: dict[int, Order] = {}
+        self._questions: dict[int, Question] = {}
         self._last_number = 0
         self._to_push: set[Agent] = set()
         self._lines: set[Line] = set()
         self._leaving = False
+        self._desk: LookUpDesk | None = None
+        if asked_at is not None:
+            askers = {os.getuid()} if site.single_user else {0, pwd.getpwnam(site.accounts.user("qmaild")).pw_uid}
+            self._desk = LookUpDesk(self._selector, asked_at, askers, self._owners, self._ask)
 
     def run(self) -> None:
         """Serve until TERM."""
@@ -104,11 +94,13 @@ class Spawner:
                 self._push(agent)
             if self._leaving:
                 for line in self._lines:
-                    line.stop_reading()
+                    line.pause()
             if time.monotonic() >= tick:
                 tick = time.monotonic() + _TICK_S
                 self._crew.dismiss_idle()
                 self._lines = {line for line in self._lines if not line.closed}
+                if self._desk is not None:
+                    self._desk.tidy()
 
     def _leave(self, _number: int, _frame: object) -> None:
         """TERM: no more orders, see `run`."""
@@ -146,59 +138,70 @@ class Spawner:
             if fd >= 0:
                 os.close(fd)
             return
-        self._last_number += 1
-        order = _Order(self._last_number, line, it, fd)
-        self._orders[order.number] = order
-        trouble = NO_HOST if b"@" not in it.recipient else self._objection(fd)
+        number = self._next_number()
+        order = self._orders[number] = Order(line, it, fd)
+        trouble = objection(it.recipient, fd, self._owner)
         if trouble:
-            self._refuse(order, trouble)
+            self._refuse(number, trouble)
         elif not order.local:
-            self._refuse(order, DONE)
+            self._refuse(number, DONE)
         else:
-            self._owners.find(order.local, partial(self._give, order))
+            self._owners.find(order.local, partial(self._give, number))
 
-    def _objection(self, fd: int) -> bytes:
-        """Why the message must not be delivered; b"" if it is the queue's, and nobody can change it any more."""
-        if fd < 0:
-            return NO_MESSAGE
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return WRONG_TYPE
-        if status.st_uid != self._owner:
-            return WRONG_OWNER
-        if status.st_nlink == 0 and not _is_sealed(fd):
-            return WRONG_TYPE
-        return b""
+    def _next_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
 
-    def _give(self, order: _Order, user: Answer) -> None:
-        """Give an order to the agent of its user; an int is why there is none.
+    def _give(self, number: int, user: Answer) -> None:
+        """Give an order to the agent of its user."""
+        found = self._agent_of(user)
+        if isinstance(found, bytes):
+            self._refuse(number, found)
+            return
+        agent, ext = found
+        it = self._orders[number]
+        agent.take(AgentOrder(number, it.name, it.local, ext, it.host, it.sender, it.fd))
+        it.fd = -1
+        self._to_push.add(agent)
+
+    def _agent_of(self, user: Answer) -> tuple[Agent, bytes] | bytes:
+        """The agent of a user, and the extension that is the user's to arrange; or the report that there is none.
 
         Nothing is delivered as root, except for a root who has set up an installation for nobody but itself.
         """
         if not isinstance(user, int) and user.uid == 0 and not self._site.single_user:
             user = LOOKUP_ROOT
         if isinstance(user, int):
-            self._refuse(order, local_report(user, b""))
-            return
+            return local_report(user, b"")
         try:
-            agent = self._crew.agent_for(user)
+            return self._crew.agent_for(user), user.ext
         except OSError:
-            self._refuse(order, NO_FORK)
-            return
-        agent.take(AgentOrder(order.number, order.name, order.local, user.ext, order.host, order.sender, order.fd))
-        order.fd = -1
-        self._to_push.add(agent)
+            return NO_FORK
 
-    def _refuse(self, order: _Order, report: bytes) -> None:
+    def _refuse(self, number: int, report: bytes) -> None:
         """Report an order that no agent gets."""
-        if order.fd >= 0:
-            os.close(order.fd)
-            order.fd = -1
-        self._report(order.number, report[:1], report[1:], True)
+        self._orders[number].drop_message()
+        self._report(number, report[:1], report[1:], True)
 
     def _report(self, number: int, letter: bytes, text: bytes, durable: bool) -> None:
+        question = self._questions.pop(number, None)
+        if question is not None:
+            question.report(letter)
+            return
         order = self._orders.pop(number) if durable else self._orders[number]
-        order.line.send(delivery_wire.report(order.serial, durable, letter, text))
+        order.report(letter, text, durable)
+
+    def _ask(self, question: Question, user: Answer) -> None:
+        """Ask the agent of a user whether it would deliver to a recipient."""
+        found = self._agent_of(user)
+        if isinstance(found, bytes):
+            question.report(found[:1])
+            return
+        agent, ext = found
+        number = self._next_number()
+        self._questions[number] = question
+        agent.be_asked(number, ext)
+        self._to_push.add(agent)
 
     # Agents.
 
@@ -279,11 +282,3 @@ class Spawner:
             self._settle(numbers)
 
         self._watch(sock, synced)
-
-
-def _is_sealed(fd: int) -> bool:
-    """Tell whether a file without a name is a memfd that nobody can alter."""
-    try:
-        return fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS == _SEALS
-    except OSError:
-        return False

@@ -76,13 +76,15 @@ class Service:
         self.alias = home / "alias"
         self.path = str(home / "run/local.sock")
         listener = listen_at(self.path, 0o600)
+        asked_at = listen_at(self.site.socket("lookup"), 0o600)
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                spawner.run(self.site, b"./Maildir/", listener)
+                spawner.run(self.site, b"./Maildir/", listener, asked_at)
             finally:
                 os._exit(0)
         listener.close()
+        asked_at.close()
 
     def children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]

@@ -1,0 +1,98 @@
+"""Questions of the resident SMTP service, and what becomes of them when nobody answers."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.net.lookup_client import look_up
+from eqmail_core.net.lookup_link import LookUpLink
+from eqmail_core.protocols import lookup_wire as wire
+from eqmail_core.system.sockets import listen_at
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    yield made
+    made.close()
+
+
+class Answerer:
+    """Answers the questions of one connection in reverse order, when `count` have come, then hangs up."""
+
+    def __init__(self, path: str, count: int, letters: dict[bytes, bytes]) -> None:
+        self._listener = listen_at(path, 0o600)
+        self._count = count
+        self._letters = letters
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        sock, _ = self._listener.accept()
+        with sock, self._listener:
+            asked = [wire.split_question(sock.recv(4096)) for _ in range(self._count)]
+            for tag, recipient in reversed(asked):
+                if recipient in self._letters:
+                    sock.send(wire.answer(tag, self._letters[recipient]))
+            with suppress(BrokenPipeError):
+                sock.send(b"nonsense")
+                sock.send(wire.answer(99, b"K"))
+
+    def join(self) -> None:
+        self._thread.join(10)
+
+
+def ask_all(loop: asyncio.AbstractEventLoop, link: LookUpLink, recipients: list[bytes]) -> dict[bytes, bytes]:
+    told: dict[bytes, bytes] = {}
+    done = asyncio.Event()
+
+    def tell(recipient: bytes, letter: bytes) -> None:
+        told[recipient] = letter
+        if len(told) == len(recipients):
+            done.set()
+
+    for recipient in recipients:
+        link.ask(recipient, lambda letter, recipient=recipient: tell(recipient, letter))
+    assert not told
+    loop.run_until_complete(asyncio.wait_for(done.wait(), 10))
+    return told
+
+
+def test_answers_find_their_questions(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    complaints: list[bytes] = []
+    letters = {b"a@h": b"K", b"b@h": b"D", b"c@h": b"Z"}
+    answerer = Answerer(path, 4, letters)
+    link = LookUpLink(loop, path, complaints.append)
+    assert ask_all(loop, link, [*letters, b"lost@h"]) == letters | {b"lost@h": b""}
+    answerer.join()
+    assert len(complaints) == 1
+    link.close()
+
+
+def test_who_is_not_there_is_complained_of_once(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+    complaints: list[bytes] = []
+    link = LookUpLink(loop, str(tmp_path / "none"), complaints.append)
+    assert ask_all(loop, link, [b"a@h", b"b@h"]) == {b"a@h": b"", b"b@h": b""}
+    assert len(complaints) == 1 and b"recipients are accepted unseen" in complaints[0]
+
+
+def test_who_is_silent_is_not_waited_for(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    listener = listen_at(path, 0o600)
+    link = LookUpLink(loop, path, lambda line: None, patience_s=0.05)
+    assert ask_all(loop, link, [b"a@h"]) == {b"a@h": b""}
+    link.close()
+    listener.close()
+
+
+def test_one_question_waits(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    answerer = Answerer(path, 1, {b"a@h": b"D"})
+    assert look_up(path, b"a@h") == b"D"
+    answerer.join()
+    assert look_up(path, b"a@h") == b""

@@ -32,6 +32,15 @@ SMTP_BACKLOG = 1024
 IMPLICIT_TLS = "tls:"
 """Before an address to listen on: clients speak TLS from the first byte."""
 
+# Who owns the socket of a service, and so may connect beside root; or everybody may.
+_SOCKETS = {
+    "queue": ("qmailq", 0o666),
+    "local": ("qmails", 0o600),
+    "lookup": ("qmaild", 0o600),
+    "remote": ("qmails", 0o600),
+    "send": ("qmails", 0o600),
+}
+
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM}
 
 
@@ -118,9 +127,9 @@ def listen_on(address: str) -> socket.socket:
     return sock
 
 
-def listen_for_send(site: Site, *names: str) -> list[socket.socket]:
-    """The sockets to which only root and the scheduler's account connect."""
-    return [listen_for(site, name, "qmails", 0o600) for name in names]
+def listen_for_services(site: Site) -> dict[str, socket.socket]:
+    """The Unix sockets of all services, by name."""
+    return {name: listen_for(site, name, role, mode) for name, (role, mode) in _SOCKETS.items()}
 
 
 def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket]:

@@ -29,6 +29,8 @@ COMMANDS = {
     "cert": ("cert", "Make, renew and show the certificate of the SMTP server."),
     "doctor": ("doctor", "Find what is wrong with an installation, and what helps."),
     "explain": ("explain", "Tell where mail for an address goes."),
+    "import": ("import_", "Adopt another qmail: settings, users, aliases, queue."),
+    "export": ("export", "Give everything to another qmail, so that it can go on."),
     "history": ("history", "List the runs that changed the installation."),
     "rollback": ("rollback", "Take back what a run changed."),
     "queue": ("queue", "Look at the messages in the queue; hold, retry, return, delete or move them."),

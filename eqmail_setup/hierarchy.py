@@ -45,20 +45,30 @@ def hierarchy(site: Site, caller: tuple[str, str], staged: bool = False) -> list
 
 
 def foreign_hierarchy(site: Site, caller: tuple[str, str]) -> list[Node]:
-    """What a home of another qmail needs to hold settings, users, aliases and a queue; its programs are its own."""
+    """What a home of another qmail needs to hold settings, users, aliases and a queue; its programs are its own.
+
+    The paths begin with a slash, so that they are places of another home.
+    """
     dress = Wardrobe(site, caller)
     journal = site.queue.journal[len(site.home) + 1 :]
-    return [*_folders(site, dress), *(node for node in _queue(site, dress) if node.path != journal)]
+    nodes = [*_folders(site, dress), *(node for node in _queue(site, dress) if node.path != journal)]
+    return [node._replace(path=f"{site.home}/{node.path}".rstrip("/")) for node in nodes]
 
 
 def _frame(site: Site, dress: Wardrobe) -> Iterator[Node]:
-    yield Directory("", dress("owner", 0o755))
+    yield from _folders(site, dress)
     yield Directory(RUNS, dress("owner", 0o700))
     yield Settled(SITE_FILE, dress("owner", 0o644), render_site(site))
-    yield from _folders(site, dress)
+    common = dress("owner", 0o755)
+    for path in ("bin", "run", "doc", "man"):
+        yield Directory(path, common)
+    for kind in ("cat", "man"):
+        for section in _MANUAL_SECTIONS:
+            yield Directory(f"man/{kind}{section}", common)
 
 
-def _folders(site: Site, dress: Wardrobe) -> Iterator[Node]:
+def _folders(site: Site, dress: Wardrobe) -> Iterator[Directory]:
+    """Where settings, users and aliases lie."""
     layout, common = site.layout, dress("owner", 0o755)
     yield Directory("", common)
     inner = (layout.control, layout.users, layout.alias)
@@ -67,14 +77,9 @@ def _folders(site: Site, dress: Wardrobe) -> Iterator[Node]:
     yield Directory(layout.control, common)
     yield Directory(layout.users, common)
     yield Directory(layout.alias, dress("alias", 0o2755))
-    for path in ("bin", "run", "doc", "man"):
-        yield Directory(path, common)
-    for kind in ("cat", "man"):
-        for section in _MANUAL_SECTIONS:
-            yield Directory(f"man/{kind}{section}", common)
 
 
-def _queue(site: Site, dress: Wardrobe) -> Iterator[Node]:
+def _queue(site: Site, dress: Wardrobe) -> Iterator[Directory | Fifo | Zeroed]:
     for node in queue_nodes(site):
         path, worn = node.path[len(site.home) + 1 :], dress(node.role, node.mode)
         if node.kind == FOLDER:

@@ -28,7 +28,8 @@ from eqmail_setup.who import caller, group_name, user_name
 from eqmail_setup.world import World, state_of
 
 MAILDIR = ".Maildir"
-_PARTS = ("", "/tmp", "/new", "/cur")
+PARTS = ("", "/tmp", "/new", "/cur")
+"""A Maildir and the folders in it, in the order in which they are made."""
 
 
 def within(site: Site, path: str) -> str:
@@ -160,7 +161,7 @@ def _homely(site: Site, world: World, entry: Entry, maildir: str) -> Iterator[Di
     folder = os.path.dirname(entry.home)
     if world.look(within(site, folder) if folder != site.home else "") is None:
         raise Refusal(f"{folder}: missing; make it first, or choose another home with --home-of-user")
-    for path in (home, *(f"{home}/{name}{part}" for part in _PARTS)):
+    for path in (home, *(f"{home}/{name}{part}" for part in PARTS)):
         seen = world.look(path)
         if seen is None:
             yield Difference(world.show(path), "missing", "a directory", Make(path, "a directory", dress))

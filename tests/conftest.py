@@ -29,7 +29,9 @@ SLOW_FILES = {
     "setup/test_demo.py",
     "setup/test_doctor.py",
     "setup/test_history.py",
+    "setup/test_import.py",
     "setup/test_users.py",
+    "store/test_queue_transfer.py",
 }
 TESTS = Path(__file__).resolve().parent
 

@@ -1,0 +1,107 @@
+"""`eqmail import`: take over what a home of another qmail has: settings, users, aliases, and the queue."""
+
+import os
+from collections.abc import Iterator
+
+import click
+
+from eqmail_core.values.site import Site
+from eqmail_setup.aliases import home_of_aliases
+from eqmail_setup.bringing import bringing
+from eqmail_setup.carrying import Route, carrying
+from eqmail_setup.choices import Choice, Choices, decide, home_of, kept_site, read_choices
+from eqmail_setup.hierarchy import hierarchy
+from eqmail_setup.opened import demand_accounts, demand_short
+from eqmail_setup.other_homes import KINDS, recognised
+from eqmail_setup.plan import Difference, Weight, observe
+from eqmail_setup.refusal import privilege, usage
+from eqmail_setup.undertaking import Manner, carry_out, changing
+from eqmail_setup.who import caller
+from eqmail_setup.world import World
+
+
+@click.command("import")
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--from", "kind", metavar="KIND", default="", help=f"What DIR is, else it is found out: {', '.join(KINDS)}."
+)
+@click.option("--move", is_flag=True, help="Remove the messages from DIR once they are here.")
+@click.option("--no-queue", is_flag=True, help="Leave the queue alone.")
+@click.option("--replace", is_flag=True, help="Also where a file here differs from that in DIR.")
+@click.option("--single-user", is_flag=True, help="Into a new installation of the caller alone, without root.")
+@changing
+@click.pass_context
+def command(
+    context: click.Context,
+    folder: str,
+    kind: str,
+    move: bool,
+    no_queue: bool,
+    replace: bool,
+    single_user: bool,
+    manner: Manner,
+) -> int:
+    """Adopt the qmail in DIR: its settings, users, aliases and queue come here; DIR stays as it is.
+
+    Where nothing is installed yet it is set up, with the delimiter and the split of DIR. The qmail in DIR must be
+    stopped. Give the command again after an interruption, or for messages that came since: nothing comes twice.
+
+    \b
+    Examples:
+      eqmail --home /var/eqmail import /var/qmail --dry-run
+      eqmail --home /var/eqmail import /var/qmail
+      eqmail --home /var/eqmail import /var/qmail --from netqmail --move
+    """
+    source = recognised(os.path.abspath(folder), kind)
+    home = home_of(context.find_root().obj, read_choices(None), os.environ)
+    if os.path.realpath(home) == os.path.realpath(source.home):
+        raise usage(f"{home}: is the home that this command works on; eqmail setup takes it over where it is")
+    site = kept_site(home) or _new_site(home, source, single_user)
+    demand_short(site.home)
+    _demand_rights(site, manner)
+
+    def plan(world: World) -> list[Difference]:
+        differences = observe(hierarchy(site, caller()), world)
+        differences += _choices_that_differ(source, site)
+        differences += carrying(Route(source, site, replace=replace), world)
+        differences += home_of_aliases(site)
+        return differences if no_queue else [*differences, *bringing(site.home, source, site, move)]
+
+    carry_out(context, site, manner, plan)
+    return 0
+
+
+def _new_site(home: str, source: Site, single_user: bool) -> Site:
+    """What is chosen for a home that does not exist yet: as in the source, unless conf-* files say otherwise."""
+    like: Choices = {
+        "break": Choice(source.break_char.decode("latin-1"), source.home),
+        "split": Choice(str(source.split), source.home),
+    }
+    if single_user:
+        like["single-user"] = Choice("yes", "--single-user")
+    return decide(home, like | read_choices(None), None)
+
+
+def _demand_rights(site: Site, manner: Manner) -> None:
+    if not site.single_user:
+        if os.geteuid() != 0:
+            raise privilege(f"import into {site.home} needs root, because it gives files to other users")
+        if not manner.only_look:
+            demand_accounts(site)
+
+
+def _choices_that_differ(source: Site, site: Site) -> Iterator[Difference]:
+    found = f"a qmail of the kind {source.layout.name}, {source.split} parts, delimiter {source.break_char.decode()!r}"
+    yield Difference(source.home, found, "as it is", weight=Weight.KEPT)
+    if source.break_char != site.break_char:
+        old, new = source.break_char.decode("latin-1"), site.break_char.decode("latin-1")
+        found = f"USER{new}EXTENSION is the user's mail; it was USER{old}EXTENSION in {source.home}"
+        wanted = f"as there: write {old!r} to conf-break, then run eqmail setup"
+        yield Difference(site.home, found, wanted, weight=Weight.ADVICE)
+    if source.split != site.split:
+        found = f"{site.split} parts, {source.split} in {source.home}"
+        yield Difference(site.queue.root, found, "as it is: messages come into the parts here", weight=Weight.KEPT)
+    if source.layout.split_todo != site.layout.split_todo:
+        words = {True: "parts", False: "one piece"}
+        found = f"todo and intd in {words[site.layout.split_todo]}, there in {words[source.layout.split_todo]}"
+        yield Difference(site.queue.root, found, "as it is", weight=Weight.KEPT)

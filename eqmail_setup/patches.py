@@ -1,0 +1,53 @@
+"""Control files that patches of qmail and its relatives read: what they are here, or why they are nothing.
+
+`RENAMED` have the same meaning under a name of ours; those in `FOREIGN` are carried over as they are, and read by
+nobody. A file that is declared in `control.declared` needs no line here: it is the same there and here.
+
+Source: changelog-and-wishes.md 6.5.
+"""
+
+from eqmail_core.control.declared import Controls
+
+RENAMED = {
+    "concurrencyincoming": Controls.smtpconcurrency.file,
+    "tcp.smtp.cdb": Controls.tcprules_cdb.file,
+}
+"""Name of the other's file, name of ours."""
+
+_MAIL_AUTH = "the mail is not judged by it here; a plugin of the SMTP server may do it (control/smtpplugins)"
+_FILTER = "put the filter into beforequeue, or into QMAILQUEUE of the SMTP service"
+_ROUTE = "give the host a route in smtproutes"
+
+FOREIGN = {
+    "spfbehavior": f"SPF: {_MAIL_AUTH}",
+    "spfrules": f"SPF: {_MAIL_AUTH}",
+    "spfguess": f"SPF: {_MAIL_AUTH}",
+    "spfexp": f"SPF: {_MAIL_AUTH}",
+    "domainkeys": "DKIM: sign with a program in beforemote, verify with one in beforequeue",
+    "dkimdomains": "DKIM: sign with a program in beforemote",
+    "dkimkeys": "DKIM: sign with a program in beforemote",
+    "srs_domain": "SRS: forward through a program in the .qmail file",
+    "srs_secrets": "SRS: forward through a program in the .qmail file",
+    "srs_maxage": "SRS: forward through a program in the .qmail file",
+    "taps": "copies of mail: deliver them with a .qmail file, or a program in beforequeue",
+    "badmimetypes": f"content: {_FILTER}",
+    "badmimetypes.cdb": f"content: {_FILTER}",
+    "badloadertypes": f"content: {_FILTER}",
+    "simcontrol": f"content: {_FILTER}",
+    "outgoingip": "source address: the system's routing table chooses it (ip route ... src ADDRESS)",
+    "bindroutes": "source address: the system's routing table chooses it (ip route ... src ADDRESS)",
+    "domainbindings": "source address: the system's routing table chooses it (ip route ... src ADDRESS)",
+    "qmtproutes": f"QMTP is not spoken to exchangers; {_ROUTE}",
+    "authsenders": f"login by sender; {_ROUTE}, with user and password",
+    "authuser": "accounts: authentication goes through the program in smtpcheckpw",
+    "todointerval": "todo is scanned when something comes, and every 25 minutes",
+    "rsa512.pem": "export-grade key: nobody speaks that any more, remove it",
+    "dh512.pem": "export-grade key: nobody speaks that any more, remove it",
+    "dh1024.pem": "short parameters: not used any more, remove it",
+    "rsa1024.pem": "short key: not used any more, remove it",
+    "locals.lock": "lock of vpopmail",
+    "rcpthosts.lock": "lock of vpopmail",
+    "virtualdomains.lock": "lock of vpopmail",
+    "morercpthosts.lock": "lock of vpopmail",
+}
+"""Name of the other's file or folder, and what is to be done instead."""

@@ -1,0 +1,227 @@
+"""`eqmail import` and `eqmail export`: another qmail comes here and goes back, whatever happens on the way."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.store.queue_transfer import survey
+from eqmail_core.values.layout import LAYOUTS
+from eqmail_core.values.site import Site
+from eqmail_setup.choices import kept_site
+from eqmail_setup.cli import run
+from eqmail_setup.patches import FOREIGN, RENAMED
+from tests.conftest import eqmail
+from tests.setup.conftest import picture
+from tests.store.test_queue_transfer import contents, made, put, some_messages
+
+MANY = 1000
+
+SETTINGS = {
+    "me": "old.example.org\n",
+    "locals": "old.example.org\n",
+    "rcpthosts": "old.example.org\nvirtual.example\n",
+    "virtualdomains": "virtual.example:joe-v\n",
+    "concurrencyincoming": "30\n",
+    "spfbehavior": "3\n",
+    "notes-of-joe": "do not forget\n",
+}
+
+
+def old_home(home: Path, messages: int, layout: str = "netqmail") -> Site:
+    """A home as C qmail leaves it, stopped."""
+    site = made(home, layout, 7)
+    for folder in (site.control, site.users, site.alias):
+        os.makedirs(folder)
+    for name, text in SETTINGS.items():
+        Path(site.control, name).write_text(text)
+    Path(site.users, "assign").write_text("=joe:joe:1000:1000:/home/joe:::\n+joe-:joe:1000:1000:/home/joe:-::\n.\n")
+    Path(site.alias, ".qmail-root").write_text(f"&joe\n|{home}/bin/mine\n")
+    Path(site.alias, ".qmail-abuse").symlink_to(".qmail-root")
+    for part in ("tmp", "new", "cur"):
+        Path(site.alias, "Maildir", part).mkdir(parents=True)
+    Path(site.alias, "Maildir/new/1.2.x").write_text("mail\n")
+    some_messages(site, messages)
+    return site
+
+
+def site_of(home: Path) -> Site:
+    site = kept_site(str(home))
+    assert site is not None
+    return site
+
+
+def imported(old: Path, new: Path, *words: str) -> int:
+    return run(["--home", str(new), "import", str(old), "--single-user", *words])
+
+
+def test_a_thousand_messages_come_and_go_back_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = old_home(tmp_path / "old", MANY)
+    before, there = contents(old), picture(old.home)
+    assert imported(tmp_path / "old", tmp_path / "new") == 0
+    assert picture(old.home) == there, "nothing is changed in the old home"
+    assert contents(site_of(tmp_path / "new")) == before
+    capsys.readouterr()
+    run(["--home", str(tmp_path / "new"), "check"])
+    assert f"{tmp_path}/new/queue" not in capsys.readouterr().out
+    assert run(["--home", str(tmp_path / "new"), "export", "--to", "netqmail", str(tmp_path / "back")]) == 0
+    back = Site(home=str(tmp_path / "back"), layout=LAYOUTS["netqmail"], split=7)
+    assert contents(back) == before
+    assert len(before) == MANY
+    for name, text in SETTINGS.items():
+        assert Path(back.control, name).read_text() == text
+    assert Path(back.users, "assign").read_bytes() == Path(old.users, "assign").read_bytes()
+    assert not os.path.exists(back.queue.journal)
+    capsys.readouterr()
+    for words in (["import", old.home], ["export", "--to", "netqmail", back.home]):
+        assert run(["--home", str(tmp_path / "new"), *words]) == 0
+        assert "nothing to do" in capsys.readouterr().out
+
+
+def test_the_report_names_what_changes_and_what_nobody_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = old_home(tmp_path / "old", 4)
+    new = tmp_path / "new"
+    assert imported(tmp_path / "old", new, "--dry-run") == 0
+    dry = capsys.readouterr().out
+    assert not new.exists()
+    for words in (
+        f"{old.home}: a qmail of the kind netqmail, 7 parts, delimiter '-'",
+        f"copy 4 messages from {old.home}/queue",
+        f"{old.home}/control/spfbehavior: SPF",
+        f"{old.home}/control/notes-of-joe: not known",
+        f"{old.home}/control/concurrencyincoming: of another qmail, kept as smtpconcurrency",
+        f"{new}/alias/.qmail-root: names {old.home}/...",
+        f"{old.home}/alias/Maildir: a Maildir with mail",
+        "todo and intd in parts, there in one piece",
+    ):
+        assert words in dry, words
+    assert imported(tmp_path / "old", new) == 0
+    site = site_of(new)
+    assert (site.break_char, site.split) == (b"-", 7)
+    assert Path(site.control, Controls.smtpconcurrency.file).read_text() == "30\n"
+    assert not Path(site.control, "concurrencyincoming").exists()
+    assert os.path.exists(f"{site.users}/cdb")
+    assert os.readlink(f"{site.alias}/.qmail-abuse") == ".qmail-root"
+    assert os.path.isdir(f"{site.alias}/Maildir/new")
+
+
+def test_an_edit_here_is_kept_unless_it_is_to_be_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = old_home(tmp_path / "old", 0)
+    home = str(tmp_path / "new")
+    assert run(["--home", home, "setup", "--single-user"]) == 0
+    Path(home, "control/me").write_text("mine.example.org\n")
+    assert run(["--home", home, "import", old.home]) == 0
+    assert Path(home, "control/me").read_text() == "mine.example.org\n"
+    said = capsys.readouterr().out
+    assert f"{home}/control/me: other than {old.home}/control/me, kept as it is" in said
+    assert f"{home}: USER+EXTENSION is the user's mail; it was USER-EXTENSION in {old.home}" in said
+    assert run(["--home", home, "import", old.home, "--replace"]) == 0
+    assert Path(home, "control/me").read_text() == "old.example.org\n"
+    assert run(["--home", home, "rollback"]) == 0
+    assert Path(home, "control/me").read_text() == "mine.example.org\n"
+
+
+def test_a_running_scheduler_is_not_disturbed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = old_home(tmp_path / "old", 2)
+    with open(old.queue.sendmutex, "w") as mutex:
+        fcntl.flock(mutex, fcntl.LOCK_EX)
+        assert imported(tmp_path / "old", tmp_path / "new") == 3
+    said = capsys.readouterr().err
+    assert said == f"eqmail: qmail-send of {old.home} is running; stop it first, then come again\n"
+    assert not (tmp_path / "new/control").exists()
+
+
+def test_messages_are_moved_once_they_are_here_and_only_then_may_go_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = old_home(tmp_path / "old", 8)
+    before = contents(old)
+    home = str(tmp_path / "new")
+    assert imported(tmp_path / "old", tmp_path / "new") == 0
+    assert run(["--home", home, "export", "--to", "netqmail", old.home]) == 3
+    assert f"remove them first: eqmail --home {home} import {old.home} --move" in capsys.readouterr().err
+    assert run(["--home", home, "import", old.home, "--move"]) == 0
+    assert survey(old).messages == []
+    assert contents(site_of(tmp_path / "new")) == before
+    assert run(["--home", home, "export", "--to", "netqmail", old.home, "--move"]) == 0
+    assert contents(old) == before
+    assert contents(site_of(tmp_path / "new")) == []
+
+
+def test_messages_that_came_later_come_later(tmp_path: Path) -> None:
+    old = old_home(tmp_path / "old", 3)
+    assert imported(tmp_path / "old", tmp_path / "new") == 0
+    put(old, b"late\n", 77, info=b"F\0", remote=b"Ta@b\0")
+    assert imported(tmp_path / "old", tmp_path / "new") == 0
+    assert contents(site_of(tmp_path / "new")) == contents(old)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_kind_of_a_home_is_found_out(tmp_path: Path, layout: str, capsys: pytest.CaptureFixture[str]) -> None:
+    old_home(tmp_path / "old", 1, layout)
+    other = "netqmail" if layout != "netqmail" else "eqmail-1.11"
+    assert imported(tmp_path / "old", tmp_path / "new", "--from", other) == 2
+    assert f"not the home of a {other}" in capsys.readouterr().err
+    assert imported(tmp_path / "old", tmp_path / "new", "--dry-run") == 0
+    assert f"a qmail of the kind {layout}," in capsys.readouterr().out
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path) -> None:
+    """The process gets SIGKILL while it copies, again and again, later each time."""
+    old = old_home(tmp_path / "old", MANY)
+    before = contents(old)
+    home = tmp_path / "new"
+    command = [sys.executable, "-m", "eqmail_setup", "--home", str(home), "import", old.home, "--single-user"]
+    kills = 0
+    for copied in (1, 150, 420):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            while process.poll() is None and count(home) < copied:
+                time.sleep(0.001)
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait() == -signal.SIGKILL
+    assert kills > 0
+    done = eqmail("--home", home, "import", old.home, "--single-user")
+    assert done.returncode == 0, done.stderr
+    assert contents(site_of(home)) == before
+    assert contents(old) == before
+    assert os.listdir(home / "queue/pid") == []
+
+
+def count(home: Path) -> int:
+    return sum(len(names) for _, _, names in os.walk(home / "queue/mess"))
+
+
+def test_the_table_of_foreign_files_says_nothing_of_files_that_are_ours() -> None:
+    ours = {control.file for control in Controls.declared().values()}
+    assert not (set(FOREIGN) | set(RENAMED)) & ours
+    assert len(set(RENAMED.values())) == len(RENAMED), "the way back must be clear"
+
+
+@pytest.mark.root
+def test_with_accounts_everything_belongs_to_whom_it_must(tmp_path: Path) -> None:
+    old = old_home(tmp_path / "old", 8)
+    tmp_path.chmod(0o755)
+    for folder, owner in (("mess", "qmailq"), ("todo", "qmailq"), ("info", "qmails"), ("local", "qmails")):
+        for where, names, files in os.walk(f"{old.queue.root}/{folder}"):
+            for name in (*names, *files):
+                subprocess.run(["chown", f"{owner}:qmail", f"{where}/{name}"], check=True)
+    subprocess.run(["chown", "-h", "alias:nofiles", f"{old.alias}/.qmail-root"], check=True)
+    before = contents(old)
+    home = tmp_path / "new"
+    done = eqmail("--home", home, "import", old.home)
+    assert done.returncode == 0, done.stderr
+    assert contents(site_of(home)) == before
+    assert f"{home}/queue" not in eqmail("--home", home, "check").stdout
+    assert Path(home, "alias/.qmail-root").owner() == "alias"
+    for message in survey(site_of(home)).messages:
+        assert Path(message.files["mess"]).owner() == "qmailq"
+        owner = "qmailq" if message.is_new else "qmails"
+        assert all(Path(path).owner() == owner for name, path in message.files.items() if name != "mess")

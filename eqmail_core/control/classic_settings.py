@@ -6,7 +6,7 @@ Source: control-files.md 2.2; qmail-control(5).
 """
 
 from eqmail_core.control.kinds import ControlSet, Count, HostName, Line, Lines, Map, Opaque, Seconds, Size, Text
-from eqmail_core.control.readers import ALL, INJECT, QMTPD, REMOTE, SEND, SMTPD, START
+from eqmail_core.control.readers import ALL, INJECT, LMTP, QMTPD, REMOTE, SEND, SMTPD, START
 
 
 class ClassicSettings(ControlSet):
@@ -83,7 +83,7 @@ class ClassicSettings(ControlSet):
         "Name that this host gives in HELO and EHLO. Without it and without me, remote deliveries are deferred.",
         default=None,
         falls_back_to_me=True,
-        used_by=(REMOTE,),
+        used_by=(REMOTE, LMTP),
     )
     idhost = HostName(
         "Host part of the Message-IDs that are made for messages injected here without one.",
@@ -161,12 +161,12 @@ class ClassicSettings(ControlSet):
     timeoutconnect = Seconds(
         "How many seconds an attempt to connect to a remote server may take before the next address is tried.",
         default=60,
-        used_by=(REMOTE,),
+        used_by=(REMOTE, LMTP),
     )
     timeoutremote = Seconds(
         "How many seconds a remote server may take for one answer before the delivery is put off.",
         default=1200,
-        used_by=(REMOTE,),
+        used_by=(REMOTE, LMTP),
     )
     timeoutsmtpd = Seconds(
         "How many seconds a client may keep the SMTP server waiting before the connection ends.",

@@ -5,6 +5,7 @@ QMTPD = "qmail-qmtpd"
 SEND = "qmail-send"
 INJECT = "qmail-inject"
 REMOTE = "qmail-remote"
+LMTP = "qmail-lmtp"
 QUEUE = "qmail-queue"
 START = "qmail-start"
 ALL = ("every program",)

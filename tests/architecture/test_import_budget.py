@@ -21,6 +21,7 @@ PER_MESSAGE: dict[str, set[str]] = {
     "except_": set(),
     "preline": set(),
     "qmail_local": set(),
+    "qmail_lmtp": set(),
     "maildirmake": set(),
     "predate": set(),
     "datemail": set(),

@@ -18,6 +18,7 @@ from eqmail_core.store.home import STICKY, enter_home, find_arrangement, find_ne
 from eqmail_core.store.mailbox import append_to_mailbox
 from eqmail_core.store.maildir import deliver_to_maildir
 from eqmail_core.system import processes
+from eqmail_core.system.files import write_all
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.values.error_text import error_text
 from eqmail_core.values.outcome import EXIT_STOP, PERMANENT, Permanent, Temporary
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from eqmail_core.values.site import Site
 
 LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)"
+
+LMTP = b"qmail-lmtp"
 
 _SHELL = b"/bin/sh"
 _PERMANENT_EXITS = frozenset((100, 64, 65, 70, 76, 77, 78, 112))
@@ -100,6 +103,8 @@ class _Delivering:
             elif kind == MBOX:
                 head = from_line(it.sender, self._now) + self._return_path + self._delivered_to
                 append_to_mailbox(plain_argument, head, self._message)
+            elif self._was_lmtp(plain_argument):
+                pass
             elif self._to_program(plain_argument) == EXIT_STOP:
                 break
         text = counted(self._done)
@@ -108,6 +113,20 @@ class _Delivering:
     def _to_maildir(self, path: bytes) -> None:
         part = self._done.count(MAILDIR) - 1
         deliver_to_maildir(path, self._return_path + self._delivered_to, self._message, self._it.name, part)
+
+    def _was_lmtp(self, command: bytes) -> bool:
+        """Give the message to an LMTP server if that is all that the command would do."""
+        if LMTP not in command:
+            return False
+        # Here, because it costs as much as the rest, and few have it.
+        from eqmail_core.policy.lmtp_line import lmtp_words
+        from eqmail_core.services.local.lmtp import deliver_by_lmtp
+
+        words = lmtp_words(command, os.fsencode(f"{self._site.bin}/") + LMTP, self._environ)
+        if words is None:
+            return False
+        write_all(1, deliver_by_lmtp(self._site, words, self._environ, self._message.chunks()))
+        return True
 
     def _to_program(self, command: bytes) -> int:
         try:

@@ -5,6 +5,8 @@ Source: smtp-server.md 4.9 (tcp-env, remoteinfo.c); RFC 1413.
 
 import socket
 
+from eqmail_core.formats.plain_text import plain
+
 PORT = 113
 _MAX_ANSWER = 1000
 
@@ -33,8 +35,11 @@ def remote_user(local: tuple[str, int], remote: tuple[str, int], timeout_s: floa
 
 
 def user_in(answer: bytes) -> bytes | None:
-    """The name in an answer: what stands after the third colon, without blanks; None where there is none."""
+    """The name in an answer: what stands after the third colon, without blanks; None where there is none.
+
+    A control character in it becomes a question mark.
+    """
     parts = answer.partition(b"\n")[0].split(b":", 3)
     if len(parts) < 4:
         return None
-    return bytes(byte for byte in parts[3] if byte not in b" \t\r\0")
+    return plain(parts[3].translate(None, b" \t\r\0"))

@@ -6,6 +6,7 @@ Source: smtp-server.md 4.9 (tcp-env.c).
 import os
 import socket
 
+from eqmail_core.formats.plain_text import plain
 from eqmail_core.net.ident import remote_user
 
 _MAPPED = "::ffff:"
@@ -47,7 +48,7 @@ def plain_address(name: tuple[str, int]) -> tuple[str, int]:
 def name_of(ip: str) -> bytes | None:
     """The name of an address in lower case; NO_ANSWER where its name server cannot say, None where it has none."""
     try:
-        return socket.gethostbyaddr(ip)[0].lower().encode()
+        return plain(socket.gethostbyaddr(ip)[0].lower().encode("utf-8", "replace"))
     except socket.herror as error:
         return NO_ANSWER if error.errno == _TRY_AGAIN else None
     except OSError:

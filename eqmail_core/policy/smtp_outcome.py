@@ -3,6 +3,7 @@
 Source: smtp-server.md 4.2 (log lines), 4.5 (order of the replies).
 """
 
+from eqmail_core.formats.plain_text import plain
 from eqmail_core.values import queue_result, reply
 
 TYPE_CHECKING = False
@@ -24,9 +25,6 @@ DISMISSALS = {
 }
 """What the log says of clients that were sent away, by the last words to them."""
 
-# Terminals must not obey a client: control characters but the tab.
-_PRINTABLE = bytes(byte if byte == 9 or (byte >= 32 and byte != 127) else 63 for byte in range(256))
-
 
 def log_line(what: bytes, sender: bytes | None, ip: bytes, recipient: bytes | None, helo: bytes | None) -> bytes:
     """One line of the server's log, with its newline, for anything that happens to a conversation."""
@@ -38,7 +36,7 @@ def log_line(what: bytes, sender: bytes | None, ip: bytes, recipient: bytes | No
         unset if recipient is None else recipient,
         unset if helo is None else helo,
     )
-    return text.translate(_PRINTABLE) + b"\n"
+    return plain(text) + b"\n"
 
 
 def tls_failed(reason: Exception) -> bytes:

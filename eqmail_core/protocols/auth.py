@@ -1,13 +1,15 @@
 """The dialogue that follows AUTH: LOGIN, PLAIN and CRAM-MD5, from the client's lines to credentials.
 
 Nothing is verified here: that is the business of a checkpassword program.  Credentials never hold a NUL, so that they
-can be told to such a program as NUL-terminated fields.
+can be told to such a program as NUL-terminated fields; a user's name has no control characters, because it is told to
+everybody else too.
 
 Source: smtp-server.md 4.6; RFC 4954, RFC 4616 (PLAIN), RFC 2195 (CRAM-MD5).
 """
 
 from binascii import Error, a2b_base64, b2a_base64
 
+from eqmail_core.formats.plain_text import is_plain
 from eqmail_core.values import reply
 
 LOGIN, PLAIN, CRAM_MD5 = b"login", b"plain", b"cram-md5"
@@ -72,7 +74,7 @@ class Exchange:
         return self._complete(self._user, text)
 
     def _complete(self, user: bytes, password: bytes) -> bytes | Credentials:
-        if not user or not password or b"\0" in user + password:
+        if not user or not is_plain(user) or not password or b"\0" in password:
             return reply.AUTH_MALFORMED
         return Credentials(self._method, user, password, self._challenge if self._method == CRAM_MD5 else b"")
 

@@ -8,6 +8,7 @@ Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelinin
 Long because the whole order of an SMTP conversation is in one place.
 """
 
+from eqmail_core.formats.plain_text import is_plain, plain
 from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
 from eqmail_core.protocols.auth import CRAM_MD5, METHODS, Credentials, Exchange, is_question
 from eqmail_core.protocols.chunked import ChunkedBody
@@ -271,10 +272,10 @@ class SmtpServer:
         return act(self, argument.lstrip(b" "))
 
     def _helo(self, name: bytes) -> Event:
-        return Hello(name, False)
+        return Hello(plain(name), False)
 
     def _ehlo(self, name: bytes) -> Event:
-        return Hello(name, True)
+        return Hello(plain(name), True)
 
     def _mail(self, argument: bytes) -> Event | None:
         if self._rules.mail_needs_auth and not self.authenticated:
@@ -284,7 +285,7 @@ class SmtpServer:
             return self._say(reply.SYNTAX)
         identity = None
         if b" " in argument:
-            size, identity = parse_parameters(argument)
+            size, identity = parse_parameters(plain(argument))
             if size is not None and 0 < self._rules.size_limit < size:
                 return self._say(reply.TOO_BIG)
         return Mail(address, identity)
@@ -440,7 +441,7 @@ class SmtpServer:
 
     def _address(self, argument: bytes) -> bytes | None:
         address = parse_path(argument)
-        if address is None:
+        if address is None or not is_plain(address):
             return None
         name = self._rules.local_ip_host
         if name is not None and address.endswith(b"]"):

@@ -1,0 +1,172 @@
+"""Mail from us to real Postfix, Exim and OpenSMTPD and from them to us: in plain text, with TLS, and with AUTH."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.flow.house import House, make_maildir, messages, until
+from tests.interop.foreign import PASSWORD, USER, Foreign, Relay, foreign
+from tests.net.test_smtp_tls import put_certificate
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(150)]
+ME = "mail.example.org"
+BOX = f"box@{ME}"
+ELSEWHERE = "box@elsewhere.test"
+OURS, SECRET = "joe", "our own secret"
+# Postfix takes CRAM-MD5 where it is offered, which needs a secret in clear text.
+OURS_FOR_CRAM = "ann"
+
+# What gets lost first: dots, eight bits, a long line.
+TEXT = "Subject: one of each\n\n.\n..\n.dot\nblåbär\n" + "x" * 900 + "\nend\n"
+BODY = TEXT.partition("\n\n")[2]
+
+EVERYBODY = ("postfix", "exim", "opensmtpd")
+# OpenSMTPD as Debian 12 builds it cannot use its private key with OpenSSL 3: no client gets TLS, and so AUTH, from it.
+TLS_SERVERS = ("postfix", "exim")
+
+
+@contextmanager
+def _house(home: Path) -> Iterator[House]:
+    """Our services, with a box, a user for AUTH, a certificate, and a domain that takes mail after AUTH alone."""
+    make_maildir(home / "alias/Maildir")
+    for name in ("box", "outside-default"):
+        (home / f"alias/.qmail-{name}").write_text("./Maildir/\n")
+    (home / "control/virtualdomains").write_text("elsewhere.test:outside\n")
+    encrypted = subprocess.run(
+        [home / "bin/qmail-chkpw", "-r"], input=f"{SECRET}\n", capture_output=True, text=True, check=True
+    )
+    (home / "users/smtpauth").write_text(f"{OURS}:{encrypted.stderr.strip()}\n{OURS_FOR_CRAM}:{SECRET}\n")
+    (home / "control/smtpcheckpw").write_text(f"{home}/bin/qmail-chkpw /bin/true\n")
+    put_certificate(home / "control/servercert.pem", ME, "127.0.0.1")
+    running = House(home)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def _send(house: House, peer: Foreign, route: str, recipient: str) -> str:
+    """Send the text by this route; the first report about the delivery."""
+    (house.home / "control/smtproutes").write_text(f":{route}\n")
+    done = house.inject(["-f", f"joe@{ME}", recipient], TEXT)
+    assert done.returncode == 0, done.stderr
+    until(lambda: "\ndelivery 1: " in house.log(), f"a report:\n{house.log()}\n{peer.log()}")
+    (line,) = re.findall(r"^delivery 1: (.*)$", house.log(), re.M)
+    return str(line)
+
+
+def _arrives(peer: Foreign, house: House) -> str:
+    """The one message that the peer gets, whole."""
+    until(peer.mail, f"the message\n{house.log()}\n{peer.log()}")
+    (text,) = peer.mail()
+    assert text.partition("\n\n")[2] == BODY
+    return text
+
+
+def _comes_to_us(house: House, peer: Foreign) -> str:
+    """The one message that we get, whole."""
+    maildir = house.home / "alias/Maildir"
+    until(lambda: messages(maildir), f"the message\n{house.log()}\n{peer.log()}")
+    (text,) = messages(maildir)
+    assert text.partition("\n\n")[2] == BODY
+    return text
+
+
+# ------------------------------------------------------------------ from us to them
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_they_take_our_mail(private_home: Path, name: str) -> None:
+    with foreign(name, offers_tls=False) as peer, _house(private_home) as house:
+        assert _send(house, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}").startswith("success: ")
+        _arrives(peer, house)
+
+
+@pytest.mark.parametrize("name", TLS_SERVERS)
+def test_they_take_our_mail_with_tls(private_home: Path, name: str) -> None:
+    with foreign(name) as peer, _house(private_home) as house:
+        assert _send(house, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}").startswith("success: ")
+        assert re.search(r"with ESMTPS|with esmtps", _arrives(peer, house))
+
+
+@pytest.mark.parametrize("name", TLS_SERVERS)
+def test_a_peer_that_proves_nothing_waits(private_home: Path, name: str) -> None:
+    with foreign(name) as peer, foreign(name) as other, _house(private_home) as house:
+        (house.home / "control/tlshosts").mkdir()
+        (house.home / "control/tlshosts/127.0.0.1.pem").write_bytes((other.folder / "authority.pem").read_bytes())
+        report = _send(house, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}")
+        assert report.startswith("deferral: TLS_unable_to_verify_server_with_control/tlshosts/127.0.0.1.pem:")
+        assert not peer.mail()
+
+
+@pytest.mark.parametrize("name", TLS_SERVERS)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_they_relay_for_us_after_auth(private_home: Path, name: str, tls: bool) -> None:
+    """The peer relays what we may send after AUTH, back to us."""
+    with _house(private_home) as house, foreign(name, Relay(house.port), offers_tls=tls) as peer:
+        (house.home / "control/virtualdomains").write_text("")
+        report = _send(house, peer, f"127.0.0.1:{peer.port} {USER} {PASSWORD}", ELSEWHERE)
+        assert report.startswith("success: ")
+        # It cannot be delivered by anybody, but the peer has taken it.
+        assert "elsewhere.test" in peer.log() or not peer.mail()
+
+
+@pytest.mark.parametrize("name", TLS_SERVERS)
+def test_they_refuse_us_without_the_password(private_home: Path, name: str) -> None:
+    with foreign(name, Relay(1)) as peer, _house(private_home) as house:
+        report = _send(house, peer, f"127.0.0.1:{peer.port} {USER} wrong", "box@outside.test")
+        assert report.startswith("deferral: Connected_to_127.0.0.1_but_authentication_was_rejected_(")
+
+
+@pytest.mark.parametrize("falls_back", [False, True])
+def test_a_peer_whose_tls_is_broken(private_home: Path, falls_back: bool) -> None:
+    """OpenSMTPD as Debian 12 builds it offers TLS and cannot do it: the mail waits, or goes in plain text if it may."""
+    with foreign("opensmtpd") as peer, _house(private_home) as house:
+        if falls_back:
+            (house.home / "control/tlsfallback").write_text("1\n")
+        report = _send(house, peer, f"127.0.0.1:{peer.port}", f"box@{peer.domain}")
+        if falls_back:
+            assert report.startswith("success: ")
+            assert "with ESMTPS" not in _arrives(peer, house)
+        else:
+            assert report.startswith("deferral: TLS_connect_failed:")
+
+
+# ------------------------------------------------------------------ from them to us
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_we_take_their_mail(private_home: Path, name: str) -> None:
+    with _house(private_home) as house, foreign(name, Relay(house.port), open_relay=True) as peer:
+        peer.give("somebody@example.net", [BOX], TEXT)
+        assert "with ESMTP" in _comes_to_us(house, peer)
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_we_take_their_mail_with_tls(private_home: Path, name: str) -> None:
+    with _house(private_home) as house, foreign(name, Relay(house.port, tls=True), open_relay=True) as peer:
+        peer.give("somebody@example.net", [BOX], TEXT)
+        assert "with ESMTPS" in _comes_to_us(house, peer)
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_we_relay_for_them_after_auth(private_home: Path, name: str) -> None:
+    user = OURS_FOR_CRAM if name == "postfix" else OURS
+    with (
+        _house(private_home) as house,
+        foreign(name, Relay(house.port, True, user, SECRET), open_relay=True) as peer,
+    ):
+        peer.give("somebody@example.net", [ELSEWHERE], TEXT)
+        assert "with ESMTPSA" in _comes_to_us(house, peer)
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_we_refuse_them_without_auth(private_home: Path, name: str) -> None:
+    with _house(private_home) as house, foreign(name, Relay(house.port, True), open_relay=True) as peer:
+        peer.give("somebody@example.net", [ELSEWHERE], TEXT)
+        until(lambda: "553" in peer.log(), f"our refusal:\n{peer.log()}\n{house.log()}")
+        assert not messages(house.home / "alias/Maildir")

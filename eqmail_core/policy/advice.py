@@ -5,6 +5,7 @@ Source: smtp-server.md 4.8 (qmail-spp.c).
 
 from eqmail_core.formats import smtpplugins as sections
 from eqmail_core.policy.errands import RunPlugin
+from eqmail_core.protocols.plugin import PluginReport
 from eqmail_core.protocols.smtp_events import Verdict
 from eqmail_core.values import reply
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from eqmail_core.policy.errands import Errand, Outcome
-    from eqmail_core.protocols.plugin import PluginReport
 
     Hearings = Generator[Errand, Outcome, "Heard"]
 
@@ -78,7 +78,7 @@ class Advisers:
             return heard.refuse(*self._deferred[key])
         for plugin in (self.plugins or {}).get(section, ()):
             report = yield RunPlugin(sections.plugin_argv(plugin), self._environ)
-            assert not isinstance(report, bytes | int | None)
+            assert isinstance(report, PluginReport)
             if report.trouble:
                 return heard.refuse(reply.plugin_failure(plugin, report.trouble))
             if self._obey(report, heard, section):

@@ -8,11 +8,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from eqmail_core.policy.filtering import Filter
+    from eqmail_core.policy.opinions import Opinion, Question
     from eqmail_core.protocols.auth import Credentials
     from eqmail_core.protocols.plugin import PluginReport
     from eqmail_core.protocols.smtp_events import Verdict
 
-    Outcome = PluginReport | bytes | int | None
+    Outcome = PluginReport | Opinion | bytes | int | None
     """What an errand brings back; each kind says which of these."""
 
     Errands = Generator["Errand", Outcome, Verdict]
@@ -73,3 +75,13 @@ class AwaitSilence(Errand):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+
+
+class AskFilter(Errand):
+    """Ask a filter; brings back its Opinion."""
+
+    __slots__ = ("filter", "question")
+
+    def __init__(self, filter: "Filter", question: "Question") -> None:
+        self.filter = filter
+        self.question = question

@@ -10,6 +10,8 @@ Source: maildir(5); qmail-local.c maildir_child.
 import os
 import time
 
+from eqmail_core.formats.maildirsize import sized
+from eqmail_core.store.maildir_quota import quota_of
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.values.outcome import Temporary
 
@@ -52,9 +54,13 @@ def own_naming() -> Naming:
 
 
 class Maildir:
-    """An open Maildir, at `path` when it was opened; `close` it."""
+    """An open Maildir, at `path` when it was opened; `close` it.
 
-    __slots__ = ("new", "tmp")
+    `quota` is None unless the Maildir has one.
+    Fails: Temporary; Permanent from `write` when the Maildir is full.
+    """
+
+    __slots__ = ("new", "quota", "tmp")
 
     def __init__(self, path: bytes) -> None:
         try:
@@ -62,7 +68,9 @@ class Maildir:
         except OSError as error:
             raise Temporary(NO_FOLDER) from error
         self.tmp = self.new = -1
+        self.quota = None
         try:
+            self.quota = quota_of(base, path)
             self.tmp = os.open("tmp", _PATH, dir_fd=base)
             self.new = os.open("new", _FOLDER, dir_fd=base)
         except OSError as error:
@@ -76,14 +84,19 @@ class Maildir:
 
         A copy with a wanted name replaces the one of the same name: it is the same delivery again.
         """
-        temporary, fd = self._create(naming)
+        size = 0
+        if self.quota is not None:
+            size = len(head) + message.size()
+            self.quota.grant(size)
+            wanted = wanted and sized(wanted, size)
+        temporary, fd = self._create(naming, size)
         try:
             message.copy_to(fd, head)
         except (OSError, MessageUnreadable) as error:
             os.close(fd)
             os.unlink(temporary, dir_fd=self.tmp)
             raise Temporary(TROUBLE if isinstance(error, OSError) else UNREADABLE) from error
-        return Copy(self, fd, temporary, wanted)
+        return Copy(self, fd, temporary, wanted, size)
 
     def identity(self) -> tuple[int, int]:
         """Disk and inode of new/: the same for the same Maildir, however often it was opened."""
@@ -100,10 +113,13 @@ class Maildir:
             if fd >= 0:
                 os.close(fd)
         self.tmp = self.new = -1
+        if self.quota is not None:
+            self.quota.close()
+            self.quota = None
 
-    def _create(self, naming: Naming) -> tuple[bytes, int]:
+    def _create(self, naming: Naming, size: int) -> tuple[bytes, int]:
         for _ in range(_TRIES):
-            name = naming.fresh()
+            name = sized(naming.fresh(), size) if size else naming.fresh()
             try:
                 return name, os.open(name, _NEW_FILE, 0o600, dir_fd=self.tmp)
             except FileExistsError:
@@ -114,15 +130,19 @@ class Maildir:
 
 
 class Copy:
-    """One copy on its way: written, then `sync` (or a barrier of the caller's), then `publish`; or `discard`."""
+    """One copy on its way: written, then `sync` (or a barrier of the caller's), then `publish`; or `discard`.
 
-    __slots__ = ("_fd", "_temporary", "_wanted", "maildir")
+    `size` counts against the quota; 0 where there is none.
+    """
 
-    def __init__(self, maildir: Maildir, fd: int, temporary: bytes, wanted: bytes) -> None:
+    __slots__ = ("_fd", "_size", "_temporary", "_wanted", "maildir")
+
+    def __init__(self, maildir: Maildir, fd: int, temporary: bytes, wanted: bytes, size: int) -> None:
         self.maildir = maildir
         self._fd = fd
         self._temporary = temporary
         self._wanted = wanted
+        self._size = size
 
     def sync(self) -> None:
         """Put the copy on the disk.  Fails: OSError."""
@@ -141,6 +161,8 @@ class Copy:
         except OSError as error:
             self.discard()
             raise Temporary(TROUBLE) from error
+        if self._size and self.maildir.quota is not None:
+            self.maildir.quota.note(self._size)
 
     def discard(self) -> None:
         """Remove the copy from tmp/; trouble there is the next sweep's."""

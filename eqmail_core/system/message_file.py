@@ -30,6 +30,13 @@ class MessageFile:
         self.fd = fd
         self.head = self._read(0)
 
+    def size(self) -> int:
+        """How many bytes it has.  Fails: MessageUnreadable."""
+        try:
+            return os.fstat(self.fd).st_size
+        except OSError as error:
+            raise MessageUnreadable(error.strerror) from error
+
     def chunks(self) -> "Iterator[bytes]":
         """The message from its beginning, in pieces of at most CHUNK bytes."""
         chunk, position = self.head, 0

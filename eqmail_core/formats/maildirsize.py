@@ -1,0 +1,61 @@
+"""maildirsize: the quota of a Maildir, and what was added to it and taken from it since somebody counted.
+
+    52428800S,1000C         the first line: bytes, messages; either may be missing
+    1048576 42              every other line: bytes and messages, negative for what went away
+
+Whoever files a message appends a line.  The size of a message stands in its file name, behind ",S=".
+
+Source: the Maildir++ description of Courier.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Usage = tuple[int, int]
+    """Bytes and messages."""
+
+MOST_BYTES = 5120
+"""A file that has grown beyond this is due to be counted anew."""
+
+
+def parse(text: bytes) -> "tuple[Usage, Usage]":
+    """The quota (0: no limit) and what is used of it.  Words that make no sense count for nothing."""
+    first, *lines = text.split(b"\n")
+    limits = {word[-1:]: int(word[:-1]) for word in first.strip().split(b",") if word[:-1].isdigit()}
+    size = count = 0
+    for line in lines:
+        numbers = line.split()
+        if len(numbers) == 2 and all(number.lstrip(b"-").isdigit() for number in numbers):
+            size += int(numbers[0])
+            count += int(numbers[1])
+    return (limits.get(b"S", 0), limits.get(b"C", 0)), (size, count)
+
+
+def render(first_line: bytes, used: "Usage") -> bytes:
+    """A file that says what somebody has just counted."""
+    return first_line + b"\n" + line(used)
+
+
+def line(change: "Usage") -> bytes:
+    """One line to append."""
+    return b"%d %d\n" % change
+
+
+def fits(quota: "Usage", used: "Usage", size: int) -> bool:
+    """Tell whether one more message of `size` bytes is within the quota."""
+    return all(not most or has + more <= most for most, has, more in zip(quota, used, (size, 1), strict=True))
+
+
+def sized(name: bytes, size: int) -> bytes:
+    """A file name that tells the size."""
+    return b"%b,S=%d" % (name, size)
+
+
+def size_in(name: bytes) -> int | None:
+    """The size that a file name tells; None where it tells none."""
+    digits = name.partition(b":")[0].partition(b",S=")[2].partition(b",")[0]
+    return int(digits) if digits.isdigit() else None
+
+
+def is_trashed(name: bytes) -> bool:
+    """Tell whether a mail reader has marked the message as deleted, so that it does not count any more."""
+    return b"T" in name.partition(b":2,")[2]

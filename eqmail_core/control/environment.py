@@ -44,6 +44,7 @@ VARIABLES = (
     Variable("SUBMISSIONPORT", (SMTPD,), "On this local port MAIL needs authentication.", "587"),
     Variable("SMTPS", (SMTPD,), "When set, even to nothing, TLS begins before the greeting.", "unset"),
     Variable("NOSPP", (SMTPD,), "When set, no plugin runs.", "unset"),
+    Variable("NOMILTER", (SMTPD,), "When set, no milter is asked about the client.", "unset", "the administrator"),
     Variable("SPPCONFFILE", (SMTPD,), "Another file in the place of smtpplugins.", "control/smtpplugins"),
     Variable(
         "QMAILQUEUE",

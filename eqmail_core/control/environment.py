@@ -8,9 +8,8 @@ Source: control-files.md 2.9; delivery.md.
 from typing import NamedTuple
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.readers import INJECT, QMTPD, SMTPD
+from eqmail_core.control.readers import INJECT, LOCAL, QMTPD, SMTPD
 
-LOCAL = "qmail-local"
 PLUGINS = "plugins of qmail-smtpd"
 DELIVERED = "programs in .qmail files"
 
@@ -43,6 +42,9 @@ VARIABLES = (
     Variable("TLSREQUIRED", (SMTPD,), "1: no authentication without TLS, except CRAM-MD5.", "unset"),
     Variable("SUBMISSIONPORT", (SMTPD,), "On this local port MAIL needs authentication.", "587"),
     Variable("SMTPS", (SMTPD,), "When set, even to nothing, TLS begins before the greeting.", "unset"),
+    Variable(
+        "NODNSBL", (SMTPD,), "When set, the lists of dnsbl do not concern the client.", "unset", "the administrator"
+    ),
     Variable("NOSPP", (SMTPD,), "When set, no plugin runs.", "unset"),
     Variable("NOMILTER", (SMTPD,), "When set, no milter is asked about the client.", "unset", "the administrator"),
     Variable("SPPCONFFILE", (SMTPD,), "Another file in the place of smtpplugins.", "control/smtpplugins"),

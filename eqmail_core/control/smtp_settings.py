@@ -53,6 +53,28 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
+    dnsbl = Lines(
+        "Lists in the DNS of clients from whom the SMTP server takes no mail: ZONE [=ADDRESS,...] [text] in a line. "
+        "Without ADDRESS, which may be a network, every answer in 127.0.0.0/8 counts, but for 127.255.255.0/24, by "
+        "which lists refuse to answer. The text is what the client is told, %i its address. Clients that may relay, "
+        "and those whose rule sets NODNSBL, are not asked about; trouble with the DNS counts for the client.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    dnswl = Lines(
+        "Lists in the DNS of clients whom those of dnsbl do not concern; lines as there.",
+        default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    dnsblat = Line(
+        "Where clients that are listed are sent away: recipient, with 554 at each RCPT; greeting, at once; log: "
+        "nowhere, they are but noted in the log.",
+        default=b"recipient",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
     enhancedstatus = Flag(
         "Whether SMTP replies put their status before the text (250 2.0.0 ok, RFC 2034) instead of after it (#x.y.z).",
         default=False,

@@ -15,7 +15,7 @@ from eqmail_core.net.smtp_children import (
     start_plugin,
 )
 from eqmail_core.net.smtp_desk import Desk
-from eqmail_core.policy.errands import AwaitSilence, CheckPassword, Errand, LookUp, Pause, RunPlugin
+from eqmail_core.policy.errands import AskDns, AwaitSilence, CheckPassword, Errand, LookUp, Pause, RunPlugin
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.smtp_events import Verdict
 
@@ -120,6 +120,14 @@ class Deliberation:
 
         on_end(desk.loop, pid, ended)
 
+    def _ask_dns(self, errand: AskDns) -> None:
+        desk = self._desk
+        answering = desk.ask_dns(errand.questions)
+        if errand.ahead:
+            self._soon([])
+        else:
+            answering.add_done_callback(lambda task: self._go_on([] if task.cancelled() else task.result()))
+
     def _await_silence(self, errand: AwaitSilence) -> None:
         self._desk.loop.call_later(errand.seconds, lambda: self._go_on(int(self._client.speaks)))
 
@@ -131,6 +139,7 @@ class Deliberation:
 
 
 _WAYS: dict[type[Errand], Callable[[Deliberation, Any], None]] = {
+    AskDns: Deliberation._ask_dns,
     AwaitSilence: Deliberation._await_silence,
     CheckPassword: Deliberation._check_password,
     LookUp: Deliberation._look_up,

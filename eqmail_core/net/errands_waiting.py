@@ -15,17 +15,20 @@ from eqmail_core.net.smtp_children import (
     start_checker,
     start_plugin,
 )
-from eqmail_core.policy.errands import AwaitSilence, CheckPassword, LookUp, Pause, RunPlugin
+from eqmail_core.policy.errands import AskDns, AwaitSilence, CheckPassword, LookUp, Pause, RunPlugin
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.system.files import CHUNK
+from eqmail_core.values.lookup import CLIENTS_PATIENCE_S, NO_ANSWER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from eqmail_core.net.resolver import BlockingResolver
     from eqmail_core.policy.errands import Errand, Errands, Outcome
     from eqmail_core.protocols.smtp_events import Verdict
+    from eqmail_core.values.lookup import Answer
 
 
 class Waiter:
@@ -36,7 +39,7 @@ class Waiter:
     meanwhile.
     """
 
-    __slots__ = ("checker", "flush", "lookup_socket", "speaks_within")
+    __slots__ = ("_resolver", "checker", "flush", "lookup_socket", "speaks_within")
 
     def __init__(
         self,
@@ -49,6 +52,16 @@ class Waiter:
         self.checker = checker
         self.flush = flush
         self.speaks_within = speaks_within
+        self._resolver: BlockingResolver | None = None
+
+    @property
+    def resolver(self) -> "BlockingResolver":
+        """What asks the DNS; made when it is needed first, as few servers do."""
+        if self._resolver is None:
+            from eqmail_core.net.resolver import BlockingResolver
+
+            self._resolver = BlockingResolver(patience_s=CLIENTS_PATIENCE_S)
+        return self._resolver
 
     def carry_out(self, errands: "Errands") -> "Verdict":
         """Run what a decision wants to be run; the decision.  Fails: as `flush` and `speaks_within` do."""
@@ -87,6 +100,16 @@ def _end_of(pid: int) -> int:
         return -1
 
 
+def _ask_dns(waiter: Waiter, errand: AskDns) -> "list[Answer]":
+    """One question after the other, as long as there is time."""
+    if errand.ahead:
+        return []
+    deadline = time.monotonic() + CLIENTS_PATIENCE_S
+    return [
+        waiter.resolver.answer(question) if time.monotonic() < deadline else NO_ANSWER for question in errand.questions
+    ]
+
+
 def _await_silence(waiter: Waiter, errand: AwaitSilence) -> int:
     return int(waiter.speaks_within(errand.seconds))
 
@@ -104,6 +127,7 @@ def _pause(waiter: Waiter, errand: Pause) -> None:
 
 
 _WAYS: "dict[type[Errand], Callable[[Waiter, Any], Outcome]]" = {
+    AskDns: _ask_dns,
     AwaitSilence: _await_silence,
     CheckPassword: _check_password,
     LookUp: _look_up,

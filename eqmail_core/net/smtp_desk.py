@@ -9,9 +9,11 @@ import time
 from typing import Protocol
 
 from eqmail_core.net.lookup_link import LookUps, NobodyToAsk
+from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.net.smtp_message import Outbox
 from eqmail_core.net.smtp_settings import Settings
 from eqmail_core.values.instant import date822
+from eqmail_core.values.lookup import CLIENTS_PATIENCE_S, Answer, Question
 
 # How long a line of the log may wait for others: a write for each would be a good part of the work for a message.
 _LOG_DELAY_S = 0.01
@@ -43,6 +45,8 @@ class Desk:
         self.settings = settings
         self.outbox = outbox
         self.lookups = lookups or NobodyToAsk(loop)
+        self._resolver: AsyncResolver | None = None
+        self._dns: set[asyncio.Task[list[Answer]]] = set()
         self.sessions: set[Session] = set()
         self._per_address: dict[bytes, int] = {}
         # Wrong passwords by address: how many, and when the first was.
@@ -87,6 +91,15 @@ class Desk:
             return False
         return 0 < self.settings.limits.login_failures <= count
 
+    def ask_dns(self, questions: list[Question]) -> "asyncio.Task[list[Answer]]":
+        """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
+        if self._resolver is None:
+            self._resolver = AsyncResolver(*self.settings.name_server, CLIENTS_PATIENCE_S)
+        task = self.loop.create_task(self._resolver.answers(questions))
+        self._dns.add(task)
+        task.add_done_callback(self._dns.discard)
+        return task
+
     def date(self) -> bytes:
         """Now, as in a Received line."""
         second = int(time.time())
@@ -121,6 +134,11 @@ class Desk:
         oldest = self.now - max(1, self.settings.timeout_s)
         for session in [session for session in self.sessions if session.seen < oldest]:
             session.expire()
+
+    def renew(self, settings: Settings) -> None:
+        """Go by new settings."""
+        self.settings = settings
+        self._resolver = None
 
     def retire(self) -> None:
         """Take no more transactions: every session ends as soon as it has no message in work."""

@@ -119,6 +119,8 @@ class Conversation:
                 self._queue.write(verdict.header)
                 self._intake.begin()
         self._core.answer(verdict)
+        if verdict.note:
+            self._log(verdict.note)
 
     def _starts_tls(self) -> bool:
         """Begin TLS, or say why not.  Fails: HandshakeFailed, TimedOut, Gone."""

@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from eqmail_core.policy.blocklists import BlockLists
     from eqmail_core.policy.recipient_check import RecipientCheck
     from eqmail_core.values.site import Site
 
@@ -70,7 +71,16 @@ def read_house(
         frozenset(line.lower() for line in controls.tlsclients or ()) if offers_tls else frozenset(),
         Patience(controls.greetdelay, controls.tarpitcount, controls.tarpitdelay),
         _recipient_check(controls),
+        _block_lists(controls),
     )
+
+
+def _block_lists(controls: Controls) -> "BlockLists | None":
+    if not controls.dnsbl:
+        return None
+    from eqmail_core.policy.blocklists import BlockLists
+
+    return BlockLists(controls.dnsbl, controls.dnswl or (), controls.dnsblat or b"")
 
 
 def _recipient_check(controls: Controls) -> "RecipientCheck | None":

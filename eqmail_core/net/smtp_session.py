@@ -279,6 +279,8 @@ class SmtpSession(asyncio.Protocol):
         if event is DATA and verdict.accepted:
             self._message.begin(verdict.header)
         self._core.answer(verdict)
+        if verdict.note:
+            self._log(verdict.note)
 
     def _go_on(self) -> None:
         self._run()

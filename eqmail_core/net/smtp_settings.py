@@ -33,6 +33,7 @@ class Settings:
     `houses` by local port; `environ` is the environment of children; `limit` is the number of sessions at a time; `tls`
     begins TLS, where there are keys; `limits` are those of one address; `rule_for(ip)` is the rule for a client, None
     where there is none, and may raise OSError; `proxies` tell whose connection it is before anything else.
+    `name_server` and its port answer questions to the DNS; None: those of /etc/resolv.conf.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class Settings:
         "limit",
         "limits",
         "local_name",
+        "name_server",
         "proxies",
         "relay_clients",
         "rule_for",
@@ -62,6 +64,7 @@ class Settings:
         limits: "Limits | None" = None,
         rule_for: Callable[[bytes], Rule | None] = lambda ip: None,
         proxies: RelayClients = _NOBODY,
+        name_server: tuple[str | None, int] = (None, 53),
     ) -> None:
         self.houses = houses
         self.local_name = local_name
@@ -74,6 +77,7 @@ class Settings:
         self.limits = limits or Limits()
         self.rule_for = rule_for
         self.proxies = proxies
+        self.name_server = name_server
 
 
 def client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:

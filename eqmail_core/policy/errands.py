@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from eqmail_core.protocols.auth import Credentials
     from eqmail_core.protocols.plugin import PluginReport
     from eqmail_core.protocols.smtp_events import Verdict
+    from eqmail_core.values import lookup
+    from eqmail_core.values.lookup import Answer
 
-    Outcome = PluginReport | Opinion | bytes | int | None
+    Outcome = PluginReport | Opinion | list[Answer] | bytes | int | None
     """What an errand brings back; each kind says which of these."""
 
     Errands = Generator["Errand", Outcome, Verdict]
@@ -66,6 +68,19 @@ class Pause(Errand):
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+
+
+class AskDns(Errand):
+    """Ask the DNS; brings back a list with an Answer for each question, in their order.
+
+    `ahead`: the answers will be needed later, and the list is empty; who cannot do it now need not.
+    """
+
+    __slots__ = ("ahead", "questions")
+
+    def __init__(self, questions: "list[lookup.Question]", ahead: bool = False) -> None:
+        self.questions = questions
+        self.ahead = ahead
 
 
 class AwaitSilence(Errand):

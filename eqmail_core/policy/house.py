@@ -5,6 +5,7 @@ from eqmail_core.policy.patience import NO_WAITING, Patience
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.policy.badmail import BadSenders
+    from eqmail_core.policy.blocklists import BlockLists
     from eqmail_core.policy.rcpthosts import RcptHosts
     from eqmail_core.policy.recipient_check import RecipientCheck
     from eqmail_core.protocols.smtp_rules import Rules
@@ -16,10 +17,12 @@ class House:
     `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
     `patience`: how clients are made to wait.  `tls_clients`: addresses in client certificates, in
     lower case, whose owners may relay.  `recipient_check`: which recipients are looked up before they are accepted.
+    `block_lists`: lists in the DNS that count against clients.
     """
 
     __slots__ = (
         "bad_senders",
+        "block_lists",
         "patience",
         "plugins",
         "recipient_check",
@@ -39,6 +42,7 @@ class House:
         tls_clients: "frozenset[bytes]" = frozenset(),
         patience: Patience = NO_WAITING,
         recipient_check: "RecipientCheck | None" = None,
+        block_lists: "BlockLists | None" = None,
     ) -> None:
         self.rules = rules
         self.recipient_hosts = recipient_hosts
@@ -48,3 +52,4 @@ class House:
         self.tls_clients = tls_clients
         self.patience = patience
         self.recipient_check = recipient_check
+        self.block_lists = block_lists

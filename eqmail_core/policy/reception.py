@@ -29,8 +29,9 @@ from eqmail_core.values.outcome import PERMANENT, TEMPORARY, Temporary
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeGuard
+    from typing import Any
 
+    from eqmail_core.policy.blocklists import Suspect
     from eqmail_core.policy.encryption import Encryption
     from eqmail_core.policy.errands import Errands, Outcome
     from eqmail_core.policy.house import House
@@ -69,6 +70,7 @@ class Reception:
         "_first",
         "_house",
         "_is_bad_sender",
+        "_suspect",
         "environ",
     )
 
@@ -77,6 +79,8 @@ class Reception:
         self._date = date
         self._advisers = Advisers(house.plugins, environ)
         self._client = Introduction(environ)
+        lists = house.block_lists
+        self._suspect: Suspect | None = None if lists is None else lists.suspect(self._client.remote_ip)
         self._is_bad_sender = False
         self._allowed = False
         # What TLS brings back: the variables and plugins before the client's first command.
@@ -123,16 +127,18 @@ class Reception:
             except Temporary:
                 return _NO_CONTROLS
         pause_s = self._pause_before(event)
-        if pause_s or self._advisers.have_a_say(section) or self._is_looked_up(event):
+        if pause_s or self._advisers.have_a_say(section) or self._is_examined(event):
             return self._with_others(event, section, verdict, pause_s)
         return verdict(self, event, _NOTHING_HEARD)
 
     def _with_others(self, event: Event, section: bytes, verdict: "OwnVerdict", pause_s: int) -> "Errands":
-        """Decide where others have a say: the clock, the plugins, the house, the delivering side, in this order."""
-        if pause_s and event is not CONNECTED:
+        """Decide where others have a say: the clock, plugins, the house, block lists, the delivering side, in order."""
+        if event is CONNECTED:
+            welcome = yield from self._welcome(pause_s)
+            if not welcome.accepted:
+                return welcome
+        elif pause_s:
             yield Pause(pause_s)
-        elif pause_s and (yield AwaitSilence(pause_s)):
-            return Verdict(False, [reply.TALKED_EARLY], close=True)
         heard = _NOTHING_HEARD
         if self._advisers.have_a_say(section):
             self._publish(event)
@@ -140,9 +146,9 @@ class Reception:
             if not heard.accepted:
                 return heard.verdict()
         own = verdict(self, event, heard)
-        if own.accepted and self._is_looked_up(event):
-            own = yield from self._look_up(own, event.address if own.address is None else own.address)
-        return Verdict(own.accepted, heard.lines + own.lines, own.address, own.header, own.close)
+        if own.accepted and isinstance(event, Recipient):
+            own = yield from self._examine(event, own, heard)
+        return Verdict(own.accepted, heard.lines + own.lines, own.address, own.header, own.close, own.note)
 
     def _pause_before(self, event: Event) -> int:
         """How long the client has to wait for the answer, in seconds."""
@@ -152,27 +158,46 @@ class Reception:
             return self._house.patience.before_recipient(self.environ, self._all)
         return 0
 
-    def _is_looked_up(self, event: Event) -> "TypeGuard[Recipient]":
-        return self._house.recipient_check is not None and isinstance(event, Recipient)
-
-    def _look_up(self, accepted: Verdict, recipient: bytes) -> "Errands":
-        """Ask the delivering side about a recipient that was accepted; where nobody can tell it stays accepted."""
-        check = self._house.recipient_check
-        wanted = None if check is None else check.wanted(recipient)
-        if wanted is None:
-            return accepted
-        objection = _LOOKED_UP.get((yield LookUp(wanted)))
-        if objection is None:
-            return accepted
-        self._accepted -= 1
-        return objection
-
     def _authenticate(self, credentials: "Credentials") -> "Errands":
         verdict = yield from authenticate(credentials, self._advisers, self.environ)
         if verdict.accepted:
             self._client.is_authenticated = True
             self._client.remote_info = credentials.user
         return verdict
+
+    # --- what is asked of the world about clients and recipients
+
+    def _is_examined(self, event: Event) -> bool:
+        """Tell whether somebody far away may be asked about this."""
+        if event is CONNECTED:
+            return self._suspect is not None
+        return isinstance(event, Recipient) and (self._suspect or self._house.recipient_check) is not None
+
+    def _welcome(self, pause_s: int) -> "Errands":
+        """Have block lists asked about the client, wait whether it speaks before us, and let it in or not."""
+        suspect = self._suspect
+        if suspect is not None and not suspect.is_excused(self.environ):
+            yield suspect.ahead()
+        if pause_s and (yield AwaitSilence(pause_s)):
+            return Verdict(False, [reply.TALKED_EARLY], close=True)
+        if suspect is None or not suspect.is_met_at_greeting or suspect.is_excused(self.environ):
+            return _NOTHING_TO_SAY
+        return (yield from suspect.judge(_NOTHING_TO_SAY))
+
+    def _examine(self, event: Recipient, accepted: Verdict, heard: Heard) -> "Errands":
+        """Let block lists and the delivering side object to a recipient that was accepted."""
+        own, suspect, check = accepted, self._suspect, self._house.recipient_check
+        if suspect is not None and heard.own_checks and not suspect.is_excused(self.environ):
+            own = yield from suspect.judge(own)
+        wanted = None
+        if check is not None and own.accepted:
+            wanted = check.wanted(event.address if own.address is None else own.address)
+        if wanted is not None:
+            # Where nobody can tell, the recipient stays accepted.
+            own = _LOOKED_UP.get((yield LookUp(wanted)), own)
+        if not own.accepted:
+            self._accepted -= 1
+        return own
 
     # --- what is noted of a command before anybody is asked
 

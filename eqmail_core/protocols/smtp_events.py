@@ -106,10 +106,11 @@ CONNECTED, DATA, RESET, STARTTLS, BROKEN = Connected(), Data(), Reset(), StartTl
 class Verdict:
     """The answer to an event: accepted or not, the reply lines, and what else follows from it.
 
-    `address` replaces the address in hand; `header` goes before the message (with DATA); `close`: no more after this.
+    `address` replaces the address in hand; `header` goes before the message (with DATA); `close`: no more after this;
+    `note` is what the log says of it, b"": nothing.
     """
 
-    __slots__ = ("accepted", "address", "close", "header", "lines")
+    __slots__ = ("accepted", "address", "close", "header", "lines", "note")
 
     def __init__(
         self,
@@ -118,9 +119,11 @@ class Verdict:
         address: bytes | None = None,
         header: bytes = b"",
         close: bool = False,
+        note: bytes = b"",
     ) -> None:
         self.accepted = accepted
         self.lines = lines
         self.address = address
         self.header = header
         self.close = close
+        self.note = note

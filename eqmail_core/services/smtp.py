@@ -29,8 +29,9 @@ from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.net.smtp_house import read_house, read_tls
 from eqmail_core.net.smtp_session import SmtpSession
 from eqmail_core.net.smtp_settings import Limits, Settings
-from eqmail_core.policy import recipient_check, routing
+from eqmail_core.policy import blocklists, recipient_check, routing
 from eqmail_core.policy.encryption import Unusable
+from eqmail_core.policy.house import House
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.store import domains_db
 from eqmail_core.store.rcpthosts_db import more_hosts
@@ -45,7 +46,7 @@ from eqmail_core.values.site import Site
 NAME = "smtpd"
 
 # Imported by others only when they need it; here it must be before the role is settled.
-_LATER_NEEDED = (own_addresses, domains_db, recipient_check, routing)
+_LATER_NEEDED = (own_addresses, domains_db, blocklists, recipient_check, routing)
 
 _SWEEP_S = 1.0
 _GRACE_S = 30.0
@@ -89,11 +90,13 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     ports = {listener.getsockname()[1] for listener in listeners}
     is_more = more_hosts(site)
     tls = _read_tls(site, controls)
+    houses = {
+        port: read_house(site, controls, environ, is_more, bool(checker), b"%d" % port, tls is not None)
+        for port in ports
+    }
+    _complain_of(houses)
     return Settings(
-        houses={
-            port: read_house(site, controls, environ, is_more, bool(checker), b"%d" % port, tls is not None)
-            for port in ports
-        },
+        houses=houses,
         local_name=controls.me or b"unknown",
         environ=environ,
         relay_clients=_networks(Controls.relayclients.file, controls.relayclients),
@@ -119,6 +122,13 @@ def _networks(name: str, entries: list[bytes] | None) -> RelayClients:
     for entry in networks.ignored:
         _complain(b"%b: %b is no address or network, ignored" % (name.encode(), entry))
     return networks
+
+
+def _complain_of(houses: dict[int, House]) -> None:
+    """Say what was not understood, once for all ports."""
+    lists = next((house.block_lists for house in houses.values()), None)
+    for line in lists.ignored if lists else ():
+        _complain(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
 
 
 def _read_tls(site: Site, controls: Controls) -> TlsDesk | None:
@@ -170,7 +180,7 @@ async def _sweep(desk: Desk) -> None:
 
 def _renew(site: Site, desk: Desk, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
     try:
-        desk.settings = read_settings(site, environ, listeners)
+        desk.renew(read_settings(site, environ, listeners))
     except (ControlError, OSError) as reason:
         say(NAME, f"alert: unable to reread controls, the old ones stay: {reason}")
 

@@ -132,6 +132,11 @@ def no_relay_by_certificate(reason: bytes) -> bytes:
     return b"%b; no valid cert for gatewaying%b %b" % (text, b": " + reason if reason else b"", status)
 
 
+def listed(ip: bytes, zone: bytes, text: bytes) -> bytes:
+    """The answer to a client that a list in the DNS names; `text` b"": the usual words."""
+    return b"554 %b (#5.7.1)" % (text or b"sorry, your address %b is listed at %b" % (ip, zone))
+
+
 def plugin_failure(plugin: bytes, reason: bytes) -> bytes:
     """The answer to a command whose plugin could not be run."""
     return b"451 qmail-spp failure: %b: %b (#4.3.0)" % (plugin, reason)

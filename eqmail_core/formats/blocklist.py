@@ -1,0 +1,60 @@
+"""A line of control file dnsbl or dnswl: a zone of the DNS that lists addresses of hosts.
+
+    ZONE [=ADDRESS[,ADDRESS]...] [text]
+
+ADDRESS may be a network; only answers among them count.  The text is what a client is told, with %i for its address.
+
+Source: RFC 5782.
+"""
+
+from ipaddress import ip_address, ip_network
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+# What lists answer by; RFC 5782 section 2.1.  Answers elsewhere are not a list's, but a domain's that was given up.
+_LISTED = ip_network("127.0.0.0/8")
+# What lists answer to those whom they do not want to answer.
+_TROUBLE = ip_network("127.255.255.0/24")
+
+
+class Zone:
+    """One list: its domain, the answers that count (None: all that a list gives), and what a client is told."""
+
+    __slots__ = ("name", "networks", "text")
+
+    def __init__(self, name: bytes, networks: "list[IPv4Network | IPv6Network] | None", text: bytes) -> None:
+        self.name = name
+        self.networks = networks
+        self.text = text
+
+    def lists(self, addresses: tuple[str, ...]) -> bool:
+        """Tell whether these answers mean that the host is listed."""
+        answers = [ip_address(address) for address in addresses]
+        if self.networks is None:
+            return any(answer in _LISTED and answer not in _TROUBLE for answer in answers)
+        return any(answer in network for answer in answers for network in self.networks)
+
+
+def parse_zone(line: bytes) -> Zone:
+    """Understand a line.  Fails: ValueError for one that names no zone, or answers that are no addresses."""
+    name, _, rest = line.strip().partition(b" ")
+    networks = None
+    rest = rest.strip()
+    if rest.startswith(b"="):
+        answers, _, rest = rest[1:].partition(b" ")
+        networks = [ip_network(answer.decode("ascii")) for answer in answers.split(b",")]
+    if not name.strip(b".") or b"=" in name or len(name) > 200:
+        raise ValueError("no zone")
+    return Zone(name.strip(b".").lower(), networks, rest.strip())
+
+
+def reversed_address(ip: bytes) -> bytes:
+    """An address as the DNS has it: octets or nibbles from the last to the first; b"" for what is no address."""
+    try:
+        address = ip_address(ip.decode("ascii"))
+    except ValueError:
+        return b""
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa").encode()

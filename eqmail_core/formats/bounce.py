@@ -20,11 +20,17 @@ _SINGLE_BREAK = b"--- Below this line is a copy of the message.\n\n"
 _DOUBLE_BREAK = b"--- Below this line is the original bounce.\n\n"
 
 
-def failure_block(recipient: bytes, report: bytes) -> bytes:
-    """What bounce/N says about one recipient; `recipient` as the sender knew it."""
+ORIGINAL = b"Original-Recipient: "
+"""Begin of the last line of a block about a recipient whose address the sender knew as another one."""
+
+
+def failure_block(recipient: bytes, report: bytes, orcpt: bytes = b"") -> bytes:
+    """What bounce/N says about one recipient; `recipient` as the sender knew it, `orcpt` as in `formats.wishes`."""
     text = b"<%b>:\n%b" % (recipient.replace(b"\n", b"_"), report)
     if not text.endswith(b"\n"):
         text += b"\n"
+    if orcpt:
+        text += b"%b%b\n" % (ORIGINAL, orcpt)
     return _REPEATED_NEWLINE.sub(b"/", text[:-1]) + b"\n\n"
 
 

@@ -9,12 +9,19 @@ import re
 from collections.abc import Iterable, Iterator
 
 from eqmail_core.formats.quote import quote_address, quote_box
+from eqmail_core.formats.wishes import decode_xtext
 
-FAILED, DELAYED = b"failed", b"delayed"
+FAILED, DELAYED, DELIVERED, RELAYED = b"failed", b"delayed", b"delivered", b"relayed"
 
 _STATUS = re.compile(rb"(?:\(#|Remote host said: \d{3}[ -])([245]\.\d{1,3}\.\d{1,3})\b")
 _REMOTE = b"Remote host said: "
+_STATUS_OF = {FAILED: b"5.0.0", DELAYED: b"4.0.0", DELIVERED: b"2.0.0", RELAYED: b"2.0.0"}
 _UNPRINTABLE = bytes(byte if 32 <= byte <= 126 else 32 if byte == 10 else 63 for byte in range(256))
+
+_ORIGINAL_TYPES = (
+    (b"text/rfc822-headers", b"message/rfc822"),
+    (b"message/global-headers", b"message/global"),
+)
 
 # RFC 5322 allows 998 characters in a line.
 _MOST_TEXT = 900
@@ -41,28 +48,31 @@ def report_head(date: bytes, box: bytes, host: bytes, recipient: bytes, subject:
     return b"\n".join(lines)
 
 
-def status_head(boundary: bytes, host: bytes, arrival: bytes) -> bytes:
-    """Begin of the part that programs read; `arrival` is the date on which the message came."""
-    form = b"\n--%b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; %b\nArrival-Date: %b\n"
-    return form % (boundary, host, arrival)
+def status_head(boundary: bytes, host: bytes, arrival: bytes, envid: bytes = b"") -> bytes:
+    """Begin of the part that programs read; `arrival` is the date on which the message came, `envid` xtext or b""."""
+    form = b"\n--%b\nContent-Type: message/delivery-status\n\n%bReporting-MTA: dns; %b\nArrival-Date: %b\n"
+    name = b"Original-Envelope-Id: %b\n" % _printable(decode_xtext(envid)) if envid else b""
+    return form % (boundary, name, host, arrival)
 
 
-def recipient_status(recipient: bytes, report: bytes, action: bytes) -> bytes:
-    """The fields of one recipient; `report` is what people read about it."""
-    found = _STATUS.findall(report)
-    status = found[-1] if found else b"5.0.0" if action == FAILED else b"4.0.0"
+def recipient_status(recipient: bytes, report: bytes, action: bytes, orcpt: bytes = b"") -> bytes:
+    """The fields of one recipient; `report` is what people read about it, `orcpt` what the sender calls it."""
+    found = [] if action in (DELIVERED, RELAYED) else _STATUS.findall(report)
+    status = found[-1] if found else _STATUS_OF[action]
     text = report.strip().translate(_UNPRINTABLE)
     kind, _, said = text.partition(_REMOTE)
     diagnostic = b"smtp; " + said if said else b"X-eQmail; " + kind
     lines = [b"", b"Final-Recipient: " + _typed(recipient), b"Action: " + action, b"Status: " + status]
+    if orcpt:
+        lines.insert(1, b"Original-Recipient: " + _original(orcpt))
     if text:
         lines.append(b"Diagnostic-Code: " + diagnostic[:_MOST_TEXT])
     return b"\n".join(lines) + b"\n"
 
 
-def original_head(boundary: bytes, is_whole: bool) -> bytes:
-    """Begin of the part with the original message, or with its header only."""
-    kind = b"message/rfc822" if is_whole else b"text/rfc822-headers"
+def original_head(boundary: bytes, is_whole: bool, is_utf8: bool = False) -> bytes:
+    """Begin of the part with the original message, or with its header only; `is_utf8`: beyond ASCII (RFC 6533)."""
+    kind = _ORIGINAL_TYPES[is_utf8][is_whole]
     return b"\n--%b\nContent-Type: %b\nContent-Transfer-Encoding: 8bit\n\n" % (boundary, kind)
 
 
@@ -94,6 +104,19 @@ def header_only(pieces: Iterable[bytes], at_most: int) -> Iterator[bytes]:
         if end >= 0 or at_most <= 0:
             return
         last = piece[-1:]
+
+
+def _original(orcpt: bytes) -> bytes:
+    """An ORCPT as a field has it: its xtext decoded, and nothing beyond ASCII."""
+    kind, _, text = orcpt.partition(b";")
+    address = decode_xtext(text)
+    if kind.lower() == b"utf-8" and any(byte > 126 for byte in address):
+        return _typed(address)
+    return b"%b; %b" % (kind, _printable(address))
+
+
+def _printable(text: bytes) -> bytes:
+    return text.translate(_UNPRINTABLE).replace(b"\n", b"?")
 
 
 def _typed(address: bytes) -> bytes:

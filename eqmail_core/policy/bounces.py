@@ -1,14 +1,19 @@
-"""Who gets the news that a message failed, or still waits, and as what.
+"""Who gets the news that a message failed, was delivered or still waits, and as what.
 
-Source: queue.md 3.10 (qmail-send.c injectbounce); RFC 3464 for the other format.
+A sender who speaks RFC 3461 gets reports by RFC 3464 whatever our habit is: it is what he asked for, and QSBMF has no
+word for success and none for the names that he gave.
+
+Source: queue.md 3.10 (qmail-send.c injectbounce); RFC 3461 section 6, RFC 3464 for the other format.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 
-from eqmail_core.formats.bounce import bounce_break, bounce_head, bounce_text, return_path
+from eqmail_core.formats.bounce import ORIGINAL, bounce_break, bounce_head, bounce_text, failure_block, return_path
 from eqmail_core.formats.dsn import (
     DELAYED,
+    DELIVERED,
     FAILED,
+    RELAYED,
     blocks,
     header_only,
     original_head,
@@ -17,6 +22,7 @@ from eqmail_core.formats.dsn import (
     report_head,
     status_head,
 )
+from eqmail_core.formats.wishes import HEADER_ONLY, Wishes, render_wishes
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, bounce_recipient
 
 Pieces = Callable[[], Iterable[bytes]]
@@ -24,13 +30,22 @@ Pieces = Callable[[], Iterable[bytes]]
 TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
 """What is added to a temporary failure that has become permanent by age."""
 
+GOT_IT = b"The message was delivered. (#2.0.0)\n"
+PASSED_ON = b"The message was passed on to a mail system that does not tell what becomes of it. (#2.0.0)\n"
+"""What is said about a recipient who has the message, for senders who want to know; the whole report."""
+
 FAILURE_SUBJECT, DELAY_SUBJECT = b"failure notice", b"your message is delayed"
+SUCCESS_SUBJECT = b"your message was delivered"
 
 _DELAY_TEXT = (
     b"This is the mail system at %b.\n"
     b"Your message has not reached the following addresses yet. It is tried again\n"
     b"from time to time; you need not do anything.\n\n"
 )
+_SUCCESS_HEAD = b"This is the mail system at %b.\n"
+_SUCCESS_TEXT = b"Your message was delivered to the following addresses, as you wished to know.\n\n"
+_NO_WISHES = Wishes()
+_SUCCESSES = {GOT_IT.strip(): DELIVERED, PASSED_ON.strip(): RELAYED}
 _HEADER_BYTES = 1 << 16
 _CUT = b"\n--- The message had %d bytes; only its header is shown.\n"
 
@@ -54,28 +69,39 @@ class Postmaster:
 class Returned:
     """A message that is written about: sender, size in bytes, and when it came, as a date.
 
-    `failures` opens what is to be said about recipients, in blocks; `original` opens the message.
+    `failures` opens what is to be said about recipients, in blocks; `original` opens the message.  `wishes`: of the
+    sender, None where he has none.
     """
 
-    __slots__ = ("arrival", "failures", "original", "sender", "size")
+    __slots__ = ("arrival", "failures", "original", "sender", "size", "wishes")
 
-    def __init__(self, sender: bytes, arrival: bytes, size: int, failures: Pieces, original: Pieces) -> None:
+    def __init__(
+        self,
+        sender: bytes,
+        arrival: bytes,
+        size: int,
+        failures: Pieces,
+        original: Pieces,
+        wishes: Wishes | None = None,
+    ) -> None:
         self.sender = sender
         self.arrival = arrival
         self.size = size
         self.failures = failures
         self.original = original
+        self.wishes = wishes
 
 
 class Bounce:
-    """One bounce: its envelope, and its text in `pieces`, each made when its turn comes."""
+    """One bounce: its envelope, with its own wishes as a list, and its text in `pieces`, made when its turn comes."""
 
-    __slots__ = ("pieces", "recipient", "sender")
+    __slots__ = ("pieces", "recipient", "sender", "wishes")
 
-    def __init__(self, sender: bytes, recipient: bytes, pieces: Iterator[bytes]) -> None:
+    def __init__(self, sender: bytes, recipient: bytes, pieces: Iterator[bytes], wishes: bytes = b"") -> None:
         self.sender = sender
         self.recipient = recipient
         self.pieces = pieces
+        self.wishes = wishes
 
 
 def compose(it: Returned, postmaster: Postmaster, date: bytes, boundary: bytes) -> Bounce | None:
@@ -88,14 +114,12 @@ def compose(it: Returned, postmaster: Postmaster, date: bytes, boundary: bytes) 
     sender = bounce_recipient(it.sender)
     is_double = not sender
     recipient = postmaster.double_to if is_double else sender
-    if postmaster.is_dsn:
-        head = report_head(date, postmaster.box, postmaster.host, recipient, FAILURE_SUBJECT, boundary)
-        text = head + bounce_text(postmaster.host, is_double)
-        pieces = _report(it, postmaster, sender, text, boundary, FAILED)
+    if postmaster.is_dsn or (it.wishes is not None and it.wishes.is_about_news):
+        pieces = _ended(it, postmaster, sender, date, boundary)
     else:
         head = bounce_head(date, postmaster.box, postmaster.host, recipient, is_double)
         pieces = _plain(it, postmaster, head, bounce_break(sender, is_double))
-    return Bounce(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces)
+    return Bounce(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_wishes(it, recipient))
 
 
 def delay_warning(it: Returned, postmaster: Postmaster, date: bytes, boundary: bytes) -> Bounce | None:
@@ -106,9 +130,15 @@ def delay_warning(it: Returned, postmaster: Postmaster, date: bytes, boundary: b
     sender = bounce_recipient(it.sender)
     if not sender or it.sender in (NULL_SENDER, DOUBLE_BOUNCE):
         return None
-    head = report_head(date, postmaster.box, postmaster.host, sender, DELAY_SUBJECT, boundary)
-    pieces = _report(it, postmaster, sender, head + _DELAY_TEXT % postmaster.host, boundary, DELAYED)
-    return Bounce(NULL_SENDER, sender, pieces)
+    pieces = _delayed(it, postmaster, sender, date, boundary)
+    return Bounce(NULL_SENDER, sender, pieces, _own_wishes(it, sender))
+
+
+def _own_wishes(it: Returned, recipient: bytes) -> bytes:
+    """A bounce is in the letters of its message where its own header needs them (RFC 6533 section 4)."""
+    if it.wishes is None or not it.wishes.is_utf8 or recipient.isascii():
+        return b""
+    return render_wishes(Wishes(is_utf8=True))
 
 
 def _plain(it: Returned, postmaster: Postmaster, head: bytes, middle: bytes) -> Iterator[bytes]:
@@ -122,16 +152,72 @@ def _plain(it: Returned, postmaster: Postmaster, head: bytes, middle: bytes) -> 
         yield from it.original()
 
 
-def _report(
-    it: Returned, postmaster: Postmaster, sender: bytes, text: bytes, boundary: bytes, action: bytes
-) -> Iterator[bytes]:
-    yield text
+def _ended(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, boundary: bytes) -> Iterator[bytes]:
+    """The report on a message whose recipients have all failed, or have got it."""
+    told = list(_told(it)) if it.wishes is not None else []
+    successes = [block for block in told if block.action != FAILED]
+    failures = [block for block in told if block.action == FAILED] if successes else []
+    has_failed = bool(failures) or not successes
+    subject = FAILURE_SUBJECT if has_failed else SUCCESS_SUBJECT
+    yield report_head(date, postmaster.box, postmaster.host, sender or postmaster.double_to, subject, boundary)
+    yield bounce_text(postmaster.host, not sender) if has_failed else _SUCCESS_HEAD % postmaster.host
+    if successes:
+        yield from map(_Told.text, failures)
+        yield _SUCCESS_TEXT
+        yield from map(_Told.text, successes)
+    else:
+        yield from it.failures()
+    is_whole = has_failed and not (postmaster.max_bytes and it.size > postmaster.max_bytes)
+    yield from _for_programs(it, postmaster, sender, boundary, _told(it), is_whole)
+
+
+def _delayed(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, boundary: bytes) -> Iterator[bytes]:
+    """The report on a message that waits."""
+    yield report_head(date, postmaster.box, postmaster.host, sender, DELAY_SUBJECT, boundary)
+    yield _DELAY_TEXT % postmaster.host
     yield from it.failures()
-    yield status_head(boundary, postmaster.host, it.arrival)
-    for recipient, report in blocks(it.failures()):
-        yield recipient_status(recipient, report, action)
-    most = postmaster.max_bytes
-    is_whole = action == FAILED and not (most and it.size > most)
-    yield original_head(boundary, is_whole) + return_path(sender)
-    yield from it.original() if is_whole else header_only(it.original(), most or _HEADER_BYTES)
+    yield from _for_programs(it, postmaster, sender, boundary, _told(it, DELAYED), False)
+
+
+def _for_programs(
+    it: Returned, postmaster: Postmaster, sender: bytes, boundary: bytes, told: "Iterable[_Told]", is_whole: bool
+) -> Iterator[bytes]:
+    """The parts behind the text: the status of each recipient, and the original, or its header."""
+    wishes = it.wishes or _NO_WISHES
+    yield status_head(boundary, postmaster.host, it.arrival, wishes.envid)
+    for block in told:
+        yield recipient_status(block.recipient, block.report, block.action, block.orcpt)
+    is_whole = is_whole and wishes.ret != HEADER_ONLY
+    yield original_head(boundary, is_whole, wishes.is_utf8) + return_path(sender)
+    yield from it.original() if is_whole else header_only(it.original(), postmaster.max_bytes or _HEADER_BYTES)
     yield report_end(boundary)
+
+
+class _Told:
+    """What is told about one recipient, and by which name the sender knows it (`orcpt`, b"": by no other)."""
+
+    __slots__ = ("action", "orcpt", "recipient", "report")
+
+    def __init__(self, recipient: bytes, report: bytes, orcpt: bytes, action: bytes) -> None:
+        self.recipient = recipient
+        self.report = report
+        self.orcpt = orcpt
+        self.action = action
+
+    def text(self) -> bytes:
+        """For people."""
+        return failure_block(self.recipient, self.report, self.orcpt)
+
+
+def _told(it: Returned, action: bytes = b"") -> Iterator[_Told]:
+    """All recipients that something is told of; without an `action` the words of each report tell it.
+
+    A name counts only if it is one that the sender gave: reports may be the words of strangers.
+    """
+    names = {wish.orcpt for wish in it.wishes.recipients.values()} if it.wishes is not None else ()
+    for recipient, report in blocks(it.failures()):
+        text, _, last = report.rpartition(b"\n")
+        name = last.removeprefix(ORIGINAL)
+        orcpt = name if name != last and name in names else b""
+        text = text if orcpt else report
+        yield _Told(recipient, text, orcpt, action or _SUCCESSES.get(text, FAILED))

@@ -1,12 +1,15 @@
 """The wire from the scheduler to a delivering service: orders out, reports back; run/local.sock and run/remote.sock.
 
     scheduler  D serial u64, number u64, name NUL sender NUL recipient NUL     an order, with the message's descriptor
-    service    R serial u64, durable u8, letter, text                          its report: letter K, Z or D
+               ... wishes NUL                                                  and what the sender wishes, if anything
+    service    R serial u64, flags u8, letter, text                            its report: letter K, Z or D
                Y serial u64 ...                                                these reports have become durable
 
 `serial` names the order and is never used twice on a connection.  `name` is empty, or a file name that is a function of
 message and recipient: a mailbox that is given the same order twice then replaces its copy instead of keeping two.
-A report K with durable 0 says that the mail is delivered but could still be lost with the machine; a Y follows.
+Wishes are a list as in formats.wishes, and the recipient has place 0 there.  Flags of a report: 1, it is durable;
+2, who has the message now tells its sender what he wishes to know.
+A report K without flag 1 says that the mail is delivered but could still be lost with the machine; a Y follows.
 The descriptor's offset is shared with other orders: read it with positions of one's own (pread).
 
 Source: queue.md 3.11 (the spawner protocols), architecture "boundary 3".
@@ -15,6 +18,8 @@ Source: queue.md 3.11 (the spawner protocols), architecture "boundary 3".
 import struct
 
 ORDER, REPORT, DURABLE = b"D", b"R", b"Y"
+
+IS_DURABLE, TAKES_OVER = 1, 2
 
 MAX_REPORT = 10000
 """Longest report text that the scheduler keeps, in bytes."""
@@ -26,42 +31,47 @@ _REPORT = struct.Struct("<cQBc")
 class Order:
     """One recipient of one message, to be delivered now."""
 
-    __slots__ = ("name", "number", "recipient", "sender", "serial")
+    __slots__ = ("name", "number", "recipient", "sender", "serial", "wishes")
 
-    def __init__(self, serial: int, number: int, name: bytes, sender: bytes, recipient: bytes) -> None:
+    def __init__(
+        self, serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, wishes: bytes = b""
+    ) -> None:
         self.serial = serial
         self.number = number
         self.name = name
         self.sender = sender
         self.recipient = recipient
+        self.wishes = wishes
 
 
 def order(it: Order) -> bytes:
     """Render a D packet."""
-    return _ORDER.pack(ORDER, it.serial, it.number) + b"%b\0%b\0%b\0" % (it.name, it.sender, it.recipient)
+    head = _ORDER.pack(ORDER, it.serial, it.number)
+    wishes = it.wishes + b"\0" if it.wishes else b""
+    return head + b"%b\0%b\0%b\0%b" % (it.name, it.sender, it.recipient, wishes)
 
 
 def split_order(packet: bytes) -> Order:
     """Read a D packet.  Fails: ValueError for any other."""
     try:
         kind, serial, number = _ORDER.unpack_from(packet)
-        name, sender, recipient, _ = packet[_ORDER.size :].split(b"\0")
+        name, sender, recipient, *wishes = packet[_ORDER.size :].split(b"\0")
     except struct.error as error:
         raise ValueError("short order") from error
-    if kind != ORDER:
+    if kind != ORDER or not 1 <= len(wishes) <= 2 or wishes[-1]:
         raise ValueError("not an order")
-    return Order(serial, number, name, sender, recipient)
+    return Order(serial, number, name, sender, recipient, wishes[0])
 
 
-def report(serial: int, durable: bool, letter: bytes, text: bytes) -> bytes:
+def report(serial: int, durable: bool, letter: bytes, text: bytes, takes_over: bool = False) -> bytes:
     """Render an R packet."""
-    return _REPORT.pack(REPORT, serial, durable, letter) + text[:MAX_REPORT]
+    return _REPORT.pack(REPORT, serial, durable * IS_DURABLE | takes_over * TAKES_OVER, letter) + text[:MAX_REPORT]
 
 
-def split_report(packet: bytes) -> tuple[int, bool, bytes, bytes]:
-    """Serial, durability, letter and text of an R packet."""
-    _, serial, durable, letter = _REPORT.unpack_from(packet)
-    return serial, bool(durable), letter, packet[_REPORT.size :]
+def split_report(packet: bytes) -> tuple[int, int, bytes, bytes]:
+    """Serial, flags, letter and text of an R packet."""
+    _, serial, flags, letter = _REPORT.unpack_from(packet)
+    return serial, flags, letter, packet[_REPORT.size :]
 
 
 def durable(serials: list[int]) -> bytes:

@@ -11,9 +11,10 @@ import os
 from collections.abc import Iterator
 
 from eqmail_core.formats.channel_list import DONE, records
-from eqmail_core.formats.info import parse_info
+from eqmail_core.formats.info import parse_info, wishes_in_info
+from eqmail_core.formats.wishes import Wishes, parse_wishes
 from eqmail_core.policy.schedule import CHANNELS
-from eqmail_core.system.files import CHUNK, write_all
+from eqmail_core.system.files import CHUNK, read_all, write_all
 from eqmail_core.values.layout import QueuePaths
 
 LIST_MODE = 0o600
@@ -58,21 +59,24 @@ class Ledger:
                 found.append((channel, int(state.st_mtime)))
         return found
 
-    def about(self, number: int) -> tuple[bytes, int]:
-        """Sender and birth.  Fails: Trouble."""
+    def about(self, number: int) -> tuple[bytes, int, Wishes | None]:
+        """Sender, birth and wishes.  Fails: Trouble."""
         path = self.paths.info(number)
         try:
             fd = os.open(path, _READ)
             try:
                 birth = int(os.fstat(fd).st_mtime)
-                sender = parse_info(os.read(fd, CHUNK))
+                text = os.read(fd, CHUNK)
+                if len(text) == CHUNK:
+                    text += read_all(fd)
+                sender = parse_info(text)
             finally:
                 os.close(fd)
         except OSError as error:
             raise Trouble(b"trouble opening %b; will try again later" % self.short(path)) from error
         if sender is None:
             raise Trouble(b"trouble reading %b; will try again later" % self.short(path))
-        return sender, birth
+        return sender, birth, parse_wishes(wishes_in_info(text))
 
     def recipients(self, number: int, channel: int) -> Iterator[tuple[int, int, bytes]]:
         """Offset, mark and address of every recipient of a channel; a long list is read as it is consumed.

@@ -12,6 +12,7 @@ from eqmail_core.formats.channel_list import SENDER, TODO, records
 from eqmail_core.formats.info import render_info
 from eqmail_core.formats.lines import leading_number
 from eqmail_core.formats.log_line import LogLines
+from eqmail_core.formats.wishes import list_key, parse_wishes, place_key, render_wishes
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.store.ledger import LIST_MODE, Ledger, Trouble
 from eqmail_core.system.files import CHUNK, sync_folder, write_all
@@ -24,18 +25,28 @@ _UID, _PID = b"u"[0], b"p"[0]
 
 
 class Placement:
-    """A message on its way from memory to the disk: `lists` are channel, content and due time of each list."""
+    """A message on its way from memory to the disk: `lists` are channel, content and due time of each list.
 
-    __slots__ = ("birth", "failures", "lists", "number", "sender")
+    `wishes`: a list of them as info/N has it.
+    """
+
+    __slots__ = ("birth", "failures", "lists", "number", "sender", "wishes")
 
     def __init__(
-        self, number: int, sender: bytes, birth: int, lists: list[tuple[int, bytes, int]], failures: bytes
+        self,
+        number: int,
+        sender: bytes,
+        birth: int,
+        lists: list[tuple[int, bytes, int]],
+        failures: bytes,
+        wishes: bytes = b"",
     ) -> None:
         self.number = number
         self.sender = sender
         self.birth = birth
         self.lists = lists
         self.failures = failures
+        self.wishes = wishes
 
 
 class Preparation:
@@ -66,6 +77,7 @@ class Preparation:
             say(self.lines.new_message(number))
             uid = qp = 0
             about_said = False
+            wishes = _Wishes()
             chunks = _chunks(envelope, short(todo))
             for _, letter, text in records(chunks):
                 if letter == TODO:
@@ -74,10 +86,12 @@ class Preparation:
                     if path not in files:
                         files[path] = self._create(path)
                     files[path].write(b"T%b\0" % address)
+                    wishes.note(channel, len(address) + 2)
                 elif letter == _UID:
                     uid = leading_number(text) or 0
                 elif letter == _PID:
                     qp = leading_number(text) or 0
+                    wishes.text = text.partition(b" ")[2]
                 elif letter == SENDER:
                     files[info].write(render_info(text))
                     files[info].flush()
@@ -87,6 +101,7 @@ class Preparation:
                     raise Trouble(b"unknown record type in " + short(todo))
             if not about_said:
                 raise Trouble(b"no sender in " + short(todo))
+            files[info].write(wishes.of_lists())
             for path in (info, *lists):
                 if path in files:
                     files[path].sync()
@@ -136,7 +151,7 @@ class Preparation:
         path = self.ledger.paths.info(it.number)
         temporary = f"{path}.tmp"
         _attempt(b"unable to unlink", self.ledger.short(temporary), _remove, temporary)
-        self._write_whole(temporary, render_info(it.sender), it.birth)
+        self._write_whole(temporary, render_info(it.sender, it.wishes), it.birth)
         _attempt(b"unable to create", self.ledger.short(path), os.rename, temporary, path)
 
     def _write_whole(self, path: str, text: bytes, mtime: int) -> None:
@@ -169,6 +184,32 @@ class Preparation:
     def _create(self, path: str) -> "_ListFile":
         name = self.ledger.short(path)
         return _ListFile(_attempt(b"unable to create", name, os.open, path, _EXCL, LIST_MODE), name)
+
+
+class _Wishes:
+    """The wishes in a todo file, whose recipients are in both lists afterwards: `note` each, with the size it takes."""
+
+    __slots__ = ("_keys", "_offsets", "text")
+
+    def __init__(self) -> None:
+        self.text = b""
+        self._offsets = [0] * len(CHANNELS)
+        self._keys: list[bytes] = []
+
+    def note(self, channel: int, size: int) -> None:
+        """The next recipient is at the end of this channel's list."""
+        if self.text:
+            self._keys.append(list_key(channel, self._offsets[channel]))
+            self._offsets[channel] += size
+
+    def of_lists(self) -> bytes:
+        """The record for info/N."""
+        wishes = parse_wishes(self.text)
+        if wishes is None:
+            return b""
+        keys = {place_key(place): key for place, key in enumerate(self._keys)}
+        text = render_wishes(wishes.rekeyed(keys.get))
+        return text + b"\0" if text else b""
 
 
 class _ListFile:

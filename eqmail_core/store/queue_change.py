@@ -13,6 +13,7 @@ import os
 
 from eqmail_core.formats.bounce import failure_block
 from eqmail_core.formats.channel_list import TODO
+from eqmail_core.formats.wishes import NO_WISH, list_key
 from eqmail_core.policy.schedule import CHANNELS, HELD_UNTIL
 from eqmail_core.store.ledger import Ledger, Trouble
 
@@ -54,12 +55,15 @@ def set_due(ledger: Ledger, number: int, due: int) -> list[int]:
 
 
 def fail(ledger: Ledger, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = RETURNED) -> None:
-    """Note every unfinished recipient as failed; what is left is to tell the sender."""
+    """Note every unfinished recipient as failed; what is left is to tell the sender, if he wishes it."""
+    wishes = ledger.about(number)[2]
     for channel, _ in ledger.find(number) or ():
         try:
             for offset, mark, recipient in ledger.recipients(number, channel):
                 if mark == TODO:
-                    ledger.add_failure(number, failure_block(as_sent(recipient), report))
+                    wish = wishes.of(list_key(channel, offset)) if wishes is not None else NO_WISH
+                    if wish.wants_failure:
+                        ledger.add_failure(number, failure_block(as_sent(recipient), report, wish.orcpt))
                     ledger.mark_done(number, channel, offset)
         except OSError as error:
             path = ledger.paths.channel(CHANNELS[channel], number)

@@ -71,7 +71,7 @@ def test_a_placed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Pre
     Path(paths.bounce(4)).write_bytes(b"garbage")
     assert preparation.place([placement(4)]) == [None]
     ledger = preparation.ledger
-    assert ledger.about(4) == (b"a@b", BIRTH)
+    assert ledger.about(4) == (b"a@b", BIRTH, None)
     assert ledger.find(4) == [(LOCAL, BIRTH + 100)]
     assert list(ledger.recipients(4, LOCAL)) == [(0, 68, b"x@y"), (5, 84, b"z@y")]
     assert b"".join(ledger.failures(4)) == b"<x@y>:\nno\n\n"

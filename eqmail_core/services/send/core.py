@@ -166,12 +166,15 @@ class Core:
             self.log.warning(trouble.text)
             return
         it.failures = partial(self._waiting, job)
+        if job.wishes is not None and not any(True for _ in self._waiting(job)):
+            return
         self.ending.warn(job.number, it)
 
     def _waiting(self, job: Job) -> Iterator[bytes]:
-        for _, mark, recipient in self.ledger.recipients(job.number, job.channel):
-            if mark == TODO:
-                yield self.scheduler.block(recipient, b"not delivered yet\n")
+        for offset, mark, recipient in self.ledger.recipients(job.number, job.channel):
+            wish = job.wish(offset)
+            if mark == TODO and wish.wants_delay:
+                yield self.scheduler.block(recipient, b"not delivered yet\n", wish)
 
     def start(self, now: float) -> None:
         """Log the first line and take up what is in the queue."""

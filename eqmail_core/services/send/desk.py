@@ -14,11 +14,12 @@ from eqmail_core.formats.channel_list import numbered
 from eqmail_core.policy.schedule import CHANNELS, HELD_UNTIL, DueQueue
 from eqmail_core.protocols import control_wire as wire
 from eqmail_core.protocols.control_wire import MemoryMessage
+from eqmail_core.services.send.book import LedgerBook
 from eqmail_core.services.send.ending import Ending
 from eqmail_core.services.send.held import Held
 from eqmail_core.services.send.memory import HeldMessages
 from eqmail_core.services.send.ports import Job
-from eqmail_core.services.send.scheduler import LedgerBook, Scheduler
+from eqmail_core.services.send.scheduler import Scheduler
 from eqmail_core.store.ledger import Trouble
 from eqmail_core.store.queue_change import empty, fail, set_due, stamp_of
 
@@ -119,7 +120,7 @@ class Desk:
                 return wire.NEW if self._ledger_has(number) else wire.GONE
             if number in self._ending.telling:
                 return b"its bounce is on its way"
-            sender, _ = self._ledger.about(number)
+            sender, _, _ = self._ledger.about(number)
             result = self._acts[verb](number)
         except Trouble as trouble:
             return trouble.text
@@ -200,7 +201,7 @@ class _Afterwards:
 
     def __init__(self, book: LedgerBook, jobs: set[Job], act: Callable[[], None]) -> None:
         self.done = book.done
-        self.failed = book.failed
+        self.news = book.news
         self._jobs = jobs
         self._act = act
 

@@ -143,13 +143,14 @@ class Ending:
     def returned(self, number: int) -> Returned:
         """A message on the disk as its sender will be told of it.  Fails: Trouble."""
         ledger = self._ledger
-        sender, birth = ledger.about(number)
+        sender, birth, wishes = ledger.about(number)
         return Returned(
             sender,
             date822(birth),
             ledger.size(number),
             lambda: ledger.failures(number),
             lambda: ledger.message(number),
+            wishes,
         )
 
     def remove(self, number: int) -> None:

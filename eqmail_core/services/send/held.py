@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from eqmail_core.formats.wishes import Wishes
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.ports import Body, Job
 
@@ -34,6 +35,7 @@ class Held:
         "size",
         "snapshot",
         "state",
+        "wishes",
         "written_failures",
     )
 
@@ -55,6 +57,7 @@ class Held:
         self.snapshot: list[tuple[bool, int]] = []
         self.written_failures = 0
         self.bounce_due = 0
+        self.wishes: Wishes | None = None
         self.afterwards: list[Callable[[], None]] = []
 
 

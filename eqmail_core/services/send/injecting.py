@@ -37,5 +37,5 @@ class ProgramInjector:
         except OSError:
             broken = True
             program.abort()
-        code = program.finish(bounce.sender, [bounce.recipient])
+        code = program.finish(bounce.sender, [bounce.recipient], bounce.wishes)
         return code or (READ_ERROR if broken else 0), program.pid

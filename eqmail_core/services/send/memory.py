@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from eqmail_core.formats.channel_list import numbered
 from eqmail_core.formats.todo import split_envelope
+from eqmail_core.formats.wishes import list_key, parse_wishes, place_key, split_wishes
 from eqmail_core.policy.bounces import Returned
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 from eqmail_core.protocols.admission_wire import Admission
@@ -69,7 +70,8 @@ class HeldMessages:
         if fd >= 0 and len(self.messages) >= self._limit:
             os.close(fd)
             fd = -1
-        sender, recipients = split_envelope(it.envelope)
+        envelope, wishes = split_wishes(it.envelope)
+        sender, recipients = split_envelope(envelope)
         held = Held(it, sender, Body(fd), now)
         self.messages[it.serial] = self._numbers[it.number] = held
         lines, say = self._log.lines, self._log.say
@@ -80,6 +82,8 @@ class HeldMessages:
             self._open(held, channel, [address], [0])
         else:
             self._open_all(held, recipients)
+        if wishes:
+            _note_wishes(held, wishes)
         if fd < 0 or scheduler.exiting:
             self.spilling.spill(held)
         else:
@@ -117,9 +121,9 @@ class HeldMessages:
         """Remember that the recipient at `offset` is finished."""
         job.done.append(offset)
 
-    def failed(self, job: Job, recipient: bytes, offset: int, report: bytes) -> bool:
+    def news(self, job: Job, recipient: bytes, offset: int, report: bytes) -> bool:
         """Remember what the sender must be told."""
-        self.messages[job.serial].failures.append(self._scheduler.block(recipient, report))
+        self.messages[job.serial].failures.append(self._scheduler.block(recipient, report, job.wish(offset)))
         job.done.append(offset)
         return True
 
@@ -159,6 +163,7 @@ class HeldMessages:
                 held.size,
                 lambda: held.failures,
                 lambda: _read_body(held.body.fd),
+                held.wishes,
             )
             self._ending.tell(held.number, it, told)
         else:
@@ -169,6 +174,20 @@ class HeldMessages:
         if self._numbers.get(held.number) is held:
             del self._numbers[held.number]
         held.body.drop()
+
+
+def _note_wishes(held: Held, text: bytes) -> None:
+    """Give a message its wishes; their recipients are in the lists of its jobs now."""
+    wishes = parse_wishes(text)
+    if wishes is None:
+        return
+    keys = {}
+    for job, addresses, places in zip(held.jobs, held.recipients, held.places, strict=True):
+        for (offset, _, _), place in zip(numbered(addresses), places, strict=True):
+            keys[place_key(place)] = list_key(job.channel, offset)
+    held.wishes = wishes.rekeyed(keys.get)
+    for job in held.jobs:
+        job.wishes = held.wishes
 
 
 def _read_body(fd: int) -> Iterator[bytes]:

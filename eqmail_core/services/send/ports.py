@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from eqmail_core.formats.log_line import LogLines
+from eqmail_core.formats.wishes import NO_WISH, Wish, Wishes, list_key, render_wishes
 from eqmail_core.policy.bounces import Bounce
 
 T = TypeVar("T")
@@ -74,7 +75,7 @@ class Book(Protocol):
     def done(self, job: "Job", offset: int) -> None:
         """The recipient at `offset` is finished."""
 
-    def failed(self, job: "Job", recipient: bytes, offset: int, report: bytes) -> bool:
+    def news(self, job: "Job", recipient: bytes, offset: int, report: bytes) -> bool:
         """The recipient is finished and its sender must be told; False when that could not be noted."""
 
     def closed(self, job: "Job") -> None:
@@ -86,7 +87,8 @@ class Job:
 
     `records` yields offset, mark and address of each recipient.  `refs` counts what keeps the attempt open: reading its
     list, running deliveries, reports that are not durable yet.  `retry` is the time of the next attempt, fixed now.
-    `places` are the recipients' places in the envelope, where the message was admitted with a serial.
+    `places` are the recipients' places in the envelope, where the message was admitted with a serial.  `wishes`: those
+    of the sender, with the keys of the lists.
     """
 
     __slots__ = (
@@ -109,6 +111,7 @@ class Job:
         "serial",
         "started",
         "verp",
+        "wishes",
     )
 
     def __init__(
@@ -140,6 +143,15 @@ class Job:
         self.retry = 0
         self.body: Body | None = None
         self.done: list[int] = []
+        self.wishes: Wishes | None = None
+
+    def wish(self, offset: int) -> Wish:
+        """The wish about the recipient at `offset`."""
+        return NO_WISH if self.wishes is None else self.wishes.of(list_key(self.channel, offset))
+
+    def wishes_text(self, offset: int) -> bytes:
+        """The list of wishes for whoever delivers to the recipient at `offset` alone."""
+        return b"" if self.wishes is None else render_wishes(self.wishes.only_of(list_key(self.channel, offset)))
 
 
 class Delivery:

@@ -11,12 +11,14 @@ from collections.abc import Callable
 
 from eqmail_core.formats.bounce import failure_block
 from eqmail_core.formats.channel_list import DONE, TODO
-from eqmail_core.policy.bounces import TOO_LONG
+from eqmail_core.formats.wishes import NO_WISH, Wish
+from eqmail_core.policy.bounces import GOT_IT, PASSED_ON, TOO_LONG
 from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, DueQueue, Patience
+from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE, DueQueue, Patience
+from eqmail_core.services.send.book import LedgerBook
 from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Deliverer, Delivery, Job, Log
 from eqmail_core.store.ledger import Ledger, Trouble
-from eqmail_core.values.address import is_verp_base, verp_sender
+from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, is_verp_base, verp_sender
 
 # Records looked at per channel and turn, so that a long list of finished recipients does not hold up the rest.
 _RECORDS_PER_TURN = 500
@@ -153,12 +155,14 @@ class Scheduler:
         while (number := lane.due.take(self.now)) is not None:
             try:
                 records = self.ledger.recipients(number, lane.index)
-                sender, birth = self.ledger.about(number)
+                sender, birth, wishes = self.ledger.about(number)
             except Trouble as trouble:
                 self.log.warning(trouble.text)
                 lane.due.insert(number, self.now + SYSTEM_TROUBLE_S)
                 continue
-            return Job(self.book, number, lane.index, sender, birth, records, is_verp_base(sender))
+            job = Job(self.book, number, lane.index, sender, birth, records, is_verp_base(sender))
+            job.wishes = wishes
+            return job
         return waiting.popleft() if waiting else None
 
     def interrupt(self, number: int) -> list[Job]:
@@ -192,10 +196,13 @@ class Scheduler:
         sender = verp_sender(job.sender, recipient) if job.verp else job.sender
         lane.deliverer.deliver(Delivery(number, job, offset, recipient, place), sender)
 
-    def report(self, delivery: Delivery, letter: bytes, text: bytes, durable: bool = True) -> None:
+    def report(
+        self, delivery: Delivery, letter: bytes, text: bytes, durable: bool = True, takes_over: bool = False
+    ) -> None:
         """A delivery ended with `letter` K, Z or D (anything else defers it) and a text for people.
 
-        After a K that is not `durable`, `settled` or `unsettled_lost` must follow.
+        After a K that is not `durable`, `settled` or `unsettled_lost` must follow.  `takes_over`: who has the message
+        now tells its sender what he wishes to know.
         """
         job = delivery.job
         lane = self.lanes[job.channel]
@@ -204,25 +211,37 @@ class Scheduler:
         lane.used -= 1
         self.log.say(self.log.lines.report(delivery.number, letter, text))
         if letter == b"D":
-            if job.book.failed(job, delivery.recipient, delivery.offset, text):
+            if not job.wish(delivery.offset).wants_failure:
+                job.book.done(job, delivery.offset)
+                job.pending -= 1
+            elif job.book.news(job, delivery.recipient, delivery.offset, text):
                 job.pending -= 1
         elif letter == b"K":
             if not durable:
                 self.unsettled += 1
                 self.log_status()
                 return
-            job.pending -= 1
-            job.book.done(job, delivery.offset)
+            self._succeeded(delivery, takes_over)
         self.log_status()
         self.release(job)
 
     def settled(self, delivery: Delivery) -> None:
         """A success that was reported is durable now."""
-        job = delivery.job
         self.unsettled -= 1
+        self._succeeded(delivery, False)
+        self.release(delivery.job)
+
+    def _succeeded(self, delivery: Delivery, takes_over: bool) -> None:
+        """The recipient has the message; where that cannot be noted for a sender who wants to know, he is not told."""
+        job = delivery.job
         job.pending -= 1
+        if job.wishes is not None and not takes_over and job.sender not in (NULL_SENDER, DOUBLE_BOUNCE):
+            text = GOT_IT if job.channel == LOCAL else PASSED_ON
+            if job.wish(delivery.offset).wants_success and job.book.news(
+                job, delivery.recipient, delivery.offset, text
+            ):
+                return
         job.book.done(job, delivery.offset)
-        self.release(job)
 
     def unsettled_lost(self, delivery: Delivery) -> None:
         """A success that was reported may never become durable: the recipient is tried again."""
@@ -239,51 +258,6 @@ class Scheduler:
                 job.body = None
             job.book.closed(job)
 
-    def block(self, recipient: bytes, report: bytes) -> bytes:
+    def block(self, recipient: bytes, report: bytes, wish: Wish = NO_WISH) -> bytes:
         """What a bounce says about a recipient."""
-        return failure_block(self.routes.as_sent(recipient), report)
-
-
-class LedgerBook:
-    """The book of messages on the disk."""
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-
-    def done(self, job: Job, offset: int) -> None:
-        """Mark the recipient; where that fails it will be delivered twice, as in C."""
-        try:
-            self._scheduler.ledger.mark_done(job.number, job.channel, offset)
-        except Trouble as trouble:
-            self._scheduler.log.warning(trouble.text)
-
-    def failed(self, job: Job, recipient: bytes, offset: int, report: bytes) -> bool:
-        """Append to the bounce, then mark the recipient; without the first it stays to be tried again."""
-        try:
-            self._scheduler.ledger.add_failure(job.number, self._scheduler.block(recipient, report))
-        except Trouble as trouble:
-            self._scheduler.log.alert(trouble.text)
-            return False
-        self.done(job, offset)
-        return True
-
-    def closed(self, job: Job) -> None:
-        """Remove the list when all recipients are finished, else try again at the time that was fixed."""
-        scheduler = self._scheduler
-        due = job.retry
-        if job.hit_end and not job.pending:
-            try:
-                if scheduler.ledger.finish_channel(job.number, job.channel):
-                    scheduler.finish(job.number, scheduler.now)
-                return
-            except Trouble as trouble:
-                scheduler.log.warning(trouble.text)
-                due = scheduler.now + SYSTEM_TROUBLE_S
-        if due >= HELD_UNTIL:
-            try:
-                scheduler.ledger.note_due(job.number, job.channel, due)
-            except Trouble as trouble:
-                scheduler.log.warning(trouble.text)
-        else:
-            scheduler.on_deferred(job)
-        scheduler.enqueue(job.number, job.channel, due)
+        return failure_block(self.routes.as_sent(recipient), report, wish.orcpt)

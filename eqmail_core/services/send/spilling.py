@@ -9,6 +9,7 @@ Source: architecture "journal first"; protocols.admission_wire.
 from collections.abc import Callable, Iterator
 
 from eqmail_core.formats.channel_list import numbered, render_list
+from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.services.send.ending import Ending
 from eqmail_core.services.send.held import ASKED, HELD, PLACING, TO_PLACE, Held, is_finished
 from eqmail_core.services.send.ports import Keeper, Worker
@@ -172,7 +173,9 @@ class Spilling:
             if not finished
         ]
         held.written_failures = len(held.failures)
-        return Placement(held.number, held.sender, held.birth, lists, b"".join(held.failures))
+        return Placement(
+            held.number, held.sender, held.birth, lists, b"".join(held.failures), render_wishes(held.wishes)
+        )
 
     def _detach(self, held: Held) -> None:
         """The message is on the disk as it was; write down what has happened since, and let its jobs go on there."""

@@ -35,7 +35,7 @@ class WireInjector:
             then(code, qp)
             self._on_result()
 
-        envelope = render_envelope(bounce.sender, [bounce.recipient])
+        envelope = render_envelope(bounce.sender, [bounce.recipient], bounce.wishes)
         head: list[bytes] = []
         room = MAX_WHOLE - len(envelope)
         try:

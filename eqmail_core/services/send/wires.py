@@ -215,15 +215,15 @@ class DeliveryWire:
         self._serial = serial = self._serial + 1
         name = b"" if job.serial == NO_SERIAL else b"%d.Q%dR%d" % (job.birth, job.serial, it.place)
         self.orders[serial] = it
-        packet = delivery_wire.order(delivery_wire.Order(serial, job.number, name, sender, it.recipient))
-        channel.send(packet, job.body.fd)
+        order = delivery_wire.Order(serial, job.number, name, sender, it.recipient, job.wishes_text(it.offset))
+        channel.send(delivery_wire.order(order), job.body.fd)
 
     def _packet(self, packet: bytes, fd: int) -> None:
         if fd >= 0:
             os.close(fd)
         if packet[:1] == delivery_wire.REPORT:
             try:
-                serial, durable, letter, text = delivery_wire.split_report(packet)
+                serial, flags, letter, text = delivery_wire.split_report(packet)
             except struct.error:
                 self._distrust()
                 return
@@ -231,10 +231,11 @@ class DeliveryWire:
             if it is None:
                 self._scheduler.log.warning(b"internal error: delivery report out of range")
                 return
+            durable = bool(flags & delivery_wire.IS_DURABLE)
             if letter == b"K" and not durable:
                 self._unsettled[serial] = it
             text = text[: delivery_wire.MAX_REPORT].partition(b"\0")[0]
-            self._scheduler.report(it, letter, text, durable)
+            self._scheduler.report(it, letter, text, durable, bool(flags & delivery_wire.TAKES_OVER))
         elif packet[:1] == delivery_wire.DURABLE:
             try:
                 serials = delivery_wire.split_durable(packet)

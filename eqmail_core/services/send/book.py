@@ -1,0 +1,58 @@
+"""Where the fate of recipients is written down whose message is on the disk: one file operation for each fact.
+
+Source: queue.md 3.7 (qmail-send.c markdone, addbounce, job_close).
+"""
+
+from eqmail_core.policy.schedule import HELD_UNTIL
+from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Job
+from eqmail_core.store.ledger import Trouble
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.services.send.scheduler import Scheduler
+
+
+class LedgerBook:
+    """The book of messages on the disk."""
+
+    def __init__(self, scheduler: "Scheduler") -> None:
+        self._scheduler = scheduler
+
+    def done(self, job: Job, offset: int) -> None:
+        """Mark the recipient; where that fails it will be delivered twice, as in C."""
+        try:
+            self._scheduler.ledger.mark_done(job.number, job.channel, offset)
+        except Trouble as trouble:
+            self._scheduler.log.warning(trouble.text)
+
+    def news(self, job: Job, recipient: bytes, offset: int, report: bytes) -> bool:
+        """Append to the bounce, then mark the recipient; without the first it stays to be tried again."""
+        block = self._scheduler.block(recipient, report, job.wish(offset))
+        try:
+            self._scheduler.ledger.add_failure(job.number, block)
+        except Trouble as trouble:
+            self._scheduler.log.alert(trouble.text)
+            return False
+        self.done(job, offset)
+        return True
+
+    def closed(self, job: Job) -> None:
+        """Remove the list when all recipients are finished, else try again at the time that was fixed."""
+        scheduler = self._scheduler
+        due = job.retry
+        if job.hit_end and not job.pending:
+            try:
+                if scheduler.ledger.finish_channel(job.number, job.channel):
+                    scheduler.finish(job.number, scheduler.now)
+                return
+            except Trouble as trouble:
+                scheduler.log.warning(trouble.text)
+                due = scheduler.now + SYSTEM_TROUBLE_S
+        if due >= HELD_UNTIL:
+            try:
+                scheduler.ledger.note_due(job.number, job.channel, due)
+            except Trouble as trouble:
+                scheduler.log.warning(trouble.text)
+        else:
+            scheduler.on_deferred(job)
+        scheduler.enqueue(job.number, job.channel, due)

@@ -8,13 +8,12 @@ Source: delivery.md 5.1; qmail-users(5).
 """
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from eqmail_core.formats.assign import END, FIELDS, BadAssign, database_records, simple_line, wildcard_line
-from eqmail_core.store.cdb import write_cdb
 from eqmail_core.system.files import read_file
+from eqmail_setup.cdb_bytes import database_bytes
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.whither import text
 
@@ -147,9 +146,7 @@ def compiled(content: bytes, watch: Callable[[int], None] = lambda count: None) 
                 watch(number)
             yield line
 
-    with tempfile.TemporaryDirectory(prefix="eqmail-") as folder:
-        write_cdb(f"{folder}/cdb", f"{folder}/cdb.tmp", database_records(watched()))
-        return read_file(f"{folder}/cdb") or b""
+    return database_bytes(database_records(watched()))
 
 
 def _is_of(line: bytes, key: tuple[bool, bytes]) -> bool:

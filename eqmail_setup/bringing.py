@@ -62,7 +62,7 @@ def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Diff
     """
     with alone_with(source, target):
         found = survey(source)
-        book = Book(_book(home, source, target))
+        book = Book(book_of(home, source, target))
         waiting = [message for message in found.messages if message not in book]
         _demand_no_originals(home, source, target)
     queue = source.queue.root
@@ -83,14 +83,15 @@ def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Diff
         )
 
 
-def _book(home: str, source: Site, target: Site) -> str:
+def book_of(home: str, source: Site, target: Site) -> str:
+    """The path of the book of the road from one queue to another, kept in `home`."""
     roads = "\0".join(os.path.realpath(site.queue.root) for site in (source, target))
     return f"{home}/{FOLDER}/queue-{hashlib.sha256(os.fsencode(roads)).hexdigest()[:16]}"
 
 
 def _demand_no_originals(home: str, source: Site, target: Site) -> None:
     """Refuse to bring messages to where they came from while their originals are still there: all would come twice."""
-    before = Book(_book(home, target, source))
+    before = Book(book_of(home, target, source))
     left = sum(message in before for message in survey(target).messages)
     if left:
         words = f"import {target.home}" if source.home == home else f"export --to {source.layout.name} {source.home}"

@@ -12,10 +12,10 @@ from typing import Any
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import Control, Lines, Map
 from eqmail_core.formats.lines import first_line, listed
-from eqmail_core.store.cdb import write_cdb
-from eqmail_core.system.files import read_file
+from eqmail_core.store.domains_db import domain_records
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Unlink, Write
+from eqmail_setup.cdb_bytes import database_bytes
 from eqmail_setup.hierarchy import Wardrobe
 from eqmail_setup.plan import Difference
 from eqmail_setup.refusal import Refusal, usage
@@ -78,12 +78,7 @@ def unsetting(site: Site, world: World, control: Control[Any]) -> list[Differenc
 
 def compiling(site: Site, world: World, text: bytes) -> list[Difference]:
     """What has to be done so that morercpthosts.cdb is what qmail-newmrh makes of this text."""
-    import tempfile
-
-    path = path_of(site, Controls.morercpthosts_cdb)
-    with tempfile.TemporaryDirectory(prefix="eqmail-") as folder:
-        write_cdb(f"{folder}/cdb", f"{folder}/tmp", ((domain.lower(), b"") for domain in listed(text)))
-        content = read_file(f"{folder}/cdb") or b""
+    path, content = path_of(site, Controls.morercpthosts_cdb), database_bytes(domain_records(text))
     state = state_of(path, world)
     if state is not None and state.content == content:
         return []

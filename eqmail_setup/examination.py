@@ -13,12 +13,11 @@ from ipaddress import ip_network
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.formats.assign import BadAssign
+from eqmail_core.store.queue_faults import look_for_faults
 from eqmail_core.store.rules_db import find_rule
 from eqmail_core.store.users_db import assign_path, database_path
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
-from eqmail_core.system.roles import uid_of
-from eqmail_core.values.queue_state import classify
 from eqmail_core.values.site import Site
 from eqmail_setup.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, file_of, home_of_aliases
 from eqmail_setup.assignments import compiled
@@ -35,10 +34,10 @@ from eqmail_setup.who import caller
 RULES = ("/etc/tcp.smtp.cdb", "/etc/tcp.cdb", "{home}/etc/tcp.smtp.cdb", "{home}/control/tcp.smtp.cdb")
 """Where rules for tcpserver usually lie."""
 
+OPEN_KEY = "certificates.open-key"
 _STRANGER = b"198.51.100.77"
-_SOON = timedelta(days=21)
+_SOON = timedelta(days=30)
 _WEIGHTS = {Weight.WRONG: ERROR, Weight.ADVICE: WARNING, Weight.KEPT: NOTE}
-_FOLDERS = ("mess", "todo", "intd", "info", "local", "remote", "bounce")
 _WIDEST = {4: 8, 6: 16}
 
 
@@ -57,55 +56,20 @@ def permissions(site: Site) -> Iterator[Finding]:
 
 def queue(site: Site) -> Iterator[Finding]:
     """Whether every message has the files, the names, the places and the owners that it must have."""
-    paths, owner = site.queue, uid_of(site, "qmailq")
-    found: dict[str, set[str]] = {}
-    for folder in _FOLDERS:
-        for where, _, names in os.walk(f"{paths.root}/{folder}"):
-            for name in names:
-                path = f"{where}/{name}"
-                if not name.isdigit():
-                    yield Finding("queue.stranger", WARNING, f"{path}: is no file of a queue", "move it away")
-                    continue
-                found.setdefault(name, set()).add(folder)
-                part = where.rpartition("/")[2]
-                if part.isdigit() and int(part) != int(name) % site.split:
-                    remedy = "stop the services, then run qmail-upq"
-                    yield Finding("queue.split", ERROR, f"{path}: nobody looks for it there", remedy)
-                if folder == "mess":
-                    yield from _message_file(path, int(name), owner)
-    for name, folders in sorted(found.items()):
-        if classify(folders) is None and classify(_folders_now(site, int(name))) is None:
-            fact = f"message {name} has files in {', '.join(sorted(folders))} only"
-            remedy = "look at what is left of it, stop the services and move the files out of the queue"
-            yield Finding("queue.state", ERROR, fact, remedy)
-
-
-def _message_file(path: str, number: int, owner: int) -> Iterator[Finding]:
-    try:
-        seen = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if seen.st_ino != number:
-        remedy = "a queue that was copied or restored needs new names: stop the services and queue its messages again"
-        yield Finding("queue.inode", ERROR, f"{path}: has the inode number {seen.st_ino}", remedy)
-    if seen.st_uid != owner:
-        remedy = "stop the services, then run qmail-fixq -f"
-        yield Finding("queue.owner", ERROR, f"{path}: belongs to uid {seen.st_uid}, not {owner}", remedy)
-
-
-def _folders_now(site: Site, number: int) -> set[str]:
-    """Where a message has files at this moment: a running system moves on while we look."""
-    paths = site.queue
-    places = {
-        "mess": paths.mess(number),
-        "todo": paths.todo(number),
-        "intd": paths.intd(number),
-        "info": paths.info(number),
-        "local": paths.channel("local", number),
-        "remote": paths.channel("remote", number),
-        "bounce": paths.bounce(number),
-    }
-    return {name for name, path in places.items() if os.path.exists(path)}
+    found = look_for_faults(site)
+    for path in found.strangers:
+        yield Finding("queue.stranger", WARNING, f"{path}: is no file of a queue", "move it away")
+    remedy = "stop the services, then: eqmail check --fix"
+    for path in found.misplaced:
+        yield Finding("queue.split", ERROR, f"{path}: nobody looks for it there", remedy)
+    for path, inode in found.misnamed:
+        yield Finding("queue.inode", ERROR, f"{path}: has the inode number {inode}", remedy)
+    for path, what, wanted in found.undressed:
+        yield Finding("queue.owner", ERROR, f"{path}: {what}, should be {wanted}", remedy)
+    for number, folders in found.broken.items():
+        fact = f"message {number} has files in {', '.join(sorted(folders))} only"
+        remedy = "look at what is left of it, stop the services and move the files out of the queue"
+        yield Finding("queue.state", ERROR, fact, remedy)
 
 
 def settings(site: Site) -> Iterator[Finding]:
@@ -216,4 +180,4 @@ def certificates(site: Site) -> Iterator[Finding]:
             yield Finding("certificates.no-key", ERROR, f"{path}: holds no private key", "append the key")
         elif stat.S_IMODE(os.stat(path).st_mode) & 0o004:
             fact = f"{path}: everybody can read the private key"
-            yield Finding("certificates.open-key", ERROR, fact, f"chmod 0640 {path}")
+            yield Finding(OPEN_KEY, ERROR, fact, f"chmod 0640 {path}")

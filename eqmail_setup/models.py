@@ -15,8 +15,10 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.control.kinds import Control, ControlError
 from eqmail_core.control.source import controls_in
+from eqmail_core.store.domains_db import domain_records
 from eqmail_core.system.files import read_file
 from eqmail_core.values.site import Site
+from eqmail_setup.cdb_bytes import database_bytes
 from eqmail_setup.plan import Weight
 from eqmail_setup.public_suffix import is_public_suffix
 
@@ -177,8 +179,8 @@ def _compiled(site: Site, controls: Controls) -> Iterator[Remark]:
     name, remedy = Controls.morercpthosts_cdb.file, "made anew: run qmail-newmrh"
     if not os.path.exists(compiled):
         yield Remark(name, "missing", remedy)
-    elif os.stat(compiled).st_mtime < os.stat(text).st_mtime:
-        yield Remark(name, f"older than {Controls.morercpthosts.file}", remedy)
+    elif _readable(compiled) != database_bytes(domain_records(_readable(text) or b"")):
+        yield Remark(name, f"not what {Controls.morercpthosts.file} says", remedy)
     if controls.rcpthosts is None:
         yield Remark(Controls.morercpthosts.file, "not read without rcpthosts", f"with {Controls.rcpthosts.file}")
 

@@ -112,9 +112,16 @@ def undertaking(home: str, command: str) -> Iterator[Undertaking]:
 
 
 def carry_out(
-    context: click.Context, site: Site, manner: Manner, plan: Callable[[World], list[Difference]], undoes: int = 0
+    context: click.Context,
+    site: Site,
+    manner: Manner,
+    plan: Callable[[World], list[Difference]],
+    undoes: int = 0,
+    leave: bool = False,
 ) -> int:
     """Plan under the lock, then say or do it; the number of the run, 0 where nothing was done.
+
+    What nobody can mend makes the whole run impossible, unless it may be left; then the caller tells of it.
 
     Fails: Refusal.
     """
@@ -125,7 +132,7 @@ def carry_out(
     with undertaking(site.home, described(context)) as run:
         differences = plan(run.world)
         stuck = [item for item in differences if item.action is None and item.weight is Weight.WRONG]
-        if stuck:
+        if stuck and not leave:
             raise Refusal(stuck[0].line())
         demand_consent(differences, run.world, manner)
         sentences = [item.action.sentence(run.world) for item in differences if item.action]
@@ -135,7 +142,7 @@ def carry_out(
         value = {"home": site.home, "run": run.number, "done": list(dict.fromkeys(sentences)), "kept": kept}
         click.echo(json.dumps(value, indent=1))
         return run.number
-    for line in (*dict.fromkeys(sentences), *kept):
+    for line in (*dict.fromkeys(sentences), *(() if leave else kept)):
         click.echo(line)
     if not sentences:
         click.echo("nothing to do")

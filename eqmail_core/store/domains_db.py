@@ -6,6 +6,10 @@ Source: control-files.md 2.2, 2.3 (qmail-newmrh.c, rcpthosts.c).
 from eqmail_core.formats.lines import listed
 from eqmail_core.store.cdb import CdbDamaged, open_cdb, write_cdb
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 def lists_domain(path: str, domain: bytes) -> bool:
     """Tell whether the database at `path` lists a domain, without regard to case; False where there is no database.
@@ -27,4 +31,9 @@ def compile_domains(path: str, temporary: str, text: bytes) -> None:
 
     Fails: CdbNotWritten; the old database stays.
     """
-    write_cdb(path, temporary, ((domain.lower(), b"") for domain in listed(text)))
+    write_cdb(path, temporary, domain_records(text))
+
+
+def domain_records(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
+    """The records of the database of this text."""
+    return ((domain.lower(), b"") for domain in listed(text))

@@ -12,7 +12,7 @@ import stat
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from eqmail_core.system.roles import account_numbers, uid_of
-from eqmail_core.values.queue_tree import FIFO, FILE, FOLDER, MESSAGE_FILES, QueueNode, queue_tree, split_folders
+from eqmail_core.values.queue_tree import FIFO, FILE, FOLDER, MARKS, MESSAGE_FILES, QueueNode, queue_tree, split_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ def repair(site: "Site") -> None:
                 os.rmdir(f"{folder}/{part}")
     for name, path in list(message_files(site)):
         role, mode = MESSAGE_FILES[name]
-        _dress(path, stat.S_IFREG, uid_of(site, role), -1, mode)
+        mark = os.lstat(path).st_mode & MARKS.get(name, 0)
+        _dress(path, stat.S_IFREG, uid_of(site, role), -1, mode | mark)
 
 
 def resplit(site: "Site") -> int:

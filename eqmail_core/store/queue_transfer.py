@@ -18,7 +18,6 @@ Source: queue.md 3.2, 3.3, 3.4.
 
 import os
 from collections.abc import Callable, Iterator
-from errno import EEXIST
 
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.store.ledger import LIST_MODE, WARNED_MODE
@@ -137,14 +136,22 @@ def settle(target: QueuePaths, book: Book) -> None:
     """Bring to an end what an earlier run left in the middle."""
     for stamp, path in _drafts(target):
         number = os.lstat(path).st_ino
-        if any(os.path.exists(name) for name in (target.info(number), target.todo(number))):
+        if not _is_named(path, number, target):
+            pass
+        elif any(os.path.exists(name) for name in (target.info(number), target.todo(number))):
             _flush(target)
             book.add([(stamp, number)])
         else:
-            if os.path.exists(target.mess(number)) and os.path.samefile(path, target.mess(number)):
-                drop(target.mess(number))
+            drop(target.mess(number))
             _clear(number, target)
         drop(path)
+
+
+def _is_named(draft: str, number: int, target: QueuePaths) -> bool:
+    try:
+        return os.path.samefile(draft, target.mess(number))
+    except FileNotFoundError:
+        return False
 
 
 def _drafts(target: QueuePaths) -> Iterator[tuple[str, str]]:
@@ -160,12 +167,19 @@ def _draft(target: QueuePaths, stamp: str) -> str:
 def _prepare(message: Original, target: QueuePaths) -> int:
     """Write all of a message, but under names that make it no message yet; its number in the target."""
     draft = _draft(target, message.stamp)
-    copy_file(message.files["mess"], draft, MESSAGE_FILES["mess"][1], None, is_flushed=False)
-    number = os.lstat(draft).st_ino
-    if os.path.lexists(target.mess(number)):
-        raise FileExistsError(EEXIST, "is the number of another file", target.mess(number))
+    taken: list[str] = []
+    while True:
+        copy_file(message.files["mess"], draft, MESSAGE_FILES["mess"][1], None, is_flushed=False)
+        number = os.lstat(draft).st_ino
+        if not os.path.lexists(target.mess(number)):
+            break
+        # A queue that was copied has names that belong to other files; this one waits until a free one is found.
+        taken.append(f"{draft}~{len(taken)}")
+        os.rename(draft, taken[-1])
     _clear(number, target)
     os.link(draft, target.mess(number))
+    for path in taken:
+        drop(path)
     if message.is_new:
         copy_file(message.files["todo"], target.intd(number), MESSAGE_FILES["todo"][1], None, is_flushed=False)
         return number

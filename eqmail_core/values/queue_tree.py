@@ -36,6 +36,9 @@ MESSAGE_FILES = {
 }
 """Owner and mode of the files in each folder."""
 
+MARKS = {"info": 0o100}
+"""Bits of a mode that say something: info/N can be executed once the sender was warned of a delay."""
+
 
 class QueueNode:
     """One thing in a queue.

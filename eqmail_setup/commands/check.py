@@ -1,4 +1,4 @@
-"""`eqmail check`: compare an installation with its table, and its settings with each other."""
+"""`eqmail check`: compare an installation with what it should be, and mend what can be mended."""
 
 import json
 import os
@@ -6,53 +6,68 @@ import os
 import click
 
 from eqmail_core.values.site import Site
-from eqmail_setup.aliases import home_of_aliases
 from eqmail_setup.disk_world import RealWorld
-from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.models import Remark, remarks_on
+from eqmail_setup.inspection import inspect
 from eqmail_setup.opened import demand_accounts, demand_installation
-from eqmail_setup.plan import Difference, Weight, observe
-from eqmail_setup.reach import reachable
+from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.refusal import DIFFERS, privilege
-from eqmail_setup.who import caller
+from eqmail_setup.undertaking import Manner, carry_out, changing
 
 
 @click.command("check")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@click.option("--fix", is_flag=True, help="Mend what can be mended.")
+@changing
 @click.pass_context
-def command(context: click.Context, as_json: bool) -> int:
-    """Say what is not as it should be: owners, modes, programs, settings. Changes nothing; exits 1 on a difference.
+def command(context: click.Context, fix: bool, manner: Manner) -> int:
+    """Say what is not as it should be: accounts, owners, modes, programs, queue, databases, settings, certificates.
+
+    Without --fix nothing is changed. With it, everything is mended that needs no decision, as a run that rollback
+    takes back; only the queue stays in order. Exits 1 when something is left that a person has to look at.
 
     \b
     Examples:
       eqmail check
       eqmail check --json
+      eqmail check --fix --dry-run
+      eqmail check --fix
     """
     site = demand_installation(context)
     _demand_sight(site)
-    differences = [*observe(hierarchy(site, caller()), RealWorld(site.home)), *reachable(site.single_user)]
-    differences += home_of_aliases(site)
-    differences += [_as_difference(site, remark) for remark in remarks_on(site)]
+    if fix:
+        if not manner.only_look:
+            demand_accounts(site)
+        carry_out(context, site, manner, lambda world: list(inspect(site, world)), leave=True)
+    if fix and manner.only_look:
+        return 0
+    left = list(inspect(site, RealWorld(site.home)))
+    if not fix:
+        _tell(site, left, manner.as_json)
+    elif not manner.as_json:
+        for item in left:
+            click.echo(item.line())
+    return DIFFERS if any(item.weight is Weight.WRONG for item in left) else 0
+
+
+def _tell(site: Site, differences: list[Difference], as_json: bool) -> None:
     if as_json:
         values = [
-            {"path": item.path, "is": item.found, "should": item.wanted, "weight": item.weight.name.lower()}
+            {
+                "path": item.path,
+                "is": item.found,
+                "should": item.wanted,
+                "weight": item.weight.name.lower(),
+                "fix": item.action is not None,
+            }
             for item in differences
         ]
         click.echo(json.dumps(values, indent=1))
-    else:
-        for item in differences:
-            click.echo(item.line())
-        if not differences:
-            click.echo(f"{site.home}: all as it should be")
-    return DIFFERS if any(item.weight is Weight.WRONG for item in differences) else 0
+        return
+    for item in differences:
+        click.echo(item.line())
+    if not differences:
+        click.echo(f"{site.home}: all as it should be")
 
 
 def _demand_sight(site: Site) -> None:
-    demand_accounts(site)
     if os.path.isdir(site.queue.root) and not os.access(site.queue.lock, os.R_OK | os.X_OK):
         raise privilege(f"check of {site.home} needs root, because it looks into the queue")
-
-
-def _as_difference(site: Site, remark: Remark) -> Difference:
-    path = f"{site.control}/{remark.file}"
-    return Difference(path, remark.found, remark.wanted, weight=remark.weight)

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from eqmail_core.control.declared import Controls
+from eqmail_core.programs.qmail_newmrh import main
 from eqmail_core.values.site import Site
 from eqmail_setup.models import ControlsModel, remarks_on
 from eqmail_setup.plan import Weight
@@ -67,11 +68,13 @@ def test_a_missing_rcpthosts_is_called_what_it_is(control: Path) -> None:
     assert "rcpthosts: missing, so this host relays for the whole world" in remarks(control)
 
 
-def test_a_compiled_file_that_is_older_than_its_text_is_stale(control: Path) -> None:
-    for name in ("morercpthosts", "morercpthosts.cdb"):
-        (control / name).write_text("x.example\n")
+def test_a_compiled_file_that_does_not_say_what_its_text_says_is_stale(control: Path) -> None:
+    (control / "morercpthosts").write_text("x.example\n")
+    assert main([b"qmail-newmrh"], {b"EQMAIL_HOME": os.fsencode(control.parent)}) == 0
     os.utime(control / "morercpthosts.cdb", (1, 1))
-    assert "morercpthosts.cdb: older than morercpthosts" in remarks(control)
+    assert not any("morercpthosts.cdb" in line for line in remarks(control)), "touched is not changed"
+    (control / "morercpthosts").write_text("y.example\n")
+    assert "morercpthosts.cdb: not what morercpthosts says" in remarks(control)
 
 
 def test_one_mistake_does_not_hide_another(control: Path) -> None:

@@ -1,0 +1,53 @@
+"""Everything that `eqmail check` looks at: each difference between an installation and what it should be.
+
+A difference with an action can be mended by `eqmail check --fix`; one without it needs a person, and says what to do.
+
+Fails: OSError where the caller may not look; Refusal for accounts that contradict the installation.
+"""
+
+from collections.abc import Iterator
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.values.site import Site
+from eqmail_setup import databases, queue_mending
+from eqmail_setup.actions import Give
+from eqmail_setup.aliases import home_of_aliases
+from eqmail_setup.examination import OPEN_KEY, certificates
+from eqmail_setup.findings import ERROR, Finding
+from eqmail_setup.hierarchy import hierarchy
+from eqmail_setup.models import Remark, remarks_on
+from eqmail_setup.plan import Difference, Weight, observe
+from eqmail_setup.reach import reachable
+from eqmail_setup.who import caller, missing_accounts
+from eqmail_setup.world import World
+
+_BY_DATABASES = {Controls.morercpthosts_cdb.file}
+
+
+def inspect(site: Site, world: World) -> Iterator[Difference]:
+    """Every difference, accounts first, because everything else belongs to them."""
+    missing = [] if site.single_user else missing_accounts(site.accounts)
+    for name in missing:
+        yield Difference(name, "no such account", "created: eqmail mkusers")
+    yield from observe(hierarchy(site, caller()), world)
+    yield from reachable(site.single_user)
+    if not missing:
+        yield from home_of_aliases(site)
+        yield from queue_mending.mending(site)
+    yield from databases.making(site, world)
+    yield from (_remarked(site, remark) for remark in remarks_on(site) if remark.file not in _BY_DATABASES)
+    yield from (_found(site, world, finding) for finding in certificates(site))
+
+
+def _remarked(site: Site, remark: Remark) -> Difference:
+    return Difference(f"{site.control}/{remark.file}", remark.found, remark.wanted, weight=remark.weight)
+
+
+def _found(site: Site, world: World, finding: Finding) -> Difference:
+    path, _, fact = finding.fact.partition(": ")
+    place = path.removeprefix(f"{site.home}/")
+    seen = world.look(place)
+    weight = Weight.WRONG if finding.weight == ERROR else Weight.ADVICE
+    is_open = finding.name == OPEN_KEY
+    action = Give(place, seen.dress._replace(mode=seen.dress.mode & 0o770)) if is_open and seen else None
+    return Difference(path, fact, f"mended: {finding.remedy}", action, weight)

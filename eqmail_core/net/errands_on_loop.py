@@ -4,7 +4,7 @@ Source: smtp-server.md 4.6, 4.8.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from eqmail_core.net.children import PipeReader, kill, on_end
 from eqmail_core.net.smtp_children import (
@@ -15,7 +15,8 @@ from eqmail_core.net.smtp_children import (
     start_plugin,
 )
 from eqmail_core.net.smtp_desk import Desk
-from eqmail_core.policy.errands import AskDns, AwaitSilence, CheckPassword, Errand, LookUp, Pause, RunPlugin
+from eqmail_core.policy.errands import AskDns, AskFilter, AwaitSilence, CheckPassword, Errand, LookUp, Pause, RunPlugin
+from eqmail_core.policy.opinions import Opinion, Question
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.smtp_events import Verdict
 
@@ -38,6 +39,13 @@ class Client(Protocol):
     @property
     def speaks(self) -> bool:
         """Whether it has said something that nobody has listened to yet, or hung up."""
+
+
+class LoopFilter(Protocol):
+    """A filter of a client of the service."""
+
+    def ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+        """Ask; `done` is called later."""
 
 
 class Deliberation:
@@ -134,12 +142,16 @@ class Deliberation:
     def _look_up(self, errand: LookUp) -> None:
         self._desk.lookups.ask(errand.recipient, self._soon)
 
+    def _ask_filter(self, errand: AskFilter) -> None:
+        cast(LoopFilter, errand.filter).ask(errand.question, self._go_on)
+
     def _pause(self, errand: Pause) -> None:
         self._desk.loop.call_later(errand.seconds, self._go_on, None)
 
 
 _WAYS: dict[type[Errand], Callable[[Deliberation, Any], None]] = {
     AskDns: Deliberation._ask_dns,
+    AskFilter: Deliberation._ask_filter,
     AwaitSilence: Deliberation._await_silence,
     CheckPassword: Deliberation._check_password,
     LookUp: Deliberation._look_up,

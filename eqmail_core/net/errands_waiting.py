@@ -15,7 +15,7 @@ from eqmail_core.net.smtp_children import (
     start_checker,
     start_plugin,
 )
-from eqmail_core.policy.errands import AskDns, AwaitSilence, CheckPassword, LookUp, Pause, RunPlugin
+from eqmail_core.policy.errands import AskDns, AskFilter, AwaitSilence, CheckPassword, LookUp, Pause, RunPlugin
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.lookup import CLIENTS_PATIENCE_S, NO_ANSWER
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from eqmail_core.net.milter_waiting import WaitingMilter
+    from eqmail_core.net.python_checks import WaitingCheck
     from eqmail_core.net.resolver import BlockingResolver
     from eqmail_core.policy.errands import Errand, Errands, Outcome
+    from eqmail_core.policy.opinions import Opinion
     from eqmail_core.protocols.smtp_events import Verdict
     from eqmail_core.values.lookup import Answer
 
@@ -121,6 +124,12 @@ def _look_up(waiter: Waiter, errand: LookUp) -> bytes:
     return look_up(waiter.lookup_socket, errand.recipient)
 
 
+def _ask_filter(waiter: Waiter, errand: AskFilter) -> "Opinion":
+    waiter.flush()
+    one: WaitingMilter | WaitingCheck = errand.filter  # type: ignore[assignment]  # whose client waits, so does it
+    return one.ask(errand.question)
+
+
 def _pause(waiter: Waiter, errand: Pause) -> None:
     waiter.flush()
     time.sleep(errand.seconds)
@@ -128,6 +137,7 @@ def _pause(waiter: Waiter, errand: Pause) -> None:
 
 _WAYS: "dict[type[Errand], Callable[[Waiter, Any], Outcome]]" = {
     AskDns: _ask_dns,
+    AskFilter: _ask_filter,
     AwaitSilence: _await_silence,
     CheckPassword: _check_password,
     LookUp: _look_up,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
+    from eqmail_core.control.declared import Controls
     from eqmail_core.net.check_loading import LoadedCheck
     from eqmail_core.net.milter_on_loop import LoopMilter
     from eqmail_core.net.milter_waiting import WaitingMilter
@@ -32,25 +33,20 @@ class Filters:
     def __init__(
         self,
         milters: "Sequence[FilterEntry]",
-        checks: "Sequence[FilterEntry]",
+        checks: "Sequence[tuple[FilterEntry, LoadedCheck]]",
         quarantine_to: bytes | None,
-        complain: "Callable[[str], None]",
+        complain: "Callable[[bytes], None]",
     ) -> None:
         from eqmail_core.net.milter_filter import Health
 
         self._milters = milters
-        self._checks: list[tuple[FilterEntry, LoadedCheck]] = []
-        self._health = Health(complain)
+        self._checks = checks
+        self._health = Health(self._say)
         self._complain = complain
         self.quarantine_to = quarantine_to
-        if checks:
-            from eqmail_core.net.check_loading import load_check
-
-            for entry in checks:
-                check = load_check(entry.name.decode("utf-8", "replace"))
-                self._checks.append((entry, check))
-                if check.trouble:
-                    complain(f"check {entry.name.decode('utf-8', 'replace')}: {check.trouble}")
+        for entry, check in checks:
+            if check.trouble:
+                self._say(f"check {entry.name.decode('utf-8', 'replace')}: {check.trouble}")
 
     def waiting_panel(self, environ: dict[bytes, bytes]) -> "Panel":
         """For a program that serves the client of this environment."""
@@ -61,7 +57,7 @@ class Filters:
             return Panel([], milters)
         from eqmail_core.net.python_checks import WaitingCheck
 
-        return Panel([WaitingCheck(entry, check, self._complain) for entry, check in self._checks], milters)
+        return Panel([WaitingCheck(entry, check, self._say) for entry, check in self._checks], milters)
 
     def loop_panel(self, loop: "asyncio.AbstractEventLoop", environ: dict[bytes, bytes]) -> "Panel":
         """For a service that serves the client of this environment among others."""
@@ -73,27 +69,46 @@ class Filters:
             return Panel([], milters)
         from eqmail_core.net.python_checks import LoopCheck
 
-        return Panel([LoopCheck(entry, check, self._complain, loop) for entry, check in self._checks], milters)
+        return Panel([LoopCheck(entry, check, self._say, loop) for entry, check in self._checks], milters)
+
+    def _say(self, text: str) -> None:
+        self._complain(text.encode("utf-8", "replace"))
 
     def _for(self, environ: dict[bytes, bytes]) -> "Sequence[FilterEntry]":
         return () if NO_FILTERS_VARIABLE in environ else self._milters
 
 
-class Panel:
-    """The filters of one conversation."""
+def load_checks(entries: "Sequence[FilterEntry] | None") -> "list[tuple[FilterEntry, LoadedCheck]]":
+    """The checks of these names, loaded at the first call; later ones find them in memory."""
+    if not entries:
+        return []
+    from eqmail_core.net.check_loading import load_check
 
-    __slots__ = ("checks", "milters")
+    return [(entry, load_check(entry.name.decode("utf-8", "replace"))) for entry in entries]
+
+
+def read_filters(controls: "Controls", complain: "Callable[[bytes], None]") -> Filters | None:
+    """The filters that the settings name; None where there is none, so that nobody has to ask.  Fails: ControlError."""
+    if not controls.milters and not controls.smtpchecks:
+        return None
+    return Filters(controls.milters or [], load_checks(controls.smtpchecks), controls.quarantineto or None, complain)
+
+
+class Panel:
+    """The filters of one conversation: checks are asked `before` the house decides about a command, milters `after`."""
+
+    __slots__ = ("after", "before")
 
     def __init__(
-        self, checks: "Sequence[WaitingCheck | LoopCheck]", milters: "Sequence[WaitingMilter | LoopMilter]"
+        self, before: "Sequence[WaitingCheck | LoopCheck]", after: "Sequence[WaitingMilter | LoopMilter]"
     ) -> None:
-        self.checks = checks
-        self.milters = milters
+        self.before = before
+        self.after = after
 
     @property
     def sees_messages(self) -> bool:
         """Whether any of them wants to see whole messages."""
-        return bool(self.milters) or any("message" in check.stages for check in self.checks)
+        return bool(self.after) or any("message" in check.stages for check in self.before)
 
     def new_id(self) -> bytes:
         """A name for a transaction: no other has it on this host."""
@@ -101,5 +116,5 @@ class Panel:
 
     def close(self) -> None:
         """The client has gone."""
-        for one in (*self.checks, *self.milters):
+        for one in (*self.before, *self.after):
             one.close()

@@ -111,16 +111,20 @@ class Conversation:
         decision = self._reception.decide(event)
         verdict = decision if isinstance(decision, Verdict) else self._waiter.carry_out(decision)
         if event is DATA and verdict.accepted:
-            try:
-                self._queue = QueueProgram(self._site, self._reception.environ)
-            except OSError:
-                verdict = Verdict(False, [*verdict.lines, reply.NO_QUEUE])
-            else:
-                self._queue.write(verdict.header)
-                self._intake.begin()
+            verdict = self._begin(verdict)
         self._core.answer(verdict)
         if verdict.note:
             self._log(verdict.note)
+
+    def _begin(self, verdict: Verdict) -> Verdict:
+        """A message follows, behind the header of this verdict; the verdict, or that there is no queue for it."""
+        try:
+            self._queue = QueueProgram(self._site, self._reception.environ)
+        except OSError:
+            return Verdict(False, [*verdict.lines, reply.NO_QUEUE])
+        self._queue.write(verdict.header)
+        self._intake.begin()
+        return verdict
 
     def _starts_tls(self) -> bool:
         """Begin TLS, or say why not.  Fails: HandshakeFailed, TimedOut, Gone."""

@@ -39,11 +39,36 @@ class Outbox(Protocol):
         """Begin a message that arrives in pieces."""
 
 
+class Messages(Protocol):
+    """The messages of one session, one at a time; see `Incoming`."""
+
+    is_submitted: bool
+
+    def begin(self, header: bytes) -> None:
+        """A message follows, behind `header`."""
+
+    def take(self, text: bytes, done: Done, on_ready: Callable[[], None]) -> bool:
+        """Take a piece; False asks for a pause."""
+
+    def finish(self, sender: bytes, recipients: list[bytes], done: Done) -> tuple[bytes, bytes] | None:
+        """The message is whole."""
+
+    def queued(self, code: int, when: int, qp: int) -> tuple[bytes, bytes] | None:
+        """`done` was called."""
+
+    def forget(self) -> None:
+        """What there is of a message is none."""
+
+    def close(self) -> None:
+        """The client has gone."""
+
+
 class Incoming:
     """The messages of one session, one at a time.
 
     `done(code, number, when, qp)` is called by the outbox when the queue has the message or has refused it, perhaps
-    before it was whole, and must call `queued`.  `is_submitted`: it is whole, and the queue's answer is awaited.
+    before it was whole, and must call `queued`, whose answer is the reply, its lines parted by CRLF, and what the log
+    says.  `is_submitted`: it is whole, and the queue's answer is awaited.
     """
 
     __slots__ = ("_early", "_held", "_held_bytes", "_intake", "_long", "_outbox", "is_submitted")
@@ -112,6 +137,10 @@ class Incoming:
         if self._long is not None and not self.is_submitted:
             self._long.abort()
             self._long = None
+
+    def close(self) -> None:
+        """The client has gone."""
+        self.forget()
 
     def _conclude(self, code: int, when: int, qp: int) -> tuple[bytes, bytes]:
         self.is_submitted = False

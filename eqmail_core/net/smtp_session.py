@@ -12,11 +12,12 @@ from typing import cast
 
 from eqmail_core.formats.proxy_header import Ends
 from eqmail_core.net.errands_on_loop import Deliberation
+from eqmail_core.net.filtered_message import receive_filtered
 from eqmail_core.net.proxied import ProxiedClient
 from eqmail_core.net.queue_children import QueuePrograms
 from eqmail_core.net.server_tls import ServerTls
 from eqmail_core.net.smtp_desk import Desk
-from eqmail_core.net.smtp_message import Incoming
+from eqmail_core.net.smtp_message import Incoming, Messages
 from eqmail_core.net.smtp_settings import NOWHERE, apply_rule, client_environ
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.reception import Reception
@@ -85,11 +86,15 @@ class SmtpSession(asyncio.Protocol):
         house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
         environ = client_environ(settings, peer, local)
         verdict = apply_rule(settings, environ)
-        self._reception = Reception(house, environ, desk.date)
-        self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
         queue = environ.get(b"QMAILQUEUE")
         outbox = desk.outbox if queue is None else QueuePrograms(desk.loop, queue, environ)
-        self._message = Incoming(outbox, house.rules.size_limit)
+        filters = settings.filters
+        if filters is None:
+            self._reception = Reception(house, environ, desk.date)
+            self._message: Messages = Incoming(outbox, house.rules.size_limit)
+        else:
+            self._reception, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
+        self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
         if len(desk.sessions) >= settings.limit or desk.is_closing:
             self._core.close(reply.SHUTTING_DOWN if desk.is_closing else reply.BUSY)
             self._flush()
@@ -146,7 +151,7 @@ class SmtpSession(asyncio.Protocol):
             if not self._message.is_submitted:
                 self._log(READ_FAILED)
             self._core.closed = True
-        self._message.forget()
+        self._message.close()
         if self._deliberation is not None:
             self._deliberation.abandon()
             self._deliberation = None
@@ -320,7 +325,7 @@ class SmtpSession(asyncio.Protocol):
     def _conclude(self, line: bytes, what: bytes) -> None:
         self.seen = self._desk.now
         self._log(what)
-        self._core.answer(Verdict(True, [line]))
+        self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 
     def _forget_message(self) -> None:
         self._message.forget()

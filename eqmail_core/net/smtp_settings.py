@@ -6,6 +6,7 @@ Source: smtp-server.md 4.1, 4.9; control-files.md 2.9.
 from collections.abc import Callable
 
 from eqmail_core.formats.tcprules import Rule
+from eqmail_core.net.filters import Filters
 from eqmail_core.net.server_tls import TlsDesk
 from eqmail_core.policy.house import House
 from eqmail_core.policy.relay import RelayClients
@@ -33,12 +34,14 @@ class Settings:
     `houses` by local port; `environ` is the environment of children; `limit` is the number of sessions at a time; `tls`
     begins TLS, where there are keys; `limits` are those of one address; `rule_for(ip)` is the rule for a client, None
     where there is none, and may raise OSError; `proxies` tell whose connection it is before anything else.
+    `filters` are asked about every client and message; None: there is none.
     `name_server` and its port answer questions to the DNS; None: those of /etc/resolv.conf.
     """
 
     __slots__ = (
         "checker",
         "environ",
+        "filters",
         "houses",
         "limit",
         "limits",
@@ -65,6 +68,7 @@ class Settings:
         rule_for: Callable[[bytes], Rule | None] = lambda ip: None,
         proxies: RelayClients = _NOBODY,
         name_server: tuple[str | None, int] = (None, 53),
+        filters: Filters | None = None,
     ) -> None:
         self.houses = houses
         self.local_name = local_name
@@ -78,6 +82,7 @@ class Settings:
         self.rule_for = rule_for
         self.proxies = proxies
         self.name_server = name_server
+        self.filters = filters
 
 
 def client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:

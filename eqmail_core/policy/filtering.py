@@ -39,13 +39,20 @@ if TYPE_CHECKING:
     class Filter(Protocol):
         """A filter in one conversation; how it is asked knows whoever serves the client."""
 
-        stages: frozenset[str]
+        @property
+        def stages(self) -> frozenset[str]:
+            """What it is asked about."""
 
     class Panel(Protocol):
-        """The filters of one conversation, in their order."""
+        """The filters of one conversation, in their order: those asked before the house decides, and after it."""
 
-        checks: Sequence[Filter]
-        milters: Sequence[Filter]
+        @property
+        def before(self) -> Sequence[Filter]:
+            """Who is asked first."""
+
+        @property
+        def after(self) -> Sequence[Filter]:
+            """Who is asked about what would be accepted."""
 
         def new_id(self) -> bytes:
             """A name for a transaction."""
@@ -97,7 +104,7 @@ class FilteredReception(Reception):
         """Decide a message that is whole, and let the filters change it."""
         question = Question(MESSAGE, self._facts, draft)
         draft.is_discarded = self._is_discarded
-        for filters in (self._panel.checks, self._panel.milters):
+        for filters in (self._panel.before, self._panel.after):
             for one in () if draft.is_discarded else filters:
                 opinion = yield from self._ask([one], question)
                 if opinion.kind == REFUSE:
@@ -130,7 +137,7 @@ class FilteredReception(Reception):
     def _consult(self, event: Event) -> "Errands":
         stage = _STAGES[type(event)]
         question = Question(stage, self._note(event))
-        heard = yield from self._ask(self._panel.checks, question)
+        heard = yield from self._ask(self._panel.before, question)
         self._headers[stage if stage in _OF_CLIENT else MESSAGE] += heard.headers
         if heard.kind == REFUSE:
             return self._refusal(stage, heard)
@@ -141,7 +148,7 @@ class FilteredReception(Reception):
             return Verdict(False, self._objection.lines)
         if verdict.address is not None:
             self._facts.address = verdict.address
-        heard = yield from self._ask(self._panel.milters, question)
+        heard = yield from self._ask(self._panel.after, question)
         if heard.kind == REFUSE:
             if stage == RECIPIENT:
                 self._accepted -= 1

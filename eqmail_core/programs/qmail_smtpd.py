@@ -9,6 +9,7 @@ import time
 
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.net.descriptors import Descriptors
+from eqmail_core.net.filters import read_filters
 from eqmail_core.net.smtp_driver import Conversation
 from eqmail_core.net.smtp_house import read_house, read_tls
 from eqmail_core.policy.reception import Reception
@@ -32,16 +33,26 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         tls = read_tls(site, controls, lambda what: _log(what, environ))
         house = read_house(site, controls, environ, more_hosts(site), bool(checker), port, tls is not None)
         timeout_s = controls.timeoutsmtpd
+        filters = read_filters(controls, lambda what: _log(what, environ))
     except (ControlError, OSError, ValueError):
         _log(NO_CONTROLS, environ)
         os.write(1, reply.NO_CONTROLS + b"\r\n")
         return 1
     local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
     core = SmtpServer(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
-    reception = Reception(house, environ, lambda: date822(time.time()))
+    client, serve = Descriptors(timeout_s), Conversation
+    serve, reception = Conversation, Reception(house, environ, _date)
+    if filters is not None:
+        # Here, because few servers have filters and all would pay for it.
+        from eqmail_core.net.filtered_driver import FilteredConversation, FilteringReception
+
+        serve, reception = FilteredConversation, FilteringReception(house, environ, _date, filters)
     client = Descriptors(timeout_s)
-    conversation = Conversation(site, core, reception, client, checker, tls, b"SMTPS" in environ)
-    return conversation.run(house.rules.size_limit)
+    return serve(site, core, reception, client, checker, tls, b"SMTPS" in environ).run(house.rules.size_limit)
+
+
+def _date() -> bytes:
+    return date822(time.time())
 
 
 def _log(what: bytes, environ: dict[bytes, bytes]) -> None:

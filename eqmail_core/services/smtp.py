@@ -21,6 +21,8 @@ import uvloop
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.tcprules import Rule
+from eqmail_core.net import milter_on_loop, python_checks
+from eqmail_core.net.filters import load_checks, read_filters
 from eqmail_core.net.lookup_link import LookUpLink
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.queue_link import QueueLink
@@ -46,7 +48,7 @@ from eqmail_core.values.site import Site
 NAME = "smtpd"
 
 # Imported by others only when they need it; here it must be before the role is settled.
-_LATER_NEEDED = (own_addresses, domains_db, blocklists, recipient_check, routing)
+_LATER_NEEDED = (milter_on_loop, python_checks, own_addresses, domains_db, blocklists, recipient_check, routing)
 
 _SWEEP_S = 1.0
 _GRACE_S = 30.0
@@ -60,6 +62,7 @@ def run(site: Site, listeners: list[socket.socket]) -> None:
     """Serve on these sockets until TERM."""
     environ = dict(os.environb)
     try:
+        load_checks(read_controls(site, environ).smtpchecks)
         settle(site, "qmaild")
         os.chdir(site.home)
         settings = read_settings(site, environ, listeners)
@@ -107,6 +110,7 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         limits=Limits(controls.smtpperaddress, controls.smtpauthfailures),
         rule_for=_rules_of(site),
         proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
+        filters=read_filters(controls, _complain),
     )
 
 

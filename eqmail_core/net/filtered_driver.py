@@ -1,0 +1,85 @@
+"""An SMTP conversation on two descriptors whose messages filters decide about: kept until they have, then queued.
+
+Source: smtp-server.md 4.1, 4.5.
+"""
+
+import time
+
+from eqmail_core.net.filters import Filters
+from eqmail_core.net.kept_message import KeptMessage, Said
+from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.smtp_driver import Conversation
+from eqmail_core.policy.filtering import FilteredReception
+from eqmail_core.policy.smtp_outcome import conclude
+from eqmail_core.protocols.smtp_events import Body, Verdict
+from eqmail_core.values import queue_result, reply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eqmail_core.policy.house import House
+
+
+class FilteringReception(FilteredReception):
+    """As FilteredReception, with the panel to be closed when the client has gone, and where quarantine goes."""
+
+    __slots__ = ("panel", "quarantine_to")
+
+    def __init__(
+        self, house: "House", environ: dict[bytes, bytes], date: "Callable[[], bytes]", filters: Filters
+    ) -> None:
+        self.panel = filters.waiting_panel(environ)
+        self.quarantine_to = filters.quarantine_to
+        super().__init__(house, environ, date, self.panel)
+
+
+class FilteredConversation(Conversation):
+    """As Conversation, with filters."""
+
+    _reception: FilteringReception
+
+    def run(self, databytes: int) -> int:
+        """Converse; the exit code of the process."""
+        self._kept = KeptMessage(databytes)
+        try:
+            return super().run(databytes)
+        finally:
+            self._reception.panel.close()
+
+    def _begin(self, verdict: Verdict) -> Verdict:
+        self._kept.begin(verdict.header)
+        return verdict
+
+    def _take(self, body: Body) -> None:
+        self._kept.take(body.text)
+        if body.is_last:
+            line, what = self._conclude()
+            self._kept.forget()
+            self._log(what)
+            self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
+
+    def _conclude(self) -> Said:
+        """Let the filters decide, and queue what they have left of the message: what is said of it."""
+        said = self._kept.finish(self._core.sender or b"", self._core.recipients)
+        draft = self._kept.draft
+        if said is not None or draft is None:
+            return said or conclude(self._kept.intake, queue_result.READ_ERROR, 0, 0)
+        verdict = self._waiter.carry_out(self._reception.judge(draft))
+        said = self._kept.settle(verdict, self._reception.quarantine_to, int(time.time()))
+        if said is not None:
+            return said
+        try:
+            queue = QueueProgram(self._site, self._reception.environ)
+        except OSError:
+            return reply.NO_QUEUE, b"message delayed (qqt failure)"
+        try:
+            for piece in self._kept.pieces():
+                queue.write(piece)
+        except OSError:
+            queue.abort()
+        code = queue.finish(draft.sender, draft.recipients)
+        return conclude(self._kept.intake, code, int(time.time()), queue.pid)
+
+    def _abandon(self) -> None:
+        self._kept.forget()

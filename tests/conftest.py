@@ -23,6 +23,7 @@ SLOW_FILES = {
     "net/test_smtp_policy.py",
     "service_files/test_recorded.py",
     "services/local/test_lookups.py",
+    "services/local/test_program.py",
     "services/queue/test_queue_service.py",
     "services/remote/test_remote_tls.py",
     "setup/test_aliases.py",

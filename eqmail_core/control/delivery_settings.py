@@ -1,7 +1,7 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
 from eqmail_core.control.kinds import ControlSet, Count, Flag, PeriodMap, Periods, Seconds, Size, Text
-from eqmail_core.control.readers import QUEUE, REMOTE, SEND
+from eqmail_core.control.readers import LOCAL, QUEUE, REMOTE, SEND
 from eqmail_core.control.remote_limits import RemoteLimits
 
 
@@ -29,6 +29,14 @@ class DeliverySettings(ControlSet):
         "for hosts in tlshosts, nor with a password. Without the file such mail waits.",
         default=False,
         used_by=(REMOTE,),
+        since="eqmail 2",
+    )
+    programseconds = Seconds(
+        "How long a program in a .qmail file may take; then it is ended with everything that it has started, and the "
+        "mail waits. 0 means as long as it likes.",
+        default=0,
+        env="PROGRAMSECONDS",
+        used_by=(LOCAL,),
         since="eqmail 2",
     )
     queuedurability = Text(

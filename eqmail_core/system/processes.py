@@ -12,19 +12,80 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_STDERR = 2
 _SIGPIPE = 13
 _SIGKILL = 9
+_SIGTERM = 15
+_MERCY_S = 2.0
+_LONGEST_PAUSE_S = 0.05
 _PIECE = 4096
 
 
-def start(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
-    """Start the program argv[0], a path, with the descriptors 0, 1 and 2 that we have, and return its process id."""
-    return os.posix_spawn(argv[0], argv, environ, setsigdef=[_SIGPIPE])
+def start(argv: list[bytes], environ: "Mapping[bytes, bytes]", leads_group: bool = False) -> int:
+    """Start the program argv[0], a path, with the descriptors 0, 1 and 2 that we have and no others; its process id.
+
+    Where it leads a process group, everything that it starts can be ended with it, see `await_end_within`.
+    """
+    close = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _left_by_our_parent()]
+    if leads_group:
+        return os.posix_spawn(argv[0], argv, environ, file_actions=close, setsigdef=[_SIGPIPE], setpgroup=0)
+    return os.posix_spawn(argv[0], argv, environ, file_actions=close, setsigdef=[_SIGPIPE])
+
+
+def _left_by_our_parent() -> list[int]:
+    """Descriptors that programs would inherit: what Python opens is none of them, what we were started with is."""
+    found = []
+    try:
+        for name in os.listdir("/proc/self/fd"):
+            fd = int(name)
+            try:
+                if fd > _STDERR and os.get_inheritable(fd):
+                    found.append(fd)
+            except OSError:
+                pass  # that of the listing
+    except OSError:
+        pass  # a system without this folder: as in C
+    return found
 
 
 def await_end(pid: int) -> int:
     """Wait for a child; its exit code, or the negative number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def await_end_within(pid: int, limit_s: float) -> int | None:
+    """Wait for a child that leads a process group, see `await_end`; None if it took longer and was ended.
+
+    At the limit the whole group gets TERM, and KILL when the child has not ended a moment later, or has.
+    """
+    in_time = _ends_within(pid, limit_s)
+    if not in_time:
+        _signal_group(pid, _SIGTERM)
+        _ends_within(pid, _MERCY_S)
+        # The child is not buried yet, so that its number is still that of its group and of no other.
+        _signal_group(pid, _SIGKILL)
+    code = await_end(pid)
+    return code if in_time else None
+
+
+def _ends_within(pid: int, limit_s: float) -> bool:
+    """Wait until a child has ended, without burying it; False when it has not within the time."""
+    deadline = time.monotonic() + limit_s
+    pause_s = 0.001
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            return False
+        time.sleep(min(pause_s, left_s))
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    return True
+
+
+def _signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
 
 
 def run_captured(act: "Callable[[], int]", limit_bytes: int, timeout_s: float) -> tuple[int, bytes]:

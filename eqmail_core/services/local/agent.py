@@ -13,10 +13,10 @@ import socket
 import time
 from collections import deque
 from collections.abc import Mapping
+from importlib import import_module
 
 from eqmail_core.protocols import agent_wire as wire
 from eqmail_core.protocols.agent_wire import AgentOrder
-from eqmail_core.services.local import lmtp as lmtp  # users may be unable to read our files later
 from eqmail_core.services.local.delivery import deliver
 from eqmail_core.services.local.group import MaildirDesk, delivery_of
 from eqmail_core.store.home import foresee
@@ -31,6 +31,9 @@ from eqmail_core.values.outcome import DONE, EXIT_DONE, EXIT_TEMPORARY, Failure
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LOOKUP_USAGE, User
 
+# Imported only when needed elsewhere; here at once, for users may be unable to read our files.
+_LATER = ("eqmail_core.control.source", "eqmail_core.policy.lmtp_line", "eqmail_core.services.local.lmtp")
+
 AT_ONCE = 64
 """Deliveries apart that one agent runs at a time; more wait."""
 
@@ -39,6 +42,9 @@ _PIECE = 65536
 # After a group, orders that follow within this time make the next group together, up to so many.
 _GATHER_S = 0.008
 _GATHERED = 10
+
+for module in _LATER:
+    import_module(module)
 
 
 class _Apart:

@@ -7,21 +7,19 @@ Fails: Temporary and Permanent with the words of the report, which are empty aft
 Source: qmail-local(8), dot-qmail(5), qmail-command(8).
 """
 
-import os
 import time
 
 from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
 from eqmail_core.formats.mbox import from_line
 from eqmail_core.net.queue_client import QueueProgram
 from eqmail_core.policy.dotqmail_plan import Delivery, delivered_to_line, return_path_line, variables
+from eqmail_core.services.local.program import run_program
 from eqmail_core.store.home import STICKY, enter_home, find_arrangement, find_new_sender
 from eqmail_core.store.mailbox import append_to_mailbox
 from eqmail_core.store.maildir import deliver_to_maildir
-from eqmail_core.system import processes
-from eqmail_core.system.files import write_all
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_STOP, PERMANENT, Permanent, Temporary
+from eqmail_core.values.outcome import PERMANENT, Permanent, Temporary
 from eqmail_core.values.queue_result import explain
 
 TYPE_CHECKING = False
@@ -31,11 +29,6 @@ if TYPE_CHECKING:
     from eqmail_core.values.site import Site
 
 LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)"
-
-LMTP = b"qmail-lmtp"
-
-_SHELL = b"/bin/sh"
-_PERMANENT_EXITS = frozenset((100, 64, 65, 70, 76, 77, 78, 112))
 
 
 def deliver(site: "Site", it: Delivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> bytes:
@@ -103,9 +96,7 @@ class _Delivering:
             elif kind == MBOX:
                 head = from_line(it.sender, self._now) + self._return_path + self._delivered_to
                 append_to_mailbox(plain_argument, head, self._message)
-            elif self._was_lmtp(plain_argument):
-                pass
-            elif self._to_program(plain_argument) == EXIT_STOP:
+            elif run_program(self._site, plain_argument, self._environ, self._message):
                 break
         text = counted(self._done)
         return text + b"qp %d\n" % self._forward(recipients) if recipients else text
@@ -113,37 +104,6 @@ class _Delivering:
     def _to_maildir(self, path: bytes) -> None:
         part = self._done.count(MAILDIR) - 1
         deliver_to_maildir(path, self._return_path + self._delivered_to, self._message, self._it.name, part)
-
-    def _was_lmtp(self, command: bytes) -> bool:
-        """Give the message to an LMTP server if that is all that the command would do."""
-        if LMTP not in command:
-            return False
-        # Here, because it costs as much as the rest, and few have it.
-        from eqmail_core.policy.lmtp_line import lmtp_words
-        from eqmail_core.services.local.lmtp import deliver_by_lmtp
-
-        words = lmtp_words(command, os.fsencode(f"{self._site.bin}/") + LMTP, self._environ)
-        if words is None:
-            return False
-        write_all(1, deliver_by_lmtp(self._site, words, self._environ, self._message.chunks()))
-        return True
-
-    def _to_program(self, command: bytes) -> int:
-        try:
-            os.lseek(self._message.fd, 0, os.SEEK_SET)
-        except OSError as error:
-            raise Temporary(b"Unable to rewind message: %b. (#4.3.0)" % error_text(error.errno)) from error
-        try:
-            code = processes.await_end(processes.start([_SHELL, b"-c", command], self._environ))
-        except OSError as error:
-            raise Temporary(b"Unable to run /bin/sh: %b. (#4.3.0)" % error_text(error.errno)) from error
-        if code < 0:
-            raise Temporary(b"Aack, child crashed. (#4.3.0)")
-        if code in _PERMANENT_EXITS:
-            raise Permanent(b"")
-        if code not in (0, EXIT_STOP):
-            raise Temporary(b"")
-        return code
 
     def _forward(self, recipients: list[bytes]) -> int:
         try:

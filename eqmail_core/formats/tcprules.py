@@ -1,5 +1,8 @@
 """Rules for TCP connections: their text, their records in rules.cdb, and where a client's rule is looked up.
 
+Networks (10.16.0.0/12, 2001:db8::/32) are ours: those of IPv4 become the prefixes that C looks up too; one of IPv6 is a
+record of its own, and another record tells the lengths of them all, so that nobody looks for others.
+
 Source: smtp-server.md 4.9; tcprules(1), cr.yp.to/ucspi-tcp.
 """
 
@@ -12,6 +15,9 @@ if TYPE_CHECKING:
 _DENY = b"D\0"
 _VERDICTS = ((b"deny", _DENY), (b"allow", b""))
 _HIGHEST = 255
+
+LENGTHS = b"/"
+"""The key whose record tells the lengths of the IPv6 networks that have rules."""
 
 
 class BadRule(Exception):
@@ -37,6 +43,7 @@ def database_records(lines: "Iterable[bytes]") -> "Iterator[tuple[bytes, bytes]]
 
     Fails: BadRule, when the iteration reaches the line.
     """
+    lengths: set[bytes] = set()
     for raw in lines:
         line = raw.rstrip(b" \t\n")
         if not line or raw.startswith(b"#"):
@@ -45,6 +52,10 @@ def database_records(lines: "Iterable[bytes]") -> "Iterator[tuple[bytes, bytes]]
         data = _parse_instructions(line, instructions)
         for key in _addresses(line, address):
             yield key, data
+            if _is_network(key):
+                lengths.add(key.partition(b"/")[2])
+    if lengths:
+        yield LENGTHS, b"".join([length + b"\0" for length in sorted(lengths, key=int, reverse=True)])
 
 
 def parse_record(data: bytes) -> Rule:
@@ -54,11 +65,11 @@ def parse_record(data: bytes) -> Rule:
     return Rule(b"D" in fields, {name: value for name, _, value in variables})
 
 
-def keys_for(ip: bytes, host: bytes | None, info: bytes | None) -> "Iterator[bytes]":
+def keys_for(ip: bytes, host: bytes | None, info: bytes | None, lengths: bytes = b"") -> "Iterator[bytes]":
     """The keys under which a client's rule may stand, the first hit decides.
 
     `ip` is the textual address (IPv4 in dotted form, also where the socket was IPv6), `host` its name, `info` what
-    the client's ident server says; None where unknown.
+    the client's ident server says; None where unknown.  `lengths` is the record of LENGTHS.
     """
     if info is not None:
         yield info + b"@" + ip
@@ -67,6 +78,8 @@ def keys_for(ip: bytes, host: bytes | None, info: bytes | None) -> "Iterator[byt
     yield ip
     if host is not None:
         yield b"=" + host
+    if lengths and b":" in ip:
+        yield from _networks_of(ip, lengths)
     for end in range(len(ip), 0, -1):
         if ip[end - 1] in b".:":
             yield ip[:end]
@@ -76,6 +89,17 @@ def keys_for(ip: bytes, host: bytes | None, info: bytes | None) -> "Iterator[byt
                 yield b"=" + host[start:]
         yield b"="
     yield b""
+
+
+def _networks_of(ip: bytes, lengths: bytes) -> "Iterator[bytes]":
+    """The IPv6 networks of these lengths that an address is in, the smallest first."""
+    from ipaddress import ip_network
+
+    for length in lengths.split(b"\0")[:-1]:
+        try:
+            yield str(ip_network((ip.partition(b"%")[0].decode("ascii"), int(length)), strict=False)).encode()
+        except ValueError:
+            return
 
 
 def _split(line: bytes) -> tuple[bytes, bytes]:
@@ -104,7 +128,10 @@ def _parse_instructions(line: bytes, text: bytes) -> bytes:
 
 
 def _addresses(line: bytes, address: bytes) -> "Iterator[bytes]":
-    """One key, or one for each number of a range such as 1.2.3.37-53 or 10.2-3. ."""
+    """One key, or one for each number of a range such as 1.2.3.37-53 or 10.2-3. , or those of a network."""
+    if _is_network(address):
+        yield from _network(line, address)
+        return
     low, dash, rest = address.partition(b"-")
     if not dash or b"=" in address or b"@" in address:
         yield address
@@ -115,6 +142,27 @@ def _addresses(line: bytes, address: bytes) -> "Iterator[bytes]":
     bottom, top = _number(line, low[start:]), min(_number(line, high), _HIGHEST)
     for number in range(bottom, top + 1):
         yield b"%b%d%b" % (low[:start], number, tail)
+
+
+def _is_network(address: bytes) -> bool:
+    return b"/" in address and b"=" not in address and b"@" not in address
+
+
+def _network(line: bytes, address: bytes) -> "Iterator[bytes]":
+    """The key of an IPv6 network, or the prefixes of an IPv4 one."""
+    from ipaddress import IPv6Network, ip_network
+
+    try:
+        network = ip_network(address.decode("ascii"), strict=False)
+    except ValueError:
+        raise BadRule(line) from None
+    if isinstance(network, IPv6Network):
+        yield str(network).encode()
+        return
+    octets = max(1, -(-network.prefixlen // 8))
+    for part in network.subnets(new_prefix=8 * octets):
+        prefix = b".".join(str(part.network_address).encode().split(b".")[:octets])
+        yield prefix if octets == 4 else prefix + b"."
 
 
 def _number(line: bytes, digits: bytes) -> int:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from shlex import split
 from typing import NamedTuple, Protocol
 
-from eqmail_core.formats.lines import period
+from eqmail_core.formats.lines import MOST_DIGITS, period
 
 STATES = ("waiting", "held", "running", "memory", "finished", "new")
 """What can be the matter with a message: it waits for its next attempt; it is held; deliveries run; it is only in
@@ -135,11 +135,13 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 def _size(text: str) -> int | None:
     digits = text.lower().rstrip("kmg")
     unit = text.lower()[len(digits) :]
-    return int(digits) * _SIZES[unit] if digits.isascii() and digits.isdigit() and unit in _SIZES else None
+    number = _number(digits)
+    return number * _SIZES[unit] if number is not None and unit in _SIZES else None
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    """Decimal digits, as many as a number may have that Python reads."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
 
 
 def _host(address: bytes) -> str:

@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.9.
 """
 
-from eqmail_core.formats.tcprules import Rule, database_records, keys_for, parse_record
+from eqmail_core.formats.tcprules import LENGTHS, Rule, database_records, keys_for, parse_record
 from eqmail_core.store.cdb import CdbDamaged, open_cdb, write_cdb
 
 TYPE_CHECKING = False
@@ -21,7 +21,8 @@ def find_rule(path: str, ip: bytes, host: bytes | None, info: bytes | None) -> R
         raise FileNotFoundError(path)
     with database:
         try:
-            for key in keys_for(ip, host, info):
+            lengths = (database.get(LENGTHS) or b"") if b":" in ip else b""
+            for key in keys_for(ip, host, info, lengths):
                 data = database.get(key)
                 if data is not None:
                     return parse_record(data)

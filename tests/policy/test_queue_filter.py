@@ -76,6 +76,8 @@ def test_the_empty_sender_can_be_asked_for() -> None:
         ("age>soon", "30s, 10m, 4h, 1d"),
         ("age>", "a value is missing"),
         ("size>1X", "1000, 20K, 5M"),
+        ("size>" + "9" * 5000 + "K", "1000, 20K, 5M"),
+        ("number=" + "9" * 5000, "12345"),
         ("domain>a", "only = and !="),
         ("channel=both", "none of local, remote"),
         ("state=ill", "none of waiting, held"),

@@ -16,6 +16,11 @@ def parse_path(argument: bytes) -> bytes | None:
 
     It stands after the first <, or else after the first colon; there is none without either.
     """
+    return split_path(argument)[0]
+
+
+def split_path(argument: bytes) -> tuple[bytes | None, bytes]:
+    """The address, as `parse_path` has it, and what follows it."""
     start = argument.find(b"<")
     if start >= 0:
         end_mark = 62
@@ -26,30 +31,30 @@ def parse_path(argument: bytes) -> bytes | None:
     if rest[:1] == b"@":
         rest = rest.partition(b":")[2]
     if b"\\" in rest or b'"' in rest:
-        address = _unquoted(rest, end_mark)
+        address, behind = _unquoted(rest, end_mark)
     else:
         end = rest.find(end_mark)
-        address = rest if end < 0 else rest[:end]
-    return address if len(address) <= MAX_PATH else None
+        address, behind = (rest, b"") if end < 0 else (rest[:end], rest[end + 1 :])
+    return (address if len(address) <= MAX_PATH else None), behind
 
 
-def _unquoted(text: bytes, end_mark: int) -> bytes:
-    """Copy up to the end mark outside quotes; a backslash keeps the next byte, quotes are dropped."""
+def _unquoted(text: bytes, end_mark: int) -> tuple[bytes, bytes]:
+    """Copy up to the end mark outside quotes; a backslash keeps the next byte, quotes are dropped.  And the rest."""
     copied = bytearray()
     is_escaped = is_quoted = False
-    for byte in text:
+    for position, byte in enumerate(text):
         if is_escaped:
             copied.append(byte)
             is_escaped = False
         elif byte == end_mark and not is_quoted:
-            break
+            return bytes(copied), text[position + 1 :]
         elif byte == _BACKSLASH:
             is_escaped = True
         elif byte == _QUOTE:
             is_quoted = not is_quoted
         else:
             copied.append(byte)
-    return bytes(copied)
+    return bytes(copied), b""
 
 
 def parse_parameters(argument: bytes) -> tuple[int | None, bytes | None]:

@@ -5,6 +5,7 @@ Source: smtp-server.md 4.2; RFC 5321 section 4.1.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from eqmail_core.formats.wishes import Wish, Wishes
     from eqmail_core.protocols.auth import Credentials
 
 
@@ -32,22 +33,24 @@ class Hello(Event):
 
 
 class Mail(Event):
-    """MAIL: a sender, and the identity in its AUTH parameter, None where there is none."""
+    """MAIL: a sender, the identity in its AUTH parameter, and wishes of the sender; None where there are none."""
 
-    __slots__ = ("address", "identity")
+    __slots__ = ("address", "identity", "wishes")
 
-    def __init__(self, address: bytes, identity: bytes | None) -> None:
+    def __init__(self, address: bytes, identity: bytes | None, wishes: "Wishes | None" = None) -> None:
         self.address = address
         self.identity = identity
+        self.wishes = wishes
 
 
 class Recipient(Event):
-    """RCPT."""
+    """RCPT: a recipient, and what the sender wishes about it; None for nothing."""
 
-    __slots__ = ("address",)
+    __slots__ = ("address", "wish")
 
-    def __init__(self, address: bytes) -> None:
+    def __init__(self, address: bytes, wish: "Wish | None" = None) -> None:
         self.address = address
+        self.wish = wish
 
 
 class Data(Event):
@@ -57,13 +60,17 @@ class Data(Event):
 
 
 class Body(Event):
-    """A piece of the message: lines that end in LF, cut anywhere; the last one needs a verdict on the message."""
+    """A piece of the message: lines that end in LF, cut anywhere; the last one needs a verdict on the message.
 
-    __slots__ = ("is_last", "text")
+    `ends_chunk`: the client waits for a word about this piece, and another one follows.
+    """
 
-    def __init__(self, text: bytes, is_last: bool) -> None:
+    __slots__ = ("ends_chunk", "is_last", "text")
+
+    def __init__(self, text: bytes, is_last: bool, ends_chunk: bool = False) -> None:
         self.text = text
         self.is_last = is_last
+        self.ends_chunk = ends_chunk
 
     @property
     def needs_verdict(self) -> bool:  # type: ignore[override]  # the same attribute, read only

@@ -16,8 +16,9 @@ class Rules:
 
     `size_limit` in bytes; `max_recipients` in a message, `max_errors` and `max_commands` (those that carry no message)
     in a conversation; 0: no limit.  `offers_auth`: somebody can check passwords; `auth_needs_tls`: only CRAM-MD5
-    without TLS; `offers_tls`: STARTTLS; `offers_chunks`: BDAT; `mail_needs_auth`: a submission port; `puts_status`:
-    replies as in RFC 2034.  `local_ip_host` replaces [IP] in an address where `is_own_address(IP)`; None: no replacing.
+    without TLS; `offers_tls`: STARTTLS; `offers_chunks`: BDAT; `offers_news`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8;
+    `mail_needs_auth`: a submission port; `puts_status`: replies as in RFC 2034.  `local_ip_host` replaces [IP] in an
+    address where `is_own_address(IP)`; None: no replacing.
     """
 
     __slots__ = (
@@ -31,7 +32,9 @@ class Rules:
         "max_recipients",
         "offers_auth",
         "offers_chunks",
+        "offers_news",
         "offers_tls",
+        "offers_utf8",
         "puts_status",
         "size_limit",
     )
@@ -51,6 +54,8 @@ class Rules:
         puts_status: bool = False,
         max_errors: int = 0,
         max_commands: int = 0,
+        offers_news: bool = False,
+        offers_utf8: bool = False,
     ) -> None:
         self.greeting = greeting
         self.size_limit = size_limit
@@ -65,6 +70,8 @@ class Rules:
         self.puts_status = puts_status
         self.max_errors = max_errors
         self.max_commands = max_commands
+        self.offers_news = offers_news
+        self.offers_utf8 = offers_utf8
 
     def hello(self, extended: bool, is_secure: bool) -> list[bytes]:
         """The answer to HELO, or to EHLO if `extended`."""
@@ -76,6 +83,10 @@ class Rules:
         texts += (b"PIPELINING", b"8BITMIME", b"SIZE %d" % self.size_limit)
         if self.puts_status:
             texts.append(b"ENHANCEDSTATUSCODES")
+        if self.offers_news:
+            texts.append(b"DSN")
+        if self.offers_utf8:
+            texts.append(b"SMTPUTF8")
         if self.offers_chunks:
             texts.append(b"CHUNKING")
         if self.max_recipients:

@@ -1,7 +1,8 @@
 """The server side of one SMTP conversation; performs no I/O.
 
-It takes bytes in any fragmentation, keeps the order of commands, reads addresses and the body, and knows every reply
-that does not depend on a decision.  What needs one is an event: nothing after it is looked at until `answer`.
+It takes bytes in any fragmentation, keeps the order of commands, reads addresses, and knows every reply that does not
+depend on a decision; the bytes of messages are in `message_bytes`.  What needs a decision is an event: nothing after it
+is looked at until `answer`.
 
 Fails: never on client input; bad input becomes a reply or a Broken event.
 Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelining); RFC 1870 (SIZE).
@@ -9,10 +10,12 @@ Long because the whole order of an SMTP conversation is in one place.
 """
 
 from eqmail_core.formats.plain_text import is_plain, plain
-from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
+from eqmail_core.formats.smtp_path import address_literal, parse_parameters, split_path
+from eqmail_core.formats.smtp_wishes import BadParameter, read_mail, read_recipient
+from eqmail_core.formats.wishes import Wishes, place_key
 from eqmail_core.protocols.auth import CRAM_MD5, METHODS, Credentials, Exchange, is_question
-from eqmail_core.protocols.chunked import ChunkedBody
-from eqmail_core.protocols.dotted import BareNewline, DottedBody
+from eqmail_core.protocols.dotted import BareNewline
+from eqmail_core.protocols.message_bytes import MessageBytes
 from eqmail_core.protocols.smtp_events import (
     BROKEN,
     CONNECTED,
@@ -55,16 +58,13 @@ class SmtpServer:
     """
 
     __slots__ = (
-        "_body",
         "_buffer",
-        "_chunk_is_last",
-        "_chunk_left",
-        "_chunks",
         "_commands",
         "_errors",
         "_exchange",
         "_first_helo",
         "_is_skipping",
+        "_message",
         "_out",
         "_position",
         "_rules",
@@ -80,18 +80,15 @@ class SmtpServer:
         "make_challenge",
         "recipients",
         "sender",
+        "wishes",
     )
 
     def __init__(self, rules: Rules, helo: bytes, make_challenge: "Callable[[], bytes]") -> None:
         self._rules = rules
         self.awaited: Event | None = None
-        self._body: DottedBody | None = None
         self._buffer = b""
         self._position = 0
-        # A chunk is being read while `_chunk_left` is a number: into the message, or away where there is none.
-        self._chunks: ChunkedBody | None = None
-        self._chunk_left: int | None = None
-        self._chunk_is_last = False
+        self._message = MessageBytes()
         self._commands = 0
         self._errors = 0
         self._exchange: Exchange | None = None
@@ -108,6 +105,7 @@ class SmtpServer:
         self.last_words = b""
         self.recipients: list[bytes] = []
         self.sender: bytes | None = None
+        self.wishes: Wishes | None = None
 
     # --- what the driver calls
 
@@ -119,7 +117,7 @@ class SmtpServer:
     @property
     def in_body(self) -> bool:
         """Whether the client is sending a message."""
-        return self._body is not None or self._chunks is not None
+        return self._message.is_open
 
     @property
     def unread(self) -> int:
@@ -137,15 +135,13 @@ class SmtpServer:
     def next_event(self) -> Event | None:
         """What happened next; None while more bytes or a verdict are needed."""
         while self.awaited is None and not self.closed:
-            if self._chunk_left is not None and (self.unread or not self._chunk_left):
-                piece = self._next_of_chunk(self._chunk_left)
-                if piece is not None:
-                    return piece
+            if self._message.wants(self.unread):
+                event = self._next_of_message()
+                if event is not None:
+                    return event
                 continue
             if not self.unread:
                 break
-            if self._body is not None:
-                return self._next_of_body(self._body)
             line = self._next_line()
             if line is None:
                 break
@@ -182,6 +178,7 @@ class SmtpServer:
         self.helo = self._first_helo
         self.sender = self.last_address = None
         self.recipients = []
+        self.wishes = None
 
     def take_output(self) -> bytes:
         """Everything to be sent since the last call."""
@@ -215,45 +212,18 @@ class SmtpServer:
             line = line[:-1]
         return line.partition(b"\0")[0] if b"\0" in line else line
 
-    def _next_of_body(self, body: DottedBody) -> Event | None:
-        data = self._buffer[self._position :] if self._position else self._buffer
-        if not data:
-            return None
-        self._buffer, self._position = b"", 0
+    def _next_of_message(self) -> Event | None:
+        """What the next bytes of a message mean; None for those that are thrown away."""
         try:
-            text, rest = body.receive(data)
-        except BareNewline:
-            self._body = None
-            self.close(reply.BARE_NEWLINE)
-            return BROKEN
-        if rest is None:
-            return Body(text, False)
-        self._buffer, self._body = rest, None
-        self.awaited = event = Body(text, True)
-        return event
-
-    def _next_of_chunk(self, left: int) -> Event | None:
-        """What the bytes of a chunk mean; None for those that are thrown away."""
-        piece = self._buffer[self._position : self._position + left]
-        self._position += len(piece)
-        left -= len(piece)
-        self._chunk_left = left or None
-        if self._chunks is None:
-            return None
-        try:
-            text = self._chunks.receive(piece)
+            body, self._position = self._message.take(self._buffer, self._position)
         except BareNewline:
             self.close(reply.BARE_NEWLINE)
             return BROKEN
-        if left:
-            return Body(text, False)
-        if not self._chunk_is_last:
+        if body is not None and body.is_last:
+            self.awaited = body
+        elif body is not None and body.ends_chunk:
             self._put(reply.OK)
-            return Body(text, False)
-        text += self._chunks.end()
-        self._chunks = None
-        self.awaited = event = Body(text, True)
-        return event
+        return body
 
     # --- commands
 
@@ -262,7 +232,7 @@ class SmtpServer:
         act = _VERBS.get(verb.upper())
         if act is None:
             return self._say(reply.UNRECOGNISED)
-        if self._chunks is not None and act not in _BETWEEN_CHUNKS:
+        if self._message.is_in_chunks and act not in _BETWEEN_CHUNKS:
             return self._say(reply.CHUNK_EXPECTED)
         if act is not SmtpServer._rcpt:
             self._commands += 1
@@ -280,25 +250,31 @@ class SmtpServer:
     def _mail(self, argument: bytes) -> Event | None:
         if self._rules.mail_needs_auth and not self.authenticated:
             return self._say(reply.AUTHORIZATION_REQUIRED)
-        address = self._address(argument)
+        address, behind = self._address(argument)
         if address is None:
             return self._say(reply.SYNTAX)
-        identity = None
-        if b" " in argument:
-            size, identity = parse_parameters(plain(argument))
-            if size is not None and 0 < self._rules.size_limit < size:
-                return self._say(reply.TOO_BIG)
-        return Mail(address, identity)
+        if b" " not in argument:
+            return Mail(address, None)
+        size, identity = parse_parameters(plain(argument))
+        if size is not None and 0 < self._rules.size_limit < size:
+            return self._say(reply.TOO_BIG)
+        try:
+            return Mail(address, identity, read_mail(behind, self._rules.offers_news, self._rules.offers_utf8))
+        except BadParameter:
+            return self._say(reply.BAD_PARAMETER)
 
     def _rcpt(self, argument: bytes) -> Event | None:
         if not self.in_transaction:
             return self._say(reply.MAIL_FIRST)
-        address = self._address(argument)
+        address, behind = self._address(argument)
         if address is None:
             return self._say(reply.SYNTAX)
         if 0 < self._rules.max_recipients <= len(self.recipients):
             return self._say(reply.TOO_MANY_RECIPIENTS)
-        return Recipient(address)
+        try:
+            return Recipient(address, read_recipient(behind) if behind and self._rules.offers_news else None)
+        except BadParameter:
+            return self._say(reply.BAD_PARAMETER)
 
     def _data(self, argument: bytes) -> Event | None:
         if not self.in_transaction:
@@ -315,9 +291,8 @@ class SmtpServer:
             # Where its bytes end nobody knows, and they must not be taken for commands.
             self.close(reply.BAD_CHUNK)
             return None
-        self._chunk_left = int(words[0])
-        self._chunk_is_last = len(words) > 1
-        if self._chunks is not None:
+        self._message.announce(int(words[0]), len(words) > 1)
+        if self._message.is_in_chunks:
             return None
         if not self.in_transaction:
             return self._say(reply.MAIL_FIRST)
@@ -327,7 +302,7 @@ class SmtpServer:
 
     def _rset(self, argument: bytes) -> Event:
         self.in_transaction = False
-        self._chunks = None
+        self._message.drop_chunks()
         self._put(reply.FLUSHED)
         return RESET
 
@@ -398,18 +373,20 @@ class SmtpServer:
     def _open_transaction(self, event: Mail, verdict: Verdict) -> None:
         self.sender = event.address if verdict.address is None else verdict.address
         self.recipients = []
+        self.wishes = event.wishes
         self.in_transaction = True
 
     def _add_recipient(self, event: Recipient, verdict: Verdict) -> None:
+        if event.wish is not None:
+            if self.wishes is None:
+                self.wishes = Wishes()
+            self.wishes.recipients[place_key(len(self.recipients))] = event.wish
         self.recipients.append(event.address if verdict.address is None else verdict.address)
 
     def _begin_body(self, event: Event, verdict: Verdict) -> None:
         self.in_transaction = False
-        if self._chunk_left is not None:
-            self._chunks = ChunkedBody()
-            return
-        self._body = DottedBody()
-        self._put(reply.GO_AHEAD)
+        if not self._message.begin():
+            self._put(reply.GO_AHEAD)
 
     def _begin_tls(self, event: Event, verdict: Verdict) -> None:
         """Nothing yet: it is the handshake that counts."""
@@ -439,17 +416,18 @@ class SmtpServer:
         self._put(line)
         return None
 
-    def _address(self, argument: bytes) -> bytes | None:
-        address = parse_path(argument)
+    def _address(self, argument: bytes) -> tuple[bytes | None, bytes]:
+        """The address in the argument of MAIL or RCPT, and what follows it."""
+        address, behind = split_path(argument)
         if address is None or not is_plain(address):
-            return None
+            return None, b""
         name = self._rules.local_ip_host
         if name is not None and address.endswith(b"]"):
             literal = address_literal(address)
             if literal is not None and self._rules.is_own_address(literal):
                 address = address[: address.rindex(b"@") + 1] + name
         self.last_address = address
-        return address
+        return address, behind
 
 
 _VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {

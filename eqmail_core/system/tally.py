@@ -1,0 +1,152 @@
+"""How much each address has, counted by several processes together, in memory that they share.
+
+The parent makes a `Tally` before it forks, with a share for each process; a process writes to its own share alone and
+reads all of them, so that nobody waits for anybody.  The share of a process that has died does not count.
+
+A share is a table with eight places for each residue of an address's hash.  Where all eight are taken the others do not
+see an address: a limit may then be passed, never is anybody refused who is below it.
+
+Fails: OSError from the constructor, where there is no memory.
+"""
+
+import mmap
+import os
+from collections.abc import Iterator
+
+_WORD = 8
+_PLACES = 8
+_SESSION_ROWS = 1024
+_FAILURE_ROWS = 2048
+
+# Words of a share: the process, all its sessions, then pairs of hash and value.
+_PID, _TOTAL, _SESSIONS = 0, 1, 2
+_FAILURES = _SESSIONS + 2 * _PLACES * _SESSION_ROWS
+_WORDS = _FAILURES + 2 * _PLACES * _FAILURE_ROWS
+
+_SECONDS = (1 << 32) - 1
+
+
+class Tally:
+    """The shared memory; made by the parent, or by a process that is alone."""
+
+    def __init__(self, shares: int = 1) -> None:
+        words = memoryview(mmap.mmap(-1, shares * _WORDS * _WORD)).cast("Q")
+        self._shares = [words[index * _WORDS : (index + 1) * _WORDS] for index in range(shares)]
+
+    def share(self, index: int = 0) -> "Share":
+        """The share of one process, which must `begin` before it counts."""
+        return Share(self._shares, index)
+
+
+class Share:
+    """One process's part of a tally, and its view of the whole."""
+
+    def __init__(self, shares: "list[memoryview[int]]", index: int) -> None:
+        self._own = shares[index]
+        self._others = [share for number, share in enumerate(shares) if number != index]
+        self._sessions: dict[bytes, int] = {}
+        self._total = 0
+
+    def begin(self) -> None:
+        """Nothing is counted yet; what the process before us left is gone."""
+        self._own[_PID] = 0
+        for at in range(_TOTAL, _WORDS):
+            if self._own[at]:
+                self._own[at] = 0
+        self._own[_PID] = os.getpid()
+
+    # --- sessions
+
+    def enter(self, address: bytes) -> None:
+        """An address has one session more."""
+        self._count(address, 1)
+
+    def leave(self, address: bytes) -> None:
+        """An address has one session less."""
+        self._count(address, -1)
+
+    @property
+    def total(self) -> int:
+        """Sessions of all processes."""
+        return self._total + sum(share[_TOTAL] for share in self._living())
+
+    def sessions_of(self, address: bytes) -> int:
+        """Sessions of one address, in all processes."""
+        key, row = _place(address, _SESSIONS, _SESSION_ROWS)
+        return self._sessions.get(address, 0) + sum(_value(share, row, key) for share in self._living())
+
+    def _count(self, address: bytes, change: int) -> None:
+        count = self._sessions.get(address, 0) + change
+        if count > 0:
+            self._sessions[address] = count
+        else:
+            self._sessions.pop(address, None)
+        self._total += change
+        self._own[_TOTAL] = self._total
+        key, row = _place(address, _SESSIONS, _SESSION_ROWS)
+        _set(self._own, row, key, max(count, 0))
+
+    # --- failures: a value is their number, and the second of the first
+
+    def note_failure(self, address: bytes, now: int, window_s: int) -> None:
+        """An address has failed; `now` is a monotonic clock's, and what failed `window_s` before counts no more."""
+        key, row = _place(address, _FAILURES, _FAILURE_ROWS)
+        number, since = _failures(_value(self._own, row, key))
+        if not number or now - since > window_s:
+            number, since = 0, now
+        _set(self._own, row, key, (number + 1) << 32 | since & _SECONDS)
+
+    def failures_of(self, address: bytes, now: int, window_s: int) -> int:
+        """Failures of one address within the window, seen by all processes."""
+        key, row = _place(address, _FAILURES, _FAILURE_ROWS)
+        seen = [_failures(_value(share, row, key)) for share in (self._own, *self._living())]
+        return sum(number for number, since in seen if now - since <= window_s)
+
+    def _living(self) -> "Iterator[memoryview[int]]":
+        """The shares of the other processes that are there."""
+        for share in self._others:
+            if share[_PID] and _is_there(share[_PID]):
+                yield share
+
+
+def _place(address: bytes, start: int, rows: int) -> tuple[int, int]:
+    """The hash of an address, and where its row begins; the hash is the same in all children of a process."""
+    key = hash(address) & 0xFFFF_FFFF_FFFF_FFFF or 1
+    return key, start + 2 * _PLACES * (key % rows)
+
+
+def _value(share: "memoryview[int]", row: int, key: int) -> int:
+    for at in range(row, row + 2 * _PLACES, 2):
+        if share[at] == key:
+            return share[at + 1]
+    return 0
+
+
+def _set(share: "memoryview[int]", row: int, key: int, value: int) -> None:
+    """Give an entry a value; a new one takes a free place, or the place of failures if they are the oldest of eight."""
+    places = range(row, row + 2 * _PLACES, 2)
+    at = next((at for at in places if share[at] == key), -1)
+    if at < 0 and value:
+        at = next((at for at in places if not share[at + 1]), -1)
+        if at < 0 and row >= _FAILURES:
+            at = min(places, key=lambda place: share[place + 1] & _SECONDS)
+        if at >= 0:
+            # First without a value, so that nobody reads that of another address.
+            share[at + 1] = 0
+            share[at] = key
+    if at >= 0:
+        share[at + 1] = value
+
+
+def _failures(value: int) -> tuple[int, int]:
+    return value >> 32, value & _SECONDS
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,111 @@
+"""Counts that processes keep together."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.system.tally import Share, Tally
+
+IP, OTHER = b"192.0.2.1", b"2001:db8::1"
+
+
+def in_child(act: Callable[[], bool]) -> None:
+    """Run something in another process, which must say yes."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if act() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def begun(tally: Tally, index: int = 0) -> Share:
+    share = tally.share(index)
+    share.begin()
+    return share
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.booleans()), max_size=200))
+def test_what_all_count_is_what_there_is(events: list[tuple[int, int, bool]]) -> None:
+    tally = Tally(3)
+    shares = [begun(tally, index) for index in range(3)]
+    kept: Counter[tuple[int, bytes]] = Counter()
+    for index, number, enters in events:
+        address = b"192.0.2.%d" % number
+        if enters:
+            shares[index].enter(address)
+            kept[index, address] += 1
+        elif kept[index, address]:
+            shares[index].leave(address)
+            kept[index, address] -= 1
+    for share in shares:
+        assert share.total == kept.total()
+        for number in range(31):
+            address = b"192.0.2.%d" % number
+            assert share.sessions_of(address) == sum(kept[index, address] for index in range(3))
+
+
+def test_another_process_sees_them() -> None:
+    tally = Tally(2)
+    mine = begun(tally)
+    mine.enter(IP)
+    mine.enter(IP)
+    mine.note_failure(IP, 1000, 600)
+    theirs = tally.share(1)
+
+    def look() -> bool:
+        theirs.begin()
+        theirs.enter(IP)
+        return (theirs.total, theirs.sessions_of(IP), theirs.sessions_of(OTHER)) == (3, 3, 0) and theirs.failures_of(
+            IP, 1000, 600
+        ) == 1
+
+    in_child(look)
+
+
+def test_the_dead_do_not_count() -> None:
+    tally = Tally(2)
+    mine = begun(tally)
+
+    def come_and_go() -> bool:
+        theirs = begun(tally, 1)
+        theirs.enter(IP)
+        theirs.note_failure(IP, 1000, 600)
+        return mine.sessions_of(IP) == 1
+
+    in_child(come_and_go)
+    assert (mine.total, mine.sessions_of(IP), mine.failures_of(IP, 1000, 600)) == (0, 0, 0)
+
+
+def test_a_process_begins_with_nothing() -> None:
+    tally = Tally()
+    before = begun(tally)
+    before.enter(IP)
+    before.note_failure(IP, 1000, 600)
+    after = begun(tally)
+    assert (after.total, after.sessions_of(IP), after.failures_of(IP, 1000, 600)) == (0, 0, 0)
+
+
+def test_failures_are_forgotten_after_a_while() -> None:
+    share = begun(Tally())
+    share.note_failure(IP, 1000, 600)
+    share.note_failure(IP, 1500, 600)
+    assert [share.failures_of(IP, now, 600) for now in (1500, 1600, 1601)] == [2, 2, 0]
+    share.note_failure(IP, 1601, 600)
+    assert share.failures_of(IP, 1601, 600) == 1
+
+
+def test_a_crowd_is_not_more_than_it_takes() -> None:
+    """With more addresses than places nobody has too many, and each has its own in its own process."""
+    share = begun(Tally())
+    addresses = [b"2001:db8::%x" % number for number in range(20_000)]
+    for address in addresses:
+        share.enter(address)
+        share.note_failure(address, 1000, 600)
+    assert all(share.sessions_of(address) == 1 for address in addresses)
+    assert all(share.failures_of(address, 1000, 600) <= 1 for address in addresses)
+    for address in addresses:
+        share.leave(address)
+    assert share.total == 0
+    assert not any(share.sessions_of(address) for address in addresses)

@@ -37,6 +37,10 @@ class Client(Protocol):
         """Its address."""
 
     @property
+    def checker(self) -> list[bytes]:
+        """The argv of the program that checks its password."""
+
+    @property
     def speaks(self) -> bool:
         """Whether it has said something that nobody has listened to yet, or hung up."""
 
@@ -113,7 +117,7 @@ class Deliberation:
         if desk.is_guessing(ip):
             self._soon(WRONG_PASSWORD)
             return
-        pid = start_checker(desk.settings.checker, errand.environ, errand.credentials)
+        pid = start_checker(self._client.checker, errand.environ, errand.credentials)
         if pid <= 0:
             self._soon(checker_not_started(pid))
             return

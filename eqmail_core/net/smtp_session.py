@@ -18,7 +18,7 @@ from eqmail_core.net.queue_children import QueuePrograms
 from eqmail_core.net.server_tls import ServerTls
 from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.net.smtp_message import Incoming, Messages
-from eqmail_core.net.smtp_settings import NOWHERE, apply_rule, client_environ
+from eqmail_core.net.smtp_settings import NOWHERE, Terms, terms_for
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.reception import Reception
 from eqmail_core.policy.smtp_outcome import (
@@ -53,6 +53,7 @@ class SmtpSession(asyncio.Protocol):
         "_is_proxied",
         "_message",
         "_reception",
+        "_terms",
         "_tls",
         "_transport",
         "seen",
@@ -73,37 +74,44 @@ class SmtpSession(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the client, or send it away when there are too many."""
-        desk = self._desk
-        settings = desk.settings
         self._transport = cast(asyncio.Transport, transport)
+        terms = self._arrive(transport)
+        if terms is not None:
+            self._welcome(terms)
+
+    def _arrive(self, transport: asyncio.BaseTransport) -> Terms | None:
+        """The terms for this client; None where a proxy has to tell who it is."""
+        settings = self._desk.settings
         local = transport.get_extra_info("sockname") or NOWHERE
         peer = transport.get_extra_info("peername") or NOWHERE
         if not self._is_proxied and settings.proxies.includes(peer[0].encode()):
-            ProxiedClient(desk.loop, self._for_proxied).begin(self._transport)
-            return
+            ProxiedClient(self._desk.loop, self._for_proxied).begin(self._transport)
+            return None
         if self._ends is not None:
             peer, local = self._ends.remote, (self._ends.local[0], local[1])
-        house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
-        environ = client_environ(settings, peer, local)
-        verdict = apply_rule(settings, environ)
+        return terms_for(settings, peer, local)
+
+    def _welcome(self, terms: Terms) -> None:
+        desk, house, environ = self._desk, terms.house, terms.environ
+        self._terms = terms
         queue = environ.get(b"QMAILQUEUE")
         outbox = desk.outbox if queue is None else QueuePrograms(desk.loop, queue, environ)
-        filters = settings.filters
+        filters = desk.settings.filters
         if filters is None:
             self._reception = Reception(house, environ, desk.date)
             self._message: Messages = Incoming(outbox, house.rules.size_limit)
         else:
             self._reception, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
         self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
-        if len(desk.sessions) >= settings.limit or desk.is_closing:
+        if len(desk.sessions) >= desk.settings.limit or desk.is_closing:
             self._core.close(reply.SHUTTING_DOWN if desk.is_closing else reply.BUSY)
             self._flush()
             return
-        if verdict is None:
+        if terms.refusal is None:
             self._transport.close()
             return
-        if verdict:
-            self._core.close(verdict)
+        if terms.refusal:
+            self._core.close(terms.refusal)
         elif not desk.enter(self, self._reception.remote_ip):
             self._core.close(reply.BUSY_WITH_YOU)
         if self._core.closed:
@@ -225,7 +233,7 @@ class SmtpSession(asyncio.Protocol):
 
     def _start_tls(self) -> None:
         """Begin TLS, or say why not."""
-        core, desk = self._core, self._desk.settings.tls
+        core, desk = self._core, self._terms.tls
         try:
             if desk is None:
                 raise Unusable("missing certificate")
@@ -296,6 +304,11 @@ class SmtpSession(asyncio.Protocol):
     def remote_ip(self) -> bytes:
         """The address of the client."""
         return self._reception.remote_ip
+
+    @property
+    def checker(self) -> list[bytes]:
+        """The argv of the program that checks its password."""
+        return self._terms.checker
 
     @property
     def speaks(self) -> bool:

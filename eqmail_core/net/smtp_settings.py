@@ -85,7 +85,39 @@ class Settings:
         self.filters = filters
 
 
-def client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:
+class Terms:
+    """By what one client is served.
+
+    `house` decides, `environ` is the conversation's own, `tls` begins TLS where there are keys, `checker` is the argv
+    of the program that checks passwords; `refusal` is the line for a client that is not served, None: not a word.
+    """
+
+    __slots__ = ("checker", "environ", "house", "refusal", "tls")
+
+    def __init__(
+        self,
+        house: House,
+        environ: dict[bytes, bytes],
+        tls: TlsDesk | None,
+        checker: list[bytes],
+        refusal: bytes | None = b"",
+    ) -> None:
+        self.house = house
+        self.environ = environ
+        self.tls = tls
+        self.checker = checker
+        self.refusal = refusal
+
+
+def terms_for(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> Terms:
+    """The terms for a client that connected to us itself; both ends of the connection are address and port."""
+    house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
+    environ = _client_environ(settings, peer, local)
+    refusal = _apply_rule(settings, environ)
+    return Terms(house, environ, settings.tls, settings.checker, refusal)
+
+
+def _client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:
     """The environment of one conversation: the service's, and who is at both ends."""
     remote_ip = peer[0].encode()
     environ = {
@@ -102,7 +134,7 @@ def client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, 
     return environ
 
 
-def apply_rule(settings: Settings, environ: dict[bytes, bytes]) -> bytes | None:
+def _apply_rule(settings: Settings, environ: dict[bytes, bytes]) -> bytes | None:
     """Give a client the variables of its rule; a line for one that cannot be served, b"": welcome, None: not a word."""
     try:
         rule = settings.rule_for(environ[b"TCPREMOTEIP"])

@@ -67,6 +67,7 @@ class Write(NamedTuple):
     content: bytes
     dress: Dress
     aside: bool = False
+    flush: bool = True
 
     def sentence(self, world: World) -> str:
         """What this does."""
@@ -85,7 +86,7 @@ class Write(NamedTuple):
         """Do it."""
         if self.aside:
             world.set_aside(self.path)
-        world.write(self.path, self.content, self.dress)
+        world.write(self.path, self.content, self.dress, self.flush)
 
 
 class Give(NamedTuple):

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from errno import EINVAL, ENOTDIR
 
 from eqmail_core.system.files import CHUNK, write_all
+from eqmail_core.system.kernel import sync_file_system
 from eqmail_setup.tree import Dress
 from eqmail_setup.who import group_name, group_number, user_name, user_number
 from eqmail_setup.world import ASIDE, LINK, Distrusted, Seen
@@ -37,6 +38,7 @@ class RealWorld:
         self._base = self._root + home
         self._trusted = {0, os.geteuid()}
         self._touched: set[str] = set()
+        self._loose = False
 
     def show(self, path: str) -> str:
         """The path as people should read it."""
@@ -99,8 +101,8 @@ class RealWorld:
                     os.mkdir(name, 0o700, dir_fd=parent)
         self.dress(path, dress)
 
-    def write(self, path: str, content: bytes, dress: Dress) -> None:
-        """Put a file in place as a whole."""
+    def write(self, path: str, content: bytes, dress: Dress, flush: bool = True) -> None:
+        """Put a file in place as a whole; without `flush` it is on the disk after `finish` only."""
         with self._parent(path) as (parent, name):
             temporary = _unlinked(f".{name}.new", parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -109,7 +111,9 @@ class RealWorld:
                 try:
                     write_all(fd, content)
                     self._dress(fd, path, dress)
-                    os.fsync(fd)
+                    if flush:
+                        os.fsync(fd)
+                    self._loose |= not flush
                 finally:
                     os.close(fd)
                 os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -164,6 +168,13 @@ class RealWorld:
 
     def finish(self) -> None:
         """Put the entries of every changed folder on the disk, after the last change."""
+        if self._loose:
+            fd = os.open(self._base, _OPEN | os.O_DIRECTORY)
+            try:
+                sync_file_system(fd)
+            finally:
+                os.close(fd)
+            self._loose = False
         for folder in sorted(self._touched):
             try:
                 fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)

@@ -11,6 +11,8 @@ from eqmail_core.formats.site_file import SITE_FILE, render_site
 from eqmail_core.values.queue_tree import FIFO, FOLDER, queue_nodes
 from eqmail_core.values.site import Site
 from eqmail_setup.history import FOLDER as RUNS
+from eqmail_setup.manual import pages
+from eqmail_setup.seal import sealed
 from eqmail_setup.suite import own_folders, program_text, programs
 from eqmail_setup.tree import Compiled, Directory, Dress, Fifo, Generated, Node, Settled, Zeroed
 
@@ -38,10 +40,17 @@ def secret_of_server(site: Site, caller: tuple[str, str]) -> Dress:
 def hierarchy(site: Site, caller: tuple[str, str], staged: bool = False) -> list[Node]:
     """Every node of an installation, parents first. `staged`: without what lies outside the home."""
     dress = Wardrobe(site, caller)
-    nodes: list[Node] = [*_frame(site, dress), *_queue(site, dress), *_programs(site, dress)]
+    nodes: list[Node] = [*_frame(site, dress), *_queue(site, dress), *_programs(site, dress), *_manual(dress)]
     if not staged:
         nodes += [Compiled(folder) for folder in own_folders()]
     return nodes
+
+
+def skeleton(site: Site, caller: tuple[str, str]) -> Iterator[tuple[str, Dress, int]]:
+    """Path, dress and number of parts of everything but programs and manuals, parents first."""
+    dress = Wardrobe(site, caller)
+    for node in (*_frame(site, dress), *_queue(site, dress)):
+        yield node.path, node.dress, node.split if isinstance(node, Directory) else 0
 
 
 def foreign_hierarchy(site: Site, caller: tuple[str, str]) -> list[Node]:
@@ -55,7 +64,7 @@ def foreign_hierarchy(site: Site, caller: tuple[str, str]) -> list[Node]:
     return [node._replace(path=f"{site.home}/{node.path}".rstrip("/")) for node in nodes]
 
 
-def _frame(site: Site, dress: Wardrobe) -> Iterator[Node]:
+def _frame(site: Site, dress: Wardrobe) -> Iterator[Directory | Settled]:
     yield from _folders(site, dress)
     yield Directory(RUNS, dress("owner", 0o700))
     yield Settled(SITE_FILE, dress("owner", 0o644), render_site(site))
@@ -91,3 +100,8 @@ def _queue(site: Site, dress: Wardrobe) -> Iterator[Directory | Fifo | Zeroed]:
 def _programs(site: Site, dress: Wardrobe) -> Iterator[Node]:
     for program in programs():
         yield Generated(f"bin/{program.name}", dress("owner", program.mode), program_text(program, site.home))
+
+
+def _manual(dress: Wardrobe) -> Iterator[Node]:
+    for page in pages():
+        yield Generated(f"man/{page.path}", dress("owner", 0o644), sealed(page.content), flush=False)

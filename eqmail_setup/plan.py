@@ -109,11 +109,11 @@ def _dressed(path: str, dress: Dress, seen: Seen, world: World) -> Iterator[Diff
         yield Difference(show, f"mode {seen.dress.mode:04o}", f"{dress.mode:04o}", give)
 
 
-def _file(path: str, content: bytes, dress: Dress, world: World) -> Iterator[Difference | Seen]:
+def _file(path: str, content: bytes, dress: Dress, world: World, flush: bool = True) -> Iterator[Difference | Seen]:
     """The differences that every kind of file shares; the Seen of a file whose content is worth a look."""
     seen = world.look(path)
     if seen is None:
-        yield Difference(world.show(path), "missing", f"a file ({dress})", Write(path, content, dress))
+        yield Difference(world.show(path), "missing", f"a file ({dress})", Write(path, content, dress, flush=flush))
     elif seen.kind != "a file":
         yield Difference(world.show(path), seen.kind, "a file; move it away and run setup again")
     else:
@@ -144,7 +144,7 @@ def _zeroed(node: Zeroed, world: World) -> Iterator[Difference]:
 
 def _generated(node: Generated, world: World) -> Iterator[Difference]:
     show = world.show(node.path)
-    for found in _file(node.path, node.content, node.dress, world):
+    for found in _file(node.path, node.content, node.dress, world, node.flush):
         if isinstance(found, Difference):
             yield found
             continue
@@ -157,7 +157,7 @@ def _generated(node: Generated, world: World) -> Iterator[Difference]:
             continue
         origin = origin_of(content)
         if origin is Origin.OURS:
-            write = Write(node.path, node.content, node.dress)
+            write = Write(node.path, node.content, node.dress, flush=node.flush)
             yield Difference(show, "written by setup for other choices or another interpreter", "renewed", write)
         elif origin is Origin.BINARY:
             write = Write(node.path, node.content, node.dress, aside=True)

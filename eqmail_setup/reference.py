@@ -68,7 +68,7 @@ def _control() -> Iterator[str]:
         yield control.manual
         yield ""
         yield f"- kind: {control.kind}"
-        yield f"- default: {_default(control.default, control.falls_back_to_me)}"
+        yield f"- default: {default_of(control.default, control.falls_back_to_me)}"
         yield f"- read by: {', '.join(control.used_by) or 'nobody'}"
         if control.env:
             yield f"- overridden by the environment variable `{control.env}`"
@@ -83,7 +83,8 @@ def _control() -> Iterator[str]:
         yield f"- `{name}/`: {manual}"
 
 
-def _default(value: object, falls_back_to_me: bool) -> str:
+def default_of(value: object, falls_back_to_me: bool) -> str:
+    """The default of a setting in words."""
     own = "none" if value is None else f"`{value.decode()}`" if isinstance(value, bytes) else f"{value}"
     own = {"True": "on", "False": "off"}.get(own, own)
     return f"the content of `{Controls.me.file}`, else {own}" if falls_back_to_me else own
@@ -112,10 +113,11 @@ def _programs() -> Iterator[str]:
         yield ""
         yield f"Mode {program.mode:04o}."
         yield ""
-        yield _described(program)
+        yield described(program)
 
 
-def _described(program: Program) -> str:
+def described(program: Program) -> str:
+    """What the module of a program says of it."""
     with open(module_file(program), encoding="utf-8") as file:
         tree = ast.parse(file.read())
     for node in tree.body:

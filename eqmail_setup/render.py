@@ -32,6 +32,16 @@ def template_names() -> list[str]:
     return [name for name in _environment().list_templates() if name.endswith(".j2")]
 
 
+def plain_texts(folder: str) -> list[tuple[str, str]]:
+    """Name and content of the texts in a folder of the templates that are no templates, sorted."""
+    loader = _environment().loader
+    assert loader is not None
+    names = [
+        name for name in _environment().list_templates() if name.startswith(f"{folder}/") and name.endswith(".txt")
+    ]
+    return [(name.removeprefix(f"{folder}/"), loader.get_source(_environment(), name)[0]) for name in sorted(names)]
+
+
 @cache
 def _environment(folder: str = "") -> Environment:
     environment = Environment(

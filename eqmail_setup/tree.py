@@ -26,11 +26,15 @@ class Directory(NamedTuple):
 
 
 class Generated(NamedTuple):
-    """A file that setup writes and seals; it is replaced while its seal is whole, and kept once somebody edited it."""
+    """A file that setup writes and seals; it is replaced while its seal is whole, and kept once somebody edited it.
+
+    What needs no flush of its own, because it can be made again, is on the disk when the run ends.
+    """
 
     path: str
     dress: Dress
     content: bytes
+    flush: bool = True
 
 
 class Settled(NamedTuple):

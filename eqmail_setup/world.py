@@ -63,8 +63,8 @@ class World(Protocol):
         """Make a directory or a named pipe."""
         ...
 
-    def write(self, path: str, content: bytes, dress: Dress) -> None:
-        """Put a file in place as a whole."""
+    def write(self, path: str, content: bytes, dress: Dress, flush: bool = True) -> None:
+        """Put a file in place as a whole; without `flush` it is on the disk after `finish` only."""
         ...
 
     def dress(self, path: str, dress: Dress) -> None:

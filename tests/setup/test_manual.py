@@ -1,0 +1,80 @@
+"""Every program and every command has a manual page that groff renders without a word, and that man finds."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.environment import VARIABLES
+from eqmail_setup.cli import COMMANDS
+from eqmail_setup.manual import pages
+from eqmail_setup.manual.program_pages import FOR_USERS
+from eqmail_setup.manual.roff import Page
+from eqmail_setup.suite import TOOLKIT, programs
+
+PAGES = {page.name: page for page in pages()}
+
+
+def rendered(content: bytes) -> str:
+    """What a reader sees; groff must have nothing to say about it."""
+    words = ["groff", "-man", "-Tascii", "-ww", "-P-c", "-P-b", "-P-o", "-P-u"]
+    done = subprocess.run(words, input=content, capture_output=True, check=True)
+    assert done.stderr == b""
+    return done.stdout.decode("ascii")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_rendered_without_a_warning(name: str) -> None:
+    text = rendered(PAGES[name].content)
+    assert text.lstrip().startswith(f"{name}({PAGES[name].section})")
+    assert " - " in text
+    assert "Source:" not in text
+
+
+def test_every_program_and_every_command_has_one() -> None:
+    wanted = {program.name for program in programs()} - set(TOOLKIT)
+    wanted |= {f"eqmail-{name}" for name, (_, line) in COMMANDS.items() if line} | {"eqmail"}
+    assert wanted <= set(PAGES)
+    assert len(pages()) == len(PAGES)
+    assert {program.name for program in programs()} >= FOR_USERS
+
+
+def test_every_setting_and_every_variable_is_in_one() -> None:
+    settings, variables = (PAGES[name].content.decode() for name in ("qmail-control", "eqmail-environment"))
+    for control in Controls.declared().values():
+        assert f"\\fB{control.file.replace('-', chr(92) + '-')}\\fR" in settings
+    for variable in VARIABLES:
+        assert f"\\fB{variable.name}\\fR" in variables
+
+
+def test_references_lead_to_pages() -> None:
+    elsewhere = {"tcpserver", "sendmail"}
+    for page in pages():
+        text = page.content.decode().replace("\\-", "-")
+        for line in text.partition('.SH "SEE ALSO"')[2].splitlines():
+            for word in filter(None, line.rstrip(",").split(", ")):
+                name = word.replace("\\fB", "").partition("\\fR")[0]
+                assert word.startswith(".") or name in PAGES or name in elsewhere, f"{page.name}: {word}"
+
+
+@pytest.mark.parametrize("text", ["'quoted", ".TH x", "\\fBx", "a-b ~x ^ `", "\\", "."])
+def test_no_text_is_a_command(text: str) -> None:
+    page = Page("x", 1, "test")
+    page.heading("TEXT")
+    page.text(text)
+    page.literal(text)
+    page.item(text, text)
+    shown = rendered(page.content)
+    assert shown.count(text) >= 4
+
+
+def test_man_finds_them_where_setup_put_them(at_home: str) -> None:
+    environ = os.environ | {"MANPAGER": "cat", "MANWIDTH": "80", "LC_ALL": "C"}
+    for name in ("qmail-send", "qmail-control", "dot-qmail", "eqmail-import", "forward"):
+        done = subprocess.run(
+            ["man", "-M", f"{at_home}/man", name], capture_output=True, text=True, env=environ, check=True
+        )
+        assert f"{name} - " in done.stdout
+    assert Path(at_home, "man/man8/qmail-send.8").stat().st_mode & 0o777 == 0o644

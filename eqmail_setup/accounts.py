@@ -10,7 +10,9 @@ Source: control-files.md 2.7; programs.md "Primary group of the accounts".
 import grp
 import os
 import pwd
+import shlex
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -121,6 +123,17 @@ def missing_commands(site: Site, census: Census, tool: Tool, shell: str) -> list
             home = site.alias if role == "alias" else site.home
             commands.append(tool.user(Newcomer(name, uids[name], group, home, shell)))
     return commands
+
+
+def create(command: Command) -> None:
+    """Run one of the commands.
+
+    Fails: Refusal with what it said.
+    """
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if ended.returncode != 0:
+        reason = ended.stderr.strip().splitlines()
+        raise Refusal(f"{shlex.join(command)}: {reason[-1] if reason else f'exit code {ended.returncode}'}")
 
 
 def _free(taken: Iterable[int]) -> int:

@@ -16,6 +16,7 @@ from eqmail_core.policy.dotqmail_plan import safe_extension
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Link, Unlink, Write
 from eqmail_setup.hierarchy import Wardrobe
+from eqmail_setup.opened import as_installed
 from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.tree import Dress
@@ -40,10 +41,10 @@ class Alias(NamedTuple):
 
 def home_of_aliases(site: Site) -> list[Difference]:
     """The account of the aliases says where their .qmail files are looked for, as ever."""
-    user = site.accounts.user("alias")
-    if site.single_user or home_of(user) == site.alias:
+    user, place = site.accounts.user("alias"), as_installed(site, site.alias)
+    if site.single_user or home_of(user) == place:
         return []
-    found, wanted = f"the user {user} lives in {home_of(user)}", f"the same: usermod -d {site.alias} {user}"
+    found, wanted = f"the user {user} lives in {home_of(user)}", f"the same: usermod -d {place} {user}"
     return [Difference(site.alias, found, wanted, weight=Weight.ADVICE)]
 
 

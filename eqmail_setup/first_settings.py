@@ -16,6 +16,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Action, Make, Write
 from eqmail_setup.disk_world import RealWorld
+from eqmail_setup.opened import as_installed
 from eqmail_setup.render import render
 from eqmail_setup.tree import Dress
 from eqmail_setup.who import caller
@@ -81,7 +82,7 @@ def first_settings(site: Site, name: str, world: World) -> list[Step]:
     steps.append(("Make sure to change rcpthosts if you add hosts to locals or virtualdomains!", None))
     for file, template, sentence in _SCRIPTS:
         if not os.path.exists(f"{site.control}/{file}"):
-            content = render(template, home=site.home)
+            content = render(template, home=as_installed(site, site.home))
             steps.append((sentence, _writing(site, world, file, content, Dress(caller()[0], _group(site), 0o644))))
     if not os.path.isdir(f"{site.home}/{PLUGINS}"):
         parent, dress = os.path.dirname(PLUGINS), Dress(caller()[0], _group(site), 0o755)

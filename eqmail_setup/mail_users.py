@@ -19,6 +19,7 @@ from eqmail_core.values.site import Site
 from eqmail_setup.actions import Discard, Make, Write
 from eqmail_setup.assignments import Assignments, Entry, compiled, no_entry, read_assignments
 from eqmail_setup.hierarchy import Wardrobe
+from eqmail_setup.opened import as_installed
 from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.progress import Watch, silently
 from eqmail_setup.refusal import Refusal, usage
@@ -54,7 +55,7 @@ def entry_for(site: Site, local: str, ids: str, home: str, user: str) -> Entry:
     else:
         uid, gid = account.pw_uid, account.pw_gid
     if not home:
-        home = account.pw_dir if account and not ids else f"{site.users}/{local}"
+        home = account.pw_dir if account and not ids else as_installed(site, f"{site.users}/{local}")
     entry = Entry(local, False, user or local, uid, gid, os.path.abspath(home) if home.startswith("/") else home)
     if not local or any(sign in "/@" or sign.isspace() for sign in local):
         raise usage(f"{local!r} is not a local part; give the part of the address before the @")

@@ -40,16 +40,49 @@ def open_installation(
     return Opened(decide(home, choices, before), before, choices)
 
 
+STAGE = "eqmail.stage"
+"""Where a context keeps the root below which a command stages its changes."""
+
+
+class StagedSite(Site):
+    """A site that was found below a staging root: its home is where its files are now, not where they will be."""
+
+    __slots__ = ("stage",)
+    stage: str
+
+
+def as_installed(site: Site, path: str) -> str:
+    """A path as it will be once what is staged is in its place."""
+    return path.removeprefix(site.stage) if isinstance(site, StagedSite) else path
+
+
 def demand_installation(context: click.Context) -> Site:
-    """The site of an installation that setup has made.
+    """The site of an installation that setup has made, below the root of a stage where one is asked for.
 
     Fails: Refusal where there is none.
     """
     home = home_of(context.find_root().obj, read_choices(None), os.environ)
-    site = kept_site(home)
+    stage = context.find_root().meta.get(STAGE, "")
+    site = kept_site(home, stage)
     if site is None:
-        raise Refusal(f"{home}: no installation here; run: eqmail --home {home} setup")
-    return site
+        below = f" --root {stage}" if stage else ""
+        raise Refusal(f"{stage}{home}: no installation here; run: eqmail --home {home} setup{below}")
+    return _staged(site, stage) if stage else site
+
+
+def _staged(site: Site, stage: str) -> StagedSite:
+    made = StagedSite(
+        stage + site.home,
+        site.layout,
+        site.accounts,
+        site.break_char,
+        site.split,
+        site.spawn,
+        site.patrn,
+        site.single_user,
+    )
+    made.stage = stage
+    return made
 
 
 def demand_accounts(site: Site) -> None:

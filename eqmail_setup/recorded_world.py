@@ -42,6 +42,18 @@ class RecordedWorld(RealWorld):
         super().remove(path)
         self._dresses.pop(self._full(path), None)
 
+    def unlink(self, path: str) -> None:
+        """Remove a file, and its record."""
+        super().unlink(path)
+        self._dresses.pop(self._full(path), None)
+
+    def discard(self, path: str) -> None:
+        """Remove a directory with everything in it, and the records of it."""
+        super().discard(path)
+        full = self._full(path)
+        for known in [name for name in self._dresses if name == full or name.startswith(f"{full}/")]:
+            del self._dresses[known]
+
     def finish(self) -> None:
         """Write the manifest."""
         super().finish()

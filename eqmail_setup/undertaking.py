@@ -22,8 +22,9 @@ from eqmail_setup.actions import Action, Write, is_final
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.history import BEGUN, DONE, History, Run
 from eqmail_setup.mending import mend
-from eqmail_setup.opened import locked
+from eqmail_setup.opened import STAGE, as_installed, locked
 from eqmail_setup.plan import Difference, Weight, apply
+from eqmail_setup.recorded_world import RecordedWorld
 from eqmail_setup.refusal import Refusal, privilege
 from eqmail_setup.who import caller
 from eqmail_setup.world import World
@@ -61,6 +62,21 @@ def changing(function: Callable[..., int]) -> Callable[..., int]:
         return function(*words, manner=Manner(dry_run, diff, as_json, yes), **options)
 
     return with_manner
+
+
+def staging(function: Callable[..., int]) -> Callable[..., int]:
+    """As `changing`, with --root: the change is made below a staging root, without root and without history."""
+
+    @click.option(
+        "--root", metavar="DIR", default="", help="Stage below DIR without root; a manifest keeps the owners."
+    )
+    @wraps(function)
+    def with_root(*words: Any, root: str, **options: Any) -> int:
+        if root:
+            click.get_current_context().find_root().meta[STAGE] = os.path.abspath(root)
+        return function(*words, **options)
+
+    return changing(with_root)
 
 
 class Undertaking:
@@ -111,6 +127,31 @@ def undertaking(home: str, command: str) -> Iterator[Undertaking]:
         yield run
 
 
+class Staging:
+    """A run below a staging root: it has no history, because nothing lives from what it makes."""
+
+    number = 0
+
+    def __init__(self, site: Site, stage: str) -> None:
+        self.world = RecordedWorld(as_installed(site, site.home), stage)
+
+    def perform(self, differences: list[Difference], tell: Callable[[Action], None], undoes: int = 0) -> int:
+        """Perform the actions of the differences; how many there were."""
+        done = apply(differences, self.world, tell)
+        self.world.finish()
+        return done
+
+
+@contextmanager
+def staged(site: Site, stage: str) -> Iterator[Staging]:
+    """Hold the lock of a staging root for one run.
+
+    Fails: Refusal when another command holds it.
+    """
+    with locked(f"{stage}/{LOCK}"):
+        yield Staging(site, stage)
+
+
 def carry_out(
     context: click.Context,
     site: Site,
@@ -118,18 +159,23 @@ def carry_out(
     plan: Callable[[World], list[Difference]],
     undoes: int = 0,
     leave: bool = False,
+    quiet: bool = False,
 ) -> int:
     """Plan under the lock, then say or do it; the number of the run, 0 where nothing was done.
 
-    What nobody can mend makes the whole run impossible, unless it may be left; then the caller tells of it.
+    What nobody can mend makes the whole run impossible, unless it may be left; then the caller tells of it. With
+    `quiet` the plan has told what is done.
 
     Fails: Refusal.
     """
+    stage = context.find_root().meta.get(STAGE, "")
     if manner.only_look:
-        world = RealWorld(site.home)
-        preview(plan(world), world, manner.as_json, manner.diff)
+        world = RecordedWorld(as_installed(site, site.home), stage) if stage else RealWorld(site.home)
+        differences = plan(world)
+        if not quiet:
+            preview(differences, world, manner.as_json, manner.diff)
         return 0
-    with undertaking(site.home, described(context)) as run:
+    with staged(site, stage) if stage else undertaking(site.home, described(context)) as run:
         differences = plan(run.world)
         stuck = [item for item in differences if item.action is None and item.weight is Weight.WRONG]
         if stuck and not leave:
@@ -142,7 +188,7 @@ def carry_out(
         value = {"home": site.home, "run": run.number, "done": list(dict.fromkeys(sentences)), "kept": kept}
         click.echo(json.dumps(value, indent=1))
         return run.number
-    for line in (*dict.fromkeys(sentences), *(() if leave else kept)):
+    for line in (*(() if quiet else dict.fromkeys(sentences)), *(() if leave else kept)):
         click.echo(line)
     if not sentences:
         click.echo("nothing to do")

@@ -31,6 +31,7 @@ SLOW_FILES = {
     "setup/test_config.py",
     "setup/test_demo.py",
     "setup/test_doctor.py",
+    "setup/test_every_command.py",
     "setup/test_history.py",
     "setup/test_import.py",
     "setup/test_manual.py",

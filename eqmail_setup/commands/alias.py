@@ -11,7 +11,7 @@ from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import FOUND, Refusal
 from eqmail_setup.telling import tell_rows
-from eqmail_setup.undertaking import Manner, carry_out, changing
+from eqmail_setup.undertaking import Manner, carry_out, staging
 
 
 @click.group("alias")
@@ -28,7 +28,7 @@ def command() -> None:
 
 @command.command("init")
 @click.argument("target")
-@changing
+@staging
 @click.pass_context
 def init(context: click.Context, target: str, manner: Manner) -> int:
     """Create root, postmaster, mailer-daemon and abuse, where they do not exist; all go to TARGET.
@@ -50,7 +50,7 @@ def init(context: click.Context, target: str, manner: Manner) -> int:
 @click.argument("name")
 @click.argument("targets", nargs=-1, required=True)
 @click.option("--replace", is_flag=True, help="Also where the alias exists and says something else.")
-@changing
+@staging
 @click.pass_context
 def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bool, manner: Manner) -> int:
     """Send mail for NAME to the TARGETS: addresses, local parts, ./Maildir/, ./Mailbox or '|PROGRAM'.
@@ -70,7 +70,7 @@ def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bo
 
 @command.command("remove")
 @click.argument("name")
-@changing
+@staging
 @click.pass_context
 def remove(context: click.Context, name: str, manner: Manner) -> int:
     """Remove the alias NAME.

@@ -29,7 +29,7 @@ from eqmail_setup.opened import demand_installation
 from eqmail_setup.plan import Difference
 from eqmail_setup.refusal import DIFFERS, Refusal, usage
 from eqmail_setup.reloading import moments, reload_services, wanted_by_running
-from eqmail_setup.undertaking import Manner, carry_out, changing
+from eqmail_setup.undertaking import Manner, carry_out, staging
 from eqmail_setup.whither import text
 from eqmail_setup.world import World
 
@@ -117,7 +117,7 @@ def get(context: click.Context, name: str) -> int:
 @click.argument("values", nargs=-1)
 @click.option("--unset", "take_away", is_flag=True, help="Remove the file, so that the default is in force.")
 @_reload
-@changing
+@staging
 @click.pass_context
 def set_(
     context: click.Context, name: str, values: tuple[str, ...], take_away: bool, reload: bool, manner: Manner
@@ -142,7 +142,7 @@ def set_(
 @click.argument("name")
 @click.argument("values", nargs=-1, required=True)
 @_reload
-@changing
+@staging
 @click.pass_context
 def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool, manner: Manner) -> int:
     """Add lines to a list, as far as it has not got them; all other lines stay as they are.
@@ -170,7 +170,7 @@ def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool
 @click.argument("name")
 @click.argument("values", nargs=-1, required=True)
 @_reload
-@changing
+@staging
 @click.pass_context
 def remove(context: click.Context, name: str, values: tuple[str, ...], reload: bool, manner: Manner) -> int:
     """Remove lines from a list; for a map, VALUE may be the key alone.
@@ -198,7 +198,7 @@ def remove(context: click.Context, name: str, values: tuple[str, ...], reload: b
 @command.command("unset")
 @click.argument("names", nargs=-1, required=True)
 @_reload
-@changing
+@staging
 @click.pass_context
 def unset(context: click.Context, names: tuple[str, ...], reload: bool, manner: Manner) -> int:
     """Remove control files, so that the defaults are in force.
@@ -220,7 +220,7 @@ def unset(context: click.Context, names: tuple[str, ...], reload: bool, manner: 
 @command.command("edit")
 @click.argument("name")
 @_reload
-@changing
+@staging
 @click.pass_context
 def edit(context: click.Context, name: str, reload: bool, manner: Manner) -> int:
     """Edit one control file with $EDITOR; what a program could not use is refused, and the file stays.
@@ -264,7 +264,7 @@ def export(context: click.Context) -> int:
 @command.command("import")
 @click.argument("file", type=click.File("rb"))
 @_reload
-@changing
+@staging
 @click.pass_context
 def import_(context: click.Context, file: Any, reload: bool, manner: Manner) -> int:
     """Write the settings of a JSON FILE that export made (- for standard input); others stay as they are.

@@ -7,13 +7,13 @@ import socket
 import click
 
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
-from eqmail_setup.first_settings import first_settings, host_name_of, write_first_settings
+from eqmail_setup.first_settings import first_settings, host_name_of
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.plan import Difference
 from eqmail_setup.public_suffix import is_public_suffix
 from eqmail_setup.refusal import usage
-from eqmail_setup.undertaking import described, undertaking
+from eqmail_setup.undertaking import Manner, carry_out, staging
+from eqmail_setup.world import World
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_NAME = 253
@@ -21,9 +21,9 @@ _LONGEST_NAME = 253
 
 @click.command("config-fast")
 @click.argument("fqdn", required=False)
-@click.option("--dry-run", is_flag=True, help="Say what would be written, and write nothing.")
+@staging
 @click.pass_context
-def command(context: click.Context, fqdn: str | None, dry_run: bool) -> int:
+def command(context: click.Context, fqdn: str | None, manner: Manner) -> int:
     """Write me, defaultdomain, plusdomain, locals, rcpthosts, smtpplugins and beforemote for the host FQDN.
 
     Without FQDN the name of this host is taken. Files that exist are kept, except me and defaultdomain.
@@ -31,15 +31,20 @@ def command(context: click.Context, fqdn: str | None, dry_run: bool) -> int:
     \b
     Examples:
       eqmail config-fast mail.example.org
-      eqmail config-fast --dry-run
+      eqmail config-fast --diff
     """
     site = demand_installation(context)
     name = fqdn or host_name_of(socket.gethostname())
     demand_host_name(name)
-    if dry_run:
-        write_first_settings(site, name, click.echo, only_say=True)
-    else:
-        _write(context, site, name)
+    talks = not (manner.as_json or manner.diff)
+
+    def plan(world: World) -> list[Difference]:
+        steps = first_settings(site, name, world)
+        for line in (line for line, _ in steps if line and talks):
+            click.echo(line)
+        return [Difference(site.control, "other", f"for {name}", action) for _, action in steps if action]
+
+    carry_out(context, site, manner, plan, quiet=talks)
     plus = os.fsdecode(read_controls(site).plusdomain)
     if is_public_suffix(plus):
         click.echo(
@@ -48,16 +53,6 @@ def command(context: click.Context, fqdn: str | None, dry_run: bool) -> int:
             err=True,
         )
     return 0
-
-
-def _write(context: click.Context, site: Site, name: str) -> None:
-    with undertaking(site.home, described(context)) as run:
-        steps = first_settings(site, name, run.world)
-        for line, _ in steps:
-            if line:
-                click.echo(line)
-        made = [Difference(run.world.home, "", "", action) for _, action in steps if action]
-        run.perform(made, lambda action: None)
 
 
 def demand_host_name(name: str) -> None:

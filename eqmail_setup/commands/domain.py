@@ -9,7 +9,7 @@ from eqmail_setup.domains import Domain, adding, domains_of, removing
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.reloading import reload_services, wanted_by_running
 from eqmail_setup.telling import tell_rows
-from eqmail_setup.undertaking import Manner, carry_out, changing
+from eqmail_setup.undertaking import Manner, carry_out, staging
 
 _FILES = (Controls.locals.file, Controls.virtualdomains.file, Controls.rcpthosts.file)
 
@@ -32,7 +32,7 @@ def command() -> None:
 @click.option("--many", is_flag=True, help="Accept it by way of morercpthosts, for thousands of domains.")
 @click.option("--replace", is_flag=True, help="Also where the domain is delivered another way.")
 @click.option("--reload", is_flag=True, help="Make running services read it.")
-@changing
+@staging
 @click.pass_context
 def add(
     context: click.Context, domain: str, prefix: str | None, many: bool, replace: bool, reload: bool, manner: Manner
@@ -54,7 +54,7 @@ def add(
 @command.command("remove")
 @click.argument("domain")
 @click.option("--reload", is_flag=True, help="Make running services read it.")
-@changing
+@staging
 @click.pass_context
 def remove(context: click.Context, domain: str, reload: bool, manner: Manner) -> int:
     """Neither accept mail for DOMAIN nor deliver it here any more.

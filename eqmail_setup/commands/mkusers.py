@@ -1,21 +1,45 @@
 """`eqmail mkusers`: create the groups and users of the services; what exists and fits is kept."""
 
+import json
 import os
 import shlex
-import subprocess
+from typing import NamedTuple
 
 import click
 
-from eqmail_setup.accounts import Census, missing_commands, shell_of_nobody, tool_of_system
+from eqmail_setup.accounts import Census, Command, create, missing_commands, shell_of_nobody, tool_of_system
+from eqmail_setup.actions import Left
+from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.opened import open_installation
-from eqmail_setup.refusal import Refusal, privilege
+from eqmail_setup.plan import Difference
+from eqmail_setup.refusal import privilege
+from eqmail_setup.undertaking import Manner, changing, preview
+from eqmail_setup.world import World
+
+
+class Create(NamedTuple):
+    """Create one group or user; it is outside of the home, so no rollback removes it."""
+
+    words: Command
+
+    def sentence(self, world: World) -> str:
+        """The command."""
+        return shlex.join(self.words)
+
+    def leaves(self, world: World) -> Left:
+        """Nothing in the home."""
+        yield from ()
+
+    def perform(self, world: World) -> None:
+        """Do it."""
+        create(self.words)
 
 
 @click.command("mkusers")
-@click.option("--dry-run", is_flag=True, help="Print the commands, and run none.")
 @click.option("--conf", metavar="DIR", help="Folder with conf-users and conf-groups; else the current folder.")
+@changing
 @click.pass_context
-def command(context: click.Context, dry_run: bool, conf: str | None) -> int:
+def command(context: click.Context, conf: str | None, manner: Manner) -> int:
     """Create the accounts: alias qmaild qmaill qmailp in nofiles, qmailq qmailr qmails in qmail.
 
     Other names come from conf-users and conf-groups. Numbers are the first free ones from 200 on.
@@ -27,20 +51,19 @@ def command(context: click.Context, dry_run: bool, conf: str | None) -> int:
     """
     site = open_installation(context, conf).site
     commands = missing_commands(site, Census.taken(), tool_of_system(), shell_of_nobody())
-    if not commands:
-        click.echo("nothing to do")
+    world = RealWorld(site.home)
+    wanted = [Difference(words[-1], "missing", "an account", Create(words)) for words in commands]
+    if manner.only_look:
+        preview(wanted, world, manner.as_json, manner.diff)
         return 0
-    if not dry_run and os.geteuid() != 0:
+    if wanted and os.geteuid() != 0:
         raise privilege("mkusers needs root; --dry-run prints the commands that it would run")
     for words in commands:
-        click.echo(shlex.join(words))
-        if not dry_run:
-            _run(words)
+        if not manner.as_json:
+            click.echo(shlex.join(words))
+        create(words)
+    if manner.as_json:
+        click.echo(json.dumps({"done": [shlex.join(words) for words in commands]}, indent=1))
+    elif not commands:
+        click.echo("nothing to do")
     return 0
-
-
-def _run(words: tuple[str, ...]) -> None:
-    ended = subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False)
-    if ended.returncode != 0:
-        reason = ended.stderr.strip().splitlines()
-        raise Refusal(f"{shlex.join(words)}: {reason[-1] if reason else f'exit code {ended.returncode}'}")

@@ -18,14 +18,12 @@ from eqmail_setup.plan import Difference, Weight, apply, observe
 from eqmail_setup.recorded_world import RecordedWorld
 from eqmail_setup.refusal import FOUND, privilege
 from eqmail_setup.survey import demand_harmless
-from eqmail_setup.undertaking import LOCK, described, preview, undertaking
+from eqmail_setup.undertaking import LOCK, Manner, changing, described, preview, undertaking
 from eqmail_setup.who import caller
 
 
 @click.command("setup")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--diff", is_flag=True, help="Show how files would change; implies --dry-run.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@changing
 @click.option("-v", "--verbose", is_flag=True, help="Name every single action.")
 @click.option("--root", metavar="DIR", default="", help="Stage below DIR without root; a manifest keeps the owners.")
 @click.option("--single-user", is_flag=True, help="An installation of the caller alone, without root.")
@@ -34,9 +32,7 @@ from eqmail_setup.who import caller
 @click.pass_context
 def command(
     context: click.Context,
-    dry_run: bool,
-    diff: bool,
-    as_json: bool,
+    manner: Manner,
     verbose: bool,
     root: str,
     single_user: bool,
@@ -59,7 +55,7 @@ def command(
     chosen |= {"layout": layout} if layout else {}
     opened = open_installation(context, conf, chosen, root)
     site = opened.site
-    only_look = dry_run or diff
+    only_look = manner.only_look
     demand_short(site.home)
     _demand_privilege(site, bool(root), only_look)
     with ExitStack() as stack:
@@ -72,13 +68,13 @@ def command(
         world = RecordedWorld(site.home, root) if root else RealWorld(site.home)
         differences = observe(hierarchy(site, caller(), staged=bool(root)), world)
         if only_look:
-            preview(differences, world, as_json, diff)
+            preview(differences, world, manner.as_json, manner.diff)
             return _stuck(differences)
         tell = _teller(differences, world, verbose)
         done = run.perform(differences, tell) if run else apply(differences, world, tell)
         if done and not run:
             world.finish()
-    _report(opened, differences, done, as_json, root)
+    _report(opened, differences, done, manner.as_json, root)
     return _stuck(differences)
 
 

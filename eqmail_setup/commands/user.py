@@ -18,7 +18,7 @@ from eqmail_setup.progress import Watch, on_terminal, progress, silently
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.smtp_logins import SCHEMES
 from eqmail_setup.telling import tell_rows
-from eqmail_setup.undertaking import Manner, carry_out, changing
+from eqmail_setup.undertaking import Manner, carry_out, staging
 
 _WORTH_A_BAR = 1 << 20
 PASSWD = "/etc/passwd"
@@ -50,7 +50,7 @@ def command() -> None:
 @click.option("--no-maildir", is_flag=True, help="Make no home, no Maildir and no .qmail file.")
 @click.option("--no-extensions", is_flag=True, help="No mail for LOCAL+anything.")
 @click.option("--replace", is_flag=True, help="Also where there is another entry for LOCAL.")
-@changing
+@staging
 @click.pass_context
 def add(
     context: click.Context,
@@ -88,7 +88,7 @@ def add(
 @command.command("remove")
 @click.argument("local")
 @click.option("--discard-mail", is_flag=True, help="Also remove the Maildir in the home, for good.")
-@changing
+@staging
 @click.pass_context
 def remove(context: click.Context, local: str, discard_mail: bool, manner: Manner) -> int:
     """Remove the entries of LOCAL; the mail stays where it is.
@@ -110,7 +110,7 @@ def remove(context: click.Context, local: str, discard_mail: bool, manner: Manne
 @click.option("--hash", metavar="STRING", default="", help="Keep this crypt string, such as $y$... or $argon2id$...")
 @click.option("--scheme", type=click.Choice(tuple(SCHEMES)), default=next(iter(SCHEMES)), help="How it is kept.")
 @click.option("--remove", "removes", is_flag=True, help="LOGIN may no longer log in.")
-@changing
+@staging
 @click.pass_context
 def passwd(
     context: click.Context, login: str, stdin: bool, hash: str, scheme: str, removes: bool, manner: Manner
@@ -194,7 +194,7 @@ def show(context: click.Context, local: str, as_json: bool) -> int:
 @command.command("import-passwd")
 @click.argument("file", required=False)
 @click.option("--replace", is_flag=True, help="Also where there are other entries for the same names.")
-@changing
+@staging
 @click.pass_context
 def import_passwd(context: click.Context, file: str | None, replace: bool, manner: Manner) -> int:
     """Make an entry for every account of FILE (/etc/passwd when left out) that owns its home.
@@ -217,7 +217,7 @@ def import_passwd(context: click.Context, file: str | None, replace: bool, manne
 
 
 @command.command("compile")
-@changing
+@staging
 @click.pass_context
 def compile_(context: click.Context, manner: Manner) -> int:
     """Make users/cdb of users/assign, as qmail-newu does; look-ups see the old or the new one, never a part.

@@ -48,9 +48,13 @@ def test_check_exits_1_with_what_is_and_what_should_be(home: str, capsys: pytest
     assert f"{home}/queue/mess: mode 0700, should be 0750" in lines
     assert any(line.startswith(f"{home}/control/concurrencyremote: is not a number") for line in lines)
     assert run(["--home", home, "check", "--json"]) == DIFFERS
-    assert {"path": f"{home}/queue/mess", "is": "mode 0700", "should": "0750", "weight": "wrong", "fix": True} in json.loads(
-        capsys.readouterr().out
-    )
+    assert {
+        "path": f"{home}/queue/mess",
+        "is": "mode 0700",
+        "should": "0750",
+        "weight": "wrong",
+        "fix": True,
+    } in json.loads(capsys.readouterr().out)
 
 
 def test_a_dry_run_says_everything_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,9 @@ class SmtpSettings(ControlSet):
 
     smtplisten = Lines(
         "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT, with tls: before "
-        "it where clients speak TLS from the first byte, as on port 465. Without it the server runs under tcpserver, "
-        "xinetd or inetd as ever.",
+        "it where clients speak TLS from the first byte, as on port 465. A line handover stands for no address: the "
+        "service runs for the clients of qmail-smtpd below tcpserver, xinetd, inetd or systemd, which hands them over "
+        "wherever the service runs. Without this file the server runs under those as ever.",
         default=None,
         used_by=(START,),
         since="eqmail 2",
@@ -84,6 +85,20 @@ class SmtpSettings(ControlSet):
     chunking = Flag(
         "Whether the SMTP server takes messages in chunks too (BDAT, RFC 3030).",
         default=False,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    dsn = Flag(
+        "Whether the SMTP server lets senders say which news of a message they want: DSN with RET, ENVID, NOTIFY and "
+        "ORCPT (RFC 3461). Who does not say anything gets bounces as ever. With 0 these words are passed over.",
+        default=True,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtputf8 = Flag(
+        "Whether the SMTP server takes messages with addresses and headers beyond ASCII (SMTPUTF8, RFC 6531). Such a "
+        "message goes to servers that take it, too, and comes back from others. With 0 the word is passed over.",
+        default=True,
         used_by=(SMTPD,),
         since="eqmail 2",
     )

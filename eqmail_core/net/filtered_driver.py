@@ -61,7 +61,7 @@ class FilteredConversation(Conversation):
 
     def _conclude(self) -> Said:
         """Let the filters decide, and queue what they have left of the message: what is said of it."""
-        said = self._kept.finish(self._core.sender or b"", self._core.recipients)
+        said = self._kept.finish(self._core.sender or b"", self._core.recipients, self._core.wishes)
         draft = self._kept.draft
         if said is not None or draft is None:
             return said or conclude(self._kept.intake, queue_result.READ_ERROR, 0, 0)
@@ -78,7 +78,7 @@ class FilteredConversation(Conversation):
                 queue.write(piece)
         except OSError:
             queue.abort()
-        code = queue.finish(draft.sender, draft.recipients)
+        code = queue.finish(draft.sender, draft.recipients, draft.wishes_left())
         return conclude(self._kept.intake, code, int(time.time()), queue.pid)
 
     def _abandon(self) -> None:

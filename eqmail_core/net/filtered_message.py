@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.errands_on_loop import Client, Deliberation
 from eqmail_core.net.filters import Filters, Panel
 from eqmail_core.net.kept_message import KeptMessage, Said
@@ -85,9 +86,9 @@ class FilteredMessages:
         self._kept.take(text)
         return True
 
-    def finish(self, sender: bytes, recipients: list[bytes], done: Done) -> Said | None:
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: Wishes | None, done: Done) -> Said | None:
         """The message is whole: what is said if that is known now; else `done` will be called."""
-        said = self._kept.finish(sender, recipients)
+        said = self._kept.finish(sender, recipients, wishes)
         if said is None and self._kept.draft is not None:
             judging = self._reception.judge(self._kept.draft)
             self._deliberation = Deliberation(self._desk, self._client, judging, partial(self._judged, done))
@@ -128,7 +129,7 @@ class FilteredMessages:
     def _submit(self, done: Done) -> None:
         draft = self._kept.draft
         assert draft is not None
-        envelope = render_envelope(draft.sender, draft.recipients)
+        envelope = render_envelope(draft.sender, draft.recipients, draft.wishes_left())
         self.is_submitted = True
         try:
             if draft.size <= HELD_BYTES:

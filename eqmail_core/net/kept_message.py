@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from eqmail_core.formats.wishes import Wishes
     from eqmail_core.protocols.smtp_events import Verdict
 
 MAX_HEADER = 1 << 20
@@ -55,13 +56,13 @@ class KeptMessage:
             self._is_out_of_room = True
         self.forget()
 
-    def finish(self, sender: bytes, recipients: list[bytes]) -> Said | None:
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> Said | None:
         """It is whole: what is said of it at once; None: it is in `draft`, and filters have the word."""
         if self._store is None:
             return conclude(
                 self.intake, queue_result.WRITE_ERROR if self._is_out_of_room else queue_result.READ_ERROR, 0, 0
             )
-        self.draft = Draft(self._store, self._store.beginning(MAX_HEADER), sender, recipients)
+        self.draft = Draft(self._store, self._store.beginning(MAX_HEADER), sender, recipients, wishes)
         if self.draft.header.size >= MAX_HEADER:
             self.forget()
             return reply.HEADER_TOO_LONG, b"message rejected (header too long)"

@@ -8,6 +8,7 @@ Source: smtp-server.md 4.1, 4.2, 4.5 (qmail-smtpd.c).
 import os
 import time
 
+from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.net.descriptors import Descriptors, Gone, TimedOut
 from eqmail_core.net.errands_waiting import Waiter
 from eqmail_core.net.queue_client import QueueProgram
@@ -160,7 +161,8 @@ class Conversation:
             self._queue.write(body.text)
         if body.is_last:
             queue, self._queue = self._queue, None
-            code = queue.finish(self._core.sender or b"", self._core.recipients)
+            core = self._core
+            code = queue.finish(core.sender or b"", core.recipients, render_wishes(core.wishes))
             line, what = conclude(self._intake, code, int(time.time()), queue.pid)
             self._log(what)
             self._core.answer(Verdict(True, [line]))

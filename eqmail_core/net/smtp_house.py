@@ -60,6 +60,8 @@ def read_house(
         puts_status=controls.enhancedstatus,
         max_errors=controls.smtpmaxerrors,
         max_commands=controls.smtpmaxcommands,
+        offers_news=controls.dsn,
+        offers_utf8=controls.smtputf8,
     )
     plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
     return House(

@@ -6,6 +6,7 @@ Source: architecture "the receive path parses a buffer".
 from collections.abc import Callable
 from typing import Protocol
 
+from eqmail_core.formats.wishes import Wishes, render_wishes
 from eqmail_core.net.queue_link import Done
 from eqmail_core.policy.hops import Intake
 from eqmail_core.policy.smtp_outcome import conclude
@@ -50,7 +51,9 @@ class Messages(Protocol):
     def take(self, text: bytes, done: Done, on_ready: Callable[[], None]) -> bool:
         """Take a piece; False asks for a pause."""
 
-    def finish(self, sender: bytes, recipients: list[bytes], done: Done) -> tuple[bytes, bytes] | None:
+    def finish(
+        self, sender: bytes, recipients: list[bytes], wishes: Wishes | None, done: Done
+    ) -> tuple[bytes, bytes] | None:
         """The message is whole."""
 
     def queued(self, code: int, when: int, qp: int) -> tuple[bytes, bytes] | None:
@@ -107,13 +110,15 @@ class Incoming:
                 return self._long.write(b"".join(held))
         return True
 
-    def finish(self, sender: bytes, recipients: list[bytes], done: Done) -> tuple[bytes, bytes] | None:
+    def finish(
+        self, sender: bytes, recipients: list[bytes], wishes: Wishes | None, done: Done
+    ) -> tuple[bytes, bytes] | None:
         """The message is whole: the reply and what the log says, if that is known now; else `done` will be called."""
         if self._early is not None:
             return self._conclude(*self._early)
         if self._intake.is_refused:
             return self._conclude(queue_result.READ_ERROR, 0, 0)
-        envelope = render_envelope(sender, recipients)
+        envelope = render_envelope(sender, recipients, render_wishes(wishes))
         self.is_submitted = True
         if self._long is not None:
             self._long.commit(envelope)

@@ -324,7 +324,7 @@ class SmtpSession(asyncio.Protocol):
             self._hold(_BY_QUEUE)
         if body.is_last:
             core = self._core
-            answer = self._message.finish(core.sender or b"", core.recipients, self._queued)
+            answer = self._message.finish(core.sender or b"", core.recipients, core.wishes, self._queued)
             if answer is not None:
                 self._conclude(*answer)
 

@@ -5,6 +5,7 @@ because filters do not see them.
 """
 
 from eqmail_core.formats.edited_header import EditedHeader
+from eqmail_core.formats.wishes import place_key, render_wishes
 from eqmail_core.protocols import milter_wire as wire
 
 TYPE_CHECKING = False
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Protocol
 
+    from eqmail_core.formats.wishes import Wishes
     from eqmail_core.protocols.milter_changes import Change
 
     class Store(Protocol):
@@ -40,6 +42,7 @@ class Draft:
         "_body",
         "_body_start",
         "_store",
+        "_wishes",
         "header",
         "is_discarded",
         "origins",
@@ -48,7 +51,9 @@ class Draft:
         "sender",
     )
 
-    def __init__(self, store: "Store", head: bytes, sender: bytes, recipients: list[bytes]) -> None:
+    def __init__(
+        self, store: "Store", head: bytes, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None
+    ) -> None:
         self._store = store
         self._body: Store | None = None
         self.header = EditedHeader(head)
@@ -56,6 +61,7 @@ class Draft:
         self.sender = sender
         self.recipients = list(recipients)
         self.origins = list(range(len(recipients)))
+        self._wishes = wishes
         self.is_discarded = False
         self.quarantined = b""
 
@@ -101,6 +107,13 @@ class Draft:
         for field in reversed(fields):
             name, _, value = field.partition(b":")
             self.header.insert(0, name, value)
+
+    def wishes_left(self) -> bytes:
+        """The wishes about the message and those who are still to get it, as a list."""
+        if self._wishes is None:
+            return b""
+        keys = {place_key(origin): place_key(place) for place, origin in enumerate(self.origins) if origin >= 0}
+        return render_wishes(self._wishes.rekeyed(keys.get))
 
     def close(self) -> None:
         """Forget everything."""

@@ -15,7 +15,7 @@ class Introduction:
 
     `remote_host` is its name, as far as known, and counts as its HELO until it gives one; `remote_info` is the user
     there, or the one that it logged in as; `encryption` None: plain text; `vouched_for` is the address in the
-    certificate that let it relay.
+    certificate that let it relay; `is_utf8`: the message in hand needs SMTPUTF8.
     """
 
     __slots__ = (
@@ -24,6 +24,7 @@ class Introduction:
         "_protocol",
         "encryption",
         "is_authenticated",
+        "is_utf8",
         "remote_host",
         "remote_info",
         "remote_ip",
@@ -39,6 +40,7 @@ class Introduction:
         self._protocol = b"SMTP"
         self.encryption: Encryption | None = None
         self.is_authenticated = False
+        self.is_utf8 = False
         self.vouched_for: bytes | None = None
 
     def greet(self, name: bytes, protocol: bytes) -> None:
@@ -59,5 +61,8 @@ class Introduction:
 
     def _with(self) -> bytes:
         if self.encryption is not None:
-            return self.encryption.received_with(self.is_authenticated, self.vouched_for)
-        return b"ESMTPA" if self.is_authenticated else self._protocol
+            text = self.encryption.received_with(self.is_authenticated, self.vouched_for)
+        else:
+            text = b"ESMTPA" if self.is_authenticated else self._protocol
+        # UTF8SMTPSA and its like, RFC 6531 section 4.3.
+        return b"UTF8" + text.removeprefix(b"E") if self.is_utf8 else text

@@ -233,6 +233,7 @@ class Reception:
         return _NOTHING_TO_SAY
 
     def _mail(self, event: Mail, heard: Heard) -> Verdict:
+        self._client.is_utf8 = event.wishes is not None and event.wishes.is_utf8
         sender = event.address if heard.address is None else heard.address
         self._is_bad_sender = heard.own_checks and self._house.bad_senders.refuses(sender)
         return _OK if heard.address is None else Verdict(True, [reply.OK], heard.address)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.formats.wishes import split_wishes
 from eqmail_core.net import errands_on_loop, errands_waiting
 from eqmail_core.policy import login
 from eqmail_core.policy.errands import Errand
@@ -51,9 +52,11 @@ class Chat:
         """Compare what was queued, except for the two lines of Received."""
         found = []
         for envelope, message in got:
-            if envelope.endswith(b"\0\0"):
-                sender, *recipients = envelope[:-2].decode().split("\0")
+            records, wishes = split_wishes(envelope)
+            if records != envelope:
+                sender, *recipients = records[:-1].decode().split("\0")
                 who = [sender[1:] or "<>", *[recipient[1:] for recipient in recipients]]
+                who += [wishes.decode().replace(" ", ",")] if wishes else []
                 found.append((who, message.decode().split("\n", 2)[2]))
         assert found == self.queued
 

@@ -105,7 +105,7 @@ def kept_site(home: str, root: str = "") -> Site | None:
         text = read_file(path)
         return None if text is None else parse_site(home, text)
     except (ValueError, OverflowError) as error:
-        raise Refusal(f"{path}: {error}; restore it, or remove it and run setup with the right choices") from error
+        raise Refusal(f"{path}: is damaged; restore it, or remove it and run setup with the right choices") from error
     except NotADirectoryError as error:
         raise usage(f"{home}: is not a directory; choose another home") from error
 

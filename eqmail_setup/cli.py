@@ -4,6 +4,7 @@ Every failure is one line on standard error and an exit code of `eqmail_setup.re
 whole story is told where the variable EQMAIL_DEBUG is set.
 """
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -123,8 +124,16 @@ def _own_mistake(mistake: Exception) -> int:
     return _fail(f"fatal: internal: {what}; {more}", INTERNAL)
 
 
+_NO_ROOM = "make room, then give the command again; nothing was changed"
+_REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _NO_ROOM) | {
+    errno.EROFS: "mount the file system so that it can be written",
+}
+
+
 def _of_system(error: OSError) -> str:
-    return f"{error.filename}: {error.strerror}" if error.filename is not None else str(error)
+    fact = error.strerror or str(error)
+    remedy = _REMEDIES.get(error.errno or 0, "")
+    return (f"{error.filename}: " if error.filename is not None else "") + fact + (f"; {remedy}" if remedy else "")
 
 
 def _fail(text: str, code: int) -> int:

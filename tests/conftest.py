@@ -27,6 +27,7 @@ SLOW_FILES = {
     "services/queue/test_queue_service.py",
     "services/remote/test_remote_tls.py",
     "setup/test_aliases.py",
+    "setup/test_bad_input.py",
     "setup/test_check.py",
     "setup/test_config.py",
     "setup/test_demo.py",

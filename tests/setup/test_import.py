@@ -169,7 +169,7 @@ def test_the_kind_of_a_home_is_found_out(tmp_path: Path, layout: str, capsys: py
     old_home(tmp_path / "old", 1, layout)
     other = "netqmail" if layout != "netqmail" else "eqmail-1.11"
     assert imported(tmp_path / "old", tmp_path / "new", "--from", other) == 2
-    assert f"not the home of a {other}" in capsys.readouterr().err
+    assert f"of another kind than {other}" in capsys.readouterr().err
     assert imported(tmp_path / "old", tmp_path / "new", "--dry-run") == 0
     assert f"a qmail of the kind {layout}," in capsys.readouterr().out
 

@@ -19,6 +19,15 @@ def received_by(local: bytes, protocol: bytes, date: bytes) -> bytes:
     return b"  by %b with %b; %b\n" % (local.translate(_SAFE), protocol, date)
 
 
+def is_beyond_ascii(head: bytes) -> bool:
+    """Tell whether the server that took a message took it with SMTPUTF8; `head` begins it, as far as there is any."""
+    lines = head.partition(b"\n\n")[0].split(b"\n")
+    for number, line in enumerate(lines):
+        if line.startswith(b"Received: from "):
+            return any(b" with UTF8SMTP" in it for it in (line, *lines[number + 1 : number + 2]))
+    return False
+
+
 def received(
     remote_host: bytes,
     remote_ip: bytes,

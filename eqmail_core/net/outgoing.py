@@ -10,6 +10,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 
+from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.client_tls import Tls
 from eqmail_core.net.dial import acknowledge_now, dial_failure, start_dialing
 from eqmail_core.protocols.smtp_client import CONTENT, HANDSHAKE, TRY_NEXT, WAITING, SmtpClient
@@ -116,7 +117,12 @@ class Session:
         return waiter
 
     def carry(
-        self, sender: bytes, recipients: list[bytes], read: ReadPiece, patience_s: float
+        self,
+        sender: bytes,
+        recipients: list[bytes],
+        read: ReadPiece,
+        patience_s: float,
+        wishes: Wishes | None = None,
     ) -> "asyncio.Future[int]":
         """Carry a message; when the result (0) is there, `client.status` is TRY_NEXT or DONE.
 
@@ -132,7 +138,7 @@ class Session:
         if not self._is_reading:
             self._is_reading = True
             self._loop.add_reader(self._fd, self._readable)
-        self.client.begin(sender, recipients)
+        self.client.begin(sender, recipients, wishes)
         self.carried += 1
         self._advance()
         return waiter

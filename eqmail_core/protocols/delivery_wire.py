@@ -29,9 +29,12 @@ _REPORT = struct.Struct("<cQBc")
 
 
 class Order:
-    """One recipient of one message, to be delivered now."""
+    """One recipient of one message, to be delivered now.
 
-    __slots__ = ("name", "number", "recipient", "sender", "serial", "wishes")
+    `takes_over`: whoever was last offered the message tells its sender what he wishes to know.
+    """
+
+    __slots__ = ("name", "number", "recipient", "sender", "serial", "takes_over", "wishes")
 
     def __init__(
         self, serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, wishes: bytes = b""
@@ -42,6 +45,7 @@ class Order:
         self.sender = sender
         self.recipient = recipient
         self.wishes = wishes
+        self.takes_over = False
 
 
 def order(it: Order) -> bytes:

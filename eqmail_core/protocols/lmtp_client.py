@@ -10,6 +10,10 @@ Source: RFC 2033.
 from eqmail_core.protocols.smtp_client import SmtpClient, remote_said
 from eqmail_core.protocols.smtp_reply import Reply
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.formats.wishes import Wishes
+
 
 class LmtpClient(SmtpClient):
     """One session with an LMTP server; `peer` is what reports call it, `hello` our name."""
@@ -18,11 +22,11 @@ class LmtpClient(SmtpClient):
 
     __slots__ = ("_awaited", "_stored")
 
-    def begin(self, sender: bytes, recipients: list[bytes]) -> None:
+    def begin(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> None:
         """Start a message, see `SmtpClient.begin`."""
         self._awaited: list[int] | None = None
         self._stored: Reply | None = None
-        super().begin(sender, recipients)
+        super().begin(sender, recipients, wishes)
 
     def _hello_refused(self, reply: Reply) -> None:
         self._refuse_name(reply)

@@ -12,6 +12,8 @@ Source: RFC 5321, RFC 2920 (pipelining), RFC 3207, RFC 4954; delivery.md 5.6 (te
 Long because one session is one machine: its states hand over to each other.
 """
 
+from eqmail_core.formats.smtp_wishes import mail_parameters, recipient_parameters
+from eqmail_core.formats.wishes import place_key
 from eqmail_core.protocols.dot_stuffing import DotStuffing
 from eqmail_core.protocols.smtp_auth import Credentials, answers, choose_mechanism, first_line
 from eqmail_core.protocols.smtp_reply import GARBLED, Reply, ReplyReader
@@ -20,6 +22,8 @@ from eqmail_core.values.tls_wish import PLAIN, TlsWish
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from eqmail_core.formats.wishes import Wishes
 
 WAITING = 0
 """More of the server's bytes are needed."""
@@ -70,11 +74,13 @@ class SmtpClient:
         "_standing",
         "_stuffing",
         "_tls",
+        "_wishes",
         "answers",
         "has_broken_handshake",
         "is_deferred",
         "keep",
         "status",
+        "takes_over",
     )
 
     def __init__(
@@ -105,13 +111,16 @@ class SmtpClient:
         self._held = b""
         self.status = WAITING
 
-    def begin(self, sender: bytes, recipients: list[bytes]) -> None:
+    def begin(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> None:
         """Start a message: at once on a session that stands, after the introductions on a new one.
 
-        Sender and recipients (at least one) are as they go between < and >, already quoted.
+        Sender and recipients (at least one) are as they go between < and >, already quoted; `wishes`: of the sender.
         """
         self._sender = sender
         self._recipients = recipients
+        self._wishes = wishes
+        self.takes_over = False
+        """Whether the server has heard what news the sender wishes, and gives them."""
         self._reports: list[bytes] = []
         self._failure = b""
         self._accepted = False
@@ -299,6 +308,12 @@ class SmtpClient:
 
     def _send_envelope(self) -> None:
         parameters = b" AUTH=<%b>" % self._sender if self._authenticated else b""
+        if self._wishes is not None:
+            if self._wishes.is_utf8 and not self._is_offered(b"SMTPUTF8"):
+                self._end_session(b"D%b does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n" % self._peer)
+                return
+            self.takes_over = self._is_offered(b"DSN")
+            parameters += mail_parameters(self._wishes, self.takes_over)
         self._say(b"MAIL FROM:<%b>%b" % (self._sender, parameters), self._mail_answered)
         if self._pipelining:
             self._send_group()
@@ -306,9 +321,19 @@ class SmtpClient:
     def _send_group(self) -> None:
         """Send the next recipients ahead of their replies, and DATA after the last."""
         group = self._recipients[self._next_recipient : self._next_recipient + GROUP]
-        self._output += [b"RCPT TO:<%b>\r\n" % recipient for recipient in group]
+        if self.takes_over:
+            self._output += [self._rcpt(self._next_recipient + at) + b"\r\n" for at in range(len(group))]
+        else:
+            self._output += [b"RCPT TO:<%b>\r\n" % recipient for recipient in group]
         if self._next_recipient + len(group) == len(self._recipients):
             self._output.append(b"DATA\r\n")
+
+    def _rcpt(self, place: int) -> bytes:
+        """The command for one recipient, with what its sender wishes where the server knows such words."""
+        command = b"RCPT TO:<%b>" % self._recipients[place]
+        if self._wishes is None or not self.takes_over:
+            return command
+        return command + recipient_parameters(self._wishes.of(place_key(place)))
 
     def _mail_answered(self, reply: Reply) -> None:
         if reply.code >= 400:
@@ -322,7 +347,7 @@ class SmtpClient:
         if self._pipelining:
             self._await(self._recipient_answered)
         else:
-            self._say(b"RCPT TO:<%b>" % self._recipients[0], self._recipient_answered)
+            self._say(self._rcpt(0), self._recipient_answered)
 
     def _recipient_answered(self, reply: Reply) -> None:
         if not self._failure:
@@ -348,7 +373,7 @@ class SmtpClient:
 
     def _await_next_recipient(self) -> None:
         if not self._pipelining:
-            self._say(b"RCPT TO:<%b>" % self._recipients[self._next_recipient], self._recipient_answered)
+            self._say(self._rcpt(self._next_recipient), self._recipient_answered)
         elif self._next_recipient % GROUP == 0:
             if self._failure:
                 self._end_session(self._failure)

@@ -14,6 +14,7 @@ import stat
 import time
 
 from eqmail_core.formats.remote_limits import limit_of
+from eqmail_core.formats.wishes import parse_wishes
 from eqmail_core.net.dial import literal_address
 from eqmail_core.net.idle_sessions import IdleSessions
 from eqmail_core.net.outgoing import Session, Watch
@@ -233,10 +234,12 @@ class RemoteDeliveries:
         if session.carried + 1 >= job.most:
             session.client.keep = False
         try:
-            await session.carry(job.plan.sender, job.plan.recipients, read, job.settings.patience_s)
+            plan, patience_s = job.plan, job.settings.patience_s
+            await session.carry(plan.sender, plan.recipients, read, patience_s, parse_wishes(job.order.wishes))
         except asyncio.CancelledError:
             session.close()
             raise
+        job.order.takes_over = session.client.takes_over
         if session.is_open:
             self.idle.put(key, session, self._watch.loop.time() + job.settings.reuse_s)
 

@@ -8,6 +8,8 @@ import os
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
+from eqmail_core.formats.received import is_beyond_ascii
+from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.dial import dial, literal_address
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.smtp_dialogue import converse
@@ -100,6 +102,8 @@ class _Connections:
         self._timeout_s = controls.timeoutremote
         self._connect_s = controls.timeoutconnect
         self.slow_hosts = SlowHosts(site.queue.tcpto)
+        # The first piece of the message, once it was read.
+        self._first: bytes | None = None
 
     def try_one(self, candidate: "Candidate", plan: "RemotePlan", wish: TlsWish) -> SmtpClient | None:
         """Offer the message to one address; None where there is no connection."""
@@ -116,10 +120,17 @@ class _Connections:
         def secure() -> "Tls | None":
             return tls_maker(self._site, self._controls).open(client, candidate.name, wish)
 
-        client.begin(plan.sender, plan.recipients)
+        # Nobody but its own header tells this program how a message came.
+        if self._first is None:
+            self._first = os.read(0, CHUNK)
+        client.begin(plan.sender, plan.recipients, Wishes(is_utf8=True) if is_beyond_ascii(self._first) else None)
         with sock:
-            converse(sock, client, lambda: os.read(0, CHUNK), self._timeout_s, secure)
+            converse(sock, client, self._read, self._timeout_s, secure)
         return client
+
+    def _read(self) -> bytes:
+        piece, self._first = self._first, b""
+        return piece or os.read(0, CHUNK)
 
 
 def _shuffle(items: list[tuple[int, bytes]]) -> None:

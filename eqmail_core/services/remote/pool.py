@@ -78,7 +78,7 @@ class Pool:
     async def _deliver(self, wire: "Wire", order: Order, message: int) -> None:
         try:
             letter, text = await self._deliver_surely(order, message)
-            wire.channel.send(report(order.serial, True, letter, text))
+            wire.channel.send(report(order.serial, True, letter, text, order.takes_over))
         finally:
             os.close(message)
             task = asyncio.current_task()

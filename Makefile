@@ -3,7 +3,7 @@
 RUN := ./bootstrap
 RUN_TEST := ./bootstrap --test
 
-.PHONY: build help users setup check house dev demo test fuzz docs docs-check clean
+.PHONY: build help users setup check house dev demo test fuzz docs screens docs-check clean
 
 build:
 	@$(RUN)
@@ -19,6 +19,7 @@ help:
 	@echo 'make fuzz            a minute of inputs that nobody should send'
 	@echo 'make dev             an environment for working on eqmail'
 	@echo 'make docs            render docs/reference from the declarations'
+	@echo 'make screens         show in docs/ what the commands say, by running them'
 	@echo 'make docs-check      say whether docs/reference is up to date'
 	@echo 'make clean           remove what these targets made here'
 
@@ -54,6 +55,10 @@ fuzz:
 
 docs:
 	@$(RUN) eqmail reference docs/reference
+
+screens:
+	@$(RUN_TEST) python -m tests.setup.screens docs
+	@$(RUN_TEST) python -m tests.setup.bad_inputs docs/answers.md
 
 docs-check:
 	@$(RUN) eqmail reference docs/reference --check

@@ -36,6 +36,7 @@ SLOW_FILES = {
     "setup/test_history.py",
     "setup/test_import.py",
     "setup/test_manual.py",
+    "setup/test_screens.py",
     "setup/test_users.py",
     "store/test_queue_transfer.py",
 }

@@ -19,6 +19,7 @@ settings.load_profile("any machine")
 # Files whose tests start many processes: `make check` leaves them to ./test, to stay under a minute.
 SLOW_FILES = {
     "flow/test_queue_tools.py",
+    "flow/test_wishes.py",
     "interop/test_dovecot.py",
     "net/test_smtp_policy.py",
     "service_files/test_recorded.py",

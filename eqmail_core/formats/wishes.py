@@ -97,6 +97,12 @@ class Wishes:
         """The wishes of the message as one that goes to this recipient alone, at place 0."""
         return self.rekeyed(lambda it: b"0" if it == key else None)
 
+    def of_each(self, count: int) -> "Wishes":
+        """The same for so many recipients, each with the wish about the one at place 0."""
+        other = Wishes(self.is_utf8, self.ret, self.envid)
+        other.recipients = {place_key(place): self.of(place_key(0)) for place in range(count)}
+        return other
+
     def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "Wishes":
         """The same with other keys; recipients without a new one are left out."""
         other = Wishes(self.is_utf8, self.ret, self.envid)

@@ -12,6 +12,7 @@ from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.lines import listed
 from eqmail_core.formats.options import BadOption, parse_options, program_name
 from eqmail_core.formats.quote import quote_address
+from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.net.forwarding import hand_over
 from eqmail_core.net.queue_client import QueueProgram
 from eqmail_core.policy.host_rules import BadAddress, HostRules
@@ -26,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from eqmail_core.formats.wishes import Wishes
     from eqmail_core.values.site import Site
 
 _OPTIONS = b"aAhHnNf:"
@@ -52,10 +54,15 @@ class _Words:
             self.arguments = []
 
 
-def inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"") -> int:
-    """Complete the message on standard input, which `prefix` precedes, and queue it; the exit code: 0, 100 or 111."""
+def inject(
+    argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"", wishes: "Wishes | None" = None
+) -> int:
+    """Complete the message on standard input, which `prefix` precedes, and queue it; the exit code: 0, 100 or 111.
+
+    `wishes` about the recipient at place 0 are about every recipient.
+    """
     try:
-        _inject(argv, environ, prefix)
+        _inject(argv, environ, prefix, wishes)
     except BadOption as bad:
         return _complain(program_name(argv) + b": " + bad.text + b"\n", EXIT_PERMANENT)
     except BadAddress as bad:
@@ -67,7 +74,7 @@ def inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = 
     return EXIT_DONE
 
 
-def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes) -> None:
+def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, wishes: "Wishes | None") -> None:
     now = time.time()
     site = read_site(environ)
     injection = _begin(site, environ, now)
@@ -79,14 +86,21 @@ def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes) 
     reader = read_header(0, prefix)
     injection.take_header(reader.fields)
     if words.queues:
-        _queue(site, environ, injection, reader.body, injection.recipients(words.uses_header))
+        recipients = injection.recipients(words.uses_header)
+        text = b"" if wishes is None else render_wishes(wishes.of_each(len(recipients)))
+        _queue(site, environ, injection, reader.body, recipients, text)
     else:
         sender_line = b"Return-Path: <%b>\n" % quote_address(injection.sender)
         _copy(lambda data: write_all(1, data), sender_line + injection.header, reader.body)
 
 
 def _queue(
-    site: "Site", environ: "Mapping[bytes, bytes]", injection: Injection, body: bytes, recipients: list[bytes]
+    site: "Site",
+    environ: "Mapping[bytes, bytes]",
+    injection: Injection,
+    body: bytes,
+    recipients: list[bytes],
+    wishes: bytes,
 ) -> None:
     try:
         queue = QueueProgram(site, environ)
@@ -98,7 +112,7 @@ def _queue(
         queue.abort()
         queue.finish(b"", [])
         raise
-    hand_over(queue, injection.sender, recipients)
+    hand_over(queue, injection.sender, recipients, wishes)
 
 
 def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Injection:

@@ -4,6 +4,8 @@ Source: delivery.md 5.8 (sendmail.c); sendmail(8).
 """
 
 from eqmail_core.formats.options import parse_options, program_name
+from eqmail_core.formats.smtp_wishes import BadParameter, read_news, read_ret
+from eqmail_core.formats.wishes import Wish, Wishes, encode_xtext, is_envid, place_key
 from eqmail_core.values.address import split_address
 
 TYPE_CHECKING = False
@@ -15,7 +17,7 @@ NEW_ALIASES = "newaliases"
 PROGRAMS = {"list": "qmail-qread", "serve": "qmail-smtpd"}
 """Actions that another program does."""
 
-_LETTERS = b"vimte:f:p:o:B:F:E::J::xb:"
+_LETTERS = b"vimte:f:p:o:B:F:E::J::xb:N:R:V:"
 _MODES = {b"p": "list", b"s": "serve"}
 _NAMES = {b"mailq": "list", b"newaliases": NEW_ALIASES}
 # What -f replaces, so that From shows the sender.
@@ -38,14 +40,20 @@ class Usage(Exception):
 
 
 class Errand:
-    """What to do: INJECT with these words of qmail-inject, an action of PROGRAMS, or NEW_ALIASES; and where."""
+    """What to do: INJECT with these words of qmail-inject, an action of PROGRAMS, or NEW_ALIASES; and where.
 
-    __slots__ = ("action", "argv", "environ")
+    `wishes`: of the sender, those about the recipient at place 0 being about each; None: there are none.
+    """
 
-    def __init__(self, action: str, argv: list[bytes], environ: dict[bytes, bytes]) -> None:
+    __slots__ = ("action", "argv", "environ", "wishes")
+
+    def __init__(
+        self, action: str, argv: list[bytes], environ: dict[bytes, bytes], wishes: Wishes | None = None
+    ) -> None:
         self.action = action
         self.argv = argv
         self.environ = environ
+        self.wishes = wishes
 
 
 def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
@@ -53,6 +61,7 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
     options, recipients = parse_options(argv, _LETTERS)
     changed = dict(environ)
     source, sender = b"-a", None
+    wishes = Wishes()
     for letter, argument in options:
         if letter == b"t":
             source = b"-H"
@@ -60,6 +69,8 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
             sender = argument
         elif letter == b"F":
             changed[b"MAILNAME"] = argument
+        elif letter in b"NRV":
+            _note_wish(wishes, letter, argument)
         elif letter == b"b" and argument[:1] != b"m":
             return _other(argument[:1], changed)
     action = _NAMES.get(program_name(argv))
@@ -69,7 +80,22 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
     if sender is not None:
         words += (b"-f", sender)
         _show_sender(changed, sender)
-    return Errand(INJECT, [*words, b"--", *recipients], changed)
+    return Errand(INJECT, [*words, b"--", *recipients], changed, wishes if wishes.is_about_news else None)
+
+
+def _note_wish(wishes: Wishes, letter: bytes, argument: bytes) -> None:
+    """-N, -R and -V are NOTIFY, RET and ENVID of SMTP; an ENVID that is no xtext becomes one.  Fails: Usage."""
+    try:
+        if letter == b"N":
+            wishes.recipients[place_key(0)] = Wish(read_news(argument))
+        elif letter == b"R":
+            wishes.ret = read_ret(argument)
+        else:
+            wishes.envid = argument if is_envid(argument) else encode_xtext(argument)
+            if not is_envid(wishes.envid):
+                raise BadParameter
+    except BadParameter as bad:
+        raise Usage from bad
 
 
 def _other(mode: bytes, environ: dict[bytes, bytes]) -> Errand:

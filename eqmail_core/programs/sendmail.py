@@ -1,6 +1,6 @@
 """sendmail: the front end that other programs expect; also mailq and newaliases, by the name it is called.
 
-    sendmail [ -t ] [ -fsender ] [ -Fname ] [ -bp ] [ -bs ] [ recipient ... ]
+    sendmail [ -t ] [ -fsender ] [ -Fname ] [ -Nnews ] [ -Rret ] [ -Venvid ] [ -bp ] [ -bs ] [ recipient ... ]
 
 Exits: 0, 100, 111.  Source: delivery.md 5.8; sendmail(8).
 """
@@ -31,7 +31,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except Usage:
         return _usage()
     if errand.action == INJECT:
-        return inject(errand.argv, errand.environ)
+        return inject(errand.argv, errand.environ, wishes=errand.wishes)
     name = PROGRAMS.get(errand.action)
     if name is None:
         return fatal("sendmail", "please use fastforward/newaliases instead", EXIT_PERMANENT)
@@ -42,5 +42,8 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 
 def _usage() -> int:
-    say("sendmail", "usage: sendmail [ -t ] [ -fsender ] [ -Fname ] [ -bp ] [ -bs ] [ arg ... ]")
+    say(
+        "sendmail",
+        "usage: sendmail [ -t ] [ -fsender ] [ -Fname ] [ -bp ] [ -bs ] [ arg ... ]",
+    )
     return EXIT_PERMANENT

@@ -3,6 +3,7 @@
 import pytest
 
 from eqmail_core.formats.options import BadOption
+from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.policy.receipt import CannotParse, receipt_for
 from eqmail_core.policy.sendmail import INJECT, NEW_ALIASES, PROGRAMS, Usage, read_words
 
@@ -68,3 +69,17 @@ def test_words_that_make_no_sense_are_refused() -> None:
         words_of(b"-bd")
     with pytest.raises(BadOption):
         words_of(b"-q")
+
+
+def test_sendmail_takes_what_senders_wish() -> None:
+    errand = read_words([b"sendmail", b"-N", b"success,delay", b"-Rhdrs", b"-V", b"a+b=c", b"joe@x"], {})
+    assert errand.wishes is not None
+    assert render_wishes(errand.wishes.of_each(2)) == b"W H E:a+2Bb+3Dc 0:sd: 1:sd:"
+    assert errand.argv == [b"bin/qmail-inject", b"-a", b"--", b"joe@x"]
+    assert read_words([b"sendmail", b"joe@x"], {}).wishes is None
+
+
+@pytest.mark.parametrize("word", [b"-Noften", b"-Rhalf", b"-V" + b"x" * 101, b"-V"])
+def test_sendmail_refuses_wishes_that_nobody_can_have(word: bytes) -> None:
+    with pytest.raises((Usage, BadOption)):
+        read_words([b"sendmail", word], {})

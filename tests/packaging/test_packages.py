@@ -36,6 +36,8 @@ kinds = {{str(kind): value for kind, value in ((str, "x"), (list[str], ["x"]), (
 service = dict(Settings().model_dump(), script="x", value="x")
 for name, field in ServiceValues.model_fields.items():
     service.setdefault(name, kinds.get(str(field.annotation), [{{"service": "x", "addresses": ["x"]}}]))
+from eqmail_setup.manual import pages
+assert {{"dot-qmail", "qmail-control", "qmail-send", "eqmail-check"}} <= {{page.name for page in pages()}}
 for name in template_names():
     render(name, **(service if name.startswith("services/") else {CONTEXT!r}))
     print(name)

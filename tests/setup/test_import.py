@@ -18,6 +18,7 @@ from eqmail_setup.choices import kept_site
 from eqmail_setup.cli import run
 from eqmail_setup.patches import FOREIGN, RENAMED
 from tests.conftest import eqmail
+from tests.flow.house import House, messages, until
 from tests.setup.conftest import picture
 from tests.store.test_queue_transfer import contents, made, put, some_messages
 
@@ -193,6 +194,29 @@ def test_killed_in_the_middle_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert contents(site_of(home)) == before
     assert contents(old) == before
     assert os.listdir(home / "queue/pid") == []
+
+
+def test_the_services_deliver_what_was_brought(tmp_path: Path) -> None:
+    """New and half-done messages of a netqmail home go where they should, and nobody gets one twice."""
+    old = old_home(tmp_path / "old", 0)
+    Path(old.alias, ".qmail-sales").write_text("./Maildir/\n")
+    now = int(time.time()) - 200  # so that the next attempt is due
+    put(old, b"Subject: new\n\n", now, todo=b"u7\0p8\0Fs@far.example\0Tsales@old.example.org\0")
+    half = b"Ddone@old.example.org\0Tsales@old.example.org\0"
+    put(old, b"Subject: half\n\n", now, info=b"Fs@far.example\0", local=half)
+    assert imported(tmp_path / "old", tmp_path / "new") == 0
+    mailbox = tmp_path / "new/alias/Maildir"
+    house = House(tmp_path / "new")
+    try:
+        until(lambda: len(messages(mailbox)) == 2, "both deliveries; the log says:\n" + house.log())
+        until(lambda: survey(site_of(tmp_path / "new")).messages == [], "an empty queue")
+    finally:
+        house.stop()
+    assert {"new", "half"} == {text.split("Subject: ")[1].split("\n")[0] for text in messages(mailbox)}
+    assert "done@old.example.org" not in house.log()
+    assert len(survey(old).messages) == 2, "the old home is as it was"
+    assert imported(tmp_path / "old", tmp_path / "new") == 0
+    assert survey(site_of(tmp_path / "new")).messages == [], "what was brought once does not come again"
 
 
 def count(home: Path) -> int:

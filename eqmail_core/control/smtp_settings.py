@@ -17,8 +17,8 @@ class SmtpSettings(ControlSet):
         since="eqmail 2",
     )
     smtpconcurrency = Count(
-        "How many clients a process of the resident SMTP service serves at a time; further ones are asked to come back "
-        "later.",
+        "How many clients the resident SMTP service serves at a time, in all its processes; further ones are asked to "
+        "come back later.",
         default=500,
         used_by=(SMTPD,),
         since="eqmail 2",
@@ -116,7 +116,8 @@ class SmtpSettings(ControlSet):
         since="eqmail 2",
     )
     smtpperaddress = Count(
-        "Most clients from one address that a process of the resident SMTP service serves at a time; 0 means no limit.",
+        "Most clients from one address that the resident SMTP service serves at a time, in all its processes; 0 means "
+        "no limit.",
         default=0,
         used_by=(SMTPD,),
         since="eqmail 2",
@@ -153,7 +154,7 @@ class SmtpSettings(ControlSet):
     )
     tcprules_cdb = Opaque(
         "Rules for the clients of the resident SMTP service, compiled by tcprules: who is served, and with which "
-        "variables, such as RELAYCLIENT, GREETDELAY or TARPITCOUNT. A new file counts at once.",
+        "variables; all that qmail-smtpd reads work, but for SMTPS and TLSCIPHERS. A new file counts at once.",
         file="tcprules.cdb",
         default=None,
         used_by=(SMTPD,),

@@ -12,15 +12,16 @@ from eqmail_core.net.lookup_link import LookUps, NobodyToAsk
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.net.smtp_message import Outbox
 from eqmail_core.net.smtp_settings import Settings
+from eqmail_core.system.tally import Share, Tally
+from eqmail_core.values import reply
 from eqmail_core.values.instant import date822
 from eqmail_core.values.lookup import CLIENTS_PATIENCE_S, Answer, Question
 
 # How long a line of the log may wait for others: a write for each would be a good part of the work for a message.
 _LOG_DELAY_S = 0.01
 
-# How long wrong passwords count, and of how many addresses.
+# How long wrong passwords count.
 _FAILURES_S = 600
-_MOST_FAILURES = 10_000
 
 
 class Session(Protocol):
@@ -39,57 +40,66 @@ class Desk:
     """What all sessions of a process share: settings, the way to the queue, the clock, the log, each other."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, settings: Settings, outbox: Outbox, lookups: LookUps | None = None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: Settings,
+        outbox: Outbox,
+        lookups: LookUps | None = None,
+        share: Share | None = None,
     ) -> None:
         self.loop = loop
         self.settings = settings
         self.outbox = outbox
         self.lookups = lookups or NobodyToAsk(loop)
+        self.counts = share or Tally().share()
+        self.counts.begin()
         self._resolver: AsyncResolver | None = None
         self._dns: set[asyncio.Task[list[Answer]]] = set()
         self.sessions: set[Session] = set()
-        self._per_address: dict[bytes, int] = {}
-        # Wrong passwords by address: how many, and when the first was.
-        self._failures: dict[bytes, tuple[int, int]] = {}
         self.now = int(time.monotonic())
         self.is_closing = False
         self._date = (0, b"")
         self._lines: list[bytes] = []
 
-    def enter(self, session: Session, ip: bytes) -> bool:
-        """Take in a session of this address; False, and nothing done, where it has enough of them."""
-        count = self._per_address.get(ip, 0)
-        if 0 < self.settings.limits.sessions <= count:
-            return False
-        self._per_address[ip] = count + 1
-        self.sessions.add(session)
-        return True
+    @property
+    def is_full(self) -> bool:
+        """Whether the processes of the service have all the sessions that they may have together."""
+        return self.counts.total >= self.settings.limit
+
+    def enter(self, session: Session, ip: bytes) -> bytes:
+        """Take in a session of this address; a line for a client that cannot come in, b"": it is in.
+
+        A session counts before it is looked whether there are too many, so that there never are.
+        """
+        if self.is_closing:
+            return reply.SHUTTING_DOWN
+        counts, limits = self.counts, self.settings.limits
+        counts.enter(ip)
+        refusal = b""
+        if counts.total > self.settings.limit:
+            refusal = reply.BUSY
+        elif 0 < limits.sessions < counts.sessions_of(ip):
+            refusal = reply.BUSY_WITH_YOU
+        if refusal:
+            counts.leave(ip)
+        else:
+            self.sessions.add(session)
+        return refusal
 
     def leave(self, session: Session, ip: bytes) -> None:
         """A session of this address that was taken in is over."""
         self.sessions.discard(session)
-        count = self._per_address.get(ip, 1) - 1
-        if count:
-            self._per_address[ip] = count
-        else:
-            self._per_address.pop(ip, None)
+        self.counts.leave(ip)
 
     def note_failure(self, ip: bytes) -> None:
         """A wrong password came from this address."""
-        if not self.settings.limits.login_failures:
-            return
-        count, since = self._failures.pop(ip, (0, self.now))
-        if len(self._failures) >= _MOST_FAILURES:
-            del self._failures[next(iter(self._failures))]
-        self._failures[ip] = (count + 1, since)
+        if self.settings.limits.login_failures:
+            self.counts.note_failure(ip, self.now, _FAILURES_S)
 
     def is_guessing(self, ip: bytes) -> bool:
         """Tell whether so many wrong passwords came from this address that no other is looked at for now."""
-        count, since = self._failures.get(ip, (0, 0))
-        if count and self.now - since > _FAILURES_S:
-            del self._failures[ip]
-            return False
-        return 0 < self.settings.limits.login_failures <= count
+        most = self.settings.limits.login_failures
+        return 0 < most <= self.counts.failures_of(ip, self.now, _FAILURES_S)
 
     def ask_dns(self, questions: list[Question]) -> "asyncio.Task[list[Answer]]":
         """Ask the DNS; the task has the answers, and is cancelled when the service ends."""

@@ -23,6 +23,7 @@ from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.reception import Reception
 from eqmail_core.policy.smtp_outcome import (
     BAD_NEWLINES,
+    DENIED,
     DISMISSALS,
     READ_FAILED,
     TIMED_OUT,
@@ -103,18 +104,13 @@ class SmtpSession(asyncio.Protocol):
         else:
             self._reception, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
         self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
-        if len(desk.sessions) >= desk.settings.limit or desk.is_closing:
-            self._core.close(reply.SHUTTING_DOWN if desk.is_closing else reply.BUSY)
-            self._flush()
-            return
         if terms.refusal is None:
+            self._log(DENIED)
             self._transport.close()
             return
-        if terms.refusal:
-            self._core.close(terms.refusal)
-        elif not desk.enter(self, self._reception.remote_ip):
-            self._core.close(reply.BUSY_WITH_YOU)
-        if self._core.closed:
+        refusal = terms.refusal or desk.enter(self, self._reception.remote_ip)
+        if refusal:
+            self._core.close(refusal)
             self._flush()
             return
         if self._begins_with_tls:

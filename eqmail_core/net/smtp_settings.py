@@ -5,14 +5,27 @@ Source: smtp-server.md 4.1, 4.9; control-files.md 2.9.
 
 from collections.abc import Callable
 
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.readers import SMTPD
 from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net.filters import Filters
 from eqmail_core.net.server_tls import TlsDesk
 from eqmail_core.policy.house import House
+from eqmail_core.policy.patience import WAITING_VARIABLES
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.values import reply
 
 _NOBODY = RelayClients(())
+
+HOUSE_VARIABLES = (
+    frozenset(
+        [b"TLSREQUIRED", b"SUBMISSIONPORT", b"NOSPP", b"SPPCONFFILE"]
+        + [control.env.encode() for control in Controls.declared().values() if control.env and SMTPD in control.used_by]
+    )
+    - WAITING_VARIABLES
+)
+"""The variables that `smtp_house.read_house` goes by; those of `Patience` are looked at for each client anyway."""
 
 NOWHERE = ("unknown", 0)
 """The address of an end of a connection that is not known any more."""
@@ -35,6 +48,8 @@ class Settings:
     begins TLS, where there are keys; `limits` are those of one address; `rule_for(ip)` is the rule for a client, None
     where there is none, and may raise OSError; `proxies` tell whose connection it is before anything else.
     `filters` are asked about every client and message; None: there is none.
+    `house_with(port, variables)` is the house of a port for clients whose rule sets variables that change it; it may
+    raise ControlError and OSError.
     `name_server` and its port answer questions to the DNS; None: those of /etc/resolv.conf.
     """
 
@@ -42,6 +57,7 @@ class Settings:
         "checker",
         "environ",
         "filters",
+        "house_with",
         "houses",
         "limit",
         "limits",
@@ -69,6 +85,7 @@ class Settings:
         proxies: RelayClients = _NOBODY,
         name_server: tuple[str | None, int] = (None, 53),
         filters: Filters | None = None,
+        house_with: Callable[[int, dict[bytes, bytes]], House] | None = None,
     ) -> None:
         self.houses = houses
         self.local_name = local_name
@@ -83,6 +100,7 @@ class Settings:
         self.proxies = proxies
         self.name_server = name_server
         self.filters = filters
+        self.house_with = house_with
 
 
 class Terms:
@@ -114,6 +132,12 @@ def terms_for(settings: Settings, peer: tuple[str, int], local: tuple[str, int])
     house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
     environ = _client_environ(settings, peer, local)
     refusal = _apply_rule(settings, environ)
+    changes = {name: environ[name] for name in HOUSE_VARIABLES if environ.get(name) != settings.environ.get(name)}
+    if changes and settings.house_with is not None:
+        try:
+            house = settings.house_with(local[1], changes)
+        except (ControlError, OSError):
+            refusal = refusal if refusal is None else reply.NO_CONTROLS
     return Terms(house, environ, settings.tls, settings.checker, refusal)
 
 

@@ -3,6 +3,8 @@
 Source: control files greetdelay, tarpitcount, tarpitdelay.
 """
 
+_LONGEST_S = 3600
+
 # More digits than that are no number of seconds or recipients, and the setting counts.
 _MOST_DIGITS = 9
 
@@ -10,21 +12,21 @@ _MOST_DIGITS = 9
 class Patience:
     """How long the greeting takes, and the answer to a recipient beyond a number of them (0: none), in seconds.
 
-    The variables GREETDELAY, TARPITCOUNT and TARPITDELAY of a client win over these.
+    The variables GREETDELAY, TARPITCOUNT and TARPITDELAY of a client win over these.  Nobody waits longer than an hour.
     """
 
     __slots__ = ("greet_s", "tarpit_count", "tarpit_s")
 
     def __init__(self, greet_s: int = 0, tarpit_count: int = 0, tarpit_s: int = 0) -> None:
-        self.greet_s = greet_s
+        self.greet_s = min(greet_s, _LONGEST_S)
         self.tarpit_count = tarpit_count
-        self.tarpit_s = tarpit_s
+        self.tarpit_s = min(tarpit_s, _LONGEST_S)
 
     def of(self, environ: dict[bytes, bytes]) -> "Patience":
         """How the client of this environment is made to wait; one that may relay is not."""
         if b"RELAYCLIENT" in environ:
             return NO_WAITING
-        if not _VARIABLES & environ.keys():
+        if not WAITING_VARIABLES & environ.keys():
             return self
         own = (environ.get(b"GREETDELAY", b""), environ.get(b"TARPITCOUNT", b""), environ.get(b"TARPITDELAY", b""))
         settled = (self.greet_s, self.tarpit_count, self.tarpit_s)
@@ -41,7 +43,8 @@ class Patience:
 NO_WAITING = Patience()
 """Nobody waits."""
 
-_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
+WAITING_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
+"""What a client's own patience is made of."""
 
 
 def _number(text: bytes, settled: int) -> int:

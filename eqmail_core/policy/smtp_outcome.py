@@ -14,10 +14,12 @@ READ_FAILED = b"read failed"
 TIMED_OUT = b"timeout"
 NO_CONTROLS = b"unable to read controls"
 BAD_NEWLINES = b"bad newlines"
+DENIED = b"denied by a rule"
 
 DISMISSALS = {
     reply.TOO_MANY_ERRORS: b"too many errors",
     reply.TOO_MANY_COMMANDS: b"too many commands",
+    reply.BUSY: b"too many connections of all",
     reply.BUSY_WITH_YOU: b"too many connections",
     reply.TALKED_EARLY: b"talked before the greeting",
     reply.BYTES_BEHIND_STARTTLS: b"words behind STARTTLS",

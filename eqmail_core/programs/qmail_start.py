@@ -16,10 +16,8 @@ from eqmail_core.services.send import resident
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import say
 from eqmail_core.system.notify import herald
+from eqmail_core.system.tally import Tally
 from eqmail_core.values.site import Site
-
-DEFAULT_DELIVERY = b"./Mailbox"
-
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Run the services in the foreground until TERM."""
@@ -47,13 +45,14 @@ def _staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words:
     tcp = start.smtp_listeners(addresses, controls.smtplisten or [])
     staff, log_fd = start.logging_staff(site, [os.fsdecode(word) for word in words[1:]])
     at = start.listen_for_services(site)
-    local = partial(spawner.run, site, words[0] if words else DEFAULT_DELIVERY, at["local"], at["lookup"])
+    local = partial(spawner.run, site, words[0] if words else b"./Mailbox", at["local"], at["lookup"])
     send = partial(resident.run, site, log_fd, control=at["send"])
     staff.append(start.Service("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3))
     staff.append(start.Service("lspawn", local, [at["local"], at["lookup"]], 2))
     staff.append(start.Service("remote", partial(pool.run, site, at["remote"]), [at["remote"]], 2, (SIGHUP,)))
     staff.append(start.Service("send", send, [at["send"]], 1, (SIGHUP, SIGALRM)))
     if tcp:
-        workers = range(max(1, controls.smtpworkers))
-        staff += [start.Service("smtpd", partial(smtp.run, site, tcp), tcp, 0, (SIGHUP,)) for _ in workers]
+        for share in Tally(max(1, controls.smtpworkers)).shares():
+            serve = partial(smtp.run, site, tcp, share=share)
+            staff.append(start.Service("smtpd", serve, tcp, 0, (SIGHUP,)))
     return staff

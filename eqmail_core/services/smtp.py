@@ -28,7 +28,8 @@ from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.net.server_tls import TlsDesk
 from eqmail_core.net.smtp_desk import Desk
-from eqmail_core.net.smtp_house import read_house, read_tls
+from eqmail_core.net.smtp_house import read_tls
+from eqmail_core.net.smtp_houses import HouseBuilder
 from eqmail_core.net.smtp_session import SmtpSession
 from eqmail_core.net.smtp_settings import Limits, Settings
 from eqmail_core.policy import blocklists, recipient_check, routing
@@ -42,6 +43,7 @@ from eqmail_core.system.installation import read_controls
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import CannotSettle, settle
 from eqmail_core.system.sockets import TlsListener
+from eqmail_core.system.tally import Share
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 from eqmail_core.values.site import Site
 
@@ -58,8 +60,8 @@ _BACKLOG = 1024
 _GC_THRESHOLD = 20_000
 
 
-def run(site: Site, listeners: list[socket.socket]) -> None:
-    """Serve on these sockets until TERM."""
+def run(site: Site, listeners: list[socket.socket], share: Share | None = None) -> None:
+    """Serve on these sockets until TERM; `share` is ours of what all processes count together."""
     environ = dict(os.environb)
     try:
         load_checks(read_controls(site, environ).smtpchecks)
@@ -72,7 +74,7 @@ def run(site: Site, listeners: list[socket.socket]) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     link = QueueLink(loop, site.socket("queue"))
-    desk = Desk(loop, settings, link, LookUpLink(loop, site.socket("lookup"), _complain))
+    desk = Desk(loop, settings, link, LookUpLink(loop, site.socket("lookup"), _complain), share)
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     try:
@@ -93,10 +95,8 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     ports = {listener.getsockname()[1] for listener in listeners}
     is_more = more_hosts(site)
     tls = _read_tls(site, controls)
-    houses = {
-        port: read_house(site, controls, environ, is_more, bool(checker), b"%d" % port, tls is not None)
-        for port in ports
-    }
+    builder = HouseBuilder(site, controls, environ, more_hosts(site), bool(checker), tls is not None)
+    houses = {port: builder.house(port) for port in ports}
     _complain_of(houses)
     return Settings(
         houses=houses,
@@ -111,6 +111,7 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         rule_for=_rules_of(site),
         proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
         filters=read_filters(controls, _complain),
+        house_with=builder.house,
     )
 
 

@@ -37,6 +37,10 @@ class Tally:
         """The share of one process, which must `begin` before it counts."""
         return Share(self._shares, index)
 
+    def shares(self) -> "list[Share]":
+        """All of them."""
+        return [self.share(index) for index in range(len(self._shares))]
+
 
 class Share:
     """One process's part of a tally, and its view of the whole."""

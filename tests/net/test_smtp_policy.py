@@ -34,7 +34,7 @@ def test_an_address_may_have_so_many_sessions_and_no_more(home: Home, capfd: pyt
             with server.connect() as four:
                 assert four.recv(100).startswith(b"220")
         until(lambda: not server.desk.sessions)
-        assert not server.desk._per_address
+        assert server.desk.counts.total == 0
     log = capfd.readouterr().err
     assert log.startswith("qmail-smtpd: too many connections: (null) from 127.0.0.1 to (null) helo unknown\n")
 
@@ -123,12 +123,13 @@ class TestRules:
         assert envelope == b"Fa@b\0Tx@foreign@gate\0\0"
         assert b"(local@127.0.0.1)" in message
 
-    def test_who_is_denied_does_not_hear_a_word(self, home: Home) -> None:
+    def test_who_is_denied_does_not_hear_a_word(self, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
         with Resident(home) as server:
             self.with_rules(home, server, b"127.0.0.1:deny", b":allow")
             with server.connect() as client:
                 assert said(client) == b""
             assert not server.desk.sessions
+        assert capfd.readouterr().err == "qmail-smtpd: denied by a rule: (null) from 127.0.0.1 to (null) helo unknown\n"
 
     def test_rules_that_cannot_be_read_are_a_temporary_trouble(self, home: Home) -> None:
         with Resident(home) as server:

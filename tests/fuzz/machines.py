@@ -6,6 +6,7 @@ Each is run twice, with the input as it is and cut into pieces, and has to say t
 from collections.abc import Callable, Iterator
 
 from eqmail_core.formats.header import HeaderReader
+from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.protocols.auth import METHODS, Credentials, Exchange, is_question
 from eqmail_core.protocols.dot_stuffing import DotStuffing
 from eqmail_core.protocols.dotted import BareNewline, DottedBody
@@ -16,12 +17,21 @@ from eqmail_core.protocols.pop3_text import MessageText
 from eqmail_core.protocols.qmtp import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
 from eqmail_core.protocols.smtp_events import BROKEN, STARTTLS, Body, Verdict
 from eqmail_core.protocols.smtp_reply import MAX_WAITING, ReplyReader
-from eqmail_core.protocols.smtp_server import MAX_LINE, Rules, SmtpServer
+from eqmail_core.protocols.smtp_rules import Rules
+from eqmail_core.protocols.smtp_server import MAX_LINE, SmtpServer
 from eqmail_core.protocols.spawn_wire import CommandReader, objection
 
 Pieces = list[bytes]
 
-_RULES = Rules(b"mx.test", size_limit=1000, max_recipients=3, offers_auth=True, offers_chunks=True)
+_RULES = Rules(
+    b"mx.test",
+    size_limit=1000,
+    max_recipients=3,
+    offers_auth=True,
+    offers_chunks=True,
+    offers_news=True,
+    offers_utf8=True,
+)
 
 
 def same_in_pieces(run: Callable[[Pieces], object]) -> Callable[[bytes], None]:
@@ -59,7 +69,16 @@ def smtp_server(pieces: Pieces) -> object:
                 text = b""
             elif not isinstance(event, Body) or event.is_last:
                 known = [repr(getattr(event, name)) for name in ("address", "name", "extended") if hasattr(event, name)]
-                said.append((type(event).__name__, known, text, server.sender, list(server.recipients)))
+                said.append(
+                    (
+                        type(event).__name__,
+                        known,
+                        text,
+                        server.sender,
+                        list(server.recipients),
+                        render_wishes(server.wishes),
+                    )
+                )
                 text = b""
             if event.needs_verdict:
                 server.answer(Verdict(event is not STARTTLS, []))

@@ -16,11 +16,20 @@ from eqmail_core.formats.proxy_header import BadProxyHeader, parse_proxy_header
 from eqmail_core.formats.quote import quote_address
 from eqmail_core.formats.site_file import parse_site
 from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
+from eqmail_core.formats.smtp_wishes import BadParameter, mail_parameters, read_mail, read_recipient
 from eqmail_core.formats.smtpauth import entries
 from eqmail_core.formats.smtproutes import parse_route
 from eqmail_core.formats.tcprules import BadRule, database_records, keys_for, parse_record
 from eqmail_core.formats.tcpto import parse_table
 from eqmail_core.formats.todo import BadTodo, parse_todo, scan_envelope
+from eqmail_core.formats.wishes import (
+    Wish,
+    Wishes,
+    decode_xtext,
+    parse_wishes,
+    render_wishes,
+    with_wishes,
+)
 from eqmail_core.net.ident import user_in
 from eqmail_core.policy.users import find_in_database
 from eqmail_core.protocols import admission_wire, agent_wire, delivery_wire, queue_wire
@@ -160,6 +169,37 @@ def smtp_path(data: bytes) -> None:
     parse_parameters(data)
 
 
+def smtp_wishes(data: bytes) -> None:
+    """What follows the address of MAIL and RCPT, and what becomes of it as text."""
+    readers: list[Callable[[], Wishes | None]] = [
+        lambda: read_mail(data, True, True),
+        lambda: mail_of(read_recipient(data)),
+    ]
+    for read in readers:
+        try:
+            wishes = read()
+        except BadParameter:
+            continue
+        text = render_wishes(wishes)
+        assert not text or render_wishes(parse_wishes(text)) == text
+    for text in (data, b"W " + data):
+        found = parse_wishes(text)
+        if found is not None:
+            assert b"\0" not in render_wishes(found)
+            mail_parameters(found, knows_news=True)
+    with_wishes(data, min(len(data), 5))
+    decode_xtext(data)
+
+
+def mail_of(wish: Wish | None) -> Wishes | None:
+    """A message with one recipient."""
+    if wish is None:
+        return None
+    wishes = Wishes()
+    wishes.recipients[b"0"] = wish
+    return wishes
+
+
 def small_formats(data: bytes) -> None:
     """Formats of files that an administrator or the suite itself writes."""
     for instruction in dotqmail.parse(data):
@@ -196,6 +236,7 @@ def parsers() -> Iterator[tuple[str, Callable[[bytes], None]]]:
         journal_scan,
         proxy_header,
         smtp_path,
+        smtp_wishes,
         small_formats,
     ):
         yield target.__name__, target

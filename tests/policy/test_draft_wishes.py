@@ -1,0 +1,29 @@
+"""A filter takes recipients away and adds others: wishes stay with those about whom they are."""
+
+from eqmail_core.formats.wishes import parse_wishes
+from eqmail_core.policy.draft import Draft
+from eqmail_core.protocols import milter_wire as wire
+from eqmail_core.system.scratch import Scratch
+
+RECIPIENTS = [b"a@x", b"b@x", b"c@x"]
+
+
+def draft(wishes: bytes) -> Draft:
+    store = Scratch()
+    store.append(b"Subject: x\n\nbody\n")
+    return Draft(store, b"Subject: x\n\nbody\n", b"s@x", RECIPIENTS, parse_wishes(wishes))
+
+
+def test_wishes_stay_with_their_recipients() -> None:
+    it = draft(b"W E:id 0:n: 2:s:")
+    assert it.wishes_left() == b"W E:id 0:n: 2:s:"
+    it.apply([(wire.DELETE_RECIPIENT, 0, b"a@x", b""), (wire.ADD_RECIPIENT, 0, b"d@x", b"")])
+    assert it.recipients == [b"b@x", b"c@x", b"d@x"]
+    assert it.wishes_left() == b"W E:id 1:s:"
+    it.close()
+
+
+def test_without_wishes_there_are_none() -> None:
+    it = draft(b"")
+    assert it.wishes_left() == b""
+    it.close()

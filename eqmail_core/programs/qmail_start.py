@@ -19,6 +19,7 @@ from eqmail_core.system.notify import herald
 from eqmail_core.system.tally import Tally
 from eqmail_core.values.site import Site
 
+
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Run the services in the foreground until TERM."""
     words, addresses = argv[1:], []

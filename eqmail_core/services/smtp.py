@@ -93,7 +93,6 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     controls = read_controls(site, environ)
     checker = (controls.smtpcheckpw or b"").split()
     ports = {listener.getsockname()[1] for listener in listeners}
-    is_more = more_hosts(site)
     tls = _read_tls(site, controls)
     builder = HouseBuilder(site, controls, environ, more_hosts(site), bool(checker), tls is not None)
     houses = {port: builder.house(port) for port in ports}

@@ -125,6 +125,17 @@ def missing_commands(site: Site, census: Census, tool: Tool, shell: str) -> list
     return commands
 
 
+def sysusers_lines(site: Site, shell: str) -> list[str]:
+    """The accounts as lines for systemd-sysusers, groups first; the owner of the programs exists everywhere."""
+    accounts = site.accounts
+    lines = [f"g {name} -" for name in accounts.groups]
+    for role, name in accounts.users.items():
+        if role != "owner":
+            home = site.alias if role == "alias" else site.home
+            lines.append(f'u {name} -:{accounts.group(role)} "eQmail" {home} {shell}')
+    return lines
+
+
 def create(command: Command) -> None:
     """Run one of the commands.
 

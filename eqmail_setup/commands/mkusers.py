@@ -7,14 +7,26 @@ from typing import NamedTuple
 
 import click
 
-from eqmail_setup.accounts import Census, Command, create, missing_commands, shell_of_nobody, tool_of_system
+from eqmail_core.values.site import Site
+from eqmail_setup.accounts import (
+    Census,
+    Command,
+    create,
+    missing_commands,
+    shell_of_nobody,
+    sysusers_lines,
+    tool_of_system,
+)
 from eqmail_setup.actions import Left
 from eqmail_setup.disk_world import RealWorld
-from eqmail_setup.opened import open_installation
-from eqmail_setup.plan import Difference
+from eqmail_setup.opened import STAGE, open_installation
+from eqmail_setup.plan import Difference, observe
 from eqmail_setup.refusal import privilege
-from eqmail_setup.undertaking import Manner, changing, preview
+from eqmail_setup.tree import Directory, Dress, Node, Settled
+from eqmail_setup.undertaking import Manner, carry_out, preview, staging
 from eqmail_setup.world import World
+
+_SYSUSERS = "/usr/lib/sysusers.d"
 
 
 class Create(NamedTuple):
@@ -37,19 +49,26 @@ class Create(NamedTuple):
 
 @click.command("mkusers")
 @click.option("--conf", metavar="DIR", help="Folder with conf-users and conf-groups; else the current folder.")
-@changing
+@staging
 @click.pass_context
 def command(context: click.Context, conf: str | None, manner: Manner) -> int:
     """Create the accounts: alias qmaild qmaill qmailp in nofiles, qmailq qmailr qmails in qmail.
 
-    Other names come from conf-users and conf-groups. Numbers are the first free ones from 200 on.
+    Other names come from conf-users and conf-groups. Numbers are the first free ones from 200 on. With --root no
+    account is made, but a file from which systemd-sysusers makes them when a package is installed.
 
     \b
     Examples:
       eqmail mkusers --dry-run
       eqmail mkusers --conf ./conf
+      eqmail mkusers --root /tmp/package
     """
-    site = open_installation(context, conf).site
+    stage = context.find_root().meta.get(STAGE, "")
+    site = open_installation(context, conf, root=stage).site
+    if stage:
+        os.makedirs(stage, exist_ok=True)
+        carry_out(context, site, manner, lambda world: observe(_file(site), world))
+        return 0
     commands = missing_commands(site, Census.taken(), tool_of_system(), shell_of_nobody())
     world = RealWorld(site.home)
     wanted = [Difference(words[-1], "missing", "an account", Create(words)) for words in commands]
@@ -67,3 +86,12 @@ def command(context: click.Context, conf: str | None, manner: Manner) -> int:
     elif not commands:
         click.echo("nothing to do")
     return 0
+
+
+def _file(site: Site) -> list[Node]:
+    """The file of accounts for systemd-sysusers, with its folders."""
+    dress = Dress("root", "root", 0o755)
+    parts = _SYSUSERS.split("/")
+    folders: list[Node] = [Directory("/".join(parts[: number + 1]), dress) for number in range(1, len(parts))]
+    content = "\n".join(sysusers_lines(site, shell_of_nobody())) + "\n"
+    return [*folders, Settled(f"{_SYSUSERS}/eqmail.conf", dress._replace(mode=0o644), content.encode())]

@@ -1,10 +1,14 @@
 """Which accounts are created, in which groups, with which numbers; what exists is kept or refused, never changed."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from eqmail_core.values.identity import Accounts
 from eqmail_core.values.site import Site
 from eqmail_setup.accounts import TOOLS, Census, missing_commands
+from eqmail_setup.cli import run
 from eqmail_setup.refusal import Refusal
 
 SHADOW, PW, BUSYBOX = TOOLS
@@ -66,3 +70,21 @@ def test_other_systems_get_their_own_commands(tool: object, group: str, user: st
     made = commands(tool=tool)
     assert group in made
     assert user in made
+
+
+@pytest.mark.root
+def test_a_package_gets_a_file_from_which_the_accounts_are_made(tmp_path: Path) -> None:
+    """systemd-sysusers takes it, and makes the groups and users with the documented groups."""
+    stage = tmp_path / "stage"
+    for _ in range(2):
+        assert run(["--home", "/var/mail-home", "mkusers", "--root", str(stage)]) == 0
+    assert "0644 root root /usr/lib/sysusers.d/eqmail.conf\n" in (stage / "eqmail.manifest").read_text()
+    (stage / "etc").mkdir()
+    subprocess.run(["systemd-sysusers", f"--root={stage}"], check=True)
+    groups = {line.split(":")[0]: line.split(":")[2] for line in (stage / "etc/group").read_text().split()}
+    users = {line.split(":")[0]: line.split(":") for line in (stage / "etc/passwd").read_text().split("\n")[:-1]}
+    for name in ("qmailq", "qmailr", "qmails"):
+        assert users[name][3] == groups["qmail"]
+    for name in ("alias", "qmaild", "qmaill", "qmailp"):
+        assert users[name][3] == groups["nofiles"]
+    assert users["alias"][5] == "/var/mail-home/alias"

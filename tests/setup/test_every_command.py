@@ -59,12 +59,12 @@ OTHERS = {
 ENDS = {"check": (0, DIFFERS)}
 """What a command may exit with besides 0: check says what it had to leave."""
 
-STAGED = ("config-fast", "alias", "domain", "config", "user", "gen-", "setup")
+STAGED = ("mkusers", "config-fast", "alias", "domain", "config", "user", "gen-", "setup")
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("life")
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path
     old_home(folder / "old", 5)
     (folder / "settings.json").write_text('{"concurrencyremote": "7\\n"}')
     uid = os.getuid() or 12
@@ -92,21 +92,23 @@ def actions(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list[s
     return [item["action"] for item in found if item["action"] and "byte-compile" not in item["action"]]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.timeout(180)
 def test_a_rehearsal_changes_nothing_and_a_second_run_has_nothing_to_do(
-    name: str, root: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = picture(str(root))
-    assert run(words(name, root, "--dry-run")) == 0
-    assert run(words(name, root, "--diff")) == 0
-    planned = actions(name, root, capsys)
-    assert picture(str(root)) == before
-    assert run(words(name, root, "--yes")) in ENDS.get(name, (0,)), capsys.readouterr().err
-    assert planned or picture(str(root)) == before
-    assert actions(name, root, capsys) == []
-    after = picture(str(root))
-    assert run(words(name, root)) in ENDS.get(name, (0,))
-    assert picture(str(root)) == after
+    """One life of one installation, in the order of the table."""
+    for name in COMMANDS:
+        before = picture(str(root))
+        assert run(words(name, root, "--dry-run")) == 0, name
+        assert run(words(name, root, "--diff")) == 0, name
+        planned = actions(name, root, capsys)
+        assert picture(str(root)) == before, f"{name}: a rehearsal changes nothing"
+        assert run(words(name, root, "--yes")) in ENDS.get(name, (0,)), f"{name}: {capsys.readouterr().err}"
+        assert planned or picture(str(root)) == before, f"{name}: what is done is foretold"
+        assert actions(name, root, capsys) == [], name
+        after = picture(str(root))
+        assert run(words(name, root)) in ENDS.get(name, (0,)), name
+        assert picture(str(root)) == after, f"{name}: a second run has nothing to do"
 
 
 def every_command() -> Iterator[tuple[str, click.Command]]:

@@ -17,11 +17,12 @@ class DeliverySettings(ControlSet):
     )
     remotelimits = RemoteLimits(
         "What mail to a domain is bound to, DOMAIN:concurrency=N messages=N rate=N/s, with * for all others: "
-        "deliveries at a time, messages per connection, deliveries per second (or /m, /h). Each process of the remote "
-        "service counts for itself. Mail beyond it waits there for up to a minute, then in the queue. Without limits "
-        "too a domain gets less while it answers 421, 450 or 4.7.x.",
+        "deliveries at a time, messages per connection, deliveries per second (or /m, /h). Mail beyond it waits as "
+        "long as the domain takes mail, and holds no place meanwhile. Without limits too a domain gets less while it "
+        "answers 421, 450 or 4.7.x, or does not answer.",
         default=None,
-        used_by=(REMOTE,),
+        used_by=(SEND, REMOTE),
+        reload_on_hup=True,
         since="eqmail 2",
     )
     tlsfallback = Flag(

@@ -42,6 +42,14 @@ def next_in_steps(steps: Sequence[int], birth: int, now: int) -> int:
     return now + steps[-1]
 
 
+def come_back_in(age_s: int, is_moving: bool) -> int:
+    """Seconds after which a message comes back that found no room to wait for its destination, so many wait there.
+
+    A quarter of its age, half a minute at least (less where the destination takes mail), ten minutes at most.
+    """
+    return min(max(age_s // 4, 10 if is_moving else 30), 600)
+
+
 class Patience:
     """How often a recipient is tried, and how long.
 

@@ -79,6 +79,7 @@ class SmtpClient:
         "has_broken_handshake",
         "is_deferred",
         "keep",
+        "said",
         "status",
         "takes_over",
     )
@@ -128,6 +129,8 @@ class SmtpClient:
         self._next_recipient = 0
         self.answers = 0
         """How many replies the server has given since the message began."""
+        self.said = b""
+        """With TRY_NEXT, what the server said, as reports do."""
         self.is_deferred = False
         """Whether the server wants no message now: it refused MAIL for the time being, or said that it is closing."""
         self.status = HANDSHAKE if self._tls.is_implicit and not self._is_secured else WAITING
@@ -236,6 +239,7 @@ class SmtpClient:
         elif self._tls.is_implicit:
             self._quit(b"Z", b"TLS Connected to %b but greeting failed.\n" % self._peer, reply)
         elif 400 <= reply.code < GARBLED:
+            self.said = remote_said(reply)
             self.status = TRY_NEXT
         else:
             self._quit(_letter(reply), b"Connected to %b but greeting failed.\n" % self._peer, reply)

@@ -3,26 +3,43 @@
 import pytest
 
 from eqmail_core.formats.remote_limits import Limit
-from eqmail_core.policy.destination import LONGEST_PAUSE_S, PEACE_S, Destination, is_tired
+from eqmail_core.policy.destination import DEAD_AFTER, LONGEST_PAUSE_S, PEACE_S, Destination, is_tired, is_unanswered
+
+YES = b"K", b"192.0.2.1 accepted message.\nRemote host said: 250 ok\n"
+NO = b"D", b"192.0.2.1 does not like recipient.\nRemote host said: 550 no\n"
+ENOUGH = b"Z", b"192.0.2.1 does not like recipient.\nRemote host said: 450 slower\n"
+LATER = b"Z", b"192.0.2.1 does not like recipient.\nRemote host said: 451 4.3.0 trouble\n"
+NOBODY = b"Z", b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n"
+OURS = b"Z", b"System resources temporarily unavailable. (#4.3.0)\n"
 
 
-def test_without_limits_nothing_waits() -> None:
-    place = Destination(Limit())
-    for _ in range(500):
-        assert place.delay(1.0) == 0
+def running(count: int, limit: Limit | None = None) -> Destination:
+    place = Destination(limit or Limit())
+    for _ in range(count):
         place.start(1.0)
-    for _ in range(500):
-        place.end(True, False, 2.0)
-    assert place.is_forgettable(2.0)
+    return place
 
 
-def test_so_many_at_a_time() -> None:
-    place = Destination(Limit(concurrency=2))
-    place.start(1.0)
+def test_a_destination_begins_small_and_widens_with_every_message_that_it_takes() -> None:
+    place = running(4)
     assert place.delay(1.0) == 0
     place.start(1.0)
     assert place.delay(1.0) is None
-    place.end(True, False, 1.0)
+    for count in range(6, 50):
+        place.end(*YES, 2.0)
+        for _ in range(2):
+            assert place.delay(2.0) == 0
+            place.start(2.0)
+        assert place.running == count
+        assert place.delay(2.0) is None
+
+
+def test_so_many_at_a_time() -> None:
+    place = running(1, Limit(concurrency=2))
+    assert place.delay(1.0) == 0
+    place.start(1.0)
+    assert place.delay(1.0) is None
+    place.end(*YES, 1.0)
     assert place.delay(1.0) == 0
 
 
@@ -32,42 +49,84 @@ def test_a_rate_spaces_deliveries_and_idle_time_is_not_saved_up() -> None:
         assert place.delay(now) == 0
         place.start(now)
         assert place.delay(now) == delay
-    place.end(True, False, 99.1)
-    place.end(True, False, 99.1)
-    place.end(True, False, 99.1)
+    for _ in range(3):
+        place.end(*YES, 99.1)
     assert not place.is_forgettable(99.1)
     assert place.is_forgettable(99.5)
 
 
-def test_a_tired_destination_gets_half_as_much_and_later_then_more_again() -> None:
-    place = Destination(Limit())
-    for _ in range(8):
-        place.start(1.0)
-    place.end(False, True, 1.0)
+@pytest.mark.parametrize("report", [ENOUGH, NOBODY])
+def test_a_tired_destination_gets_half_as_much_and_later_then_more_again(report: tuple[bytes, bytes]) -> None:
+    place = running(4)
+    place.end(*report, 1.0)
     assert place.delay(1.0) is None
-    for _ in range(4):
-        place.end(False, False, 1.0)
+    place.end(*NO, 1.0)
+    place.end(*NO, 1.0)
     assert place.delay(1.0) == 1.0
-    place.end(False, True, 2.0)
-    assert place.delay(2.0) is None
-    place.end(True, False, 2.0)
+    place.end(*report, 2.0)
     assert place.delay(2.0) == 2.0
     assert place.delay(4.0) == 0
     place.start(4.0)
-    place.start(4.0)
     assert place.delay(4.0) is None
-    assert not place.is_forgettable(4.0)
+    place.end(*YES, 5.0)
+    place.start(5.0)
+    assert place.delay(5.0) == 0
 
 
 def test_pauses_have_an_end_and_peace_opens_the_window() -> None:
     place = Destination(Limit())
     for _ in range(20):
         place.start(5.0)
-        place.end(False, True, 5.0)
+        place.end(*ENOUGH, 5.0)
     assert place.delay(5.0) == LONGEST_PAUSE_S
     place.start(6.0)
     assert place.delay(6.0) is None
     assert place.delay(5.0 + PEACE_S) == 0
+
+
+def test_a_destination_that_nobody_answers_for_is_dead_until_somebody_does() -> None:
+    place = running(5)
+    for count in range(DEAD_AFTER):
+        assert not place.is_dead, count
+        place.end(*NOBODY, 1.0)
+    assert place.is_dead
+    assert place.excuse == NOBODY[1]
+    assert place.delay(100.0) is None  # two still run, and one at a time is enough
+    place.end(*NOBODY, 100.0)
+    place.end(*NOBODY, 100.0)
+    assert place.delay(100.0) == 16.0
+    assert place.delay(116.0) == 0
+    place.start(116.0)
+    assert place.delay(200.0) is None
+    place.end(*LATER, 200.0)
+    assert not place.is_dead
+    assert place.is_proven
+    assert place.answered_at == 200.0
+
+
+def test_trouble_of_our_own_says_nothing_of_a_destination() -> None:
+    place = running(3)
+    for _ in range(3):
+        place.end(*OURS, 1.0)
+    assert not place.is_dead
+    assert not place.is_proven
+    assert place.is_forgettable(1.0)
+
+
+def test_somebody_who_knows_better_has_it_tried_again() -> None:
+    place = running(5)
+    for _ in range(5):
+        place.end(*NOBODY, 1.0)
+    assert place.delay(1.0)
+    place.forgive()
+    assert not place.is_dead
+    assert place.delay(1.0) == 0
+
+
+def test_a_clock_that_was_set_back_stops_nothing_for_long() -> None:
+    place = running(1)
+    place.end(*ENOUGH, 1_000_000.0)
+    assert place.delay(1000.0) == LONGEST_PAUSE_S
 
 
 @pytest.mark.parametrize(
@@ -85,5 +144,23 @@ def test_the_answer_tells(answer: bytes, expected: bool) -> None:
     assert is_tired(b"192.0.2.1 does not like recipient.\nRemote host said: " + answer + b"\n") is expected
 
 
-def test_texts_of_our_own_tell_nothing() -> None:
+def test_texts_of_our_own_tell_nothing_about_tiredness() -> None:
     assert not is_tired(b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n421")
+
+
+@pytest.mark.parametrize(
+    ("letter", "text", "expected"),
+    [
+        (*NOBODY, True),
+        (b"Z", b"Connected to 192.0.2.1 but connection died. (#4.4.2)\n", True),
+        (b"Z", b"CNAME lookup failed temporarily. (#4.4.3)\n", True),
+        (b"Z", b"Sorry, I couldn't find any host by that name. (#4.1.2)\n", True),
+        (b"D", b"Sorry, I couldn't find any host named x. (#5.1.2)\n", False),
+        (b"Z", NOBODY[1] + b"Remote host said: 421 busy\n", False),
+        (*OURS, False),
+        (b"Z", b"Lost the connection to the delivery service; will try again. (#4.3.0)\n", False),
+        (*YES, False),
+    ],
+)
+def test_whether_anybody_answered(letter: bytes, text: bytes, expected: bool) -> None:
+    assert is_unanswered(letter, text) is expected

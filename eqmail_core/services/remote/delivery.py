@@ -20,7 +20,6 @@ from eqmail_core.net.idle_sessions import IdleSessions
 from eqmail_core.net.outgoing import Session, Watch
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.resolver import AsyncResolver
-from eqmail_core.policy.destination import is_tired
 from eqmail_core.policy.mx import Candidate
 from eqmail_core.policy.remote_plan import NO_CONNECTION, RemotePlan, Surroundings, plan_delivery
 from eqmail_core.policy.spawn_report import report_of_output, report_of_run
@@ -31,7 +30,6 @@ from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from eqmail_core.services.remote.settings import Settings, SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.services.remote.tls_settings import may_go_plain, wish_for
-from eqmail_core.services.remote.turns import Turns
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.log import say
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
@@ -52,10 +50,6 @@ MOST_IDLE = 256
 MOST_PER_SESSION = 100
 OWN_ADDRESSES_S = 30.0
 KEPT_OUTPUT = 65536
-
-
-class _Busy(Temporary):
-    """Servers that are there, and want nothing now."""
 
 
 class _Job:
@@ -95,7 +89,6 @@ class RemoteDeliveries:
         self._watch = watch
         self._owner = owner
         self._implicit_tls_port = implicit_tls_port
-        self._turns = Turns(watch.loop)
         self._own: frozenset[str] = frozenset()
         self._own_until = 0.0
         self._world = Surroundings(literal_address, self._own_addresses, random.shuffle)
@@ -109,17 +102,13 @@ class RemoteDeliveries:
             settings = self.source.current()
             if settings.substitute:
                 return await _run_substitute(settings.substitute, order, message)
-            return await self._send_in_turn(settings, order, message)
+            return report_of_output(await self._send(settings, order, message))
         except Failure as failure:
             return failure.outcome, failure.text + b"\n"
         except MemoryError:
             return TEMPORARY, b"Out of memory. (#4.3.0)\n"
         except OSError:
             return TEMPORARY, b"System resources temporarily unavailable. (#4.3.0)\n"
-
-    def stop_waiting(self) -> None:
-        """Defer the deliveries that wait for their turn; those that run go on."""
-        self._turns.close()
 
     def _objection(self, order: Order, message: int) -> bytes:
         """Why an order cannot be carried out, as the spawner says it; b"" if it can."""
@@ -135,33 +124,19 @@ class RemoteDeliveries:
             return b"ZSorry, message has wrong owner. (#4.3.5)\n"
         return b""
 
-    async def _send_in_turn(self, settings: Settings, order: Order, message: int) -> Report:
-        """Send when it is the destination's turn, and note how it takes that."""
-        host = order.recipient.rpartition(b"@")[2].lower()
-        limit = limit_of(settings.limits, host)
-        await self._turns.take(host, limit, settings.places)
-        letter, text, is_busy = b"", b"", False
-        try:
-            letter, text = report_of_output(await self._send(settings, order, message, limit.messages))
-        except _Busy:
-            is_busy = True
-            raise
-        finally:
-            self._turns.give_back(host, letter == b"K", is_busy or is_tired(text))
-        return letter, text
-
-    async def _send(self, settings: Settings, order: Order, message: int, most_messages: int) -> bytes:
+    async def _send(self, settings: Settings, order: Order, message: int) -> bytes:
         host = order.recipient.rpartition(b"@")[2]
         plan = await self._answered(plan_delivery(host, order.sender, [order.recipient], settings.routes, self._world))
-        job = _Job(settings, order, message, plan, most_messages or MOST_PER_SESSION)
-        failure = Temporary(NO_CONNECTION)
+        most = limit_of(settings.limits, host.lower()).messages
+        job = _Job(settings, order, message, plan, most or MOST_PER_SESSION)
+        text = NO_CONNECTION
         for candidate in plan.candidates:
-            report = await self._offer(job, candidate)
-            if report:
-                return report
-            if report is not None:
-                failure = _Busy(NO_CONNECTION)
-        raise failure
+            client = await self._offer(job, candidate)
+            if client is not None and client.status != TRY_NEXT:
+                return client.report
+            if client is not None:
+                text = b"\n".join((NO_CONNECTION, client.said.rstrip(b"\n")))
+        raise Temporary(text)
 
     async def _answered(self, search: "Search[RemotePlan]") -> RemotePlan:
         """Run a search to its end."""
@@ -172,10 +147,10 @@ class RemoteDeliveries:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
 
-    async def _offer(self, job: _Job, candidate: Candidate) -> bytes | None:
-        """Offer the message to one address; the report.
+    async def _offer(self, job: _Job, candidate: Candidate) -> SmtpClient | None:
+        """Offer the message to one address; None where there is no server.
 
-        Otherwise the next address is to be tried: b"" when the server wants nothing now, None when there was no server.
+        With the status TRY_NEXT the server wants nothing now, otherwise there is a report.
         """
         route = job.plan.route
         wish = wish_for(self._site, candidate.name, route.port == self._implicit_tls_port)
@@ -186,7 +161,7 @@ class RemoteDeliveries:
         if session is not None:
             await self._carry(session, key, job)
             if session.client.answers and not session.client.is_deferred:
-                return session.client.report
+                return session.client
         if self._slow_hosts.should_skip(candidate.ip, job.order.serial):
             return None
         client = await self._offer_anew(job, candidate, wish, key)
@@ -194,9 +169,7 @@ class RemoteDeliveries:
             reason = client.report[1:].partition(b"\n")[0].decode("latin-1")
             say(NAME, f"warning: {reason} Trying without TLS.")
             client = await self._offer_anew(job, candidate, PLAIN, None)
-        if client is None:
-            return None
-        return b"" if client.status == TRY_NEXT else client.report
+        return client
 
     async def _offer_anew(self, job: _Job, candidate: Candidate, wish: TlsWish, key: object) -> SmtpClient | None:
         """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""

@@ -61,7 +61,6 @@ class Pool:
         self._is_ending = True
         for wire in self._wires:
             wire.stop()
-        self._deliveries.stop_waiting()
         await self._idle.wait()
 
     def start(self, wire: "Wire", order: Order, message: int) -> asyncio.Task[None]:

@@ -39,7 +39,6 @@ _READ = (
     Controls.tlsclientciphers,
     Controls.tlsfallback,
     Controls.remotelimits,
-    Controls.concurrencyremote,
 )
 
 
@@ -51,7 +50,6 @@ class Settings:
         "hello",
         "limits",
         "patience_s",
-        "places",
         "reuse_s",
         "routes",
         "substitute",
@@ -72,7 +70,6 @@ class Settings:
         self.tls = tls
         self.tls_falls_back = controls.tlsfallback
         self.limits = controls.remotelimits
-        self.places = controls.concurrencyremote
 
 
 class SettingsSource:

@@ -13,11 +13,12 @@ from eqmail_core.formats.channel_list import TODO
 from eqmail_core.formats.log_line import log_lines
 from eqmail_core.policy.bounces import Postmaster
 from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import Patience
+from eqmail_core.policy.schedule import REMOTE, Patience
 from eqmail_core.services.send.arrivals import Arrivals
 from eqmail_core.services.send.ending import Ending
 from eqmail_core.services.send.ports import Cleaner, Deliverer, Injector, Job, Log, Worker
 from eqmail_core.services.send.scheduler import Scheduler
+from eqmail_core.services.send.waiting_room import WaitingRoom
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.store.preparation import Preparation
 from eqmail_core.system.installation import read_controls
@@ -204,17 +205,25 @@ class Core:
         self.scheduler.hurry()
 
     def reread(self) -> None:
-        """HUP: read locals and virtualdomains again."""
+        """HUP: read locals, virtualdomains and remotelimits again."""
         try:
             self._settings.reload(self._site)
         except Trouble as trouble:
             self.log.alert(trouble.text)
             return
         self.scheduler.routes = self._settings.routes
+        room = self.scheduler.lanes[REMOTE].room
+        if room is not None:
+            room.limit_by(self._settings.controls.remotelimits)
+
+    def let_remote_mail_wait(self) -> None:
+        """Have recipients of remote mail wait for their destinations, so that none delays another."""
+        lane = self.scheduler.lanes[REMOTE]
+        lane.room = WaitingRoom(lane.limit, self._settings.controls.remotelimits)
 
     def exit(self) -> None:
         """TERM: start nothing more."""
-        self.scheduler.exiting = True
+        self.scheduler.exit()
 
     @property
     def can_end(self) -> bool:

@@ -11,6 +11,10 @@ from eqmail_core.formats.log_line import LogLines
 from eqmail_core.formats.wishes import NO_WISH, Wish, Wishes, list_key, render_wishes
 from eqmail_core.policy.bounces import Bounce
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.services.send.waiting_room import Queue
+
 T = TypeVar("T")
 
 NOT_STARTED = -3
@@ -88,7 +92,8 @@ class Job:
     `records` yields offset, mark and address of each recipient.  `refs` counts what keeps the attempt open: reading its
     list, running deliveries, reports that are not durable yet.  `retry` is the time of the next attempt, fixed now.
     `places` are the recipients' places in the envelope, where the message was admitted with a serial.  `wishes`: those
-    of the sender, with the keys of the lists.
+    of the sender, with the keys of the lists.  `started`: when its list began to be read, 0 before; `tried`: when
+    its first delivery started.
     """
 
     __slots__ = (
@@ -110,6 +115,7 @@ class Job:
         "sender",
         "serial",
         "started",
+        "tried",
         "verp",
         "wishes",
     )
@@ -140,6 +146,7 @@ class Job:
         self.age = 0
         self.cancelled = False
         self.started = 0.0
+        self.tried = 0.0
         self.retry = 0
         self.body: Body | None = None
         self.done: list[int] = []
@@ -155,12 +162,16 @@ class Job:
 
 
 class Delivery:
-    """One recipient's attempt; `place` is the recipient's place in the envelope of an admitted message."""
+    """One recipient's attempt; `place` is the recipient's place in the envelope of an admitted message.
 
-    __slots__ = ("job", "number", "offset", "place", "recipient")
+    `number` is given when it starts; `queue` is where it waited for its destination, which must hear how it ended.
+    """
 
-    def __init__(self, number: int, job: Job, offset: int, recipient: bytes, place: int) -> None:
-        self.number = number
+    __slots__ = ("job", "number", "offset", "place", "queue", "recipient")
+
+    def __init__(self, job: Job, offset: int, recipient: bytes, place: int) -> None:
+        self.number = 0
+        self.queue: Queue[Delivery] | None = None
         self.job = job
         self.offset = offset
         self.recipient = recipient

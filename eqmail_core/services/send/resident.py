@@ -106,6 +106,7 @@ class ResidentSend:
         local, remote = Deliverers(), Deliverers()
         limits = (min(settings.limits[LOCAL], site.spawn), min(settings.limits[REMOTE], site.spawn))
         self._core = core = Core(site, settings, (local, remote), limits, queue, injector, worker)
+        core.let_remote_mail_wait()
         self._held = HeldMessages(
             core.scheduler, core.ending, core.preparation, queue, worker, min(HELD_LIMIT, _room_for_descriptors())
         )

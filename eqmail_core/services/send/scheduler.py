@@ -4,9 +4,9 @@ Knows neither files nor sockets: the ledger, the deliverers and the books are gi
 `pump` does what is due; reports come in through `report`, `settled` and `unsettled_lost`.
 
 Source: queue.md 3.7 (qmail-send.c job, del, pass).
+Long because what starts deliveries and what ends them keep the same books.
 """
 
-from collections import deque
 from collections.abc import Callable
 
 from eqmail_core.formats.bounce import failure_block
@@ -14,32 +14,20 @@ from eqmail_core.formats.channel_list import DONE, TODO
 from eqmail_core.formats.wishes import NO_WISH, Wish
 from eqmail_core.policy.bounces import GOT_IT, PASSED_ON, TOO_LONG
 from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE, DueQueue, Patience
+from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE, Patience, come_back_in
 from eqmail_core.services.send.book import LedgerBook
+from eqmail_core.services.send.lane import Lane, Record
 from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Deliverer, Delivery, Job, Log
+from eqmail_core.services.send.waiting_room import Queue
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, is_verp_base, verp_sender
 
 # Records looked at per channel and turn, so that a long list of finished recipients does not hold up the rest.
 _RECORDS_PER_TURN = 500
-
-
-class Lane:
-    """One channel: its limit, what runs, what is due, the list that is being read, and all attempts under way."""
-
-    __slots__ = ("deliverer", "due", "fresh_next", "index", "job", "label", "limit", "open", "used", "waiting")
-
-    def __init__(self, index: int, deliverer: Deliverer, limit: int) -> None:
-        self.index = index
-        self.label = CHANNELS[index].encode()
-        self.deliverer = deliverer
-        self.limit = limit
-        self.used = 0
-        self.due = DueQueue()
-        self.waiting: deque[Job] = deque()
-        self.fresh_next = True
-        self.job: Job | None = None
-        self.open: dict[int, Job] = {}
+# What it costs to open another message on the disk, in records.
+_OPENING = 15
+# Attempts that may have more recipients for one destination than there is room for.
+_MOST_STALLED = 50
 
 
 class Scheduler:
@@ -70,6 +58,7 @@ class Scheduler:
         self._patience = patience
         self._on_finished = on_finished
         self._deliveries = 0
+        self._ended: list[tuple[Queue[Delivery], bytes, bytes]] = []
 
     def log_status(self) -> None:
         """Say how many deliveries run."""
@@ -92,9 +81,19 @@ class Scheduler:
         self._on_finished(number, due)
 
     def hurry(self) -> None:
-        """Make everything that waits due now."""
+        """Make everything that waits due now, and try every destination."""
         for lane in self.lanes:
             lane.due.hurry(self.now)
+            if lane.room is not None:
+                lane.room.hurry()
+
+    def exit(self) -> None:
+        """Start nothing more; who waits for a destination waits on the disk from now on."""
+        self.exiting = True
+        for lane in self.lanes:
+            for job in lane.set_down() if lane.room is not None else ():
+                job.retry = min(job.retry, self.now)
+                self.release(job)
 
     def prepare(self, job: Job) -> None:
         """Fix what an attempt that starts now means: the next one, and whether there will be one."""
@@ -106,26 +105,38 @@ class Scheduler:
         self.now = int(now)
         if self.exiting:
             return False
+        room = self.lanes[REMOTE].room
+        if room is not None:
+            for queue, letter, text in self._ended:
+                room.ended(queue, letter, text, now)
+            self._ended.clear()
         return sum(self._pass(lane, now) for lane in self.lanes) > 0
 
-    def wakes_at(self) -> int | None:
-        """When something waiting becomes due; None while there is no room for it or nothing waits."""
+    def wakes_at(self) -> float | None:
+        """When something waiting becomes due; None while there is no place for it or nothing waits."""
         if self.exiting:
             return None
-        times = [lane.due.wakes_at() for lane in self.lanes if lane.used < lane.limit and lane.deliverer.can_take()]
-        return min((time for time in times if time is not None), default=None)
+        return min((time for lane in self.lanes if (time := lane.wakes_at()) is not None), default=None)
 
     def _pass(self, lane: Lane, now: float) -> bool:
         """Start deliveries of one channel; True when the turn ended before the work did."""
-        deliverer = lane.deliverer
-        for _ in range(_RECORDS_PER_TURN):
-            if lane.used >= lane.limit or not deliverer.can_take():
+        work, room = _RECORDS_PER_TURN, lane.room
+        while work > 0:
+            work -= 1
+            if not lane.has_place:
                 return False
+            called = None if room is None else room.call(now)
+            if called is not None:
+                self._called(lane, *called)
+                continue
             job = lane.job
             if job is None:
+                if lane.stalled and self._read_on(lane, now):
+                    continue
                 job = lane.job = self._next_job(lane)
                 if job is None:
                     return False
+                work -= _OPENING
                 job.started = now
                 lane.open[job.number] = job
                 self.prepare(job)
@@ -138,7 +149,10 @@ class Scheduler:
                 job.hit_end = True
                 self._stop_reading(lane)
             elif record[1] == TODO:
-                self._start(lane, job, record[0], record[2])
+                if room is None:
+                    self._start(lane, self._delivery(job, record))
+                else:
+                    self._let_wait(lane, job, record, now)
             elif record[1] != DONE:
                 self._stop_reading(lane, b"unknown record type in %b!")
         return True
@@ -168,9 +182,7 @@ class Scheduler:
     def interrupt(self, number: int) -> list[Job]:
         """Start no more deliveries of a message for now; the attempts that stay open because deliveries run."""
         for lane in self.lanes:
-            job = lane.job
-            if job is not None and job.number == number:
-                lane.job = None
+            for job in lane.set_down(number):
                 self.release(job)
         return [lane.open[number] for lane in self.lanes if number in lane.open]
 
@@ -182,19 +194,72 @@ class Scheduler:
             self.log.warning(warning % self.ledger.short(paths.channel(CHANNELS[lane.index], job.number)))
         self.release(job)
 
-    def _start(self, lane: Lane, job: Job, offset: int, recipient: bytes) -> None:
+    def _delivery(self, job: Job, record: Record) -> Delivery:
+        """A recipient whose turn is to come."""
         place = 0
         if job.places:
             place = job.places[job.position]
             job.position += 1
-        self._deliveries = number = self._deliveries + 1
         job.refs += 1
         job.pending += 1
+        return Delivery(job, record[0], record[2], place)
+
+    def _let_wait(self, lane: Lane, job: Job, record: Record, now: float) -> None:
+        """Have a recipient wait for the destination; where there is no room for that the message comes back later.
+
+        Unless it is the message itself that takes up the room: then its list is read on when others have gone.
+        """
+        room = lane.room
+        assert room is not None
+        domain = record[2].rpartition(b"@")[2].lower()
+        if room.has_room(domain):
+            delivery = self._delivery(job, record)
+            delivery.queue = room.enter(domain, delivery, now)
+            return
+        last = room.last(domain)
+        moves = room.is_moving(domain, now)
+        if last is not None and last.job is job and moves and len(lane.stalled) < _MOST_STALLED:
+            lane.stalled.append((job, record))
+            lane.job = None
+            return
+        job.position += bool(job.places)
+        job.pending += 1
+        job.retry = min(job.retry, self.now + come_back_in(job.age, moves))
+
+    def _read_on(self, lane: Lane, now: float) -> bool:
+        """Go on with a stalled attempt, if its destination has taken much of what waited."""
+        room = lane.room
+        assert room is not None
+        job, record = lane.stalled[0]
+        if not room.has_room(record[2].rpartition(b"@")[2].lower(), share=4):
+            lane.stalled.rotate(-1)
+            return False
+        lane.stalled.popleft()
+        lane.job = job
+        self._let_wait(lane, job, record, now)
+        return True
+
+    def _called(self, lane: Lane, delivery: Delivery, reason: bytes) -> None:
+        """The turn of a recipient has come, or will not come for the reason given."""
+        if reason:
+            delivery.queue = None
+            self._begin(lane, delivery)
+            self.report(delivery, b"Z", reason)
+        else:
+            self._start(lane, delivery)
+
+    def _start(self, lane: Lane, delivery: Delivery) -> None:
+        self._begin(lane, delivery)
+        job = delivery.job
+        sender = verp_sender(job.sender, delivery.recipient) if job.verp else job.sender
+        lane.deliverer.deliver(delivery, sender)
+
+    def _begin(self, lane: Lane, delivery: Delivery) -> None:
+        self._deliveries = delivery.number = self._deliveries + 1
+        delivery.job.tried = delivery.job.tried or self.now
         lane.used += 1
-        self.log.say(self.log.lines.starting(number, job.number, lane.label, recipient))
+        self.log.say(self.log.lines.starting(delivery.number, delivery.job.number, lane.label, delivery.recipient))
         self.log_status()
-        sender = verp_sender(job.sender, recipient) if job.verp else job.sender
-        lane.deliverer.deliver(Delivery(number, job, offset, recipient, place), sender)
 
     def report(
         self, delivery: Delivery, letter: bytes, text: bytes, durable: bool = True, takes_over: bool = False
@@ -206,6 +271,8 @@ class Scheduler:
         """
         job = delivery.job
         lane = self.lanes[job.channel]
+        if delivery.queue is not None:
+            self._ended.append((delivery.queue, letter, text))
         if letter == b"Z" and self._patience.is_over(job.age, delivery.recipient):
             letter, text = b"D", text + TOO_LONG
         lane.used -= 1

@@ -9,6 +9,7 @@ Source: architecture "journal first"; protocols.admission_wire.
 from collections.abc import Callable, Iterator
 
 from eqmail_core.formats.channel_list import numbered, render_list
+from eqmail_core.formats.info import mark_of
 from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.services.send.ending import Ending
 from eqmail_core.services.send.held import ASKED, HELD, PLACING, TO_PLACE, Held, is_finished
@@ -118,8 +119,8 @@ class Spilling:
             if held.state == TO_PLACE and held not in self._to_place and held.not_before <= now:
                 self._to_place.append(held)
             elif held.state == HELD and held.not_before <= now:
-                started = [job.started for job in held.jobs if job.started]
-                since = min(started) + FIRST_ATTEMPT_S if started else held.admitted + WAITING_S
+                tried = [job.tried for job in held.jobs if job.tried]
+                since = min(tried) + FIRST_ATTEMPT_S if tried else held.admitted + WAITING_S
                 if since <= now:
                     self.spill(held)
             elif held.state in (HELD, TO_PLACE):
@@ -174,7 +175,13 @@ class Spilling:
         ]
         held.written_failures = len(held.failures)
         return Placement(
-            held.number, held.sender, held.birth, lists, b"".join(held.failures), render_wishes(held.wishes)
+            held.number,
+            held.sender,
+            held.birth,
+            lists,
+            b"".join(held.failures),
+            render_wishes(held.wishes),
+            mark_of(held.serial),
         )
 
     def _detach(self, held: Held) -> None:

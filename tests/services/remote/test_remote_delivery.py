@@ -68,7 +68,7 @@ def test_a_busy_server_is_passed_over(house: House) -> None:
     with ScriptedServer({"greet": "421 busy"}, host="127.0.0.2") as server:
         house.control("smtproutes", f"::{server.port}")
         ((letter, text),) = house.deliver(b"r@two.test")
-    assert (letter, text[-9:]) == (b"Z", b"(#4.4.1)\n")
+    assert (letter, text[-36:]) == (b"Z", b"(#4.4.1)\nRemote host said: 421 busy\n")
 
 
 def test_credentials_of_a_route_are_used(house: House) -> None:
@@ -272,3 +272,11 @@ def test_the_end_of_a_program_is_judged_as_by_the_spawner(program: str, report: 
 def test_a_program_that_is_not_there_is_permanent_as_with_the_spawner(house: House) -> None:
     house.environ = {b"QMAILREMOTE": b"/no/such/mine"}
     assert house.deliver(b"a@one.test") == [(b"D", b"Unable to run mine.\n")]
+
+
+def test_a_connection_carries_as_many_messages_as_the_domain_may_get(house: House) -> None:
+    house.control("remotelimits", "*:messages=2")
+    with ScriptedServer(PIPELINING) as server:
+        house.control("smtproutes", f":127.0.0.1:{server.port}")
+        assert {letter for letter, _ in house.deliver(*[b"a@y.test"] * 5)} == {b"K"}
+        assert [heard.count(b"MAIL") for heard in server.heard] == [2, 2, 1]

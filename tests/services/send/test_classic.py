@@ -20,7 +20,7 @@ class Pipes:
 
     def order(self, number: int, recipient: bytes) -> Delivery:
         job = Job(None, number, 0, b"a@b", 0, iter(()), False)  # type: ignore[arg-type]  # no book is needed
-        it = Delivery(1, job, 0, recipient, 0)
+        it = Delivery(job, 0, recipient, 0)
         self.spawner.deliver(it, b"a@b")
         self.spawner.flush()
         return it

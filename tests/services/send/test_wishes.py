@@ -54,7 +54,7 @@ def test_success_is_told_to_those_who_asked(stage: Stage) -> None:
     stage.turn()
     assert not stage.injector.bounces
     (held,) = stage.held.messages.values()
-    stage.scheduler.settled(Delivery(1, held.jobs[0], 0, b"a@example.org", 0))
+    stage.scheduler.settled(Delivery(held.jobs[0], 0, b"a@example.org", 0))
     assert reported(stage) == {"c@example.org": "delivered", "a@example.org": "delivered"}
     assert stage.keeper.told == [("finished", 1)]
 

@@ -23,7 +23,7 @@ from eqmail_setup.plan import Weight
 from eqmail_setup.public_suffix import is_public_suffix
 
 # Files that lie among the settings without being settings.
-_COMPANIONS = {"servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}
+_COMPANIONS = {"tcprules", "servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}
 
 _JSON_TYPES = dict.fromkeys(("number", "seconds", "bytes"), "integer") | {
     "flag": "boolean",

@@ -65,7 +65,7 @@ def recipient_status(recipient: bytes, report: bytes, action: bytes, orcpt: byte
     lines = [b"", b"Final-Recipient: " + _typed(recipient), b"Action: " + action, b"Status: " + status]
     if orcpt:
         lines.insert(1, b"Original-Recipient: " + _original(orcpt))
-    if text:
+    if text and action not in (DELIVERED, RELAYED):
         lines.append(b"Diagnostic-Code: " + diagnostic[:_MOST_TEXT])
     return b"\n".join(lines) + b"\n"
 

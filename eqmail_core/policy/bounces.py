@@ -1,7 +1,7 @@
 """Who gets the news that a message failed, was delivered or still waits, and as what.
 
-A sender who speaks RFC 3461 gets reports by RFC 3464 whatever our habit is: it is what he asked for, and QSBMF has no
-word for success and none for the names that he gave.
+A sender who speaks RFC 3461 gets reports by RFC 3464 whatever our habit is: they were asked for, and QSBMF has no word
+for success and none for the names that the sender gave.
 
 Source: queue.md 3.10 (qmail-send.c injectbounce); RFC 3461 section 6, RFC 3464 for the other format.
 """
@@ -70,7 +70,7 @@ class Returned:
     """A message that is written about: sender, size in bytes, and when it came, as a date.
 
     `failures` opens what is to be said about recipients, in blocks; `original` opens the message.  `wishes`: of the
-    sender, None where he has none.
+    sender, None where there are none.
     """
 
     __slots__ = ("arrival", "failures", "original", "sender", "size", "wishes")

@@ -8,7 +8,7 @@
 `serial` names the order and is never used twice on a connection.  `name` is empty, or a file name that is a function of
 message and recipient: a mailbox that is given the same order twice then replaces its copy instead of keeping two.
 Wishes are a list as in formats.wishes, and the recipient has place 0 there.  Flags of a report: 1, it is durable;
-2, who has the message now tells its sender what he wishes to know.
+2, who has the message now tells its sender the news that were wished.
 A report K without flag 1 says that the mail is delivered but could still be lost with the machine; a Y follows.
 The descriptor's offset is shared with other orders: read it with positions of one's own (pread).
 
@@ -31,7 +31,7 @@ _REPORT = struct.Struct("<cQBc")
 class Order:
     """One recipient of one message, to be delivered now.
 
-    `takes_over`: whoever was last offered the message tells its sender what he wishes to know.
+    `takes_over`: whoever was last offered the message tells its sender the news that were wished.
     """
 
     __slots__ = ("name", "number", "recipient", "sender", "serial", "takes_over", "wishes")

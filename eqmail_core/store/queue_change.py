@@ -55,7 +55,7 @@ def set_due(ledger: Ledger, number: int, due: int) -> list[int]:
 
 
 def fail(ledger: Ledger, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = RETURNED) -> None:
-    """Note every unfinished recipient as failed; what is left is to tell the sender, if he wishes it."""
+    """Note every unfinished recipient as failed; what is left is to tell a sender who wishes it."""
     wishes = ledger.about(number)[2]
     for channel, _ in ledger.find(number) or ():
         try:

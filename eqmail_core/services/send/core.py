@@ -163,12 +163,15 @@ class Core:
             return
         try:
             it = self.ending.returned(job.number)
+            if job.wishes is not None and next(self._waiting(job), None) is None:
+                return
         except Trouble as trouble:
             self.log.warning(trouble.text)
             return
-        it.failures = partial(self._waiting, job)
-        if job.wishes is not None and not any(True for _ in self._waiting(job)):
+        except OSError:
+            # Another attempt follows, and another occasion.
             return
+        it.failures = partial(self._waiting, job)
         self.ending.warn(job.number, it)
 
     def _waiting(self, job: Job) -> Iterator[bytes]:

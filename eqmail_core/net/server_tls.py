@@ -43,9 +43,9 @@ class TlsDesk:
 
     def _context(self, certificate: str) -> ssl.SSLContext:
         files = self._files
-        stamp = tuple(_stamp(path) for path in (certificate, files.authorities, files.revoked))
+        stamps = tuple(stamp(path) for path in (certificate, files.authorities, files.revoked))
         known = self._contexts.get(certificate)
-        if known and known[0] == stamp:
+        if known and known[0] == stamps:
             return known[1]
         try:
             context = _make_context(files, certificate)
@@ -56,7 +56,7 @@ class TlsDesk:
             context = known[1]
         else:
             context.sni_callback = self._choose
-        self._contexts[certificate] = (stamp, context)
+        self._contexts[certificate] = (stamps, context)
         return context
 
     def _choose(self, tls: "ssl.SSLObject", name: str | None, context: ssl.SSLContext) -> None:
@@ -65,7 +65,7 @@ class TlsDesk:
         if not name or name[0] == "." or not _NAME_LETTERS.issuperset(name):
             return
         path = f"{self._files.names}/{name}.pem"
-        if _stamp(path) is None:
+        if stamp(path) is None:
             return
         try:
             tls.context = self._context(path)
@@ -172,7 +172,8 @@ def _do(what: str, action: "Callable[[], object]") -> None:
         raise Unusable(f"{what}: {_words(error)}") from error
 
 
-def _stamp(path: str) -> "tuple[int, int, int] | None":
+def stamp(path: str) -> "tuple[int, int, int] | None":
+    """What changes with the content of a file; None where there is no file."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,6 +1,7 @@
 """The resident SMTP service: qmaild's process, which receives mail on TCP and hands it to the queue service.
 
-HUP makes new sessions go by the settings as they are then; TERM lets transactions end, for half a minute at most.
+HUP makes new sessions go by the settings as they are then, and so does a first certificate; TERM lets transactions
+end, for half a minute at most.
 
 Fails: a start that cannot succeed is one line on standard error and SystemExit(111).
 Source: architecture "privilege boundaries", smtp-server.md.
@@ -26,7 +27,7 @@ from eqmail_core.net.filters import load_checks, read_filters
 from eqmail_core.net.lookup_link import LookUpLink
 from eqmail_core.net.own_addresses import own_addresses
 from eqmail_core.net.queue_link import QueueLink
-from eqmail_core.net.server_tls import TlsDesk
+from eqmail_core.net.server_tls import TlsDesk, stamp
 from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.net.smtp_house import read_tls
 from eqmail_core.net.smtp_houses import HouseBuilder
@@ -165,7 +166,8 @@ async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ
         )
         for listener in listeners
     ]
-    sweeper = loop.create_task(_sweep(desk))
+    look = _certificate_watch(site, desk, partial(_renew, site, desk, listeners, environ))
+    sweeper = loop.create_task(_sweep(desk, look))
     await told_to_end.wait()
     for server in servers:
         server.close()
@@ -176,10 +178,26 @@ async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ
     sweeper.cancel()
 
 
-async def _sweep(desk: Desk) -> None:
+async def _sweep(desk: Desk, look: Callable[[], None]) -> None:
     while True:
         await asyncio.sleep(_SWEEP_S)
         desk.sweep()
+        look()
+
+
+def _certificate_watch(site: Site, desk: Desk, renew: Callable[[], None]) -> Callable[[], None]:
+    """What has a first certificate count as soon as it is there; changes of one that is in use are noticed anyway."""
+    path = f"{site.control}/{Controls.servercert.file}"
+    seen = stamp(path)
+
+    def look() -> None:
+        nonlocal seen
+        if desk.settings.tls is None:
+            before, seen = seen, stamp(path)
+            if seen is not None and seen != before:
+                renew()
+
+    return look
 
 
 def _renew(site: Site, desk: Desk, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:

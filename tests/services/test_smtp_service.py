@@ -15,6 +15,8 @@ from eqmail_core.formats.site_file import render_site
 from eqmail_core.protocols import queue_wire as wire
 from eqmail_core.system.sockets import listen_at, receive_packet, send_packet
 from tests.net.smtp_servers import Home
+from tests.net.test_smtp_sessions import until
+from tests.net.test_smtp_tls import put_certificate
 
 ROOT = Path(__file__).parents[2]
 _RUN = """
@@ -145,3 +147,20 @@ def test_without_a_name_it_does_not_start(tmp_path: Path) -> None:
     service.queue.close()
     assert service.process.returncode == 111
     assert log.startswith(b"smtpd: fatal: ")
+
+
+@pytest.mark.slow
+def test_a_first_certificate_counts_without_being_told(service: Service) -> None:
+    def offers_tls() -> bool:
+        with service.connect() as client:
+            client.sendall(b"EHLO c\r\n")
+            return b"STARTTLS" in client.recv(400)
+
+    path = Path(service.home.site.control) / "servercert.pem"
+    assert not offers_tls()
+    path.write_text("half of it")
+    time.sleep(1.5)
+    assert not offers_tls()
+    put_certificate(path, "mx.test")
+    until(offers_tls)
+    assert service.end()[1].count("smtpd: warning: no TLS: ") == 1

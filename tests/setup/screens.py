@@ -34,7 +34,6 @@ SCREENS = (
     ("doctor", "doctor --offline --skip permissions.unreachable", _MOST_LINES),
     ("check", "check", _MOST_LINES),
     ("import --dry-run", "import {other} --dry-run", _MOST_LINES),
-    ("quickstart --dry-run", "--home {new} quickstart mail.example.org --service systemd --dry-run", 25),
     ("history", "history", _MOST_LINES),
 )
 """Title, words after `eqmail`, and how many lines of the output are shown."""

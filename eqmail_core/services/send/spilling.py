@@ -9,7 +9,6 @@ Source: architecture "journal first"; protocols.admission_wire.
 from collections.abc import Callable, Iterator
 
 from eqmail_core.formats.channel_list import numbered, render_list
-from eqmail_core.formats.info import mark_of
 from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.services.send.ending import Ending
 from eqmail_core.services.send.held import ASKED, HELD, PLACING, TO_PLACE, Held, is_finished
@@ -175,13 +174,7 @@ class Spilling:
         ]
         held.written_failures = len(held.failures)
         return Placement(
-            held.number,
-            held.sender,
-            held.birth,
-            lists,
-            b"".join(held.failures),
-            render_wishes(held.wishes),
-            mark_of(held.serial),
+            held.number, held.sender, held.birth, lists, b"".join(held.failures), render_wishes(held.wishes)
         )
 
     def _detach(self, held: Held) -> None:

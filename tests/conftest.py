@@ -31,6 +31,7 @@ SLOW_FILES = {
     "setup/test_bad_input.py",
     "setup/test_check.py",
     "setup/test_config.py",
+    "setup/test_consent.py",
     "setup/test_demo.py",
     "setup/test_doctor.py",
     "setup/test_every_command.py",

@@ -26,6 +26,7 @@ SLOW_FILES = {
     "services/local/test_lookups.py",
     "services/local/test_program.py",
     "services/queue/test_queue_service.py",
+    "services/remote/test_every_stage.py",
     "services/remote/test_remote_tls.py",
     "setup/test_aliases.py",
     "setup/test_bad_input.py",

@@ -29,10 +29,10 @@ class ScriptedServer:
     `messages` the number of accepted messages.
     """
 
-    def __init__(self, *scripts: Script, host: str = "127.0.0.1") -> None:
+    def __init__(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0) -> None:
         self.scripts = scripts or ({},)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.create_server((host, 0), family=family)
+        self.listener = socket.create_server((host, port), family=family)
         self.port: int = self.listener.getsockname()[1]
         self.heard: list[bytearray] = []
         self.messages = 0

@@ -1,0 +1,122 @@
+"""Exchangers of a domain as a real name server tells them: NSD with a zone of its own on loopback."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import dns.exception
+import dns.message
+import dns.query
+import pytest
+
+from tests.flow.house import free_port, until
+from tests.interop.foreign import unpacked
+from tests.net.name_server import NameServer
+from tests.net.scripted_server import PIPELINING, ScriptedServer
+from tests.services.remote.remote_house import House
+
+pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(60)]
+
+ZONE = """$ORIGIN test.
+$TTL 60
+@ SOA ns.test. root.test. 1 60 60 60 60
+@ NS ns
+ns A 127.0.0.1
+good A 127.0.0.2
+dead A 127.0.0.5
+self A 127.0.0.1
+alias CNAME good
+one MX 10 good
+two MX 10 dead
+two MX 20 good
+equal MX 10 dead
+equal MX 10 good
+only-a A 127.0.0.2
+null MX 0 .
+renamed CNAME one
+to-alias MX 10 alias
+to-ip MX 10 127.0.0.2.test.
+nothing TXT "no mail here"
+loop MX 10 self
+loop MX 20 good
+behind MX 10 good
+behind MX 20 self
+aaaa AAAA ::1
+""" + "".join(f"big MX {number} a-rather-long-name-of-an-exchanger-number-{number}.big\n" for number in range(100, 160))
+ZONE += "big MX 10 good\n"
+
+
+class Names:
+    """NSD, as far as a house has to know it."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[Names]:
+    it = Names()
+    with tempfile.TemporaryDirectory(prefix="eqmail-nsd-", dir="/tmp") as name:
+        folder = Path(name)
+        (folder / "test.zone").write_text(ZONE)
+        (folder / "nsd.conf").write_text(
+            f'server:\n ip-address: 127.0.0.1@{it.port}\n username: ""\n chroot: ""\n zonesdir: "{folder}"\n'
+            f' pidfile: "{folder}/pid"\n database: ""\n xfrdfile: "{folder}/xfrd"\n zonelistfile: "{folder}/list"\n'
+            f' logfile: "{folder}/log"\n server-count: 1\n xfrdir: "{folder}"\n'
+            f'remote-control:\n control-enable: no\nzone:\n name: "test"\n zonefile: "test.zone"\n'
+        )
+        command: list[str | Path] = [unpacked("nsd") / "usr/sbin/nsd", "-d", "-c", folder / "nsd.conf"]
+        with open(folder / "output", "wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as nsd:
+
+            def answers() -> bool:
+                assert nsd.poll() is None, (folder / "output").read_text()
+                try:
+                    question = dns.message.make_query("one.test", "MX")
+                    return bool(dns.query.udp(question, "127.0.0.1", 1, it.port).answer)
+                except (OSError, dns.exception.DNSException):
+                    return False
+
+            try:
+                until(answers, "an answer of NSD")
+                yield it
+            finally:
+                nsd.terminate()
+
+
+@pytest.fixture
+def home(tmp_path: Path, names: Names) -> Iterator[House]:
+    it = House(tmp_path / "home", cast(NameServer, names))
+    yield it
+    os.close(it.message)
+
+
+@pytest.mark.parametrize(
+    "host", [b"one", b"two", b"equal", b"only-a", b"renamed", b"to-alias", b"big", b"behind", b"alias"]
+)
+def test_the_way_is_found(host: bytes, home: House) -> None:
+    with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
+        home.control("smtproutes", f"::{server.port}")
+        assert home.deliver(b"r@%b.test" % host)[0][0] == b"K"
+        assert server.messages == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "report"),
+    [
+        (b"null.test", (b"D", b"Sorry, null.test does not accept mail. (#5.1.10)\n")),
+        (b"absent.test", (b"D", b"Sorry, I couldn't find any host named absent.test. (#5.1.2)\n")),
+        (b"nothing.test", (b"D", b"Sorry, I couldn't find any host named nothing.test. (#5.1.2)\n")),
+        (b"to-ip.test", (b"D", b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)\n")),
+        (b"refused.example", (b"Z", b"CNAME lookup failed temporarily. (#4.4.3)\n")),
+    ],
+)
+def test_there_is_no_way(host: bytes, report: tuple[bytes, bytes], home: House) -> None:
+    assert home.deliver(b"r@" + host) == [report]
+
+
+def test_a_loop_is_found(home: House) -> None:
+    ((letter, text),) = home.deliver(b"r@loop.test")
+    assert (letter, text[:45]) == (b"D", b"Sorry. Although I'm listed as a best-preferen")

@@ -31,8 +31,14 @@ from eqmail_setup.reach import reachable
 from eqmail_setup.whither import whither
 from eqmail_setup.who import caller
 
-RULES = ("/etc/tcp.smtp.cdb", "/etc/tcp.cdb", "{home}/etc/tcp.smtp.cdb", "{home}/control/tcp.smtp.cdb")
-"""Where rules for tcpserver usually lie."""
+RULES = (
+    "/etc/tcp.smtp.cdb",
+    "/etc/tcp.cdb",
+    "{home}/etc/tcp.smtp.cdb",
+    "{home}/control/tcp.smtp.cdb",
+    f"{{home}}/control/{Controls.tcprules_cdb.file}",
+)
+"""Where rules for tcpserver usually lie, and those of the resident service."""
 
 OPEN_KEY = "certificates.open-key"
 _STRANGER = b"198.51.100.77"
@@ -126,6 +132,9 @@ def relaying(site: Site) -> Iterator[Finding]:
         remedy = "eqmail domain add DOMAIN makes the file, with all domains that are delivered here"
         fact = f"{site.control}/{Controls.rcpthosts.file}: missing, so this host relays for the whole world"
         yield Finding("relaying.open", ERROR, fact, remedy)
+    if not controls.rcptcheck:
+        fact = f"{site.control}/{Controls.rcptcheck.file}: missing, so unknown recipients make bounces to strangers"
+        yield Finding("relaying.backscatter", NOTE, fact, f"eqmail config set {Controls.rcptcheck.file} '*'")
     where = f"{site.control}/{Controls.relayclients.file}"
     for entry in controls.relayclients or ():
         try:

@@ -25,6 +25,7 @@ def findings(home: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict
 @pytest.fixture
 def healthy(at_home: str) -> str:
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    Path(at_home, "control/rcptcheck").write_text("*\n")
     return at_home
 
 
@@ -35,6 +36,15 @@ def test_a_healthy_installation_that_does_not_run_has_one_warning(
     words = ["--home", healthy, "doctor", "--offline", "--skip", "permissions.unreachable"]
     assert run(words) == DIFFERS
     assert run([*words, "--skip", "listening"]) == 0
+
+
+def test_backscatter_has_a_cure(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/rcptcheck").unlink()
+    found = findings(healthy, capsys, "--skip", "listening")
+    assert list(found) == ["relaying.backscatter"]
+    assert found["relaying.backscatter"]["remedy"] == "eqmail config set rcptcheck '*'"
+    assert run(["--home", healthy, "config", "set", "rcptcheck", "*"]) == 0
+    assert not findings(healthy, capsys, "--skip", "listening")
 
 
 def _certificate(home: str, days: float, mode: int = 0o640) -> None:

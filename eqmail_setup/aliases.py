@@ -79,24 +79,27 @@ def _read(folder: str, file: str, world: World) -> Iterator[Alias]:
         yield Alias(name_of(file), tuple(text(line) for line in state.content.splitlines()))
 
 
-def adding(site: Site, world: World, name: str, targets: Iterable[str], replace: bool) -> list[Difference]:
-    """What has to be done so that mail for `name` goes to the targets.
+def adding(
+    site: Site, world: World, name: str, targets: Iterable[str], replace: bool, checked: bool = True
+) -> list[Difference]:
+    """What has to be done so that mail for `name` goes to the targets; unless `checked`, they may not be there yet.
 
     Fails: Refusal, unless `replace`, where the alias exists and says something else.
     """
     lines = [_line(target) for target in targets]
-    _demand_deliverable(site, name, [line.removeprefix("&") for line in lines if line[:1] not in "./|"])
+    if checked:
+        _demand_deliverable(site, name, [line.removeprefix("&") for line in lines if line[:1] not in "./|"])
     content = os.fsencode("".join(f"{line}\n" for line in lines))
     return _writing(site, world, name, content, replace)
 
 
-def beginning(site: Site, world: World, target: str) -> list[Difference]:
+def beginning(site: Site, world: World, target: str, checked: bool = True) -> list[Difference]:
     """What has to be done so that every address exists that a host must have; what exists is kept.
 
     The aliases are root, postmaster, mailer-daemon and abuse: all go the way of root, and root's mail to `target`.
     """
     root = f"{site.layout.alias}/{file_of(ROOT)}"
-    found = [] if state_of(root, world) else adding(site, world, ROOT, [target], False)
+    found = [] if state_of(root, world) else adding(site, world, ROOT, [target], False, checked)
     postmaster = f"{site.layout.alias}/{file_of(POSTMASTER)}"
     if not state_of(postmaster, world):
         found += _writing(site, world, POSTMASTER, f"{ROOT}\n".encode(), False)

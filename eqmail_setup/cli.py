@@ -19,6 +19,7 @@ DEBUG_VARIABLE = "EQMAIL_DEBUG"
 
 # Name, module, one line of help. Hidden commands have no line.
 COMMANDS = {
+    "quickstart": ("quickstart", "From nothing to a running mail server."),
     "setup": ("setup", "Install or mend an installation."),
     "check": ("check", "Compare an installation with what it should be."),
     "config-fast": ("config_fast", "Write the first control files from the host's name."),

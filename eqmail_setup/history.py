@@ -48,6 +48,11 @@ class Step(NamedTuple):
     before: Trace | None
     after: Trace | None
 
+    def now(self, world: World) -> Trace | None:
+        """What lies there; a link that the run made or took away is seen as one, whatever it points to."""
+        is_about_link = any(known is not None and known.kind == LINK for known in (self.before, self.after))
+        return trace(state_of(self.path, world, is_about_link))
+
 
 class Run(NamedTuple):
     """One run of a changing command; `undoes` is the number of the run that it took back, or 0."""
@@ -124,7 +129,7 @@ class History:
         for action in actions:
             for path, left in action.leaves(world):
                 if path not in first:
-                    before = state_of(path, world)
+                    before = state_of(path, world, isinstance(action, Link | Unlink))
                     first[path] = trace(before)
                     if before is not None and before.content:
                         self._keep(before.content)
@@ -154,7 +159,7 @@ class History:
 
     def restoring(self, step: Step, world: World) -> list[Action]:
         """The actions that put back what was there before a step; none where it is there."""
-        now = trace(state_of(step.path, world))
+        now = step.now(world)
         path, before = step.path, step.before
         if now == before:
             return []

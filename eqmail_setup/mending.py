@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from eqmail_setup.history import BROKEN, History, Run, Step, trace
+from eqmail_setup.history import BROKEN, History, Run, Step
 from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.refusal import Refusal
-from eqmail_setup.world import World, state_of
+from eqmail_setup.world import World
 
 
 def mend(history: History, world: World) -> list[str]:
@@ -26,7 +26,7 @@ def mend(history: History, world: World) -> list[str]:
 def _take_back(history: History, step: Step, world: World) -> Iterator[str]:
     if _folder_exists(step.path, world):
         world.discard_unfinished(step.path)
-    now = trace(state_of(step.path, world))
+    now = step.now(world)
     ours = now is None or any(now.is_like(known) for known in (step.before, step.after))
     if not ours or (step.before is None and now and now.kind == "a directory" and world.names(step.path)):
         yield f"{world.show(step.path)}: changed since, left as it is"
@@ -49,7 +49,7 @@ def undoing(history: History, run: Run, world: World, force: bool) -> list[Diffe
     removed: set[str] = set()
     found = []
     for step in reversed(run.steps):
-        now = trace(state_of(step.path, world))
+        now = step.now(world)
         if now == step.before:
             continue
         show = world.show(step.path)

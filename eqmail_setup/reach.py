@@ -22,9 +22,18 @@ def reachable(single_user: bool) -> list[Difference]:
     """What keeps other users from running the programs, or lets them change what root runs; each step once."""
     if single_user:
         return []
-    paths = [interpreter(), sysconfig.get_path("stdlib"), *folders()]
+    paths = _paths()
     found = {(item.path, item.wanted): item for item in reversed([*_closed(paths), *_writable(paths)])}
     return list(reversed(found.values()))
+
+
+def unreadable() -> list[Difference]:
+    """What keeps other users, and so the services, from running the programs."""
+    return list(_closed(_paths()))
+
+
+def _paths() -> list[str]:
+    return [interpreter(), sysconfig.get_path("stdlib"), *folders()]
 
 
 def _closed(paths: list[str]) -> Iterator[Difference]:

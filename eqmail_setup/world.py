@@ -100,11 +100,14 @@ class World(Protocol):
         ...
 
 
-def state_of(path: str, world: World) -> State | None:
-    """What lies at a path, link or not; a directory that the administrator put elsewhere is the directory."""
+def state_of(path: str, world: World, itself: bool = False) -> State | None:
+    """What lies at a path, link or not.
+
+    A directory that the administrator put elsewhere is the directory; a link to one is a link where `itself` is asked.
+    """
     target = world.target(path) if path else None
     seen = world.look(path)
-    if target is not None and (seen is None or seen.kind != "a directory"):
+    if target is not None and (itself or seen is None or seen.kind != "a directory"):
         return State(LINK, NO_DRESS, os.fsencode(target))
     if seen is None:
         return None

@@ -2,11 +2,14 @@
 
 import click
 
+from eqmail_core.formats.site_file import SITE_FILE
+from eqmail_core.values.site import Site
 from eqmail_setup.history import DONE, History, Run
 from eqmail_setup.mending import undoing
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.plan import Difference
 from eqmail_setup.refusal import Refusal, usage
+from eqmail_setup.reloading import running_pid
 from eqmail_setup.undertaking import Manner, carry_out, changing
 from eqmail_setup.world import World
 
@@ -33,10 +36,22 @@ def command(context: click.Context, number: int | None, force: bool, manner: Man
 
     def plan(world: World) -> list[Difference]:
         run = _run(history, chosen)
+        _demand_still(site, run)
         return [] if chosen in history.undone() else undoing(history, run, world, force)
 
     carry_out(context, site, manner, plan, undoes=chosen)
     return 0
+
+
+def _demand_still(site: Site, run: Run) -> None:
+    """Refuse to take programs and queue away from running services.
+
+    Fails: Refusal.
+    """
+    if any(step.path == SITE_FILE and step.before is None for step in run.steps) and running_pid(site):
+        raise Refusal(
+            f"run {run.number} made the installation, and its services run; stop them first"
+        )
 
 
 def _last(history: History) -> int:

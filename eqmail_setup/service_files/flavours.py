@@ -62,11 +62,13 @@ def _xinetd(values: ServiceValues) -> Iterator[Piece]:
 
 
 def _sysv(values: ServiceValues) -> Iterator[Piece]:
-    yield Piece(f"{values.folder}/{values.name}", values.name, "services/init/sysv.j2", values, 0o755)
+    if values.service == MTA:
+        yield Piece(f"{values.folder}/{values.name}", values.name, "services/init/sysv.j2", values, 0o755)
 
 
 def _openrc(values: ServiceValues) -> Iterator[Piece]:
-    yield Piece(f"{values.folder}/{values.name}", values.name, "services/init/openrc.j2", values, 0o755)
+    if values.service == MTA:
+        yield Piece(f"{values.folder}/{values.name}", values.name, "services/init/openrc.j2", values, 0o755)
 
 
 def _supervised(values: ServiceValues) -> Iterator[Piece]:

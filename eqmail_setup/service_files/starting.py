@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 
 from eqmail_setup.actions import Link
@@ -97,13 +98,16 @@ def start(flavour: Flavour, pieces: list[Piece], say: Callable[[str], None]) -> 
     """
     for step in _commands(flavour, pieces):
         say(step)
-        try:
-            ended = subprocess.run(
-                shlex.split(step), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise Refusal(f"{step}: {error}; the files are in their places, start them by hand") from error
-        if ended.returncode:
-            said = (ended.stderr or ended.stdout).strip().splitlines()
-            what = said[-1] if said else f"exit code {ended.returncode}"
+        # Into a file: what is started may keep a pipe open for ever.
+        with tempfile.TemporaryFile() as output:
+            try:
+                code = subprocess.call(
+                    shlex.split(step), stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=PATIENCE_S
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise Refusal(f"{step}: {error}; the files are in their places, start them by hand") from error
+            output.seek(0)
+            said = output.read().decode("utf-8", "replace").strip().splitlines()
+        if code:
+            what = said[-1] if said else f"exit code {code}"
             raise Refusal(f"{step}: {what}; the files are in their places, start them by hand")

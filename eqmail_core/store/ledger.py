@@ -18,6 +18,7 @@ from eqmail_core.system.files import CHUNK, read_all, write_all
 from eqmail_core.values.layout import QueuePaths
 
 LIST_MODE = 0o600
+_NS = 1_000_000_000
 """Mode of every file that the scheduler owns."""
 
 WARNED_MODE = 0o700
@@ -65,7 +66,7 @@ class Ledger:
         try:
             fd = os.open(path, _READ)
             try:
-                birth = int(os.fstat(fd).st_mtime)
+                birth = os.fstat(fd).st_mtime_ns // _NS
                 text = os.read(fd, CHUNK)
                 if len(text) == CHUNK:
                     text += read_all(fd)
@@ -77,6 +78,13 @@ class Ledger:
         if sender is None:
             raise Trouble(b"trouble reading %b; will try again later" % self.short(path))
         return sender, birth, parse_wishes(wishes_in_info(text))
+
+    def mark(self, number: int) -> int:
+        """The mark of a message, see `formats.info`; 0 where it cannot be told."""
+        try:
+            return os.stat(self.paths.info(number)).st_mtime_ns % _NS
+        except OSError:
+            return 0
 
     def recipients(self, number: int, channel: int) -> Iterator[tuple[int, int, bytes]]:
         """Offset, mark and address of every recipient of a channel; a long list is read as it is consumed.

@@ -6,10 +6,11 @@ Source: queue.md 3.4, 3.7 "todo step" (qmail-send.c todo_do).
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from eqmail_core.formats.channel_list import SENDER, TODO, records
-from eqmail_core.formats.info import render_info
+from eqmail_core.formats.info import born_ns, render_info
 from eqmail_core.formats.lines import leading_number
 from eqmail_core.formats.log_line import LogLines
 from eqmail_core.formats.wishes import list_key, parse_wishes, place_key, render_wishes
@@ -27,10 +28,10 @@ _UID, _PID = b"u"[0], b"p"[0]
 class Placement:
     """A message on its way from memory to the disk: `lists` are channel, content and due time of each list.
 
-    `wishes`: a list of them as info/N has it.
+    `wishes`: a list of them as info/N has it; `mark`: see `formats.info`.
     """
 
-    __slots__ = ("birth", "failures", "lists", "number", "sender", "wishes")
+    __slots__ = ("birth", "failures", "lists", "mark", "number", "sender", "wishes")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Placement:
         lists: list[tuple[int, bytes, int]],
         failures: bytes,
         wishes: bytes = b"",
+        mark: int = 0,
     ) -> None:
         self.number = number
         self.sender = sender
@@ -47,6 +49,7 @@ class Placement:
         self.lists = lists
         self.failures = failures
         self.wishes = wishes
+        self.mark = mark
 
 
 class Preparation:
@@ -141,7 +144,7 @@ class Preparation:
             _attempt(b"unable to unlink", self.ledger.short(path), _remove, path)
             if path in contents:
                 text, due = contents[path]
-                self._write_whole(path, text, due)
+                self._write_whole(path, text, born_ns(due, 0))
         bounce = paths.bounce(it.number)
         _attempt(b"unable to unlink", self.ledger.short(bounce), _remove, bounce)
         if it.failures:
@@ -151,16 +154,17 @@ class Preparation:
         path = self.ledger.paths.info(it.number)
         temporary = f"{path}.tmp"
         _attempt(b"unable to unlink", self.ledger.short(temporary), _remove, temporary)
-        self._write_whole(temporary, render_info(it.sender, it.wishes), it.birth)
+        self._write_whole(temporary, render_info(it.sender, it.wishes), born_ns(it.birth, it.mark))
         _attempt(b"unable to create", self.ledger.short(path), os.rename, temporary, path)
 
-    def _write_whole(self, path: str, text: bytes, mtime: int) -> None:
+    def _write_whole(self, path: str, text: bytes, mtime_ns: int) -> None:
         file = self._create(path)
         try:
             file.write(text)
             file.flush()
-            if mtime:
-                _attempt(b"unable to utime", self.ledger.short(path), os.utime, file.fd, (mtime, mtime))
+            if mtime_ns:
+                times = (mtime_ns, mtime_ns)
+                _attempt(b"unable to utime", self.ledger.short(path), partial(os.utime, file.fd, ns=times))
             file.sync()
         finally:
             file.close()

@@ -9,6 +9,7 @@ Source: architecture "journal first"; protocols.admission_wire.
 from collections.abc import Callable, Iterator
 
 from eqmail_core.formats.channel_list import numbered, render_list
+from eqmail_core.formats.info import mark_of
 from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.services.send.ending import Ending
 from eqmail_core.services.send.held import ASKED, HELD, PLACING, TO_PLACE, Held, is_finished
@@ -174,7 +175,13 @@ class Spilling:
         ]
         held.written_failures = len(held.failures)
         return Placement(
-            held.number, held.sender, held.birth, lists, b"".join(held.failures), render_wishes(held.wishes)
+            held.number,
+            held.sender,
+            held.birth,
+            lists,
+            b"".join(held.failures),
+            render_wishes(held.wishes),
+            mark_of(held.serial),
         )
 
     def _detach(self, held: Held) -> None:

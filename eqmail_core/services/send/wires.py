@@ -11,7 +11,9 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
+from eqmail_core.formats.info import delivery_name, mark_of
 from eqmail_core.net.channel import Channel
+from eqmail_core.policy.schedule import LOCAL
 from eqmail_core.protocols import admission_wire as admission
 from eqmail_core.protocols import delivery_wire as delivery_wire
 from eqmail_core.services.send.ports import NO_SERIAL, Body, Delivery
@@ -213,7 +215,10 @@ class DeliveryWire:
                 self._scheduler.report(it, b"Z", NO_MESSAGE)
                 return
         self._serial = serial = self._serial + 1
-        name = b"" if job.serial == NO_SERIAL else b"%d.Q%dR%d" % (job.birth, job.serial, it.place)
+        name = b""
+        if job.channel == LOCAL:
+            mark = self._scheduler.ledger.mark(job.number) if job.serial == NO_SERIAL else mark_of(job.serial)
+            name = delivery_name(job.birth, mark, job.number, it.offset)
         self.orders[serial] = it
         order = delivery_wire.Order(serial, job.number, name, sender, it.recipient, job.wishes_text(it.offset))
         channel.send(delivery_wire.order(order), job.body.fd)

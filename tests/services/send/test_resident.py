@@ -126,7 +126,7 @@ def test_a_message_is_finished_when_its_delivery_is_durable(scene: Scene) -> Non
     scene.admit(11, 457, b"Fa@b\0Tjoe@example.org\0")
     order, text = take_order(scene.local)
     assert (order.number, order.sender, order.recipient) == (457, b"a@b", b"joe@example.org")
-    assert order.name == b"%d.Q11R0" % BIRTH
+    assert order.name == b"%d.M12Q457R0" % BIRTH
     assert text == b"Subject: x\n\nbody\n"
     scene.local.send(delivery.report(order.serial, False, b"K", b"did 1+0+0\n"))
     scene.until_logged("delivery 1: success: did_1+0+0/")
@@ -141,9 +141,9 @@ def test_a_message_is_finished_when_its_delivery_is_durable(scene: Scene) -> Non
 def test_a_deferred_message_goes_to_the_disk_with_its_times(scene: Scene) -> None:
     scene.admit(11, 457, b"Fa@b\0Tr@other.net\0Tjoe@example.org\0")
     order, _ = take_order(scene.remote)
-    assert order.name == b"%d.Q11R0" % BIRTH
+    assert order.name == b"", "a server names its copies itself"
     local, _ = take_order(scene.local)
-    assert local.name == b"%d.Q11R1" % BIRTH
+    assert local.name == b"%d.M12Q457R0" % BIRTH
     scene.remote.send(delivery.report(order.serial, True, b"D", b"no such user\n"))
     scene.local.send(delivery.report(local.serial, True, b"Z", b"later\n"))
     assert scene.queue.kind(admission.WAITS) == (11,)
@@ -159,6 +159,23 @@ def test_a_deferred_message_goes_to_the_disk_with_its_times(scene: Scene) -> Non
     due = os.stat(paths.channel("local", 457)).st_mtime
     now = int(time.time())
     assert next_retry(BIRTH, now - 30, LOCAL) <= due <= next_retry(BIRTH, now, LOCAL)
+
+
+def test_a_delivery_keeps_its_name_from_memory_to_the_disk_and_in_the_next_life(scene: Scene) -> None:
+    """So that a copy is replaced, not doubled, whoever died between the two attempts."""
+    scene.admit(11, 457, b"Fa@b\0Ta@example.org\0Tbo@example.org\0")
+    names = []
+    for letter in (b"K", b"Z"):
+        order, _ = take_order(scene.local)
+        names.append(order.name)
+        scene.local.send(delivery.report(order.serial, True, letter, b"x\n"))
+    assert names == [b"%d.M12Q457R0" % BIRTH, b"%d.M12Q457R15" % BIRTH]
+    assert scene.queue.kind(admission.WAITS) == (11,)
+    scene.write_mess(11, 457)
+    assert scene.queue.kind(admission.PLACED) == (11,)
+    scene.process.send_signal(signal.SIGALRM)
+    order, _ = take_order(scene.local)
+    assert (order.recipient, order.name) == (b"bo@example.org", names[1])
 
 
 def test_term_waits_for_deliveries_and_leaves_ordinary_files(scene: Scene) -> None:
@@ -273,7 +290,9 @@ def test_messages_of_a_foreign_qmail_queue_are_found_by_the_trigger(scene: Scene
     os.unlink(paths.todo(24))
     scene.queue.send(b"X+")
     order, text = take_order(scene.local)
-    assert (order.number, order.name, text) == (24, b"", b"m\n")
+    assert (order.number, text) == (24, b"m\n")
+    born = divmod(os.stat(paths.info(24)).st_mtime_ns, 1_000_000_000)
+    assert order.name == b"%d.M%dQ24R0" % born
     scene.local.send(delivery.report(order.serial, True, b"K", b""))
     packet, _ = scene.queue.receive()
     assert packet == b"Xfoop/24\0"

@@ -55,6 +55,16 @@ def _difference(one: str, other: str) -> str:
 @same_in_pieces
 def smtp_server(pieces: Pieces) -> object:
     """Everybody is welcome, but not with TLS."""
+    return _converse(pieces)
+
+
+@same_in_pieces
+def bdat(pieces: Pieces) -> object:
+    """What comes behind a first chunk."""
+    return _converse([b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 5\r\na: bcBDAT ", *pieces])
+
+
+def _converse(pieces: Pieces) -> object:
     server = SmtpServer(_RULES, b"unknown", lambda: b"<1.2@mx.test>")
     server.begin()
     server.answer(Verdict(True, []))
@@ -248,6 +258,19 @@ def header(pieces: Pieces) -> object:
 
 def machines() -> Iterator[tuple[str, Callable[[bytes], None]]]:
     """Name and function of each target here."""
-    targets = (smtp_server, auth, qmtp, qmqp, pop3, pop3_text, dotted, dot_stuffing, smtp_reply, plugin, spawn_wire)
-    names = "smtp_server auth qmtp qmqp pop3 pop3_text dotted dot_stuffing smtp_reply plugin spawn_wire".split()
+    targets = (
+        smtp_server,
+        auth,
+        qmtp,
+        qmqp,
+        pop3,
+        pop3_text,
+        dotted,
+        dot_stuffing,
+        smtp_reply,
+        plugin,
+        spawn_wire,
+        bdat,
+    )
+    names = "smtp_server auth qmtp qmqp pop3 pop3_text dotted dot_stuffing smtp_reply plugin spawn_wire bdat".split()
     yield from zip([*names, "header"], [*targets, header], strict=True)

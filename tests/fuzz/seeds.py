@@ -51,6 +51,7 @@ def seeds() -> dict[str, list[bytes]]:
     """The inputs by target; a leading byte tells the length of pieces where the target cuts."""
     return {
         "smtp_server": [b"\0" + _SMTP, b"\5" + _SMTP, b"\2" + _CHUNKS, b"\7" + _CHUNKS * 2],
+        "bdat": [b"\0" + b"4\r\n\r\nxyBDAT 0 LAST\r\nQUIT\r\n", b"\3" + b"8 LAST\r\n\r\n\r\n.\r\n\0NOOP\r\n" + _CHUNKS],
         "auth": [b"YQ==\nYg==", b"AGEAYg==", b"\nYSBi", b"*", b""],
         "qmtp": [b"\3" + netstring(b"\nFrom: a\n\nx\n") + netstring(b"a@b") + netstring(netstring(b"c@d")) * 2],
         "qmqp": [b"\1" + netstring(_INNER)],

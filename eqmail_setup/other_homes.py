@@ -46,7 +46,9 @@ def recognised(home: str, kind: str = "") -> Site:
         raise usage(f"{home}: has no queue/mess/0 and no var/queue/mess/0, so it is no home of a qmail; name its home")
     if kind and layout_of(kind).name != site.layout.name:
         found = "split into numbered folders" if site.layout.split_todo else "in one piece"
-        raise usage(f"{home}: of another kind than {kind}: its todo is {found} in {site.layout.queue}; leave the kind out")
+        raise usage(
+            f"{home}: of another kind than {kind}: its todo is {found} in {site.layout.queue}; leave the kind out"
+        )
     if kept is None:
         site.break_char = _break_in(site) or usual_break(site.layout)
     return site

@@ -49,9 +49,7 @@ def _demand_still(site: Site, run: Run) -> None:
     Fails: Refusal.
     """
     if any(step.path == SITE_FILE and step.before is None for step in run.steps) and running_pid(site):
-        raise Refusal(
-            f"run {run.number} made the installation, and its services run; stop them first"
-        )
+        raise Refusal(f"run {run.number} made the installation, and its services run; stop them first")
 
 
 def _last(history: History) -> int:

@@ -9,9 +9,8 @@ class SmtpSettings(ControlSet):
 
     smtplisten = Lines(
         "Addresses on which qmail-start keeps a resident SMTP service: ADDRESS:PORT or [IPv6]:PORT, with tls: before "
-        "it where clients speak TLS from the first byte, as on port 465. A line handover stands for no address: the "
-        "service runs for the clients of qmail-smtpd below tcpserver, xinetd, inetd or systemd, which hands them over "
-        "wherever the service runs. Without this file the server runs under those as ever.",
+        "it where clients speak TLS from the first byte, as on port 465. Without it the server runs under tcpserver, "
+        "xinetd or inetd as ever.",
         default=None,
         used_by=(START,),
         since="eqmail 2",

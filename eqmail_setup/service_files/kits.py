@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 class Kit(NamedTuple):
     """Words of commands; {name} stands for a value. `scanner` is the process that watches the folder `scanned`, `next`
-    what makes it look at once."""
+    what makes it look at once, `up` what starts a service that it supervises already, and that was stopped."""
 
     environment: tuple[str, ...]
     memory: tuple[str, ...]
@@ -17,6 +17,7 @@ class Kit(NamedTuple):
     folder: str
     scanned: str
     scanner: str
+    up: str
     log_config: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
 
@@ -30,6 +31,7 @@ KITS = {
         folder="{home}/supervise",
         scanned="/etc/service",
         scanner="svscan",
+        up="svc -u {service}",
     ),
     "runit": Kit(
         environment=("chpst", "-e", "./env"),
@@ -39,6 +41,7 @@ KITS = {
         folder="/etc/sv",
         scanned="/etc/service",
         scanner="runsvdir",
+        up="sv up {service}",
         log_config=("s{size}", "n{count}"),
     ),
     "s6": Kit(
@@ -49,6 +52,7 @@ KITS = {
         folder="/etc/s6/sv",
         scanned="/run/service",
         scanner="s6-svscan",
+        up="s6-svc -u {service}",
         next=("s6-svscanctl -a {scanned}",),
     ),
 }

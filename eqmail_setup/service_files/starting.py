@@ -33,6 +33,26 @@ def _commands(flavour: Flavour, pieces: list[Piece]) -> list[str]:
     return [step.format(**words) for step in flavour.next]
 
 
+def _awakening(flavour: Flavour, pieces: list[Piece]) -> list[str]:
+    """The commands that start what is supervised already: a stopped service stays down, whatever links come and go."""
+    if not flavour.kit:
+        return []
+    return [
+        KITS[flavour.kit].up.format(service=shlex.quote(folder))
+        for folder in _folders(pieces)
+        if _is_supervised(folder)
+    ]
+
+
+def _is_supervised(folder: str) -> bool:
+    """Whether a supervisor reads commands for this service."""
+    try:
+        os.close(os.open(f"{folder}/supervise/control", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def _folders(pieces: list[Piece]) -> list[str]:
     return [piece.path for piece in pieces if not piece.template and piece.short and "/" not in piece.short]
 
@@ -96,7 +116,7 @@ def start(flavour: Flavour, pieces: list[Piece], say: Callable[[str], None]) -> 
 
     Fails: Refusal at the first that fails, with what it said.
     """
-    for step in _commands(flavour, pieces):
+    for step in [*_commands(flavour, pieces), *_awakening(flavour, pieces)]:
         say(step)
         # Into a file: what is started may keep a pipe open for ever.
         with tempfile.TemporaryFile() as output:

@@ -34,7 +34,11 @@ printf '#!/sbin/openrc-run\\n' >/etc/init.d/localmount; chmod 755 /etc/init.d/lo
 echo default >softlevel; while :; do sleep 1; done"""
 LANDS = {
     "runit": Land(("runsvdir",), "exec runsvdir /etc/service", "sv -w 30 stop qmail-send"),
-    "daemontools": Land(("svscan",), "exec svscan /etc/service", "svc -d /etc/service/qmail-send"),
+    "daemontools": Land(
+        ("svscan",),
+        "exec svscan /etc/service",
+        "cd /etc/service; svc -d qmail-send; while svstat qmail-send | grep -q 'up (pid'; do sleep 0.1; done",
+    ),
     "s6": Land(
         ("s6-svscan",), "mkdir /run/service; exec s6-svscan /run/service", "s6-svc -wd -d /run/service/qmail-send"
     ),
@@ -100,6 +104,21 @@ def test_it_can_be_taken_back(discover: Callable[[str], Island]) -> None:
     assert island.run("ls /etc/service") == ""
     island.run("test ! -e /var/qmail/bin")
     assert island.run("ls /home/joe/Maildir/new") != ""
+
+
+@pytest.mark.parametrize("name", ["runit", "daemontools", "s6", "sysv"])
+def test_what_was_taken_back_can_be_done_again_at_once(name: str, discover: Callable[[str], Island]) -> None:
+    """The supervisor of the first time is still there then, and remembers that the service was stopped."""
+    land = LANDS[name]
+    demand(*land.needs)
+    island = discover(land.first)
+    island.run(QUICKSTART)
+    island.run(land.stop)
+    assert "delivered: " in island.run(QUICKSTART)
+    island.run(land.stop)
+    island.run("eqmail rollback --force")
+    assert "delivered: " in island.run(QUICKSTART)
+    island.run(land.stop)
 
 
 def test_what_stands_in_the_way_is_named_before_anything_is_done(discover: Callable[[str], Island]) -> None:

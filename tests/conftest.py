@@ -22,6 +22,8 @@ SLOW_FILES = {
     "flow/test_wishes.py",
     "interop/test_dovecot.py",
     "net/test_control_bytes.py",
+    "net/test_milters.py",
+    "net/test_python_checks.py",
     "net/test_smtp_policy.py",
     "net/test_smuggling.py",
     "service_files/test_recorded.py",

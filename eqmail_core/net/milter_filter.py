@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 CONNECT, TALK = "connect", "talk"
 """What `hold` asks for: a new connection for `client`; carry on until `client.answer`."""
 
-MOST_FOR_A_MESSAGE_S = 600
-"""No longer than that is waited for the verdict on a message: clients do not wait longer (RFC 5321 section 4.5.3.2)."""
+LIMIT_S = 600
+"""No longer than that is waited, whatever progress is made: clients do not wait longer (RFC 5321 section 4.5.3.2)."""
 
 _PATIENCE_FOR_A_MESSAGE = 10
 
@@ -67,7 +67,7 @@ _MEANS = {
 class MilterFilter:
     """One milter and one client.  `timeout_s`: for an answer; `address`: as of `milter_address`."""
 
-    __slots__ = ("_body", "_entry", "_health", "_may_quarantine", "address", "client", "limit_s", "timeout_s")
+    __slots__ = ("_body", "_entry", "_health", "_may_quarantine", "address", "client", "timeout_s")
     stages = _STAGES
 
     def __init__(self, entry: FilterEntry, health: Health, may_quarantine: bool) -> None:
@@ -78,13 +78,11 @@ class MilterFilter:
         self.address = milter_address(entry.name)
         self.client: MilterClient | None = None
         self.timeout_s = entry.timeout_s
-        # All answers to what is asked now together must not take longer.
-        self.limit_s = 0
 
     def hold(self, question: Question) -> "Generator[str, None, Opinion]":
         """Ask: yields what is to be done next; its value is the opinion."""
         facts, stage = question.facts, question.stage
-        self.limit_s = self.timeout_s = self._entry.timeout_s
+        self.timeout_s = self._entry.timeout_s
         client = self.client
         if client is None or (client.trouble and stage in (op.CONNECTED, op.MAIL)):
             client = self.client = MilterClient(ALL_ACTIONS if self._may_quarantine else WITHOUT_QUARANTINE)
@@ -97,8 +95,7 @@ class MilterFilter:
                 if client.answer is not None and client.answer.kind == wire.REJECT:
                     return self._opinion(question)
         if stage == op.MESSAGE and question.draft is not None:
-            self.timeout_s = min(self._entry.timeout_s * _PATIENCE_FOR_A_MESSAGE, MOST_FOR_A_MESSAGE_S)
-            self.limit_s = MOST_FOR_A_MESSAGE_S
+            self.timeout_s = min(self._entry.timeout_s * _PATIENCE_FOR_A_MESSAGE, LIMIT_S)
             draft = question.draft
             room = _NEW_BODY_BYTES + _NEW_BODY_TIMES * draft.size
             client.message(list(draft.header.fields), draft.body_pieces(), facts.macros(), room)

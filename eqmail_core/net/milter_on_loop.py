@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from eqmail_core.formats.filter_list import FilterEntry
-from eqmail_core.net.milter_filter import CONNECT, Health, MilterFilter
+from eqmail_core.net.milter_filter import CONNECT, LIMIT_S, Health, MilterFilter
 from eqmail_core.policy.opinions import Opinion, Question
 from eqmail_core.protocols.milter import MilterClient
 
@@ -48,7 +48,7 @@ class LoopMilter(MilterFilter):
                 return
             assert self.client is not None
             try:
-                async with asyncio.timeout(self.limit_s):
+                async with asyncio.timeout(self.timeout_s if step == CONNECT else LIMIT_S):
                     if step == CONNECT:
                         self._hang_up()
                         await self._connect()

@@ -4,7 +4,7 @@ import select
 import socket
 import time
 
-from eqmail_core.net.milter_filter import CONNECT, MilterFilter
+from eqmail_core.net.milter_filter import CONNECT, LIMIT_S, MilterFilter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class WaitingMilter(MilterFilter):
         sock = self._sock
         if sock is None:
             return
-        limit = time.monotonic() + self.limit_s
+        limit = time.monotonic() + LIMIT_S
         deadline, replies = 0.0, -1
         unsent = b""
         waiter = select.poll()

@@ -12,6 +12,8 @@ from types import TracebackType
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.net.descriptors import Descriptors
+from eqmail_core.net.filtered_driver import FilteredConversation, FilteringReception
+from eqmail_core.net.filters import read_filters
 from eqmail_core.net.queue_link import Done
 from eqmail_core.net.server_tls import TlsDesk
 from eqmail_core.net.smtp_desk import Desk
@@ -132,7 +134,10 @@ class Resident:
             home.site, controls, variables, more_hosts(home.site), bool(self.checker), b"25", tls is not None
         )
         relays = RelayClients(controls.relayclients)
-        self.settings = Settings({self.port: house}, b"mx.test", variables, relays, self.checker, limit, timeout_s, tls)
+        filters = read_filters(controls, self.complaints.append)
+        self.settings = Settings(
+            {self.port: house}, b"mx.test", variables, relays, self.checker, limit, timeout_s, tls, filters=filters
+        )
         self.begins_with_tls = "SMTPS" in environ
         self.loop = asyncio.new_event_loop()
         self.queue = MemoryQueue(self.loop, code)
@@ -191,10 +196,13 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     tls = read_tls(home.site, controls, lambda what: None)
     house = read_house(home.site, controls, variables, more_hosts(home.site), bool(checker), b"25", tls is not None)
     core = SmtpServer(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
-    reception = Reception(house, variables, lambda: b"NOW")
+    filters = read_filters(controls, lambda what: None)
+    serve, reception = Conversation, Reception(house, variables, lambda: b"NOW")
+    if filters is not None:
+        serve, reception = FilteredConversation, FilteringReception(house, variables, lambda: b"NOW", filters)
     ours, theirs = socket.socketpair()
     ours.settimeout(10)
-    conversation = Conversation(
+    conversation = serve(
         home.site,
         core,
         reception,
@@ -205,13 +213,13 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     )
     codes: list[int] = []
 
-    def serve() -> None:
+    def work() -> None:
         codes.append(conversation.run(house.rules.size_limit))
         theirs.close()
 
     cwd = os.getcwd()
     os.chdir(home.site.home)
-    thread = threading.Thread(target=serve)
+    thread = threading.Thread(target=work)
     thread.start()
     try:
         yield ours, codes

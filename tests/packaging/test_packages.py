@@ -28,6 +28,13 @@ CONTEXT = {
     "ann": "/home/ann",
     "alias": "/var/qmail/alias",
     "delimiter": "+",
+    "file": "rules",
+    "mark": "<1@here.example>",
+    "name": "here.example",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "found": [("submission", 587)],
+    "tlsa": "0",
 }
 RENDER_ALL = f"""
 from eqmail_setup.render import render, template_names

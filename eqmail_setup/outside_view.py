@@ -8,6 +8,7 @@ import smtplib
 import socket
 from collections.abc import Iterable, Iterator
 
+from eqmail_core.control.declared import Controls
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site
@@ -37,6 +38,7 @@ def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
             except OSError as error:
                 fact = f"{path}: {error.strerror}, so nothing can be queued"
                 yield Finding("listening.queue", ERROR, fact, "start the services again; their log says why")
+    yield from _passwords(site)
     for address in _addresses(site, addresses):
         try:
             with socket.create_connection(_endpoint(address), PATIENCE_S) as sock:
@@ -49,6 +51,21 @@ def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
         if not greeting.startswith(b"220"):
             fact = f"{address}: greets with {greeting[:60].decode('latin-1').strip()!r}"
             yield Finding("listening.smtp", ERROR, fact, "look into the log of the server")
+
+
+def _passwords(site: Site) -> Iterator[Finding]:
+    """Whether the resident SMTP service, as it was started, takes passwords from clients that do not speak TLS."""
+    if not read_controls(site).smtpcheckpw:
+        return
+    try:
+        with open(f"/proc/{running_pid(site)}/environ", "rb") as file:
+            variables = file.read().split(b"\0")
+    except OSError:
+        return
+    if b"TLSREQUIRED=1" not in variables:
+        fact = f"{site.control}/{Controls.smtpcheckpw.file}: is set, and passwords are taken without TLS, too"
+        remedy = "start the services with TLSREQUIRED=1 in their environment, as the files of eqmail gen-... do"
+        yield Finding("listening.clear-passwords", WARNING, fact, remedy)
 
 
 def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:

@@ -20,6 +20,8 @@ _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]*):([0-9]{1,5})")
 def command(context: click.Context, addresses: tuple[str, ...], delivery: str | None) -> int:
     """Run the services until TERM or Ctrl-C. Accepts --smtp several times; IPv6 addresses in brackets.
 
+    Passwords are taken inside TLS only, unless TLSREQUIRED is set to something other than 1.
+
     \b
     Examples:
       eqmail run --smtp 0.0.0.0:25
@@ -41,5 +43,7 @@ def command(context: click.Context, addresses: tuple[str, ...], delivery: str | 
         words += [b"--smtp", os.fsencode(address)]
     words.append((chosen or b"").rstrip(b"\n") or DEFAULT_DELIVERY)
     environ = {b"PATH": os.fsencode(f"{site.bin}:/usr/local/bin:/usr/bin:/bin"), HOME_VARIABLE: os.fsencode(site.home)}
+    # As all service files do: passwords below TLS only, unless the caller says otherwise.
+    environ[b"TLSREQUIRED"] = os.environb.get(b"TLSREQUIRED", b"1")
     os.dup2(2, 1)
     os.execve(program, words, environ)

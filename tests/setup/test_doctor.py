@@ -175,6 +175,22 @@ def test_a_running_server_is_asked_whether_it_relays_and_reloads(
 
 
 @pytest.mark.parametrize(
+    ("checker", "environ", "found"),
+    [("/bin/true", {}, True), ("/bin/true", {"TLSREQUIRED": "1"}, False), ("", {}, False)],
+)
+def test_passwords_without_tls_are_found_by_what_the_services_were_started_with(
+    healthy: str, checker: str, environ: dict[str, str], found: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(healthy, "control/smtpcheckpw").write_text(checker)
+    house = House(Path(healthy), **environ)
+    try:
+        names = findings(healthy, capsys, "--only", "listening")
+        assert ("listening.clear-passwords" in names) == found
+    finally:
+        house.kill()
+
+
+@pytest.mark.parametrize(
     ("words", "sentence"),
     [(["--only", "bogus"], "there is no check 'bogus'"), (["--smtp", "25"], "write ADDRESS:PORT")],
 )

@@ -42,7 +42,7 @@ from eqmail_setup.service_files.values import ServiceValues, Settings
 kinds = {{str(kind): value for kind, value in ((str, "x"), (list[str], ["x"]), (dict[str, str], {{}}))}}
 service = dict(Settings().model_dump(), script="x", value="x")
 for name, field in ServiceValues.model_fields.items():
-    service.setdefault(name, kinds.get(str(field.annotation), [{{"service": "x", "addresses": ["x"]}}]))
+    service.setdefault(name, kinds.get(str(field.annotation), [{{"service": "x", "addresses": ["x"], "tls": False}}]))
 from eqmail_setup.manual import pages
 assert {{"dot-qmail", "qmail-control", "qmail-send", "eqmail-check"}} <= {{page.name for page in pages()}}
 for name in template_names():

@@ -257,14 +257,29 @@ def _pass_on(services: list[Service], number: signal.Signals) -> None:
 
 
 def _end(services: list[Service]) -> None:
-    """End the services rank by rank; running deliveries are awaited, as long as they take."""
+    """End the services rank by rank; running deliveries are awaited, as long as they take.
+
+    A service that is dead is not started any more: its sockets are closed, or its callers would wait in their backlog
+    for ever, and be waited for.
+    """
+    for service in services:
+        if not service.pid:
+            _close(service)
     for rank in sorted({service.last for service in services}):
         ranked = [service for service in services if service.last == rank and service.pid]
         for service in ranked:
             os.kill(service.pid, signal.SIGTERM)
-        for service in ranked:
+        while any(service.pid for service in ranked):
             try:
-                os.waitpid(service.pid, 0)
+                pid, _ = os.waitpid(-1, 0)
             except ChildProcessError:
-                pass
-            service.pid = 0
+                return
+            for service in services:
+                if service.pid == pid:
+                    service.pid = 0
+                    _close(service)
+
+
+def _close(service: Service) -> None:
+    for sock in service.listeners:
+        sock.close()

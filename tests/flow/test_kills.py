@@ -23,9 +23,10 @@ ME = "mail.example.org"
 class Client(threading.Thread):
     """Sends numbered messages until it is told to stop; remembers which were acknowledged."""
 
-    def __init__(self, house: House, name: str) -> None:
+    def __init__(self, house: House, name: str, recipients: tuple[str, ...] = (f"box@{ME}",)) -> None:
         super().__init__(name=name, daemon=True)
         self.house = house
+        self.recipients = recipients
         self.stopping = threading.Event()
         self.acknowledged: list[str] = []
         self.sent = 0
@@ -40,7 +41,7 @@ class Client(threading.Thread):
                         # now and then a message that is too long for one packet, so that both ways are hit
                         body = "y" * 70 + "\r\n"
                         text = f"Subject: load\r\nX-Mark: {mark}\r\n\r\n" + body * (2000 if self.sent % 29 == 0 else 40)
-                        client.sendmail("load@example.net", [f"box@{ME}"], text)
+                        client.sendmail("load@example.net", self.recipients, text)
                         self.acknowledged.append(mark)
                         time.sleep(0.002)
             except (OSError, smtplib.SMTPException):

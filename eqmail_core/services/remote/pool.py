@@ -68,6 +68,8 @@ class Pool:
         task = asyncio.get_running_loop().create_task(self._deliver(wire, order, message))
         self._running.add(task)
         self._idle.clear()
+        # not the end of the coroutine: one that is cancelled before its first step never begins, nor ends
+        task.add_done_callback(lambda task: self._ended(wire, message, task))
         return task
 
     def forget(self, wire: "Wire") -> None:
@@ -75,19 +77,17 @@ class Pool:
         self._wires.discard(wire)
 
     async def _deliver(self, wire: "Wire", order: Order, message: int) -> None:
-        try:
-            letter, text = await self._deliver_surely(order, message)
-            wire.channel.send(report(order.serial, True, letter, text, order.takes_over))
-        finally:
-            os.close(message)
-            task = asyncio.current_task()
-            assert task is not None
-            self._running.discard(task)
-            wire.tasks.discard(task)
-            if not self._running:
-                self._idle.set()
-            for other in list(self._wires):
-                other.go_on()
+        letter, text = await self._deliver_surely(order, message)
+        wire.channel.send(report(order.serial, True, letter, text, order.takes_over))
+
+    def _ended(self, wire: "Wire", message: int, task: asyncio.Task[None]) -> None:
+        os.close(message)
+        self._running.discard(task)
+        wire.tasks.discard(task)
+        if not self._running:
+            self._idle.set()
+        for other in list(self._wires):
+            other.go_on()
 
     async def _deliver_surely(self, order: Order, message: int) -> Report:
         """Deliver; a bug of ours must neither leave an order unanswered nor stop the other deliveries."""

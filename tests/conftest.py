@@ -21,6 +21,7 @@ SLOW_FILES = {
     "flow/test_queue_tools.py",
     "flow/test_wishes.py",
     "interop/test_dovecot.py",
+    "interop/test_local_programs.py",
     "net/test_control_bytes.py",
     "net/test_milters.py",
     "net/test_python_checks.py",

@@ -27,6 +27,11 @@ _VOLATILE = (
 
 SCREENS = (
     ("setup --dry-run", "--home {new} setup --single-user --dry-run", 25),
+    (
+        "quickstart --dry-run",
+        "--home {new} quickstart mail.example.org --service systemd --dry-run",
+        25,
+    ),
     ("config show", "config show", _MOST_LINES),
     ("config explain", "config explain databytes", _MOST_LINES),
     ("explain", "explain sales@mail.example.org", _MOST_LINES),

@@ -1,4 +1,4 @@
-"""procmail, maildrop and fastforward, called by instructions in .qmail: what they file, refuse and put off is so here too.
+"""procmail, maildrop and fastforward, called by instructions in .qmail: what they file, refuse and put off.
 
 fastforward has the path of the queue built in; so the house runs where this path is its own home.
 """
@@ -23,7 +23,8 @@ BUILT_IN = "/var/lib/qmail"
 """Where Debian's fastforward looks for bin/qmail-queue."""
 GATE = """#!/bin/sh
 export EQMAIL_HOME={home} PATH={home}/bin:/usr/bin:/bin
-exec unshare --mount --propagation private sh -c 'mount --bind {home} {place} && exec "$@"' sh {home}/bin/qmail-start "$@"
+exec unshare --mount --propagation private \\
+    sh -c 'mount --bind {home} {place} && exec "$@"' sh {home}/bin/qmail-start "$@"
 """
 
 
@@ -151,7 +152,7 @@ def forwarding(house: Box, table: str) -> None:
     """Make aliases.cdb in the box of a table."""
     for path in (house.box / "aliases.cdb", house.box / "filed-by-alias"):
         path.unlink(missing_ok=True)
-    command = ["setforward", house.box / "aliases.cdb", house.box / "aliases.tmp"]
+    command = ["setforward", f"{house.box}/aliases.cdb", f"{house.box}/aliases.tmp"]
     subprocess.run(command, input=table.encode(), check=True)
     (house.box / "aliases.cdb").chmod(0o644)
     (house.box / ".qmail-target").write_text("./Maildir/\n")

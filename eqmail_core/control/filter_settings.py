@@ -29,7 +29,7 @@ class FilterSettings(ControlSet):
     )
     quarantineto = Line(
         "Address that gets the messages that milters set aside (quarantine), in place of their recipients, with the "
-        "reason, the sender and the recipients in its header. Without it milters are told that there is no quarantine.",
+        "reason, the sender and the recipients in its header. Without it such messages are refused for now (451).",
         default=None,
         used_by=(SMTPD,),
         since="eqmail 2",

@@ -52,7 +52,7 @@ class Filters:
         """For a program that serves the client of this environment."""
         from eqmail_core.net.milter_waiting import WaitingMilter
 
-        milters = [WaitingMilter(entry, self._health, self.quarantine_to is not None) for entry in self._for(environ)]
+        milters = [WaitingMilter(entry, self._health) for entry in self._for(environ)]
         if not self._checks:
             return Panel([], milters)
         from eqmail_core.net.python_checks import WaitingCheck
@@ -63,8 +63,7 @@ class Filters:
         """For a service that serves the client of this environment among others."""
         from eqmail_core.net.milter_on_loop import LoopMilter
 
-        may_quarantine = self.quarantine_to is not None
-        milters = [LoopMilter(entry, self._health, may_quarantine, loop) for entry in self._for(environ)]
+        milters = [LoopMilter(entry, self._health, loop) for entry in self._for(environ)]
         if not self._checks:
             return Panel([], milters)
         from eqmail_core.net.python_checks import LoopCheck

@@ -11,7 +11,6 @@ from eqmail_core.policy import opinions as op
 from eqmail_core.policy.opinions import Opinion, Question
 from eqmail_core.protocols import milter_wire as wire
 from eqmail_core.protocols.milter import MilterClient
-from eqmail_core.protocols.milter_agreement import ALL_ACTIONS, WITHOUT_QUARANTINE
 from eqmail_core.system.scratch import Scratch
 
 TYPE_CHECKING = False
@@ -67,13 +66,12 @@ _MEANS = {
 class MilterFilter:
     """One milter and one client.  `timeout_s`: for an answer; `address`: as of `milter_address`."""
 
-    __slots__ = ("_body", "_entry", "_health", "_may_quarantine", "address", "client", "timeout_s")
+    __slots__ = ("_body", "_entry", "_health", "address", "client", "timeout_s")
     stages = _STAGES
 
-    def __init__(self, entry: FilterEntry, health: Health, may_quarantine: bool) -> None:
+    def __init__(self, entry: FilterEntry, health: Health) -> None:
         self._entry = entry
         self._health = health
-        self._may_quarantine = may_quarantine
         self._body: Scratch | None = None
         self.address = milter_address(entry.name)
         self.client: MilterClient | None = None
@@ -85,7 +83,7 @@ class MilterFilter:
         self.timeout_s = self._entry.timeout_s
         client = self.client
         if client is None or (client.trouble and stage in (op.CONNECTED, op.MAIL)):
-            client = self.client = MilterClient(ALL_ACTIONS if self._may_quarantine else WITHOUT_QUARANTINE)
+            client = self.client = MilterClient()
             yield CONNECT
             client.negotiate()
             yield TALK

@@ -16,10 +16,8 @@ class LoopMilter(MilterFilter):
 
     __slots__ = ("_loop", "_reader", "_task", "_writer")
 
-    def __init__(
-        self, entry: FilterEntry, health: Health, may_quarantine: bool, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        super().__init__(entry, health, may_quarantine)
+    def __init__(self, entry: FilterEntry, health: Health, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(entry, health)
         self._loop = loop
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None

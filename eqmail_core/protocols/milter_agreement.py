@@ -20,7 +20,6 @@ _MACROS: "dict[bytes, tuple[bytes, ...]]" = {
 ALL_ACTIONS = wire.SETS_MACROS
 for _bit in wire.ACTIONS.values():
     ALL_ACTIONS |= _bit
-WITHOUT_QUARANTINE = ALL_ACTIONS & ~wire.ACTIONS[wire.QUARANTINE]
 
 # DATA was not a step of its own before.
 _FIRST_WITH_DATA = 4

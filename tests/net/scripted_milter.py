@@ -15,8 +15,8 @@ def packet(letter: bytes, payload: bytes = b"") -> bytes:
     return struct.pack("!I", len(payload) + 1) + letter + payload
 
 
-def agreement(version: int = 6, actions: int = 0x1DF, steps: int = 0) -> bytes:
-    """What a milter wants; all changes but quarantine, if nothing else is said."""
+def agreement(version: int = 6, actions: int = 0x1FF, steps: int = 0) -> bytes:
+    """What a milter wants; all changes, if nothing else is said."""
     return b"O" + struct.pack("!III", version, actions, steps)
 
 
@@ -27,7 +27,7 @@ class ScriptedMilter:
     for each connection.
     """
 
-    def __init__(self, address: str = "", steps: int = 0, version: int = 6, actions: int = 0x1DF) -> None:
+    def __init__(self, address: str = "", steps: int = 0, version: int = 6, actions: int = 0x1FF) -> None:
         self.script: dict[bytes, Answer] = {
             b"O": agreement(version, actions, steps),
             b"D": None,

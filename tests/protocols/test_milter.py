@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from eqmail_core.protocols import milter_wire as wire
 from eqmail_core.protocols.milter import MilterClient
-from eqmail_core.protocols.milter_agreement import WITHOUT_QUARANTINE
 from eqmail_core.protocols.milter_answers import BROKEN, CLOSING, REJECTED, TRY_LATER
 from eqmail_core.protocols.milter_changes import MAX_CHANGES
 
@@ -231,7 +230,7 @@ class TestAnswers:
         assert milter.trouble
 
     def test_what_we_cannot_do_is_not_agreed_on(self) -> None:
-        milter = MilterClient(WITHOUT_QUARANTINE)
+        milter = MilterClient(0x1DF)
         milter.negotiate()
         milter.receive(agreed(actions=0x21))
         assert milter.trouble == "it wants to change what we cannot change (0x20)"

@@ -9,6 +9,7 @@ import click
 
 from eqmail_core.values.site import Site
 from eqmail_setup import examination, outside_view
+from eqmail_setup.filter_reach import filters
 from eqmail_setup.findings import ERROR, WARNING, WEIGHTS, Finding, chosen
 from eqmail_setup.opened import demand_accounts, demand_installation
 from eqmail_setup.refusal import DIFFERS, FOUND, privilege, usage
@@ -30,6 +31,7 @@ CHECKS: dict[str, tuple[Check, bool]] = {
     "aliases": (_inside(examination.aliases), False),
     "relaying": (_inside(examination.relaying), False),
     "certificates": (_inside(examination.certificates), False),
+    "filters": (_inside(filters), False),
     "listening": (outside_view.listening, False),
     "selftest": (outside_view.relay_test, False),
     "dns": (lambda site, addresses: outside_view.answered(outside_view.names(site, addresses)), True),

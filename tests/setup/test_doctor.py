@@ -103,6 +103,9 @@ FAULTS: list[tuple[str, str, Callable[[str], None]]] = [
     ("certificates.expires", "warning", lambda home: _certificate(home, 3)),
     ("certificates.open-key", "error", lambda home: _certificate(home, 300, 0o644)),
     ("certificates.unreadable", "error", _write("control/servercert.pem", "nothing\n")),
+    ("settings.milters", "error", _write("control/milters", "nonsense timeout=soon\n")),
+    ("filters.milter", "error", _write("control/milters", "unix:/nonexistent\n")),
+    ("filters.check", "error", _write("control/smtpchecks", "nonexistent\n")),
 ]
 
 

@@ -174,7 +174,7 @@ class FilteredReception(Reception):
             environ.setdefault(_RELAY, b"")
         if stage == DATA and verdict.accepted:
             added = b"".join([header + b"\n" for headers in self._headers.values() for header in headers])
-            return Verdict(True, verdict.lines, header=verdict.header + added)
+            return Verdict(True, verdict.lines, header=verdict.header + added, note=verdict.note)
         return verdict
 
     def _login(self, event: Authentication) -> "Errands":

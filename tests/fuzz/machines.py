@@ -10,6 +10,7 @@ from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.protocols.auth import METHODS, Credentials, Exchange, is_question
 from eqmail_core.protocols.dot_stuffing import DotStuffing
 from eqmail_core.protocols.dotted import BareNewline, DottedBody
+from eqmail_core.protocols.milter import MilterClient
 from eqmail_core.protocols.plugin import Hearing
 from eqmail_core.protocols.pop3 import MAX_LINE as POP3_LINE
 from eqmail_core.protocols.pop3 import Authorisation, Message, Retrieve, Transaction, Update
@@ -256,6 +257,54 @@ def header(pieces: Pieces) -> object:
     return reader.fields, reader.body + b"".join(left)
 
 
+def _frames(data: bytes) -> Iterator[bytes]:
+    """Packets of a milter, each whole; what is none, or not whole, comes last."""
+    while len(data) >= 4:
+        end = 4 + int.from_bytes(data[:4], "big")
+        yield data[:end]
+        data = data[end:]
+    if data:
+        yield data
+
+
+def _asked(packets: list[Pieces]) -> object:
+    """What a milter that says these packets, each in pieces, has to say to one message, and what it is told."""
+    client = MilterClient()
+    left, said = iter(packets), []
+    out, body = b"", b""
+    for ask in (
+        client.negotiate,
+        lambda: client.connected(b"c.test", b"192.0.2.1", 1, {}),
+        lambda: client.mail(b"a@b", [], {b"i": b"1"}),
+        lambda: client.recipient(b"c@d", [], {}),
+        lambda: client.data({}),
+        lambda: client.message([b"A: b\n"], [b"\nbody\n"], {}, 1000),
+    ):
+        ask()
+        while client.answer is None:
+            out += client.take_output()
+            if client.answer is None and client.is_awaited:
+                pieces = next(left, None)
+                if pieces is None:
+                    client.give_up("gone")
+                    break
+                for piece in pieces:
+                    client.receive(piece)
+                body += client.take_body()
+                assert len(body) <= 1000
+        assert client.answer is not None
+        said.append((client.answer.kind, client.answer.lines, client.answer.changes, client.answer.has_body))
+    return said, out, body
+
+
+def milter(data: bytes) -> None:
+    """A milter says what it likes; the first byte tells how long the pieces are."""
+    size = data[0] % 16 + 1 if data else 1
+    frames = list(_frames(data[1:]))
+    cut = [[frame[start : start + size] for start in range(0, len(frame), size)] for frame in frames]
+    assert _asked([[frame] for frame in frames]) == _asked(cut)
+
+
 def machines() -> Iterator[tuple[str, Callable[[bytes], None]]]:
     """Name and function of each target here."""
     targets = (
@@ -273,4 +322,4 @@ def machines() -> Iterator[tuple[str, Callable[[bytes], None]]]:
         bdat,
     )
     names = "smtp_server auth qmtp qmqp pop3 pop3_text dotted dot_stuffing smtp_reply plugin spawn_wire bdat".split()
-    yield from zip([*names, "header"], [*targets, header], strict=True)
+    yield from zip([*names, "header", "milter"], [*targets, header, milter], strict=True)

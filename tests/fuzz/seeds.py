@@ -61,6 +61,10 @@ def seeds() -> dict[str, list[bytes]]:
         "dot_stuffing": [b"\2" + _MESSAGE.replace(b"\r", b"")],
         "smtp_reply": [b"\3220-a\r\n220 b\r\n250-x\n250 y\n5\r\n"],
         "plugin": [b"\2Hx: y\nSa=b\nPtext\nLM1\nA\n", b"\2E550 no"],
+        "milter": [
+            b"\2\0\0\0\15O\0\0\0\6\0\0\1\xff\0\0\0\0" + b"\0\0\0\1c" * 7 + b"\0\0\0\6hX\0yz\0\0\0\0\3bhi\0\0\0\1c",
+            b"\1\0\0\0\15O\0\0\0\2\0\0\0\77\0\0\0\2\0\0\0\1a\0\0\0\14y550 5.7.1 x",
+        ],
         "spawn_wire": [b"\0\0012/34\0a@b\0c@d\0\0023/3\0\0e\0"],
         "header": [b"\3" + _MESSAGE.replace(b"\r", b""), b"\3From a b\nX: y\n z\nno field\n"],
         "tcp_rules": [b'1.2.3.4-9:allow,X="y"\n::1:deny\n=.a.b:allow,R=//\n:deny\n', b"D\0+X=y\0", b"::1\0a.b.c\0joe"],

@@ -18,6 +18,7 @@ settings.load_profile("any machine")
 
 # Files whose tests start many processes: `make check` leaves them to ./test, to stay under a minute.
 SLOW_FILES = {
+    "flow/test_filters.py",
     "flow/test_queue_tools.py",
     "flow/test_wishes.py",
     "interop/test_dovecot.py",

@@ -3,7 +3,8 @@
 An envelope on a wire is F sender NUL, T recipient NUL for each recipient, and one more NUL; what follows is ignored,
 except for one record of wishes, see `formats.wishes`.
 A todo file is u uid NUL, p pid NUL and the same records without the last NUL; wishes stand behind the pid and a blank,
-where C, which reads no further than the digits, passes over them.
+where C, which reads no further than the digits, passes over them.  Behind the uid and a blank stands when the message
+was born, BIRTH.MARK (see `formats.info`), if it was in the journal first: what was delivered from there keeps its name.
 
 Source: queue.md 3.3, 3.5; qmail-queue(8).
 """
@@ -84,10 +85,23 @@ def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
     return records[0][1:], [record[1:] for record in records[1:-1]]
 
 
-def render_todo(uid: int, pid: int, envelope: bytes) -> bytes:
-    """A todo file; `envelope` as the queue keeps it, see `formats.wishes.with_wishes`."""
+def render_todo(uid: int, pid: int, envelope: bytes, born: bytes = b"") -> bytes:
+    """A todo file; `envelope` as the queue keeps it, see `formats.wishes.with_wishes`; `born` as in `born_text`."""
     records, wishes = split_wishes(envelope)
-    return b"u%d\0p%d%b%b\0%b" % (uid, pid, b" " if wishes else b"", wishes, records)
+    return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + wishes if wishes else b"", records)
+
+
+def born_text(birth: int, mark: int) -> bytes:
+    """When a message was born, in seconds, and its mark."""
+    return b"%d.%d" % (birth, mark)
+
+
+def parse_born(text: bytes) -> tuple[int, int]:
+    """Birth and mark of a `born_text`; zeros for any other text."""
+    birth, _, mark = text.partition(b".")
+    if birth.isdigit() and mark.isdigit() and len(birth) <= MOST_DIGITS and len(mark) < 10:
+        return int(birth), int(mark)
+    return 0, 0
 
 
 class Todo:
@@ -129,7 +143,7 @@ def parse_todo(text: bytes) -> Todo:
         elif letter == b"F":
             sender = value
         elif letter == b"u":
-            uid = _number(value)
+            uid = _number(value.partition(b" ")[0])
         elif letter == b"p":
             digits, _, wishes = value.partition(b" ")
             pid = _number(digits)

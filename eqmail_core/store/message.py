@@ -1,5 +1,8 @@
 """A message in the keeping of the queue service."""
 
+from eqmail_core.formats.info import mark_of
+from eqmail_core.formats.todo import born_text, render_todo
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.store.segment import Segment
@@ -47,3 +50,8 @@ class Message:
         self.state = 0
         self.fate = 0
         self.link: object = None
+
+    def as_todo(self) -> bytes:
+        """What todo/N holds of it."""
+        born = born_text(self.birth, mark_of(self.serial)) if self.serial else b""
+        return render_todo(self.uid, self.qp, self.envelope, born)

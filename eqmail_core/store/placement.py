@@ -14,7 +14,6 @@ Source: queue.md 3.4; the order is qmail-queue's, with the folders flushed.
 import os
 from collections.abc import Callable
 
-from eqmail_core.formats.todo import render_todo
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.message import Message
 from eqmail_core.store.spool import remove
@@ -104,7 +103,7 @@ def _write_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
     message = it.message
     remove(disk, paths.intd(message.number))
     it.fd = disk.open(paths.intd(message.number), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    disk.write(it.fd, render_todo(message.uid, message.qp, message.envelope))
+    disk.write(it.fd, message.as_todo())
 
 
 def _flush(disk: Disk, placings: list[Placing]) -> None:

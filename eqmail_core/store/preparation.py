@@ -13,6 +13,7 @@ from eqmail_core.formats.channel_list import SENDER, TODO, records
 from eqmail_core.formats.info import born_ns, render_info
 from eqmail_core.formats.lines import leading_number
 from eqmail_core.formats.log_line import LogLines
+from eqmail_core.formats.todo import parse_born
 from eqmail_core.formats.wishes import list_key, parse_wishes, place_key, render_wishes
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.store.ledger import LIST_MODE, Ledger, Trouble
@@ -78,7 +79,7 @@ class Preparation:
                 _attempt(b"unable to unlink", short(path), _remove, path)
             files[info] = self._create(info)
             say(self.lines.new_message(number))
-            uid = qp = 0
+            uid = qp = birth = mark = 0
             about_said = False
             wishes = _Wishes()
             chunks = _chunks(envelope, short(todo))
@@ -92,6 +93,7 @@ class Preparation:
                     wishes.note(channel, len(address) + 2)
                 elif letter == _UID:
                     uid = leading_number(text) or 0
+                    birth, mark = parse_born(text.partition(b" ")[2])
                 elif letter == _PID:
                     qp = leading_number(text) or 0
                     wishes.text = text.partition(b" ")[2]
@@ -105,6 +107,9 @@ class Preparation:
             if not about_said:
                 raise Trouble(b"no sender in " + short(todo))
             files[info].write(wishes.of_lists())
+            if birth:
+                files[info].flush()
+                files[info].date(born_ns(birth, mark))
             for path in (info, *lists):
                 if path in files:
                     files[path].sync()
@@ -163,8 +168,7 @@ class Preparation:
             file.write(text)
             file.flush()
             if mtime_ns:
-                times = (mtime_ns, mtime_ns)
-                _attempt(b"unable to utime", self.ledger.short(path), partial(os.utime, file.fd, ns=times))
+                file.date(mtime_ns)
             file.sync()
         finally:
             file.close()
@@ -236,6 +240,10 @@ class _ListFile:
         """Hand over what is buffered.  Fails: Trouble."""
         _attempt(b"trouble writing to", self._name, write_all, self.fd, bytes(self._buffer))
         self._buffer.clear()
+
+    def date(self, mtime_ns: int) -> None:
+        """Set the time; what is written later changes it again.  Fails: Trouble."""
+        _attempt(b"unable to utime", self._name, partial(os.utime, self.fd, ns=(mtime_ns, mtime_ns)))
 
     def sync(self) -> None:
         """Put everything on the disk.  Fails: Trouble."""

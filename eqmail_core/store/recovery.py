@@ -13,7 +13,6 @@ Fails: OSError where something cannot be read or flushed; then nothing was forgo
 import os
 from zlib import crc32
 
-from eqmail_core.formats.todo import render_todo
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.journal import Journal
 from eqmail_core.store.keeper import Keeper
@@ -62,7 +61,7 @@ def _settle(disk: Disk, paths: QueuePaths, message: Message, keeper: Keeper, fou
     """A message whose mess/N is there."""
     number = message.number
     _flush(disk, paths.mess(number))
-    if disk.content(paths.todo(number)) == render_todo(message.uid, message.qp, message.envelope):
+    if disk.content(paths.todo(number)) == message.as_todo():
         _flush(disk, paths.todo(number))
         keeper.settled(message)
         found.queued += 1

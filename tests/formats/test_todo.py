@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from eqmail_core.formats.todo import (
     BadTodo,
+    born_text,
+    parse_born,
     parse_todo,
     read_envelope,
     render_todo,
@@ -63,6 +65,8 @@ def test_an_envelope_comes_back_from_todo(sender: bytes, recipients: list[bytes]
     assert split_envelope(envelope) == (sender, recipients)
     assert split_envelope(envelope + b"\0") == (sender, recipients)
     assert scan_envelope(envelope + b"\0") == (OK, len(envelope))
+    todo = parse_todo(render_todo(uid, pid, envelope, born_text(1700000000, 7)))
+    assert todo.uid == uid
     todo = parse_todo(render_todo(uid, pid, envelope))
     assert (todo.uid, todo.pid, todo.sender, todo.recipients) == (uid, pid, sender, recipients)
     with_news = parse_todo(render_todo(uid, pid, envelope + b"\0W E:id 0:n:\0"))
@@ -92,3 +96,9 @@ def test_wishes_are_read_with_the_envelope_in_any_pieces(behind: bytes, size: in
 def test_nobody_waits_for_wishes() -> None:
     pieces = [b"Fa@b\0", b"Tc@d\0\0"]
     assert read_envelope(lambda: pieces.pop(0), lambda: False) == (OK, b"Fa@b\0Tc@d\0")
+
+
+@pytest.mark.parametrize("text", [b"", b"7", b"7.", b".7", b"7.1234567890", b"x.1", b"9" * 40 + b".1"])
+def test_what_is_no_moment_of_birth_is_passed_over(text: bytes) -> None:
+    assert parse_born(text) == (0, 0)
+    assert parse_born(born_text(1_700_000_000, 123)) == (1_700_000_000, 123)

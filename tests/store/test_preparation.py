@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.formats.info import born_ns
 from eqmail_core.formats.log_line import LogLines
+from eqmail_core.formats.todo import born_text, render_todo
 from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.store.preparation import Placement, Preparation
@@ -119,6 +121,15 @@ def test_bad_envelopes_stay_in_todo(
         preparation.preprocess(4, lambda recipient: (LOCAL, recipient), lambda line: None)
     assert trouble.value.text == warning
     assert os.path.exists(paths.todo(4)) == (todo is not None)
+
+
+def test_a_message_that_was_in_the_journal_keeps_its_birth(paths: QueuePaths, preparation: Preparation) -> None:
+    """So a delivery from the journal and a later one from the files have one name, and one copy."""
+    Path(paths.mess(4)).write_bytes(b"m")
+    Path(paths.todo(4)).write_bytes(render_todo(1, 2, b"Fa@b\0Tx@y\0", born_text(1_700_000_000, 123)))
+    preparation.preprocess(4, lambda recipient: (LOCAL, recipient), lambda line: None)
+    assert os.stat(paths.info(4)).st_mtime_ns == born_ns(1_700_000_000, 123)
+    assert Path(paths.info(4)).read_bytes() == b"Fa@b\0"
 
 
 def test_the_ledger_says_when_the_last_channel_is_gone(paths: QueuePaths, preparation: Preparation) -> None:

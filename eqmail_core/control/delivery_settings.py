@@ -92,6 +92,15 @@ class DeliverySettings(ControlSet):
         used_by=(SEND,),
         since="eqmail 2",
     )
+    bouncelimit = Count(
+        "Most bounces and other reports to one sender within an hour, against floods of them to forged addresses; 0 "
+        "means no limit. Further ones wait in the queue until the hour allows them. Bounces of bounces, which go to "
+        "doublebounceto, and delay warnings are not limited. A new start counts anew.",
+        default=0,
+        used_by=(SEND,),
+        reload_on_hup=True,
+        since="eqmail 2",
+    )
     delaywarning = Seconds(
         "Age at which the sender of a message is told once that it still waits; 0 means never.",
         default=0,

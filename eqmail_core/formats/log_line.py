@@ -73,6 +73,11 @@ class LogLines:
         """A sender was told that a message waits, by a message that process `qp` queued; as `audit`."""
         return b"qmail-send: notice: delay msg %d qp %d\n" % (number, qp)
 
+    def bounce_waits(self, number: int, recipient: bytes, wait_s: int) -> bytes:
+        """A sender has had as many bounces as an hour allows; as `audit`."""
+        form = b"qmail-send: notice: bounce msg %d waits %d seconds: <%b> has had bouncelimit bounces within the hour\n"
+        return form % (number, wait_s, recipient.translate(self._table))
+
     def audit(self, uid: int, verb: bytes, number: int, sender: bytes, result: bytes) -> bytes:
         """An administrator changed a message; its first word is none of the grammar's, so that analysers ignore it."""
         form = b"qmail-send: audit: uid %d %b msg %d from <%b>: %b\n"

@@ -143,6 +143,7 @@ class Core:
         self.log = Log(settings.lines)
         self.ledger = Ledger(site.queue)
         self.ending = Ending(self.ledger, self.log, cleaner, injector, settings.postmaster, _date)
+        self.ending.limit.per_hour = settings.controls.bouncelimit
         self.scheduler = Scheduler(
             self.ledger, self.log, settings.routes, settings.patience, deliverers, limits, self.ending.add
         )
@@ -208,13 +209,14 @@ class Core:
         self.scheduler.hurry()
 
     def reread(self) -> None:
-        """HUP: read locals, virtualdomains and remotelimits again."""
+        """HUP: read locals, virtualdomains, remotelimits and bouncelimit again."""
         try:
             self._settings.reload(self._site)
         except Trouble as trouble:
             self.log.alert(trouble.text)
             return
         self.scheduler.routes = self._settings.routes
+        self.ending.limit.per_hour = self._settings.controls.bouncelimit
         room = self.scheduler.lanes[REMOTE].room
         if room is not None:
             room.limit_by(self._settings.controls.remotelimits)

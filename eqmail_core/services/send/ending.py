@@ -6,10 +6,12 @@ Source: queue.md 3.7 "done", 3.10 (qmail-send.c messdone, injectbounce).
 import os
 from collections.abc import Callable
 
+from eqmail_core.policy.bounce_limit import BounceLimit
 from eqmail_core.policy.bounces import Bounce, Postmaster, Returned, compose, delay_warning
 from eqmail_core.policy.schedule import DueQueue
 from eqmail_core.services.send.ports import NOT_STARTED, SYSTEM_TROUBLE_S, Cleaner, Injector, Log
 from eqmail_core.store.ledger import Ledger, Trouble
+from eqmail_core.values.address import NULL_SENDER
 from eqmail_core.values.instant import date822
 
 # Messages looked at per turn.
@@ -20,6 +22,7 @@ class Ending:
     """Messages on the disk whose recipients are all finished; and the bounces of all messages.
 
     `date()` is the date for a bounce that is sent now.  `telling` are those whose bounce is on its way.
+    `limit` is what senders may get; double bounces and warnings are not bound by it.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class Ending:
         self.due = DueQueue()
         self.running = 0
         self.telling: set[int] = set()
+        self.limit = BounceLimit()
         self._ledger = ledger
         self._log = log
         self._cleaner = cleaner
@@ -64,14 +68,26 @@ class Ending:
         """When the next message may be ended; None while none can."""
         return self.due.wakes_at() if self.ready else None
 
-    def tell(self, number: int, it: Returned, then: Callable[[bool], None]) -> None:
-        """Bounce a message to its sender; `then` gets whether that is settled, at once or later."""
+    def tell(self, number: int, it: Returned, then: Callable[[int], None]) -> None:
+        """Bounce a message to its sender; `then` gets 0 when that is settled, else in how many seconds to try again."""
         bounce = compose(it, self._postmaster, self._date(), _boundary(number))
         if bounce is None:
             self._log.say(self._log.lines.triple_bounce(self._ledger.short(self._ledger.paths.bounce(number))))
-            then(True)
-        else:
-            self._inject(number, bounce, self._log.lines.bounced, then)
+            then(0)
+            return
+        to_sender = bounce.sender == NULL_SENDER
+        wait_s = self.limit.wait_s(bounce.recipient, self._now) if to_sender else 0
+        if wait_s:
+            self._log.say(self._log.lines.bounce_waits(number, bounce.recipient, wait_s))
+            then(wait_s)
+            return
+
+        def injected(wait_s: int) -> None:
+            if wait_s and to_sender:
+                self.limit.give_back(bounce.recipient)
+            then(wait_s)
+
+        self._inject(number, bounce, self._log.lines.bounced, injected)
 
     def warn(self, number: int, it: Returned) -> None:
         """Tell the sender of a message on the disk, once, that it still waits."""
@@ -84,9 +100,9 @@ class Ending:
             return
         self.telling.add(number)
 
-        def told(ok: bool) -> None:
+        def told(wait_s: int) -> None:
             self.telling.discard(number)
-            if ok:
+            if not wait_s:
                 try:
                     self._ledger.note_warned(number)
                 except Trouble as trouble:
@@ -95,7 +111,7 @@ class Ending:
         self._inject(number, warning, self._log.lines.warned, told)
 
     def _inject(
-        self, number: int, bounce: Bounce, line: Callable[[int, int], bytes], then: Callable[[bool], None]
+        self, number: int, bounce: Bounce, line: Callable[[int, int], bytes], then: Callable[[int], None]
     ) -> None:
         log = self._log
 
@@ -107,7 +123,7 @@ class Ending:
                 log.warning(b"unable to start qmail-queue, will try later")
             else:
                 log.warning(b"trouble injecting bounce message, will try later")
-            then(code == 0)
+            then(SYSTEM_TROUBLE_S if code else 0)
 
         self.running += 1
         self._injector.inject(bounce, bounce.pieces, injected)
@@ -127,11 +143,11 @@ class Ending:
 
         self.telling.add(number)
 
-        def told(ok: bool) -> None:
+        def told(wait_s: int) -> None:
             self.telling.discard(number)
             try:
-                if not ok:
-                    self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
+                if wait_s:
+                    self.due.insert(number, self._now + wait_s)
                     return
                 ledger.forget_failures(number)
                 self.remove(number)

@@ -147,13 +147,13 @@ class HeldMessages:
             return
         held.state = BOUNCING
 
-        def told(ok: bool) -> None:
+        def told(wait_s: int) -> None:
             held.state = HELD
-            if ok:
+            if not wait_s:
                 held.failures.clear()
                 self._finish(held)
             else:
-                held.bounce_due = self._scheduler.now + SYSTEM_TROUBLE_S
+                held.bounce_due = self._scheduler.now + wait_s
                 self.spilling.spill(held)
 
         if self._ending.ready:
@@ -167,7 +167,7 @@ class HeldMessages:
             )
             self._ending.tell(held.number, it, told)
         else:
-            told(False)
+            told(SYSTEM_TROUBLE_S)
 
     def _drop(self, held: Held) -> None:
         del self.messages[held.serial]

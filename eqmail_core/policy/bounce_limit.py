@@ -1,0 +1,40 @@
+"""How many bounces one address may get in an hour, so that forged senders are not flooded with them.
+
+The addresses remembered are bounded, and so is what is known of each: the one served longest ago is forgotten first.
+Fails: never.
+"""
+
+from collections import OrderedDict, deque
+
+HOUR_S = 3600
+_ADDRESSES = 10_000
+
+
+class BounceLimit:
+    """At most `per_hour` bounces to an address in any hour; 0: no limit.  It may be changed at any time."""
+
+    def __init__(self, per_hour: int = 0) -> None:
+        self.per_hour = per_hour
+        self._times: OrderedDict[bytes, deque[int]] = OrderedDict()
+
+    def wait_s(self, address: bytes, now: int) -> int:
+        """How long a bounce to an address has to wait, in seconds; 0: it goes now, and is counted."""
+        if not self.per_hour:
+            self._times.clear()
+            return 0
+        key = address.lower()
+        times = self._times.setdefault(key, deque())
+        while times and times[0] <= now - HOUR_S:
+            times.popleft()
+        if len(times) >= self.per_hour:
+            return max(1, times[-self.per_hour] + HOUR_S - now)
+        times.append(now)
+        self._times.move_to_end(key)
+        if len(self._times) > _ADDRESSES:
+            self._times.popitem(last=False)
+        return 0
+
+    def give_back(self, address: bytes) -> None:
+        """The bounce that was counted last was not sent after all."""
+        if times := self._times.get(address.lower()):
+            times.pop()

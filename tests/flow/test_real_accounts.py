@@ -50,6 +50,8 @@ def test_every_service_has_its_own_account(house: House, joe: pwd.struct_passwd)
         uids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
         assert len(set(uids)) == 1, f"{name} could come back: {uids}"
         owners.setdefault(name, set()).add(pwd.getpwuid(int(uids[0])).pw_name)
+    # Others may have left mail for the alias user in this house.
+    owners["eq-agent"].discard("alias")
     assert owners == {
         "eq-queue": {"qmailq"},
         "eq-lspawn": {"root"},

@@ -357,9 +357,10 @@ class TestFaults:
         milter.script[letter] = FAULTS[fault]
         with talk(kind, home) as client:
             # An answer too many may be read in time to count for the next question, as the protocol has it.
-            assert self.verdicts(client)[-1:] in (b"4", b"2" if fault == "answers twice" else b"4")
+            last = self.verdicts(client)[-1:]
+            assert last in (b"4", b"2" if fault == "answers twice" else b"4")
             assert client.say(b"NOOP") == b"250 ok"
-            assert fault == "answers twice" or not client.queued()
+            assert bool(client.queued()) == (last == b"2")
         home.write("milters", f"{milter.address} default=accept\n")
         with talk(kind, home) as client:
             assert self.verdicts(client) == b"222232"

@@ -126,7 +126,7 @@ def _own_address_test() -> "Callable[[bytes], bool]":
 
     def is_own(address: bytes) -> bool:
         if not known:
-            from eqmail_core.net.own_addresses import own_addresses
+            from eqmail_core.system.own_addresses import own_addresses
 
             known.append(own_addresses())
         return address.decode("ascii") in known[0]

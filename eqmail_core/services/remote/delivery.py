@@ -18,7 +18,7 @@ from eqmail_core.formats.wishes import parse_wishes
 from eqmail_core.net.dial import literal_address
 from eqmail_core.net.idle_sessions import IdleSessions
 from eqmail_core.net.outgoing import Session, Watch
-from eqmail_core.net.own_addresses import own_addresses
+from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.policy.mx import Candidate
 from eqmail_core.policy.remote_plan import NO_CONNECTION, RemotePlan, Surroundings, plan_delivery

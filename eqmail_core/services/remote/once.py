@@ -11,7 +11,7 @@ from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.received import is_beyond_ascii
 from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.dial import dial, literal_address
-from eqmail_core.net.own_addresses import own_addresses
+from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.net.smtp_dialogue import converse
 from eqmail_core.policy.remote_plan import NO_CONNECTION, NO_CONTROLS, Surroundings, plan_delivery
 from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT

@@ -21,10 +21,15 @@ MODES = {"qmail-start": ROOT_ONLY, "qmail-lspawn": ROOT_ONLY, "qmail-newu": ROOT
 # Programs that differ from a module of the suite in their name only, and those that are faces of the toolkit.
 SAME_AS = {"qmail-shcfg": "qmail_showctl"}
 TOOLKIT = {
-    "config-fast": ("eqmail_setup.classic", "config_fast"),
-    "mkusers": ("eqmail_setup.classic", "mkusers"),
-    "eqmail": ("eqmail_setup.classic", "eqmail"),
+    "config": ("eqmail_setup.classic.config", "main"),
+    "config-fast": ("eqmail_setup.classic.config_fast", "main"),
+    "mksrvrcerts": ("eqmail_setup.classic.mksrvrcerts", "main"),
+    "mkusers": ("eqmail_setup.classic.toolkit", "mkusers"),
+    "eqmail": ("eqmail_setup.classic.toolkit", "eqmail"),
 }
+FACES = {"mkusers", "eqmail"}
+"""Those of them that are commands under another name, and explained with these."""
+
 PACKAGES = ("uvloop", "dns", "cdbx", "cryptography", "idna", "publicsuffixlist", "click", "pydantic", "jinja2", "rich")
 """What the suite imports from elsewhere; used to find the folders in which it lies."""
 

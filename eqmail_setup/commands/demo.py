@@ -12,10 +12,11 @@ from eqmail_core.values.site import Site
 from eqmail_setup.actions import Action
 from eqmail_setup.demonstration import HOST, Demonstration, clear
 from eqmail_setup.disk_world import RealWorld
-from eqmail_setup.first_settings import write_first_settings
+from eqmail_setup.first_settings import first_settings
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.opened import LONGEST_HOME
 from eqmail_setup.plan import apply, observe
+from eqmail_setup.steps import take
 from eqmail_setup.who import caller
 
 MARK = ".made-by-eqmail-demo"
@@ -55,7 +56,7 @@ def command(context: click.Context, folder: str) -> int:
     world = RealWorld(home)
     done = apply(observe(hierarchy(site, caller()), world), world, _silently)
     click.echo(f"   {done} directories, files and programs")
-    write_first_settings(site, HOST, lambda line: click.echo(f"   {line}"))
+    take(site, "config-fast", lambda world: first_settings(site, HOST, world), lambda line: click.echo(f"   {line}"))
     demonstration = Demonstration(site, click.echo)
     demonstration.prepare()
     click.echo("\nStarting the services")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eqmail_setup.commands.config_fast import demand_host_name
+from eqmail_setup.host_names import demand_host_name
 from eqmail_setup.opened import demand_accounts, demand_short, locked, open_installation
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.undertaking import LOCK, Manner, changing, demand_consent, described, preview, undertaking

@@ -10,7 +10,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_setup.manual.roff import Page
 from eqmail_setup.reference import described
-from eqmail_setup.suite import TOOLKIT, Program, programs
+from eqmail_setup.suite import FACES, Program, programs
 
 FOR_USERS = frozenset(
     (
@@ -27,9 +27,9 @@ _SOURCE = re.compile(r"\s*Source: .*\Z", re.DOTALL)
 
 
 def program_pages() -> Iterator[Page]:
-    """The pages of all programs that are no faces of the toolkit; those are with its commands."""
+    """The pages of all programs that are no commands under another name; those are with the commands."""
     for program in programs():
-        if program.name not in TOOLKIT:
+        if program.name not in FACES:
             yield _page(program)
 
 

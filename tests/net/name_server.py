@@ -94,6 +94,6 @@ class NameServer:
             if records or not alias:
                 break
             response.answer.append(dns.rrset.from_text(name + ".", 60, "IN", "CNAME", *alias))
-            name = alias[0].rstrip(".")
+            name = alias[0].rstrip(".").lower()
         if not any(known == name for known, _ in self.zone):
             response.set_rcode(dns.rcode.NXDOMAIN)

@@ -12,7 +12,7 @@ from eqmail_setup.cli import COMMANDS
 from eqmail_setup.manual import pages
 from eqmail_setup.manual.program_pages import FOR_USERS
 from eqmail_setup.manual.roff import Page
-from eqmail_setup.suite import TOOLKIT, programs
+from eqmail_setup.suite import FACES, programs
 
 PAGES = {page.name: page for page in pages()}
 
@@ -34,7 +34,7 @@ def test_a_page_is_rendered_without_a_warning(name: str) -> None:
 
 
 def test_every_program_and_every_command_has_one() -> None:
-    wanted = {program.name for program in programs()} - set(TOOLKIT)
+    wanted = {program.name for program in programs()} - FACES
     wanted |= {f"eqmail-{name}" for name, (_, line) in COMMANDS.items() if line} | {"eqmail"}
     assert wanted <= set(PAGES)
     assert len(pages()) == len(PAGES)

@@ -42,9 +42,13 @@ class Alias(NamedTuple):
 def home_of_aliases(site: Site) -> list[Difference]:
     """The account of the aliases says where their .qmail files are looked for, as ever."""
     user, place = site.accounts.user("alias"), as_installed(site, site.alias)
-    if site.single_user or home_of(user) == place:
+    try:
+        lives = place if site.single_user else home_of(user)
+    except KeyError:
+        return []  # that the account is missing is said elsewhere
+    if lives == place:
         return []
-    found, wanted = f"the user {user} lives in {home_of(user)}", f"the same: usermod -d {place} {user}"
+    found, wanted = f"the user {user} lives in {lives}", f"the same: usermod -d {place} {user}"
     return [Difference(site.alias, found, wanted, weight=Weight.ADVICE)]
 
 

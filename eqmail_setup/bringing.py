@@ -15,10 +15,12 @@ from eqmail_core.store.queue_transfer import Book, survey, transfer
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Left
 from eqmail_setup.history import FOLDER
+from eqmail_setup.opened import StagedSite, as_installed
 from eqmail_setup.other_homes import alone_with
 from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.progress import progress
 from eqmail_setup.refusal import Refusal
+from eqmail_setup.staged_queue import dress_messages
 from eqmail_setup.world import World
 
 _OVERHEAD = 4 * 4096
@@ -51,7 +53,9 @@ class Bring(NamedTuple):
         """Do it."""
         with alone_with(self.source, self.target), progress("copying messages", self.messages) as told:
             found = survey(self.source).messages
+            os.makedirs(os.path.dirname(self.book), mode=0o700, exist_ok=True)
             transfer(found, self.target.queue, Book(self.book), told, self.move)
+            dress_messages(self.target, world, self.book)
 
 
 def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Difference]:
@@ -77,6 +81,9 @@ def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Diff
         count = len(found.messages) if move else len(waiting)
         action = Bring(source, target, book.path, count, move)
         yield Difference(queue, _messages(count), f"in {target.queue.root}", action)
+        if isinstance(target, StagedSite):
+            wanted = "put in place by renaming, on one file system: message numbers are inode numbers"
+            yield Difference(target.queue.root, "staged", wanted, weight=Weight.ADVICE)
     elif found.messages:
         yield Difference(
             queue, f"{_messages(len(found.messages))} that were copied before", "as it is", weight=Weight.KEPT
@@ -84,8 +91,8 @@ def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Diff
 
 
 def book_of(home: str, source: Site, target: Site) -> str:
-    """The path of the book of the road from one queue to another, kept in `home`."""
-    roads = "\0".join(os.path.realpath(site.queue.root) for site in (source, target))
+    """The path of the book of the road from one queue to another, kept in `home`; the same once all is in place."""
+    roads = "\0".join(os.path.realpath(as_installed(site, site.queue.root)) for site in (source, target))
     return f"{home}/{FOLDER}/queue-{hashlib.sha256(os.fsencode(roads)).hexdigest()[:16]}"
 
 

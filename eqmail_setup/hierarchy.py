@@ -14,7 +14,7 @@ from eqmail_setup.history import FOLDER as RUNS
 from eqmail_setup.manual import pages
 from eqmail_setup.seal import sealed
 from eqmail_setup.suite import own_folders, program_text, programs
-from eqmail_setup.tree import Compiled, Directory, Dress, Fifo, Generated, Node, Settled, Zeroed
+from eqmail_setup.tree import Compiled, Directory, Dress, Fifo, Generated, Node, Settled, Zeroed, folders_above
 
 _MANUAL_SECTIONS = "1578"
 
@@ -56,12 +56,13 @@ def skeleton(site: Site, caller: tuple[str, str]) -> Iterator[tuple[str, Dress, 
 def foreign_hierarchy(site: Site, caller: tuple[str, str]) -> list[Node]:
     """What a home of another qmail needs to hold settings, users, aliases and a queue; its programs are its own.
 
-    The paths begin with a slash, so that they are places of another home.
+    The paths begin with a slash, so that they are places of another home; the folders above it are among them.
     """
     dress = Wardrobe(site, caller)
     journal = site.queue.journal[len(site.home) + 1 :]
     nodes = [*_folders(site, dress), *(node for node in _queue(site, dress) if node.path != journal)]
-    return [node._replace(path=f"{site.home}/{node.path}".rstrip("/")) for node in nodes]
+    above = [Directory(folder, dress("owner", 0o755)) for folder in folders_above(site.home)]
+    return [*above, *(node._replace(path=f"{site.home}/{node.path}".rstrip("/")) for node in nodes)]
 
 
 def _frame(site: Site, dress: Wardrobe) -> Iterator[Directory | Settled]:

@@ -16,6 +16,7 @@ from eqmail_setup.examination import OPEN_KEY, certificates
 from eqmail_setup.findings import ERROR, Finding
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.models import Remark, remarks_on
+from eqmail_setup.opened import StagedSite, installed
 from eqmail_setup.plan import Difference, Weight, observe
 from eqmail_setup.reach import reachable
 from eqmail_setup.who import caller, missing_accounts
@@ -25,12 +26,16 @@ _BY_DATABASES = {Controls.morercpthosts_cdb.file}
 
 
 def inspect(site: Site, world: World) -> Iterator[Difference]:
-    """Every difference, accounts first, because everything else belongs to them."""
-    missing = [] if site.single_user else missing_accounts(site.accounts)
+    """Every difference, accounts first, because everything else belongs to them.
+
+    Below a staging root accounts, packages and interpreter of this machine do not count.
+    """
+    staged = isinstance(site, StagedSite)
+    missing = [] if site.single_user or staged else missing_accounts(site.accounts)
     for name in missing:
         yield Difference(name, "no such account", "created: eqmail mkusers")
-    yield from observe(hierarchy(site, caller()), world)
-    yield from reachable(site.single_user)
+    yield from observe(hierarchy(installed(site), caller(), staged), world)
+    yield from reachable(site.single_user or staged)
     if not missing:
         yield from home_of_aliases(site)
         yield from queue_mending.mending(site)

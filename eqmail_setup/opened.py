@@ -4,7 +4,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -45,10 +45,19 @@ STAGE = "eqmail.stage"
 
 
 class StagedSite(Site):
-    """A site that was found below a staging root: its home is where its files are now, not where they will be."""
+    """A site below a staging root: its home is where its files are now, not where they will be."""
 
     __slots__ = ("stage",)
     stage: str
+
+
+def below(site: Site, stage: str) -> Site:
+    """The same site below a staging root; itself where there is none, ""."""
+    if not stage:
+        return site
+    made = StagedSite(**_choices_of(site) | {"home": stage + site.home})
+    made.stage = stage
+    return made
 
 
 def as_installed(site: Site, path: str) -> str:
@@ -56,33 +65,49 @@ def as_installed(site: Site, path: str) -> str:
     return path.removeprefix(site.stage) if isinstance(site, StagedSite) else path
 
 
+def installed(site: Site) -> Site:
+    """The site as it will be once what is staged is in its place."""
+    return Site(**_choices_of(site) | {"home": as_installed(site, site.home)})
+
+
+def on_disk(site: Site) -> Site:
+    """The site with the owners that its files have now: below a staging root everything belongs to the caller."""
+    return Site(**_choices_of(site) | {"single_user": site.single_user or isinstance(site, StagedSite)})
+
+
+def _choices_of(site: Site) -> dict[str, Any]:
+    return {name: getattr(site, name) for name in Site.__slots__}
+
+
+def stage_of(context: click.Context) -> str:
+    """The root below which a command stages its changes; "" for none."""
+    return str(context.find_root().meta.get(STAGE, ""))
+
+
 def demand_installation(context: click.Context) -> Site:
     """The site of an installation that setup has made, below the root of a stage where one is asked for.
 
     Fails: Refusal where there is none.
     """
+    stage = stage_of(context)
+    return below(_installation(context, stage), stage)
+
+
+def real_installation(context: click.Context) -> Site:
+    """The site of an installation that setup has made, whether something is staged or not.
+
+    Fails: Refusal where there is none.
+    """
+    return _installation(context, "")
+
+
+def _installation(context: click.Context, stage: str) -> Site:
     home = home_of(context.find_root().obj, read_choices(None), os.environ)
-    stage = context.find_root().meta.get(STAGE, "")
     site = kept_site(home, stage)
     if site is None:
-        below = f" --root {stage}" if stage else ""
-        raise Refusal(f"{stage}{home}: no installation here; run: eqmail --home {home} setup{below}")
-    return _staged(site, stage) if stage else site
-
-
-def _staged(site: Site, stage: str) -> StagedSite:
-    made = StagedSite(
-        stage + site.home,
-        site.layout,
-        site.accounts,
-        site.break_char,
-        site.split,
-        site.spawn,
-        site.patrn,
-        site.single_user,
-    )
-    made.stage = stage
-    return made
+        more = f" --root {stage}" if stage else ""
+        raise Refusal(f"{stage}{home}: no installation here; run: eqmail --home {home} setup{more}")
+    return site
 
 
 def demand_accounts(site: Site) -> None:

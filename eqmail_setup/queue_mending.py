@@ -17,10 +17,12 @@ from eqmail_core.store.queue_transfer import Book, survey, transfer
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Left
 from eqmail_setup.bringing import book_of
+from eqmail_setup.opened import on_disk
 from eqmail_setup.other_homes import alone_with
 from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.progress import progress
 from eqmail_setup.refusal import Refusal
+from eqmail_setup.staged_queue import dress_messages
 from eqmail_setup.world import World
 
 
@@ -49,14 +51,16 @@ class MendQueue(NamedTuple):
         """Do it."""
         site = self.site
         with alone_with(site), progress("giving numbers", self.misnamed) as told:
-            repair(site)
+            repair(on_disk(site))
             wrong = [item for item in survey(site).messages if not _is_right(item.files["mess"])]
-            transfer(wrong, site.queue, Book(book_of(site.home, site, site)), told, move=True)
+            book = book_of(site.home, site, site)
+            transfer(wrong, site.queue, Book(book), told, move=True)
+            dress_messages(site, world, book)
 
 
 def mending(site: Site) -> Iterator[Difference]:
     """What is wrong with the files of messages, with the action that mends it where it can be mended now."""
-    found = look_for_faults(site)
+    found = look_for_faults(on_disk(site))
     action: MendQueue | None = None
     remedy = ""
     if found.misplaced or found.undressed or found.misnamed:

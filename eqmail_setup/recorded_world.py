@@ -37,28 +37,13 @@ class RecordedWorld(RealWorld):
         seen = super().look(path)
         return seen and seen._replace(dress=self._dresses.get(self._full(path), seen.dress))
 
-    def remove(self, path: str) -> None:
-        """Remove an empty directory, and its record."""
-        super().remove(path)
-        self._dresses.pop(self._full(path), None)
-
-    def unlink(self, path: str) -> None:
-        """Remove a file, and its record."""
-        super().unlink(path)
-        self._dresses.pop(self._full(path), None)
-
-    def discard(self, path: str) -> None:
-        """Remove a directory with everything in it, and the records of it."""
-        super().discard(path)
-        full = self._full(path)
-        for known in [name for name in self._dresses if name == full or name.startswith(f"{full}/")]:
-            del self._dresses[known]
-
     def finish(self) -> None:
-        """Write the manifest."""
+        """Write the manifest, of what is there."""
         super().finish()
         lines = [
-            f"{dress.mode:04o} {dress.owner} {dress.group} {path}\n" for path, dress in sorted(self._dresses.items())
+            f"{dress.mode:04o} {dress.owner} {dress.group} {path}\n"
+            for path, dress in sorted(self._dresses.items())
+            if os.path.lexists(self._root + path)
         ]
         write_atomically(self._manifest, "".join(lines).encode())
 

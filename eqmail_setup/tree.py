@@ -67,3 +67,9 @@ class Compiled(NamedTuple):
 
 
 Node = Directory | Generated | Settled | Zeroed | Fifo | Compiled
+
+
+def folders_above(path: str) -> list[str]:
+    """The folders above an absolute path, the outermost first, without the root."""
+    parts = path.split("/")[1:-1]
+    return ["/" + "/".join(parts[: number + 1]) for number in range(len(parts))]

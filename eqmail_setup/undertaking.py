@@ -22,7 +22,7 @@ from eqmail_setup.actions import Action, Write, is_final
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.history import BEGUN, DONE, History, Run
 from eqmail_setup.mending import mend
-from eqmail_setup.opened import STAGE, as_installed, locked
+from eqmail_setup.opened import STAGE, as_installed, locked, stage_of
 from eqmail_setup.plan import Difference, Weight, apply
 from eqmail_setup.recorded_world import RecordedWorld
 from eqmail_setup.refusal import Refusal, privilege
@@ -127,13 +127,18 @@ def undertaking(home: str, command: str) -> Iterator[Undertaking]:
         yield run
 
 
+def world_of(site: Site, stage: str) -> RealWorld:
+    """The home of a site on the disk, or below a staging root."""
+    return RecordedWorld(as_installed(site, site.home), stage) if stage else RealWorld(site.home)
+
+
 class Staging:
     """A run below a staging root: it has no history, because nothing lives from what it makes."""
 
     number = 0
 
     def __init__(self, site: Site, stage: str) -> None:
-        self.world = RecordedWorld(as_installed(site, site.home), stage)
+        self.world = world_of(site, stage)
 
     def perform(self, differences: list[Difference], tell: Callable[[Action], None], undoes: int = 0) -> int:
         """Perform the actions of the differences; how many there were."""
@@ -148,6 +153,7 @@ def staged(site: Site, stage: str) -> Iterator[Staging]:
 
     Fails: Refusal when another command holds it.
     """
+    os.makedirs(stage, mode=0o755, exist_ok=True)
     with locked(f"{stage}/{LOCK}"):
         yield Staging(site, stage)
 
@@ -168,9 +174,9 @@ def carry_out(
 
     Fails: Refusal.
     """
-    stage = context.find_root().meta.get(STAGE, "")
+    stage = stage_of(context)
     if manner.only_look:
-        world = RecordedWorld(as_installed(site, site.home), stage) if stage else RealWorld(site.home)
+        world = world_of(site, stage)
         differences = plan(world)
         if not quiet:
             preview(differences, world, manner.as_json, manner.diff)

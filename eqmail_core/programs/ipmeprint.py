@@ -3,8 +3,8 @@
 Exits: 0.  Source: programs.md 1.3 (ipmeprint.c).
 """
 
-from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.system.files import write_all
+from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.values.outcome import EXIT_DONE
 
 

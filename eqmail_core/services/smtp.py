@@ -25,7 +25,6 @@ from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net import milter_on_loop, python_checks
 from eqmail_core.net.filters import load_checks, read_filters
 from eqmail_core.net.lookup_link import LookUpLink
-from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.net.server_tls import TlsDesk, stamp
 from eqmail_core.net.smtp_desk import Desk
@@ -42,6 +41,7 @@ from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.store.rules_db import find_rule
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.log import say
+from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.system.privileges import CannotSettle, settle
 from eqmail_core.system.sockets import TlsListener
 from eqmail_core.system.tally import Share

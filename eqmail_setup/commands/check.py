@@ -6,17 +6,16 @@ import os
 import click
 
 from eqmail_core.values.site import Site
-from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.inspection import inspect
-from eqmail_setup.opened import demand_accounts, demand_installation
+from eqmail_setup.opened import demand_accounts, demand_installation, stage_of
 from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.refusal import DIFFERS, privilege
-from eqmail_setup.undertaking import Manner, carry_out, changing
+from eqmail_setup.undertaking import Manner, carry_out, staging, world_of
 
 
 @click.command("check")
 @click.option("--fix", is_flag=True, help="Mend what can be mended.")
-@changing
+@staging
 @click.pass_context
 def command(context: click.Context, fix: bool, manner: Manner) -> int:
     """Say what is not as it should be: accounts, owners, modes, programs, queue, databases, settings, certificates.
@@ -30,16 +29,17 @@ def command(context: click.Context, fix: bool, manner: Manner) -> int:
       eqmail check --json
       eqmail check --fix --dry-run
       eqmail check --fix
+      eqmail check --root /tmp/package
     """
     site = demand_installation(context)
     _demand_sight(site)
     if fix:
-        if not manner.only_look:
+        if not (manner.only_look or stage_of(context)):
             demand_accounts(site)
         carry_out(context, site, manner, lambda world: list(inspect(site, world)), leave=True)
     if fix and manner.only_look:
         return 0
-    left = list(inspect(site, RealWorld(site.home)))
+    left = list(inspect(site, world_of(site, stage_of(context))))
     if not fix:
         _tell(site, left, manner.as_json)
     elif not manner.as_json:

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 import click
 
 from eqmail_core.values.site import Site
+from eqmail_setup.adoption import Load, carried, demand_another, loading
 from eqmail_setup.aliases import home_of_aliases
-from eqmail_setup.bringing import bringing
-from eqmail_setup.carrying import Route, carrying
 from eqmail_setup.choices import Choice, Choices, decide, home_of, kept_site, read_choices
 from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.opened import demand_accounts, demand_short
+from eqmail_setup.opened import below, demand_accounts, demand_short, stage_of
 from eqmail_setup.other_homes import KINDS, recognised
 from eqmail_setup.plan import Difference, Weight, observe
-from eqmail_setup.refusal import privilege, usage
-from eqmail_setup.undertaking import Manner, carry_out, changing
+from eqmail_setup.refusal import privilege
+from eqmail_setup.undertaking import Manner, carry_out
 from eqmail_setup.who import caller
 from eqmail_setup.world import World
 
@@ -25,22 +24,10 @@ from eqmail_setup.world import World
 @click.option(
     "--from", "kind", metavar="KIND", default="", help=f"What DIR is, else it is found out: {', '.join(KINDS)}."
 )
-@click.option("--move", is_flag=True, help="Remove the messages from DIR once they are here.")
-@click.option("--no-queue", is_flag=True, help="Leave the queue alone.")
-@click.option("--replace", is_flag=True, help="Also where a file here differs from that in DIR.")
 @click.option("--single-user", is_flag=True, help="Into a new installation of the caller alone, without root.")
-@changing
+@loading("DIR", "the installation")
 @click.pass_context
-def command(
-    context: click.Context,
-    folder: str,
-    kind: str,
-    move: bool,
-    no_queue: bool,
-    replace: bool,
-    single_user: bool,
-    manner: Manner,
-) -> int:
+def command(context: click.Context, folder: str, kind: str, single_user: bool, load: Load, manner: Manner) -> int:
     """Adopt the qmail in DIR: its settings, users, aliases and queue come here; DIR stays as it is.
 
     Where nothing is installed yet it is set up, with the delimiter and the split of DIR. The qmail in DIR must be
@@ -51,21 +38,25 @@ def command(
       eqmail --home /var/eqmail import /var/qmail --dry-run
       eqmail --home /var/eqmail import /var/qmail
       eqmail --home /var/eqmail import /var/qmail --from netqmail --move
+      eqmail --home /var/eqmail import /srv/old/qmail --root /tmp/package
     """
+    stage = stage_of(context)
     source = recognised(os.path.abspath(folder), kind)
     home = home_of(context.find_root().obj, read_choices(None), os.environ)
-    if os.path.realpath(home) == os.path.realpath(source.home):
-        raise usage(f"{home}: is the home that this command works on; eqmail setup takes it over where it is")
-    site = kept_site(home) or _new_site(home, source, single_user)
-    demand_short(site.home)
-    _demand_rights(site, manner)
+    demand_another(stage + home, source.home, "eqmail setup takes it over where it is")
+    chosen = kept_site(home, stage) or _new_site(home, source, single_user)
+    demand_short(home)
+    if not stage:
+        _demand_rights(chosen, manner)
+    site = below(chosen, stage)
 
     def plan(world: World) -> list[Difference]:
-        differences = observe(hierarchy(site, caller()), world)
-        differences += _choices_that_differ(source, site)
-        differences += carrying(Route(source, site, replace=replace), world)
-        differences += home_of_aliases(site)
-        return differences if no_queue else [*differences, *bringing(site.home, source, site, move)]
+        return [
+            *observe(hierarchy(chosen, caller(), staged=bool(stage)), world),
+            *_choices_that_differ(source, site),
+            *home_of_aliases(site),
+            *carried(site.home, source, site, "", load, world),
+        ]
 
     carry_out(context, site, manner, plan)
     return 0

@@ -19,7 +19,7 @@ from eqmail_setup.accounts import (
 )
 from eqmail_setup.actions import Left
 from eqmail_setup.disk_world import RealWorld
-from eqmail_setup.opened import STAGE, open_installation
+from eqmail_setup.opened import open_installation, stage_of
 from eqmail_setup.plan import Difference, observe
 from eqmail_setup.refusal import privilege
 from eqmail_setup.tree import Directory, Dress, Node, Settled
@@ -63,7 +63,7 @@ def command(context: click.Context, conf: str | None, manner: Manner) -> int:
       eqmail mkusers --conf ./conf
       eqmail mkusers --root /tmp/package
     """
-    stage = context.find_root().meta.get(STAGE, "")
+    stage = stage_of(context)
     site = open_installation(context, conf, root=stage).site
     if stage:
         os.makedirs(stage, exist_ok=True)

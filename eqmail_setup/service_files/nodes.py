@@ -12,7 +12,7 @@ from eqmail_setup.refusal import Refusal
 from eqmail_setup.render import render_from
 from eqmail_setup.seal import PLACE, sealed
 from eqmail_setup.service_files.flavours import Piece
-from eqmail_setup.tree import Directory, Dress, Generated, Node
+from eqmail_setup.tree import Directory, Dress, Generated, Node, folders_above
 from eqmail_setup.who import caller, group_name, user_name
 from eqmail_setup.world import World
 
@@ -33,7 +33,7 @@ def in_place(pieces: list[Piece], templates: str, site: Site, world: World) -> l
     """The nodes of an installation in the system's places."""
     found: dict[str, Node] = {}
     for piece in pieces:
-        for folder in _above(piece.path):
+        for folder in folders_above(piece.path):
             if folder not in found and world.look(folder) is None:
                 found[folder] = Directory(folder, _dress("", 0o755, site))
         found[piece.path] = _node(piece, piece.path, _dress(piece.role, piece.mode, site), templates)
@@ -60,9 +60,3 @@ def _dress(role: str, mode: int, site: Site) -> Dress:
     if not role:
         return Dress(user_name(0), group_name(0), mode)
     return Dress(site.accounts.user(role), site.accounts.group(role), mode)
-
-
-def _above(path: str) -> list[str]:
-    """The folders above a path, the outermost first, without the root."""
-    parts = path.split("/")[1:-1]
-    return ["/" + "/".join(parts[: number + 1]) for number in range(len(parts))]

@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from eqmail_core.net.dial import counts_as_timeout, dial, literal_address, packed_address
-from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.net.smtp_dialogue import converse
 from eqmail_core.protocols.smtp_client import DONE, TRY_NEXT, SmtpClient
+from eqmail_core.system.own_addresses import own_addresses
 from tests.net.scripted_server import PIPELINING, Script, ScriptedServer
 
 ACCEPTED = b"r\0K127.0.0.1 accepted message.\nRemote host said: 250 queued\n\0"

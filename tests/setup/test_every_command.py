@@ -59,7 +59,7 @@ OTHERS = {
 ENDS = {"check": (0, DIFFERS)}
 """What a command may exit with besides 0: check says what it had to leave."""
 
-STAGED = ("mkusers", "config-fast", "alias", "domain", "config", "user", "gen-", "setup")
+STAGED = ("check", "export", "import", "mkusers", "config-fast", "alias", "domain", "config", "user", "gen-", "setup")
 
 
 @pytest.fixture

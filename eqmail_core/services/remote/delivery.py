@@ -18,7 +18,6 @@ from eqmail_core.formats.wishes import parse_wishes
 from eqmail_core.net.dial import literal_address
 from eqmail_core.net.idle_sessions import IdleSessions
 from eqmail_core.net.outgoing import Session, Watch
-from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.policy.mx import Candidate
 from eqmail_core.policy.remote_plan import NO_CONNECTION, RemotePlan, Surroundings, plan_delivery
@@ -33,6 +32,7 @@ from eqmail_core.services.remote.tls_settings import may_go_plain, wish_for
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.log import say
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.values.outcome import PERMANENT, TEMPORARY, Failure, Temporary
 from eqmail_core.values.site import Site
 from eqmail_core.values.tls_wish import PLAIN, TlsWish

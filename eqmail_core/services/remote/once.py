@@ -11,7 +11,6 @@ from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.received import is_beyond_ascii
 from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.dial import dial, literal_address
-from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.net.smtp_dialogue import converse
 from eqmail_core.policy.remote_plan import NO_CONNECTION, NO_CONTROLS, Surroundings, plan_delivery
 from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT
@@ -20,6 +19,7 @@ from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.services.remote.tls_settings import may_go_plain, tls_maker, wish_for
 from eqmail_core.system.files import CHUNK
+from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.values.outcome import Failure, Permanent, Temporary
 from eqmail_core.values.site import Site
 from eqmail_core.values.tls_wish import PLAIN, TlsWish

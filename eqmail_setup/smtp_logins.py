@@ -10,8 +10,7 @@ Source: programs.md 1.6.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.formats.smtpauth import FILE, entries
-from eqmail_core.policy.secrets import is_crypt_string
+from eqmail_core.formats.smtpauth import FILE, entries, is_crypt_string
 from eqmail_core.system.crypt import crypted, new_setting
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Write

@@ -2,6 +2,7 @@
 
 from eqmail_core.control.kinds import ControlSet, Count, Flag, Line, Lines, Opaque, Seconds
 from eqmail_core.control.readers import SMTPD, START
+from eqmail_core.control.words import Word
 
 
 class SmtpSettings(ControlSet):
@@ -26,6 +27,18 @@ class SmtpSettings(ControlSet):
         "Program that checks passwords for the resident SMTP service, a checkpassword program with its arguments. "
         "Without it the service offers no AUTH.",
         default=None,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    authmethods = Word(
+        "Which methods of AUTH the SMTP server offers where a program checks passwords: an empty line means LOGIN and "
+        "PLAIN, cram CRAM-MD5 alone, +cram all three, - none; with ! before it no mail is taken without AUTH. Without "
+        "the file all three are offered; by qmail-chkpw LOGIN and PLAIN alone if all secrets in users/smtpauth "
+        "are crypt strings, CRAM-MD5 alone if all are clear text. Where TLSREQUIRED is 1 only CRAM-MD5 is offered "
+        "before TLS.",
+        words=(b"", b"cram", b"+cram", b"-", b"!", b"!cram", b"!+cram"),
+        default=None,
+        env="SMTPAUTH",
         used_by=(SMTPD,),
         since="eqmail 2",
     )

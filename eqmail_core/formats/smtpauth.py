@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 FILE = "smtpauth"
 
+_LENGTH_OF_OLDEST = 13
+
 
 def entries(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
     """Login and secret of every line that has both."""
@@ -22,3 +24,23 @@ def entries(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
 def find_secret(text: bytes, login: bytes) -> bytes | None:
     """The secret of a login, None where it has none."""
     return next((secret for name, secret in entries(text) if name == login), None)
+
+
+def kinds_of_secrets(text: bytes) -> tuple[bool, bool]:
+    """Tell whether there may be crypt strings, and clear texts; what the oldest method of crypt(3) made may be both."""
+    has_crypt = has_clear = False
+    for _, secret in entries(text):
+        is_new = is_crypt_string(secret)
+        has_clear |= not is_new
+        has_crypt |= is_new or len(secret) == _LENGTH_OF_OLDEST
+        if has_crypt and has_clear:
+            break
+    return has_crypt, has_clear
+
+
+def is_crypt_string(secret: bytes) -> bool:
+    """Tell whether a secret has the form that all newer methods of crypt(3) have; those of the oldest have none."""
+    if not secret.startswith(b"$"):
+        return False
+    method, dollar, _ = secret[1:].partition(b"$")
+    return bool(dollar) and method.isalnum()

@@ -11,6 +11,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import TLS_CERTIFICATES
 from eqmail_core.control.kinds import ControlError
 from eqmail_core.formats.smtpplugins import parse_plugins
+from eqmail_core.net.login_offer import login_offer
 from eqmail_core.policy.badmail import BadSenders
 from eqmail_core.policy.encryption import TlsFiles
 from eqmail_core.policy.house import House
@@ -35,24 +36,26 @@ def read_house(
     controls: Controls,
     environ: "Mapping[bytes, bytes]",
     is_more: "Callable[[list[bytes]], bool]",
-    offers_auth: bool,
+    checker: list[bytes],
     local_port: bytes,
     offers_tls: bool = False,
 ) -> House:
     """Read everything that decides how mail is received on `local_port` (b"0": unknown).
 
-    `is_more` looks into the compiled domains, see `policy.rcpthosts`.
+    `is_more` looks into the compiled domains, see `policy.rcpthosts`; `checker` is the argv of the program that checks
+    passwords, empty for none.
     """
     greeting = controls.smtpgreeting
     if greeting is None:
         raise ControlError(Controls.smtpgreeting.file, FileNotFoundError("neither it nor me exists"))
+    logins = login_offer(site, controls, checker)
     rules = Rules(
         greeting=greeting,
         size_limit=controls.databytes,
         max_recipients=controls.maxrcpt,
-        offers_auth=offers_auth,
+        auth_methods=logins.methods,
         auth_needs_tls=environ.get(b"TLSREQUIRED") == b"1",
-        mail_needs_auth=environ.get(b"SUBMISSIONPORT", SUBMISSION_PORT) == local_port,
+        mail_needs_auth=logins.is_demanded or environ.get(b"SUBMISSIONPORT", SUBMISSION_PORT) == local_port,
         local_ip_host=controls.localiphost,
         is_own_address=_own_address_test(),
         offers_tls=offers_tls,

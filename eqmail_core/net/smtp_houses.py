@@ -22,13 +22,14 @@ class HouseBuilder:
         controls: Controls,
         environ: Mapping[bytes, bytes],
         is_more: Callable[[list[bytes]], bool],
-        offers_auth: bool,
+        checker: list[bytes],
         offers_tls: bool,
     ) -> None:
         self._site = site
         self._controls = controls
         self._environ = environ
-        self._offers = offers_auth, offers_tls
+        self._checker = checker
+        self._offers_tls = offers_tls
         self._is_more = is_more
         self._files: dict[str, bytes | None] = {}
         self._kept: dict[tuple[int, frozenset[tuple[bytes, bytes]]], House] = {}
@@ -44,9 +45,9 @@ class HouseBuilder:
         return self._kept[key]
 
     def _made(self, port: int, environ: dict[bytes, bytes]) -> House:
-        auth, tls = self._offers
         controls = Controls(self._content, environ)
-        return read_house(self._site, controls, environ, self._is_more, auth, b"%d" % port, tls)
+        port_text, is_more = b"%d" % port, self._is_more
+        return read_house(self._site, controls, environ, is_more, self._checker, port_text, self._offers_tls)
 
     def _content(self, name: str) -> bytes | None:
         if name not in self._files:

@@ -10,19 +10,13 @@ from hashlib import md5
 from hmac import compare_digest
 from hmac import new as new_hmac
 
+from eqmail_core.formats.smtpauth import is_crypt_string
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Crypt = Callable[[bytes, bytes], bytes | None]
-
-
-def is_crypt_string(secret: bytes) -> bool:
-    """Tell whether a secret has the form that all newer methods of crypt(3) have; those of the oldest have none."""
-    if not secret.startswith(b"$"):
-        return False
-    method, dollar, _ = secret[1:].partition(b"$")
-    return bool(dollar) and method.isalnum()
 
 
 def is_proof(response: bytes, challenge: bytes, secret: bytes, crypt: "Crypt") -> bool:

@@ -31,7 +31,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         controls = read_controls(site, environ)
         port = environ.get(b"TCPLOCALPORT", b"0")
         tls = read_tls(site, controls, lambda what: _log(what, environ))
-        house = read_house(site, controls, environ, more_hosts(site), bool(checker), port, tls is not None)
+        house = read_house(site, controls, environ, more_hosts(site), checker, port, tls is not None)
         timeout_s = controls.timeoutsmtpd
         filters = read_filters(controls, lambda what: _log(what, environ))
     except (ControlError, OSError, ValueError):

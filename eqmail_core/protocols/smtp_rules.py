@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.2 (EHLO); RFC 5321 section 4.1.1.1, RFC 2034, RFC 3030 (CHUNKING), RFC 9422 (LIMITS).
 """
 
-from eqmail_core.protocols.auth import METHODS
+from eqmail_core.protocols.auth import CRAM_MD5
 from eqmail_core.values import reply
 
 TYPE_CHECKING = False
@@ -15,13 +15,14 @@ class Rules:
     """What a conversation must know of the settings; shared by all conversations of a server.
 
     `size_limit` in bytes; `max_recipients` in a message, `max_errors` and `max_commands` (those that carry no message)
-    in a conversation; 0: no limit.  `offers_auth`: somebody can check passwords; `auth_needs_tls`: only CRAM-MD5
-    without TLS; `offers_tls`: STARTTLS; `offers_chunks`: BDAT; `offers_news`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8;
-    `mail_needs_auth`: a submission port; `puts_status`: replies as in RFC 2034.  `local_ip_host` replaces [IP] in an
-    address where `is_own_address(IP)`; None: no replacing.
+    in a conversation; 0: no limit.  `auth_methods`: those of AUTH that somebody can check; `auth_needs_tls`: only
+    CRAM-MD5 without TLS; `offers_tls`: STARTTLS; `offers_chunks`: BDAT; `offers_news`: DSN (RFC 3461); `offers_utf8`:
+    SMTPUTF8; `mail_needs_auth`: a submission port; `puts_status`: replies as in RFC 2034.  `local_ip_host` replaces
+    [IP] in an address where `is_own_address(IP)`; None: no replacing.
     """
 
     __slots__ = (
+        "auth_methods",
         "auth_needs_tls",
         "greeting",
         "is_own_address",
@@ -30,7 +31,6 @@ class Rules:
         "max_commands",
         "max_errors",
         "max_recipients",
-        "offers_auth",
         "offers_chunks",
         "offers_news",
         "offers_tls",
@@ -44,7 +44,7 @@ class Rules:
         greeting: bytes,
         size_limit: int = 0,
         max_recipients: int = 0,
-        offers_auth: bool = False,
+        auth_methods: tuple[bytes, ...] = (),
         auth_needs_tls: bool = False,
         mail_needs_auth: bool = False,
         local_ip_host: bytes | None = None,
@@ -60,7 +60,7 @@ class Rules:
         self.greeting = greeting
         self.size_limit = size_limit
         self.max_recipients = max_recipients
-        self.offers_auth = offers_auth
+        self.auth_methods = auth_methods
         self.auth_needs_tls = auth_needs_tls
         self.mail_needs_auth = mail_needs_auth
         self.local_ip_host = local_ip_host
@@ -72,6 +72,10 @@ class Rules:
         self.max_commands = max_commands
         self.offers_news = offers_news
         self.offers_utf8 = offers_utf8
+
+    def is_too_open(self, method: bytes, is_secure: bool) -> bool:
+        """Tell whether a method of AUTH would show a password that has to be hidden by TLS."""
+        return self.auth_needs_tls and not is_secure and method != CRAM_MD5
 
     def hello(self, extended: bool, is_secure: bool) -> list[bytes]:
         """The answer to HELO, or to EHLO if `extended`."""
@@ -91,6 +95,7 @@ class Rules:
             texts.append(b"CHUNKING")
         if self.max_recipients:
             texts.append(b"LIMITS RCPTMAX=%d" % self.max_recipients)
-        if self.offers_auth:
-            texts.append(b"AUTH " + b" ".join(METHODS).upper())
+        methods = [method for method in self.auth_methods if not self.is_too_open(method, is_secure)]
+        if methods:
+            texts.append(b"AUTH " + b" ".join(methods).upper())
         return reply.multiline(b"250", texts)

@@ -13,7 +13,7 @@ from eqmail_core.formats.plain_text import is_plain, plain
 from eqmail_core.formats.smtp_path import address_literal, parse_parameters, split_path
 from eqmail_core.formats.smtp_wishes import BadParameter, read_mail, read_recipient
 from eqmail_core.formats.wishes import Wishes, place_key
-from eqmail_core.protocols.auth import CRAM_MD5, METHODS, Credentials, Exchange, is_question
+from eqmail_core.protocols.auth import CRAM_MD5, Credentials, Exchange, is_question
 from eqmail_core.protocols.dotted import BareNewline
 from eqmail_core.protocols.message_bytes import MessageBytes
 from eqmail_core.protocols.smtp_events import (
@@ -335,15 +335,15 @@ class SmtpServer:
     def _auth(self, argument: bytes) -> Event | None:
         word, _, initial = argument.partition(b" ")
         method = word.lower()
-        if self._rules.auth_needs_tls and not self.is_secure and method != CRAM_MD5:
+        if self._rules.is_too_open(method, self.is_secure):
             return self._say(reply.AUTH_NEEDS_TLS)
-        if not self._rules.offers_auth:
+        if not self._rules.auth_methods:
             return self._say(reply.AUTH_NOT_AVAILABLE)
         if self.authenticated:
             return self._say(reply.AUTH_TWICE)
         if self.in_transaction:
             return self._say(reply.AUTH_IN_TRANSACTION)
-        if method not in METHODS:
+        if method not in self._rules.auth_methods:
             return self._say(reply.AUTH_UNIMPLEMENTED)
         self._exchange = Exchange(method, self.make_challenge() if method == CRAM_MD5 else b"")
         return self._exchanged(self._exchange.begin(initial.strip(b" ")))

@@ -21,9 +21,11 @@ import uvloop
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import ControlError
+from eqmail_core.formats.smtpauth import FILE as SECRETS
 from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net import milter_on_loop, python_checks
 from eqmail_core.net.filters import load_checks, read_filters
+from eqmail_core.net.login_offer import checkable
 from eqmail_core.net.lookup_link import LookUpLink
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.net.server_tls import TlsDesk, stamp
@@ -95,7 +97,7 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     checker = (controls.smtpcheckpw or b"").split()
     ports = {listener.getsockname()[1] for listener in listeners}
     tls = _read_tls(site, controls)
-    builder = HouseBuilder(site, controls, environ, more_hosts(site), bool(checker), tls is not None)
+    builder = HouseBuilder(site, controls, environ, more_hosts(site), checker, tls is not None)
     houses = {port: builder.house(port) for port in ports}
     _complain_of(houses)
     return Settings(
@@ -166,8 +168,9 @@ async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ
         )
         for listener in listeners
     ]
-    look = _certificate_watch(site, desk, partial(_renew, site, desk, listeners, environ))
-    sweeper = loop.create_task(_sweep(desk, look))
+    renew = partial(_renew, site, desk, listeners, environ)
+    looks = _certificate_watch(site, desk, renew), _secrets_watch(site, desk, environ, renew)
+    sweeper = loop.create_task(_sweep(desk, looks))
     await told_to_end.wait()
     for server in servers:
         server.close()
@@ -178,11 +181,12 @@ async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ
     sweeper.cancel()
 
 
-async def _sweep(desk: Desk, look: Callable[[], None]) -> None:
+async def _sweep(desk: Desk, looks: tuple[Callable[[], None], ...]) -> None:
     while True:
         await asyncio.sleep(_SWEEP_S)
         desk.sweep()
-        look()
+        for look in looks:
+            look()
 
 
 def _certificate_watch(site: Site, desk: Desk, renew: Callable[[], None]) -> Callable[[], None]:
@@ -195,6 +199,32 @@ def _certificate_watch(site: Site, desk: Desk, renew: Callable[[], None]) -> Cal
         if desk.settings.tls is None:
             before, seen = seen, stamp(path)
             if seen is not None and seen != before:
+                renew()
+
+    return look
+
+
+def _secrets_watch(
+    site: Site, desk: Desk, environ: dict[bytes, bytes], renew: Callable[[], None]
+) -> Callable[[], None]:
+    """What has the first secret of another kind count as soon as it is there: other methods can be offered then."""
+    path = f"{site.users}/{SECRETS}"
+
+    def methods() -> tuple[bytes, ...]:
+        checker = desk.settings.checker
+        try:
+            return checkable(site, read_controls(site, environ), checker) if checker else ()
+        except ControlError:
+            return ()
+
+    seen, known = stamp(path), methods()
+
+    def look() -> None:
+        nonlocal seen, known
+        before, seen = seen, stamp(path)
+        if seen != before:
+            old, known = known, methods()
+            if old != known:
                 renew()
 
     return look

@@ -28,7 +28,7 @@ _RULES = Rules(
     b"mx.test",
     size_limit=1000,
     max_recipients=3,
-    offers_auth=True,
+    auth_methods=METHODS,
     offers_chunks=True,
     offers_news=True,
     offers_utf8=True,

@@ -130,9 +130,7 @@ class Resident:
         self.complaints: list[bytes] = []
         files = read_tls(home.site, controls, self.complaints.append)
         tls = TlsDesk(files, self.complaints.append) if files else None
-        house = read_house(
-            home.site, controls, variables, more_hosts(home.site), bool(self.checker), b"25", tls is not None
-        )
+        house = read_house(home.site, controls, variables, more_hosts(home.site), self.checker, b"25", tls is not None)
         relays = RelayClients(controls.relayclients)
         filters = read_filters(controls, self.complaints.append)
         self.settings = Settings(
@@ -194,7 +192,7 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     variables = {b"PATH": os.environb[b"PATH"], b"TCPREMOTEIP": b"127.0.0.1"}
     variables |= {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
     tls = read_tls(home.site, controls, lambda what: None)
-    house = read_house(home.site, controls, variables, more_hosts(home.site), bool(checker), b"25", tls is not None)
+    house = read_house(home.site, controls, variables, more_hosts(home.site), checker, b"25", tls is not None)
     core = SmtpServer(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
     filters = read_filters(controls, lambda what: None)
     serve, reception = Conversation, Reception(house, variables, lambda: b"NOW")

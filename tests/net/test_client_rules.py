@@ -30,7 +30,7 @@ def ruled(home: Home, variables: str) -> Iterator[Resident]:
     with Resident(home) as server:
         site, controls = home.site, home.controls()
         server.settings.house_with = HouseBuilder(
-            site, controls, server.settings.environ, lambda names: False, True, False
+            site, controls, server.settings.environ, lambda names: False, [b"bin/checker"], False
         ).house
         server.settings.rule_for = lambda ip: find_rule(rules, ip, None, None)
         yield server
@@ -50,6 +50,8 @@ def talk(server: Resident, source: str, words: bytes) -> bytes:
         ('NOSPP=""', b"MAIL FROM:<a@b>\r\n", b"250 ok\r\n"),
         ('SPPCONFFILE="none"', b"MAIL FROM:<a@b>\r\n", b"250 ok\r\n"),
         ('TLSREQUIRED="1"', b"AUTH PLAIN AGpvZQBnb29k\r\n", b"538 AUTH PLAIN/LOGIN not available without TLS"),
+        ('SMTPAUTH="cram"', b"EHLO c\r\n", b"250 AUTH CRAM-MD5\r\n"),
+        ('SMTPAUTH="!"', b"MAIL FROM:<a@b>\r\n", b"530 Authorization required"),
         ('MAXRCPT="1",NOSPP=""', b"MAIL FROM:<a@b>\r\n" + 2 * b"RCPT TO:<a@ours.test>\r\n", b"452 too many recipients"),
     ],
 )
@@ -66,7 +68,7 @@ def test_the_port_of_submission_may_be_a_rules_too(home: Home) -> None:
     with ruled(home, "NOSPP=''") as server:
         port = server.port
     with ruled(home, f'SUBMISSIONPORT="{port}"'):
-        builder = HouseBuilder(home.site, home.controls(), {}, lambda names: False, True, False)
+        builder = HouseBuilder(home.site, home.controls(), {}, lambda names: False, [b"bin/checker"], False)
         assert builder.house(port, {b"SUBMISSIONPORT": b"%d" % port}).rules.mail_needs_auth
         assert not builder.house(port).rules.mail_needs_auth
         assert builder.house(port) is builder.house(port)
@@ -144,7 +146,7 @@ class TestLimits:
 
 def test_a_builder_reads_files_once(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    builder = HouseBuilder(Site(home=home.site.home), home.controls(), {}, lambda names: False, False, False)
+    builder = HouseBuilder(Site(home=home.site.home), home.controls(), {}, lambda names: False, [], False)
     assert builder.house(25).rules.size_limit == 0
     home.write("databytes", "5\n")
     assert builder.house(25, {b"MAXRCPT": b"7"}).rules.size_limit == 0

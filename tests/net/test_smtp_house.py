@@ -15,7 +15,7 @@ from tests.net.smtp_servers import Home
 
 def read(home: Home, port: bytes = b"25", **environ: bytes) -> House:
     variables = {name.encode(): value for name, value in environ.items()}
-    return read_house(home.site, home.controls(), variables, more_hosts(home.site), False, port)
+    return read_house(home.site, home.controls(), variables, more_hosts(home.site), [], port)
 
 
 @pytest.fixture

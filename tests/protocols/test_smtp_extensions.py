@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eqmail_core.protocols.auth import METHODS
 from eqmail_core.protocols.smtp_events import BROKEN
 from eqmail_core.protocols.smtp_rules import Rules
 from eqmail_core.values import reply
@@ -118,7 +119,7 @@ class TestLimits:
 
 
 def test_replies_can_begin_with_their_status() -> None:
-    client = Client(Rules(b"mx", puts_status=True, offers_auth=True))
+    client = Client(Rules(b"mx", puts_status=True, auth_methods=METHODS))
     assert client.greeting == b"220 mx ESMTP\r\n"
     said = client.send(b"EHLO c\r\nRCPT\r\n" + OPEN + b"DATA\r\n.\r\nAUTH LOGIN\r\n*\r\nQUIT\r\n")
     assert said.endswith(

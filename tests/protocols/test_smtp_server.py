@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eqmail_core.protocols.auth import CRAM_MD5, LOGIN, METHODS, PLAIN
 from eqmail_core.protocols.smtp_events import (
     BROKEN,
     STARTTLS,
@@ -82,7 +83,7 @@ def test_ehlo_tells_what_there_is() -> None:
         Client(Rules(b"mx", size_limit=7)).send(b"EHLO\r\n")
         == b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 7\r\n"
     )
-    said = Client(Rules(b"mx", offers_auth=True)).send(b"EHLO x\r\n")
+    said = Client(Rules(b"mx", auth_methods=METHODS)).send(b"EHLO x\r\n")
     assert said.endswith(b"250 AUTH LOGIN PLAIN CRAM-MD5\r\n")
 
 
@@ -156,7 +157,7 @@ def test_a_size_beyond_the_limit_is_refused_at_once() -> None:
 
 
 def test_a_submission_port_wants_authentication() -> None:
-    client = Client(Rules(b"mx", mail_needs_auth=True, offers_auth=True))
+    client = Client(Rules(b"mx", mail_needs_auth=True, auth_methods=METHODS))
     assert client.send(b"MAIL FROM:<a>\r\n") == b"530 Authorization required (#5.7.1) \r\n"
     assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\nMAIL FROM:<a>\r\n")) == [250, 250]
 
@@ -195,7 +196,7 @@ def test_a_bare_newline_in_a_body_ends_everything() -> None:
 class TestAuthentication:
     """AUTH, as far as the machine decides."""
 
-    RULES = Rules(b"mx", offers_auth=True)
+    RULES = Rules(b"mx", auth_methods=METHODS)
 
     def test_credentials_are_an_event(self) -> None:
         client = Client(self.RULES)
@@ -212,8 +213,8 @@ class TestAuthentication:
             (RULES, b"AUTH GSSAPI\r\n", 504),
             (RULES, b"AUTH PLAIN AGEAYg==\r\nAUTH LOGIN\r\n", 503),
             (RULES, b"MAIL FROM:<a>\r\nAUTH LOGIN\r\n", 503),
-            (Rules(b"mx", offers_auth=True, auth_needs_tls=True), b"AUTH PLAIN AGEAYg==\r\n", 538),
-            (Rules(b"mx", offers_auth=True, auth_needs_tls=True), b"AUTH Cram-MD5\r\n", 334),
+            (Rules(b"mx", auth_methods=METHODS, auth_needs_tls=True), b"AUTH PLAIN AGEAYg==\r\n", 538),
+            (Rules(b"mx", auth_methods=METHODS, auth_needs_tls=True), b"AUTH Cram-MD5\r\n", 334),
             (RULES, b"AUTH LOGIN\r\n*\r\n", 501),
             (RULES, b"AUTH PLAIN =\r\n", 501),
             (RULES, b"AUTH PLAIN\r\n" + b"x" * 5000 + b"\r\n", 500),
@@ -222,6 +223,27 @@ class TestAuthentication:
     def test_every_wrong_turn_has_its_answer(self, rules: Rules, commands: bytes, expected: int) -> None:
         assert codes(Client(rules).send(commands))[-1] == expected
 
+    def test_only_what_can_be_checked_is_offered_and_taken(self) -> None:
+        client = Client(Rules(b"mx", auth_methods=(LOGIN, PLAIN)))
+        assert client.send(b"EHLO x\r\n").endswith(b"250 AUTH LOGIN PLAIN\r\n")
+        assert codes(client.send(b"AUTH CRAM-MD5\r\n")) == [504]
+
+    @pytest.mark.parametrize(
+        ("methods", "in_clear", "under_tls"),
+        [
+            (METHODS, b"AUTH CRAM-MD5\r\n", b"AUTH LOGIN PLAIN CRAM-MD5\r\n"),
+            ((LOGIN, PLAIN), b"SIZE 0\r\n", b"AUTH LOGIN PLAIN\r\n"),
+            ((CRAM_MD5,), b"AUTH CRAM-MD5\r\n", b"AUTH CRAM-MD5\r\n"),
+        ],
+    )
+    def test_what_tls_must_hide_is_not_offered_without_it(
+        self, methods: tuple[bytes, ...], in_clear: bytes, under_tls: bytes
+    ) -> None:
+        client = Client(Rules(b"mx", auth_methods=methods, auth_needs_tls=True, offers_tls=True))
+        assert client.send(b"EHLO x\r\n").endswith(in_clear)
+        client.core.secure()
+        assert client.send(b"EHLO x\r\n").endswith(under_tls)
+
     def test_after_a_failed_exchange_commands_are_commands(self) -> None:
         assert codes(Client(self.RULES).send(b"AUTH LOGIN\r\n!!\r\nNOOP\r\n")) == [334, 501, 250]
 
@@ -229,7 +251,7 @@ class TestAuthentication:
 class TestTls:
     """STARTTLS, as far as the machine decides."""
 
-    RULES = Rules(b"mx", offers_auth=True, offers_tls=True)
+    RULES = Rules(b"mx", auth_methods=METHODS, offers_tls=True)
 
     def test_it_is_offered_until_it_is_there(self) -> None:
         client = Client(self.RULES)
@@ -249,7 +271,7 @@ class TestTls:
         assert codes(client.send(b"RCPT TO:<b>\r\nDATA\r\n")) == [503, 503]
 
     def test_passwords_may_be_said_under_it(self) -> None:
-        client = Client(Rules(b"mx", offers_auth=True, offers_tls=True, auth_needs_tls=True))
+        client = Client(Rules(b"mx", auth_methods=METHODS, offers_tls=True, auth_needs_tls=True))
         assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [538]
         client.core.secure()
         assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [250]
@@ -273,7 +295,7 @@ SPEECH = st.lists(st.tuples(WORDS, ENDS).map(b"".join), max_size=25).map(b"".joi
 
 @given(SPEECH)
 def test_fragmentation_makes_no_difference(speech: bytes) -> None:
-    rules = Rules(b"mx", offers_auth=True)
+    rules = Rules(b"mx", auth_methods=METHODS)
     whole, drops = Client(rules), Client(rules)
     whole.send(speech)
     for index in range(len(speech)):
@@ -285,7 +307,7 @@ def test_fragmentation_makes_no_difference(speech: bytes) -> None:
 
 @given(st.lists(st.one_of(st.binary(max_size=80), SPEECH), max_size=12))
 def test_no_input_raises_and_little_is_kept(pieces: list[bytes]) -> None:
-    client = Client(Rules(b"mx", offers_auth=True, max_recipients=10))
+    client = Client(Rules(b"mx", auth_methods=METHODS, max_recipients=10))
     for piece in pieces:
         client.send(piece)
         assert client.core.closed or client.core.unread <= MAX_LINE

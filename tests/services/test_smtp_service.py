@@ -150,6 +150,34 @@ def test_without_a_name_it_does_not_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_first_secret_in_clear_text_counts_without_being_told(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.write("smtpcheckpw", "bin/qmail-chkpw /bin/true\n")
+    secrets = Path(home.site.users) / "smtpauth"
+    secrets.parent.mkdir(exist_ok=True)
+    secrets.write_text("joe:$y$j9T$salt$hash\n")
+    service = Service(home)
+
+    def methods() -> bytes:
+        with service.connect() as client:
+            client.sendall(b"EHLO c\r\n")
+            return client.recv(400).partition(b"AUTH ")[2]
+
+    try:
+        assert methods() == b"LOGIN PLAIN\r\n"
+        secrets.write_text("joe:$y$j9T$salt$hash\nann:clear\n")
+        until(lambda: methods() == b"LOGIN PLAIN CRAM-MD5\r\n")
+        secrets.write_text("joe:$y$j9T$salt$hash\n")
+        until(lambda: methods() == b"LOGIN PLAIN\r\n")
+        assert service.end()[0] == 0
+    finally:
+        service.queue.close()
+        if service.process.poll() is None:
+            service.process.kill()
+            service.process.wait()
+
+
+@pytest.mark.slow
 def test_a_first_certificate_counts_without_being_told(service: Service) -> None:
     def offers_tls() -> bool:
         with service.connect() as client:

@@ -101,7 +101,8 @@ def test_each_connection_leaves_its_lines(serve: Callable[..., Server]) -> None:
         port = client.getsockname()[1]
         assert client.recv(1) == b""
     server.until("end ")
-    server.until("status: 0/40\nstatus: 1/40")
+    # The lines of a child come before or after the status of its parent.
+    server.until("status: 1/40")
     lines = server.log().splitlines()
     pid = next(line for line in lines if line.startswith("pid ")).split()[1]
     assert f"pid {pid} from 127.0.0.1" in lines

@@ -108,4 +108,4 @@ def _set_aside(draft: Draft, quarantine_to: bytes) -> None:
             b"X-Quarantine-Recipients: " + told.replace(b"\n", b" "),
         ]
     )
-    draft.sender, draft.recipients, draft.origins = b"", [quarantine_to], [-1]
+    draft.redirect(quarantine_to)

@@ -9,6 +9,7 @@ Source: smtp-server.md 4.7 (qmail-smtpd.c tls_init); RFC 3207, RFC 8996 (no TLS 
 import os
 import ssl
 
+from eqmail_core.formats.plain_text import plain
 from eqmail_core.policy.encryption import Encryption, HandshakeFailed, TlsFiles, Unusable
 
 TYPE_CHECKING = False
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 PIECE = 65536
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
+# What the parts of a name in a certificate are called in one line.
+_SHORT = {
+    "commonName": "CN",
+    "countryName": "C",
+    "localityName": "L",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "stateOrProvinceName": "ST",
+}
 _NO_CONTEXT = "unable to initialize ctx"
 
 
@@ -134,13 +144,16 @@ class ServerTls:
 
     def encryption(self) -> Encryption:
         """What there is to be told about it after the handshake."""
-        cipher = self._tls.cipher()
-        certificate = self._tls.getpeercert()
+        cipher, _, bits = self._tls.cipher() or ("unknown", "", 0)
+        certificate = self._tls.getpeercert() or {}
         version = self._tls.version() or "TLS"
         return Encryption(
             version.encode(),
-            cipher[0].encode() if cipher else b"unknown",
+            cipher.encode(),
             _emails(certificate) if certificate else None,
+            bits,
+            _name(certificate, "subject"),
+            _name(certificate, "issuer"),
         )
 
 
@@ -179,6 +192,12 @@ def stamp(path: str) -> "tuple[int, int, int] | None":
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _name(certificate: "ssl._PeerCertRetDictType", whose: str) -> bytes:
+    """A name in a certificate in one line, /C=COUNTRY/CN=NAME."""
+    words = [f"/{_SHORT.get(str(it[0]), it[0])}={it[1]}" for part in certificate.get(whose, ()) for it in part]
+    return plain("".join(words).encode())
 
 
 def _emails(certificate: "ssl._PeerCertRetDictType") -> list[bytes]:

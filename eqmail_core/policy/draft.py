@@ -5,7 +5,8 @@ because filters do not see them.
 """
 
 from eqmail_core.formats.edited_header import EditedHeader
-from eqmail_core.formats.wishes import place_key, render_wishes
+from eqmail_core.formats.smtp_wishes import read_mail, read_recipient
+from eqmail_core.formats.wishes import NO_WISH, Wishes, place_key, render_wishes
 from eqmail_core.protocols import milter_wire as wire
 
 TYPE_CHECKING = False
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Protocol
 
-    from eqmail_core.formats.wishes import Wishes
     from eqmail_core.protocols.milter_changes import Change
 
     class Store(Protocol):
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 class Draft:
     """Envelope, header and body; `store` holds the message as it came, `head` its first bytes with the whole header.
 
-    `origins` tells of each recipient its place in the envelope as it came, -1 for one that was added.
     `is_discarded`: it is to be accepted, and nobody gets it.  `quarantined`: why it is to be set aside, b"": it is not.
     """
 
@@ -42,10 +41,10 @@ class Draft:
         "_body",
         "_body_start",
         "_store",
+        "_wish_of",
         "_wishes",
         "header",
         "is_discarded",
-        "origins",
         "quarantined",
         "recipients",
         "sender",
@@ -59,9 +58,10 @@ class Draft:
         self.header = EditedHeader(head)
         self._body_start = self.header.size
         self.sender = sender
+        self._wishes = Wishes() if wishes is None else Wishes(wishes.is_utf8, wishes.ret, wishes.envid)
+        # Parallel to the recipients.
+        self._wish_of = [NO_WISH if wishes is None else wishes.of(place_key(it)) for it in range(len(recipients))]
         self.recipients = list(recipients)
-        self.origins = list(range(len(recipients)))
-        self._wishes = wishes
         self.is_discarded = False
         self.quarantined = b""
 
@@ -110,10 +110,12 @@ class Draft:
 
     def wishes_left(self) -> bytes:
         """The wishes about the message and those who are still to get it, as a list."""
-        if self._wishes is None:
-            return b""
-        keys = {place_key(origin): place_key(place) for place, origin in enumerate(self.origins) if origin >= 0}
-        return render_wishes(self._wishes.rekeyed(keys.get))
+        self._wishes.recipients = {place_key(place): wish for place, wish in enumerate(self._wish_of)}
+        return render_wishes(self._wishes)
+
+    def redirect(self, recipient: bytes) -> None:
+        """Let this one have it and nobody else, and nobody hear of it if that fails."""
+        self.sender, self.recipients, self._wish_of = b"", [recipient], [NO_WISH]
 
     def close(self) -> None:
         """Forget everything."""
@@ -132,19 +134,22 @@ class Draft:
     def _change_header(self, index: int, name: bytes, value: bytes) -> None:
         self.header.change(index, name, value)
 
-    def _add_recipient(self, index: int, address: bytes, value: bytes) -> None:
+    def _add_recipient(self, index: int, address: bytes, parameters: bytes) -> None:
         if address not in self.recipients:
             self.recipients.append(address)
-            self.origins.append(-1)
+            self._wish_of.append(read_recipient(parameters) or NO_WISH)
 
     def _delete_recipient(self, index: int, address: bytes, value: bytes) -> None:
         wanted = address.lower()
         kept = [place for place, recipient in enumerate(self.recipients) if recipient.lower() != wanted]
         self.recipients = [self.recipients[place] for place in kept]
-        self.origins = [self.origins[place] for place in kept]
+        self._wish_of = [self._wish_of[place] for place in kept]
 
-    def _change_sender(self, index: int, address: bytes, value: bytes) -> None:
+    def _change_sender(self, index: int, address: bytes, parameters: bytes) -> None:
+        """What the parameters say counts, what they do not mention stays."""
         self.sender = address
+        new, old = read_mail(parameters, True, True) or Wishes(), self._wishes
+        self._wishes = Wishes(new.is_utf8 or old.is_utf8, new.ret or old.ret, new.envid or old.envid)
 
     def _quarantine(self, index: int, reason: bytes, value: bytes) -> None:
         self.quarantined = reason or b"no reason given"

@@ -46,15 +46,27 @@ class TlsFiles:
 class Encryption:
     """TLS of one connection.
 
-    `emails` are the addresses in the certificate of the client, which was verified; None: it showed none.
+    `emails` are the addresses in the certificate of the client, which was verified; None: it showed none.  `subject`
+    and `issuer` are its names, as /CN=NAME; `bits` is the length of the key.
     """
 
-    __slots__ = ("cipher", "email", "emails", "version")
+    __slots__ = ("bits", "cipher", "email", "emails", "issuer", "subject", "version")
 
-    def __init__(self, version: bytes, cipher: bytes, emails: list[bytes] | None = None) -> None:
+    def __init__(
+        self,
+        version: bytes,
+        cipher: bytes,
+        emails: list[bytes] | None = None,
+        bits: int = 0,
+        subject: bytes = b"",
+        issuer: bytes = b"",
+    ) -> None:
         self.version = version
         self.cipher = cipher
         self.emails = emails
+        self.bits = bits
+        self.subject = subject
+        self.issuer = issuer
         self.email: bytes | None = None
 
     def received_with(self, is_authenticated: bool, vouched_for: bytes | None) -> bytes:

@@ -2,6 +2,8 @@
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eqmail_core.policy.encryption import Encryption
 
 _UNKNOWN = b"unknown"
@@ -11,7 +13,8 @@ class Facts:
     """One conversation.  `environ` tells who is at both ends; `own_name` is the name of this host.
 
     `helo` None: not said; `user` None: not authenticated; `sender` None: no transaction; `address` is the one in hand;
-    `id` names the transaction.
+    `id` names the transaction; `parameters` are those of the command in hand, `identity` is who the client says wrote
+    the message.
     """
 
     __slots__ = (
@@ -20,6 +23,7 @@ class Facts:
         "environ",
         "helo",
         "id",
+        "identity",
         "is_extended",
         "method",
         "own_name",
@@ -47,7 +51,8 @@ class Facts:
         """There is no transaction."""
         self.id = b""
         self.address = b""
-        self.parameters: list[bytes] = []
+        self.parameters: Sequence[bytes] = ()
+        self.identity: bytes | None = None
         self.sender: bytes | None = None
         self.recipients: list[bytes] = []
 
@@ -60,10 +65,12 @@ class Facts:
     @property
     def host(self) -> bytes:
         """The name of the client; its address in brackets where it has none."""
+        return self._name or (b"[%b]" % self.ip if self.ip else _UNKNOWN)
+
+    @property
+    def _name(self) -> bytes:
         host = self.environ.get(b"TCPREMOTEHOST", b"")
-        if host and host != _UNKNOWN:
-            return host
-        return b"[%b]" % self.ip if self.ip else _UNKNOWN
+        return b"" if host == _UNKNOWN else host
 
     @property
     def port(self) -> int:
@@ -85,12 +92,20 @@ class Facts:
         """Whether the client may send anywhere."""
         return b"RELAYCLIENT" in self.environ
 
+    @property
+    def _protocol(self) -> bytes:
+        if not self.is_extended:
+            return b"SMTP"
+        return b"ESMTP" + b"S" * (self.encryption is not None) + b"A" * (self.user is not None)
+
     def macros(self) -> dict[bytes, bytes]:
         """All this in the words of milters; what is not known has no or an empty value."""
         known = {
             b"j": self.own_name,
             b"v": b"eQmail",
-            b"_": b"%b [%b]" % (self.host, self.ip),
+            b"_": b"%b [%b]" % (self._name, self.ip) if self._name and self.ip else self.host,
+            b"r": self._protocol,
+            b"s": self.helo or b"",
             b"i": self.id,
             b"{daemon_name}": b"eqmail-smtpd",
             b"{daemon_addr}": self.local_ip,
@@ -102,10 +117,15 @@ class Facts:
             b"{client_ptr}": self.host,
             b"{client_port}": b"%d" % self.port,
         }
+        if self.identity is not None:
+            known[b"{auth_author}"] = self.identity
         if self.user is not None:
             known |= {b"{auth_authen}": self.user, b"{auth_type}": self.method.upper()}
         if self.encryption is not None:
-            known |= {b"{tls_version}": self.encryption.version, b"{cipher}": self.encryption.cipher}
+            tls = self.encryption
+            known |= {b"{tls_version}": tls.version, b"{cipher}": tls.cipher, b"{cipher_bits}": b"%d" % tls.bits}
+            known |= {b"{cert_subject}": tls.subject, b"{cert_issuer}": tls.issuer}
+            known[b"{verify}"] = b"NO" if tls.emails is None else b"OK"
         if self.sender is not None:
             known |= {b"{mail_addr}": self.sender, b"{mail_host}": self.sender.rpartition(b"@")[2]}
             known |= {b"{rcpt_addr}": self.address, b"{rcpt_host}": self.address.rpartition(b"@")[2]}

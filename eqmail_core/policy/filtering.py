@@ -208,10 +208,11 @@ class FilteredReception(Reception):
             facts.forget_transaction()
             facts.id = self._panel.new_id()
             facts.sender = facts.address = event.address
+            facts.parameters, facts.identity = event.parameters, event.identity
             self._headers[MESSAGE] = []
             self._has_lent = self._is_discarded = False
         elif isinstance(event, Recipient):
-            facts.address = event.address
+            facts.address, facts.parameters = event.address, event.parameters
         return facts
 
     def _note_accepted(self, stage: str) -> None:

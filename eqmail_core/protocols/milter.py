@@ -12,7 +12,7 @@ Source: libmilter of Sendmail 8.17; Postfix's MILTER_README.
 from eqmail_core.protocols import milter_wire as wire
 from eqmail_core.protocols.milter_agreement import ALL_ACTIONS, Agreement
 from eqmail_core.protocols.milter_answers import BROKEN, VERDICTS, Answer, read_verdict
-from eqmail_core.protocols.milter_changes import MAX_CHANGE_BYTES, MAX_CHANGES, NewBody, read_change
+from eqmail_core.protocols.milter_changes import HEADERS, MAX_CHANGE_BYTES, MAX_CHANGES, NewBody, read_change
 from eqmail_core.protocols.milter_wire import WireError
 
 TYPE_CHECKING = False
@@ -88,13 +88,13 @@ class MilterClient:
         """The client said HELO or EHLO."""
         self._ask_with_macros(wire.HELO, wire.texts(name), macros)
 
-    def mail(self, sender: bytes, parameters: list[bytes], macros: "Macros") -> None:
+    def mail(self, sender: bytes, parameters: "Iterable[bytes]", macros: "Macros") -> None:
         """A message begins; what was known of another one is forgotten."""
         self.abort()
         self._in_message = True
         self._ask_with_macros(wire.MAIL, wire.texts(b"<%b>" % sender, *parameters), macros)
 
-    def recipient(self, address: bytes, parameters: list[bytes], macros: "Macros") -> None:
+    def recipient(self, address: bytes, parameters: "Iterable[bytes]", macros: "Macros") -> None:
         """A recipient of the message."""
         self._ask_with_macros(wire.RECIPIENT, wire.texts(b"<%b>" % address, *parameters), macros)
 
@@ -280,6 +280,6 @@ class MilterClient:
         if len(self._changes) >= MAX_CHANGES or self._bytes > MAX_CHANGE_BYTES:
             raise WireError("too many changes")
         letter, index, name, value = read_change(letter, payload)
-        if value and not self.agreement.keeps_leading_space:
+        if value and letter in HEADERS and not self.agreement.keeps_leading_space:
             value = b" " + value
         self._changes.append((letter, index, name, value))

@@ -9,8 +9,8 @@ from eqmail_core.protocols.milter_wire import WireError
 # Names of macros by stage, as Sendmail sends them to a milter that does not ask for others.
 _MACROS: "dict[bytes, tuple[bytes, ...]]" = {
     wire.CONNECT: (b"j", b"_", b"{daemon_name}", b"{if_name}", b"{if_addr}", b"{client_addr}", b"{client_name}", b"v"),
-    wire.HELO: (b"{tls_version}", b"{cipher}", b"{cert_subject}"),
-    wire.MAIL: (b"i", b"{auth_type}", b"{auth_authen}", b"{mail_addr}", b"{mail_host}"),
+    wire.HELO: (b"{tls_version}", b"{cipher}", b"{cipher_bits}", b"{cert_subject}", b"{cert_issuer}", b"{verify}"),
+    wire.MAIL: (b"i", b"{auth_type}", b"{auth_authen}", b"{auth_author}", b"{mail_addr}", b"{mail_host}"),
     wire.RECIPIENT: (b"{rcpt_addr}", b"{rcpt_host}"),
     wire.DATA: (b"i",),
     wire.END_OF_HEADER: (b"i",),

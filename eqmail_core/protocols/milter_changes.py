@@ -7,10 +7,13 @@ Source: libmilter of Sendmail 8.17 (smfi_addheader, smfi_insheader, smfi_chghead
 """
 
 from eqmail_core.formats.header import is_field
+from eqmail_core.formats.smtp_wishes import BadParameter, read_mail, read_recipient
 from eqmail_core.protocols import milter_wire as wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Change = tuple[bytes, int, bytes, bytes]
 
 MAX_CHANGES = 1000
@@ -22,17 +25,22 @@ MAX_CHANGE_BYTES = 1 << 20
 _MAX_ADDRESS = 1000
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n") + b"\x7f"
 _ADDRESSES = (wire.ADD_RECIPIENT, wire.ADD_RECIPIENT_PARAMETERS, wire.DELETE_RECIPIENT, wire.CHANGE_SENDER)
-_HEADERS = (wire.ADD_HEADER, wire.INSERT_HEADER, wire.CHANGE_HEADER)
+# How the parameters behind an address are read, where there may be some.
+_PARAMETERS: "dict[bytes, Callable[[bytes], object]]" = {
+    wire.ADD_RECIPIENT_PARAMETERS: read_recipient,
+    wire.CHANGE_SENDER: lambda text: read_mail(text, True, True),
+}
+HEADERS = (wire.ADD_HEADER, wire.INSERT_HEADER, wire.CHANGE_HEADER)
 
 
 def read_change(letter: bytes, payload: bytes) -> "Change":
     """The change in a packet: letter, index, name or address, value.
 
     Of headers: index (0 for ADD_HEADER), name and value without the blank after the colon.  Of addresses: 0, the
-    address without < and >, b"".  QUARANTINE: 0, the reason, b"".
+    address without < and >, the parameters that an SMTP command would have behind it.  QUARANTINE: 0, the reason, b"".
     Fails: WireError where the packet cannot be meant like that.
     """
-    if letter in _HEADERS:
+    if letter in HEADERS:
         return _read_header(letter, payload)
     words = wire.split_texts(payload)
     if letter in _ADDRESSES:
@@ -42,8 +50,20 @@ def read_change(letter: bytes, payload: bytes) -> "Change":
         has_controls = b"\n" in address or _without_controls(address) != address
         if has_controls or len(address) > _MAX_ADDRESS or not (address or letter == wire.CHANGE_SENDER):
             raise wire.WireError("an address that is none")
-        return letter, 0, address, b""
+        return letter, 0, address, _parameters(letter, words[1:])
     return letter, 0, _without_controls(words[0] if words else b"").replace(b"\n", b" "), b""
+
+
+def _parameters(letter: bytes, words: list[bytes]) -> bytes:
+    read = _PARAMETERS.get(letter)
+    if read is None:
+        return b""
+    text = b" ".join(words)
+    try:
+        read(text)
+    except BadParameter as error:
+        raise wire.WireError("parameters that make no sense") from error
+    return text
 
 
 def _read_header(letter: bytes, payload: bytes) -> "Change":

@@ -5,6 +5,8 @@ Source: smtp-server.md 4.2; RFC 5321 section 4.1.
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eqmail_core.formats.wishes import Wish, Wishes
     from eqmail_core.protocols.auth import Credentials
 
@@ -33,24 +35,35 @@ class Hello(Event):
 
 
 class Mail(Event):
-    """MAIL: a sender, the identity in its AUTH parameter, and wishes of the sender; None where there are none."""
+    """MAIL: a sender, the identity in its AUTH parameter, and wishes of the sender; None where there are none.
 
-    __slots__ = ("address", "identity", "wishes")
+    `parameters` are all words behind the address, as they came but for control characters.
+    """
 
-    def __init__(self, address: bytes, identity: bytes | None, wishes: "Wishes | None" = None) -> None:
+    __slots__ = ("address", "identity", "parameters", "wishes")
+
+    def __init__(
+        self,
+        address: bytes,
+        identity: bytes | None,
+        wishes: "Wishes | None" = None,
+        parameters: "Sequence[bytes]" = (),
+    ) -> None:
         self.address = address
         self.identity = identity
         self.wishes = wishes
+        self.parameters = parameters
 
 
 class Recipient(Event):
-    """RCPT: a recipient, and what the sender wishes about it; None for nothing."""
+    """RCPT: a recipient, and what the sender wishes about it; None for nothing; `parameters` as in Mail."""
 
-    __slots__ = ("address", "wish")
+    __slots__ = ("address", "parameters", "wish")
 
-    def __init__(self, address: bytes, wish: "Wish | None" = None) -> None:
+    def __init__(self, address: bytes, wish: "Wish | None" = None, parameters: "Sequence[bytes]" = ()) -> None:
         self.address = address
         self.wish = wish
+        self.parameters = parameters
 
 
 class Data(Event):

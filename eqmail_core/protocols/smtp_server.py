@@ -259,9 +259,10 @@ class SmtpServer:
         if size is not None and 0 < self._rules.size_limit < size:
             return self._say(reply.TOO_BIG)
         try:
-            return Mail(address, identity, read_mail(behind, self._rules.offers_news, self._rules.offers_utf8))
+            wishes = read_mail(behind, self._rules.offers_news, self._rules.offers_utf8)
         except BadParameter:
             return self._say(reply.BAD_PARAMETER)
+        return Mail(address, identity, wishes, plain(behind).split())
 
     def _rcpt(self, argument: bytes) -> Event | None:
         if not self.in_transaction:
@@ -272,9 +273,10 @@ class SmtpServer:
         if 0 < self._rules.max_recipients <= len(self.recipients):
             return self._say(reply.TOO_MANY_RECIPIENTS)
         try:
-            return Recipient(address, read_recipient(behind) if behind and self._rules.offers_news else None)
+            wish = read_recipient(behind) if behind and self._rules.offers_news else None
         except BadParameter:
             return self._say(reply.BAD_PARAMETER)
+        return Recipient(address, wish, plain(behind).split() if behind else ())
 
     def _data(self, argument: bytes) -> Event | None:
         if not self.in_transaction:

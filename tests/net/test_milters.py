@@ -71,6 +71,53 @@ class TestWhatTheyHear:
             client.say(b"MAIL FROM:<a@b>")
         assert b"{auth_type}\0PLAIN\0{auth_authen}\0joe\0" in milter.payloads(b"D")[2]
 
+    def test_parameters_come_with_their_command(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+        with talk(kind, home) as client:
+            client.say(b"EHLO me")
+            mail = b"MAIL FROM:<joe@a.test> SIZE=100 BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb AUTH=max@a.test X=\1"
+            assert client.say(mail) == b"250 ok"
+            assert client.say(b"RCPT TO:<j@ours.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;j@ours.test") == b"250 ok"
+            assert client.say(b"RCPT TO:<k@ours.test>") == b"250 ok"
+            client.say(b"RSET")
+            client.say(b"MAIL FROM: joe@a.test")
+        assert milter.payloads(b"M") == [
+            b"<joe@a.test>\0SIZE=100\0BODY=8BITMIME\0SMTPUTF8\0RET=HDRS\0ENVID=a+2Bb\0AUTH=max@a.test\0X=?\0",
+            b"<joe@a.test>\0",
+        ]
+        assert milter.payloads(b"R") == [
+            b"<j@ours.test>\0NOTIFY=SUCCESS,DELAY\0ORCPT=rfc822;j@ours.test\0",
+            b"<k@ours.test>\0",
+        ]
+        assert b"{auth_author}\0max@a.test\0" in milter.payloads(b"D")[2]
+
+    def test_any_macro_that_is_known_can_be_asked_for(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+        names = b"j _ r s i {client_addr} {client_port} {mail_addr} {rcpt_addr} {cipher} {nobody}"
+        lists = b"".join([number.to_bytes(4, "big") + names + b"\0" for number in (0, 3, 5)])
+        milter.script[b"O"] = agreement() + lists
+        with talk(kind, home, TCPREMOTEHOST="client.test", TCPREMOTEPORT="4242") as client:
+            client.say(b"EHLO me")
+            client.send(b"j@ours.test")
+        words = {payload[:1]: payload[1:].split(b"\0") for payload in milter.payloads(b"D") if payload[:1] in b"CRE"}
+        told = {letter: dict(zip(text[::2], text[1::2], strict=False)) for letter, text in words.items()}
+        assert told[b"C"].keys() == {b"j", b"_", b"r", b"{client_addr}", b"{client_port}"}
+        assert told[b"R"][b"{rcpt_addr}"] == b"j@ours.test"
+        last = told[b"E"]
+        assert (last[b"j"], last[b"r"], last[b"s"], last[b"{mail_addr}"]) == (
+            b"mx.test",
+            b"ESMTP",
+            b"me",
+            b"joe@a.test",
+        )
+        assert last[b"i"] == told[b"R"][b"i"] and len(last[b"i"]) > 8
+        if kind == "program":
+            assert told[b"C"][b"_"] == b"client.test [127.0.0.1]"
+            assert told[b"C"][b"{client_port}"] == b"4242"
+
+    def test_without_a_name_the_client_is_its_address(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+        with talk(kind, home) as client:
+            client.say(b"NOOP")
+        assert b"\0_\0[127.0.0.1]\0" in milter.payloads(b"D")[0]
+
     def test_only_what_would_be_accepted(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         home.write("badmailfrom", "spam@a.test\n")
         with talk(kind, home) as client:
@@ -237,6 +284,32 @@ class TestChanges:
         )
         assert envelope == b"Fother@a.test\0Tk@ours.test\0Tnew@else.test\0\0"
         assert text == QUEUED
+
+    def test_of_wishes(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
+        milter.script[b"E"] = changes(
+            b"e<new@a.test>\0RET=FULL BODY=8BITMIME ENVID=x\0",
+            b"2<l@else.test>\0NOTIFY=NEVER ORCPT=rfc822;l@else.test\0",
+            b"2<m@else.test>\0",
+            b"-<j@ours.test>\0",
+        )
+        with talk(kind, home) as client:
+            client.say(b"EHLO me")
+            client.say(b"MAIL FROM:<joe@a.test> RET=HDRS ENVID=old")
+            client.say(b"RCPT TO:<j@ours.test> NOTIFY=SUCCESS")
+            client.say(b"RCPT TO:<k@ours.test> NOTIFY=DELAY")
+            client.say(b"DATA")
+            assert client.say(MESSAGE + b".").startswith(b"250 ok")
+            ((envelope, _),) = client.queued()
+        assert envelope == (
+            b"Fnew@a.test\0Tk@ours.test\0Tl@else.test\0Tm@else.test\0\0W F E:x 0:d: 1:n:rfc822;l@else.test\0"
+        )
+
+    @pytest.mark.parametrize("change", [b"e<a@b>\0RET=SOME\0", b"2<a@b>\0NOTIFY=NEVER,DELAY\0"])
+    def test_of_wishes_that_make_no_sense(self, kind: str, home: Home, milter: ScriptedMilter, change: bytes) -> None:
+        milter.script[b"E"] = changes(change)
+        with talk(kind, home) as client:
+            assert client.send() == TRY_LATER
+            assert not client.queued()
 
     def test_of_the_body(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         _, text = self.changed(kind, home, milter, b"bfirst\r", b"b\nsecond\r\n")

@@ -12,6 +12,7 @@ import trustme
 
 from eqmail_core.net.smtp_house import read_tls
 from eqmail_core.policy import login
+from tests.net.scripted_milter import ScriptedMilter
 from tests.net.smtp_servers import Home, Resident, blocking_server
 
 AUTHORITY = trustme.CA()
@@ -322,6 +323,24 @@ class TestClientCertificates:
         ((envelope, message),) = [it for it in home.queued() if it[0]]
         assert (b"Tx@foreign\0" in envelope) == (reply == "250 ok")
         assert (b"\n  (cert joe@client.test); " in message) == (reply == "250 ok")
+
+    def test_milters_are_told_of_tls(self, home: Home, serve: Callable[..., object]) -> None:
+        with ScriptedMilter() as milter:
+            home.write("milters", f"{milter.address}\n")
+            with serve(home) as connect:  # type: ignore[attr-defined]
+                client = connect()
+                client.hear()
+                client.start_tls(certificate=CLIENTS.issue_cert("joe@client.test", common_name="Joe"))
+                client.say("EHLO c", "MAIL FROM:<a@b>")
+                cipher, version = client.tls.cipher(), client.tls.version()
+            words = [payload[1:].split(b"\0") for payload in milter.payloads(b"D") if payload.startswith(b"H")][-1]
+        told = dict(zip(words[::2], words[1::2], strict=False))
+        assert cipher is not None and version is not None
+        assert told[b"{tls_version}"] == version.encode()
+        assert (told[b"{cipher}"], told[b"{cipher_bits}"]) == (cipher[0].encode(), b"%d" % cipher[2])
+        assert told[b"{verify}"] == b"OK"
+        assert b"/CN=Joe" in told[b"{cert_subject}"]
+        assert told[b"{cert_issuer}"].startswith(b"/O=trustme")
 
     def test_a_certificate_of_strangers_ends_the_session(self, home: Home, serve: Callable[..., object]) -> None:
         stranger = trustme.CA().issue_cert("joe@client.test")

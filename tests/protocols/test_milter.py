@@ -290,7 +290,7 @@ class TestChanges:
             (wire.INSERT_HEADER, 1, b"X-B", b" b"),
             (wire.CHANGE_HEADER, 2, b"X-C", b""),
             (wire.ADD_RECIPIENT, 0, b"x@y", b""),
-            (wire.ADD_RECIPIENT_PARAMETERS, 0, b"z@y", b""),
+            (wire.ADD_RECIPIENT_PARAMETERS, 0, b"z@y", b"NOTIFY=NEVER"),
             (wire.DELETE_RECIPIENT, 0, b"c@d", b""),
             (wire.CHANGE_SENDER, 0, b"", b""),
             (wire.QUARANTINE, 0, b"a virus indeed", b""),

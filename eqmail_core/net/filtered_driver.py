@@ -7,7 +7,7 @@ import time
 
 from eqmail_core.net.filters import Filters
 from eqmail_core.net.kept_message import KeptMessage, Said
-from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.queue_client import open_queue
 from eqmail_core.net.smtp_driver import Conversation
 from eqmail_core.policy.filtering import FilteredReception
 from eqmail_core.policy.smtp_outcome import conclude
@@ -70,7 +70,7 @@ class FilteredConversation(Conversation):
         if said is not None:
             return said
         try:
-            queue = QueueProgram(self._site, self._reception.environ)
+            queue = open_queue(self._site, self._reception.environ)
         except OSError:
             return reply.NO_QUEUE, b"message delayed (qqt failure)"
         try:
@@ -79,7 +79,7 @@ class FilteredConversation(Conversation):
         except OSError:
             queue.abort()
         code = queue.finish(draft.sender, draft.recipients, draft.wishes_left())
-        return conclude(self._kept.intake, code, int(time.time()), queue.pid)
+        return conclude(self._kept.intake, code, int(time.time()), queue.qp)
 
     def _abandon(self) -> None:
         self._kept.forget()

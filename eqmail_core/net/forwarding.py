@@ -6,7 +6,7 @@ Source: delivery.md 5.9.
 
 import os
 
-from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.queue_client import open_queue
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.error_text import error_text
 from eqmail_core.values.outcome import Permanent, Temporary
@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eqmail_core.net.queue_client import QueueProgram, QueueService
     from eqmail_core.values.site import Site
 
 
@@ -50,7 +51,7 @@ def queue_text(
     return hand_over(queue, sender, recipients)
 
 
-def hand_over(queue: QueueProgram, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+def hand_over(queue: "QueueProgram | QueueService", sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
     """Give the envelope to a queue that has the message; the qp of the log.  `wishes` as in `formats.wishes`.
 
     Fails: Temporary, Permanent with the words for the log.
@@ -58,11 +59,11 @@ def hand_over(queue: QueueProgram, sender: bytes, recipients: list[bytes], wishe
     problem = explain(queue.finish(sender, recipients, wishes))
     if problem:
         raise (Permanent if problem[:1] == b"D" else Temporary)(problem[1:])
-    return queue.pid
+    return queue.qp
 
 
-def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> QueueProgram:
+def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueProgram | QueueService":
     try:
-        return QueueProgram(site, environ)
+        return open_queue(site, environ)
     except OSError as error:
         raise Temporary(b"unable to fork: " + error_text(error.errno)) from error

@@ -14,7 +14,7 @@ from eqmail_core.formats.options import BadOption, parse_options, program_name
 from eqmail_core.formats.quote import quote_address
 from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.net.forwarding import hand_over
-from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.host_rules import BadAddress, HostRules
 from eqmail_core.policy.injection import Injection
 from eqmail_core.policy.person import Person
@@ -103,7 +103,7 @@ def _queue(
     wishes: bytes,
 ) -> None:
     try:
-        queue = QueueProgram(site, environ)
+        queue = open_queue(site, environ)
     except OSError as error:
         raise Temporary(b"unable to run qmail-queue") from error
     try:

@@ -9,7 +9,7 @@ import time
 
 from eqmail_core.formats.netstring import netstring
 from eqmail_core.formats.received import received
-from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy import qmtp_answers as answers
 from eqmail_core.protocols import qmtp
 from eqmail_core.protocols.qmtp import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
@@ -42,7 +42,7 @@ class _Message:
     """One message on its way into the queue."""
 
     def __init__(self, site: "Site", environ: "Mapping[bytes, bytes]", protocol: bytes) -> None:
-        self.queue = QueueProgram(site, environ)
+        self.queue = open_queue(site, environ)
         self.queue.write(_trace(environ, protocol))
         self.size = 0
         self.sender: bytes | None = b""
@@ -54,7 +54,7 @@ class _Message:
         if is_refused:
             self.queue.abort()
         code = self.queue.finish(self.sender or b"", self.recipients)
-        return answers.message_answer(code, int(time.time()), self.queue.pid)
+        return answers.message_answer(code, int(time.time()), self.queue.qp)
 
 
 class MailFrame:

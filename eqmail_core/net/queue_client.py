@@ -1,15 +1,15 @@
-"""How every blocking program puts a message into the queue: qmail-queue, or what QMAILQUEUE names, as a child.
+"""How every blocking program puts a message into the queue: through the service, or through a program as a child.
 
-Where the program to run is qmail-queue as setup wrote it, and the service answers, the child does the program's work
-without executing it: that saves the start of an interpreter per message.  The resident services speak queue_wire
-themselves when QMAILQUEUE is not set.
+The program is qmail-queue, or what QMAILQUEUE names.  Where it is qmail-queue as setup wrote it, and the service
+answers, we do its work instead of running it: that saves a process and the start of an interpreter per message.  The
+resident services speak queue_wire themselves when QMAILQUEUE is not set.
 
 Source: queue.md 3.5 "caller library contract".
 """
 
 import os
 
-from eqmail_core.net import queue_submit
+from eqmail_core.net.submission import Submission, connect
 from eqmail_core.protocols.queue_wire import render_envelope
 from eqmail_core.system.files import read_file, write_all
 from eqmail_core.values import queue_result as q
@@ -20,21 +20,68 @@ if TYPE_CHECKING:
 
     from eqmail_core.values.site import Site
 
+# What makes bin/qmail-queue ours: the line by which the program that setup writes finds its code.
+_OUR_QUEUE = b"\nfrom eqmail_core.programs.qmail_queue import main\n"
+
+
+def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueService | QueueProgram":
+    """A queue for one message: write it in any pieces, then `finish` with the envelope; `qp` then is that of the log.
+
+    Fails: OSError when there can be no child; never while writing (the code of `finish` tells).
+    """
+    own = os.fsencode(f"{site.bin}/qmail-queue")
+    program = environ.get(b"QMAILQUEUE", own)
+    if program == own:
+        try:
+            sock = connect(site.socket("queue")) if _OUR_QUEUE in (read_file(program) or b"") else None
+        except OSError:
+            sock = None
+        if sock is not None:
+            return QueueService(Submission(sock))
+    return QueueProgram(program, site, environ)
+
+
+class QueueService:
+    """One message on its way to the service."""
+
+    def __init__(self, submission: Submission) -> None:
+        self._submission = submission
+        self._code = q.OK
+
+    @property
+    def qp(self) -> int:
+        """Ours, as the service knows it."""
+        return self._submission.qp
+
+    def write(self, data: bytes) -> None:
+        """Pass on a piece of the message; the first failure is remembered."""
+        if self._code == q.OK:
+            try:
+                self._submission.write(data)
+            except OSError:
+                self._code = q.SERVICE_AWAY
+
+    def abort(self) -> None:
+        """Let go: nothing will be queued."""
+        self._code = q.READ_ERROR
+
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+        """Pass on the envelope and wait; as `QueueProgram.finish`."""
+        if self._code == q.OK:
+            self._code = self._submission.commit(render_envelope(sender, recipients, wishes))
+        self._submission.close()
+        return self._code
+
 
 class QueueProgram:
-    """One message on its way into the queue through a child process.
+    """One message on its way through a child process, whose pid is the qp."""
 
-    Write the message in any pieces, then `finish` with the envelope; `pid` is the qp of the log.
-    Fails: never while writing (the child's exit code tells); `finish` returns that code.
-    """
-
-    def __init__(self, site: "Site", environ: "Mapping[bytes, bytes]") -> None:
+    def __init__(self, program: bytes, site: "Site", environ: "Mapping[bytes, bytes]") -> None:
         message_out, self._message = os.pipe()
         envelope_out, self._envelope = os.pipe()
-        program = environ.get(b"QMAILQUEUE", os.fsencode(f"{site.bin}/qmail-queue"))
         self._broken = False
-        self.pid = os.fork()
-        if self.pid == 0:
+        self.qp = os.fork()
+        if self.qp == 0:
             _become(program, site, environ, message_out, envelope_out)
         os.close(message_out)
         os.close(envelope_out)
@@ -58,7 +105,7 @@ class QueueProgram:
             self._broken = not _write(self._envelope, render_envelope(sender, recipients, wishes))
         os.close(self._envelope)
         try:
-            _, status = os.waitpid(self.pid, 0)
+            _, status = os.waitpid(self.qp, 0)
         except OSError:
             return q.WAIT_FAILED
         code = os.waitstatus_to_exitcode(status)
@@ -75,12 +122,8 @@ def _write(fd: int, data: bytes) -> bool:
     return True
 
 
-# What makes bin/qmail-queue ours: the line by which the program that setup writes finds its code.
-_OUR_QUEUE = b"\nfrom eqmail_core.programs.qmail_queue import main\n"
-
-
 def _become(program: bytes, site: "Site", environ: "Mapping[bytes, bytes]", message: int, envelope: int) -> None:
-    """The child: descriptors 0 and 1 in place, then the program or its work; never returns."""
+    """The child: descriptors 0 and 1 in place, then the program; never returns."""
     try:
         envelope = os.dup(envelope) if envelope == 0 else envelope
         os.dup2(message, 0)
@@ -88,28 +131,7 @@ def _become(program: bytes, site: "Site", environ: "Mapping[bytes, bytes]", mess
         os.chdir(site.home)
     except OSError:
         os._exit(q.NO_HOME)
-    _do_its_work(program, site)
     try:
         os.execve(program, [program], dict(environ))
     except OSError:
         os._exit(q.CANNOT_EXEC)
-
-
-def _do_its_work(program: bytes, site: "Site") -> None:
-    """Submit to the service and end, if that is all that the program would do; return if not."""
-    if program != os.fsencode(f"{site.bin}/qmail-queue"):
-        return
-    try:
-        if _OUR_QUEUE not in (read_file(program) or b""):
-            return
-        os.closerange(3, 1 << 20)
-        sock = queue_submit.connect(site.socket("queue"))
-    except OSError:
-        return
-    if sock is not None:
-        code = q.BUG
-        try:
-            queue_submit.guard()
-            code = queue_submit.submit(sock, 0, 1)
-        finally:
-            os._exit(code)

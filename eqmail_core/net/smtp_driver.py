@@ -11,7 +11,7 @@ import time
 from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.net.descriptors import Descriptors, Gone, TimedOut
 from eqmail_core.net.errands_waiting import Waiter
-from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
 from eqmail_core.policy.smtp_outcome import (
@@ -29,6 +29,7 @@ from eqmail_core.values import reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from eqmail_core.net.queue_client import QueueProgram, QueueService
     from eqmail_core.policy.encryption import TlsFiles
     from eqmail_core.policy.reception import Reception
     from eqmail_core.values.site import Site
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 class Conversation:
     """One client, from the greeting to the end; `checker` is the argv of the program that checks passwords.
 
-    Messages go to the queue through `QueueProgram`, with the environment of the reception.  `tls`: the keys, if there
+    Messages go to the queue through `open_queue`, with the environment of the reception.  `tls`: the keys, if there
     are any; `begins_with_tls`: before the greeting.
     """
 
@@ -61,7 +62,7 @@ class Conversation:
         self._tls = tls
         self._begins_with_tls = begins_with_tls
         self._intake = Intake(0)
-        self._queue: QueueProgram | None = None
+        self._queue: QueueProgram | QueueService | None = None
 
     def run(self, databytes: int) -> int:
         """Converse; the exit code of the process.  `databytes` limits each message, 0: not at all."""
@@ -120,7 +121,7 @@ class Conversation:
     def _begin(self, verdict: Verdict) -> Verdict:
         """A message follows, behind the header of this verdict; the verdict, or that there is no queue for it."""
         try:
-            self._queue = QueueProgram(self._site, self._reception.environ)
+            self._queue = open_queue(self._site, self._reception.environ)
         except OSError:
             return Verdict(False, [*verdict.lines, reply.NO_QUEUE])
         self._queue.write(verdict.header)
@@ -163,7 +164,7 @@ class Conversation:
             queue, self._queue = self._queue, None
             core = self._core
             code = queue.finish(core.sender or b"", core.recipients, render_wishes(core.wishes))
-            line, what = conclude(self._intake, code, int(time.time()), queue.pid)
+            line, what = conclude(self._intake, code, int(time.time()), queue.qp)
             self._log(what)
             self._core.answer(Verdict(True, [line]))
 

@@ -4,7 +4,8 @@ Through the queue service; where none is installed or running, by itself if the 
 Exits: see values/queue_result.py.  Source: queue.md 3.5; qmail-queue(8).
 """
 
-from eqmail_core.net import queue_submit
+from eqmail_core.net.queue_submit import guard, submit
+from eqmail_core.net.submission import Submission, connect
 from eqmail_core.system.installation import read_site
 from eqmail_core.values import queue_result as q
 
@@ -13,17 +14,17 @@ CANNOT_CONFIGURE = 55
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Queue one message."""
-    queue_submit.guard()
+    guard()
     try:
         site = read_site(environ)
     except (OSError, ValueError):
         return CANNOT_CONFIGURE
     try:
-        sock = queue_submit.connect(site.socket("queue"))
+        sock = connect(site.socket("queue"))
     except OSError:
         return q.SERVICE_AWAY
     if sock is None:
         from eqmail_core.store.alone import queue_alone
 
         return queue_alone(site, 0, 1)
-    return queue_submit.submit(sock, 0, 1)
+    return submit(Submission(sock), 0, 1)

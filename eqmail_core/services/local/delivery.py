@@ -11,7 +11,7 @@ import time
 
 from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
 from eqmail_core.formats.mbox import from_line
-from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.dotqmail_plan import Delivery, delivered_to_line, return_path_line, variables
 from eqmail_core.services.local.program import run_program
 from eqmail_core.store.home import STICKY, enter_home, find_arrangement, find_new_sender
@@ -107,17 +107,17 @@ class _Delivering:
 
     def _forward(self, recipients: list[bytes]) -> int:
         try:
-            program = QueueProgram(self._site, self._environ)
+            queue = open_queue(self._site, self._environ)
         except OSError as error:
             raise Temporary(b"Unable to fork: %b. (#4.3.0)" % error_text(error.errno)) from error
-        program.write(self._delivered_to)
+        queue.write(self._delivered_to)
         try:
             for chunk in self._message.chunks():
-                program.write(chunk)
+                queue.write(chunk)
         except MessageUnreadable:
-            program.abort()
-        answer = explain(program.finish(self._new_sender, recipients))
+            queue.abort()
+        answer = explain(queue.finish(self._new_sender, recipients))
         if answer:
             failure = Permanent if answer[:1] == PERMANENT else Temporary
             raise failure(b"Unable to forward message: " + answer[1:] + b".")
-        return program.pid
+        return queue.qp

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from eqmail_core.net.queue_client import QueueProgram
+from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.bounces import Bounce
 from eqmail_core.services.send.ports import NOT_STARTED, Worker
 from eqmail_core.values.queue_result import READ_ERROR
@@ -27,15 +27,15 @@ class ProgramInjector:
 
     def _run(self, bounce: Bounce, pieces: Iterator[bytes]) -> tuple[int, int]:
         try:
-            program = QueueProgram(self._site, self._environ)
+            queue = open_queue(self._site, self._environ)
         except OSError:
             return NOT_STARTED, 0
         broken = False
         try:
             for piece in pieces:
-                program.write(piece)
+                queue.write(piece)
         except OSError:
             broken = True
-            program.abort()
-        code = program.finish(bounce.sender, [bounce.recipient], bounce.wishes)
-        return code or (READ_ERROR if broken else 0), program.pid
+            queue.abort()
+        code = queue.finish(bounce.sender, [bounce.recipient], bounce.wishes)
+        return code or (READ_ERROR if broken else 0), queue.qp

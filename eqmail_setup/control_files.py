@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import Control, Lines, Map
+from eqmail_core.control.kinds import Lines, Map
+from eqmail_core.control.setting import Control
 from eqmail_core.formats.lines import first_line, listed
 from eqmail_core.store.domains_db import domain_records
 from eqmail_core.values.site import Site

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import Control, HostName
+from eqmail_core.control.setting import Control, HostName
 from eqmail_core.formats.lines import listed
 from eqmail_core.policy.rcpthosts import RcptHosts
 from eqmail_core.system.installation import read_controls

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import FOLDERS
-from eqmail_core.control.kinds import Control, ControlError
+from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.control.source import controls_in
 from eqmail_core.store.domains_db import domain_records
 from eqmail_core.system.files import read_file

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import Control
 from eqmail_core.control.readers import QUEUE, REMOTE, SEND, SMTPD, START
+from eqmail_core.control.setting import Control
 from eqmail_core.values.site import Site
 from eqmail_setup.refusal import Refusal, privilege
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import Control, ControlError
+from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site
 from eqmail_setup.reloading import moments

@@ -9,7 +9,7 @@ import os
 from typing import NamedTuple
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.dotqmail import FORWARD, plain
 from eqmail_core.policy.dotqmail_plan import candidates
 from eqmail_core.policy.rcpthosts import RcptHosts

@@ -5,8 +5,9 @@ Long because it is a table: one entry per file, in the order of its documentatio
 Source: control-files.md 2.2; qmail-control(5).
 """
 
-from eqmail_core.control.kinds import ControlSet, Count, HostName, Line, Lines, Map, Opaque, Seconds, Size, Text
-from eqmail_core.control.readers import ALL, INJECT, LMTP, QMTPD, REMOTE, SEND, SMTPD, START
+from eqmail_core.control.kinds import Count, Lines, Map, Opaque, Seconds, Size
+from eqmail_core.control.readers import ALL, LMTP, QMTPD, REMOTE, SEND, SMTPD, START
+from eqmail_core.control.setting import ControlSet, HostName, Line, Text
 
 
 class ClassicSettings(ControlSet):
@@ -50,20 +51,6 @@ class ClassicSettings(ControlSet):
         default=None,
         used_by=(START,),
     )
-    defaultdomain = HostName(
-        "Domain appended to host names without a dot in messages that are injected here.",
-        default=b"defaultdomain",
-        falls_back_to_me=True,
-        env="QMAILDEFAULTDOMAIN",
-        used_by=(INJECT,),
-    )
-    defaulthost = HostName(
-        "Host appended to addresses without @ in messages that are injected here.",
-        default=b"defaulthost",
-        falls_back_to_me=True,
-        env="QMAILDEFAULTHOST",
-        used_by=(INJECT,),
-    )
     doublebouncehost = HostName(
         "Host of the address that gets bounces of bounces.",
         default=b"doublebouncehost",
@@ -84,13 +71,6 @@ class ClassicSettings(ControlSet):
         default=None,
         falls_back_to_me=True,
         used_by=(REMOTE, LMTP),
-    )
-    idhost = HostName(
-        "Host part of the Message-IDs that are made for messages injected here without one.",
-        default=b"idhost",
-        falls_back_to_me=True,
-        env="QMAILIDHOST",
-        used_by=(INJECT,),
     )
     localiphost = Line(
         "Name that replaces [IP] in envelope addresses when IP is one of this host's own addresses.",
@@ -119,13 +99,6 @@ class ClassicSettings(ControlSet):
     )
     percenthack = Lines(
         "Domains at which an address user%host@DOMAIN stands for user@host.", default=None, used_by=(SEND,)
-    )
-    plusdomain = HostName(
-        "Domain appended to host names that end in a plus sign in messages that are injected here.",
-        default=b"plusdomain",
-        falls_back_to_me=True,
-        env="QMAILPLUSDOMAIN",
-        used_by=(INJECT,),
     )
     qmqpservers = Lines(
         "Addresses of the hosts that qmail-qmqpc hands its mail to, tried in this order.",

@@ -1,8 +1,9 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
-from eqmail_core.control.kinds import ControlSet, Count, Flag, PeriodMap, Periods, Seconds, Size, Text
+from eqmail_core.control.kinds import Count, Flag, PeriodMap, Periods, Seconds, Size
 from eqmail_core.control.readers import LOCAL, QUEUE, REMOTE, SEND
 from eqmail_core.control.remote_limits import RemoteLimits
+from eqmail_core.control.setting import ControlSet, Text
 
 
 class DeliverySettings(ControlSet):

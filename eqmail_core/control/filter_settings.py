@@ -1,8 +1,8 @@
 """The control files that name filters of the SMTP server; without them nothing is asked, and nothing is slower."""
 
 from eqmail_core.control.filters import Filters, Milters
-from eqmail_core.control.kinds import ControlSet, Line
 from eqmail_core.control.readers import SMTPD
+from eqmail_core.control.setting import ControlSet, Line
 
 
 class FilterSettings(ControlSet):

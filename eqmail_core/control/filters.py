@@ -1,6 +1,6 @@
 """The kinds of the control files that name filters of the SMTP server."""
 
-from eqmail_core.control.kinds import Control
+from eqmail_core.control.setting import Control
 from eqmail_core.formats.filter_list import FilterEntry, milter_address, parse_filter
 from eqmail_core.formats.lines import listed
 

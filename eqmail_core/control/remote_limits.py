@@ -1,6 +1,6 @@
 """The kind of the control file with limits for destinations of remote mail."""
 
-from eqmail_core.control.kinds import Control
+from eqmail_core.control.setting import Control
 from eqmail_core.formats.lines import listed
 from eqmail_core.formats.remote_limits import Limit, parse_limits
 

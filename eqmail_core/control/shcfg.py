@@ -6,7 +6,7 @@ Source: programs.md 1.1, 1.9 (qmail-print, qmail-shcfg of eQmail after 1.09).
 """
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import Control, ControlError
+from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.formats.lines import first_line, listed
 
 TYPE_CHECKING = False

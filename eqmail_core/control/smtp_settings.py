@@ -1,7 +1,8 @@
 """The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
 
-from eqmail_core.control.kinds import ControlSet, Count, Flag, Line, Lines, Opaque, Seconds
+from eqmail_core.control.kinds import Count, Flag, Lines, Opaque, Seconds
 from eqmail_core.control.readers import SMTPD, START
+from eqmail_core.control.setting import ControlSet, Line
 from eqmail_core.control.words import Word
 
 

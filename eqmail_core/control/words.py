@@ -1,6 +1,6 @@
 """Settings that are one of a few words."""
 
-from eqmail_core.control.kinds import Line
+from eqmail_core.control.setting import Line
 
 
 class Word(Line):

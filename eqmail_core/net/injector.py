@@ -8,18 +8,17 @@ Source: delivery.md 5.7 (qmail-inject.c).
 import os
 import time
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.lines import listed
 from eqmail_core.formats.options import BadOption, parse_options, program_name
 from eqmail_core.formats.quote import quote_address
-from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.net.forwarding import hand_over
 from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.host_rules import BadAddress, HostRules
 from eqmail_core.policy.injection import Injection
 from eqmail_core.policy.person import Person
 from eqmail_core.system.files import CHUNK, read_file, write_all
-from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.system.installation import read_inject_settings, read_site
 from eqmail_core.system.message_input import read_header
 from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, Temporary
 
@@ -87,11 +86,20 @@ def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, 
     injection.take_header(reader.fields)
     if words.queues:
         recipients = injection.recipients(words.uses_header)
-        text = b"" if wishes is None else render_wishes(wishes.of_each(len(recipients)))
-        _queue(site, environ, injection, reader.body, recipients, text)
+        _queue(site, environ, injection, reader.body, recipients, _list_of(wishes, len(recipients)))
     else:
         sender_line = b"Return-Path: <%b>\n" % quote_address(injection.sender)
         _copy(lambda data: write_all(1, data), sender_line + injection.header, reader.body)
+
+
+def _list_of(wishes: "Wishes | None", count: int) -> bytes:
+    """The wishes as a list for so many recipients."""
+    if wishes is None:
+        return b""
+    # Here, because few have wishes and all would pay for them.
+    from eqmail_core.formats.wishes import render_wishes
+
+    return render_wishes(wishes.of_each(count))
 
 
 def _queue(
@@ -117,7 +125,7 @@ def _queue(
 
 def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Injection:
     lists = read_file(environ[b"QMAILMFTFILE"]) if b"QMAILMFTFILE" in environ else None
-    controls = read_controls(site, environ)
+    controls = read_inject_settings(site, environ)
     rules = HostRules(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
     return Injection(rules, Person(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
 

@@ -9,7 +9,7 @@ import os
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import TLS_CERTIFICATES
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.smtpplugins import parse_plugins
 from eqmail_core.net.login_offer import login_offer
 from eqmail_core.policy.badmail import BadSenders

@@ -6,8 +6,8 @@ Source: smtp-server.md 4.1, 4.9; control-files.md 2.9.
 from collections.abc import Callable
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import ControlError
 from eqmail_core.control.readers import SMTPD
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net.filters import Filters
 from eqmail_core.net.server_tls import TlsDesk

@@ -4,13 +4,13 @@ Source: delivery.md 5.8 (sendmail.c); sendmail(8).
 """
 
 from eqmail_core.formats.options import parse_options, program_name
-from eqmail_core.formats.smtp_wishes import BadParameter, read_news, read_ret
-from eqmail_core.formats.wishes import Wish, Wishes, encode_xtext, is_envid, place_key
 from eqmail_core.values.address import split_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from eqmail_core.formats.wishes import Wishes
 
 INJECT = "inject"
 NEW_ALIASES = "newaliases"
@@ -48,7 +48,7 @@ class Errand:
     __slots__ = ("action", "argv", "environ", "wishes")
 
     def __init__(
-        self, action: str, argv: list[bytes], environ: dict[bytes, bytes], wishes: Wishes | None = None
+        self, action: str, argv: list[bytes], environ: dict[bytes, bytes], wishes: "Wishes | None" = None
     ) -> None:
         self.action = action
         self.argv = argv
@@ -61,7 +61,7 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
     options, recipients = parse_options(argv, _LETTERS)
     changed = dict(environ)
     source, sender = b"-a", None
-    wishes = Wishes()
+    wished = []
     for letter, argument in options:
         if letter == b"t":
             source = b"-H"
@@ -70,7 +70,7 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
         elif letter == b"F":
             changed[b"MAILNAME"] = argument
         elif letter in b"NRV":
-            _note_wish(wishes, letter, argument)
+            wished.append((letter, argument))
         elif letter == b"b" and argument[:1] != b"m":
             return _other(argument[:1], changed)
     action = _NAMES.get(program_name(argv))
@@ -80,20 +80,16 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
     if sender is not None:
         words += (b"-f", sender)
         _show_sender(changed, sender)
-    return Errand(INJECT, [*words, b"--", *recipients], changed, wishes if wishes.is_about_news else None)
+    return Errand(INJECT, [*words, b"--", *recipients], changed, _wished(wished) if wished else None)
 
 
-def _note_wish(wishes: Wishes, letter: bytes, argument: bytes) -> None:
-    """-N, -R and -V are NOTIFY, RET and ENVID of SMTP; an ENVID that is no xtext becomes one.  Fails: Usage."""
+def _wished(options: "list[tuple[bytes, bytes]]") -> "Wishes":
+    """What -N, -R and -V ask for.  Fails: Usage."""
+    # Here, because few have wishes and all would pay for them.
+    from eqmail_core.policy.sendmail_wishes import BadParameter, wishes_of
+
     try:
-        if letter == b"N":
-            wishes.recipients[place_key(0)] = Wish(read_news(argument))
-        elif letter == b"R":
-            wishes.ret = read_ret(argument)
-        else:
-            wishes.envid = argument if is_envid(argument) else encode_xtext(argument)
-            if not is_envid(wishes.envid):
-                raise BadParameter
+        return wishes_of(options)
     except BadParameter as bad:
         raise Usage from bad
 

@@ -8,7 +8,7 @@ Source: programs.md 1.5; cr.yp.to/checkpwd/interface.html.
 
 import os
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.system.files import read_all, write_all
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import say

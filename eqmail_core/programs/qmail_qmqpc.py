@@ -6,7 +6,7 @@ Source: smtp-server.md 4.11; qmail-qmqpc(8).
 
 import os
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.netstring import netstring
 from eqmail_core.formats.todo import scan_envelope, split_envelope
 from eqmail_core.net.qmqp_client import NO_SERVERS, hand_over

@@ -6,7 +6,7 @@ Source: smtp-server.md 4.10; qmail-qmtpd(8).
 
 import os
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.net.qmtp_driver import MailFrame
 from eqmail_core.policy.rcpthosts import RcptHosts
 from eqmail_core.store.rcpthosts_db import more_hosts

@@ -5,7 +5,7 @@ Exits: 0, 111 (reason on standard output, as ever).  Source: programs.md 1.9; qm
 
 import os
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.control.showctl import settings_report
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_controls, read_site

@@ -7,7 +7,7 @@ Exits: 0 after QUIT, 1 when the conversation ended in another way.  Source: smtp
 import os
 import time
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.net.descriptors import Descriptors
 from eqmail_core.net.filters import read_filters
 from eqmail_core.net.smtp_driver import Conversation

@@ -7,7 +7,7 @@ import os
 import syslog
 import time
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.lines import leading_number
 from eqmail_core.formats.syslog_lines import ALERT, INFO, WARNING, LogLines
 from eqmail_core.system.files import CHUNK

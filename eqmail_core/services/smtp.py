@@ -20,7 +20,7 @@ from typing import NoReturn
 import uvloop
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.smtpauth import FILE as SECRETS
 from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net import milter_on_loop, python_checks

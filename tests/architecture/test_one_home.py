@@ -10,7 +10,7 @@ from eqmail_core.control.declared import Controls
 ROOT = Path(__file__).resolve().parents[2]
 DECLARED = sorted((ROOT / "eqmail_core/control").glob("*_settings.py"))
 # Words that are also ordinary words of the code: channel names, the host's own name as the fallback of the reader.
-ORDINARY = {"locals": (), "me": ("control/kinds.py",)}
+ORDINARY = {"locals": (), "me": ("control/setting.py",)}
 
 
 def sources() -> list[Path]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.net.smtp_house import read_house
 from eqmail_core.policy.house import House
 from eqmail_core.store.domains_db import compile_domains

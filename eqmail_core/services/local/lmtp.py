@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.options import BadOption, parse_options
 from eqmail_core.formats.quote import quote_address
 from eqmail_core.net.smtp_dialogue import converse

@@ -8,7 +8,7 @@ Source: qmail-command(8); delivery.md 5.4.
 
 import os
 
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.system import processes
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_controls

@@ -7,7 +7,7 @@ Source: delivery.md 5.6.
 import os
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.received import is_beyond_ascii
 from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.dial import dial, literal_address

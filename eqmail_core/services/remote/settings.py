@@ -10,7 +10,7 @@ import os
 import time
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.policy.beforemote import is_idle
 from eqmail_core.policy.remote_plan import NO_CONTROLS
 from eqmail_core.services.remote.tls_settings import tls_maker

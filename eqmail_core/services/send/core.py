@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import ControlError
+from eqmail_core.control.setting import ControlError
 from eqmail_core.control.source import reload_settings
 from eqmail_core.formats.channel_list import TODO
 from eqmail_core.formats.log_line import log_lines

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import Control
+from eqmail_core.control.setting import Control
 from eqmail_core.values.site import Site
 from eqmail_setup.control_files import compiling, declared, demand_settable, writing
 from eqmail_setup.opened import demand_installation

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from eqmail_core.control.kinds import Control, Lines, Map
+from eqmail_core.control.kinds import Lines, Map
+from eqmail_core.control.setting import Control
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site
 from eqmail_setup.commands.config.changes import carry_out_changes, one_line, reloading, written

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.kinds import Control
+from eqmail_core.control.setting import Control
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site

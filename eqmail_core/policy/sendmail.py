@@ -86,7 +86,8 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
 def _wished(options: "list[tuple[bytes, bytes]]") -> "Wishes":
     """What -N, -R and -V ask for.  Fails: Usage."""
     # Here, because few have wishes and all would pay for them.
-    from eqmail_core.policy.sendmail_wishes import BadParameter, wishes_of
+    from eqmail_core.formats.smtp_wishes import BadParameter
+    from eqmail_core.policy.sendmail_wishes import wishes_of
 
     try:
         return wishes_of(options)

@@ -54,8 +54,17 @@ def parse_site(home: str, text: bytes) -> Site:
         layout=LAYOUTS[layout],
         accounts=Accounts(users, groups),
         break_char=found["break"].encode("latin-1")[:1] if "break" in found else DEFAULT_BREAK,
-        split=int(found.get("split", DEFAULT_SPLIT)),
-        spawn=int(found.get("spawn", DEFAULT_SPAWN)),
-        patrn=int(found["patrn"], 8) if "patrn" in found else DEFAULT_PATRN,
+        split=_number(found, "split", DEFAULT_SPLIT),
+        spawn=_number(found, "spawn", DEFAULT_SPAWN),
+        patrn=_number(found, "patrn", DEFAULT_PATRN, 8),
         single_user=found.get("single-user") == "yes",
     )
+
+
+def _number(found: dict[str, str], key: str, default: int, base: int = 10) -> int:
+    if key not in found:
+        return default
+    try:
+        return int(found[key], base)
+    except ValueError as error:
+        raise ValueError(f"{key} is no number: {found[key]!r}") from error

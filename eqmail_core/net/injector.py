@@ -19,6 +19,7 @@ from eqmail_core.policy.injection import Injection
 from eqmail_core.policy.person import Person
 from eqmail_core.system.files import CHUNK, read_file, write_all
 from eqmail_core.system.installation import read_inject_settings, read_site
+from eqmail_core.system.log import complain
 from eqmail_core.system.message_input import read_header
 from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, Temporary
 
@@ -63,13 +64,17 @@ def inject(
     try:
         _inject(argv, environ, prefix, wishes)
     except BadOption as bad:
-        return _complain(program_name(argv) + b": " + bad.text + b"\n", EXIT_PERMANENT)
+        complain(program_name(argv) + b": " + bad.text + b"\n")
+        return EXIT_PERMANENT
     except BadAddress as bad:
-        return _complain(_FATAL + bad.text, EXIT_PERMANENT)
+        complain(_FATAL + bad.text)
+        return EXIT_PERMANENT
     except Failure as failure:
-        return _complain(_FATAL + failure.text + b"\n", failure.exit_code)
+        complain(_FATAL + failure.text + b"\n")
+        return failure.exit_code
     except (OSError, ControlError):
-        return _complain(_FATAL + b"read error\n", EXIT_TEMPORARY)
+        complain(_FATAL + b"read error\n")
+        return EXIT_TEMPORARY
     return EXIT_DONE
 
 
@@ -139,11 +144,3 @@ def _copy(put: "Callable[[bytes], None]", header: bytes, body: bytes) -> None:
         body = os.read(0, CHUNK)
         if not body and not last.endswith(b"\n"):
             put(b"\n")
-
-
-def _complain(text: bytes, code: int) -> int:
-    try:
-        write_all(2, text)
-    except OSError:
-        pass
-    return code

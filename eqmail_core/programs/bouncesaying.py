@@ -4,8 +4,7 @@ Exits: 100 refused, 0 not, 111.  Source: delivery.md 5.9; bouncesaying(1).
 """
 
 from eqmail_core.system.commands import consult
-from eqmail_core.system.files import write_all
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.log import complain, fatal, say
 from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 
 
@@ -19,5 +18,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
             return EXIT_DONE
     except Failure as failure:
         return fatal("bouncesaying", failure.text, failure.exit_code)
-    write_all(2, argv[1] + b"\n")
+    complain(argv[1] + b"\n")
     return EXIT_PERMANENT

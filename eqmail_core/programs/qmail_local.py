@@ -10,6 +10,7 @@ from eqmail_core.policy.dotqmail_plan import Delivery
 from eqmail_core.services.local.delivery import deliver, rehearse
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import complain
 from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 
 USAGE = b"qmail-local: usage: qmail-local [ -nN ] user homedir local dash ext domain sender aliasempty\n"
@@ -33,16 +34,16 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     os.umask(0o077)
     try:
         if dry:
-            rehearse(site, it, lambda line: write_all(1, line), lambda line: write_all(2, line))
+            rehearse(site, it, lambda line: write_all(1, line), complain)
         else:
             write_all(1, deliver(site, it, 0, environ))
     except Failure as failure:
         if failure.text:
-            write_all(2, failure.text + b"\n")
+            complain(failure.text + b"\n")
         return failure.exit_code
     return EXIT_DONE
 
 
 def _usage() -> int:
-    write_all(2, USAGE)
+    complain(USAGE)
     return EXIT_PERMANENT

@@ -5,7 +5,7 @@ Exits: 0 when its input has ended and all is reported, 100 usage, 111 cannot sta
 
 from eqmail_core.services.local import classic
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import fatal, in_words
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -14,7 +14,8 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         return 100
     try:
         classic.run(read_site(environ), argv[1], environ)
-    except (OSError, ValueError, KeyError) as reason:
-        say("qmail-lspawn", f"fatal: {reason}")
-        return 111
+    except KeyError as missing:
+        return fatal("qmail-lspawn", f"no account: {missing.args[0]}")
+    except (OSError, ValueError) as reason:
+        return fatal("qmail-lspawn", in_words(reason))
     return 0

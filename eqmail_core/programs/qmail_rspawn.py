@@ -5,14 +5,15 @@ Exits: 0 when its input has ended and all is reported, 111 cannot start.  Source
 
 from eqmail_core.services.remote import classic
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import fatal, in_words
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve qmail-send until it goes."""
     try:
         classic.run(read_site(environ), environ)
-    except (OSError, ValueError, KeyError) as reason:
-        say("qmail-rspawn", f"fatal: {reason}")
-        return 111
+    except KeyError as missing:
+        return fatal("qmail-rspawn", f"no account: {missing.args[0]}")
+    except (OSError, ValueError) as reason:
+        return fatal("qmail-rspawn", in_words(reason))
     return 0

@@ -14,7 +14,7 @@ from eqmail_core.services.local import spawner
 from eqmail_core.services.remote import pool
 from eqmail_core.services.send import resident
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import in_words, say
 from eqmail_core.system.notify import herald
 from eqmail_core.system.tally import Tally
 from eqmail_core.values.site import Site
@@ -33,7 +33,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         site = read_site(environ)
         start.supervise(_staff(site, environ, addresses, words), herald(os.environb))
     except (start.CannotStart, ValueError, OSError) as reason:
-        say(start.NAME, f"fatal: {reason}")
+        say(start.NAME, f"fatal: {reason}" if isinstance(reason, start.CannotStart) else b"fatal: " + in_words(reason))
         return herald(os.environb).failed(111)
     return 0
 

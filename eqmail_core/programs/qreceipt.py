@@ -5,9 +5,8 @@ Needs SENDER.  Exits: 0, 100, 111.  Source: delivery.md 5.9; qreceipt(1).
 
 from eqmail_core.net.forwarding import queue_text
 from eqmail_core.policy.receipt import CannotParse, receipt_for
-from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.log import complain, fatal, say
 from eqmail_core.system.message_input import read_header
 from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 
@@ -23,7 +22,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         if notice:
             queue_text(read_site(environ), environ, notice, b"", [sender])
     except CannotParse as bad:
-        write_all(2, b"qreceipt: fatal: unable to parse this: " + bad.field)
+        complain(b"qreceipt: fatal: unable to parse this: " + bad.field)
         return EXIT_PERMANENT
     except Failure as failure:
         kind = "permanent" if failure.exit_code == EXIT_PERMANENT else "temporary"

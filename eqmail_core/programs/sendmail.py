@@ -10,9 +10,8 @@ import os
 from eqmail_core.formats.options import BadOption, program_name
 from eqmail_core.net.injector import inject
 from eqmail_core.policy.sendmail import INJECT, PROGRAMS, Usage, read_words
-from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.log import complain, fatal, say
 from eqmail_core.values.outcome import EXIT_PERMANENT
 
 
@@ -26,7 +25,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         errand = read_words(argv, environ)
     except BadOption as bad:
-        write_all(2, program_name(argv) + b": " + bad.text + b"\n")
+        complain(program_name(argv) + b": " + bad.text + b"\n")
         return _usage()
     except Usage:
         return _usage()

@@ -4,6 +4,7 @@ Light: used by programs that run once per message.
 Source: delivery.md 5.9.
 """
 
+import errno
 import os
 
 from eqmail_core.system.files import CHUNK, write_all
@@ -68,6 +69,8 @@ def feed(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: bytes, sour
 
 
 def _start(argv: list[bytes], environ: "Mapping[bytes, bytes]", stdin: int = -1) -> int:
+    if not argv[0]:
+        raise FileNotFoundError(errno.ENOENT, "no command")
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)] if stdin >= 0 else []
     return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=[_SIGPIPE])
 

@@ -14,23 +14,43 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
+_STANDARD = (0, 1, 2)
+_INTERRUPTED = 130
+
 
 def enter(main: "Callable[[list[bytes], dict[bytes, bytes]], int]", home: str) -> "NoReturn":
     """Run `main` and leave the process at once; a surprise is one line on standard error and a temporary failure."""
-    argv = [os.fsencode(argument) for argument in sys.argv]
-    environ = dict(os.environb)
-    environ.setdefault(HOME_VARIABLE, os.fsencode(home))
     try:
+        _occupy_standard_descriptors()
+        argv = [os.fsencode(argument) for argument in sys.argv]
+        environ = dict(os.environb)
+        environ.setdefault(HOME_VARIABLE, os.fsencode(home))
         code = main(argv, environ)
     except BaseException as surprise:
-        code = _surprised(argv, surprise)
+        code = _surprised(surprise)
     os._exit(code)
 
 
-def _surprised(argv: list[bytes], surprise: BaseException) -> int:
-    name = os.path.basename(argv[0]).decode("latin-1") if argv else "eqmail"
+def _occupy_standard_descriptors() -> None:
+    """Let no file that we open become descriptor 0, 1 or 2, and be taken for the message or for the log.
+
+    One that was closed can be neither read nor written afterwards, as before.
+    """
+    for fd in _STANDARD:
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open("/", os.O_PATH | os.O_CLOEXEC)
+
+
+def _surprised(surprise: BaseException) -> int:
+    """Say what has come up, in one line, if anybody can still hear it; the exit code."""
     if isinstance(surprise, SystemExit):
         return surprise.code if isinstance(surprise.code, int) else EXIT_TEMPORARY
-    what = f"{name}: fatal: {type(surprise).__name__}: {surprise}".replace("\n", " ")
-    os.write(2, what.encode("utf-8", "backslashreplace") + b"\n")
+    if isinstance(surprise, KeyboardInterrupt):
+        return _INTERRUPTED
+    if not isinstance(surprise, BrokenPipeError):
+        from eqmail_core.system.log import fatal, in_words
+
+        fatal(os.path.basename(sys.argv[0]) if sys.argv else "eqmail", in_words(surprise))
     return EXIT_TEMPORARY

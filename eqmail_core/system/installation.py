@@ -25,8 +25,12 @@ def read_site(environ: "Mapping[bytes, bytes]") -> Site:
     Fails: OSError when the site file cannot be read, ValueError when it makes no sense.
     """
     home = os.fsdecode(environ.get(HOME_VARIABLE, DEFAULT_HOME.encode())) or DEFAULT_HOME
-    text = read_file(f"{home}/{SITE_FILE}")
-    return Site(home=home) if text is None else parse_site(home, text)
+    path = f"{home}/{SITE_FILE}"
+    text = read_file(path)
+    try:
+        return Site(home=home) if text is None else parse_site(home, text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) -> "Controls":

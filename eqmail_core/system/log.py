@@ -18,8 +18,26 @@ def safely(data: bytes) -> bytes:
 def say(program: str, text: bytes | str) -> None:
     """Write `program: text` and a newline to standard error in one piece; trouble there is ignored."""
     line = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
+    complain(program.encode() + b": " + line.replace(b"\n", b"/") + b"\n")
+
+
+def in_words(surprise: BaseException) -> bytes:
+    """What a person can make of an exception; what is a bug of ours keeps its name."""
+    if isinstance(surprise, OSError) and surprise.errno:
+        # Here, because it is seldom needed, and programs that start per message would pay for it.
+        from eqmail_core.values.error_text import error_text
+
+        where = surprise.filename
+        about = os.fsencode(where) + b": " if isinstance(where, str | bytes) else b""
+        return about + error_text(surprise.errno)
+    name = "" if isinstance(surprise, ValueError) else f"{type(surprise).__name__}: "
+    return f"{name}{surprise}".encode("utf-8", "backslashreplace")
+
+
+def complain(text: bytes) -> None:
+    """Write a text to standard error as it is; trouble there is ignored, for the exit code says the same."""
     try:
-        os.write(2, program.encode() + b": " + line.replace(b"\n", b"/") + b"\n")
+        os.write(2, text)
     except OSError:
         pass
 

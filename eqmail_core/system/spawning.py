@@ -52,7 +52,7 @@ class ClassicSpawner:
         self._judge = judge
         self._keep = keep_bytes
         self._running: dict[int, _Running] = {}
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()
 
     def run(self) -> None:
         """Serve until descriptor 0 ends and every delivery has been reported."""

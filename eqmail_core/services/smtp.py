@@ -23,7 +23,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.smtpauth import FILE as SECRETS
 from eqmail_core.formats.tcprules import Rule
-from eqmail_core.net import milter_on_loop, python_checks
+from eqmail_core.net import milter_on_loop, python_checks, resolver
 from eqmail_core.net.filters import load_checks, read_filters
 from eqmail_core.net.login_offer import checkable
 from eqmail_core.net.lookup_link import LookUpLink
@@ -68,6 +68,7 @@ def run(site: Site, listeners: list[socket.socket], share: Share | None = None) 
     environ = dict(os.environb)
     try:
         load_checks(read_controls(site, environ).smtpchecks)
+        resolver.preload()
         settle(site, "qmaild")
         os.chdir(site.home)
         settings = read_settings(site, environ, listeners)

@@ -1,5 +1,12 @@
-"""The queue service: the only one that may write the queue's messages.  `run` is its life."""
+"""The queue service: the only one that may write the queue's messages."""
 
-from eqmail_core.services.queue.service import run
+import socket
 
-__all__ = ["run"]
+from eqmail_core.values.site import Site
+
+
+def run(site: Site, listener: socket.socket) -> None:
+    """Serve until TERM; see `service`, which is loaded here, in the process that needs it."""
+    from eqmail_core.services.queue.service import run as serve
+
+    serve(site, listener)

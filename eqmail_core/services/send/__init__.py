@@ -1,10 +1,12 @@
 """The scheduler: as a resident service, and as C's qmail-send on descriptors 0 to 6; one core drives both."""
 
+import socket
+
 from eqmail_core.values.site import Site
 
 
-def run(site: Site, log_fd: int) -> None:
+def run(site: Site, log_fd: int, control: socket.socket | None = None) -> None:
     """Schedule for this installation until TERM; see `resident`, which is loaded here to keep the classic one light."""
     from eqmail_core.services.send.resident import run as serve
 
-    serve(site, log_fd)
+    serve(site, log_fd, control=control)

@@ -1,7 +1,7 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
 from eqmail_core.control.kinds import Count, Flag, PeriodMap, Periods, Seconds, Size
-from eqmail_core.control.readers import LOCAL, QUEUE, REMOTE, SEND
+from eqmail_core.control.readers import LOCAL, QUEUE, REMOTE, SEND, START
 from eqmail_core.control.remote_limits import RemoteLimits
 from eqmail_core.control.setting import ControlSet, Text
 
@@ -39,6 +39,15 @@ class DeliverySettings(ControlSet):
         default=0,
         env="PROGRAMSECONDS",
         used_by=(LOCAL,),
+        since="eqmail 2",
+    )
+    localcarrier = Flag(
+        "Whether one process, the carrier, files plain Maildir mail for all users, being each of them for a moment. "
+        "With 0 every user with mail has an agent instead, a process that is that user for good: dearer by a fork "
+        "where many users get mail, and no process that could be another user again. Everything else that a .qmail "
+        "file may ask for is done by agents in any case.",
+        default=True,
+        used_by=(START,),
         since="eqmail 2",
     )
     queuedurability = Text(

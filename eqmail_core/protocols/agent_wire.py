@@ -1,17 +1,20 @@
-"""The private wire between the local spawner and the agent that delivers as one user.
+"""The private wire between the local spawner and those that deliver for it: a user's agent, or the carrier.
 
-    spawner  id NUL name NUL local NUL ext NUL host NUL sender NUL ...     orders, each with a descriptor, in order
-             ? NUL id NUL ext NUL ...                                      questions: would you deliver to this one?
-    agent    id NUL durable u8, letter, text NUL ...                       their reports, as in delivery_wire
-             id NUL Y NUL ...                                              this report has become durable
+    spawner  id NUL name NUL local NUL host NUL sender NUL user ...     orders, each with a descriptor, in order
+             ? NUL id NUL user ...                                      questions: would you deliver to this one?
+    agent    id NUL durable u8, letter, text NUL ...                    their reports, as in delivery_wire
+             id NUL Y NUL ...                                           this report has become durable
+    carrier  id NUL P NUL ...                                           this order needs the agent of its user
 
-A packet holds one or more of one kind; an answer is a report that is durable at once.  An id is a decimal number that
-the spawner never gives twice.  The spawner believes an agent nothing about orders that it did not give to it.
+A user is its six fields, NUL each.  A packet holds one or more of one kind; an answer is a report that is durable at
+once.  An id is a decimal number that the spawner never gives twice.  The spawner believes nobody anything about orders
+that it did not give to it.
 
 Source: architecture "boundary 4".
 """
 
 from eqmail_core.formats.text0 import fields, join
+from eqmail_core.values.user import User
 
 MAX_ORDERS = 64
 """Most orders in one packet: the system passes no more than 253 descriptors at once."""
@@ -20,54 +23,62 @@ MAX_BYTES = 65536
 """A packet is full when it has this many bytes; one order or report more still fits."""
 
 DURABLE = b"Y"
+PERSONAL = b"P"
 
 _QUESTION = b"?\0"
 
-_ORDER_FIELDS = 6
+_OWN_FIELDS = 5
+_USER_FIELDS = 6
+_ORDER_FIELDS = _OWN_FIELDS + _USER_FIELDS
 
 
 class AgentOrder:
-    """One delivery that an agent is to make; `fd` is the message, -1 where it was lost on the way."""
+    """One delivery that is to be made for `user`; `fd` is the message, -1 where it was lost on the way."""
 
-    __slots__ = ("ext", "fd", "host", "local", "name", "number", "sender")
+    __slots__ = ("fd", "host", "local", "name", "number", "sender", "user")
 
-    def __init__(self, number: int, name: bytes, local: bytes, ext: bytes, host: bytes, sender: bytes, fd: int) -> None:
+    def __init__(self, number: int, name: bytes, local: bytes, host: bytes, sender: bytes, user: User, fd: int) -> None:
         self.number = number
         self.name = name
         self.local = local
-        self.ext = ext
         self.host = host
         self.sender = sender
+        self.user = user
         self.fd = fd
 
 
 def order(it: AgentOrder) -> bytes:
     """Render one order."""
-    return join(b"%d" % it.number, it.name, it.local, it.ext, it.host, it.sender)
+    return join(b"%d" % it.number, it.name, it.local, it.host, it.sender, *it.user.fields())
 
 
 def split_orders(packet: bytes, descriptors: list[int]) -> list[AgentOrder]:
-    """The orders of a packet, with their descriptors."""
+    """The orders of a packet, with their descriptors.  Fails: ValueError for what no spawner of ours sends."""
     parts = fields(packet)
-    count = len(parts) // _ORDER_FIELDS
-    fds = descriptors + [-1] * (count - len(descriptors))
-    return [
-        AgentOrder(int(number), name, local, ext, host, sender, fd)
-        for number, name, local, ext, host, sender, fd in zip(*(parts[at::6] for at in range(6)), fds, strict=True)
-    ]
+    if len(parts) % _ORDER_FIELDS:
+        raise ValueError("an order is cut short")
+    starts = range(0, len(parts), _ORDER_FIELDS)
+    fds = descriptors + [-1] * (len(starts) - len(descriptors))
+    return [_order(parts[at : at + _ORDER_FIELDS], fd) for at, fd in zip(starts, fds, strict=True)]
 
 
-def questions(asked: list[tuple[int, bytes]]) -> bytes:
-    """Render questions: pairs of id and extension."""
-    return _QUESTION + b"".join([join(b"%d" % number, ext) for number, ext in asked])
+def _order(parts: list[bytes], fd: int) -> AgentOrder:
+    number, name, local, host, sender = parts[:_OWN_FIELDS]
+    return AgentOrder(int(number), name, local, host, sender, User.from_fields(parts[_OWN_FIELDS:]), fd)
 
 
-def split_questions(packet: bytes) -> list[tuple[int, bytes]]:
+def questions(asked: list[tuple[int, User]]) -> bytes:
+    """Render questions: pairs of id and the user with the extension that is asked about."""
+    return _QUESTION + b"".join([join(b"%d" % number, *user.fields()) for number, user in asked])
+
+
+def split_questions(packet: bytes) -> list[tuple[int, User]]:
     """The questions of a packet; none where it holds orders."""
     if not packet.startswith(_QUESTION):
         return []
     parts = fields(packet[len(_QUESTION) :])
-    return [(int(number), ext) for number, ext in zip(parts[::2], parts[1::2], strict=True)]
+    each = 1 + _USER_FIELDS
+    return [(int(parts[at]), User.from_fields(parts[at + 1 : at + each])) for at in range(0, len(parts), each)]
 
 
 def report(number: int, durable: bool, text: bytes) -> bytes:
@@ -78,6 +89,11 @@ def report(number: int, durable: bool, text: bytes) -> bytes:
 def settled(number: int) -> bytes:
     """Render the news that a report has become durable."""
     return b"%d\0Y\0" % number
+
+
+def personal(number: int) -> bytes:
+    """Render the request to give an order to the agent of its user."""
+    return b"%d\0P\0" % number
 
 
 def split_reports(packet: bytes) -> list[tuple[int, bytes]]:

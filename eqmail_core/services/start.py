@@ -51,11 +51,12 @@ class CannotStart(Exception):
 class Service:
     """One resident process: its name, what it runs, its place in the order of ending, and the signals it wants.
 
-    `run` is called in the child with the child's process to itself and ends when the service is told TERM.
+    `run` is called in the child with the child's process to itself and ends when the service is told TERM.  `load` is
+    called in the parent just before the first start: services share what was loaded for them and those before them.
     `last` services are ended only when all others have gone (0 first, then 1, ...).
     """
 
-    __slots__ = ("last", "listeners", "name", "pause_s", "pid", "run", "signals", "since", "start_at")
+    __slots__ = ("last", "listeners", "load", "name", "pause_s", "pid", "run", "signals", "since", "start_at")
 
     def __init__(
         self,
@@ -64,12 +65,14 @@ class Service:
         listeners: list[socket.socket],
         last: int,
         signals: tuple[signal.Signals, ...] = (),
+        load: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
         self.run = run
         self.listeners = listeners
         self.last = last
         self.signals = signals
+        self.load = load
         self.pid = 0
         self.since = 0.0
         self.start_at = 0.0
@@ -171,9 +174,10 @@ def supervise(services: list[Service], herald: Herald) -> None:
     `herald` tells the service manager that all were started, that the parent lives, and that the end has begun.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-    gc.collect()
-    gc.freeze()
     for service in services:
+        service.load()
+        gc.collect()
+        gc.freeze()
         _fork(service, services)
     herald.ready()
     while True:

@@ -10,6 +10,12 @@ import signal
 _library = ctypes.CDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME = 1, 3, 4, 15
+_PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
+_CAPABILITY_VERSION = 0x20080522
+_CAPABILITIES = 64
+
+CAP_SETGID, CAP_SETUID = 6, 7
+"""capabilities(7)."""
 
 
 def sync_file_system(fd: int) -> None:
@@ -30,6 +36,25 @@ def forbid_tracing() -> None:
         _library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
         if _library.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0) != 0:
             raise OSError("the process stayed traceable")
+
+
+def keep_capabilities(*kept: int) -> None:
+    """Give up all capabilities but these, for ever: no program that is executed gets any back.
+
+    Fails: OSError when the system will not promise it.
+    """
+    if not hasattr(_library, "capset"):
+        return
+    for number in range(_CAPABILITIES):
+        if number not in kept:
+            _library.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
+    mask = sum(1 << number for number in kept)
+    who = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)
+    low = (mask, mask, 0)
+    sets = (ctypes.c_uint32 * 6)(*low, 0, 0, 0)
+    if _library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 or _library.capset(who, sets) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 def return_free_memory() -> None:

@@ -63,3 +63,48 @@ def become(uid: int, gid: int) -> None:
         raise CannotSettle(f"uid {uid} could become root again")
     if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
         raise CannotSettle(f"is not uid {uid} and gid {gid} after all")
+
+
+class Acting:
+    """`with Acting(uid, gid)`: what root touches meanwhile is touched as that account, with its rights and no others.
+
+    The real and the saved user stay root, so no process of the account may send signals to ours or trace it.  The
+    working directory is / afterwards, so that nobody's disk is kept busy.
+    Fails: CannotSettle, when it could not be done; then nothing has changed.
+    """
+
+    __slots__ = ("_gid", "_uid")
+
+    def __init__(self, uid: int, gid: int) -> None:
+        self._uid = uid
+        self._gid = gid
+
+    def __enter__(self) -> None:
+        uid, gid = self._uid, self._gid
+        try:
+            os.setgroups([gid])
+            os.setegid(gid)
+            os.seteuid(uid)
+        except (OSError, OverflowError) as error:
+            _act_as_root()
+            raise CannotSettle(f"cannot act as uid {uid}: {error}") from error
+        if uid == 0 or os.geteuid() != uid or os.getegid() != gid:
+            _act_as_root()
+            raise CannotSettle(f"does not act as uid {uid} and gid {gid} after all")
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        _act_as_root()
+        os.chdir("/")
+
+
+def _act_as_root() -> None:
+    os.seteuid(0)
+    os.setegid(0)
+
+
+def keep_only_changing_users() -> None:
+    """Give up for ever what root may do beside acting as others, and what an executed program could bring back.
+
+    Between users the process then touches files as a mere owner would whose uid is 0.  Fails: OSError.
+    """
+    kernel.keep_capabilities(kernel.CAP_SETGID, kernel.CAP_SETUID)

@@ -80,10 +80,12 @@ def test_imports_go_downwards(path: Path) -> None:
 
 @pytest.mark.parametrize("room", ["services", "programs"])
 def test_neighbours_have_no_doors(room: str) -> None:
-    """A service never imports another service, a program never another program."""
+    """A service never imports another service, a program never another program; only the list of services knows all."""
     wrong = []
     for path in sorted((CORE / room).rglob("*.py")):
         own = path.relative_to(CORE / room).parts[0].removesuffix(".py")
+        if own == "staff":
+            continue
         for name in imports(path):
             parts = name.split(".")
             if parts[:2] == ["eqmail_core", room] and len(parts) > 2 and parts[2] != own:

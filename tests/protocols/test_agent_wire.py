@@ -3,20 +3,26 @@
 import pytest
 
 from eqmail_core.protocols import agent_wire as wire
+from eqmail_core.values.user import User
+
+JOE = User(b"joe", 5, 6, b"/home/joe", b"-", b"list")
+
+
+def order(number: int, fd: int) -> wire.AgentOrder:
+    return wire.AgentOrder(number, b"1.X", b"joe-list", b"h", b"s@x", JOE, fd)
 
 
 def test_orders_come_back_with_their_descriptors() -> None:
-    sent = [wire.AgentOrder(n, b"1.X", b"joe", b"", b"h", b"s@x", n) for n in (1, 2, 3)]
-    got = wire.split_orders(b"".join(map(wire.order, sent)), [10, 11])
-    assert [(it.number, it.name, it.local, it.ext, it.host, it.sender) for it in got] == [
-        (n, b"1.X", b"joe", b"", b"h", b"s@x") for n in (1, 2, 3)
+    got = wire.split_orders(b"".join(wire.order(order(n, n)) for n in (1, 2, 3)), [10, 11])
+    assert [(it.number, it.name, it.local, it.host, it.sender, it.user) for it in got] == [
+        (n, b"1.X", b"joe-list", b"h", b"s@x", JOE) for n in (1, 2, 3)
     ]
     assert [it.fd for it in got] == [10, 11, -1]
 
 
 def test_reports_come_back_in_order() -> None:
-    packet = wire.report(1, False, b"Kdid\n") + wire.settled(1) + wire.report(2, True, b"Zno")
-    assert wire.split_reports(packet) == [(1, b"0Kdid\n"), (1, wire.DURABLE), (2, b"1Zno")]
+    packet = wire.report(1, False, b"Kdid\n") + wire.settled(1) + wire.report(2, True, b"Zno") + wire.personal(3)
+    assert wire.split_reports(packet) == [(1, b"0Kdid\n"), (1, wire.DURABLE), (2, b"1Zno"), (3, wire.PERSONAL)]
 
 
 @pytest.mark.parametrize("packet", [b"x\0Y\0", b"1\0"])
@@ -25,6 +31,11 @@ def test_nonsense_is_refused(packet: bytes) -> None:
         wire.split_reports(packet)
 
 
+def test_an_order_that_is_cut_short_is_refused() -> None:
+    with pytest.raises(ValueError, match="cut short"):
+        wire.split_orders(wire.order(order(1, 1))[:-5], [10])
+
+
 def test_questions_come_back_and_are_no_orders() -> None:
-    assert wire.split_questions(wire.questions([(1, b""), (2, b"list")])) == [(1, b""), (2, b"list")]
-    assert wire.split_questions(wire.order(wire.AgentOrder(1, b"", b"joe", b"", b"h", b"s@x", -1))) == []
+    assert wire.split_questions(wire.questions([(1, JOE), (2, JOE)])) == [(1, JOE), (2, JOE)]
+    assert wire.split_questions(wire.order(order(1, -1))) == []

@@ -1,12 +1,20 @@
-"""Local delivery: the spawner (root) and the agents (users)."""
+"""Local delivery: the spawner (root), the carrier (whoever has plain mail) and the agents (users)."""
 
 import socket
+from importlib import import_module
 
 from eqmail_core.values.site import Site
 
 
-def run(site: Site, default_delivery: bytes, listener: socket.socket, asked_at: socket.socket) -> None:
+def run(
+    site: Site, default_delivery: bytes, listener: socket.socket, asked_at: socket.socket, with_carrier: bool
+) -> None:
     """Serve until TERM; see `spawner`, which is loaded here, in the process that needs it."""
     from eqmail_core.services.local.spawner import run as serve
 
-    serve(site, default_delivery, listener, asked_at)
+    serve(site, default_delivery, listener, asked_at, with_carrier)
+
+
+def load() -> None:
+    """Load the code, so that processes that are forked later share it."""
+    import_module("eqmail_core.services.local.spawner")

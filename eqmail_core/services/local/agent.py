@@ -1,43 +1,37 @@
-"""The agent: one process that delivers for one user for as long as there is mail, and is that user.
+"""Those who deliver for the spawner: a user's agent, which is that user for good, and the carrier for everybody.
 
-Maildir orders are taken in groups, whatever waits at a time; anything slower (programs, forwards, mailbox files) runs
-in a process of its own, so that it holds up nobody.  The agent has no descriptors but its socket and those of the
-orders, no other process of the user may trace it, and it ends with its socket.
+An agent delivers for one account as long as there is mail.  Maildir orders are taken in groups, whatever waits at a
+time; anything slower (programs, forwards, mailbox files) runs in a process of its own, so that it holds up nobody.  No
+other process of the user may trace it.
 
-Source: architecture section 6, "resident agents".
+The carrier files plain mail in everybody's Maildirs, being each user while it touches that user's files.  It runs no
+program and delivers nothing else: such orders go back, for the agent of their user.
+
+Neither has descriptors but its socket and those of the orders, and either ends with its socket.
+Source: architecture section 6, "resident agents"; ADR 15.
 """
 
 import os
 import select
 import socket
 import time
-from collections import deque
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 
 from eqmail_core.protocols import agent_wire as wire
 from eqmail_core.protocols.agent_wire import AgentOrder
-from eqmail_core.services.local.delivery import deliver
-from eqmail_core.services.local.group import MaildirDesk, delivery_of
-from eqmail_core.store.home import foresee
+from eqmail_core.services.local.apart import Apart
+from eqmail_core.services.local.group import MaildirDesk
 from eqmail_core.system import kernel
-from eqmail_core.system.files import write_all
-from eqmail_core.system.message_file import MessageFile
-from eqmail_core.system.privileges import CannotSettle, become
+from eqmail_core.system.privileges import Acting, CannotSettle, become, keep_only_changing_users
 from eqmail_core.system.sockets import receive_descriptors
-from eqmail_core.system.spawning import bounded
-from eqmail_core.values.local_report import KEPT_OUTPUT, local_report
-from eqmail_core.values.outcome import DONE, EXIT_DONE, EXIT_TEMPORARY, Failure
+from eqmail_core.values.outcome import EXIT_DONE
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LOOKUP_USAGE, User
 
 # Imported only when needed elsewhere; here at once, for users may be unable to read our files.
 _LATER = ("eqmail_core.control.source", "eqmail_core.policy.lmtp_line", "eqmail_core.services.local.lmtp")
-
-AT_ONCE = 64
-"""Deliveries apart that one agent runs at a time; more wait."""
-
-_PIECE = 65536
 
 # After a group, orders that follow within this time make the next group together, up to so many.
 _GATHER_S = 0.008
@@ -47,66 +41,74 @@ for module in _LATER:
     import_module(module)
 
 
-class _Apart:
-    """A delivery in a process of its own, and what it has said so far."""
-
-    __slots__ = ("number", "output", "pid")
-
-    def __init__(self, number: int, pid: int) -> None:
-        self.number = number
-        self.pid = pid
-        self.output = b""
-
-
 def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], sock: socket.socket) -> int:
     """Become the user and deliver until the spawner lets go; the exit code, which the spawner understands."""
+    itself = nullcontext()
+
+    def as_it_is(other: User) -> AbstractContextManager[object]:
+        if (other.uid, other.gid) != (user.uid, user.gid):
+            raise CannotSettle(f"uid {user.uid} got an order for uid {other.uid}")
+        return itself
+
     try:
         become(user.uid, user.gid)
-    except CannotSettle:
+    except (CannotSettle, OverflowError):
         return LOOKUP_USAGE
-    kernel.forbid_tracing()
-    kernel.name_process("eq-agent")
-    os.umask(0o077)
-    try:
-        _Agent(site, user, default, environ, sock).serve()
-    except BrokenPipeError:
-        # The spawner has gone while we worked; its successor will be given the same orders.
-        pass
-    return EXIT_DONE
+    serving = _Serving(sock, "eq-agent", MaildirDesk(site, default, as_it_is))
+    serving.apart = Apart(site, default, environ, serving.poll, serving.report)
+    return serving.run()
 
 
-class _Agent:
-    def __init__(
-        self, site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], sock: socket.socket
-    ) -> None:
-        self._site = site
-        self._user = user
-        self._default = default
-        self._environ = environ
+def carry(site: Site, default: bytes, sock: socket.socket) -> int:
+    """Deliver plain Maildir mail for everybody until the spawner lets go; the exit code."""
+    keep_only_changing_users()
+    desk = MaildirDesk(site, default, lambda user: Acting(user.uid, user.gid))
+    return _Serving(sock, "eq-carrier", desk).run()
+
+
+class _Serving:
+    """The loop: orders and questions in, reports out.  Without `apart` what is more than a Maildir goes back."""
+
+    def __init__(self, sock: socket.socket, name: str, desk: MaildirDesk) -> None:
+        kernel.forbid_tracing()
+        kernel.name_process(name)
+        os.umask(0o077)
         self._sock = sock
         self._socket_fd = sock.fileno()
-        self._desk = MaildirDesk(site, user, default)
-        self._running: dict[int, _Apart] = {}
-        self._waiting: deque[AgentOrder] = deque()
+        self._desk = desk
+        self.apart: Apart | None = None
         self._outgoing: list[bytes] = []
         self._gather_until = 0.0
         self._orders_poll = select.poll()
         self._orders_poll.register(sock, select.POLLIN)
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
+        self.poll = select.poll()
+        self.poll.register(sock, select.POLLIN)
 
-    def serve(self) -> None:
+    def run(self) -> int:
         """Deliver until the socket ends; what runs apart then goes on by itself, as it would under C."""
+        try:
+            self._serve()
+        except BrokenPipeError:
+            # The spawner has gone while we worked; its successor will be given the same orders.
+            pass
+        return EXIT_DONE
+
+    def report(self, number: int, text: bytes) -> None:
+        """A delivery apart has ended."""
+        self._outgoing.append(wire.report(number, True, text))
+
+    def _serve(self) -> None:
         while True:
             wait_s = self._desk.settle_in_s
-            ready = self._poll.poll(None if wait_s is None else wait_s * 1000)
+            ready = self.poll.poll(None if wait_s is None else wait_s * 1000)
             if self._desk.settle_in_s == 0.0:
                 self._outgoing += [wire.settled(number) for number in self._desk.settle()]
             for fd, _ in ready:
-                if fd != self._socket_fd:
-                    self._collect(fd)
-                elif not self._take_orders():
-                    return
+                if fd == self._socket_fd:
+                    if not self._take_orders():
+                        return
+                elif self.apart is not None:
+                    self.apart.collect(fd)
             self._send_reports()
 
     def _take_orders(self) -> bool:
@@ -127,26 +129,24 @@ class _Agent:
             flags = socket.MSG_DONTWAIT
             questions = wire.split_questions(packet)
             if questions:
-                self._outgoing += [wire.report(number, True, self._foresee(ext)) for number, ext in questions]
+                self._outgoing += [wire.report(number, True, self._desk.foresee(user)) for number, user in questions]
                 break
             orders += wire.split_orders(packet, fds)
-        if not orders:
-            return True
+        if orders:
+            self._deliver(orders)
+        return True
+
+    def _deliver(self, orders: list[AgentOrder]) -> None:
         result = self._desk.deliver(orders)
         self._gather_until = time.monotonic() + _GATHER_S
         self._outgoing += [wire.settled(number) for number in result.settled]
         self._outgoing += [wire.report(*report) for report in result.reports]
-        self._waiting += result.apart
-        self._start_waiting()
-        return True
-
-    def _foresee(self, ext: bytes) -> bytes:
-        """What a delivery to an extension would begin its report with."""
-        try:
-            foresee(self._user.home, self._user.dash, ext, self._default, self._site.patrn)
-        except Failure as failure:
-            return failure.outcome + failure.text
-        return DONE
+        if self.apart is not None:
+            self.apart.take(result.apart)
+            return
+        for it in result.apart:
+            os.close(it.fd)
+            self._outgoing.append(wire.personal(it.number))
 
     def _more_may_come(self, count: int) -> bool:
         """Wait a moment for more orders while mail streams in: a barrier costs more than the moment."""
@@ -166,60 +166,3 @@ class _Agent:
         if packet:
             self._sock.send(b"".join(packet))
         self._outgoing = []
-
-    def _start_waiting(self) -> None:
-        while self._waiting and len(self._running) < AT_ONCE:
-            self._start(self._waiting.popleft())
-
-    def _start(self, it: AgentOrder) -> None:
-        """Deliver one order in a process of its own."""
-        reading = writing = -1
-        try:
-            reading, writing = os.pipe()
-            pid = os.fork()
-        except OSError:
-            for fd in (it.fd, reading, writing):
-                if fd >= 0:
-                    os.close(fd)
-            self._outgoing.append(wire.report(it.number, True, b"Zqmail-spawn unable to fork. (#4.3.0)\n"))
-            return
-        if pid == 0:
-            self._be_apart(it, writing)
-        os.close(writing)
-        os.close(it.fd)
-        self._running[reading] = _Apart(it.number, pid)
-        self._poll.register(reading, select.POLLIN)
-
-    def _be_apart(self, it: AgentOrder, output: int) -> None:
-        """The child: what a qmail-local would be, with its descriptors and its exit code; never returns."""
-        code = EXIT_TEMPORARY
-        try:
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            os.dup2(MessageFile(it.fd).reopened(), 0)
-            os.closerange(3, 1 << 30)
-            write_all(1, deliver(self._site, delivery_of(self._user, self._default, it), 0, self._environ))
-            code = EXIT_DONE
-        except Failure as failure:
-            if failure.text:
-                write_all(2, failure.text + b"\n")
-            code = failure.exit_code
-        except Exception as surprise:
-            write_all(2, f"Unable to deliver: {type(surprise).__name__}: {surprise}. (#4.3.0)\n".encode())
-        finally:
-            os._exit(code)
-
-    def _collect(self, fd: int) -> None:
-        """Take output of a delivery apart, and report it at its end."""
-        it = self._running[fd]
-        data = os.read(fd, _PIECE)
-        if data:
-            it.output = (it.output + data)[: KEPT_OUTPUT + 1]
-            return
-        self._poll.unregister(fd)
-        os.close(fd)
-        del self._running[fd]
-        code = os.waitstatus_to_exitcode(os.waitpid(it.pid, 0)[1])
-        text = local_report(code, bounded(it.output, KEPT_OUTPUT))
-        self._outgoing.append(wire.report(it.number, True, text))
-        self._start_waiting()

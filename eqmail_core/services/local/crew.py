@@ -1,191 +1,154 @@
-"""The spawner's people: an agent for every user with mail, and helpers that sync the disk.
+"""The spawner's people: the carrier, an agent for every user whose mail needs one, and helpers that sync the disk.
 
-Root's half.  It believes its children nothing but reports on orders that it gave them.
+Root's half.  The carrier is one process for all; it is ended when it has owed a report for too long.  Those whose mail
+it held when it ended have agents for a while, so that a user with a hung home delays the others once.
 
 Fails: OSError when there can be no child.
+Source: architecture section 6, "resident agents"; ADR 15.
 """
 
 import os
+import signal
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from eqmail_core.protocols import agent_wire as wire
-from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local import agent
+from eqmail_core.services.local.worker import Worker
 from eqmail_core.system.children import end, fork_with_socket, has_ended
-from eqmail_core.system.sockets import PACKET, send_descriptors
+from eqmail_core.system.log import say
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import User
+
+NAME = "qmail-lspawn"
 
 RESIDENT = 32
 IDLE_S = 30.0
 RETIRED_AFTER = 10_000
 
+SILENCE_S = 15.0
+"""How long the carrier may owe a report; a slow disk takes seconds, a hung home for ever."""
 
-class Agent:
-    """One user's agent: orders not sent yet, orders without a report, reports that are not durable yet."""
+SLOW_S = 600.0
+"""For how long the users have agents whose mail it held when it ended."""
 
-    __slots__ = ("backlog", "orders", "pid", "questions", "sock", "unreported", "unsettled", "used_at")
+HUNG = 4
+"""As long as so many carriers cannot even be killed, there is no other."""
 
-    def __init__(self, pid: int, sock: socket.socket) -> None:
-        self.pid = pid
-        self.sock = sock
-        self.backlog: deque[AgentOrder] = deque()
-        self.questions: list[tuple[int, bytes]] = []
-        self.unreported: set[int] = set()
-        self.unsettled: set[int] = set()
-        self.orders = 0
-        self.used_at = time.monotonic()
-
-    @property
-    def is_idle(self) -> bool:
-        """Tell whether nothing is expected of it."""
-        return not self.unreported and not self.unsettled
-
-    def take(self, it: AgentOrder) -> None:
-        """Accept an order; `push` sends it."""
-        self.backlog.append(it)
-        self.unreported.add(it.number)
-        self.orders += 1
-        self.used_at = time.monotonic()
-
-    def be_asked(self, number: int, ext: bytes) -> None:
-        """Accept a question; `push` sends it."""
-        self.questions.append((number, ext))
-        self.unreported.add(number)
-        self.used_at = time.monotonic()
-
-    def push(self) -> bool:
-        """Send what was taken, in large packets; False if the agent cannot take all of it now.  Fails: OSError."""
-        if self.questions:
-            try:
-                self.sock.send(wire.questions(self.questions))
-            except BlockingIOError:
-                return False
-            self.questions.clear()
-        backlog = self.backlog
-        while backlog:
-            packet, fds, size = [], [], 0
-            for it in backlog:
-                packet.append(wire.order(it))
-                fds.append(it.fd)
-                size += len(packet[-1])
-                if len(fds) == wire.MAX_ORDERS or size >= wire.MAX_BYTES:
-                    break
-            try:
-                send_descriptors(self.sock, b"".join(packet), fds)
-            except BlockingIOError:
-                return False
-            for fd in fds:
-                os.close(fd)
-                backlog.popleft()
-        return True
-
-    def reports(self) -> list[tuple[int, bytes]]:
-        """The reports in one packet; what is not about its own orders is an offence.
-
-        Fails: BlockingIOError when there is none, EOFError and OSError when the agent has gone, ValueError for an
-        offence.
-        """
-        packet = self.sock.recv(PACKET)
-        if not packet:
-            raise EOFError
-        reports = wire.split_reports(packet)
-        for number, said in reports:
-            if said == wire.DURABLE:
-                self._strike(self.unsettled, number)
-            else:
-                self._strike(self.unreported, number)
-                if said[:2] == b"0K":
-                    self.unsettled.add(number)
-        return reports
-
-    def _strike(self, numbers: set[int], number: int) -> None:
-        if number not in numbers:
-            raise ValueError(f"agent {self.pid} speaks of order {number}, which is not its")
-        numbers.discard(number)
-
-    def let_go(self) -> None:
-        """Close the socket, which ends the process."""
-        for it in self.backlog:
-            os.close(it.fd)
-        self.backlog.clear()
-        self.sock.close()
+_Account = tuple[int, int]
 
 
 class Crew:
-    """All agents.  The spawner is told of a new one by `watch(agent)`, and by `unwatch(agent)` before one goes."""
+    """All workers.  The spawner is told of a new one by `watch(worker)`, and by `unwatch(worker)` before one goes."""
 
     def __init__(
         self,
         site: Site,
         default: bytes,
         environ: Mapping[bytes, bytes],
-        watch: Callable[[Agent], None],
-        unwatch: Callable[[Agent], None],
+        watch: Callable[[Worker], None],
+        unwatch: Callable[[Worker], None],
+        with_carrier: bool = False,
     ) -> None:
         self._site = site
         self._default = default
         self._environ = environ
         self._watch = watch
         self._unwatch = unwatch
-        self._agents: dict[tuple[bytes, int, int, bytes, bytes], Agent] = {}
-        self._retired: set[Agent] = set()
+        self._with_carrier = with_carrier
+        self._carrier: Worker | None = None
+        self._agents: dict[_Account, Worker] = {}
+        self._retired: set[Worker] = set()
         self._leaving: list[int] = []
+        self._hung: list[int] = []
+        self._slow: dict[_Account, float] = {}
 
-    def agent_for(self, user: User) -> Agent:
+    def worker_for(self, user: User) -> Worker:
+        """Who delivers for a user: an agent that is there already, else the carrier where it may, else a new agent."""
+        account = (user.uid, user.gid)
+        if not self._with_carrier or account in self._agents or account in self._slow or len(self._hung) >= HUNG:
+            return self.agent_for(user)
+        if self._carrier is not None and self._carrier.orders >= RETIRED_AFTER:
+            self._retired.add(self._carrier)
+            self._carrier = None
+        if self._carrier is None:
+            act = partial(agent.carry, self._site, self._default)
+            self._carrier = Worker(*fork_with_socket("eq-carrier", act), is_shared=True)
+            self._watch(self._carrier)
+        return self._carrier
+
+    def agent_for(self, user: User) -> Worker:
         """The agent of a user, started if there is none.  The least recently used comes first in the table."""
-        key = (user.name, user.uid, user.gid, user.home, user.dash)
-        found = self._agents.pop(key, None)
+        account = (user.uid, user.gid)
+        found = self._agents.pop(account, None)
         if found is not None and found.orders >= RETIRED_AFTER:
             self._retired.add(found)
             found = None
         if found is None:
             self._make_room()
             act = partial(agent.run, self._site, user, self._default, self._environ)
-            found = Agent(*fork_with_socket("eq-agent", act))
+            found = Worker(*fork_with_socket("eq-agent", act))
             self._watch(found)
-        self._agents[key] = found
+        self._agents[account] = found
         return found
 
-    def dismiss_idle(self) -> None:
+    def tidy(self) -> None:
         """Let go of the agents that have been idle for long or are retired, and bury those that have left."""
-        long_ago = time.monotonic() - IDLE_S
-        for key, it in list(self._agents.items()):
-            if it.is_idle and it.used_at <= long_ago:
-                del self._agents[key]
+        now = time.monotonic()
+        for account, it in list(self._agents.items()):
+            if it.is_idle and it.used_at <= now - IDLE_S:
+                del self._agents[account]
                 self._dismiss(it)
         for it in [it for it in self._retired if it.is_idle]:
             self._retired.discard(it)
             self._dismiss(it)
         self._leaving = [pid for pid in self._leaving if not has_ended(pid)]
+        self._hung = [pid for pid in self._hung if not has_ended(pid)]
+        self._slow = {account: until for account, until in self._slow.items() if until > now}
 
-    def bury(self, dead: Agent) -> int:
-        """Forget an agent that has died or must; its exit code, negative for a signal."""
-        self._retired.discard(dead)
-        self._agents = {key: it for key, it in self._agents.items() if it is not dead}
-        self._unwatch(dead)
-        dead.let_go()
+    def silent(self) -> list[Worker]:
+        """Those that have owed a report for too long; agents may, for their programs take what they take."""
+        carriers = [it for it in (self._carrier, *self._retired) if it is not None and it.is_shared]
+        now = time.monotonic()
+        return [it for it in carriers if it.silent_s(now) > SILENCE_S]
+
+    def bury(self, dead: Worker) -> int:
+        """Forget a worker that has died or must; its exit code, negative for a signal."""
+        self._forget(dead)
         return end(dead.pid)
 
-    @property
-    def is_idle(self) -> bool:
-        """Tell whether no agent has anything to do."""
-        return all(it.is_idle for it in self._agents.values()) and all(it.is_idle for it in self._retired)
+    def cast_off(self, hung: Worker) -> None:
+        """Kill a worker without waiting for its end."""
+        self._forget(hung)
+        say(NAME, f"warning: the carrier was silent for {SILENCE_S:g} s and is replaced; its mail goes to agents")
+        try:
+            os.kill(hung.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._hung.append(hung.pid)
+
+    def _forget(self, it: Worker) -> None:
+        if it.is_shared:
+            until = time.monotonic() + SLOW_S
+            self._slow |= {(user.uid, user.gid): until for user in it.users()}
+        self._retired.discard(it)
+        self._agents = {account: other for account, other in self._agents.items() if other is not it}
+        if self._carrier is it:
+            self._carrier = None
+        self._unwatch(it)
+        it.let_go()
 
     def _make_room(self) -> None:
         """Dismiss the least recently used of the idle, if the house is full; the busy stay, however many."""
         if len(self._agents) >= RESIDENT:
-            for key, it in self._agents.items():
+            for account, it in self._agents.items():
                 if it.is_idle:
-                    del self._agents[key]
+                    del self._agents[account]
                     self._dismiss(it)
                     return
 
-    def _dismiss(self, it: Agent) -> None:
+    def _dismiss(self, it: Worker) -> None:
         self._unwatch(it)
         it.let_go()
         self._leaving.append(it.pid)

@@ -1,7 +1,7 @@
 """The local spawner: takes the scheduler's orders as root, finds whose they are, and has that user deliver them.
 
-The only part of the system that stays root while it handles mail, so it reads none of it: an order is checked (its
-message belongs to the queue and nobody can change it), given to the agent of its user, and its report passed on.
+It stays root while it handles mail, so it reads none of it: an order is checked (its message belongs to the queue and
+nobody can change it), given to the carrier or the agent of its user, and its report passed on.
 
 Fails: KeyError when the accounts of the queue are missing, OSError when the machine lacks the means to work at all.
 Source: queue.md 3.11; architecture section 6.
@@ -17,41 +17,48 @@ from collections.abc import Callable
 from functools import partial
 
 from eqmail_core.protocols import delivery_wire
-from eqmail_core.protocols.agent_wire import DURABLE, AgentOrder
-from eqmail_core.services.local.crew import Agent, Crew, sync_in_child
+from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.line import Line
 from eqmail_core.services.local.lookups import LookUpDesk, Question
 from eqmail_core.services.local.order import Order, objection
 from eqmail_core.services.local.owners import Answer, Owners
-from eqmail_core.system.children import end
+from eqmail_core.services.local.workforce import NAME, NO_FORK, Workforce
 from eqmail_core.system.installation import HOME_VARIABLE
 from eqmail_core.system.log import say
 from eqmail_core.system.sockets import peer_credentials
 from eqmail_core.values.local_report import local_report
 from eqmail_core.values.outcome import DONE
 from eqmail_core.values.site import Site
-from eqmail_core.values.user import LOOKUP_ROOT, LOOKUP_USAGE
-
-NAME = "qmail-lspawn"
-
-NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
+from eqmail_core.values.user import LOOKUP_ROOT
 
 _TICK_S = 5.0
 
 
-def run(site: Site, default_delivery: bytes, listener: socket.socket, asked_at: socket.socket | None = None) -> None:
+def run(
+    site: Site,
+    default_delivery: bytes,
+    listener: socket.socket,
+    asked_at: socket.socket | None = None,
+    with_carrier: bool = True,
+) -> None:
     """Serve schedulers until TERM; the orders taken by then are still delivered and reported.
 
-    On `asked_at`, if it is given, the SMTP server asks about recipients.
+    On `asked_at`, if it is given, the SMTP server asks about recipients.  With a carrier, which takes root, one
+    process files plain mail for all users.
     """
-    Spawner(site, default_delivery, listener, asked_at).run()
+    Spawner(site, default_delivery, listener, asked_at, with_carrier and os.getuid() == 0).run()
 
 
 class Spawner:
     """The state of the service: its lines to schedulers, its people, and the orders that are not settled."""
 
     def __init__(
-        self, site: Site, default_delivery: bytes, listener: socket.socket, asked_at: socket.socket | None = None
+        self,
+        site: Site,
+        default_delivery: bytes,
+        listener: socket.socket,
+        asked_at: socket.socket | None,
+        with_carrier: bool,
     ) -> None:
         self._site = site
         self._listener = listener
@@ -63,12 +70,14 @@ class Spawner:
         environ = dict(os.environb)
         environ[HOME_VARIABLE] = os.fsencode(site.home)
         self._selector = selectors.DefaultSelector()
-        self._crew = Crew(site, default_delivery, environ, self._watch_agent, self._unwatch)
+        can_carry = with_carrier and not site.single_user
+        self._workers = Workforce(
+            site, default_delivery, environ, self._selector, can_carry, self._report, self._settle
+        )
         self._owners = Owners(site, self._selector)
         self._orders: dict[int, Order] = {}
         self._questions: dict[int, Question] = {}
         self._last_number = 0
-        self._to_push: set[Agent] = set()
         self._lines: set[Line] = set()
         self._leaving = False
         self._desk: LookUpDesk | None = None
@@ -90,14 +99,13 @@ class Spawner:
         while not (self._leaving and self._is_done()):
             for key, events in self._selector.select(max(0.0, tick - time.monotonic())):
                 key.data(events)
-            for agent in list(self._to_push):
-                self._push(agent)
+            self._workers.push()
             if self._leaving:
                 for line in self._lines:
                     line.pause()
             if time.monotonic() >= tick:
                 tick = time.monotonic() + _TICK_S
-                self._crew.dismiss_idle()
+                self._workers.tidy()
                 self._lines = {line for line in self._lines if not line.closed}
                 if self._desk is not None:
                     self._desk.tidy()
@@ -111,10 +119,6 @@ class Spawner:
 
     def _watch(self, sock: socket.socket, handler: Callable[[int], object]) -> None:
         self._selector.register(sock, selectors.EVENT_READ, handler)
-
-    def _unwatch(self, agent: Agent) -> None:
-        self._selector.unregister(agent.sock)
-        self._to_push.discard(agent)
 
     def _accept(self, _events: int) -> None:
         try:
@@ -153,30 +157,26 @@ class Spawner:
         return self._last_number
 
     def _give(self, number: int, user: Answer) -> None:
-        """Give an order to the agent of its user."""
-        found = self._agent_of(user)
-        if isinstance(found, bytes):
-            self._refuse(number, found)
+        """Have an order delivered for its user."""
+        owner = self._deliverable(user)
+        if isinstance(owner, int):
+            self._refuse(number, local_report(owner, b""))
             return
-        agent, ext = found
         it = self._orders[number]
-        agent.take(AgentOrder(number, it.name, it.local, ext, it.host, it.sender, it.fd))
-        it.fd = -1
-        self._to_push.add(agent)
-
-    def _agent_of(self, user: Answer) -> tuple[Agent, bytes] | bytes:
-        """The agent of a user, and the extension that is the user's to arrange; or the report that there is none.
-
-        Nothing is delivered as root, except for a root who has set up an installation for nobody but itself.
-        """
-        if not isinstance(user, int) and user.uid == 0 and not self._site.single_user:
-            user = LOOKUP_ROOT
-        if isinstance(user, int):
-            return local_report(user, b"")
         try:
-            return self._crew.agent_for(user), user.ext
+            self._workers.deliver(AgentOrder(number, it.name, it.local, it.host, it.sender, owner, it.fd))
         except OSError:
-            return NO_FORK
+            self._refuse(number, NO_FORK)
+            return
+        it.fd = -1
+
+    def _deliverable(self, user: Answer) -> Answer:
+        """The user, unless it is root, as whom nothing is delivered.
+
+        A root who has set up an installation for nobody but itself may have mail.
+        """
+        is_root = not isinstance(user, int) and user.uid == 0
+        return LOOKUP_ROOT if is_root and not self._site.single_user else user
 
     def _refuse(self, number: int, report: bytes) -> None:
         """Report an order that no agent gets."""
@@ -192,63 +192,17 @@ class Spawner:
         order.report(letter, text, durable)
 
     def _ask(self, question: Question, user: Answer) -> None:
-        """Ask the agent of a user whether it would deliver to a recipient."""
-        found = self._agent_of(user)
-        if isinstance(found, bytes):
-            question.report(found[:1])
+        """Ask who delivers for a user whether it would deliver to a recipient."""
+        owner = self._deliverable(user)
+        if isinstance(owner, int):
+            question.report(local_report(owner, b"")[:1])
             return
-        agent, ext = found
         number = self._next_number()
         self._questions[number] = question
-        agent.be_asked(number, ext)
-        self._to_push.add(agent)
-
-    # Agents.
-
-    def _watch_agent(self, agent: Agent) -> None:
-        self._watch(agent.sock, partial(self._ready, agent))
-
-    def _ready(self, agent: Agent, events: int) -> None:
-        if events & selectors.EVENT_WRITE:
-            self._selector.modify(agent.sock, selectors.EVENT_READ, partial(self._ready, agent))
-            self._to_push.add(agent)
-        if events & selectors.EVENT_READ:
-            self._heard(agent)
-
-    def _push(self, agent: Agent) -> None:
-        """Send an agent its orders; what it cannot take now waits until it can.
-
-        One that has died is noticed when the last of its reports has been read, so that none of them is lost.
-        """
-        self._to_push.discard(agent)
         try:
-            if not agent.push():
-                both = selectors.EVENT_READ | selectors.EVENT_WRITE
-                self._selector.modify(agent.sock, both, partial(self._ready, agent))
+            self._workers.ask(number, owner)
         except OSError:
-            pass
-
-    def _heard(self, agent: Agent) -> None:
-        """Pass on what an agent reports."""
-        try:
-            reports = agent.reports()
-        except BlockingIOError:
-            return
-        except (EOFError, OSError):
-            self._lose(agent)
-            return
-        except ValueError as offence:
-            say(NAME, f"alert: {offence}")
-            self._lose(agent)
-            return
-        settled = []
-        for number, said in reports:
-            if said == DURABLE:
-                settled.append(number)
-            else:
-                self._report(number, said[1:2], said[2:], said[:1] == b"1")
-        if settled:
-            self._settle(settled)
+            self._report(number, NO_FORK[:1], b"", True)
 
     def _settle(self, numbers: list[int]) -> None:
         """Tell the schedulers that these reports have become durable."""
@@ -258,27 +212,3 @@ class Spawner:
             serials.setdefault(order.line, []).append(order.serial)
         for line, mine in serials.items():
             line.send(delivery_wire.durable(mine))
-
-    def _lose(self, agent: Agent) -> None:
-        """An agent has died: its orders are tried again later, and what it had delivered is made durable for it."""
-        code = self._crew.bury(agent)
-        report = local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b"")
-        for number in agent.unreported:
-            self._report(number, report[:1], report[1:], True)
-        if not agent.unsettled:
-            return
-        numbers = list(agent.unsettled)
-        try:
-            pid, sock = sync_in_child()
-        except OSError:
-            os.sync()
-            self._settle(numbers)
-            return
-
-        def synced(_events: int) -> None:
-            self._selector.unregister(sock)
-            sock.close()
-            end(pid)
-            self._settle(numbers)
-
-        self._watch(sock, synced)

@@ -1,6 +1,7 @@
 """The queue service: the only one that may write the queue's messages."""
 
 import socket
+from importlib import import_module
 
 from eqmail_core.values.site import Site
 
@@ -10,3 +11,8 @@ def run(site: Site, listener: socket.socket) -> None:
     from eqmail_core.services.queue.service import run as serve
 
     serve(site, listener)
+
+
+def load() -> None:
+    """Load the code, so that processes that are forked later share it."""
+    import_module("eqmail_core.services.queue.service")

@@ -1,7 +1,9 @@
 """Deliveries to other hosts: a resident service, and the two programs that C has for it."""
 
 import socket
+from importlib import import_module
 
+from eqmail_core.net import resolver
 from eqmail_core.values.site import Site
 
 
@@ -10,3 +12,9 @@ def run(site: Site, listener: socket.socket) -> None:
     from eqmail_core.services.remote.pool import run as serve
 
     serve(site, listener)
+
+
+def load() -> None:
+    """Load the code, so that processes that are forked later share it."""
+    import_module("eqmail_core.services.remote.pool")
+    resolver.preload()

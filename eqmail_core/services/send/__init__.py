@@ -1,6 +1,7 @@
 """The scheduler: as a resident service, and as C's qmail-send on descriptors 0 to 6; one core drives both."""
 
 import socket
+from importlib import import_module
 
 from eqmail_core.values.site import Site
 
@@ -10,3 +11,8 @@ def run(site: Site, log_fd: int, control: socket.socket | None = None) -> None:
     from eqmail_core.services.send.resident import run as serve
 
     serve(site, log_fd, control=control)
+
+
+def load() -> None:
+    """Load the code, so that processes that are forked later share it."""
+    import_module("eqmail_core.services.send.resident")

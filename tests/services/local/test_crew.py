@@ -1,90 +1,165 @@
-"""The spawner's table of agents: who stays, who goes."""
+"""The spawner's table of workers: who delivers for whom, who stays, who goes."""
 
 import os
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from eqmail_core.protocols import agent_wire as wire
 from eqmail_core.protocols.agent_wire import AgentOrder
+from eqmail_core.services.local import agent as agent_module
 from eqmail_core.services.local import crew as crew_module
-from eqmail_core.services.local.crew import Agent, Crew
+from eqmail_core.services.local.crew import Crew
+from eqmail_core.services.local.worker import Worker
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import User
 
 
-@pytest.fixture
-def gone() -> list[Agent]:
-    return []
+class Watched:
+    """A crew, whose workers serve whoever they are for without becoming anybody."""
+
+    def __init__(self, home: Path) -> None:
+        self.hired: list[Worker] = []
+        self.gone: list[Worker] = []
+        site = Site(home=str(home), single_user=True)
+        self.crew = Crew(site, b"./Maildir/", {}, self.hired.append, self.gone.append, with_carrier=True)
 
 
 @pytest.fixture
-def crew(tmp_path: Path, gone: list[Agent], monkeypatch: pytest.MonkeyPatch) -> Iterator[Crew]:
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     monkeypatch.setattr(crew_module, "RESIDENT", 2)
     monkeypatch.setattr(crew_module, "RETIRED_AFTER", 3)
-    hired: list[Agent] = []
-    yield Crew(Site(home=str(tmp_path), single_user=True), b"./Maildir/", {}, hired.append, gone.append)
-    for agent in hired:
-        if agent not in gone:
-            agent.backlog.clear()
-            agent.let_go()
+
+    def until_the_end(sock: socket.socket) -> int:
+        while sock.recv(65536):
+            pass
+        return 0
+
+    monkeypatch.setattr(agent_module, "run", lambda *_args: until_the_end(_args[-1]))
+    monkeypatch.setattr(agent_module, "carry", lambda *_args: until_the_end(_args[-1]))
+    it = Watched(tmp_path)
+    yield it
+    for worker in it.hired:
+        if worker not in it.gone:
+            worker.let_go()
         try:
-            os.waitpid(agent.pid, 0)
+            os.waitpid(worker.pid, 0)
         except ChildProcessError:
             pass
 
 
-def user(name: bytes) -> User:
-    return User(name, os.getuid(), os.getgid(), b"/", b"", b"")
+def user(uid: int, name: bytes = b"x") -> User:
+    return User(name, uid, uid, b"/", b"", b"")
 
 
-def order(number: int) -> AgentOrder:
-    return AgentOrder(number, b"", b"x", b"", b"h", b"", -1)
+def order(number: int, uid: int = 1) -> AgentOrder:
+    return AgentOrder(number, b"", b"x", b"h", b"", user(uid), os.open("/dev/null", os.O_RDONLY))
 
 
-def test_the_least_recently_used_idle_agent_makes_room(crew: Crew, gone: list[Agent]) -> None:
-    a, b = crew.agent_for(user(b"a")), crew.agent_for(user(b"b"))
-    assert crew.agent_for(user(b"a")) is a
-    crew.agent_for(user(b"c"))
-    assert gone == [b]
+def test_the_least_recently_used_idle_agent_makes_room(watched: Watched) -> None:
+    crew = watched.crew
+    a, b = crew.agent_for(user(1)), crew.agent_for(user(2))
+    assert crew.agent_for(user(1)) is a
+    crew.agent_for(user(3))
+    assert watched.gone == [b]
 
 
-def test_a_busy_agent_stays_even_in_a_full_house(crew: Crew, gone: list[Agent]) -> None:
-    for number, name in enumerate((b"a", b"b", b"c")):
-        crew.agent_for(user(name)).take(order(number))
-    assert not gone
+def test_names_of_one_account_share_an_agent(watched: Watched) -> None:
+    assert watched.crew.agent_for(user(1, b"ann")) is watched.crew.agent_for(user(1, b"bob"))
 
 
-def test_an_agent_retires_after_many_orders_and_leaves_when_idle(crew: Crew, gone: list[Agent]) -> None:
-    old = crew.agent_for(user(b"a"))
+def test_a_busy_agent_stays_even_in_a_full_house(watched: Watched) -> None:
+    for uid in (1, 2, 3):
+        watched.crew.agent_for(user(uid)).take(order(uid, uid))
+    assert not watched.gone
+
+
+def test_an_agent_retires_after_many_orders_and_leaves_when_idle(watched: Watched) -> None:
+    crew = watched.crew
+    old = crew.agent_for(user(1))
     for number in range(3):
         old.take(order(number))
-    assert crew.agent_for(user(b"a")) is not old
-    crew.dismiss_idle()
-    assert not gone
-    old.unreported.clear()
-    old.backlog.clear()
-    crew.dismiss_idle()
-    assert gone == [old]
+    assert crew.agent_for(user(1)) is not old
+    crew.tidy()
+    assert not watched.gone
+    old.taken.clear()
+    crew.tidy()
+    assert watched.gone == [old]
 
 
-def test_an_idle_agent_goes_home(crew: Crew, gone: list[Agent], monkeypatch: pytest.MonkeyPatch) -> None:
-    agent = crew.agent_for(user(b"a"))
-    crew.dismiss_idle()
-    assert not gone
+def test_an_idle_agent_goes_home(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = watched.crew.agent_for(user(1))
+    watched.crew.tidy()
+    assert not watched.gone
     monkeypatch.setattr(crew_module, "IDLE_S", 0.0)
-    crew.dismiss_idle()
-    assert gone == [agent]
+    watched.crew.tidy()
+    assert watched.gone == [agent]
 
 
-def test_an_agent_that_speaks_of_foreign_orders_is_found_out(crew: Crew) -> None:
-    agent = crew.agent_for(user(b"a"))
-    it = order(1)
-    it.fd = os.open("/dev/null", os.O_RDONLY)
-    agent.take(it)
-    agent.sock.setblocking(True)
-    assert agent.push()
-    agent.unreported = {2}
-    with pytest.raises(ValueError, match="speaks of order 1"):
-        agent.reports()
-    agent.unreported.clear()
+def test_the_carrier_delivers_for_all_but_those_who_have_an_agent(watched: Watched) -> None:
+    crew = watched.crew
+    carrier = crew.worker_for(user(1))
+    assert carrier.is_shared and crew.worker_for(user(2)) is carrier
+    agent = crew.agent_for(user(2))
+    assert not agent.is_shared and crew.worker_for(user(2)) is agent
+    assert crew.worker_for(user(1)) is carrier
+
+
+def test_a_carrier_retires_too(watched: Watched) -> None:
+    crew = watched.crew
+    carrier = crew.worker_for(user(1))
+    for number in range(3):
+        carrier.take(order(number))
+    assert crew.worker_for(user(1)) is not carrier
+    for number in range(3):
+        os.close(carrier.hand_back(number).fd)
+    crew.tidy()
+    assert watched.gone == [carrier]
+
+
+def test_a_silent_carrier_is_cast_off_and_its_users_get_agents(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = watched.crew
+    carrier = crew.worker_for(user(1))
+    carrier.take(order(1, uid=1))
+    carrier.be_asked(2, user(2))
+    assert crew.silent() == []
+    monkeypatch.setattr(crew_module, "SILENCE_S", -1.0)
+    assert crew.silent() == [carrier]
+    crew.cast_off(carrier)
+    assert watched.gone == [carrier]
+    assert not crew.worker_for(user(1)).is_shared and not crew.worker_for(user(2)).is_shared
+    another = crew.worker_for(user(3))
+    assert another.is_shared and another is not carrier
+    later = time.monotonic() + crew_module.SLOW_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    crew.tidy()
+    assert crew.worker_for(user(1)).is_shared
+    os.close(carrier.hand_back(1).fd)
+
+
+def test_carriers_that_cannot_be_killed_are_few(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew_module, "HUNG", 1)
+    monkeypatch.setattr(crew_module, "has_ended", lambda _pid: False)
+    crew = watched.crew
+    crew.cast_off(crew.worker_for(user(1)))
+    crew.tidy()
+    assert not crew.worker_for(user(2)).is_shared
+
+
+def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: Watched) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    worker = Worker(os.getpid(), ours)
+    worker.take(order(1))
+    for said in (wire.report(2, True, b"K"), wire.personal(1), wire.settled(1)):
+        theirs.send(said)
+        with pytest.raises(ValueError, match="which is not its"):
+            worker.reports()
+    theirs.send(wire.report(1, False, b"K"))
+    assert worker.reports() == [(1, b"0K")] and worker.unsettled == {1}
+    worker.let_go()
+    theirs.close()

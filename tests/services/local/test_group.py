@@ -1,13 +1,16 @@
 """Groups of Maildir deliveries: the order of barrier and names, and when a report is durable."""
 
 import os
+import shutil
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from eqmail_core.protocols.agent_wire import AgentOrder
-from eqmail_core.services.local import group as group_module
+from eqmail_core.services.local import barrier as barrier_module
 from eqmail_core.services.local.group import MaildirDesk
+from eqmail_core.system.privileges import CannotSettle
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import User
 
@@ -25,14 +28,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def desk(home: Path) -> MaildirDesk:
-    user = User(b"joe", os.getuid(), os.getgid(), os.fsencode(home), b"", b"")
-    return MaildirDesk(Site(home=str(home.parent)), user, b"./Maildir/\n")
+    return MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", lambda user: nullcontext())
 
 
-def order(number: int, text: bytes = b"Subject: x\n\n", ext: bytes = b"") -> AgentOrder:
-    fd = os.memfd_create("message")
-    os.write(fd, text)
-    return AgentOrder(number, b"1.X%d" % number, b"joe", ext, b"h", b"s@x", fd)
+class Orders:
+    """Makes orders for users whose homes are all in one folder."""
+
+    def __init__(self, homes: Path) -> None:
+        self._homes = homes
+
+    def __call__(self, number: int, text: bytes = b"Subject: x\n\n", name: str = "joe") -> AgentOrder:
+        fd = os.memfd_create("message")
+        os.write(fd, text)
+        local = name.encode()
+        user = User(local, os.getuid(), os.getgid(), os.fsencode(self._homes / name), b"", b"")
+        return AgentOrder(number, b"1.X%d" % number, local, b"h", b"s@x", user, fd)
+
+
+@pytest.fixture
+def order(home: Path) -> Orders:
+    return Orders(home.parent)
 
 
 def new(home: Path) -> list[Path]:
@@ -41,10 +56,10 @@ def new(home: Path) -> list[Path]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 20])
 def test_no_name_is_given_before_the_barrier(
-    home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch, size: int
+    order: Orders, home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     synced = []
-    fsync, sync_file_system = os.fsync, group_module.sync_file_system
+    fsync, sync_file_system = os.fsync, barrier_module.sync_file_system
 
     def noted(fd: int) -> None:
         synced.append(len(new(home)))
@@ -56,14 +71,14 @@ def test_no_name_is_given_before_the_barrier(
         sync_file_system(fd)
 
     monkeypatch.setattr(os, "fsync", noted)
-    monkeypatch.setattr(group_module, "sync_file_system", noted_all)
+    monkeypatch.setattr(barrier_module, "sync_file_system", noted_all)
     result = desk.deliver([order(number) for number in range(size)])
     assert synced == [0] * (size if size <= 2 else 1)
     assert result.reports == [(number, False, DONE) for number in range(size)]
     assert len(new(home)) == size and not list((home / "Maildir/tmp").iterdir())
 
 
-def test_the_next_barrier_settles_the_group_before(desk: MaildirDesk) -> None:
+def test_the_next_barrier_settles_the_group_before(order: Orders, desk: MaildirDesk) -> None:
     assert desk.deliver([order(1), order(2), order(3)]).settled == []
     assert desk.settle_in_s is not None
     assert desk.deliver([order(4), order(5), order(6)]).settled == [1, 2, 3]
@@ -71,33 +86,35 @@ def test_the_next_barrier_settles_the_group_before(desk: MaildirDesk) -> None:
     assert desk.settle_in_s is None
 
 
-def test_the_names_of_a_trickle_wait_for_one_barrier(home: Path, desk: MaildirDesk) -> None:
+def test_the_names_of_a_trickle_wait_for_one_barrier(order: Orders, home: Path, desk: MaildirDesk) -> None:
     for number in range(5):
         assert desk.deliver([order(number)]).settled == []
     assert len(new(home)) == 5
     assert desk.settle() == [0, 1, 2, 3, 4]
 
 
-def test_many_names_do_not_wait(desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_module, "_LINGERING", 2)
+def test_many_names_do_not_wait(order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(barrier_module, "_LINGERING", 2)
     desk.deliver([order(1)])
     assert desk.settle_in_s != 0.0
     desk.deliver([order(2)])
     assert desk.settle_in_s == 0.0
 
 
-def test_a_failed_barrier_delivers_nothing(home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_barrier_delivers_nothing(
+    order: Orders, home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(_fd: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(group_module, "sync_file_system", broken)
+    monkeypatch.setattr(barrier_module, "sync_file_system", broken)
     result = desk.deliver([order(number) for number in range(5)])
     assert {report[2][:1] for report in result.reports} == {b"Z"}
     assert not new(home) and not list((home / "Maildir/tmp").iterdir())
     assert desk.settle_in_s is None
 
 
-def test_failures_of_one_order_do_not_touch_the_others(home: Path, desk: MaildirDesk) -> None:
+def test_failures_of_one_order_do_not_touch_the_others(order: Orders, home: Path, desk: MaildirDesk) -> None:
     (home / ".qmail-missing").write_text("./None/\n")
     desk_orders = [order(1), order(2, b"Delivered-To: joe@h\n\n"), order(3)]
     lost = order(4)
@@ -109,7 +126,7 @@ def test_failures_of_one_order_do_not_touch_the_others(home: Path, desk: Maildir
     assert len(new(home)) == 2
 
 
-def test_anything_but_a_maildir_is_left_to_others(home: Path, desk: MaildirDesk) -> None:
+def test_anything_but_a_maildir_is_left_to_others(order: Orders, home: Path, desk: MaildirDesk) -> None:
     (home / ".qmail").write_text("./Maildir/\n|program\n")
     it = order(1)
     result = desk.deliver([it])
@@ -117,7 +134,7 @@ def test_anything_but_a_maildir_is_left_to_others(home: Path, desk: MaildirDesk)
     os.close(it.fd)
 
 
-def test_a_large_message_does_not_hold_up_the_group(home: Path, desk: MaildirDesk) -> None:
+def test_a_large_message_does_not_hold_up_the_group(order: Orders, home: Path, desk: MaildirDesk) -> None:
     large, small = order(1), order(2)
     os.ftruncate(large.fd, 5 << 20)
     result = desk.deliver([large, small])
@@ -125,19 +142,60 @@ def test_a_large_message_does_not_hold_up_the_group(home: Path, desk: MaildirDes
     os.close(large.fd)
 
 
-def test_a_changed_dotqmail_file_counts_at_once(home: Path, desk: MaildirDesk) -> None:
+def test_a_changed_dotqmail_file_counts_at_once(order: Orders, home: Path, desk: MaildirDesk) -> None:
     assert desk.deliver([order(1)]).reports == [(1, False, DONE)]
     (home / ".qmail").write_text("#nothing\n")
     assert desk.deliver([order(2)]).reports == [(2, True, b"Kdid 0+0+0\n")]
 
 
-def test_a_replay_replaces_its_copy(home: Path, desk: MaildirDesk) -> None:
+def test_a_replay_replaces_its_copy(order: Orders, home: Path, desk: MaildirDesk) -> None:
     desk.deliver([order(1)])
     desk.deliver([order(1)])
     assert len(new(home)) == 1
 
 
-def test_a_closed_home_defers_the_group(home: Path, desk: MaildirDesk) -> None:
+def test_a_closed_home_defers_the_group(order: Orders, home: Path, desk: MaildirDesk) -> None:
     home.chmod(0o1755)
     reports = desk.deliver([order(1), order(2)]).reports
     assert [text[:1] for _, _, text in reports] == [b"Z", b"Z"] and not new(home)
+
+
+def test_one_barrier_serves_several_users(
+    home: Path, order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ann", "bob"):
+        shutil.copytree(home, home.parent / name)
+    (home.parent / "bob").chmod(0o1755)
+    barriers = []
+    monkeypatch.setattr(barrier_module, "sync_file_system", barriers.append)
+    names = ["joe", "ann", "bob", "ann", "joe"]
+    result = desk.deliver([order(number, name=name) for number, name in enumerate(names)])
+    assert {number: text[:1] for number, _, text in result.reports} == {0: b"K", 1: b"K", 2: b"Z", 3: b"K", 4: b"K"}
+    assert len(barriers) == 1
+    assert [len(new(home.parent / name)) for name in ("joe", "ann", "bob")] == [2, 2, 0]
+    assert sorted(desk.settle()) == [0, 1, 3, 4]
+
+
+def test_names_of_many_folders_take_one_flush(
+    home: Path, order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        shutil.copytree(home, home.parent / f"user{number}")
+    desk.deliver([order(number, name=f"user{number}") for number in range(5)])
+    flushed = []
+    monkeypatch.setattr(barrier_module, "sync_file_system", flushed.append)
+    assert desk.settle() == [0, 1, 2, 3, 4]
+    assert len(flushed) == 1
+
+
+def test_a_user_that_cannot_be_is_refused_and_the_others_are_not(home: Path, order: Orders) -> None:
+    def identity(user: User) -> AbstractContextManager[object]:
+        if user.name == b"ann":
+            raise CannotSettle("no such luck")
+        return nullcontext()
+
+    shutil.copytree(home, home.parent / "ann")
+    desk = MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", identity)
+    reports = desk.deliver([order(1), order(2, name="ann")]).reports
+    assert sorted((number, text[:1]) for number, _, text in reports) == [(1, b"K"), (2, b"Z")]
+    assert not new(home.parent / "ann")

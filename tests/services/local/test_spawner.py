@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.net.lookup_client import look_up
 from eqmail_core.protocols import delivery_wire as wire
-from eqmail_core.services.local import spawner
+from eqmail_core.services.local import crew, spawner
 from eqmail_core.services.local.group import MaildirDesk
 from eqmail_core.store.cdb import write_cdb
 from eqmail_core.system.sockets import connect_to, listen_at, receive_packet, send_packet
@@ -71,7 +73,7 @@ class Scheduler:
 class Service:
     """A spawner in a process of its own."""
 
-    def __init__(self, home: Path, single_user: bool = True) -> None:
+    def __init__(self, home: Path, single_user: bool = True, with_carrier: bool = True) -> None:
         self.site = Site(home=str(home), single_user=single_user)
         self.alias = home / "alias"
         self.path = str(home / "run/local.sock")
@@ -80,7 +82,7 @@ class Service:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                spawner.run(self.site, b"./Maildir/", listener, asked_at)
+                spawner.run(self.site, b"./Maildir/", listener, asked_at, with_carrier)
             finally:
                 os._exit(0)
         listener.close()
@@ -88,6 +90,10 @@ class Service:
 
     def children(self) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def named(self) -> dict[str, int]:
+        """Its children by name; of several with one name the last."""
+        return {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in self.children()}
 
     def end(self) -> int:
         """Tell it to end, and wait; its exit code."""
@@ -268,24 +274,42 @@ def test_what_a_dead_agent_delivered_is_made_durable_for_it(
     assert other.end() == 0
 
 
+class RealUsers:
+    """The home of a spawner that is root: joe, ann and bob have accounts of their own, in its database."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        home.chmod(0o755)
+        entries = [b"", b"root\0000\0000\0/\0\0"]
+        for number, name in enumerate(USERS):
+            for folder in ("tmp", "new", "cur"):
+                (home / name / "Maildir" / folder).mkdir(parents=True)
+            for path in (home / name, *(home / name).rglob("*")):
+                os.chown(path, JOE + number, JOE + number)
+                path.chmod(0o700)
+            uid = b"%d" % (JOE + number)
+            entries.append(b"\0".join((name.encode(), uid, uid, os.fsencode(home / name), b"", b"")))
+        for name in ("run", "users"):
+            (home / name).mkdir()
+        keys = [b"", b"!root\0", *(b"!%b\0" % name.encode() for name in USERS)]
+        write_cdb(str(home / "users/cdb"), str(home / "users/cdb.tmp"), zip(keys, entries, strict=True))
+
+
+USERS = ("joe", "ann", "bob")
+
+
 @pytest.fixture
-def real(tmp_path: Path) -> Iterator[Service]:
-    """A spawner that is root and serves real users; joe is one of the database."""
+def homes() -> Iterator[RealUsers]:
     home = Path(tempfile.mkdtemp(prefix="eqmail-spawner-", dir="/tmp"))
-    home.chmod(0o755)
-    for name in ("run", "users", "joe/Maildir/tmp", "joe/Maildir/new"):
-        (home / name).mkdir(parents=True)
-    for path in (home / "joe", *(home / "joe").rglob("*")):
-        os.chown(path, JOE, JOE)
-    (home / "joe").chmod(0o755)
-    entries = [b"", b"joe\0%d\0%d\0%b/joe\0\0" % (JOE, JOE, os.fsencode(home)), b"root\0000\0000\0/\0\0"]
-    write_cdb(
-        str(home / "users/cdb"), str(home / "users/cdb.tmp"), zip([b"", b"!joe\0", b"!root\0"], entries, strict=True)
-    )
-    running = Service(home, single_user=False)
+    yield RealUsers(home)
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def real(homes: RealUsers) -> Iterator[Service]:
+    running = Service(homes.home, single_user=False)
     yield running
     running.kill()
-    shutil.rmtree(home)
 
 
 def queue_memfd() -> int:
@@ -300,7 +324,8 @@ def test_deliveries_run_as_the_user_alone(real: Service) -> None:
     assert playing.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
     joe = Path(real.site.home, "joe")
     (copy,) = (joe / "Maildir/new").iterdir()
-    assert (copy.stat().st_uid, copy.stat().st_gid) == (JOE, JOE)
+    assert (copy.stat().st_uid, copy.stat().st_gid, copy.stat().st_mode & 0o777) == (JOE, JOE, 0o600)
+    assert set(real.named()) == {"eq-carrier"}
     (joe / ".qmail").write_text("|id -u; id -G; ls /proc/self/fd; cat\n")
     letter, text = playing.ask(b"joe@h", queue_memfd())
     assert letter == b"K" and text.split()[:6] == [b"%d" % JOE] * 2 + [b"0", b"1", b"2", b"3"]
@@ -323,8 +348,124 @@ def test_accounts_are_looked_up_by_a_process_without_rights(real: Service) -> No
         playing.order(serial, b"nobody-has-this-name-%d@h" % (serial % 3), queue_memfd())
     playing.settle(20)
     assert b"ZUnable to find alias user!\n" not in [b"".join(report) for report in playing.reports.values()]
-    names = {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in real.children()}
+    names = real.named()
     assert Path(f"/proc/{names['eq-getpw']}").stat().st_uid in (0, pwd.getpwnam("qmailp").pw_uid)
     status = Path(f"/proc/{names['eq-getpw']}/status").read_text()
     assert f"Uid:\t{pwd.getpwnam('qmailp').pw_uid}\t" in status
     playing.sock.close()
+
+
+@pytest.mark.root
+def test_the_carrier_files_plain_mail_for_all_and_agents_do_the_rest(real: Service) -> None:
+    playing = Scheduler(real.path)
+    bob = Path(real.site.home, "bob")
+    (bob / ".qmail").write_text("|id -u\n")
+    for serial, name in enumerate(USERS * 20, 1):
+        playing.order(serial, name.encode() + b"@h", queue_memfd(), b"7.X%d" % serial)
+    playing.settle(60)
+    assert {text for _, text in playing.reports.values()} == {b"did 1+0+0\n", b"%d\ndid 0+0+1\n" % (JOE + 2)}
+    for number, name in enumerate(USERS[:2]):
+        copies = list(Path(real.site.home, name, "Maildir/new").iterdir())
+        assert len(copies) == 20 and {copy.stat().st_uid for copy in copies} == {JOE + number}
+    assert set(real.named()) == {"eq-carrier", "eq-agent"}
+    playing.sock.close()
+
+
+@pytest.mark.root
+def test_the_carrier_has_no_power_but_to_be_users(real: Service) -> None:
+    playing = Scheduler(real.path)
+    playing.ask(b"joe@h", queue_memfd())
+    carrier = real.named()["eq-carrier"]
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{carrier}/status").read_text().splitlines())
+    setgid_and_setuid = "00000000000000c0"
+    assert [status[name] for name in ("CapPrm", "CapEff", "CapBnd")] == [setgid_and_setuid] * 3
+    assert status["NoNewPrivs"] == "1"
+    assert {int(fd) for fd in os.listdir(f"/proc/{carrier}/fd")} == {0, 1, 2, 3}
+    assert os.readlink(f"/proc/{carrier}/cwd") == "/"
+    for act in (f"ls /proc/{carrier}/fd", f"kill -0 {carrier}"):
+        asked = subprocess.run(["sh", "-c", act], user=JOE, group=JOE, extra_groups=[], capture_output=True)
+        assert asked.returncode != 0, act
+    playing.sock.close()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("trap", "text"),
+    [
+        ("home", b"Unable to switch to"),
+        ("maildir", b"Unable to chdir to maildir"),
+        ("new", b"Temporary error on maildir delivery"),
+        ("dotqmail", b"Unable to open .qmail"),
+    ],
+)
+def test_the_carrier_goes_only_where_the_user_may(homes: RealUsers, trap: str, text: bytes) -> None:
+    joe, ann = homes.home / "joe", homes.home / "ann"
+    if trap == "home":
+        joe.rename(homes.home / "moved")
+        joe.symlink_to("ann")
+    elif trap == "maildir":
+        (joe / "Maildir").rename(joe / "moved")
+        (joe / "Maildir").symlink_to("../ann/Maildir")
+    elif trap == "new":
+        (joe / "Maildir/new").rmdir()
+        (joe / "Maildir/new").symlink_to("../../ann/Maildir/new")
+    else:
+        (ann / "secret").write_text("./Maildir/\n")
+        (ann / "secret").chmod(0o600)
+        (joe / ".qmail").symlink_to("../ann/secret")
+    service = Service(homes.home, single_user=False)
+    try:
+        playing = Scheduler(service.path)
+        letter, said = playing.ask(b"joe@h", queue_memfd())
+        assert letter == b"Z" and said.startswith(text)
+        assert look_up(service.site.socket("lookup"), b"joe@h") == (b"K" if trap in ("maildir", "new") else b"Z")
+        assert not list((ann / "Maildir/new").iterdir()) and not list((ann / "Maildir/tmp").iterdir())
+        assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+        playing.sock.close()
+    finally:
+        service.kill()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["killed", "silent"])
+def test_mail_of_a_carrier_that_is_lost_goes_to_agents(
+    homes: RealUsers, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
+    monkeypatch.setattr(crew, "SILENCE_S", 0.3)
+    service = Service(homes.home, single_user=False)
+    try:
+        playing = Scheduler(service.path)
+        assert playing.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+        carrier = service.named()["eq-carrier"]
+        os.kill(carrier, signal.SIGSTOP)
+        for serial in range(2, 12):
+            playing.order(serial, b"ann@h", queue_memfd(), b"7.X%d" % serial)
+        if how == "killed":
+            os.kill(carrier, signal.SIGKILL)
+        assert look_up(service.site.socket("lookup"), b"ann@h") == b"K"
+        playing.settle(11)
+        assert {letter for letter, _ in playing.reports.values()} == {b"K"}
+        assert len(list((homes.home / "ann/Maildir/new").iterdir())) == 10
+        assert "eq-agent" in service.named()
+        assert playing.ask(b"bob@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+        assert service.named()["eq-carrier"] != carrier
+        playing.sock.close()
+        assert service.end() == 0
+    finally:
+        service.kill()
+
+
+@pytest.mark.root
+def test_without_a_carrier_every_user_has_an_agent(homes: RealUsers) -> None:
+    service = Service(homes.home, single_user=False, with_carrier=False)
+    try:
+        playing = Scheduler(service.path)
+        for serial, name in enumerate(USERS, 1):
+            playing.order(serial, name.encode() + b"@h", queue_memfd())
+        playing.settle(3)
+        uids = {Path(f"/proc/{pid}/status").read_text().split("Uid:\t")[1].split()[0] for pid in service.children()}
+        assert uids == {str(JOE + number) for number in range(3)}
+        playing.sock.close()
+    finally:
+        service.kill()

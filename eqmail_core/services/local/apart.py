@@ -1,0 +1,118 @@
+"""Deliveries that need more than a Maildir: each in a process of its own, what a qmail-local would be.
+
+So many run at a time; more wait.  Their output is bounded, their end is their report.
+
+Source: qmail-lspawn.c; architecture section 6, "resident agents".
+"""
+
+import os
+import select
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from eqmail_core.protocols.agent_wire import AgentOrder
+from eqmail_core.services.local.delivery import deliver
+from eqmail_core.services.local.group import delivery_of
+from eqmail_core.system.files import write_all
+from eqmail_core.system.message_file import MessageFile
+from eqmail_core.system.spawning import bounded
+from eqmail_core.values.local_report import KEPT_OUTPUT, local_report
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_TEMPORARY, Failure
+from eqmail_core.values.site import Site
+
+AT_ONCE = 64
+"""Deliveries apart that one agent runs at a time; more wait."""
+
+_NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
+_PIECE = 65536
+
+
+class _Running:
+    """A delivery in a process of its own, and what it has said so far."""
+
+    __slots__ = ("number", "output", "pid")
+
+    def __init__(self, number: int, pid: int) -> None:
+        self.number = number
+        self.pid = pid
+        self.output = b""
+
+
+class Apart:
+    """What runs and what waits to run; `report(id, text)` gets the reports, `poll` watches the outputs."""
+
+    def __init__(
+        self,
+        site: Site,
+        default: bytes,
+        environ: Mapping[bytes, bytes],
+        poll: select.poll,
+        report: Callable[[int, bytes], None],
+    ) -> None:
+        self._site = site
+        self._default = default
+        self._environ = environ
+        self._poll = poll
+        self._report = report
+        self._running: dict[int, _Running] = {}
+        self._waiting: deque[AgentOrder] = deque()
+
+    def take(self, orders: list[AgentOrder]) -> None:
+        """Deliver these, whose descriptors are ours from now on."""
+        self._waiting += orders
+        self._start_waiting()
+
+    def collect(self, fd: int) -> None:
+        """Take output of a delivery, and report it at its end."""
+        it = self._running[fd]
+        data = os.read(fd, _PIECE)
+        if data:
+            it.output = (it.output + data)[: KEPT_OUTPUT + 1]
+            return
+        self._poll.unregister(fd)
+        os.close(fd)
+        del self._running[fd]
+        code = os.waitstatus_to_exitcode(os.waitpid(it.pid, 0)[1])
+        self._report(it.number, local_report(code, bounded(it.output, KEPT_OUTPUT)))
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and len(self._running) < AT_ONCE:
+            self._start(self._waiting.popleft())
+
+    def _start(self, it: AgentOrder) -> None:
+        reading = writing = -1
+        try:
+            reading, writing = os.pipe()
+            pid = os.fork()
+        except OSError:
+            for fd in (it.fd, reading, writing):
+                if fd >= 0:
+                    os.close(fd)
+            self._report(it.number, _NO_FORK)
+            return
+        if pid == 0:
+            self._be_apart(it, writing)
+        os.close(writing)
+        os.close(it.fd)
+        self._running[reading] = _Running(it.number, pid)
+        self._poll.register(reading, select.POLLIN)
+
+    def _be_apart(self, it: AgentOrder, output: int) -> None:
+        """The child: what a qmail-local would be, with its descriptors and its exit code; never returns."""
+        code = EXIT_TEMPORARY
+        try:
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.dup2(MessageFile(it.fd).reopened(), 0)
+            os.closerange(3, 1 << 30)
+            write_all(1, deliver(self._site, delivery_of(self._default, it), 0, self._environ))
+            code = EXIT_DONE
+        except Failure as failure:
+            if failure.text:
+                write_all(2, failure.text + b"\n")
+            code = failure.exit_code
+        except Exception as surprise:
+            write_all(2, f"Unable to deliver: {type(surprise).__name__}: {surprise}. (#4.3.0)\n".encode())
+        finally:
+            os._exit(code)

@@ -1,0 +1,155 @@
+"""The spawner's half of a process that delivers for it: orders and questions going out, reports coming back.
+
+It believes the process nothing but reports on what it gave it.
+"""
+
+import os
+import socket
+import time
+from collections import deque
+
+from eqmail_core.protocols import agent_wire as wire
+from eqmail_core.protocols.agent_wire import AgentOrder
+from eqmail_core.system.sockets import PACKET, send_descriptors
+from eqmail_core.values.user import User
+
+
+class Worker:
+    """An agent or the carrier: orders not sent yet, orders without a report, reports that are not durable yet.
+
+    One that `is_shared` by all users may give an order back, so its message is held on to until the report.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_busy_since",
+        "_to_ask",
+        "asked",
+        "is_shared",
+        "orders",
+        "pid",
+        "sock",
+        "taken",
+        "unsettled",
+        "used_at",
+    )
+
+    def __init__(self, pid: int, sock: socket.socket, is_shared: bool = False) -> None:
+        self.pid = pid
+        self.sock = sock
+        self.taken: dict[int, AgentOrder] = {}
+        self.asked: dict[int, User] = {}
+        self.unsettled: set[int] = set()
+        self.orders = 0
+        self.used_at = self._busy_since = time.monotonic()
+        self.is_shared = is_shared
+        self._backlog: deque[AgentOrder] = deque()
+        self._to_ask: list[tuple[int, User]] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing is expected of it."""
+        return not self.taken and not self.asked and not self.unsettled
+
+    def users(self) -> list[User]:
+        """Whose orders and questions it has."""
+        return [it.user for it in self.taken.values()] + list(self.asked.values())
+
+    def silent_s(self, now: float) -> float:
+        """For how long it has owed a report and has given none."""
+        return now - self._busy_since if self.taken or self.asked else 0.0
+
+    def take(self, it: AgentOrder) -> None:
+        """Accept an order, with its descriptor; `push` sends it."""
+        self._use()
+        self._backlog.append(it)
+        self.taken[it.number] = it
+        self.orders += 1
+
+    def be_asked(self, number: int, user: User) -> None:
+        """Accept a question; `push` sends it."""
+        self._use()
+        self._to_ask.append((number, user))
+        self.asked[number] = user
+
+    def push(self) -> bool:
+        """Send what was taken, in large packets; False if the process cannot take all of it now.  Fails: OSError."""
+        try:
+            if self._to_ask:
+                self.sock.send(wire.questions(self._to_ask))
+                self._to_ask.clear()
+            while self._backlog:
+                self._send_some()
+        except BlockingIOError:
+            return False
+        return True
+
+    def reports(self) -> list[tuple[int, bytes]]:
+        """The reports in one packet; what is not about its own orders is an offence.
+
+        Fails: BlockingIOError when there is none, EOFError and OSError when the process has gone, ValueError for an
+        offence.
+        """
+        packet = self.sock.recv(PACKET)
+        if not packet:
+            raise EOFError
+        reports = wire.split_reports(packet)
+        for number, said in reports:
+            if not self._is_its(number, said):
+                raise ValueError(f"process {self.pid} speaks of order {number}, which is not its")
+            if said == wire.DURABLE:
+                self.unsettled.discard(number)
+            elif number in self.asked:
+                del self.asked[number]
+            elif said != wire.PERSONAL:
+                _drop(self.hand_back(number))
+                if said[:2] == b"0K":
+                    self.unsettled.add(number)
+        self._busy_since = time.monotonic()
+        return reports
+
+    def hand_back(self, number: int) -> AgentOrder:
+        """An order that is not its any more."""
+        return self.taken.pop(number)
+
+    def let_go(self) -> None:
+        """Close the socket, which ends the process."""
+        if not self.is_shared:
+            for it in self._backlog:
+                _drop(it)
+        self._backlog.clear()
+        self.sock.close()
+
+    def _is_its(self, number: int, said: bytes) -> bool:
+        """Tell whether this may be said about this order."""
+        if said == wire.DURABLE:
+            return number in self.unsettled
+        if said == wire.PERSONAL:
+            return self.is_shared and number in self.taken
+        return number in self.taken or number in self.asked
+
+    def _use(self) -> None:
+        self.used_at = time.monotonic()
+        if not self.taken and not self.asked:
+            self._busy_since = self.used_at
+
+    def _send_some(self) -> None:
+        packet, fds, size = [], [], 0
+        for it in self._backlog:
+            packet.append(wire.order(it))
+            fds.append(it.fd)
+            size += len(packet[-1])
+            if len(fds) == wire.MAX_ORDERS or size >= wire.MAX_BYTES:
+                break
+        send_descriptors(self.sock, b"".join(packet), fds)
+        for _ in fds:
+            sent = self._backlog.popleft()
+            if not self.is_shared:
+                _drop(sent)
+
+
+def _drop(it: AgentOrder) -> None:
+    """Close the message of an order."""
+    if it.fd >= 0:
+        os.close(it.fd)
+        it.fd = -1

@@ -1,0 +1,59 @@
+"""The services of an installation, in the order of starting: what each loads, runs and listens on, when it ends.
+
+The local spawner, which forks most, comes first: it carries the code of nobody else.  Those after it share theirs.
+
+Source: architecture "privilege boundaries".
+"""
+
+import os
+from functools import partial
+from importlib import import_module
+from signal import SIGALRM, SIGHUP
+from typing import TYPE_CHECKING
+
+from eqmail_core.services import local, queue, remote, send
+from eqmail_core.services.start import Service, listen_for_services, lock_installation, logging_staff, smtp_listeners
+from eqmail_core.system.installation import read_controls
+from eqmail_core.system.tally import Share, Tally
+from eqmail_core.values.site import Site
+
+if TYPE_CHECKING:
+    import socket
+
+DEFAULT_DELIVERY = b"./Mailbox"
+
+
+def staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes]) -> list[Service]:
+    """The services; SMTP is served at `addresses`, `words` are the default delivery and the logger's command.
+
+    Fails: CannotStart, ValueError, OSError.
+    """
+    lock_installation(site)
+    controls = read_controls(site, environ)
+    tcp = smtp_listeners(addresses, controls.smtplisten or [])
+    services, log_fd = logging_staff(site, [os.fsdecode(word) for word in words[1:]])
+    at = listen_for_services(site)
+    default = words[0] if words else DEFAULT_DELIVERY
+    deliver = partial(local.run, site, default, at["local"], at["lookup"], controls.localcarrier)
+    schedule = partial(send.run, site, log_fd, at["send"])
+    services += [
+        Service("lspawn", deliver, [at["local"], at["lookup"]], 2, load=local.load),
+        Service("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3, load=queue.load),
+        Service("remote", partial(remote.run, site, at["remote"]), [at["remote"]], 2, (SIGHUP,), remote.load),
+        Service("send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load),
+    ]
+    if tcp:
+        for share in Tally(max(1, controls.smtpworkers)).shares():
+            serve = partial(_serve_smtp, site, tcp, share)
+            services.append(Service("smtpd", serve, tcp, 0, (SIGHUP,), _load_smtp))
+    return services
+
+
+def _load_smtp() -> None:
+    import_module("eqmail_core.services.smtp")
+
+
+def _serve_smtp(site: Site, listeners: "list[socket.socket]", share: Share) -> None:
+    from eqmail_core.services import smtp
+
+    smtp.run(site, listeners, share)

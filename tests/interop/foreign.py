@@ -40,12 +40,16 @@ MAIL_OWNER, MAIL_UID = "peermail", 64006
 
 @dataclass(frozen=True)
 class Relay:
-    """Where a foreign server sends what is not for itself; `tls` demands it, `user` and `password` are for AUTH."""
+    """Where a foreign server sends what is not for itself; `tls` demands it, `user` and `password` are for AUTH.
+
+    `tls_first`: TLS from the first byte, as on port 465.
+    """
 
     port: int
     tls: bool = False
     user: str = ""
     password: str = ""
+    tls_first: bool = False
 
 
 @dataclass
@@ -230,6 +234,7 @@ def _postfix(it: Foreign) -> Told:
         "cyrus_sasl_config_path": folder / "sasl",
         "relayhost": f"[127.0.0.1]:{it.relay.port}" if it.relay else "",
         "smtp_tls_security_level": "encrypt" if it.relay and it.relay.tls else "none",
+        "smtp_tls_wrappermode": "yes" if it.relay and it.relay.tls_first else "no",
         "smtp_sasl_auth_enable": "yes" if it.relay and it.relay.user else "no",
         "smtp_sasl_password_maps": f"texthash:{folder}/passwords",
         "smtp_sasl_security_options": "noanonymous",
@@ -334,6 +339,7 @@ onward:
   driver = smtp
   port = {relay.port}
   allow_localhost
+  {"protocol = smtps" if relay.tls_first else ""}
   {"hosts_require_tls = *" if relay.tls else "hosts_avoid_tls = *"}
   {"hosts_require_auth = *" if relay.user else ""}
   tls_verify_hosts =
@@ -368,7 +374,7 @@ def _opensmtpd(it: Foreign) -> Told:
     shutil.copytree(it.binaries / "usr/libexec", folder / "libexec", dirs_exist_ok=True)
     (folder / "mailname").write_text(it.domain + "\n")
     relay = it.relay or Relay(0)
-    scheme = "smtp+tls" if relay.tls else "smtp"
+    scheme = "smtps" if relay.tls_first else "smtp+tls" if relay.tls else "smtp+notls"
     crypted = subprocess.run(
         ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.house import House, make_maildir, messages, until
+from tests.interop.clients import Tap, client_house
 from tests.interop.foreign import PASSWORD, USER, Foreign, Relay, foreign
 from tests.net.test_smtp_tls import put_certificate
 
@@ -21,6 +22,8 @@ OURS, SECRET = "joe", "our own secret"
 # What gets lost first: dots, eight bits, a long line.
 TEXT = "Subject: one of each\n\n.\n..\n.dot\nblåbär\n" + "x" * 900 + "\nend\n"
 BODY = TEXT.partition("\n\n")[2]
+# More than anybody puts into one chunk.
+LONG = TEXT + "".join(f"{number} .and so on, line by line\n.\n" for number in range(20_000))
 
 EVERYBODY = ("postfix", "exim", "opensmtpd")
 # OpenSMTPD as Debian 12 builds it cannot use its private key with OpenSSL 3: no client gets TLS, and so AUTH, from it.
@@ -68,12 +71,12 @@ def _arrives(peer: Foreign, house: House) -> str:
     return text
 
 
-def _comes_to_us(house: House, peer: Foreign) -> str:
+def _comes_to_us(house: House, peer: Foreign, sent: str = TEXT) -> str:
     """The one message that we get, whole."""
     maildir = house.home / "alias/Maildir"
     until(lambda: messages(maildir), f"the message\n{house.log()}\n{peer.log()}")
     (text,) = messages(maildir)
-    assert text.partition("\n\n")[2] == BODY
+    assert text.partition("\n\n")[2] == sent.partition("\n\n")[2]
     return text
 
 
@@ -144,7 +147,7 @@ def test_a_peer_whose_tls_is_broken(private_home: Path, falls_back: bool) -> Non
 def test_we_take_their_mail(private_home: Path, name: str) -> None:
     with _house(private_home) as house, foreign(name, Relay(house.port), open_relay=True) as peer:
         peer.give("somebody@example.net", [BOX], TEXT)
-        assert "with ESMTP" in _comes_to_us(house, peer)
+        assert "with ESMTP;" in _comes_to_us(house, peer)
 
 
 @pytest.mark.parametrize("name", EVERYBODY)
@@ -167,6 +170,43 @@ def test_we_relay_for_them_after_auth(private_home: Path, name: str, keeps_clear
     ):
         peer.give("somebody@example.net", [ELSEWHERE], TEXT)
         assert "with ESMTPSA" in _comes_to_us(house, peer)
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_we_take_their_mail_with_tls_from_the_first_byte(private_home: Path, name: str) -> None:
+    with (
+        client_house(private_home) as house,
+        foreign(name, Relay(house.tls_port, tls=True, tls_first=True), open_relay=True) as peer,
+    ):
+        peer.give("somebody@example.net", [BOX], TEXT)
+        assert "with ESMTPS" in _comes_to_us(house, peer)
+
+
+@pytest.mark.parametrize("name", EVERYBODY)
+def test_exim_alone_sends_chunks_where_they_are_offered(private_home: Path, name: str) -> None:
+    """Seen on the wire; a long message goes in several chunks."""
+    with client_house(private_home) as house:
+        tap = Tap(house.port)
+        try:
+            with foreign(name, Relay(tap.port), open_relay=True) as peer:
+                peer.give("somebody@example.net", [BOX], LONG)
+                assert "with ESMTP;" in _comes_to_us(house, peer, LONG)
+        finally:
+            tap.close()
+    commands = b"".join(tap.heard)
+    assert (commands.count(b"BDAT ") > 1) == (name == "exim")
+    assert (b"\r\nDATA\r\n" in commands) == (name != "exim")
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["starttls", "first"])
+def test_chunks_come_under_tls_too(private_home: Path, first: bool) -> None:
+    """Exim's log has a K where it sent chunks."""
+    with client_house(private_home) as house:
+        port = house.tls_port if first else house.port
+        with foreign("exim", Relay(port, tls=True, tls_first=first), open_relay=True) as peer:
+            peer.give("somebody@example.net", [BOX], LONG)
+            assert "with ESMTPS" in _comes_to_us(house, peer, LONG)
+            until(lambda: re.search(r" => box@.* X=TLS.* K ", peer.log()), f"the chunks:\n{peer.log()}")
 
 
 @pytest.mark.parametrize("name", EVERYBODY)

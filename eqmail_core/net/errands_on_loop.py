@@ -16,6 +16,7 @@ from eqmail_core.net.smtp_children import (
 )
 from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.policy.errands import AskDns, AskFilter, AwaitSilence, CheckPassword, Errand, LookUp, Pause, RunPlugin
+from eqmail_core.policy.login import is_refusal
 from eqmail_core.policy.opinions import Opinion, Question
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.protocols.smtp_events import Verdict
@@ -23,7 +24,7 @@ from eqmail_core.protocols.smtp_events import Verdict
 if TYPE_CHECKING:
     from eqmail_core.policy.errands import Errands, Outcome
 
-# How a checkpassword program ends that has looked at the password (cr.yp.to/checkpwd/interface.html).
+# How a checkpassword program may end that has looked at the password (cr.yp.to/checkpwd/interface.html).
 WRONG_PASSWORD = 1
 
 
@@ -126,7 +127,7 @@ class Deliberation:
         def ended(code: int) -> None:
             self._child = 0
             outcome = checker_outcome(code)
-            if outcome == WRONG_PASSWORD:
+            if is_refusal(outcome):
                 desk.note_failure(ip)
             self._go_on(outcome)
 

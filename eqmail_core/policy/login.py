@@ -7,11 +7,12 @@ from eqmail_core.formats import smtpplugins as sections
 from eqmail_core.policy.errands import CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE, CheckPassword, Pause
 from eqmail_core.protocols.smtp_events import Verdict
 from eqmail_core.values import reply
+from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.policy.advice import Advisers
-    from eqmail_core.policy.errands import Errands
+    from eqmail_core.policy.errands import Errands, Outcome
     from eqmail_core.protocols.auth import Credentials
 
 FAILED_AUTH_PAUSE_S = 5.0
@@ -22,7 +23,13 @@ _TROUBLE = {
     NO_CHILD: reply.AUTH_NO_CHILD,
     NO_PIPE: reply.AUTH_NO_PIPE,
     NO_WRITE: reply.AUTH_NO_WRITE,
+    EXIT_TEMPORARY: reply.AUTH_CHILD_TROUBLE,
 }
+
+
+def is_refusal(outcome: "Outcome") -> bool:
+    """Tell whether the checker has looked at a password and found it wrong: 1 as a rule, other codes with some."""
+    return outcome != 0 and outcome not in _TROUBLE
 
 
 def authenticate(credentials: "Credentials", advisers: "Advisers", environ: dict[bytes, bytes]) -> "Errands":

@@ -237,7 +237,12 @@ class TestAuthentication:
         assert not front.rcpt(b"x@foreign").accepted
 
     @pytest.mark.parametrize(
-        ("outcome", "line"), [(CHECKER_CRASHED, reply.AUTH_CHILD_TROUBLE), (NO_CHILD, reply.AUTH_NO_CHILD)]
+        ("outcome", "line"),
+        [
+            (CHECKER_CRASHED, reply.AUTH_CHILD_TROUBLE),
+            (NO_CHILD, reply.AUTH_NO_CHILD),
+            (111, reply.AUTH_CHILD_TROUBLE),
+        ],
     )
     def test_trouble_is_no_wrong_password(self, outcome: int, line: bytes) -> None:
         front = Front()

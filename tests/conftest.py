@@ -45,7 +45,10 @@ SLOW_FILES = {
     "setup/test_history.py",
     "setup/test_import.py",
     "setup/test_manual.py",
+    "setup/test_mksrvrcerts.py",
+    "setup/test_progress.py",
     "setup/test_screens.py",
+    "setup/test_staged_homes.py",
     "setup/test_users.py",
     "store/test_queue_transfer.py",
 }

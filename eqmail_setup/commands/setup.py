@@ -2,9 +2,9 @@
 
 import json
 import os
-import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
 
 import click
 
@@ -15,11 +15,14 @@ from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.opened import Opened, demand_accounts, demand_short, locked, open_installation
 from eqmail_setup.plan import Difference, Weight, apply, observe
+from eqmail_setup.progress import progress
 from eqmail_setup.recorded_world import RecordedWorld
 from eqmail_setup.refusal import FOUND, privilege
 from eqmail_setup.survey import demand_harmless
 from eqmail_setup.undertaking import LOCK, Manner, changing, described, preview, undertaking
 from eqmail_setup.who import caller
+
+_WORTH_A_BAR = 20
 
 
 @click.command("setup")
@@ -70,8 +73,8 @@ def command(
         if only_look:
             preview(differences, world, manner.as_json, manner.diff)
             return _stuck(differences)
-        tell = _teller(differences, world, verbose)
-        done = run.perform(differences, tell) if run else apply(differences, world, tell)
+        with _telling(differences, world, verbose) as tell:
+            done = run.perform(differences, tell) if run else apply(differences, world, tell)
         if done and not run:
             world.finish()
     _report(opened, differences, done, manner.as_json, root)
@@ -104,25 +107,17 @@ def _stuck(differences: list[Difference]) -> int:
     return FOUND if stuck else 0
 
 
-def _teller(differences: list[Difference], world: RealWorld, verbose: bool) -> Callable[[Action], None]:
+@contextmanager
+def _telling(differences: list[Difference], world: RealWorld, verbose: bool) -> Iterator[Callable[[Action], None]]:
     """How to tell of each action: by its sentence, by a moving bar on a terminal, or not at all."""
     if verbose:
-        return lambda action: click.echo(action.sentence(world))
-    if not sys.stderr.isatty() or len(differences) < 20:
-        return lambda action: None
-    from rich.console import Console
-    from rich.progress import Progress
-
-    progress = Progress(console=Console(stderr=True), transient=True)
-    task = progress.add_task("setting up", total=len(differences))
-    progress.start()
-
-    def tell(action: Action) -> None:
-        progress.advance(task)
-        if progress.finished:
-            progress.stop()
-
-    return tell
+        yield lambda action: click.echo(action.sentence(world))
+    elif len(differences) < _WORTH_A_BAR:
+        yield lambda action: None
+    else:
+        with progress("setting up", len(differences)) as watch:
+            numbers = count(1)
+            yield lambda action: watch(next(numbers))
 
 
 def _report(opened: Opened, differences: list[Difference], done: int, as_json: bool, root: str) -> None:

@@ -2,23 +2,26 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 
 from eqmail_core.store.users_db import assign_path
 from eqmail_core.system.files import read_file
+from eqmail_core.values.site import Site
 from eqmail_setup import mail_users, smtp_logins
 from eqmail_setup.assignments import Entry, read_assignments
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.mail_users import MAILDIR, entry_for
 from eqmail_setup.opened import demand_installation
+from eqmail_setup.plan import Difference
 from eqmail_setup.progress import Watch, on_terminal, progress, silently
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.smtp_logins import SCHEMES
 from eqmail_setup.telling import tell_rows
 from eqmail_setup.undertaking import Manner, carry_out, staging
+from eqmail_setup.world import World
 
 _WORTH_A_BAR = 1 << 20
 PASSWD = "/etc/passwd"
@@ -75,14 +78,12 @@ def add(
     site = demand_installation(context)
     entry = entry_for(site, local, ids, home, user)
     folder = "" if no_maildir else maildir
-    with _bar(assign_path(site)) as watch:
-        carry_out(
-            context,
-            site,
-            manner,
-            lambda world: mail_users.adding(site, world, entry, folder, not no_extensions, replace, watch),
-        )
-    return 0
+    return _compiling(
+        context,
+        site,
+        manner,
+        lambda world, watch: mail_users.adding(site, world, entry, folder, not no_extensions, replace, watch),
+    )
 
 
 @command.command("remove")
@@ -99,9 +100,9 @@ def remove(context: click.Context, local: str, discard_mail: bool, manner: Manne
       eqmail user remove foo --discard-mail
     """
     site = demand_installation(context)
-    with _bar(assign_path(site)) as watch:
-        carry_out(context, site, manner, lambda world: mail_users.removing(site, world, local, discard_mail, watch))
-    return 0
+    return _compiling(
+        context, site, manner, lambda world, watch: mail_users.removing(site, world, local, discard_mail, watch)
+    )
 
 
 @command.command("passwd")
@@ -211,9 +212,9 @@ def import_passwd(context: click.Context, file: str | None, replace: bool, manne
     if content is None:
         raise Refusal(f"{file}: does not exist")
     lines = content.splitlines()
-    with _bar(assign_path(site)) as watch:
-        carry_out(context, site, manner, lambda world: mail_users.importing(site, world, lines, replace, watch))
-    return 0
+    return _compiling(
+        context, site, manner, lambda world, watch: mail_users.importing(site, world, lines, replace, watch)
+    )
 
 
 @command.command("compile")
@@ -227,15 +228,26 @@ def compile_(context: click.Context, manner: Manner) -> int:
       eqmail user compile
     """
     site = demand_installation(context)
-    with _bar(assign_path(site)) as watch:
-        carry_out(context, site, manner, lambda world: mail_users.compiling(site, world, watch))
-    return 0
+    return _compiling(context, site, manner, lambda world, watch: mail_users.compiling(site, world, watch))
 
 
 def _line(entry: Entry) -> str:
     name = f"{entry.local}*" if entry.wildcard else entry.local
     files = f".qmail{entry.dash}{entry.ext}{'*' if entry.wildcard else ''}"
     return f"{name}: {entry.user} ({entry.uid}:{entry.gid}) in {entry.home}, {files}"
+
+
+def _compiling(
+    context: click.Context, site: Site, manner: Manner, plan: Callable[[World, Watch], list[Difference]]
+) -> int:
+    """Carry out a change of users, which is watched; the bar has gone before anything is said."""
+
+    def watched(world: World) -> list[Difference]:
+        with _bar(assign_path(site)) as watch:
+            return plan(world, watch)
+
+    carry_out(context, site, manner, watched)
+    return 0
 
 
 @contextmanager

@@ -1,0 +1,87 @@
+"""The moving bar: seen on a terminal while something takes its time, gone without a trace, and nowhere else."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINES = 40_000
+_CONTROL = re.compile(r"\x1b\[([?0-9;]*)([A-Za-z])")
+
+
+def screen(said: str) -> list[str]:
+    """What a terminal shows in the end, without its empty lines."""
+    rows, row, column = [""], 0, 0
+    while said:
+        match = _CONTROL.match(said)
+        if match:
+            said = said[match.end() :]
+            if match[2] == "A":
+                row = max(0, row - int(match[1] or 1))
+            elif match[2] == "K":
+                rows[row] = "" if match[1] == "2" else rows[row][:column]
+            else:
+                assert match[2] in "mhl", match[0]
+            continue
+        sign, said = said[0], said[1:]
+        if sign == "\n":
+            row += 1
+            rows += [""] * (row == len(rows))
+        elif sign == "\r":
+            column = 0
+        else:
+            rows[row] = rows[row][:column].ljust(column) + sign + rows[row][column + 1 :]
+            column += 1
+    return [line for line in rows if line]
+
+
+def on_terminal(*words: str) -> str:
+    """All that a command writes to a terminal of its own."""
+    master, slave = pty.openpty()
+    environ = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "eqmail_setup", *words]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ) as process:
+        os.close(slave)
+        said = b""
+        while True:
+            try:
+                said += os.read(master, 65536)
+            except OSError:  # the last one has closed the other side
+                break
+    os.close(master)
+    assert process.returncode == 0, said
+    return said.decode()
+
+
+@pytest.fixture
+def many(at_home: str) -> str:
+    """An installation with more users than are compiled in a moment."""
+    lines = [f"=user{number}:vmail:1001:1001:/home/vmail/{number}:::\n" for number in range(LINES)]
+    Path(at_home, "users/assign").write_text("".join([*lines, ".\n"]))
+    return at_home
+
+
+def test_a_bar_is_seen_and_goes_before_anything_is_said(many: str) -> None:
+    said = on_terminal("--home", many, "user", "compile")
+    assert "compiling users" in said and "100%" in said
+    (line,) = screen(said)
+    assert line.startswith(f"write {many}/users/cdb (")
+    assert said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l"), "the cursor is shown again"
+
+
+def test_the_bar_of_setup_goes_as_well(tmp_path: Path) -> None:
+    said = on_terminal("--home", str(tmp_path / "home"), "setup", "--single-user")
+    assert "setting up" in said
+    assert screen(said)[-1].endswith("things done, all as it should be")
+    assert not [line for line in screen(said) if "setting up" in line]
+
+
+def test_without_a_terminal_there_is_none(many: str) -> None:
+    command = [sys.executable, "-m", "eqmail_setup", "--home", many, "user", "compile"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+    assert ended.stdout.startswith("write ") and ended.stdout.count("\n") == 1

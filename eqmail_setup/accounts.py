@@ -71,6 +71,8 @@ TOOLS = (
     ),
 )
 
+_FOLDERS_OF_ROOT = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
 
 class Census(NamedTuple):
     """The accounts of the system: names with their numbers and, for users, their primary group's number."""
@@ -89,7 +91,7 @@ class Census(NamedTuple):
 def tool_of_system() -> Tool:
     """The tool that is installed here."""
     for tool in TOOLS:
-        if shutil.which(tool.program):
+        if shutil.which(tool.program, path=_search_path()):
             return tool
     raise Refusal("found no groupadd, pw or addgroup; create the accounts by hand: eqmail mkusers --dry-run lists them")
 
@@ -141,10 +143,16 @@ def create(command: Command) -> None:
 
     Fails: Refusal with what it said.
     """
-    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    environ = os.environ | {"PATH": _search_path()}
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, env=environ)
     if ended.returncode != 0:
         reason = ended.stderr.strip().splitlines()
         raise Refusal(f"{shlex.join(command)}: {reason[-1] if reason else f'exit code {ended.returncode}'}")
+
+
+def _search_path() -> str:
+    """Where the tools lie: the folders of root's programs are not on everybody's path."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS_OF_ROOT))
 
 
 def _free(taken: Iterable[int]) -> int:

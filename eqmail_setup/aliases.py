@@ -22,7 +22,7 @@ from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.tree import Dress
 from eqmail_setup.whither import forwards_of, text, whither
 from eqmail_setup.who import caller, home_of
-from eqmail_setup.world import LINK, World, state_of
+from eqmail_setup.world import LINK, State, World, state_of
 
 PREFIX = ".qmail-"
 ROOT, POSTMASTER = "root", "postmaster"
@@ -103,7 +103,12 @@ def beginning(site: Site, world: World, target: str, checked: bool = True) -> li
     The aliases are root, postmaster, mailer-daemon and abuse: all go the way of root, and root's mail to `target`.
     """
     root = f"{site.layout.alias}/{file_of(ROOT)}"
-    found = [] if state_of(root, world) else adding(site, world, ROOT, [target], False, checked)
+    state = state_of(root, world)
+    found = [] if state else adding(site, world, ROOT, [target], False, checked)
+    if state and state.content.strip() not in (os.fsencode(target), b"&" + os.fsencode(target)):
+        wanted = f"so; for {target}: eqmail alias add {ROOT} {target} --replace"
+        said = f"exists and says {_said(state)}"
+        found.append(Difference(world.show(root), said, wanted, weight=Weight.KEPT))
     postmaster = f"{site.layout.alias}/{file_of(POSTMASTER)}"
     if not state_of(postmaster, world):
         found += _writing(site, world, POSTMASTER, f"{ROOT}\n".encode(), False)
@@ -123,7 +128,7 @@ def removing(site: Site, world: World, name: str) -> list[Difference]:
     file = file_of(name)
     path = f"{site.layout.alias}/{file}"
     if state_of(path, world) is None:
-        return [Difference(world.show(path), "missing", "absent, as it is", weight=Weight.KEPT)]
+        return [Difference(world.show(path), "missing", "so", weight=Weight.KEPT)]
     links = [alias.name for alias in aliases_in(site, world) if alias.same_as and file_of(alias.same_as) == file]
     if links:
         raise Refusal(f"{world.show(path)}: {', '.join(links)} would point to nothing; remove them first")
@@ -139,10 +144,13 @@ def _writing(site: Site, world: World, name: str, content: bytes, replace: bool)
     if state is None:
         return [Difference(show, "missing", "an alias", write)]
     if not replace:
-        said = "a link" if state.kind == LINK else repr(text(state.content).strip())
-        raise Refusal(f"{show}: exists and says {said}; --replace replaces it")
+        raise Refusal(f"{show}: exists and says {_said(state)}; --replace replaces it")
     dress = state.dress if state.kind == "a file" else write.dress
     return [Difference(show, "other instructions", "these", write._replace(dress=dress))]
+
+
+def _said(state: State) -> str:
+    return "a link" if state.kind == LINK else repr(text(state.content).strip())
 
 
 def dress_of(site: Site) -> Dress:

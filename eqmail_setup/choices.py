@@ -80,6 +80,8 @@ def read_choices(folder: str | None) -> Choices:
 
     Fails: Refusal for a named folder that has none of them.
     """
+    if folder is None and not os.access(".", os.X_OK):
+        return {}  # whoever became another user stands in a folder that he cannot look into
     found = _conf_files(folder or ".") or _conf_build(folder or ".")
     if folder is not None and not found:
         raise usage(f"{folder}: holds no conf-qmail, conf-split ... and no conf-build; name the folder that has them")

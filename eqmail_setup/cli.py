@@ -50,6 +50,12 @@ COMMANDS = {
 }
 
 
+_NO_ARGUMENTS: tuple[type[click.UsageError], ...] = tuple(
+    kind for kind in (getattr(click.exceptions, "NoArgsIsHelpError", None),) if kind
+)
+"""What click raises for a group without a command, whose help is then the answer; older ones show it themselves."""
+
+
 class Commands(click.Group):
     """Finds a command by importing its module; lists all of them without importing any."""
 
@@ -94,6 +100,9 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code."""
     try:
         code = cli.main(arguments, prog_name="eqmail", standalone_mode=False)
+    except _NO_ARGUMENTS as asked:
+        click.echo(asked.format_message(), err=True)
+        return USAGE
     except click.ClickException as error:
         hint = getattr(error, "ctx", None)
         more = f" ({hint.command_path} --help tells more)" if hint else ""

@@ -87,7 +87,7 @@ def removing(site: Site, world: World, local: str, discard: bool, watch: Watch =
     dropped = assignments.drop(keys)
     if not dropped:
         show = world.show(within(site, assign_path(site)))
-        return [Difference(show, f"has no entry {local}", "none, as it is", weight=Weight.KEPT)]
+        return [Difference(show, f"has no entry {local}", "so", weight=Weight.KEPT)]
     found = list(_settling(site, world, assignments, watch))
     homes = {entry.home for entry in dropped} - {entry.home for entry in assignments.entries()}
     for home in sorted(homes):

@@ -108,7 +108,7 @@ def removing(site: Site, world: World, login: str) -> list[Difference]:
     kept = [line for line in lines if not _is_of(line, name)]
     if kept == lines:
         show = world.show(path_in(site))
-        return [Difference(show, f"has no login {login}", "none, as it is", weight=Weight.KEPT)]
+        return [Difference(show, f"has no login {login}", "so", weight=Weight.KEPT)]
     return list(_writing(site, world, b"\n".join(kept)))
 
 

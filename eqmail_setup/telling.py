@@ -9,11 +9,13 @@ import click
 Row = TypeVar("Row")
 
 
-def tell_rows(rows: Iterable[Row], as_json: bool, line: Callable[[Row], str]) -> None:
-    """Tell of rows, each a NamedTuple."""
+def tell_rows(rows: Iterable[Row], as_json: bool, line: Callable[[Row], str], none: str = "") -> None:
+    """Tell of rows, each a NamedTuple; where there is none, people are told `none`, beside standard output."""
+    values: list[Any] = list(rows)
     if as_json:
-        values: list[Any] = list(rows)
         click.echo(json.dumps([value._asdict() for value in values], indent=1))
         return
-    for row in rows:
+    for row in values:
         click.echo(line(row))
+    if not values and none:
+        click.echo(f"eqmail: note: {none}", err=True)

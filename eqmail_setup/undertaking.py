@@ -110,14 +110,22 @@ class Undertaking:
         return done
 
 
+def demand_owner(home: str) -> None:
+    """Refuse callers who cannot change an installation.
+
+    Fails: Refusal.
+    """
+    if os.path.isdir(home) and not os.access(home, os.W_OK):
+        raise privilege(f"changing {home} needs the owner of the installation, often root")
+
+
 @contextmanager
 def undertaking(home: str, command: str) -> Iterator[Undertaking]:
     """Hold the lock of an installation for one run, after undoing what an earlier run broke off.
 
     Fails: Refusal when another command holds the lock.
     """
-    if os.path.isdir(home) and not os.access(home, os.W_OK):
-        raise privilege(f"changing {home} needs the owner of the installation, often root")
+    demand_owner(home)
     os.makedirs(home, mode=0o755, exist_ok=True)
     with locked(f"{home}/{LOCK}"):
         run = Undertaking(home, command)

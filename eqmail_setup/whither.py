@@ -35,6 +35,7 @@ from eqmail_core.values.user import (
 from eqmail_setup.refusal import Refusal
 
 WITHOUT_DEFAULT = b"./Mailbox"
+_HERE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _LOOKUPS = {
     LOOKUP_DATABASE: "the user database is damaged; make it anew: eqmail user compile",
     LOOKUP_HOME_AWAY: "the home of a candidate cannot be reached now",
@@ -50,6 +51,7 @@ class Whither(NamedTuple):
     """The way of one address. `trouble` is what a delivery would report; "" for none.
 
     `tried` are the .qmail files in order, each with what was found; `file` is the one that counts, "" for none.
+    `servers` are names and ports that a route names; where none does, the mail exchangers of `exchangers_of` count.
     """
 
     given: str
@@ -61,6 +63,7 @@ class Whither(NamedTuple):
     file: str = ""
     instructions: tuple[Instruction, ...] = ()
     relay: str = ""
+    servers: tuple[tuple[str, int], ...] = ()
     exchangers_of: str = ""
     trouble: str = ""
 
@@ -122,16 +125,19 @@ def accepted_from_everybody(site: Site, address: bytes) -> bool:
 
 def _away(controls: Controls, found: Whither, host: bytes) -> Whither:
     route = route_for(controls.smtproutes, host)
+    if not route.relay and host.startswith(b"["):
+        return found._replace(relay=f"the host {text(host)} itself")
     if not route.relay:
         return found._replace(relay=f"the mail exchangers (MX) of {text(host)}", exchangers_of=text(host))
     password = ", with a password" if route.user else ""
-    return found._replace(relay=f"{text(route.relay)}, port {route.port}{password}, by the route that is set for it")
+    way = f"{text(route.relay)}, port {route.port}{password}, by the route that is set for it"
+    return found._replace(relay=way, servers=((text(route.relay), route.port),))
 
 
 def _arranged(site: Site, found: Whither, user: User, default: bytes) -> Whither:
     if user.uid == 0 and not site.single_user:
         return found._replace(trouble="the user is root, to whom nothing is delivered")
-    home = os.open(".", os.O_RDONLY)
+    home = os.open(".", _HERE)
     try:
         trouble = STICKY if enter_home(user.home, site.patrn) else b""
         found = found._replace(tried=tuple(_tried(user)))

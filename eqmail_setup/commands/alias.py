@@ -95,7 +95,7 @@ def list_(context: click.Context, as_json: bool) -> int:
       eqmail alias list --json
     """
     site = _opened(context)
-    tell_rows(aliases_in(site, RealWorld(site.home)), as_json, _line)
+    tell_rows(aliases_in(site, RealWorld(site.home)), as_json, _line, "no aliases yet; eqmail alias init ADDRESS")
     return 0
 
 

@@ -37,6 +37,9 @@ CHECKS: dict[str, tuple[Check, bool]] = {
     "dns": (lambda site, addresses: outside_view.answered(outside_view.names(site, addresses)), True),
 }
 
+_OF_ROOT = ("permissions", "queue")
+"""Checks for which one has to see what only the services see."""
+
 
 @click.command("doctor")
 @click.option("--offline", is_flag=True, help="Ask no other host, not even DNS.")
@@ -71,8 +74,11 @@ def command(
             raise usage(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:25")
     site = demand_installation(context)
     demand_accounts(site)
-    if os.path.isdir(site.queue.root) and not os.access(site.queue.lock, os.R_OK | os.X_OK):
-        raise privilege(f"the doctor of {site.home} needs root, because it looks into the queue")
+    looks = any(_wanted(group, only, skip) for group in _OF_ROOT)
+    if looks and os.path.isdir(site.queue.root) and not os.access(site.queue.lock, os.R_OK | os.X_OK):
+        raise privilege(
+            f"the doctor of {site.home} needs root, because it looks into the queue; --only settings does not"
+        )
     found = [
         finding
         for group, (check, asks) in CHECKS.items()

@@ -5,11 +5,16 @@ import os
 
 import click
 
+from eqmail_core.formats.smtproutes import SMTP_PORT
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site
 from eqmail_setup.opened import demand_installation
+from eqmail_setup.outgoing_tls import tls_with
 from eqmail_setup.refusal import usage
 from eqmail_setup.whither import Whither, accepted_from_everybody, whither
+
+_NO_MAIL = "0"
+"""What is left of `MX 0 .`, by which a domain says that it takes no mail."""
 
 _DOES = {
     "maildir": "into the Maildir {}",
@@ -21,7 +26,11 @@ _DOES = {
 
 @click.command("explain")
 @click.argument("address")
-@click.option("--dns", is_flag=True, help="Ask DNS for the mail exchangers of a foreign address.")
+@click.option(
+    "--dns",
+    is_flag=True,
+    help="Ask DNS for the mail exchangers of a foreign address, and say what TLS each is to have.",
+)
 @click.option("--delivery", metavar="TEXT", help="Delivery for users without a .qmail file; else defaultdelivery.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 @click.pass_context
@@ -41,12 +50,19 @@ def command(context: click.Context, address: str, dns: bool, delivery: str | Non
     site = demand_installation(context)
     found = whither(site, os.fsencode(address), os.fsencode(delivery) if delivery else None)
     accepted = accepted_from_everybody(site, os.fsencode(address))
-    exchangers = _exchangers(found) if dns and found.exchangers_of else []
+    exchangers = _exchangers(found.exchangers_of) if dns and found.exchangers_of else []
+    servers = found.servers or tuple((record.split()[-1], SMTP_PORT) for record in exchangers)
+    tls = {name: tls_with(site, name, port) for name, port in servers if name != _NO_MAIL}
     if as_json:
-        click.echo(json.dumps(_value(found, accepted, exchangers), indent=1))
+        click.echo(json.dumps(_value(found) | {"accepted": accepted, "exchangers": exchangers, "tls": tls}, indent=1))
         return 0
     click.echo(f"{found.given}: {'accepted' if accepted else 'refused, unless the client may relay'}, from the network")
-    for line in (*_told(site, found), *exchangers):
+    lines = _told(site, found)
+    if dns and found.exchangers_of:
+        lines += [f"MX {answer}" for answer in exchangers] or [
+            f"no MX record: the address of {found.exchangers_of} counts"
+        ]
+    for line in (*lines, *(f"to {name} {words}" for name, words in tls.items())):
         click.echo(f"  {line}")
     return 0
 
@@ -73,16 +89,15 @@ def _told(site: Site, found: Whither) -> list[str]:
     return lines
 
 
-def _exchangers(found: Whither) -> list[str]:
+def _exchangers(domain: str) -> list[str]:
     from eqmail_setup.questions import ask
 
-    answers = ask(found.exchangers_of, "MX")
-    return [f"MX {answer}" for answer in answers] or [f"no MX record for {found.exchangers_of}: its address counts"]
+    return ask(domain, "MX")
 
 
-def _value(found: Whither, accepted: bool, exchangers: list[str]) -> dict[str, object]:
+def _value(found: Whither) -> dict[str, object]:
     user = found.user
-    value = found._asdict() | {"accepted": accepted, "exchangers": exchangers}
+    value = found._asdict()
     value["user"] = user and {
         "name": os.fsdecode(user.name),
         "uid": user.uid,

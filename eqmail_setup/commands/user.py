@@ -164,9 +164,12 @@ def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
     """
     site = demand_installation(context)
     if smtp_auth:
-        tell_rows(smtp_logins.logins_in(site, RealWorld(site.home)), as_json, lambda row: f"{row.login}: {row.method}")
+        logins = smtp_logins.logins_in(site, RealWorld(site.home))
+        none = "nobody may log in; eqmail user passwd LOGIN changes that"
+        tell_rows(logins, as_json, lambda row: f"{row.login}: {row.method}", none)
         return 0
-    tell_rows(read_assignments(assign_path(site)).entries(), as_json, _line)
+    none = "no entries; accounts of the system get their mail without"
+    tell_rows(read_assignments(assign_path(site)).entries(), as_json, _line, none)
     return 0
 
 

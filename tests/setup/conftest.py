@@ -2,12 +2,14 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dns.resolver
 import pytest
 
 from eqmail_setup.cli import run
+from tests.net.name_server import NameServer, Zone
 
 Run = Callable[..., int]
 # The system calls by which a command changes anything; a kill comes just before one of them.
@@ -24,6 +26,17 @@ def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     assert run(["--home", made, "setup", "--single-user"]) == 0
     assert run(["--home", made, "config-fast", "mail.example.org"]) == 0
     return made
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Zone]:
+    """The records of the only name server that commands ask, to be filled by the test."""
+    records: Zone = {}
+    with NameServer(records) as server:
+        resolver = dns.resolver.Resolver(configure=False)
+        resolver.nameservers, resolver.port = ["127.0.0.1"], server.port
+        monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
+        yield records
 
 
 def killed_at(step: int, words: list[str]) -> bool:

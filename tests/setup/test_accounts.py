@@ -7,6 +7,7 @@ import pytest
 
 from eqmail_core.values.identity import Accounts
 from eqmail_core.values.site import Site
+from eqmail_setup import accounts
 from eqmail_setup.accounts import TOOLS, Census, missing_commands
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import Refusal
@@ -88,3 +89,13 @@ def test_a_package_gets_a_file_from_which_the_accounts_are_made(tmp_path: Path) 
     for name in ("alias", "qmaild", "qmaill", "qmailp"):
         assert users[name][3] == groups["nofiles"]
     assert users["alias"][5] == "/var/mail-home/alias"
+
+
+def test_the_tools_of_root_are_found_from_everybodys_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "pw"
+    tool.write_text("#!/bin/sh\nexit 0\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(accounts, "_FOLDERS_OF_ROOT", (str(tmp_path),))
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert accounts.tool_of_system() is PW
+    accounts.create(("pw",))

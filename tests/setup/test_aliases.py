@@ -79,6 +79,17 @@ def test_an_alias_that_others_are_links_to_stays(at_home: str, capsys: pytest.Ca
     assert "abuse, mailer-daemon would point to nothing" in capsys.readouterr().err
 
 
+def test_an_init_for_somebody_else_says_that_root_is_kept(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    assert capsys.readouterr().out == "nothing to do\n"
+    assert run(["--home", at_home, "alias", "init", "ann@elsewhere.example"]) == 0
+    said = capsys.readouterr().out
+    assert "kept so; for ann@elsewhere.example: eqmail alias add root ann@elsewhere.example --replace\n" in said
+    assert said.endswith("nothing to do\n")
+
+
 def test_aliases_are_listed(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
     assert run(["--home", at_home, "alias", "add", "first.last", "root", "./copies/"]) == 0

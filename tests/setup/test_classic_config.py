@@ -2,15 +2,13 @@
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
-import dns.resolver
 import pytest
 
 from eqmail_setup.classic import config
 from eqmail_setup.history import History
-from tests.net.name_server import NameServer
+from tests.net.name_server import Zone
 
 ZONE = {
     ("box", "CNAME"): ["Mail.Example.org."],
@@ -22,17 +20,12 @@ ZONE = {
 }
 
 
-@pytest.fixture
-def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[tuple[str, str], list[str]]]:
-    """The records of the DNS; this host is called box."""
+@pytest.fixture(autouse=True)
+def box(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This host is called box, and has a few addresses."""
+    zone |= ZONE
     monkeypatch.setattr(socket, "gethostname", lambda: "BOX")
     monkeypatch.setattr(config, "own_addresses", lambda: {"127.0.0.1", "192.0.2.9", "0.0.0.0", "fe80::1", "192.0.2.7"})
-    records = dict(ZONE)
-    with NameServer(records) as server:
-        resolver = dns.resolver.Resolver(configure=False)
-        resolver.nameservers, resolver.port = ["127.0.0.1"], server.port
-        monkeypatch.setattr(dns.resolver, "default_resolver", resolver)
-        yield records
 
 
 def configure(home: Path) -> int:
@@ -44,7 +37,7 @@ def setting(home: Path, name: str) -> str:
     return (home / "control" / name).read_text()
 
 
-def test_names_come_from_the_dns(tmp_path: Path, zone: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_come_from_the_dns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert configure(tmp_path) == 0
     assert setting(tmp_path, "me") == "mail.example.org\n"
     assert setting(tmp_path, "defaultdomain") == setting(tmp_path, "plusdomain") == "example.org\n"
@@ -70,9 +63,7 @@ def test_names_come_from_the_dns(tmp_path: Path, zone: object, capsys: pytest.Ca
     assert [run.command for run in History(str(tmp_path)).runs()] == ["config"]
 
 
-def test_what_is_there_stays_and_rcpthosts_is_a_copy_of_it(
-    tmp_path: Path, zone: dict[tuple[str, str], list[str]]
-) -> None:
+def test_what_is_there_stays_and_rcpthosts_is_a_copy_of_it(tmp_path: Path, zone: Zone) -> None:
     (tmp_path / "control").mkdir()
     (tmp_path / "control/locals").write_text("mine\n")
     (tmp_path / "control/plusdomain").write_text("mine.example\n")
@@ -86,25 +77,21 @@ def test_what_is_there_stays_and_rcpthosts_is_a_copy_of_it(
     assert setting(tmp_path, "defaultdomain") == "example.org\n"
 
 
-def test_a_host_whose_addresses_have_no_names_is_local_all_the_same(
-    tmp_path: Path, zone: dict[tuple[str, str], list[str]]
-) -> None:
+def test_a_host_whose_addresses_have_no_names_is_local_all_the_same(tmp_path: Path, zone: Zone) -> None:
     for key in [key for key in zone if key[1] == "PTR"]:
         del zone[key]
     assert configure(tmp_path) == 0
     assert setting(tmp_path, "locals") == "mail.example.org\n"
 
 
-def test_a_name_in_the_dns_that_is_no_host_name_is_passed_over(
-    tmp_path: Path, zone: dict[tuple[str, str], list[str]]
-) -> None:
+def test_a_name_in_the_dns_that_is_no_host_name_is_passed_over(tmp_path: Path, zone: Zone) -> None:
     zone[("9.2.0.192.in-addr.arpa", "PTR")] = [r"evil\010example.net.", "good.example.net."]
     assert configure(tmp_path) == 0
     assert setting(tmp_path, "locals") == "localhost\nmail.example.org\ngood.example.net\n"
 
 
 def test_a_host_that_the_dns_does_not_know_is_told_what_to_do(
-    tmp_path: Path, zone: dict[tuple[str, str], list[str]], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, zone: Zone, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del zone[("box", "CNAME")]
     assert configure(tmp_path) == 100
@@ -117,7 +104,7 @@ def test_a_host_that_the_dns_does_not_know_is_told_what_to_do(
 
 
 def test_a_dns_that_is_not_there_is_named_with_the_remedy(
-    tmp_path: Path, zone: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: "servfail")
     assert configure(tmp_path) == 111

@@ -214,3 +214,38 @@ def test_every_command_gives_examples() -> None:
     commands = dict(_all_commands(cli, "eqmail"))
     without = {name for name, command in commands.items() if "Examples:" not in (command.help or "")}
     assert {name for name in without if not name.startswith("eqmail queue")} == {"eqmail"}
+
+
+@pytest.mark.parametrize("words", [[], ["config"], ["alias"]])
+def test_a_command_without_its_verb_shows_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    run(words)
+    said = capsys.readouterr()
+    lines = (said.out + said.err).splitlines()
+    assert lines[0] == " ".join(["Usage: eqmail", *words, "[OPTIONS] COMMAND [ARGS]..."])
+    assert any(line.startswith("Commands:") for line in lines)
+
+
+@pytest.mark.root
+def test_a_folder_that_cannot_be_entered_holds_no_choices(tmp_path: Path) -> None:
+    """`su nobody` leaves the new user in the folder of the old one."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "conf-split").write_text("many\n")
+    command = [sys.executable, "-m", "eqmail_setup", "--home", "/nonexistent", "check"]
+    entering = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    ended = subprocess.run(entering, cwd=closed, env={"PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True)
+    assert ended.stderr == "eqmail: /nonexistent: no installation here; run: eqmail --home /nonexistent setup\n"
+
+
+def test_an_empty_list_says_what_that_means(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, sentence in (
+        (["user", "list"], "no entries; accounts of the system get their mail without"),
+        (["user", "list", "--smtp-auth"], "nobody may log in; eqmail user passwd LOGIN changes that"),
+        (["alias", "list"], "no aliases yet; eqmail alias init ADDRESS"),
+    ):
+        capsys.readouterr()
+        assert run(["--home", home, *words]) == 0
+        said = capsys.readouterr()
+        assert (said.out, said.err) == ("", f"eqmail: note: {sentence}\n")
+        assert run(["--home", home, *words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli import run
-from eqmail_setup.refusal import FOUND, USAGE
+from eqmail_setup.refusal import FOUND, PRIVILEGE, USAGE
 
 
 def test_lines_are_added_and_removed_and_comments_stay(at_home: str) -> None:
@@ -129,3 +129,17 @@ def test_the_schema_knows_every_setting_with_its_type(capsys: pytest.CaptureFixt
     assert properties["databytes"]["type"] == "integer"
     assert properties["rcpthosts"]["type"] == "array"
     assert properties["me"]["type"] == "string"
+
+
+def test_nobody_is_asked_to_edit_what_he_cannot_change_or_where_he_does_not_sit(
+    at_home: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for variable in ("EDITOR", "VISUAL"):
+        monkeypatch.delenv(variable, raising=False)
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == USAGE
+    assert "nobody can edit here; name a program that can in $EDITOR" in capsys.readouterr().err
+    monkeypatch.setenv("EDITOR", "false")
+    monkeypatch.setattr(os, "access", lambda path, mode: path != at_home)
+    assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == PRIVILEGE
+    assert capsys.readouterr().err.count("\n") == 1

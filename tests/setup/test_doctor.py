@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,10 +12,12 @@ import pytest
 import trustme
 
 from eqmail_core.store.rules_db import compile_rules
-from eqmail_setup import examination, outside_view
+from eqmail_setup import examination
 from eqmail_setup.cli import run
-from eqmail_setup.refusal import DIFFERS, FOUND, USAGE, Refusal
+from eqmail_setup.refusal import DIFFERS, FOUND, PRIVILEGE, USAGE
 from tests.flow.house import House
+from tests.net.name_server import Zone
+from tests.services_real.island import ROOT
 
 
 def findings(home: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, str]]:
@@ -36,6 +40,16 @@ def test_a_healthy_installation_that_does_not_run_has_one_warning(
     words = ["--home", healthy, "doctor", "--offline", "--skip", "permissions.unreachable"]
     assert run(words) == DIFFERS
     assert run([*words, "--skip", "listening"]) == 0
+
+
+@pytest.mark.root
+def test_the_settings_can_be_examined_without_root(real_home: Path) -> None:
+    words = [sys.executable, "-m", "eqmail_setup", "--home", str(real_home), "doctor", "--offline"]
+    codes = {}
+    for only in ("settings", "queue"):
+        ended = subprocess.run([*words, "--only", only], user="nobody", group=65534, extra_groups=[], env={}, cwd=ROOT)
+        codes[only] = ended.returncode
+    assert codes == {"settings": 0, "queue": PRIVILEGE}
 
 
 def test_backscatter_has_a_cure(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,30 +146,51 @@ def test_rules_that_let_everybody_relay_are_found(
     assert findings(healthy, capsys)["relaying.rules"]["weight"] == "error"
 
 
-def test_dns_is_examined_for_the_host_and_its_domains(
-    healthy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+GOOD_ZONE = {
+    ("mail.example.org", "A"): ["192.0.2.1"],
+    ("mail.example.org", "AAAA"): ["2001:db8::1"],
+    ("mail.example.org", "MX"): ["10 mail.example.org."],
+    ("mail.example.org", "TXT"): ['"v=spf1 mx " "-all"'],
+    ("_dmarc.mail.example.org", "TXT"): ['"v=DMARC1; p=none"'],
+    ("1.2.0.192.in-addr.arpa", "PTR"): ["mail.example.org."],
+    (f"1.{'0.' * 23}8.b.d.0.1.0.0.2.ip6.arpa", "PTR"): ["mail.example.org."],
+}
+WITHOUT: list[tuple[str, str, Zone]] = [
+    ("dns.address", "error", {("mail.example.org", "A"): [], ("mail.example.org", "AAAA"): []}),
+    ("dns.reverse", "warning", {("1.2.0.192.in-addr.arpa", "PTR"): ["other.example."]}),
+    ("dns.reverse", "warning", {(f"1.{'0.' * 23}8.b.d.0.1.0.0.2.ip6.arpa", "PTR"): []}),
+    ("dns.mx-address", "error", {("mail.example.org", "MX"): ["10 gone.example.org."]}),
+    ("dns.spf", "warning", {("mail.example.org", "TXT"): ['"something else"']}),
+    ("dns.dmarc", "note", {("_dmarc.mail.example.org", "TXT"): []}),
+    ("dns.unanswered", "warning", {("mail.example.org", "MX"): ["10 servfail.example.org."]}),
+]
+
+
+def test_a_zone_that_is_right_has_no_findings(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
+    zone |= GOOD_ZONE
+    assert run(["--home", healthy, "doctor", "--only", "dns"]) == 0
+    assert capsys.readouterr().out == f"{healthy}: nothing found\n"
+
+
+@pytest.mark.parametrize(("name", "weight", "instead"), WITHOUT, ids=[name for name, _, _ in WITHOUT])
+def test_a_fault_of_the_zone_is_found_under_its_name(
+    healthy: str, zone: Zone, name: str, weight: str, instead: Zone, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    records = {
-        ("mail.example.org", "A"): ["192.0.2.1"],
-        ("mail.example.org", "MX"): ["10 gone.example.org"],
-        ("mail.example.org", "TXT"): ["v=spf1 mx -all"],
-    }
-    monkeypatch.setattr(outside_view, "ask", lambda name, kind: records.get((name, kind), []))
-    monkeypatch.setattr(outside_view, "names_of", lambda address: [])
+    zone |= GOOD_ZONE | instead
     capsys.readouterr()
-    assert run(["--home", healthy, "doctor", "--only", "dns", "--json"]) == FOUND
-    assert {item["name"] for item in json.loads(capsys.readouterr().out)} == {
-        "dns.reverse",
-        "dns.mx-address",
-        "dns.dmarc",
-    }
+    run(["--home", healthy, "doctor", "--only", "dns", "--json"])
+    found = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+    assert found[name]["weight"] == weight
+    assert found[name]["remedy"]
 
-    def silent(name: str, kind: str) -> list[str]:
-        raise Refusal("DNS gives no answer")
 
-    monkeypatch.setattr(outside_view, "ask", silent)
-    assert run(["--home", healthy, "doctor", "--only", "dns", "--json"]) == DIFFERS
-    assert "dns.unanswered" in capsys.readouterr().out
+def test_a_domain_that_nobody_finds_is_an_error(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
+    zone |= GOOD_ZONE
+    assert run(["--home", healthy, "domain", "add", "lost.example"]) == 0
+    capsys.readouterr()
+    assert run(["--home", healthy, "doctor", "--only", "dns.mx", "--json"]) == FOUND
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["fact"] == "lost.example: has no MX record and no address"
 
 
 def test_a_running_server_is_asked_whether_it_relays_and_reloads(

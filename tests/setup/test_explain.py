@@ -8,6 +8,7 @@ import pytest
 
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import USAGE
+from tests.net.name_server import Zone
 
 
 def explained(home: str, address: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
@@ -60,6 +61,37 @@ def test_a_foreign_address_takes_its_route_and_no_password_is_shown(
     assert "secret" not in str(found)
     assert run(["--home", at_home, "explain", "joe@other.test"]) == 0
     assert "the mail exchangers (MX) of other.test" in capsys.readouterr().out
+
+
+def test_each_mail_exchanger_is_named_with_its_tls(
+    at_home: str, zone: Zone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zone[("far.example", "MX")] = ["10 a.far.example.", "20 b.far.example.", "30 c.far.example."]
+    demanding, forbidding = Path(at_home, "control/tlshosts"), Path(at_home, "control/notlshosts")
+    for path in (demanding / "a.far.example.pem", forbidding / "b.far.example"):
+        path.parent.mkdir()
+        path.touch()
+    found = explained(at_home, "joe@far.example", capsys, "--dns")
+    assert found["exchangers"] == ["10 a.far.example", "20 b.far.example", "30 c.far.example"]
+    assert found["tls"] == {
+        "a.far.example": f"only by TLS, with a certificate that {demanding}/a.far.example.pem vouches for",
+        "b.far.example": "never by TLS",
+        "c.far.example": "by TLS where it is offered",
+    }
+    zone[("null.example", "MX")] = ["0 ."]
+    assert explained(at_home, "joe@null.example", capsys, "--dns")["tls"] == {}
+    zone[("none.example", "A")] = ["192.0.2.1"]
+    assert run(["--home", at_home, "explain", "joe@none.example", "--dns"]) == 0
+    assert "no MX record: the address of none.example counts" in capsys.readouterr().out
+
+
+def test_a_relay_is_named_with_its_tls(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "config", "set", "smtproutes", "far.example:relay.example:465"]) == 0
+    assert explained(at_home, "joe@far.example", capsys)["tls"] == {"relay.example": "by TLS from the beginning"}
+
+
+def test_an_address_in_brackets_is_the_host_itself(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(at_home, "joe@[192.0.2.1]", capsys)["relay"] == "the host [192.0.2.1] itself"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The verbs of `eqmail config` that write or remove whole settings: set, unset, edit."""
 
+import os
+import sys
+
 import click
 
 from eqmail_core.system.files import read_file
@@ -7,7 +10,9 @@ from eqmail_setup.commands.config.changes import carry_out_changes, one_line, re
 from eqmail_setup.control_files import declared, unsetting
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import usage
-from eqmail_setup.undertaking import Manner, staging
+from eqmail_setup.undertaking import Manner, demand_owner, staging
+
+_EDITORS = ("VISUAL", "EDITOR")
 
 
 @click.command("set")
@@ -76,6 +81,10 @@ def edit(context: click.Context, name: str, reload: bool, manner: Manner) -> int
     """
     control = settable(name)
     site = demand_installation(context)
+    if not manner.only_look:
+        demand_owner(site.home)
+    if not (sys.stdin.isatty() or any(map(os.environ.get, _EDITORS))):
+        raise usage(f"nobody can edit here; name a program that can in $EDITOR, or use: eqmail config set {name}")
     before = read_file(f"{site.control}/{control.file}") or b""
     after = click.edit(before.decode("utf-8", "surrogateescape"), require_save=True, extension=f".{control.file}")
     content = before if after is None else after.encode("utf-8", "surrogateescape")

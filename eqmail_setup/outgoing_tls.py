@@ -1,0 +1,22 @@
+"""What TLS mail to another server is to have, in words: asked of the policy that qmail-remote goes by.
+
+Fails: OSError where the folders of the settings cannot be read.
+Source: delivery.md 5.6 (TLS client).
+"""
+
+import os
+
+from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
+from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT, TlsFiles, tls_wish
+from eqmail_core.values.site import Site
+
+
+def tls_with(site: Site, host: str, port: int) -> str:
+    """The wish for one server, in words."""
+    places = (os.fsencode(f"{site.control}/{name}") for name in (TLS_HOSTS, PLAIN_HOSTS, ONLY_LISTED))
+    wish = tls_wish(os.fsencode(host), port == IMPLICIT_TLS_PORT, TlsFiles(*places), os.path.exists)
+    if wish.demanded_by:
+        return f"only by TLS, with a certificate that {os.fsdecode(wish.demanded_by)} vouches for"
+    if wish.is_implicit:
+        return "by TLS from the beginning"
+    return "by TLS where it is offered" if wish.is_wanted else "never by TLS"

@@ -97,7 +97,7 @@ def removing(site: Site, world: World, local: str, discard: bool, watch: Watch =
         if discard:
             found.append(Difference(world.show(path), "mail of nobody", "removed", Discard(path)))
         else:
-            wanted = "as it is; --discard-mail removes mail, for good"
+            wanted = "as it is; with --discard-mail it goes too, for good"
             found.append(Difference(world.show(path), "mail", wanted, weight=Weight.KEPT))
     return found
 

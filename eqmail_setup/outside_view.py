@@ -1,6 +1,6 @@
 """What the doctor asks of running services and of DNS: whether they listen, refuse to relay, and are found by others.
 
-Fails: Refusal when DNS gives no answer; OSError never, an end of a connection is a finding.
+Fails: Unanswered when DNS gives no answer; OSError never, an end of a connection is a finding.
 """
 
 import os
@@ -13,8 +13,7 @@ from eqmail_core.policy.relay import RelayClients
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
-from eqmail_setup.questions import ask, names_of
-from eqmail_setup.refusal import Refusal
+from eqmail_setup.questions import Unanswered, ask, names_of
 from eqmail_setup.reloading import running_pid
 
 PATIENCE_S = 10.0
@@ -135,8 +134,8 @@ def answered(findings: Iterator[Finding]) -> Iterator[Finding]:
     """The same findings; where DNS ends giving answers, one that says so."""
     try:
         yield from findings
-    except Refusal as refusal:
-        yield Finding("dns.unanswered", WARNING, refusal.text, "--offline asks nothing")
+    except Unanswered as silence:
+        yield Finding("dns.unanswered", WARNING, silence.fact, "--offline asks nothing")
 
 
 def _addresses(site: Site, given: Iterable[str]) -> list[str]:

@@ -36,7 +36,8 @@ def moments(control: Control[Any]) -> str:
 
 def wanted_by_running(files: Iterable[str]) -> str:
     """What the administrator has to do after a change of these files; "" for nothing."""
-    changed = [control for control in Controls.declared().values() if control.file in set(files)]
+    names = set(files)
+    changed = [control for control in Controls.declared().values() if control.file in names]
     if any(SEND in control.used_by and not control.reload_on_hup for control in changed):
         return "qmail-send has to be started again to read this"
     if any({QUEUE, START} & set(control.used_by) for control in changed):

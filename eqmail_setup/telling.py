@@ -8,6 +8,9 @@ import click
 
 Row = TypeVar("Row")
 
+reporting = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+"""The option of every command that tells of what it found."""
+
 
 def tell_rows(rows: Iterable[Row], as_json: bool, line: Callable[[Row], str], none: str = "") -> None:
     """Tell of rows, each a NamedTuple; where there is none, people are told `none`, beside standard output."""

@@ -26,6 +26,7 @@ from eqmail_setup.opened import STAGE, as_installed, locked, stage_of
 from eqmail_setup.plan import Difference, Weight, apply
 from eqmail_setup.recorded_world import RecordedWorld
 from eqmail_setup.refusal import Refusal, privilege
+from eqmail_setup.telling import reporting
 from eqmail_setup.who import caller
 from eqmail_setup.world import World
 
@@ -55,7 +56,7 @@ def changing(function: Callable[..., int]) -> Callable[..., int]:
 
     @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
     @click.option("--diff", is_flag=True, help="Show how files would change; implies --dry-run.")
-    @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+    @reporting
     @click.option("--yes", is_flag=True, help="Ask nothing; without a terminal nothing is asked anyway.")
     @wraps(function)
     def with_manner(*words: Any, dry_run: bool, diff: bool, as_json: bool, yes: bool, **options: Any) -> int:

@@ -16,14 +16,15 @@ from eqmail_core.formats.wishes import Wishes, parse_wishes
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.system.files import CHUNK, read_all, write_all
 from eqmail_core.values.layout import QueuePaths
+from eqmail_core.values.queue_tree import MARKS, MESSAGE_FILES
 
-LIST_MODE = 0o600
-_NS = 1_000_000_000
+LIST_MODE = MESSAGE_FILES["info"][1]
 """Mode of every file that the scheduler owns."""
 
-WARNED_MODE = 0o700
+WARNED_MODE = LIST_MODE | MARKS["info"]
 """Mode of info/N when the sender has been told that the message still waits; no other qmail looks at it."""
 
+_NS = 1_000_000_000
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _DONE = bytes((DONE,))
 

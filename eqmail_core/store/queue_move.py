@@ -15,14 +15,13 @@ from errno import EEXIST
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.store.ledger import LIST_MODE
 from eqmail_core.system.files import CHUNK, sync_folder, write_all
+from eqmail_core.values.queue_tree import MESSAGE_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eqmail_core.values.layout import QueuePaths
-
-MESS_MODE = 0o644
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -32,7 +31,7 @@ def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "
     """Copy a message; its number there.  `due`: when each channel is due, where that is not what its file says."""
     draft = f"{target.pid}/move.{os.getpid()}.{number}"
     try:
-        copy_file(source.mess(number), draft, MESS_MODE, None)
+        copy_file(source.mess(number), draft, MESSAGE_FILES["mess"][1], None)
         new = os.stat(draft).st_ino
         paths = [target.info(new), target.bounce(new), *(target.channel(name, new) for name in CHANNELS)]
         for path in paths:

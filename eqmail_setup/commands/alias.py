@@ -10,7 +10,7 @@ from eqmail_setup.aliases import Alias, adding, aliases_in, beginning, file_of, 
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import FOUND, Refusal
-from eqmail_setup.telling import tell_rows
+from eqmail_setup.telling import reporting, tell_rows
 from eqmail_setup.undertaking import Manner, carry_out, staging
 
 
@@ -85,7 +85,7 @@ def remove(context: click.Context, name: str, manner: Manner) -> int:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> int:
     """List every alias with where its mail goes.
@@ -101,7 +101,7 @@ def list_(context: click.Context, as_json: bool) -> int:
 
 @command.command("show")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def show(context: click.Context, name: str, as_json: bool) -> int:
     """Show where mail for the alias NAME goes.

@@ -11,6 +11,7 @@ from eqmail_core.values.site import Site
 from eqmail_setup.host_names import demand_host_name
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import Refusal
+from eqmail_setup.telling import reporting
 from eqmail_setup.undertaking import Manner, carry_out, changing
 
 _days = click.option("--days", type=click.IntRange(1, 36500), help="How long it is valid; two years.")
@@ -84,7 +85,7 @@ def renew(context: click.Context, days: int | None, within: int, new_key: bool, 
 
 
 @command.command("show")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def show(context: click.Context, as_json: bool) -> int:
     """Show names, issuer and end of the certificate, and what to publish of it (TLSA).

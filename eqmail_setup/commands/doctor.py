@@ -13,6 +13,7 @@ from eqmail_setup.filter_reach import filters
 from eqmail_setup.findings import ERROR, WARNING, WEIGHTS, Finding, chosen
 from eqmail_setup.opened import demand_accounts, demand_installation
 from eqmail_setup.refusal import DIFFERS, FOUND, privilege, usage
+from eqmail_setup.telling import reporting
 
 Check = Callable[[Site, tuple[str, ...]], Iterator[Finding]]
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]*):[0-9]{1,5}")
@@ -46,7 +47,7 @@ _OF_ROOT = ("permissions", "queue")
 @click.option("--only", metavar="NAME", multiple=True, help=f"Only these: a finding, or {', '.join(CHECKS)}.")
 @click.option("--skip", metavar="NAME", multiple=True, help="Not these findings or groups.")
 @click.option("--smtp", "addresses", metavar="ADDRESS:PORT", multiple=True, help="The server to test; else smtplisten.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def command(
     context: click.Context,

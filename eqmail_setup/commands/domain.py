@@ -8,7 +8,7 @@ from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.domains import Domain, adding, domains_of, removing
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.reloading import reload_services, wanted_by_running
-from eqmail_setup.telling import tell_rows
+from eqmail_setup.telling import reporting, tell_rows
 from eqmail_setup.undertaking import Manner, carry_out, staging
 
 _FILES = (Controls.locals.file, Controls.virtualdomains.file, Controls.rcpthosts.file)
@@ -70,7 +70,7 @@ def remove(context: click.Context, domain: str, reload: bool, manner: Manner) ->
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> int:
     """List every domain with what happens to its mail.

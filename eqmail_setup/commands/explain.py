@@ -11,6 +11,7 @@ from eqmail_core.values.site import Site
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.outgoing_tls import tls_with
 from eqmail_setup.refusal import usage
+from eqmail_setup.telling import reporting
 from eqmail_setup.whither import Whither, accepted_from_everybody, whither
 
 _NO_MAIL = "0"
@@ -32,7 +33,7 @@ _DOES = {
     help="Ask DNS for the mail exchangers of a foreign address, and say what TLS each is to have.",
 )
 @click.option("--delivery", metavar="TEXT", help="Delivery for users without a .qmail file; else defaultdelivery.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def command(context: click.Context, address: str, dns: bool, delivery: str | None, as_json: bool) -> int:
     """Tell where mail for ADDRESS goes: local, virtual or remote, whose it is, which .qmail file counts, what it does.

@@ -10,11 +10,12 @@ from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.history import BEGUN, DONE, FOLDER, History, Run, Trace
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import privilege, usage
+from eqmail_setup.telling import reporting
 
 
 @click.command("history")
 @click.argument("number", type=int, required=False)
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def command(context: click.Context, number: int | None, as_json: bool) -> int:
     """List the runs that changed this installation, or tell what run NUMBER changed.

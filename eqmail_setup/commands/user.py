@@ -19,7 +19,7 @@ from eqmail_setup.plan import Difference
 from eqmail_setup.progress import Watch, on_terminal, progress, silently
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.smtp_logins import SCHEMES
-from eqmail_setup.telling import tell_rows
+from eqmail_setup.telling import reporting, tell_rows
 from eqmail_setup.undertaking import Manner, carry_out, staging
 from eqmail_setup.world import World
 
@@ -152,7 +152,7 @@ def _password(login: str, stdin: bool) -> bytes:
 
 @command.command("list")
 @click.option("--smtp-auth", is_flag=True, help="Those who may log in to the SMTP server, instead.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
     """List the entries of users/assign.
@@ -175,7 +175,7 @@ def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
 
 @command.command("show")
 @click.argument("local")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def show(context: click.Context, local: str, as_json: bool) -> int:
     """Show the entries of LOCAL and of its extensions.

@@ -53,7 +53,7 @@ def test_the_mode_of_a_file_stays(at_home: str) -> None:
         (["set", "concurrencyremote", "300"], "is not between 0 and 255"),
         (["set", "me", "a.example\nb.example"], "more than one line"),
         (["set", "databyte", "1"], "did you mean databytes?"),
-        (["add", "databytes", "1"], "is a bytes and no list; use: eqmail config set databytes"),
+        (["add", "databytes", "1"], "is no list but one value (bytes); use: eqmail config set databytes"),
         (["set", "databytes", "1", "--unset"], "give values for databytes, or --unset"),
         (["import", "/dev/null"], "is not what export makes"),
         (["import", "/nonexistent"], "/nonexistent"),
@@ -143,3 +143,24 @@ def test_nobody_is_asked_to_edit_what_he_cannot_change_or_where_he_does_not_sit(
     monkeypatch.setattr(os, "access", lambda path, mode: path != at_home)
     assert run(["--home", at_home, "config", "edit", "rcpthosts"]) == PRIVILEGE
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_running_services_have_to_do_is_said_after_each_kind_of_change(
+    at_home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value, sentence in (
+        ("virtualdomains", "v.example:joe", "running services read this at HUP: --reload sends it"),
+        ("concurrencyremote", "50", "qmail-send has to be started again to read this"),
+    ):
+        capsys.readouterr()
+        assert run(["--home", at_home, "config", "set", name, value]) == 0
+        assert sentence in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"databytes": 5}', "nonsense", '{"databytes": null}', "{"])
+def test_what_export_did_not_make_is_not_imported(at_home: str, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("settings.json").write_text(text)
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "import", "settings.json"]) == USAGE
+    assert "settings.json: is not what export makes" in capsys.readouterr().err
+    assert not Path(at_home, "control/databytes").exists()

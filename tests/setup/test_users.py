@@ -100,7 +100,7 @@ def test_removing_a_user_keeps_the_mail_unless_told(at_home: str, capsys: pytest
     message = Path(at_home, "users/foo/.Maildir/new/1")
     message.write_text("hello\n")
     assert run(["--home", at_home, "user", "remove", "foo"]) == 0
-    assert "--discard-mail removes mail, for good" in capsys.readouterr().out
+    assert "with --discard-mail it goes too, for good" in capsys.readouterr().out
     assert message.exists()
     assert Path(at_home, "users/assign").read_bytes() == b".\n"
     assert run(["--home", at_home, "user", "add", "foo"]) == 0

@@ -77,7 +77,7 @@ def remove(context: click.Context, name: str, values: tuple[str, ...], reload: b
 def _list(name: str) -> Control[Any]:
     control = declared(name)
     if not isinstance(control, Lines | Map):
-        raise usage(f"{name} is a {control.kind} and no list; use: eqmail config set {name}")
+        raise usage(f"{name} is no list but one value ({control.kind}); use: eqmail config set {name}")
     return control
 
 

@@ -15,12 +15,13 @@ from eqmail_setup.control_files import declared
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import DIFFERS, Refusal
 from eqmail_setup.setting_texts import explained, shown, value_of
+from eqmail_setup.telling import reporting
 
 
 @click.command("show")
 @click.argument("name", required=False)
 @click.option("-n", "own", is_flag=True, help="Only what was set, not what is default.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def show(context: click.Context, name: str | None, own: bool, as_json: bool) -> int:
     """Show all settings with their values, or explain the one called NAME.
@@ -79,7 +80,7 @@ def get(context: click.Context, name: str) -> int:
 
 
 @click.command("lint")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+@reporting
 @click.pass_context
 def lint(context: click.Context, as_json: bool) -> int:
     """Say what is wrong with the settings; exit 1 if anything is.
@@ -97,6 +98,8 @@ def lint(context: click.Context, as_json: bool) -> int:
         rows = [{**remark._asdict(), "weight": remark.weight.name.lower()} for remark in remarks]
         click.echo(json.dumps(rows, indent=1))
     else:
+        if not remarks:
+            click.echo(f"{site.control}: all as it should be")
         for remark in remarks:
             click.echo(f"{site.control}/{remark.file}: {remark.found}, {remark.weight.value} {remark.wanted}")
     return DIFFERS if any(remark.weight is Weight.WRONG for remark in remarks) else 0

@@ -48,7 +48,9 @@ def import_(context: click.Context, file: Any, reload: bool, manner: Manner) -> 
     """
     try:
         made = json.loads(file.read())
-        contents = {declared(name): str(made[name]).encode("utf-8", "surrogateescape") for name in made}
+        if not isinstance(made, dict) or not all(isinstance(text, str) for text in made.values()):
+            raise TypeError("it is one JSON object of names and texts")
+        contents = {declared(name): made[name].encode("utf-8", "surrogateescape") for name in made}
     except (ValueError, TypeError) as error:
         raise usage(f"{file.name}: is not what export makes ({error})") from error
     return carry_out_changes(

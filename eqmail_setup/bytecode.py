@@ -4,10 +4,16 @@ import os
 import py_compile
 from importlib.util import MAGIC_NUMBER, cache_from_source
 
+from eqmail_setup import linking
+
 
 def stale_modules(folder: str) -> list[str]:
-    """Sources below `folder` whose byte code is missing, out of date, or unreadable for other users."""
-    return [source for source in _sources(folder) if not _is_fresh(source)]
+    """Sources below `folder` whose byte code or linked form is missing, out of date, or unreadable for other users."""
+    return [source for source in _sources(folder) if not (_is_fresh(source) and _is_freshly_linked(source))]
+
+
+def _is_freshly_linked(source: str) -> bool:
+    return not linking.is_linked(source) or linking.is_fresh(source)
 
 
 def compile_folder(folder: str) -> None:
@@ -15,12 +21,16 @@ def compile_folder(folder: str) -> None:
 
     Fails: OSError when the folder cannot be written; a source that does not compile is left to its importer.
     """
-    for source in stale_modules(folder):
+    stale = stale_modules(folder)
+    for source in stale:
         target = cache_from_source(source)
         os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
         os.chmod(os.path.dirname(target), 0o755)
         if py_compile.compile(source, target, quiet=2):
             os.chmod(target, 0o644)
+    for source in stale:
+        if linking.is_linked(source):
+            linking.link(source)
 
 
 def _sources(folder: str) -> list[str]:

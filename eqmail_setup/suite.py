@@ -11,6 +11,7 @@ import sys
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from eqmail_setup.linking import is_linked, linked_path
 from eqmail_setup.render import render
 from eqmail_setup.seal import sealed
 
@@ -60,8 +61,15 @@ def programs() -> list[Program]:
 def program_text(program: Program, home: str) -> bytes:
     """The file that starts a program with this interpreter, these packages and this home."""
     python = interpreter()
-    direct = " " not in python and len(python) < _LONGEST_FIRST_LINE
-    return sealed(render("bin/program.j2", python=python, direct=direct, paths=folders(), home=home, program=program))
+    values = {
+        "python": python,
+        "direct": " " not in python and len(python) < _LONGEST_FIRST_LINE,
+        "paths": folders(),
+        "home": home,
+        "program": program,
+        "linked": linked_path(module_file(program)) if is_linked(module_file(program)) else "",
+    }
+    return sealed(render("bin/program.j2", **values))
 
 
 def interpreter() -> str:

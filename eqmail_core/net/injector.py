@@ -8,6 +8,7 @@ Source: delivery.md 5.7 (qmail-inject.c).
 import os
 import time
 
+from eqmail_core.control.inject_settings import InjectSettings
 from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.lines import listed
 from eqmail_core.formats.options import BadOption, parse_options, program_name
@@ -18,7 +19,7 @@ from eqmail_core.policy.host_rules import BadAddress, HostRules
 from eqmail_core.policy.injection import Injection
 from eqmail_core.policy.person import Person
 from eqmail_core.system.files import CHUNK, read_file, write_all
-from eqmail_core.system.installation import read_inject_settings, read_site
+from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import complain
 from eqmail_core.system.message_input import read_header
 from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, Temporary
@@ -130,7 +131,8 @@ def _queue(
 
 def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Injection:
     lists = read_file(environ[b"QMAILMFTFILE"]) if b"QMAILMFTFILE" in environ else None
-    controls = read_inject_settings(site, environ)
+    # Not all settings: that table is long, and few of them complete what is injected.
+    controls = InjectSettings(lambda name: read_file(f"{site.control}/{name}"), environ)
     rules = HostRules(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
     return Injection(rules, Person(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
 

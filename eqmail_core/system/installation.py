@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eqmail_core.control.declared import Controls
-    from eqmail_core.control.inject_settings import InjectSettings
 
 HOME_VARIABLE = b"EQMAIL_HOME"
 
@@ -39,10 +38,3 @@ def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) ->
     from eqmail_core.control.source import controls_in
 
     return controls_in(site.control, read_file, environ)
-
-
-def read_inject_settings(site: Site, environ: "Mapping[bytes, bytes]") -> "InjectSettings":
-    """The few of those settings that complete what is injected: all that a program needs which starts per message."""
-    from eqmail_core.control.inject_settings import InjectSettings
-
-    return InjectSettings(lambda name: read_file(f"{site.control}/{name}"), environ)

@@ -1,0 +1,43 @@
+"""The modules that a program starts with, taken over together from the one file in which setup has linked them.
+
+Python finds each module by several looks at the disk, which for a program that lives for a few milliseconds is most of
+its life.  The code of this module is the first thing in such a file; it runs before anything is imported, and so uses
+only what the interpreter has loaded anyway.
+
+Source: docs/adr/0016-linked-programs.md.
+"""
+
+import sys
+from posix import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+
+    Part = tuple[str, str, int, int, str, CodeType]
+    """A module: name, path of its source, the source's time and size, its folder if it is a package, its code."""
+
+
+def take_over(parts: "list[Part]") -> None:
+    """Make the modules, in this order, as importing them would; nothing if the source of any has changed since.
+
+    Fails: OSError when a source has gone; whatever a module raises.
+    """
+    for _, source, changed, size, _, _ in parts:
+        found = stat(source)
+        if int(found.st_mtime) != changed or found.st_size != size:
+            return
+    modules = sys.modules
+    for name, source, _, _, folder, code in parts:
+        if name in modules:
+            continue
+        module = modules[name] = type(sys)(name)
+        package, _, last = name.rpartition(".")
+        module.__file__ = source
+        module.__package__ = package
+        if folder:
+            module.__package__ = name
+            module.__path__ = [folder]
+        exec(code, vars(module))
+        if package:
+            setattr(modules[package], last, module)

@@ -8,12 +8,12 @@ Source: queue.md 3.5 "caller library contract".
 
 import asyncio
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 
 from eqmail_core.net.children import PipeWriter, on_end
 from eqmail_core.net.queue_link import Done
+from eqmail_core.system.processes import IGNORED_BY_PYTHON
 from eqmail_core.values import queue_result as q
 
 # Bytes that may wait for the program before the writer is asked to pause.
@@ -63,7 +63,7 @@ class ProgramSubmission:
             return
         actions = [(os.POSIX_SPAWN_DUP2, message_out, 0), (os.POSIX_SPAWN_DUP2, envelope_out, 1)]
         try:
-            self._pid = os.posix_spawn(program, [program], environ, file_actions=actions, setsigdef=[signal.SIGPIPE])
+            self._pid = os.posix_spawn(program, [program], environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
         except OSError:
             os.close(message)
             os.close(envelope)

@@ -11,6 +11,7 @@ import os
 from eqmail_core.formats.text0 import join
 from eqmail_core.policy.errands import CHECKER_CRASHED, NO_CHILD, NO_PIPE
 from eqmail_core.protocols.plugin import TROUBLE_EXIT, Hearing, PluginReport
+from eqmail_core.system.processes import IGNORED_BY_PYTHON
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[
         return PluginReport([], b"can't pipe()")
     actions = [(os.POSIX_SPAWN_DUP2, writing, 1), (os.POSIX_SPAWN_CLOSE, 0)]
     try:
-        pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions, setsigdef=[_SIGPIPE])
+        pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
     except (OSError, ValueError) as error:
         os.close(reading)
         return PluginReport([], b"fork() failed" if _cannot_fork(error) else b"can't execute")
@@ -66,7 +67,7 @@ def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentia
         os.close(writing)
     actions = [(os.POSIX_SPAWN_DUP2, reading, _CREDENTIALS_FD)]
     try:
-        return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=[_SIGPIPE])
+        return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
     except (OSError, ValueError) as error:
         return NO_CHILD if _cannot_fork(error) else 0
     finally:

@@ -12,7 +12,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.system.files import read_all, write_all
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import say
-from eqmail_core.system.processes import await_end
+from eqmail_core.system.processes import IGNORED_BY_PYTHON, await_end
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 REFUSED = 1
@@ -20,7 +20,6 @@ MISUSED = 2
 _CREDENTIALS = 3
 # What a pipe takes without a reader; checkpassword programs read 512 bytes.
 _MOST_BYTES = 4096
-_SIGPIPE = 13
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -52,7 +51,7 @@ def _ask(argv: list[bytes], environ: dict[bytes, bytes], secret: bytes) -> int:
         write_all(writing, secret)
         os.close(writing)
         place = [(os.POSIX_SPAWN_DUP2, reading, _CREDENTIALS)]
-        code = await_end(os.posix_spawn(argv[0], argv, environ, file_actions=place, setsigdef=[_SIGPIPE]))
+        code = await_end(os.posix_spawn(argv[0], argv, environ, file_actions=place, setsigdef=IGNORED_BY_PYTHON))
     except OSError:
         code = EXIT_TEMPORARY
     finally:

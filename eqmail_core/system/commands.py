@@ -8,15 +8,13 @@ import errno
 import os
 
 from eqmail_core.system.files import CHUNK, write_all
-from eqmail_core.system.processes import await_end
+from eqmail_core.system.processes import IGNORED_BY_PYTHON, await_end
 from eqmail_core.values.error_text import error_text, is_temporary
 from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY, Permanent, Temporary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_SIGPIPE = 13
 
 
 def run(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
@@ -72,7 +70,7 @@ def _start(argv: list[bytes], environ: "Mapping[bytes, bytes]", stdin: int = -1)
     if not argv[0]:
         raise FileNotFoundError(errno.ENOENT, "no command")
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)] if stdin >= 0 else []
-    return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=[_SIGPIPE])
+    return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
 
 
 def _await(pid: int) -> int:

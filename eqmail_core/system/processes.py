@@ -1,4 +1,4 @@
-"""Running other programs: descriptors in place, SIGPIPE as they expect it, their end awaited, their output bounded.
+"""Running other programs: descriptors in place, signals as they expect them, their end awaited, their output bounded.
 
 Light: used by programs that run once per message.
 Fails: OSError when a program cannot be started.
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _STDERR = 2
-_SIGPIPE = 13
+IGNORED_BY_PYTHON = (13, 25)
+"""SIGPIPE and SIGXFSZ, which other programs expect to end them."""
 _SIGKILL = 9
 _SIGTERM = 15
 _MERCY_S = 2.0
@@ -28,8 +29,8 @@ def start(argv: list[bytes], environ: "Mapping[bytes, bytes]", leads_group: bool
     """
     close = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _left_by_our_parent()]
     if leads_group:
-        return os.posix_spawn(argv[0], argv, environ, file_actions=close, setsigdef=[_SIGPIPE], setpgroup=0)
-    return os.posix_spawn(argv[0], argv, environ, file_actions=close, setsigdef=[_SIGPIPE])
+        return os.posix_spawn(argv[0], argv, environ, file_actions=close, setsigdef=IGNORED_BY_PYTHON, setpgroup=0)
+    return os.posix_spawn(argv[0], argv, environ, file_actions=close, setsigdef=IGNORED_BY_PYTHON)
 
 
 def _left_by_our_parent() -> list[int]:

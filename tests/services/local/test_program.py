@@ -51,6 +51,13 @@ def test_success(run: Run, code: int, stops: bool) -> None:
     assert run(f"exit {code}") is stops
 
 
+def test_no_signal_is_ignored(run: Run, tmp_path: Path) -> None:
+    """Python ignores SIGPIPE and SIGXFSZ; a shell could not take them back."""
+    run("grep SigIgn /proc/self/status >ignored")
+    ignored = int((tmp_path / "ignored").read_text().split()[1], 16)
+    assert not ignored & (1 << 13 - 1 | 1 << 25 - 1)
+
+
 @pytest.mark.parametrize("code", [100, 64, 65, 70, 76, 77, 78, 112])
 def test_for_good(run: Run, code: int) -> None:
     with pytest.raises(Permanent) as raised:

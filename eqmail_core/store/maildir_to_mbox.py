@@ -40,6 +40,10 @@ def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: byte
                 _write(new, temporary, _quoted(born, path))
             with _Doing(b"unable to write to " + temporary):
                 os.fsync(new)
+        except Temporary:
+            # A part of it would only take room that is missing already.
+            _removed(temporary)
+            raise
         finally:
             os.close(new)
         with _Doing(b"unable to move %b to %b" % (temporary, mbox)):

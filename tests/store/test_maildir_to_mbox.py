@@ -1,6 +1,7 @@
 """maildir2mbox: order, From_ lines, and that trouble changes nothing."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,21 @@ def test_trouble_leaves_everything_where_it_was(maildir: Path) -> None:
     assert caught.value.text == b"unable to read $MAILDIR/new/vanished: file does not exist"
     assert mbox.read_bytes() == b"old"
     assert (maildir / "new/a").exists()
+
+
+def test_a_full_disk_changes_nothing_and_keeps_no_part(maildir: Path) -> None:
+    put(maildir / "new/a", b"x" * 5000, BORN)
+    mbox = maildir.parent / "mbox"
+    mbox.write_bytes(b"From old\n\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(Temporary):
+            move_to_mbox(messages_in((b"new", b"cur"), NOW), bytes(mbox), bytes(mbox) + b".tmp")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in maildir.parent.rglob("*") if path.is_file()) == ["a", "mbox"]
+    assert mbox.read_bytes() == b"From old\n\n"
 
 
 def test_leftovers_in_tmp_are_swept_after_36_hours(maildir: Path) -> None:

@@ -1,13 +1,17 @@
-"""Local delivery: the spawner (root), the carrier (whoever has plain mail) and the agents (users)."""
+"""Local delivery: the spawner (root), the carrier (whoever has plain mail) and the agents (users).
 
-import socket
-from importlib import import_module
+Light: qmail-local, which starts per message, goes through here.
+"""
 
-from eqmail_core.values.site import Site
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+
+    from eqmail_core.values.site import Site
 
 
 def run(
-    site: Site, default_delivery: bytes, listener: socket.socket, asked_at: socket.socket, with_carrier: bool
+    site: "Site", default_delivery: bytes, listener: "socket.socket", asked_at: "socket.socket", with_carrier: bool
 ) -> None:
     """Serve until TERM; see `spawner`, which is loaded here, in the process that needs it."""
     from eqmail_core.services.local.spawner import run as serve
@@ -17,4 +21,6 @@ def run(
 
 def load() -> None:
     """Load the code, so that processes that are forked later share it."""
+    from importlib import import_module
+
     import_module("eqmail_core.services.local.spawner")

@@ -42,20 +42,22 @@ def house(real_home: Path) -> Iterator[House]:
 
 
 def test_every_service_has_its_own_account(house: House, joe: pwd.struct_passwd) -> None:
-    house.send([f"{USER}@{ME}"], "Subject: wake the agent\n\n")
-    until(lambda: "eq-agent" in house.services().values(), "an agent")
+    house.send([f"{USER}@{ME}", f"{USER}+who@{ME}"], "Subject: wake the carrier and the agent\n\n")
+    until(lambda: {"eq-carrier", "eq-agent"} <= set(house.services().values()), "carrier and agent")
     owners: dict[str, set[str]] = {}
     for pid, name in house.services().items():
         status = Path(f"/proc/{pid}/status").read_text()
         uids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
         assert len(set(uids)) == 1, f"{name} could come back: {uids}"
-        owners.setdefault(name, set()).add(pwd.getpwuid(int(uids[0])).pw_name)
+        if name.startswith("eq-"):
+            owners.setdefault(name, set()).add(pwd.getpwuid(int(uids[0])).pw_name)
     # Others may have left mail for the alias user in this house.
     owners["eq-agent"].discard("alias")
     assert owners == {
         "eq-queue": {"qmailq"},
         "eq-lspawn": {"root"},
         "eq-getpw": {"qmailp"},
+        "eq-carrier": {"root"},
         "eq-agent": {USER},
         "eq-remote": {"qmailr"},
         "eq-send": {"qmails"},

@@ -184,7 +184,11 @@ def run1(drv, w):
         mem.start()
         c0, l0, T0, k0, i0, d0 = cgcpu(MTA), sum(cgcpu(LOAD)), total(), kthreads(), idle(), disk(); t0 = time.time()
         limit = 60; out = ''
-        if kind in ('W1', 'W3'):
+        if kind == 'W1u':
+            n = n or 3000
+            out = source(drv.port, 'w@lab.test', n, s, extra=['-N']).stdout; ta = time.time()
+            got, t1 = wait_maildir(n, t0, limit, [f'{HOME}/w{i}/Maildir/new' for i in range(1, 1001)])
+        elif kind in ('W1', 'W3'):
             n = n or 4000
             out = source(drv.port, 'u1@lab.test', n, s, extra=['-d'] if kind == 'W3' else []).stdout; ta = time.time()
             got, t1 = wait_maildir(n, t0, limit)

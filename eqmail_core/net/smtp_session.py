@@ -25,6 +25,7 @@ from eqmail_core.policy.smtp_outcome import (
     BAD_NEWLINES,
     DENIED,
     DISMISSALS,
+    NO_PROXY_HEADER,
     READ_FAILED,
     TIMED_OUT,
     log_line,
@@ -86,7 +87,8 @@ class SmtpSession(asyncio.Protocol):
         local = transport.get_extra_info("sockname") or NOWHERE
         peer = transport.get_extra_info("peername") or NOWHERE
         if not self._is_proxied and settings.proxies.includes(peer[0].encode()):
-            ProxiedClient(self._desk.loop, self._for_proxied).begin(self._transport)
+            line = log_line(NO_PROXY_HEADER, None, peer[0].encode(), None, None)
+            ProxiedClient(self._desk.loop, self._for_proxied, partial(self._desk.log, line)).begin(self._transport)
             return None
         if self._ends is not None:
             peer, local = self._ends.remote, (self._ends.local[0], local[1])

@@ -15,6 +15,7 @@ TIMED_OUT = b"timeout"
 NO_CONTROLS = b"unable to read controls"
 BAD_NEWLINES = b"bad newlines"
 DENIED = b"denied by a rule"
+NO_PROXY_HEADER = b"no header of the PROXY protocol"
 
 DISMISSALS = {
     reply.TOO_MANY_ERRORS: b"too many errors",

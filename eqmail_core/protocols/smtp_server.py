@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 MAX_LINE = 4096
 """Longest command line that is understood, in bytes; the rest of a longer one is thrown away."""
 
+# A message whose lines do not end in CRLF would not leave the queue as it came (RFC 3030 section 3).
+_BINARY = b"BODY=BINARYMIME"
 
 # Digits of the length of a chunk.
 _MAX_DIGITS = 12
@@ -258,11 +260,14 @@ class SmtpServer:
         size, identity = parse_parameters(plain(argument))
         if size is not None and 0 < self._rules.size_limit < size:
             return self._say(reply.TOO_BIG)
+        parameters = plain(behind).split()
+        if any(word.upper() == _BINARY for word in parameters):
+            return self._say(reply.NO_BINARY)
         try:
             wishes = read_mail(behind, self._rules.offers_news, self._rules.offers_utf8)
         except BadParameter:
             return self._say(reply.BAD_PARAMETER)
-        return Mail(address, identity, wishes, plain(behind).split())
+        return Mail(address, identity, wishes, parameters)
 
     def _rcpt(self, argument: bytes) -> Event | None:
         if not self.in_transaction:

@@ -155,7 +155,7 @@ class TestProxy:
             ((_, message),) = server.queued()
             assert b"(192.0.2.7)" in message
 
-    def test_one_that_says_nonsense_is_hung_up_on(self, home: Home) -> None:
+    def test_one_that_says_nonsense_is_hung_up_on(self, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
         with Resident(home) as server:
             server.settings.proxies = RelayClients([b"127.0.0.1"])
             with server.connect() as client:
@@ -164,7 +164,11 @@ class TestProxy:
                     assert client.recv(100) == b""
                 except ConnectionResetError:
                     pass
+            with server.connect():
+                pass  # it looks whether we are there
             assert not server.desk.sessions
+        line = "qmail-smtpd: no header of the PROXY protocol: (null) from 127.0.0.1 to (null) helo (null)\n"
+        assert capfd.readouterr().err == line
 
     def test_nobody_else_may(self, home: Home) -> None:
         with Resident(home) as server, server.connect() as client:

@@ -16,6 +16,12 @@ OPEN = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"
 class TestChunks:
     """BDAT."""
 
+    @pytest.mark.parametrize("words", [b"BODY=BINARYMIME", b"SIZE=3 body=binarymime RET=FULL"])
+    def test_binary_data_is_not_taken_for_lines(self, words: bytes) -> None:
+        client = Client(self.RULES)
+        assert b"BINARYMIME" not in client.send(b"EHLO x\r\n")
+        assert codes(client.send(b"MAIL FROM:<a@b> %b\r\nMAIL FROM:<a@b> BODY=8BITMIME\r\n" % words)) == [555, 250]
+
     RULES = Rules(b"mx", offers_chunks=True)
 
     def test_a_message_can_come_in_chunks(self) -> None:

@@ -4,9 +4,11 @@ Each is run twice, with the input as it is and cut into pieces, and has to say t
 """
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from eqmail_core.formats.header import HeaderReader
-from eqmail_core.formats.wishes import render_wishes
+from eqmail_core.formats.wishes import parse_wishes, render_wishes
+from eqmail_core.policy.draft import Draft
 from eqmail_core.protocols.auth import METHODS, Credentials, Exchange, is_question
 from eqmail_core.protocols.dot_stuffing import DotStuffing
 from eqmail_core.protocols.dotted import BareNewline, DottedBody
@@ -21,6 +23,10 @@ from eqmail_core.protocols.smtp_reply import MAX_WAITING, ReplyReader
 from eqmail_core.protocols.smtp_rules import Rules
 from eqmail_core.protocols.smtp_server import MAX_LINE, SmtpServer
 from eqmail_core.protocols.spawn_wire import CommandReader, objection
+from eqmail_core.system.scratch import Scratch
+
+if TYPE_CHECKING:
+    from eqmail_core.protocols.milter_changes import Change
 
 Pieces = list[bytes]
 
@@ -294,7 +300,20 @@ def _asked(packets: list[Pieces]) -> object:
                 assert len(body) <= 1000
         assert client.answer is not None
         said.append((client.answer.kind, client.answer.lines, client.answer.changes, client.answer.has_body))
-    return said, out, body
+    return said, out, body, _changed(client.answer.changes if client.answer is not None else [])
+
+
+def _changed(changes: "list[Change]") -> object:
+    """What such changes make of a message: its envelope has no line end and no NUL, its wishes are a list of wishes."""
+    text = b"A: b\n\nbody\n"
+    draft = Draft(Scratch(), text, b"a@b", [b"c@d"], parse_wishes(b"W F E:x 0:n:"))
+    draft.apply(changes)
+    wishes = draft.wishes_left()
+    assert not wishes or parse_wishes(wishes) is not None
+    assert not any(byte in address for byte in b"\0\n" for address in (draft.sender, *draft.recipients))
+    envelope, header = (draft.sender, draft.recipients, wishes), draft.header.render(b"")
+    draft.close()
+    return envelope, header
 
 
 def milter(data: bytes) -> None:

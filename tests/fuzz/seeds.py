@@ -10,6 +10,10 @@ from eqmail_core.formats.proxy_header import SIGNATURE
 from eqmail_core.protocols import queue_wire
 from eqmail_core.store.cdb import write_cdb
 
+_WISHING_MILTER = b"".join(
+    len(change).to_bytes(4, "big") + change
+    for change in (b"e<n@b>\0RET=FULL ENVID=a+2Bb\0", b"2<l@d>\0NOTIFY=NEVER ORCPT=rfc822;l@d\0", b"-<c@d>\0", b"q\0")
+)
 _MESSAGE = b'Received: x\r\nFrom: a@b\r\nTo: (c) "d e" <d@e>\r\n\r\n.hello\r\n..\r\n'
 _SMTP = (
     b'EHLO me\r\nMAIL FROM:<a@b> SIZE=9 AUTH=x+41\r\nRCPT TO:<@r:c@[127.0.0.1]>\r\nRCPT TO:<"q r"@d>\r\nDATA\r\n'
@@ -63,6 +67,7 @@ def seeds() -> dict[str, list[bytes]]:
         "plugin": [b"\2Hx: y\nSa=b\nPtext\nLM1\nA\n", b"\2E550 no"],
         "milter": [
             b"\2\0\0\0\15O\0\0\0\6\0\0\1\xff\0\0\0\0" + b"\0\0\0\1c" * 7 + b"\0\0\0\6hX\0yz\0\0\0\0\3bhi\0\0\0\1c",
+            b"\3\0\0\0\15O\0\0\0\6\0\0\1\xff\0\0\0\0" + b"\0\0\0\1c" * 7 + _WISHING_MILTER + b"\0\0\0\1c",
             b"\1\0\0\0\15O\0\0\0\2\0\0\0\77\0\0\0\2\0\0\0\1a\0\0\0\14y550 5.7.1 x",
         ],
         "spawn_wire": [b"\0\0012/34\0a@b\0c@d\0\0023/3\0\0e\0"],

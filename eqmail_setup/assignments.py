@@ -79,31 +79,45 @@ class Assignments:
         for line in self._lines:
             yield _entry(line)
 
-    def put(self, entry: Entry, replace: bool) -> None:
-        """Have this entry and no other of its key.
+    def put(self, entries: Iterable[Entry], replace: bool) -> None:
+        """Have these entries, and no others of their keys.
 
         Fails: Refusal, unless `replace`, where there is another one.
         """
-        wanted, key = entry.line(), entry.key()
-        found = [number for number, line in enumerate(self._lines) if _is_of(line, key)]
-        for number in found:
-            if _entry(self._lines[number]) != entry and not replace:
-                shown = text(self._lines[number].strip())
-                raise Refusal(f"{self.path}: line {number + 1} says {shown}; --replace replaces it")
-        if not found:
-            self._lines.append(wanted)
-            return
-        if len(found) > 1 or _entry(self._lines[found[0]]) != entry:
-            self._lines[found[0]] = wanted
-            for number in reversed(found[1:]):
-                del self._lines[number]
+        wanted = [(entry, entry.line(), entry.key()) for entry in entries]
+        places = self._places({key for _, _, key in wanted})
+        surplus: set[int] = set()
+        for entry, line, key in wanted:
+            found = places.setdefault(key, [])
+            for number in found:
+                if _entry(self._lines[number]) != entry and not replace:
+                    shown = text(self._lines[number].strip())
+                    raise Refusal(f"{self.path}: line {number + 1} says {shown}; --replace replaces it")
+            if not found:
+                found.append(len(self._lines))
+                self._lines.append(line)
+            elif len(found) > 1 or _entry(self._lines[found[0]]) != entry:
+                self._lines[found[0]] = line
+                surplus.update(found[1:])
+                del found[1:]
+        if surplus:
+            self._lines = [line for number, line in enumerate(self._lines) if number not in surplus]
+
+    def _places(self, keys: set[tuple[bool, bytes]]) -> dict[tuple[bool, bytes], list[int]]:
+        """Where the entries of these keys are: numbers of lines."""
+        found: dict[tuple[bool, bytes], list[int]] = {}
+        for number, line in enumerate(self._lines):
+            key = _key(line)
+            if key in keys:
+                found.setdefault(key, []).append(number)
+        return found
 
     def drop(self, keys: Iterable[tuple[bool, bytes]]) -> list[Entry]:
         """Remove the entries of these keys; which they were."""
-        keys = tuple(keys)
-        dropped = [line for line in self._lines if any(_is_of(line, key) for key in keys)]
+        keys = set(keys)
+        dropped = [line for line in self._lines if _key(line) in keys]
         if dropped:
-            self._lines = [line for line in self._lines if not any(_is_of(line, key) for key in keys)]
+            self._lines = [line for line in self._lines if _key(line) not in keys]
         return [_entry(line) for line in dropped]
 
 
@@ -149,10 +163,9 @@ def compiled(content: bytes, watch: Callable[[int], None] = lambda count: None) 
     return database_bytes(database_records(watched()))
 
 
-def _is_of(line: bytes, key: tuple[bool, bytes]) -> bool:
-    """Whether a line is the entry of a key; looked at for every line of large files, so nothing is parsed."""
-    is_wildcard, name = key
-    return line[1 : len(name) + 2].lower() == name + b":" and (line[:1] == b"+") is is_wildcard
+def _key(line: bytes) -> tuple[bool, bytes]:
+    """What the entry of a line is found by; asked of every line of large files, so nothing more is parsed."""
+    return line[:1] == b"+", line[1 : line.index(b":")].lower()
 
 
 def _entry(line: bytes) -> Entry:

@@ -70,10 +70,10 @@ def adding(
 ) -> list[Difference]:
     """What has to be done so that a user gets mail, in a Maildir of its home, and so do its extensions."""
     assignments = _read(site)
-    assignments.put(entry, replace)
-    delimiter = text(site.break_char)
+    entries, delimiter = [entry], text(site.break_char)
     if extensions and delimiter:
-        assignments.put(entry._replace(local=entry.local + delimiter, wildcard=True, dash="-"), replace)
+        entries.append(entry._replace(local=entry.local + delimiter, wildcard=True, dash="-"))
+    assignments.put(entries, replace)
     found = list(_homely(site, world, entry, maildir)) if maildir else []
     return [*found, *_settling(site, world, assignments, watch)]
 
@@ -109,8 +109,7 @@ def importing(site: Site, world: World, passwd: Iterable[bytes], replace: bool, 
     except CannotAssign as reason:
         raise Refusal(f"{text(reason.text)}; without it this text of accounts makes no entries") from reason
     assignments = _read(site)
-    for entry in Assignments("the accounts", made).entries():
-        assignments.put(entry, replace)
+    assignments.put(Assignments("the accounts", made).entries(), replace)
     return list(_settling(site, world, assignments, watch))
 
 

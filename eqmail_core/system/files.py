@@ -64,8 +64,10 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644, temporary: str =
         finally:
             os.close(fd)
         os.rename(temporary, path)
-    except OSError:
+    except OSError as error:
         os.unlink(temporary)
+        if error.filename is None:  # what fails on a descriptor does not name its file
+            error.filename = path
         raise
     sync_folder(os.path.dirname(path) or ".")
 

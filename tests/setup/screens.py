@@ -2,8 +2,9 @@
 
     python -m tests.setup.screens docs
 
-Screens come from a private installation. The build page (root) is the page of (e)qmail from top to bottom as commands,
-in an installation of its own with real accounts; then the same again, and rollback. The home is shown as /var/qmail.
+Screens come from a private installation, whose home is shown as /var/qmail. The build page (root) is the page of
+(e)qmail from top to bottom as commands, on a machine of its own without any account of the mail system; then the same
+again, and rollback.
 """
 
 import os
@@ -15,8 +16,10 @@ import tempfile
 from pathlib import Path
 
 from tests.conftest import eqmail
+from tests.services_real.island import Island
 
 SHOWN = "/var/qmail"
+OTHER = "/var/netqmail"
 ENVIRON = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "EQMAIL_HOME": "", "TZ": "UTC"}
 _MOST_LINES = 45
 _VOLATILE = (
@@ -35,6 +38,7 @@ SCREENS = (
     ("config show", "config show", _MOST_LINES),
     ("config explain", "config explain databytes", _MOST_LINES),
     ("explain", "explain sales@mail.example.org", _MOST_LINES),
+    ("explain, a foreign address", "explain joe@far.example", _MOST_LINES),
     ("explain, with an extension", "explain root+logs@mail.example.org", _MOST_LINES),
     ("doctor", "doctor --offline --skip permissions.unreachable", _MOST_LINES),
     ("check", "check", _MOST_LINES),
@@ -57,6 +61,10 @@ BUILD_PAGE = (
 """Each step of the page of (e)qmail, and the commands that do it."""
 
 
+FRESH_FILES = "/var/files"
+"""Where the build page writes service files."""
+
+
 class Stage:
     """Where the commands run, and under which names that is shown."""
 
@@ -74,12 +82,11 @@ class Stage:
 
     def shown(self, text: str) -> str:
         """The text with the names of the page, and without what is different each time."""
-        for name, place in (("new", SHOWN), ("home", SHOWN), ("other", "/var/netqmail"), ("files", "/root/files")):
+        for name, place in (("new", SHOWN), ("home", SHOWN), ("other", OTHER), ("files", FRESH_FILES)):
             text = text.replace(str(self.names[name]), place)
         for pattern, instead in _VOLATILE:
             text = pattern.sub(instead, text)
-        # The accounts of this machine have their home elsewhere; those of a fresh one have not.
-        return "".join(line for line in text.splitlines(keepends=True) if "usermod -d" not in line)
+        return text
 
     def screen(self, words: str, most: int = _MOST_LINES) -> str:
         """The command with its output, as a block."""
@@ -92,6 +99,25 @@ class Stage:
         if typed.startswith("--home "):
             typed = typed.split(" ", 2)[2]
         return "```\n" + "\n".join([f"# eqmail {typed}", *lines]) + "\n```\n"
+
+
+class FreshMachine(Stage):
+    """A machine on which nothing is installed yet; its home is really /var/qmail."""
+
+    def __init__(self, island: Island) -> None:
+        self._island = island
+        self.home = Path(SHOWN)
+        self.names = {"home": self.home, "new": self.home, "other": Path(OTHER), "files": Path(FRESH_FILES)}
+
+    def run(self, words: str) -> tuple[int, str]:
+        """Run one command; its exit code and all that it said."""
+        command = shlex.join([sys.executable, "-m", "eqmail_setup", *shlex.split(words.format(**self.names))])
+        said, _, code = self._island.run(f"{command} 2>&1; echo $?").rstrip("\n").rpartition("\n")
+        return int(code), self.shown(said)
+
+    def left(self) -> list[str]:
+        """What lies in the home."""
+        return sorted(self._island.run(f"ls -A {SHOWN}").split())
 
 
 def screens(folder: Path) -> str:
@@ -110,9 +136,16 @@ def screens(folder: Path) -> str:
 
 def build_page(folder: Path) -> str:
     """The build page from top to bottom, twice, then rollback."""
-    stage = Stage(folder)
+    island = Island(folder, "exec sleep infinity")
+    try:
+        return _build_page(FreshMachine(island))
+    finally:
+        island.sink()
+
+
+def _build_page(stage: FreshMachine) -> str:
     parts = [
-        "# The build page as commands\n\nEach step of the page of (e)qmail, in a fresh installation; then the same "
+        "# The build page as commands\n\nEach step of the page of (e)qmail, on a fresh machine; then the same "
         "again; then back.\nMade by `python -m tests.setup.screens docs`, as root; a test does the same.\n"
     ]
     for title, commands in BUILD_PAGE:
@@ -126,15 +159,14 @@ def build_page(folder: Path) -> str:
     parts += [stage.screen("rollback", 8) for _ in range(4)]
     parts += [stage.screen("history", 16)]
     parts += ["And the installation itself:\n", stage.screen("rollback", 8)]
-    left = sorted(os.listdir(stage.home))
-    parts += [f"What is left of it: {', '.join(left)}.\n"]
+    parts += [f"What is left of it: {', '.join(stage.left())}; and the accounts.\n"]
     return "\n".join(parts)
 
 
 def in_folder(make: object) -> str:
     """A page, made in a folder that every account can reach."""
     assert callable(make)
-    with tempfile.TemporaryDirectory(prefix="eqmail-screens-", dir="/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="eqmail-screens-", dir="/tmp", ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)
         return str(make(Path(name)))
 

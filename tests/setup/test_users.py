@@ -200,6 +200,6 @@ def test_an_entry_that_is_there_twice_is_there_once_after_a_replacement() -> Non
     assignments = Assignments("assign", b"=a:a:1:1:/a:::\n=A:b:2:2:/b:::\n.\n")
     entry = Entry("a", False, "c", 3, 3, "/c")
     with pytest.raises(Refusal):
-        assignments.put(entry, replace=False)
-    assignments.put(entry, replace=True)
+        assignments.put([entry], replace=False)
+    assignments.put([entry], replace=True)
     assert assignments.content() == b"=a:c:3:3:/c:::\n.\n"

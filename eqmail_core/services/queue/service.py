@@ -13,6 +13,7 @@ import socket
 import time
 
 from eqmail_core.control.source import controls_in
+from eqmail_core.net.signals import heed
 from eqmail_core.net.tidying import Tidying
 from eqmail_core.services.queue.reception import House, Reception
 from eqmail_core.store.disk import Disk
@@ -60,8 +61,7 @@ def run(site: Site, listener: socket.socket) -> None:
     os.umask(0o033)
     loop = new_loop()
     service = Service(site, listener, loop)
-    loop.add_signal_handler(signal.SIGTERM, service.stop)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    heed(loop, {signal.SIGTERM: service.stop, signal.SIGHUP: lambda: None})
     try:
         loop.run_forever()
     finally:

@@ -17,9 +17,11 @@ import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from eqmail_core.net.queue_link import QueueLink
+from eqmail_core.net.signals import heed
 from eqmail_core.net.tidying import Tidying
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 from eqmail_core.protocols.admission_wire import Admission
@@ -126,9 +128,8 @@ class ResidentSend:
         """Work until TERM and the end of the running deliveries."""
         loop, core = self._loop, self._core
         loop.set_exception_handler(self._surprised)
-        loop.add_signal_handler(signal.SIGTERM, self._on_signal, self._exit)
-        loop.add_signal_handler(signal.SIGALRM, self._on_signal, core.hurry)
-        loop.add_signal_handler(signal.SIGHUP, self._on_signal, core.reread)
+        signals = {signal.SIGTERM: self._exit, signal.SIGALRM: core.hurry, signal.SIGHUP: core.reread}
+        heed(loop, {number: partial(self._on_signal, act) for number, act in signals.items()})
         core.start(time.time())
         Tidying(loop, lambda: len(self._held.messages))
         self._watch_trigger()

@@ -45,6 +45,13 @@ VARIABLES = (
     Variable(
         "NODNSBL", (SMTPD,), "When set, the lists of dnsbl do not concern the client.", "unset", "the administrator"
     ),
+    Variable(
+        "NOHANDOVER",
+        (SMTPD,),
+        "When set, the program serves its client itself, whatever smtphandover says.",
+        "unset",
+        "the administrator",
+    ),
     Variable("NOSPP", (SMTPD,), "When set, no plugin runs.", "unset"),
     Variable("NOMILTER", (SMTPD,), "When set, no milter is asked about the client.", "unset", "the administrator"),
     Variable("SPPCONFFILE", (SMTPD,), "Another file in the place of smtpplugins.", "control/smtpplugins"),

@@ -17,6 +17,15 @@ class SmtpSettings(ControlSet):
         used_by=(START,),
         since="eqmail 2",
     )
+    smtphandover = Flag(
+        "Whether qmail-smtpd, where tcpserver, xinetd, inetd or systemd start it for a client, hands the client over "
+        "to the resident SMTP service, which then runs even where it listens nowhere itself. The program stays until "
+        "the conversation is over; it serves the client itself where nobody takes it over, or its environment has "
+        "NOHANDOVER.",
+        default=False,
+        used_by=(START,),
+        since="eqmail 2",
+    )
     smtpconcurrency = Count(
         "How many clients the resident SMTP service serves at a time, in all its processes; further ones are asked to "
         "come back later.",

@@ -51,6 +51,7 @@ class SmtpSession(asyncio.Protocol):
         "_desk",
         "_ends",
         "_has_eof",
+        "_has_failed",
         "_holds",
         "_is_proxied",
         "_message",
@@ -69,6 +70,7 @@ class SmtpSession(asyncio.Protocol):
         self._tls: ServerTls | None = None
         self._deliberation: Deliberation | None = None
         self._has_eof = False
+        self._has_failed = False
         self._holds = 0
         self.seen = desk.now
 
@@ -110,7 +112,7 @@ class SmtpSession(asyncio.Protocol):
             self._log(DENIED)
             self._transport.close()
             return
-        refusal = terms.refusal or desk.enter(self, self._reception.remote_ip)
+        refusal = terms.refusal or self._enter()
         if refusal:
             self._core.close(refusal)
             self._flush()
@@ -120,6 +122,10 @@ class SmtpSession(asyncio.Protocol):
         else:
             self._decide(self._core.begin())
         self._run()
+
+    def _enter(self) -> bytes:
+        """Be counted; a line for a client that cannot come in."""
+        return self._desk.enter(self, self._reception.remote_ip)
 
     def data_received(self, data: bytes) -> None:
         """Go on with the conversation."""
@@ -154,6 +160,7 @@ class SmtpSession(asyncio.Protocol):
             return
         desk.leave(self, self._reception.remote_ip)
         if not self._core.closed:
+            self._has_failed = True
             if not self._message.is_submitted:
                 self._log(READ_FAILED)
             self._core.closed = True
@@ -176,7 +183,7 @@ class SmtpSession(asyncio.Protocol):
         elif self._deliberation is not None:
             self._deliberation.hurry()
         elif self._core.awaited is None and not self._holds & _BY_QUEUE:
-            self._log(TIMED_OUT)
+            self._fail(TIMED_OUT)
             self._core.close(reply.TIMEOUT)
             self._flush()
 
@@ -202,13 +209,13 @@ class SmtpSession(asyncio.Protocol):
                 self._reception.forget()
                 self._forget_message()
             elif event is BROKEN:
-                self._log(BAD_NEWLINES)
+                self._fail(BAD_NEWLINES)
                 self._forget_message()
         if core.awaited is None:
             if self._desk.is_closing:
                 self.retire()
             if self._has_eof and not core.closed:
-                self._log(READ_FAILED)
+                self._fail(READ_FAILED)
                 core.closed = True
         self._flush()
 
@@ -237,6 +244,7 @@ class SmtpSession(asyncio.Protocol):
                 raise Unusable("missing certificate")
             tls = desk.open()
         except Unusable as trouble:
+            self._has_failed = self._begins_with_tls
             core.answer(Verdict(False, [reply.tls_trouble(str(trouble).encode())], close=self._begins_with_tls))
             return
         if not self._begins_with_tls:
@@ -250,7 +258,7 @@ class SmtpSession(asyncio.Protocol):
             try:
                 is_complete = tls.shake(data)
             except HandshakeFailed as failure:
-                self._log(tls_failed(failure))
+                self._fail(tls_failed(failure))
                 last_words = b"" if self._begins_with_tls else reply.tls_failed(str(failure).encode()) + b"\r\n"
                 self._transport.write(tls.wrap(b"") + last_words)
                 self._core.closed = True
@@ -359,6 +367,15 @@ class SmtpSession(asyncio.Protocol):
             if not self._holds and not self._transport.is_closing():
                 self._transport.resume_reading()
 
+    def _fail(self, what: bytes) -> None:
+        """Note why the conversation does not end as it should."""
+        self._has_failed = True
+        self._log(what)
+
     def _log(self, what: bytes) -> None:
         core = self._core
-        self._desk.log(log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))
+        self._say(log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))
+
+    def _say(self, line: bytes) -> None:
+        """A line for the log."""
+        self._desk.log(line)

@@ -3,29 +3,21 @@
 Source: smtp-server.md 4.1, 4.9; control-files.md 2.9.
 """
 
+import os
 from collections.abc import Callable
+from shutil import which
 
-from eqmail_core.control.declared import Controls
-from eqmail_core.control.readers import SMTPD
 from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net.filters import Filters
 from eqmail_core.net.server_tls import TlsDesk
+from eqmail_core.net.smtp_houses import HOUSE_VARIABLES
 from eqmail_core.policy.house import House
-from eqmail_core.policy.patience import WAITING_VARIABLES
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.values import reply
 
 _NOBODY = RelayClients(())
-
-HOUSE_VARIABLES = (
-    frozenset(
-        [b"TLSREQUIRED", b"SUBMISSIONPORT", b"NOSPP", b"SPPCONFFILE"]
-        + [control.env.encode() for control in Controls.declared().values() if control.env and SMTPD in control.used_by]
-    )
-    - WAITING_VARIABLES
-)
-"""The variables that `smtp_house.read_house` goes by; those of `Patience` are looked at for each client anyway."""
+_CIPHERS = b"TLSCIPHERS"
 
 NOWHERE = ("unknown", 0)
 """The address of an end of a connection that is not known any more."""
@@ -48,8 +40,8 @@ class Settings:
     begins TLS, where there are keys; `limits` are those of one address; `rule_for(ip)` is the rule for a client, None
     where there is none, and may raise OSError; `proxies` tell whose connection it is before anything else.
     `filters` are asked about every client and message; None: there is none.
-    `house_with(port, variables)` is the house of a port for clients whose rule sets variables that change it; it may
-    raise ControlError and OSError.
+    `house_with(port, environ, checker)` is the house of a port for clients whose variables change it; it may raise
+    ControlError and OSError.
     `name_server` and its port answer questions to the DNS; None: those of /etc/resolv.conf.
     """
 
@@ -85,7 +77,7 @@ class Settings:
         proxies: RelayClients = _NOBODY,
         name_server: tuple[str | None, int] = (None, 53),
         filters: Filters | None = None,
-        house_with: Callable[[int, dict[bytes, bytes]], House] | None = None,
+        house_with: Callable[[int, dict[bytes, bytes], list[bytes]], House] | None = None,
     ) -> None:
         self.houses = houses
         self.local_name = local_name
@@ -132,13 +124,32 @@ def terms_for(settings: Settings, peer: tuple[str, int], local: tuple[str, int])
     house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
     environ = _client_environ(settings, peer, local)
     refusal = _apply_rule(settings, environ)
-    changes = {name: environ[name] for name in HOUSE_VARIABLES if environ.get(name) != settings.environ.get(name)}
-    if changes and settings.house_with is not None:
+    is_changed = any(environ.get(name) != settings.environ.get(name) for name in HOUSE_VARIABLES)
+    if is_changed and settings.house_with is not None:
         try:
-            house = settings.house_with(local[1], changes)
+            house = settings.house_with(local[1], environ, settings.checker)
         except (ControlError, OSError):
             refusal = refusal if refusal is None else reply.NO_CONTROLS
     return Terms(house, environ, settings.tls, settings.checker, refusal)
+
+
+def terms_for_handed_over(settings: Settings, checker: list[bytes], environ: dict[bytes, bytes]) -> Terms | None:
+    """The terms for a client that a program hands over: those that the program would have had for it.
+
+    None where it has to serve the client itself.
+    """
+    if settings.house_with is None or environ.get(_CIPHERS) != settings.environ.get(_CIPHERS):
+        return None
+    port = environ.get(b"TCPLOCALPORT", b"")
+    try:
+        house = settings.house_with(int(port) if port.isdigit() else 0, environ, checker)
+    except (ControlError, OSError):
+        return None
+    if checker and b"/" not in checker[0]:
+        # The program would look for it on its own path, we would on ours.
+        found = which(os.fsdecode(checker[0]), path=os.fsdecode(environ.get(b"PATH", os.defpath.encode())))
+        checker = [os.fsencode(found) if found else checker[0], *checker[1:]]
+    return Terms(house, environ, settings.tls, checker)
 
 
 def _client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:

@@ -1,60 +1,19 @@
 """qmail-smtpd [checkprogram [arg...]]: receive mail from one SMTP client on descriptors 0 and 1.
 
-Who the client is stands in the environment, as tcpserver, tcp-env and their kind put it there.
+Who the client is stands in the environment, as tcpserver, tcp-env and their kind put it there.  Where the resident
+service takes clients over (smtphandover) it converses with this one, and the program awaits the end.
 Exits: 0 after QUIT, 1 when the conversation ended in another way.  Source: smtp-server.md 4.1; qmail-smtpd(8).
 """
 
-import os
-import time
-
-from eqmail_core.control.setting import ControlError
-from eqmail_core.net.descriptors import Descriptors
-from eqmail_core.net.filters import read_filters
-from eqmail_core.net.smtp_driver import Conversation
-from eqmail_core.net.smtp_house import read_house, read_tls
-from eqmail_core.policy.reception import Reception
-from eqmail_core.policy.smtp_outcome import NO_CONTROLS, log_line
-from eqmail_core.protocols.smtp_server import SmtpServer
-from eqmail_core.store.rcpthosts_db import more_hosts
-from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.values import reply
-from eqmail_core.values.instant import date822
+from eqmail_core.system.handing_over import hand_over
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
-    """Serve one client."""
-    checker = argv[1:]
-    remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
-    try:
-        site = read_site(environ)
-        os.chdir(site.home)
-        controls = read_controls(site, environ)
-        port = environ.get(b"TCPLOCALPORT", b"0")
-        tls = read_tls(site, controls, lambda what: _log(what, environ))
-        house = read_house(site, controls, environ, more_hosts(site), checker, port, tls is not None)
-        timeout_s = controls.timeoutsmtpd
-        filters = read_filters(controls, lambda what: _log(what, environ))
-    except (ControlError, OSError, ValueError):
-        _log(NO_CONTROLS, environ)
-        os.write(1, reply.NO_CONTROLS + b"\r\n")
-        return 1
-    local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
-    core = SmtpServer(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
-    client, serve = Descriptors(timeout_s), Conversation
-    serve, reception = Conversation, Reception(house, environ, _date)
-    if filters is not None:
-        # Here, because few servers have filters and all would pay for it.
-        from eqmail_core.net.filtered_driver import FilteredConversation, FilteringReception
+    """Have one client served."""
+    code = hand_over(argv[1:], environ)
+    if code is None:
+        # Here, because a client that is handed over shall not wait for all of it.
+        from eqmail_core.services.smtp_alone import serve
 
-        serve, reception = FilteredConversation, FilteringReception(house, environ, _date, filters)
-    client = Descriptors(timeout_s)
-    return serve(site, core, reception, client, checker, tls, b"SMTPS" in environ).run(house.rules.size_limit)
-
-
-def _date() -> bytes:
-    return date822(time.time())
-
-
-def _log(what: bytes, environ: dict[bytes, bytes]) -> None:
-    remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
-    os.write(2, log_line(what, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))
+        code = serve(argv[1:], environ)
+    return code

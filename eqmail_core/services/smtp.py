@@ -1,4 +1,6 @@
-"""The resident SMTP service: qmaild's process, which receives mail on TCP and hands it to the queue service.
+"""The resident SMTP service: qmaild's process, which receives mail and hands it to the queue service.
+
+Its clients come on TCP, or are handed over by the programs that were started for them (net/handed_over.py).
 
 HUP makes new sessions go by the settings as they are then, and so does a first certificate; TERM lets transactions
 end, for half a minute at most.
@@ -25,6 +27,7 @@ from eqmail_core.formats.smtpauth import FILE as SECRETS
 from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net import milter_on_loop, python_checks, resolver
 from eqmail_core.net.filters import load_checks, read_filters
+from eqmail_core.net.handed_over import Porch
 from eqmail_core.net.login_offer import checkable
 from eqmail_core.net.lookup_link import LookUpLink
 from eqmail_core.net.queue_link import QueueLink
@@ -63,8 +66,13 @@ _BACKLOG = 1024
 _GC_THRESHOLD = 20_000
 
 
-def run(site: Site, listeners: list[socket.socket], share: Share | None = None) -> None:
-    """Serve on these sockets until TERM; `share` is ours of what all processes count together."""
+def run(
+    site: Site, listeners: list[socket.socket], share: Share | None = None, handover: socket.socket | None = None
+) -> None:
+    """Serve on these sockets until TERM; `share` is ours of what all processes count together.
+
+    At `handover`, if it is there, programs hand over the clients for which they were started.
+    """
     environ = dict(os.environb)
     try:
         load_checks(read_controls(site, environ).smtpchecks)
@@ -82,7 +90,7 @@ def run(site: Site, listeners: list[socket.socket], share: Share | None = None) 
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     try:
-        loop.run_until_complete(_serve(site, desk, listeners, environ))
+        loop.run_until_complete(_serve(site, desk, listeners, environ, handover))
     finally:
         desk.write_log()
         link.close()
@@ -98,8 +106,8 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     checker = (controls.smtpcheckpw or b"").split()
     ports = {listener.getsockname()[1] for listener in listeners}
     tls = _read_tls(site, controls)
-    builder = HouseBuilder(site, controls, environ, more_hosts(site), checker, tls is not None)
-    houses = {port: builder.house(port) for port in ports}
+    builder = HouseBuilder(site, controls, more_hosts(site), tls is not None)
+    houses = {port: builder.house(port, environ, checker) for port in ports}
     _complain_of(houses)
     return Settings(
         houses=houses,
@@ -157,7 +165,13 @@ def _complain(what: bytes) -> None:
     say(NAME, f"warning: {what.decode('utf-8', 'replace')}")
 
 
-async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
+async def _serve(
+    site: Site,
+    desk: Desk,
+    listeners: list[socket.socket],
+    environ: dict[bytes, bytes],
+    handover: socket.socket | None,
+) -> None:
     loop = asyncio.get_running_loop()
     told_to_end = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, told_to_end.set)
@@ -169,12 +183,15 @@ async def _serve(site: Site, desk: Desk, listeners: list[socket.socket], environ
         )
         for listener in listeners
     ]
+    porch = None if handover is None else Porch(desk, handover)
     renew = partial(_renew, site, desk, listeners, environ)
     looks = _certificate_watch(site, desk, renew), _secrets_watch(site, desk, environ, renew)
     sweeper = loop.create_task(_sweep(desk, looks))
     await told_to_end.wait()
     for server in servers:
         server.close()
+    if porch is not None:
+        porch.close()
     desk.retire()
     deadline = loop.time() + _GRACE_S
     while desk.sessions and loop.time() < deadline:

@@ -32,7 +32,7 @@ def staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words: 
     controls = read_controls(site, environ)
     tcp = smtp_listeners(addresses, controls.smtplisten or [])
     services, log_fd = logging_staff(site, [os.fsdecode(word) for word in words[1:]])
-    at = listen_for_services(site)
+    at = listen_for_services(site, controls.smtphandover)
     default = words[0] if words else DEFAULT_DELIVERY
     deliver = partial(local.run, site, default, at["local"], at["lookup"], controls.localcarrier)
     schedule = partial(send.run, site, log_fd, at["send"])
@@ -42,10 +42,11 @@ def staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words: 
         Service("remote", partial(remote.run, site, at["remote"]), [at["remote"]], 2, (SIGHUP,), remote.load),
         Service("send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load),
     ]
-    if tcp:
-        for share in Tally(max(1, controls.smtpworkers)).shares():
-            serve = partial(_serve_smtp, site, tcp, share)
-            services.append(Service("smtpd", serve, tcp, 0, (SIGHUP,), _load_smtp))
+    handover = at.get("smtp")
+    sockets = tcp if handover is None else [*tcp, handover]
+    for share in Tally(max(1, controls.smtpworkers)).shares() if sockets else ():
+        serve = partial(_serve_smtp, site, tcp, share, handover)
+        services.append(Service("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp))
     return services
 
 
@@ -53,7 +54,7 @@ def _load_smtp() -> None:
     import_module("eqmail_core.services.smtp")
 
 
-def _serve_smtp(site: Site, listeners: "list[socket.socket]", share: Share) -> None:
+def _serve_smtp(site: Site, listeners: "list[socket.socket]", share: Share, handover: "socket.socket | None") -> None:
     from eqmail_core.services import smtp
 
-    smtp.run(site, listeners, share)
+    smtp.run(site, listeners, share, handover)

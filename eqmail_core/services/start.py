@@ -40,6 +40,7 @@ _SOCKETS = {
     "remote": ("qmails", 0o600),
     "send": ("qmails", 0o600),
 }
+_HANDOVER = {"smtp": ("qmaild", 0o600)}
 
 _WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM}
 
@@ -130,9 +131,10 @@ def listen_on(address: str) -> socket.socket:
     return sock
 
 
-def listen_for_services(site: Site) -> dict[str, socket.socket]:
-    """The Unix sockets of all services, by name."""
-    return {name: listen_for(site, name, role, mode) for name, (role, mode) in _SOCKETS.items()}
+def listen_for_services(site: Site, takes_over: bool = False) -> dict[str, socket.socket]:
+    """The Unix sockets of all services, by name; `takes_over`: that at which clients are handed over, too."""
+    wanted = _SOCKETS | _HANDOVER if takes_over else _SOCKETS
+    return {name: listen_for(site, name, role, mode) for name, (role, mode) in wanted.items()}
 
 
 def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket]:

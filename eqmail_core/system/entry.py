@@ -6,8 +6,7 @@ A program file that setup installs calls `enter(main, home)`; `main(argv, enviro
 import os
 import sys
 
-from eqmail_core.system.installation import HOME_VARIABLE
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.values.home import HOME_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ def _occupy_standard_descriptors() -> None:
 
 def _surprised(surprise: BaseException) -> int:
     """Say what has come up, in one line, if anybody can still hear it; the exit code."""
+    from eqmail_core.values.outcome import EXIT_TEMPORARY
+
     if isinstance(surprise, SystemExit):
         return surprise.code if isinstance(surprise.code, int) else EXIT_TEMPORARY
     if isinstance(surprise, KeyboardInterrupt):

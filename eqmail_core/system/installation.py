@@ -7,7 +7,8 @@ import os
 
 from eqmail_core.formats.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
-from eqmail_core.values.site import DEFAULT_HOME, Site
+from eqmail_core.values.home import home_of
+from eqmail_core.values.site import Site
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,15 +16,13 @@ if TYPE_CHECKING:
 
     from eqmail_core.control.declared import Controls
 
-HOME_VARIABLE = b"EQMAIL_HOME"
-
 
 def read_site(environ: "Mapping[bytes, bytes]") -> Site:
     """The installation named by the environment, with the choices that setup kept in it.
 
     Fails: OSError when the site file cannot be read, ValueError when it makes no sense.
     """
-    home = os.fsdecode(environ.get(HOME_VARIABLE, DEFAULT_HOME.encode())) or DEFAULT_HOME
+    home = os.fsdecode(home_of(environ))
     path = f"{home}/{SITE_FILE}"
     text = read_file(path)
     try:

@@ -5,10 +5,10 @@ They are what C qmail compiled in: home, layout, accounts, delimiter, split, lim
 Source: control-files.md 2.8 (conf-*).
 """
 
+from eqmail_core.values.home import DEFAULT_HOME, socket_path
 from eqmail_core.values.identity import Accounts
 from eqmail_core.values.layout import EQMAIL_109, Layout, QueuePaths
 
-DEFAULT_HOME = "/var/qmail"
 DEFAULT_BREAK = b"+"
 DEFAULT_SPLIT = 23
 DEFAULT_SPAWN = 120
@@ -75,5 +75,5 @@ class Site:
         return QueuePaths(f"{self.home}/{self.layout.queue}", self.split, self.layout.split_todo)
 
     def socket(self, name: str) -> str:
-        """Path of the socket of a service: "queue", "local", "lookup", "remote" or "send"."""
-        return f"{self.home}/run/{name}.sock"
+        """Path of the socket of a service, see `home.socket_path`."""
+        return socket_path(self.home, name)

@@ -78,8 +78,11 @@ def destination(site: Site, to: str) -> tuple[str, str, Dress]:
     return f"&{to}", f"{home}/Maildir", Dress(to, group_name(account.pw_gid), 0o700)
 
 
-def settings_for(site: Site) -> Iterator[tuple[str, bytes]]:
-    """What a server of today wants and C has not on by default: control files with their contents."""
+def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes]]:
+    """What a server of today wants and C has not on by default: control files with their contents.
+
+    `starts_programs`: connections come in where a program is started for each.
+    """
     yield Controls.defaultdelivery.file, f"{MAILDIR}\n".encode()
     yield Controls.rcptcheck.file, b"*\n"
     yield Controls.enhancedstatus.file, b"1\n"
@@ -89,6 +92,8 @@ def settings_for(site: Site) -> Iterator[tuple[str, bytes]]:
     yield Controls.smtpauthfailures.file, b"10\n"
     yield Controls.smtpperaddress.file, b"50\n"
     yield Controls.smtpmaxerrors.file, b"20\n"
+    if starts_programs:
+        yield Controls.smtphandover.file, b"1\n"
 
 
 def differences(wanted: Wanted, world: World) -> list[Difference]:
@@ -99,7 +104,7 @@ def differences(wanted: Wanted, world: World) -> list[Difference]:
     for _, action in first_settings(site, wanted.name, world):
         if action and not (isinstance(action, Make) and action.path in made):
             found.append(Difference(site.home, "", "", action))
-    found += _settings(site, world)
+    found += _settings(wanted, world)
     found += _mailbox(wanted, world)
     found += beginning(site, world, wanted.target, checked=False)
     found += smtp_logins.beginning(site, world)
@@ -117,9 +122,10 @@ def of_services(wanted: Wanted, world: World) -> list[Difference]:
     return found
 
 
-def _settings(site: Site, world: World) -> Iterator[Difference]:
+def _settings(wanted: Wanted, world: World) -> Iterator[Difference]:
+    site = wanted.site
     declared = {control.file: control for control in Controls.declared().values()}
-    for file, content in settings_for(site):
+    for file, content in settings_for(site, any(not share.flavour.listeners for share in wanted.shares)):
         if state_of(path_of(site, declared[file]), world) is None:
             yield from writing(site, world, declared[file], content)
     text, database = f"{site.layout.control}/{RULES}", path_of(site, Controls.tcprules_cdb)

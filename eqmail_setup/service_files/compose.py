@@ -3,16 +3,18 @@
 Fails: Refusal for a service that a flavour cannot run or that is not installed, and for settings that contradict.
 """
 
+import os
 import shlex
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.source import controls_in
 from eqmail_core.system.files import read_file
+from eqmail_core.system.handing_over import NO_HANDOVER_VARIABLE
 from eqmail_core.values.site import Site
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.service_files.flavours import Flavour, Piece
 from eqmail_setup.service_files.kits import KITS, filled
-from eqmail_setup.service_files.offers import MTA, OFFERS, SUBMISSION, Offer, lacking
+from eqmail_setup.service_files.offers import MTA, OFFERS, SMTP_PROGRAM, SUBMISSION, Offer, lacking
 from eqmail_setup.service_files.values import ServiceValues, Settings, Socket, Wishes
 from eqmail_setup.who import caller, user_name
 
@@ -90,6 +92,7 @@ def _settings(flavour: Flavour, site: Site, wishes: Wishes, name: str) -> Settin
         "logger": flavour.logger,
         "scanned": flavour.scanned or "/etc/service",
         "listener": listener if name != MTA else "resident",
+        "handover": flavour.handover,
     }
     own = wishes.settings(name, defaults)
     own = own if own.port else own.model_copy(update={"port": offer.port})
@@ -116,6 +119,8 @@ def _environment(offer: Offer, settings: Settings, sockets: list[Socket]) -> dic
     submission = [socket.addresses[0] for socket in sockets if socket.service == SUBMISSION]
     if offer.name == MTA and submission:
         found["SUBMISSIONPORT"] = submission[0].rpartition(":")[2]
+    if SMTP_PROGRAM in offer.programs and not settings.handover:
+        found[os.fsdecode(NO_HANDOVER_VARIABLE)] = ""
     return found
 
 

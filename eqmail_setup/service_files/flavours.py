@@ -33,7 +33,8 @@ class Flavour(NamedTuple):
 
     `listeners`: who can accept connections, the usual one first; empty where the flavour itself does. `services` are
     those it can run, `usual` those it runs when nobody chooses. `keys` are the settings it obeys, `files` makes the
-    files of one service; links in the folder `scanned` and then the commands `next` bring them to life.
+    files of one service; links in the folder `scanned` and then the commands `next` bring them to life. `handover`: its
+    programs may hand their clients over, unless somebody wishes otherwise.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Flavour(NamedTuple):
     logger: str = ""
     kit: str = ""
     scanned: str = ""
+    handover: bool = True
 
 
 def _xinetd(values: ServiceValues) -> Iterator[Piece]:
@@ -121,7 +123,7 @@ def _supervisor(name: str) -> Flavour:
         usual=(MTA, "smtp"),
         keys=(
             *("name", "folder", "delivery", "listener", *_LISTENING, "concurrency", "memory", "checkpassword"),
-            *("tcpserver", "rules", "scanned", "logdir", "log_size", "log_count"),
+            *("tcpserver", "handover", "rules", "scanned", "logdir", "log_size", "log_count"),
         ),
         files=_supervised,
         next=kit.next,
@@ -153,7 +155,10 @@ FLAVOURS = {
         listeners=(),
         services=_SERVERS,
         usual=("smtp",),
-        keys=("name", "folder", *_LISTENING, "concurrency", "per_source", "checkpassword", "only_from", "relay"),
+        keys=(
+            *("name", "folder", *_LISTENING, "concurrency", "per_source", "checkpassword", "handover"),
+            *("only_from", "relay"),
+        ),
         files=_xinetd,
         next=("service xinetd restart",),
     ),
@@ -171,9 +176,11 @@ FLAVOURS = {
         usual=(MTA, "smtp"),
         keys=(
             *("name", "folder", "delivery", "listener", *_LISTENING, "concurrency", "per_source", "memory"),
-            *("checkpassword", "stop_timeout"),
+            *("checkpassword", "handover", "stop_timeout"),
         ),
         files=_systemd,
+        # What a socket unit is chosen for is what its program may not do; the service may do more.
+        handover=False,
         next=("systemctl daemon-reload", "systemctl enable --now {units}"),
     ),
 }

@@ -10,6 +10,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.values.site import Site
 
 MTA, SUBMISSION = "mta", "submission"
+SMTP_PROGRAM = "qmail-smtpd"
 
 
 class Offer(NamedTuple):
@@ -38,13 +39,13 @@ OFFERS = {
     offer.name: offer
     for offer in (
         Offer(MTA, "send", "mail transfer agent", 0, ("qmail-start",), environment=(_CAREFUL,)),
-        Offer("smtp", "smtpd", "SMTP server", 25, ("qmail-smtpd",), resident=True, environment=(_CAREFUL,)),
+        Offer("smtp", "smtpd", "SMTP server", 25, (SMTP_PROGRAM,), resident=True, environment=(_CAREFUL,)),
         Offer(
             "smtps",
             "smtpsd",
             "SMTP server for submission inside TLS",
             465,
-            ("qmail-smtpd",),
+            (SMTP_PROGRAM,),
             resident=True,
             checker=_PWRAP,
             environment=(("SMTPS", ""), ("SUBMISSIONPORT", "{port}"), _CAREFUL),
@@ -55,7 +56,7 @@ OFFERS = {
             "submission",
             "SMTP server for submission",
             587,
-            ("qmail-smtpd",),
+            (SMTP_PROGRAM,),
             resident=True,
             checker=_PWRAP,
             environment=(("SUBMISSIONPORT", "{port}"), _CAREFUL),

@@ -63,6 +63,11 @@ class Settings(BaseModel):
     per_source: int = Field(10, ge=1, description="Most connections at a time from one address.")
     memory: int = Field(300_000_000, ge=0, description="Most bytes of memory for each connection; 0 for no limit.")
     checkpassword: Words = Field("", description="The checkpassword program and its arguments, where one is needed.")
+    handover: bool = Field(
+        True,
+        description="no: a program that is started for a connection serves it itself, whatever control/smtphandover "
+        "says.",
+    )
     tcpserver: Words = Field(
         "tcpserver", description="The program tcpserver or one with its options, with more options."
     )

@@ -14,6 +14,7 @@ from eqmail_core.values.site import Site
 from tests.net.smtp_servers import Home, Resident
 from tests.net.test_smtp_sessions import said
 
+CHECKER = [b"bin/checker"]
 OTHER = "127.0.0.2"
 
 
@@ -29,9 +30,7 @@ def ruled(home: Home, variables: str) -> Iterator[Resident]:
     compile_rules(rules, f"{rules}.tmp", [f"{OTHER}:allow,{variables}".encode()])
     with Resident(home) as server:
         site, controls = home.site, home.controls()
-        server.settings.house_with = HouseBuilder(
-            site, controls, server.settings.environ, lambda names: False, [b"bin/checker"], False
-        ).house
+        server.settings.house_with = HouseBuilder(site, controls, lambda names: False, False).house
         server.settings.rule_for = lambda ip: find_rule(rules, ip, None, None)
         yield server
 
@@ -68,10 +67,12 @@ def test_the_port_of_submission_may_be_a_rules_too(home: Home) -> None:
     with ruled(home, "NOSPP=''") as server:
         port = server.port
     with ruled(home, f'SUBMISSIONPORT="{port}"'):
-        builder = HouseBuilder(home.site, home.controls(), {}, lambda names: False, [b"bin/checker"], False)
-        assert builder.house(port, {b"SUBMISSIONPORT": b"%d" % port}).rules.mail_needs_auth
-        assert not builder.house(port).rules.mail_needs_auth
-        assert builder.house(port) is builder.house(port)
+        builder = HouseBuilder(home.site, home.controls(), lambda names: False, False)
+        assert builder.house(port, {b"SUBMISSIONPORT": b"%d" % port}, CHECKER).rules.mail_needs_auth
+        assert not builder.house(port, {}, CHECKER).rules.mail_needs_auth
+        assert builder.house(port, {}, CHECKER) is builder.house(port, {b"PATH": b"/bin"}, CHECKER)
+        assert builder.house(port, {}, CHECKER).rules.auth_methods
+        assert not builder.house(port, {}, []).rules.auth_methods
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "", "x", "-1"])
@@ -146,7 +147,7 @@ class TestLimits:
 
 def test_a_builder_reads_files_once(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    builder = HouseBuilder(Site(home=home.site.home), home.controls(), {}, lambda names: False, [], False)
-    assert builder.house(25).rules.size_limit == 0
+    builder = HouseBuilder(Site(home=home.site.home), home.controls(), lambda names: False, False)
+    assert builder.house(25, {}, []).rules.size_limit == 0
     home.write("databytes", "5\n")
-    assert builder.house(25, {b"MAXRCPT": b"7"}).rules.size_limit == 0
+    assert builder.house(25, {b"MAXRCPT": b"7"}, []).rules.size_limit == 0

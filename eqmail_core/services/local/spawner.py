@@ -23,9 +23,9 @@ from eqmail_core.services.local.lookups import LookUpDesk, Question
 from eqmail_core.services.local.order import Order, objection
 from eqmail_core.services.local.owners import Answer, Owners
 from eqmail_core.services.local.workforce import NAME, NO_FORK, Workforce
-from eqmail_core.system.installation import HOME_VARIABLE
 from eqmail_core.system.log import say
 from eqmail_core.system.sockets import peer_credentials
+from eqmail_core.values.home import HOME_VARIABLE
 from eqmail_core.values.local_report import local_report
 from eqmail_core.values.outcome import DONE
 from eqmail_core.values.site import Site

@@ -1,13 +1,12 @@
-"""Who is at both ends of a TCP connection on a descriptor, as environment variables.
+"""Who is at both ends of a TCP connection on a descriptor, as environment variables.  Light.
 
 Source: smtp-server.md 4.9 (tcp-env.c).
 """
 
+import _socket
 import os
-import socket
 
 from eqmail_core.formats.plain_text import plain
-from eqmail_core.net.ident import remote_user
 
 _MAPPED = "::ffff:"
 _TRY_AGAIN = 2
@@ -22,11 +21,19 @@ def describe(fd: int, ident_timeout_s: float | None) -> dict[bytes, bytes | None
     `ident_timeout_s` None: do not ask the client's host who runs the client.
     Fails: OSError where `fd` is no TCP connection.
     """
-    with socket.socket(fileno=os.dup(fd)) as sock:
-        if sock.family not in (socket.AF_INET, socket.AF_INET6):
+    sock = _socket.socket(fileno=os.dup(fd))
+    try:
+        if sock.family not in (_socket.AF_INET, _socket.AF_INET6):
             raise OSError("no TCP connection")
         local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
-    user = None if ident_timeout_s is None else remote_user(local, remote, ident_timeout_s)
+    finally:
+        sock.close()
+    user = None
+    if ident_timeout_s is not None:
+        # Here, because most do not ask and all would pay for it.
+        from eqmail_core.net.ident import remote_user
+
+        user = remote_user(local, remote, ident_timeout_s)
     return {
         b"PROTO": b"TCP",
         b"TCPLOCALIP": local[0].encode(),
@@ -48,8 +55,8 @@ def plain_address(name: tuple[str, int]) -> tuple[str, int]:
 def name_of(ip: str) -> bytes | None:
     """The name of an address in lower case; NO_ANSWER where its name server cannot say, None where it has none."""
     try:
-        return plain(socket.gethostbyaddr(ip)[0].lower().encode("utf-8", "replace"))
-    except socket.herror as error:
+        return plain(_socket.gethostbyaddr(ip)[0].lower().encode("utf-8", "replace"))
+    except _socket.herror as error:
         return NO_ANSWER if error.errno == _TRY_AGAIN else None
     except OSError:
         return NO_ANSWER

@@ -11,7 +11,8 @@ import os
 
 from eqmail_core.net.submission import Submission, connect
 from eqmail_core.protocols.queue_wire import render_envelope
-from eqmail_core.system.files import read_file, write_all
+from eqmail_core.system.files import write_all
+from eqmail_core.system.own_programs import is_own
 from eqmail_core.values import queue_result as q
 
 TYPE_CHECKING = False
@@ -20,24 +21,18 @@ if TYPE_CHECKING:
 
     from eqmail_core.values.site import Site
 
-# What makes bin/qmail-queue ours: the line by which the program that setup writes finds its code.
-_OUR_QUEUE = b"\nfrom eqmail_core.programs.qmail_queue import main\n"
-
-
 def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueService | QueueProgram":
     """A queue for one message: write it in any pieces, then `finish` with the envelope; `qp` then is that of the log.
 
     Fails: OSError when there can be no child; never while writing (the code of `finish` tells).
     """
-    own = os.fsencode(f"{site.bin}/qmail-queue")
-    program = environ.get(b"QMAILQUEUE", own)
-    if program == own:
-        try:
-            sock = connect(site.socket("queue")) if _OUR_QUEUE in (read_file(program) or b"") else None
-        except OSError:
-            sock = None
-        if sock is not None:
-            return QueueService(Submission(sock))
+    program = environ.get(b"QMAILQUEUE", os.fsencode(f"{site.bin}/qmail-queue"))
+    try:
+        sock = connect(site.socket("queue")) if is_own(program, os.fsencode(site.home), b"qmail-queue") else None
+    except OSError:
+        sock = None
+    if sock is not None:
+        return QueueService(Submission(sock))
     return QueueProgram(program, site, environ)
 
 

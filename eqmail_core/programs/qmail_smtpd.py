@@ -5,15 +5,9 @@ service takes clients over (smtphandover) it converses with this one, and the pr
 Exits: 0 after QUIT, 1 when the conversation ended in another way.  Source: smtp-server.md 4.1; qmail-smtpd(8).
 """
 
-from eqmail_core.system.handing_over import hand_over
+from eqmail_core.services.smtp_program import receive
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
-    """Have one client served."""
-    code = hand_over(argv[1:], environ)
-    if code is None:
-        # Here, because a client that is handed over shall not wait for all of it.
-        from eqmail_core.services.smtp_alone import serve
-
-        code = serve(argv[1:], environ)
-    return code
+    """Serve one client."""
+    return receive(argv[1:], environ)

@@ -9,6 +9,8 @@ import os
 from eqmail_core.formats.lines import leading_number
 from eqmail_core.formats.options import BadOption, parse_options
 from eqmail_core.net.peer_names import describe
+from eqmail_core.system.own_programs import is_own
+from eqmail_core.values.home import home_of
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 IDENT_TIMEOUT_S = 30.0
@@ -32,6 +34,20 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
                     environ.pop(name, None)
                 else:
                     environ[name] = value
+        if is_own(command[0], home_of(environ), b"qmail-smtpd"):
+            return _serve(command, environ)
         os.execvpe(command[0], command, environ)
     except (BadOption, OSError):
         return EXIT_TEMPORARY
+
+
+def _serve(command: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Do what qmail-smtpd would do, which saves the start of an interpreter for each connection."""
+    from eqmail_core.services.smtp_program import receive
+
+    try:
+        with open("/proc/self/comm", "wb") as name:
+            name.write(b"qmail-smtpd")
+    except OSError:
+        pass  # only for people
+    return receive(command[1:], environ)

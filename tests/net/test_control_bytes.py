@@ -144,7 +144,7 @@ def test_of_a_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(ip: str) -> tuple[str, list[str], list[str]]:
         return "a\nb\x1b.Example", [], [ip]
 
-    monkeypatch.setattr(peer_names.socket, "gethostbyaddr", answer)
+    monkeypatch.setattr(peer_names._socket, "gethostbyaddr", answer)
     assert peer_names.name_of("192.0.2.1") == b"a?b?.example"
 
 

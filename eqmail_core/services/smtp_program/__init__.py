@@ -1,0 +1,14 @@
+"""qmail-smtpd: one client on descriptors 0 and 1, who is handed over to the resident service or served here."""
+
+from eqmail_core.system.handing_over import hand_over
+
+
+def receive(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Have the client served; the exit code.  `checker` is the argv of the program that checks passwords."""
+    code = hand_over(checker, environ)
+    if code is None:
+        # Here, because a client that is handed over shall not wait for all of it.
+        from eqmail_core.services.smtp_program.alone import serve
+
+        code = serve(checker, environ)
+    return code

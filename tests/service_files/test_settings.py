@@ -37,7 +37,9 @@ OTHER = {
     "log_count": "21",
     "pidfile": "/srv/other.pid",
     "stop_timeout": "22",
+    "handover": "no",
 }
+OTHER_OF_SYSTEMD = {"listener": "socket", "handover": "yes"}
 
 
 def test_there_is_another_value_for_every_key() -> None:
@@ -51,7 +53,7 @@ def test_every_key_that_a_flavour_obeys_changes_its_files(name: str, key: str, t
     pairs = ("listener=socket",) if name == "systemd" and key not in ("listener",) else ()
     needed = ("only_from=127.0.0.1",) if key == "relay" else ()
     before = pieces_and_texts(Case(name, services, (*pairs, *needed)), tmp_path)
-    given = "socket" if (name, key) == ("systemd", "listener") else OTHER[key]
+    given = OTHER_OF_SYSTEMD.get(key, OTHER[key]) if name == "systemd" else OTHER[key]
     assert pieces_and_texts(Case(name, services, (*pairs, *needed, f"{key}={given}")), tmp_path) != before
 
 

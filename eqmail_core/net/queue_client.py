@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.values.site import Site
 
+
 def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueService | QueueProgram":
     """A queue for one message: write it in any pieces, then `finish` with the envelope; `qp` then is that of the log.
 

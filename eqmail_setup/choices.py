@@ -15,9 +15,8 @@ from typing import NamedTuple, TypeVar
 
 from eqmail_core.formats.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
-from eqmail_core.values.home import DEFAULT_HOME
 from eqmail_core.values.identity import GROUPS, ROLES, USERS, Accounts
-from eqmail_core.values.layout import EQMAIL_111, LAYOUTS, NETQMAIL, Layout
+from eqmail_core.values.layout import DEFAULT_HOME, EQMAIL_111, LAYOUTS, NETQMAIL, Layout
 from eqmail_core.values.site import DEFAULT_BREAK, Site
 from eqmail_setup.refusal import Refusal, usage
 

@@ -21,9 +21,12 @@ _DOOR = f"{_SUITE}.system.entry"
 
 PER_MESSAGE = frozenset(
     "sendmail qmail_inject mailsubj qmail_queue qmail_local forward condredirect bouncesaying except_ preline "
-    "qreceipt qmail_smtpd qmail_remote".split()
+    "qreceipt qmail_smtpd qmail_remote tcp_env".split()
 )
 """Modules of the programs that are linked."""
+
+_LATER = f"{_SUITE}/services/smtp_program/alone.py"
+"""What qmail-smtpd needs only if nobody takes its client over is linked by itself."""
 
 
 def linked_path(source: str) -> str:
@@ -32,7 +35,9 @@ def linked_path(source: str) -> str:
 
 
 def is_linked(source: str) -> bool:
-    """Whether this is the source of a program that is linked."""
+    """Whether this is the source of a program that is linked, or of a part of one."""
+    if source.endswith(f"/{_LATER}"):
+        return True
     folder, name = os.path.split(source)
     return name.removesuffix(".py") in PER_MESSAGE and os.path.basename(folder) == "programs"
 
@@ -66,10 +71,10 @@ def _is_as_before(part: "Part") -> bool:
 
 def _linked(source: str) -> bytes:
     """Python's mark of its byte code, then the loader and the parts."""
-    programs, name = os.path.split(source)
-    suite = os.path.dirname(programs)
-    walk = _Walk(os.path.dirname(suite))
-    for first in (f"{_SUITE}.programs.{name.removesuffix('.py')}", _DOOR):
+    root, suite, inside = source.rpartition(f"/{_SUITE}/")
+    name = f"{suite}{inside.removesuffix('.py')}".strip("/").replace("/", ".")
+    walk = _Walk(root)
+    for first in (name, _DOOR):
         walk.visit(first)
     return MAGIC_NUMBER + marshal.dumps([walk.part(module) for module in (_LOADER, *walk.order)])
 

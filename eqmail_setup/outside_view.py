@@ -9,10 +9,12 @@ import socket
 from collections.abc import Iterable, Iterator
 
 from eqmail_core.control.declared import Controls
+from eqmail_core.policy.house import submission_ports
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
+from eqmail_setup.listeners import listeners
 from eqmail_setup.questions import Unanswered, ask, names_of
 from eqmail_setup.reloading import running_pid
 
@@ -21,6 +23,8 @@ MOST_DOMAINS = 20
 STRANGER = "doctor@relay-test.invalid"
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 _UNIX_SOCKETS = ("queue",)
+_FOR_PEOPLE = {b"465", b"587"}
+_AUTHENTICATION_REQUIRED = 530
 
 
 def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
@@ -53,15 +57,24 @@ def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
 
 
 def _passwords(site: Site) -> Iterator[Finding]:
-    """Whether the resident SMTP service, as it was started, takes passwords from clients that do not speak TLS."""
+    """Whether the resident SMTP service, as it was started, takes passwords only under TLS, and mail only with them."""
     if not read_controls(site).smtpcheckpw:
         return
+    pid = running_pid(site)
     try:
-        with open(f"/proc/{running_pid(site)}/environ", "rb") as file:
-            variables = file.read().split(b"\0")
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            fields = [field.partition(b"=") for field in file.read().split(b"\0")]
     except OSError:
         return
-    if b"TLSREQUIRED=1" not in variables:
+    variables = {name: value for name, _, value in fields}
+    ports = {b"%d" % one.port for one in listeners() if pid in one.pids} & _FOR_PEOPLE
+    for port in sorted(ports - set(submission_ports(variables))):
+        fact = f"port {port.decode()}: takes mail for this host from anybody, without a password"
+        remedy = (
+            "start the services with SUBMISSIONPORT='587 465' in their environment, as the files of eqmail gen-... do"
+        )
+        yield Finding("listening.submission", WARNING, fact, remedy)
+    if variables.get(b"TLSREQUIRED") != b"1":
         fact = f"{site.control}/{Controls.smtpcheckpw.file}: is set, and passwords are taken without TLS, too"
         remedy = "start the services with TLSREQUIRED=1 in their environment, as the files of eqmail gen-... do"
         yield Finding("listening.clear-passwords", WARNING, fact, remedy)
@@ -78,7 +91,8 @@ def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
         try:
             with smtplib.SMTP(host, port, local_hostname="localhost", timeout=PATIENCE_S) as client:
                 client.ehlo()
-                client.mail(STRANGER)
+                if client.mail(STRANGER)[0] == _AUTHENTICATION_REQUIRED:
+                    continue  # a port of submission, where strangers have nothing to say
                 foreign, _ = client.rcpt("nobody@relay-test.invalid")
                 own, said = client.rcpt(f"postmaster@{os.fsdecode(controls.me or b'localhost')}")
         except (OSError, smtplib.SMTPException) as error:

@@ -40,7 +40,12 @@ VARIABLES = (
         "the administrator, often by tcprules; successful authentication sets it to nothing",
     ),
     Variable("TLSREQUIRED", (SMTPD,), "1: no authentication without TLS, except CRAM-MD5.", "unset"),
-    Variable("SUBMISSIONPORT", (SMTPD,), "On this local port MAIL needs authentication.", "587"),
+    Variable(
+        "SUBMISSIONPORT",
+        (SMTPD,),
+        "On this local port, or these with blanks between, MAIL needs authentication.",
+        "587",
+    ),
     Variable("SMTPS", (SMTPD,), "When set, even to nothing, TLS begins before the greeting.", "unset"),
     Variable(
         "NODNSBL", (SMTPD,), "When set, the lists of dnsbl do not concern the client.", "unset", "the administrator"

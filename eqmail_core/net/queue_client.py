@@ -12,7 +12,7 @@ import os
 from eqmail_core.net.submission import Submission, connect
 from eqmail_core.protocols.queue_wire import render_envelope
 from eqmail_core.system.files import write_all
-from eqmail_core.system.own_programs import is_own
+from eqmail_core.system.installation import is_own
 from eqmail_core.values import queue_result as q
 
 TYPE_CHECKING = False

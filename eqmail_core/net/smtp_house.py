@@ -14,7 +14,7 @@ from eqmail_core.formats.smtpplugins import parse_plugins
 from eqmail_core.net.login_offer import login_offer
 from eqmail_core.policy.badmail import BadSenders
 from eqmail_core.policy.encryption import TlsFiles
-from eqmail_core.policy.house import House
+from eqmail_core.policy.house import House, submission_ports
 from eqmail_core.policy.patience import Patience
 from eqmail_core.policy.rcpthosts import RcptHosts
 from eqmail_core.protocols.smtp_rules import Rules
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from eqmail_core.policy.blocklists import BlockLists
     from eqmail_core.policy.recipient_check import RecipientCheck
     from eqmail_core.values.site import Site
-
-SUBMISSION_PORT = b"587"
 
 
 def read_house(
@@ -55,7 +53,7 @@ def read_house(
         max_recipients=controls.maxrcpt,
         auth_methods=logins.methods,
         auth_needs_tls=environ.get(b"TLSREQUIRED") == b"1",
-        mail_needs_auth=logins.is_demanded or environ.get(b"SUBMISSIONPORT", SUBMISSION_PORT) == local_port,
+        mail_needs_auth=logins.is_demanded or local_port in submission_ports(environ),
         local_ip_host=controls.localiphost,
         is_own_address=_own_address_test(),
         offers_tls=offers_tls,

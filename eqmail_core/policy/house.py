@@ -4,6 +4,8 @@ from eqmail_core.policy.patience import NO_WAITING, Patience
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from eqmail_core.policy.badmail import BadSenders
     from eqmail_core.policy.blocklists import BlockLists
     from eqmail_core.policy.rcpthosts import RcptHosts
@@ -53,3 +55,8 @@ class House:
         self.patience = patience
         self.recipient_check = recipient_check
         self.block_lists = block_lists
+
+
+def submission_ports(environ: "Mapping[bytes, bytes]") -> list[bytes]:
+    """The ports on which MAIL needs authentication, by the environment of a server."""
+    return environ.get(b"SUBMISSIONPORT", b"587").split()

@@ -9,8 +9,8 @@ import os
 from eqmail_core.formats.lines import leading_number
 from eqmail_core.formats.options import BadOption, parse_options
 from eqmail_core.net.peer_names import describe
-from eqmail_core.system.own_programs import is_own
-from eqmail_core.values.home import home_of
+from eqmail_core.system.installation import is_own
+from eqmail_core.values.layout import home_of
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 IDENT_TIMEOUT_S = 30.0

@@ -6,7 +6,7 @@ A program file that setup installs calls `enter(main, home)`; `main(argv, enviro
 import os
 import sys
 
-from eqmail_core.values.home import HOME_VARIABLE
+from eqmail_core.values.layout import HOME_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

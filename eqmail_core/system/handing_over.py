@@ -12,7 +12,7 @@ import sys
 from stat import S_ISSOCK
 
 from eqmail_core.protocols import handover_wire as wire
-from eqmail_core.values.home import home_of, socket_path
+from eqmail_core.values.layout import home_of, socket_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

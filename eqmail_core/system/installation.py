@@ -7,7 +7,7 @@ import os
 
 from eqmail_core.formats.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
-from eqmail_core.values.home import home_of
+from eqmail_core.values.layout import home_of
 from eqmail_core.values.site import Site
 
 TYPE_CHECKING = False
@@ -37,3 +37,12 @@ def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) ->
     from eqmail_core.control.source import controls_in
 
     return controls_in(site.control, read_file, environ)
+
+
+def is_own(path: bytes, home: bytes, name: bytes) -> bool:
+    """Whether this is the program `name` of the installation, as setup wrote it.  Fails: OSError: it cannot be read."""
+    if path != os.path.join(home, b"bin", name):
+        return False
+    # The line by which the program that setup writes finds its code.
+    line = b"\nfrom eqmail_core.programs.%b import main\n" % name.replace(b"-", b"_")
+    return line in (read_file(path) or b"")

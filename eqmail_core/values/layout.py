@@ -5,6 +5,23 @@ The only module in which the names of queue directories occur as paths.
 Source: programs.md "directory renames"; queue.md 3.1, 3.2.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HOME_VARIABLE = b"EQMAIL_HOME"
+DEFAULT_HOME = "/var/qmail"
+
+
+def home_of(environ: "Mapping[bytes, bytes]") -> bytes:
+    """The home that the environment names."""
+    return environ.get(HOME_VARIABLE) or DEFAULT_HOME.encode()
+
+
+def socket_path(home: str, name: str) -> str:
+    """The socket of a service: "queue", "local", "lookup", "remote", "send" or "smtp"."""
+    return f"{home}/run/{name}.sock"
+
 
 class Layout:
     """Names of the main directories below the home, and whether todo/ and intd/ are split like mess/."""

@@ -5,9 +5,8 @@ They are what C qmail compiled in: home, layout, accounts, delimiter, split, lim
 Source: control-files.md 2.8 (conf-*).
 """
 
-from eqmail_core.values.home import DEFAULT_HOME, socket_path
 from eqmail_core.values.identity import Accounts
-from eqmail_core.values.layout import EQMAIL_109, Layout, QueuePaths
+from eqmail_core.values.layout import DEFAULT_HOME, EQMAIL_109, Layout, QueuePaths, socket_path
 
 DEFAULT_BREAK = b"+"
 DEFAULT_SPLIT = 23

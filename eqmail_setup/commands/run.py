@@ -6,7 +6,7 @@ import re
 import click
 
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.home import HOME_VARIABLE
+from eqmail_core.values.layout import HOME_VARIABLE
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import Refusal, privilege, usage
 

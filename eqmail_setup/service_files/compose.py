@@ -14,7 +14,16 @@ from eqmail_core.values.site import Site
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.service_files.flavours import Flavour, Piece
 from eqmail_setup.service_files.kits import KITS, filled
-from eqmail_setup.service_files.offers import MTA, OFFERS, SMTP_PROGRAM, SUBMISSION, Offer, lacking
+from eqmail_setup.service_files.offers import (
+    MTA,
+    OFFERS,
+    OWN_CHECKER,
+    SMTP_PROGRAM,
+    SUBMISSION,
+    SUBMISSION_PORTS,
+    Offer,
+    lacking,
+)
 from eqmail_setup.service_files.values import ServiceValues, Settings, Socket, Wishes
 from eqmail_setup.who import caller, user_name
 
@@ -116,9 +125,11 @@ def _socket(offer: Offer, settings: Settings) -> Socket:
 def _environment(offer: Offer, settings: Settings, sockets: list[Socket]) -> dict[str, str]:
     """The variables of a service; those of the MTA also hold for the resident SMTP service below it."""
     found = {key: value.format(port=settings.port) for key, value in offer.environment}
-    submission = [socket.addresses[0] for socket in sockets if socket.service == SUBMISSION]
-    if offer.name == MTA and submission:
-        found["SUBMISSIONPORT"] = submission[0].rpartition(":")[2]
+    if offer.name == MTA:
+        # In the order of the offers, so that an order of wishes changes nothing.
+        inside = [socket.addresses[0] for name in OFFERS for socket in sockets if socket.service == name in SUBMISSION]
+        ports = [address.rpartition(":")[2] for address in inside]
+        found |= {SUBMISSION_PORTS: " ".join(ports)} if ports else {}
     if SMTP_PROGRAM in offer.programs and not settings.handover:
         found[os.fsdecode(NO_HANDOVER_VARIABLE)] = ""
     return found
@@ -146,15 +157,22 @@ def _values(
         program=_program(site, offer, settings, root),
         user=site.accounts.user(role) if role else "",
         group=site.accounts.group(role) if role else "",
+        privileged=_checker(settings) not in ([], [f"{site.bin}/{OWN_CHECKER}"]),
         starter=caller()[0] if site.single_user else user_name(0),
         environment=_environment(offer, settings, sockets),
         sockets=sockets,
-        host="::" if settings.ipv6 else settings.address,
+        # tcpserver does not know ::, but where it knows IPv6, as qmail-tcpsrv does, 0 is every address of both kinds.
+        host="0" if settings.hosts()[1:] else settings.address,
         with_environment=list(kit.environment) if kit else [],
         with_memory=filled(kit.memory, memory=settings.memory) if kit and settings.memory else [],
         log_program=become + (filled(kit.log, **amounts, logs=logs) if kit else []),
         log_config=filled(kit.log_config, **amounts) if kit else [],
     )
+
+
+def _checker(settings: Settings) -> list[str]:
+    """The program that checks passwords, without its arguments."""
+    return shlex.split(settings.checkpassword)[:1]
 
 
 def _program(site: Site, offer: Offer, settings: Settings, root: str) -> list[str]:

@@ -9,8 +9,12 @@ from typing import NamedTuple
 from eqmail_core.control.declared import Controls
 from eqmail_core.values.site import Site
 
-MTA, SUBMISSION = "mta", "submission"
-SMTP_PROGRAM = "qmail-smtpd"
+MTA = "mta"
+SUBMISSION = ("submission", "smtps")
+"""What people who log in send their mail to, and nobody else."""
+
+SUBMISSION_PORTS = "SUBMISSIONPORT"
+SMTP_PROGRAM, OWN_CHECKER = "qmail-smtpd", "qmail-chkpw"
 
 
 class Offer(NamedTuple):
@@ -48,18 +52,18 @@ OFFERS = {
             (SMTP_PROGRAM,),
             resident=True,
             checker=_PWRAP,
-            environment=(("SMTPS", ""), ("SUBMISSIONPORT", "{port}"), _CAREFUL),
+            environment=(("SMTPS", ""), (SUBMISSION_PORTS, "{port}"), _CAREFUL),
             tls=True,
         ),
         Offer(
-            SUBMISSION,
+            "submission",
             "submission",
             "SMTP server for submission",
             587,
             (SMTP_PROGRAM,),
             resident=True,
             checker=_PWRAP,
-            environment=(("SUBMISSIONPORT", "{port}"), _CAREFUL),
+            environment=((SUBMISSION_PORTS, "{port}"), _CAREFUL),
         ),
         Offer("qmtp", "qmtpd", "QMTP server", 209, ("qmail-qmtpd",)),
         Offer(

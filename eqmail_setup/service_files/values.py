@@ -113,6 +113,9 @@ class ServiceValues(Settings):
     program: list[str] = Field(description="The server of one connection.")
     user: str = Field(description="Account of the server; empty for that of whoever starts it.")
     group: str
+    privileged: bool = Field(
+        description="Whether its password checker may have to become another user; our own, qmail-chkpw, has not."
+    )
     starter: str = Field(
         description="Who starts servers that become nobody else: root, or the owner of a private home."
     )

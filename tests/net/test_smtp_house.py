@@ -40,6 +40,13 @@ def test_the_submission_port_wants_authentication(home: Home) -> None:
     assert not read(home, b"25").rules.mail_needs_auth
     assert not read(home, b"587", SUBMISSIONPORT=b"999").rules.mail_needs_auth
     assert read(home, b"25", SUBMISSIONPORT=b"25").rules.mail_needs_auth
+    assert not read(home, b"465").rules.mail_needs_auth
+
+
+def test_there_may_be_several_submission_ports(home: Home) -> None:
+    for port, needs in ((b"587", True), (b"465", True), (b"25", False), (b"5", False), (b"", False)):
+        assert read(home, port, SUBMISSIONPORT=b"587 465").rules.mail_needs_auth == needs
+    assert not read(home, b"587", SUBMISSIONPORT=b"").rules.mail_needs_auth
 
 
 def test_only_the_figure_one_requires_tls(home: Home) -> None:

@@ -45,6 +45,9 @@ CASES = {
     "systemd": Case("systemd", ("mta", "smtp", "submission", "smtps"), ("ipv6=yes",)),
     "systemd-delivery": Case("systemd", ("mta",), ('delivery=|echo "$SENDER" 100%\n./Maildir/',)),
     "systemd-socket": Case("systemd", SERVERS, ("listener=socket", "address=::1")),
+    "systemd-logins": Case(
+        "systemd", ("submission",), ("listener=socket", "checkpassword=/srv/qmail/bin/qmail-chkpw /bin/true")
+    ),
 }
 
 

@@ -85,6 +85,10 @@ def test_a_machine_without_mail_becomes_a_mail_server(name: str, discover: Calla
     island.run(f"{swaks} --server 127.0.0.1:465 -tlsc {login}")
     said = island.run(f"{swaks} --server 127.0.0.1:587 {login}", code=28)
     assert "did not advertise authentication" in said and "AUTH PLAIN" not in said
+    own = "swaks --from joe@mail.example.org --to postmaster@mail.example.org --quit-after RCPT"
+    for server in ("127.0.0.1:587 -tls", "127.0.0.1:465 -tlsc"):
+        assert "530 5.7.1" in island.run(f"{own} --server {server}", code=23)
+    island.run(f"{own} --server 127.0.0.1:25")
     island.run("ip addr add 198.51.100.1/32 dev lo")
     assert "553" in island.run(f"{swaks} --server 198.51.100.1:25 --local-interface 198.51.100.1", code=24)
     assert island.run("eqmail doctor --offline") == "/var/qmail: nothing found\n"

@@ -1,15 +1,19 @@
 """systemd's units: verified, hardened, and their commands run behind systemd's own socket activation."""
 
+import os
 import re
 import shlex
 import socket
 from pathlib import Path
 
 from tests.flow.house import until
+from tests.services_real.test_other_servers import Ports, answers, demand_in_maildrop
 from tests.services_real.town import Town, demand
 
 MOST_EXPOSURE = 2.0
 MOST_EXPOSURE_OF_MTA = 3.5
+# What has to be able to become another user: by itself, or by the setuid bit of a password checker.
+MOST_EXPOSURE_OF_ROOT, MOST_EXPOSURE_OF_CHECKERS = 2.7, 6.3
 
 
 def command_of(unit: Path) -> list[str]:
@@ -37,11 +41,47 @@ def test_the_units_are_clean_and_hardened(town: Town) -> None:
     assert town.run("systemd-analyze", "verify", "--man=no", *units) == ""
     for unit in units:
         if unit.suffix == ".service":
-            most = MOST_EXPOSURE_OF_MTA if unit.name == "eqmail.service" else MOST_EXPOSURE
-            said = town.run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit)
-            exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
-            assert exposure, said
-            assert float(exposure[1]) <= most, said
+            demand_exposure(town, unit, MOST_EXPOSURE_OF_MTA if unit.name == "eqmail.service" else MOST_EXPOSURE)
+
+
+def demand_exposure(town: Town, unit: Path, most: float) -> None:
+    """What the unit could still do, as systemd rates it, is at most this."""
+    said = town.run("systemd-analyze", "security", "--offline=yes", "--no-pager", unit)
+    exposure = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
+    assert exposure, said
+    assert float(exposure[1]) <= most, said
+
+
+def test_units_for_logins_keep_what_their_password_checkers_need(town: Town) -> None:
+    demand("systemd-analyze")
+    services = ("--service", "submission", "--service", "pop3")
+    town.generate("systemd", *services, listener="socket")
+    folder = town.folder / "systemd"
+    submission = folder / "eqmail-submission@.service"
+    demand_exposure(town, submission, MOST_EXPOSURE_OF_CHECKERS)
+    demand_exposure(town, folder / "eqmail-pop3d@.service", MOST_EXPOSURE_OF_ROOT)
+    assert "NoNewPrivileges" not in submission.read_text()
+    # Whoever needs no setuid bit needs no more than a server without passwords.
+    own = f"{town.home}/bin/qmail-chkpw /bin/true"
+    town.generate("systemd", *services, **{"listener": "socket", "submission.checkpassword": own})
+    demand_exposure(town, submission, MOST_EXPOSURE)
+    assert town.run("systemd-analyze", "verify", "--man=no", *sorted(folder.iterdir())) == ""
+
+
+def test_the_unit_of_pop3_keeps_the_capabilities_that_it_needs(town: Town) -> None:
+    demand("systemd-socket-activate", "setpriv", "curl")
+    ports = Ports(town)
+    town.generate("systemd", "--service", "pop3", listener="socket", checkpassword=ports.checker)
+    unit = town.folder / "systemd/eqmail-pop3d@.service"
+    (town.maildir / "new/1.for-pop3").write_text("Subject: capable\n\ntext\n")
+    os.chown(town.maildir / "new/1.for-pop3", 65534, 65534)
+    limits = ("--no-new-privs", f"--bounding-set={capabilities_of(unit)}", "--inh-caps=-all")
+    listening = ("systemd-socket-activate", "--accept", "--inetd", "-l", f"127.0.0.1:{town.port}")
+    process = town.start("setpriv", *limits, *listening, *command_of(unit))
+    until(lambda: answers(town.port), f"the port{town.logs()}")
+    demand_in_maildrop(town, town.port, "Subject: capable")
+    process.terminate()
+    process.wait(30)
 
 
 def test_the_mta_takes_the_socket_and_tells_that_it_is_ready(town: Town) -> None:

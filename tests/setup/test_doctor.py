@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from eqmail_core.store.rules_db import compile_rules
-from eqmail_setup import examination
+from eqmail_setup import examination, listeners, outside_view
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import DIFFERS, FOUND, PRIVILEGE, USAGE
 from tests.flow.house import House
@@ -226,6 +226,42 @@ def test_passwords_without_tls_are_found_by_what_the_services_were_started_with(
         assert ("listening.clear-passwords" in names) == found
     finally:
         house.kill()
+
+
+@pytest.mark.parametrize(("ports", "found"), [("587", True), ("587 465", False), (None, True)])
+def test_a_port_for_people_who_log_in_that_takes_mail_from_anybody_is_found(
+    healthy: str,
+    ports: str | None,
+    found: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(healthy, "control/smtpcheckpw").write_text("/bin/true\n")
+    house = House(Path(healthy), TLSREQUIRED="1", **({"SUBMISSIONPORT": ports} if ports else {}))
+    try:
+        # As if it listened on the usual ports, which the machine of the test may use for itself.
+        ours = [one for one in listeners.listeners() if one.port == house.port]
+        assert ours
+        monkeypatch.setattr(
+            outside_view, "listeners", lambda: [one._replace(port=p) for one in ours for p in (465, 587)]
+        )
+        names = findings(healthy, capsys, "--only", "listening")
+        assert ("listening.submission" in names) == found
+        if found:
+            assert names["listening.submission"]["fact"].startswith("port 465: ")
+    finally:
+        house.kill()
+
+
+def test_a_port_that_wants_a_login_is_no_broken_one(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    house = House(Path(healthy))
+    try:
+        house.stop()
+        house.environ["SUBMISSIONPORT"] = f"587 {house.port}"
+        house.start()
+        assert findings(healthy, capsys, "--only", "selftest", "--smtp", f"127.0.0.1:{house.port}") == {}
+    finally:
+        house.stop()
 
 
 @pytest.mark.parametrize(

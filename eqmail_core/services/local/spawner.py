@@ -25,7 +25,7 @@ from eqmail_core.services.local.owners import Answer, Owners
 from eqmail_core.services.local.workforce import NAME, NO_FORK, Workforce
 from eqmail_core.system.log import say
 from eqmail_core.system.sockets import peer_credentials
-from eqmail_core.values.home import HOME_VARIABLE
+from eqmail_core.values.layout import HOME_VARIABLE
 from eqmail_core.values.local_report import local_report
 from eqmail_core.values.outcome import DONE
 from eqmail_core.values.site import Site

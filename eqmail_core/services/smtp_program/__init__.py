@@ -1,6 +1,10 @@
 """qmail-smtpd: one client on descriptors 0 and 1, who is handed over to the resident service or served here."""
 
+import os
+import sys
+
 from eqmail_core.system.handing_over import hand_over
+from eqmail_core.system.linked import take_over_from
 
 
 def receive(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -8,6 +12,8 @@ def receive(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
     code = hand_over(checker, environ)
     if code is None:
         # Here, because a client that is handed over shall not wait for all of it.
+        folder, tag = os.path.dirname(__file__), sys.implementation.cache_tag
+        take_over_from(f"{folder}/__pycache__/alone.{tag}.linked")
         from eqmail_core.services.smtp_program.alone import serve
 
         code = serve(checker, environ)

@@ -151,15 +151,14 @@ def test_a_message_that_is_gone_is_refused_and_its_deletion_is_no_trouble(home: 
     gone.unlink()
     gone.symlink_to(stays)
     stays.chmod(0o600)
-    script = f"(sleep 0.2; echo RETR 1; echo DELE 1; echo QUIT) | {home.install('qmail_pop3d')} Maildir"
-    process = subprocess.Popen(["/bin/sh", "-c", script], cwd=home.path, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"+OK \r\n"
-    stays.unlink()
-    gone.unlink()
-    assert process.stdout.read() == b"-ERR unable to open that message\r\n+OK \r\n+OK \r\n"
-    process.wait()
-    process.stdout.close()
+    command = [home.install("qmail_pop3d"), "Maildir"]
+    with subprocess.Popen(command, cwd=home.path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"+OK \r\n"
+        stays.unlink()
+        gone.unlink()
+        said, _ = process.communicate(b"RETR 1\nDELE 1\nQUIT\n")
+    assert said == b"-ERR unable to open that message\r\n+OK \r\n+OK \r\n"
 
 
 def test_who_has_no_maildir_is_told(home: Home) -> None:

@@ -21,7 +21,7 @@ _DOOR = f"{_SUITE}.system.entry"
 
 PER_MESSAGE = frozenset(
     "sendmail qmail_inject mailsubj qmail_queue qmail_local forward condredirect bouncesaying except_ preline "
-    "qreceipt qmail_smtpd qmail_remote tcp_env".split()
+    "qreceipt qmail_smtpd qmail_remote tcp_env splogger".split()
 )
 """Modules of the programs that are linked."""
 

@@ -55,7 +55,9 @@ def plain_address(name: tuple[str, int]) -> tuple[str, int]:
 def name_of(ip: str) -> bytes | None:
     """The name of an address in lower case; NO_ANSWER where its name server cannot say, None where it has none."""
     try:
-        return plain(_socket.gethostbyaddr(ip)[0].lower().encode("utf-8", "replace"))
+        # As bytes: for a str Python would load its codec of host names, which costs more than the question.
+        name = _socket.gethostbyaddr(ip.encode())[0]  # type: ignore[arg-type]  # bytes go unencoded
+        return plain(name.lower().encode("utf-8", "replace"))
     except _socket.herror as error:
         return NO_ANSWER if error.errno == _TRY_AGAIN else None
     except OSError:

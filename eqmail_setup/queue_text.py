@@ -1,6 +1,7 @@
 """How `eqmail queue` shows messages and figures, to people and to programs."""
 
 import json
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable
 
@@ -11,11 +12,16 @@ AGES = ((300, "5 minutes"), (3600, "1 hour"), (14400, "4 hours"), (86400, "1 day
 """Limits of the classes of age, in seconds, with their names; older messages form the last class."""
 
 _OLDER = "older"
+_LIMITS = [limit for limit, _ in AGES]
+_CLASSES = [*(name for _, name in AGES), _OLDER]
 
 
 def shown(text: bytes) -> str:
     """Text of strangers on a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text.decode("utf-8", "replace"))
+    words = text.decode("utf-8", "replace")
+    if words.isprintable():
+        return words
+    return "".join(character if character.isprintable() else "?" for character in words)
 
 
 def age(seconds: float) -> str:
@@ -94,7 +100,7 @@ class Figures:
         self.states[it.state] += 1
         old = now - it.birth
         self.oldest = max(self.oldest, old)
-        self.ages[next((name for limit, name in AGES if old < limit), _OLDER)] += 1
+        self.ages[_CLASSES[bisect(_LIMITS, old)]] += 1
         for channel, done, address in it.recipients:
             if not done:
                 self.channels[channel or "new"] += 1

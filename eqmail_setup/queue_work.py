@@ -5,8 +5,8 @@ Fails: QueueInUse, OSError, CannotSettle as `store.queue_control`.
 
 import os
 import time
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
 
 from eqmail_core.policy.queue_filter import Filter
 from eqmail_core.policy.schedule import HELD_UNTIL
@@ -23,12 +23,15 @@ from eqmail_core.store.queue_control import (
     RETRY,
     Control,
 )
-from eqmail_core.store.queue_entries import Entry, entries
+from eqmail_core.store.queue_entries import Entry, each
 from eqmail_core.store.queue_move import copy_message
+from eqmail_core.system.desk_client import Books
 from eqmail_core.values.layout import QueuePaths
 from eqmail_core.values.site import Site
 
 VERBS = {"retry": RETRY, "hold": HOLD, "release": RELEASE, "delete": DELETE, "bounce": BOUNCE}
+
+T = TypeVar("T")
 
 # How often a message is looked at again that has just moved between memory and disk.
 _LOOKS = 5
@@ -48,11 +51,10 @@ class Choice(NamedTuple):
     where: Filter
     numbers: list[int] | None
 
-    def of(self, site: Site, control: Control) -> Iterator[Entry]:
-        """The messages themselves."""
-        now = time.time()
-        books = control.books()
-        return (it for it in entries(site.queue, books, self.numbers) if self.where.matches(it, now))
+    def of(self, site: Site, books: Books | None, view: Callable[[Entry], T | None]) -> Iterator[T]:
+        """What `view` makes of each of them but None; `books` are the scheduler's, None where none runs."""
+        now, matches = time.time(), self.where.matches
+        return each(site.queue, books, lambda it: view(it) if matches(it, now) else None, self.numbers)
 
 
 class Outcome(NamedTuple):
@@ -71,9 +73,13 @@ def outcome(number: int, result: bytes) -> Outcome:
 
 def change(site: Site, control: Control, verb: bytes, choice: Choice) -> Iterator[Outcome]:
     """Change every message that is meant; one that moved meanwhile is looked at again."""
+
+    def target(it: Entry) -> tuple[int, bytes] | None:
+        return (it.number, it.stamp) if _is_fit(verb, it) else None
+
     again: list[int] = []
     for look in range(_LOOKS):
-        targets = ((it.number, it.stamp) for it in choice.of(site, control) if _is_fit(verb, it))
+        targets = choice.of(site, control.books(), target)
         again = []
         for number, result in control.change(verb, targets):
             if result == CHANGED and look < _LOOKS - 1:
@@ -100,13 +106,13 @@ def move(site: Site, control: Control, target: QueuePaths, choice: Choice) -> It
 
     A message in memory is written to the disk first.  When cut off before the removal it is in both queues, held here.
     """
-    for it in choice.of(site, control):
+    for it in choice.of(site, control.books(), Entry.whole):
         if not it.stamp:
             yield outcome(it.number, NEW)
             continue
         result = _one(control, HOLD, it.number, it.stamp)
         if result == DONE and it.state == "memory":
-            it = next(entries(site.queue, None, [it.number]), it)
+            it = next(each(site.queue, None, Entry.whole, [it.number]), it)
         if result != DONE:
             if result == BUSY:
                 _one(control, RELEASE, it.number, it.stamp)

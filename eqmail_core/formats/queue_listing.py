@@ -9,27 +9,13 @@ _SHOWN = bytes(byte if 32 <= byte <= 126 else 95 for byte in range(256))
 _ZONE_SIZE = 6
 
 
-class Waiting:
-    """One preprocessed message: its number, birth (seconds), size in bytes, sender, and whether a bounce is due."""
-
-    __slots__ = ("birth", "bounces", "number", "sender", "size")
-
-    def __init__(self, number: int, birth: float, size: int, sender: bytes, bounces: bool) -> None:
-        self.number = number
-        self.birth = birth
-        self.size = size
-        self.sender = sender
-        self.bounces = bounces
-
-
-def message_line(message: Waiting) -> bytes:
-    """The first line of a message: date, number, size and sender.
+def message_line(number: int, birth: float, size: int, sender: bytes, bounces: bool) -> bytes:
+    """The first line of a message: date (`birth` in seconds), number, size in bytes, sender, and whether it bounces.
 
     The date is local time, although the line says GMT as it does everywhere.
     """
-    date = date822(message.birth)[:-_ZONE_SIZE]
-    text = b"%b GMT  #%d  %d  <%b> " % (date, message.number, message.size, message.sender)
-    return (text + (b" bouncing" if message.bounces else b"")).translate(_SHOWN) + b"\n"
+    text = b"%b GMT  #%d  %d  <%b> " % (date822(birth)[:-_ZONE_SIZE], number, size, sender)
+    return (text + (b" bouncing" if bounces else b"")).translate(_SHOWN) + b"\n"
 
 
 def recipient_line(channel: str, done: bool, recipient: bytes) -> bytes:

@@ -5,13 +5,13 @@ Exits: 0, 111 (reason on standard output, as ever).  Source: programs.md 1.9; qm
 """
 
 import os
+from collections.abc import Iterator
 from signal import SIG_DFL, SIGPIPE, signal
 
 from eqmail_core.formats.queue_listing import message_line, recipient_line
-from eqmail_core.store.queue_scan import numbers_in
-from eqmail_core.store.queue_view import lines_from_memory, look_at, recipients
-from eqmail_core.system.desk_client import books_if_allowed
-from eqmail_core.system.files import write_all
+from eqmail_core.store.queue_entries import Entry, each
+from eqmail_core.system.desk_client import Books, books_if_allowed
+from eqmail_core.system.files import write_all, write_pieces
 from eqmail_core.system.installation import read_site
 from eqmail_core.values.error_text import error_text
 from eqmail_core.values.layout import QueuePaths
@@ -22,29 +22,33 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Print the list; a message that cannot be read is named, and the next one follows."""
     signal(SIGPIPE, SIG_DFL)
     site = read_site(environ)
-    queue, books, seen = site.queue, books_if_allowed(site), set[int]()
-    trouble = b"chdir"
+    root = site.queue.root
     try:
-        os.stat(queue.root)
-        for folder in queue.info_dirs():
-            trouble = b"opendir " + os.fsencode(folder.removeprefix(f"{queue.root}/"))
-            for number in numbers_in([folder]):
-                seen.add(number)
-                try:
-                    _print(queue, number)
-                except OSError as error:
-                    write_all(1, b"warning: trouble with #%d: %b\n" % (number, error_text(error.errno)))
+        os.stat(root)
+        write_pieces(1, _lines(site.queue, books_if_allowed(site)))
     except OSError as error:
-        write_all(1, b"fatal: unable to " + trouble + b": " + error_text(error.errno) + b"\n")
+        what = "chdir" if error.filename == root else f"opendir {error.filename}".replace(f"{root}/", "")
+        write_all(1, b"fatal: unable to %b: %b\n" % (os.fsencode(what), error_text(error.errno)))
         return EXIT_TEMPORARY
-    for text in lines_from_memory(books, seen):
-        write_all(1, text)
     return 0
 
 
-def _print(queue: QueuePaths, number: int) -> None:
-    message = look_at(queue, number)
-    if message is not None:
-        write_all(1, message_line(message))
-        lines = [recipient_line(*recipient) for recipient in recipients(queue, number)]
-        write_all(1, b"".join(lines))
+def _lines(queue: QueuePaths, books: Books | None) -> Iterator[bytes]:
+    warnings: list[bytes] = []
+
+    def unread(number: int, error: OSError) -> None:
+        warnings.append(b"warning: trouble with #%d: %b\n" % (number, error_text(error.errno)))
+
+    for text in each(queue, books, _text, on_trouble=unread):
+        yield from warnings
+        warnings.clear()
+        yield text
+    yield from warnings
+
+
+def _text(it: Entry) -> bytes | None:
+    if it.state == "new":
+        return None
+    lines = [recipient_line(*recipient) for recipient in it.recipients]
+    it.whole()
+    return message_line(it.number, it.birth, it.size, it.sender, it.bounces) + b"".join(lines)

@@ -8,10 +8,10 @@ from signal import SIG_DFL, SIGPIPE, signal
 from eqmail_core.formats.options import BadOption, parse_options
 from eqmail_core.formats.queue_listing import count_lines
 from eqmail_core.store.queue_repair import QueueInUse
-from eqmail_core.store.queue_report import ACTIONS, OPTIONS, NoSuchMessage
-from eqmail_core.store.queue_view import count, count_all
+from eqmail_core.store.queue_report import ACTIONS, OPTIONS, NoSuchMessage, count_all
+from eqmail_core.store.queue_scan import count
 from eqmail_core.system.desk_client import books_if_allowed
-from eqmail_core.system.files import write_all
+from eqmail_core.system.files import write_all, write_pieces
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
 from eqmail_core.values.error_text import error_text
@@ -32,8 +32,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         if not options:
             write_all(1, count_lines(count_all(queue, books_if_allowed(site)), count(queue.todo_dirs())))
         for letter, value in options:
-            for piece in ACTIONS[letter](queue, value):
-                write_all(1, piece)
+            write_pieces(1, ACTIONS[letter](queue, value))
     except QueueInUse:
         return _die(b"qmail-send is running, stop it first")
     except NoSuchMessage:

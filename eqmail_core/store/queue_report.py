@@ -6,15 +6,17 @@ Source: programs.md 1.1 (qmail-qstat of eQmail after 1.09).
 import os
 
 from eqmail_core.formats.queue_listing import recipient_line
+from eqmail_core.policy.schedule import CHANNELS
+from eqmail_core.store.queue_entries import Entry, each
 from eqmail_core.store.queue_repair import lock_queue, remove_message
-from eqmail_core.store.queue_scan import numbers_in
-from eqmail_core.store.queue_view import CHANNELS, count, recipients
+from eqmail_core.store.queue_scan import count, numbers_in
 from eqmail_core.system.files import CHUNK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from eqmail_core.system.desk_client import Books
     from eqmail_core.values.layout import QueuePaths
 
 OPTIONS = b"hliLRm:D:d"
@@ -38,6 +40,15 @@ _COUNTED = "{:>32}: {}\n"
 
 class NoSuchMessage(Exception):
     """The queue has no message with this number."""
+
+
+def count_all(queue: "QueuePaths", books: "Books | None") -> int:
+    """How many messages there are, on the disk and, as the scheduler says, only in memory.
+
+    Fails: OSError.
+    """
+    in_memory = books.memory if books is not None else ()
+    return count(queue.mess_dirs()) + sum(not os.path.exists(queue.mess(number)) for number in in_memory)
 
 
 def _help(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
@@ -65,10 +76,14 @@ def _message(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
 
 
 def _of_channel(channel: str) -> "Callable[[QueuePaths, bytes], Iterator[bytes]]":
+    def view(it: Entry) -> bytes | None:
+        if channel not in it.due:
+            return None
+        lines = [recipient_line(*found) for found in it.recipients if found[0] == channel]
+        return b"\nMessage-Id: %d\n" % it.number + b"".join(lines)
+
     def listed(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
-        for number in numbers_in(queue.channel_dirs(channel)):
-            yield b"\nMessage-Id: %d\n" % number
-            yield from (recipient_line(*found) for found in recipients(queue, number) if found[0] == channel)
+        yield from each(queue, None, view)
         yield b"\n" + _count_of_channel(queue, channel) + b"\n"
 
     return listed

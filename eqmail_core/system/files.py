@@ -5,6 +5,10 @@ Fails: OSError, as the system says it.
 
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CHUNK = 65536
 
 
@@ -51,6 +55,22 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def write_pieces(fd: int, pieces: "Iterable[bytes]") -> None:
+    """Write everything that comes, in writes of some size; what came before `pieces` failed is written too."""
+    waiting: list[bytes] = []
+    size = 0
+    try:
+        for piece in pieces:
+            waiting.append(piece)
+            size += len(piece)
+            if size >= CHUNK:
+                write_all(fd, b"".join(waiting))
+                waiting.clear()
+                size = 0
+    finally:
+        write_all(fd, b"".join(waiting))
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o644, temporary: str = "") -> None:

@@ -4,15 +4,17 @@ While the services run everything goes through the scheduler; without them it is
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import click
 
 from eqmail_core.policy.queue_filter import BadFilter, parse_filter
 from eqmail_core.store.queue_control import Control, open_control
-from eqmail_core.store.queue_entries import Entry, entries
+from eqmail_core.store.queue_entries import Entry
 from eqmail_core.store.queue_repair import QueueInUse, lock_queue
 from eqmail_core.system.desk_client import visit_scheduler
 from eqmail_core.system.privileges import CannotSettle
@@ -22,6 +24,8 @@ from eqmail_setup.opened import demand_installation
 from eqmail_setup.queue_text import Figures, as_json, lines_of, shown, value_of
 from eqmail_setup.queue_work import VERBS, Choice, Outcome, change, header_of, move
 from eqmail_setup.refusal import FOUND, Refusal, privilege, usage
+
+T = TypeVar("T")
 
 _WHERE_HELP = "Conditions that must all hold, such as 'domain=example.org age>1h channel=remote sender=*@x size>1M'."
 _DONE = {
@@ -60,17 +64,8 @@ def _choosing(function: Callable[..., int]) -> Callable[..., int]:
 def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool) -> int:
     """List messages with their recipients."""
     site, choice = demand_installation(context), _choice(numbers, where)
-    now, count = time.time(), 0
-    for it in _seen(site, choice):
-        if as_values:
-            click.echo(("[" if count == 0 else ",") + as_json(value_of(it, now)))
-        else:
-            click.echo("\n".join(lines_of(it, now)))
-        count += 1
-    if as_values:
-        click.echo("]" if count else "[]")
-    elif not count:
-        click.echo("no message matches" if numbers or where else "the queue is empty")
+    nothing = "no message matches" if numbers or where else "the queue is empty"
+    _show(site, choice, as_values, nothing)
     return 0
 
 
@@ -81,7 +76,7 @@ def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, 
 def show(context: click.Context, number: int, as_value: bool) -> int:
     """Show one message: recipients, what its sender will be told, and its header."""
     site = demand_installation(context)
-    it = next(_seen(site, Choice(parse_filter(""), [number])), None)
+    it = next(_seen(site, Choice(parse_filter(""), [number]), Entry.whole), None)
     if it is None:
         raise Refusal(f"#{number}: there is no such message in the queue of {site.home}")
     header = header_of(site.queue, number)
@@ -104,8 +99,8 @@ def stats(context: click.Context, numbers: tuple[int, ...], where: str, as_value
     """Count messages and recipients by state, channel, domain and age; and what the scheduler has in memory."""
     site, choice = demand_installation(context), _choice(numbers, where)
     figures, now = Figures(), time.time()
-    for it in _seen(site, choice):
-        figures.add(it, now)
+    for _ in _seen(site, choice, lambda it: figures.add(it, now)):
+        pass
     with _trouble(site):
         client = visit_scheduler(site)
         counters = client.counters() if client is not None else {}
@@ -125,7 +120,8 @@ def _changing(name: str, manual: str) -> None:
     ) -> int:
         site, choice = demand_installation(context), _choice(numbers, where, everything, True)
         if dry:
-            return _rehearse(site, choice, as_values)
+            _show(site, choice, as_values, "")
+            return 0
         with _controlled(site, VERBS[name]) as control:
             return _report(name, change(site, control, VERBS[name], choice), numbers, as_values)
 
@@ -207,26 +203,31 @@ def _controlled(site: Site, verb: bytes) -> Iterator[Control]:
             control.close()
 
 
-def _seen(site: Site, choice: Choice) -> Iterator[Entry]:
-    """The messages that are meant, without a lock."""
+def _seen(site: Site, choice: Choice, view: Callable[[Entry], T | None]) -> Iterator[T]:
+    """What `view` makes of each message that is meant, without a lock."""
     with _trouble(site):
         client = visit_scheduler(site)
         books = client.books() if client is not None else None
         if client is not None:
             client.close()
         os.listdir(site.queue.info_dirs()[0])
-        now = time.time()
-        yield from (it for it in entries(site.queue, books, choice.numbers) if choice.where.matches(it, now))
+        yield from choice.of(site, books, view)
 
 
-def _rehearse(site: Site, choice: Choice, as_values: bool) -> int:
-    values = [value_of(it, time.time()) for it in _seen(site, choice)] if as_values else []
+def _show(site: Site, choice: Choice, as_values: bool, nothing: str) -> None:
+    """Print the messages that are meant, or `nothing`; as many at a time as fit a buffer."""
+    now, write, parting = time.time(), sys.stdout.write, "["
     if as_values:
-        click.echo(as_json(values))
-        return 0
-    for it in _seen(site, choice):
-        click.echo("\n".join(lines_of(it, time.time())))
-    return 0
+        for text in _seen(site, choice, lambda it: as_json(value_of(it.whole(), now))):
+            write(f"{parting}{text}\n")
+            parting = ","
+        write("]\n" if parting == "," else "[]\n")
+    else:
+        for text in _seen(site, choice, lambda it: "\n".join(lines_of(it.whole(), now))):
+            write(f"{text}\n")
+            nothing = ""
+        write(f"{nothing}\n" if nothing else "")
+    sys.stdout.flush()
 
 
 def _report(name: str, outcomes: Iterator[Outcome], numbers: tuple[int, ...], as_values: bool) -> int:

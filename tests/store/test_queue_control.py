@@ -9,12 +9,13 @@ import pytest
 from eqmail_core.policy.schedule import HELD_UNTIL
 from eqmail_core.protocols.control_wire import MemoryMessage
 from eqmail_core.store.queue_control import BOUNCE, DELETE, HOLD, RELEASE, RETRY, AloneWithTheQueue, open_control
-from eqmail_core.store.queue_entries import Entry, entries
+from eqmail_core.store.queue_entries import Entry, Files, each
 from eqmail_core.store.queue_move import copy_message
+from eqmail_core.store.queue_part import QueuePart
 from eqmail_core.store.queue_repair import QueueInUse, repair
 from eqmail_core.store.queue_scan import numbers_in
 from eqmail_core.system.desk_client import Books
-from eqmail_core.values.layout import QueuePaths
+from eqmail_core.values.layout import NETQMAIL, QueuePaths
 from eqmail_core.values.site import Site
 
 NOW = 1_700_000_000
@@ -58,7 +59,7 @@ def put(queue: QueuePaths, sender: bytes = b"s@x", body: bytes = b"Subject: x\n\
 
 
 def only(queue: QueuePaths, books: Books | None = None) -> Entry:
-    [entry] = entries(queue, books)
+    [entry] = each(queue, books, Entry.whole)
     return entry
 
 
@@ -88,11 +89,68 @@ def test_messages_that_are_new_or_finished_or_in_memory_are_seen_too(site: Site)
     books = Books()
     books.memory[5] = MemoryMessage(77, 5, NOW, 10, b"m@x", False)
     books.memory[finished] = MemoryMessage(78, finished, NOW, 10, b"m@x", False)
-    seen = {it.number: it for it in entries(site.queue, books)}
+    seen = {it.number: it for it in each(site.queue, books, Entry.whole)}
     assert {number: it.state for number, it in seen.items()} == {finished: "finished", new: "new", 5: "memory"}
     assert (seen[new].sender, seen[new].recipients, seen[new].stamp) == (b"n@x", [("", False, b"a@y")], b"")
     assert seen[5].stamp == b"m77"
-    assert [it.number for it in entries(site.queue, books, [5, new, 123])] == [new, 5]
+    assert [it.number for it in each(site.queue, books, Entry.whole, [5, new, 123])] == [new, 5]
+
+
+def test_only_what_is_asked_for_is_read(site: Site) -> None:
+    number = put(site.queue, remote=b"Tb@y\0")
+    os.unlink(site.queue.mess(number))
+    os.unlink(site.queue.channel("remote", number))
+    assert list(each(site.queue, None, lambda it: (it.birth, it.sender))) == [(BIRTH, b"s@x")]
+
+
+def test_a_message_that_leaves_while_it_is_looked_at_is_passed_over_and_one_that_cannot_be_read_is_named(
+    site: Site,
+) -> None:
+    leaving, broken, whole = (put(site.queue, remote=b"Tb@y\0") for _ in range(3))
+    os.unlink(site.queue.mess(broken))
+    troubles: list[int] = []
+
+    def view(it: Entry) -> int:
+        if it.number == leaving:
+            for path in (site.queue.info(leaving), site.queue.mess(leaving)):
+                os.unlink(path)
+        return it.whole().number
+
+    assert list(each(site.queue, None, view, on_trouble=lambda number, error: troubles.append(number))) == [whole]
+    assert troubles == [broken]
+
+
+def test_a_message_that_is_preprocessed_meanwhile_is_seen_with_its_recipients(site: Site) -> None:
+    number = put(site.queue, remote=b"Tb@y\0")
+    for path in (site.queue.info(number), site.queue.channel("remote", number)):
+        os.rename(path, f"{path}.later")
+    Path(site.queue.todo(number)).write_bytes(b"u1\0p2\0Fs@x\0Tb@y\0")
+    part = QueuePart(site.queue, number % site.queue.split)
+    os.unlink(site.queue.todo(number))
+    for path in (site.queue.info(number), site.queue.channel("remote", number)):
+        os.rename(f"{path}.later", path)
+    entry = Files(part, site.queue, None, set()).entry(number).whole()
+    part.close()
+    assert (entry.state, entry.recipients) == ("waiting", [("remote", False, b"b@y")])
+
+
+@pytest.mark.parametrize("count", [150, 4000])
+def test_long_lists_are_read_to_their_end(site: Site, count: int) -> None:
+    recipients = [b"recipient%d@example.org" % serial for serial in range(count)]
+    put(site.queue, remote=b"".join(b"T%b\0" % it for it in recipients))
+    assert only(site.queue).recipients == [("remote", False, it) for it in recipients]
+
+
+def test_new_messages_of_an_unsplit_todo_are_seen_once(tmp_path: Path) -> None:
+    site = Site(home=str(tmp_path / "home"), layout=NETQMAIL, single_user=True)
+    for folder in (site.control, site.run, site.queue.journal):
+        os.makedirs(folder)
+    repair(site)
+    numbers = [put(site.queue) for _ in range(5)]
+    for number in numbers:
+        os.unlink(site.queue.info(number))
+        Path(site.queue.todo(number)).write_bytes(b"u1\0p2\0Fs@x\0Tb@y\0")
+    assert sorted(each(site.queue, None, lambda it: it.number)) == sorted(numbers)
 
 
 def test_the_scheduler_knows_better_when_things_are_due(site: Site) -> None:
@@ -198,7 +256,7 @@ def test_a_move_that_is_cut_off_leaves_only_rubbish(
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="full"):
             copy_message(site.queue, number, target, {})
-    assert list(entries(target, None)) == []
+    assert list(each(target, None, Entry.whole)) == []
     assert list(numbers_in(target.info_dirs())) == []
     copy_message(site.queue, number, target, {"remote": HELD_UNTIL})
     assert only(target).state == "held"

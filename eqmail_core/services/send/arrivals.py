@@ -13,7 +13,8 @@ from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Cleaner, Log, Work
 from eqmail_core.services.send.scheduler import Scheduler
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.store.preparation import Preparation
-from eqmail_core.store.queue_scan import NOTHING, QueueScan, numbers_in
+from eqmail_core.store.queue_part import parts
+from eqmail_core.store.queue_scan import NOTHING, QueueScan
 
 TODO_SCAN_S = 1500
 """todo/ is searched at least this often, should a trigger have been lost."""
@@ -101,10 +102,14 @@ class Arrivals:
         self._todo.next_start = 0
 
     def find_old(self, now: int) -> None:
-        """Take up every message that an earlier scheduler has preprocessed.  Fails: OSError for an unreadable info/."""
+        """Take up every message that an earlier scheduler has preprocessed.  Fails: OSError for unreadable folders."""
         self._scheduler.now = now
-        for number in numbers_in(self._ledger.paths.info_dirs()):
-            self._add(number, now)
+        for part in parts(self._ledger.paths):
+            for number in part.old - part.new:
+                try:
+                    self._take_up(number, part.due(number), now)
+                except OSError:
+                    self._add(number, now)
 
     @property
     def busy(self) -> bool:
@@ -194,8 +199,10 @@ class Arrivals:
             self._log.warning(trouble.text)
             self._uncertain.insert(number, now + SYSTEM_TROUBLE_S)
             return
-        if found is None:
-            return
+        if found is not None:
+            self._take_up(number, found, now)
+
+    def _take_up(self, number: int, found: list[tuple[int, int]], now: int) -> None:
         for channel, due in found:
             self._scheduler.enqueue(number, channel, due)
         if not found:

@@ -14,6 +14,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -102,14 +103,14 @@ def start(home: Path, count: int) -> House:
     began = time.monotonic()
     house = House(home)
     greeted = time.monotonic() - began
-    until(lambda: _counted(home) >= count, "all messages", 600)
+    until(lambda: counted(home) >= count, "all messages", 600)
     print(f"  start: greeting after {greeted:.2f} s, all due times known after {time.monotonic() - began:.2f} s")
     cpu, peak = _spent(house)
     print(f"  scheduler: {cpu:.2f} s CPU until then, {peak:.0f} MB")
     return house
 
 
-def _counted(home: Path) -> int:
+def counted(home: Path) -> int:
     from eqmail_core.system.desk_client import visit_scheduler
     from eqmail_core.system.installation import read_site
 
@@ -151,6 +152,7 @@ def main() -> None:
     parser.add_argument("messages", type=int, nargs="?", default=200_000)
     parser.add_argument("--keep", type=Path, help="make the queue here, or use it when it is there, and leave it")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     folder = words.keep or Path(tempfile.mkdtemp(prefix="eqmail-big-", dir="/var/tmp"))
     home = folder / "home"
     house: House | None = None

@@ -190,5 +190,6 @@ _CHECKS: dict[str, Callable[[bytes], str]] = {
     Controls.concurrencylocal.file: _between(0, MOST_CONCURRENT),
     Controls.concurrencyremote.file: _between(0, MOST_CONCURRENT),
     Controls.smtpworkers.file: _between(1, MOST_CONCURRENT),
+    Controls.remoteworkers.file: _between(1, MOST_CONCURRENT),
     Controls.checkpwtools.file: _path,
 }

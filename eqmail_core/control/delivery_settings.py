@@ -16,6 +16,13 @@ class DeliverySettings(ControlSet):
         used_by=(REMOTE,),
         since="eqmail 2",
     )
+    remoteworkers = Count(
+        "Processes of the resident remote delivery service; more than one lets relaying use more than one processor. "
+        "All limits hold for them together.",
+        default=1,
+        used_by=(START,),
+        since="eqmail 2",
+    )
     remotelimits = RemoteLimits(
         "What mail to a domain is bound to, DOMAIN:concurrency=N messages=N rate=N/s, with * for all others: "
         "deliveries at a time, messages per connection, deliveries per second (or /m, /h). Mail beyond it waits as "

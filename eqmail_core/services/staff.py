@@ -12,7 +12,14 @@ from signal import SIGALRM, SIGHUP
 from typing import TYPE_CHECKING
 
 from eqmail_core.services import local, queue, remote, send
-from eqmail_core.services.start import Service, listen_for_services, lock_installation, logging_staff, smtp_listeners
+from eqmail_core.services.start import (
+    Service,
+    listen_for_services,
+    listen_for_workers,
+    lock_installation,
+    logging_staff,
+    smtp_listeners,
+)
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.tally import Share, Tally
 from eqmail_core.values.site import Site
@@ -35,11 +42,15 @@ def staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words: 
     at = listen_for_services(site, controls.smtphandover)
     default = words[0] if words else DEFAULT_DELIVERY
     deliver = partial(local.run, site, default, at["local"], at["lookup"], controls.localcarrier)
-    schedule = partial(send.run, site, log_fd, at["send"])
+    remotes = listen_for_workers(site, "remote", at["remote"], controls.remoteworkers)
+    schedule = partial(send.run, site, log_fd, list(remotes), at["send"])
     services += [
         Service("lspawn", deliver, [at["local"], at["lookup"]], 2, load=local.load),
         Service("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3, load=queue.load),
-        Service("remote", partial(remote.run, site, at["remote"]), [at["remote"]], 2, (SIGHUP,), remote.load),
+        *(
+            Service("remote", partial(remote.run, site, sock), [sock], 2, (SIGHUP,), remote.load)
+            for sock in remotes.values()
+        ),
         Service("send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load),
     ]
     handover = at.get("smtp")

@@ -137,6 +137,12 @@ def listen_for_services(site: Site, takes_over: bool = False) -> dict[str, socke
     return {name: listen_for(site, name, role, mode) for name, (role, mode) in wanted.items()}
 
 
+def listen_for_workers(site: Site, name: str, first: socket.socket, count: int) -> dict[str, socket.socket]:
+    """A socket for each of so many processes of one service, by path: `first`, which is there, then NAME2, NAME3 ..."""
+    named = {f"{name}{index}": listen_for(site, f"{name}{index}", *_SOCKETS[name]) for index in range(2, count + 1)}
+    return {site.socket(name): first} | {site.socket(other): sock for other, sock in named.items()}
+
+
 def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket]:
     """The sockets of the SMTP service: those that the service manager gives and those asked for, else the settled ones.
 

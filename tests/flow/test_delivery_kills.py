@@ -79,6 +79,7 @@ def test_nothing_is_lost_on_its_way_out(private_home: Path, record_property: Cal
     with socket.create_server(("127.0.0.1", 0), backlog=100) as sink:
         threading.Thread(target=_accept, args=(sink, relayed), daemon=True).start()
         (private_home / "control/rcpthosts").write_text(f"{ME}\naway.test\n")
+        (private_home / "control/remoteworkers").write_text("2\n")
         (private_home / "control/smtproutes").write_text(f"away.test:127.0.0.1:{sink.getsockname()[1]}\n")
         house = House(private_home)
         clients = [Client(house, f"d{number}", (f"box@{ME}", AWAY)) for number in range(2)]

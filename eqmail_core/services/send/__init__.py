@@ -6,11 +6,11 @@ from importlib import import_module
 from eqmail_core.values.site import Site
 
 
-def run(site: Site, log_fd: int, control: socket.socket | None = None) -> None:
+def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | None = None) -> None:
     """Schedule for this installation until TERM; see `resident`, which is loaded here to keep the classic one light."""
     from eqmail_core.services.send.resident import run as serve
 
-    serve(site, log_fd, control=control)
+    serve(site, log_fd, remotes, control)
 
 
 def load() -> None:

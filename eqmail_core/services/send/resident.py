@@ -9,7 +9,6 @@ Source: queue.md 3.7; architecture sections 5 to 7.
 
 import asyncio
 import gc
-import glob
 import os
 import resource
 import signal
@@ -262,8 +261,8 @@ def _room_for_descriptors() -> int:
     return max(soft - _OTHER_DESCRIPTORS, 1) if soft != resource.RLIM_INFINITY else HELD_LIMIT
 
 
-def run(site: Site, log_fd: int, remotes: list[str] | None = None, control: socket.socket | None = None) -> None:
-    """Schedule until TERM; `remotes`: the sockets of the remote delivery processes, default all run/remote*.sock.
+def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | None = None) -> None:
+    """Schedule until TERM; `remotes`: the sockets of the remote delivery processes.
 
     `control` is the listening socket on which administrators may ask and change.
     """
@@ -274,8 +273,7 @@ def run(site: Site, log_fd: int, remotes: list[str] | None = None, control: sock
     loop = new_loop()
     asyncio.set_event_loop(loop)
     try:
-        paths = remotes or sorted(glob.glob(f"{glob.escape(site.run)}/remote*.sock")) or [site.socket("remote")]
-        ResidentSend(loop, site, log_fd, paths, control).run()
+        ResidentSend(loop, site, log_fd, remotes, control).run()
     except CannotStart as reason:
         try:
             write_all(log_fd, b"alert: cannot start: %b\n" % reason.text)

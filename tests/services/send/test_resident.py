@@ -65,7 +65,7 @@ class Scene:
         self.local_end = listen_at(self.site.socket("local"), 0o600)
         self.remote_end = listen_at(self.site.socket("remote"), 0o600)
         code = "import sys; from eqmail_core.services.send import run; from eqmail_core.values.site import Site; "
-        code += "run(Site(home=sys.argv[1], single_user=True), 1)"
+        code += "it = Site(home=sys.argv[1], single_user=True); run(it, 1, [it.socket('remote')])"
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=log, cwd=ROOT)
         self.local, self.remote = Peer(self.local_end), Peer(self.remote_end)
@@ -318,7 +318,7 @@ def test_hup_rereads_the_domains(scene: Scene) -> None:
 
 def test_only_one_scheduler_serves_a_queue(scene: Scene) -> None:
     code = "import sys; from eqmail_core.services.send import run; from eqmail_core.values.site import Site; "
-    code += "run(Site(home=sys.argv[1], single_user=True), 1)"
+    code += "it = Site(home=sys.argv[1], single_user=True); run(it, 1, [it.socket('remote')])"
     second = subprocess.run(
         [sys.executable, "-c", code, scene.site.home], capture_output=True, check=False, cwd=ROOT, timeout=PATIENCE_S
     )

@@ -108,6 +108,12 @@ VARIABLES = (
     Variable("QMAILSHOST", (INJECT,), "Host of the envelope sender.", "QMAILHOST"),
     Variable("QMAILMFTFILE", (INJECT,), "File with mailing lists, for a Mail-Followup-To field.", "none"),
     Variable("SENDER", (DELIVERED,), "Envelope sender.", set_by=LOCAL),
+    Variable(
+        "WISHES",
+        (DELIVERED,),
+        "What the sender wishes to hear of the message (RFC 3461), which forward and condredirect pass on.",
+        set_by=LOCAL,
+    ),
     Variable("NEWSENDER", (DELIVERED,), "Sender that forwarded mail gets.", set_by=LOCAL),
     Variable("RECIPIENT", (DELIVERED,), "Envelope recipient, LOCAL@HOST.", set_by=LOCAL),
     Variable("HOME", (DELIVERED,), "Home of the user.", set_by=LOCAL),

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from eqmail_core.formats.quote import quote_address, quote_box
 from eqmail_core.formats.wishes import decode_xtext
 
-FAILED, DELAYED, DELIVERED, RELAYED = b"failed", b"delayed", b"delivered", b"relayed"
+FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = b"failed", b"delayed", b"delivered", b"relayed", b"expanded"
 
 _STATUS = re.compile(rb"(?:\(#|Remote host said: \d{3}[ -])([245]\.\d{1,3}\.\d{1,3})\b")
 _REMOTE = b"Remote host said: "

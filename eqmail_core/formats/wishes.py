@@ -21,6 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+WISHES_VARIABLE = b"WISHES"
+"""The variable in which programs of a .qmail file find the list, with their recipient at place 0."""
+
 MAX_ENVID = 100
 """Longest ENVID, in characters (RFC 3461 section 4.4)."""
 
@@ -103,6 +106,18 @@ class Wishes:
         other.recipients = {place_key(place): self.of(place_key(0)) for place in range(count)}
         return other
 
+    def passed_on(self, count: int, is_alone: bool) -> "Wishes":
+        """The wishes of a message that an address passes on to so many others in the name of the same sender.
+
+        To one alone as they are.  Otherwise who passes it on tells of success, and those after it tell of the rest.
+        Source: RFC 3461 section 5.2.7.
+        """
+        other = self.of_each(count)
+        for key, wish in other.recipients.items() if not is_alone else ():
+            if wish.wants_success:
+                other.recipients[key] = Wish(wish.news.replace(SUCCESS, b"") or NEVER, wish.orcpt)
+        return other
+
     def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "Wishes":
         """The same with other keys; recipients without a new one are left out."""
         other = Wishes(self.is_utf8, self.ret, self.envid)
@@ -128,6 +143,17 @@ def render_wishes(wishes: Wishes | None) -> bytes:
         if wish.news or wish.orcpt:
             words.append(b"%b:%b:%b" % (key, wish.news, wish.orcpt))
     return b" ".join(words) if len(words) > 1 else b""
+
+
+def wishes_passed_on(text: bytes, count: int, is_alone: bool = False, is_same_sender: bool = True) -> bytes:
+    """The list for a message that its recipient passes on, see `Wishes.passed_on`; `text` is the list it came with.
+
+    Under another sender only what the message needs is kept: nobody is told of a list's members, or of a new address.
+    """
+    wishes = parse_wishes(text)
+    if wishes is None:
+        return b""
+    return render_wishes(wishes.passed_on(count, is_alone) if is_same_sender else Wishes(wishes.is_utf8))
 
 
 def parse_wishes(text: bytes) -> Wishes | None:

@@ -6,6 +6,7 @@ Source: delivery.md 5.9.
 
 import os
 
+from eqmail_core.formats.wishes import WISHES_VARIABLE, wishes_passed_on
 from eqmail_core.net.queue_client import open_queue
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.error_text import error_text
@@ -25,6 +26,8 @@ def forward_input(
 ) -> int:
     """Queue `first` and standard input, of any size; the qp of the log.
 
+    What the sender of the message wishes goes with it, unless another `sender` sends it on.
+
     Fails: Temporary, Permanent with the words for the log.
     """
     queue = _open(site, environ)
@@ -36,7 +39,9 @@ def forward_input(
         queue.abort()
         queue.finish(b"", [])
         raise Temporary(b"unable to read message: " + error_text(error.errno)) from error
-    return hand_over(queue, sender, recipients)
+    is_same_sender = environ.get(b"SENDER") == sender
+    wishes = wishes_passed_on(environ.get(WISHES_VARIABLE, b""), len(recipients), is_same_sender=is_same_sender)
+    return hand_over(queue, sender, recipients, wishes)
 
 
 def queue_text(

@@ -12,6 +12,7 @@ from eqmail_core.formats.bounce import ORIGINAL, bounce_break, bounce_head, boun
 from eqmail_core.formats.dsn import (
     DELAYED,
     DELIVERED,
+    EXPANDED,
     FAILED,
     RELAYED,
     blocks,
@@ -32,6 +33,7 @@ TOO_LONG = b"I'm not going to try again; this message has been in the queue too 
 
 GOT_IT = b"The message was delivered. (#2.0.0)\n"
 PASSED_ON = b"The message was passed on to a mail system that does not tell what becomes of it. (#2.0.0)\n"
+SPREAD = b"The message was passed on to several addresses. (#2.0.0)\n"
 """What is said about a recipient who has the message, for senders who want to know; the whole report."""
 
 FAILURE_SUBJECT, DELAY_SUBJECT = b"failure notice", b"your message is delayed"
@@ -45,7 +47,7 @@ _DELAY_TEXT = (
 _SUCCESS_HEAD = b"This is the mail system at %b.\n"
 _SUCCESS_TEXT = b"Your message was delivered to the following addresses, as you wished to know.\n\n"
 _NO_WISHES = Wishes()
-_SUCCESSES = {GOT_IT.strip(): DELIVERED, PASSED_ON.strip(): RELAYED}
+_SUCCESSES = {GOT_IT.strip(): DELIVERED, PASSED_ON.strip(): RELAYED, SPREAD.strip(): EXPANDED}
 _HEADER_BYTES = 1 << 16
 _CUT = b"\n--- The message had %d bytes; only its header is shown.\n"
 

@@ -6,6 +6,7 @@ Source: dot-qmail(5), qmail-command(8), qmail-local.c.
 
 from eqmail_core.formats.mbox import from_line
 from eqmail_core.formats.quote import quote_address
+from eqmail_core.formats.wishes import WISHES_VARIABLE
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, VERP_SUFFIX
 
 _DEFAULT = b"default"
@@ -16,9 +17,10 @@ class Delivery:
 
     `local` is the whole local part as it was addressed, `ext` the part of it that is the user's to arrange; `default`
     are the instructions of users without a .qmail file; `name` is empty or begins the name of the file in a Maildir.
+    `wishes`: the sender's, as a list (formats.wishes).
     """
 
-    __slots__ = ("dash", "default", "ext", "home", "host", "local", "name", "sender", "user")
+    __slots__ = ("dash", "default", "ext", "home", "host", "local", "name", "sender", "user", "wishes")
 
     def __init__(
         self,
@@ -31,8 +33,10 @@ class Delivery:
         sender: bytes,
         default: bytes,
         name: bytes = b"",
+        wishes: bytes = b"",
     ) -> None:
         self.user = user
+        self.wishes = wishes
         self.home = home
         self.local = local
         self.dash = dash
@@ -118,6 +122,8 @@ def variables(it: Delivery, new_sender: bytes, default_at: int, now: float) -> d
         b"RPLINE": return_path_line(it.sender),
         b"UFLINE": from_line(it.sender, now),
     }
+    if it.wishes:
+        found[WISHES_VARIABLE] = it.wishes
     if default_at >= 0:
         found[b"DEFAULT"] = it.ext[default_at:]
     return found

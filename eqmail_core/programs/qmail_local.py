@@ -36,7 +36,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         if dry:
             rehearse(site, it, lambda line: write_all(1, line), complain)
         else:
-            write_all(1, deliver(site, it, 0, environ))
+            write_all(1, deliver(site, it, 0, environ)[0])
     except Failure as failure:
         if failure.text:
             complain(failure.text + b"\n")

@@ -1,10 +1,14 @@
 """The private wire between the local spawner and those that deliver for it: a user's agent, or the carrier.
 
-    spawner  id NUL name NUL local NUL host NUL sender NUL user ...     orders, each with a descriptor, in order
+    spawner  id NUL name NUL local NUL host NUL sender NUL wishes NUL user ...
+                                                                        orders, each with a descriptor, in order
              ? NUL id NUL user ...                                      questions: would you deliver to this one?
-    agent    id NUL durable u8, letter, text NUL ...                    their reports, as in delivery_wire
+    agent    id NUL fate, letter, text NUL ...                          their reports, as in delivery_wire
              id NUL Y NUL ...                                           this report has become durable
     carrier  id NUL P NUL ...                                           this order needs the agent of its user
+
+A fate is 0 for what is not durable yet, 1 for what is, and 2 or 3 for what is and was passed on: to one address alone,
+which now has the sender's wishes, or to several.
 
 A user is its six fields, NUL each.  A packet holds one or more of one kind; an answer is a report that is durable at
 once.  An id is a decimal number that the spawner never gives twice.  The spawner believes nobody anything about orders
@@ -23,11 +27,14 @@ MAX_BYTES = 65536
 """A packet is full when it has this many bytes; one order or report more still fits."""
 
 DURABLE = b"Y"
+FLEETING, LASTING, TAKEN_OVER, EXPANDED = b"0", b"1", b"2", b"3"
+"""The fates."""
+
 PERSONAL = b"P"
 
 _QUESTION = b"?\0"
 
-_OWN_FIELDS = 5
+_OWN_FIELDS = 6
 _USER_FIELDS = 6
 _ORDER_FIELDS = _OWN_FIELDS + _USER_FIELDS
 
@@ -35,9 +42,19 @@ _ORDER_FIELDS = _OWN_FIELDS + _USER_FIELDS
 class AgentOrder:
     """One delivery that is to be made for `user`; `fd` is the message, -1 where it was lost on the way."""
 
-    __slots__ = ("fd", "host", "local", "name", "number", "sender", "user")
+    __slots__ = ("fd", "host", "local", "name", "number", "sender", "user", "wishes")
 
-    def __init__(self, number: int, name: bytes, local: bytes, host: bytes, sender: bytes, user: User, fd: int) -> None:
+    def __init__(
+        self,
+        number: int,
+        name: bytes,
+        local: bytes,
+        host: bytes,
+        sender: bytes,
+        user: User,
+        fd: int,
+        wishes: bytes = b"",
+    ) -> None:
         self.number = number
         self.name = name
         self.local = local
@@ -45,11 +62,12 @@ class AgentOrder:
         self.sender = sender
         self.user = user
         self.fd = fd
+        self.wishes = wishes
 
 
 def order(it: AgentOrder) -> bytes:
     """Render one order."""
-    return join(b"%d" % it.number, it.name, it.local, it.host, it.sender, *it.user.fields())
+    return join(b"%d" % it.number, it.name, it.local, it.host, it.sender, it.wishes, *it.user.fields())
 
 
 def split_orders(packet: bytes, descriptors: list[int]) -> list[AgentOrder]:
@@ -63,8 +81,8 @@ def split_orders(packet: bytes, descriptors: list[int]) -> list[AgentOrder]:
 
 
 def _order(parts: list[bytes], fd: int) -> AgentOrder:
-    number, name, local, host, sender = parts[:_OWN_FIELDS]
-    return AgentOrder(int(number), name, local, host, sender, User.from_fields(parts[_OWN_FIELDS:]), fd)
+    number, name, local, host, sender, wishes = parts[:_OWN_FIELDS]
+    return AgentOrder(int(number), name, local, host, sender, User.from_fields(parts[_OWN_FIELDS:]), fd, wishes)
 
 
 def questions(asked: list[tuple[int, User]]) -> bytes:
@@ -82,8 +100,13 @@ def split_questions(packet: bytes) -> list[tuple[int, User]]:
 
 
 def report(number: int, durable: bool, text: bytes) -> bytes:
-    """Render one report; `text` begins with its letter and has no NUL."""
-    return b"%d\0%d%b\0" % (number, durable, text)
+    """Render one report of what was not passed on; `text` begins with its letter and has no NUL."""
+    return report_of(number, LASTING if durable else FLEETING, text)
+
+
+def report_of(number: int, fate: bytes, text: bytes) -> bytes:
+    """Render one report."""
+    return b"%d\0%b%b\0" % (number, fate, text)
 
 
 def settled(number: int) -> bytes:

@@ -8,7 +8,7 @@
 `serial` names the order and is never used twice on a connection.  `name` is empty, or a file name that is a function of
 message and recipient: a mailbox that is given the same order twice then replaces its copy instead of keeping two.
 Wishes are a list as in formats.wishes, and the recipient has place 0 there.  Flags of a report: 1, it is durable;
-2, who has the message now tells its sender the news that were wished.
+2, who has the message now tells its sender the news that were wished; 4, the message was passed on to several.
 A report K without flag 1 says that the mail is delivered but could still be lost with the machine; a Y follows.
 The descriptor's offset is shared with other orders: read it with positions of one's own (pread).
 
@@ -19,7 +19,7 @@ import struct
 
 ORDER, REPORT, DURABLE = b"D", b"R", b"Y"
 
-IS_DURABLE, TAKES_OVER = 1, 2
+IS_DURABLE, TAKES_OVER, EXPANDED = 1, 2, 4
 
 MAX_REPORT = 10000
 """Longest report text that the scheduler keeps, in bytes."""
@@ -67,9 +67,12 @@ def split_order(packet: bytes) -> Order:
     return Order(serial, number, name, sender, recipient, wishes[0])
 
 
-def report(serial: int, durable: bool, letter: bytes, text: bytes, takes_over: bool = False) -> bytes:
+def report(
+    serial: int, durable: bool, letter: bytes, text: bytes, takes_over: bool = False, is_expanded: bool = False
+) -> bytes:
     """Render an R packet."""
-    return _REPORT.pack(REPORT, serial, durable * IS_DURABLE | takes_over * TAKES_OVER, letter) + text[:MAX_REPORT]
+    flags = durable * IS_DURABLE | takes_over * TAKES_OVER | is_expanded * EXPANDED
+    return _REPORT.pack(REPORT, serial, flags, letter) + text[:MAX_REPORT]
 
 
 def split_report(packet: bytes) -> tuple[int, int, bytes, bytes]:

@@ -163,6 +163,75 @@ def test_others_do_not_and_get_no_message_beyond_ascii(box: Box) -> None:
     peer.listener.close()
 
 
+ASKED = ["NOTIFY=SUCCESS,FAILURE", f"ORCPT=rfc822;Joe@{ME}"]
+
+
+@pytest.fixture
+def peer(box: Box) -> Iterator[Peer]:
+    it = Peer("DSN")
+    route_to(box, it)
+    yield it
+    it.listener.close()
+
+
+def arrange(box: Box, name: str, *lines: str) -> None:
+    (box.home / f"alias/.qmail-{name}").write_text("".join(f"{line}\n" for line in lines))
+
+
+def heard(box: Box, peer: Peer, count: int) -> list[str]:
+    """The commands about envelopes, once so many recipients were named and everything has ended."""
+    until(lambda: sum(it.startswith("RCPT") for it in peer.heard) == count, f"RCPT:\n{box.house.log()[-2000:]}")
+    box.house.stop()
+    return sorted(it for it in peer.heard if it[:4] in ("MAIL", "RCPT"))
+
+
+def test_an_address_that_stands_for_another_hands_on_all_wishes(box: Box, peer: Peer) -> None:
+    """RFC 3461 section 5.2.7.2."""
+    arrange(box, "one", "&a@far.example")
+    box.send({f"one@{ME}": ASKED}, "ENVID=QQ5", "RET=HDRS")
+    assert heard(box, peer, 1) == [
+        f"MAIL FROM:<sender@{ME}> RET=HDRS ENVID=QQ5",
+        f"RCPT TO:<a@far.example> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;Joe@{ME}",
+    ]
+    assert not messages(box.reports_dir)
+
+
+def test_an_address_that_stands_for_several_tells_of_that_itself(box: Box, peer: Peer) -> None:
+    """RFC 3461 section 5.2.7.3 (c)."""
+    arrange(box, "two", "&a@far.example", "&b@far.example")
+    box.send({f"two@{ME}": ASKED}, "ENVID=QQ6")
+    [report] = box.reports(1)
+    _, [recipient] = status(report)
+    assert (recipient["Action"], recipient["Original-Recipient"]) == ("expanded", f"rfc822; Joe@{ME}")
+    rest = [f"RCPT TO:<{box}@far.example> NOTIFY=FAILURE ORCPT=rfc822;Joe@{ME}" for box in "ab"]
+    assert [it for it in heard(box, peer, 2) if it.startswith("RCPT")] == rest
+
+
+def test_a_list_is_where_the_message_arrives(box: Box, peer: Peer) -> None:
+    """RFC 3461 section 5.2.7.1: its members, and their fate, are nobody's business."""
+    arrange(box, "list", "&a@far.example")
+    arrange(box, "list-owner", "&sender")
+    box.send({f"list@{ME}": ASKED}, "ENVID=QQ7")
+    [report] = box.reports(1)
+    _, [recipient] = status(report)
+    assert recipient["Action"] == "delivered"
+    assert heard(box, peer, 1) == [f"MAIL FROM:<list-owner@{ME}>", "RCPT TO:<a@far.example>"]
+
+
+@pytest.mark.parametrize("line", ["|forward a@far.example", "|condredirect a@far.example true"])
+def test_programs_pass_on_what_is_left_to_wish(box: Box, peer: Peer, line: str) -> None:
+    """The program has the message, which is success; NOTIFY=SUCCESS alone becomes NEVER for those after it."""
+    arrange(box, "program", line)
+    box.send({f"program@{ME}": ["NOTIFY=SUCCESS", f"ORCPT=rfc822;Joe@{ME}"]}, "ENVID=QQ8")
+    [report] = box.reports(1)
+    _, [recipient] = status(report)
+    assert recipient["Action"] == "delivered"
+    assert heard(box, peer, 1) == [
+        f"MAIL FROM:<sender@{ME}> ENVID=QQ8",
+        f"RCPT TO:<a@far.example> NOTIFY=NEVER ORCPT=rfc822;Joe@{ME}",
+    ]
+
+
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_message_that_waits_keeps_its_wishes(box: Box, how: str) -> None:
     """Nobody answers at first, so the message goes to the disk; then everything ends, and begins again."""

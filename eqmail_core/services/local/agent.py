@@ -93,9 +93,9 @@ class _Serving:
             pass
         return EXIT_DONE
 
-    def report(self, number: int, text: bytes) -> None:
+    def report(self, number: int, fate: bytes, text: bytes) -> None:
         """A delivery apart has ended."""
-        self._outgoing.append(wire.report(number, True, text))
+        self._outgoing.append(wire.report_of(number, fate, text))
 
     def _serve(self) -> None:
         while True:

@@ -10,7 +10,7 @@ import select
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from eqmail_core.protocols.agent_wire import AgentOrder
+from eqmail_core.protocols.agent_wire import EXPANDED, LASTING, TAKEN_OVER, AgentOrder
 from eqmail_core.services.local.delivery import deliver
 from eqmail_core.services.local.group import delivery_of
 from eqmail_core.system.files import write_all
@@ -22,6 +22,10 @@ from eqmail_core.values.site import Site
 
 AT_ONCE = 64
 """Deliveries apart that one agent runs at a time; more wait."""
+
+# How the child says what it has come to.
+_CODES = {LASTING: EXIT_DONE, TAKEN_OVER: 96, EXPANDED: 97}
+_FATES = {code: fate for fate, code in _CODES.items()}
 
 _NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
 _PIECE = 65536
@@ -39,7 +43,7 @@ class _Running:
 
 
 class Apart:
-    """What runs and what waits to run; `report(id, text)` gets the reports, `poll` watches the outputs."""
+    """What runs and what waits to run; `report(id, fate, text)` gets the reports, `poll` watches the outputs."""
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class Apart:
         default: bytes,
         environ: Mapping[bytes, bytes],
         poll: select.poll,
-        report: Callable[[int, bytes], None],
+        report: Callable[[int, bytes, bytes], None],
     ) -> None:
         self._site = site
         self._default = default
@@ -73,7 +77,9 @@ class Apart:
         os.close(fd)
         del self._running[fd]
         code = os.waitstatus_to_exitcode(os.waitpid(it.pid, 0)[1])
-        self._report(it.number, local_report(code, bounded(it.output, KEPT_OUTPUT)))
+        fate = _FATES.get(code, LASTING)
+        report = local_report(EXIT_DONE if code in _FATES else code, bounded(it.output, KEPT_OUTPUT))
+        self._report(it.number, fate, report)
         self._start_waiting()
 
     def _start_waiting(self) -> None:
@@ -89,7 +95,7 @@ class Apart:
             for fd in (it.fd, reading, writing):
                 if fd >= 0:
                     os.close(fd)
-            self._report(it.number, _NO_FORK)
+            self._report(it.number, LASTING, _NO_FORK)
             return
         if pid == 0:
             self._be_apart(it, writing)
@@ -106,8 +112,9 @@ class Apart:
             os.dup2(output, 2)
             os.dup2(MessageFile(it.fd).reopened(), 0)
             os.closerange(3, 1 << 30)
-            write_all(1, deliver(self._site, delivery_of(self._default, it), 0, self._environ))
-            code = EXIT_DONE
+            text, fate = deliver(self._site, delivery_of(self._default, it), 0, self._environ)
+            write_all(1, text)
+            code = _CODES[fate]
         except Failure as failure:
             if failure.text:
                 write_all(2, failure.text + b"\n")

@@ -11,8 +11,10 @@ import time
 
 from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
 from eqmail_core.formats.mbox import from_line
+from eqmail_core.formats.wishes import wishes_passed_on
 from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.dotqmail_plan import Delivery, delivered_to_line, return_path_line, variables
+from eqmail_core.protocols.agent_wire import EXPANDED, LASTING, TAKEN_OVER
 from eqmail_core.services.local.program import run_program
 from eqmail_core.store.home import STICKY, enter_home, find_arrangement, find_new_sender
 from eqmail_core.store.mailbox import append_to_mailbox
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)"
 
 
-def deliver(site: "Site", it: Delivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> bytes:
-    """Deliver the message in `message_fd`, which must be descriptor 0 if programs are to read it; what was done."""
+def deliver(site: "Site", it: Delivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> tuple[bytes, bytes]:
+    """Deliver the message in `message_fd`, which must be descriptor 0 if programs are to read it.
+
+    Returns what was done, and the fate of the message as in `protocols.agent_wire`.
+    """
     if enter_home(it.home, site.patrn):
         raise Temporary(STICKY)
     try:
@@ -75,7 +80,7 @@ class _Delivering:
         self._new_sender = b""
         self._done: list[bytes] = []
 
-    def run(self) -> bytes:
+    def run(self) -> tuple[bytes, bytes]:
         """Check for a loop, then follow the instructions."""
         it = self._it
         if self._message.has_header_line(self._delivered_to):
@@ -99,7 +104,9 @@ class _Delivering:
             elif run_program(self._site, plain_argument, self._environ, self._message):
                 break
         text = counted(self._done)
-        return text + b"qp %d\n" % self._forward(recipients) if recipients else text
+        if not recipients:
+            return text, LASTING
+        return text + b"qp %d\n" % self._forward(recipients), self._fate()
 
     def _to_maildir(self, path: bytes) -> None:
         part = self._done.count(MAILDIR) - 1
@@ -116,8 +123,19 @@ class _Delivering:
                 queue.write(chunk)
         except MessageUnreadable:
             queue.abort()
-        answer = explain(queue.finish(self._new_sender, recipients))
+        wishes = wishes_passed_on(self._it.wishes, len(recipients), len(self._done) == 1, self._is_same_sender())
+        answer = explain(queue.finish(self._new_sender, recipients, wishes))
         if answer:
             failure = Permanent if answer[:1] == PERMANENT else Temporary
             raise failure(b"Unable to forward message: " + answer[1:] + b".")
         return queue.qp
+
+    def _is_same_sender(self) -> bool:
+        """Whether this passes mail on as an alias does; else it is a list, at which the message has arrived."""
+        return self._new_sender == self._it.sender
+
+    def _fate(self) -> bytes:
+        """What a message that was forwarded has come to.  Source: RFC 3461 section 5.2.7."""
+        if not self._is_same_sender() or set(self._done) != {FORWARD}:
+            return LASTING
+        return TAKEN_OVER if len(self._done) == 1 else EXPANDED

@@ -249,4 +249,5 @@ def _drop(copies: list[Copy]) -> None:
 def delivery_of(default: bytes, it: AgentOrder) -> Delivery:
     """One order as a delivery of its own."""
     user = it.user
-    return Delivery(user.name, user.home, it.local, user.dash, user.ext, it.host, it.sender, default, it.name)
+    message = (it.host, it.sender, default, it.name, it.wishes)
+    return Delivery(user.name, user.home, it.local, user.dash, user.ext, *message)

@@ -5,6 +5,7 @@ import os
 import stat
 
 from eqmail_core.protocols import delivery_wire
+from eqmail_core.protocols.agent_wire import EXPANDED, FLEETING, TAKEN_OVER
 from eqmail_core.services.local.line import Line
 
 NO_MESSAGE = b"Zqmail-spawn unable to open message. (#4.3.0)\n"
@@ -18,19 +19,21 @@ _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
 class Order:
     """An order that was taken: the line and the serial it came with, and until it is given away its message."""
 
-    __slots__ = ("fd", "host", "line", "local", "name", "sender", "serial")
+    __slots__ = ("fd", "host", "line", "local", "name", "sender", "serial", "wishes")
 
     def __init__(self, line: Line, it: delivery_wire.Order, fd: int) -> None:
         self.line = line
         self.serial = it.serial
         self.name = it.name
         self.sender = it.sender
+        self.wishes = it.wishes
         self.local, _, self.host = it.recipient.rpartition(b"@")
         self.fd = fd
 
-    def report(self, letter: bytes, text: bytes, durable: bool) -> None:
-        """Tell the scheduler what has become of it."""
-        self.line.send(delivery_wire.report(self.serial, durable, letter, text))
+    def report(self, letter: bytes, text: bytes, fate: bytes) -> None:
+        """Tell the scheduler what has become of it; `fate` as in `protocols.agent_wire`."""
+        durable, takes_over, expanded = fate != FLEETING, fate == TAKEN_OVER, fate == EXPANDED
+        self.line.send(delivery_wire.report(self.serial, durable, letter, text, takes_over, expanded))
 
     def drop_message(self) -> None:
         """Close the message of an order that nobody gets."""

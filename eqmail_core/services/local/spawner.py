@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 
 from eqmail_core.protocols import delivery_wire
-from eqmail_core.protocols.agent_wire import AgentOrder
+from eqmail_core.protocols.agent_wire import FLEETING, LASTING, AgentOrder
 from eqmail_core.services.local.line import Line
 from eqmail_core.services.local.lookups import LookUpDesk, Question
 from eqmail_core.services.local.order import Order, objection
@@ -164,7 +164,7 @@ class Spawner:
             return
         it = self._orders[number]
         try:
-            self._workers.deliver(AgentOrder(number, it.name, it.local, it.host, it.sender, owner, it.fd))
+            self._workers.deliver(AgentOrder(number, it.name, it.local, it.host, it.sender, owner, it.fd, it.wishes))
         except OSError:
             self._refuse(number, NO_FORK)
             return
@@ -181,15 +181,15 @@ class Spawner:
     def _refuse(self, number: int, report: bytes) -> None:
         """Report an order that no agent gets."""
         self._orders[number].drop_message()
-        self._report(number, report[:1], report[1:], True)
+        self._report(number, report[:1], report[1:], LASTING)
 
-    def _report(self, number: int, letter: bytes, text: bytes, durable: bool) -> None:
+    def _report(self, number: int, letter: bytes, text: bytes, fate: bytes) -> None:
         question = self._questions.pop(number, None)
         if question is not None:
             question.report(letter)
             return
-        order = self._orders.pop(number) if durable else self._orders[number]
-        order.report(letter, text, durable)
+        order = self._orders[number] if fate == FLEETING else self._orders.pop(number)
+        order.report(letter, text, fate)
 
     def _ask(self, question: Question, user: Answer) -> None:
         """Ask who delivers for a user whether it would deliver to a recipient."""
@@ -202,7 +202,7 @@ class Spawner:
         try:
             self._workers.ask(number, owner)
         except OSError:
-            self._report(number, NO_FORK[:1], b"", True)
+            self._report(number, NO_FORK[:1], b"", LASTING)
 
     def _settle(self, numbers: list[int]) -> None:
         """Tell the schedulers that these reports have become durable."""

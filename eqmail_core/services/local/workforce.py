@@ -9,7 +9,7 @@ import selectors
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from eqmail_core.protocols.agent_wire import DURABLE, PERSONAL, AgentOrder
+from eqmail_core.protocols.agent_wire import DURABLE, LASTING, PERSONAL, AgentOrder
 from eqmail_core.services.local.crew import Crew, sync_in_child
 from eqmail_core.services.local.worker import Worker
 from eqmail_core.system.children import end
@@ -24,7 +24,7 @@ NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
 
 
 class Workforce:
-    """All who deliver; `report(id, letter, text, durable)` gets what they say, `settle(ids)` what is durable now."""
+    """All who deliver; `report(id, letter, text, fate)` gets what they say, `settle(ids)` what is durable now."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Workforce:
         environ: Mapping[bytes, bytes],
         selector: selectors.BaseSelector,
         with_carrier: bool,
-        report: Callable[[int, bytes, bytes, bool], None],
+        report: Callable[[int, bytes, bytes, bytes], None],
         settle: Callable[[list[int]], None],
     ) -> None:
         self._selector = selector
@@ -109,7 +109,7 @@ class Workforce:
             elif said == PERSONAL:
                 self._to_agent(worker.hand_back(number))
             else:
-                self._report(number, said[1:2], said[2:], said[:1] == b"1")
+                self._report(number, said[1:2], said[2:], said[:1])
         if settled:
             self._settle(settled)
 
@@ -120,7 +120,7 @@ class Workforce:
         except OSError:
             if it.fd >= 0:
                 os.close(it.fd)
-            self._report(it.number, NO_FORK[:1], NO_FORK[1:], True)
+            self._report(it.number, NO_FORK[:1], NO_FORK[1:], LASTING)
             return
         agent.take(it)
         self._to_push.add(agent)
@@ -134,7 +134,7 @@ class Workforce:
             return
         report = local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b"")
         for number in [*worker.taken, *worker.asked]:
-            self._report(number, report[:1], report[1:], True)
+            self._report(number, report[:1], report[1:], LASTING)
         self._settle_for(worker)
 
     def _take_over(self, carrier: Worker) -> None:
@@ -145,7 +145,7 @@ class Workforce:
             try:
                 self.ask(number, user)
             except OSError:
-                self._report(number, NO_FORK[:1], NO_FORK[1:], True)
+                self._report(number, NO_FORK[:1], NO_FORK[1:], LASTING)
         self._settle_for(carrier)
 
     def _settle_for(self, dead: Worker) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from eqmail_core.formats.bounce import failure_block
 from eqmail_core.formats.channel_list import DONE, TODO
 from eqmail_core.formats.wishes import NO_WISH, Wish
-from eqmail_core.policy.bounces import GOT_IT, PASSED_ON, TOO_LONG
+from eqmail_core.policy.bounces import GOT_IT, PASSED_ON, SPREAD, TOO_LONG
 from eqmail_core.policy.routing import Routes
 from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE, Patience, come_back_in
 from eqmail_core.services.send.book import LedgerBook
@@ -262,12 +262,18 @@ class Scheduler:
         self.log_status()
 
     def report(
-        self, delivery: Delivery, letter: bytes, text: bytes, durable: bool = True, takes_over: bool = False
+        self,
+        delivery: Delivery,
+        letter: bytes,
+        text: bytes,
+        durable: bool = True,
+        takes_over: bool = False,
+        is_expanded: bool = False,
     ) -> None:
         """A delivery ended with `letter` K, Z or D (anything else defers it) and a text for people.
 
         After a K that is not `durable`, `settled` or `unsettled_lost` must follow.  `takes_over`: who has the message
-        now tells its sender what he wishes to know.
+        now tells its sender what he wishes to know.  `is_expanded`: several addresses have it now.
         """
         job = delivery.job
         lane = self.lanes[job.channel]
@@ -288,22 +294,22 @@ class Scheduler:
                 self.unsettled += 1
                 self.log_status()
                 return
-            self._succeeded(delivery, takes_over)
+            self._succeeded(delivery, takes_over, SPREAD if is_expanded else b"")
         self.log_status()
         self.release(job)
 
     def settled(self, delivery: Delivery) -> None:
         """A success that was reported is durable now."""
         self.unsettled -= 1
-        self._succeeded(delivery, False)
+        self._succeeded(delivery, False, b"")
         self.release(delivery.job)
 
-    def _succeeded(self, delivery: Delivery, takes_over: bool) -> None:
+    def _succeeded(self, delivery: Delivery, takes_over: bool, news: bytes) -> None:
         """The recipient has the message; where that cannot be noted for a sender who wants to know, he is not told."""
         job = delivery.job
         job.pending -= 1
         if job.wishes is not None and not takes_over and job.sender not in (NULL_SENDER, DOUBLE_BOUNCE):
-            text = GOT_IT if job.channel == LOCAL else PASSED_ON
+            text = news or (GOT_IT if job.channel == LOCAL else PASSED_ON)
             if job.wish(delivery.offset).wants_success and job.book.news(
                 job, delivery.recipient, delivery.offset, text
             ):

@@ -240,7 +240,8 @@ class DeliveryWire:
             if letter == b"K" and not durable:
                 self._unsettled[serial] = it
             text = text[: delivery_wire.MAX_REPORT].partition(b"\0")[0]
-            self._scheduler.report(it, letter, text, durable, bool(flags & delivery_wire.TAKES_OVER))
+            takes_over, expanded = (bool(flags & flag) for flag in (delivery_wire.TAKES_OVER, delivery_wire.EXPANDED))
+            self._scheduler.report(it, letter, text, durable, takes_over, expanded)
         elif packet[:1] == delivery_wire.DURABLE:
             try:
                 serials = delivery_wire.split_durable(packet)

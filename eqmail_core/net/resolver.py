@@ -14,7 +14,7 @@ from eqmail_core.values.lookup import CNAME, MX, NO_ANSWER, NOTHING, Answer
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import dns.asyncresolver
     import dns.name
@@ -34,7 +34,7 @@ KEEP_NOTHING_S = 300
 PATIENCE_S = 20.0
 """How long one question may take, all servers and attempts together, in seconds."""
 
-TRY_S = 5.0
+TRY_S = 3.0
 """How long one server may take for one attempt, in seconds."""
 
 MOST_AT_ONCE = 64
@@ -83,14 +83,14 @@ class Cache:
 
 
 class BlockingResolver:
-    """Asks and waits; `nameserver` and `port` take the place of those in /etc/resolv.conf."""
+    """Asks and waits; `nameservers` and `port` take the place of those in /etc/resolv.conf."""
 
-    def __init__(self, nameserver: str | None = None, port: int = 53, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = PATIENCE_S) -> None:
         import dns.resolver
 
         self._cache = Cache()
         self._resolver = dns.resolver.Resolver(configure=False)
-        self._ready = _configure(self._resolver, nameserver, port, patience_s)
+        self._ready = _configure(self._resolver, nameservers, port, patience_s)
 
     def answer(self, question: "Question") -> Answer:
         """The answer to one question."""
@@ -108,13 +108,14 @@ class BlockingResolver:
         except Exception as error:
             # Whatever a server sends, or dnspython makes of it, is no reason to lose the mail.
             found = error
+        _prefer(self._resolver, found)
         return _learn(self._cache, question, found)
 
 
 class AsyncResolver:
     """Asks on an event loop, many questions at a time; see BlockingResolver."""
 
-    def __init__(self, nameserver: str | None = None, port: int = 53, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = PATIENCE_S) -> None:
         import asyncio
 
         import dns.asyncresolver
@@ -122,7 +123,7 @@ class AsyncResolver:
         self._cache = Cache()
         self._asked: dict[Question, asyncio.Task[Answer]] = {}
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
-        self._where = (nameserver, port, patience_s)
+        self._where = (nameservers, port, patience_s)
         self._asyncio = asyncio
         self._new = dns.asyncresolver.Resolver
         self.configure()
@@ -165,6 +166,7 @@ class AsyncResolver:
             except Exception as error:
                 # As above.
                 found = error
+        _prefer(self._resolver, found)
         return _learn(self._cache, question, found)
 
 
@@ -180,22 +182,32 @@ def preload() -> None:
     dns.asyncbackend.set_default_backend("asyncio")
 
 
-def _configure(resolver: "dns.resolver.BaseResolver", nameserver: str | None, port: int, patience_s: float) -> bool:
+def _configure(
+    resolver: "dns.resolver.BaseResolver", nameservers: "Sequence[str]", port: int, patience_s: float
+) -> bool:
     """Tell a resolver whom to ask; False where the system names nobody."""
     import dns.exception
 
     try:
-        if nameserver is None:
-            resolver.read_resolv_conf(RESOLV_CONF)
-        else:
-            resolver.nameservers = [nameserver]
+        if nameservers:
+            resolver.nameservers = list(nameservers)
             resolver.port = port
+        else:
+            resolver.read_resolv_conf(RESOLV_CONF)
     except (OSError, ValueError, dns.exception.DNSException):
         return False
     resolver.use_edns(0, 0, _PAYLOAD)
     resolver.timeout = min(TRY_S, patience_s)
     resolver.lifetime = patience_s
     return True
+
+
+def _prefer(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer | Exception") -> None:
+    """Ask first from now on who has answered, so that a dead server costs its time once and not with every question."""
+    server = None if isinstance(found, Exception) else found.nameserver
+    servers = resolver.nameservers
+    if server is not None and server in servers[1:]:
+        resolver.nameservers = [server, *(it for it in servers if it != server)]
 
 
 def _normal(question: "Question") -> "Question":

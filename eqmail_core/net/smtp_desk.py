@@ -104,7 +104,7 @@ class Desk:
     def ask_dns(self, questions: list[Question]) -> "asyncio.Task[list[Answer]]":
         """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
         if self._resolver is None:
-            self._resolver = AsyncResolver(*self.settings.name_server, CLIENTS_PATIENCE_S)
+            self._resolver = AsyncResolver(*self.settings.name_servers, CLIENTS_PATIENCE_S)
         task = self.loop.create_task(self._resolver.answers(questions))
         self._dns.add(task)
         task.add_done_callback(self._dns.discard)

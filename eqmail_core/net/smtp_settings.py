@@ -4,7 +4,7 @@ Source: smtp-server.md 4.1, 4.9; control-files.md 2.9.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from shutil import which
 
 from eqmail_core.control.setting import ControlError
@@ -42,7 +42,7 @@ class Settings:
     `filters` are asked about every client and message; None: there is none.
     `house_with(port, environ, checker)` is the house of a port for clients whose variables change it; it may raise
     ControlError and OSError.
-    `name_server` and its port answer questions to the DNS; None: those of /etc/resolv.conf.
+    `name_servers` and their port answer questions to the DNS; none: those of /etc/resolv.conf.
     """
 
     __slots__ = (
@@ -54,7 +54,7 @@ class Settings:
         "limit",
         "limits",
         "local_name",
-        "name_server",
+        "name_servers",
         "proxies",
         "relay_clients",
         "rule_for",
@@ -75,7 +75,7 @@ class Settings:
         limits: "Limits | None" = None,
         rule_for: Callable[[bytes], Rule | None] = lambda ip: None,
         proxies: RelayClients = _NOBODY,
-        name_server: tuple[str | None, int] = (None, 53),
+        name_servers: tuple[Sequence[str], int] = ((), 53),
         filters: Filters | None = None,
         house_with: Callable[[int, dict[bytes, bytes], list[bytes]], House] | None = None,
     ) -> None:
@@ -90,7 +90,7 @@ class Settings:
         self.limits = limits or Limits()
         self.rule_for = rule_for
         self.proxies = proxies
-        self.name_server = name_server
+        self.name_servers = name_servers
         self.filters = filters
         self.house_with = house_with
 

@@ -1,17 +1,21 @@
 """Exchangers of a domain as a real name server tells them: NSD with a zone of its own on loopback."""
 
 import os
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import dns.exception
 import dns.message
 import dns.query
+import dns.rcode
 import pytest
 
+from eqmail_core.net import resolver
 from tests.flow.house import free_port, until
 from tests.interop.foreign import unpacked
 from tests.net.name_server import NameServer
@@ -56,34 +60,59 @@ class Names:
         self.port = free_port()
 
 
-@pytest.fixture(scope="module")
-def names() -> Iterator[Names]:
-    it = Names()
+@contextmanager
+def nsd(address: str, port: int, zone: str) -> Iterator[None]:
+    """NSD for the zone `test`; without a `zone` it cannot load it, and fails."""
     with tempfile.TemporaryDirectory(prefix="eqmail-nsd-", dir="/tmp") as name:
         folder = Path(name)
-        (folder / "test.zone").write_text(ZONE)
+        if zone:
+            (folder / "test.zone").write_text(zone)
         (folder / "nsd.conf").write_text(
-            f'server:\n ip-address: 127.0.0.1@{it.port}\n username: ""\n chroot: ""\n zonesdir: "{folder}"\n'
+            f'server:\n ip-address: {address}@{port}\n username: ""\n chroot: ""\n zonesdir: "{folder}"\n'
             f' pidfile: "{folder}/pid"\n database: ""\n xfrdfile: "{folder}/xfrd"\n zonelistfile: "{folder}/list"\n'
             f' logfile: "{folder}/log"\n server-count: 1\n xfrdir: "{folder}"\n'
             f'remote-control:\n control-enable: no\nzone:\n name: "test"\n zonefile: "test.zone"\n'
         )
         command: list[str | Path] = [unpacked("nsd") / "usr/sbin/nsd", "-d", "-c", folder / "nsd.conf"]
-        with open(folder / "output", "wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as nsd:
+        with (
+            open(folder / "output", "wb") as output,
+            subprocess.Popen(command, stdout=output, stderr=output) as process,
+        ):
 
             def answers() -> bool:
-                assert nsd.poll() is None, (folder / "output").read_text()
+                assert process.poll() is None, (folder / "output").read_text()
                 try:
-                    question = dns.message.make_query("one.test", "MX")
-                    return bool(dns.query.udp(question, "127.0.0.1", 1, it.port).answer)
+                    answer = dns.query.udp(dns.message.make_query("one.test", "MX"), address, 1, port)
                 except (OSError, dns.exception.DNSException):
                     return False
+                return answer.rcode() == (dns.rcode.NOERROR if zone else dns.rcode.SERVFAIL)
 
             try:
                 until(answers, "an answer of NSD")
-                yield it
+                yield
             finally:
-                nsd.terminate()
+                process.terminate()
+
+
+@pytest.fixture(scope="module")
+def names() -> Iterator[Names]:
+    it = Names()
+    with nsd("127.0.0.1", it.port, ZONE):
+        yield it
+
+
+@pytest.fixture
+def other(request: pytest.FixtureRequest, names: Names) -> Iterator[None]:
+    """A name server at 127.0.0.9 that is of no use: it fails, says nothing, or is not there."""
+    if request.param == "failing":
+        with nsd("127.0.0.9", names.port, ""):
+            yield
+    elif request.param == "silent":
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.9", names.port))
+            yield
+    else:
+        yield
 
 
 @pytest.fixture
@@ -115,6 +144,27 @@ def test_the_way_is_found(host: bytes, home: House) -> None:
 )
 def test_there_is_no_way(host: bytes, report: tuple[bytes, bytes], home: House) -> None:
     assert home.deliver(b"r@" + host) == [report]
+
+
+@pytest.mark.parametrize("other", ["failing", "silent", "absent"], indirect=True)
+def test_one_name_server_of_two_is_enough(other: None, home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "TRY_S", 0.5)
+    home.name_servers, home.dns_patience_s = ["127.0.0.9", "127.0.0.1"], 20.0
+    with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
+        home.control("smtproutes", f"::{server.port}")
+        assert [report[0] for report in home.deliver(b"r@one.test", b"r@two.test")] == [b"K", b"K"]
+        assert server.messages == 2
+        assert home.deliver(b"r@absent.test")[0][0] == b"D"
+
+
+@pytest.mark.parametrize("other", ["failing", "silent", "absent"], indirect=True)
+def test_mail_waits_while_no_name_server_is_of_use(other: None, home: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "TRY_S", 0.2)
+    home.name_servers, home.dns_patience_s = ["127.0.0.9", "127.0.0.8"], 1.0
+    assert home.deliver(b"r@one.test") == [(b"Z", b"CNAME lookup failed temporarily. (#4.4.3)\n")]
+    home.control("smtproutes", ":one.test")
+    sorry = b"Sorry, I couldn't find any host by that name. (#4.1.2)\n"
+    assert home.deliver(b"r@one.test") == [(b"Z", sorry)]
 
 
 def test_a_loop_is_found(home: House) -> None:

@@ -38,13 +38,13 @@ class Both:
         self.names = names
         waiting = resolver.BlockingResolver
         monkeypatch.setattr(
-            resolver, "BlockingResolver", lambda patience_s: waiting("127.0.0.1", names.port, patience_s)
+            resolver, "BlockingResolver", lambda patience_s: waiting(["127.0.0.1"], names.port, patience_s)
         )
 
     def say(self, talk: bytes = TALK, **environ: str) -> bytes:
         """What both of them answer, and the same."""
         with Resident(self.home, **environ) as server:
-            server.settings.name_server = ("127.0.0.1", self.names.port)
+            server.settings.name_servers = (["127.0.0.1"], self.names.port)
             with server.connect() as client:
                 client.sendall(talk)
                 first = said(client)
@@ -118,7 +118,7 @@ def test_a_rule_may_excuse_a_client_of_the_service(home: Home, server: NameServe
     rules = str(tmp_path / "rules.cdb")
     compile_rules(rules, f"{rules}.tmp", [b"127.0.0.1:allow,NODNSBL=''"])
     with Resident(home) as running:
-        running.settings.name_server = ("127.0.0.1", server.port)
+        running.settings.name_servers = (["127.0.0.1"], server.port)
         running.settings.rule_for = lambda ip: find_rule(rules, ip, None, None)
         with running.connect() as client:
             client.sendall(TALK)
@@ -129,7 +129,7 @@ def test_a_rule_may_excuse_a_client_of_the_service(home: Home, server: NameServe
 def test_the_service_asks_before_the_answer_is_needed(home: Home, server: NameServer) -> None:
     home.write("dnsbl", "black.test\n")
     with Resident(home) as running:
-        running.settings.name_server = ("127.0.0.1", server.port)
+        running.settings.name_servers = (["127.0.0.1"], server.port)
         with running.connect() as client:
             assert client.recv(100).startswith(b"220")
             until(lambda: server.asked)
@@ -145,7 +145,7 @@ def test_a_silent_name_server_costs_a_client_nothing_but_time(
     home.write("dnsbl", "silent.test\n")
     monkeypatch.setattr(server, "_answer", lambda data, by: b"")
     with Resident(home) as running:
-        running.settings.name_server = ("127.0.0.1", server.port)
+        running.settings.name_servers = (["127.0.0.1"], server.port)
         with running.connect() as client:
             client.sendall(TALK)
             assert said(client) == TAKEN
@@ -155,7 +155,7 @@ def test_a_client_that_goes_while_it_is_asked_about_leaves_nothing(home: Home, s
     home.write("dnsbl", "black.test\n")
     home.write("dnsblat", "greeting\n")
     with Resident(home) as running:
-        running.settings.name_server = ("127.0.0.1", server.port)
+        running.settings.name_servers = (["127.0.0.1"], server.port)
         for _ in range(5):
             socket.create_connection(("127.0.0.1", running.port)).close()
         until(lambda: not running.desk.sessions and not running.desk._dns)

@@ -1,6 +1,7 @@
 """The resolver against a name server on loopback."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,11 +35,11 @@ def server() -> Iterator[NameServer]:
 @pytest.fixture(params=["blocking", "asyncio"])
 def ask(request: pytest.FixtureRequest, server: NameServer) -> Ask:
     if request.param == "blocking":
-        return BlockingResolver("127.0.0.1", server.port, patience_s=0.3).answer
+        return BlockingResolver(["127.0.0.1"], server.port, patience_s=0.3).answer
 
     def answer(question: Question) -> Answer:
         async def once() -> Answer:
-            return (await AsyncResolver("127.0.0.1", server.port, patience_s=0.3).answers([question]))[0]
+            return (await AsyncResolver(["127.0.0.1"], server.port, patience_s=0.3).answers([question]))[0]
 
         return asyncio.run(once())
 
@@ -95,7 +96,7 @@ def test_without_a_name_server_everything_is_temporary(
 
 
 def test_answers_are_kept_also_that_there_is_none(server: NameServer) -> None:
-    asking = BlockingResolver("127.0.0.1", server.port)
+    asking = BlockingResolver(["127.0.0.1"], server.port)
     for _ in range(3):
         assert asking.answer((A, b"A.Test")).addresses
         assert asking.answer((A, b"missing.test")) is NOTHING
@@ -104,7 +105,7 @@ def test_answers_are_kept_also_that_there_is_none(server: NameServer) -> None:
 
 def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
     async def many() -> list[list[Answer]]:
-        asking = AsyncResolver("127.0.0.1", server.port)
+        asking = AsyncResolver(["127.0.0.1"], server.port)
         found = await asyncio.gather(*[asking.answers([(A, b"a.test"), (AAAA, b"a.test")]) for _ in range(20)])
         found.append(await asking.answers([(AAAA, b"a.test"), (A, b"a.test")]))
         return found
@@ -117,7 +118,7 @@ def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
 
 def test_one_who_gives_up_does_not_disturb_the_others(server: NameServer) -> None:
     async def two() -> list[Answer]:
-        asking = AsyncResolver("127.0.0.1", server.port)
+        asking = AsyncResolver(["127.0.0.1"], server.port)
         impatient = asyncio.ensure_future(asking.answers([(A, b"a.test")]))
         patient = asyncio.ensure_future(asking.answers([(A, b"a.test")]))
         await asyncio.sleep(0)
@@ -140,3 +141,30 @@ def test_the_cache_forgets_by_time_and_is_bounded() -> None:
     now[0] = 10.0
     assert all(cache.find(question) is None for question in questions)
     assert len(cache) == 0
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asyncio"])
+def test_a_server_that_is_silent_is_not_asked_first_again(
+    kind: str, server: NameServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs its time once; one after the other, three questions that no cache knows."""
+    monkeypatch.setattr(resolver, "TRY_S", 0.2)
+    questions = [(MX, b"h.test"), (A, b"a.test"), (AAAA, b"a.test")]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.9", server.port))
+        where = (["127.0.0.9", "127.0.0.1"], server.port, 10.0)
+        if kind == "blocking":
+            blocking = BlockingResolver(*where)
+            answers = [blocking.answer(question) for question in questions]
+        else:
+
+            async def ask_all() -> list[Answer]:
+                asking = AsyncResolver(*where)
+                return [(await asking.answers([question]))[0] for question in questions]
+
+            answers = asyncio.run(ask_all())
+        assert not any(answer.is_temporary for answer in answers)
+        silent.setblocking(False)
+        assert silent.recv(1000)
+        with pytest.raises(BlockingIOError):
+            silent.recv(1000)

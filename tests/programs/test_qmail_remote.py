@@ -70,7 +70,7 @@ def test_exchangers_are_found_and_tried_in_order(home: Path, monkeypatch: pytest
         with NameServer(zone) as names, ScriptedServer(host="127.0.0.2") as server:
             (home / "control/smtproutes").write_text(f"::{server.port}\n")
             site = Site(home=str(home), single_user=True)
-            ask = BlockingResolver("127.0.0.1", names.port).answer
+            ask = BlockingResolver(["127.0.0.1"], names.port).answer
             report = deliver_once(site, read_controls(site), [b"host.test", b"s@x", b"r@host.test"], ask)
     finally:
         os.dup2(kept, 0)

@@ -42,6 +42,8 @@ class House:
     def __init__(self, home: Path, names: NameServer) -> None:
         self.site = Site(home=str(home), single_user=True)
         self.names = names
+        self.name_servers = ["127.0.0.1"]
+        self.dns_patience_s = 0.3
         self.environ: dict[bytes, bytes] = {}
         self.implicit_tls_port = 465
         self.owner = os.getuid()
@@ -65,7 +67,7 @@ class House:
     def run(self, play: Callable[[RemoteDeliveries], Coroutine[None, None, Result]]) -> Result:
         async def whole() -> Result:
             watch = Watch(asyncio.get_running_loop(), tick_s=0.02)
-            resolver = AsyncResolver("127.0.0.1", self.names.port, patience_s=0.3)
+            resolver = AsyncResolver(self.name_servers, self.names.port, self.dns_patience_s)
             source = SettingsSource(self.site, self.environ)
             slow_hosts = SlowHosts(str(self.tcpto))
             port = self.implicit_tls_port
@@ -94,7 +96,7 @@ class House:
         os.dup2(self.message, 0)
         os.lseek(0, 0, os.SEEK_SET)
         try:
-            ask = BlockingResolver("127.0.0.1", self.names.port).answer
+            ask = BlockingResolver(self.name_servers, self.names.port).answer
             words = [recipient.rpartition(b"@")[2], sender, recipient]
             return deliver_once(self.site, read_controls(self.site), words, ask, self.implicit_tls_port)
         finally:

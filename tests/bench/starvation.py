@@ -33,10 +33,11 @@ from tests.flow.house import House, make_maildir, until
 
 CLIENTS = 8
 BODY = b"Subject: x\r\n\r\n" + b"x" * 2000 + b"\r\n.\r\n"
-COMMANDS = b"MAIL FROM:<a@example.net>\r\nRCPT TO:<new@mail.example.org>\r\nDATA\r\n"
+COMMANDS = b"MAIL FROM:<a@example.net>\r\nRCPT TO:<%b>\r\nDATA\r\n"
+LOCAL = b"new@mail.example.org"
 
 
-def talk(port: int, go_on: Callable[[int], bool]) -> list[float]:
+def talk(port: int, go_on: Callable[[int], bool], recipient: bytes) -> list[float]:
     """Send messages over one session; when each was accepted."""
     times: list[float] = []
     with socket.create_connection(("127.0.0.1", port)) as sock:
@@ -45,7 +46,7 @@ def talk(port: int, go_on: Callable[[int], bool]) -> list[float]:
         sock.sendall(b"HELO client\r\n")
         replies.readline()
         while go_on(len(times)):
-            sock.sendall(COMMANDS)
+            sock.sendall(COMMANDS % recipient)
             assert [replies.readline()[:1] for _ in range(3)] == [b"2", b"2", b"3"]
             sock.sendall(BODY)
             assert replies.readline()[:3] == b"250"
@@ -53,7 +54,7 @@ def talk(port: int, go_on: Callable[[int], bool]) -> list[float]:
     return times
 
 
-def send(port: int, go_on: Callable[[int], bool]) -> list[float]:
+def send(port: int, go_on: Callable[[int], bool], recipient: bytes = LOCAL) -> list[float]:
     """All clients at once; the times of all messages in order."""
     pipes = []
     for _ in range(CLIENTS):
@@ -61,7 +62,7 @@ def send(port: int, go_on: Callable[[int], bool]) -> list[float]:
         if os.fork() == 0:
             status = 1
             try:
-                times = talk(port, go_on)
+                times = talk(port, go_on, recipient)
                 with os.fdopen(writing, "wb") as stream:
                     stream.write(struct.pack(f"{len(times)}d", *times))
                 status = 0
@@ -83,7 +84,7 @@ class Watch:
     """Reads a log as it grows: when was what said."""
 
     def __init__(self, log: Path) -> None:
-        self.times: dict[bytes, list[float]] = {b": success: did_": [], b": deferral: ": []}
+        self.times: dict[bytes, list[float]] = {b": success: ": [], b": deferral: ": []}
         self._stream = log.open("rb")
         self._stream.seek(0, os.SEEK_END)
         self._ends = False
@@ -113,7 +114,7 @@ def between(times: list[float], start: float, end: float) -> int:
 def burst(house: House, count: int) -> None:
     watch, began = Watch(house.log_path), time.time()
     accepted = send(house.port, lambda done: done < count // CLIENTS)
-    delivered = watch.times[b": success: did_"]
+    delivered = watch.times[b": success: "]
     until(lambda: len(delivered) >= len(accepted), "the last message", 600)
     watch.end()
     over, end = accepted[-1] - began, delivered[-1] - began

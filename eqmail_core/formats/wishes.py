@@ -21,9 +21,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-WISHES_VARIABLE = b"WISHES"
-"""The variable in which programs of a .qmail file find the list, with their recipient at place 0."""
-
 MAX_ENVID = 100
 """Longest ENVID, in characters (RFC 3461 section 4.4)."""
 

@@ -6,11 +6,10 @@ Source: delivery.md 5.9.
 
 import os
 
-from eqmail_core.formats.wishes import WISHES_VARIABLE, wishes_passed_on
 from eqmail_core.net.queue_client import open_queue
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import Permanent, Temporary
+from eqmail_core.values.outcome import WISHES_VARIABLE, Permanent, Temporary
 from eqmail_core.values.queue_result import explain
 
 TYPE_CHECKING = False
@@ -39,8 +38,12 @@ def forward_input(
         queue.abort()
         queue.finish(b"", [])
         raise Temporary(b"unable to read message: " + error_text(error.errno)) from error
-    is_same_sender = environ.get(b"SENDER") == sender
-    wishes = wishes_passed_on(environ.get(WISHES_VARIABLE, b""), len(recipients), is_same_sender=is_same_sender)
+    wishes = environ.get(WISHES_VARIABLE, b"")
+    if wishes:
+        # Only here: most mail comes without.
+        from eqmail_core.formats.wishes import wishes_passed_on
+
+        wishes = wishes_passed_on(wishes, len(recipients), is_same_sender=environ.get(b"SENDER") == sender)
     return hand_over(queue, sender, recipients, wishes)
 
 

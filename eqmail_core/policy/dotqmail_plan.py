@@ -6,8 +6,8 @@ Source: dot-qmail(5), qmail-command(8), qmail-local.c.
 
 from eqmail_core.formats.mbox import from_line
 from eqmail_core.formats.quote import quote_address
-from eqmail_core.formats.wishes import WISHES_VARIABLE
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, VERP_SUFFIX
+from eqmail_core.values.outcome import WISHES_VARIABLE
 
 _DEFAULT = b"default"
 

@@ -7,8 +7,8 @@
              id NUL Y NUL ...                                           this report has become durable
     carrier  id NUL P NUL ...                                           this order needs the agent of its user
 
-A fate is 0 for what is not durable yet, 1 for what is, and 2 or 3 for what is and was passed on: to one address alone,
-which now has the sender's wishes, or to several.
+A fate (values.outcome) is 0 for what is not durable yet, 1 for what is, and 2 or 3 for what is and was passed on: to
+one address alone, which now has the sender's wishes, or to several.
 
 A user is its six fields, NUL each.  A packet holds one or more of one kind; an answer is a report that is durable at
 once.  An id is a decimal number that the spawner never gives twice.  The spawner believes nobody anything about orders
@@ -18,6 +18,7 @@ Source: architecture "boundary 4".
 """
 
 from eqmail_core.formats.text0 import fields, join
+from eqmail_core.values.outcome import FLEETING, LASTING
 from eqmail_core.values.user import User
 
 MAX_ORDERS = 64
@@ -27,9 +28,6 @@ MAX_BYTES = 65536
 """A packet is full when it has this many bytes; one order or report more still fits."""
 
 DURABLE = b"Y"
-FLEETING, LASTING, TAKEN_OVER, EXPANDED = b"0", b"1", b"2", b"3"
-"""The fates."""
-
 PERSONAL = b"P"
 
 _QUESTION = b"?\0"

@@ -10,14 +10,14 @@ import select
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from eqmail_core.protocols.agent_wire import EXPANDED, LASTING, TAKEN_OVER, AgentOrder
+from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.delivery import deliver
 from eqmail_core.services.local.group import delivery_of
 from eqmail_core.system.files import write_all
 from eqmail_core.system.message_file import MessageFile
 from eqmail_core.system.spawning import bounded
 from eqmail_core.values.local_report import KEPT_OUTPUT, local_report
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_TEMPORARY, Failure
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_TEMPORARY, EXPANDED, LASTING, TAKEN_OVER, Failure
 from eqmail_core.values.site import Site
 
 AT_ONCE = 64

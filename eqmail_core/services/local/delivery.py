@@ -11,17 +11,15 @@ import time
 
 from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
 from eqmail_core.formats.mbox import from_line
-from eqmail_core.formats.wishes import wishes_passed_on
 from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.dotqmail_plan import Delivery, delivered_to_line, return_path_line, variables
-from eqmail_core.protocols.agent_wire import EXPANDED, LASTING, TAKEN_OVER
 from eqmail_core.services.local.program import run_program
 from eqmail_core.store.home import STICKY, enter_home, find_arrangement, find_new_sender
 from eqmail_core.store.mailbox import append_to_mailbox
 from eqmail_core.store.maildir import deliver_to_maildir
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import PERMANENT, Permanent, Temporary
+from eqmail_core.values.outcome import EXPANDED, LASTING, PERMANENT, TAKEN_OVER, Permanent, Temporary
 from eqmail_core.values.queue_result import explain
 
 TYPE_CHECKING = False
@@ -36,7 +34,7 @@ LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.
 def deliver(site: "Site", it: Delivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> tuple[bytes, bytes]:
     """Deliver the message in `message_fd`, which must be descriptor 0 if programs are to read it.
 
-    Returns what was done, and the fate of the message as in `protocols.agent_wire`.
+    Returns what was done, and the fate of the message as in `values.outcome`.
     """
     if enter_home(it.home, site.patrn):
         raise Temporary(STICKY)
@@ -123,12 +121,20 @@ class _Delivering:
                 queue.write(chunk)
         except MessageUnreadable:
             queue.abort()
-        wishes = wishes_passed_on(self._it.wishes, len(recipients), len(self._done) == 1, self._is_same_sender())
-        answer = explain(queue.finish(self._new_sender, recipients, wishes))
+        answer = explain(queue.finish(self._new_sender, recipients, self._wishes(len(recipients))))
         if answer:
             failure = Permanent if answer[:1] == PERMANENT else Temporary
             raise failure(b"Unable to forward message: " + answer[1:] + b".")
         return queue.qp
+
+    def _wishes(self, count: int) -> bytes:
+        """What the sender wishes of so many forwards."""
+        if not self._it.wishes:
+            return b""
+        # Only here: most mail comes without.
+        from eqmail_core.formats.wishes import wishes_passed_on
+
+        return wishes_passed_on(self._it.wishes, count, len(self._done) == 1, self._is_same_sender())
 
     def _is_same_sender(self) -> bool:
         """Whether this passes mail on as an alias does; else it is a list, at which the message has arrived."""

@@ -5,8 +5,8 @@ import os
 import stat
 
 from eqmail_core.protocols import delivery_wire
-from eqmail_core.protocols.agent_wire import EXPANDED, FLEETING, TAKEN_OVER
 from eqmail_core.services.local.line import Line
+from eqmail_core.values.outcome import EXPANDED, FLEETING, TAKEN_OVER
 
 NO_MESSAGE = b"Zqmail-spawn unable to open message. (#4.3.0)\n"
 WRONG_TYPE = b"ZSorry, message has wrong type. (#4.3.5)\n"
@@ -31,7 +31,7 @@ class Order:
         self.fd = fd
 
     def report(self, letter: bytes, text: bytes, fate: bytes) -> None:
-        """Tell the scheduler what has become of it; `fate` as in `protocols.agent_wire`."""
+        """Tell the scheduler what has become of it; `fate` as in `values.outcome`."""
         durable, takes_over, expanded = fate != FLEETING, fate == TAKEN_OVER, fate == EXPANDED
         self.line.send(delivery_wire.report(self.serial, durable, letter, text, takes_over, expanded))
 

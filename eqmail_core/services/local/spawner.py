@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 
 from eqmail_core.protocols import delivery_wire
-from eqmail_core.protocols.agent_wire import FLEETING, LASTING, AgentOrder
+from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.line import Line
 from eqmail_core.services.local.lookups import LookUpDesk, Question
 from eqmail_core.services.local.order import Order, objection
@@ -27,7 +27,7 @@ from eqmail_core.system.log import say
 from eqmail_core.system.sockets import peer_credentials
 from eqmail_core.values.layout import HOME_VARIABLE
 from eqmail_core.values.local_report import local_report
-from eqmail_core.values.outcome import DONE
+from eqmail_core.values.outcome import DONE, FLEETING, LASTING
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LOOKUP_ROOT
 

@@ -9,12 +9,13 @@ import selectors
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from eqmail_core.protocols.agent_wire import DURABLE, LASTING, PERSONAL, AgentOrder
+from eqmail_core.protocols.agent_wire import DURABLE, PERSONAL, AgentOrder
 from eqmail_core.services.local.crew import Crew, sync_in_child
 from eqmail_core.services.local.worker import Worker
 from eqmail_core.system.children import end
 from eqmail_core.system.log import say
 from eqmail_core.values.local_report import local_report
+from eqmail_core.values.outcome import LASTING
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LOOKUP_USAGE, User
 

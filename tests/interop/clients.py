@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ BOX = f"box@{ME}"
 SENDER = "sender@example.net"
 PASSWORD = "clear secret"
 PATIENCE_S = 90.0
+HELD_BACK_S = 0.2
 
 
 class Way(NamedTuple):
@@ -234,13 +236,16 @@ CLIENTS = {
 
 
 class Tap:
-    """Stands between a client and our server and writes down in which pieces the client spoke."""
+    """Stands between a client and our server and writes down what the client said before it had the next answer.
+
+    Answers are held back for a moment, so that what a client says without waiting for them is heard in time.
+    """
 
     def __init__(self, port: int) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._server = port
-        self.heard: list[bytes] = []
+        self.heard: list[bytes] = [b""]
         self._thread = threading.Thread(target=self._carry)
         self._thread.start()
 
@@ -250,10 +255,17 @@ class Tap:
         except OSError:
             return
         with client, socket.create_connection(("127.0.0.1", self._server)) as server:
-            back = threading.Thread(target=_copy, args=(server, client, None))
+            back = threading.Thread(target=_copy, args=(server, client, self._answer))
             back.start()
-            _copy(client, server, self.heard)
+            _copy(client, server, self._hear)
             back.join()
+
+    def _hear(self, data: bytes) -> None:
+        self.heard[-1] += data
+
+    def _answer(self, _data: bytes) -> None:
+        time.sleep(HELD_BACK_S)
+        self.heard.append(b"")
 
     def close(self) -> None:
         """The client has ended."""
@@ -267,11 +279,10 @@ class Tap:
         return any(b"RCPT TO" in piece and (b"MAIL FROM" in piece or b"\nDATA" in piece) for piece in self.heard)
 
 
-def _copy(source: socket.socket, target: socket.socket, heard: list[bytes] | None) -> None:
+def _copy(source: socket.socket, target: socket.socket, tell: Callable[[bytes], None]) -> None:
     try:
         while data := source.recv(65536):
-            if heard is not None:
-                heard.append(data)
+            tell(data)
             target.sendall(data)
         target.shutdown(socket.SHUT_WR)
     except OSError:

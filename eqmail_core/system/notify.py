@@ -9,6 +9,7 @@ Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 import errno
 import os
 import socket
+import struct
 
 from eqmail_core.system.sockets import TlsListener
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 FIRST_FD = 3
 TLS_NAME = b"tls"
 NO_HURRY_S = 86400.0
+
+# A second, as the system counts it.
+_PATIENCE = struct.pack("@ll", 1, 0)
 
 
 class Herald:
@@ -56,7 +60,8 @@ class Herald:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                sock.settimeout(1.0)
+                # Not settimeout: to poll, a peer that does not read is ready, and Python would try without pause.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)
                 sock.sendto(state, self._address)
         except OSError:
             # A manager that does not listen is no reason to serve nobody.

@@ -3,6 +3,7 @@
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +97,26 @@ def test_a_socket_that_does_not_listen_is_refused(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(notify, "FIRST_FD", sock.fileno())
         with pytest.raises(OSError, match="no listening TCP socket"):
             notify.given_listeners({b"LISTEN_PID": b"%d" % os.getpid(), b"LISTEN_FDS": b"1"})
+
+
+def test_a_manager_that_does_not_read_is_waited_for_by_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    class Counted(socket.socket):
+        def sendto(self, *args: Any) -> int:
+            tried.append(self.gettimeout())
+            return super().sendto(*args)
+
+    address = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket(manager.family, manager.type) as me:
+        manager.bind(address)
+        me.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                me.sendto(b"x", address)
+        monkeypatch.setattr(socket, "socket", Counted)
+        notify.Herald(os.fsencode(address), 10.0).alive()
+    # With a timeout of Python's it would be tried for a second, as often as that can be.
+    assert tried == [None]

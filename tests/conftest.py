@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -53,6 +54,15 @@ SLOW_FILES = {
     "store/test_queue_transfer.py",
 }
 TESTS = Path(__file__).resolve().parent
+
+
+@pytest.fixture(autouse=True)
+def ways_of_the_process() -> Iterator[None]:
+    """Put back what programs set for the whole process, because in some tests they run in ours."""
+    mask, pipe = os.umask(0o022), signal.getsignal(signal.SIGPIPE)
+    yield
+    os.umask(mask)
+    signal.signal(signal.SIGPIPE, pipe)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -35,6 +35,7 @@ CONTEXT = {
     "ipv6": "2001:db8::1",
     "found": [("submission", 587)],
     "tlsa": "0",
+    "linked": "x",
 }
 RENDER_ALL = f"""
 from eqmail_setup.render import render, template_names

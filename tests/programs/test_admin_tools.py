@@ -1,8 +1,6 @@
 """The small programs of administrators: what they print, and how they end."""
 
 import os
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -40,15 +38,6 @@ def site(tmp_path: Path) -> Site:
     os.utime(made.queue.info(4), (1234567890, 1234567890))
     Path(made.queue.channel("remote", 4)).write_bytes(b"Tr@\xe4\0")
     return made
-
-
-@pytest.fixture(autouse=True)
-def ways_of_the_process() -> Iterator[None]:
-    """Put back what programs set for the whole process, because here they run in ours."""
-    mask, pipe = os.umask(0o022), signal.getsignal(signal.SIGPIPE)
-    yield
-    os.umask(mask)
-    signal.signal(signal.SIGPIPE, pipe)
 
 
 def environ(site: Site) -> dict[bytes, bytes]:

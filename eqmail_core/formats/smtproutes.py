@@ -4,6 +4,7 @@ Source: delivery.md 5.6.
 """
 
 SMTP_PORT = 25
+HIGHEST_PORT = 65535
 
 
 class Route:
@@ -33,7 +34,8 @@ def parse_route(value: bytes) -> Route:
     else:
         relay, _, port = target.partition(b":")
     digits = port[: len(port) - len(port.lstrip(b"0123456789"))]
-    number = int(digits) if digits and len(digits) <= 5 else SMTP_PORT
+    number = int(digits) if digits and len(digits) <= 5 else 0
+    number = number if 0 < number <= HIGHEST_PORT else SMTP_PORT
     user, blank, password = credentials.partition(b" ")
     if not (user and blank):
         return Route(relay, number)

@@ -67,8 +67,10 @@ def converse(
         if client.status == CONTENT and not unsent:
             continue
         waiter.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
-        events = waiter.poll(max(0.0, deadline - time.monotonic()) * 1000)
-        if not events:
+        left_s = deadline - time.monotonic()
+        events = waiter.poll(max(0.0, left_s) * 1000)
+        # Also with bytes that wait: a reply without end would bring some for ever.
+        if left_s <= 0 or not events:
             client.lost()
         elif events[0][1] & ~select.POLLOUT:
             _receive(sock, client, tls)

@@ -54,6 +54,29 @@ def test_a_silent_server_is_given_up_after_the_timeout(verb: str) -> None:
         assert talk(server, timeout_s=0.05).report.endswith(died)
 
 
+class Flooded(socket.socket):
+    """The end of a pair that never runs dry: with every reading the other end says more than was read."""
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        self.peer.send(b"220-and so on\r\n")
+        return super().recv(10)
+
+    peer: socket.socket
+
+
+def test_a_reply_that_never_ends_is_given_up_after_the_timeout() -> None:
+    ours, theirs = socket.socketpair()
+    client = SmtpClient(b"127.0.0.1", b"me.test")
+    client.begin(b"s@x", [b"r@y"])
+    with theirs, Flooded(fileno=ours.detach()) as flooded:
+        flooded.peer = theirs
+        flooded.setblocking(False)
+        theirs.setblocking(False)
+        theirs.send(b"220-hello\r\n")
+        converse(flooded, client, bytes, 0.05)
+    assert client.report == b"ZConnected to 127.0.0.1 but connection died. (#4.4.2)\n\0"
+
+
 def test_a_busy_server_is_left_without_a_word() -> None:
     with ScriptedServer({"greet": "421 busy"}) as server:
         assert talk(server).status == TRY_NEXT

@@ -18,6 +18,7 @@ from eqmail_core.store.queue_control import (
     DONE,
     GONE,
     HOLD,
+    MOVE,
     NEW,
     RELEASE,
     RETRY,
@@ -130,7 +131,7 @@ def move(site: Site, control: Control, target: QueuePaths, choice: Choice) -> It
                 _one(control, RELEASE, it.number, it.stamp)
             yield Outcome(it.number, False, f"{error.filename or target.root}: {error.strerror}")
             continue
-        result = _one(control, DELETE, it.number, it.stamp)
+        result = _one(control, MOVE, it.number, it.stamp)
         done = result == DONE
         left = "" if done else f", but it is still here, held: {outcome(it.number, result).text}"
         yield Outcome(it.number, done, f"is #{new} there{left}")

@@ -2,7 +2,7 @@
 
     tool       L                                    what is in memory, what runs, and when everything is due
                S                                    counters
-               verb NUL target NUL ...              change messages; verb: retry hold release delete bounce
+               verb NUL target NUL ...              change messages; verb: retry hold release delete bounce move
     scheduler  M message fields NUL ...             a message in memory; its recipients follow
                T recipient NUL ...                  recipients of that message: channel l or r, mark T or D, address
                D channel, number SP due NUL ...     when lists on the disk are due; channel l or r
@@ -21,7 +21,9 @@ meant or no longer where it was; `new`, not preprocessed yet; anything else is a
 
 LIST, STATS, MESSAGE, RECIPIENTS, DUE, OPEN, RESULTS, END = b"L", b"S", b"M", b"T", b"D", b"O", b"R", b"."
 
-RETRY, HOLD, RELEASE, DELETE, BOUNCE = VERBS = (b"retry", b"hold", b"release", b"delete", b"bounce")
+VERBS = (b"retry", b"hold", b"release", b"delete", b"bounce", b"move")
+RETRY, HOLD, RELEASE, DELETE, BOUNCE, MOVE = VERBS
+"""MOVE is DELETE by another name: the message is in another queue by then, and the log shall say so."""
 
 DONE, BUSY, GONE, CHANGED, NEW = b"done", b"busy", b"gone", b"changed", b"new"
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.values.site import Site
 
-RETRY, HOLD, RELEASE, DELETE, BOUNCE = wire.VERBS
+RETRY, HOLD, RELEASE, DELETE, BOUNCE, MOVE = wire.VERBS
 DONE, BUSY, GONE, CHANGED, NEW = wire.DONE, wire.BUSY, wire.GONE, wire.CHANGED, wire.NEW
 
 
@@ -38,6 +38,7 @@ class AloneWithTheQueue:
             wire.RELEASE: lambda number: set_due(self._ledger, number, now),
             wire.HOLD: lambda number: set_due(self._ledger, number, HELD_UNTIL),
             wire.DELETE: self._delete,
+            wire.MOVE: self._delete,
             wire.BOUNCE: lambda number: fail(self._ledger, number, self._as_sent),
         }
 
@@ -85,15 +86,15 @@ Control = DeskClient | AloneWithTheQueue
 def open_control(site: "Site", now: int, verb: bytes = b"") -> Control:
     """The scheduler's desk, or the queue to ourselves; for `verb`, which decides whose rights are needed.
 
-    Without a scheduler, root becomes the scheduler's account for everything but delete: what is written belongs to it,
-    and nothing that this account may have prepared is followed with root's rights.
+    Without a scheduler, root becomes the scheduler's account for everything but delete and move: what is written
+    belongs to it, and nothing that this account may have prepared is followed with root's rights.
     Fails: QueueInUse, OSError; CannotSettle.
     """
     client = visit_scheduler(site)
     if client is not None:
         return client
     alone = AloneWithTheQueue(site, now)
-    if os.geteuid() == 0 and not site.single_user and verb != wire.DELETE:
+    if os.geteuid() == 0 and not site.single_user and verb not in (wire.DELETE, wire.MOVE):
         state = os.stat(site.queue.sendmutex)
         become(state.st_uid, state.st_gid)
     return alone

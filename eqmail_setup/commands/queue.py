@@ -13,7 +13,7 @@ from typing import TypeVar
 import click
 
 from eqmail_core.policy.queue_filter import BadFilter, parse_filter
-from eqmail_core.store.queue_control import Control, open_control
+from eqmail_core.store.queue_control import MOVE, Control, open_control
 from eqmail_core.store.queue_entries import Entry
 from eqmail_core.store.queue_repair import QueueInUse, lock_queue
 from eqmail_core.system.desk_client import visit_scheduler
@@ -163,7 +163,7 @@ def move_messages(
     except QueueInUse:
         raise Refusal(f"the services of {target.home} are running; stop them first") from None
     try:
-        with _controlled(site, VERBS["delete"]) as control:
+        with _controlled(site, MOVE) as control:
             return _report("move", move(site, control, target.queue, choice), numbers, as_values)
     finally:
         os.close(lock)

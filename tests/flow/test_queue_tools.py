@@ -85,6 +85,8 @@ def test_messages_move_to_another_installation(house: House, tmp_path: Path) -> 
     [before] = listed(house, "--where", "domain=one.example")
     assert "moved" in queue(house, "move", "--to", str(other), "--where", "domain=one.example")
     assert [it["recipients"][0]["address"] for it in listed(house)] == ["b@two.example"]  # type: ignore[index]
+    assert f" move msg {before['number']} from <sender@example.net>: done" in house.log()
+    assert " delete msg " not in house.log()
     found = json.loads(eqmail("--home", other, "queue", "list", "--json").stdout)
     assert len(found) == 1
     for name in ("birth", "size", "sender", "state", "recipients"):

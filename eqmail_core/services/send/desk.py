@@ -41,6 +41,7 @@ class Desk:
             wire.RELEASE: self._retry,
             wire.HOLD: self._hold,
             wire.DELETE: lambda number: self._take_out(number, self._delete),
+            wire.MOVE: lambda number: self._take_out(number, self._delete),
             wire.BOUNCE: lambda number: self._take_out(number, self._bounce),
         }
 

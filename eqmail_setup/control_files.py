@@ -149,6 +149,14 @@ def _network(value: bytes) -> str:
     return ""
 
 
+def _address(value: bytes) -> str:
+    try:
+        ipaddress.ip_address(os.fsdecode(value))
+    except ValueError:
+        return "is not an address such as 192.0.2.1 or 2001:db8::1"
+    return ""
+
+
 def _route(value: bytes) -> str:
     target, blank, credentials = value.partition(b":")[2].partition(b" ")
     port = target.rpartition(b"]")[2].partition(b":")[2]
@@ -180,6 +188,7 @@ def _path(value: bytes) -> str:
 _CHECKS: dict[str, Callable[[bytes], str]] = {
     Controls.smtplisten.file: _listen,
     Controls.relayclients.file: _network,
+    Controls.outgoingip.file: _address,
     Controls.smtproutes.file: _route,
     Controls.locals.file: _domain,
     Controls.rcpthosts.file: _domain,

@@ -1,6 +1,6 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
-from eqmail_core.control.kinds import Count, Flag, PeriodMap, Periods, Seconds, Size
+from eqmail_core.control.kinds import Count, Flag, Lines, PeriodMap, Periods, Seconds, Size
 from eqmail_core.control.readers import LOCAL, QUEUE, REMOTE, SEND, START
 from eqmail_core.control.remote_limits import RemoteLimits
 from eqmail_core.control.setting import ControlSet, Text
@@ -21,6 +21,13 @@ class DeliverySettings(ControlSet):
         "All limits hold for them together.",
         default=1,
         used_by=(START,),
+        since="eqmail 2",
+    )
+    outgoingip = Lines(
+        "Addresses of this host that mail to other hosts leaves from: the first IPv4 address for servers with IPv4, "
+        "the first IPv6 address for those with IPv6. For a kind without a line the system chooses.",
+        default=None,
+        used_by=(REMOTE,),
         since="eqmail 2",
     )
     remotelimits = RemoteLimits(

@@ -1,14 +1,23 @@
 """Addresses and connections: what a host literal stands for, and TCP connections to one address.
 
-Fails: OSError, as the system says it; a connection that takes too long is TimeoutError.
+Fails: OSError, as the system says it; a connection that takes too long is TimeoutError.  Temporary where a connection
+cannot leave from the address that is wanted for it.
 """
 
 import errno
 import os
 import socket
 
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import Temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _IPV6 = b"ipv6:"
 _QUICKACK: int = getattr(socket, "TCP_QUICKACK", 0)
+_BIND_ADDRESS_NO_PORT = 24
 
 
 def literal_address(host: bytes) -> str | None:
@@ -34,14 +43,20 @@ def packed_address(ip: str) -> tuple[bytes, int]:
     return socket.inet_pton(family, ip), family
 
 
-def start_dialing(ip: str, port: int) -> socket.socket:
-    """A socket that is being connected; it does not block, and is writable when it stands or has failed."""
+def start_dialing(ip: str, port: int, sources: "Sequence[bytes]" = ()) -> socket.socket:
+    """A socket that is being connected; it does not block, and is writable when it stands or has failed.
+
+    It leaves from the first of `sources`, addresses of this host, that is of the kind of `ip`, if there is one.
+    """
     sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        source = next((it for it in sources if (b":" in it) == (":" in ip)), None)
+        if source is not None:
+            _leave_from(sock, source)
         code = sock.connect_ex((ip, port))
-    except OSError:
+    except (OSError, Temporary):
         sock.close()
         raise
     if code not in (0, errno.EINPROGRESS):
@@ -50,16 +65,30 @@ def start_dialing(ip: str, port: int) -> socket.socket:
     return sock
 
 
+def _leave_from(sock: socket.socket, source: bytes) -> None:
+    try:
+        # The port is chosen when the peer is known, so that one source has a port for each peer.
+        sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    except OSError:
+        pass
+    try:
+        address = socket.inet_ntop(sock.family, socket.inet_pton(sock.family, source.decode("latin-1")))
+        sock.bind((address, 0))
+    except OSError as error:
+        reason = error_text(error.errno or errno.EINVAL)
+        raise Temporary(b"Unable to send from %b, as outgoingip wants: %b. (#4.3.5)" % (source, reason)) from error
+
+
 def dial_failure(sock: socket.socket) -> int:
     """Why a socket that became writable is not connected; 0 when it is."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-def dial(ip: str, port: int, timeout_s: float) -> socket.socket:
+def dial(ip: str, port: int, timeout_s: float, sources: "Sequence[bytes]" = ()) -> socket.socket:
     """Connect, waiting; the socket does not block."""
     import select
 
-    sock = start_dialing(ip, port)
+    sock = start_dialing(ip, port, sources)
     waiter = select.poll()
     waiter.register(sock, select.POLLOUT)
     code = dial_failure(sock) if waiter.poll(timeout_s * 1000) else errno.ETIMEDOUT

@@ -8,7 +8,7 @@ Fails: never; a connection that cannot be made is an error number, one that brea
 
 import asyncio
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.client_tls import Tls
@@ -100,11 +100,14 @@ class Session:
         """Whether there is a connection."""
         return self._fd >= 0
 
-    def dial(self, port: int, patience_s: float) -> "asyncio.Future[int]":
-        """Connect; the result is 0, or the error number of the system."""
+    def dial(self, port: int, patience_s: float, sources: Sequence[bytes] = ()) -> "asyncio.Future[int]":
+        """Connect, from one of `sources` as `start_dialing`; the result is 0, or the error number of the system.
+
+        Fails: Temporary where it cannot leave from there.
+        """
         waiter: asyncio.Future[int] = self._loop.create_future()
         try:
-            self._sock = start_dialing(self.ip, port)
+            self._sock = start_dialing(self.ip, port, sources)
         except OSError as error:
             waiter.set_result(error.errno or errno.EIO)
             return waiter

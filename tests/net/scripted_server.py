@@ -26,7 +26,7 @@ class ScriptedServer:
     """Serves connection number n by `scripts[n]` (the last one for all later ones), each in a thread.
 
     A script has a reply for each verb; "!close" leaves, "!silent" says nothing.  `heard` is what each connection sent,
-    `messages` the number of accepted messages.
+    `callers` whence it came, `messages` the number of accepted messages.
     """
 
     def __init__(self, *scripts: Script, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -35,6 +35,7 @@ class ScriptedServer:
         self.listener = socket.create_server((host, port), family=family)
         self.port: int = self.listener.getsockname()[1]
         self.heard: list[bytearray] = []
+        self.callers: list[str] = []
         self.messages = 0
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -74,10 +75,11 @@ class ScriptedServer:
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self.listener.accept()
+                client, caller = self.listener.accept()
             except OSError:
                 return
             number = len(self.heard)
+            self.callers.append(caller[0])
             self.heard.append(bytearray())
             self._open.append(client)
             script = DEFAULT | self.scripts[min(number, len(self.scripts) - 1)]

@@ -47,6 +47,7 @@ def test_the_mode_of_a_file_stays(at_home: str) -> None:
         (["set", "smtplisten", "25"], "is not ADDRESS:PORT"),
         (["set", "relayclients", "10.0.0.0/99"], "is not an address or a network"),
         (["set", "smtproutes", "a.example:relay:smtp"], "has a port that is none"),
+        (["set", "outgoingip", "192.0.2.0/24"], "is not an address such as"),
         (["set", "smtproutes", "a.example:relay user"], "a user without a password"),
         (["set", "smtproutes", "relay"], "has no colon"),
         (["set", "queuedurability", "fast"], "is not one of journal, together, each"),

@@ -183,7 +183,7 @@ class RemoteDeliveries:
 
         session = Session(self._watch, candidate.ip, client, secure)
         try:
-            error = await session.dial(route.port, settings.connect_s)
+            error = await session.dial(route.port, settings.connect_s, settings.sources)
         except asyncio.CancelledError:
             session.close()
             raise

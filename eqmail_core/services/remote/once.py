@@ -109,7 +109,7 @@ class _Connections:
         """Offer the message to one address; None where there is no connection."""
         route = plan.route
         try:
-            sock = dial(candidate.ip, route.port, self._connect_s)
+            sock = dial(candidate.ip, route.port, self._connect_s, self._controls.outgoingip or ())
         except OSError as error:
             self.slow_hosts.failed(candidate.ip, error.errno or 0)
             return None

@@ -39,6 +39,7 @@ _READ = (
     Controls.tlsclientciphers,
     Controls.tlsfallback,
     Controls.remotelimits,
+    Controls.outgoingip,
 )
 
 
@@ -52,6 +53,7 @@ class Settings:
         "patience_s",
         "reuse_s",
         "routes",
+        "sources",
         "substitute",
         "tls",
         "tls_falls_back",
@@ -70,6 +72,7 @@ class Settings:
         self.tls = tls
         self.tls_falls_back = controls.tlsfallback
         self.limits = controls.remotelimits
+        self.sources = controls.outgoingip or ()
 
 
 class SettingsSource:

@@ -35,6 +35,28 @@ def test_an_aliased_host_is_renamed(house: House, server: ScriptedServer) -> Non
     assert b"RCPT TO:<r@one.test>" in server.heard[0]
 
 
+def test_mail_leaves_from_the_address_that_is_wanted_for_its_kind(house: House, server: ScriptedServer) -> None:
+    house.control("outgoingip", "2001:db8::1\n127.0.0.9")
+    assert house.deliver(b"r@one.test")[0][0] == b"K"
+    assert b"\0K127.0.0.2 accepted" in house.deliver_once(b"r@one.test")
+    house.control("outgoingip", "2001:db8::1")
+    assert house.deliver(b"r@one.test")[0][0] == b"K"
+    assert server.callers == ["127.0.0.9", "127.0.0.9", "127.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reason"), [("192.0.2.99", b"address not available"), ("here", b"invalid argument")]
+)
+def test_mail_waits_where_this_host_has_not_the_address_that_is_wanted(
+    wanted: str, reason: bytes, house: House, server: ScriptedServer
+) -> None:
+    house.control("outgoingip", wanted)
+    text = b"Unable to send from %b, as outgoingip wants: %b. (#4.3.5)\n" % (wanted.encode(), reason)
+    assert house.deliver(b"r@one.test") == [(b"Z", text)]
+    assert house.deliver_once(b"r@one.test") == b"Z" + text + b"\0"
+    assert server.callers == []
+
+
 @pytest.mark.parametrize(
     ("host", "report"),
     [

@@ -9,6 +9,7 @@ Source: delivery.md 5.6 (TLS client); RFC 3207, RFC 8996 (no TLS below 1.2).
 import os
 import ssl
 
+from eqmail_core.net.tls_words import tls_words
 from eqmail_core.policy.tls_choice import name_objection
 from eqmail_core.protocols.smtp_client import HANDSHAKE, SmtpClient
 from eqmail_core.values.tls_wish import TlsWish
@@ -211,10 +212,4 @@ def _load(name: str, action: "Callable[[], object]") -> None:
 
 
 def _words(error: Exception) -> bytes:
-    """What an error says, as people read it."""
-    # Not every error of the library comes with its reason.
-    reason = getattr(error, "reason", None)
-    if isinstance(error, ssl.SSLError) and reason:
-        return str(reason).lower().replace("_", " ").encode()
-    text = str(getattr(error, "strerror", None) or error)
-    return text.rstrip(".").encode("utf-8", "replace").replace(b"\n", b" ")
+    return tls_words(error).encode("utf-8", "replace")

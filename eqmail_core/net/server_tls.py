@@ -10,6 +10,7 @@ import os
 import ssl
 
 from eqmail_core.formats.plain_text import plain
+from eqmail_core.net.tls_words import tls_words
 from eqmail_core.policy.encryption import Encryption, HandshakeFailed, TlsFiles, Unusable
 
 TYPE_CHECKING = False
@@ -106,7 +107,7 @@ class ServerTls:
         except ssl.SSLWantReadError:
             return False
         except (ssl.SSLError, ValueError) as error:
-            raise HandshakeFailed(_words(error)) from error
+            raise HandshakeFailed(tls_words(error)) from error
         self.is_shaking = False
         return True
 
@@ -182,7 +183,7 @@ def _do(what: str, action: "Callable[[], object]") -> None:
     try:
         action()
     except (OSError, ValueError) as error:
-        raise Unusable(f"{what}: {_words(error)}") from error
+        raise Unusable(f"{what}: {tls_words(error)}") from error
 
 
 def stamp(path: str) -> "tuple[int, int, int] | None":
@@ -205,16 +206,6 @@ def _emails(certificate: "ssl._PeerCertRetDictType") -> list[bytes]:
     found = [str(it[1]) for part in certificate.get("subject", ()) for it in part if it[0] == "emailAddress"]
     found += [str(name[1]) for name in certificate.get("subjectAltName", ()) if name[0] == "email"]
     return [email.encode() for email in found]
-
-
-def _words(error: Exception) -> str:
-    """What an error says, as people read it; one line."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return error.reason.lower().replace("_", " ")
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split())
 
 
 def _bytes(text: str) -> bytes:

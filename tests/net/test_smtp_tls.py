@@ -244,6 +244,15 @@ def test_a_certificate_that_is_none_is_told_and_the_session_goes_on(home: Home, 
         assert client.say("NOOP") == "250 ok\r\n"
 
 
+def test_ciphers_that_do_not_exist_are_told_and_mail_still_comes(home: Home, serve: Callable[..., object]) -> None:
+    home.write("tlsserverciphers", "NONSENSE\n")
+    with serve(home) as connect:  # type: ignore[attr-defined]
+        client = connect()
+        client.hear()
+        assert client.say("STARTTLS") == "454 TLS unable to initialize ssl: No cipher can be selected (#4.3.0)\r\n"
+        assert client.say("NOOP") == "250 ok\r\n"
+
+
 def test_ciphers_can_be_chosen(home: Home, serve: Callable[..., object]) -> None:
     home.write("tlsserverciphers", "# only this\nECDHE-ECDSA-AES128-GCM-SHA256\nECDHE-RSA-AES128-GCM-SHA256\n")
     with serve(home, SMTPS="") as connect:  # type: ignore[attr-defined]

@@ -1,0 +1,20 @@
+"""What an error of TLS says, as people read it: one line, without the library's own places in it.
+
+Fails: never; the library leaves out the reason of some errors, or even the attribute for it.
+"""
+
+import re
+import ssl
+
+_PLACE = re.compile(r"\A\[[^]]*\] ?| ?\(_ssl\.c:[0-9]+\)\Z")
+
+
+def tls_words(error: Exception) -> str:
+    """The reason of an error, whatever its kind."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    reason = getattr(error, "reason", None)
+    if isinstance(error, ssl.SSLError) and reason:
+        return str(reason).lower().replace("_", " ")
+    text = getattr(error, "strerror", None) or (error.args[-1] if error.args else error)
+    return _PLACE.sub("", " ".join(str(text).split())).rstrip(".")

@@ -1,6 +1,6 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
-from eqmail_core.control.kinds import Count, Flag, Lines, PeriodMap, Periods, Seconds, Size
+from eqmail_core.control.kinds import Count, Flag, Lines, Map, PeriodMap, Periods, Seconds, Size
 from eqmail_core.control.readers import LOCAL, QUEUE, REMOTE, SEND, START
 from eqmail_core.control.remote_limits import RemoteLimits
 from eqmail_core.control.setting import ControlSet, Text
@@ -38,6 +38,13 @@ class DeliverySettings(ControlSet):
         default=None,
         used_by=(SEND, REMOTE),
         reload_on_hup=True,
+        since="eqmail 2",
+    )
+    tlsdestciphers = Map(
+        "Ciphers that this host offers to some servers in the place of tlsclientciphers, HOST:CIPHERS, in the notation "
+        "of OpenSSL. HOST is the name of the server, as in tlshosts; .DOMAIN stands for every host below it.",
+        default=None,
+        used_by=(REMOTE,),
         since="eqmail 2",
     )
     tlsfallback = Flag(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     Stamp = tuple[int, int]
 
+    Terms = tuple[bytes, bytes]
+    """Who must vouch for a server, b"" for nobody, and the ciphers."""
+
 PIECE = 65536
 MOST_REMEMBERED = 256
 
@@ -29,26 +32,27 @@ _DEFAULT_CIPHERS = b"DEFAULT"
 class TlsMaker:
     """Makes TLS for connections; one for each reading of the settings.
 
-    Paths are relative to `home`, as reports show them: `certificate` is our own, shown where there is one, `ciphers`
-    the lines of a control file, `ciphers_file` its name.
+    Paths are relative to `home`, as reports show them: `certificate` is our own, shown where there is one;
+    `ciphers_for(host)` are the ciphers for a server, b"" for the library's choice, and the file that says so.
     """
 
-    def __init__(self, home: str, certificate: str, ciphers: list[bytes] | None, ciphers_file: str) -> None:
+    def __init__(self, home: str, certificate: str, ciphers_for: "Callable[[bytes], tuple[bytes, str]]") -> None:
         self._home = home
         self._certificate = certificate
-        self._ciphers = b":".join(ciphers) if ciphers else _DEFAULT_CIPHERS
-        self._ciphers_file = ciphers_file
-        self._contexts: dict[bytes, tuple[Stamp, ssl.SSLContext]] = {}
-        self._remembered: dict[tuple[bytes, bytes], ssl.SSLSession] = {}
+        self._ciphers_for = ciphers_for
+        self._contexts: dict[Terms, tuple[Stamp, ssl.SSLContext]] = {}
+        self._remembered: dict[tuple[bytes, Terms], ssl.SSLSession] = {}
 
     def open(self, client: SmtpClient, host: bytes, wish: TlsWish) -> "Tls | None":
         """Begin TLS with the server `host` for a machine that waits for it; None when it was told that this failed."""
+        ciphers, said_by = self._ciphers_for(host)
+        terms = (wish.demanded_by, ciphers)
         try:
-            context = self._context(wish.demanded_by)
+            context = self._context(terms, said_by)
         except _Unusable as trouble:
             client.fail_tls(b"TLS unable to load " + trouble.args[0])
             return None
-        key = (host, wish.demanded_by)
+        key = (host, terms)
         known = self._remembered.get(key)
 
         def remember(session: ssl.SSLSession) -> None:
@@ -58,10 +62,11 @@ class TlsMaker:
 
         return Tls(client, context, host, wish, known, remember)
 
-    def _context(self, authorities: bytes) -> ssl.SSLContext:
-        """The context for servers that `authorities` must vouch for.  Fails: _Unusable."""
+    def _context(self, terms: "Terms", said_by: str) -> ssl.SSLContext:
+        """The context for servers with these terms; `said_by` is the file with the ciphers.  Fails: _Unusable."""
+        authorities, ciphers = terms
         stamp = self._stamp(authorities) if authorities else (0, 0)
-        known = self._contexts.get(authorities)
+        known = self._contexts.get(terms)
         if known and known[0] == stamp:
             return known[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -69,7 +74,7 @@ class TlsMaker:
         context.verify_mode = ssl.CERT_NONE
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.options |= ssl.OP_NO_RENEGOTIATION
-        _load(self._ciphers_file, lambda: context.set_ciphers(self._ciphers.decode("latin-1")))
+        _load(said_by, lambda: context.set_ciphers((ciphers or _DEFAULT_CIPHERS).decode("latin-1")))
         try:
             # An empty password keeps the library from asking for one at a terminal.
             own = f"{self._home}/{self._certificate}"
@@ -84,8 +89,8 @@ class TlsMaker:
                 raise _Unusable(authorities + b": " + _words(error)) from error
             context.verify_mode = ssl.CERT_REQUIRED
         # Sessions belong to their context.
-        self._remembered = {key: it for key, it in self._remembered.items() if key[1] != authorities}
-        self._contexts[authorities] = (stamp, context)
+        self._remembered = {key: it for key, it in self._remembered.items() if key[1] != terms}
+        self._contexts[terms] = (stamp, context)
         return context
 
     def _stamp(self, path: bytes) -> "Stamp":

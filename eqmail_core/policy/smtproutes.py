@@ -4,6 +4,7 @@ Source: delivery.md 5.6; qmail-remote(8).
 """
 
 from eqmail_core.formats.smtproutes import Route, parse_route
+from eqmail_core.policy.by_host import find_by_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,12 +20,7 @@ def route_for(routes: "Mapping[bytes, bytes] | None", host: bytes) -> Route:
     """
     if not routes:
         return DIRECT
-    host = host.lower()
-    value = routes.get(host)
-    dot = host.find(b".")
-    while value is None and dot >= 0:
-        value = routes.get(host[dot:])
-        dot = host.find(b".", dot + 1)
+    value = find_by_host(routes, host)
     if value is None:
         value = routes.get(b"")
     return parse_route(value) if value else DIRECT

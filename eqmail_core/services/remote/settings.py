@@ -37,6 +37,7 @@ _READ = (
     Controls.beforemote,
     Controls.clientcert,
     Controls.tlsclientciphers,
+    Controls.tlsdestciphers,
     Controls.tlsfallback,
     Controls.remotelimits,
     Controls.outgoingip,

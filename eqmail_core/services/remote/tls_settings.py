@@ -7,6 +7,7 @@ import os
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
+from eqmail_core.policy.by_host import find_by_host
 from eqmail_core.policy.tls_choice import TlsFiles, tls_wish
 from eqmail_core.values.outcome import Temporary
 from eqmail_core.values.site import Site
@@ -44,8 +45,14 @@ def tls_maker(site: Site, controls: Controls) -> "TlsMaker":
     from eqmail_core.net.client_tls import TlsMaker
 
     folder = site.layout.control
-    certificate = f"{folder}/{Controls.clientcert.file}"
-    return TlsMaker(site.home, certificate, controls.tlsclientciphers, f"{folder}/{Controls.tlsclientciphers.file}")
+    for_all = b":".join(controls.tlsclientciphers or ()), f"{folder}/{Controls.tlsclientciphers.file}"
+    special = controls.tlsdestciphers or {}
+
+    def ciphers_for(host: bytes) -> tuple[bytes, str]:
+        found = find_by_host(special, host)
+        return for_all if found is None else (found, f"{folder}/{Controls.tlsdestciphers.file}")
+
+    return TlsMaker(site.home, f"{folder}/{Controls.clientcert.file}", ciphers_for)
 
 
 def may_go_plain(client: "SmtpClient", wish: "TlsWish", falls_back: bool, has_password: bool) -> bool:

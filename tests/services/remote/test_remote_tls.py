@@ -333,14 +333,14 @@ def test_our_own_certificate_is_shown(deliver: Deliver, house: House, authority:
         assert (server.secured[0].getpeercert() or {})["subjectAltName"] == (("DNS", "me.test"),)
 
 
-@pytest.mark.parametrize("name", ["clientcert.pem", "tlsclientciphers"])
+@pytest.mark.parametrize("name", ["clientcert.pem", "tlsclientciphers", "tlsdestciphers"])
 def test_settings_that_make_no_sense_are_named(name: str, deliver: Deliver, house: House, good: ssl.SSLContext) -> None:
-    house.control(name, "nonsense")
+    house.control(name, "a.test:nonsense" if name == "tlsdestciphers" else "nonsense")
     with TlsServer(good) as server:
         lead_to(house, server)
         letter, text = deliver(b"r@one.test")
     assert letter == b"Z"
-    reason = {"clientcert.pem": b"PEM lib", "tlsclientciphers": b"No cipher can be selected"}[name]
+    reason = b"PEM lib" if name == "clientcert.pem" else b"No cipher can be selected"
     assert text == b"TLS unable to load control/%b: %b; connecting to 127.0.0.2.\n" % (name.encode(), reason)
 
 
@@ -352,6 +352,22 @@ def test_the_ciphers_are_those_of_the_control_file(deliver: Deliver, house: Hous
             lead_to(house, server)
             assert deliver(b"r@one.test") == ACCEPTED
             assert (server.secured[0].cipher() or ("",))[0] == "ECDHE-ECDSA-CHACHA20-POLY1305"
+        finally:
+            good.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
+
+
+@pytest.mark.parametrize("key", ["a.test", ".test"])
+def test_a_destination_may_have_ciphers_of_its_own(
+    key: str, deliver: Deliver, house: House, good: ssl.SSLContext
+) -> None:
+    house.control("tlsclientciphers", "ECDHE-ECDSA-CHACHA20-POLY1305")
+    house.control("tlsdestciphers", f"elsewhere.test:NO-SUCH-CIPHER\n{key}:ECDHE-ECDSA-AES256-GCM-SHA384:AES128-SHA")
+    with TlsServer(good) as server:
+        good.maximum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            lead_to(house, server)
+            assert deliver(b"r@one.test") == ACCEPTED
+            assert (server.secured[0].cipher() or ("",))[0] == "ECDHE-ECDSA-AES256-GCM-SHA384"
         finally:
             good.maximum_version = ssl.TLSVersion.MAXIMUM_SUPPORTED
 

@@ -36,6 +36,12 @@ _DONE = {
     "bounce": "returned to its sender",
     "move": "moved",
 }
+# What a number without an outcome may be.
+_MISSING = {
+    "retry": "no such message, or it is held (eqmail queue release)",
+    "hold": "no such message, or it is held already",
+    "release": "no such message, or it is not held",
+}
 
 
 @click.group("queue")
@@ -247,7 +253,7 @@ def _report(name: str, outcomes: Iterator[Outcome], numbers: tuple[int, ...], as
             )
     for number in sorted(set(numbers) - seen):
         failed += 1
-        missing = Outcome(number, False, "no such message, or nothing to do for it")
+        missing = Outcome(number, False, _MISSING.get(name, "no such message"))
         if as_values:
             click.echo(("[" if done + failed == 1 else ",") + as_json(missing._asdict()))
         else:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _STANDARD = (0, 1, 2)
+_INVENTED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 _INTERRUPTED = 130
 
 
@@ -21,6 +22,7 @@ def enter(main: "Callable[[list[bytes], dict[bytes, bytes]], int]", home: str) -
     """Run `main` and leave the process at once; a surprise is one line on standard error and a temporary failure."""
     try:
         _occupy_standard_descriptors()
+        _forget_invented_locale()
         argv = [os.fsencode(argument) for argument in sys.argv]
         environ = dict(os.environb)
         environ.setdefault(HOME_VARIABLE, os.fsencode(home))
@@ -40,6 +42,24 @@ def _occupy_standard_descriptors() -> None:
             os.fstat(fd)
         except OSError:
             os.open("/", os.O_PATH | os.O_CLOEXEC)
+
+
+def _forget_invented_locale() -> None:
+    """Take out LC_CTYPE where the interpreter has put it in (PEP 538): what we start gets what we were given."""
+    if os.environb.get(b"LC_CTYPE") not in _INVENTED:
+        return
+    try:
+        fd = os.open("/proc/self/environ", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        given = b"\0"
+        while piece := os.read(fd, 65536):
+            given += piece
+    finally:
+        os.close(fd)
+    if b"\0LC_CTYPE=" not in given:
+        del os.environb[b"LC_CTYPE"]
 
 
 def _surprised(surprise: BaseException) -> int:

@@ -130,7 +130,7 @@ def fresh():
     if not os.path.exists(IMG): subprocess.run(['dd', 'if=/dev/zero', f'of={IMG}', 'bs=1M', 'count=2048', 'oflag=direct'], check=True, stderr=subprocess.DEVNULL)
     for b in BINDS:
         os.makedirs(b, exist_ok=True); t = '/var/tmp/mta-lab/skel' + b.replace('/', '_') + '.tar'
-        if not os.path.exists(t): subprocess.run(['tar', 'cpf', t, '-C', b, '.'], check=True, stderr=subprocess.DEVNULL)
+        if not os.path.exists(t): clean(); subprocess.run(['tar', 'cpf', t, '-C', b, '.'], check=True, stderr=subprocess.DEVNULL)
     dev = subprocess.run(['losetup', '-j', IMG, '-O', 'NAME', '-n'], stdout=subprocess.PIPE, text=True).stdout.strip()
     if not dev:
         dev = subprocess.run(['losetup', '-f', '--show', '--direct-io=on', IMG], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()

@@ -144,6 +144,7 @@ def test_xinetd_hands_over_with_tls_and_the_log_of_the_program(switched_on: Town
         town.demand_greeting()
         with greeted(town):
             assert sessions_of(town) == 1
+        assert not (log / "xinetd-smtpd").exists(), "splogger was started with nothing to log"
         assert "client.example.net" in town.demand_delivery()
         server = (
             "swaks",

@@ -138,13 +138,12 @@ def test_xinetd_hands_over_with_tls_and_the_log_of_the_program(switched_on: Town
     log.chmod(0o777)
     splogger = town.home / "bin/splogger"
     original = splogger.read_bytes()
-    splogger.write_text(f'#!/bin/sh\nexec cat >>"{log}/$1"\n')
+    splogger.write_text(f'#!/bin/sh\necho started >>"{log}/$1.starts"\nexec cat >>"{log}/$1"\n')
     try:
         start_both(town, address="127.0.0.1")
         town.demand_greeting()
         with greeted(town):
             assert sessions_of(town) == 1
-        assert not (log / "xinetd-smtpd").exists(), "splogger was started with nothing to log"
         assert "client.example.net" in town.demand_delivery()
         server = (
             "swaks",
@@ -159,6 +158,20 @@ def test_xinetd_hands_over_with_tls_and_the_log_of_the_program(switched_on: Town
         until(lambda: any("with ESMTPS (" in text for text in town.inbox()), "the message under TLS")
         accepted = "qmail-smtpd: message accepted: a@b.example from 127.0.0.1 to ann@mail.example.org"
         until(lambda: accepted in (log / "xinetd-smtpd").read_text(), "a line in the log of the program")
+        starts = (log / "xinetd-smtpd.starts").read_text()
+        for _ in range(3):
+            with greeted(town) as client:
+                client.sendall(b"QUIT\r\n")
+                assert client.recv(200).startswith(b"221 ")
+                assert end_of(client) == b""
+        with greeted(town):
+            pass
+        one_more = starts + "started\n"
+        until(
+            lambda: (log / "xinetd-smtpd.starts").read_text() >= one_more,
+            "the line about a client that went without a word",
+        )
+        assert (log / "xinetd-smtpd.starts").read_text() == one_more, "a splogger that had nothing to log"
         stop_both(town)
     finally:
         splogger.write_bytes(original)

@@ -31,17 +31,18 @@ def until(condition: Callable[[], object], what: str, patience_s: float = PATIEN
 class House:
     """The services of one home, with the resident SMTP service on a free port of 127.0.0.1."""
 
-    def __init__(self, home: Path, delivery: str = "./Maildir/", **environ: str) -> None:
+    def __init__(self, home: Path, *words: str, **environ: str) -> None:
+        """`words`: the default delivery and the logger's command."""
         self.home = home
         self.environ = environ
         self.port = free_port()
         self.log_path = home / "test.log"
-        self.delivery = delivery
+        self.words = words or ("./Maildir/",)
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        command = [str(self.home / "bin/qmail-start"), "--smtp", f"127.0.0.1:{self.port}", self.delivery]
+        command = [str(self.home / "bin/qmail-start"), "--smtp", f"127.0.0.1:{self.port}", *self.words]
         environ = {"PATH": f"{self.home}/bin:/usr/bin:/bin", "HOME": str(self.home), "EQMAIL_HOME": str(self.home)}
         environ |= self.environ
         with open(self.log_path, "ab") as log:

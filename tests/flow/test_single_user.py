@@ -1,5 +1,7 @@
 """Mail flows through a private installation: every kind of delivery, and bounces, with real processes and sockets."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,3 +136,20 @@ def test_the_services_end_with_their_parent_and_another_may_come(house: House) -
     house.start()
     house.send([f"box@{ME}"], "Subject: again\n\n")
     until(lambda: alias_mail(house), "a message after the new start")
+
+
+def test_what_a_logger_writes_goes_where_the_log_would_have_gone(private_home: Path) -> None:
+    """Not back to itself; and one that is started again writes there, too."""
+    make_maildir(private_home / "alias/Maildir")
+    (private_home / "alias/.qmail-box").write_text("./Maildir/\n")
+    house = House(private_home, "./Maildir/", "sh", "-c", "echo complaint >&2; exec sed -u s/^/logged:/")
+    try:
+        for count in (1, 2):
+            house.send([f"box@{ME}"], "Subject: x\n\n")
+            until(lambda: house.log().count("logged:end msg") == count, "the end of the message in the log")
+            (logger,) = [pid for pid, name in house.services().items() if name == "sed"]
+            os.kill(logger, signal.SIGKILL)
+            until(lambda: house.log().count("complaint") == count + 1, "the next logger")
+        assert "logged:logged:" not in house.log()
+    finally:
+        house.stop()

@@ -5,7 +5,6 @@ For a process that serves one client.  Light: no event loop.
 Source: smtp-server.md 4.1, 4.2, 4.5 (qmail-smtpd.c).
 """
 
-import os
 import time
 
 from eqmail_core.formats.wishes import render_wishes
@@ -25,6 +24,7 @@ from eqmail_core.policy.smtp_outcome import (
 )
 from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
 from eqmail_core.protocols.smtp_server import SmtpServer
+from eqmail_core.system.log import complain
 from eqmail_core.values import reply
 
 TYPE_CHECKING = False
@@ -194,7 +194,4 @@ class Conversation:
 
     def _log(self, what: bytes) -> None:
         core = self._core
-        try:
-            os.write(2, log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))
-        except OSError:
-            pass
+        complain(log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))

@@ -6,10 +6,12 @@ Exits: 0.  Source: smtp-server.md 4.12; qmail-pop3d(8).
 from eqmail_core.protocols.pop3 import NO_MAILDIR, refusal
 from eqmail_core.services.pop3 import serve_maildir
 from eqmail_core.system.files import write_all
+from eqmail_core.system.log import keep_from_client
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve one client."""
+    keep_from_client()
     if len(argv) < 2:
         write_all(1, refusal(NO_MAILDIR))
     else:

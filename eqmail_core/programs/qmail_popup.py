@@ -8,10 +8,12 @@ Exits: 1.  Source: smtp-server.md 4.12; qmail-popup(8).
 from eqmail_core.protocols.pop3 import refusal
 from eqmail_core.services.pop3 import find_out_who
 from eqmail_core.system.files import write_all
+from eqmail_core.system.log import keep_from_client
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve one client until it is known, and wait while others serve it."""
+    keep_from_client()
     if len(argv) < 3:
         write_all(1, refusal(b"usage: popup hostname subprogram"))
     else:

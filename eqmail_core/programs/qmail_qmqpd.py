@@ -9,11 +9,13 @@ import os
 
 from eqmail_core.net.qmtp_driver import MailFrame
 from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import keep_from_client
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve one client."""
+    keep_from_client()
     try:
         site = read_site(environ)
         os.chdir(site.home)

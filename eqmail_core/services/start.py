@@ -161,20 +161,19 @@ def logging_staff(site: Site, argv: list[str]) -> tuple[list[Service], int]:
 
     Without a logger the log is our own standard output, as in C.  With one, whatever the services say on standard
     error goes to it too.  The logger reads a pipe that outlives it, so that no line is lost when it is started again;
-    it writes where we did before, for some loggers write on.
+    it writes where the log would have gone without it, its complaints, too.
     """
     if not argv:
         return [], 1
     reading, writing = os.pipe()
-    outputs = {fd: os.dup(fd) for fd in (1, 2)}
+    original = os.dup(1)
     os.dup2(writing, 1)
     os.dup2(writing, 2)
 
     def run() -> None:
         settle(site, "qmaill")
-        os.dup2(reading, 0)
-        for fd, original in outputs.items():
-            os.dup2(original, fd)
+        for fd, source in enumerate((reading, original, original)):
+            os.dup2(source, fd)
         os.execvp(argv[0], argv)
 
     return [Service("logger", run, [], last=9)], 1

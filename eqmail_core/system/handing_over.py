@@ -12,6 +12,7 @@ import sys
 from stat import S_ISSOCK
 
 from eqmail_core.protocols import handover_wire as wire
+from eqmail_core.system.log import complain
 from eqmail_core.values.layout import home_of, socket_path
 
 TYPE_CHECKING = False
@@ -88,8 +89,8 @@ def _attend(sock: _socket.socket) -> int:
     while packet := _next(sock):
         if packet[:1] == wire.END:
             return wire.split_end(packet)
-        _log(packet[1:])
-    _log(b"qmail-smtpd: alert: the resident service went away in the middle of a conversation\n")
+        complain(packet[1:])
+    complain(b"qmail-smtpd: alert: the resident service went away in the middle of a conversation\n")
     return LOST
 
 
@@ -98,10 +99,3 @@ def _next(sock: _socket.socket) -> bytes:
         return sock.recv(_PACKET)
     except OSError:
         return b""
-
-
-def _log(line: bytes) -> None:
-    try:
-        os.write(2, line)
-    except OSError:
-        pass

@@ -4,9 +4,15 @@ Source: conventions; qmail-send's safe characters.
 """
 
 import os
+from stat import S_ISSOCK
 
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 
+SYSLOG = "/dev/log"
+"""Where the system's log takes a line per datagram."""
+
+_MAIL_INFO = b"<22>"
+_priority = b""
 _SAFE = bytes(byte if 33 <= byte <= 126 and byte != 37 else 95 for byte in range(256))
 
 
@@ -37,9 +43,34 @@ def in_words(surprise: BaseException) -> bytes:
 def complain(text: bytes) -> None:
     """Write a text to standard error as it is; trouble there is ignored, for the exit code says the same."""
     try:
-        os.write(2, text)
+        os.write(2, _priority + text)
     except OSError:
         pass
+
+
+def keep_from_client() -> None:
+    """Let standard error be syslog where it is the connection to the client, as inetd and xinetd make it.
+
+    A client would take what is for the log for an answer.  Where there is no syslog it is lost.
+    """
+    global _priority
+    try:
+        client, log = os.fstat(0), os.fstat(2)
+    except OSError:
+        return
+    if not S_ISSOCK(log.st_mode) or (client.st_ino, client.st_dev) != (log.st_ino, log.st_dev):
+        return
+    # Here, because most servers have a log, and those that are started for each client would pay for it.
+    import _socket
+
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    try:
+        sock.connect(SYSLOG)
+        os.dup2(sock.fileno(), 2)
+        _priority = _MAIL_INFO
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 2)
+    sock.close()
 
 
 def fatal(program: str, text: bytes | str, code: int = EXIT_TEMPORARY) -> int:

@@ -27,10 +27,10 @@ PER_MESSAGE = {
     "maildirmake": 16,
     "qmail_local": 44,
     "qmail_lmtp": 40,
-    "qmail_smtpd": 16,
+    "qmail_smtpd": 17,
     "tcp_env": 22,
-    "qmail_qmtpd": 46,
-    "qmail_qmqpd": 27,
+    "qmail_qmtpd": 47,
+    "qmail_qmqpd": 28,
     "qmail_qmqpc": 24,
 }
 # What they may import of the dear modules all the same.

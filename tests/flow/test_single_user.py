@@ -143,13 +143,17 @@ def test_what_a_logger_writes_goes_where_the_log_would_have_gone(private_home: P
     make_maildir(private_home / "alias/Maildir")
     (private_home / "alias/.qmail-box").write_text("./Maildir/\n")
     house = House(private_home, "./Maildir/", "sh", "-c", "echo complaint >&2; exec sed -u s/^/logged:/")
+
+    def await_log(text: str, count: int) -> None:
+        until(lambda: house.log().count(text) == count, f"{text} {count} times in the log")
+
     try:
         for count in (1, 2):
             house.send([f"box@{ME}"], "Subject: x\n\n")
-            until(lambda: house.log().count("logged:end msg") == count, "the end of the message in the log")
+            await_log("logged:end msg", count)
             (logger,) = [pid for pid, name in house.services().items() if name == "sed"]
             os.kill(logger, signal.SIGKILL)
-            until(lambda: house.log().count("complaint") == count + 1, "the next logger")
+            await_log("complaint", count + 1)
         assert "logged:logged:" not in house.log()
     finally:
         house.stop()

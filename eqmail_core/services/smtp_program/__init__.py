@@ -5,10 +5,12 @@ import sys
 
 from eqmail_core.system.handing_over import hand_over
 from eqmail_core.system.linked import take_over_from
+from eqmail_core.system.log import keep_from_client
 
 
 def receive(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Have the client served; the exit code.  `checker` is the argv of the program that checks passwords."""
+    keep_from_client()
     code = hand_over(checker, environ)
     if code is None:
         # Here, because a client that is handed over shall not wait for all of it.

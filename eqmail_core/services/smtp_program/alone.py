@@ -16,6 +16,7 @@ from eqmail_core.policy.smtp_outcome import NO_CONTROLS, log_line
 from eqmail_core.protocols.smtp_server import SmtpServer
 from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.system.log import complain
 from eqmail_core.values import reply
 from eqmail_core.values.instant import date822
 
@@ -55,4 +56,4 @@ def _date() -> bytes:
 
 def _log(what: bytes, environ: dict[bytes, bytes]) -> None:
     remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
-    os.write(2, log_line(what, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))
+    complain(log_line(what, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))

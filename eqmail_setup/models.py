@@ -5,6 +5,7 @@ between files are checked on the lenient values, so that one mistake does not hi
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from typing import Annotated, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.control.source import controls_in
+from eqmail_core.formats.smtpplugins import parse_plugins, plugin_argv
 from eqmail_core.store.domains_db import domain_records
 from eqmail_core.system.files import read_file
 from eqmail_core.values.site import Site
@@ -126,6 +128,7 @@ def _between_files(site: Site) -> Iterator[Remark]:
         yield from _name_of_host(controls)
         yield from _domains(controls)
         yield from _compiled(site, controls)
+        yield from _programs(site, controls)
     except ControlError as error:
         yield Remark(error.name, "cannot be read", "readable")
 
@@ -187,3 +190,22 @@ def _compiled(site: Site, controls: Controls) -> Iterator[Remark]:
 
 def _text(data: bytes) -> str:
     return data.decode("latin-1")
+
+
+def _programs(site: Site, controls: Controls) -> Iterator[Remark]:
+    """Programs that the SMTP server is to run, in the home of the installation, and cannot."""
+    wanted = "the path of a program"
+    checker = (controls.smtpcheckpw or b"").split()[:1]
+    if checker and not _is_program(site, checker[0], f"{site.bin}:{os.environ.get('PATH', os.defpath)}"):
+        yield Remark(Controls.smtpcheckpw.file, f"{_text(checker[0])} cannot be run, so nobody can log in", wanted)
+    plugins = {plugin_argv(line)[0] for lines in parse_plugins(controls.smtpplugins).values() for line in lines}
+    for plugin in sorted(plugins):
+        if not _is_program(site, plugin, site.home):
+            found = f"{_text(plugin)} cannot be run, so clients are told to come back later"
+            yield Remark(Controls.smtpplugins.file, found, wanted)
+
+
+def _is_program(site: Site, name: bytes, places: str) -> bool:
+    """Whether there is such a program; a name with a slash is a path from the home, others are looked for in places."""
+    path = os.fsdecode(name)
+    return shutil.which(os.path.join(site.home, path) if "/" in path else path, path=places) is not None

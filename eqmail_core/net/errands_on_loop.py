@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from eqmail_core.net.children import PipeReader, kill, on_end
 from eqmail_core.net.smtp_children import (
-    checker_not_started,
     checker_outcome,
     plugin_report,
     start_checker,
@@ -120,7 +119,7 @@ class Deliberation:
             return
         pid = start_checker(self._client.checker, errand.environ, errand.credentials)
         if pid <= 0:
-            self._soon(checker_not_started(pid))
+            self._soon(pid)
             return
         self._child = pid
 

@@ -9,7 +9,6 @@ import os
 import time
 
 from eqmail_core.net.smtp_children import (
-    checker_not_started,
     checker_outcome,
     plugin_report,
     start_checker,
@@ -92,7 +91,7 @@ def _run_plugin(waiter: Waiter, errand: RunPlugin) -> PluginReport:
 
 def _check_password(waiter: Waiter, errand: CheckPassword) -> int:
     pid = start_checker(waiter.checker, errand.environ, errand.credentials)
-    return checker_outcome(_end_of(pid)) if pid > 0 else checker_not_started(pid)
+    return checker_outcome(_end_of(pid)) if pid > 0 else pid
 
 
 def _end_of(pid: int) -> int:

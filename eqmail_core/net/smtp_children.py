@@ -11,6 +11,7 @@ import os
 from eqmail_core.formats.text0 import join
 from eqmail_core.policy.errands import CHECKER_CRASHED, NO_CHILD, NO_PIPE
 from eqmail_core.protocols.plugin import TROUBLE_EXIT, Hearing, PluginReport
+from eqmail_core.system.log import complain, in_words
 from eqmail_core.system.processes import IGNORED_BY_PYTHON
 
 TYPE_CHECKING = False
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 _SIGPIPE = 13
 _CANNOT_FORK = frozenset((11, 12))  # EAGAIN, ENOMEM
 _CREDENTIALS_FD = 3
-_CHECKER_NOT_FOUND = 1
 
 
 def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[int, int] | PluginReport":
@@ -55,6 +55,7 @@ def plugin_report(hearing: Hearing, code: int) -> PluginReport:
 def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials") -> int:
     """Start a password checker, with the credentials on descriptor 3: its process id, or an outcome if it is not > 0.
 
+    One that cannot be run is said in the log; nobody can tell whether the password is wrong then.
     The credentials fit a pipe and are in it before the program runs, so that nobody waits for anybody.
     """
     try:
@@ -69,7 +70,8 @@ def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentia
     try:
         return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
     except (OSError, ValueError) as error:
-        return NO_CHILD if _cannot_fork(error) else 0
+        complain(b"alert: unable to run %b\n" % in_words(error))
+        return NO_CHILD
     finally:
         os.close(reading)
 
@@ -82,8 +84,3 @@ def _cannot_fork(error: OSError | ValueError) -> bool:
 def checker_outcome(code: int) -> int:
     """What the end of a password checker means: its exit code, or that it crashed."""
     return CHECKER_CRASHED if code < 0 else code
-
-
-def checker_not_started(outcome: int) -> int:
-    """The outcome of a `start_checker` that gave no process id; a program that is not there refuses everybody."""
-    return outcome or _CHECKER_NOT_FOUND

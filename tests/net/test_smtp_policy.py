@@ -59,6 +59,15 @@ class TestGreetDelay:
             assert client.recv(100).startswith(b"220")
 
 
+def test_a_checker_that_is_not_there_refuses_nobody_for_good(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
+    home.write("smtpcheckpw", "bin/gone true\n")
+    with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, _):
+        for sock in (client, other):
+            sock.sendall(RIGHT + b"QUIT\r\n")
+            assert b"\r\n454 oops, child won't start and I can't auth (#4.3.0)\r\n221" in said(sock)
+    assert capfd.readouterr().err.count("alert: unable to run bin/gone: file does not exist\n") == 2
+
+
 def test_who_is_sent_away_is_logged(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
     home.write("smtpmaxerrors", "1\n")
     with Resident(home) as server, server.connect() as client, blocking_server(home) as (other, codes):

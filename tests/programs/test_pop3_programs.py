@@ -125,7 +125,8 @@ def test_who_is_wrong_is_told_and_left(home: Home) -> None:
     done = home.run("qmail_popup", "mx.test", home.install("qmail_chkpw"), "/bin/true", stdin=said)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR authorization failed", b""]
     done = home.run("qmail_popup", "mx.test", "/nonexistent", stdin=said)
-    assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR authorization failed", b""]
+    assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR unable to fork", b""]
+    assert done.stderr == b"alert: unable to run /nonexistent: file does not exist\n"
     done = home.run("qmail_popup", "mx.test", "/bin/sh", "-c", "kill $$", stdin=said)
     assert done.stdout.split(b"\r\n")[1:] == [b"+OK ", b"-ERR aack, child crashed", b""]
 

@@ -51,11 +51,30 @@ def test_a_healthy_installation_gets_no_remark(control: Path) -> None:
         ("morercpthosts", "x.example\n", "morercpthosts.cdb: missing"),
         ("locls", "x\n", "locls: no program reads this file in control"),
         ("plusdomain", "co.uk\n", "plusdomain: co.uk is a public suffix"),
+        ("smtpcheckpw", "bin/gone /bin/true\n", "smtpcheckpw: bin/gone cannot be run, so nobody can log in"),
+        (
+            "smtpplugins",
+            "[mail]\nplugins/gone\n",
+            "smtpplugins: plugins/gone cannot be run, so clients are told to come back later",
+        ),
     ],
 )
 def test_a_mistake_in_a_file_is_remarked(control: Path, file: str, text: str, remark: str) -> None:
     (control / file).write_text(text)
     assert remark in remarks(control)
+
+
+def test_programs_are_found_from_the_home_and_by_the_path(control: Path) -> None:
+    program = control.parent / "bin/it"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (control / "smtpplugins").write_text(f"[mail]\nbin/it\n{program}\n:gone\n[other]\ngone\n[rcpt]\n")
+    for checker in ("bin/it true", "it", f"{program} a b", "true"):
+        (control / "smtpcheckpw").write_text(checker + "\n")
+        assert remarks(control) == []
+    program.chmod(0o644)
+    assert [line.split(":")[0] for line in remarks(control)] == ["smtpplugins", "smtpplugins"]
 
 
 def test_a_domain_below_a_listed_suffix_is_accepted(control: Path) -> None:

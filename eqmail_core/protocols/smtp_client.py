@@ -108,7 +108,7 @@ class SmtpClient:
         self._pipelining = False
         self._authenticated = False
         self._pending_answers: list[tuple[bytes, Callable[[bytes], bytes]]] = []
-        self._stuffing = DotStuffing()
+        self._stuffing = DotStuffing(guards_cr=True)
         self._held = b""
         self.status = WAITING
 
@@ -393,7 +393,7 @@ class SmtpClient:
         elif reply.code >= 400:
             self._quit(_letter(reply), b"%b failed on DATA command.\n" % self._peer, reply)
         else:
-            self._stuffing = DotStuffing()
+            self._stuffing = DotStuffing(guards_cr=True)
             self._held = b""
             self.status = CONTENT
 

@@ -29,7 +29,7 @@ class TlsHouse(House):
     def start(self) -> None:
         self.tls_port = free_port()
         (self.home / "control/smtplisten").write_text(f"127.0.0.1:{self.port}\ntls:127.0.0.1:{self.tls_port}\n")
-        command = [str(self.home / "bin/qmail-start"), self.delivery]
+        command = [str(self.home / "bin/qmail-start"), *self.words]
         environ = {"PATH": f"{self.home}/bin:/usr/bin:/bin", "HOME": str(self.home), "EQMAIL_HOME": str(self.home)}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(

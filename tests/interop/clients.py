@@ -82,7 +82,7 @@ class ClientHouse(House):
         environ = {"PATH": f"{self.home}/bin:/usr/bin:/bin", "HOME": str(self.home), "EQMAIL_HOME": str(self.home)}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [str(self.home / "bin/qmail-start"), self.delivery],
+                [str(self.home / "bin/qmail-start"), *self.words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env=environ | {"SUBMISSIONPORT": str(self.submission_port)},
             )  # fmt: skip

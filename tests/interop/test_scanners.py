@@ -53,11 +53,15 @@ def test_testssl_finds_no_renegotiation_and_no_compression(house: ClientHouse, t
     assert found["secure_renego"] == found["secure_client_renego"] == found["CRIME_TLS"] == "OK"
 
 
-def test_nmap_hears_what_we_offer_and_whatever_it_gets_accepted_stays_here(house: ClientHouse) -> None:
+def nmap(house: ClientHouse) -> str:
     scripts = "+smtp-commands,+smtp-open-relay"
     words = f"smtp-open-relay.domain={ELSEWHERE},smtp-open-relay.to=stranger"
     port = str(house.port)
-    said = run("nmap", "-n", "-Pn", "-vv", "-p", port, "--script", scripts, "--script-args", words, "127.0.0.1")
+    return run("nmap", "-n", "-Pn", "-vv", "-p", port, "--script", scripts, "--script-args", words, "127.0.0.1")
+
+
+def test_nmap_hears_what_we_offer_and_whatever_it_gets_accepted_stays_here(house: ClientHouse) -> None:
+    said = nmap(house)
     assert "smtp-commands: mail.example.org" in said
     assert "STARTTLS, PIPELINING, 8BITMIME" in said
     accepted = re.findall(r"-> RCPT TO:<(.*)>", said)
@@ -68,3 +72,12 @@ def test_nmap_hears_what_we_offer_and_whatever_it_gets_accepted_stays_here(house
     until(lambda: house.log().count(": message accepted: ") >= len(accepted), "every message")
     until(lambda: house.log().count("\nend msg ") >= 2 * len(accepted), "the end of each and of its bounce")
     assert " to remote " not in house.log()
+
+
+def test_nmap_gets_nothing_accepted_where_recipients_are_looked_up(house: ClientHouse) -> None:
+    rcptcheck = house.home / "control/rcptcheck"
+    rcptcheck.write_text("*\n")
+    house.stop()
+    house.start()
+    assert "smtp-open-relay: Server doesn't seem to be an open relay, all tests failed" in nmap(house)
+    rcptcheck.unlink()

@@ -163,6 +163,8 @@ class Resident:
         self.call(self.desk.write_log)
         self.call(self.loop.stop)
         self._thread.join()
+        # Connections of those who were not let in are closed, but the loop may not have come round to it.
+        self.loop.run_until_complete(asyncio.sleep(0.01))
         self.loop.close()
         os.chdir(self._cwd)
 

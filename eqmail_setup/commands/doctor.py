@@ -13,6 +13,7 @@ from eqmail_setup.filter_reach import filters
 from eqmail_setup.findings import ERROR, WARNING, WEIGHTS, Finding, chosen
 from eqmail_setup.opened import demand_accounts, demand_installation
 from eqmail_setup.refusal import DIFFERS, FOUND, privilege, usage
+from eqmail_setup.service_scripts import scripts
 from eqmail_setup.telling import reporting
 
 Check = Callable[[Site, tuple[str, ...]], Iterator[Finding]]
@@ -33,6 +34,7 @@ CHECKS: dict[str, tuple[Check, bool]] = {
     "relaying": (_inside(examination.relaying), False),
     "certificates": (_inside(examination.certificates), False),
     "filters": (_inside(filters), False),
+    "scripts": (_inside(scripts), False),
     "listening": (outside_view.listening, False),
     "selftest": (outside_view.relay_test, False),
     "dns": (lambda site, addresses: outside_view.answered(outside_view.names(site, addresses)), True),

@@ -1,0 +1,92 @@
+"""What the doctor reads in the scripts that start our programs: those written for C qmail stay, and some do not fit.
+
+Fails: never; a script that cannot be read is passed over.
+Source: softlimit(8), chpst(8), xinetd.conf(5); Life with qmail 2.8.2, whose limits many scripts have.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from glob import escape, glob
+from typing import NamedTuple
+
+from eqmail_core.values.site import Site
+from eqmail_setup.findings import ERROR, WARNING, Finding
+
+PLACES = (
+    "/service/*/run",
+    "/etc/service/*/run",
+    "/var/service/*/run",
+    "/run/service/*/run",
+    "/etc/sv/*/run",
+    "/etc/s6/sv/*/run",
+    "{home}/supervise/*/run",
+    "{home}/boot/*",
+    "{home}/rc",
+    "/etc/init.d/*",
+    "/etc/rc.d/init.d/*",
+    "/etc/rc.local",
+    "/etc/xinetd.d/*",
+)
+"""Where such scripts usually lie."""
+
+LEAST_BYTES, ENOUGH_BYTES = 24_000_000, 64_000_000
+"""What qmail-smtpd needs of address space to begin with TLS, and what is enough for AUTH and plugins, too."""
+
+GENEROUS_BYTES = 300_000_000
+"""What the service files that we write allow."""
+
+_LONGEST_SCRIPT = 100_000
+_PROGRAMS = r"(?:qmail-(?:start|smtpd|qmtpd|qmqpd|popup|pop3d)|tcp-env)\b"
+_CHECKER = re.compile(rb"\bqmail-smtpd[ \t\\\n]+(?![\w./-]*/)([\w-]+(?:\.[\w-]+)+)[ \t\\\n]+[\w./$-]")
+
+
+class _Limit(NamedTuple):
+    """How a script says how much memory a program may have: number and unit in a text, and the factor of no unit."""
+
+    pattern: re.Pattern[bytes]
+    factor: int
+
+
+_LIMITS = (
+    _Limit(re.compile(rb"\b(?:s6-)?softlimit\b[^#\n;|&]*?\s-[amd]\s*(\d+)()"), 1),
+    _Limit(re.compile(rb"\bchpst\b[^#\n;|&]*?\s-[md]\s*(\d+)()"), 1),
+    _Limit(re.compile(rb"\bulimit\s+(?:-[SH]\s+)*-[SH]*[vd]\s+(\d+)()"), 1024),
+    _Limit(re.compile(rb"\brlimit_(?:as|data)\s*=\s*(\d+)([KkMm]?)"), 1),
+)
+_UNITS = {b"": 1, b"k": 1024, b"m": 1024 * 1024}
+
+
+def scripts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[Finding]:
+    """Scripts that give our programs too little memory, or words that they take for others."""
+    for path, text in _ours(site, places):
+        amounts = [_bytes(limit, *found) for limit in _LIMITS for found in limit.pattern.findall(text)]
+        least = min(amounts, default=ENOUGH_BYTES)
+        if least < ENOUGH_BYTES:
+            weight, hurt = (
+                (ERROR, "too few") if least < LEAST_BYTES else (WARNING, "perhaps too few for AUTH and plugins")
+            )
+            fact = f"{path}: allows {least} bytes of memory, {hurt}"
+            yield Finding("scripts.memory", weight, fact, f"allow {GENEROUS_BYTES}, or take the limit out")
+        for name in {name.decode() for name in _CHECKER.findall(text)}:
+            fact = f"{path}: {name}, the first word after qmail-smtpd, would be run to check passwords"
+            yield Finding("scripts.checker", WARNING, fact, "take the name out; the checker comes first")
+
+
+def _ours(site: Site, places: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+    """Path and text of each script, without its comments, that names a program of this installation."""
+    own = re.compile(rf"(?:(?<![\w/.-])|{re.escape(site.bin)}/|\$\{{?\w+\}}?/bin/){_PROGRAMS}".encode())
+    paths = {os.path.realpath(path) for place in places for path in glob(place.format(home=escape(site.home)))}
+    for path in sorted(paths):
+        try:
+            with open(path, "rb") as file:
+                text = file.read(_LONGEST_SCRIPT)
+        except OSError:
+            continue
+        text = re.sub(rb"(?m)^\s*#.*$", b"", text)
+        if b"\0" not in text and own.search(text):
+            yield path, text
+
+
+def _bytes(limit: _Limit, number: bytes, unit: bytes) -> int:
+    return int(number) * limit.factor * _UNITS[unit.lower()]

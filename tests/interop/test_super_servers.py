@@ -1,4 +1,4 @@
-"""qmail-smtpd and qmail-popup below tcpserver, xinetd and qmail-tcpsrv, with swaks, curl and Python's own clients."""
+"""qmail-smtpd and qmail-popup below tcpserver, xinetd, inetd and qmail-tcpsrv, with swaks, curl and Python's own clients."""
 
 import os
 import poplib
@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import eqmail
 from tests.flow.house import House, free_port, make_maildir, messages, until
+from tests.interop.foreign import unpacked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 ME = "mail.example.org"
@@ -113,10 +114,22 @@ def below_xinetd(house: House, folder: Path, program: list[str | Path]) -> Itera
         yield up
 
 
+@contextmanager
+def below_inetd(house: House, folder: Path, program: list[str | Path]) -> Iterator[int]:
+    """Debian's, which cannot be installed beside xinetd; it makes the connection standard error, too."""
+    port = free_port()
+    words = " ".join(map(str, program))
+    tcp_env = house.home / "bin/tcp-env"
+    (folder / "inetd.conf").write_text(f"127.0.0.1:{port} stream tcp nowait root {tcp_env} tcp-env -R {words}\n")
+    with running([unpacked("openbsd-inetd") / "usr/sbin/inetd", "-d", "-i", folder / "inetd.conf"], port) as up:
+        yield up
+
+
 SERVERS = [
     pytest.param(below_tcpserver, marks=needs_tcpserver, id="tcpserver"),
     pytest.param(below_xinetd, marks=needs_xinetd, id="xinetd"),
     pytest.param(below_tcpsrv, id="qmail-tcpsrv"),
+    pytest.param(below_inetd, marks=pytest.mark.root, id="inetd"),
 ]
 
 
@@ -136,6 +149,7 @@ def test_a_message_of_swaks_is_delivered(serve: Serve, house: House, maildir: Pa
     (text,) = messages(maildir)
     assert "Subject: through" in text
     assert "\none\n.two\n" in text
+    assert "qmail-smtpd: message accepted" not in done.stdout, "the client has heard what is for the log"
     assert " (HELO client.test) (127.0.0.1)\n" in text
 
 

@@ -1,4 +1,4 @@
-"""qmail-smtpd and qmail-popup below tcpserver, xinetd, inetd and qmail-tcpsrv, with swaks, curl and Python's own clients."""
+"""qmail-smtpd and qmail-popup below tcpserver, xinetd, inetd and qmail-tcpsrv, with clients of others."""
 
 import os
 import poplib

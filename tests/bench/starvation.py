@@ -128,6 +128,7 @@ def burst(house: House, count: int) -> None:
 
 
 def steady(house: House, what: str, seconds: float) -> None:
+    os.sync()  # or the disk would still be busy with the files of the phase before
     watch, began = Watch(house.log_path), time.time()
     accepted = send(house.port, lambda done: time.time() < began + seconds)
     delivered, deferred = watch.times.values()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,24 @@ def test_a_large_message_passes(house: House) -> None:
     house.send([f"box@{ME}"], text)
     until(lambda: alias_mail(house), "the large message")
     assert alias_mail(house)[0].endswith(text)
+
+
+def test_while_the_parent_is_stopped_mail_is_accepted_and_waits(house: House) -> None:
+    """As `svc -p` and `svc -c` have it for qmail-send."""
+    assert house.process is not None
+    house.send([f"box@{ME}"], "Subject: before\n\n")
+    until(lambda: alias_mail(house), "the first message")
+    house.process.send_signal(signal.SIGSTOP)
+    time.sleep(1.1)
+    for subject in "ab":
+        house.send([f"box@{ME}"], f"Subject: {subject}\n\n")
+    until(lambda: house.log().count("new msg") == 3, "the new messages")
+    until(lambda: "qmail-start is stopped, so no delivery starts" in house.log(), "the reason in the log")
+    time.sleep(1.5)
+    assert house.log().count("starting delivery") == len(alias_mail(house)) == 1
+    house.process.send_signal(signal.SIGCONT)
+    until(lambda: len(alias_mail(house)) == 3, "the messages that waited")
+    assert "qmail-start goes on" in house.log()
 
 
 def test_the_services_end_with_their_parent_and_another_may_come(house: House) -> None:

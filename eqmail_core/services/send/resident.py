@@ -33,6 +33,7 @@ from eqmail_core.services.send.streaming import WireInjector
 from eqmail_core.services.send.visitors import Visitors
 from eqmail_core.services.send.wires import Deliverers, DeliveryWire, QueueEnd
 from eqmail_core.system.files import write_all
+from eqmail_core.system.parent import ParentWatch
 from eqmail_core.system.privileges import settle
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 from eqmail_core.values.site import Site
@@ -90,6 +91,7 @@ class ResidentSend:
         self._log_fd = log_fd
         settings = Settings(site)
         self._mutex = lock_queue(site)
+        self._parent = ParentWatch()
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._exiting = False
@@ -149,6 +151,7 @@ class ResidentSend:
         self._turn_is_due = False
         now = time.time()
         self._spilling.pump(now)
+        self._core.scheduler.pause(self._parent.is_stopped(now))
         more = self._core.pump(now)
         self._write_log()
         self._queue.flush()
@@ -161,7 +164,8 @@ class ResidentSend:
 
     def _sleep(self, now: float) -> None:
         """Have the next turn taken in time; a timer that is early enough stays as it is."""
-        times = [self._core.wakes_at(), self._spilling.wakes_at(), now + 0.2 if self._exiting else None]
+        looks_at = now + 0.2 if self._exiting else now + 1.0 if self._core.scheduler.paused else None
+        times = [self._core.wakes_at(), self._spilling.wakes_at(), looks_at]
         wakes_at = min((it for it in times if it is not None), default=now + _LONGEST_SLEEP_S)
         at = self._loop.time() + max(wakes_at - now, 0.0)
         timer = self._timer

@@ -51,6 +51,7 @@ class Scheduler:
         self.routes = routes
         self.now = 0
         self.exiting = False
+        self.paused = False
         self.unsettled = 0
         self.on_deferred: Callable[[Job], None] = lambda job: None
         self.book = LedgerBook(self)
@@ -95,6 +96,12 @@ class Scheduler:
                 job.retry = min(job.retry, self.now)
                 self.release(job)
 
+    def pause(self, paused: bool) -> None:
+        """Start nothing for now, or go on; what runs is not touched."""
+        if paused != self.paused:
+            self.paused = paused
+            self.log.warning(b"qmail-start is stopped, so no delivery starts" if paused else b"qmail-start goes on")
+
     def prepare(self, job: Job) -> None:
         """Fix what an attempt that starts now means: the next one, and whether there will be one."""
         job.retry = self._patience.next_attempt(job.birth, self.now, job.channel)
@@ -103,7 +110,7 @@ class Scheduler:
     def pump(self, now: float) -> bool:
         """Start what is due and has room; tells whether to be called again at once."""
         self.now = int(now)
-        if self.exiting:
+        if self.exiting or self.paused:
             return False
         room = self.lanes[REMOTE].room
         if room is not None:
@@ -114,7 +121,7 @@ class Scheduler:
 
     def wakes_at(self) -> float | None:
         """When something waiting becomes due; None while there is no place for it or nothing waits."""
-        if self.exiting:
+        if self.exiting or self.paused:
             return None
         return min((time for lane in self.lanes if (time := lane.wakes_at()) is not None), default=None)
 

@@ -12,6 +12,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.policy.house import submission_ports
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.system.installation import read_controls
+from eqmail_core.system.parent import is_stopped
 from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
 from eqmail_setup.listeners import listeners
@@ -29,9 +30,13 @@ _AUTHENTICATION_REQUIRED = 530
 
 def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     """Whether the services run, and answer where they should."""
-    if not running_pid(site):
+    pid = running_pid(site)
+    if not pid:
         yield Finding("listening.stopped", WARNING, "the services do not run", "start them: eqmail run, or qmail-start")
         return
+    if is_stopped(pid):
+        fact = f"process {pid} (qmail-start) is stopped, so mail is accepted and not delivered"
+        yield Finding("listening.paused", WARNING, fact, f"let it go on: kill -CONT {pid}, or svc -c")
     for name in _UNIX_SOCKETS:
         path = site.socket(name)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:

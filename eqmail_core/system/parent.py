@@ -9,13 +9,22 @@ _STOPPED = b"T"
 _LOOK_EVERY_S = 1.0
 
 
-class ParentWatch:
-    """Looks at most once a second.  Where there is no /proc, or it hides the parent, nobody is stopped."""
+def is_stopped(pid: int) -> bool:
+    """Whether this process is; one that is not there, or hidden, is not."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read(512).rpartition(b")")[2].split()[:1] == [_STOPPED]
+    except OSError:
+        return False
 
-    __slots__ = ("_is_stopped", "_looked_at", "_path")
+
+class ParentWatch:
+    """Looks at the parent, at most once a second."""
+
+    __slots__ = ("_is_stopped", "_looked_at", "_pid")
 
     def __init__(self) -> None:
-        self._path = f"/proc/{os.getppid()}/stat"
+        self._pid = os.getppid()
         self._looked_at = 0.0
         self._is_stopped = False
 
@@ -23,9 +32,5 @@ class ParentWatch:
         """Whether it was stopped when we last looked; `now` is the time in seconds, by any clock."""
         if not 0 <= now - self._looked_at < _LOOK_EVERY_S:
             self._looked_at = now
-            try:
-                with open(self._path, "rb") as file:
-                    self._is_stopped = file.read(512).rpartition(b")")[2].split()[:1] == [_STOPPED]
-            except OSError:
-                self._is_stopped = False
+            self._is_stopped = is_stopped(self._pid)
         return self._is_stopped

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from eqmail_core.store.rules_db import compile_rules
 from eqmail_setup import examination, listeners, outside_view
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import DIFFERS, FOUND, PRIVILEGE, USAGE
-from tests.flow.house import House
+from tests.flow.house import House, until
 from tests.net.name_server import Zone
 from tests.services_real.island import ROOT
 
@@ -210,6 +211,19 @@ def test_a_running_server_is_asked_whether_it_relays_and_reloads(
         assert found["selftest.relays"]["weight"] == "error"
     finally:
         house.stop()
+
+
+def test_services_that_are_paused_are_found(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    house = House(Path(healthy))
+    assert house.process is not None
+    try:
+        assert not findings(healthy, capsys, "--only", "listening")
+        house.process.send_signal(signal.SIGSTOP)
+        until(lambda: list(findings(healthy, capsys, "--only", "listening")) == ["listening.paused"], "the finding")
+        house.process.send_signal(signal.SIGCONT)
+        until(lambda: not findings(healthy, capsys, "--only", "listening"), "its end")
+    finally:
+        house.kill()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ import trustme
 
 from tests.flow.house import free_port, until
 
-PACKAGES = tuple("postfix exim4-daemon-light opensmtpd sasl2-bin nsd clamav-daemon clamav-milter openbsd-inetd".split())
+PACKAGES = tuple(
+    "postfix exim4-daemon-light opensmtpd sasl2-bin nsd clamav-daemon clamav-milter openbsd-inetd haproxy".split()
+)
 """Debian packages that are unpacked; the libraries that they need are in tests/packages.debian."""
 
 CACHE = Path("/var/tmp/eqmail-foreign")

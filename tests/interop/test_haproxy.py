@@ -1,0 +1,141 @@
+"""Behind a real HAProxy, which says who the client is by its PROXY protocol: Debian 12's package, unpacked.
+
+It connects from an address of its own, the only one that `proxyfrom` trusts.
+"""
+
+import smtplib
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.flow.house import free_port, make_maildir, messages, until
+from tests.flow.test_tls_listener import TlsHouse
+from tests.interop.foreign import unpacked
+from tests.net.test_smtp_tls import AUTHORITY, put_certificate
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+ME = "mail.example.org"
+PROXY, ANN, BOB = "127.0.0.9", "127.0.0.77", "127.0.0.78"
+
+CONFIGURATION = """
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 60s
+    timeout server 60s
+listen v1
+    bind 127.0.0.1:{v1}
+    server it 127.0.0.1:{smtp} source {proxy} send-proxy
+listen v2
+    bind 127.0.0.1:{v2}
+    server it 127.0.0.1:{smtp} source {proxy} send-proxy-v2
+listen passes_tls_on
+    bind 127.0.0.1:{tls}
+    server it 127.0.0.1:{smtps} source {proxy} send-proxy-v2
+listen takes_tls_off
+    bind 127.0.0.1:{off} ssl crt {certificate}
+    server it 127.0.0.1:{smtp} source {proxy} send-proxy-v2-ssl-cn
+listen looks_first
+    bind 127.0.0.1:{looks}
+    option smtpchk EHLO looks.test
+    server it 127.0.0.1:{smtp} source {proxy} send-proxy-v2 check-send-proxy check inter 300ms fall 1 rise 1
+"""
+PORTS = ("v1", "v2", "tls", "off", "looks")
+
+
+class Town(NamedTuple):
+    """The house, and the ports of the proxy by name."""
+
+    house: TlsHouse
+    ports: dict[str, int]
+
+
+@pytest.fixture
+def town(private_home: Path, tmp_path: Path) -> Iterator[Town]:
+    make_maildir(private_home / "alias/Maildir")
+    (private_home / "alias/.qmail-box").write_text("./Maildir/\n")
+    (private_home / "control/proxyfrom").write_text(f"{PROXY}\n")
+    (private_home / "control/smtpperaddress").write_text("1\n")
+    (private_home / "control/receivedesmtp").write_text("1\n")
+    certificate = private_home / "control/servercert.pem"
+    put_certificate(certificate, ME, "127.0.0.1")
+    house = TlsHouse(private_home)
+    ports = {name: free_port() for name in PORTS}
+    places = ports | {"smtp": house.port, "smtps": house.tls_port}
+    configuration = tmp_path / "haproxy.cfg"
+    configuration.write_text(CONFIGURATION.format(proxy=PROXY, certificate=certificate, **places))
+    command = [unpacked("haproxy") / "usr/sbin/haproxy", "-db", "-f", configuration]
+    with (tmp_path / "haproxy.log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as haproxy:
+        try:
+            until(lambda: is_up(ports["v1"]), f"HAProxy: {(tmp_path / 'haproxy.log').read_text()}")
+            yield Town(house, ports)
+        finally:
+            haproxy.terminate()
+            house.stop()
+
+
+def is_up(port: int) -> bool:
+    try:
+        with smtplib.SMTP("127.0.0.1", port, timeout=5, source_address=(BOB, 0)) as client:
+            return client.noop()[0] == 250
+    except (OSError, smtplib.SMTPException):
+        return False
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
+
+
+def plain(port: int, address: str = ANN) -> smtplib.SMTP:
+    return smtplib.SMTP("127.0.0.1", port, "client.test", timeout=30, source_address=(address, 0))
+
+
+def over_tls(port: int) -> smtplib.SMTP:
+    return smtplib.SMTP_SSL("127.0.0.1", port, "client.test", timeout=30, source_address=(ANN, 0), context=trusting())
+
+
+@pytest.mark.parametrize(
+    ("name", "connect", "protocol"),
+    [
+        ("v1", plain, "ESMTP"),
+        ("v2", plain, "ESMTP"),
+        ("tls", over_tls, "ESMTPS"),
+        ("off", over_tls, "ESMTP"),
+        ("looks", plain, "ESMTP"),
+    ],
+)
+def test_the_client_is_whom_the_proxy_names(
+    name: str, connect: Callable[[int], smtplib.SMTP], protocol: str, town: Town
+) -> None:
+    if name == "looks":
+        time.sleep(1)  # three looks of the proxy, which would find nobody otherwise
+    with connect(town.ports[name]) as client:
+        client.sendmail("a@example.net", [f"box@{ME}"], f"Subject: {name}\n\n1\n")
+    until(lambda: messages(town.house.home / "alias/Maildir"), "the message")
+    (text,) = messages(town.house.home / "alias/Maildir")
+    head = text.partition("\n\n")[0]
+    assert f"(HELO client.test) ({ANN})" in head or f"(client.test) ({ANN})" in head, head
+    assert f" with {protocol} " in head or f" with {protocol};" in head, head
+    until(lambda: f"from {ANN} to box@{ME}" in town.house.log(), "the client in the log")
+
+
+def test_limits_are_those_of_the_client_and_not_of_the_proxy(town: Town) -> None:
+    until(lambda: is_up(town.ports["v2"]), "the end of the first look")
+    with plain(town.ports["v2"], ANN) as ann, plain(town.ports["v1"], BOB) as bob:
+        assert [client.noop()[0] for client in (ann, bob)] == [250, 250]
+        with pytest.raises(smtplib.SMTPConnectError) as refused:
+            plain(town.ports["v1"], ANN)
+        assert refused.value.smtp_code == 421
+
+
+def test_nobody_else_may_say_who_he_is(town: Town) -> None:
+    """Who comes past the proxy is himself, and his header is a command that does not exist."""
+    with smtplib.SMTP("127.0.0.1", town.house.port, timeout=30) as client:
+        assert client.docmd(f"PROXY TCP4 {ANN} 127.0.0.1 1 25")[0] == 500

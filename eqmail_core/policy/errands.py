@@ -8,8 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from eqmail_core.policy.filtering import Filter
-    from eqmail_core.policy.opinions import Opinion, Question
+    from eqmail_core.policy.opinions import Filter, Opinion, Question
     from eqmail_core.protocols.auth import Credentials
     from eqmail_core.protocols.plugin import PluginReport
     from eqmail_core.protocols.smtp_events import Verdict

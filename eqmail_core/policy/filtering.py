@@ -27,35 +27,14 @@ from eqmail_core.protocols.smtp_events import Authentication, Connected, Data, E
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
-    from typing import Protocol
 
     from eqmail_core.policy.draft import Draft
     from eqmail_core.policy.encryption import Encryption
     from eqmail_core.policy.errands import Errand, Errands, Outcome
     from eqmail_core.policy.house import House
+    from eqmail_core.policy.opinions import Filter, Panel
 
     Asking = Generator[Errand, Outcome, Opinion]
-
-    class Filter(Protocol):
-        """A filter in one conversation; how it is asked knows whoever serves the client."""
-
-        @property
-        def stages(self) -> frozenset[str]:
-            """What it is asked about."""
-
-    class Panel(Protocol):
-        """The filters of one conversation, in their order: those asked before the house decides, and after it."""
-
-        @property
-        def before(self) -> Sequence[Filter]:
-            """Who is asked first."""
-
-        @property
-        def after(self) -> Sequence[Filter]:
-            """Who is asked about what would be accepted."""
-
-        def new_id(self) -> bytes:
-            """A name for a transaction."""
 
 
 _STAGES: "dict[type[Event], str]" = {Connected: CONNECTED, Hello: HELLO, Mail: MAIL, Recipient: RECIPIENT, Data: DATA}

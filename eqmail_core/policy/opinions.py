@@ -7,9 +7,34 @@ from eqmail_core.protocols.milter_answers import REJECTED, TRY_LATER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Protocol
+
     from eqmail_core.policy.draft import Draft
     from eqmail_core.policy.facts import Facts
     from eqmail_core.protocols.milter_changes import Change
+
+    class Filter(Protocol):
+        """A filter in one conversation; how it is asked knows whoever serves the client."""
+
+        @property
+        def stages(self) -> frozenset[str]:
+            """What it is asked about."""
+
+    class Panel(Protocol):
+        """The filters of one conversation, in their order: those asked before the house decides, and after it."""
+
+        @property
+        def before(self) -> Sequence[Filter]:
+            """Who is asked first."""
+
+        @property
+        def after(self) -> Sequence[Filter]:
+            """Who is asked about what would be accepted."""
+
+        def new_id(self) -> bytes:
+            """A name for a transaction."""
+
 
 # What can be asked about; checks have methods of these names.
 CONNECTED, HELLO, MAIL, RECIPIENT = "connected", "hello", "mail", "recipient"

@@ -44,7 +44,21 @@ class Flag(Control[bool]):
 
     def parse(self, text: bytes) -> tuple[bool, list[str]]:
         """On unless the first line says no."""
-        return first_line(text).lower() not in (b"0", b"no", b"off"), line_remarks(text)
+        return _is_on(text), line_remarks(text)
+
+
+class Switch(Control["bool | None"]):
+    """A flag that means a third thing, None, where the file is absent."""
+
+    kind = "flag"
+
+    def parse(self, text: bytes) -> "tuple[bool | None, list[str]]":
+        """On unless the first line says no."""
+        return _is_on(text), line_remarks(text)
+
+
+def _is_on(text: bytes) -> bool:
+    return first_line(text).lower() not in (b"0", b"no", b"off")
 
 
 class Periods(Control["list[int] | None"]):

@@ -1,6 +1,6 @@
 """The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
 
-from eqmail_core.control.kinds import Count, Flag, Lines, Opaque, Seconds
+from eqmail_core.control.kinds import Count, Flag, Lines, Opaque, Seconds, Switch
 from eqmail_core.control.readers import SMTPD, START
 from eqmail_core.control.setting import ControlSet, Line
 from eqmail_core.control.words import Word
@@ -17,12 +17,13 @@ class SmtpSettings(ControlSet):
         used_by=(START,),
         since="eqmail 2",
     )
-    smtphandover = Flag(
+    smtphandover = Switch(
         "Whether qmail-smtpd, where tcpserver, xinetd, inetd or systemd start it for a client, hands the client over "
-        "to the resident SMTP service, which then runs even where it listens nowhere itself. The program stays until "
+        "to the resident SMTP service. Without the file it does where that service runs, because it listens on "
+        "addresses of its own; 1 makes the service run for this alone, 0 keeps it from it. The program stays until "
         "the conversation is over; it serves the client itself where nobody takes it over, or its environment has "
         "NOHANDOVER.",
-        default=False,
+        default=None,
         used_by=(START,),
         since="eqmail 2",
     )

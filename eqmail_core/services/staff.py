@@ -39,7 +39,8 @@ def staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words: 
     controls = read_controls(site, environ)
     tcp = smtp_listeners(addresses, controls.smtplisten or [])
     services, log_fd = logging_staff(site, [os.fsdecode(word) for word in words[1:]])
-    at = listen_for_services(site, controls.smtphandover)
+    takes_over = bool(tcp) if controls.smtphandover is None else controls.smtphandover
+    at = listen_for_services(site, takes_over)
     default = words[0] if words else DEFAULT_DELIVERY
     deliver = partial(local.run, site, default, at["local"], at["lookup"], controls.localcarrier)
     remotes = listen_for_workers(site, "remote", at["remote"], controls.remoteworkers)

@@ -210,8 +210,16 @@ def test_a_client_on_pipes_is_not_handed_over(house: House) -> None:
     assert ended.returncode == 0
 
 
-def test_without_the_service_the_program_serves_its_client(home: Path) -> None:
+def test_a_service_that_listens_anyway_takes_clients_over_unasked(home: Path) -> None:
     (home / "control/smtphandover").unlink()
+    house = House(home)
+    with Client(house) as client:
+        assert client.greeted().is_handed_over
+    house.stop()
+
+
+def test_without_the_service_the_program_serves_its_client(home: Path) -> None:
+    (home / "control/smtphandover").write_text("0\n")
     house = House(home)
     with Client(house) as client:
         assert not client.greeted().is_handed_over

@@ -1,6 +1,7 @@
 """A running installation for tests: started as a user would start it, watched through its log, ended by TERM."""
 
 import os
+import random
 import signal
 import smtplib
 import socket
@@ -14,10 +15,15 @@ PATIENCE_S = 30.0
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port that nobody has: none of those that the system gives to clients, who would be quicker now and then."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def until(condition: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:

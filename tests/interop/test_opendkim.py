@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from tests.flow.house import free_port
 from tests.net.filtered_servers import KINDS, talk
 from tests.net.smtp_servers import Home
 
@@ -38,8 +39,7 @@ def opendkim(tmp_path: Path, key: rsa.RSAPrivateKey, request: pytest.FixtureRequ
         )
     )
     pem.chmod(0o600)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     settings = tmp_path / "opendkim.conf"
     settings.write_text(
         f"Socket inet:{port}@127.0.0.1\nDomain ours.test\nSelector sel\nKeyFile {pem}\nMode s\nSyslog no\n"

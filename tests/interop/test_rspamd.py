@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flow.house import free_port
 from tests.net.filtered_servers import KINDS, MESSAGE, QUEUED, talk
 from tests.net.smtp_servers import Home
 
@@ -35,8 +36,7 @@ def rspamd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running rspamd without modules."""
     folder = tmp_path_factory.mktemp("rspamd")
     (folder / "tld.dat").write_text("com\norg\ntest\n")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "rspamd.conf").write_text(_SETTINGS.format(folder, port))
     log = (folder / "log").open("wb")
     process = subprocess.Popen(["rspamd", "-f", "-i", "-c", f"{folder}/rspamd.conf"], stdout=log, stderr=log)

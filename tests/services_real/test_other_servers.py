@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.house import free_port, until
-from tests.services_real.test_supervisors import SUPERVISORS
+from tests.services_real.test_supervisors import SUPERVISORS, demand_logs, end
 from tests.services_real.test_xinetd import start_both, stop_both
 from tests.services_real.town import RECIPIENT, Town, demand
 
@@ -118,9 +118,7 @@ def test_a_supervisor_keeps_qmtp_and_pop3_running(name: str, town: Town) -> None
         if line.startswith("tcpserver ") and f" {ports.qmtp} " in line
     }
     assert servers == {"qmaild"}
-    for service in services:
-        current = logs / service / "current"
-        until(lambda current=current: current.exists() and current.read_text(), f"a log in {current}")  # type: ignore[misc]
+    demand_logs(logs, services)
     for service in services[1:]:
         folder = str(scanned / service)
         assert supervisor.running in town.run(*supervisor.status(folder))
@@ -128,13 +126,7 @@ def test_a_supervisor_keeps_qmtp_and_pop3_running(name: str, town: Town) -> None
         town.run(*supervisor.up(folder))
     demand_mail_both_ways(town, ports)
 
-    manager.kill()
-    manager.wait()
-    for service in reversed(services):
-        town.run(*supervisor.finish(str(scanned / service)))
-    if name == "s6":
-        for service in services:
-            town.run("s6-svc", "-x", f"{scanned}/{service}/log")
+    end(town, name, manager, [str(scanned / service) for service in services])
     until(lambda: not answers(ports.qmtp) and not answers(ports.pop3), "an end of both servers")
     town.demand_silence()
 

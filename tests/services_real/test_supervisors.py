@@ -1,6 +1,8 @@
 """daemontools, runit and s6 keep the mail system running from their service folders, with tcpserver or without."""
 
-from collections.abc import Callable
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,8 @@ class Supervisor(NamedTuple):
     up: Command
     down: Command
     reload: Command
+    pause: Command
+    go_on: Command
     status: Command
     running: str
     finish: Command
@@ -32,6 +36,8 @@ SUPERVISORS = {
         up=lambda folder: ("svc", "-u", folder),
         down=lambda folder: ("svc", "-d", folder),
         reload=lambda folder: ("svc", "-h", folder),
+        pause=lambda folder: ("svc", "-p", folder),
+        go_on=lambda folder: ("svc", "-c", folder),
         status=lambda folder: ("svstat", folder),
         running=": up (pid",
         finish=lambda folder: ("svc", "-dx", folder, f"{folder}/log"),
@@ -42,6 +48,8 @@ SUPERVISORS = {
         up=lambda folder: ("sv", "-w", "60", "start", folder),
         down=lambda folder: ("sv", "-w", "60", "stop", folder),
         reload=lambda folder: ("sv", "hup", folder),
+        pause=lambda folder: ("sv", "pause", folder),
+        go_on=lambda folder: ("sv", "cont", folder),
         status=lambda folder: ("sv", "status", folder),
         running="run: ",
         finish=lambda folder: ("sv", "-w", "60", "exit", folder),
@@ -52,11 +60,31 @@ SUPERVISORS = {
         up=lambda folder: ("s6-svc", "-wu", "-u", folder),
         down=lambda folder: ("s6-svc", "-wd", "-d", folder),
         reload=lambda folder: ("s6-svc", "-h", folder),
+        pause=lambda folder: ("s6-svc", "-p", folder),
+        go_on=lambda folder: ("s6-svc", "-c", folder),
         status=lambda folder: ("s6-svstat", folder),
         running="up (pid",
         finish=lambda folder: ("s6-svc", "-wD", "-dx", folder),
     ),
 }
+
+
+def demand_logs(logs: Path, services: Iterable[str]) -> None:
+    """Every service has logged something."""
+    for service in services:
+        current = logs / service / "current"
+        until(lambda current=current: current.exists() and current.read_text(), f"a log in {current}")  # type: ignore[misc]
+
+
+def end(town: Town, name: str, manager: "subprocess.Popen[bytes]", folders: Sequence[str]) -> None:
+    """End the supervisor, and the services of these folders for good."""
+    manager.kill()
+    manager.wait()
+    for folder in reversed(folders):
+        town.run(*SUPERVISORS[name].finish(folder))
+    if name == "s6":
+        for folder in folders:
+            town.run("s6-svc", "-x", f"{folder}/log")
 
 
 @pytest.mark.parametrize("listener", ["tcpserver", "resident"])
@@ -85,14 +113,21 @@ def test_a_supervisor_keeps_the_mail_system_running(name: str, listener: str, to
     assert accounts[server] == "qmaild"
     loggers = {"multilog", "svlogd", "s6-log"} & set(accounts)
     assert [accounts[logger] for logger in loggers] == ["qmaill"]
-    for service in services:
-        current = logs / service / "current"
-        until(lambda current=current: current.exists() and current.read_text(), f"a log in {current}")  # type: ignore[misc]
+    demand_logs(logs, services)
     assert "starting delivery" in (logs / "qmail-send/current").read_text()
 
     send = str(scanned / "qmail-send")
     assert supervisor.running in town.run(*supervisor.status(send))
     town.run(*supervisor.reload(send))
+
+    town.run(*supervisor.pause(send))
+    time.sleep(1.1)
+    mark = town.hand_in()
+    until(lambda: "no delivery starts" in (logs / "qmail-send/current").read_text(), f"a pause{town.logs()}")
+    assert not any(mark in text for text in town.inbox())
+    town.run(*supervisor.go_on(send))
+    town.demand_arrival(mark)
+
     before = set(town.processes())
     town.run(*supervisor.down(send))
     until(lambda: supervisor.running not in town.run(*supervisor.status(send)).partition(";")[0], "an end")
@@ -103,13 +138,7 @@ def test_a_supervisor_keeps_the_mail_system_running(name: str, listener: str, to
     town.demand_greeting()
     town.demand_delivery()
 
-    manager.kill()
-    manager.wait()
-    for service in reversed(services):
-        town.run(*supervisor.finish(str(scanned / service)))
-    if name == "s6":
-        for service in services:
-            town.run("s6-svc", "-x", f"{scanned}/{service}/log")
+    end(town, name, manager, [str(scanned / service) for service in services])
     town.demand_silence()
 
 

@@ -79,12 +79,20 @@ class Town:
 
     def demand_delivery(self) -> str:
         """Send one message with swaks and wait for it; its text."""
+        return self.demand_arrival(self.hand_in())
+
+    def hand_in(self) -> str:
+        """Have one message accepted, from swaks; its mark."""
         self._sent += 1
         mark = f"message {self._sent} of {self.folder} at {time.monotonic_ns()}"
         self.run(
             *("swaks", "--server", f"127.0.0.1:{self.port}", "--from", "bob@example.net", "--to", RECIPIENT),
             *("--header", f"Subject: {mark}", "--body", mark, "--helo", "client.example.net"),
         )
+        return mark
+
+    def demand_arrival(self, mark: str) -> str:
+        """Wait for the message with this mark; its text."""
         until(lambda: self._with(mark), f"delivery of {mark}{self.logs()}", PATIENCE_S)
         (text,) = self._with(mark)
         return text

@@ -36,6 +36,7 @@ USER, PASSWORD = "peer", "open sesame"
 
 PRIVATELY = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
 
+_ATTEMPTS = 4
 ACCOUNTS = {"postfix": 64001, "postdrop": 64002, "Debian-exim": 64003, "opensmtpd": 64004, "opensmtpq": 64005}
 MAIL_OWNER, MAIL_UID = "peermail", 64006
 
@@ -120,7 +121,7 @@ class Foreign:
 
     def greets(self) -> bool:
         assert self.process is not None
-        assert self.process.poll() is None, self.log()
+        assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}; it said:\n{self.log()}"
         try:
             with smtplib.SMTP("127.0.0.1", self.port, timeout=20) as client:
                 return client.noop()[0] == 250
@@ -155,12 +156,25 @@ def foreign(
     name: str, relay: Relay | None = None, *, offers_tls: bool = True, open_relay: bool = False
 ) -> Iterator[Foreign]:
     """A running server of this name: postfix, exim or opensmtpd; `open_relay`: it relays for 127.0.0.1 without AUTH."""
-    server = Foreign(name, relay, offers_tls, open_relay)
+    server = _started(name, relay, offers_tls, open_relay)
     try:
-        server.start()
         yield server
     finally:
         server.stop()
+
+
+def _started(name: str, relay: Relay | None, offers_tls: bool, open_relay: bool) -> Foreign:
+    """Start the server, again if it dies: another test that adds an account takes our /etc/passwd from below it."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        server = Foreign(name, relay, offers_tls, open_relay)
+        try:
+            server.start()
+            return server
+        except AssertionError:
+            server.stop()
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError
 
 
 def unpacked(package: str) -> Path:

@@ -38,7 +38,7 @@ class Answerer:
             for tag, recipient in reversed(asked):
                 if recipient in self._letters:
                     sock.send(wire.answer(tag, self._letters[recipient]))
-            with suppress(BrokenPipeError):
+            with suppress(BrokenPipeError, ConnectionResetError):
                 sock.send(b"nonsense")
                 sock.send(wire.answer(99, b"K"))
 

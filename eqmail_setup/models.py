@@ -208,4 +208,6 @@ def _programs(site: Site, controls: Controls) -> Iterator[Remark]:
 def _is_program(site: Site, name: bytes, places: str) -> bool:
     """Whether there is such a program; a name with a slash is a path from the home, others are looked for in places."""
     path = os.fsdecode(name)
-    return shutil.which(os.path.join(site.home, path) if "/" in path else path, path=places) is not None
+    found = shutil.which(os.path.join(site.home, path) if "/" in path else path, os.F_OK, places)
+    # Not whether we may run it: it is the server that does.
+    return found is not None and bool(os.stat(found).st_mode & 0o111)

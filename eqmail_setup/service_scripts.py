@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, WARNING, Finding
+from eqmail_setup.service_files.values import MEMORY_BYTES
 
 PLACES = (
     "/service/*/run",
@@ -32,9 +33,6 @@ PLACES = (
 
 LEAST_BYTES, ENOUGH_BYTES = 24_000_000, 64_000_000
 """What qmail-smtpd needs of address space to begin with TLS, and what is enough for AUTH and plugins, too."""
-
-GENEROUS_BYTES = 300_000_000
-"""What the service files that we write allow."""
 
 _LONGEST_SCRIPT = 100_000
 _PROGRAMS = r"(?:qmail-(?:start|smtpd|qmtpd|qmqpd|popup|pop3d)|tcp-env)\b"
@@ -67,7 +65,7 @@ def scripts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[Finding]:
                 (ERROR, "too few") if least < LEAST_BYTES else (WARNING, "perhaps too few for AUTH and plugins")
             )
             fact = f"{path}: allows {least} bytes of memory, {hurt}"
-            yield Finding("scripts.memory", weight, fact, f"allow {GENEROUS_BYTES}, or take the limit out")
+            yield Finding("scripts.memory", weight, fact, f"allow {MEMORY_BYTES}, or take the limit out")
         for name in {name.decode() for name in _CHECKER.findall(text)}:
             fact = f"{path}: {name}, the first word after qmail-smtpd, would be run to check passwords"
             yield Finding("scripts.checker", WARNING, fact, "take the name out; the checker comes first")

@@ -1,4 +1,4 @@
-"""Whether the process that started us is stopped, as `svc -p`, `sv pause` and `s6-svc -p` do it with a service.
+"""Whether a process is stopped, above all the one that started us; `svc -p`, `sv pause` and `s6-svc -p` do it.
 
 Source: proc(5), /proc/PID/stat; svc(8).
 """

@@ -17,6 +17,9 @@ from eqmail_setup.refusal import usage
 PAIR = "write KEY=VALUE or SERVICE.KEY=VALUE"
 WILDCARD = "0.0.0.0"
 
+MEMORY_BYTES = 300_000_000
+"""What a program that serves a connection may have, where nothing else is set."""
+
 
 def _a_path(text: str) -> str:
     if not text.startswith("/") or "\n" in text:
@@ -61,7 +64,7 @@ class Settings(BaseModel):
     port: int = Field(0, ge=0, lt=65536, description="Port to listen on; 0 for the usual one of the service.")
     concurrency: int = Field(40, ge=1, description="Most connections at a time.")
     per_source: int = Field(10, ge=1, description="Most connections at a time from one address.")
-    memory: int = Field(300_000_000, ge=0, description="Most bytes of memory for each connection; 0 for no limit.")
+    memory: int = Field(MEMORY_BYTES, ge=0, description="Most bytes of memory for each connection; 0 for no limit.")
     checkpassword: Words = Field("", description="The checkpassword program and its arguments, where one is needed.")
     handover: bool = Field(
         True,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.values.site import Site
-from eqmail_setup.service_scripts import ENOUGH_BYTES, GENEROUS_BYTES, scripts
+from eqmail_setup.service_files.values import MEMORY_BYTES
+from eqmail_setup.service_scripts import ENOUGH_BYTES, scripts
 
 LIFE_WITH_QMAIL = """#!/bin/sh
 QMAILDUID=`id -u qmaild`
@@ -52,7 +53,7 @@ def test_what_does_not_fit_has_a_name(tmp_path: Path, line: str, finding: str) -
     "line",
     [
         f"softlimit -m {ENOUGH_BYTES} qmail-smtpd",
-        f"softlimit -m {GENEROUS_BYTES} qmail-smtpd /bin/checkpw true",
+        f"softlimit -m {MEMORY_BYTES} qmail-smtpd /bin/checkpw true",
         "softlimit -m 2000000 /elsewhere/bin/qmail-smtpd",
         "softlimit -m 2000000 axfrdns",
         "# softlimit -m 2000000 qmail-smtpd\nexec qmail-smtpd",

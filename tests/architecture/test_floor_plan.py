@@ -30,7 +30,7 @@ THIRD_PARTY = {
     "dns": ("net",),
     "cdbx": ("store",),
     "cryptography": ("net", "services", "system"),
-    "idna": ("net",),
+    "idna": ("formats",),
     "publicsuffixlist": ("services",),
     "prometheus_client": ("services",),
 }

@@ -1,0 +1,53 @@
+"""Domains beyond ASCII in the form that tables and the DNS know."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.formats.domain_name import ascii_domain, ascii_host, domain_key
+
+
+@pytest.mark.parametrize(
+    ("domain", "known"),
+    [
+        ("example.org", "example.org"),
+        ("Example.ORG", "Example.ORG"),
+        ("müller.example", "xn--mller-kva.example"),
+        ("MÜLLER.Example", "xn--mller-kva.example"),
+        ("mu\u0308ller.example", "xn--mller-kva.example"),
+        (".müller.example", ".xn--mller-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),
+        ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+        ("例え。テスト", "xn--r8jz45g.xn--zckzah"),
+        ("", ""),
+    ],
+)
+def test_a_domain_beyond_ascii_becomes_what_the_dns_knows(domain: str, known: str) -> None:
+    assert ascii_domain(domain.encode()) == known.encode()
+
+
+@pytest.mark.parametrize("domain", [b"m\xfcller.example", b"\xc3", "xn--ü.example".encode(), ("ü" * 64).encode()])
+def test_what_is_no_domain_stays_as_it_is(domain: bytes) -> None:
+    assert ascii_domain(domain) == domain
+
+
+def test_tables_compare_without_regard_to_case() -> None:
+    assert domain_key("MÜLLER.Example".encode()) == domain_key(b"XN--MLLER-KVA.example") == b"xn--mller-kva.example"
+
+
+def test_the_local_part_of_an_address_stays() -> None:
+    assert ascii_host("jörg@müller.example".encode()) == "jörg@xn--mller-kva.example".encode()
+    assert ascii_host("jörg".encode()) == "jörg".encode()
+    assert ascii_host(b"a@b@C.d") == b"a@b@C.d"
+
+
+@given(st.binary())
+def test_any_bytes_are_taken_and_twice_is_once(domain: bytes) -> None:
+    once = ascii_domain(domain)
+    assert ascii_domain(once) == once
+
+
+@given(st.text())
+def test_any_text_is_taken_and_twice_is_once(domain: str) -> None:
+    once = ascii_domain(domain.encode("utf-8", "surrogatepass"))
+    assert ascii_domain(once) == once

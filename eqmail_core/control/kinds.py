@@ -4,6 +4,7 @@ Source: control-files.md 2.1.
 """
 
 from eqmail_core.control.setting import Control, line_remarks
+from eqmail_core.formats.domain_name import table_key
 from eqmail_core.formats.lines import first_line, leading_number, listed, mapped, period
 
 
@@ -90,7 +91,7 @@ class Lines(Control["list[bytes] | None"]):
 
 
 class Map(Control["dict[bytes, bytes] | None"]):
-    """Lines KEY:VALUE, keys without regard to case; None where the file is absent."""
+    """Lines KEY:VALUE, keys domains or addresses as `table_key` has them; None where the file is absent."""
 
     kind = "map"
 
@@ -98,15 +99,15 @@ class Map(Control["dict[bytes, bytes] | None"]):
         """Map the lines; remark on those without a colon and on keys given twice."""
         lines = listed(text)
         remarks = [f"the line {line.decode('latin-1')!r} has no colon" for line in lines if b":" not in line]
-        keys = [line.partition(b":")[0].lower() for line in lines if b":" in line]
+        keys = [table_key(line.partition(b":")[0]) for line in lines if b":" in line]
         remarks += [
             f"{key.decode('latin-1')!r} is given twice, the last counts" for key in set(keys) if keys.count(key) > 1
         ]
-        return mapped(lines), remarks
+        return mapped(lines, table_key), remarks
 
 
 class PeriodMap(Control["dict[bytes, int] | None"]):
-    """Lines KEY:PERIOD, keys without regard to case, values in seconds; None where the file is absent."""
+    """Lines KEY:PERIOD, keys domains as `table_key` has them, values in seconds; None where the file is absent."""
 
     kind = "map of periods"
 
@@ -120,7 +121,7 @@ class PeriodMap(Control["dict[bytes, int] | None"]):
             if seconds is None:
                 remarks.append(f"the line {line.decode('latin-1')!r} is not KEY:PERIOD, such as example.org:2d")
             else:
-                found[key.lower()] = seconds
+                found[table_key(key)] = seconds
         return found, remarks
 
 

@@ -25,14 +25,14 @@ def ascii_domain(domain: bytes) -> bytes:
     return b".".join(labels)
 
 
-def domain_key(domain: bytes) -> bytes:
-    """The domain as tables compare it: with A-labels, in lower case."""
-    return ascii_domain(domain).lower()
+def table_key(entry: bytes) -> bytes:
+    """A domain, a suffix with its dot, or BOX@DOMAIN as tables of domains compare it: A-labels, in lower case."""
+    if entry.isascii():
+        return entry.lower()
+    box, at, domain = entry.rpartition(b"@")
+    return (box + at + ascii_domain(domain)).lower()
 
 
-def ascii_host(address: bytes) -> bytes:
-    """An address with its domain as `ascii_domain` has it; the local part stays."""
-    if address.isascii():
-        return address
-    box, at, host = address.rpartition(b"@")
-    return box + at + ascii_domain(host) if at else address
+def preload() -> None:
+    """Load the tables now: a service does so as long as it can read all files."""
+    ascii_domain("ü".encode())

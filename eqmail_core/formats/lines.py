@@ -3,6 +3,10 @@
 Source: control-files.md 2.1 (control.c, constmap.c).
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _TRAILING = b" \t\n"
 
 MOST_DIGITS = 20
@@ -39,11 +43,11 @@ def listed(text: bytes) -> list[bytes]:
     return [line for line in lines if line and not line.startswith(b"#")]
 
 
-def mapped(lines: list[bytes]) -> dict[bytes, bytes]:
-    """Lines KEY:VALUE as a map; keys in lower case, the last of equal keys wins, lines without colon are ignored."""
+def mapped(lines: list[bytes], key_of: "Callable[[bytes], bytes]" = bytes.lower) -> dict[bytes, bytes]:
+    """Lines KEY:VALUE as a map; keys by `key_of`, the last of equal keys wins, lines without colon are ignored."""
     result = {}
     for line in lines:
         key, colon, value = line.partition(b":")
         if colon:
-            result[key.lower()] = value
+            result[key_of(key)] = value
     return result

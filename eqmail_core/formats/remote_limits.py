@@ -3,6 +3,8 @@
 Fails: never; words that make no sense are told and passed over.
 """
 
+from eqmail_core.formats.domain_name import table_key
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -55,10 +57,14 @@ def parse_limits(lines: "Iterable[bytes]") -> tuple[dict[bytes, Limit], list[byt
         if not colon or unknown:
             wrong.append(line)
         if colon:
-            limits[domain.lower()] = limit
+            limits[table_key(domain)] = limit
     return limits, wrong
 
 
 def limit_of(limits: "Mapping[bytes, Limit] | None", domain: bytes) -> Limit:
     """What a domain, in lower case, is bound to: its own line or that of `*`."""
-    return (limits.get(domain) or limits.get(DEFAULT_KEY) or UNLIMITED) if limits else UNLIMITED
+    return (
+        (limits.get(domain if domain.isascii() else table_key(domain)) or limits.get(DEFAULT_KEY) or UNLIMITED)
+        if limits
+        else UNLIMITED
+    )

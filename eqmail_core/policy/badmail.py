@@ -3,6 +3,7 @@
 Source: control-files.md 2.2 "badmailfrom" (qmail-smtpd.c bmfcheck).
 """
 
+from eqmail_core.formats.domain_name import table_key
 from eqmail_core.policy.rcpthosts import dot_suffixes
 
 TYPE_CHECKING = False
@@ -16,14 +17,14 @@ class BadSenders:
     __slots__ = ("_entries",)
 
     def __init__(self, entries: "Iterable[bytes] | None") -> None:
-        self._entries = frozenset(entry.lower() for entry in entries or ())
+        self._entries = frozenset(table_key(entry) for entry in entries or ())
 
     def refuses(self, sender: bytes) -> bool:
         """Tell whether mail from `sender` is refused."""
         entries = self._entries
         if not entries:
             return False
-        sender = sender.lower()
+        sender = table_key(sender)
         if sender in entries:
             return True
         _, at, host = sender.rpartition(b"@")

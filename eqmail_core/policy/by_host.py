@@ -3,14 +3,16 @@
 Source: delivery.md 5.6; qmail-remote(8).
 """
 
+from eqmail_core.formats.domain_name import table_key
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def find_by_host(table: "Mapping[bytes, bytes]", host: bytes) -> bytes | None:
-    """The value for `host`, None where there is none.  Keys are in lower case."""
-    host = host.lower()
+    """The value for `host`, None where there is none.  Keys are as `table_key` has them."""
+    host = table_key(host)
     value = table.get(host)
     dot = host.find(b".")
     while value is None and dot >= 0:

@@ -3,6 +3,8 @@
 Source: control-files.md 2.3 (rcpthosts.c); qmail-smtpd(8).
 """
 
+from eqmail_core.formats.domain_name import table_key
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -12,7 +14,7 @@ class RcptHosts:
     """The domains of control file rcpthosts, and a look-up for the many more that may be compiled.
 
     `entries` None: there is no such file, and every address is accepted.  `is_more(names)` tells whether one of these,
-    a host and its suffixes in lower case, is among the many; it raises Temporary when it cannot know.
+    a host and its suffixes as `table_key` has them, is among the many; it raises Temporary when it cannot know.
     """
 
     __slots__ = ("_entries", "_is_more")
@@ -20,7 +22,7 @@ class RcptHosts:
     def __init__(
         self, entries: "Iterable[bytes] | None", is_more: "Callable[[list[bytes]], bool]" = lambda names: False
     ) -> None:
-        self._entries = None if entries is None else frozenset(entry.lower() for entry in entries)
+        self._entries = None if entries is None else frozenset(table_key(entry) for entry in entries)
         self._is_more = is_more
 
     def accepts(self, address: bytes) -> bool:
@@ -34,7 +36,7 @@ class RcptHosts:
         _, at, host = address.rpartition(b"@")
         if not at:
             return True
-        host = host.lower()
+        host = table_key(host)
         if host in entries:
             return True
         names = [host, *dot_suffixes(host)]

@@ -3,6 +3,7 @@
 Source: control file rcptcheck.
 """
 
+from eqmail_core.formats.domain_name import table_key
 from eqmail_core.policy.rcpthosts import dot_suffixes
 from eqmail_core.policy.schedule import LOCAL
 
@@ -26,7 +27,7 @@ class RecipientCheck:
     __slots__ = ("_checks", "_routes")
 
     def __init__(self, entries: "Iterable[bytes]", routes: "Routes") -> None:
-        self._checks = {entry.lstrip(_NOT).lower(): not entry.startswith(_NOT) for entry in entries}
+        self._checks = {table_key(entry.lstrip(_NOT)): not entry.startswith(_NOT) for entry in entries}
         self._routes = routes
 
     def wanted(self, recipient: bytes) -> bytes | None:
@@ -39,7 +40,7 @@ class RecipientCheck:
         channel, address = self._routes.route(recipient)
         if channel != LOCAL:
             return None
-        host = address.rpartition(b"@")[2].lower()
+        host = table_key(address.rpartition(b"@")[2])
         for name in (host, *dot_suffixes(host), _ALL):
             if name in self._checks:
                 return address if self._checks[name] else None

@@ -5,6 +5,7 @@ Source: queue.md 3.8 (qmail-send.c rewrite, stripvdomprepend).
 
 from collections.abc import Iterable, Iterator, Mapping
 
+from eqmail_core.formats.domain_name import table_key
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 
 # Recipients remembered; then everything is forgotten at once, which costs less than keeping an order.
@@ -14,8 +15,8 @@ _REMEMBERED = 4096
 class Routes:
     """The tables of one installation; asking twice for the same recipient costs one look-up.
 
-    `locals` and `percenthack` are domains, `virtual` maps keys in lower case to prefixes, `envnoathost` is appended
-    to addresses without a host.
+    `locals` and `percenthack` are domains, `virtual` maps keys (as `table_key` has them) to prefixes, `envnoathost` is
+    appended to addresses without a host.
     """
 
     __slots__ = ("_envnoathost", "_known", "_locals", "_percenthack", "_virtual")
@@ -28,8 +29,8 @@ class Routes:
         virtual: Mapping[bytes, bytes] | None = None,
     ) -> None:
         self._envnoathost = envnoathost
-        self._locals = frozenset(domain.lower() for domain in locals)
-        self._percenthack = frozenset(domain.lower() for domain in percenthack)
+        self._locals = frozenset(table_key(domain) for domain in locals)
+        self._percenthack = frozenset(table_key(domain) for domain in percenthack)
         self._virtual = dict(virtual or {})
         self._known: dict[bytes, tuple[int, bytes]] = {}
 
@@ -50,13 +51,13 @@ class Routes:
     def _decide(self, recipient: bytes) -> tuple[int, bytes]:
         address = recipient if b"@" in recipient else recipient + b"@" + self._envnoathost
         box, _, host = address.rpartition(b"@")
-        while host.lower() in self._percenthack and b"%" in box:
+        while table_key(host) in self._percenthack and b"%" in box:
             box, _, host = box.rpartition(b"%")
         address = box + b"@" + host
-        if host.lower() in self._locals:
+        if table_key(host) in self._locals:
             return LOCAL, address
         if self._virtual:
-            for key in (address.lower(), *_suffixes(host)):
+            for key in (table_key(address), *_suffixes(host)):
                 prefix = self._virtual.get(key)
                 if prefix is not None:
                     return (LOCAL, prefix + b"-" + address) if prefix else (REMOTE, address)
@@ -76,7 +77,7 @@ class Routes:
 
 def _suffixes(host: bytes) -> Iterator[bytes]:
     """The host, each of its suffixes that begins with a dot, and the empty key; in lower case."""
-    host = host.lower()
+    host = table_key(host)
     yield host
     at = host.find(b".", 1) if host[:1] == b"." else host.find(b".")
     while at >= 0:

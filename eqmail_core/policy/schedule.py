@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from math import isqrt
 
+from eqmail_core.formats.domain_name import table_key
+
 LOCAL, REMOTE = 0, 1
 """The two channels, as indices."""
 
@@ -54,7 +56,7 @@ class Patience:
     """How often a recipient is tried, and how long.
 
     `lifetime_s`: how long by default; `steps`: intervals between the attempts, none for the quadratic schedule;
-    `lifetimes`: how long for the recipients at a host in lower case, or at every host below .DOMAIN.
+    `lifetimes`: how long for the recipients at a host, as `table_key` has it, or at every host below .DOMAIN.
     """
 
     __slots__ = ("_lifetime_s", "_lifetimes", "_steps")
@@ -75,7 +77,7 @@ class Patience:
         return age_s > (self._lifetime_at(recipient) if self._lifetimes else self._lifetime_s)
 
     def _lifetime_at(self, recipient: bytes) -> int:
-        key = recipient.rpartition(b"@")[2].lower()
+        key = table_key(recipient.rpartition(b"@")[2])
         while key not in self._lifetimes:
             dot = key.find(b".", 1)
             if dot < 0:

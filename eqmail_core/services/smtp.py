@@ -23,6 +23,7 @@ import uvloop
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
+from eqmail_core.formats import domain_name
 from eqmail_core.formats.smtpauth import FILE as SECRETS
 from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net import milter_on_loop, python_checks, resolver
@@ -77,6 +78,7 @@ def run(
     try:
         load_checks(read_controls(site, environ).smtpchecks)
         resolver.preload()
+        domain_name.preload()
         settle(site, "qmaild")
         os.chdir(site.home)
         settings = read_settings(site, environ, listeners)

@@ -3,6 +3,7 @@
 Source: control-files.md 2.2, 2.3 (qmail-newmrh.c, rcpthosts.c).
 """
 
+from eqmail_core.formats.domain_name import table_key
 from eqmail_core.formats.lines import listed
 from eqmail_core.store.cdb import CdbDamaged, open_cdb, write_cdb
 
@@ -21,7 +22,7 @@ def lists_domain(path: str, domain: bytes) -> bool:
         return False
     with database:
         try:
-            return database.get(domain.lower()) is not None
+            return database.get(table_key(domain)) is not None
         except CdbDamaged as damage:
             raise OSError(f"{path} is no database") from damage
 
@@ -36,4 +37,4 @@ def compile_domains(path: str, temporary: str, text: bytes) -> None:
 
 def domain_records(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
     """The records of the database of this text."""
-    return ((domain.lower(), b"") for domain in listed(text))
+    return ((table_key(domain), b"") for domain in listed(text))

@@ -29,7 +29,7 @@ PER_MESSAGE = {
     "qmail_lmtp": 40,
     "qmail_smtpd": 17,
     "tcp_env": 22,
-    "qmail_qmtpd": 47,
+    "qmail_qmtpd": 48,
     "qmail_qmqpd": 28,
     "qmail_qmqpc": 24,
 }

@@ -3,6 +3,7 @@
 import socket
 from importlib import import_module
 
+from eqmail_core.formats import domain_name
 from eqmail_core.net import resolver
 from eqmail_core.values.site import Site
 
@@ -18,3 +19,4 @@ def load() -> None:
     """Load the code, so that processes that are forked later share it."""
     import_module("eqmail_core.services.remote.pool")
     resolver.preload()
+    domain_name.preload()

@@ -3,6 +3,7 @@
 import socket
 from importlib import import_module
 
+from eqmail_core.formats import domain_name
 from eqmail_core.values.site import Site
 
 
@@ -16,3 +17,4 @@ def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | No
 def load() -> None:
     """Load the code, so that processes that are forked later share it."""
     import_module("eqmail_core.services.send.resident")
+    domain_name.preload()

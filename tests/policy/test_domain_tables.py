@@ -1,0 +1,69 @@
+"""Every table of domains knows a domain by both of its forms: with letters beyond ASCII, and as the DNS has it."""
+
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.formats.remote_limits import limit_of, parse_limits
+from eqmail_core.policy.badmail import BadSenders
+from eqmail_core.policy.by_host import find_by_host
+from eqmail_core.policy.rcpthosts import RcptHosts
+from eqmail_core.policy.recipient_check import RecipientCheck
+from eqmail_core.policy.routing import Routes
+from eqmail_core.policy.schedule import LOCAL, Patience
+from eqmail_core.store.domains_db import compile_domains, lists_domain
+
+UNICODE, ASCII = "Müller.example".encode(), b"xn--mller-kva.example"
+BOTH_WAYS = pytest.mark.parametrize(("entry", "asked"), [(UNICODE, ASCII), (ASCII, UNICODE), (UNICODE, UNICODE)])
+
+
+def maps(text: bytes) -> dict[bytes, bytes]:
+    return Controls.virtualdomains.parse(text)[0] or {}
+
+
+@BOTH_WAYS
+def test_the_server_takes_mail_for_a_domain_in_either_form(entry: bytes, asked: bytes) -> None:
+    assert RcptHosts([entry]).accepts(b"joe@" + asked)
+    assert RcptHosts([b"." + entry]).accepts(b"joe@mx." + asked)
+    assert not RcptHosts([entry]).accepts(b"joe@other." + asked)
+
+
+@BOTH_WAYS
+def test_compiled_domains_are_known_in_either_form(entry: bytes, asked: bytes, tmp_path: Path) -> None:
+    path = f"{tmp_path}/cdb"
+    compile_domains(path, f"{path}.tmp", entry + b"\n")
+    assert lists_domain(path, asked)
+
+
+@BOTH_WAYS
+def test_bad_senders_are_refused_in_either_form(entry: bytes, asked: bytes) -> None:
+    for line, sender in ((b"joe@" + entry, b"joe@"), (b"@" + entry, b"x@"), (b"." + entry, b"x@a.")):
+        assert BadSenders([line]).refuses(sender + asked)
+
+
+@BOTH_WAYS
+def test_mail_is_routed_by_either_form_and_keeps_its_address(entry: bytes, asked: bytes) -> None:
+    assert Routes(b"h", [entry]).route(b"joe@" + asked) == (LOCAL, b"joe@" + asked)
+    assert Routes(b"h", [b"h"], [entry]).route(b"joe%h@" + asked) == (LOCAL, b"joe@h")
+    for key, host in ((entry, b""), (b"." + entry, b"sub."), (b"joe@" + entry, b"")):
+        address = b"joe@" + host + asked
+        routes = Routes(b"h", virtual=maps(key + b":ann\n"))
+        assert routes.route(address) == (LOCAL, b"ann-" + address)
+    assert Routes(b"h", virtual=maps(entry + b":ann\n")).as_sent(b"ann-joe@" + asked) == b"joe@" + asked
+
+
+@BOTH_WAYS
+def test_recipients_are_looked_up_in_either_form(entry: bytes, asked: bytes) -> None:
+    check = RecipientCheck([b"*", b"!" + entry], Routes(b"h", [asked, b"other"]))
+    assert check.wanted(b"joe@" + asked) is None
+    assert check.wanted(b"joe@other") == b"joe@other"
+
+
+@BOTH_WAYS
+def test_routes_lifetimes_and_limits_hold_for_either_form(entry: bytes, asked: bytes) -> None:
+    assert find_by_host(maps(entry + b":relay\n"), asked) == b"relay"
+    lifetimes = Controls.queuelifetimes.parse(entry + b":1h\n")[0]
+    assert Patience(9000, (), lifetimes).is_over(3601, b"joe@" + asked)
+    limits, _ = parse_limits([entry + b":concurrency=3"])
+    assert limit_of(limits, asked.lower()).concurrency == 3

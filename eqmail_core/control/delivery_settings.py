@@ -62,6 +62,13 @@ class DeliverySettings(ControlSet):
         used_by=(LOCAL,),
         since="eqmail 2",
     )
+    stopseconds = Seconds(
+        "How long after TERM running deliveries are awaited; then what still runs is killed. No mail is lost by that, "
+        "but a delivery that was under way may be made twice. 0 means as long as they take, as every qmail does.",
+        default=1800,
+        used_by=(START,),
+        since="eqmail 2",
+    )
     localcarrier = Flag(
         "Whether one process, the carrier, files plain Maildir mail for all users, being each of them for a moment. "
         "With 0 every user with mail has an agent instead, a process that is that user for good: dearer by a fork "

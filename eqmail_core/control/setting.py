@@ -33,7 +33,7 @@ class ControlError(Exception):
     """A control file that is there and cannot be read; `name` is its file name."""
 
     def __init__(self, name: str, error: OSError) -> None:
-        super().__init__(f"{name}: {error.strerror}")
+        super().__init__(f"{error.filename or name}: {error.strerror or error}")
         self.name = name
         self.error = error
 

@@ -1,16 +1,19 @@
 """qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]: start and keep all services.
 
 Without --smtp or sockets from a service manager, smtplisten says where SMTP is served.  All code is loaded before the
-services give up root, for they may be unable to read it later.  Exits: 0 after TERM, 100 usage, 111 cannot start.
+services give up root, for they may be unable to read it later.  A second TERM kills what has not ended by then.
+Exits: 0 after TERM, 100 usage, 111 cannot start.
 """
 
 import os
 
-from eqmail_core.services import start
-from eqmail_core.services.staff import staff
+from eqmail_core.services.staff import supervisor
+from eqmail_core.services.start import CannotStart
+from eqmail_core.services.supervisor import StartFailed
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import in_words, say
 from eqmail_core.system.notify import herald
+from eqmail_core.system.service_process import NAME
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -20,12 +23,16 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         addresses.append(os.fsdecode(words[1]))
         words = words[2:]
     if words and words[0].startswith(b"--"):
-        say(start.NAME, "usage: qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]")
+        say(NAME, "usage: qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]")
         return 100
+    manager = herald(os.environb)
     try:
         site = read_site(environ)
-        start.supervise(staff(site, environ, addresses, words), herald(os.environb))
-    except (start.CannotStart, ValueError, OSError, ImportError) as reason:
-        say(start.NAME, f"fatal: {reason}" if isinstance(reason, start.CannotStart) else b"fatal: " + in_words(reason))
-        return herald(os.environb).failed(111)
+        supervisor(site, environ, addresses, words, manager).run()
+    except (CannotStart, StartFailed) as reason:
+        say(NAME, f"fatal: {reason}")
+        return manager.failed(111)
+    except (ValueError, OSError, ImportError) as reason:
+        say(NAME, b"fatal: " + in_words(reason))
+        return manager.failed(111)
     return 0

@@ -49,6 +49,7 @@ from eqmail_core.system.installation import read_controls
 from eqmail_core.system.log import say
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.system.privileges import CannotSettle, settle
+from eqmail_core.system.readiness import tell_failure, tell_ready
 from eqmail_core.system.sockets import TlsListener
 from eqmail_core.system.tally import Share
 from eqmail_core.values.outcome import EXIT_TEMPORARY
@@ -186,6 +187,7 @@ async def _serve(
         for listener in listeners
     ]
     porch = None if handover is None else Porch(desk, handover)
+    tell_ready()
     renew = partial(_renew, site, desk, listeners, environ)
     looks = _certificate_watch(site, desk, renew), _secrets_watch(site, desk, environ, renew)
     sweeper = loop.create_task(_sweep(desk, looks))
@@ -265,5 +267,6 @@ def _allow_descriptors() -> None:
 
 
 def _give_up(reason: str) -> NoReturn:
+    tell_failure(reason)
     say(NAME, f"fatal: {reason}")
     raise SystemExit(EXIT_TEMPORARY)

@@ -11,16 +11,19 @@ from importlib import import_module
 from signal import SIGALRM, SIGHUP
 from typing import TYPE_CHECKING
 
+from eqmail_core.control.declared import Controls
 from eqmail_core.services import local, queue, remote, send
 from eqmail_core.services.start import (
-    Service,
     listen_for_services,
     listen_for_workers,
     lock_installation,
-    logging_staff,
     smtp_listeners,
 )
+from eqmail_core.services.supervisor import Supervisor, logging_services
 from eqmail_core.system.installation import read_controls
+from eqmail_core.system.notify import Herald
+from eqmail_core.system.service_process import Service
+from eqmail_core.system.service_record import write_record
 from eqmail_core.system.tally import Share, Tally
 from eqmail_core.values.site import Site
 
@@ -30,15 +33,23 @@ if TYPE_CHECKING:
 DEFAULT_DELIVERY = b"./Mailbox"
 
 
-def staff(site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes]) -> list[Service]:
-    """The services; SMTP is served at `addresses`, `words` are the default delivery and the logger's command.
+def supervisor(
+    site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes], herald: Herald
+) -> Supervisor:
+    """What keeps the services; SMTP is served at `addresses`, `words`: the default delivery, the logger's command.
 
     Fails: CannotStart, ValueError, OSError.
     """
     lock_installation(site)
     controls = read_controls(site, environ)
+    services = staff(site, controls, addresses, words)
+    return Supervisor(services, herald, partial(write_record, site), controls.stopseconds)
+
+
+def staff(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[Service]:
+    """The services in the order of their starts.  Fails: CannotStart, OSError."""
     tcp = smtp_listeners(addresses, controls.smtplisten or [])
-    services, log_fd = logging_staff(site, [os.fsdecode(word) for word in words[1:]])
+    services, log_fd = logging_services(site, [os.fsdecode(word) for word in words[1:]])
     takes_over = bool(tcp) if controls.smtphandover is None else controls.smtphandover
     at = listen_for_services(site, takes_over)
     default = words[0] if words else DEFAULT_DELIVERY

@@ -1,4 +1,4 @@
-"""The parent of the services: makes their sockets, forks them, starts again what dies, ends them in order.
+"""What the parent of the services makes before there are any: the lock of the installation and their sockets.
 
 Every listening socket is made here, before the first service runs, with the owner and mode that say who may connect;
 a service inherits its own and nothing else.  So a service may connect to any other at once, in any order; when one
@@ -9,25 +9,15 @@ Source: programs.md 1.4; architecture "privilege boundaries".
 """
 
 import fcntl
-import gc
 import grp
 import os
 import pwd
-import signal
 import socket
-import time
-from collections.abc import Callable
 
-from eqmail_core.system import kernel
-from eqmail_core.system.log import say
-from eqmail_core.system.notify import Herald, given_listeners
-from eqmail_core.system.privileges import CannotSettle, settle
+from eqmail_core.system.notify import given_listeners
 from eqmail_core.system.sockets import TlsListener, listen_at
 from eqmail_core.values.site import Site
 
-NAME = "qmail-start"
-SHORT_LIFE_S = 10.0
-MAX_PAUSE_S = 60.0
 SMTP_BACKLOG = 1024
 IMPLICIT_TLS = "tls:"
 """Before an address to listen on: clients speak TLS from the first byte."""
@@ -42,42 +32,9 @@ _SOCKETS = {
 }
 _HANDOVER = {"smtp": ("qmaild", 0o600)}
 
-_WATCHED = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM}
-
 
 class CannotStart(Exception):
     """Why nothing was started, and what to do about it."""
-
-
-class Service:
-    """One resident process: its name, what it runs, its place in the order of ending, and the signals it wants.
-
-    `run` is called in the child with the child's process to itself and ends when the service is told TERM.  `load` is
-    called in the parent just before the first start: services share what was loaded for them and those before them.
-    `last` services are ended only when all others have gone (0 first, then 1, ...).
-    """
-
-    __slots__ = ("last", "listeners", "load", "name", "pause_s", "pid", "run", "signals", "since", "start_at")
-
-    def __init__(
-        self,
-        name: str,
-        run: Callable[[], None],
-        listeners: list[socket.socket],
-        last: int,
-        signals: tuple[signal.Signals, ...] = (),
-        load: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.name = name
-        self.run = run
-        self.listeners = listeners
-        self.last = last
-        self.signals = signals
-        self.load = load
-        self.pid = 0
-        self.since = 0.0
-        self.start_at = 0.0
-        self.pause_s = 0.0
 
 
 def lock_installation(site: Site) -> int:
@@ -91,8 +48,6 @@ def lock_installation(site: Site) -> int:
     except (BlockingIOError, PermissionError) as error:
         os.close(fd)
         raise CannotStart(f"the services of {site.home} are running already") from error
-    os.ftruncate(fd, 0)
-    os.write(fd, b"%d\n" % os.getpid())
     return fd
 
 
@@ -154,147 +109,3 @@ def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket
         raise CannotStart(str(error.strerror)) from error
     addresses = asked if asked or given else [os.fsdecode(line) for line in settled]
     return given + [listen_on(address) for address in addresses]
-
-
-def logging_staff(site: Site, argv: list[str]) -> tuple[list[Service], int]:
-    """The logger as a service, if one was asked for, and the descriptor of the log.
-
-    Without a logger the log is our own standard output, as in C.  With one, whatever the services say on standard
-    error goes to it too.  The logger reads a pipe that outlives it, so that no line is lost when it is started again;
-    it writes where the log would have gone without it, its complaints, too.
-    """
-    if not argv:
-        return [], 1
-    reading, writing = os.pipe()
-    original = os.dup(1)
-    os.dup2(writing, 1)
-    os.dup2(writing, 2)
-
-    def run() -> None:
-        settle(site, "qmaill")
-        for fd, source in enumerate((reading, original, original)):
-            os.dup2(source, fd)
-        os.execvp(argv[0], argv)
-
-    return [Service("logger", run, [], last=9)], 1
-
-
-def supervise(services: list[Service], herald: Herald) -> None:
-    """Run the services until TERM or INT; HUP and ALRM are passed on to those that want them.
-
-    `herald` tells the service manager that all were started, that the parent lives, and that the end has begun.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
-    for service in services:
-        service.load()
-        gc.collect()
-        gc.freeze()
-        _fork(service, services)
-    herald.ready()
-    while True:
-        waits = [service.start_at - time.monotonic() for service in services if not service.pid]
-        event = signal.sigtimedwait(_WATCHED, max(0.0, min([herald.pause_s, *waits])))
-        herald.alive()
-        number = event.si_signo if event else 0
-        if number in (signal.SIGTERM, signal.SIGINT):
-            break
-        if number == signal.SIGCHLD:
-            _bury(services)
-        elif number:
-            _pass_on(services, signal.Signals(number))
-        for service in services:
-            if not service.pid and service.start_at <= time.monotonic():
-                _fork(service, services)
-    herald.stopping()
-    _end(services)
-
-
-def _fork(service: Service, services: list[Service]) -> None:
-    service.since = time.monotonic()
-    service.pid = os.fork()
-    if service.pid:
-        return
-    code = 111
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
-        for other in services:
-            if other is not service:
-                for sock in other.listeners:
-                    if sock not in service.listeners:
-                        sock.close()
-        kernel.name_process(f"eq-{service.name}")
-        kernel.end_with_parent()
-        service.run()
-        code = 0
-    except CannotSettle as reason:
-        say(NAME, f"fatal: {service.name}: {reason}")
-    except BaseException as surprise:
-        say(NAME, f"fatal: {service.name}: {type(surprise).__name__}: {surprise}{_where(surprise)}")
-    finally:
-        os._exit(code)
-
-
-def _where(surprise: BaseException) -> str:
-    """The innermost place of a surprise in our own files, for the report of a bug."""
-    trace = surprise.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace else ""
-
-
-def _bury(services: list[Service]) -> None:
-    """Take note of the dead and decide when they start again: at once, or later and later if they die young."""
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not pid:
-            return
-        for service in services:
-            if service.pid == pid:
-                now = time.monotonic()
-                young = now - service.since < SHORT_LIFE_S
-                service.pause_s = min(MAX_PAUSE_S, service.pause_s * 2 or 0.25) if young else 0.0
-                service.pid, service.start_at = 0, now + service.pause_s
-                say(NAME, f"alert: {service.name} {_how(status)}, starting it again in {service.pause_s:g} s")
-
-
-def _how(status: int) -> str:
-    code = os.waitstatus_to_exitcode(status)
-    return f"died of signal {-code}" if code < 0 else f"ended with exit code {code}"
-
-
-def _pass_on(services: list[Service], number: signal.Signals) -> None:
-    for service in services:
-        if service.pid and number in service.signals:
-            os.kill(service.pid, number)
-
-
-def _end(services: list[Service]) -> None:
-    """End the services rank by rank; running deliveries are awaited, as long as they take.
-
-    A service that is dead is not started any more: its sockets are closed, or its callers would wait in their backlog
-    for ever, and be waited for.
-    """
-    for service in services:
-        if not service.pid:
-            _close(service)
-    for rank in sorted({service.last for service in services}):
-        ranked = [service for service in services if service.last == rank and service.pid]
-        for service in ranked:
-            os.kill(service.pid, signal.SIGTERM)
-        while any(service.pid for service in ranked):
-            try:
-                pid, _ = os.waitpid(-1, 0)
-            except ChildProcessError:
-                return
-            for service in services:
-                if service.pid == pid:
-                    service.pid = 0
-                    _close(service)
-
-
-def _close(service: Service) -> None:
-    for sock in service.listeners:
-        sock.close()

@@ -69,6 +69,33 @@ def end_with_parent() -> None:
         _library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
+def close_all_but(kept: "set[int]") -> None:
+    """Close every descriptor of this process but these."""
+    try:
+        opened = [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:
+        opened = list(range(os.sysconf("SC_OPEN_MAX")))
+    for fd in opened:
+        if fd not in kept:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # the one that listed them
+
+
+def lock_holder(fd: int) -> int:
+    """The process that keeps others from locking the file of `fd` for writing; 0 for none, -1 where it is hidden.
+
+    The kernel says it; what a process could write into the file does not count.  Fails: OSError.
+    """
+    import fcntl
+    import struct
+
+    wanted = struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    kind, _, _, _, pid = struct.unpack("hhqqi", fcntl.fcntl(fd, fcntl.F_GETLK, wanted))
+    return 0 if kind == fcntl.F_UNLCK else pid or -1
+
+
 def name_process(name: str) -> None:
     """Show `name`, up to 15 characters, in ps; only for people."""
     if hasattr(_library, "prctl"):

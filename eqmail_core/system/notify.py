@@ -21,6 +21,9 @@ FIRST_FD = 3
 TLS_NAME = b"tls"
 NO_HURRY_S = 86400.0
 
+_STARTING_S = 60
+"""How long after one sign of a start the next may be in coming."""
+
 # A second, as the system counts it.
 _PATIENCE = struct.pack("@ll", 1, 0)
 
@@ -38,8 +41,12 @@ class Herald:
         self.pause_s = watchdog_s / 2 or NO_HURRY_S
 
     def ready(self) -> None:
-        """Everything is there and serves."""
+        """Everything is there and serves, by the word of every service."""
         self._tell(b"READY=1\nMAINPID=%d" % os.getpid())
+
+    def starting(self) -> None:
+        """Not everything serves yet, and the manager need not lose patience."""
+        self._tell(b"EXTEND_TIMEOUT_USEC=%d" % (_STARTING_S * 1_000_000))
 
     def alive(self) -> None:
         """A sign of life; due at least every `pause_s` seconds."""

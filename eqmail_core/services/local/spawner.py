@@ -24,6 +24,7 @@ from eqmail_core.services.local.order import Order, objection
 from eqmail_core.services.local.owners import Answer, Owners
 from eqmail_core.services.local.workforce import NAME, NO_FORK, Workforce
 from eqmail_core.system.log import say
+from eqmail_core.system.readiness import tell_ready
 from eqmail_core.system.sockets import peer_credentials
 from eqmail_core.values.layout import HOME_VARIABLE
 from eqmail_core.values.local_report import local_report
@@ -95,6 +96,7 @@ class Spawner:
         self._watch(wake, lambda _events: wake.recv(64))
         self._listener.setblocking(False)
         self._watch(self._listener, self._accept)
+        tell_ready()
         tick = time.monotonic() + _TICK_S
         while not (self._leaving and self._is_done()):
             for key, events in self._selector.select(max(0.0, tick - time.monotonic())):

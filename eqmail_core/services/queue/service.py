@@ -26,6 +26,7 @@ from eqmail_core.system import kernel  # noqa: F401  # needed by Disk, and to be
 from eqmail_core.system.files import read_file
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
+from eqmail_core.system.readiness import tell_ready
 from eqmail_core.system.roles import bringers, uid_of
 from eqmail_core.values.site import Site
 
@@ -62,6 +63,7 @@ def run(site: Site, listener: socket.socket) -> None:
     loop = new_loop()
     service = Service(site, listener, loop)
     heed(loop, {signal.SIGTERM: service.stop, signal.SIGHUP: lambda: None})
+    tell_ready()
     try:
         loop.run_forever()
     finally:

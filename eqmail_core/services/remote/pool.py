@@ -3,7 +3,7 @@
 Every scheduler that connects is served.  When one goes away its deliveries are given up, as it will order them again:
 one that ran on could only become a duplicate.  After TERM no order is taken; what runs is finished and reported.
 
-Fails: CannotSettle, OSError at its start.
+Fails: CannotSettle, ControlError, OSError at its start.
 Source: queue.md 3.11; architecture sections 6 and 12.
 """
 
@@ -25,6 +25,7 @@ from eqmail_core.services.remote.settings import SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
+from eqmail_core.system.readiness import tell_ready
 from eqmail_core.values.outcome import TEMPORARY
 from eqmail_core.values.site import Site
 
@@ -170,6 +171,7 @@ def run(site: Site, listener: socket.socket) -> None:
 async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
     loop = asyncio.get_running_loop()
     source = SettingsSource(site, os.environb)
+    source.check()
     slow_hosts = SlowHosts(site.queue.tcpto)
     slow_hosts.clear()
     watch = Watch(loop)
@@ -196,6 +198,7 @@ async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
     loop.add_signal_handler(signal.SIGHUP, reread)
     listener.setblocking(False)
     loop.add_reader(listener.fileno(), accept)
+    tell_ready()
     await ended.wait()
     loop.remove_reader(listener.fileno())
     await pool.finish()

@@ -101,14 +101,24 @@ class SettingsSource:
             raise self._settings
         return self._settings
 
+    def check(self) -> None:
+        """Read everything as deliveries will.  Fails: ControlError, with the file that cannot be read."""
+        try:
+            self._settings_now()
+        except Temporary:
+            pass  # a host without a name: each delivery says so
+
     def reread(self) -> None:
         """Read everything again at the next use, changed or not."""
         self._stamps = []
 
-    def _read(self) -> "Settings | Temporary":
+    def _settings_now(self) -> Settings:
         controls = read_controls(self._site, self._environ)
+        return Settings(controls, self._substitute(controls), tls_maker(self._site, controls))
+
+    def _read(self) -> "Settings | Temporary":
         try:
-            return Settings(controls, self._substitute(controls), tls_maker(self._site, controls))
+            return self._settings_now()
         except ControlError:
             return Temporary(NO_CONTROLS)
         except Temporary as reason:

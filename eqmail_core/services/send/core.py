@@ -63,9 +63,10 @@ class Settings:
             self.lines = log_lines(controls.logformat)
             self.routes = _routes(controls)
         except ControlError as error:
-            raise CannotStart(b"unable to read controls") from error
+            raise CannotStart(b"unable to read controls: " + os.fsencode(str(error))) from error
         if controls.locals is None:
-            raise CannotStart(b"unable to read controls")
+            missing = f"{site.control}/{Controls.locals.file} is missing, and so is {Controls.me.file}"
+            raise CannotStart(b"unable to read controls: " + os.fsencode(missing))
 
     def reload(self, site: Site) -> None:
         """Read locals and virtualdomains anew.  Fails: Trouble; then nothing changes."""

@@ -35,6 +35,7 @@ from eqmail_core.services.send.wires import Deliverers, DeliveryWire, QueueEnd
 from eqmail_core.system.files import write_all
 from eqmail_core.system.parent import ParentWatch
 from eqmail_core.system.privileges import settle
+from eqmail_core.system.readiness import tell_failure, tell_ready
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 from eqmail_core.values.site import Site
 
@@ -136,6 +137,7 @@ class ResidentSend:
         self._watch_trigger()
         for wire in (*self._wires, self._queue.wire):
             wire.connect()
+        tell_ready()
         self.wake()
         loop.run_forever()
         if self._surprise is not None:
@@ -279,6 +281,7 @@ def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | No
     try:
         ResidentSend(loop, site, log_fd, remotes, control).run()
     except CannotStart as reason:
+        tell_failure(f"cannot start: {reason}")
         try:
             write_all(log_fd, b"alert: cannot start: %b\n" % reason.text)
         except OSError:

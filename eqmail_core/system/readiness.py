@@ -1,0 +1,76 @@
+"""How a service tells its supervisor that it serves, or why it cannot: a pipe that only these two have.
+
+A process that was not started by a supervisor tells nobody.  Whoever tells is never made to wait and never fails.
+
+Source: sd_notify(3), whose READY=1 waits for this.
+"""
+
+import os
+
+_READY = b"+"
+_REASON = b"-"
+_MOST = 4096
+_LONGEST_REASON = 500
+_supervisor_fd = -1
+
+
+def adopt(fd: int) -> None:
+    """From now on tell the supervisor at the other end of `fd`."""
+    global _supervisor_fd
+    _supervisor_fd = fd
+
+
+def tell_ready() -> None:
+    """All settings are read and all sockets are served."""
+    _tell(_READY + b"\n")
+
+
+def tell_failure(reason: str) -> None:
+    """Why this process is about to end, one sentence."""
+    text = reason.encode("utf-8", "surrogateescape").replace(b"\n", b"/").replace(b"\0", b"/")
+    _tell(_REASON + text[:_LONGEST_REASON] + b"\n")
+
+
+def _tell(line: bytes) -> None:
+    if _supervisor_fd >= 0:
+        try:
+            os.write(_supervisor_fd, line)
+        except OSError:
+            pass  # the supervisor has gone, or does not read: there is nobody else to tell
+
+
+class Heard:
+    """What a supervisor has heard of one process: whether it `is_ready`, the last `reason`, whether that was all."""
+
+    __slots__ = ("_fd", "_rest", "is_closed", "is_ready", "reason")
+
+    def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._fd = fd
+        self._rest = b""
+        self.is_ready = self.is_closed = False
+        self.reason = ""
+
+    def listen(self) -> None:
+        """Take in what has been told, a few KiB at most."""
+        if self.is_closed:
+            return
+        try:
+            data = os.read(self._fd, _MOST)
+        except BlockingIOError:
+            return
+        if not data:
+            self.close()
+            return
+        *lines, self._rest = (self._rest + data)[-_MOST:].split(b"\n")
+        for line in lines:
+            if line.startswith(_READY):
+                self.is_ready = True
+            elif line.startswith(_REASON):
+                self.reason = line[1:].decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        if not self.is_closed:
+            self.is_closed = True
+            os.close(self._fd)

@@ -3,7 +3,6 @@
 Fails: Refusal.
 """
 
-import fcntl
 import os
 import signal
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.readers import QUEUE, REMOTE, SEND, SMTPD, START
 from eqmail_core.control.setting import Control
+from eqmail_core.system.kernel import lock_holder
 from eqmail_core.values.site import Site
 from eqmail_setup.refusal import Refusal, privilege
 
@@ -48,7 +48,7 @@ def wanted_by_running(files: Iterable[str]) -> str:
 
 
 def running_pid(site: Site) -> int:
-    """The process that keeps the services of an installation; 0 where they do not run."""
+    """The process that keeps the services of an installation, as the kernel knows it; 0 where they do not run."""
     path = f"{site.run}/start.lock"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -57,15 +57,12 @@ def running_pid(site: Site) -> int:
     except PermissionError as error:
         raise privilege(f"{path}: only the owner of the installation may look who runs the services") from error
     try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return 0
-    except (BlockingIOError, PermissionError):
-        text = os.read(fd, 20).strip()
+        pid = lock_holder(fd)
     finally:
         os.close(fd)
-    if not text.isdigit() or int(text) < 2:
-        raise Refusal(f"{path}: does not say which process runs the services; send HUP to qmail-start yourself")
-    return int(text)
+    if pid < 0:
+        raise Refusal(f"{path}: is held by a process that cannot be seen from here; send HUP to qmail-start yourself")
+    return pid
 
 
 def reload_services(site: Site) -> str:

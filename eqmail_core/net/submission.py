@@ -11,6 +11,12 @@ from eqmail_core.values import queue_result as q
 BROKEN = 74
 """The connection broke after everything was sent."""
 
+TIMED_OUT = 72
+"""The service did nothing for too long."""
+
+PATIENCE_S = 120.0
+"""How long the service may take for each step; it commits in milliseconds, unless it does not run or the disk hangs."""
+
 _SEND_BUFFER = 1 << 20
 
 
@@ -22,6 +28,7 @@ def connect(path: str) -> _socket.socket | None:
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _SEND_BUFFER)
+        sock.settimeout(PATIENCE_S)
         sock.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
         sock.close()
@@ -66,6 +73,8 @@ class Submission:
                 committed = True
                 self._sock.send(wire.tagged(wire.COMMIT, 0))
             _, code, _, _, self.qp = wire.split_result(self._sock.recv(64))
+        except TimeoutError:
+            code = TIMED_OUT
         except (OSError, wire.WireError):
             code = BROKEN if committed else q.SERVICE_AWAY
         return code

@@ -7,7 +7,7 @@ Source: queue.md 3.10; cr.yp.to/proto/qsbmf.txt.
 
 import re
 
-from eqmail_core.formats.quote import quote_address, quote_box
+from eqmail_core.formats.quote import header_address, one_line, quote_box
 
 _REPEATED_NEWLINE = re.compile(rb"(?<=\n)\n")
 
@@ -26,7 +26,7 @@ ORIGINAL = b"Original-Recipient: "
 
 def failure_block(recipient: bytes, report: bytes, orcpt: bytes = b"") -> bytes:
     """What bounce/N says about one recipient; `recipient` as the sender knew it, `orcpt` as in `formats.wishes`."""
-    text = b"<%b>:\n%b" % (recipient.replace(b"\n", b"_"), report)
+    text = b"<%b>:\n%b" % (one_line(recipient), report)
     if not text.endswith(b"\n"):
         text += b"\n"
     if orcpt:
@@ -39,7 +39,7 @@ def bounce_head(date: bytes, box: bytes, host: bytes, recipient: bytes, is_doubl
     lines = (
         b"Date: " + date,
         b"From: %b@%b" % (quote_box(box), host),
-        b"To: " + quote_address(recipient),
+        b"To: " + header_address(recipient),
         b"Subject: failure notice",
         b"",
         bounce_text(host, is_double),
@@ -59,4 +59,4 @@ def bounce_break(sender: bytes, is_double: bool) -> bytes:
 
 def return_path(sender: bytes) -> bytes:
     """The first header field of the original."""
-    return b"Return-Path: <%b>\n" % quote_address(sender)
+    return b"Return-Path: <%b>\n" % header_address(sender)

@@ -8,7 +8,7 @@ Source: RFC 3464 (delivery status), RFC 6522 (multipart/report), RFC 6533 (addre
 import re
 from collections.abc import Iterable, Iterator
 
-from eqmail_core.formats.quote import quote_address, quote_box
+from eqmail_core.formats.quote import header_address, quote_box
 from eqmail_core.formats.wishes import decode_xtext
 
 FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = b"failed", b"delayed", b"delivered", b"relayed", b"expanded"
@@ -32,7 +32,7 @@ def report_head(date: bytes, box: bytes, host: bytes, recipient: bytes, subject:
     lines = (
         b"Date: " + date,
         b"From: %b@%b" % (quote_box(box), host),
-        b"To: " + quote_address(recipient),
+        b"To: " + header_address(recipient),
         b"Subject: " + subject,
         b"MIME-Version: 1.0",
         b'Content-Type: multipart/report; report-type=delivery-status;\n\tboundary="%b"' % boundary,

@@ -6,7 +6,7 @@ Source: mbox(5), "mboxrd" quoting; RFC 4155.
 from eqmail_core.values.instant import ctime_utc
 
 _MARK = b"From "
-_SEPARATORS = bytes.maketrans(b" \t\n", b"---")
+_SEPARATORS = bytes.maketrans(b" \t\n\r\0", b"-----")
 
 
 def from_line(sender: bytes, now: float) -> bytes:

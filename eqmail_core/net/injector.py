@@ -12,7 +12,7 @@ from eqmail_core.control.inject_settings import InjectSettings
 from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.lines import listed
 from eqmail_core.formats.options import BadOption, parse_options, program_name
-from eqmail_core.formats.quote import quote_address
+from eqmail_core.formats.quote import header_address
 from eqmail_core.net.forwarding import hand_over
 from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.host_rules import BadAddress, HostRules
@@ -94,7 +94,7 @@ def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, 
         recipients = injection.recipients(words.uses_header)
         _queue(site, environ, injection, reader.body, recipients, _list_of(wishes, len(recipients)))
     else:
-        sender_line = b"Return-Path: <%b>\n" % quote_address(injection.sender)
+        sender_line = b"Return-Path: <%b>\n" % header_address(injection.sender)
         _copy(lambda data: write_all(1, data), sender_line + injection.header, reader.body)
 
 

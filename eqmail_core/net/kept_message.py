@@ -3,6 +3,7 @@
 Source: smtp-server.md 4.5; RFC 5321 section 4.2.5.
 """
 
+from eqmail_core.formats.quote import one_line
 from eqmail_core.policy.draft import Draft
 from eqmail_core.policy.hops import Intake
 from eqmail_core.policy.smtp_outcome import conclude
@@ -103,9 +104,9 @@ def _set_aside(draft: Draft, quarantine_to: bytes) -> None:
     told = b" ".join([b"<%b>" % recipient for recipient in draft.recipients])
     draft.put_on_top(
         [
-            b"X-Quarantine-Reason: " + draft.quarantined,
-            b"X-Quarantine-Sender: <%b>" % draft.sender,
-            b"X-Quarantine-Recipients: " + told.replace(b"\n", b" "),
+            b"X-Quarantine-Reason: " + one_line(draft.quarantined),
+            b"X-Quarantine-Sender: <%b>" % one_line(draft.sender),
+            b"X-Quarantine-Recipients: " + one_line(told),
         ]
     )
     draft.redirect(quarantine_to)

@@ -5,7 +5,7 @@ Source: dot-qmail(5), qmail-command(8), qmail-local.c.
 """
 
 from eqmail_core.formats.mbox import from_line
-from eqmail_core.formats.quote import quote_address
+from eqmail_core.formats.quote import header_address, one_line
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, VERP_SUFFIX
 from eqmail_core.values.outcome import WISHES_VARIABLE
 
@@ -89,12 +89,12 @@ def owner_sender(local: bytes, host: bytes, verp: bool) -> bytes:
 
 def return_path_line(sender: bytes) -> bytes:
     """RPLINE: the header line that keeps the envelope sender."""
-    return b"Return-Path: <" + quote_address(sender) + b">\n"
+    return b"Return-Path: <" + header_address(sender) + b">\n"
 
 
 def delivered_to_line(recipient: bytes) -> bytes:
     """DTLINE: the header line that proves a loop."""
-    return b"Delivered-To: " + recipient.replace(b"\n", b"_") + b"\n"
+    return b"Delivered-To: " + one_line(recipient) + b"\n"
 
 
 def variables(it: Delivery, new_sender: bytes, default_at: int, now: float) -> dict[bytes, bytes]:

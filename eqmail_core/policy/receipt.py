@@ -5,7 +5,7 @@ Source: delivery.md 5.9 (qreceipt.c); qreceipt(1).
 
 from eqmail_core.formats.addresslist import Unparsable, plain, rewrite_addresses, tokenise
 from eqmail_core.formats.header import field_name
-from eqmail_core.formats.quote import quote_address
+from eqmail_core.formats.quote import header_address
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ def receipt_for(fields: list[bytes], address: bytes, sender: bytes) -> bytes:
             message_id = field
     if address not in wanted or sender in (NULL_SENDER, DOUBLE_BOUNCE):
         return b""
-    quoted = quote_address(sender)
+    quoted = header_address(sender)
     notice = _NOTICE % (quoted, quoted, address)
     return notice + b"Your " + message_id if message_id else notice
 

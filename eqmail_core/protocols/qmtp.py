@@ -9,6 +9,8 @@ Fails: BadFraming, when what comes is neither; TooLong, for a netstring beyond M
 Source: smtp-server.md 4.10, 4.11; cr.yp.to/proto/qmtp.txt, qmqp.html.
 """
 
+from eqmail_core.formats.quote import one_line
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -19,7 +21,7 @@ MAX_LENGTH = 200_000_000
 """Longest netstring that is read, in bytes."""
 
 MAX_ADDRESS = 999
-"""Longest address that is kept, in bytes; a longer one is an event without an address."""
+"""Longest address that is kept, in bytes; a longer one, or one with a line end or NUL, makes an event without one."""
 
 BEGIN, TEXT, SENDER, RECIPIENT, END = "begin", "text", "sender", "recipient", "end"
 
@@ -120,7 +122,7 @@ class Reader:
             if length <= MAX_ADDRESS:
                 pieces.append(piece)
         address = b"".join(pieces)
-        is_usable = length <= MAX_ADDRESS and b"\0" not in address
+        is_usable = length <= MAX_ADDRESS and one_line(address) == address
         yield Event(kind, address if is_usable else None)
 
 

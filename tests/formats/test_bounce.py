@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.formats.bounce import bounce_break, bounce_head, failure_block
+from eqmail_core.formats.quote import one_line
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ def test_a_block_never_has_an_empty_line_inside(report: bytes, block: bytes) -> 
 @given(st.binary(max_size=40), st.lists(st.sampled_from([b"a", b"\n", b"b "]), max_size=12).map(b"".join))
 def test_every_block_begins_with_its_recipient_and_ends_empty(recipient: bytes, report: bytes) -> None:
     block = failure_block(recipient, report)
-    assert block.startswith(b"<" + recipient.replace(b"\n", b"_") + b">:\n")
+    assert block.startswith(b"<" + one_line(recipient) + b">:\n")
     assert block.endswith(b"\n\n")
     assert b"\n\n" not in block[:-2]
 

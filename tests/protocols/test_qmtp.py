@@ -45,6 +45,7 @@ def drops(data: bytes) -> list[bytes]:
 
 TEXTS = st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"x", b"\0", b","]), max_size=12).map(b"".join)
 ADDRESSES = st.binary(max_size=8)
+UNUSABLE = frozenset(b"\0\r\n")
 
 
 @given(TEXTS, ADDRESSES, st.lists(ADDRESSES, max_size=3), st.booleans())
@@ -53,7 +54,7 @@ def test_qmtp_comes_out_as_it_went_in_however_it_is_cut(
 ) -> None:
     data = qmtp_bytes((b"\r" if is_dos else b"\n") + text, sender, recipients)
     expected = text.replace(b"\r\n", b"\n") if is_dos else text
-    usable = [None if b"\0" in each else each for each in (sender, *recipients)]
+    usable = [None if UNUSABLE & set(each) else each for each in (sender, *recipients)]
     mail = (expected, usable[0], usable[1:])
     assert read(QmtpReader(), [data * 2]) == [mail, mail]
     assert read(QmtpReader(), drops(data)) == [mail]
@@ -62,13 +63,20 @@ def test_qmtp_comes_out_as_it_went_in_however_it_is_cut(
 @given(TEXTS, ADDRESSES, st.lists(ADDRESSES, max_size=3))
 def test_qmqp_comes_out_as_it_went_in_however_it_is_cut(text: bytes, sender: bytes, recipients: list[bytes]) -> None:
     data = qmqp_bytes(text, sender, recipients)
-    usable = [None if b"\0" in each else each for each in (sender, *recipients)]
+    usable = [None if UNUSABLE & set(each) else each for each in (sender, *recipients)]
     assert read(QmqpReader(), [data]) == read(QmqpReader(), drops(data)) == [(text, usable[0], usable[1:])]
 
 
 def test_a_long_address_is_read_and_not_kept() -> None:
     data = qmtp_bytes(b"\nx", b"s" * 1000, [b"r" * 100000, b"ok"])
     assert read(QmtpReader(), drops(data)) == [(b"x", None, [None, b"ok"])]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\0"])
+def test_an_address_with_a_line_end_is_unusable(end: bytes) -> None:
+    forged = b"a" + end + b"Bcc: x@y"
+    assert read(QmtpReader(), [qmtp_bytes(b"\nx", forged, [b"r", forged])]) == [(b"x", None, [b"r", None])]
+    assert read(QmqpReader(), [qmqp_bytes(b"x", forged, [b"r", forged])]) == [(b"x", None, [b"r", None])]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import socket
 
 from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.options import BadOption, parse_options
-from eqmail_core.formats.quote import quote_address
+from eqmail_core.formats.quote import one_line, quote_address
 from eqmail_core.net.smtp_dialogue import converse
 from eqmail_core.policy.lmtp_line import PROGRAM, Server, server_of
 from eqmail_core.policy.spawn_report import report_of_output
@@ -70,7 +70,7 @@ def _understood(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tuple[S
     recipient = words[1] if len(words) == 2 else environ.get(b"RECIPIENT", b"")
     if server is None or len(words) > 2 or not recipient:
         raise Temporary(USAGE)
-    if b"\n" in recipient or b"\n" in environ.get(b"SENDER", b""):
+    if any(one_line(it) != it for it in (recipient, environ.get(b"SENDER", b""))):
         raise Permanent(b"Sorry, there is a line break in the address. (#5.1.3)")
     left_out = {letter for letter, _ in options}
     return server, recipient, b"".join(environ.get(name, b"") for key, name in LINES.items() if key not in left_out)

@@ -32,6 +32,10 @@ class BadFraming(Exception):
     """What came is no netstring where one must be."""
 
 
+class NoLength(BadFraming):
+    """A netstring begins with something that is no number."""
+
+
 class TooLong(Exception):
     """A netstring that nobody should send."""
 
@@ -90,7 +94,7 @@ class Reader:
             if digit == _COLON:
                 return length
             if not 48 <= digit <= 57:
-                raise BadFraming
+                raise NoLength
             length = 10 * length + digit - 48
             if length > MAX_LENGTH:
                 raise TooLong
@@ -156,6 +160,15 @@ class QmqpReader(Reader):
 
     def _run(self) -> "Steps":
         self._left = yield from self._length()
+        try:
+            yield from self._mail()
+        except NoLength:
+            # As C, which finds out when the outer netstring is over: a client that goes before that has just gone.
+            while self._left:
+                yield from self._take(self._left)
+            raise
+
+    def _mail(self) -> "Steps":
         yield Event(BEGIN)
         yield from self._text((yield from self._length()), False)
         yield from self._comma()

@@ -12,6 +12,7 @@ Source: queue.md 3.3 to 3.6; qmail-queue(8), qmail-clean(8), INTERNALS of qmail.
 
 import os
 
+from eqmail_core.formats.lines import leading_number
 from eqmail_core.formats.todo import read_envelope, render_todo
 from eqmail_core.values import queue_result as q
 
@@ -98,23 +99,20 @@ def queue_one(
 
 
 def clean(disk: "Disk", paths: "QueuePaths", request: bytes) -> bytes:
-    """Do what a request to qmail-clean (without its NUL) asks; the answer, + or ! or one x for each fault, as C."""
-    number = request[5:].rpartition(b"/")[2]
+    """Do what a request to qmail-clean (without its NUL) asks; the answer: + or ! behind an x for each fault, as C."""
     if not 6 <= len(request) < 100:
         return b"x"
-    strange = sum(not (48 <= byte <= 57 or byte == 47) for byte in request[5:])
-    if request[:5] not in (b"foop/", b"todo/"):
-        return b"x"
-    if strange or not number:
-        return b"x" * (strange + 1)
-    it = int(number)
+    faults = b"x" * len(request[5:].translate(None, b"0123456789/"))
+    it = leading_number(request[5:].rpartition(b"/")[2])
+    if it is None or request[:5] not in (b"foop/", b"todo/"):
+        return faults + b"x"
     doomed = paths.mess(it) if request[:5] == b"foop/" else paths.todo(it)
     try:
         for path in (paths.intd(it), doomed):
             remove(disk, path)
     except OSError:
-        return b"!"
-    return b"+"
+        return faults + b"!"
+    return faults + b"+"
 
 
 def sweep(disk: "Disk", paths: "QueuePaths", now: float) -> None:

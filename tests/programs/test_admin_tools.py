@@ -1,6 +1,7 @@
 """The small programs of administrators: what they print, and how they end."""
 
 import os
+import shutil
 from pathlib import Path
 from types import ModuleType
 
@@ -147,6 +148,12 @@ def test_newmrh_says_where_it_could_not_write(site: Site, capfdbinary: Capture) 
 def test_tcprules_wants_two_names(capfdbinary: Capture) -> None:
     assert tcprules.main([b"tcprules", b"x"], {}) == 100
     assert capfdbinary.readouterr().err == b"tcprules: usage: tcprules rules.cdb rules.tmp\n"
+
+
+def test_tcpto_says_which_folder_is_missing(site: Site, capfdbinary: Capture) -> None:
+    shutil.rmtree(site.queue.lock)
+    assert qmail_tcpto.main([b"qmail-tcpto"], environ(site)) == 111
+    assert capfdbinary.readouterr().out == b"fatal: unable to chdir: file does not exist\n"
 
 
 def test_tcpto_shows_what_tcpok_forgets(site: Site, capfdbinary: Capture) -> None:

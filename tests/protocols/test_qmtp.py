@@ -103,6 +103,13 @@ def test_bad_framing_of_qmqp_is_noticed(data: bytes) -> None:
         read(QmqpReader(), [data])
 
 
+def test_a_qmqp_client_that_goes_in_a_broken_message_has_just_gone() -> None:
+    reader = QmqpReader()
+    assert read(reader, [b"5:abc"]) == []
+    with pytest.raises(BadFraming):
+        read(reader, [b"de"])
+
+
 def test_a_gigantic_netstring_is_not_waited_for() -> None:
     with pytest.raises(TooLong):
         read(QmtpReader(), [b"200000001:"])

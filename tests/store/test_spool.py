@@ -171,12 +171,20 @@ def test_cleaning_removes_what_is_asked_for() -> None:
     assert files(disk) == set()
 
 
-def test_a_malformed_request_never_removes_anything() -> None:
+def test_a_request_without_a_number_never_removes_anything() -> None:
     disk = SimDisk(FOLDERS)
     number = queue(disk)
-    for request in (b"foop/%dx" % number, b"foop/x%d" % number, b"fool/%d" % number, b"todo/%d/" % number, b"foop/-1"):
+    for request in (b"foop/x%d" % number, b"fool/%d" % number, b"todo/%d/" % number, b"foop/-1"):
         assert set(clean(disk, PATHS, request)) == {ord("x")}
     assert files(disk) == {"mess", "intd", "todo"}
+
+
+def test_what_is_no_digit_is_answered_before_the_request_as_c_does() -> None:
+    disk = SimDisk(FOLDERS)
+    number = queue(disk)
+    assert clean(disk, PATHS, b"todo/x/%d" % number) == b"x+"
+    assert clean(disk, PATHS, b"foop/%dxy" % number) == b"xx+"
+    assert files(disk) == set()
 
 
 def test_the_sweep_spares_the_pool_and_what_is_young() -> None:

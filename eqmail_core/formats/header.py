@@ -1,6 +1,7 @@
 """Message headers: lines gathered into fields, up to where the body begins.
 
 A field is its first line and all continuation lines, each ended by LF.  What is no field ends the header, too.
+A message whose lines end in CRLF as far as its header is read has CRLF for its line end; it is read as if it had LF.
 
 Source: delivery.md 5.7 (headerbody.c, hfield.c); RFC 5322 section 2.2.
 """
@@ -32,20 +33,29 @@ class HeaderReader:
 
     `feed` pieces while it says False, then, at the end of the message, `end`.  `fields` are the header; `body` is what
     came of the body so far, with the empty line that separates it (put in where a line that is no field begins it).
-    An mbox line "From ..." among the fields becomes a field of its own.
+    An mbox line "From ..." among the fields becomes a field of its own.  `is_crlf`: the line end is CRLF; `fields` have
+    LF all the same, `body` and what follows it pass `LfLines` where they are to have it, too.
     """
 
-    __slots__ = ("_fields", "_pending", "body")
+    __slots__ = ("_crlf", "_fields", "_pending", "body")
 
     def __init__(self) -> None:
         self._fields: list[list[bytes]] = []
         self._pending: list[bytes] = []
+        # How many lines ended in CRLF; -1 as soon as one has not.
+        self._crlf = 0
         self.body = b""
+
+    @property
+    def is_crlf(self) -> bool:
+        """Whether every line so far, and there was one, has ended in CRLF."""
+        return self._crlf > 0
 
     @property
     def fields(self) -> list[bytes]:
         """The header fields in order."""
-        return [b"".join(lines) for lines in self._fields]
+        fields = [b"".join(lines) for lines in self._fields]
+        return [field.replace(b"\r\n", b"\n") for field in fields] if self.is_crlf else fields
 
     def feed(self, data: bytes) -> bool:
         """Take a piece; True when the body has begun (then no more pieces belong here)."""
@@ -55,8 +65,10 @@ class HeaderReader:
         lines = b"".join(self._pending).split(b"\n")
         self._pending = []
         for index, line in enumerate(lines[:-1]):
+            if self._crlf >= 0:
+                self._crlf = self._crlf + 1 if line.endswith(b"\r") else -1
             if not self._is_header(line + b"\n"):
-                separator = b"\n" if line else b""
+                separator = b"" if not line or (self.is_crlf and line == b"\r") else b"\n"
                 self.body = separator + b"\n".join(lines[index:])
                 return True
         self._pending = [lines[-1]]
@@ -79,3 +91,22 @@ class HeaderReader:
         else:
             return False
         return True
+
+
+class LfLines:
+    """Gives the lines of a message that end in CRLF the end LF; a CR alone stays."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The next piece; a CR at its end may be kept for the next call."""
+        data = self._held + data
+        self._held = data[-1:] if data.endswith(b"\r") else b""
+        return data[: len(data) - len(self._held)].replace(b"\r\n", b"\n")
+
+    def finish(self) -> bytes:
+        """What was kept."""
+        return self._held

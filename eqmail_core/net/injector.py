@@ -10,6 +10,7 @@ import time
 
 from eqmail_core.control.inject_settings import InjectSettings
 from eqmail_core.control.setting import ControlError
+from eqmail_core.formats.header import LfLines
 from eqmail_core.formats.lines import listed
 from eqmail_core.formats.options import BadOption, parse_options, program_name
 from eqmail_core.formats.quote import header_address
@@ -28,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from eqmail_core.formats.header import HeaderReader
     from eqmail_core.formats.wishes import Wishes
     from eqmail_core.values.site import Site
 
@@ -92,10 +94,10 @@ def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, 
     injection.take_header(reader.fields)
     if words.queues:
         recipients = injection.recipients(words.uses_header)
-        _queue(site, environ, injection, reader.body, recipients, _list_of(wishes, len(recipients)))
+        _queue(site, environ, injection, reader, recipients, _list_of(wishes, len(recipients)))
     else:
         sender_line = b"Return-Path: <%b>\n" % header_address(injection.sender)
-        _copy(lambda data: write_all(1, data), sender_line + injection.header, reader.body)
+        _copy(lambda data: write_all(1, data), sender_line + injection.header, reader)
 
 
 def _list_of(wishes: "Wishes | None", count: int) -> bytes:
@@ -112,7 +114,7 @@ def _queue(
     site: "Site",
     environ: "Mapping[bytes, bytes]",
     injection: Injection,
-    body: bytes,
+    reader: "HeaderReader",
     recipients: list[bytes],
     wishes: bytes,
 ) -> None:
@@ -121,7 +123,7 @@ def _queue(
     except OSError as error:
         raise Temporary(b"unable to run qmail-queue") from error
     try:
-        _copy(queue.write, injection.header, body)
+        _copy(queue.write, injection.header, reader)
     except OSError:
         queue.abort()
         queue.finish(b"", [])
@@ -137,12 +139,16 @@ def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Inject
     return Injection(rules, Person(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
 
 
-def _copy(put: "Callable[[bytes], None]", header: bytes, body: bytes) -> None:
+def _copy(put: "Callable[[bytes], None]", header: bytes, reader: "HeaderReader") -> None:
     """Pass on header, the beginning of the body, and the rest of standard input; a last line without LF gets one."""
     put(header)
+    lines = LfLines() if reader.is_crlf else None
+    body = reader.body
     while body:
-        put(body)
+        put(body if lines is None else lines.feed(body))
         last = body
         body = os.read(0, CHUNK)
-        if not body and not last.endswith(b"\n"):
-            put(b"\n")
+        if not body:
+            put(b"" if lines is None else lines.finish())
+            if not last.endswith(b"\n"):
+                put(b"\n")

@@ -2,6 +2,9 @@
 
     qmail-inject [ -aAhHnN ] [ -f sender ] [ recipient ... ]
 
+A message whose header lines, and the empty one behind them, all end in CRLF is taken as if it had LF; others are taken
+as they are.
+
 Source: delivery.md 5.7; qmail-inject(8).
 """
 

@@ -2,6 +2,11 @@
 
     sendmail [ -t ] [ -fsender ] [ -Fname ] [ -Nnews ] [ -Rret ] [ -Venvid ] [ -bp ] [ -bs ] [ recipient ... ]
 
+The sender <> is the null sender. -r is -f. Options of other sendmails that mean nothing here are passed over: -A, -B,
+-C, -d, -E, -e, -G, -h, -i, -J, -L, -m, -n, -O, -o, -p, -q, -U, -v, -X, -x. With -q and no recipients nothing is done,
+because what waits is tried again anyhow. -bd, -bv and their like are refused. A message whose header lines, and the
+empty one behind them, all end in CRLF is taken as if it had LF; others are taken as they are.
+
 Exits: 0, 100, 111.  Source: delivery.md 5.8; sendmail(8).
 """
 
@@ -9,10 +14,10 @@ import os
 
 from eqmail_core.formats.options import BadOption, program_name
 from eqmail_core.net.injector import inject
-from eqmail_core.policy.sendmail import INJECT, PROGRAMS, Usage, read_words
+from eqmail_core.policy.sendmail import INJECT, NOTHING, PROGRAMS, Elsewhere, Usage, read_words
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import complain, fatal, say
-from eqmail_core.values.outcome import EXIT_PERMANENT
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -29,6 +34,10 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         return _usage()
     except Usage:
         return _usage()
+    except Elsewhere as elsewhere:
+        return fatal("sendmail", str(elsewhere), EXIT_PERMANENT)
+    if errand.action == NOTHING:
+        return EXIT_DONE
     if errand.action == INJECT:
         return inject(errand.argv, errand.environ, wishes=errand.wishes)
     name = PROGRAMS.get(errand.action)

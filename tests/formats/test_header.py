@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.header import HeaderReader, field_name, field_text, is_field
+from eqmail_core.formats.header import HeaderReader, LfLines, field_name, field_text, is_field
 
 
 def read(*pieces: bytes) -> tuple[list[bytes], bytes]:
@@ -17,10 +17,39 @@ def read(*pieces: bytes) -> tuple[list[bytes], bytes]:
     return reader.fields, reader.body
 
 
+def in_lf(*pieces: bytes) -> tuple[list[bytes], bytes]:
+    """Fields and body, as who injects them has them."""
+    reader = HeaderReader()
+    rest = iter(pieces)
+    begun = any(reader.feed(piece) for piece in rest)
+    if not begun:
+        reader.end()
+    if not reader.is_crlf:
+        return reader.fields, reader.body + b"".join(rest)
+    lines = LfLines()
+    return reader.fields, b"".join(map(lines.feed, (reader.body, *rest))) + lines.finish()
+
+
 messages = st.lists(
     st.sampled_from([b"To: a\n", b" more\n", b"\n", b"From x\n", b"no field\n", b"X : y\n", b": z\n", b"last"]),
     max_size=8,
 ).map(b"".join)
+
+
+@given(messages | st.binary(max_size=60), st.integers(1, 7))
+def test_a_message_with_crlf_is_read_as_the_same_with_lf(message: bytes, size: int) -> None:
+    message = (message.replace(b"\r", b"") or b"x").removesuffix(b"\n") + b"\n"
+    crlf = message.replace(b"\n", b"\r\n")
+    assert in_lf(*(crlf[at : at + size] for at in range(0, len(crlf), size))) == read(message)
+
+
+def test_line_ends_of_two_kinds_stay_as_they_are() -> None:
+    mixed = b"To: a\nSubject: b\r\n\r\nbody\r\n"
+    assert in_lf(mixed) == read(mixed) == ([b"To: a\n", b"Subject: b\r\n"], b"\n\r\nbody\r\n")
+
+
+def test_a_cr_in_a_line_stays() -> None:
+    assert in_lf(b"To: a\r\n\r\nb\rc\r", b"\n\r") == ([b"To: a\n"], b"\nb\rc\n\r")
 
 
 @given(messages | st.binary(max_size=60), st.integers(1, 7))

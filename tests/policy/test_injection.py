@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.addresslist import plain, tokenise
+from eqmail_core.formats.addresslist import Unparsable, plain, tokenise
 from eqmail_core.formats.header import HeaderReader
+from eqmail_core.formats.quote import quote_address
 from eqmail_core.policy.host_rules import BadAddress, HostRules
 from eqmail_core.policy.injection import Injection
 from eqmail_core.policy.person import Person
@@ -79,11 +80,36 @@ def test_words_of_the_command_line_are_single_addresses(typed: bytes, complete: 
 @given(st.binary(max_size=40))
 def test_any_word_is_completed_or_refused(typed: bytes) -> None:
     it = injection()
-    for act in (it.use_sender, it.add_recipient):
-        try:
-            act(typed)
-        except BadAddress as bad:
-            assert bad.text.startswith(b"unable to parse ")
+    try:
+        complete = RULES.complete_text(typed)
+    except Unparsable:
+        for act in (it.use_sender, it.add_recipient):
+            with pytest.raises(BadAddress, match=r"^unable to parse "):
+                act(typed)
+        assert (it.sender, it.recipients(True)) == (b"", [])
+        return
+    it.use_sender(typed)
+    it.add_recipient(typed)
+    assert (it.sender, it.recipients(True)) == (complete, [complete])
+    it.take_header([b"Return-Path: <other@x.y>\n"])
+    assert it.sender == complete
+    box, at, host = typed.rpartition(b"@")
+    if not at:
+        assert complete == (typed and typed + b"@mail.example.org")
+    elif host:
+        assert complete.startswith(box + b"@")
+
+
+@pytest.mark.parametrize("word", [b"a@(", b"a b@h(", b"@[x"])
+def test_a_word_that_cannot_be_parsed_is_refused_as_sender_and_as_recipient(word: bytes) -> None:
+    it = injection()
+    with pytest.raises(BadAddress) as caught:
+        it.use_sender(word)
+    assert caught.value.text == b"unable to parse this line:\n" + quote_address(word)
+    with pytest.raises(BadAddress) as caught:
+        it.add_recipient(word)
+    assert caught.value.text == b"unable to parse address: " + word + b"\n"
+    assert (it.sender, it.recipients(True)) == (b"", [])
 
 
 @given(

@@ -5,7 +5,7 @@ import pytest
 from eqmail_core.formats.options import BadOption
 from eqmail_core.formats.wishes import render_wishes
 from eqmail_core.policy.receipt import CannotParse, receipt_for
-from eqmail_core.policy.sendmail import INJECT, NEW_ALIASES, PROGRAMS, Usage, read_words
+from eqmail_core.policy.sendmail import INJECT, NEW_ALIASES, NOTHING, PROGRAMS, Elsewhere, Usage, read_words
 
 ASKS = b"Notice-Requested-Upon-Delivery-To: G: joe@x.y;, X <jim@x.y>\n"
 
@@ -39,6 +39,7 @@ def words_of(line: bytes) -> list[bytes]:
         (b"a b", b"-a -- a b"),
         (b"-t -i -v -m -x -e7 -oi -odb -p X -B 8BITMIME a", b"-H -- a"),
         (b"-bm -Ex -J -f s@t -- -a", b"-a -f s@t -- -a"),
+        (b"-G -U -n -Am -C/etc/x -d -d8.11 -h 17 -L mail -O ErrorMode=q -X /dev/null -r s@t a", b"-a -f s@t -- a"),
     ],
 )
 def test_what_means_nothing_to_qmail_is_dropped(line: bytes, words: bytes) -> None:
@@ -66,9 +67,34 @@ def test_other_programs_do_the_other_errands() -> None:
 
 def test_words_that_make_no_sense_are_refused() -> None:
     with pytest.raises(Usage):
-        words_of(b"-bd")
+        words_of(b"-bz")
     with pytest.raises(BadOption):
-        words_of(b"-q")
+        words_of(b"-z")
+
+
+@pytest.mark.parametrize("line", [b"-bd", b"-bD -q15m", b"-bl", b"-bv a@b", b"-bt", b"-bh"])
+def test_what_others_do_is_refused_with_the_way(line: bytes) -> None:
+    with pytest.raises(Elsewhere, match=r"^-b.: .*(eqmail|qmail-tcpto)"):
+        words_of(line)
+
+
+def test_a_run_of_the_queue_is_nobodys_message() -> None:
+    for line in (b"-q", b"-q15m", b"-qIabc", b"-v -q"):
+        assert read_words([b"sendmail", *line.split()], {}).action == NOTHING
+    assert words_of(b"-q a@b") == [b"-a", b"--", b"a@b"]
+    assert words_of(b"-q -t") == [b"-H", b"--"]
+
+
+def test_aliases_are_somebody_elses_whatever_asks_for_them() -> None:
+    assert read_words([b"sendmail", b"-bi"], {}).action == NEW_ALIASES
+    assert read_words([b"sendmail", b"-I"], {}).action == NEW_ALIASES
+
+
+@pytest.mark.parametrize("option", [b"-f", b"-r"])
+def test_the_sender_of_cronie_is_the_null_sender(option: bytes) -> None:
+    errand = read_words([b"sendmail", option, b"<>", b"a@b"], {b"USER": b"joe"})
+    assert errand.argv == [b"bin/qmail-inject", b"-a", b"-f", b"", b"--", b"a@b"]
+    assert errand.environ == {b"USER": b"joe"}
 
 
 def test_sendmail_takes_what_senders_wish() -> None:

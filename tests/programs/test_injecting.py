@@ -93,9 +93,41 @@ def test_sendmail_injects(home: Home) -> None:
 
 
 def test_sendmail_explains_itself(home: Home) -> None:
-    run = home.run("sendmail", "-q")
+    run = home.run("sendmail", "-z")
     assert run.returncode == 100
-    assert run.stderr.startswith(b"sendmail: illegal option -- q\nsendmail: usage: sendmail [ -t ]")
+    assert run.stderr.startswith(b"sendmail: illegal option -- z\nsendmail: usage: sendmail [ -t ]")
+    run = home.run("sendmail", "-bd", "-q15m")
+    assert run.returncode == 100
+    assert run.stderr.startswith(b"sendmail: fatal: -bd: the mail system is started by its own services")
+
+
+def test_a_run_of_the_queue_reads_no_message(home: Home) -> None:
+    run = home.run("sendmail", "-q", stdin=b"To: a@b\n\n")
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"", b"")
+    assert not (home.path / "envelope").exists()
+
+
+def test_the_null_sender_of_cronie_gets_no_bounces(home: Home) -> None:
+    assert home.run("sendmail", "-i", "-f", "<>", "-t", stdin=b"To: a@b.c\n\nx\n", USER="joe").returncode == 0
+    envelope, message = home.queued
+    assert envelope == b"F\0Ta@b.c\0\0"
+    assert b"\nFrom: joe@mail.example.org\n" in message
+
+
+@pytest.mark.parametrize("program", ["qmail_inject", "sendmail"])
+def test_a_message_in_crlf_is_queued_in_lf(home: Home, program: str) -> None:
+    words = ["-t"] if program == "sendmail" else []
+    body = b"x\r\n" * 40000 + b"last\r"
+    run = home.run(program, *words, stdin=b"To: a@b.c\r\nSubject: s,\r\n t\r\n\r\n" + body, USER="joe")
+    assert run.returncode == 0
+    message = home.queued[1]
+    assert message.partition(b"To: ")[2] == b"a@b.c\nSubject: s,\n t\n\n" + b"x\n" * 40000 + b"last\r\n"
+    assert b"\r\n" not in message.removesuffix(b"\r\n")
+
+
+def test_a_body_in_crlf_below_a_header_in_lf_stays(home: Home) -> None:
+    home.run("qmail_inject", stdin=b"To: a@b.c\n\nx\r\n")
+    assert home.queued[1].endswith(b"To: a@b.c\n\nx\r\n")
 
 
 def test_sendmail_hands_over_to_other_programs(home: Home) -> None:

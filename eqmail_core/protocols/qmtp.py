@@ -9,8 +9,6 @@ Fails: BadFraming, when what comes is neither; TooLong, for a netstring beyond M
 Source: smtp-server.md 4.10, 4.11; cr.yp.to/proto/qmtp.txt, qmqp.html.
 """
 
-from eqmail_core.formats.quote import one_line
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,6 +24,7 @@ MAX_ADDRESS = 999
 BEGIN, TEXT, SENDER, RECIPIENT, END = "begin", "text", "sender", "recipient", "end"
 
 _COLON, _COMMA = 58, 44
+_UNUSABLE = frozenset(b"\0\r\n")
 
 
 class BadFraming(Exception):
@@ -126,7 +125,7 @@ class Reader:
             if length <= MAX_ADDRESS:
                 pieces.append(piece)
         address = b"".join(pieces)
-        is_usable = length <= MAX_ADDRESS and one_line(address) == address
+        is_usable = length <= MAX_ADDRESS and _UNUSABLE.isdisjoint(address)
         yield Event(kind, address if is_usable else None)
 
 

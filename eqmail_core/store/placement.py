@@ -6,7 +6,8 @@
     4  the name in pid/ taken away
 
 The name in pid/ goes last, so that the body has a name on the disk at every moment.  What failed is undone as far as
-that works; a message whose step 3 failed may have been seen in todo/ all the same.
+that works, and only what was made here: a file that was there before is somebody else's message.  A message whose step
+3 failed may have been seen in todo/ all the same.
 
 Source: queue.md 3.4; the order is qmail-queue's, with the folders flushed.
 """
@@ -26,10 +27,11 @@ FLUSHED, NAMED, QUEUED = 1, 2, 3
 class Placing:
     """One message and how far it is to go: FLUSHED in the file of its number, NAMED mess/N, or QUEUED as todo/N.
 
-    `is_named`: mess/N is there and flushed already.  Afterwards `error` tells what went wrong.
+    `is_named`: mess/N is there and flushed already.  Afterwards `error` tells what went wrong.  `made`: the names that
+    were given here, in order.
     """
 
-    __slots__ = ("error", "fd", "goal", "is_named", "message", "path")
+    __slots__ = ("error", "fd", "goal", "is_named", "made", "message", "path")
 
     def __init__(self, message: Message, goal: int, path: str | None, is_named: bool = False) -> None:
         self.message = message
@@ -37,6 +39,7 @@ class Placing:
         self.path = path
         self.is_named = is_named
         self.fd = -1
+        self.made: list[str] = []
         self.error: OSError | None = None
 
 
@@ -52,12 +55,12 @@ def place(disk: Disk, paths: QueuePaths, placings: list[Placing]) -> None:
     queued = [it for it in named if it.goal == QUEUED]
     _each(queued, lambda it: _write_envelope(disk, paths, it))
     _flush(disk, queued)
-    _each(queued, lambda it: disk.link(paths.intd(it.message.number), paths.todo(it.message.number)))
+    _each(queued, lambda it: _link_envelope(disk, paths, it))
     _flush_folders(disk, queued, paths.todo)
     for it in named:
         try:
             if it.error is not None:
-                _undo(disk, paths, it)
+                _undo(disk, it)
             elif it.path is not None:
                 remove(disk, it.path)
         except OSError:
@@ -89,21 +92,30 @@ def _write_body(disk: Disk, it: Placing) -> None:
 def _link_body(disk: Disk, paths: QueuePaths, it: Placing) -> None:
     if it.is_named:
         return
-    number = it.message.number
+    body, path = str(it.path), paths.mess(it.message.number)
     try:
-        disk.link(str(it.path), paths.mess(number))
+        disk.link(body, path)
     except FileExistsError:
-        # fine if it is this very file: the number is its inode
-        found = disk.status(paths.mess(number))
-        if found is None or found[0] != number:
+        # fine if it is this very file
+        found, ours = disk.status(path), disk.status(body)
+        if found is None or ours is None or found[0] != ours[0]:
             raise
+    it.made.append(path)
 
 
 def _write_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
     message = it.message
-    remove(disk, paths.intd(message.number))
-    it.fd = disk.open(paths.intd(message.number), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    path = paths.intd(message.number)
+    remove(disk, path)
+    it.fd = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    it.made.append(path)
     disk.write(it.fd, message.as_todo())
+
+
+def _link_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+    number = it.message.number
+    disk.link(paths.intd(number), paths.todo(number))
+    it.made.append(paths.todo(number))
 
 
 def _flush(disk: Disk, placings: list[Placing]) -> None:
@@ -132,11 +144,8 @@ def _flush_folders(disk: Disk, placings: list[Placing], path_of: Callable[[int],
             it.error = error
 
 
-def _undo(disk: Disk, paths: QueuePaths, it: Placing) -> None:
-    """Take back what was done for a message, but nothing that was there before."""
-    number = it.message.number
-    if it.goal == QUEUED:
-        remove(disk, paths.todo(number))
-        remove(disk, paths.intd(number))
-    if not it.is_named and it.path is not None and disk.status(it.path) is not None:
-        remove(disk, paths.mess(number))
+def _undo(disk: Disk, it: Placing) -> None:
+    """Take back the names that were given to a message, the last first, each on the disk before the next."""
+    for path in reversed(it.made):
+        remove(disk, path)
+        disk.sync_folder(path.rpartition("/")[0])

@@ -12,6 +12,9 @@ Why a message is never forgotten, and none that ended comes back:
 - The last part of a segment takes tombstones alone, so that a disk without room for another segment does not keep the
   oldest from becoming free.
 - After a start nothing is appended to what was found: its tail may be torn.
+- After a flush that failed nothing is written behind what stood there before: the system may have dropped what it was
+  to write, and the next flush would not say so.  A segment that this use of it began is begun anew, under a new epoch;
+  any other is suspect: its messages are recorded anew, and then it is removed.
 
 Fails: OSError; a `commit` that failed may have written its records all the same, so that the caller sends their
 tombstones after them.
@@ -24,6 +27,7 @@ from eqmail_core.formats import journal as form
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.message import Message
 from eqmail_core.store.segment import Segment
+from eqmail_core.store.spool import remove
 
 SEGMENT_SIZE = 16 << 20
 LEAST_SEGMENTS = 2
@@ -98,7 +102,8 @@ class Journal:
 
         The answer says where each record stands now; `stands` takes note of it.
         """
-        saved = self._current, self._position, self._crc
+        saved = self._current, self._position, self._crc, self._start
+        is_flushing = False
         placed: list[tuple[Message, Segment]] = []
         touched: list[Segment] = []
         try:
@@ -129,16 +134,14 @@ class Journal:
                 self._pieces.append(whole)
                 self._position += len(whole)
             self._write_out(touched)
+            is_flushing = True
             for segment in touched:
                 self._disk.sync_data(segment.fd)
         except OSError:
             for _, segment in placed:
                 segment.recorded -= 1
             self._pieces = []
-            if self._current is saved[0]:
-                _, self._position, self._crc = saved
-            else:
-                self._position = 0
+            self._go_back(saved, is_flushing)
             raise
         return placed
 
@@ -154,7 +157,13 @@ class Journal:
             message.segment = None
 
     def crowding(self) -> Segment | None:
-        """The oldest segment when the ring is about to need it and messages stand in the way; else None."""
+        """A segment whose messages should be recorded anew, else None.
+
+        That is a suspect one, or the oldest when the ring is about to need it and few messages stand in the way.
+        """
+        for segment in tuple(self._segments):  # at once, for a commit may be changing the ring
+            if segment.is_suspect and segment.needed:
+                return segment
         oldest, current = self._segments[0], self._current
         if oldest is current or current is None or not oldest.needed:
             return None
@@ -163,8 +172,11 @@ class Journal:
     def empty(self) -> None:
         """Forget everything; what is needed no more is the caller's to know.  Nothing may be committed afterwards."""
         while len(self._segments) > LEAST_SEGMENTS:
-            self._drop_oldest()
-        for segment in self._segments:
+            self._drop(self._segments[0])
+        for segment in list(self._segments):
+            if segment.is_suspect:
+                self._drop(segment)
+                continue
             self._epoch += 1
             text, _ = form.header(self._epoch, self.next_serial)
             self._disk.write_at(segment.fd, [text], 0)
@@ -208,17 +220,34 @@ class Journal:
             self._pieces = []
         self._start = self._position
 
+    def _go_back(self, saved: tuple[Segment | None, int, int, int], is_flushing: bool) -> None:
+        """After a commit that failed, perhaps in a flush: see to it that nothing is written behind its records."""
+        before, position, _, _ = saved
+        if is_flushing and before is not None and position:
+            before.is_suspect = True
+            before = None
+        if self._current is before:
+            _, self._position, self._crc, self._start = saved
+        else:
+            self._current = None if saved[0] is self._current else self._current
+            self._position = 0
+
     def _turn(self) -> None:
         """Go on to the next segment: the oldest if it is free, else a new one."""
         ring = self._segments
-        while len(ring) > LEAST_SEGMENTS and not ring[0].needed and not ring[1].needed and ring[1] is not self._current:
-            self._drop_oldest()
+        while ring and not ring[0].needed and (ring[0].is_suspect or self._is_long()):
+            self._drop(ring[0])
         if ring and ring[0] is not self._current and not ring[0].needed:
             ring.rotate(-1)
         else:
             ring.append(self._make())
         self._current = ring[-1]
         self._position = 0
+
+    def _is_long(self) -> bool:
+        """Tell whether the oldest segment can be done without, because the next can be used as well."""
+        ring = self._segments
+        return len(ring) > LEAST_SEGMENTS and not ring[1].needed and ring[1] is not self._current
 
     def _begin(self) -> None:
         """Put the header of a new use on the disk before anything else is written, see the module."""
@@ -247,11 +276,12 @@ class Journal:
             raise
         return Segment(path, fd, 0)
 
-    def _drop_oldest(self) -> None:
-        """Remove the oldest segment; on the disk too, before the next oldest, with its tombstones, may be used."""
-        self._disk.unlink(self._segments[0].path)
+    def _drop(self, segment: Segment) -> None:
+        """Remove a segment; on the disk too, before a younger one, with its tombstones, may be used."""
+        remove(self._disk, segment.path)
         self._disk.sync_folder(self._folder)
-        self._disk.close(self._segments.popleft().fd)
+        self._segments.remove(segment)
+        self._disk.close(segment.fd)
 
 
 def _message(entry: form.Entry, segment: Segment) -> Message:

@@ -104,7 +104,7 @@ class Keeper:
         self._ended: list[Message] = []
         self._timer_runs = False
         self._is_refilling = False
-        self._relieved = 0
+        self._relieved: tuple[int, Segment | None] = 0, None
         self._requests: deque[tuple[bytes, Callable[[bytes], None]]] = deque()
         self._stopped: Callable[[], None] | None = None
         self._commit_failed = self._spill_failed = False
@@ -417,21 +417,23 @@ class Keeper:
 
     def _ended_for_good(self, message: Message) -> None:
         number = message.number
-        self._by_number.pop(number, None)
+        if self._by_number.get(number) is message:
+            del self._by_number[number]
         if message.fate == GOES_BACK:
             self.give_up(number, is_written=message.body is None)
         elif message.fate == VANISHES:
             self._files.run(partial(remove, self._disk, self._paths.mess(number)), lambda result, error: None)
 
     def _relieve(self) -> None:
-        """Record anew, once per turn of the ring, the few messages that keep its oldest segment from being free."""
+        """Record anew, once per turn of the ring, what a suspect segment holds, or the oldest where that is little."""
         journal = self._journal
-        oldest = journal.crowding()
-        if oldest is None or self._relieved == journal.epoch:
+        crowded = journal.crowding()
+        if crowded is None or self._relieved == (journal.epoch, crowded):
             return
-        self._relieved = journal.epoch
-        some = [m for m in self._held.values() if m.segment is oldest and m.state in (LIVE, AS_FILE)]
-        if sum(m.weight for m in some) <= SEGMENT_SIZE // 4 or journal.spread(self._weight):
+        self._relieved = journal.epoch, crowded
+        some = [m for m in self._held.values() if m.segment is crowded and m.state != COMMITTING]
+        weight = sum(m.weight for m in some)
+        if crowded.is_suspect or weight <= SEGMENT_SIZE // 4 or journal.spread(self._weight):
             for message in some:
                 self._log.add((False, message, None))
 

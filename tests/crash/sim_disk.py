@@ -4,15 +4,20 @@
 one by one (`ordered` False: the weakest that POSIX allows) or up to some moment (`ordered` True: as file systems with a
 journal of their own do it, where flushing anything flushes all earlier names).  Inode numbers come back at once when
 nothing that could survive has them, the lowest first.
+
+A flush may fail (`fails_flush`).  As Linux does it, the pages that were to be written then count as clean: reading
+gives what was written, a later flush says nothing and does not write them, and after a power cut any part of them is
+there.  A page is written whole once anything in it is written again.
 """
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from eqmail_core.store.disk import Disk
 
 SECTOR = 512
+PAGE = 8 * SECTOR
 FIRST_INODE = 1000
 
 Write = tuple[int, bytes] | None  # offset and data; None: the file was emptied
@@ -22,6 +27,7 @@ class SimDisk(Disk):
     def __init__(self, folders: list[str], ordered: bool = False) -> None:
         self.ordered = ordered
         self.is_full = False
+        self.fails_flush: Callable[[], bool] = lambda: False
         self.operations = 0
         self.on_operation: Callable[[], None] = lambda: None
         self.folders = set(folders)
@@ -31,6 +37,7 @@ class SimDisk(Disk):
         self._names: dict[str, int] = {}
         self._platter: dict[int, bytes] = {}
         self._unflushed: dict[int, list[Write]] = {}
+        self._dropped: dict[int, dict[int, bytes]] = {}  # sectors of failed flushes, by file and offset
         self._platter_names: dict[str, int] = {}
         self._unflushed_names: list[tuple[str, int | None]] = []
         self._fds: dict[int, tuple[int, bool]] = {}
@@ -51,6 +58,8 @@ class SimDisk(Disk):
         _apply_names(names, kept)
         for key in set(names.values()):
             data = bytearray(self._platter.get(key, b""))
+            for offset, sector in self._dropped.get(key, {}).items():
+                _apply_write(data, (offset, sector), survives)
             for write in self._unflushed.get(key, ()):
                 _apply_write(data, write, survives)
             after._inode[key] = self._inode[key]
@@ -114,7 +123,18 @@ class SimDisk(Disk):
 
     def sync(self, fd: int) -> None:
         key = self._fds[fd][0]
-        self._platter[key] = bytes(self._data[key])
+        if self.fails_flush():
+            self._drop(key)
+            raise OSError(errno.EIO, "input/output error")
+        dropped = self._dropped.get(key, {})
+        for page in _parts(self._unflushed.get(key, ()), PAGE):
+            for offset in range(page, page + PAGE, SECTOR):
+                dropped.pop(offset, None)
+        platter = bytearray(self._data[key])
+        for offset, sector in dropped.items():
+            before = self._platter.get(key, b"")[offset : offset + len(sector)]
+            platter[offset : offset + len(sector)] = before.ljust(len(sector), b"\0")
+        self._platter[key] = bytes(platter)
         self._unflushed.pop(key, None)
         if self.ordered:
             self._flush_names(lambda path: True)
@@ -123,6 +143,8 @@ class SimDisk(Disk):
     sync_data = sync
 
     def sync_folder(self, path: str) -> None:
+        if self.fails_flush():
+            raise OSError(errno.EIO, "input/output error")
         self._flush_names(lambda it: self.ordered or it.rpartition("/")[0] == path)
         self._did()
 
@@ -198,6 +220,15 @@ class SimDisk(Disk):
         self._unflushed.setdefault(key, []).append(None)
         self._did()
 
+    def _drop(self, key: int) -> None:
+        """The kernel's answer to a failed write: what was to be written is clean now."""
+        data, writes = self._data[key], self._unflushed.get(key, ())
+        sectors = self._dropped.setdefault(key, {})
+        for offset in _parts(writes, SECTOR):
+            if offset < len(data):
+                sectors[offset] = bytes(data[offset : offset + SECTOR])
+        self._unflushed[key] = [write for write in writes if write is None]
+
     def _change_name(self, path: str, key: int | None) -> None:
         if key is None:
             del self._names[path]
@@ -218,6 +249,15 @@ def _apply_names(names: dict[str, int], changes: list[tuple[str, int | None]]) -
             names.pop(path, None)
         else:
             names[path] = key
+
+
+def _parts(writes: Iterable[Write], size: int) -> set[int]:
+    """Where the parts of this size begin that these writes touch."""
+    parts: set[int] = set()
+    for write in writes:
+        if write is not None and write[1]:
+            parts.update(range(write[0] // size * size, write[0] + len(write[1]), size))
+    return parts
 
 
 def _apply_write(data: bytearray, write: Write, survives: Callable[[int], int]) -> None:

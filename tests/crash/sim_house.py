@@ -86,15 +86,18 @@ class Hand:
 
     def __init__(self) -> None:
         self.jobs: deque[Call] = deque()
+        self.is_working = False
 
     def run(self, job: Callable[[], object], then: Callable[..., None]) -> None:
         def do() -> None:
+            result, trouble = None, None
+            self.is_working = True
             try:
                 result = job()
             except OSError as error:
-                then(None, error)
-            else:
-                then(result, None)
+                trouble = error
+            self.is_working = False
+            then(result, trouble)
 
         self.jobs.append(do)
 
@@ -117,7 +120,7 @@ class House:
         self.body_of: dict[int, bytes] = {}
         self.admitted: list[Message] = []
         self.is_stopped = False
-        journal, pool = Journal(disk, PATHS.journal, SEGMENT), Pool(disk, PATHS.pid)
+        journal, pool = Journal(disk, PATHS.journal, SEGMENT), Pool(disk, PATHS)
         self.keeper = WatchedKeeper(disk, PATHS, pool, journal, self.stage.workers, self.stage, budget, goes_direct)
         self.keeper.forgotten = self._note_end
         self.found = recover(disk, PATHS, pool, journal, self.keeper, 1)

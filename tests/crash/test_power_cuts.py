@@ -52,8 +52,15 @@ def check_boot(disk: SimDisk, world: World, dice: random.Random, cut_again: bool
         check_boot(*after[0], dice, cut_again=False)
 
 
-def live(house: House, dice: random.Random, steps: int) -> None:
-    """A stretch of ordinary life: mail comes, is delivered, has to wait; the scheduler goes and comes back."""
+def live(house: House, dice: random.Random, steps: int, flushes_fail: float = 0.0) -> None:
+    """A stretch of ordinary life: mail comes, is delivered, has to wait; the scheduler goes and comes back.
+
+    `flushes_fail`: how often, at any flush of the queue service.
+    """
+    if flushes_fail:
+        house.disk.fails_flush = lambda: (
+            any(it.is_working for it in house.stage.workers) and dice.random() < flushes_fail
+        )
     house.keeper.scheduler_came(house, set())
     is_there, count = True, len(house.world.sent)
     for _ in range(steps):
@@ -86,7 +93,9 @@ def live(house: House, dice: random.Random, steps: int) -> None:
             house.stage.step(dice)
 
 
-def run_and_cut(seed: int, ordered: bool, steps: int, every: int, ways: int, stop: bool = True) -> int:
+def run_and_cut(
+    seed: int, ordered: bool, steps: int, every: int, ways: int, stop: bool = True, flushes_fail: float = 0.0
+) -> int:
     """Live for a while, and at every `every`-th operation see what each of `ways` power cuts would do."""
     dice = random.Random(seed)
     disk, world = SimDisk(FOLDERS, ordered), World()
@@ -103,7 +112,8 @@ def run_and_cut(seed: int, ordered: bool, steps: int, every: int, ways: int, sto
 
     disk.on_operation = explore
     house = House(disk, world, budget=chance.choice([10**6, 3000]))
-    live(house, dice, steps)
+    live(house, dice, steps, flushes_fail)
+    disk.fails_flush = lambda: False
     if stop:
         house.stop(dice)
     return state["cuts"]
@@ -112,6 +122,12 @@ def run_and_cut(seed: int, ordered: bool, steps: int, every: int, ways: int, sto
 @pytest.mark.parametrize("ordered", [True, False], ids=["journaling", "weakest"])
 def test_nothing_is_lost_at_any_operation(ordered: bool) -> None:
     assert run_and_cut(1, ordered, steps=80, every=1, ways=3) > 1000
+
+
+@pytest.mark.parametrize("ordered", [True, False], ids=["journaling", "weakest"])
+@pytest.mark.parametrize("flushes_fail", [0.05, 0.5])
+def test_nothing_acknowledged_is_lost_where_flushes_fail(ordered: bool, flushes_fail: float) -> None:
+    assert run_and_cut(5, ordered, steps=300, every=7, ways=3, flushes_fail=flushes_fail) > 100
 
 
 @pytest.mark.slow

@@ -137,6 +137,64 @@ def test_an_emptied_journal_is_empty_and_remembers_its_serials() -> None:
     assert segments(disk) == 2
 
 
+def test_what_is_acknowledged_after_a_failed_flush_is_there_after_a_power_cut() -> None:
+    disk = SimDisk([FOLDER])
+    journal, _ = fresh(disk)
+    journal.prepare()
+    before = message(journal, b"before")
+    commit(journal, [before], [])
+    disk.fails_flush = lambda: True
+    for size in (10, 300, 900):
+        with pytest.raises(OSError, match="input/output"):
+            commit(journal, [message(journal, b"x" * size)], [])
+    disk.fails_flush = lambda: False
+    after = [message(journal, b"after")]
+    for it in after:
+        commit(journal, [it], [])
+    for survives in (lambda most: 0, lambda most: most):
+        serials = {it.serial for it in fresh(disk.after_power_cut(survives))[1]}
+        assert {before.serial, *(it.serial for it in after)} <= serials
+
+
+def test_a_segment_whose_flush_failed_is_never_written_again() -> None:
+    disk = SimDisk([FOLDER])
+    journal, _ = fresh(disk)
+    journal.prepare()
+    kept = message(journal, b"kept")
+    commit(journal, [kept], [])
+    segment = kept.segment
+    assert segment is not None
+    disk.fails_flush = lambda: True
+    with pytest.raises(OSError, match="input/output"):
+        commit(journal, [message(journal)], [])
+    disk.fails_flush = lambda: False
+    content = disk.content(segment.path)
+    commit(journal, [message(journal)], [])
+    assert journal.crowding() is segment
+    commit(journal, [kept], [])
+    last: list[Message] = []
+    for _ in range(60):
+        assert disk.content(segment.path) in (content, None) or segment not in journal._segments
+        it = message(journal, b"x" * 300)
+        commit(journal, [it], last)
+        last = [it]
+    assert segment not in journal._segments
+    assert kept.serial in {it.serial for it in fresh(disk.after_power_cut(lambda most: 0))[1]}
+
+
+def test_flushes_that_go_on_failing_do_not_make_the_journal_longer() -> None:
+    disk = SimDisk([FOLDER])
+    journal, _ = fresh(disk)
+    journal.prepare()
+    kept = message(journal)
+    commit(journal, [kept], [])
+    disk.fails_flush = lambda: True
+    for _ in range(50):
+        with pytest.raises(OSError, match="input/output"):
+            commit(journal, [message(journal, b"x" * 900)], [])
+    assert segments(disk) <= 3
+
+
 @given(st.integers(0, 3000), st.integers(0, 255))
 def test_a_damaged_byte_hides_its_record_and_all_behind_it_and_nothing_else(place: int, value: int) -> None:
     text, crc = form.header(1, 1)

@@ -3,6 +3,9 @@
 A number is given out, and comes back when its message has ended without ever becoming mess/N; then the file is used
 again.  While the file exists nobody else can get the number.
 
+In a queue that was copied or restored, messages have numbers that are not the inode numbers of their files, so that a
+new file may have the number of a message.  Such a file stays where it is, and its number is not given out.
+
 Fails: OSError when no file can be made.
 """
 
@@ -11,19 +14,22 @@ from collections import deque
 
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.spool import POOL_PREFIX, remove
+from eqmail_core.values.layout import QueuePaths
 
 MOST_FREE = 512
 """Numbers that are kept in stock; a burst may take more, and then their files are removed."""
 
 
 class Pool:
-    """The stock in `folder`; `find` comes first."""
+    """The stock in pid/ of a queue; `find` comes first."""
 
-    def __init__(self, disk: Disk, folder: str) -> None:
+    def __init__(self, disk: Disk, paths: QueuePaths) -> None:
         self._disk = disk
-        self._folder = folder
+        self._paths = paths
+        self._folder = paths.pid
         self._path_of: dict[int, str] = {}
         self._free: deque[int] = deque()
+        self._blocked: list[str] = []
         self._count = 0
 
     @property
@@ -44,6 +50,16 @@ class Pool:
     def numbers(self) -> list[int]:
         """Every number that has a file."""
         return list(self._path_of)
+
+    def block(self) -> None:
+        """Keep the files whose numbers other messages have, and neither give them out nor tell their paths."""
+        for number in [number for number in self._path_of if self._is_taken(number)]:
+            self._blocked.append(self._path_of.pop(number))
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that was found."""
+        return [*self._path_of.values(), *self._blocked]
 
     def reserve(self, numbers: set[int]) -> None:
         """Keep these numbers from being given out."""
@@ -90,6 +106,9 @@ class Pool:
         for number in self._free:
             remove(self._disk, self._path_of.pop(number))
         self._free.clear()
+        for path in self._blocked:
+            remove(self._disk, path)
+        self._blocked.clear()
 
     def _make(self) -> tuple[int, str]:
         while True:
@@ -100,6 +119,14 @@ class Pool:
             except FileExistsError:
                 continue
             try:
-                return self._disk.inode(fd), path
+                number = self._disk.inode(fd)
             finally:
                 self._disk.close(fd)
+            if not self._is_taken(number):
+                return number, path
+            self._blocked.append(path)
+
+    def _is_taken(self, number: int) -> bool:
+        """Tell whether there is a message with this number."""
+        paths = self._paths
+        return any(self._disk.status(path(number)) is not None for path in (paths.mess, paths.intd, paths.todo))

@@ -1,5 +1,6 @@
 """The keeper: when messages become files, what a full disk does, who may have a number."""
 
+import os
 import random
 from collections.abc import Callable
 
@@ -8,6 +9,8 @@ import pytest
 from eqmail_core.formats.todo import parse_todo
 from eqmail_core.store import keeper as keeper_module
 from eqmail_core.store.keeper import LIVE
+from eqmail_core.store.message import Message
+from eqmail_core.store.placement import QUEUED, Placing, place
 from tests.crash.sim_disk import SimDisk
 from tests.crash.sim_house import FOLDERS, PATHS, House, World
 
@@ -229,3 +232,77 @@ def test_the_stock_of_numbers_does_not_grow_for_ever(house: House, monkeypatch: 
         house.admitted.clear()
     house.stage.settle(DICE)
     assert len([path for path in house.disk.paths() if "/pid/" in path]) <= 512 + 192
+
+
+# Queues whose numbers are not inode numbers: copied or restored ones.
+
+
+def restored(disk: SimDisk) -> SimDisk:
+    """The same files in another order on another file system, as tar makes them."""
+    other = SimDisk(FOLDERS, ordered=True)
+    for path in sorted(disk.paths(), key=lambda path: path[::-1]):
+        fd = other.open(path, os.O_WRONLY | os.O_CREAT)
+        other.write(fd, disk.content(path) or b"")
+        other.sync(fd)
+        other.close(fd)
+    return other
+
+
+def test_a_queue_whose_numbers_are_not_inodes_loses_nothing_when_new_mail_comes(house: House) -> None:
+    bodies = [b"waits %d\n" % count for count in range(20)]
+    submit(house, *bodies)
+    settle(house)
+    again = House(restored(house.disk), house.world)
+    assert again.found.misnumbered == 20
+    submit(again, *(b"new %d\n" % count for count in range(60)))
+    settle(again)
+    assert len(again.world.acknowledged) == 80 and len(again.numbers("todo")) == 80
+    again.finish_all(DICE)
+    assert not again.world.missing()
+
+
+def test_a_restored_journal_finds_its_bodies_under_their_new_numbers(house: House) -> None:
+    house.keeper.scheduler_came(house, set())
+    submit(house, *(b"short %d\n" % count for count in range(9)))
+    for count in range(9):
+        submit(house, b"long %d\n" % count, in_file=True)
+    settle(house)
+    for message in house.admitted[::4]:
+        house.let_wait(message)
+        settle(house)
+    again = House(restored(house.disk), house.world)
+    assert again.found.lost == []
+    again.finish_all(DICE)
+    assert not again.world.missing()
+
+
+def test_an_undo_removes_only_what_it_made(house: House) -> None:
+    fd = house.disk.open(PATHS.mess(5000), os.O_WRONLY | os.O_CREAT)
+    house.disk.write(fd, b"somebody else's\n")
+    house.disk.close(fd)
+    house.disk.link(PATHS.mess(5000), PATHS.todo(5000))
+    message = Message(5000, 1, 2, 3, b"Fa\0Tb\0", b"new\n", 4)
+    path = f"{PATHS.pid}/pool.77"
+    house.disk.close(house.disk.open(path, os.O_WRONLY | os.O_CREAT))
+    placing = Placing(message, QUEUED, path)
+    place(house.disk, PATHS, [placing])
+    assert isinstance(placing.error, FileExistsError)
+    assert house.disk.content(PATHS.mess(5000)) == house.disk.content(PATHS.todo(5000)) == b"somebody else's\n"
+
+
+def test_a_body_whose_flush_failed_before_the_service_died_is_written_again(house: House) -> None:
+    house.keeper.scheduler_came(house, set())
+    submit(house, b"body\n")
+    settle(house)
+    message = house.admitted[0]
+    path = PATHS.mess(message.number)
+    house.disk.link(house.keeper.path_of(message.number), path)
+    fd = house.disk.open(path, os.O_WRONLY)
+    house.disk.write(fd, b"body\n")
+    house.disk.fails_flush = lambda: True
+    with pytest.raises(OSError, match="input/output"):
+        house.disk.sync(fd)
+    house.disk.fails_flush = lambda: False
+    again = House(house.disk, house.world)
+    again.stage.settle(DICE, timers=False)
+    assert again.disk.after_power_cut(lambda most: 0).content(path) == b"body\n"

@@ -98,7 +98,7 @@ class Service:
         controls = controls_in(site.control, read_file)
         durability = controls.queuedurability
         disk, paths = Disk(), site.queue
-        journal, pool = Journal(disk, paths.journal), Pool(disk, paths.pid)
+        journal, pool = Journal(disk, paths.journal), Pool(disk, paths)
         self._workers = Worker("journal", loop.call_soon_threadsafe), Worker("files", loop.call_soon_threadsafe)
         self._keeper = Keeper(
             disk,
@@ -201,6 +201,12 @@ def report(found: Found) -> None:
             NAME,
             f"info: recovered {found.held} messages from the journal, {found.renumbered} more under new numbers; "
             f"{found.queued} had become files",
+        )
+    if found.misnumbered:
+        say(
+            NAME,
+            f"warning: {found.misnumbered} messages have numbers that are not the inode numbers of their files: copied "
+            "or restored; they are delivered, no new message gets such a number, and `eqmail check --fix` mends them",
         )
     for number in found.lost:
         say(NAME, f"alert: msg {number}: the file with its body is gone")

@@ -11,7 +11,8 @@ import ssl
 
 from eqmail_core.net.tls_words import tls_words
 from eqmail_core.policy.tls_choice import name_objection
-from eqmail_core.protocols.smtp_client import HANDSHAKE, SmtpClient
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import HANDSHAKE
 from eqmail_core.values.tls_wish import TlsWish
 
 TYPE_CHECKING = False

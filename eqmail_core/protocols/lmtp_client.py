@@ -7,7 +7,8 @@ its own last reply was positive, `s` or `h` otherwise.
 Source: RFC 2033.
 """
 
-from eqmail_core.protocols.smtp_client import SmtpClient, remote_said
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import recipient_letter, remote_said
 from eqmail_core.protocols.smtp_reply import Reply
 
 TYPE_CHECKING = False
@@ -35,12 +36,17 @@ class LmtpClient(SmtpClient):
         """One recipient's answer to the message; the reports of those that were accepted wait for theirs in order."""
         if self._awaited is None:
             self._awaited = [place for place, text in enumerate(self._reports) if text == b"r\0"]
-        place = self._awaited.pop(0)
-        if reply.code >= 400:
-            text = b"%b%b failed after I sent the message.\n" % (b"s" if reply.code < 500 else b"h", self._peer)
-            self._reports[place] = text + remote_said(reply) + b"\0"
-        else:
+        # An answer that is neither yes nor no is out of step, and so are all that follow: they stand for nobody.
+        is_out_of_step = not (reply.is_positive or reply.is_refusal)
+        answered = self._awaited if is_out_of_step else self._awaited[:1]
+        self._awaited = self._awaited[len(answered) :]
+        if reply.is_positive:
             self._stored = reply
+        else:
+            text = b"%b%b failed after I sent the message.\n" % (recipient_letter(reply), self._peer)
+            for place in answered:
+                self._reports[place] = text + remote_said(reply) + b"\0"
+            self.keep = self.keep and not is_out_of_step
         if self._awaited:
             self._await(self._finished)
         elif self._stored is not None:

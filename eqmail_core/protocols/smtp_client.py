@@ -13,9 +13,20 @@ Long because one session is one machine: its states hand over to each other.
 """
 
 from eqmail_core.formats.smtp_wishes import mail_parameters, recipient_parameters
-from eqmail_core.formats.wishes import place_key
+from eqmail_core.formats.wishes import encode_xtext, place_key
 from eqmail_core.protocols.dot_stuffing import DotStuffing
 from eqmail_core.protocols.smtp_auth import Credentials, answers, choose_mechanism, first_line
+from eqmail_core.protocols.smtp_exchange import (
+    CONTENT,
+    DONE,
+    HANDSHAKE,
+    TRY_NEXT,
+    WAITING,
+    Exchange,
+    letter,
+    recipient_letter,
+    remote_said,
+)
 from eqmail_core.protocols.smtp_reply import GARBLED, Reply, ReplyReader
 from eqmail_core.values.tls_wish import PLAIN, TlsWish
 
@@ -25,24 +36,13 @@ if TYPE_CHECKING:
 
     from eqmail_core.formats.wishes import Wishes
 
-WAITING = 0
-"""More of the server's bytes are needed."""
-CONTENT = 1
-"""The next piece of the message is wanted."""
-HANDSHAKE = 2
-"""TLS is to begin now; `secured` or `fail_tls` is called when it has or has not."""
-TRY_NEXT = 3
-"""The server does not want to talk now: close, and try another address."""
-DONE = 4
-"""The report is complete; send what is left to send, then close unless `is_reusable`."""
-
-CLOSING = 421
+GO_AHEAD = 354
 
 GROUP = 500
 """Most recipients sent ahead of their replies."""
 
 
-class SmtpClient:
+class SmtpClient(Exchange):
     """One session, from the greeting on.
 
     `peer`: the server's address as reports name it; `hello`: our name; `keep`: end an accepted message without QUIT,
@@ -55,32 +55,24 @@ class SmtpClient:
         "_accepted",
         "_authenticated",
         "_credentials",
-        "_critical",
-        "_expected",
         "_extensions",
         "_failure",
         "_held",
         "_hello",
         "_is_secured",
         "_next_recipient",
-        "_output",
-        "_peer",
         "_pending_answers",
         "_pipelining",
-        "_reader",
         "_recipients",
-        "_reports",
         "_sender",
         "_standing",
         "_stuffing",
         "_tls",
+        "_tls_refusal",
         "_wishes",
-        "answers",
-        "has_broken_handshake",
-        "is_deferred",
+        "has_broken_tls",
         "keep",
         "said",
-        "status",
         "takes_over",
     )
 
@@ -92,25 +84,22 @@ class SmtpClient:
         keep: bool = False,
         tls: TlsWish = PLAIN,
     ) -> None:
-        self._peer = peer
+        super().__init__(peer, self._greeted)
         self._hello = hello
         self._credentials = credentials
         self.keep = keep
         self._tls = tls
         self._is_secured = False
-        self.has_broken_handshake = False
-        """Whether the server let TLS begin, and then could not do it."""
+        self._tls_refusal = b""
+        self.has_broken_tls = False
+        """Whether the server offered TLS and could not do it: it left at STARTTLS, or failed in the handshake."""
         self._extensions: list[bytes] = []
-        self._reader = ReplyReader()
-        self._output: list[bytes] = []
-        self._expected: Callable[[Reply], None] = self._greeted
         self._standing = False
         self._pipelining = False
         self._authenticated = False
         self._pending_answers: list[tuple[bytes, Callable[[bytes], bytes]]] = []
         self._stuffing = DotStuffing(guards_cr=True)
         self._held = b""
-        self.status = WAITING
 
     def begin(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> None:
         """Start a message: at once on a session that stands, after the introductions on a new one.
@@ -122,36 +111,20 @@ class SmtpClient:
         self._wishes = wishes
         self.takes_over = False
         """Whether the server has heard what news the sender wishes, and gives them."""
-        self._reports: list[bytes] = []
+        self._begin_report()
         self._failure = b""
         self._accepted = False
-        self._critical = False
         self._next_recipient = 0
-        self.answers = 0
-        """How many replies the server has given since the message began."""
         self.said = b""
         """With TRY_NEXT, what the server said, as reports do."""
-        self.is_deferred = False
-        """Whether the server wants no message now: it refused MAIL for the time being, or said that it is closing."""
         self.status = HANDSHAKE if self._tls.is_implicit and not self._is_secured else WAITING
         if self._standing:
             self._send_envelope()
 
     @property
-    def report(self) -> bytes:
-        """Everything to be reported about the message, once `status` is DONE."""
-        return b"".join(self._reports)
-
-    @property
     def is_reusable(self) -> bool:
         """Whether another message may follow on this session."""
         return self.status == DONE and self.keep and self._expected == self._idle and self._reader.is_clean
-
-    def take_output(self) -> bytes:
-        """What is to be sent now."""
-        output = b"".join(self._output)
-        self._output.clear()
-        return output
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the server, as TLS gives them where there is TLS."""
@@ -160,6 +133,8 @@ class SmtpClient:
             return
         self._reader.receive(data)
         self._take_replies()
+        if self.status == CONTENT:
+            self._take_early_answer()
 
     def supply(self, piece: bytes) -> None:
         """Take a piece of the message, as CONTENT asked for; b"" is its end.
@@ -176,10 +151,13 @@ class SmtpClient:
             return
         if held:
             self._output.append(self._stuffing.encode(held))
+        if not self._reader.is_clean:
+            self._fail_out_of_step()
+            return
         self._critical = True
+        self.may_retry = False
         self._output.append(b".\r\n")
         self._await(self._finished)
-        self._take_replies()
 
     def fail_reading(self) -> None:
         """The message cannot be read to its end."""
@@ -189,6 +167,9 @@ class SmtpClient:
         """The connection broke, or the server took too long; `trouble` is what TLS says of it."""
         if self.status == HANDSHAKE:
             self.fail_tls(b"TLS connect failed: " + (trouble or b"connection died"), is_broken=True)
+        elif self._tls_refusal or self._expected == self._starttls_answered:
+            refused = self._tls_refusal and b" was refused (%b) and" % self._tls_refusal
+            self.fail_tls(b"TLS connect failed: STARTTLS%b connection died" % (refused or b","), is_broken=True)
         elif self.status in (WAITING, CONTENT):
             notes = b"Possible duplicate! " if self._critical else b""
             notes += trouble and trouble + b" "
@@ -212,7 +193,7 @@ class SmtpClient:
 
         `is_broken`: the server could not do it; `is_connected`: it could, but is not the right one.
         """
-        self.has_broken_handshake = is_broken
+        self.has_broken_tls = is_broken
         self._fail_at_once(b"Z%b; connect%b to %b.\n" % (trouble, b"ed" if is_connected else b"ing", self._peer))
 
     def _fail_injected(self) -> None:
@@ -225,11 +206,13 @@ class SmtpClient:
                 self.status = HANDSHAKE
             else:
                 self._fail_injected()
-        elif self._tls.demanded_by:
-            text = b"STARTTLS rejected while %b exists; connecting to %b.\n" % (self._tls.demanded_by, self._peer)
-            self._quit(b"Z", text, reply)
+        elif self._tls.demanded_by or not reply.is_refusal:
+            demand = self._tls.demanded_by and b" while %b exists" % self._tls.demanded_by
+            self._quit(b"Z", b"STARTTLS rejected%b; connecting to %b.\n" % (demand, self._peer), reply)
         else:
             self._introduce()
+            # Until the server has said something else: many a server leaves behind such an answer.
+            self._tls_refusal = reply.text.partition(b"\n")[0].replace(b"\0", b"?")
 
     # --------------------------------------------------------------- introductions
 
@@ -242,12 +225,15 @@ class SmtpClient:
             self.said = remote_said(reply)
             self.status = TRY_NEXT
         else:
-            self._quit(_letter(reply), b"Connected to %b but greeting failed.\n" % self._peer, reply)
+            self._quit(letter(reply), b"Connected to %b but greeting failed.\n" % self._peer, reply)
 
     def _greet(self) -> None:
         self._say(b"%b %b" % (self.HELLO, self._hello), self._ehlo_answered)
 
     def _ehlo_answered(self, reply: Reply) -> None:
+        if reply.code != 250 and not reply.is_refusal:
+            self._refuse_name(reply)
+            return
         self._extensions = reply.lines()[1:] if reply.code == 250 else []
         if self._tls.is_wanted and not self._is_secured:
             if self._is_offered(b"STARTTLS"):
@@ -311,7 +297,7 @@ class SmtpClient:
     # --------------------------------------------------------------- one message
 
     def _send_envelope(self) -> None:
-        parameters = b" AUTH=<%b>" % self._sender if self._authenticated else b""
+        parameters = b" AUTH=" + (encode_xtext(self._sender) or b"<>") if self._authenticated else b""
         if self._wishes is not None:
             if self._wishes.is_utf8 and not self._is_offered(b"SMTPUTF8"):
                 self._end_session(b"D%b does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n" % self._peer)
@@ -319,7 +305,7 @@ class SmtpClient:
             self.takes_over = self._is_offered(b"DSN")
             parameters += mail_parameters(self._wishes, self.takes_over)
         self._say(b"MAIL FROM:<%b>%b" % (self._sender, parameters), self._mail_answered)
-        if self._pipelining:
+        if self._pipelining and self.status == WAITING:
             self._send_group()
 
     def _send_group(self) -> None:
@@ -340,14 +326,15 @@ class SmtpClient:
         return command + recipient_parameters(self._wishes.of(place_key(place)))
 
     def _mail_answered(self, reply: Reply) -> None:
-        if reply.code >= 400:
-            self.is_deferred = reply.code < 500 or self.is_deferred
+        if reply.is_positive:
+            self.may_retry = False
+        else:
             text = b"Connected to %b but sender was rejected.\n" % self._peer
-            if not self._pipelining:
-                self._quit(_letter(reply), text, reply)
+            if not self._pipelining or not reply.is_refusal:
+                self._quit(letter(reply), text, reply)
                 return
             # RCPT and DATA are on their way: their replies are awaited, but the message is decided.
-            self._failure = _letter(reply) + text + remote_said(reply)
+            self._failure = letter(reply) + text + remote_said(reply)
         if self._pipelining:
             self._await(self._recipient_answered)
         else:
@@ -355,13 +342,15 @@ class SmtpClient:
 
     def _recipient_answered(self, reply: Reply) -> None:
         if not self._failure:
-            if reply.code >= 400:
-                letter = b"s" if reply.code < 500 else b"h"
-                text = b"%b%b does not like recipient.\n" % (letter, self._peer)
-                self._reports.append(text + remote_said(reply) + b"\0")
-            else:
+            if reply.is_positive:
                 self._accepted = True
                 self._reports.append(b"r\0")
+            else:
+                text = b"%b%b does not like recipient.\n" % (recipient_letter(reply), self._peer)
+                self._reports.append(text + remote_said(reply) + b"\0")
+        if not (reply.is_positive or reply.is_refusal):
+            self._end_session(self._failure or b"ZGiving up on %b.\n" % self._peer)
+            return
         self._next_recipient += 1
         if self._next_recipient < len(self._recipients):
             self._await_next_recipient()
@@ -381,27 +370,44 @@ class SmtpClient:
         elif self._next_recipient % GROUP == 0:
             if self._failure:
                 self._end_session(self._failure)
+            elif not self._reader.is_clean:
+                self._fail_out_of_step()
             else:
                 self._send_group()
 
     def _data_answered(self, reply: Reply) -> None:
         if self._failure:
-            if reply.code < 400:
+            if reply.code == GO_AHEAD:
                 # The server wants a message for nobody; an empty one ends the transaction (RFC 2920 section 3.1).
                 self._output.append(b".\r\n")
             self._end_session(self._failure)
-        elif reply.code >= 400:
-            self._quit(_letter(reply), b"%b failed on DATA command.\n" % self._peer, reply)
+        elif reply.code != GO_AHEAD:
+            self._quit(letter(reply), b"%b failed on DATA command.\n" % self._peer, reply)
         else:
             self._stuffing = DotStuffing(guards_cr=True)
             self._held = b""
             self.status = CONTENT
 
-    def _finished(self, reply: Reply) -> None:
-        if reply.code >= 400:
-            self._quit(_letter(reply), b"%b failed after I sent the message.\n" % self._peer, reply)
+    def _take_early_answer(self) -> None:
+        """Look whether the server has answered before the end of the message: it can only be a no (RFC 5321 4.2.5).
+
+        Nothing more is sent then, not even QUIT, which would be taken for a line of the message.
+        """
+        reply = self._reader.next_reply()
+        if reply is None:
             return
-        self._complete(reply)
+        self._count(reply)
+        if reply.is_refusal:
+            text = b"%b failed after I sent the message.\n" % self._peer
+            self._fail_at_once(letter(reply) + text + remote_said(reply))
+        else:
+            self._fail_out_of_step(reply)
+
+    def _finished(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._complete(reply)
+        else:
+            self._quit(letter(reply), b"%b failed after I sent the message.\n" % self._peer, reply)
 
     def _complete(self, reply: Reply) -> None:
         """The message is the server's now, as `reply` says."""
@@ -414,50 +420,9 @@ class SmtpClient:
         else:
             self._end_session(text)
 
+    def _count(self, reply: Reply) -> None:
+        super()._count(reply)
+        self._tls_refusal = b""
+
     def _idle(self, reply: Reply) -> None:
         """Between two messages nothing is expected; `is_reusable` and the driver see to what comes."""
-
-    # --------------------------------------------------------------- listening, sending, ending
-
-    def _take_replies(self) -> None:
-        while self.status == WAITING:
-            reply = self._reader.next_reply()
-            if reply is None:
-                break
-            self.answers += 1
-            if reply.code == CLOSING and not self._critical:
-                self.is_deferred = True
-            self._expected(reply)
-
-    def _say(self, line: bytes, expected: "Callable[[Reply], None]") -> None:
-        self._output.append(line + b"\r\n")
-        self._await(expected)
-
-    def _await(self, expected: "Callable[[Reply], None]") -> None:
-        self._expected = expected
-        self.status = WAITING
-
-    def _quit(self, letter: bytes, text: bytes, reply: Reply) -> None:
-        self._end_session(letter + text + remote_said(reply))
-
-    def _end_session(self, message_report: bytes) -> None:
-        self._output.append(b"QUIT\r\n")
-        self._fail_at_once(message_report)
-
-    def _fail_at_once(self, message_report: bytes) -> None:
-        """Complete the report; the connection carries no further message."""
-        self._reports.append(message_report + b"\0")
-        self._expected = self._ignored
-        self.status = DONE
-
-    def _ignored(self, reply: Reply) -> None:
-        """After QUIT no reply matters."""
-
-
-def _letter(reply: Reply) -> bytes:
-    return b"D" if reply.code >= 500 else b"Z"
-
-
-def remote_said(reply: Reply) -> bytes:
-    """The line by which a report quotes a server."""
-    return b"Remote host said: " + reply.text.replace(b"\0", b"?")

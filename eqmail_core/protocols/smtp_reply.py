@@ -29,6 +29,21 @@ class Reply:
         self.code = code
         self.text = text
 
+    @property
+    def is_positive(self) -> bool:
+        """Whether it is a yes: 2yz."""
+        return 200 <= self.code < 300
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether it is a no: 4yz or 5yz.  What is neither yes nor no is out of step with what was asked."""
+        return 400 <= self.code < 600 and self.code != GARBLED
+
+    @property
+    def is_permanent(self) -> bool:
+        """Whether it is a no for good: 5yz."""
+        return 500 <= self.code < 600
+
     def lines(self) -> list[bytes]:
         """The text of each line, without code."""
         return [line[4:] for line in self.text.split(b"\n") if line]

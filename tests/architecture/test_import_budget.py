@@ -26,7 +26,7 @@ PER_MESSAGE = {
     "qreceipt": 30,
     "maildirmake": 16,
     "qmail_local": 44,
-    "qmail_lmtp": 40,
+    "qmail_lmtp": 41,
     "qmail_smtpd": 17,
     "tcp_env": 22,
     "qmail_qmtpd": 48,

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from eqmail_core.policy.spawn_report import report_of_output
 from eqmail_core.protocols.lmtp_client import LmtpClient
-from eqmail_core.protocols.smtp_client import CONTENT, DONE, WAITING
+from eqmail_core.protocols.smtp_exchange import CONTENT, DONE, WAITING
 
-LHLO = b"220 hi\r\n250-x\r\n250-PIPELINING\r\n250 8BITMIME\r\n"
+LHLO = (b"220 hi\r\n", b"250-x\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
 ENVELOPE = b"250 s\r\n250 r\r\n354 go\r\n"
 
 
@@ -26,7 +26,7 @@ def talk(*pieces: bytes, recipients: int = 1) -> tuple[LmtpClient, bytes]:
 
 
 def test_a_message_for_one() -> None:
-    client, said = talk(LHLO, ENVELOPE, b"250 2.0.0 <r0@y> saved\r\n")
+    client, said = talk(*LHLO, ENVELOPE, b"250 2.0.0 <r0@y> saved\r\n")
     assert said == (
         b"LHLO me.test\r\nMAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nDATA\r\nSubject: x\r\n\r\n..body\r\n.\r\nQUIT\r\n"
     )
@@ -35,7 +35,7 @@ def test_a_message_for_one() -> None:
 
 def test_each_recipient_has_its_own_end() -> None:
     client, _ = talk(
-        LHLO,
+        *LHLO,
         b"250 s\r\n250 a\r\n550 b\r\n250 c\r\n250 d\r\n354 go\r\n",
         b"250 a in\r\n452 c full\r\n",
         recipients=4,
@@ -52,13 +52,30 @@ def test_each_recipient_has_its_own_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "letter"), [(b"250 ok", b"K"), (b"451 later", b"Z"), (b"552 full", b"D"), (b"what?", b"Z")]
+    ("last", "letter"),
+    [
+        (b"250 ok", b"K"),
+        (b"451 later", b"Z"),
+        (b"552 full", b"D"),
+        (b"what?", b"Z"),
+        (b"354 go", b"Z"),
+        (b"150 x", b"Z"),
+    ],
 )
 def test_the_last_reply_decides_for_a_single_recipient(last: bytes, letter: bytes) -> None:
-    client, _ = talk(LHLO, ENVELOPE, last + b"\r\n")
+    client, _ = talk(*LHLO, ENVELOPE, last + b"\r\n")
     found, text = report_of_output(client.report)
     assert (found, client.status) == (letter, DONE)
     assert last in text
+
+
+def test_answers_out_of_step_stand_for_nobody() -> None:
+    client, _ = talk(
+        *LHLO, b"250 s\r\n250 a\r\n250 b\r\n250 c\r\n354 go\r\n", b"250 a in\r\n354 go\r\n550 c\r\n", recipients=3
+    )
+    again = b"s/run/lmtp failed after I sent the message.\nRemote host said: 354 go\n\0"
+    assert client.report == b"r\0" + again * 2 + b"K/run/lmtp accepted message.\nRemote host said: 250 a in\n\0"
+    assert not client.is_reusable
 
 
 def test_a_server_of_smtp_is_no_store() -> None:
@@ -71,11 +88,13 @@ def test_a_server_of_smtp_is_no_store() -> None:
 
 @given(st.lists(st.sampled_from([b"2", b"4", b"5"]), min_size=1, max_size=6), st.data())
 def test_every_recipient_is_reported_however_the_bytes_come(codes: list[bytes], data: st.DataObject) -> None:
-    stream = LHLO + b"250 s\r\n" + b"250 r\r\n" * len(codes) + b"354 go\r\n"
-    stream += b"".join(code + b"50-x\r\n" + code + b"50 y\r\n" for code in codes)
+    stream = b"".join(code + b"50-x\r\n" + code + b"50 y\r\n" for code in codes)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=5)))
     client, _ = talk(
-        *(stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)), recipients=len(codes)
+        *LHLO,
+        b"250 s\r\n" + b"250 r\r\n" * len(codes) + b"354 go\r\n",
+        *(stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)),
+        recipients=len(codes),
     )
     letters = b"".join(report[:1] for report in client.report.split(b"\0"))
     wanted = b"".join({b"2": b"r", b"4": b"s", b"5": b"h"}[code] for code in codes)
@@ -83,6 +102,6 @@ def test_every_recipient_is_reported_however_the_bytes_come(codes: list[bytes], 
 
 
 def test_a_connection_that_dies_before_the_last_reply_leaves_the_message_waiting() -> None:
-    client, _ = talk(LHLO, ENVELOPE)
+    client, _ = talk(*LHLO, ENVELOPE)
     client.lost()
     assert report_of_output(client.report)[0] == b"Z"

@@ -4,13 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eqmail_core.policy.spawn_report import report_of_output
 from eqmail_core.protocols.smtp_auth import Credentials
-from eqmail_core.protocols.smtp_client import CONTENT, DONE, GROUP, HANDSHAKE, TRY_NEXT, WAITING, SmtpClient
+from eqmail_core.protocols.smtp_client import GROUP, SmtpClient
+from eqmail_core.protocols.smtp_exchange import CONTENT, DONE, HANDSHAKE, TRY_NEXT, WAITING
 from eqmail_core.values.tls_wish import IF_OFFERED, TlsWish
 
 MESSAGE = b"Subject: x\n\n.body\n"
 PLAIN_EHLO = b"250-x\r\n250 8BITMIME\r\n"
 PIPELINING_EHLO = b"250-x\r\n250-pipelining\r\n250 8BITMIME\r\n"
+TO_CONTENT = [b"220 a\r\n", PIPELINING_EHLO, b"250 m\r\n250 r\r\n354 d\r\n"]
+"""What a server says until it wants the message, step by step."""
 
 
 class Talk:
@@ -115,7 +119,7 @@ def test_many_recipients_are_sent_in_groups() -> None:
         ),
         (
             [b"220 a\r\n", PLAIN_EHLO, b"250 m\r\n", b"nonsense\r\n"],
-            b"s192.0.2.7 does not like recipient.\nRemote host said: nonsense\n\0DGiving up on 192.0.2.7.\n\0",
+            b"s192.0.2.7 does not like recipient.\nRemote host said: nonsense\n\0ZGiving up on 192.0.2.7.\n\0",
         ),
         (
             [b"220 a\r\n", PLAIN_EHLO, b"250 m\r\n", b"250 r\r\n", b"354 d\r\n", b"451-x\r\n451 y\0\r\n"],
@@ -155,7 +159,8 @@ def test_a_message_without_its_last_newline_is_refused_before_anything_is_sent()
 
 def test_an_unreadable_message_is_deferred() -> None:
     talk = Talk()
-    talk.client.receive(b"220 a\r\n" + PIPELINING_EHLO + b"250 m\r\n250 r\r\n354 d\r\n")
+    for piece in TO_CONTENT:
+        talk.client.receive(piece)
     talk.client.fail_reading()
     assert talk.report() == b"r\0ZUnable to read message. (#4.3.0)\n\0"
 
@@ -178,13 +183,26 @@ def test_a_kept_session_with_an_unexpected_word_is_not_used_again() -> None:
     assert not talk.client.is_reusable
 
 
-@pytest.mark.parametrize("reply", [b"450 too many messages\r\n", b"250 a\r\n421 closing\r\n"])
-def test_a_tired_session_is_told_from_a_refusal(reply: bytes) -> None:
+@pytest.mark.parametrize(
+    ("reply", "may_retry"),
+    [
+        (b"450 too many messages\r\n", True),
+        (b"550 no more in this session\r\n", True),
+        (b"250 a\r\n421 closing\r\n", True),
+        (b"354 what\r\n", True),
+        (b"250 a\r\n550 no such user\r\n", False),
+        (b"250 a\r\n250 b\r\n354 go\r\n", False),
+    ],
+)
+def test_a_message_may_be_retried_as_long_as_nothing_of_it_was_taken(reply: bytes, may_retry: bool) -> None:
     talk = Talk(keep=True).hear(b"220 hi\r\n", PIPELINING_EHLO, b"250 a\r\n250 b\r\n354 go\r\n", b"250 k\r\n")
+    assert not talk.client.may_retry
     talk.client.begin(b"", [b"z@y"])
-    assert not talk.client.is_deferred
+    assert talk.client.may_retry
     talk.hear(reply)
-    assert talk.client.is_deferred
+    assert talk.client.may_retry == may_retry
+    talk.client.lost()
+    assert talk.client.may_retry == may_retry
 
 
 def test_authentication_comes_before_mail_and_names_the_sender() -> None:
@@ -195,8 +213,20 @@ def test_authentication_comes_before_mail_and_names_the_sender() -> None:
         b"AUTH LOGIN\r\n",
         b"dXNlcg==\r\n",
         b"c2VjcmV0\r\n",
-        b"MAIL FROM:<s@x> AUTH=<s@x>\r\n",
+        b"MAIL FROM:<s@x> AUTH=s@x\r\n",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sender", "parameter"),
+    [(b"", b"AUTH=<>"), (b"e=mc2@x", b"AUTH=e+3Dmc2@x"), (b'"a b+c"@x', b'AUTH="a+20b+2Bc"@x')],
+)
+def test_a_sender_is_vouched_for_in_xtext(sender: bytes, parameter: bytes) -> None:
+    client = SmtpClient(b"192.0.2.7", b"me.test", Credentials(b"user", b"secret"))
+    client.begin(sender, [b"r@y"])
+    for piece in (b"220 a\r\n", b"250-x\r\n250 AUTH PLAIN\r\n", b"235 ok\r\n"):
+        client.receive(piece)
+    assert client.take_output().endswith(b"MAIL FROM:<%b> %b\r\n" % (sender, parameter))
 
 
 @pytest.mark.parametrize(
@@ -226,8 +256,13 @@ words = st.sampled_from(GOOD) | st.sampled_from(BAD)
 scripts = st.lists(st.one_of(words, words, words, st.binary(max_size=30)), max_size=14)
 
 
-def run_to_end(pieces: list[bytes], keep: bool) -> tuple[bytes, int, bytes]:
-    talk = Talk(2, keep=keep, credentials=Credentials(b"u", b"p")).hear(*pieces)
+def run_to_end(steps: list[list[bytes]], keep: bool) -> tuple[bytes, int, bytes]:
+    """Say the pieces of each step, and then listen."""
+    talk = Talk(2, keep=keep, credentials=Credentials(b"u", b"p"))
+    for pieces in steps:
+        for piece in pieces:
+            talk.client.receive(piece)
+        talk.hear(b"")
     talk.client.lost()
     return b"".join(talk.said), talk.client.status, talk.client.report
 
@@ -236,30 +271,132 @@ def run_to_end(pieces: list[bytes], keep: bool) -> tuple[bytes, int, bytes]:
 def test_no_script_breaks_the_machine_and_fragmentation_does_not_matter(
     script: list[bytes], keep: bool, data: st.DataObject
 ) -> None:
-    stream = b"".join(script)
-    whole = run_to_end([stream], keep)
+    whole = run_to_end([[step] for step in script], keep)
     assert whole[1] in (DONE, TRY_NEXT)
     assert whole[1] == TRY_NEXT or whole[2].endswith(b"\0")
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
-    assert run_to_end([stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)], keep) == whole
+    steps = []
+    for step in script:
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(step)), max_size=3)))
+        steps.append([step[a:b] for a, b in zip([0, *cuts], [*cuts, len(step)], strict=True)])
+    assert run_to_end(steps, keep) == whole
 
 
-@given(scripts)
-def test_a_message_is_never_reported_as_accepted_without_its_final_reply(script: list[bytes]) -> None:
-    talk = Talk(1)
-    for piece in script:
-        sent_all = b"\r\n.\r\n" in b"".join(talk.said)
-        talk.hear(piece)
-        if talk.client.status == DONE and b"\0K" in talk.client.report:
-            assert sent_all or piece.count(b"\n") > 1
+@given(st.lists(st.binary(max_size=30) | words, max_size=14).map(b"".join), st.lists(st.integers(0, 400), max_size=6))
+def test_no_stream_of_bytes_breaks_the_machine(stream: bytes, cuts: list[int]) -> None:
+    ends = sorted(min(cut, len(stream)) for cut in cuts)
+    talk = Talk(2).hear(*(stream[a:b] for a, b in zip([0, *ends], [*ends, len(stream)], strict=True)))
+    talk.client.lost()
+    assert talk.client.status == TRY_NEXT or talk.client.report.endswith(b"\0")
+
+
+# --------------------------------------------------------------------- replies in and out of step
+
+STEPS = [b"220 a\r\n", PLAIN_EHLO, b"250 m\r\n", b"250 r\r\n", b"354 d\r\n", b"250 k\r\n"]
+PIPELINED_STEPS = [b"220 a\r\n", PIPELINING_EHLO, b"250 m\r\n250 r\r\n354 d\r\n", b"250 k\r\n"]
+ODD = [b"000 z\r\n", b"150 wait\r\n", b"354 more\r\n", b"399 x\r\n", b"600 y\r\n", b"999 z\r\n", b"hello\r\n"]
+
+
+def replies_to(step: int) -> list[bytes]:
+    """What is neither yes nor no to a command."""
+    return [odd for odd in ODD if step != 4 or odd[:3] != b"354"] + [b"250 ok\r\n"] * (step == 4)
+
+
+@pytest.mark.parametrize(
+    ("step", "odd"), [(step, odd) for step in range(len(STEPS)) for odd in replies_to(step) if odd != b"250 ok\r\n"]
+)
+def test_what_is_neither_yes_nor_no_defers_and_ends_the_session(step: int, odd: bytes) -> None:
+    talk = Talk(keep=True).hear(*STEPS[:step], odd)
+    assert report_of_output(talk.report())[0] == b"Z"
+    assert talk.said[-1] == b"QUIT\r\n"
+    assert not talk.client.is_reusable
+
+
+@pytest.mark.parametrize("reply", replies_to(4))
+def test_the_message_is_sent_after_354_alone(reply: bytes) -> None:
+    talk = Talk().hear(*STEPS[:4], reply)
+    assert talk.said[-1] == b"QUIT\r\n"
+    assert talk.report().startswith(b"r\0Z192.0.2.7 failed on DATA command.\nRemote host said: " + reply[:3])
+
+
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("odd", ODD[:3])
+def test_pipelined_replies_out_of_step_defer(place: int, odd: bytes) -> None:
+    replies = [b"250 m\r\n", b"250 r\r\n", b"354 d\r\n"]
+    replies[place] = odd if place < 2 else b"250 d\r\n"
+    talk = Talk().hear(*PIPELINED_STEPS[:2], b"".join(replies), b"550 late\r\n")
+    assert report_of_output(talk.report())[0] == b"Z"
+    assert MESSAGE[:8] not in b"".join(talk.said)
+
+
+@pytest.mark.parametrize("steps", [STEPS, PIPELINED_STEPS])
+@pytest.mark.parametrize("extra", [b"220 again\r\n", b"250 ok\r\n", b"550 no\r\n", b"2", b"\n"])
+def test_a_reply_that_nothing_asked_for_defers_and_shifts_no_other(steps: list[bytes], extra: bytes) -> None:
+    for step in range(len(steps) - 2):
+        talk = Talk(keep=True).hear(*steps[:step], steps[step] + extra)
+        letter, text = report_of_output(talk.report())
+        assert (letter, talk.client.is_reusable) == (b"Z", False)
+        assert b"it sent a reply that nothing had asked for." in text
+        talk.hear(*steps[step + 1 :])
+        assert MESSAGE[:8] not in b"".join(talk.said)
+
+
+@pytest.mark.parametrize(
+    ("early", "letter"),
+    [(b"552 too much\r\n", b"D"), (b"451 later\r\n", b"Z"), (b"250 k\r\n", b"Z"), (b"354 d\r\n", b"Z"), (b"x\n", b"Z")],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_answer_before_the_end_of_the_message_ends_it(early: bytes, letter: bytes, at_once: bool) -> None:
+    talk = Talk()
+    client = talk.client
+    for piece in [*TO_CONTENT[:2], TO_CONTENT[2] + early] if at_once else TO_CONTENT:
+        client.receive(piece)
+    if not at_once:
+        client.supply(MESSAGE)
+        client.supply(MESSAGE)
+        client.receive(early)
+    said = client.take_output()
+    assert client.status == DONE
+    assert b"QUIT" not in said
+    assert b"\r\n.\r\n" not in said
+    found, text = report_of_output(client.report)
+    assert found == letter
+    assert early.strip() in text
+
+
+def test_the_beginning_of_an_answer_before_the_end_of_the_message_is_no_answer_to_it() -> None:
+    talk = Talk()
+    for piece in [*TO_CONTENT, b"25"]:
+        talk.client.receive(piece)
+    talk.client.supply(MESSAGE)
+    talk.client.supply(b"")
+    talk.client.receive(b"0 k\r\n")
+    assert report_of_output(talk.report())[0] == b"Z"
+    assert b"\r\n.\r\n" not in talk.client.take_output()
+
+
+extras = st.sampled_from([b""] * 20 + STEPS)
+to_the_end = st.tuples(*[st.tuples(st.sampled_from([step] * 40 + STEPS + BAD), extras) for step in STEPS[3:]])
+
+
+@given(to_the_end)
+def test_a_message_is_reported_as_accepted_by_its_final_reply_alone(script: tuple[tuple[bytes, bytes], ...]) -> None:
+    """Whatever is said after MAIL: K needs the last dot, and a 2yz that came when it had been sent."""
+    talk = Talk().hear(*STEPS[:3])
+    for piece, extra in script:
+        has_sent_all = b"\r\n.\r\n" in b"".join(talk.said)
+        talk.hear(piece + extra)
+        if talk.client.status == DONE:
             break
+    is_accepted = talk.client.status == DONE and b"\0K" in talk.client.report
+    assert is_accepted == (has_sent_all and piece[:1] == b"2")
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20).map(lambda text: text.replace(b"\r", b"\n")), max_size=8))
 def test_content_is_undone_by_a_server(pieces: list[bytes]) -> None:
     message = b"".join([*pieces, b"\n"])
     talk = Talk()
-    talk.client.receive(b"220 a\r\n" + PIPELINING_EHLO + b"250 m\r\n250 r\r\n354 d\r\n")
+    for piece in TO_CONTENT:
+        talk.client.receive(piece)
     talk.client.take_output()
     for piece in [*pieces, b"\n", b""]:
         if piece or talk.client.status == CONTENT:
@@ -298,7 +435,7 @@ def test_bytes_between_the_reply_and_tls_defer_in_any_fragmentation(injected: by
     reason = b"ZTLS connect failed: plain text behind the answer to STARTTLS; connecting to 192.0.2.7.\n\0"
     assert talk.report() == reason
     assert talk.said[-1] == b""
-    assert not talk.client.has_broken_handshake
+    assert not talk.client.has_broken_tls
 
 
 def test_implicit_tls_precedes_the_greeting_once() -> None:
@@ -315,3 +452,27 @@ def test_a_connection_lost_under_tls_says_what_tls_says() -> None:
     talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", PLAIN_EHLO)
     talk.client.lost(b"bad record mac")
     assert talk.report() == b"ZConnected to 192.0.2.7 but connection died. bad record mac (#4.4.2)\n\0"
+
+
+@pytest.mark.parametrize("answer", [b"", b"454 TLS is not there now\r\n", b"421 TLS is not there now\r\n"])
+def test_a_server_that_leaves_at_starttls_could_not_do_it_and_the_report_says_so(answer: bytes) -> None:
+    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, answer)
+    talk.client.lost()
+    assert talk.client.has_broken_tls
+    reason = b" was refused (%b) and" % answer.strip() if answer else b","
+    assert (
+        talk.report() == b"ZTLS connect failed: STARTTLS" + reason + b" connection died; connecting to 192.0.2.7.\n\0"
+    )
+
+
+def test_a_server_that_goes_on_without_tls_has_not_broken_it() -> None:
+    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, b"454 no\r\n", b"250 a\r\n")
+    talk.client.lost()
+    assert not talk.client.has_broken_tls
+    assert b"but connection died" in talk.report()
+
+
+@pytest.mark.parametrize("answer", [b"250 what\r\n", b"354 go\r\n", b"hello\r\n"])
+def test_what_is_neither_yes_nor_no_to_starttls_defers(answer: bytes) -> None:
+    talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, answer)
+    assert talk.report() == b"ZSTARTTLS rejected; connecting to 192.0.2.7.\nRemote host said: %b\n\0" % answer.strip()

@@ -2,7 +2,8 @@
 
 from eqmail_core.formats.received import is_beyond_ascii
 from eqmail_core.formats.wishes import parse_wishes
-from eqmail_core.protocols.smtp_client import CONTENT, DONE, SmtpClient
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import CONTENT, DONE
 
 WISHES = b"W H E:id 0:sf:rfc822;R0@y 2:n:"
 

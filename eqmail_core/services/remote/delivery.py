@@ -25,7 +25,8 @@ from eqmail_core.policy.spawn_report import report_of_output, report_of_run
 from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT
 from eqmail_core.protocols.delivery_wire import Order
 from eqmail_core.protocols.smtp_auth import Credentials
-from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import TRY_NEXT
 from eqmail_core.services.remote.settings import Settings, SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.services.remote.tls_settings import may_go_plain, wish_for
@@ -160,7 +161,7 @@ class RemoteDeliveries:
         session = self.idle.take(key)
         if session is not None:
             await self._carry(session, key, job)
-            if session.client.answers and not session.client.is_deferred:
+            if not session.client.may_retry:
                 return session.client
         if self._slow_hosts.should_skip(candidate.ip, job.order.serial):
             return None

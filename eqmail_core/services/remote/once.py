@@ -15,7 +15,8 @@ from eqmail_core.net.smtp_dialogue import converse
 from eqmail_core.policy.remote_plan import NO_CONNECTION, NO_CONTROLS, Surroundings, plan_delivery
 from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT
 from eqmail_core.protocols.smtp_auth import Credentials
-from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import TRY_NEXT
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.services.remote.tls_settings import may_go_plain, tls_maker, wish_for
 from eqmail_core.system.files import CHUNK

@@ -57,4 +57,4 @@ def tls_maker(site: Site, controls: Controls) -> "TlsMaker":
 
 def may_go_plain(client: "SmtpClient", wish: "TlsWish", falls_back: bool, has_password: bool) -> bool:
     """Tell whether a message whose TLS has failed is to be sent without: as wanted, and where no secret is at stake."""
-    return client.has_broken_handshake and falls_back and wish.may_be_plain and not has_password
+    return client.has_broken_tls and falls_back and wish.may_be_plain and not has_password

@@ -13,7 +13,10 @@ from eqmail_core.values.outcome import Temporary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+MOST_UNREAD = 65536
+"""Bytes that are still read of a peer that takes nothing more."""
 
 _IPV6 = b"ipv6:"
 _QUICKACK: int = getattr(socket, "TCP_QUICKACK", 0)
@@ -108,6 +111,20 @@ def acknowledge_now(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         except OSError:
             pass
+
+
+def unread(sock: socket.socket) -> "Iterator[bytes]":
+    """What a peer said that takes nothing more, as far as it lies in the socket; at most MOST_UNREAD bytes."""
+    left = MOST_UNREAD
+    while left > 0:
+        try:
+            data = sock.recv(left)
+        except OSError:
+            return
+        if not data:
+            return
+        yield data
+        left -= len(data)
 
 
 def counts_as_timeout(error: int) -> bool:

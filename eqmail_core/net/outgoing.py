@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 
 from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.client_tls import Tls
-from eqmail_core.net.dial import acknowledge_now, dial_failure, start_dialing
-from eqmail_core.protocols.smtp_client import CONTENT, HANDSHAKE, TRY_NEXT, WAITING, SmtpClient
+from eqmail_core.net.dial import acknowledge_now, dial_failure, start_dialing, unread
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import CONTENT, HANDSHAKE, TRY_NEXT, WAITING
 
 RECEIVE = 65536
 
@@ -274,7 +275,7 @@ class Session:
         except BlockingIOError:
             sent = 0
         except OSError:
-            self.client.lost()
+            self._hear_the_rest()
             return
         self.deadline = self._loop.time() + self._patience_s
         if sent < len(output):
@@ -282,6 +283,12 @@ class Session:
             if not self._is_writing:
                 self._is_writing = True
                 self._loop.add_writer(self._fd, self._writable)
+
+    def _hear_the_rest(self) -> None:
+        """Nothing can be sent any more; what the server had said before, such as 552, still counts."""
+        for data in unread(self._sock):
+            (self.client if self._tls is None else self._tls).receive(data)
+        self.client.lost()
 
     def _writable(self) -> None:
         unsent, self._unsent = self._unsent, b""

@@ -6,8 +6,9 @@ Source: architecture "how a sans-IO core and its driver look here".
 import select
 import time
 
-from eqmail_core.net.dial import acknowledge_now
-from eqmail_core.protocols.smtp_client import CONTENT, HANDSHAKE, TRY_NEXT, WAITING, SmtpClient
+from eqmail_core.net.dial import acknowledge_now, unread
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import CONTENT, HANDSHAKE, TRY_NEXT, WAITING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def converse(
             except BlockingIOError:
                 sent = 0
             except OSError:
+                # What the server had said before, such as 552, still counts.
+                for data in unread(sock):
+                    (client if tls is None else tls).receive(data)
                 client.lost()
                 return
             if sent:

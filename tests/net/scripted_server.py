@@ -120,3 +120,18 @@ class ScriptedServer:
                 stream = client.makefile("rb")
                 script = script | {"ehlo": script.get("secured", script["ehlo"])}
             in_data = verb == "data" and reply[0] in "23"
+
+
+class OverfedServer(ScriptedServer):
+    """Refuses a message when it has the first bytes of it, and leaves without reading the rest."""
+
+    def _converse(self, client: socket.socket, number: int, script: Script) -> None:
+        stream = client.makefile("rb", buffering=0)
+        while stream.readline() != b"DATA\r\n":
+            client.sendall(b"250 ok\r\n")
+        client.sendall(b"354 go\r\n")
+        client.recv(10)
+        client.sendall(b"552 too large\r\n")
+        # With bytes unread, this resets the connection.
+        stream.close()
+        client.close()

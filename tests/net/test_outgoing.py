@@ -10,8 +10,10 @@ import pytest
 
 from eqmail_core.net.idle_sessions import IdleSessions
 from eqmail_core.net.outgoing import Session, Watch
-from eqmail_core.protocols.smtp_client import TRY_NEXT, SmtpClient
-from tests.net.scripted_server import PIPELINING, Script, ScriptedServer
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import TRY_NEXT
+from tests.net.scripted_server import PIPELINING, OverfedServer, Script, ScriptedServer
+from tests.net.stingy_socket import StingySocket
 
 Result = TypeVar("Result")
 ACCEPTED = b"r\0K127.0.0.1 accepted message.\nRemote host said: 250 queued\n\0"
@@ -60,17 +62,34 @@ def test_a_message_is_delivered_and_the_connection_closed(script: Script) -> Non
         server.wait_until_heard(b"QUIT\r\n")
 
 
-def test_a_large_message_to_a_slow_server_arrives_whole() -> None:
-    message = b"".join(b".%07d\n" % number for number in range(400_000))
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> None:
+    message = b"".join(b".%07d\n" % number for number in range(300 * size))
+    stingy: list[StingySocket] = []
 
     async def play(watch: Watch) -> bytes:
-        return await carry(await open_session(watch, server.port), message)
+        session = await open_session(watch, server.port)
+        stingy.append(StingySocket(session._sock, size))
+        session._sock = stingy[0]
+        return await carry(session, message, 30.0)
 
     with ScriptedServer(PIPELINING) as server:
         assert run(play) == ACCEPTED
-        server.wait_until_heard(b"QUIT\r\n")
-    content = server.heard[0].partition(b"DATA\r\n")[2].removesuffix(b".\r\nQUIT\r\n")
+        server.wait_until_heard(b".\r\n", seconds=30)
+    content = server.heard[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"
     assert content == message.replace(b".", b"..").replace(b"\n", b"\r\n")
+    assert stingy[0].partial > 100
+    assert stingy[0].refused > 100
+
+
+def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> None:
+    async def play(watch: Watch) -> bytes:
+        return await carry(await open_session(watch, server.port), b"a line of many\n" * 500_000, 30.0)
+
+    for _ in range(5):
+        with OverfedServer() as server:
+            text = b"D127.0.0.1 failed after I sent the message.\nRemote host said: 552 too large\n\0"
+            assert run(play) == b"r\0" + text
 
 
 @pytest.mark.parametrize("verb", ["greet", "mail", "final"])

@@ -8,9 +8,11 @@ import pytest
 
 from eqmail_core.net.dial import counts_as_timeout, dial, literal_address, packed_address
 from eqmail_core.net.smtp_dialogue import converse
-from eqmail_core.protocols.smtp_client import DONE, TRY_NEXT, SmtpClient
+from eqmail_core.protocols.smtp_client import SmtpClient
+from eqmail_core.protocols.smtp_exchange import DONE, TRY_NEXT
 from eqmail_core.system.own_addresses import own_addresses
-from tests.net.scripted_server import PIPELINING, Script, ScriptedServer
+from tests.net.scripted_server import PIPELINING, OverfedServer, Script, ScriptedServer
+from tests.net.stingy_socket import StingySocket
 
 ACCEPTED = b"r\0K127.0.0.1 accepted message.\nRemote host said: 250 queued\n\0"
 
@@ -39,6 +41,28 @@ def test_a_large_message_arrives_whole() -> None:
         server.wait_until_heard(b"QUIT\r\n")
     content = server.heard[0].partition(b"DATA\r\n")[2].removesuffix(b".\r\nQUIT\r\n")
     assert content == message.replace(b".", b"..").replace(b"\n", b"\r\n")
+
+
+@pytest.mark.parametrize("size", [1, 7, 5000])
+def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> None:
+    message = b"".join(b".%07d\n" % number for number in range(300 * size))
+    client = SmtpClient(b"127.0.0.1", b"me.test")
+    client.begin(b"s@x", [b"r0@y"])
+    source = io.BytesIO(message)
+    with ScriptedServer(PIPELINING) as server, StingySocket(dial("127.0.0.1", server.port, 5.0), size) as sock:
+        converse(sock, client, lambda: source.read(65536), 30.0)
+        assert client.report == ACCEPTED
+    content = server.heard[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"
+    assert content == message.replace(b".", b"..").replace(b"\n", b"\r\n")
+    assert sock.partial > 100
+    assert sock.refused > 100
+
+
+def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> None:
+    for _ in range(5):
+        with OverfedServer() as server:
+            text = b"D127.0.0.1 failed after I sent the message.\nRemote host said: 552 too large\n\0"
+            assert talk(server, b"a line of many\n" * 500_000, timeout_s=30.0).report == b"r\0" + text
 
 
 def test_many_pipelined_recipients_do_not_block_either_side() -> None:

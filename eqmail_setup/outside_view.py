@@ -6,13 +6,18 @@ Fails: Unanswered when DNS gives no answer; OSError never, an end of a connectio
 import os
 import smtplib
 import socket
+import time
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from eqmail_core.control.declared import Controls
+from eqmail_core.formats.service_status import DOWN, READY, STARTING
 from eqmail_core.policy.house import submission_ports
 from eqmail_core.policy.relay import RelayClients
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.parent import is_stopped
+from eqmail_core.system.service_questions import trouble_with
+from eqmail_core.system.service_record import read_record
 from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
 from eqmail_setup.listeners import listeners
@@ -20,10 +25,21 @@ from eqmail_setup.questions import Unanswered, ask, names_of
 from eqmail_setup.reloading import running_pid
 
 PATIENCE_S = 10.0
+
+LATELY_S = 86400
+"""A service that ended longer ago is no news any more."""
+
 MOST_DOMAINS = 20
 STRANGER = "doctor@relay-test.invalid"
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
-_UNIX_SOCKETS = ("queue",)
+_SOCKETS = {
+    "queue": "nothing can be queued",
+    "send": "nothing is delivered",
+    "local": "nothing is delivered here",
+    "remote": "nothing is delivered elsewhere",
+    "lookup": "recipients are accepted unseen",
+}
+_STATES = {STARTING: "starting", DOWN: "down"}
 _FOR_PEOPLE = {b"465", b"587"}
 _AUTHENTICATION_REQUIRED = 530
 
@@ -37,15 +53,7 @@ def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     if is_stopped(pid):
         fact = f"process {pid} (qmail-start) is stopped, so mail is accepted and not delivered"
         yield Finding("listening.paused", WARNING, fact, f"let it go on: kill -CONT {pid}, or svc -c")
-    for name in _UNIX_SOCKETS:
-        path = site.socket(name)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-            sock.settimeout(PATIENCE_S)
-            try:
-                sock.connect(path)
-            except OSError as error:
-                fact = f"{path}: {error.strerror}, so nothing can be queued"
-                yield Finding("listening.queue", ERROR, fact, "start the services again; their log says why")
+    yield from services_now(site, int(time.time()))
     yield from _passwords(site)
     for address in _addresses(site, addresses):
         try:
@@ -59,6 +67,32 @@ def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
         if not greeting.startswith(b"220"):
             fact = f"{address}: greets with {greeting[:60].decode('latin-1').strip()!r}"
             yield Finding("listening.smtp", ERROR, fact, "look into the log of the server")
+
+
+def services_now(site: Site, now: int) -> Iterator[Finding]:
+    """Which services do not serve, or have ended of late: since when, how often, and why."""
+    try:
+        found = read_record(site)
+    except (OSError, ValueError):
+        found = []
+    for it in found:
+        history = f"ended {it.ends} times, last at {_clock(it.ended_at)}: {it.reason}" if it.ends else ""
+        if it.state != READY:
+            fact = f"{it.name}: {_STATES[it.state]} since {_clock(it.since)}" + (f"; {history}" if history else "")
+            yield Finding("listening.service", ERROR, fact, "mend what the reason names; it is tried again by itself")
+        elif it.ends and now - it.ended_at < LATELY_S:
+            fact = f"{it.name}: {history}; it runs again since {_clock(it.since)}"
+            yield Finding("listening.restarted", WARNING, fact, "look into the log around that time")
+    workers = range(2, (read_controls(site).remoteworkers if found else 1) + 1)
+    for name, socket_name in [*((name, name) for name in _SOCKETS), *(("remote", f"remote{n}") for n in workers)]:
+        trouble = trouble_with(site, name, socket_name, PATIENCE_S)
+        if trouble:
+            fact = f"{site.socket(socket_name)}: {trouble}, so {_SOCKETS[name]}"
+            yield Finding(f"listening.{name}", ERROR, fact, "start the services again; their log says why")
+
+
+def _clock(when: int) -> str:
+    return f"{datetime.fromtimestamp(when):%Y-%m-%d %H:%M:%S}"
 
 
 def _passwords(site: Site) -> Iterator[Finding]:

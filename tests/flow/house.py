@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-PATIENCE_S = 30.0
+from eqmail_core.formats.service_status import READY, parse_status
+
+PATIENCE_S = 60.0
+"""Far longer than anything takes: a busy machine is no fault."""
 
 
 def free_port() -> int:
@@ -55,7 +58,16 @@ class House:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ, start_new_session=True
             )
+        record = self.home / "run/status"
+        record.unlink(missing_ok=True)
+        until(lambda: record.exists() and self.all_serve(), "services that serve")
         until(self.answers, "an SMTP greeting; the log says:\n" + self.log()[-2000:])
+
+    def all_serve(self) -> bool:
+        """Whether the supervisor has heard from every service; a death before that makes the start fail."""
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
+        return all(it.state == READY for it in parse_status((self.home / "run/status").read_bytes()))
 
     def answers(self) -> bool:
         assert self.process is not None

@@ -286,3 +286,56 @@ def test_a_mistake_is_usage(healthy: str, words: list[str], sentence: str, capsy
     capsys.readouterr()
     assert run(["--home", healthy, "doctor", *words]) == USAGE
     assert sentence in capsys.readouterr().err
+
+
+def test_a_service_that_was_started_again_is_named_with_its_reason(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = House(Path(healthy))
+    try:
+        pids = {name: pid for pid, name in house.services().items()}
+        os.kill(pids["eq-queue"], signal.SIGKILL)
+        until(lambda: "listening.restarted" in findings(healthy, capsys, "--only", "listening"), "the finding")
+        found = findings(healthy, capsys, "--only", "listening")
+        assert list(found) == ["listening.restarted"]
+        assert found["listening.restarted"]["fact"].startswith("queue: ended 1 times, last at ")
+        assert "died of signal 9; it runs again since " in found["listening.restarted"]["fact"]
+    finally:
+        house.stop()
+
+
+def test_a_service_that_cannot_start_again_is_named_with_the_file(
+    healthy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside_view, "PATIENCE_S", 3.0)
+    house = House(Path(healthy))
+    lock = Path(healthy, "queue/journal/lock")
+    try:
+        pids = {name: pid for pid, name in house.services().items()}
+        lock.unlink()
+        lock.mkdir()
+        os.kill(pids["eq-queue"], signal.SIGKILL)
+        until(lambda: "listening.service" in findings(healthy, capsys, "--only", "listening.service"), "the finding")
+        until(lambda: "journal" in findings(healthy, capsys, "--only", "listening")["listening.service"]["fact"], "why")
+        assert "listening.queue" in findings(healthy, capsys, "--only", "listening")
+    finally:
+        lock.rmdir()
+        until(lambda: "listening.service" not in findings(healthy, capsys, "--only", "listening"), "a queue")
+        house.stop()
+
+
+def test_a_service_that_does_not_answer_is_found(
+    healthy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside_view, "PATIENCE_S", 5.0)
+    house = House(Path(healthy))
+    try:
+        pids = {name: pid for pid, name in house.services().items()}
+        os.kill(pids["eq-send"], signal.SIGSTOP)
+        found = findings(healthy, capsys, "--only", "listening")
+        assert found["listening.send"]["fact"].endswith("send.sock: no answer in 5 s, so nothing is delivered")
+        os.kill(pids["eq-send"], signal.SIGCONT)
+        assert not findings(healthy, capsys, "--only", "listening")
+    finally:
+        os.kill(pids["eq-send"], signal.SIGCONT)
+        house.stop()

@@ -1,13 +1,18 @@
 """Domains: what is delivered here is accepted, what is accepted knows where to go, and other lines stay."""
 
+import fcntl
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from eqmail_core.store.domains_db import lists_domain
+from eqmail_core.system.installation import read_site
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import FOUND, USAGE
+from eqmail_setup.reloading import running_pid
 
 
 def control(home: str, name: str) -> str:
@@ -97,3 +102,24 @@ def test_a_mistake_is_one_line(
 def test_reload_says_when_nothing_runs(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--home", at_home, "domain", "add", "example.net", "--reload"]) == 0
     assert "the services do not run" in capsys.readouterr().out
+
+
+def test_who_runs_the_services_says_the_kernel_and_no_file(at_home: str) -> None:
+    path = Path(at_home, "run/start.lock")
+    path.write_text("1\n")
+    assert running_pid(read_site({b"EQMAIL_HOME": at_home.encode()})) == 0
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        fcntl.lockf(os.open(path, os.O_RDWR), fcntl.LOCK_EX)
+        os.write(writing, b"x")
+        while True:
+            signal.pause()
+    try:
+        os.read(reading, 1)
+        assert running_pid(read_site({b"EQMAIL_HOME": at_home.encode()})) == pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reading)
+        os.close(writing)

@@ -1,0 +1,35 @@
+"""An injector's end of the queue wire: what it makes of a service that does not answer."""
+
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.net import submission
+from eqmail_core.net.submission import TIMED_OUT, Submission, connect
+from eqmail_core.protocols.queue_wire import render_envelope
+from eqmail_core.system.sockets import listen_at
+
+
+def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "PATIENCE_S", 0.05)
+    path = str(tmp_path / "queue.sock")
+    with listen_at(path, 0o600):  # its backlog takes everybody, and nobody is behind it
+        sock = connect(path)
+        assert sock is not None
+        sent = Submission(sock)
+        sent.write(b"a message\n")
+        assert sent.commit(render_envelope(b"", [b"joe@example.org"])) == TIMED_OUT
+        sent.close()
+
+
+def test_a_long_message_to_a_silent_service_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "PATIENCE_S", 0.05)
+    path = str(tmp_path / "queue.sock")
+    with listen_at(path, 0o600):
+        sock = connect(path)
+        assert sock is not None
+        sent = Submission(sock)
+        with pytest.raises(TimeoutError):
+            for _ in range(100):
+                sent.write(b"x" * 1_000_000)
+        sent.close()

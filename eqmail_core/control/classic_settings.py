@@ -5,7 +5,7 @@ Long because it is a table: one entry per file, in the order of its documentatio
 Source: control-files.md 2.2; qmail-control(5).
 """
 
-from eqmail_core.control.kinds import Count, Lines, Map, Opaque, Seconds, Size
+from eqmail_core.control.kinds import Count, Lines, Map, Opaque, Seconds, Size, Timeout
 from eqmail_core.control.readers import ALL, LMTP, QMTPD, REMOTE, SEND, SMTPD, START
 from eqmail_core.control.setting import ControlSet, HostName, Line, Text
 
@@ -131,17 +131,17 @@ class ClassicSettings(ControlSet):
         default=None,
         used_by=(REMOTE,),
     )
-    timeoutconnect = Seconds(
+    timeoutconnect = Timeout(
         "How many seconds an attempt to connect to a remote server may take before the next address is tried.",
         default=60,
         used_by=(REMOTE, LMTP),
     )
-    timeoutremote = Seconds(
+    timeoutremote = Timeout(
         "How many seconds a remote server may take for one answer before the delivery is put off.",
         default=1200,
         used_by=(REMOTE, LMTP),
     )
-    timeoutsmtpd = Seconds(
+    timeoutsmtpd = Timeout(
         "How many seconds a client may keep the SMTP server waiting before the connection ends.",
         default=1200,
         used_by=(SMTPD,),

@@ -1,6 +1,6 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
-from eqmail_core.control.kinds import Count, Flag, Lines, Map, PeriodMap, Periods, Seconds, Size
+from eqmail_core.control.kinds import Count, Flag, Lines, Map, PeriodMap, Periods, Seconds, Size, Timeout
 from eqmail_core.control.readers import LOCAL, QUEUE, REMOTE, SEND, START
 from eqmail_core.control.remote_limits import RemoteLimits
 from eqmail_core.control.setting import ControlSet, Text
@@ -9,7 +9,7 @@ from eqmail_core.control.setting import ControlSet, Text
 class DeliverySettings(ControlSet):
     """Settings of queue, scheduler and delivery that are our own."""
 
-    remotereuse = Seconds(
+    remotereuse = Timeout(
         "How long the resident remote delivery keeps a connection for the next message to the same server; 0 means a "
         "connection for each message.",
         default=5,
@@ -54,7 +54,7 @@ class DeliverySettings(ControlSet):
         used_by=(REMOTE,),
         since="eqmail 2",
     )
-    programseconds = Seconds(
+    programseconds = Timeout(
         "How long a program in a .qmail file may take; then it is ended with everything that it has started, and the "
         "mail waits. 0 means as long as it likes.",
         default=0,

@@ -3,15 +3,28 @@
 Source: control-files.md 2.1.
 """
 
-from eqmail_core.control.setting import Control, line_remarks
+from eqmail_core.control.setting import Control, ControlSet, line_remarks
 from eqmail_core.formats.domain_name import table_key
 from eqmail_core.formats.lines import first_line, leading_number, listed, mapped, period
 
+MOST_COUNT = 2**31 - 1
+"""Greatest number of a setting, as an int of C has it."""
+
+MOST_WAIT_S = 1_000_000
+"""Longest time-out of a setting, eleven days; poll takes 2**31 - 1 milliseconds."""
+
+MOST_BYTES = 2**63 - 1
+"""Greatest size of a setting, as a file can have."""
+
+AS_C = b"c"
+"""The word of a setting for what C does."""
+
 
 class Count(Control[int]):
-    """A decimal number; garbage leaves the default in force."""
+    """A decimal number; garbage leaves the default in force, and one beyond `most` counts as that."""
 
     kind = "number"
+    most = MOST_COUNT
 
     def parse(self, text: bytes) -> tuple[int, list[str]]:
         """Take the leading digits of the first line."""
@@ -23,7 +36,33 @@ class Count(Control[int]):
             return self.default, remarks
         if not line.isdigit():
             remarks.append(f"has text after the number {number}")
-        return number, remarks
+        if number > self.most:
+            remarks.append(f"is more than {self.most}, which is in force")
+        return min(number, self.most), remarks
+
+
+class Limit(Count):
+    """How much others may cause, 0 for no limit; as in C there is none where `choice` is c and nothing else said."""
+
+    def __init__(
+        self,
+        manual: str,
+        *,
+        choice: "Control[bytes | None]",
+        default: int,
+        env: str = "",
+        used_by: tuple[str, ...] = (),
+        since: str = "",
+    ) -> None:
+        super().__init__(manual, default=default, env=env, used_by=used_by, since=since)
+        self._choice = choice
+
+    def read(self, source: ControlSet) -> int:
+        """Find the value; see `Control.read`."""
+        if self._choice.read(source) == AS_C:
+            is_set = self.env.encode() in source.environ or source.content(self.file) is not None
+            return super().read(source) if is_set else 0
+        return super().read(source)
 
 
 class Seconds(Count):
@@ -32,10 +71,17 @@ class Seconds(Count):
     kind = "seconds"
 
 
+class Timeout(Seconds):
+    """Seconds for which somebody is waited for: no more than poll and select take, in milliseconds."""
+
+    most = MOST_WAIT_S
+
+
 class Size(Count):
     """A number of bytes."""
 
     kind = "bytes"
+    most = MOST_BYTES
 
 
 class Flag(Control[bool]):

@@ -1,6 +1,15 @@
 """The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
 
-from eqmail_core.control.kinds import Count, Flag, Lines, Opaque, Seconds, Switch
+from eqmail_core.control.kinds import (
+    AS_C,
+    Count,
+    Flag,
+    Limit,
+    Lines,
+    Opaque,
+    Switch,
+    Timeout,
+)
 from eqmail_core.control.readers import SMTPD, START
 from eqmail_core.control.setting import ControlSet, Line
 from eqmail_core.control.words import Word
@@ -60,9 +69,19 @@ class SmtpSettings(ControlSet):
         since="eqmail 2",
     )
     smtpworkers = Count("Processes of the resident SMTP service.", default=1, used_by=(START,), since="eqmail 2")
-    maxrcpt = Count(
+    smtplimits = Word(
+        "Which limits the SMTP server has where a file of their own does not say: bounded, those of maxrcpt, "
+        "smtpmaxcommands, smtpmaxerrors, smtpperaddress, smtpauthfailures and smtpidle; c, none of these, as C has "
+        "none.",
+        words=(b"bounded", AS_C),
+        default=b"bounded",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    maxrcpt = Limit(
         "Most recipients in one SMTP transaction; further ones get a temporary refusal. 0 means no limit.",
-        default=0,
+        default=1000,
+        choice=smtplimits,
         env="MAXRCPT",
         used_by=(SMTPD,),
         since="eqmail 2",
@@ -125,34 +144,61 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpmaxerrors = Count(
+    smtpmaxerrors = Limit(
         "Most refusals in one SMTP conversation; a client that earns more is sent away. 0 means no limit.",
-        default=0,
+        default=200,
+        choice=smtplimits,
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpmaxcommands = Count(
+    smtpmaxcommands = Limit(
         "Most SMTP commands other than RCPT without a message between them; then a client is sent away. 0 means no "
         "limit.",
+        default=1000,
+        choice=smtplimits,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpperaddress = Limit(
+        "Most clients from one address (IPv6: one /64 network) that the resident SMTP service serves at a time, in all "
+        "its processes; 0 means no limit.",
+        default=50,
+        choice=smtplimits,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpauthfailures = Limit(
+        "After so many wrong passwords from one address (IPv6: one /64 network) within ten minutes the resident SMTP "
+        "service refuses further ones unseen; 0 means no limit.",
+        default=10,
+        choice=smtplimits,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpidle = Limit(
+        "How many seconds a client of the SMTP server may take from its greeting, or from its last message, to MAIL, "
+        "whatever else it says; 0 means timeoutsmtpd alone. When the resident service has seven eighths of its clients "
+        "it waits a tenth of this, and for nobody longer than a minute.",
+        default=300,
+        choice=smtplimits,
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
+    smtpcheckers = Count(
+        "How many password checkers (smtpcheckpw) the resident SMTP service runs at a time, in each of its processes; "
+        "further clients wait, those of each address in turn. 0 means two for each processor.",
         default=0,
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpperaddress = Count(
-        "Most clients from one address that the resident SMTP service serves at a time, in all its processes; 0 means "
-        "no limit.",
+    smtppluginprocesses = Count(
+        "How many plugins (smtpplugins) the resident SMTP service runs at a time, in each of its processes; further "
+        "clients wait, those of each address in turn. 0 means thirty-two for each processor.",
         default=0,
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpauthfailures = Count(
-        "After so many wrong passwords from one address within ten minutes the resident SMTP service refuses further "
-        "ones unseen; 0 means no limit.",
-        default=0,
-        used_by=(SMTPD,),
-        since="eqmail 2",
-    )
-    greetdelay = Seconds(
+    greetdelay = Timeout(
         "How long the SMTP server waits before its greeting; a client that talks earlier is sent away. Clients that "
         "may relay, and those that began with TLS, do not wait.",
         default=0,
@@ -168,7 +214,7 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    tarpitdelay = Seconds(
+    tarpitdelay = Timeout(
         "How long the SMTP server waits at each recipient beyond tarpitcount.",
         default=5,
         env="TARPITDELAY",

@@ -30,11 +30,17 @@ UNITS_S = {b"": 1, b"s": 1, b"m": 60, b"h": 3600, b"d": 86400, b"w": 604800}
 """Seconds in each unit of a period."""
 
 
+MOST_PERIOD_S = 2**31 - 1
+"""Longest period, 68 years: added to now it is a time that files can have."""
+
+
 def period(text: bytes) -> int | None:
-    """A period such as 90, 30s, 10m, 4h, 1d or 2w in seconds; None where the text is none."""
+    """A period such as 90, 30s, 10m, 4h, 1d or 2w in seconds, `MOST_PERIOD_S` at most; None where the text is none."""
     digits = text.strip().rstrip(b"smhdw")
     unit = text.strip()[len(digits) :]
-    return int(digits) * UNITS_S[unit] if digits.isdigit() and len(digits) < 12 and unit in UNITS_S else None
+    if not (digits.isdigit() and len(digits) <= MOST_DIGITS and unit in UNITS_S):
+        return None
+    return min(int(digits) * UNITS_S[unit], MOST_PERIOD_S)
 
 
 def listed(text: bytes) -> list[bytes]:

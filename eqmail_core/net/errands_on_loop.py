@@ -3,9 +3,12 @@
 Source: smtp-server.md 4.6, 4.8.
 """
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from eqmail_core.net.child_slots import Slot
 from eqmail_core.net.children import PipeReader, kill, on_end
 from eqmail_core.net.smtp_children import (
     checker_outcome,
@@ -14,7 +17,19 @@ from eqmail_core.net.smtp_children import (
     start_plugin,
 )
 from eqmail_core.net.smtp_desk import Desk
-from eqmail_core.policy.errands import AskDns, AskFilter, AwaitSilence, CheckPassword, Errand, LookUp, Pause, RunPlugin
+from eqmail_core.policy.errands import (
+    CHECKER_S,
+    NO_CHILD,
+    PLUGIN_S,
+    AskDns,
+    AskFilter,
+    AwaitSilence,
+    CheckPassword,
+    Errand,
+    LookUp,
+    Pause,
+    RunPlugin,
+)
 from eqmail_core.policy.login import is_refusal
 from eqmail_core.policy.opinions import Opinion, Question
 from eqmail_core.protocols.plugin import Hearing, PluginReport
@@ -55,26 +70,30 @@ class LoopFilter(Protocol):
 class Deliberation:
     """A decision in the making: runs errand after errand, and calls `decided(verdict)` in a later turn of the loop."""
 
-    __slots__ = ("_child", "_client", "_decided", "_desk", "_errands")
+    __slots__ = ("_client", "_decided", "_desk", "_errands", "_give_up", "_slot")
 
     def __init__(self, desk: Desk, client: Client, errands: "Errands", decided: Callable[[Verdict], None]) -> None:
         self._desk = desk
         self._client = client
         self._errands: Errands | None = errands
         self._decided = decided
-        self._child = 0
+        # Ends the wait for a child.
+        self._give_up: Callable[[], None] | None = None
+        self._slot: Slot | None = None
         self._go_on(None)
 
     def abandon(self) -> None:
-        """Nobody waits for the decision any more; a child that runs is left to its end."""
+        """Nobody waits for the decision any more; a child that runs is left to its end, one that waits is not run."""
         if self._errands is not None:
             self._errands.close()
             self._errands = None
+        if self._slot is not None and not self._slot.has_begun:
+            self._slot.leave()
 
     def hurry(self) -> None:
-        """It has taken too long: end the child that we wait for, if it is one."""
-        if self._child:
-            kill(self._child)
+        """It has taken too long: end the wait for a child, if it is one."""
+        if self._give_up is not None:
+            self._give_up()
 
     def _go_on(self, outcome: "Outcome") -> None:
         if self._errands is None:
@@ -91,13 +110,39 @@ class Deliberation:
     def _soon(self, outcome: "Outcome") -> None:
         self._desk.loop.call_soon(self._go_on, outcome)
 
+    # --- children
+
     def _run_plugin(self, errand: RunPlugin) -> None:
+        self._give_up = partial(self._ended, PluginReport([], b"fork() failed"))
+        self._slot = self._desk.plugins.enter(self._client.remote_ip, partial(self._start_plugin, errand))
+
+    def _check_password(self, errand: CheckPassword) -> None:
+        self._give_up = partial(self._ended, NO_CHILD)
+        self._slot = self._desk.checkers.enter(self._client.remote_ip, partial(self._start_checker, errand))
+
+    def _not_started(self, outcome: "Outcome") -> None:
+        self._give_up = None
+        self._desk.loop.call_soon(self._ended, outcome)
+
+    def _started(self, limit_s: float, give_up: Callable[[], None]) -> asyncio.TimerHandle:
+        """A child runs; it is given up when its time is over."""
+        self._give_up = give_up
+        return self._desk.loop.call_later(limit_s, give_up)
+
+    def _ended(self, outcome: "Outcome") -> None:
+        """A child has ended, or could not be started."""
+        self._give_up = None
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.leave()
+        self._go_on(outcome)
+
+    def _start_plugin(self, errand: RunPlugin) -> None:
         started = start_plugin(errand.argv, errand.environ)
         if isinstance(started, PluginReport):
-            self._soon(started)
+            self._not_started(started)
             return
         pid, output = started
-        self._child = pid
         hearing = Hearing()
 
         def hear(data: bytes) -> bool:
@@ -107,30 +152,40 @@ class Deliberation:
             return not hearing.is_over
 
         def ended(code: int) -> None:
-            self._child = 0
-            self._go_on(plugin_report(hearing, code))
+            timer.cancel()
+            self._ended(plugin_report(hearing, code))
 
-        PipeReader(self._desk.loop, output, hear)
+        def give_up() -> None:
+            kill(pid)
+            # What it has started may hold its output open.
+            reader.close()
+            if not hearing.is_over:
+                hear(b"")
 
-    def _check_password(self, errand: CheckPassword) -> None:
+        reader = PipeReader(self._desk.loop, output, hear)
+        timer = self._started(PLUGIN_S, give_up)
+
+    def _start_checker(self, errand: CheckPassword) -> None:
         desk, ip = self._desk, self._client.remote_ip
         if desk.is_guessing(ip):
-            self._soon(WRONG_PASSWORD)
+            self._not_started(WRONG_PASSWORD)
             return
         pid = start_checker(self._client.checker, errand.environ, errand.credentials)
         if pid <= 0:
-            self._soon(pid)
+            self._not_started(pid)
             return
-        self._child = pid
+        timer = self._started(CHECKER_S, partial(kill, pid))
 
         def ended(code: int) -> None:
-            self._child = 0
+            timer.cancel()
             outcome = checker_outcome(code)
             if is_refusal(outcome):
                 desk.note_failure(ip)
-            self._go_on(outcome)
+            self._ended(outcome)
 
         on_end(desk.loop, pid, ended)
+
+    # --- others
 
     def _ask_dns(self, errand: AskDns) -> None:
         desk = self._desk

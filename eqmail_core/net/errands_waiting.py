@@ -6,6 +6,8 @@ Source: smtp-server.md 4.6, 4.8.
 """
 
 import os
+import select
+import signal
 import time
 
 from eqmail_core.net.smtp_children import (
@@ -14,7 +16,17 @@ from eqmail_core.net.smtp_children import (
     start_checker,
     start_plugin,
 )
-from eqmail_core.policy.errands import AskDns, AskFilter, AwaitSilence, CheckPassword, LookUp, Pause, RunPlugin
+from eqmail_core.policy.errands import (
+    CHECKER_S,
+    PLUGIN_S,
+    AskDns,
+    AskFilter,
+    AwaitSilence,
+    CheckPassword,
+    LookUp,
+    Pause,
+    RunPlugin,
+)
 from eqmail_core.protocols.plugin import Hearing, PluginReport
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.lookup import CLIENTS_PATIENCE_S, NO_ANSWER
@@ -83,19 +95,35 @@ def _run_plugin(waiter: Waiter, errand: RunPlugin) -> PluginReport:
         return started
     pid, output = started
     hearing = Hearing()
+    deadline = time.monotonic() + PLUGIN_S
     while not hearing.is_over:
-        hearing.receive(os.read(output, CHUNK))
+        hearing.receive(os.read(output, CHUNK) if _is_readable(output, deadline) else b"")
     os.close(output)
-    return plugin_report(hearing, _end_of(pid))
+    return plugin_report(hearing, _end_of(pid, deadline))
 
 
 def _check_password(waiter: Waiter, errand: CheckPassword) -> int:
     pid = start_checker(waiter.checker, errand.environ, errand.credentials)
-    return checker_outcome(_end_of(pid)) if pid > 0 else pid
+    return checker_outcome(_end_of(pid, time.monotonic() + CHECKER_S)) if pid > 0 else pid
 
 
-def _end_of(pid: int) -> int:
-    """The exit code of a child, negative for a signal; a child that was lost has crashed."""
+def _is_readable(fd: int, deadline: float) -> bool:
+    """Wait until there is something to be read, or the deadline has passed: then False."""
+    waiter = select.poll()
+    waiter.register(fd, select.POLLIN)
+    return bool(waiter.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+
+def _end_of(pid: int, deadline: float) -> int:
+    """The exit code of a child, negative for a signal; a child that was lost has crashed, one that is late is ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        pass  # No such thing here: then it is waited for.
+    else:
+        if not _is_readable(handle, deadline):
+            os.kill(pid, signal.SIGKILL)
+        os.close(handle)
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     except ChildProcessError:

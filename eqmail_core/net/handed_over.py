@@ -175,6 +175,10 @@ class HandedOver(SmtpSession):
         super().connection_lost(error)
         self._program.end(self._has_failed)
 
+    def idle_since(self) -> int:
+        """When it was last in a transaction, or was greeted."""
+        return super().idle_since() if self._is_begun else self._desk.now
+
     def expire(self) -> None:
         """The client, or a child, has taken too long."""
         if self._is_begun:

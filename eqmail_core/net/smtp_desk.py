@@ -8,10 +8,12 @@ import os
 import time
 from typing import Protocol
 
+from eqmail_core.net.child_slots import ChildSlots
 from eqmail_core.net.lookup_link import LookUps, NobodyToAsk
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.net.smtp_message import Outbox
 from eqmail_core.net.smtp_settings import Settings
+from eqmail_core.policy.client_network import client_network
 from eqmail_core.system.tally import Share, Tally
 from eqmail_core.values import reply
 from eqmail_core.values.instant import date822
@@ -24,10 +26,19 @@ _LOG_DELAY_S = 0.01
 _FAILURES_S = 600
 
 
+# Nearly full is when less than an eighth of all sessions is free; nobody may be silent for longer than a minute then.
+_FREE_PART = 8
+_FULL_TIMEOUT_S = 60
+_FULL_IDLE_PART = 10
+
+
 class Session(Protocol):
     """A conversation; see `smtp_session.SmtpSession`."""
 
     seen: int
+
+    def idle_since(self) -> int:
+        """When it was last in a transaction, or was greeted."""
 
     def expire(self) -> None:
         """The client, or a child, has taken too long."""
@@ -56,6 +67,8 @@ class Desk:
         self._resolver: AsyncResolver | None = None
         self._dns: set[asyncio.Task[list[Answer]]] = set()
         self.sessions: set[Session] = set()
+        self.checkers = ChildSlots(settings.limits.checkers)
+        self.plugins = ChildSlots(settings.limits.plugins)
         self.now = int(time.monotonic())
         self.is_closing = False
         self._date = (0, b"")
@@ -73,7 +86,7 @@ class Desk:
         """
         if self.is_closing:
             return reply.SHUTTING_DOWN
-        counts, limits = self.counts, self.settings.limits
+        counts, limits, ip = self.counts, self.settings.limits, client_network(ip)
         counts.enter(ip)
         refusal = b""
         if counts.total > self.settings.limit:
@@ -89,17 +102,17 @@ class Desk:
     def leave(self, session: Session, ip: bytes) -> None:
         """A session of this address that was taken in is over."""
         self.sessions.discard(session)
-        self.counts.leave(ip)
+        self.counts.leave(client_network(ip))
 
     def note_failure(self, ip: bytes) -> None:
         """A wrong password came from this address."""
         if self.settings.limits.login_failures:
-            self.counts.note_failure(ip, self.now, _FAILURES_S)
+            self.counts.note_failure(client_network(ip), self.now, _FAILURES_S)
 
     def is_guessing(self, ip: bytes) -> bool:
         """Tell whether so many wrong passwords came from this address that no other is looked at for now."""
         most = self.settings.limits.login_failures
-        return 0 < most <= self.counts.failures_of(ip, self.now, _FAILURES_S)
+        return 0 < most <= self.counts.failures_of(client_network(ip), self.now, _FAILURES_S)
 
     def ask_dns(self, questions: list[Question]) -> "asyncio.Task[list[Answer]]":
         """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
@@ -141,13 +154,17 @@ class Desk:
     def sweep(self) -> None:
         """Look at the clock, and at every session whether its time is over; to be called about once a second."""
         self.now = int(time.monotonic())
-        oldest = self.now - max(1, self.settings.timeout_s)
-        for session in [session for session in self.sessions if session.seen < oldest]:
+        timeout_s, idle_s = max(1, self.settings.timeout_s), self.settings.limits.idle_s
+        if self.counts.total >= self.settings.limit - self.settings.limit // _FREE_PART:
+            timeout_s, idle_s = min(timeout_s, _FULL_TIMEOUT_S), max(1, idle_s // _FULL_IDLE_PART) if idle_s else 0
+        oldest, idlest = self.now - timeout_s, self.now - idle_s if idle_s else -1
+        for session in [each for each in self.sessions if each.seen < oldest or each.idle_since() < idlest]:
             session.expire()
 
     def renew(self, settings: Settings) -> None:
         """Go by new settings."""
         self.settings = settings
+        self.checkers.most, self.plugins.most = settings.limits.checkers, settings.limits.plugins
         self._resolver = None
 
     def retire(self) -> None:

@@ -85,7 +85,10 @@ class Conversation:
                     if core.last_words in DISMISSALS:
                         self._log(DISMISSALS[core.last_words])
                     return 0
-                core.receive(self._client.read())
+                if core.has_more:
+                    core.begin_turn()
+                else:
+                    core.receive(self._client.read())
         except TimedOut:
             self._log(TIMED_OUT)
             self._last_words(reply.TIMEOUT)

@@ -38,7 +38,7 @@ from eqmail_core.values import reply
 _UNREAD_BYTES = 65536
 
 # Why a client is not read at the moment.
-_BY_CLIENT, _BY_QUEUE, _BY_VERDICT = 1, 2, 4
+_BY_CLIENT, _BY_QUEUE, _BY_VERDICT, _BY_TURN = 1, 2, 4, 8
 
 
 class SmtpSession(asyncio.Protocol):
@@ -53,6 +53,7 @@ class SmtpSession(asyncio.Protocol):
         "_has_eof",
         "_has_failed",
         "_holds",
+        "_idle_since",
         "_is_proxied",
         "_message",
         "_reception",
@@ -72,7 +73,7 @@ class SmtpSession(asyncio.Protocol):
         self._has_eof = False
         self._has_failed = False
         self._holds = 0
-        self.seen = desk.now
+        self.seen = self._idle_since = desk.now
 
     # --- what the event loop calls
 
@@ -138,20 +139,23 @@ class SmtpSession(asyncio.Protocol):
             if core.unread > _UNREAD_BYTES:
                 self._hold(_BY_VERDICT)
             return
-        self._run()
+        if not self._holds & _BY_TURN:
+            self._run()
 
     def eof_received(self) -> bool:
         """The client says no more; a message that is being queued gets its answer all the same."""
         self._has_eof = True
-        return self._core.awaited is not None
+        return self._core.awaited is not None or self._holds & (_BY_CLIENT | _BY_TURN) != 0
 
     def pause_writing(self) -> None:
-        """The client does not read: neither do we."""
+        """The client does not read: neither do we, nor is looked at what it has sent already."""
         self._hold(_BY_CLIENT)
 
     def resume_writing(self) -> None:
         """The client reads again."""
         self._release(_BY_CLIENT)
+        if not self._holds & _BY_TURN and self._core.awaited is None:
+            self._run()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; what is not wholly received is forgotten."""
@@ -176,6 +180,13 @@ class SmtpSession(asyncio.Protocol):
 
     # --- what the desk calls
 
+    def idle_since(self) -> int:
+        """When it was last in a transaction, or was greeted."""
+        core = self._core
+        if core.in_transaction or core.in_body or core.awaited is not None:
+            self._idle_since = self._desk.now
+        return self._idle_since
+
     def expire(self) -> None:
         """The client, or a child, has taken too long."""
         if self._core.closed or self._transport.is_closing():
@@ -197,8 +208,10 @@ class SmtpSession(asyncio.Protocol):
     # --- the conversation
 
     def _run(self) -> None:
+        """Look at what the client has said, as far as its turn goes, if it takes the answers."""
         core = self._core
-        while (event := core.next_event()) is not None:
+        core.begin_turn()
+        while not self._holds & _BY_CLIENT and (event := core.next_event()) is not None:
             if type(event) is Body:
                 self._take(event)
             elif event is STARTTLS:
@@ -206,6 +219,7 @@ class SmtpSession(asyncio.Protocol):
             elif event.needs_verdict:
                 self._decide(event)
             elif event is RESET:
+                self._idle_since = self._desk.now
                 self._reception.forget()
                 self._forget_message()
             elif event is BROKEN:
@@ -214,10 +228,20 @@ class SmtpSession(asyncio.Protocol):
         if core.awaited is None:
             if self._desk.is_closing:
                 self.retire()
-            if self._has_eof and not core.closed:
+            if self._has_eof and not (core.closed or core.has_more or self._holds & _BY_CLIENT):
                 self._fail(READ_FAILED)
                 core.closed = True
         self._flush()
+        if core.has_more:
+            self._hold(_BY_TURN)
+            self._desk.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        """The others have had their turn."""
+        if not self._transport.is_closing():
+            self._run()
+        if not self._core.has_more:
+            self._release(_BY_TURN)
 
     def _flush(self) -> None:
         out = self._core.take_output()
@@ -342,7 +366,7 @@ class SmtpSession(asyncio.Protocol):
             self._go_on()
 
     def _conclude(self, line: bytes, what: bytes) -> None:
-        self.seen = self._desk.now
+        self.seen = self._idle_since = self._desk.now
         self._log(what)
         self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 

@@ -24,13 +24,23 @@ NOWHERE = ("unknown", 0)
 
 
 class Limits:
-    """How much one address may have: sessions at a time, and wrong passwords in a while; 0: any number."""
+    """How much clients may have.
 
-    __slots__ = ("login_failures", "sessions")
+    One address: `sessions` at a time, and `login_failures`, wrong passwords in a while; 0: any number.  `idle_s`: how
+    long a client may be without a transaction; 0: any time.  All clients of a process: `checkers` of passwords and
+    `plugins` at a time.
+    """
 
-    def __init__(self, sessions: int = 0, login_failures: int = 0) -> None:
+    __slots__ = ("checkers", "idle_s", "login_failures", "plugins", "sessions")
+
+    def __init__(
+        self, sessions: int = 0, login_failures: int = 0, idle_s: int = 0, checkers: int = 2, plugins: int = 32
+    ) -> None:
         self.sessions = sessions
         self.login_failures = login_failures
+        self.idle_s = idle_s
+        self.checkers = checkers
+        self.plugins = plugins
 
 
 class Settings:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE = -1, -2, -3, -4
 """Outcomes of CheckPassword that are no exit codes."""
 
+CHECKER_S, PLUGIN_S = 60.0, 300.0
+"""How long a password checker and a plugin may take; then they are ended, and that is trouble that may pass."""
+
 
 class Errand:
     """Something that the reception wants to be done before it decides."""

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 MAX_LINE = 4096
 """Longest command line that is understood, in bytes; the rest of a longer one is thrown away."""
 
+TURN = 100
+"""How many lines and chunks of one client are looked at in a turn; what follows waits until others have had theirs."""
+
 # A message whose lines do not end in CRLF would not leave the queue as it came (RFC 3030 section 3).
 _BINARY = b"BODY=BINARYMIME"
 
@@ -53,6 +56,8 @@ _MAX_DIGITS = 12
 
 class SmtpServer:
     """One conversation.  `next_event` until it is None, `answer` what needs a verdict, send `take_output`.
+
+    Where it then `has_more` the next turn may `begin_turn`, once the output has gone and others were served.
 
     `awaited` is the event that has not been answered yet, `closed`: nothing more is said after the output,
     `last_words`: the line with which we ended it, `is_secure`: under TLS.
@@ -70,6 +75,7 @@ class SmtpServer:
         "_out",
         "_position",
         "_rules",
+        "_turn_left",
         "authenticated",
         "awaited",
         "closed",
@@ -96,6 +102,7 @@ class SmtpServer:
         self._exchange: Exchange | None = None
         self._is_skipping = False
         self._out: list[bytes] = []
+        self._turn_left = TURN
         self.make_challenge = make_challenge
         self.authenticated = False
         self.closed = False
@@ -127,23 +134,37 @@ class SmtpServer:
         return len(self._buffer) - self._position
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the client."""
+        """Take bytes from the client; a turn begins."""
         if self._position < len(self._buffer):
             self._buffer = self._buffer[self._position :] + data
         else:
             self._buffer = data
         self._position = 0
+        self._turn_left = TURN
+
+    def begin_turn(self) -> None:
+        """Look at some more of what the client has said already."""
+        self._turn_left = TURN
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the turn is over, and there is something for the next one."""
+        if self._turn_left or self.awaited is not None or self.closed:
+            return False
+        return self.unread > 0 or self._message.wants(0)
 
     def next_event(self) -> Event | None:
-        """What happened next; None while more bytes or a verdict are needed."""
-        while self.awaited is None and not self.closed:
+        """What happened next; None while more bytes, a verdict or another turn are needed."""
+        while self._turn_left and self.awaited is None and not self.closed:
             if self._message.wants(self.unread):
+                self._turn_left -= 1
                 event = self._next_of_message()
                 if event is not None:
                     return event
                 continue
             if not self.unread:
                 break
+            self._turn_left -= 1
             line = self._next_line()
             if line is None:
                 break

@@ -64,6 +64,11 @@ _SWEEP_S = 1.0
 _GRACE_S = 30.0
 _BACKLOG = 1024
 
+# Checking a password is work for a processor, which further ones at the same time would not get done sooner; plugins
+# mostly wait for somebody.
+_CHECKERS_PER_PROCESSOR = 2
+_PLUGINS_PER_PROCESSOR = 32
+
 # Young objects to be created before the collector looks: sessions hardly make cycles, and looking costs.
 _GC_THRESHOLD = 20_000
 
@@ -121,11 +126,22 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         limit=controls.smtpconcurrency,
         timeout_s=controls.timeoutsmtpd,
         tls=tls,
-        limits=Limits(controls.smtpperaddress, controls.smtpauthfailures),
+        limits=_limits(controls),
         rule_for=_rules_of(site),
         proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
         filters=read_filters(controls, _complain),
         house_with=builder.house,
+    )
+
+
+def _limits(controls: Controls) -> Limits:
+    processors = len(os.sched_getaffinity(0))
+    return Limits(
+        sessions=controls.smtpperaddress,
+        login_failures=controls.smtpauthfailures,
+        idle_s=controls.smtpidle,
+        checkers=controls.smtpcheckers or _CHECKERS_PER_PROCESSOR * processors,
+        plugins=controls.smtppluginprocesses or _PLUGINS_PER_PROCESSOR * processors,
     )
 
 

@@ -92,6 +92,7 @@ def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes
     yield Controls.smtpauthfailures.file, b"10\n"
     yield Controls.smtpperaddress.file, b"50\n"
     yield Controls.smtpmaxerrors.file, b"20\n"
+    yield Controls.smtpmaxcommands.file, b"100\n"
     if starts_programs:
         yield Controls.smtphandover.file, b"1\n"
 

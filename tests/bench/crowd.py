@@ -3,7 +3,7 @@
 
 usage: crowd.py PORT RECIPIENT [--idle 500] [--dribbling 200] [--messages 200] [--pause 0.05]
 One session per message, one after the other; milliseconds from connecting to the answer to QUIT. Two lines: alone, in
-the crowd. The server has to let so many in (here: control/smtpconcurrency).
+the crowd. The server has to let so many in (here: control/smtpconcurrency, and 0 in smtpperaddress).
 """
 
 import argparse

@@ -39,7 +39,12 @@ class HostileHouse(House):
         (home / "checker").write_text("#!/bin/sh\nexit 0\n")
         (home / "checker").chmod(0o755)
         put_certificate(home / "control/servercert.pem", ME, "127.0.0.1")
-        for name, text in {"smtpcheckpw": f"{home}/checker", "chunking": "1", "smtpconcurrency": "2000"}.items():
+        for name, text in {
+            "smtpcheckpw": f"{home}/checker",
+            "chunking": "1",
+            "smtpconcurrency": "2000",
+            "smtpperaddress": "0",
+        }.items():
             (home / "control" / name).write_text(text + "\n")
         super().__init__(home)
 

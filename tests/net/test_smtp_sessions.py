@@ -133,6 +133,7 @@ def test_a_client_that_closes_its_half_gets_its_answers(home: Home) -> None:
 
 def test_a_client_that_does_not_listen_is_not_read(home: Home) -> None:
     """Replies that nobody takes must not fill the memory."""
+    home.write("smtplimits", "c\n")
     with Resident(home) as server:
         client = server.connect()
         client.settimeout(0.5)

@@ -1,0 +1,52 @@
+"""Children at a time: no more than may be, and each address in its turn."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.net.child_slots import ChildSlots
+
+
+def test_one_address_with_many_does_not_keep_another_waiting() -> None:
+    slots = ChildSlots(1)
+    begun: list[str] = []
+    first = slots.enter(b"a", lambda: begun.append("a1"))
+    many = [slots.enter(b"a", lambda: begun.append("a")) for _ in range(20)]
+    other = slots.enter(b"b", lambda: begun.append("b"))
+    assert begun == ["a1"]
+    assert slots.waiting == 21
+    first.leave()
+    assert begun == ["a1", "a"]
+    many[0].leave()
+    assert begun == ["a1", "a", "b"]
+    assert other.has_begun
+
+
+def test_who_gives_up_is_not_begun_and_frees_no_place_twice() -> None:
+    slots = ChildSlots(1)
+    begun: list[str] = []
+    first = slots.enter(b"a", lambda: begun.append("1"))
+    second = slots.enter(b"a", lambda: begun.append("2"))
+    third = slots.enter(b"a", lambda: begun.append("3"))
+    second.leave()
+    second.leave()
+    first.leave()
+    first.leave()
+    assert begun == ["1", "3"]
+    assert not slots.waiting
+    third.leave()
+    slots.enter(b"c", lambda: begun.append("4"))
+    assert begun == ["1", "3", "4"]
+
+
+@given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.integers(0, 30)), max_size=60))
+def test_never_more_than_may_be_and_none_forgotten(most: int, steps: list[tuple[bytes, int]]) -> None:
+    slots = ChildSlots(most)
+    entered = []
+    for address, which in steps:
+        entered.append(slots.enter(address, lambda: None))
+        entered[which % len(entered)].leave()
+        running = [slot for slot in entered if slot.has_begun and not slot.is_over]
+        waiting = [slot for slot in entered if not slot.has_begun and not slot.is_over]
+        assert len(running) <= most
+        assert not waiting or len(running) == most
+        assert slots.waiting == len(waiting)

@@ -16,18 +16,31 @@ if TYPE_CHECKING:
 MOST_BYTES = 5120
 """A file that has grown beyond this is due to be counted anew."""
 
+READ_BYTES = 65536
+"""So much of a file is read; what is longer is counted anew in any case."""
+
+MOST_DIGITS = 18
+"""A longer number is none: no disk has so many bytes."""
+
 
 def parse(text: bytes) -> "tuple[Usage, Usage]":
-    """The quota (0: no limit) and what is used of it.  Words that make no sense count for nothing."""
+    """The quota (0: no limit) and what is used of it.  Words that make no sense count for nothing.  Fails: never."""
     first, *lines = text.split(b"\n")
-    limits = {word[-1:]: int(word[:-1]) for word in first.strip().split(b",") if word[:-1].isdigit()}
+    words = [(word[-1:], _number(word[:-1])) for word in first.strip().split(b",")]
+    limits = {unit: most for unit, most in words if most is not None and most >= 0}
     size = count = 0
     for line in lines:
-        numbers = line.split()
-        if len(numbers) == 2 and all(number.lstrip(b"-").isdigit() for number in numbers):
-            size += int(numbers[0])
-            count += int(numbers[1])
+        numbers = [_number(word) for word in line.split(maxsplit=2)]
+        if len(numbers) == 2 and numbers[0] is not None and numbers[1] is not None:
+            size += numbers[0]
+            count += numbers[1]
     return (limits.get(b"S", 0), limits.get(b"C", 0)), (size, count)
+
+
+def _number(word: bytes) -> int | None:
+    """A decimal number with at most one minus sign; None for everything else."""
+    digits = word.removeprefix(b"-")
+    return int(word) if digits.isdigit() and len(digits) <= MOST_DIGITS else None
 
 
 def render(first_line: bytes, used: "Usage") -> bytes:
@@ -52,8 +65,8 @@ def sized(name: bytes, size: int) -> bytes:
 
 def size_in(name: bytes) -> int | None:
     """The size that a file name tells; None where it tells none."""
-    digits = name.partition(b":")[0].partition(b",S=")[2].partition(b",")[0]
-    return int(digits) if digits.isdigit() else None
+    found = _number(name.partition(b":")[0].partition(b",S=")[2].partition(b",")[0])
+    return None if found is None or found < 0 else found
 
 
 def is_trashed(name: bytes) -> bool:

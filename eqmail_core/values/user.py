@@ -15,6 +15,9 @@ LOOKUP_SYSTEM = 118
 LOOKUP_NO_MEMORY = 119
 LOOKUP_CANNOT_RUN_GETPW = 121
 
+# More than any system's ids have.
+_MOST_DIGITS = 18
+
 
 class LookupFailed(Exception):
     """The owner of an address cannot be told now; `code` is one of the LOOKUP_* exit codes."""
@@ -44,7 +47,7 @@ class User:
     def from_fields(cls, fields: list[bytes]) -> "User":
         """The user in the first six fields, as the database and qmail-getpw deliver them.
 
-        A number is its leading digits, 0 where there are none: root, whom nobody delivers to.
+        A number is its leading digits, 0 where there are none or too many: root, whom nobody delivers to.
         Fails: LookupFailed(112) for fewer than six fields.
         """
         if len(fields) < 6:
@@ -68,4 +71,4 @@ class User:
 
 def _leading_digits(field: bytes) -> int:
     digits = field[: len(field) - len(field.lstrip(b"0123456789"))]
-    return int(digits) if digits else 0
+    return int(digits) if 0 < len(digits) <= _MOST_DIGITS else 0

@@ -24,7 +24,10 @@ def test_the_first_line_is_the_quota(first: bytes, quota: tuple[int, int]) -> No
     assert parse(first + b"\n           0            0\n") == (quota, (0, 0))
 
 
-@given(st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 20)), st.lists(st.tuples(st.integers(), st.integers())))
+CHANGES = st.integers(-(1 << 59), 1 << 59)
+
+
+@given(st.tuples(st.integers(0, 1 << 40), st.integers(0, 1 << 20)), st.lists(st.tuples(CHANGES, CHANGES)))
 def test_lines_add_up(start: tuple[int, int], changes: list[tuple[int, int]]) -> None:
     text = render(b"1S", start) + b"".join(map(line, changes))
     size, count = (sum(numbers) for numbers in zip(start, *changes, strict=True))
@@ -40,7 +43,13 @@ def test_what_makes_no_sense_counts_for_nothing() -> None:
     assert parse(b"1S\nx y\n5\n-\n- 1\n7 1\n3 1 1\n")[1] == (7, 1)
 
 
-@given(st.binary(min_size=1).filter(lambda name: not set(name) & set(b",:/")), st.integers(0), st.booleans())
+@pytest.mark.parametrize("word", [b"--5", b"-", b"5-", b"1_0", b"+5", b"9" * 5000, b"-" + b"9" * 5000])
+def test_words_that_are_no_numbers_count_for_nothing(word: bytes) -> None:
+    assert parse(b"10S,%bC,%bS\n7 1\n%b 1\n1 %b\n" % (word, word, word, word)) == ((10, 0), (7, 1))
+    assert size_in(b"1.x.h,S=" + word) is None
+
+
+@given(st.binary(min_size=1).filter(lambda name: not set(name) & set(b",:/")), st.integers(0, 1 << 59), st.booleans())
 def test_a_name_tells_its_size(name: bytes, size: int, seen: bool) -> None:
     assert size_in(sized(name, size) + b":2,S" * seen) == size
     assert size_in(name) is None and size_in(name + b":2,S=5") is None

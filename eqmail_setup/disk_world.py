@@ -11,7 +11,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from errno import EINVAL, ENOTDIR
+from errno import EFBIG, EINVAL, ENOTDIR
 
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.kernel import sync_file_system
@@ -21,6 +21,10 @@ from eqmail_setup.world import ASIDE, LINK, Distrusted, Seen
 
 _WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+MOST_BYTES = 16 << 20
+"""So much is read of a file of an account that is not trusted; .qmail files and secrets are far shorter."""
+
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFREG: "a file",
@@ -63,10 +67,16 @@ class RealWorld:
         return Seen(kind, dress, found.st_size, linked)
 
     def read(self, path: str) -> bytes:
-        """The content of a file."""
+        """The content of a file; one that somebody else may write to is read only where it is not long."""
         fd, _ = self._open(path, _OPEN)
         with os.fdopen(fd, "rb", CHUNK) as file:
-            return file.read()
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(EINVAL, "it is no regular file", self.show(path))
+            content = file.read(MOST_BYTES + 1) if found.st_uid not in self._trusted else file.read()
+            if found.st_uid not in self._trusted and len(content) > MOST_BYTES:
+                raise OSError(EFBIG, f"it is longer than {MOST_BYTES} bytes", self.show(path))
+            return content
 
     def names(self, path: str) -> list[str]:
         """What lies in a directory, sorted."""

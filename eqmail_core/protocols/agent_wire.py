@@ -5,7 +5,8 @@
              ? NUL id NUL user ...                                      questions: would you deliver to this one?
     agent    id NUL fate, letter, text NUL ...                          their reports, as in delivery_wire
              id NUL Y NUL ...                                           this report has become durable
-    carrier  id NUL P NUL ...                                           this order needs the agent of its user
+    carrier  id NUL P NUL ...                                           this needs the agent of its user
+             id NUL L NUL ...                                           the same, and he keeps it for a while
 
 A fate (values.outcome) is 0 for what is not durable yet, 1 for what is, and 2 or 3 for what is and was passed on: to
 one address alone, which now has the sender's wishes, or to several.
@@ -28,7 +29,7 @@ MAX_BYTES = 65536
 """A packet is full when it has this many bytes; one order or report more still fits."""
 
 DURABLE = b"Y"
-PERSONAL = b"P"
+PERSONAL, SLOW = b"P", b"L"
 
 _QUESTION = b"?\0"
 
@@ -112,9 +113,9 @@ def settled(number: int) -> bytes:
     return b"%d\0Y\0" % number
 
 
-def personal(number: int) -> bytes:
-    """Render the request to give an order to the agent of its user."""
-    return b"%d\0P\0" % number
+def personal(number: int, is_slow: bool = False) -> bytes:
+    """Render the request to give an order or a question to the agent of its user, who has been slow or not."""
+    return b"%d\0%b\0" % (number, SLOW if is_slow else PERSONAL)
 
 
 def split_reports(packet: bytes) -> list[tuple[int, bytes]]:

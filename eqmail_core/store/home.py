@@ -12,7 +12,7 @@ import stat
 
 from eqmail_core.formats import dotqmail
 from eqmail_core.policy.dotqmail_plan import Delivery, candidates, has_owner, owner_files, owner_sender
-from eqmail_core.system.files import read_all
+from eqmail_core.system.files import open_regular, read_upto
 from eqmail_core.values.error_text import error_text, is_temporary
 from eqmail_core.values.outcome import Permanent, Temporary
 
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 
 STICKY = b"Home directory is sticky: user is editing his .qmail file. (#4.2.1)"
 
-_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+MOST_BYTES = 1 << 20
+"""Longest .qmail file that is followed."""
+
+_TOO_LONG = b"Uh-oh: %b is longer than %d bytes. (#4.2.1)"
+
 _REFUSED = (errno.EPERM, errno.EACCES)
+
+
+class TooLong(Temporary):
+    """A .qmail file has more bytes than were to be read."""
 
 
 class Arrangement:
@@ -58,13 +66,14 @@ def enter_home(home: bytes, patrn: int) -> bool:
     return bool(mode & stat.S_ISVTX)
 
 
-def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int) -> Arrangement:
+def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> Arrangement:
     """The instructions for an extension, from the best .qmail file in the working directory, else from `default`.
 
-    Fails: Permanent when the user has no such address, Temporary when a file cannot be read or trusted.
+    Fails: Permanent when the user has no such address, Temporary when a file cannot be read or trusted, TooLong when
+    it has more than `most_bytes`.
     """
     for name, default_at in candidates(dash, ext):
-        found = _read_instructions(name, patrn)
+        found = _read_instructions(name, patrn, most_bytes)
         if found is not None:
             text, forward_only = found
             instructions = dotqmail.parse(text, forward_only) if text else dotqmail.parse(default)
@@ -74,14 +83,15 @@ def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int) -> Arr
     return Arrangement(dotqmail.parse(default), -1)
 
 
-def foresee(home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int) -> None:
+def foresee(home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> None:
     """Enter a home and see to it that mail for an extension would be delivered now, as far as nothing is done.
 
-    Fails: Permanent when the user has no such address; Temporary for what a delivery would have to wait for.
+    Fails: Permanent when the user has no such address; Temporary for what a delivery would have to wait for; TooLong
+    as `find_arrangement`.
     """
     if enter_home(home, patrn):
         raise Temporary(STICKY)
-    for kind, why in find_arrangement(dash, ext, default, patrn).instructions:
+    for kind, why in find_arrangement(dash, ext, default, patrn, most_bytes).instructions:
         if kind == dotqmail.REFUSED:
             raise Temporary(why)
 
@@ -96,23 +106,27 @@ def find_new_sender(it: Delivery) -> bytes:
     return owner_sender(it.local, it.host, _exists(owner_default))
 
 
-def _read_instructions(name: bytes, patrn: int) -> tuple[bytes, bool] | None:
+def _read_instructions(name: bytes, patrn: int, most_bytes: int) -> tuple[bytes, bool] | None:
     """Text and forward-only bit of a .qmail file; None where there is no such regular file."""
     try:
-        fd = os.open(name, _READ)
+        fd = open_regular(name)
     except FileNotFoundError:
         return None
     except OSError as error:
         if is_temporary(error) or error.errno in _REFUSED:
             raise _cannot_open(name, error) from error
         return None
+    if fd is None:
+        return None
     try:
-        mode = os.fstat(fd).st_mode
-        if not stat.S_ISREG(mode):
-            return None
-        if mode & patrn:
+        found = os.fstat(fd)
+        if found.st_mode & patrn:
             raise Temporary(b"Uh-oh: .qmail file is writable. (#4.7.0)")
-        return read_all(fd), bool(mode & stat.S_IXUSR)
+        # The size first, so that nothing is read of a file that is too long; then what it really has.
+        text = read_upto(fd, most_bytes + 1) if found.st_size <= most_bytes else b""
+        if max(len(text), found.st_size) > most_bytes:
+            raise TooLong(_TOO_LONG % (name, most_bytes))
+        return text, bool(found.st_mode & stat.S_IXUSR)
     except OSError as error:
         raise _cannot_open(name, error) from error
     finally:

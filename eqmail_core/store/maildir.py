@@ -57,12 +57,12 @@ class Maildir:
     """An open Maildir, at `path` when it was opened; `close` it.
 
     `quota` is None unless the Maildir has one.
-    Fails: Temporary; Permanent from `write` when the Maildir is full.
+    Fails: Temporary; Permanent from `write` when the Maildir is full; CountIsDue, unless the caller `may_count`.
     """
 
     __slots__ = ("new", "quota", "tmp")
 
-    def __init__(self, path: bytes) -> None:
+    def __init__(self, path: bytes, may_count: bool = True) -> None:
         try:
             base = os.open(path, _PATH)
         except OSError as error:
@@ -70,7 +70,7 @@ class Maildir:
         self.tmp = self.new = -1
         self.quota = None
         try:
-            self.quota = quota_of(base, path)
+            self.quota = quota_of(base, path, may_count)
             self.tmp = os.open("tmp", _PATH, dir_fd=base)
             self.new = os.open("new", _FOLDER, dir_fd=base)
         except OSError as error:

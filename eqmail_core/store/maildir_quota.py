@@ -1,9 +1,10 @@
 """The quota of a Maildir that has a maildirsize file (Maildir++): asked before a message is filed, told afterwards.
 
 The file is believed, whoever keeps it; it is counted anew when it has grown long, or when it says that the Maildir is
-full and is so old that somebody may have forgotten to tell what was removed.
+full and is so old that somebody may have forgotten to tell what was removed.  Counting takes as long as the Maildir is
+large, so that whoever serves others too does not count.
 
-Fails: Permanent when the Maildir is full, Temporary when the file cannot be read.
+Fails: Permanent when the Maildir is full, Temporary when the file cannot be read, CountIsDue.
 Source: the Maildir++ description of Courier.
 """
 
@@ -11,7 +12,7 @@ import os
 import time
 
 from eqmail_core.formats import maildirsize
-from eqmail_core.system.files import read_all, write_all
+from eqmail_core.system.files import open_regular, read_upto, write_all
 from eqmail_core.values.error_text import error_text
 from eqmail_core.values.outcome import Permanent, Temporary
 
@@ -20,32 +21,43 @@ if TYPE_CHECKING:
     from eqmail_core.formats.maildirsize import Usage
 
 FULL = b"Sorry, this mailbox is over its quota. (#5.2.2)"
+NO_FILE = b"Unable to open maildirsize: it is no regular file. (#4.3.0)"
 OLD_S = 900
 
 _NAME = b"maildirsize"
 _IS_FOLDER = b"maildirfolder"
 _TRASH = b".Trash"
-_FILE = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+_FILE = os.O_RDWR | os.O_APPEND
+_NEW_FILE = _FILE | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _COUNTS = 3
 
 
-def quota_of(maildir: int, path: bytes) -> "Quota | None":
+class CountIsDue(Exception):
+    """The Maildir has to be counted, by somebody who has the time."""
+
+
+def quota_of(maildir: int, path: bytes, may_count: bool = True) -> "Quota | None":
     """The quota that holds for the Maildir behind a descriptor, which `path` names; None where there is none.
 
     A folder of a Maildir (its name begins with a dot, and it has a file maildirfolder) has the quota of its Maildir;
     what is thrown away does not count.
+    Fails: CountIsDue, unless the caller `may_count`.
     """
     file = _open(maildir)
     if file is not None:
-        return Quota(os.dup(maildir), file)
+        return Quota(os.dup(maildir), file, may_count)
     name = path.rstrip(b"/").rpartition(b"/")[2]
     if name[:1] != b"." or name == _TRASH or not _exists(maildir, _IS_FOLDER):
         return None
     above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=maildir)
-    file = _open(above)
+    try:
+        file = _open(above)
+    except Temporary:
+        os.close(above)
+        raise
     if file is not None:
-        return Quota(above, file)
+        return Quota(above, file, may_count)
     os.close(above)
     return None
 
@@ -56,16 +68,21 @@ class Quota:
     What was granted and not filed after all stays granted until `close`.
     """
 
-    def __init__(self, maildir: int, file: int) -> None:
+    def __init__(self, maildir: int, file: int, may_count: bool = True) -> None:
         self._maildir = maildir
         self._file = file
+        self._may_count = may_count
         self._granted: Usage = (0, 0)
-        self._read()
-        if self._length > maildirsize.MOST_BYTES:
-            self._count_anew()
+        try:
+            self._read()
+            if self._length > maildirsize.MOST_BYTES:
+                self._count_anew()
+        except (Temporary, CountIsDue):
+            self.close()
+            raise
 
     def grant(self, size: int) -> None:
-        """See whether one more message of `size` bytes may be filed.  Fails: Permanent."""
+        """See whether one more message of `size` bytes may be filed.  Fails: Permanent, CountIsDue."""
         if not self._fits(size):
             can_ever = maildirsize.fits(self._quota, (0, 0), size)
             if can_ever and time.time() - os.fstat(self._file).st_mtime > OLD_S:
@@ -93,10 +110,10 @@ class Quota:
     def _read(self) -> None:
         try:
             os.lseek(self._file, 0, os.SEEK_SET)
-            text = read_all(self._file)
+            text = read_upto(self._file, maildirsize.READ_BYTES)
+            self._length = os.fstat(self._file).st_size
         except OSError as error:
             raise _trouble(b"read", error) from error
-        self._length = len(text)
         self._first_line = text.partition(b"\n")[0]
         self._quota, self._used = maildirsize.parse(text)
 
@@ -105,6 +122,8 @@ class Quota:
 
         What was granted and is filed already is both counted and granted; that errs for the rest of one group.
         """
+        if not self._may_count:
+            raise CountIsDue
         try:
             for _ in range(_COUNTS):
                 before = self._length
@@ -120,7 +139,11 @@ class Quota:
     def _replace(self, text: bytes) -> None:
         temporary = b"tmp/%b.%d" % (_NAME, os.getpid())
         mode = os.fstat(self._file).st_mode & 0o777
-        new = os.open(temporary, _FILE | os.O_CREAT | os.O_TRUNC, mode, dir_fd=self._maildir)
+        try:
+            os.unlink(temporary, dir_fd=self._maildir)
+        except FileNotFoundError:
+            pass
+        new = os.open(temporary, _NEW_FILE, mode, dir_fd=self._maildir)
         try:
             os.fchmod(new, mode)
             write_all(new, text)
@@ -180,11 +203,14 @@ class _Listing:
 
 def _open(maildir: int) -> int | None:
     try:
-        return os.open(_NAME, _FILE, dir_fd=maildir)
+        file = open_regular(_NAME, _FILE, maildir)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise _trouble(b"open", error) from error
+    if file is None:
+        raise Temporary(NO_FILE)
+    return file
 
 
 def _exists(folder: int, name: bytes) -> bool:

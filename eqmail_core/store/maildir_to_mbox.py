@@ -7,7 +7,7 @@ import fcntl
 import os
 
 from eqmail_core.formats.mbox import FromQuoter
-from eqmail_core.system.files import CHUNK, sync_folder, write_all
+from eqmail_core.system.files import CHUNK, open_regular, sync_folder, write_all
 from eqmail_core.values.error_text import error_text
 from eqmail_core.values.instant import ctime_utc
 from eqmail_core.values.outcome import Temporary
@@ -35,7 +35,7 @@ def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: byte
             fcntl.flock(lock, fcntl.LOCK_EX)
         new = _open(temporary, _NEW, 0o644, b"unable to create " + temporary)
         try:
-            _write(new, temporary, _pieces(mbox, b"unable to read " + mbox))
+            _write(new, temporary, _pieces(_open(mbox, _READ, 0, b"unable to read " + mbox), b"unable to read " + mbox))
             for born, path in messages:
                 _write(new, temporary, _quoted(born, path))
             with _Doing(b"unable to write to " + temporary):
@@ -73,14 +73,23 @@ def _open(path: bytes, flags: int, mode: int, what: bytes) -> int:
         return os.open(path, flags, mode)
 
 
+def _open_message(path: bytes, what: bytes) -> int:
+    fd = None
+    with _Doing(what):
+        fd = open_regular(path)
+    if fd is None:
+        raise Temporary(what + b": it is no regular file")
+    return fd
+
+
 def _write(fd: int, path: bytes, pieces: "Iterator[bytes]") -> None:
     for piece in pieces:
         with _Doing(b"unable to write to " + path):
             write_all(fd, piece)
 
 
-def _pieces(path: bytes, what: bytes) -> "Iterator[bytes]":
-    fd = _open(path, _READ, 0, what)
+def _pieces(fd: int, what: bytes) -> "Iterator[bytes]":
+    """What can be read from a descriptor, which is closed then."""
     try:
         while True:
             with _Doing(what):
@@ -96,7 +105,8 @@ def _quoted(born: int, path: bytes) -> "Iterator[bytes]":
     """A message as it stands in an mbox file: From_ line, quoted, ended by an empty line."""
     quoter = FromQuoter()
     before = b""
-    for piece in _pieces(path, b"unable to read $MAILDIR/" + path):
+    what = b"unable to read $MAILDIR/" + path
+    for piece in _pieces(_open_message(path, what), what):
         if not before:
             before = b"From %b %b\n" % (_sender(piece), ctime_utc(born))
             yield before

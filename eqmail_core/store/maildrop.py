@@ -4,10 +4,12 @@ Fails: Temporary from `messages`; OSError where said.
 Source: smtp-server.md 4.12 (qmail-pop3d.c); maildir(5).
 """
 
+import errno
 import os
 import stat
 
 from eqmail_core.store.maildir_reader import messages_in, sweep_tmp
+from eqmail_core.system.files import open_regular
 
 _NEW, _CUR, _SEEN = b"new", b"cur", b":2,"
 
@@ -38,8 +40,11 @@ def messages(now: float) -> list[Filed]:
 
 
 def open_message(message: Filed) -> int:
-    """A descriptor to read a message from.  Fails: OSError."""
-    return os.open(message.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    """A descriptor to read a message from, which is a file still.  Fails: OSError."""
+    fd = open_regular(message.path)
+    if fd is None:
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return fd
 
 
 def update(kept: list[Filed], deleted: list[Filed]) -> bool:

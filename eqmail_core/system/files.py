@@ -4,6 +4,7 @@ Fails: OSError, as the system says it.
 """
 
 import os
+import stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,10 +33,29 @@ def has_more(fd: int, wait_s: float) -> bool:
 
 def read_upto(fd: int, at_most: int) -> bytes:
     """Read a descriptor to its end, but no more than `at_most` bytes."""
-    data = b""
-    while len(data) < at_most and (chunk := os.read(fd, at_most - len(data))):
-        data += chunk
-    return data
+    chunks = []
+    left = at_most
+    while left and (chunk := os.read(fd, min(left, CHUNK))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
+
+
+def open_regular(path: str | bytes, flags: int = os.O_RDONLY, dir_fd: int | None = None) -> int | None:
+    """Open a file of somebody who is not trusted; None where it is no regular file.
+
+    Neither opening nor reading it can block, whatever it is; how much is read is the caller's to bound.
+    """
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        is_regular = stat.S_ISREG(os.fstat(fd).st_mode)
+    except OSError:
+        os.close(fd)
+        raise
+    if not is_regular:
+        os.close(fd)
+        return None
+    return fd
 
 
 def read_file(path: str | bytes) -> bytes | None:

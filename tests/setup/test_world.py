@@ -56,6 +56,22 @@ def test_a_file_with_a_second_name_is_not_given_away(tmp_path: Path) -> None:
         RealWorld(str(tmp_path)).dress("two", own(0o666))
 
 
+@pytest.mark.root
+def test_a_file_without_end_of_another_account_is_not_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    os.chown(tmp_path / "file", pwd.getpwnam("nobody").pw_uid, -1)
+    assert RealWorld(str(tmp_path)).read("file") == b"x"
+    os.truncate(tmp_path / "file", 12 << 30)
+    with pytest.raises(OSError, match="longer than 16777216 bytes"):
+        RealWorld(str(tmp_path)).read("file")
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        RealWorld(str(tmp_path)).read("pipe")
+
+
 def test_a_file_is_replaced_as_a_whole_and_no_rest_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old and longer")
     (tmp_path / ".file.new").write_text("left by a crash")

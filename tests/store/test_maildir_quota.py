@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.formats import maildirsize
 from eqmail_core.store.maildir import Maildir, deliver_to_maildir, own_naming
-from eqmail_core.store.maildir_quota import FULL, OLD_S
+from eqmail_core.store.maildir_quota import FULL, OLD_S, CountIsDue
 from eqmail_core.system.message_file import MessageFile
 from eqmail_core.values.outcome import Permanent, Temporary
 from tests.flow.house import make_maildir
@@ -148,8 +149,47 @@ def test_a_quota_that_cannot_be_read_leaves_the_mail_waiting(box: Path) -> None:
         deliver(box)
     (box / "maildirsize").rmdir()
     os.mkfifo(box / "maildirsize")
-    with pytest.raises(Temporary, match="Unable to read maildirsize"):
+    with pytest.raises(Temporary, match="maildirsize: it is no regular file"):
         deliver(box)
+
+
+def test_a_quota_that_is_no_file_or_has_no_end_is_not_read_to_its_end(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    read = os.read
+
+    def counted(fd: int, size: int) -> bytes:
+        taken.append(size)
+        return read(fd, size)
+
+    monkeypatch.setattr(os, "read", counted)
+    (box / "maildirsize").symlink_to("/dev/zero")
+    with pytest.raises(Temporary, match="maildirsize: it is no regular file"):
+        deliver(box)
+    assert not taken
+    (box / "maildirsize").unlink()
+    (box / "maildirsize").write_text("1000S,3C\n")
+    os.truncate(box / "maildirsize", 12 << 30)
+    deliver(box)
+    assert sum(taken) <= 4 * maildirsize.READ_BYTES
+    assert (box / "maildirsize").read_text() == "1000S,3C\n0 0\n100 1\n"
+
+
+def test_who_serves_others_too_does_not_count(box: Path) -> None:
+    (box / "maildirsize").write_text("1000S\n" + "1 1\n" * maildirsize.MOST_BYTES)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(CountIsDue):
+        Maildir(os.fsencode(f"{box}/"), may_count=False)
+    (box / "maildirsize").write_text("1000S\n1000 1\n")
+    age(box)
+    maildir = Maildir(os.fsencode(f"{box}/"), may_count=False)
+    fd = os.memfd_create("message")
+    with pytest.raises(CountIsDue):
+        maildir.write(own_naming(), b"", b"H\n", MessageFile(fd))
+    os.close(fd)
+    maildir.close()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_no_descriptor_is_left_open(box: Path) -> None:

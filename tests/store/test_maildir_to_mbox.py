@@ -80,6 +80,14 @@ def test_a_full_disk_changes_nothing_and_keeps_no_part(maildir: Path) -> None:
     assert mbox.read_bytes() == b"From old\n\n"
 
 
+@pytest.mark.parametrize("target", ["/dev/zero", "."])
+def test_what_is_no_file_is_not_copied(maildir: Path, target: str) -> None:
+    (maildir / "new/a").symlink_to(target)
+    with pytest.raises(Temporary, match=r"unable to read [$]MAILDIR/new/a: "):
+        move_to_mbox([(BORN, b"new/a")], b"mbox", b"mbox.tmp")
+    assert not Path("mbox").read_bytes() and not Path("mbox.tmp").exists()
+
+
 def test_leftovers_in_tmp_are_swept_after_36_hours(maildir: Path) -> None:
     put(maildir / "tmp/old", b"", BORN - 129600)
     put(maildir / "tmp/young", b"", BORN + 60)

@@ -22,8 +22,9 @@ from importlib import import_module
 from eqmail_core.protocols import agent_wire as wire
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.apart import Apart
-from eqmail_core.services.local.group import MaildirDesk
+from eqmail_core.services.local.group import MaildirDesk, Result
 from eqmail_core.system import kernel
+from eqmail_core.system.memory import bound_memory
 from eqmail_core.system.privileges import Acting, CannotSettle, become, keep_only_changing_users
 from eqmail_core.system.sockets import receive_descriptors
 from eqmail_core.values.outcome import EXIT_DONE
@@ -32,6 +33,9 @@ from eqmail_core.values.user import LOOKUP_USAGE, User
 
 # Imported only when needed elsewhere; here at once, for users may be unable to read our files.
 _LATER = ("eqmail_core.control.source", "eqmail_core.policy.lmtp_line", "eqmail_core.services.local.lmtp")
+
+_MORE_MEMORY = 256 << 20
+"""What an agent or the carrier may need beside what it has of the spawner, in bytes."""
 
 # After a group, orders that follow within this time make the next group together, up to so many.
 _GATHER_S = 0.008
@@ -55,14 +59,14 @@ def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], 
     except (CannotSettle, OverflowError):
         return LOOKUP_USAGE
     serving = _Serving(sock, "eq-agent", MaildirDesk(site, default, as_it_is))
-    serving.apart = Apart(site, default, environ, serving.poll, serving.report)
+    serving.apart = Apart(site, default, environ, serving.poll, serving.report, serving.memory_before)
     return serving.run()
 
 
 def carry(site: Site, default: bytes, sock: socket.socket) -> int:
     """Deliver plain Maildir mail for everybody until the spawner lets go; the exit code."""
     keep_only_changing_users()
-    desk = MaildirDesk(site, default, lambda user: Acting(user.uid, user.gid))
+    desk = MaildirDesk(site, default, lambda user: Acting(user.uid, user.gid), is_shared=True)
     return _Serving(sock, "eq-carrier", desk).run()
 
 
@@ -73,6 +77,7 @@ class _Serving:
         kernel.forbid_tracing()
         kernel.name_process(name)
         os.umask(0o077)
+        self.memory_before = bound_memory(_MORE_MEMORY)
         self._sock = sock
         self._socket_fd = sock.fileno()
         self._desk = desk
@@ -129,7 +134,7 @@ class _Serving:
             flags = socket.MSG_DONTWAIT
             questions = wire.split_questions(packet)
             if questions:
-                self._outgoing += [wire.report(number, True, self._desk.foresee(user)) for number, user in questions]
+                self._tell(self._desk.foresee(questions))
                 break
             orders += wire.split_orders(packet, fds)
         if orders:
@@ -139,14 +144,20 @@ class _Serving:
     def _deliver(self, orders: list[AgentOrder]) -> None:
         result = self._desk.deliver(orders)
         self._gather_until = time.monotonic() + _GATHER_S
-        self._outgoing += [wire.settled(number) for number in result.settled]
-        self._outgoing += [wire.report(*report) for report in result.reports]
+        self._tell(result)
         if self.apart is not None:
             self.apart.take(result.apart)
             return
         for it in result.apart:
-            os.close(it.fd)
-            self._outgoing.append(wire.personal(it.number))
+            if it.fd >= 0:
+                os.close(it.fd)
+            self._outgoing.append(wire.personal(it.number, it.number in result.slow))
+
+    def _tell(self, result: Result) -> None:
+        """Have the spawner told what is certain, and which questions we do not answer."""
+        self._outgoing += [wire.settled(number) for number in result.settled]
+        self._outgoing += [wire.report(*report) for report in result.reports]
+        self._outgoing += [wire.personal(number, number in result.slow) for number in result.unanswered]
 
     def _more_may_come(self, count: int) -> bool:
         """Wait a moment for more orders while mail streams in: a barrier costs more than the moment."""

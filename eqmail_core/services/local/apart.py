@@ -14,6 +14,7 @@ from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.delivery import deliver
 from eqmail_core.services.local.group import delivery_of
 from eqmail_core.system.files import write_all
+from eqmail_core.system.memory import lift_bound
 from eqmail_core.system.message_file import MessageFile
 from eqmail_core.system.spawning import bounded
 from eqmail_core.values.local_report import KEPT_OUTPUT, local_report
@@ -43,7 +44,10 @@ class _Running:
 
 
 class Apart:
-    """What runs and what waits to run; `report(id, fate, text)` gets the reports, `poll` watches the outputs."""
+    """What runs and what waits to run; `report(id, fate, text)` gets the reports, `poll` watches the outputs.
+
+    `memory` bounds the deliveries, which may be any programs, as `bound_memory` tells it; -1 for no bound.
+    """
 
     def __init__(
         self,
@@ -52,12 +56,14 @@ class Apart:
         environ: Mapping[bytes, bytes],
         poll: select.poll,
         report: Callable[[int, bytes, bytes], None],
+        memory: int = -1,
     ) -> None:
         self._site = site
         self._default = default
         self._environ = environ
         self._poll = poll
         self._report = report
+        self._memory = memory
         self._running: dict[int, _Running] = {}
         self._waiting: deque[AgentOrder] = deque()
 
@@ -108,6 +114,7 @@ class Apart:
         """The child: what a qmail-local would be, with its descriptors and its exit code; never returns."""
         code = EXIT_TEMPORARY
         try:
+            lift_bound(self._memory)
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.dup2(MessageFile(it.fd).reopened(), 0)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from eqmail_core.services.local import agent
+from eqmail_core.services.local.group import SLOW_S
 from eqmail_core.services.local.worker import Worker
 from eqmail_core.system.children import end, fork_with_socket, has_ended
 from eqmail_core.system.log import say
@@ -29,9 +30,6 @@ RETIRED_AFTER = 10_000
 
 SILENCE_S = 15.0
 """How long the carrier may owe a report; a slow disk takes seconds, a hung home for ever."""
-
-SLOW_S = 600.0
-"""For how long the users have agents whose mail it held when it ended."""
 
 HUNG = 4
 """As long as so many carriers cannot even be killed, there is no other."""
@@ -92,6 +90,10 @@ class Crew:
             self._watch(found)
         self._agents[account] = found
         return found
+
+    def keep_from_carrier(self, user: User) -> None:
+        """Have a user's mail delivered by an agent for a while."""
+        self._slow[user.uid, user.gid] = time.monotonic() + SLOW_S
 
     def tidy(self) -> None:
         """Let go of the agents that have been idle for long or are retired, and bury those that have left."""

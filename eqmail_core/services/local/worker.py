@@ -13,6 +13,8 @@ from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.system.sockets import PACKET, send_descriptors
 from eqmail_core.values.user import User
 
+_HANDED_BACK = (wire.PERSONAL, wire.SLOW)
+
 
 class Worker:
     """An agent or the carrier: orders not sent yet, orders without a report, reports that are not durable yet.
@@ -99,9 +101,11 @@ class Worker:
                 raise ValueError(f"process {self.pid} speaks of order {number}, which is not its")
             if said == wire.DURABLE:
                 self.unsettled.discard(number)
+            elif said in _HANDED_BACK:
+                pass
             elif number in self.asked:
                 del self.asked[number]
-            elif said != wire.PERSONAL:
+            else:
                 _drop(self.hand_back(number))
                 if said[:2] == b"0K":
                     self.unsettled.add(number)
@@ -124,8 +128,8 @@ class Worker:
         """Tell whether this may be said about this order."""
         if said == wire.DURABLE:
             return number in self.unsettled
-        if said == wire.PERSONAL:
-            return self.is_shared and number in self.taken
+        if said in _HANDED_BACK and not self.is_shared:
+            return False
         return number in self.taken or number in self.asked
 
     def _use(self) -> None:

@@ -9,7 +9,7 @@ import selectors
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from eqmail_core.protocols.agent_wire import DURABLE, PERSONAL, AgentOrder
+from eqmail_core.protocols.agent_wire import DURABLE, PERSONAL, SLOW, AgentOrder
 from eqmail_core.services.local.crew import Crew, sync_in_child
 from eqmail_core.services.local.worker import Worker
 from eqmail_core.system.children import end
@@ -107,12 +107,34 @@ class Workforce:
         for number, said in reports:
             if said == DURABLE:
                 settled.append(number)
-            elif said == PERSONAL:
-                self._to_agent(worker.hand_back(number))
+            elif said in (PERSONAL, SLOW):
+                self._hand_on(worker, number, said == SLOW)
             else:
                 self._report(number, said[1:2], said[2:], said[:1])
         if settled:
             self._settle(settled)
+
+    def _hand_on(self, carrier: Worker, number: int, is_slow: bool) -> None:
+        """Give an order or a question that the carrier hands back to the agent of its user."""
+        user = carrier.asked.pop(number, None)
+        it = None if user is not None else carrier.hand_back(number)
+        owner = it.user if it is not None else user
+        if is_slow and owner is not None:
+            self._crew.keep_from_carrier(owner)
+        if it is not None:
+            self._to_agent(it)
+        elif user is not None:
+            self._ask_agent(number, user)
+
+    def _ask_agent(self, number: int, user: User) -> None:
+        """Ask the agent of a user, after the carrier has been asked."""
+        try:
+            agent = self._crew.agent_for(user)
+        except OSError:
+            self._report(number, NO_FORK[:1], NO_FORK[1:], LASTING)
+            return
+        agent.be_asked(number, user)
+        self._to_push.add(agent)
 
     def _to_agent(self, it: AgentOrder) -> None:
         """Give an order to the agent of its user, after the carrier has had it."""
@@ -143,10 +165,7 @@ class Workforce:
         for it in carrier.taken.values():
             self._to_agent(it)
         for number, user in carrier.asked.items():
-            try:
-                self.ask(number, user)
-            except OSError:
-                self._report(number, NO_FORK[:1], NO_FORK[1:], LASTING)
+            self._ask_agent(number, user)
         self._settle_for(carrier)
 
     def _settle_for(self, dead: Worker) -> None:

@@ -142,6 +142,18 @@ def test_a_silent_carrier_is_cast_off_and_its_users_get_agents(
     os.close(carrier.hand_back(1).fd)
 
 
+def test_a_user_who_holds_up_the_carrier_has_an_agent_for_a_while(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew = watched.crew
+    assert crew.worker_for(user(1)).is_shared
+    crew.keep_from_carrier(user(1))
+    assert not crew.worker_for(user(1)).is_shared and crew.worker_for(user(2)).is_shared
+    monkeypatch.setattr(crew_module, "IDLE_S", -1.0)
+    crew.tidy()
+    assert not crew.worker_for(user(1)).is_shared
+
+
 def test_carriers_that_cannot_be_killed_are_few(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew_module, "HUNG", 1)
     monkeypatch.setattr(crew_module, "has_ended", lambda _pid: False)
@@ -155,7 +167,7 @@ def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: Watched) -
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     worker = Worker(os.getpid(), ours)
     worker.take(order(1))
-    for said in (wire.report(2, True, b"K"), wire.personal(1), wire.settled(1)):
+    for said in (wire.report(2, True, b"K"), wire.personal(1), wire.personal(1, is_slow=True), wire.settled(1)):
         theirs.send(said)
         with pytest.raises(ValueError, match="which is not its"):
             worker.reports()

@@ -9,6 +9,7 @@ import pytest
 
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local import barrier as barrier_module
+from eqmail_core.services.local import group
 from eqmail_core.services.local.group import MaildirDesk
 from eqmail_core.system.privileges import CannotSettle
 from eqmail_core.values.site import Site
@@ -199,3 +200,145 @@ def test_a_user_that_cannot_be_is_refused_and_the_others_are_not(home: Path, ord
     reports = desk.deliver([order(1), order(2, name="ann")]).reports
     assert sorted((number, text[:1]) for number, _, text in reports) == [(1, b"K"), (2, b"Z")]
     assert not new(home.parent / "ann")
+
+
+@pytest.fixture
+def shared(home: Path) -> MaildirDesk:
+    """A desk that all users share."""
+    return MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", lambda user: nullcontext(), is_shared=True)
+
+
+def drop(orders: list[AgentOrder]) -> None:
+    for it in orders:
+        os.close(it.fd)
+
+
+def test_an_account_that_is_lost_before_its_names_are_given_is_refused_and_the_others_are_not(
+    home: Path, order: Orders
+) -> None:
+    turns = []
+
+    def identity(user: User) -> AbstractContextManager[object]:
+        turns.append(user.name)
+        if user.name == b"ann" and turns.count(b"ann") == 2:
+            raise CannotSettle("gone between writing and naming")
+        return nullcontext()
+
+    shutil.copytree(home, home.parent / "ann")
+    desk = MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", identity)
+    reports = desk.deliver([order(1, name="ann"), order(2)]).reports
+    assert sorted((number, text[:1]) for number, _, text in reports) == [(1, b"Z"), (2, b"K")]
+    assert not new(home.parent / "ann") and len(new(home)) == 1
+
+
+@pytest.mark.parametrize("step", ["_write", "_look_up"])
+def test_what_nobody_thought_of_is_the_report_of_its_order(
+    home: Path, order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    shutil.copytree(home, home.parent / "ann")
+    act = getattr(group._Visit, step)
+
+    def broken(visit: group._Visit, it: object) -> object:
+        if visit.user.name == b"ann":
+            raise ValueError("Exceeds the limit (4300 digits)")
+        return act(visit, it)
+
+    monkeypatch.setattr(group._Visit, step, broken)
+    reports = {number: text for number, _, text in desk.deliver([order(1), order(2, name="ann")]).reports}
+    assert reports == {1: DONE, 2: b"ZUnable to deliver: ValueError. (#4.3.0)\n"}
+
+
+def test_an_unexpected_failure_of_a_question_is_its_answer(
+    order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_args: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(group, "foresee", broken)
+    it = order(1)
+    assert desk.foresee([(7, it.user)]).reports == [(7, True, b"ZUnable to deliver: MemoryError. (#4.3.0)")]
+    os.close(it.fd)
+
+
+LONG = "#" * 20000 + "\n./Maildir/\n"
+
+
+@pytest.mark.parametrize("text", [LONG, "./Maildir/\n" * 17])
+def test_what_may_take_long_is_not_done_where_users_share_the_process(
+    home: Path, order: Orders, shared: MaildirDesk, text: str
+) -> None:
+    (home / ".qmail").write_text(text)
+    it = order(1)
+    result = shared.deliver([it])
+    assert result.apart == [it] and not result.slow and not result.reports and not new(home)
+    drop(result.apart)
+
+
+def test_a_quota_is_not_counted_where_users_share_the_process(home: Path, order: Orders, shared: MaildirDesk) -> None:
+    (home / "Maildir/maildirsize").write_text("99999S\n" + "1 1\n" * 5000)
+    it = order(1)
+    result = shared.deliver([it])
+    assert result.apart == [it] and not result.reports and not list((home / "Maildir/tmp").iterdir())
+    drop(result.apart)
+
+
+def test_many_dashes_are_not_followed_where_users_share_the_process(
+    home: Path, order: Orders, shared: MaildirDesk
+) -> None:
+    it = order(1)
+    it.user.ext = b"-" * 32
+    it.user.dash = b"-"
+    result = shared.deliver([it])
+    assert result.apart == [it]
+    assert shared.foresee([(7, it.user)]).unanswered == [7]
+    drop(result.apart)
+
+
+def test_an_agent_follows_long_files_itself(home: Path, order: Orders, desk: MaildirDesk) -> None:
+    (home / ".qmail").write_text(LONG)
+    it = order(1)
+    assert desk.foresee([(7, it.user)]).reports == [(7, True, b"K")]
+    assert desk.deliver([it]).reports == [(1, False, DONE)]
+
+
+def test_copies_that_are_open_at_a_time_are_bounded(home: Path, order: Orders, desk: MaildirDesk) -> None:
+    (home / ".qmail").write_text("./Maildir/\n" * 16)
+    result = desk.deliver([order(number) for number in range(20)])
+    assert len(result.reports) == 7 and len(result.apart) == 13
+    drop(result.apart)
+
+
+class Clock:
+    """Time that passes when a user named joe is looked after."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.step = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def test_a_user_who_takes_too_long_does_not_hold_up_the_others(home: Path, order: Orders) -> None:
+    clock = Clock()
+
+    def identity(user: User) -> AbstractContextManager[object]:
+        clock.step = 0.4 if user.name == b"joe" else 0.0
+        return nullcontext()
+
+    shutil.copytree(home, home.parent / "ann")
+    desk = MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", identity, is_shared=True, clock=clock)
+    joe, ann = order(1).user, order(2, name="ann").user
+    ann.uid += 1
+    orders = [order(number) for number in range(5)] + [order(9, name="ann")]
+    orders[-1].user = ann
+    result = desk.deliver(orders)
+    assert {number for number, _, text in result.reports if text == DONE} >= {0, 9}
+    assert result.slow == {it.number for it in result.apart} and 4 in result.slow
+    drop(result.apart)
+    clock.step = 0.0
+    answers = desk.foresee([(1, joe), (2, ann)])
+    assert (answers.unanswered, answers.slow) == ([1], {1}) and answers.reports == [(2, True, b"K")]
+    clock.now += group.SLOW_S + 1
+    assert desk.foresee([(1, joe)]).reports == [(1, True, b"K")]

@@ -70,6 +70,11 @@ class Scheduler:
         return self.reports[serial]
 
 
+def _status(pid: int, field: str) -> str:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(line.split(":", 1)[1] for line in lines if line.startswith(field))
+
+
 class Service:
     """A spawner in a process of its own."""
 
@@ -94,6 +99,10 @@ class Service:
     def named(self) -> dict[str, int]:
         """Its children by name; of several with one name the last."""
         return {Path(f"/proc/{pid}/comm").read_text().strip(): pid for pid in self.children()}
+
+    def uids(self) -> set[int]:
+        """The real users of its children."""
+        return {int(_status(pid, "Uid").split()[0]) for pid in self.children()}
 
     def end(self) -> int:
         """Tell it to end, and wait; its exit code."""
@@ -436,19 +445,24 @@ def test_mail_of_a_carrier_that_is_lost_goes_to_agents(
     service = Service(homes.home, single_user=False)
     try:
         playing = Scheduler(service.path)
-        assert playing.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+        (homes.home / "bob/.qmail").write_text("|true\n")
+        assert playing.ask(b"bob@h", queue_memfd()) == (b"K", b"did 0+0+1\n")
         carrier = service.named()["eq-carrier"]
         os.kill(carrier, signal.SIGSTOP)
         for serial in range(2, 12):
             playing.order(serial, b"ann@h", queue_memfd(), b"7.X%d" % serial)
+        # Bob's agent answers; so the carrier has been given what came before.
+        playing.order(12, b"bob@h", queue_memfd())
+        playing.settle(2)
         if how == "killed":
             os.kill(carrier, signal.SIGKILL)
         assert look_up(service.site.socket("lookup"), b"ann@h") == b"K"
-        playing.settle(11)
+        playing.settle(12)
         assert {letter for letter, _ in playing.reports.values()} == {b"K"}
         assert len(list((homes.home / "ann/Maildir/new").iterdir())) == 10
-        assert "eq-agent" in service.named()
-        assert playing.ask(b"bob@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+        assert JOE + 1 in service.uids()
+        (homes.home / "bob/.qmail").unlink()
+        assert playing.ask(b"joe@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
         assert service.named()["eq-carrier"] != carrier
         playing.sock.close()
         assert service.end() == 0
@@ -469,3 +483,34 @@ def test_without_a_carrier_every_user_has_an_agent(homes: RealUsers) -> None:
         playing.sock.close()
     finally:
         service.kill()
+
+
+ENDLESS = {
+    "dotqmail": lambda joe: os.truncate(joe / ".qmail", 12 << 30),
+    "dotqmail of many lines": lambda joe: (joe / ".qmail").write_bytes(b"./Maildir/\n" * 80_000),
+    "quota": lambda joe: (joe / "Maildir/maildirsize").symlink_to("/dev/zero"),
+    "quota without end": lambda joe: os.truncate(joe / "Maildir/maildirsize", 12 << 30),
+    "quota of nonsense": lambda joe: (joe / "Maildir/maildirsize").write_bytes(b"9S\n--5 1\n%b 1\n" % (b"9" * 5000)),
+}
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("attack", ENDLESS)
+def test_files_without_end_hold_up_and_end_nobody(homes: RealUsers, real: Service, attack: str) -> None:
+    joe = homes.home / "joe"
+    for name in (".qmail", "Maildir/maildirsize"):
+        if attack.startswith("quota") == name.startswith("Maildir") and attack != "quota":
+            (joe / name).touch()
+            os.chown(joe / name, JOE, JOE)
+    playing = Scheduler(real.path)
+    assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+    carrier = real.named()["eq-carrier"]
+    before = int(_status(carrier, "VmHWM").split()[0])
+    ENDLESS[attack](joe)
+    assert look_up(real.site.socket("lookup"), b"joe@h") in (b"K", b"Z")
+    if attack != "dotqmail of many lines":
+        playing.ask(b"joe@h", queue_memfd())
+    assert playing.ask(b"ann@h", queue_memfd()) == (b"K", b"did 1+0+0\n")
+    assert real.named()["eq-carrier"] == carrier
+    assert int(_status(carrier, "VmHWM").split()[0]) < before + 4096
+    playing.sock.close()

@@ -1,0 +1,56 @@
+"""What is read of the .qmail files of users, who may make anything of them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.store.home import MOST_BYTES, TooLong, find_arrangement
+from eqmail_core.values.outcome import Permanent
+
+PATRN = 0o002
+
+
+@pytest.fixture
+def dot_qmail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / ".qmail"
+
+
+def instructions(dash: bytes = b"") -> list[tuple[bytes, bytes]]:
+    return find_arrangement(dash, b"", b"./Mailbox", PATRN).instructions
+
+
+def test_a_file_without_end_is_refused_unread(dot_qmail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dot_qmail.touch()
+    os.truncate(dot_qmail, 12 << 30)
+    monkeypatch.setattr(os, "read", lambda _fd, _size: pytest.fail("it was read"))
+    with pytest.raises(TooLong, match=r"Uh-oh: .qmail is longer than 1048576 bytes\. \(#4\.2\.1\)"):
+        instructions()
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_to_its_end(
+    dot_qmail: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dot_qmail.touch()
+    monkeypatch.setattr(os, "read", lambda _fd, size: b"#" * size)
+    with pytest.raises(TooLong):
+        instructions()
+
+
+def test_a_long_file_is_followed(dot_qmail: Path) -> None:
+    dot_qmail.write_bytes(b"#" * (MOST_BYTES - 12) + b"\n./Maildir/\n")
+    assert instructions() == [(b"maildir", b"./Maildir/")]
+    dot_qmail.write_bytes(b"#" * MOST_BYTES + b"\n./Maildir/\n")
+    with pytest.raises(TooLong):
+        instructions()
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/full", "pipe", "."])
+def test_what_is_no_regular_file_is_none(dot_qmail: Path, target: str) -> None:
+    os.mkfifo(dot_qmail.parent / "pipe")
+    dot_qmail.symlink_to(target)
+    assert instructions() == [(b"mbox", b"./Mailbox")]
+    (dot_qmail.parent / ".qmail-default").symlink_to(target)
+    with pytest.raises(Permanent):
+        instructions(b"-")

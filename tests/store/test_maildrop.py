@@ -1,0 +1,17 @@
+"""What POP3 serves of a Maildir, whose owner may change it meanwhile."""
+
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.store.maildrop import Filed, open_message
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "."])
+def test_a_message_that_has_become_something_else_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "message").symlink_to(target)
+    with pytest.raises(OSError, match="no regular file"):
+        open_message(Filed(b"message", 5))

@@ -1,7 +1,7 @@
 """users/assign: who gets mail for which local part, and the database records that it compiles to.
 
 A line is =LOCAL:user:uid:gid:home:dash:ext: or, for everything that begins with PREFIX, +PREFIX:...; a line that
-begins with a dot ends the file.
+begins with a dot, with its newline or without, ends the file.
 
 Source: delivery.md 5.1 (qmail-newu.c); qmail-users(5).
 """
@@ -31,7 +31,7 @@ def database_records(lines: "Iterable[bytes]") -> "Iterator[tuple[bytes, bytes]]
     endings = b""
     number = 0
     for number, line in enumerate(lines, 1):
-        if line.startswith(b".") and line.endswith(b"\n"):
+        if line.startswith(b"."):
             break
         head, _, rest = line.partition(b":")
         fields = rest.split(b":", FIELDS)

@@ -28,7 +28,7 @@ def test_the_documented_lines_give_the_documented_records() -> None:
     [
         (b"", 1),
         (b"=a:a:1:1:/a:::\n", 2),
-        (b"=a:a:1:1:/a:::\n.", 2),
+        (b"=a:a:1:1:/a:::\n=b:b:1:1:/b:::", 2),
         (b"=a:a:1:1:/a:::\n\n.\n", 2),
         (b"=a:a:1:1:/a::\n.\n", 1),
         (b":a:a:1:1:/a:::\n.\n", 1),
@@ -40,6 +40,11 @@ def test_bad_text_is_refused_with_its_line(text: bytes, line: int) -> None:
     with pytest.raises(BadAssign) as bad:
         records(text)
     assert bad.value.line == line
+
+
+@pytest.mark.parametrize("end", [b".", b".\n", b". and so on", b".\nwhat ever"])
+def test_a_dot_ends_the_file_with_a_newline_or_without(end: bytes) -> None:
+    assert [key for key, _ in records(b"=a:a:1:1:/a:::\n" + end)] == [b"!a\0", b""]
 
 
 def test_rendered_lines_are_read_back() -> None:

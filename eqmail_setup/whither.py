@@ -96,7 +96,8 @@ def whither(site: Site, address: bytes, default: bytes | None = None) -> Whither
         return Whither(given, shown, "local", trouble=_LOOKUPS.get(failure.code, f"look-up code {failure.code}"))
     found = Whither(given, shown, "local", source, user)
     if default is None:
-        default = (controls.defaultdelivery or b"").rstrip(b"\n") or WITHOUT_DEFAULT
+        default = controls.defaultdelivery
+        default = WITHOUT_DEFAULT if default is None else default.rstrip(b"\n")
     return _arranged(site, found, user, default)
 
 

@@ -5,7 +5,7 @@ Long because it is a table: one entry per file, in the order of its documentatio
 Source: control-files.md 2.2; qmail-control(5).
 """
 
-from eqmail_core.control.kinds import Count, Lines, Map, Opaque, Seconds, Size, Timeout
+from eqmail_core.control.kinds import Count, Delivery, Lines, Map, Opaque, Seconds, Size, Timeout
 from eqmail_core.control.readers import ALL, LMTP, QMTPD, REMOTE, SEND, SMTPD, START
 from eqmail_core.control.setting import ControlSet, HostName, Line, Text
 
@@ -45,7 +45,7 @@ class ClassicSettings(ControlSet):
         env="DATABYTES",
         used_by=(SMTPD, QMTPD),
     )
-    defaultdelivery = Opaque(
+    defaultdelivery = Delivery(
         "Instructions for users who have no .qmail file, in the format of a .qmail file: ./Maildir/ or ./Mailbox or "
         "a program. Start scripts pass it to qmail-start as its first argument.",
         default=None,

@@ -179,3 +179,12 @@ class Opaque(Control["bytes | None"]):
     def parse(self, text: bytes) -> "tuple[bytes | None, list[str]]":
         """Take the bytes as they are."""
         return text, []
+
+
+class Delivery(Opaque):
+    """Instructions as in a .qmail file, for users who have none; with a blank first line all their mail waits."""
+
+    def parse(self, text: bytes) -> "tuple[bytes | None, list[str]]":
+        """Take the bytes as they are; a blank first line is remarked."""
+        is_blank = not text.partition(b"\n")[0].partition(b"\0")[0].strip(b" \t")
+        return text, ["the first line is blank, so mail for users without a .qmail file waits"] if is_blank else []

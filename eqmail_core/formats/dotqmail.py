@@ -18,10 +18,11 @@ def parse(text: bytes, forward_only: bool = False) -> "list[Instruction]":
     """Read instructions as (kind, argument), ending early with (REFUSED, why) at a line that must not be there.
 
     What stands before a refused line is still to be done.  Arguments are as written, NUL bytes included; see `plain`.
+    A text without a line has a blank first line.
     """
     instructions: list[Instruction] = []
     lines = text.split(b"\n")
-    if not lines[-1]:
+    if not lines[-1] and len(lines) > 1:
         lines.pop()
     for number, line in enumerate(lines):
         line = line.rstrip(_BLANKS)

@@ -24,7 +24,7 @@ def test_each_line_is_an_instruction(text: bytes, instructions: list[tuple[bytes
     assert parse(text) == instructions
 
 
-@pytest.mark.parametrize("text", [b"\n./m\n", b"  \t\n./m\n", b"\0x\n./m\n"])
+@pytest.mark.parametrize("text", [b"\n./m\n", b"  \t\n./m\n", b"\0x\n./m\n", b"\n", b""])
 def test_a_blank_first_line_refuses_everything(text: bytes) -> None:
     assert parse(text) == [(REFUSED, b"Uh-oh: first line of .qmail file is blank. (#4.2.1)")]
 

@@ -46,6 +46,19 @@ def test_shellcheck_finds_nothing() -> None:
     assert found.returncode == 0, found.stdout
 
 
+@pytest.mark.parametrize("content", [None, "", "\n", "./Maildir/\n"])
+def test_an_empty_default_delivery_is_none(tmp_path: Path, content: str | None) -> None:
+    """What a unit gives to qmail-start; the scripts do the same with the text of delivery.j2."""
+    unit = (RECORDED / "systemd/eqmail.service").read_text()
+    line = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
+    command = line.partition(" -c ")[2][1:-1].replace('\\"', '"').replace("$$", "$")
+    command = command.replace("/srv/qmail/control", str(tmp_path)).replace("/srv/qmail/bin/qmail-start", "printf %s")
+    if content is not None:
+        (tmp_path / "defaultdelivery").write_text(content)
+    given = subprocess.run(["sh", "-c", command.replace("exec ", "")], capture_output=True, text=True).stdout
+    assert given == ((content or "").strip() or "./Mailbox")
+
+
 def test_a_caller_on_his_own_becomes_nobody_else(tmp_path: Path) -> None:
     """In a single-user installation no file names an account."""
     for case in CASES.values():

@@ -53,6 +53,7 @@ def test_the_mode_of_a_file_stays(at_home: str) -> None:
         (["set", "queuedurability", "fast"], "is not one of journal, together, each"),
         (["set", "concurrencyremote", "300"], "is not between 0 and 255"),
         (["set", "me", "a.example\nb.example"], "more than one line"),
+        (["set", "defaultdelivery", ""], "the first line is blank, so mail for users without a .qmail file waits"),
         (["set", "databyte", "1"], "did you mean databytes?"),
         (["add", "databytes", "1"], "is no list but one value (bytes); use: eqmail config set databytes"),
         (["set", "databytes", "1", "--unset"], "give values for databytes, or --unset"),
@@ -69,6 +70,14 @@ def test_what_a_program_could_not_use_is_refused_with_the_remedy(
     said = capsys.readouterr().err
     assert sentence in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["lint", "check", "doctor"])
+def test_a_blank_default_delivery_is_found(at_home: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(at_home, "control/defaultdelivery").write_text("\n")
+    capsys.readouterr()
+    run(["--home", at_home, *(["config", "lint"] if command == "lint" else [command])])
+    assert "mail for users without a .qmail file waits" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_what_is_compiled_is_not_set_by_hand(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,13 @@ def test_an_alias_is_followed_to_its_file(at_home: str, capsys: pytest.CaptureFi
     assert found["instructions"] == [["forward", "joe@elsewhere.example"], ["maildir", "./copies/"]]
 
 
+def test_a_blank_default_delivery_is_trouble(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(at_home, "control/defaultdelivery").write_text("\n")
+    Path(at_home, "alias/.qmail-joe").touch()
+    found = explained(at_home, "joe@mail.example.org", capsys)
+    assert "first line of .qmail file is blank" in str(found["trouble"]) and not found["instructions"]
+
+
 def test_every_file_that_was_tried_is_named(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(at_home, "alias/.qmail-list-default").write_text("|cat\n")
     found = explained(at_home, "list-a-b@mail.example.org", capsys)

@@ -33,7 +33,9 @@ def joe(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Deliver:
     """Deliver a message to joe; `message` and `ext` may be given, files lie in tmp_path/joe."""
     monkeypatch.chdir(tmp_path)
 
-    def act(message: bytes = b"Subject: x\n\nbody\n", ext: bytes = b"", name: bytes = b"") -> bytes:
+    def act(
+        message: bytes = b"Subject: x\n\nbody\n", ext: bytes = b"", name: bytes = b"", default: bytes = b"./Mailbox"
+    ) -> bytes:
         (tmp_path / "message").write_bytes(message)
         fd = os.open(tmp_path / "message", os.O_RDONLY)
         saved = os.dup(0)
@@ -41,7 +43,7 @@ def joe(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Deliver:
         try:
             home = os.fsencode(tmp_path / "joe")
             local, dash = (b"joe+" + ext, b"-") if ext else (b"joe", b"")
-            it = Delivery(b"joe", home, local, dash, ext, b"h", b"s@x", b"./Mailbox", name)
+            it = Delivery(b"joe", home, local, dash, ext, b"h", b"s@x", default, name)
             environ = {b"PATH": b"/usr/bin:/bin", b"EQMAIL_HOME": os.fsencode(site.home)}
             return deliver(site, it, 0, environ)[0]
         finally:
@@ -55,6 +57,16 @@ def joe(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Deliver:
 @pytest.fixture
 def home(tmp_path: Path, site: Site) -> Path:
     return tmp_path / "joe"
+
+
+@pytest.mark.parametrize("default", [b"", b"\n", b" \n", b"\t"])
+def test_with_a_blank_default_mail_waits(joe: Deliver, home: Path, default: bytes) -> None:
+    for ext, name in ((b"", ".qmail"), (b"x", ".qmail-x")):
+        with pytest.raises(Temporary, match=r"first line of \.qmail file is blank"):
+            joe(default=default, ext=b"")
+        (home / name).touch()
+        with pytest.raises(Temporary, match=r"first line of \.qmail file is blank"):
+            joe(default=default, ext=ext)
 
 
 def test_without_a_dotqmail_file_the_default_applies(joe: Deliver, home: Path) -> None:

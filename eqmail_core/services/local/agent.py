@@ -22,7 +22,8 @@ from importlib import import_module
 from eqmail_core.protocols import agent_wire as wire
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.apart import Apart
-from eqmail_core.services.local.group import MaildirDesk, Result
+from eqmail_core.services.local.group import MaildirDesk
+from eqmail_core.services.local.visit import Result
 from eqmail_core.system import kernel
 from eqmail_core.system.memory import bound_memory
 from eqmail_core.system.privileges import Acting, CannotSettle, become, keep_only_changing_users

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from eqmail_core.services.local import agent
-from eqmail_core.services.local.group import SLOW_S
+from eqmail_core.services.local.budget import SLOW_S
 from eqmail_core.services.local.worker import Worker
 from eqmail_core.system.children import end, fork_with_socket, has_ended
 from eqmail_core.system.log import say

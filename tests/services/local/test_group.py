@@ -9,7 +9,7 @@ import pytest
 
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local import barrier as barrier_module
-from eqmail_core.services.local import group
+from eqmail_core.services.local import budget, visit
 from eqmail_core.services.local.group import MaildirDesk
 from eqmail_core.system.privileges import CannotSettle
 from eqmail_core.values.site import Site
@@ -236,14 +236,14 @@ def test_what_nobody_thought_of_is_the_report_of_its_order(
     home: Path, order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     shutil.copytree(home, home.parent / "ann")
-    act = getattr(group._Visit, step)
+    act = getattr(visit.Visit, step)
 
-    def broken(visit: group._Visit, it: object) -> object:
-        if visit.user.name == b"ann":
+    def broken(its: visit.Visit, it: object) -> object:
+        if its.user.name == b"ann":
             raise ValueError("Exceeds the limit (4300 digits)")
-        return act(visit, it)
+        return act(its, it)
 
-    monkeypatch.setattr(group._Visit, step, broken)
+    monkeypatch.setattr(visit.Visit, step, broken)
     reports = {number: text for number, _, text in desk.deliver([order(1), order(2, name="ann")]).reports}
     assert reports == {1: DONE, 2: b"ZUnable to deliver: ValueError. (#4.3.0)\n"}
 
@@ -254,7 +254,7 @@ def test_an_unexpected_failure_of_a_question_is_its_answer(
     def broken(*_args: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(group, "foresee", broken)
+    monkeypatch.setattr(visit, "foresee", broken)
     it = order(1)
     assert desk.foresee([(7, it.user)]).reports == [(7, True, b"ZUnable to deliver: MemoryError. (#4.3.0)")]
     os.close(it.fd)
@@ -340,5 +340,5 @@ def test_a_user_who_takes_too_long_does_not_hold_up_the_others(home: Path, order
     clock.step = 0.0
     answers = desk.foresee([(1, joe), (2, ann)])
     assert (answers.unanswered, answers.slow) == ([1], {1}) and answers.reports == [(2, True, b"K")]
-    clock.now += group.SLOW_S + 1
+    clock.now += budget.SLOW_S + 1
     assert desk.foresee([(1, joe)]).reports == [(1, True, b"K")]

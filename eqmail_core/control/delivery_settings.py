@@ -62,7 +62,7 @@ class DeliverySettings(ControlSet):
         used_by=(LOCAL,),
         since="eqmail 2",
     )
-    stopseconds = Seconds(
+    stopseconds = Timeout(
         "How long after TERM running deliveries are awaited; then what still runs is killed. No mail is lost by that, "
         "but a delivery that was under way may be made twice. 0 means as long as they take, as every qmail does.",
         default=1800,

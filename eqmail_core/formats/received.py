@@ -6,17 +6,25 @@ Source: smtp-server.md 4.4 (received.c); RFC 5321 section 4.4.
 _KEPT = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.@%+/=:-")
 _SAFE = bytes(byte if byte in _KEPT else 63 for byte in range(256))
 
+# Longest of the words of others in a line, so that no line is beyond 998 bytes (RFC 5322 section 2.1.1).
+_LONGEST = 255
+
 
 def received_from(remote_host: bytes, remote_ip: bytes, remote_info: bytes | None, helo: bytes | None) -> bytes:
     """The first line, without its newline; `helo` is the name the client gave, None where it is the host's own."""
-    claimed = b"" if helo is None else b" (HELO " + helo.translate(_SAFE) + b")"
-    who = b"" if remote_info is None else remote_info.translate(_SAFE) + b"@"
-    return b"Received: from %b%b (%b%b)" % (remote_host.translate(_SAFE), claimed, who, remote_ip.translate(_SAFE))
+    claimed = b"" if helo is None else b" (HELO " + _safe(helo) + b")"
+    who = b"" if remote_info is None else _safe(remote_info) + b"@"
+    return b"Received: from %b%b (%b%b)" % (_safe(remote_host), claimed, who, _safe(remote_ip)[:45])
+
+
+def _safe(word: bytes) -> bytes:
+    """A word of somebody else, without what could be taken for another part of the line."""
+    return word[:_LONGEST].translate(_SAFE)
 
 
 def received_by(local: bytes, protocol: bytes, date: bytes) -> bytes:
     """The second line with its newline; `protocol` is written as it is, `date` as by `date822`."""
-    return b"  by %b with %b; %b\n" % (local.translate(_SAFE), protocol, date)
+    return b"  by %b with %b; %b\n" % (_safe(local), protocol, date)
 
 
 def is_beyond_ascii(head: bytes) -> bool:

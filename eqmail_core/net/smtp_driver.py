@@ -113,6 +113,8 @@ class Conversation:
             self._decide(event)
 
     def _decide(self, event: Event) -> None:
+        if event.restarts:
+            self._abandon()
         decision = self._reception.decide(event)
         verdict = decision if isinstance(decision, Verdict) else self._waiter.carry_out(decision)
         if event is DATA and verdict.accepted:

@@ -303,6 +303,8 @@ class SmtpSession(asyncio.Protocol):
     # --- decisions
 
     def _decide(self, event: Event) -> None:
+        if event.restarts:
+            self._forget_message()
         decision = self._reception.decide(event)
         if isinstance(decision, Verdict):
             self._answer(event, decision)

@@ -82,7 +82,8 @@ class Advisers:
             if report.trouble:
                 return heard.refuse(reply.plugin_failure(plugin, report.trouble))
             if self._obey(report, heard, section):
-                break
+                # Its last word is about this command, whatever was left for it meanwhile.
+                return heard
         if heard.accepted and key in self._deferred:
             return heard.refuse(*self._deferred[key])
         return heard

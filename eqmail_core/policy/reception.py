@@ -118,6 +118,8 @@ class Reception:
         """Decide an event of the conversation; the ends of messages and of plain text are not decided here."""
         if self._first is None and event is not CONNECTED and self._house.rules.offers_tls:
             self._first = (dict(self.environ), self._advisers.plugins)
+        if event.restarts:
+            self.forget()
         if isinstance(event, Authentication):
             return self._authenticate(event.credentials)
         section, note, verdict = _DECISIONS[type(event)]
@@ -204,10 +206,6 @@ class Reception:
     def _note_hello(self, event: Hello) -> None:
         self.environ[b"SMTPHELOHOST"] = event.name
 
-    def _note_mail(self, event: Mail) -> None:
-        if event.identity is not None and self._client.remote_info is None:
-            self._client.remote_info = self.environ[b"TCPREMOTEINFO"] = event.identity
-
     def _note_recipient(self, event: Recipient) -> None:
         self._allowed = self._house.recipient_hosts.accepts(event.address)
         self._all += 1
@@ -266,7 +264,7 @@ class Reception:
 _DECISIONS: "dict[type[Event], tuple[bytes, Callable[[Reception, Any], None] | None, OwnVerdict]]" = {
     Connected: (sections.CONNECTION, None, Reception._connected),
     Hello: (sections.HELO, Reception._note_hello, Reception._hello),
-    Mail: (sections.MAIL, Reception._note_mail, Reception._mail),
+    Mail: (sections.MAIL, None, Reception._mail),
     Recipient: (sections.RECIPIENT, Reception._note_recipient, Reception._recipient),
     Data: (sections.DATA, None, Reception._data),
 }

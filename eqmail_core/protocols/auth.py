@@ -93,6 +93,6 @@ def _decoded(line: bytes) -> bytes:
 
 
 def _plain(text: bytes) -> tuple[bytes, bytes]:
-    """User and password of a PLAIN message; the identity to act for does not matter."""
+    """User and password of a PLAIN message, three fields and no more; the identity to act for does not matter."""
     fields = text.split(b"\0")
-    return (fields[1], fields[2]) if len(fields) > 2 else (b"", b"")
+    return (fields[1], fields[2]) if len(fields) == 3 else (b"", b"")

@@ -16,6 +16,7 @@ class Event:
 
     __slots__ = ()
     needs_verdict = True
+    restarts = False
 
 
 class Connected(Event):
@@ -25,22 +26,23 @@ class Connected(Event):
 
 
 class Hello(Event):
-    """HELO, or EHLO where `extended`."""
+    """HELO, or EHLO where `extended`; `restarts`: it ended a transaction."""
 
-    __slots__ = ("extended", "name")
+    __slots__ = ("extended", "name", "restarts")
 
-    def __init__(self, name: bytes, extended: bool) -> None:
+    def __init__(self, name: bytes, extended: bool, restarts: bool = False) -> None:
         self.name = name
         self.extended = extended
+        self.restarts = restarts
 
 
 class Mail(Event):
     """MAIL: a sender, the identity in its AUTH parameter, and wishes of the sender; None where there are none.
 
-    `parameters` are all words behind the address, as they came but for control characters.
+    `parameters` are all words behind the address, as they came but for control characters.  `restarts`: as in Hello.
     """
 
-    __slots__ = ("address", "identity", "parameters", "wishes")
+    __slots__ = ("address", "identity", "parameters", "restarts", "wishes")
 
     def __init__(
         self,
@@ -48,8 +50,10 @@ class Mail(Event):
         identity: bytes | None,
         wishes: "Wishes | None" = None,
         parameters: "Sequence[bytes]" = (),
+        restarts: bool = False,
     ) -> None:
         self.address = address
+        self.restarts = restarts
         self.identity = identity
         self.wishes = wishes
         self.parameters = parameters

@@ -3,6 +3,8 @@
 Source: smtp-server.md 4.2 (EHLO); RFC 5321 section 4.1.1.1, RFC 2034, RFC 3030 (CHUNKING), RFC 9422 (LIMITS).
 """
 
+from eqmail_core.formats.plain_text import is_plain
+from eqmail_core.formats.smtp_path import address_literal, split_path
 from eqmail_core.protocols.auth import CRAM_MD5
 from eqmail_core.values import reply
 
@@ -76,6 +78,47 @@ class Rules:
     def is_too_open(self, method: bytes, is_secure: bool) -> bool:
         """Tell whether a method of AUTH would show a password that has to be hidden by TLS."""
         return self.auth_needs_tls and not is_secure and method != CRAM_MD5
+
+    def auth_objection(
+        self, method: bytes, is_secure: bool, is_authenticated: bool, in_transaction: bool
+    ) -> bytes | None:
+        """Why AUTH with this method, in lower case, cannot begin now; None: it can."""
+        if self.is_too_open(method, is_secure):
+            return reply.AUTH_NEEDS_TLS
+        if not self.auth_methods:
+            return reply.AUTH_NOT_AVAILABLE
+        if is_authenticated:
+            return reply.AUTH_TWICE
+        if in_transaction:
+            return reply.AUTH_IN_TRANSACTION
+        return None if method in self.auth_methods else reply.AUTH_UNIMPLEMENTED
+
+    def read_address(self, argument: bytes) -> tuple[bytes | None, bytes]:
+        """The address in the argument of MAIL or RCPT, None where it is none, and what follows it."""
+        address, behind = split_path(argument)
+        if address is None or not is_plain(address):
+            return None, b""
+        name = self.local_ip_host
+        if name is not None and address.endswith(b"]"):
+            literal = address_literal(address)
+            if literal is not None and self.is_own_address(literal):
+                address = address[: address.rindex(b"@") + 1] + name
+        return address, behind
+
+    def objection(self, address: bytes, is_utf8: bool) -> bytes | None:
+        """What to say to an address beyond ASCII that cannot be one; None: nothing.  Without SMTPUTF8 all is as in C.
+
+        `is_utf8`: the message was announced with SMTPUTF8.  Source: RFC 6531 sections 3.3, 3.5.
+        """
+        if address.isascii() or not self.offers_utf8:
+            return None
+        if not is_utf8:
+            return reply.NEEDS_UTF8
+        try:
+            address.decode("utf-8")
+        except UnicodeDecodeError:
+            return reply.NO_UTF8
+        return None
 
     def hello(self, extended: bool, is_secure: bool) -> list[bytes]:
         """The answer to HELO, or to EHLO if `extended`."""

@@ -9,8 +9,8 @@ Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelinin
 Long because the whole order of an SMTP conversation is in one place.
 """
 
-from eqmail_core.formats.plain_text import is_plain, plain
-from eqmail_core.formats.smtp_path import address_literal, parse_parameters, split_path
+from eqmail_core.formats.plain_text import plain
+from eqmail_core.formats.smtp_path import parse_parameters
 from eqmail_core.formats.smtp_wishes import BadParameter, read_mail, read_recipient
 from eqmail_core.formats.wishes import Wishes, place_key
 from eqmail_core.protocols.auth import CRAM_MD5, Credentials, Exchange, is_question
@@ -112,9 +112,7 @@ class SmtpServer:
         self.in_transaction = False
         self.last_address: bytes | None = None
         self.last_words = b""
-        self.recipients: list[bytes] = []
-        self.sender: bytes | None = None
-        self.wishes: Wishes | None = None
+        self._reset()
 
     # --- what the driver calls
 
@@ -197,11 +195,23 @@ class SmtpServer:
     def secure(self) -> None:
         """TLS has begun: what the client said before counts no more (RFC 3207 section 4.2)."""
         self.is_secure = True
-        self.authenticated = self.extended = self.in_transaction = False
+        self.authenticated = self.extended = False
         self.helo = self._first_helo
-        self.sender = self.last_address = None
-        self.recipients = []
-        self.wishes = None
+        self.last_address = None
+        self._reset()
+
+    def _reset(self) -> bool:
+        """There is no transaction, and nothing is left of one; whether there was one, or a message in chunks.
+
+        The one way in which a transaction ends without a message: RSET, HELO, EHLO, MAIL, TLS.
+        """
+        was_there = self._message.is_in_chunks or self.in_transaction
+        self.in_transaction = False
+        self._message.drop_chunks()
+        self.sender: bytes | None = None
+        self.recipients: list[bytes] = []
+        self.wishes: Wishes | None = None
+        return was_there
 
     def take_output(self) -> bytes:
         """Everything to be sent since the last call."""
@@ -214,7 +224,7 @@ class SmtpServer:
     # --- input
 
     def _next_line(self) -> bytes | None:
-        """The next line without its end; C reads it as a string, so that it ends at a NUL."""
+        """The next line without its end."""
         while True:
             start = self._position
             end = self._buffer.find(b"\n", start)
@@ -231,9 +241,7 @@ class SmtpServer:
             self._exchange = None
             self._put(reply.LINE_TOO_LONG)
         line = self._buffer[start:end]
-        if line[-1:] == b"\r":
-            line = line[:-1]
-        return line.partition(b"\0")[0] if b"\0" in line else line
+        return line[:-1] if line[-1:] == b"\r" else line
 
     def _next_of_message(self) -> Event | None:
         """What the next bytes of a message mean; None for those that are thrown away."""
@@ -251,8 +259,12 @@ class SmtpServer:
     # --- commands
 
     def _command(self, line: bytes) -> Event | None:
-        verb, _, argument = line.partition(b" ")
+        # C reads a line as a string, which ends at a NUL; but half an address would be another one.
+        text, nul, _ = line.partition(b"\0")
+        verb, _, argument = text.partition(b" ")
         act = _VERBS.get(verb.upper())
+        if nul and act in _WITH_ADDRESS:
+            return self._say(reply.SYNTAX)
         if act is None:
             return self._say(reply.UNRECOGNISED)
         if self._message.is_in_chunks and act not in _BETWEEN_CHUNKS:
@@ -265,10 +277,10 @@ class SmtpServer:
         return act(self, argument.lstrip(b" "))
 
     def _helo(self, name: bytes) -> Event:
-        return Hello(plain(name), False)
+        return Hello(plain(name), False, self._reset())
 
     def _ehlo(self, name: bytes) -> Event:
-        return Hello(plain(name), True)
+        return Hello(plain(name), True, self._reset())
 
     def _mail(self, argument: bytes) -> Event | None:
         if self._rules.mail_needs_auth and not self.authenticated:
@@ -277,7 +289,8 @@ class SmtpServer:
         if address is None:
             return self._say(reply.SYNTAX)
         if b" " not in argument:
-            return Mail(address, None)
+            objection = self._rules.objection(address, is_utf8=False)
+            return Mail(address, None, restarts=self._reset()) if objection is None else self._say(objection)
         size, identity = parse_parameters(plain(argument))
         if size is not None and 0 < self._rules.size_limit < size:
             return self._say(reply.TOO_BIG)
@@ -288,7 +301,10 @@ class SmtpServer:
             wishes = read_mail(behind, self._rules.offers_news, self._rules.offers_utf8)
         except BadParameter:
             return self._say(reply.BAD_PARAMETER)
-        return Mail(address, identity, wishes, parameters)
+        objection = self._rules.objection(address, wishes is not None and wishes.is_utf8)
+        if objection is not None:
+            return self._say(objection)
+        return Mail(address, identity, wishes, parameters, restarts=self._reset())
 
     def _rcpt(self, argument: bytes) -> Event | None:
         if not self.in_transaction:
@@ -302,6 +318,9 @@ class SmtpServer:
             wish = read_recipient(behind) if behind and self._rules.offers_news else None
         except BadParameter:
             return self._say(reply.BAD_PARAMETER)
+        objection = self._rules.objection(address, self.wishes is not None and self.wishes.is_utf8)
+        if objection is not None:
+            return self._say(objection)
         return Recipient(address, wish, plain(behind).split() if behind else ())
 
     def _data(self, argument: bytes) -> Event | None:
@@ -320,17 +339,10 @@ class SmtpServer:
             self.close(reply.BAD_CHUNK)
             return None
         self._message.announce(int(words[0]), len(words) > 1)
-        if self._message.is_in_chunks:
-            return None
-        if not self.in_transaction:
-            return self._say(reply.MAIL_FIRST)
-        if not self.recipients:
-            return self._say(reply.RECIPIENT_FIRST)
-        return DATA
+        return None if self._message.is_in_chunks else self._data(b"")
 
     def _rset(self, argument: bytes) -> Event:
-        self.in_transaction = False
-        self._message.drop_chunks()
+        self._reset()
         self._put(reply.FLUSHED)
         return RESET
 
@@ -363,16 +375,9 @@ class SmtpServer:
     def _auth(self, argument: bytes) -> Event | None:
         word, _, initial = argument.partition(b" ")
         method = word.lower()
-        if self._rules.is_too_open(method, self.is_secure):
-            return self._say(reply.AUTH_NEEDS_TLS)
-        if not self._rules.auth_methods:
-            return self._say(reply.AUTH_NOT_AVAILABLE)
-        if self.authenticated:
-            return self._say(reply.AUTH_TWICE)
-        if self.in_transaction:
-            return self._say(reply.AUTH_IN_TRANSACTION)
-        if method not in self._rules.auth_methods:
-            return self._say(reply.AUTH_UNIMPLEMENTED)
+        objection = self._rules.auth_objection(method, self.is_secure, self.authenticated, self.in_transaction)
+        if objection is not None:
+            return self._say(objection)
         self._exchange = Exchange(method, self.make_challenge() if method == CRAM_MD5 else b"")
         return self._exchanged(self._exchange.begin(initial.strip(b" ")))
 
@@ -393,14 +398,12 @@ class SmtpServer:
         self._out.append(reply.banner(self._rules.greeting))
 
     def _welcome(self, event: Hello, verdict: Verdict) -> None:
-        self.in_transaction = False
         self.helo = event.name
         self.extended = event.extended
         self._out += self._rules.hello(event.extended, self.is_secure)
 
     def _open_transaction(self, event: Mail, verdict: Verdict) -> None:
         self.sender = event.address if verdict.address is None else verdict.address
-        self.recipients = []
         self.wishes = event.wishes
         self.in_transaction = True
 
@@ -446,14 +449,9 @@ class SmtpServer:
 
     def _address(self, argument: bytes) -> tuple[bytes | None, bytes]:
         """The address in the argument of MAIL or RCPT, and what follows it."""
-        address, behind = split_path(argument)
-        if address is None or not is_plain(address):
+        address, behind = self._rules.read_address(argument)
+        if address is None:
             return None, b""
-        name = self._rules.local_ip_host
-        if name is not None and address.endswith(b"]"):
-            literal = address_literal(address)
-            if literal is not None and self._rules.is_own_address(literal):
-                address = address[: address.rindex(b"@") + 1] + name
         self.last_address = address
         return address, behind
 
@@ -474,9 +472,13 @@ _VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {
     b"AUTH": SmtpServer._auth,
 }
 
+_WITH_ADDRESS = (SmtpServer._mail, SmtpServer._rcpt)
+
 _BETWEEN_CHUNKS = (
     SmtpServer._bdat,
     SmtpServer._rset,
+    SmtpServer._helo,
+    SmtpServer._ehlo,
     SmtpServer._noop,
     SmtpServer._help,
     SmtpServer._vrfy,

@@ -186,3 +186,23 @@ def test_a_refusal_in_the_middle_is_told_at_the_end(home: Home) -> None:
         client.sendall(b"y" * 300000 + b"\r\n.\r\nQUIT\r\n")
         assert b"451 qq write error" in said(client)
         assert sum(server.queue.pieces) < 300000
+
+
+@pytest.mark.parametrize("again", [b"EHLO x", b"HELO x"])
+def test_a_message_in_chunks_ends_unqueued_when_its_client_begins_anew(home: Home, again: bytes) -> None:
+    home.write("chunking", "1\n")
+    chunk = b"x" * 70_000 + b"\r\n"
+    begun = b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nBDAT %d\r\n%b" % (len(chunk), chunk)
+    with Resident(home) as server, server.connect() as client:
+        client.sendall(begun + again + b"\r\n" + TRANSACTION + b"y\r\n.\r\nQUIT\r\n")
+        assert b"250 ok " in said(client)
+        assert server.queue.aborted == 1
+        assert [message.endswith(b"\ny\n") for _, message in server.queued()] == [True]
+
+
+def test_no_line_of_the_trace_is_too_long(home: Home) -> None:
+    with Resident(home) as server, server.connect() as client:
+        client.sendall(b"EHLO " + b"x" * 2000 + b"\r\n" + TRANSACTION + b"y\r\n.\r\nQUIT\r\n")
+        assert b"250 ok " in said(client)
+        ((_, message),) = server.queued()
+        assert max(map(len, message.split(b"\n"))) <= 998

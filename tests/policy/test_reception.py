@@ -112,7 +112,8 @@ class TestReceived:
             ([Hello(b"C.TEST", False)], b"from c.test (192.0.2.7)", b"SMTP"),
             ([Hello(b"me", True)], b"from c.test (HELO me) (192.0.2.7)", b"ESMTP"),
             ([Hello(b"me", True), Hello(b"you", False)], b"from c.test (HELO you) (192.0.2.7)", b"SMTP"),
-            ([Mail(b"a@b", b"joe"), Mail(b"a@b", b"sue")], b"from c.test (joe@192.0.2.7)", b"SMTP"),
+            # What a client says of a user counts once it has logged in, RFC 4954 section 5; then it is known anyway.
+            ([Mail(b"a@b", b"joe"), Mail(b"a@b", b"sue")], b"from c.test (192.0.2.7)", b"SMTP"),
         ],
     )
     def test_it_tells_what_the_client_said(self, events: list[Event], first: bytes, protocol: bytes) -> None:
@@ -205,6 +206,36 @@ class TestPlugins:
         assert words(front.decide(DATA)) == (False, [b"554 last"])
         front.reception.forget()
         assert front.mail().accepted
+
+    @pytest.mark.parametrize(("last", "accepted"), [(b"N", True), (b"A", True), (b"O", True), (b"", False)])
+    def test_its_last_word_is_about_the_command_in_hand_whatever_it_left_for_it(
+        self, last: bytes, accepted: bool
+    ) -> None:
+        front = Front(b"[m]\np\n", {b"p": b"LM550 queued\n" + last})
+        assert front.decide(Mail(b"a@b", None)).accepted == accepted
+
+    @pytest.mark.parametrize("again", [Hello(b"x", True, restarts=True), Mail(b"a@b", None, restarts=True)])
+    def test_what_they_left_for_a_transaction_goes_with_it(self, again: Event) -> None:
+        front = Front(b"[r]\np\n[d]\nq\n", {b"p": b"HX-Rcpt: secret\nLD554 no"})
+        front.decide(Mail(b"a@b", None))
+        front.decide(Recipient(b"hidden@ours"))
+        front.decide(again)
+        front.decide(Mail(b"a@b", None))
+        front.speeches = {}
+        front.decide(Recipient(b"joe@ours"))
+        assert front.run[-1][1][b"SMTPRCPTCOUNTALL"] == b"1"
+        assert front.run[-1][1][b"SMTPRCPTCOUNT"] == b"0"
+        verdict = front.decide(DATA)
+        assert verdict.accepted
+        assert b"secret" not in verdict.header
+
+    def test_what_is_left_before_the_first_transaction_is_for_it(self) -> None:
+        front = Front(b"[c]\np\n", {b"p": b"HX-First: yes"})
+        front.decide(CONNECTED)
+        front.decide(Hello(b"x", True))
+        front.decide(Mail(b"a@b", None))
+        front.decide(Recipient(b"joe@ours"))
+        assert b"X-First: yes\n" in front.decide(DATA).header
 
     def test_one_that_cannot_run_refuses_for_now(self) -> None:
         front = Front(b"[m]\np\nq\n", {b"p": b"!can't execute"})

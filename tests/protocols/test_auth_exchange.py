@@ -43,6 +43,11 @@ def test_malformed_plain_is_no_credentials(line: bytes) -> None:
     assert Exchange(PLAIN, b"").receive(line) == reply.AUTH_MALFORMED
 
 
+@pytest.mark.parametrize("text", [b"\0joe\0secret\0", b"\0joe\0secret\0more", b"a\0joe\0secret\0\0"])
+def test_plain_has_three_fields_and_no_more(text: bytes) -> None:
+    assert Exchange(PLAIN, b"").receive(b64encode(text)) == reply.AUTH_MALFORMED
+
+
 def test_credentials_never_hold_a_nul() -> None:
     exchange = Exchange(LOGIN, b"")
     exchange.begin(b64encode(b"joe\0root"))

@@ -54,8 +54,17 @@ class TestChunks:
 
     def test_nothing_else_comes_between_chunks(self) -> None:
         client = Client(self.RULES)
-        said = client.send(OPEN + b"BDAT 1\r\nxMAIL FROM:<e>\r\nDATA\r\nEHLO x\r\nRSET\r\nMAIL FROM:<e>\r\n")
-        assert codes(said)[2:] == [250, 503, 503, 503, 250, 250]
+        said = client.send(OPEN + b"BDAT 1\r\nxMAIL FROM:<e>\r\nDATA\r\nRSET\r\nMAIL FROM:<e>\r\n")
+        assert codes(said)[2:] == [250, 503, 503, 250, 250]
+        assert not client.messages
+
+    @pytest.mark.parametrize("name", [b"HELO x", b"EHLO x"])
+    def test_a_client_that_names_itself_anew_ends_a_message_in_chunks(self, name: bytes) -> None:
+        client = Client(self.RULES)
+        client.send(OPEN + b"BDAT 1\r\nx" + name + b"\r\n")
+        assert client.events[-1].restarts
+        assert not client.core.in_body
+        assert codes(client.send(b"BDAT 1 LAST\r\nxRCPT TO:<b>\r\n")) == [503, 503]
         assert not client.messages
 
     @pytest.mark.parametrize("size", [b"", b"x", b"-1", b"1 LAST LAST", b"1 FIRST", b"9" * 13])

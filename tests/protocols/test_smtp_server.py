@@ -169,11 +169,65 @@ def test_own_address_literals_are_replaced() -> None:
     assert client.core.recipients == [b"b@[192.0.2.9]", b"b@[192.0.2.1]x"]
 
 
-def test_a_command_ends_at_a_nul() -> None:
-    """An address can never carry a NUL into an envelope, whose fields end in one."""
+def test_half_an_address_is_none() -> None:
+    """An address can never carry a NUL into an envelope, whose fields end in one; nor is it cut there."""
     client = Client()
-    client.send(b"MAIL FROM:<a\0Tevil@x>\r\nRCPT TO:<b\0Tevil@x>\r\n")
-    assert (client.core.sender, client.core.recipients) == (b"a", [b"b"])
+    said = client.send(b"MAIL FROM:<a\0Tevil@x>\r\nMAIL\0 FROM:<a>\r\nMAIL FROM:<a>\r\nRCPT TO:<b\0Tevil@x>\r\n")
+    assert codes(said) == [555, 555, 250, 555]
+    assert not client.core.recipients
+
+
+def test_other_commands_end_at_a_nul() -> None:
+    assert codes(Client().send(b"NOOP\0 x\r\nNO\0OP\r\n")) == [250, 500]
+
+
+UTF8 = Rules(b"mx", offers_utf8=True)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [b"j\xf6@x", b"a@\xc0\xafx", b"\xed\xa0\x80@x", b"a\xc3@x", b"\xf8\x88\x80\x80\x80@x", b"\xff@x"],
+    ids=["latin-1", "overlong", "surrogate", "cut", "five bytes", "ff"],
+)
+def test_an_address_under_smtputf8_is_utf8(address: bytes) -> None:
+    client = Client(UTF8)
+    said = client.send(b"MAIL FROM:<%b> SMTPUTF8\r\nMAIL FROM:<> SMTPUTF8\r\nRCPT TO:<%b>\r\n" % (address, address))
+    assert said.splitlines()[0] == b"553 sorry, that address is not UTF-8 (#5.1.3)"
+    assert codes(said) == [553, 250, 553]
+
+
+def test_an_address_beyond_ascii_needs_smtputf8() -> None:
+    client = Client(UTF8)
+    address = "jörg@müller.example".encode()
+    speech = b"MAIL FROM:<%b>\r\nMAIL FROM:<%b> BODY=8BITMIME\r\nMAIL FROM:<>\r\nRCPT TO:<%b>\r\n"
+    assert codes(client.send(speech % (address, address, address))) == [553, 553, 250, 553]
+    assert client.output.count(b"(#5.6.7)") == 3
+    speech = b"MAIL FROM:<%b> SMTPUTF8\r\nRCPT TO:<%b>\r\n"
+    assert codes(client.send(speech % (address, address))) == [250, 250]
+    assert client.core.recipients == [address]
+
+
+def test_without_smtputf8_an_address_is_bytes_as_in_c() -> None:
+    assert codes(Client().send(b"MAIL FROM:<j\xf6@x>\r\nRCPT TO:<\xff@x>\r\n")) == [250, 250]
+
+
+@pytest.mark.parametrize("again", [b"EHLO x", b"HELO x", b"MAIL FROM:<new> RET=HDRS", b"RSET"])
+@pytest.mark.parametrize("refused", [False, True])
+def test_what_ends_a_transaction_leaves_nothing_of_it(again: bytes, refused: bool) -> None:
+    client = Client(Rules(b"mx", offers_news=True))
+    client.send(b"MAIL FROM:<old> ENVID=x\r\nRCPT TO:<one> NOTIFY=NEVER\r\n")
+    client.refusing = (Mail if again.startswith(b"MAIL") else Hello) if refused else None
+    client.send(again + b"\r\n")
+    core = client.core
+    assert core.recipients == []
+    assert core.sender == (b"new" if again.startswith(b"MAIL") and not refused else None)
+    assert core.wishes is None or not core.wishes.envid
+    if again != b"RSET":
+        assert client.events[-1].restarts
+    assert codes(client.send(b"DATA\r\n")) == [503]
+    client.refusing = None
+    client.send(b"MAIL FROM:<new>\r\n")
+    assert client.events[-1].restarts == (again.startswith(b"MAIL") and not refused)
 
 
 def test_a_line_without_end_is_thrown_away_and_answered_once() -> None:

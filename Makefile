@@ -3,6 +3,10 @@
 RUN := ./bootstrap
 RUN_TEST := ./bootstrap --test
 
+# The conf-* files here choose where no option does; eqmail itself believes them only where they are named.
+CONF := $(if $(wildcard conf-build conf-qmail conf-break conf-split conf-spawn conf-patrn conf-users conf-groups),--conf .)
+HOME_OPTION := $(if $(wildcard conf-qmail),--home "$$(head -n 1 conf-qmail)")
+
 .PHONY: build help users setup check house dev demo test fuzz docs screens docs-check clean
 
 build:
@@ -24,15 +28,15 @@ help:
 	@echo 'make clean           remove what these targets made here'
 
 users: build
-	@$(RUN) eqmail mkusers
+	@$(RUN) eqmail $(HOME_OPTION) mkusers $(CONF)
 
 setup: build
-	@$(RUN) eqmail setup
+	@$(RUN) eqmail $(HOME_OPTION) setup $(CONF)
 
 # The page of (e)qmail says `make setup check`; there, check looks at the installation, as C's does.
 ifneq ($(filter setup,$(MAKECMDGOALS)),)
 check: setup
-	@$(RUN) eqmail check
+	@$(RUN) eqmail $(HOME_OPTION) check
 else
 check: house
 	@$(RUN_TEST) python -m pytest -n 4 -m 'not slow and not root'

@@ -19,6 +19,7 @@ from eqmail_core.values.identity import GROUPS, ROLES, USERS, Accounts
 from eqmail_core.values.layout import DEFAULT_HOME, EQMAIL_111, LAYOUTS, NETQMAIL, Layout
 from eqmail_core.values.site import DEFAULT_BREAK, Site
 from eqmail_setup.refusal import Refusal, usage
+from eqmail_setup.trust import doubt_about
 
 CONF_BUILD = "conf-build"
 # A conf-build file comes with a layout of its own, which counts where nothing is installed yet.
@@ -75,17 +76,31 @@ class Choice(NamedTuple):
 Choices = dict[str, Choice]
 
 
-def read_choices(folder: str | None) -> Choices:
-    """The choices in the conf-* files (or the conf-build file) of `folder`; without one, of the current folder.
+def read_choices(folder: str) -> Choices:
+    """The choices in the conf-* files (or the conf-build file) of a folder that was named.
 
-    Fails: Refusal for a named folder that has none of them.
+    Fails: Refusal for a folder that has none of them.
     """
-    if folder is None and not os.access(".", os.X_OK):
-        return {}  # whoever became another user stands in a folder that he cannot look into
-    found = _conf_files(folder or ".") or _conf_build(folder or ".")
-    if folder is not None and not found:
+    found = _conf_files(folder) or _conf_build(folder)
+    if not found:
         raise usage(f"{folder}: holds no conf-qmail, conf-split ... and no conf-build; name the folder that has them")
     return found
+
+
+def choices_around() -> tuple[Choices, str]:
+    """The choices in the current folder, and why they must not be used; "" where only the caller can have made them.
+
+    Whoever could write there could choose home, accounts and programs for root, who only happens to stand there.
+    """
+    if not os.access(".", os.X_OK):
+        return {}, ""  # whoever became another user stands in a folder that he cannot look into
+    found = _conf_files(".") or _conf_build(".")
+    names = [conf.file for conf in CONF_FILES] + [CONF_BUILD]
+    for name in [".", *names] if found else ():
+        doubt = doubt_about(name)
+        if doubt:
+            return found, doubt if name == "." else f"{name} {doubt}"
+    return found, ""
 
 
 def home_of(home: str | None, choices: Choices, environ: Mapping[str, str]) -> str:

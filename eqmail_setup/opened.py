@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 import click
 
+from eqmail_core.formats.site_file import SITE_FILE
+from eqmail_core.values.layout import DEFAULT_HOME, HOME_VARIABLE
 from eqmail_core.values.site import Site
-from eqmail_setup.choices import Choice, Choices, decide, home_of, kept_site, read_choices
+from eqmail_setup.choices import Choice, Choices, choices_around, decide, home_of, kept_site, read_choices
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.survey import found_site
+from eqmail_setup.trust import demand_trusted
 from eqmail_setup.who import missing_accounts
 
 # A Unix socket's address has 108 bytes on Linux and 104 elsewhere; the longest one of ours is run/remote-99.sock.
@@ -30,15 +33,54 @@ def open_installation(
     context: click.Context, conf: str | None = None, chosen: dict[str, str] | None = None, root: str = ""
 ) -> Opened:
     """Find the home and make up the site; `chosen` are options that beat the conf-* files."""
-    choices = read_choices(conf)
+    choices = read_choices(conf) if conf else trusted_choices()
+    if choices and not conf:
+        _note_once(f"what is not given is chosen by {_files_of(choices)} in {os.getcwd()}")
     for key, text in (chosen or {}).items():
         choices[key] = Choice(text, f"--{key}")
-    home = home_of(context.find_root().obj, choices, os.environ)
+    home = chosen_home(context, choices)
     if os.path.exists(f"{root}{home}") and not os.path.isdir(f"{root}{home}"):
         raise Refusal(f"{root}{home}: is a file; choose another home with --home DIR", 2)
     before = kept_site(home, root) or found_site(home, root)
     return Opened(decide(home, choices, before), before, choices)
 
+
+def trusted_choices() -> Choices:
+    """The choices in the current folder, if it is the caller's; a note tells of others."""
+    choices, doubt = choices_around()
+    if doubt:
+        _note_once(f"{_files_of(choices)} in {os.getcwd()} not used: {doubt}; --conf and --home say what is meant")
+        return {}
+    return choices
+
+
+def chosen_home(context: click.Context, choices: Choices) -> str:
+    """The home as `home_of` finds it; root takes one that was not given on the command line from nobody else.
+
+    Fails: Refusal.
+    """
+    given = context.find_root().obj
+    home = home_of(given, choices, os.environ)
+    if not given:
+        if os.geteuid() == 0 and home != DEFAULT_HOME:
+            demand_trusted([home], "what is done there")
+        if "home" in choices and HOME_VARIABLE.decode() not in os.environ:
+            _note_once(f"the home is {home}, by {choices['home'].origin} in {os.getcwd()}")
+    return home
+
+
+def _files_of(choices: Choices) -> str:
+    return ", ".join(dict.fromkeys(os.path.basename(choice.origin.partition(":")[0]) for choice in choices.values()))
+
+
+def _note_once(text: str) -> None:
+    noted = click.get_current_context().find_root().meta.setdefault(_NOTED, set())
+    if text not in noted:
+        noted.add(text)
+        click.echo(f"eqmail: note: {text}", err=True)
+
+
+_NOTED = "eqmail.noted"
 
 STAGE = "eqmail.stage"
 """Where a context keeps the root below which a command stages its changes."""
@@ -102,7 +144,7 @@ def real_installation(context: click.Context) -> Site:
 
 
 def _installation(context: click.Context, stage: str) -> Site:
-    home = home_of(context.find_root().obj, read_choices(None), os.environ)
+    home = chosen_home(context, trusted_choices())
     site = kept_site(home, stage)
     if site is None:
         more = f" --root {stage}" if stage else ""
@@ -119,6 +161,14 @@ def demand_accounts(site: Site) -> None:
     if missing:
         remedy = "create them with: eqmail mkusers (in a checkout: make users)"
         raise Refusal(f"these accounts do not exist: {', '.join(missing)}; {remedy}")
+
+
+def demand_own(site: Site) -> None:
+    """Refuse an installation whose programs, or the choice of its accounts, others could replace.
+
+    Fails: Refusal.
+    """
+    demand_trusted([site.home, f"{site.home}/{SITE_FILE}", site.bin], "the programs that run there")
 
 
 def demand_short(home: str) -> None:

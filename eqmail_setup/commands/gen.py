@@ -11,6 +11,7 @@ import click
 
 from eqmail_setup.opened import locked, open_installation
 from eqmail_setup.refusal import Refusal, usage
+from eqmail_setup.trust import demand_trusted_tree
 from eqmail_setup.undertaking import LOCK, Manner, carry_out, changing, preview
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def _generate(
     site, where = _found(context, root)
     pieces = compose(flavour, site, Wishes(pairs, tuple(OFFERS)), services, where)
     templates = os.path.abspath(templates) if templates else ""
+    if templates and os.geteuid() == 0:
+        demand_trusted_tree(templates, "what root runs")
     if output is not None:
         _into_folder(os.path.abspath(output), pieces, templates, manner)
     elif install or manner.only_look:

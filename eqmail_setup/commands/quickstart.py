@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eqmail_setup.host_names import demand_host_name
-from eqmail_setup.opened import demand_accounts, demand_short, locked, open_installation
+from eqmail_setup.opened import demand_accounts, demand_own, demand_short, locked, open_installation
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.undertaking import LOCK, Manner, changing, demand_consent, described, preview, undertaking
 
@@ -77,6 +77,7 @@ def command(
         raise usage(f"{site.home}: is an installation of one user; choose another home with --home DIR")
     if acts:
         demand_root()
+        demand_own(site)
         demand_readable_python()
     way = way or (NONE if root else detected())
     shares = shares_of(way, site, pairs)

@@ -7,8 +7,9 @@ import click
 
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.layout import HOME_VARIABLE
-from eqmail_setup.opened import demand_installation
+from eqmail_setup.opened import demand_installation, demand_own
 from eqmail_setup.refusal import Refusal, privilege, usage
+from eqmail_setup.trust import demand_trusted
 
 DEFAULT_DELIVERY = b"./Mailbox"
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]*):([0-9]{1,5})")
@@ -38,6 +39,8 @@ def command(context: click.Context, addresses: tuple[str, ...], delivery: str | 
         raise Refusal(f"{program}: missing; run: eqmail --home {site.home} setup")
     if os.geteuid() != 0 and not site.single_user:
         raise privilege(f"running the services of {site.home} needs root, because each becomes a user of its own")
+    demand_own(site)
+    demand_trusted([program], "what is run")
     chosen = os.fsencode(delivery) if delivery else read_controls(site).defaultdelivery
     words = [os.fsencode(program)]
     for address in addresses:

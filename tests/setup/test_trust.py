@@ -1,0 +1,153 @@
+"""Root believes no file, folder or home that somebody else could have made, only because it stands there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from eqmail_setup.cli import run
+from eqmail_setup.refusal import PRIVILEGE, Refusal
+from eqmail_setup.trust import doubt_about, doubt_on_the_way_to
+
+NOBODY = 65534
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of others")
+
+
+@pytest.fixture
+def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which root stands."""
+    folder = tmp_path / "sources"
+    folder.mkdir(mode=0o755)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("EQMAIL_HOME", raising=False)
+    return folder
+
+
+def is_preferred(folder: Path, capsys: pytest.CaptureFixture[str]) -> bool:
+    """Whether a conf-split in the current folder counts; a note tells of it either way."""
+    (folder / "conf-split").write_text("7\n")
+    return _counts(folder, capsys)
+
+
+def _counts(folder: Path, capsys: pytest.CaptureFixture[str]) -> bool:
+    home = folder.parent / "home"
+    assert run(["--home", str(home), "setup", "--single-user"]) == 0
+    said = capsys.readouterr().err
+    used = (home / "queue/mess/6").is_dir() and not (home / "queue/mess/7").exists()
+    assert ("chosen by conf-split in" if used else "conf-split in") in said
+    assert ("not used: " in said) is not used
+    return used
+
+
+def test_choices_in_a_folder_of_ones_own_count(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert is_preferred(around, capsys)
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o757, 0o1777])
+def test_choices_in_a_folder_that_others_write_to_do_not_count(
+    around: Path, mode: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    around.chmod(mode)
+    assert not is_preferred(around, capsys)
+
+
+def test_choices_in_a_folder_of_somebody_else_do_not_count(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.chown(around, NOBODY, NOBODY)
+    assert not is_preferred(around, capsys)
+
+
+def test_a_choice_of_somebody_else_does_not_count(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (around / "conf-split").write_text("7\n")
+    os.chown(around / "conf-split", NOBODY, NOBODY)
+    assert not _counts(around, capsys)
+
+
+def test_a_folder_that_is_named_counts_whosever_it_is(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (around / "conf-split").write_text("7\n")
+    os.chown(around, NOBODY, NOBODY)
+    home = around.parent / "home"
+    assert run(["--home", str(home), "setup", "--single-user", "--conf", "."]) == 0
+    assert not (home / "queue/mess/7").exists()
+
+
+def test_a_home_that_a_strangers_file_names_is_not_worked_on(around: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (around / "conf-qmail").write_text(f"{around}/trap\n")
+    os.chown(around, NOBODY, NOBODY)
+    run(["setup", "--dry-run"])
+    said = capsys.readouterr()
+    assert "not used: belongs to nobody" in said.err
+    assert "trap" not in said.out
+
+
+@pytest.mark.parametrize(
+    "words", [["setup", "--single-user"], ["run"], ["check"], ["config", "set", "me", "a.example"]]
+)
+def test_a_home_of_somebody_else_is_not_taken_from_the_environment(
+    around: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = around / "home"
+    assert run(["--home", str(home), "setup", "--single-user"]) == 0
+    os.chown(home, NOBODY, NOBODY)
+    monkeypatch.setenv("EQMAIL_HOME", str(home))
+    capsys.readouterr()
+    assert run(words) == PRIVILEGE
+    assert f"{home}: belongs to nobody" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["", "bin", "bin/qmail-start", "site", ".."])
+def test_programs_that_others_could_replace_are_not_run(
+    around: Path, part: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*words: object) -> None:
+        raise AssertionError(words)
+
+    home = around / "home"
+    assert run(["--home", str(home), "setup", "--single-user"]) == 0
+    monkeypatch.setattr(os, "execve", never)
+    os.chown(home / part, NOBODY, NOBODY)
+    assert run(["--home", str(home), "run"]) == PRIVILEGE
+    if part != "bin/qmail-start":  # which setup writes anew
+        assert run(["--home", str(home), "setup", "--single-user"]) == PRIVILEGE
+    assert "belongs to nobody, so " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("owner", [NOBODY, 0])
+def test_templates_of_others_are_not_rendered_for_root(
+    around: Path, owner: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = around / "home"
+    assert run(["--home", str(home), "setup", "--single-user"]) == 0
+    templates = around / "templates/services/init"
+    templates.mkdir(parents=True)
+    (templates / "sysv.j2").write_text("#!/bin/sh\n")
+    os.chown(templates / "sysv.j2", owner, owner)
+    code = run(["--home", str(home), "gen-init", "--templates", str(around / "templates"), "--dry-run"])
+    said = capsys.readouterr().err
+    assert (code == PRIVILEGE) == (owner == NOBODY), said
+
+
+def test_a_folder_that_all_may_write_to_is_safe_where_nobody_can_rename(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "mine").mkdir(mode=0o755)
+    shared.chmod(0o1777)
+    assert not doubt_on_the_way_to(str(shared / "mine"))
+    assert doubt_about(str(shared)) == "everybody can write there"
+    shared.chmod(0o777)
+    assert doubt_on_the_way_to(str(shared / "mine")) == f"{shared}: everybody can write there"
+
+
+def test_what_a_group_may_write_to_is_named(tmp_path: Path) -> None:
+    os.chown(tmp_path, 0, NOBODY)
+    tmp_path.chmod(0o775)
+    assert "can write there" in doubt_about(str(tmp_path))
+    os.chown(tmp_path, 0, 0)
+    assert not doubt_about(str(tmp_path))
+
+
+def test_the_refusal_says_what_helps(tmp_path: Path) -> None:
+    from eqmail_setup.trust import demand_trusted
+
+    os.chown(tmp_path, NOBODY, NOBODY)
+    with pytest.raises(Refusal, match="or give it to root"):
+        demand_trusted([str(tmp_path)], "what is run")

@@ -12,7 +12,7 @@ import click
 
 from eqmail_core.values.site import Site
 from eqmail_setup.bringing import bringing
-from eqmail_setup.carrying import Route, carrying
+from eqmail_setup.carrying import RUNS, Route, carrying
 from eqmail_setup.opened import installed, stage_of
 from eqmail_setup.plan import Difference
 from eqmail_setup.refusal import usage
@@ -54,6 +54,11 @@ def demand_another(home: str, other: str, remedy: str) -> None:
     """
     if os.path.realpath(home) == os.path.realpath(other):
         raise usage(f"{home}: is the home that this command works on; {remedy}")
+
+
+def programs_among(differences: list[Difference]) -> list[str]:
+    """The lines about aliases that run programs."""
+    return [item.line() for item in differences if item.found.startswith(RUNS)]
 
 
 def carried(books: str, source: Site, target: Site, base: str, load: Load, world: World) -> Iterator[Difference]:

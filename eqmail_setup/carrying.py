@@ -30,8 +30,13 @@ from eqmail_setup.tree import Dress
 from eqmail_setup.who import caller, group_name, user_name
 from eqmail_setup.world import LINK, State, World, state_of
 
+RUNS = "runs "
+"""How the line about an alias that runs a program begins."""
+
+_SHOWN = 100
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o7777
+_ROOT = user_name(0)
 _OF_THE_ALIASES = PREFIX.rstrip("-")
 
 
@@ -123,11 +128,21 @@ def _aliases(route: Route, world: World) -> Iterator[Difference]:
         if state is None:
             yield Difference(path, "neither a file nor a folder", "where it is", weight=Weight.KEPT)
         elif state.kind != "a directory" and name.startswith(_OF_THE_ALIASES):
+            yield from _programs(path, state)
             yield from _put(route, folder, Item(name, path, state), world)
         elif state.kind == "a directory" and all(os.path.isdir(f"{path}{part}") for part in PARTS):
             yield from _maildir(route, name, path, state, world)
         else:
             yield Difference(path, f"{state.kind} of the aliases", "where it is", weight=Weight.KEPT)
+
+
+def _programs(path: str, state: State) -> Iterator[Difference]:
+    """Whoever could write the old aliases says what runs as the user of the new ones: a person has to know."""
+    lines = state.content.splitlines() if state.kind == "a file" else []
+    for line in lines:
+        if line.startswith(b"|"):
+            shown = line[1:_SHOWN].decode("utf-8", "replace").strip()
+            yield Difference(path, f"{RUNS}{shown!r}", "looked at before mail comes", weight=Weight.ADVICE)
 
 
 def _maildir(route: Route, name: str, path: str, state: State, world: World) -> Iterator[Difference]:
@@ -182,7 +197,7 @@ def _worn(route: Route, dress: Dress) -> Dress:
     here, there = route.source.accounts, route.target.accounts
     owner, group = dress.owner, dress.group
     for role, name in here.users.items():
-        owner = there.user(role) if name == dress.owner and role != "owner" else owner
+        owner = there.user(role) if name == dress.owner and role != "owner" and name != _ROOT else owner
     for number in range(len(GROUPS)):
         group = there.groups[number] if here.groups[number] == dress.group else group
     return Dress(owner, group, dress.mode)
@@ -220,4 +235,7 @@ def _state(path: str) -> State | None:
     if not stat.S_ISREG(seen.st_mode):
         return None
     with os.fdopen(os.open(path, _OPEN), "rb", CHUNK) as file:
+        found = os.fstat(file.fileno())
+        if (found.st_ino, found.st_dev) != (seen.st_ino, seen.st_dev):
+            return None  # it has just been replaced
         return State("a file", dress, file.read())

@@ -199,7 +199,7 @@ class RealWorld:
     def _dress(self, fd: int, path: str, dress: Dress) -> None:
         found = os.fstat(fd)
         if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-            raise Distrusted(f"has {found.st_nlink} names; remove the others")
+            raise Distrusted(f"has {found.st_nlink} names; remove the others", self.show(path))
         os.fchown(fd, user_number(dress.owner), group_number(dress.group))
         os.fchmod(fd, dress.mode)
 
@@ -224,6 +224,8 @@ class RealWorld:
         for number, part in enumerate(parts, 1):
             try:
                 step, linked = self._step(fd, part, flags if number == len(parts) else _WALK)
+            except Distrusted as error:
+                raise Distrusted(str(error.strerror), self.show(path)) from None
             finally:
                 os.close(fd)
             fd = step

@@ -16,6 +16,7 @@ from eqmail_setup.examination import OPEN_KEY, certificates
 from eqmail_setup.findings import ERROR, Finding
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.models import Remark, remarks_on
+from eqmail_setup.old_programs import old_ways
 from eqmail_setup.opened import StagedSite, installed
 from eqmail_setup.plan import Difference, Weight, observe
 from eqmail_setup.reach import reachable
@@ -42,17 +43,25 @@ def inspect(site: Site, world: World) -> Iterator[Difference]:
     yield from databases.making(site, world)
     yield from (_remarked(site, remark) for remark in remarks_on(site) if remark.file not in _BY_DATABASES)
     yield from (_found(site, world, finding) for finding in certificates(site))
+    if not staged:
+        yield from map(of_finding, old_ways(site, with_accounts=False))
 
 
 def _remarked(site: Site, remark: Remark) -> Difference:
     return Difference(f"{site.control}/{remark.file}", remark.found, remark.wanted, weight=remark.weight)
 
 
-def _found(site: Site, world: World, finding: Finding) -> Difference:
+def of_finding(finding: Finding) -> Difference:
+    """What the doctor has found, as check says it."""
     path, _, fact = finding.fact.partition(": ")
-    place = path.removeprefix(f"{site.home}/")
-    seen = world.look(place)
     weight = Weight.WRONG if finding.weight == ERROR else Weight.ADVICE
+    return Difference(path, fact, f"mended: {finding.remedy}", None, weight)
+
+
+def _found(site: Site, world: World, finding: Finding) -> Difference:
+    item = of_finding(finding)
+    place = item.path.removeprefix(f"{site.home}/")
+    seen = world.look(place)
     is_open = finding.name == OPEN_KEY
     action = Give(place, seen.dress._replace(mode=seen.dress.mode & 0o770)) if is_open and seen else None
-    return Difference(path, fact, f"mended: {finding.remedy}", action, weight)
+    return item._replace(action=action)

@@ -1,26 +1,40 @@
 """Undoing: a run that broke off, at once and by itself; a run that was done, when the administrator asks for it."""
 
+import errno
 from collections.abc import Iterator
 
 from eqmail_setup.history import BROKEN, History, Run, Step
 from eqmail_setup.plan import Difference, Weight
 from eqmail_setup.refusal import Refusal
-from eqmail_setup.world import World
+from eqmail_setup.world import Distrusted, World
+
+_MOVED = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 
 def mend(history: History, world: World) -> list[str]:
     """Undo every run that broke off; one line for each, and one for each path that somebody has edited since.
 
+    Where a path leads elsewhere now, or something else lies in the way, it counts as edited.
     Harmless when it breaks off itself: the run is still on record, and what was put back is found to be so.
     """
     lines = []
     for run in reversed(history.broken()):
         lines.append(f"run {run.number} ({run.command}) had broken off; what it changed is undone")
         for step in reversed(run.steps):
-            lines += _take_back(history, step, world)
+            try:
+                lines += _take_back(history, step, world)
+            except OSError as error:
+                if not _was_moved_meanwhile(error):
+                    raise
+                lines.append(f"{world.show(step.path)}: {error.strerror}: changed since, left as it is")
         world.finish()
         history.write(run.with_state(BROKEN))
     return lines
+
+
+def _was_moved_meanwhile(error: OSError) -> bool:
+    """Whether somebody has put something else in the way, who may do that for ever: it must not block every command."""
+    return isinstance(error, Distrusted) or error.errno in _MOVED
 
 
 def _take_back(history: History, step: Step, world: World) -> Iterator[str]:

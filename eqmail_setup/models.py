@@ -21,8 +21,10 @@ from eqmail_core.store.domains_db import domain_records
 from eqmail_core.system.files import read_file
 from eqmail_core.values.site import Site
 from eqmail_setup.cdb_bytes import database_bytes
+from eqmail_setup.patches import FOREIGN, RENAMED
 from eqmail_setup.plan import Weight
 from eqmail_setup.public_suffix import is_public_suffix
+from eqmail_setup.service_scripts import readers_of_settings
 
 # Files that lie among the settings without being settings.
 _COMPANIONS = {"tcprules", "servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}
@@ -80,9 +82,7 @@ def remarks_on(site: Site) -> list[Remark]:
         wanted = "with the name of this host: eqmail config-fast NAME"
         return [Remark(Controls.me.file, "missing, as all settings are", wanted, Weight.ADVICE)]
     texts, remarks = _texts(site, names)
-    for name in names:
-        if name not in _known_files() and name not in FOLDERS and name not in _COMPANIONS:
-            remarks.append(_unknown(name, site))
+    remarks += unknown_files(site, names)
     try:
         ControlsModel(**texts)
     except ValidationError as errors:
@@ -111,9 +111,24 @@ def _known_files() -> set[str]:
     return {control.file for control in Controls.declared().values()}
 
 
-def _unknown(name: str, site: Site) -> Remark:
-    remedy = "removed, or renamed to what was meant: eqmail config show lists all names"
-    return Remark(name, f"no program reads this file in {site.layout.control}", remedy, Weight.ADVICE)
+def unknown_files(site: Site, names: list[str]) -> Iterator[Remark]:
+    """What is to be said of files that no program of ours reads: whose they are, if that is known."""
+    unknown = [name for name in names if name not in {*_known_files(), *FOLDERS, *_COMPANIONS}]
+    readers = readers_of_settings(site, unknown)
+    for name in unknown:
+        if name in readers:
+            remark = Remark(name, f"read by {readers[name]}, and by no program here", "as it is", Weight.KEPT)
+        elif name in RENAMED:
+            wanted = f"as {RENAMED[name]}, which it is here, unless a script of yours reads it"
+            remark = Remark(name, "of another qmail", wanted, Weight.ADVICE)
+        elif name in FOREIGN:
+            remark = Remark(
+                name, f"of a patch of qmail, and no program here reads it: {FOREIGN[name]}", "as it is", Weight.KEPT
+            )
+        else:
+            remedy = "left to whoever reads it, or renamed to what was meant: eqmail config show lists all names"
+            remark = Remark(name, f"no program reads this file in {site.layout.control}", remedy, Weight.ADVICE)
+        yield remark
 
 
 def _from_error(name: object, message: str) -> Remark:

@@ -4,10 +4,12 @@ Fails: Refusal with what is wrong and what helps; OSError where the caller may n
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from eqmail_core.formats.assign import END
+from eqmail_core.formats.site_file import SITE_FILE
 from eqmail_core.store.journal_look import live_messages
 from eqmail_core.store.queue_repair import QueueInUse, lock_queue
 from eqmail_core.store.users_db import assign_path
@@ -15,8 +17,10 @@ from eqmail_core.system.files import read_file
 from eqmail_core.values.layout import EQMAIL_109, EQMAIL_111, NETQMAIL, Layout
 from eqmail_core.values.site import Site
 from eqmail_setup.choices import kept_site, usual_break
-from eqmail_setup.refusal import Refusal, usage
+from eqmail_setup.refusal import Refusal, privilege, usage
 from eqmail_setup.survey import found_site
+from eqmail_setup.trust import demand_trusted
+from eqmail_setup.who import user_name, user_number
 
 KINDS = {"netqmail": NETQMAIL, "notqmail": NETQMAIL, EQMAIL_109.name: EQMAIL_109, EQMAIL_111.name: EQMAIL_111}
 """What a home may be of, by the name on the command line."""
@@ -63,6 +67,72 @@ def _break_in(site: Site) -> bytes:
         if line.startswith(b"+") and name and not name[-1:].isalnum():
             return name[-1:]
     return b""
+
+
+def demand_harmless_source(site: Site) -> None:
+    """Refuse to have root read a home that others could make lead elsewhere: to files that only root may read.
+
+    Its folders belong to root or to its accounts, which the choices that root made name; a link counts where root made
+    it.  Nobody but root is root.  Fails: Refusal.
+    """
+    if os.geteuid() != 0:
+        return
+    choices = f"{site.home}/{SITE_FILE}"
+    if os.path.lexists(choices) and os.lstat(choices).st_uid != 0:
+        who = user_name(os.lstat(choices).st_uid)
+        raise privilege(f"{choices}: belongs to {who}, so its choices count for nothing")
+    numbers = {0}
+    for role, name in () if site.single_user else site.accounts.users.items():
+        try:
+            number = user_number(name)
+        except KeyError:
+            continue  # of another host: nothing here belongs to it
+        numbers.add(number)
+        if number == 0 and role != "owner":
+            raise privilege(f"{choices}: names {name} as an account of the services, and that is root")
+    demand_trusted([os.path.dirname(os.path.realpath(site.home))], "what is imported")
+    for path in _read_of(site):
+        _demand_theirs(path, numbers)
+
+
+def _read_of(site: Site) -> Iterator[str]:
+    """What is read, each after the folder that it lies in; of aliases and users, which many may own, what is on top."""
+    yield site.home
+    for top in (site.queue.root, site.control, site.users, site.alias):
+        if os.path.lexists(top):
+            between = top.removeprefix(f"{site.home}/").split("/")
+            yield from (f"{site.home}/{'/'.join(between[:count])}" for count in range(1, len(between) + 1))
+        for folder, names, files in os.walk(top) if top in (site.queue.root, site.control) else ():
+            yield from (f"{folder}/{name}" for name in (*names, *files))
+
+
+def _demand_theirs(path: str, numbers: set[int]) -> None:
+    try:
+        found, above = os.lstat(path), os.stat(os.path.dirname(path))
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        if found.st_uid != 0 or above.st_uid != 0 or above.st_mode & 0o022:
+            raise privilege(f"{path}: is a link that {user_name(found.st_uid)} made; root does not follow it")
+        found = os.stat(path)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and found.st_uid == 0 and above.st_uid != 0:
+        raise privilege(f"{path}: root's, with a second name, in a folder of {user_name(above.st_uid)}; remove it")
+    if found.st_uid not in numbers:
+        raise privilege(
+            f"{path}: belongs to {user_name(found.st_uid)}, neither root nor an account of this qmail; "
+            "give it to root, if what lies there may be believed"
+        )
+
+
+def runs(site: Site) -> bool:
+    """Whether a scheduler works on the queue of this home."""
+    try:
+        os.close(lock_queue(site.queue))
+    except QueueInUse:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 @contextmanager

@@ -6,10 +6,12 @@ Source: softlimit(8), chpst(8), xinetd.conf(5); Life with qmail 2.8.2, whose lim
 
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterator
 from glob import escape, glob
 from typing import NamedTuple
 
+from eqmail_core.system.files import read_upto
 from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, WARNING, Finding
 from eqmail_setup.service_files.values import MEMORY_BYTES
@@ -74,16 +76,39 @@ def scripts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[Finding]:
 def _ours(site: Site, places: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     """Path and text of each script, without its comments, that names a program of this installation."""
     own = re.compile(rf"(?:(?<![\w/.-])|{re.escape(site.bin)}/|\$\{{?\w+\}}?/bin/){_PROGRAMS}".encode())
+    yield from ((path, text) for path, text in script_texts(site, places) if own.search(text))
+
+
+def script_texts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[tuple[str, bytes]]:
+    """Path and text of each script in these places, without its comments."""
     paths = {os.path.realpath(path) for place in places for path in glob(place.format(home=escape(site.home)))}
     for path in sorted(paths):
         try:
-            with open(path, "rb") as file:
-                text = file.read(_LONGEST_SCRIPT)
+            fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
             continue
+        try:
+            text = read_upto(fd, _LONGEST_SCRIPT) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        except OSError:
+            continue
+        finally:
+            os.close(fd)
         text = re.sub(rb"(?m)^\s*#.*$", b"", text)
-        if b"\0" not in text and own.search(text):
+        if b"\0" not in text:
             yield path, text
+
+
+def readers_of_settings(site: Site, names: Collection[str], places: tuple[str, ...] = PLACES) -> dict[str, str]:
+    """Which of these files of the folder of settings a script reads, each with the first script that names it."""
+    readers: dict[str, str] = {}
+    folder = os.path.basename(site.control).encode()
+    wanted = {name: re.compile(rb"(?<![\w.-])%b(?![\w.-])" % re.escape(os.fsencode(name))) for name in names}
+    texts = script_texts(site, places) if wanted else ()
+    for path, text in ((path, text) for path, text in texts if folder in text):
+        for name, pattern in wanted.items():
+            if name not in readers and pattern.search(text):
+                readers[name] = path
+    return readers
 
 
 def _bytes(limit: _Limit, number: bytes, unit: bytes) -> int:

@@ -216,11 +216,19 @@ def demand_consent(differences: list[Difference], world: World, manner: Manner) 
     Fails: Refusal for an answer that is not yes.
     """
     final = [item.action.sentence(world) for item in differences if item.action and is_final(item.action)]
-    if not final or manner.yes or manner.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    demand_consent_to(final, "no rollback brings that back; go on?", manner)
+
+
+def demand_consent_to(sentences: list[str], question: str, manner: Manner) -> None:
+    """Ask whoever sits at the terminal about what these sentences say.
+
+    Fails: Refusal for an answer that is not yes.
+    """
+    if not sentences or manner.yes or manner.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
-    for sentence in dict.fromkeys(final):
+    for sentence in dict.fromkeys(sentences):
         click.echo(sentence, err=True)
-    if not click.confirm("eqmail: no rollback brings that back; go on?", err=True):
+    if not click.confirm(f"eqmail: {question}", err=True):
         raise Refusal("nothing was done")
 
 

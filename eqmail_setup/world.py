@@ -4,6 +4,7 @@
 """
 
 import os
+from errno import EPERM
 from typing import NamedTuple, Protocol
 
 from eqmail_setup.tree import Dress
@@ -17,6 +18,9 @@ NO_DRESS = Dress("", "", 0)
 
 class Distrusted(OSError):
     """A symbolic link, or a second name, that somebody without the right to it made."""
+
+    def __init__(self, what: str, path: str = "") -> None:
+        super().__init__(EPERM, what, path or None)
 
 
 class Seen(NamedTuple):

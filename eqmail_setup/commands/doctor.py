@@ -11,6 +11,7 @@ from eqmail_core.values.site import Site
 from eqmail_setup import examination, outside_view
 from eqmail_setup.filter_reach import filters
 from eqmail_setup.findings import ERROR, WARNING, WEIGHTS, Finding, chosen
+from eqmail_setup.old_programs import old_ways
 from eqmail_setup.opened import demand_accounts, demand_installation
 from eqmail_setup.refusal import DIFFERS, FOUND, privilege, usage
 from eqmail_setup.service_scripts import scripts
@@ -35,6 +36,7 @@ CHECKS: dict[str, tuple[Check, bool]] = {
     "certificates": (_inside(examination.certificates), False),
     "filters": (_inside(filters), False),
     "scripts": (_inside(scripts), False),
+    "programs": (_inside(old_ways), False),
     "listening": (outside_view.listening, False),
     "selftest": (outside_view.relay_test, False),
     "dns": (lambda site, addresses: outside_view.answered(outside_view.names(site, addresses)), True),

@@ -6,15 +6,25 @@ from collections.abc import Iterator
 import click
 
 from eqmail_core.values.site import Site
-from eqmail_setup.adoption import Load, carried, demand_another, loading
+from eqmail_setup.adoption import Load, carried, demand_another, loading, programs_among
 from eqmail_setup.aliases import home_of_aliases
-from eqmail_setup.choices import Choice, Choices, decide, home_of, kept_site, read_choices
+from eqmail_setup.choices import Choice, Choices, decide, kept_site
 from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.opened import below, demand_accounts, demand_short, stage_of
-from eqmail_setup.other_homes import KINDS, recognised
+from eqmail_setup.inspection import of_finding
+from eqmail_setup.old_programs import old_ways
+from eqmail_setup.opened import (
+    below,
+    chosen_home,
+    demand_accounts,
+    demand_own,
+    demand_short,
+    stage_of,
+    trusted_choices,
+)
+from eqmail_setup.other_homes import KINDS, demand_harmless_source, recognised
 from eqmail_setup.plan import Difference, Weight, observe
 from eqmail_setup.refusal import privilege
-from eqmail_setup.undertaking import Manner, carry_out
+from eqmail_setup.undertaking import Manner, carry_out, demand_consent_to
 from eqmail_setup.who import caller
 from eqmail_setup.world import World
 
@@ -42,27 +52,40 @@ def command(context: click.Context, folder: str, kind: str, single_user: bool, l
     """
     stage = stage_of(context)
     source = recognised(os.path.abspath(folder), kind)
-    home = home_of(context.find_root().obj, read_choices(None), os.environ)
+    demand_harmless_source(source)
+    choices = trusted_choices()
+    home = chosen_home(context, choices)
     demand_another(stage + home, source.home, "eqmail setup takes it over where it is")
-    chosen = kept_site(home, stage) or _new_site(home, source, single_user)
+    chosen = kept_site(home, stage) or _new_site(home, source, choices, single_user)
     demand_short(home)
     if not stage:
         _demand_rights(chosen, manner)
+        demand_own(chosen)
     site = below(chosen, stage)
 
     def plan(world: World) -> list[Difference]:
-        return [
+        found = [
             *observe(hierarchy(chosen, caller(), staged=bool(stage)), world),
             *_choices_that_differ(source, site),
             *home_of_aliases(site),
             *carried(site.home, source, site, "", load, world),
+            *(() if stage else _old_ways(chosen, source)),
         ]
+        if not manner.only_look:
+            demand_consent_to(programs_among(found), "these run as the user of the aliases; go on?", manner)
+        return found
 
     carry_out(context, site, manner, plan)
     return 0
 
 
-def _new_site(home: str, source: Site, single_user: bool) -> Site:
+def _old_ways(site: Site, source: Site) -> Iterator[Difference]:
+    """What still puts mail into the queue that is left behind."""
+    for finding in old_ways(site, [source.home]):
+        yield of_finding(finding)._replace(weight=Weight.ADVICE)
+
+
+def _new_site(home: str, source: Site, choices: Choices, single_user: bool) -> Site:
     """What is chosen for a home that does not exist yet: as in the source, unless conf-* files say otherwise."""
     like: Choices = {
         "break": Choice(source.break_char.decode("latin-1"), source.home),
@@ -70,7 +93,7 @@ def _new_site(home: str, source: Site, single_user: bool) -> Site:
     }
     if single_user:
         like["single-user"] = Choice("yes", "--single-user")
-    return decide(home, like | read_choices(None), None)
+    return decide(home, like | choices, None)
 
 
 def _demand_rights(site: Site, manner: Manner) -> None:

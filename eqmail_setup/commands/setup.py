@@ -11,9 +11,10 @@ import click
 from eqmail_core.values.layout import LAYOUTS
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Action
+from eqmail_setup.choices import kept_site
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.opened import Opened, demand_accounts, demand_short, locked, open_installation
+from eqmail_setup.opened import Opened, demand_accounts, demand_own, demand_short, locked, open_installation
 from eqmail_setup.plan import Difference, Weight, apply, observe
 from eqmail_setup.progress import progress
 from eqmail_setup.recorded_world import RecordedWorld
@@ -59,8 +60,11 @@ def command(
     opened = open_installation(context, conf, chosen, root)
     site = opened.site
     only_look = manner.only_look
+    is_another = opened.before is not None and kept_site(site.home, root) is None
     demand_short(site.home)
     _demand_privilege(site, bool(root), only_look)
+    if not root:
+        demand_own(site)
     with ExitStack() as stack:
         run = None
         if not only_look and not root:
@@ -78,7 +82,17 @@ def command(
         if done and not run:
             world.finish()
     _report(opened, differences, done, manner.as_json, root)
+    if is_another and not (root or manner.as_json):
+        _tell_of_patches(site)
     return _stuck(differences)
+
+
+def _tell_of_patches(site: Site) -> None:
+    """What became of the settings of a qmail that was taken over where it is, as import says it."""
+    from eqmail_setup.models import unknown_files
+
+    for remark in unknown_files(site, sorted(os.listdir(site.control))):
+        click.echo(Difference(f"{site.control}/{remark.file}", remark.found, remark.wanted, None, remark.weight).line())
 
 
 def _demand_privilege(site: Site, staged: bool, only_look: bool) -> None:

@@ -2,27 +2,35 @@
 
 import fcntl
 import os
+import pwd
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.store.queue_transfer import survey
+from eqmail_core.values.identity import ROLES, Accounts
 from eqmail_core.values.layout import LAYOUTS
 from eqmail_core.values.site import Site
+from eqmail_setup.carrying import Route, _worn
 from eqmail_setup.choices import kept_site
 from eqmail_setup.cli import run
 from eqmail_setup.patches import FOREIGN, RENAMED
+from eqmail_setup.refusal import FOUND, PRIVILEGE
+from eqmail_setup.tree import Dress
 from tests.conftest import eqmail
 from tests.flow.house import House, messages, until
 from tests.setup.conftest import picture
 from tests.store.test_queue_transfer import contents, made, put, some_messages
 
 MANY = 1000
+NOBODY = 65534
 
 SETTINGS = {
     "me": "old.example.org\n",
@@ -229,6 +237,18 @@ def test_the_table_of_foreign_files_says_nothing_of_files_that_are_ours() -> Non
     assert len(set(RENAMED.values())) == len(RENAMED), "the way back must be clear"
 
 
+def test_setup_in_place_says_what_becomes_of_the_settings_of_patches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = old_home(tmp_path / "old", 0)
+    assert run(["--home", old.home, "setup", "--single-user"]) == 0
+    said = capsys.readouterr().out
+    assert f"{old.control}/spfbehavior: of a patch of qmail, and no program here reads it: SPF: " in said
+    assert f"{old.control}/concurrencyincoming: of another qmail, better as smtpconcurrency" in said
+    assert run(["--home", old.home, "setup"]) == 0
+    assert "spfbehavior" not in capsys.readouterr().out, "said once"
+
+
 @pytest.mark.root
 def test_with_accounts_everything_belongs_to_whom_it_must(tmp_path: Path) -> None:
     old = old_home(tmp_path / "old", 8)
@@ -249,3 +269,105 @@ def test_with_accounts_everything_belongs_to_whom_it_must(tmp_path: Path) -> Non
         assert Path(message.files["mess"]).owner() == "qmailq"
         owner = "qmailq" if message.is_new else "qmails"
         assert all(Path(path).owner() == owner for name, path in message.files.items() if name != "mess")
+
+
+def _control_elsewhere(old: Site, secret: Path) -> None:
+    shutil.rmtree(old.control)
+    os.symlink(secret.parent, old.control)
+    os.chown(old.control, NOBODY, NOBODY, follow_symlinks=False)
+
+
+def _choices_of_others(old: Site, secret: Path) -> None:
+    Path(old.home, "site").write_text("users nobody qmaild qmaill qmailp qmailq qmailr qmails root\n")
+    os.chown(f"{old.home}/site", NOBODY, NOBODY)
+
+
+def _folder_of_others(old: Site, secret: Path) -> None:
+    os.chown(old.control, NOBODY, NOBODY)
+
+
+def _home_of_others(old: Site, secret: Path) -> None:
+    os.chown(old.home, NOBODY, NOBODY)
+
+
+def _second_name(old: Site, secret: Path) -> None:
+    os.chown(old.control, pwd.getpwnam("qmailq").pw_uid, -1)
+    os.link(secret, f"{old.control}/notes")
+
+
+def _link_of_others(old: Site, secret: Path) -> None:
+    os.symlink(secret, f"{old.control}/notes")
+    os.chown(f"{old.control}/notes", NOBODY, NOBODY, follow_symlinks=False)
+
+
+def _message_of_others(old: Site, secret: Path) -> None:
+    (message,) = [path for path in Path(old.queue.root, "mess").rglob("*") if path.is_file()]
+    message.unlink()
+    message.symlink_to(secret)
+    os.chown(message, NOBODY, NOBODY, follow_symlinks=False)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    "make_hostile",
+    [
+        _control_elsewhere,
+        _choices_of_others,
+        _folder_of_others,
+        _home_of_others,
+        _second_name,
+        _link_of_others,
+        _message_of_others,
+    ],
+)
+def test_root_takes_nothing_from_a_home_that_others_could_make_lead_elsewhere(
+    tmp_path: Path, real_home: Path, make_hostile: Callable[[Site, Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tmp_path.chmod(0o755)
+    secret = tmp_path / "private/secret"
+    secret.parent.mkdir(mode=0o700)
+    secret.write_text("of root alone\n")
+    secret.chmod(0o600)
+    old = old_home(tmp_path / "old", 1)
+    make_hostile(old, secret)
+    assert run(["--home", str(tmp_path / "new"), "import", old.home]) == PRIVILEGE, capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.root
+def test_a_link_that_root_made_is_followed(tmp_path: Path, real_home: Path) -> None:
+    tmp_path.chmod(0o755)
+    old = old_home(tmp_path / "old", 0)
+    os.rename(old.control, tmp_path / "etc")
+    os.symlink(tmp_path / "etc", old.control)
+    assert run(["--home", str(tmp_path / "new"), "import", old.home]) == 0
+    assert (tmp_path / "new/control/me").read_text() == "old.example.org\n"
+
+
+def test_root_is_no_account_of_the_services() -> None:
+    source = Site(home="/old")
+    source.accounts = Accounts(tuple("root" if role == "alias" else role for role in ROLES), source.accounts.groups)
+    route = Route(source, Site(home="/new"))
+    assert _worn(route, Dress("root", "root", 0o600)).owner == "root"
+
+
+def test_programs_of_aliases_are_listed_and_asked_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def no(question: str, err: bool) -> bool:
+        asked.append(question)
+        return False
+
+    old = old_home(tmp_path / "old", 0)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("click.confirm", no)
+    assert imported(tmp_path / "old", tmp_path / "new") == FOUND
+    assert asked == ["eqmail: these run as the user of the aliases; go on?"]
+    said = capsys.readouterr().err
+    assert f"{old.alias}/.qmail-root: runs '{old.home}/bin/mine', better looked at before mail comes" in said
+    assert not (tmp_path / "new/alias/.qmail-root").exists()
+    assert imported(tmp_path / "old", tmp_path / "new", "--yes") == 0
+    assert (tmp_path / "new/alias/.qmail-root").exists()

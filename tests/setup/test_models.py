@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from eqmail_core.control.declared import Controls
 from eqmail_core.programs.qmail_newmrh import main
 from eqmail_core.values.site import Site
+from eqmail_setup import service_scripts
 from eqmail_setup.models import ControlsModel, remarks_on
 from eqmail_setup.plan import Weight
 
@@ -50,6 +51,13 @@ def test_a_healthy_installation_gets_no_remark(control: Path) -> None:
         ("locals", "new.example\n", "rcpthosts: lacks new.example, so mail for it from other hosts is refused"),
         ("morercpthosts", "x.example\n", "morercpthosts.cdb: missing"),
         ("locls", "x\n", "locls: no program reads this file in control"),
+        ("concurrencyincoming", "30\n", "concurrencyincoming: of another qmail"),
+        (
+            "spfbehavior",
+            "3\n",
+            "spfbehavior: of a patch of qmail, and no program here reads it: SPF: the mail is not judged by it here; a "
+            "plugin of the SMTP server may do it (control/smtpplugins)",
+        ),
         ("plusdomain", "co.uk\n", "plusdomain: co.uk is a public suffix"),
         ("smtpcheckpw", "bin/gone /bin/true\n", "smtpcheckpw: bin/gone cannot be run, so nobody can log in"),
         (
@@ -127,3 +135,20 @@ def test_the_model_parses_what_is_right_and_names_all_that_is_wrong() -> None:
     with pytest.raises(ValidationError) as errors:
         ControlsModel(databytes=b"x\n", timeoutremote=b"y\n")
     assert [error["loc"] for error in errors.value.errors()] == [("databytes",), ("timeoutremote",)]
+
+
+@pytest.mark.parametrize("name", ["concurrencyincoming", "spfbehavior", "blacklists"])
+def test_a_file_that_a_start_script_reads_is_not_to_be_removed(
+    control: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = control.parent / "supervise/qmail-smtpd/run"
+    script.parent.mkdir(parents=True)
+    script.write_text(f"#!/bin/sh\nMAX=`cat {control}/{name}`\nexec tcpserver -c $MAX 0 smtp qmail-smtpd\n")
+    monkeypatch.setattr(service_scripts.readers_of_settings, "__defaults__", (("{home}/supervise/*/run",),))
+    (control / name).write_text("30\n")
+    (control / "unread").write_text("30\n")
+    found = {item.file: item for item in remarks_on(Site(home=str(control.parent)))}
+    assert found[name].found == f"read by {script}, and by no program here"
+    assert (found[name].weight, found[name].wanted) == (Weight.KEPT, "as it is")
+    assert found["unread"].weight is Weight.ADVICE
+    assert not [item for item in found.values() if "removed" in item.wanted]

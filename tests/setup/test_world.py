@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_setup import disk_world
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.opened import locked
 from eqmail_setup.refusal import Refusal
@@ -95,3 +96,59 @@ def test_one_command_at_a_time_works_on_an_installation(tmp_path: Path) -> None:
         pass
     with locked(lock):
         pass
+
+
+@pytest.mark.root
+def test_who_is_not_trusted_is_named_with_the_path(tmp_path: Path) -> None:
+    folder = tmp_path / "home/queue"
+    folder.mkdir(parents=True)
+    (folder / "lock").symlink_to(tmp_path)
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    with pytest.raises(Distrusted) as refused:
+        RealWorld(str(tmp_path / "home")).read("queue/lock/tcpto")
+    assert refused.value.filename == f"{tmp_path}/home/queue/lock/tcpto"
+
+
+def test_a_secret_is_readable_by_nobody_else_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes = []
+
+    def looked(fd: int, data: bytes) -> None:
+        modes.append(os.fstat(fd).st_mode & 0o777)
+        os.write(fd, data)
+
+    monkeypatch.setattr(disk_world, "write_all", looked)
+    RealWorld(str(tmp_path)).write("secret", b"password", own(0o640))
+    assert modes == [0o600]
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_folder_and_a_pipe_are_closed_until_they_are_dressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = {}
+
+    def looked(self: RealWorld, path: str, dress: Dress) -> None:
+        modes[path] = (tmp_path / path).lstat().st_mode & 0o777
+
+    monkeypatch.setattr(RealWorld, "dress", looked)
+    world = RealWorld(str(tmp_path))
+    world.make("folder", "a directory", own(0o755))
+    world.make("pipe", "a named pipe", own(0o622))
+    assert modes == {"folder": 0o700, "pipe": 0o600}
+
+
+def test_the_target_of_a_link_is_told_and_of_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "other").symlink_to("folder")
+    world = RealWorld(str(tmp_path))
+    found = {name: world.target(name) for name in ("link", "file", "folder", "other", "none", "", "none/none")}
+    assert found == {
+        "link": "file",
+        "other": "folder",
+        **dict.fromkeys(("file", "folder", "none", "", "none/none"), None),
+    }
+    with pytest.raises(NotADirectoryError):
+        world.names("file")
+    assert world.target("file/none") is None

@@ -1,0 +1,90 @@
+"""A run that broke off is undone by the next command, whatever others have put into its way meanwhile."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eqmail_setup.actions import Action, Make, Write
+from eqmail_setup.cli import run
+from eqmail_setup.disk_world import RealWorld
+from eqmail_setup.history import BEGUN, BROKEN, History, Run
+from eqmail_setup.tree import Dress
+from eqmail_setup.who import caller
+
+NOBODY = 65534
+
+
+def own(mode: int) -> Dress:
+    return Dress(*caller(), mode)
+
+
+def broken_run(home: str, folder: Path) -> None:
+    """A run on record that had made a Maildir in a user's home when it was cut off, and had edited a setting before."""
+    world, history = RealWorld(home), History(home)
+    history.prepare()
+    actions: list[Action] = [
+        Write("control/databytes", b"1\n", own(0o644)),
+        Make(f"{folder}/Maildir", "a directory", own(0o700)),
+        Write(f"{folder}/Maildir/welcome", b"hello\n", own(0o600)),
+    ]
+    history.begin(Run(0, 0, "root", "eqmail user add joe", BEGUN, 0, ()), world, actions)
+    for action in actions:
+        action.perform(world)
+
+
+def _link_of_another(maildir: Path) -> None:
+    maildir.symlink_to("/etc")
+    if os.geteuid() == 0:
+        os.chown(maildir, NOBODY, NOBODY, follow_symlinks=False)
+        os.chown(maildir.parent, NOBODY, NOBODY)
+
+
+def _file(maildir: Path) -> None:
+    maildir.write_text("in the way\n")
+
+
+def _nothing(maildir: Path) -> None:
+    """What was made is gone."""
+
+
+@pytest.mark.parametrize("put", [_link_of_another, _file, _nothing])
+def test_what_was_put_in_the_way_blocks_no_command(
+    tmp_path: Path, at_home: str, put: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "joe"
+    folder.mkdir()
+    broken_run(at_home, folder)
+    (folder / "Maildir/welcome").unlink()
+    (folder / "Maildir").rmdir()
+    put(folder / "Maildir")
+    capsys.readouterr()
+    assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) == 0
+    said = capsys.readouterr().err
+    assert "(eqmail user add joe) had broken off" in said
+    assert not Path(at_home, "control/databytes").exists(), "the rest is undone"
+    assert [it.state for it in History(at_home).runs() if it.command == "eqmail user add joe"] == [BROKEN]
+    assert Path("/etc/passwd").exists()
+    if put is _link_of_another and os.geteuid() == 0:
+        assert f"{folder}/Maildir: changed since, left as it is" in said
+        assert f"{folder}/Maildir/welcome: a symbolic link in a place that others can write: changed since" in said
+    assert run(["--home", at_home, "config", "set", "timeoutconnect", "60"]) == 0
+    assert "broken off" not in capsys.readouterr().err
+
+
+def test_trouble_that_passes_is_no_edit(at_home: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "joe"
+    folder.mkdir()
+    broken_run(at_home, folder)
+
+    def full(self: RealWorld, path: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RealWorld, "unlink", full)
+        assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) != 0
+    assert [it.state for it in History(at_home).runs() if it.command == "eqmail user add joe"] == [BEGUN]
+    assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) == 0
+    assert not (folder / "Maildir").exists()

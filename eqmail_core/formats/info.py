@@ -34,6 +34,14 @@ def born_ns(birth: int, mark: int) -> int:
     return birth * 1_000_000_000 + mark
 
 
+def is_born(mtime_ns: int, birth: int, mark: int) -> bool:
+    """Whether an info file with this modification time is that of the message.
+
+    A file system may know no nanoseconds.
+    """
+    return mtime_ns in (born_ns(birth, mark), born_ns(birth, 0))
+
+
 def delivery_name(birth: int, mark: int, number: int, offset: int) -> bytes:
     """What a delivery is called: the same at every attempt for the recipient at `offset` of the list of its channel.
 

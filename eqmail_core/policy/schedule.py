@@ -182,6 +182,14 @@ class DueQueue:
             heapify(self._heap)
         return True
 
+    def discard(self, number: int) -> None:
+        """Take a message out as often as it is here, indexed or not; slow."""
+        self._heap = [it for it in self._heap if it not in self._left_over and it & self._NUMBER != number]
+        self._left_over.clear()
+        heapify(self._heap)
+        if self._entries is not None:
+            self._entries.pop(number, None)
+
     def _pass_over(self) -> None:
         left_over = self._left_over
         while left_over and self._heap and self._heap[0] in left_over:

@@ -16,13 +16,16 @@ from eqmail_core.formats.wishes import Wishes, parse_wishes
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.system.files import CHUNK, read_all, write_all
 from eqmail_core.values.layout import QueuePaths
-from eqmail_core.values.queue_tree import MARKS, MESSAGE_FILES
+from eqmail_core.values.queue_tree import MESSAGE_FILES, OLDER_CLOCK, WARNED
 
 LIST_MODE = MESSAGE_FILES["info"][1]
 """Mode of every file that the scheduler owns."""
 
-WARNED_MODE = LIST_MODE | MARKS["info"]
-"""Mode of info/N when the sender has been told that the message still waits; no other qmail looks at it."""
+WARNED_MODE = LIST_MODE | WARNED
+"""Mode of info/N when the sender has been told that the message still waits."""
+
+FITS, MISSING, FOREIGN, NO_INFO = range(4)
+"""mess/N is the message of info/N; is not there; is younger, so another with that number; or there is no info/N."""
 
 _NS = 1_000_000_000
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -79,6 +82,40 @@ class Ledger:
         if sender is None:
             raise Trouble(b"trouble reading %b; will try again later" % self.short(path))
         return sender, birth, parse_wishes(wishes_in_info(text))
+
+    def born_ns(self, number: int) -> int | None:
+        """What tells a message from others with its number, see `formats.info`; None where there is no info/N.
+
+        Fails: Trouble.
+        """
+        state = self._stat(self.paths.info(number))
+        return None if state is None else state.st_mtime_ns
+
+    def message_state(self, number: int) -> int:
+        """What mess/N is to info/N: FITS, MISSING, FOREIGN or NO_INFO.
+
+        A number is an inode number and comes back; the name info/N is made when mess/N is complete.  Where numbers are
+        no inode numbers, as in a queue that was copied as files, times tell nothing.
+        Fails: Trouble.
+        """
+        info = self._stat(self.paths.info(number))
+        if info is None:
+            return NO_INFO
+        mess = self._stat(self.paths.mess(number))
+        if mess is None:
+            return MISSING
+        is_other = mess.st_ino == number and _looks_older(info, mess) and not info.st_mode & OLDER_CLOCK
+        return FOREIGN if is_other else FITS
+
+    def vouch(self, number: int) -> None:
+        """Note, where times do not show it, that info/N and mess/N belong together.  Fails: Trouble."""
+        path = self.paths.info(number)
+        info, mess = self._stat(path), self._stat(self.paths.mess(number))
+        if info is not None and mess is not None and _looks_older(info, mess):
+            try:
+                os.chmod(path, info.st_mode & WARNED | LIST_MODE | OLDER_CLOCK)
+            except OSError as error:
+                raise Trouble(b"unable to chmod " + self.short(path)) from error
 
     def mark(self, number: int) -> int:
         """The mark of a message, see `formats.info`; 0 where it cannot be told."""
@@ -202,15 +239,16 @@ class Ledger:
         Fails: Trouble.
         """
         state = self._stat(self.paths.info(number))
-        return state is not None and bool(state.st_mode & WARNED_MODE & ~LIST_MODE)
+        return state is not None and bool(state.st_mode & WARNED)
 
     def note_warned(self, number: int) -> None:
         """The sender has been told that the message waits.  Fails: Trouble."""
         path = self.paths.info(number)
         try:
-            os.chmod(path, WARNED_MODE)
+            os.chmod(path, os.stat(path).st_mode & OLDER_CLOCK | WARNED_MODE)
         except OSError as error:
             raise Trouble(b"unable to chmod %b; its sender may be told again" % self.short(path)) from error
+        self.vouch(number)
 
     def is_ossified(self, number: int, now: int, age_s: int) -> bool:
         """Tell whether mess/N was left by an injection that died more than `age_s` ago."""
@@ -236,6 +274,10 @@ class Ledger:
             os.unlink(path)
         except OSError as error:
             raise Trouble(b"unable to unlink %b; will try again later" % self.short(path)) from error
+
+
+def _looks_older(info: os.stat_result, mess: os.stat_result) -> bool:
+    return mess.st_mtime_ns > info.st_ctime_ns
 
 
 def _rest_of(fd: int, head: bytes) -> Iterator[bytes]:

@@ -75,7 +75,7 @@ class Preparation:
         files: dict[str, _ListFile] = {}
         try:
             size = _attempt(b"unable to stat", short(mess), os.stat, mess).st_size
-            for path in (*lists, info):
+            for path in (info, *lists, paths.bounce(number)):
                 _attempt(b"unable to unlink", short(path), _remove, path)
             files[info] = self._create(info)
             say(self.lines.new_message(number))
@@ -110,9 +110,12 @@ class Preparation:
             if birth:
                 files[info].flush()
                 files[info].date(born_ns(birth, mark))
+            sync_name = _SyncedFolders(self.ledger)
             for path in (info, *lists):
                 if path in files:
                     files[path].sync()
+                    sync_name(path)
+            self.ledger.vouch(number)
         finally:
             os.close(envelope)
             for file in files.values():
@@ -135,11 +138,17 @@ class Preparation:
                     except Trouble as trouble:
                         results[index] = trouble
 
+        each(self._remove_info)
         each(self._write_lists)
         each(self._sync_list_folders())
         each(self._write_info)
         each(self._sync_info_folders())
         return results
+
+    def _remove_info(self, it: Placement) -> None:
+        """Whose placement failed when info/N was there already must not be found complete while its lists change."""
+        path = self.ledger.paths.info(it.number)
+        _attempt(b"unable to unlink", self.ledger.short(path), _remove, path)
 
     def _write_lists(self, it: Placement) -> None:
         paths = self.ledger.paths
@@ -161,6 +170,7 @@ class Preparation:
         _attempt(b"unable to unlink", self.ledger.short(temporary), _remove, temporary)
         self._write_whole(temporary, render_info(it.sender, it.wishes), born_ns(it.birth, it.mark))
         _attempt(b"unable to create", self.ledger.short(path), os.rename, temporary, path)
+        self.ledger.vouch(it.number)
 
     def _write_whole(self, path: str, text: bytes, mtime_ns: int) -> None:
         file = self._create(path)
@@ -263,10 +273,12 @@ def _attempt(what: bytes, name: bytes, act: Callable[..., T], *arguments: object
 
 
 def _remove(path: str) -> None:
+    """Take away what an attempt that was cut short left, for good: it must not come back beside what is written now."""
     try:
         os.unlink(path)
     except FileNotFoundError:
-        pass
+        return
+    sync_folder(os.path.dirname(path))
 
 
 def _chunks(fd: int, name: bytes) -> Iterator[bytes]:

@@ -24,15 +24,20 @@ class QueuePart:
     """Open folders, and the numbers that were in them: `new` in todo, `old` in info, `listed` by channel.
 
     todo/ is looked at first: what is in `old` alone is preprocessed, and what moves between them is in both.
+    `unfinished` are paths of files in info that were never given the name of a message.
     """
 
     def __init__(self, queue: "QueuePaths", index: int) -> None:
+        self.index = index
         self._fds: list[int] = []
         todo = queue.todo_dirs()
         try:
             self.new = _numbers(os.listdir(todo[index] if len(todo) > 1 else todo[0]))
-            self.info = self._open(queue.info_dirs()[index])
-            self.old = _numbers(os.listdir(self.info))
+            info = queue.info_dirs()[index]
+            self.info = self._open(info)
+            names = os.listdir(self.info)
+            self.old = _numbers(names)
+            self.unfinished = [f"{info}/{name}" for name in names if name.endswith(".tmp")]
             self.lists = [self._open(queue.channel_dirs(name)[index]) for name in CHANNELS]
             self.listed = [_numbers(os.listdir(fd)) for fd in self.lists]
             self.mess = self._open(queue.mess_dirs()[index])
@@ -47,6 +52,10 @@ class QueuePart:
         for fd in self._fds:
             os.close(fd)
         self._fds.clear()
+
+    def messages(self) -> set[int]:
+        """The numbers in mess.  Fails: OSError."""
+        return _numbers(os.listdir(self.mess))
 
     def due(self, number: int) -> list[tuple[int, int]]:
         """The channels on which a message has recipients left, each with the time at which it is due.

@@ -36,8 +36,15 @@ MESSAGE_FILES = {
 }
 """Owner and mode of the files in each folder."""
 
-MARKS = {"info": 0o100}
-"""Bits of a mode that say something: info/N can be executed once the sender was warned of a delay."""
+WARNED, OLDER_CLOCK = 0o100, 0o010
+"""Bits in the mode of info/N, at which no other qmail looks.
+
+WARNED: the sender has been told that the message still waits.  OLDER_CLOCK: info/N belongs to mess/N although it looks
+older, because the clock was set back between the two.
+"""
+
+MARKS = {"info": WARNED | OLDER_CLOCK}
+"""Bits of a mode that say something, by folder."""
 
 
 class QueueNode:

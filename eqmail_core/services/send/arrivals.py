@@ -95,6 +95,7 @@ class Arrivals:
         self._todo = Walk(self._ledger, self._log, paths.todo_dirs(), TODO_SCAN_S)
         self._sweep = Walk(self._ledger, self._log, paths.mess_dirs(), SWEEP_S)
         self._preparing: set[int] = set()
+        self._damage = scheduler.damage
         self._uncertain = DueQueue()
 
     def triggered(self) -> None:
@@ -102,10 +103,14 @@ class Arrivals:
         self._todo.next_start = 0
 
     def find_old(self, now: int) -> None:
-        """Take up every message that an earlier scheduler has preprocessed.  Fails: OSError for unreadable folders."""
+        """Take up every message that an earlier scheduler has preprocessed, and remove what belongs to none.
+
+        Fails: OSError for unreadable folders.
+        """
         self._scheduler.now = now
+        self._damage.sweep_bounces()
         for part in parts(self._ledger.paths):
-            for number in part.old - part.new:
+            for number in self._damage.sweep(part):
                 try:
                     self._take_up(number, part.due(number), now)
                 except OSError:

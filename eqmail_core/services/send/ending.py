@@ -4,8 +4,10 @@ Source: queue.md 3.7 "done", 3.10 (qmail-send.c messdone, injectbounce).
 """
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable
 
+from eqmail_core.formats.info import is_born
 from eqmail_core.policy.bounce_limit import BounceLimit
 from eqmail_core.policy.bounces import Bounce, Postmaster, Returned, compose, delay_warning
 from eqmail_core.policy.schedule import DueQueue
@@ -16,6 +18,8 @@ from eqmail_core.values.instant import date822
 
 # Messages looked at per turn.
 _PER_TURN = 32
+# Messages that are remembered because the queue has not said yet that it has removed them.
+_MOST_ENDED = 10_000
 
 
 class Ending:
@@ -45,6 +49,7 @@ class Ending:
         self._postmaster = postmaster
         self._date = date
         self._now = 0
+        self._ended: OrderedDict[int, int] = OrderedDict()
 
     def add(self, number: int, due: int) -> None:
         """A message on the disk may be finished."""
@@ -172,17 +177,32 @@ class Ending:
     def remove(self, number: int) -> None:
         """Take a finished message out of the queue.  Fails: Trouble."""
         self._log.say(self._log.lines.end_message(number))
+        born = self._ledger.born_ns(number)
         self._ledger.forget(number)
+        if born is not None:
+            self._ended[number] = born
+            if len(self._ended) > _MOST_ENDED:
+                self._ended.popitem(last=False)
         self.clean(number)
 
+    def has_ended(self, number: int, birth: int, mark: int) -> bool:
+        """Whether this very message was taken out of the queue, but its journal may not know: asked once."""
+        born = self._ended.get(number)
+        if born is None or not is_born(born, birth, mark):
+            return False
+        del self._ended[number]
+        return True
+
     def clean(self, number: int) -> None:
-        """Have what is left of a message removed."""
+        """Have what is left of a message removed, which has no info/N (any more)."""
         name = b"foop/%d" % number
         log = self._log
 
         def cleaned(answer: bytes) -> None:
             if answer != b"+":
                 log.warning(b"qmail-clean unable to clean up " + name)
+            else:
+                self._ended.pop(number, None)
 
         self._cleaner.clean(name, cleaned)
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from eqmail_core.formats.channel_list import numbered
+from eqmail_core.formats.info import is_born, mark_of
 from eqmail_core.formats.todo import split_envelope
 from eqmail_core.formats.wishes import list_key, parse_wishes, place_key, split_wishes
 from eqmail_core.policy.bounces import Returned
@@ -21,6 +22,7 @@ from eqmail_core.services.send.held import ASKED, BOUNCING, HELD, Held, is_finis
 from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Body, Job, Keeper, Worker
 from eqmail_core.services.send.scheduler import Scheduler
 from eqmail_core.services.send.spilling import Spilling
+from eqmail_core.store.ledger import MISSING, Trouble
 from eqmail_core.store.preparation import Preparation
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.address import is_verp_base
@@ -66,6 +68,10 @@ class HeldMessages:
             if fd >= 0:
                 os.close(fd)
             return
+        if self._is_known(it):
+            if fd >= 0:
+                os.close(fd)
+            return
         scheduler = self._scheduler
         if fd >= 0 and len(self.messages) >= self._limit:
             os.close(fd)
@@ -91,6 +97,27 @@ class HeldMessages:
                 scheduler.lanes[job.channel].waiting.append(job)
             if not held.jobs:
                 self._finish(held)
+
+    def _is_known(self, it: Admission) -> bool:
+        """Tell whether the message went on from its files, placed before a crash or a lost connection, and answer so.
+
+        Files of an earlier message with its number are removed: they would have its recipients get this one.
+        """
+        mark, ledger = mark_of(it.serial), self._scheduler.ledger
+        if self._ending.has_ended(it.number, it.birth, mark):
+            self._keeper.finished(it.serial)
+            return True
+        try:
+            found = ledger.born_ns(it.number)
+            if found is None:
+                return False
+            if is_born(found, it.birth, mark) and ledger.message_state(it.number) != MISSING:
+                self._keeper.placed(it.serial)
+                return True
+            self._scheduler.remove_stale(it.number)
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
+        return False
 
     def _open_all(self, held: Held, recipients: list[bytes]) -> None:
         addresses: tuple[list[bytes], list[bytes]] = ([], [])

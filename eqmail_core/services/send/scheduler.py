@@ -14,10 +14,11 @@ from eqmail_core.formats.channel_list import DONE, TODO
 from eqmail_core.formats.wishes import NO_WISH, Wish
 from eqmail_core.policy.bounces import GOT_IT, PASSED_ON, SPREAD, TOO_LONG
 from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE, Patience, come_back_in
+from eqmail_core.policy.schedule import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, Patience, come_back_in
 from eqmail_core.services.send.book import LedgerBook
 from eqmail_core.services.send.lane import Lane, Record
 from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Deliverer, Delivery, Job, Log
+from eqmail_core.services.send.queue_damage import HELD, WHOLE, QueueDamage
 from eqmail_core.services.send.waiting_room import Queue
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, is_verp_base, verp_sender
@@ -48,6 +49,7 @@ class Scheduler:
     ) -> None:
         self.ledger = ledger
         self.log = log
+        self.damage = QueueDamage(ledger, log)
         self.routes = routes
         self.now = 0
         self.exiting = False
@@ -175,8 +177,14 @@ class Scheduler:
         lane.fresh_next = True
         while (number := lane.due.take(self.now)) is not None:
             try:
-                records = self.ledger.recipients(number, lane.index)
+                state = self.damage.check(number)
+                if state != WHOLE:
+                    if state == HELD:
+                        lane.due.insert(number, HELD_UNTIL)
+                    continue
                 sender, birth, wishes = self.ledger.about(number)
+                # Last, for it may keep a file open, which only who reads it closes.
+                records = self.ledger.recipients(number, lane.index)
             except Trouble as trouble:
                 self.log.warning(trouble.text)
                 lane.due.insert(number, self.now + SYSTEM_TROUBLE_S)
@@ -185,6 +193,16 @@ class Scheduler:
             job.wishes = wishes
             return job
         return waiting.popleft() if waiting else None
+
+    def remove_stale(self, number: int) -> None:
+        """Forget and remove info/N and what belongs to it: its message is no more, and another has its number now.
+
+        Fails: Trouble.
+        """
+        for lane in self.lanes:
+            lane.due.discard(number)
+        self.interrupt(number)
+        self.damage.remove_stale(number)
 
     def interrupt(self, number: int) -> list[Job]:
         """Start no more deliveries of a message for now; the attempts that stay open because deliveries run."""

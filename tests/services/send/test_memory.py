@@ -1,10 +1,12 @@
 """Messages in memory: delivered without a file, or written to the disk in time and whole."""
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from eqmail_core.formats.info import born_ns, mark_of
 from eqmail_core.policy.schedule import next_retry
 from tests.services.send.stage import LOCAL, NOW, REMOTE, Stage
 
@@ -317,3 +319,75 @@ def test_questions_that_were_not_answered_are_asked_again_on_a_new_connection(st
     stage.report(b"j@example.org", b"Z")
     stage.spilling.ask_again()
     assert stage.keeper.told == [("waits", serial)] * 2
+
+
+def placed_before(stage: Stage, number: int, serial: int, **lists: bytes) -> None:
+    """A message that was placed by a scheduler that has died, and is still in the journal."""
+    stage.old(number, b"a@b", **lists)
+    born = born_ns(int(stage.now), mark_of(serial))
+    os.utime(stage.paths.info(number), ns=(born, born))
+
+
+def test_a_message_that_was_placed_before_a_crash_goes_on_from_its_files(stage: Stage) -> None:
+    placed_before(stage, 9, serial=1, remote=b"Tr@other.net\0", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    serial = stage.admit(9, BOTH)
+    assert stage.keeper.told == [("placed", serial)]
+    assert stage.held.messages == {}
+    stage.turn()
+    assert sorted(stage.running) == [b"j@example.org", b"r@other.net"], "k has it already, and nobody gets it twice"
+
+
+def test_a_placed_message_that_has_ended_is_not_taken_up_again(stage: Stage) -> None:
+    placed_before(stage, 9, serial=1, local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.cleaner.answer = b"!"
+    stage.turn()
+    stage.report(b"j@example.org", b"K")
+    stage.turn()
+    assert queue_files(stage) == ["mess/0/9"]
+    serial = stage.admit(9, BOTH)
+    assert stage.keeper.told == [("finished", serial)]
+    assert stage.held.messages == {}
+    other = stage.admit(9, b"Fa@b\0Tk@example.org\0")
+    assert list(stage.held.messages) == [other], "the next message with that number is another"
+
+
+def test_files_of_an_earlier_message_never_get_the_next_one_with_its_number(stage: Stage) -> None:
+    stage.old(9, b"ghost@b", age_s=10, local=b"Tghost@example.org\0")
+    stage.arrivals.find_old(NOW)
+    Path(stage.paths.bounce(9)).write_bytes(b"<x@y>:\nno\n\n")
+    stage.admit(9, b"Fa@b\0Tj@example.org\0")
+    stage.turn()
+    assert stage.running == [b"j@example.org"]
+    assert stage.files(9) == {}
+    assert "alert: info/0/9 was left by an earlier message with this number: removed" in stage.lines()
+
+
+def test_a_failed_placement_is_not_complete_while_it_is_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a crash between the lists and info/N of the second try would leave a message without recipients."""
+    serial = stage.admit(9, b"Fa@b\0Tr@other.net\0")
+    stage.turn()
+    real_fsync, real_unlink, seen = os.fsync, os.unlink, list[bool]()
+
+    def full(fd: int) -> None:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("/info/0"):
+            raise OSError(errno.ENOSPC, "full")
+        real_fsync(fd)
+
+    def look(path: str) -> None:
+        if path == stage.paths.channel("remote", 9):
+            seen.append(os.path.exists(stage.paths.info(9)))
+        real_unlink(path)
+
+    stage.report(b"r@other.net", b"Z")
+    monkeypatch.setattr(os, "fsync", full)
+    stage.written(serial, 9)
+    assert ("placed", serial) not in stage.keeper.told
+    monkeypatch.setattr(os, "fsync", real_fsync)
+    monkeypatch.setattr(os, "unlink", look)
+    stage.turn(11)
+    assert seen == [False]
+    assert ("placed", serial) in stage.keeper.told

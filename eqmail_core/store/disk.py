@@ -56,6 +56,12 @@ class Disk:
                     written = os.pwrite(fd, rest, offset)
                     rest, offset = rest[written:], offset + written
 
+    def rewrite(self, fd: int, data: "Piece") -> None:
+        """Write once more what the file holds; its time stays, for info/N must not look older than its mess/N."""
+        found = os.fstat(fd)
+        self.write_at(fd, [data], 0)
+        os.utime(fd, ns=(found.st_atime_ns, found.st_mtime_ns))
+
     def make_empty(self, path: str) -> None:
         """Take away the content of a file."""
         os.truncate(path, 0)

@@ -14,7 +14,7 @@ from eqmail_core.formats.channel_list import DONE, records
 from eqmail_core.formats.info import parse_info, wishes_in_info
 from eqmail_core.formats.wishes import Wishes, parse_wishes
 from eqmail_core.policy.schedule import CHANNELS
-from eqmail_core.system.files import CHUNK, read_all, write_all
+from eqmail_core.system.files import CHUNK, read_all, sync_folder, write_all
 from eqmail_core.values.layout import QueuePaths
 from eqmail_core.values.queue_tree import MESSAGE_FILES, OLDER_CLOCK, WARNED
 
@@ -23,9 +23,6 @@ LIST_MODE = MESSAGE_FILES["info"][1]
 
 WARNED_MODE = LIST_MODE | WARNED
 """Mode of info/N when the sender has been told that the message still waits."""
-
-FITS, MISSING, FOREIGN, NO_INFO = range(4)
-"""mess/N is the message of info/N; is not there; is younger, so another with that number; or there is no info/N."""
 
 _NS = 1_000_000_000
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -55,11 +52,11 @@ class Ledger:
 
         Fails: Trouble.
         """
-        if self._stat(self.paths.info(number)) is None or self._stat(self.paths.todo(number)) is not None:
+        if self.stat(self.paths.info(number)) is None or self.stat(self.paths.todo(number)) is not None:
             return None
         found = []
         for channel, name in enumerate(CHANNELS):
-            state = self._stat(self.paths.channel(name, number))
+            state = self.stat(self.paths.channel(name, number))
             if state is not None:
                 found.append((channel, int(state.st_mtime)))
         return found
@@ -88,34 +85,8 @@ class Ledger:
 
         Fails: Trouble.
         """
-        state = self._stat(self.paths.info(number))
+        state = self.stat(self.paths.info(number))
         return None if state is None else state.st_mtime_ns
-
-    def message_state(self, number: int) -> int:
-        """What mess/N is to info/N: FITS, MISSING, FOREIGN or NO_INFO.
-
-        A number is an inode number and comes back; the name info/N is made when mess/N is complete.  Where numbers are
-        no inode numbers, as in a queue that was copied as files, times tell nothing.
-        Fails: Trouble.
-        """
-        info = self._stat(self.paths.info(number))
-        if info is None:
-            return NO_INFO
-        mess = self._stat(self.paths.mess(number))
-        if mess is None:
-            return MISSING
-        is_other = mess.st_ino == number and _looks_older(info, mess) and not info.st_mode & OLDER_CLOCK
-        return FOREIGN if is_other else FITS
-
-    def vouch(self, number: int) -> None:
-        """Note, where times do not show it, that info/N and mess/N belong together.  Fails: Trouble."""
-        path = self.paths.info(number)
-        info, mess = self._stat(path), self._stat(self.paths.mess(number))
-        if info is not None and mess is not None and _looks_older(info, mess):
-            try:
-                os.chmod(path, info.st_mode & WARNED | LIST_MODE | OLDER_CLOCK)
-            except OSError as error:
-                raise Trouble(b"unable to chmod " + self.short(path)) from error
 
     def mark(self, number: int) -> int:
         """The mark of a message, see `formats.info`; 0 where it cannot be told."""
@@ -165,7 +136,7 @@ class Ledger:
         self._unlink(path)
         other = self.paths.channel(CHANNELS[1 - channel], number)
         try:
-            return self._stat(other) is None
+            return self.stat(other) is None
         except Trouble:
             return True
 
@@ -190,9 +161,22 @@ class Ledger:
         except OSError as error:
             raise Trouble(b"unable to append to bounce message; HELP! will try the recipient again") from error
 
+    def flush_failures(self, number: int) -> None:
+        """Put on the disk what the sender will be told.  Fails: Trouble."""
+        path = self.paths.bounce(number)
+        try:
+            fd = os.open(path, _READ)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            sync_folder(self.paths.bounces)
+        except OSError as error:
+            raise Trouble(b"trouble fsyncing %b; will try its recipients again" % self.short(path)) from error
+
     def has_failures(self, number: int) -> bool:
         """Tell whether the sender has to be told something.  Fails: Trouble."""
-        return self._stat(self.paths.bounce(number)) is not None
+        return self.stat(self.paths.bounce(number)) is not None
 
     def failures(self, number: int) -> Iterator[bytes]:
         """What the sender has to be told, in pieces.  Fails: OSError."""
@@ -230,7 +214,7 @@ class Ledger:
 
     def size(self, number: int) -> int:
         """Bytes of the message, 0 where it is not there.  Fails: Trouble."""
-        state = self._stat(self.paths.mess(number))
+        state = self.stat(self.paths.mess(number))
         return state.st_size if state is not None else 0
 
     def is_warned(self, number: int) -> bool:
@@ -238,7 +222,7 @@ class Ledger:
 
         Fails: Trouble.
         """
-        state = self._stat(self.paths.info(number))
+        state = self.stat(self.paths.info(number))
         return state is not None and bool(state.st_mode & WARNED)
 
     def note_warned(self, number: int) -> None:
@@ -248,20 +232,20 @@ class Ledger:
             os.chmod(path, os.stat(path).st_mode & OLDER_CLOCK | WARNED_MODE)
         except OSError as error:
             raise Trouble(b"unable to chmod %b; its sender may be told again" % self.short(path)) from error
-        self.vouch(number)
 
     def is_ossified(self, number: int, now: int, age_s: int) -> bool:
         """Tell whether mess/N was left by an injection that died more than `age_s` ago."""
         try:
             return (
                 now > os.stat(self.paths.mess(number)).st_atime + age_s
-                and self._stat(self.paths.info(number)) is None
-                and self._stat(self.paths.todo(number)) is None
+                and self.stat(self.paths.info(number)) is None
+                and self.stat(self.paths.todo(number)) is None
             )
         except (OSError, Trouble):
             return False
 
-    def _stat(self, path: str) -> os.stat_result | None:
+    def stat(self, path: str) -> os.stat_result | None:
+        """What the system knows of a file, None where there is none.  Fails: Trouble."""
         try:
             return os.stat(path)
         except FileNotFoundError:
@@ -274,10 +258,6 @@ class Ledger:
             os.unlink(path)
         except OSError as error:
             raise Trouble(b"unable to unlink %b; will try again later" % self.short(path)) from error
-
-
-def _looks_older(info: os.stat_result, mess: os.stat_result) -> bool:
-    return mess.st_mtime_ns > info.st_ctime_ns
 
 
 def _rest_of(fd: int, head: bytes) -> Iterator[bytes]:

@@ -17,7 +17,8 @@ from eqmail_core.formats.todo import parse_born
 from eqmail_core.formats.wishes import list_key, parse_wishes, place_key, render_wishes
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.store.ledger import LIST_MODE, Ledger, Trouble
-from eqmail_core.system.files import CHUNK, sync_folder, write_all
+from eqmail_core.store.message_match import vouch
+from eqmail_core.system.files import CHUNK, remove_for_good, sync_folder, write_all
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ class Preparation:
         try:
             size = _attempt(b"unable to stat", short(mess), os.stat, mess).st_size
             for path in (info, *lists, paths.bounce(number)):
-                _attempt(b"unable to unlink", short(path), _remove, path)
+                _attempt(b"unable to unlink", short(path), remove_for_good, path)
             files[info] = self._create(info)
             say(self.lines.new_message(number))
             uid = qp = birth = mark = 0
@@ -115,7 +116,7 @@ class Preparation:
                 if path in files:
                     files[path].sync()
                     sync_name(path)
-            self.ledger.vouch(number)
+            vouch(self.ledger, number)
         finally:
             os.close(envelope)
             for file in files.values():
@@ -148,29 +149,29 @@ class Preparation:
     def _remove_info(self, it: Placement) -> None:
         """Whose placement failed when info/N was there already must not be found complete while its lists change."""
         path = self.ledger.paths.info(it.number)
-        _attempt(b"unable to unlink", self.ledger.short(path), _remove, path)
+        _attempt(b"unable to unlink", self.ledger.short(path), remove_for_good, path)
 
     def _write_lists(self, it: Placement) -> None:
         paths = self.ledger.paths
         contents = {paths.channel(CHANNELS[channel], it.number): (text, due) for channel, text, due in it.lists}
         for name in CHANNELS:
             path = paths.channel(name, it.number)
-            _attempt(b"unable to unlink", self.ledger.short(path), _remove, path)
+            _attempt(b"unable to unlink", self.ledger.short(path), remove_for_good, path)
             if path in contents:
                 text, due = contents[path]
                 self._write_whole(path, text, born_ns(due, 0))
         bounce = paths.bounce(it.number)
-        _attempt(b"unable to unlink", self.ledger.short(bounce), _remove, bounce)
+        _attempt(b"unable to unlink", self.ledger.short(bounce), remove_for_good, bounce)
         if it.failures:
             self._write_whole(bounce, it.failures, 0)
 
     def _write_info(self, it: Placement) -> None:
         path = self.ledger.paths.info(it.number)
         temporary = f"{path}.tmp"
-        _attempt(b"unable to unlink", self.ledger.short(temporary), _remove, temporary)
+        _attempt(b"unable to unlink", self.ledger.short(temporary), remove_for_good, temporary)
         self._write_whole(temporary, render_info(it.sender, it.wishes), born_ns(it.birth, it.mark))
         _attempt(b"unable to create", self.ledger.short(path), os.rename, temporary, path)
-        self.ledger.vouch(it.number)
+        vouch(self.ledger, it.number)
 
     def _write_whole(self, path: str, text: bytes, mtime_ns: int) -> None:
         file = self._create(path)
@@ -270,15 +271,6 @@ def _attempt(what: bytes, name: bytes, act: Callable[..., T], *arguments: object
         return act(*arguments)
     except OSError as error:
         raise Trouble(what + b" " + name) from error
-
-
-def _remove(path: str) -> None:
-    """Take away what an attempt that was cut short left, for good: it must not come back beside what is written now."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return
-    sync_folder(os.path.dirname(path))
 
 
 def _chunks(fd: int, name: bytes) -> Iterator[bytes]:

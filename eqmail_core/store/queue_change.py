@@ -55,19 +55,29 @@ def set_due(ledger: Ledger, number: int, due: int) -> list[int]:
 
 
 def fail(ledger: Ledger, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = RETURNED) -> None:
-    """Note every unfinished recipient as failed; what is left is to tell a sender who wishes it."""
+    """Note every unfinished recipient as failed; what is left is to tell a sender who wishes it.
+
+    A recipient is marked when that is on the disk, so that no crash leaves a sender who is told nothing.
+    """
     wishes = ledger.about(number)[2]
-    for channel, _ in ledger.find(number) or ():
+    failed: list[tuple[int, int]] = []
+    channels = [channel for channel, _ in ledger.find(number) or ()]
+    for channel in channels:
         try:
             for offset, mark, recipient in ledger.recipients(number, channel):
                 if mark == TODO:
                     wish = wishes.of(list_key(channel, offset)) if wishes is not None else NO_WISH
                     if wish.wants_failure:
                         ledger.add_failure(number, failure_block(as_sent(recipient), report, wish.orcpt))
-                    ledger.mark_done(number, channel, offset)
+                    failed.append((channel, offset))
         except OSError as error:
             path = ledger.paths.channel(CHANNELS[channel], number)
             raise Trouble(b"trouble reading " + ledger.short(path)) from error
+    if ledger.has_failures(number):
+        ledger.flush_failures(number)
+    for channel, offset in failed:
+        ledger.mark_done(number, channel, offset)
+    for channel in channels:
         ledger.finish_channel(number, channel)
 
 

@@ -169,7 +169,7 @@ def _flush(disk: Disk, path: str, content: bytes | None = None) -> None:
     fd = disk.open(path, os.O_RDWR)
     try:
         if content is not None:
-            disk.write_at(fd, [content], 0)
+            disk.rewrite(fd, content)
         disk.sync(fd)
     finally:
         disk.close(fd)

@@ -119,3 +119,12 @@ def sync_folder(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def remove_for_good(path: str) -> None:
+    """Take a name away so that no power cut brings it back; that it was not there is fine, and costs no flush."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    sync_folder(os.path.dirname(path))

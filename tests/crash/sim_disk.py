@@ -48,7 +48,7 @@ class SimDisk(Disk):
 
     def after_power_cut(self, survives: Callable[[int], int]) -> "SimDisk":
         """The disk after a cut now; `survives(n)` chooses a number from 0 to n."""
-        after = SimDisk([], self.ordered)
+        after = type(self)([], self.ordered)
         after.folders = self.folders
         names = dict(self._platter_names)
         if self.ordered:
@@ -117,6 +117,9 @@ class SimDisk(Disk):
         old[offset : offset + len(data)] = data
         self._unflushed.setdefault(key, []).append((offset, data))
         self._did()
+
+    def rewrite(self, fd: int, data: bytes | bytearray | memoryview) -> None:
+        self.write_at(fd, [data], 0)
 
     def make_empty(self, path: str) -> None:
         self._empty(self._find(path))

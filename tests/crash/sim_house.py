@@ -58,6 +58,7 @@ class Stage:
         self.workers = (Hand(), Hand())
         self.calls: deque[Call] = deque()
         self.timers: deque[Call] = deque()
+        self.lines = [self.calls, *(worker.jobs for worker in self.workers)]
 
     def soon(self, call: Call) -> None:
         self.calls.append(call)
@@ -66,7 +67,7 @@ class Stage:
         self.timers.append(call)
 
     def step(self, dice: random.Random) -> bool:
-        lines = [it for it in (self.calls, self.workers[0].jobs, self.workers[1].jobs) if it]
+        lines = [it for it in self.lines if it]
         if not lines:
             return False
         dice.choice(lines).popleft()()
@@ -118,6 +119,7 @@ class House:
     def __init__(self, disk: SimDisk, world: World, goes_direct: bool = False, budget: int = 10**6) -> None:
         self.disk, self.world, self.stage = disk, world, Stage()
         self.body_of: dict[int, bytes] = {}
+        self.birth = 1
         self.admitted: list[Message] = []
         self.is_stopped = False
         journal, pool = Journal(disk, PATHS.journal, SEGMENT), Pool(disk, PATHS)
@@ -143,7 +145,7 @@ class House:
             self.world.refused.add(body)
             return
         kept = None if in_file else body
-        message = Message(number, 1, 2, 3, envelope, kept, len(body), crc32(body) if in_file else 0)
+        message = Message(number, self.birth, 2, 3, envelope, kept, len(body), crc32(body) if in_file else 0)
 
         def answer(code: int, it: Message) -> None:
             (self.world.refused if code else self.world.acknowledged).add(body)

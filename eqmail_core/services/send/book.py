@@ -25,15 +25,21 @@ class LedgerBook:
         except Trouble as trouble:
             self._scheduler.log.warning(trouble.text)
 
-    def news(self, job: Job, recipient: bytes, offset: int, report: bytes) -> bool:
-        """Append to the bounce, then mark the recipient; without the first it stays to be tried again."""
+    def news(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
+        """Append to the bounce, then mark the recipient; without the first it stays to be tried again.
+
+        A failure is marked when the bounce is on the disk, else a crash could leave neither: nobody would be told.
+        """
         block = self._scheduler.block(recipient, report, job.wish(offset))
         try:
             self._scheduler.ledger.add_failure(job.number, block)
         except Trouble as trouble:
             self._scheduler.log.alert(trouble.text)
             return False
-        self.done(job, offset)
+        if has_failed:
+            job.failed.append(offset)
+        else:
+            self.done(job, offset)
         return True
 
     def closed(self, job: Job) -> None:

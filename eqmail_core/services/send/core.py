@@ -148,6 +148,7 @@ class Core:
         self.scheduler = Scheduler(
             self.ledger, self.log, settings.routes, settings.patience, deliverers, limits, self.ending.add
         )
+        self.scheduler.worker = worker
         if settings.delay_s:
             self.scheduler.on_deferred = self._deferred
         self.preparation = Preparation(self.ledger, settings.lines)

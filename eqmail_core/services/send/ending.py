@@ -13,6 +13,7 @@ from eqmail_core.policy.bounces import Bounce, Postmaster, Returned, compose, de
 from eqmail_core.policy.schedule import DueQueue
 from eqmail_core.services.send.ports import NOT_STARTED, SYSTEM_TROUBLE_S, Cleaner, Injector, Log
 from eqmail_core.store.ledger import Ledger, Trouble
+from eqmail_core.store.message_match import vouch
 from eqmail_core.values.address import NULL_SENDER
 from eqmail_core.values.instant import date822
 
@@ -110,6 +111,7 @@ class Ending:
             if not wait_s:
                 try:
                     self._ledger.note_warned(number)
+                    vouch(self._ledger, number)
                 except Trouble as trouble:
                     self._log.warning(trouble.text)
 

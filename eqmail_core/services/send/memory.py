@@ -22,7 +22,8 @@ from eqmail_core.services.send.held import ASKED, BOUNCING, HELD, Held, is_finis
 from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Body, Job, Keeper, Worker
 from eqmail_core.services.send.scheduler import Scheduler
 from eqmail_core.services.send.spilling import Spilling
-from eqmail_core.store.ledger import MISSING, Trouble
+from eqmail_core.store.ledger import Trouble
+from eqmail_core.store.message_match import MISSING, message_state, vouch
 from eqmail_core.store.preparation import Preparation
 from eqmail_core.system.files import CHUNK
 from eqmail_core.values.address import is_verp_base
@@ -111,7 +112,8 @@ class HeldMessages:
             found = ledger.born_ns(it.number)
             if found is None:
                 return False
-            if is_born(found, it.birth, mark) and ledger.message_state(it.number) != MISSING:
+            if is_born(found, it.birth, mark) and message_state(ledger, it.number) != MISSING:
+                vouch(ledger, it.number)
                 self._keeper.placed(it.serial)
                 return True
             self._scheduler.remove_stale(it.number)
@@ -148,7 +150,7 @@ class HeldMessages:
         """Remember that the recipient at `offset` is finished."""
         job.done.append(offset)
 
-    def news(self, job: Job, recipient: bytes, offset: int, report: bytes) -> bool:
+    def news(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
         """Remember what the sender must be told."""
         self.messages[job.serial].failures.append(self._scheduler.block(recipient, report, job.wish(offset)))
         job.done.append(offset)

@@ -79,7 +79,7 @@ class Book(Protocol):
     def done(self, job: "Job", offset: int) -> None:
         """The recipient at `offset` is finished."""
 
-    def news(self, job: "Job", recipient: bytes, offset: int, report: bytes) -> bool:
+    def news(self, job: "Job", recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
         """The recipient is finished and its sender must be told; False when that could not be noted."""
 
     def closed(self, job: "Job") -> None:
@@ -93,7 +93,8 @@ class Job:
     list, running deliveries, reports that are not durable yet.  `retry` is the time of the next attempt, fixed now.
     `places` are the recipients' places in the envelope, where the message was admitted with a serial.  `wishes`: those
     of the sender, with the keys of the lists.  `started`: when its list began to be read, 0 before; `tried`: when
-    its first delivery started.
+    its first delivery started.  `failed`: offsets of those whose failure is noted, but not on the disk yet: `done` is
+    said of them when it is.
     """
 
     __slots__ = (
@@ -104,6 +105,7 @@ class Job:
         "cancelled",
         "channel",
         "done",
+        "failed",
         "hit_end",
         "number",
         "pending",
@@ -150,6 +152,7 @@ class Job:
         self.retry = 0
         self.body: Body | None = None
         self.done: list[int] = []
+        self.failed: list[int] = []
         self.wishes: Wishes | None = None
 
     def wish(self, offset: int) -> Wish:

@@ -13,7 +13,8 @@ import os
 
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.services.send.ports import Log
-from eqmail_core.store.ledger import FITS, FOREIGN, NO_INFO, Ledger, Trouble
+from eqmail_core.store.ledger import Ledger, Trouble
+from eqmail_core.store.message_match import FITS, FOREIGN, NO_INFO, message_state
 from eqmail_core.store.queue_change import empty
 from eqmail_core.store.queue_part import QueuePart
 from eqmail_core.store.queue_scan import numbers_in
@@ -59,7 +60,7 @@ class QueueDamage:
     def check(self, number: int) -> int:
         """Whether a message that is waiting can be scheduled.  Fails: Trouble."""
         ledger = self._ledger
-        state = ledger.message_state(number)
+        state = message_state(ledger, number)
         if state in _NOT_DAMAGED:
             return _NOT_DAMAGED[state]
         mess, info = ledger.short(ledger.paths.mess(number)), ledger.short(ledger.paths.info(number))

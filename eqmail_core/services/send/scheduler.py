@@ -17,7 +17,7 @@ from eqmail_core.policy.routing import Routes
 from eqmail_core.policy.schedule import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, Patience, come_back_in
 from eqmail_core.services.send.book import LedgerBook
 from eqmail_core.services.send.lane import Lane, Record
-from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, Deliverer, Delivery, Job, Log
+from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, AtOnce, Deliverer, Delivery, Job, Log, Worker
 from eqmail_core.services.send.queue_damage import HELD, WHOLE, QueueDamage
 from eqmail_core.services.send.waiting_room import Queue
 from eqmail_core.store.ledger import Ledger, Trouble
@@ -34,7 +34,7 @@ _MOST_STALLED = 50
 class Scheduler:
     """Decides what to deliver next and keeps the books; `routes` may be replaced at any time.
 
-    `on_deferred` is told of every attempt that leaves something on the disk to be tried again.
+    `on_deferred` is told of every attempt that leaves something on the disk to be tried again.  `worker` flushes.
     """
 
     def __init__(
@@ -55,6 +55,8 @@ class Scheduler:
         self.exiting = False
         self.paused = False
         self.unsettled = 0
+        self.worker: Worker = AtOnce()
+        self._flushing = 0
         self.on_deferred: Callable[[Job], None] = lambda job: None
         self.book = LedgerBook(self)
         self.lanes = (Lane(LOCAL, deliverers[0], limits[0]), Lane(REMOTE, deliverers[1], limits[1]))
@@ -73,7 +75,9 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Whether nothing runs that could still report; dead deliverers do not count."""
-        return not self.unsettled and not any(lane.used and lane.deliverer.alive for lane in self.lanes)
+        return not (self.unsettled or self._flushing) and not any(
+            lane.used and lane.deliverer.alive for lane in self.lanes
+        )
 
     def enqueue(self, number: int, channel: int, due: int) -> None:
         """A message has unfinished recipients on a channel, to be tried at `due`."""
@@ -312,7 +316,7 @@ class Scheduler:
             if not job.wish(delivery.offset).wants_failure:
                 job.book.done(job, delivery.offset)
                 job.pending -= 1
-            elif job.book.news(job, delivery.recipient, delivery.offset, text):
+            elif job.book.news(job, delivery.recipient, delivery.offset, text, has_failed=True):
                 job.pending -= 1
         elif letter == b"K":
             if not durable:
@@ -336,7 +340,7 @@ class Scheduler:
         if job.wishes is not None and not takes_over and job.sender not in (NULL_SENDER, DOUBLE_BOUNCE):
             text = news or (GOT_IT if job.channel == LOCAL else PASSED_ON)
             if job.wish(delivery.offset).wants_success and job.book.news(
-                job, delivery.recipient, delivery.offset, text
+                job, delivery.recipient, delivery.offset, text, has_failed=False
             ):
                 return
         job.book.done(job, delivery.offset)
@@ -349,12 +353,39 @@ class Scheduler:
     def release(self, job: Job) -> None:
         """One reason less to keep an attempt open."""
         job.refs -= 1
-        if job.refs == 0:
+        if job.refs == 0 and job.failed:
+            self._flush_failures(job)
+        elif job.refs == 0:
             self.lanes[job.channel].open.pop(job.number, None)
             if job.body is not None:
                 job.body.drop()
                 job.body = None
             job.book.closed(job)
+
+    def _flush_failures(self, job: Job) -> None:
+        """Mark failed recipients when the bounce is on the disk; the attempt stays open for that."""
+        failed, job.failed = job.failed, []
+        job.refs += 1
+        self._flushing += 1
+
+        def flush() -> Trouble | None:
+            try:
+                self.ledger.flush_failures(job.number)
+            except Trouble as trouble:
+                return trouble
+            return None
+
+        def flushed(trouble: Trouble | None) -> None:
+            self._flushing -= 1
+            if trouble is None:
+                for offset in failed:
+                    job.book.done(job, offset)
+            else:
+                self.log.warning(trouble.text)
+                job.pending += len(failed)
+            self.release(job)
+
+        self.worker.do(flush, flushed)
 
     def block(self, recipient: bytes, report: bytes, wish: Wish = NO_WISH) -> bytes:
         """What a bounce says about a recipient."""

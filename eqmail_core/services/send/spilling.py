@@ -220,6 +220,7 @@ class Spilling:
         try:
             if block:
                 self._scheduler.ledger.add_failure(held.number, block)
+                self._scheduler.ledger.flush_failures(held.number)
         except Trouble as trouble:
             self._log.alert(trouble.text)
             return False

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.policy.schedule import HELD_UNTIL
-from eqmail_core.store.ledger import FITS, FOREIGN
+from eqmail_core.store.message_match import FITS, FOREIGN, message_state
 from tests.services.send.stage import LOCAL, NOW, Stage
 from tests.services.send.test_memory import queue_files
 
@@ -80,10 +80,10 @@ def test_a_job_never_opens_a_message_younger_than_its_info(stage: Stage) -> None
     ghost.write_bytes(b"Tghost@example.org\0")
     os.utime(ghost, (NOW, NOW))
     Path(stage.paths.info(number)).write_bytes(b"Fghost@b\0")
-    assert stage.ledger.message_state(number) == FITS
+    assert message_state(stage.ledger, number) == FITS
     later = os.stat(stage.paths.info(number)).st_ctime_ns + 1
     os.utime(stage.paths.mess(number), ns=(later, later))
-    assert stage.ledger.message_state(number) == FOREIGN
+    assert message_state(stage.ledger, number) == FOREIGN
     stage.arrivals.find_old(NOW)
     stage.turn()
     assert stage.running == []
@@ -98,12 +98,12 @@ def test_a_message_whose_info_was_written_by_a_clock_that_was_set_back_is_its_ow
     future = os.stat(stage.paths.mess(number)).st_mtime_ns + 3_600_000_000_000
     os.utime(stage.paths.mess(number), ns=(future, future))
     stage.turn()
-    assert stage.ledger.message_state(number) == FITS
+    assert message_state(stage.ledger, number) == FITS
     assert stage.running == [b"j@example.org"]
     assert not stage.ledger.is_warned(number)
     stage.ledger.note_warned(number)
     assert stage.ledger.is_warned(number)
-    assert stage.ledger.message_state(number) == FITS
+    assert message_state(stage.ledger, number) == FITS
 
 
 def test_a_stray_bounce_does_not_reach_the_sender_of_the_next_message_with_its_number(stage: Stage) -> None:

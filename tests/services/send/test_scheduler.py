@@ -318,3 +318,38 @@ def test_a_search_that_lost_its_cleaner_stops_and_nothing_is_forgotten(stage: St
     stage.cleaner.present = True
     stage.turn()
     assert stage.running == [b"j@example.org"]
+
+
+def test_a_failed_recipient_is_marked_when_the_bounce_is_on_the_disk(tmp_path: Path) -> None:
+    """Else a power cut may leave the mark without the bounce, and nobody is told."""
+    stage = Stage(tmp_path)
+    stage.scheduler.worker = stage.worker
+    stage.worker.eager = False
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    stage.report(b"j@example.org", b"D", b"no\n")
+    assert stage.files(7)["bounce"] == b"<j@example.org>:\nno\n\n"
+    assert stage.files(7)["local"] == b"Tj@example.org\0"
+    assert not stage.scheduler.idle, "an end waits for it"
+    hand_over = stage.worker.begin()
+    hand_over()
+    assert "local" not in stage.files(7)
+    assert stage.scheduler.idle
+
+
+def test_a_bounce_that_cannot_be_flushed_leaves_the_recipient_to_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(fd: int) -> None:
+        raise OSError(5, "input/output error")
+
+    stage = Stage(tmp_path)
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    monkeypatch.setattr(os, "fsync", fails)
+    stage.report(b"j@example.org", b"D", b"no\n")
+    assert stage.files(7)["local"] == b"Tj@example.org\0"
+    assert stage.lines()[-1] == "warning: trouble fsyncing bounce/7; will try its recipients again"
+    assert stage.due_of(LOCAL, 7) == [100]

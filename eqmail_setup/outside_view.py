@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from eqmail_core.control.declared import Controls
+from eqmail_core.formats.listen_address import parse_listen_address
 from eqmail_core.formats.service_status import DOWN, READY, STARTING
 from eqmail_core.policy.house import submission_ports
 from eqmail_core.policy.relay import RelayClients
@@ -192,11 +193,13 @@ def answered(findings: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _addresses(site: Site, given: Iterable[str]) -> list[str]:
-    listed = [os.fsdecode(line) for line in read_controls(site).smtplisten or []]
-    return list(given) or [address for address in listed if not address.startswith("tls:")]
+    lines = list(given) or [os.fsdecode(line) for line in read_controls(site).smtplisten or []]
+    at = {line: parse_listen_address(line) for line in lines}
+    # What is no address is a finding among the settings.
+    return [line for line, address in at.items() if address is not None and not address.is_tls]
 
 
 def _endpoint(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]")
-    return _EVERYWHERE.get(host, host), int(port)
+    at = parse_listen_address(address)
+    assert at is not None
+    return _EVERYWHERE.get(at.host, at.host), at.port

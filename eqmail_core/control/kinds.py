@@ -144,11 +144,16 @@ class Map(Control["dict[bytes, bytes] | None"]):
     def parse(self, text: bytes) -> "tuple[dict[bytes, bytes] | None, list[str]]":
         """Map the lines; remark on those without a colon and on keys given twice."""
         lines = listed(text)
-        remarks = [f"the line {line.decode('latin-1')!r} has no colon" for line in lines if b":" not in line]
-        keys = [table_key(line.partition(b":")[0]) for line in lines if b":" in line]
-        remarks += [
-            f"{key.decode('latin-1')!r} is given twice, the last counts" for key in set(keys) if keys.count(key) > 1
-        ]
+        # No more than the first word: passwords stand behind it.
+        words = [line.partition(b" ")[0].decode("latin-1") for line in lines if b":" not in line]
+        remarks = [f"the line {word!r} has no colon" for word in words]
+        seen: set[bytes] = set()
+        twice: set[bytes] = set()
+        for line in lines:
+            if b":" in line:
+                key = table_key(line.partition(b":")[0])
+                (twice if key in seen else seen).add(key)
+        remarks += [f"{key.decode('latin-1')!r} is given twice, the last counts" for key in twice]
         return mapped(lines, table_key), remarks
 
 

@@ -13,15 +13,17 @@ import grp
 import os
 import pwd
 import socket
+from collections.abc import Iterator
 
+from eqmail_core.control.declared import Controls
+from eqmail_core.formats.listen_address import WANTED, parse_listen_address
+from eqmail_core.formats.odd_text import visible
+from eqmail_core.system.log import say
 from eqmail_core.system.notify import given_listeners
 from eqmail_core.system.sockets import TlsListener, listen_at
 from eqmail_core.values.site import Site
 
 SMTP_BACKLOG = 1024
-IMPLICIT_TLS = "tls:"
-"""Before an address to listen on: clients speak TLS from the first byte."""
-
 # Who owns the socket of a service, and so may connect beside root; or everybody may.
 _SOCKETS = {
     "queue": ("qmailq", 0o666),
@@ -67,18 +69,16 @@ def listen_for(site: Site, name: str, role: str | None, mode: int) -> socket.soc
 
 def listen_on(address: str) -> socket.socket:
     """A TCP socket on ADDRESS:PORT or [IPv6]:PORT, shared by all workers that inherit it; tls: before it means TLS."""
-    kind = TlsListener if address.startswith(IMPLICIT_TLS) else socket.socket
-    host, colon, port = address.removeprefix(IMPLICIT_TLS).rpartition(":")
-    host = host.strip("[]")
-    if not colon or not port.isdigit() or int(port) > 65535:
-        raise CannotStart(f"{address!r} is not ADDRESS:PORT")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = kind(family, socket.SOCK_STREAM)
+    at = parse_listen_address(address)
+    if at is None:
+        raise CannotStart(f"{address!r} {WANTED}")
+    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
+    sock = (TlsListener if at.is_tls else socket.socket)(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((host, int(port)))
+        sock.bind((at.host, at.port))
         sock.listen(SMTP_BACKLOG)
     except OSError as error:
         sock.close()
@@ -101,11 +101,23 @@ def listen_for_workers(site: Site, name: str, first: socket.socket, count: int) 
 def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket]:
     """The sockets of the SMTP service: those that the service manager gives and those asked for, else the settled ones.
 
+    A settled line that is no address costs its own listener and nobody else's.
     Fails: CannotStart.
     """
     try:
         given = given_listeners(os.environb)
     except OSError as error:
         raise CannotStart(str(error.strerror)) from error
-    addresses = asked if asked or given else [os.fsdecode(line) for line in settled]
+    addresses = asked if asked or given else list(_usable([os.fsdecode(line) for line in settled]))
     return given + [listen_on(address) for address in addresses]
+
+
+def _usable(lines: list[str]) -> Iterator[str]:
+    for line in lines:
+        if parse_listen_address(line) is None:
+            say(
+                "qmail-start",
+                f"alert: {Controls.smtplisten.file}: '{visible(os.fsencode(line))}' {WANTED}; nobody listens there",
+            )
+        else:
+            yield line

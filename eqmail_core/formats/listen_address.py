@@ -1,0 +1,35 @@
+"""Where a server listens: ADDRESS:PORT or [IPv6]:PORT, with tls: before it where clients speak TLS at once."""
+
+import re
+from ipaddress import ip_address
+from typing import NamedTuple
+
+IMPLICIT_TLS = "tls:"
+"""Before an address to listen on: clients speak TLS from the first byte."""
+
+WANTED = "is not ADDRESS:PORT or [IPv6]:PORT (tls: before it for TLS from the first byte)"
+
+_FORM = re.compile(r"(tls:)?(?:\[([0-9A-Fa-f:.]+)\]|([^:\s\[\]]*)):([0-9]{1,5})")
+
+
+class ListenAddress(NamedTuple):
+    """`host` is an address, a name, or "" for all addresses of IPv4."""
+
+    is_tls: bool
+    host: str
+    port: int
+
+
+def parse_listen_address(text: str) -> ListenAddress | None:
+    """The address; None for what is none."""
+    form = _FORM.fullmatch(text)
+    if form is None or not 0 < int(form[4]) < 1 << 16:
+        return None
+    host = form[2] or form[3]
+    if form[2] or not host.strip("0123456789."):
+        try:
+            if host:
+                ip_address(host)
+        except ValueError:
+            return None
+    return ListenAddress(bool(form[1]), host, int(form[4]))

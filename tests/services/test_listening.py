@@ -1,0 +1,37 @@
+"""Where the SMTP service listens: a line that makes no sense costs its own listener only."""
+
+import pytest
+
+from eqmail_core.services import start
+from eqmail_core.services.start import CannotStart, listen_on, smtp_listeners
+from eqmail_core.system.sockets import TlsListener
+
+
+def test_a_bad_line_costs_its_listener_and_is_said(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    opened = []
+    monkeypatch.setattr(start, "listen_on", opened.append)
+    smtp_listeners([], [b"127.0.0.1:2525", b"smtp", b"127.0.0.1:25\r", b"tls:[::1]:465"])
+    assert opened == ["127.0.0.1:2525", "tls:[::1]:465"]
+    said = capfd.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith("qmail-start: alert: smtplisten: 'smtp' is not ADDRESS:PORT")
+    assert said[1].startswith("qmail-start: alert: smtplisten: '127.0.0.1:25\\r' is not ADDRESS:PORT")
+
+
+def test_a_bad_address_of_the_command_line_is_refused() -> None:
+    with pytest.raises(CannotStart, match="is not ADDRESS:PORT"):
+        smtp_listeners(["smtp"], [])
+
+
+def test_tls_before_an_address_makes_a_listener_for_it() -> None:
+    with listen_on("tls:127.0.0.1:0".replace(":0", f":{free_port()}")) as sock:
+        assert isinstance(sock, TlsListener)
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 
 from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.assign import BadAssign
 from eqmail_core.store.queue_faults import look_for_faults
 from eqmail_core.store.rules_db import find_rule
@@ -80,13 +81,13 @@ def queue(site: Site) -> Iterator[Finding]:
 
 def settings(site: Site) -> Iterator[Finding]:
     """Settings that a program misreads, and settings that contradict each other."""
-    is_open = read_controls(site).rcpthosts is None
+    is_missing = not os.path.lexists(f"{site.control}/{Controls.rcpthosts.file}")
     for remark in remarks_on(site):
-        if is_open and remark.file == Controls.rcpthosts.file:
+        if is_missing and remark.file == Controls.rcpthosts.file:
             continue  # `relaying` says it
         fact = f"{site.control}/{remark.file}: {remark.found}"
         weight = _WEIGHTS[remark.weight]
-        yield Finding(f"settings.{remark.file}", weight, fact, f"{remark.weight.value} {remark.wanted}")
+        yield Finding(f"settings.{remark.name or remark.file}", weight, fact, f"{remark.weight.value} {remark.wanted}")
 
 
 def users(site: Site) -> Iterator[Finding]:
@@ -128,7 +129,13 @@ def aliases(site: Site) -> Iterator[Finding]:
 def relaying(site: Site) -> Iterator[Finding]:
     """Whether strangers may send mail anywhere."""
     controls = read_controls(site)
-    if controls.rcpthosts is None:
+    try:
+        is_open = controls.rcpthosts is None
+    except ControlError as error:
+        fact = f"{site.control}/{error}, so mail from other hosts is refused for now"
+        yield Finding("relaying.unreadable", ERROR, fact, "make the file readable; removing it would open the relay")
+        is_open = False
+    if is_open:
         remedy = "eqmail domain add DOMAIN makes the file, with all domains that are delivered here"
         fact = f"{site.control}/{Controls.rcpthosts.file}: missing, so this host relays for the whole world"
         yield Finding("relaying.open", ERROR, fact, remedy)

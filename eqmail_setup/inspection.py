@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from eqmail_core.control.declared import Controls
 from eqmail_core.values.site import Site
 from eqmail_setup import databases, queue_mending
-from eqmail_setup.actions import Give
+from eqmail_setup.actions import Give, Write
 from eqmail_setup.aliases import home_of_aliases
 from eqmail_setup.examination import OPEN_KEY, certificates
 from eqmail_setup.findings import ERROR, Finding
@@ -21,7 +21,7 @@ from eqmail_setup.opened import StagedSite, installed
 from eqmail_setup.plan import Difference, Weight, observe
 from eqmail_setup.reach import reachable
 from eqmail_setup.who import caller, missing_accounts
-from eqmail_setup.world import World
+from eqmail_setup.world import World, state_of
 
 _BY_DATABASES = {Controls.morercpthosts_cdb.file}
 
@@ -41,14 +41,18 @@ def inspect(site: Site, world: World) -> Iterator[Difference]:
         yield from home_of_aliases(site)
         yield from queue_mending.mending(site)
     yield from databases.making(site, world)
-    yield from (_remarked(site, remark) for remark in remarks_on(site) if remark.file not in _BY_DATABASES)
+    yield from (_remarked(site, world, remark) for remark in remarks_on(site) if remark.file not in _BY_DATABASES)
     yield from (_found(site, world, finding) for finding in certificates(site))
     if not staged:
         yield from map(of_finding, old_ways(site, with_accounts=False))
 
 
-def _remarked(site: Site, remark: Remark) -> Difference:
-    return Difference(f"{site.control}/{remark.file}", remark.found, remark.wanted, weight=remark.weight)
+def _remarked(site: Site, world: World, remark: Remark) -> Difference:
+    place, action = f"{site.layout.control}/{remark.file}", None
+    state = state_of(place, world) if remark.mended is not None else None
+    if remark.mended is not None and state is not None and state.kind == "a file":
+        action = Write(place, remark.mended, state.dress)
+    return Difference(f"{site.control}/{remark.file}", remark.found, remark.wanted, action, remark.weight)
 
 
 def of_finding(finding: Finding) -> Difference:

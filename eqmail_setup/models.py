@@ -12,10 +12,12 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
+from eqmail_core.control.checks import troubles
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.control.source import controls_in
+from eqmail_core.formats.odd_text import cleaned, visible
 from eqmail_core.formats.smtpplugins import parse_plugins, plugin_argv
 from eqmail_core.store.domains_db import domain_records
 from eqmail_core.system.files import read_file
@@ -24,7 +26,9 @@ from eqmail_setup.cdb_bytes import database_bytes
 from eqmail_setup.patches import FOREIGN, RENAMED
 from eqmail_setup.plan import Weight
 from eqmail_setup.public_suffix import is_public_suffix
+from eqmail_setup.reading_accounts import shut_out, worn
 from eqmail_setup.service_scripts import readers_of_settings
+from eqmail_setup.who import caller
 
 # Files that lie among the settings without being settings.
 _COMPANIONS = {"tcprules", "servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}
@@ -36,23 +40,36 @@ _JSON_TYPES = dict.fromkeys(("number", "seconds", "bytes"), "integer") | {
 }
 
 
+UNREADABLE = "unreadable"
+"""Name of the finding about files that somebody who has to read them cannot read."""
+
+MOST_SAID = 5
+"""How much is said about one file; the rest is counted."""
+
+
 class Remark(NamedTuple):
-    """What check has to say about one file."""
+    """What check has to say about one file.
+
+    `name`: of the finding, where it is not that of the file.  `mended`: the content that `check --fix` gives the file.
+    """
 
     file: str
     found: str
     wanted: str
     weight: Weight = Weight.WRONG
+    name: str = ""
+    mended: bytes | None = None
 
 
 def _strict(control: Control[Any]) -> BeforeValidator:
     def parse(text: object) -> object:
         if not isinstance(text, bytes):
             return text
-        value, remarks = control.parse(text)
-        if remarks:
-            raise PydanticCustomError("remarks", "{remarks}", {"remarks": "; ".join(remarks)})
-        return value
+        found = [trouble.said for trouble in troubles(control, text)]
+        if found:
+            more = [f"and {len(found) - MOST_SAID} more"] if len(found) > MOST_SAID else []
+            raise PydanticCustomError("remarks", "{remarks}", {"remarks": "; ".join([*found[:MOST_SAID], *more])})
+        return control.parse(text)[0]
 
     return BeforeValidator(parse)
 
@@ -81,30 +98,45 @@ def remarks_on(site: Site) -> list[Remark]:
         # Between setup and config-fast nothing is wrong yet.
         wanted = "with the name of this host: eqmail config-fast NAME"
         return [Remark(Controls.me.file, "missing, as all settings are", wanted, Weight.ADVICE)]
-    texts, remarks = _texts(site, names)
+    texts = {}
+    remarks = list(_unreadable(site, names))
+    for name, control in Controls.declared().items():
+        text = _seen(f"{site.control}/{control.file}") if control.file in names else None
+        if text is not None:
+            texts[name] = text
     remarks += unknown_files(site, names)
     try:
         ControlsModel(**texts)
     except ValidationError as errors:
-        remarks += [_from_error(error["loc"][0], error["msg"]) for error in errors.errors()]
+        remarks += [_from_error(error["loc"][0], error["msg"], texts) for error in errors.errors()]
     remarks += _between_files(site)
     return sorted(remarks, key=lambda remark: remark.file)
 
 
-def _texts(site: Site, names: list[str]) -> tuple[dict[str, bytes], list[Remark]]:
-    texts, remarks = {}, []
-    for name, control in Controls.declared().items():
+def _unreadable(site: Site, names: list[str]) -> Iterator[Remark]:
+    """Files that those who have to read them cannot read; that the caller cannot is no trouble where others read."""
+    for control in Controls.declared().values():
+        path = f"{site.control}/{control.file}"
         if control.file not in names:
             continue
         try:
-            text = read_file(f"{site.control}/{control.file}")
+            read_file(path)
         except OSError as error:
-            if not isinstance(error, PermissionError):
-                remarks.append(Remark(control.file, str(error.strerror).lower(), "a readable file"))
-            continue
-        if text is not None:
-            texts[name] = text
-    return texts, remarks
+            if site.single_user or not isinstance(error, PermissionError):
+                fact = f"cannot be read by {caller()[0]}: {str(error.strerror).lower()}, {worn(path)}"
+                yield Remark(control.file, fact, "a readable file", name=UNREADABLE)
+                continue
+        if shut := shut_out(site, control, path):
+            wanted = f"readable for the account: chmod a+r {path}, or its group and chmod g+r where it is secret"
+            yield Remark(control.file, f"cannot be read by {', '.join(shut)}: {worn(path)}", wanted, name=UNREADABLE)
+
+
+def _seen(path: str) -> bytes | None:
+    """The content of a file, as far as we may see it: what cannot be read is a remark of its own."""
+    try:
+        return read_file(path)
+    except OSError:
+        return None
 
 
 def _known_files() -> set[str]:
@@ -131,31 +163,30 @@ def unknown_files(site: Site, names: list[str]) -> Iterator[Remark]:
         yield remark
 
 
-def _from_error(name: object, message: str) -> Remark:
-    control = Controls.declared()[str(name)]
+def _from_error(name: object, message: str, texts: dict[str, bytes]) -> Remark:
+    control, text = Controls.declared()[str(name)], texts[str(name)]
+    if cleaned(text) != text:
+        return Remark(control.file, message, "without that: eqmail check --fix", mended=cleaned(text))
     return Remark(control.file, message, f"a {control.kind}: eqmail config show {control.file} explains it")
 
 
 def _between_files(site: Site) -> Iterator[Remark]:
     """Relations between files that no program checks and that lose or refuse mail when they are wrong."""
-    controls = controls_in(site.control, _readable)
-    try:
-        yield from _name_of_host(controls)
-        yield from _domains(controls)
-        yield from _compiled(site, controls)
-        yield from _programs(site, controls)
-    except ControlError as error:
-        yield Remark(error.name, "cannot be read", "readable")
+    controls = controls_in(site.control, _plainly)
+    for relation in (_name_of_host, _domains, _compiled, _programs):
+        try:
+            yield from relation(site, controls)
+        except ControlError:
+            continue  # that it cannot be read is a remark of its own
 
 
-def _readable(path: str) -> bytes | None:
-    try:
-        return read_file(path)
-    except PermissionError:
-        return None
+def _plainly(path: str) -> bytes | None:
+    """The text of a file as it is meant, so that what is odd about it is said once."""
+    text = read_file(path)
+    return text if text is None or path.endswith((".pem", ".cdb")) else cleaned(text)
 
 
-def _name_of_host(controls: Controls) -> Iterator[Remark]:
+def _name_of_host(site: Site, controls: Controls) -> Iterator[Remark]:
     if controls.me is None:
         yield Remark(Controls.me.file, "missing", "the name of this host: eqmail config-fast NAME")
     plus = controls.plusdomain.decode("latin-1")
@@ -164,12 +195,12 @@ def _name_of_host(controls: Controls) -> Iterator[Remark]:
         yield Remark(Controls.plusdomain.file, f"{plus} is a public suffix", wanted, Weight.ADVICE)
 
 
-def _domains(controls: Controls) -> Iterator[Remark]:
+def _domains(site: Site, controls: Controls) -> Iterator[Remark]:
     here = {domain.lower() for domain in controls.locals or []}
     virtual = {key for key, prefix in (controls.virtualdomains or {}).items() if key and prefix}
     both = sorted(here & virtual)
     for domain in both:
-        found = f"{_text(domain)} is also in {Controls.locals.file}, which wins"
+        found = f"{visible(domain)} is also in {Controls.locals.file}, which wins"
         yield Remark(Controls.virtualdomains.file, found, "in one of the two")
     if controls.rcpthosts is None:
         found = "missing, so this host relays for the whole world"
@@ -180,8 +211,8 @@ def _domains(controls: Controls) -> Iterator[Remark]:
         return
     for domain in sorted(here | {key for key in virtual if b"@" not in key}):
         if not _accepted(domain, accepted):
-            found = f"lacks {_text(domain)}, so mail for it from other hosts is refused"
-            yield Remark(Controls.rcpthosts.file, found, f"listing {_text(domain)}")
+            found = f"lacks {visible(domain)}, so mail for it from other hosts is refused"
+            yield Remark(Controls.rcpthosts.file, found, f"listing {visible(domain)}")
 
 
 def _accepted(domain: bytes, accepted: set[bytes]) -> bool:
@@ -197,14 +228,10 @@ def _compiled(site: Site, controls: Controls) -> Iterator[Remark]:
     name, remedy = Controls.morercpthosts_cdb.file, "made anew: run qmail-newmrh"
     if not os.path.exists(compiled):
         yield Remark(name, "missing", remedy)
-    elif _readable(compiled) != database_bytes(domain_records(_readable(text) or b"")):
+    elif _seen(compiled) != database_bytes(domain_records(_seen(text) or b"")):
         yield Remark(name, f"not what {Controls.morercpthosts.file} says", remedy)
     if controls.rcpthosts is None:
         yield Remark(Controls.morercpthosts.file, "not read without rcpthosts", f"with {Controls.rcpthosts.file}")
-
-
-def _text(data: bytes) -> str:
-    return data.decode("latin-1")
 
 
 def _programs(site: Site, controls: Controls) -> Iterator[Remark]:
@@ -212,11 +239,11 @@ def _programs(site: Site, controls: Controls) -> Iterator[Remark]:
     wanted = "the path of a program"
     checker = (controls.smtpcheckpw or b"").split()[:1]
     if checker and not _is_program(site, checker[0], f"{site.bin}:{os.environ.get('PATH', os.defpath)}"):
-        yield Remark(Controls.smtpcheckpw.file, f"{_text(checker[0])} cannot be run, so nobody can log in", wanted)
+        yield Remark(Controls.smtpcheckpw.file, f"{visible(checker[0])} cannot be run, so nobody can log in", wanted)
     plugins = {plugin_argv(line)[0] for lines in parse_plugins(controls.smtpplugins).values() for line in lines}
     for plugin in sorted(plugins):
         if not _is_program(site, plugin, site.home):
-            found = f"{_text(plugin)} cannot be run, so clients are told to come back later"
+            found = f"{visible(plugin)} cannot be run, so clients are told to come back later"
             yield Remark(Controls.smtpplugins.file, found, wanted)
 
 

@@ -46,6 +46,8 @@ def read_house(
     greeting = controls.smtpgreeting
     if greeting is None:
         raise ControlError(Controls.smtpgreeting.file, FileNotFoundError("neither it nor me exists"))
+    # A reply begins with a name, whatever the files lack.
+    greeting = greeting or controls.me or os.fsencode(os.uname().nodename)
     logins = login_offer(site, controls, checker)
     rules = Rules(
         greeting=greeting,

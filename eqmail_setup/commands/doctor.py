@@ -2,15 +2,15 @@
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterator
 
 import click
 
+from eqmail_core.formats.listen_address import parse_listen_address
 from eqmail_core.values.site import Site
 from eqmail_setup import examination, outside_view
 from eqmail_setup.filter_reach import filters
-from eqmail_setup.findings import ERROR, WARNING, WEIGHTS, Finding, chosen
+from eqmail_setup.findings import ERROR, WARNING, WEIGHTS, Finding, chosen, going_on
 from eqmail_setup.old_programs import old_ways
 from eqmail_setup.opened import demand_accounts, demand_installation
 from eqmail_setup.refusal import DIFFERS, FOUND, privilege, usage
@@ -18,7 +18,6 @@ from eqmail_setup.service_scripts import scripts
 from eqmail_setup.telling import reporting
 
 Check = Callable[[Site, tuple[str, ...]], Iterator[Finding]]
-_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\s\[\]]*):[0-9]{1,5}")
 
 
 def _inside(check: Callable[[Site], Iterator[Finding]]) -> Check:
@@ -75,7 +74,8 @@ def command(
         if name.partition(".")[0] not in CHECKS:
             raise usage(f"there is no check {name!r}; there are {', '.join(CHECKS)}")
     for address in addresses:
-        if not _ADDRESS.fullmatch(address):
+        at = parse_listen_address(address)
+        if at is None or at.is_tls:
             raise usage(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:25")
     site = demand_installation(context)
     demand_accounts(site)
@@ -88,7 +88,7 @@ def command(
         finding
         for group, (check, asks) in CHECKS.items()
         if not (asks and offline) and _wanted(group, only, skip)
-        for finding in check(site, addresses)
+        for finding in going_on(group, check(site, addresses))
         if chosen(finding.name, only, skip)
     ]
     found.sort(key=lambda finding: WEIGHTS.index(finding.weight))

@@ -1,5 +1,6 @@
 """The settings of the SMTP server, from files and environment."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,12 @@ def test_the_name_of_the_host_is_the_greeting_unless_there_is_one(home: Home) ->
     assert read(home).rules.greeting == b"mx.test"
     home.write("smtpgreeting", "hello.test welcome\n")
     assert read(home).rules.greeting == b"hello.test welcome"
+
+
+@pytest.mark.parametrize("file", ["me", "smtpgreeting"])
+def test_an_empty_name_is_no_name_to_greet_with(home: Home, file: str) -> None:
+    home.write(file, "\n")
+    assert read(home).rules.greeting == (b"mx.test" if file == "smtpgreeting" else os.uname().nodename.encode())
 
 
 def test_without_a_name_there_is_no_server(home: Home) -> None:

@@ -168,3 +168,14 @@ def test_the_fix_can_be_taken_back(site: Site) -> None:
     assert os.path.exists(f"{site.control}/morercpthosts.cdb")
     assert run(["--home", site.home, "rollback"]) == 0
     assert not os.path.exists(f"{site.control}/morercpthosts.cdb")
+
+
+def test_a_file_of_windows_is_mended_and_keeps_its_mode(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(at_home, "control/rcpthosts")
+    path.write_bytes(b"\xef\xbb\xbf# mine\r\nmail.example.org\r\n")
+    path.chmod(0o640)
+    assert run(["--home", at_home, "check"]) == DIFFERS
+    assert "rcpthosts: begins with a byte order mark" in capsys.readouterr().out
+    assert run(["--home", at_home, "check", "--fix"]) == 0
+    assert path.read_bytes() == b"# mine\nmail.example.org\n"
+    assert path.stat().st_mode & 0o777 == 0o640

@@ -53,6 +53,40 @@ def test_the_settings_can_be_examined_without_root(real_home: Path) -> None:
     assert codes == {"settings": 0, "queue": PRIVILEGE}
 
 
+def test_a_listener_that_is_none_is_a_finding_and_nothing_else_is_lost(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(healthy, "control/smtplisten").write_text("25\n[::1]:x\n")
+    found = findings(healthy, capsys)
+    assert set(found) == {"settings.smtplisten", "listening.stopped"}
+    assert "'25' is not ADDRESS:PORT" in found["settings.smtplisten"]["fact"]
+    capsys.readouterr()
+    assert run(["--home", healthy, "check"]) == DIFFERS
+    assert "smtplisten: '25' is not ADDRESS:PORT" in capsys.readouterr().out
+
+
+def test_an_unreadable_rcpthosts_is_not_a_missing_one(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/rcpthosts").unlink()
+    Path(healthy, "control/rcpthosts").mkdir()
+    found = findings(healthy, capsys)
+    assert {"settings.unreadable", "relaying.unreadable"} <= set(found)
+    assert "relaying.open" not in found
+    assert "removing it would open the relay" in found["relaying.unreadable"]["remedy"]
+
+
+def test_a_check_that_fails_ends_no_other(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/locals").unlink()
+    Path(healthy, "control/locals").mkdir()
+    found = findings(healthy, capsys)
+    assert {"settings.unreadable", "aliases.failed", "listening.stopped"} <= set(found)
+    assert "locals: Is a directory" in found["aliases.failed"]["fact"]
+
+
+def test_an_empty_name_of_the_host_is_found(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/me").write_text("\n")
+    assert findings(healthy, capsys)["settings.me"]["fact"].endswith("me: is empty; every host has a name")
+
+
 def test_backscatter_has_a_cure(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path(healthy, "control/rcptcheck").unlink()
     found = findings(healthy, capsys, "--skip", "listening")

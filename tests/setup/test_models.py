@@ -10,7 +10,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.programs.qmail_newmrh import main
 from eqmail_core.values.site import Site
 from eqmail_setup import service_scripts
-from eqmail_setup.models import ControlsModel, remarks_on
+from eqmail_setup.models import UNREADABLE, ControlsModel, remarks_on
 from eqmail_setup.plan import Weight
 
 HEALTHY = {
@@ -42,6 +42,8 @@ def test_a_healthy_installation_gets_no_remark(control: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "remark"),
     [
+        ("me", "\n", "me: is empty; every host has a name"),
+        ("smtplisten", "smtp\n", "smtplisten: 'smtp' is not ADDRESS:PORT"),
         ("databytes", "lots\n", "databytes: is not a number, the default 0 is in force"),
         ("concurrencylocal", "10 \n20\n", "concurrencylocal: only the first line is read"),
         ("defaulthost", "a host\n", "defaulthost: is not a host name"),
@@ -69,7 +71,52 @@ def test_a_healthy_installation_gets_no_remark(control: Path) -> None:
 )
 def test_a_mistake_in_a_file_is_remarked(control: Path, file: str, text: str, remark: str) -> None:
     (control / file).write_text(text)
-    assert remark in remarks(control)
+    assert any(line.startswith(remark) for line in remarks(control))
+
+
+def test_a_file_of_windows_is_one_remark_with_a_cure_and_hides_no_relation(control: Path) -> None:
+    (control / "locals").write_bytes(b"\xef\xbb\xbfmail.example.org\r\nnew.example\r\n")
+    found = {item.file: item for item in remarks_on(Site(home=str(control.parent)))}
+    assert set(found) == {"locals", "rcpthosts"}
+    assert "byte order mark" in found["locals"].found and "end in CR" in found["locals"].found
+    assert found["locals"].mended == b"mail.example.org\nnew.example\n"
+    assert found["rcpthosts"].found == "lacks new.example, so mail for it from other hosts is refused"
+
+
+def test_a_file_that_cannot_be_read_is_not_called_missing(control: Path) -> None:
+    (control / "rcpthosts").unlink()
+    (control / "rcpthosts").mkdir()
+    (found,) = (item for item in remarks_on(Site(home=str(control.parent), single_user=True)))
+    assert (found.file, found.name) == ("rcpthosts", UNREADABLE)
+    assert found.found.startswith("cannot be read by ")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("file", "mode", "who"),
+    [
+        ("rcpthosts", 0o600, "qmaild"),
+        ("locals", 0o640, "qmails"),
+        ("timeoutremote", 0o600, "qmailr, other users"),
+        ("defaulthost", 0o640, "other users"),
+        ("queuememory", 0o600, "qmailq"),
+    ],
+)
+def test_a_file_that_a_service_cannot_read_is_a_remark_of_its_own(
+    real_home: Path, tmp_path: Path, file: str, mode: int, who: str
+) -> None:
+    control = tmp_path / "control"
+    control.mkdir()
+    for name, text in HEALTHY.items():
+        (control / name).write_text(text)
+    if not (control / file).exists():
+        (control / file).write_text("60\n" if file != "defaulthost" else "a.example\n")
+    (control / file).chmod(mode)
+    found = [item for item in remarks_on(Site(home=str(tmp_path))) if item.name == UNREADABLE]
+    assert [(item.file, item.found) for item in found] == [
+        (file, f"cannot be read by {found[0].found.split(' by ')[1].split(': ')[0]}: root:root {mode:04o}")
+    ]
+    assert set(who.split(", ")) <= set(found[0].found.split(" by ")[1].split(": ")[0].split(", "))
 
 
 def test_programs_are_found_from_the_home_and_by_the_path(control: Path) -> None:

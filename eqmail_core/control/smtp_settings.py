@@ -236,6 +236,15 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
+    smtplogformat = Word(
+        "What the SMTP server logs: full, refused commands (refused, with the reply) and failed logins too, and who "
+        "had logged in for an accepted message; c, only what C's server logs, for programs that read its log. One "
+        "address causes 60 lines a minute at most, but for messages.",
+        words=(b"full", AS_C),
+        default=b"full",
+        used_by=(SMTPD,),
+        since="eqmail 2",
+    )
     receivedesmtp = Flag(
         "Whether Received lines say ESMTP after EHLO, which is right, or SMTP, as C does.",
         default=True,

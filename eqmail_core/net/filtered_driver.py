@@ -56,7 +56,7 @@ class FilteredConversation(Conversation):
         if body.is_last:
             line, what = self._conclude()
             self._kept.forget()
-            self._log(what)
+            self._log.note(what)
             self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 
     def _conclude(self) -> Said:

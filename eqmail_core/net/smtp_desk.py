@@ -14,6 +14,8 @@ from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.net.smtp_message import Outbox
 from eqmail_core.net.smtp_settings import Settings
 from eqmail_core.policy.client_network import client_network
+from eqmail_core.policy.log_budget import LineBudget
+from eqmail_core.policy.smtp_outcome import left_out
 from eqmail_core.system.tally import Share, Tally
 from eqmail_core.values import reply
 from eqmail_core.values.instant import date822
@@ -73,6 +75,7 @@ class Desk:
         self.is_closing = False
         self._date = (0, b"")
         self._lines: list[bytes] = []
+        self._budget = LineBudget()
 
     @property
     def is_full(self) -> bool:
@@ -135,6 +138,10 @@ class Desk:
         number = int.from_bytes(os.urandom(7), "big")
         return b"<%d.%d@%b>" % (number, int(time.time()), self.settings.local_name)
 
+    def may_log(self, ip: bytes) -> bool:
+        """Tell whether one line more about this address is written."""
+        return self._budget.admits(client_network(ip), self.now)
+
     def log(self, line: bytes) -> None:
         """Write a line to standard error soon, together with others."""
         if not self._lines:
@@ -160,6 +167,9 @@ class Desk:
         oldest, idlest = self.now - timeout_s, self.now - idle_s if idle_s else -1
         for session in [each for each in self.sessions if each.seen < oldest or each.idle_since() < idlest]:
             session.expire()
+        number = self._budget.left_out(self.now)
+        if number:
+            self.log(left_out(number))
 
     def renew(self, settings: Settings) -> None:
         """Go by new settings."""

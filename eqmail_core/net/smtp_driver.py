@@ -13,13 +13,14 @@ from eqmail_core.net.errands_waiting import Waiter
 from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.hops import Intake
+from eqmail_core.policy.log_budget import LineBudget
+from eqmail_core.policy.smtp_log import SmtpLog
 from eqmail_core.policy.smtp_outcome import (
     BAD_NEWLINES,
     DISMISSALS,
     READ_FAILED,
     TIMED_OUT,
     conclude,
-    log_line,
     tls_failed,
 )
 from eqmail_core.protocols.smtp_events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
@@ -62,6 +63,8 @@ class Conversation:
         self._tls = tls
         self._begins_with_tls = begins_with_tls
         self._intake = Intake(0)
+        budget = LineBudget()
+        self._log = SmtpLog(core, reception, lambda ip: budget.admits(ip, int(time.monotonic())), complain)
         self._queue: QueueProgram | QueueService | None = None
 
     def run(self, databytes: int) -> int:
@@ -78,26 +81,27 @@ class Conversation:
                     if event is BROKEN:
                         return self._broken()
                     self._handle(event)
+                self._log.note_refusals()
                 self._client.write(core.take_output())
                 if core.closed:
                     self._client.close()
                     self._abandon()
                     if core.last_words in DISMISSALS:
-                        self._log(DISMISSALS[core.last_words])
+                        self._log.note(DISMISSALS[core.last_words])
                     return 0
                 if core.has_more:
                     core.begin_turn()
                 else:
                     core.receive(self._client.read())
         except TimedOut:
-            self._log(TIMED_OUT)
+            self._log.note(TIMED_OUT)
             self._last_words(reply.TIMEOUT)
         except HandshakeFailed as failure:
-            self._log(tls_failed(failure))
+            self._log.note(tls_failed(failure))
             self._last_words(reply.tls_failed(str(failure).encode()))
         except Gone as gone:
             if gone.reading:
-                self._log(READ_FAILED)
+                self._log.note(READ_FAILED)
         self._abandon()
         return 1
 
@@ -121,7 +125,7 @@ class Conversation:
             verdict = self._begin(verdict)
         self._core.answer(verdict)
         if verdict.note:
-            self._log(verdict.note)
+            self._log.note(verdict.note)
 
     def _begin(self, verdict: Verdict) -> Verdict:
         """A message follows, behind the header of this verdict; the verdict, or that there is no queue for it."""
@@ -142,7 +146,7 @@ class Conversation:
             # Here, because few clients of a program need it and all would pay for it.
             from eqmail_core.net.secure_descriptors import SecureDescriptors
 
-            secure = SecureDescriptors(self._client, self._tls, self._log)
+            secure = SecureDescriptors(self._client, self._tls, self._log.note)
         except Unusable as trouble:
             core.answer(Verdict(False, [reply.tls_trouble(str(trouble).encode())]))
             return False
@@ -170,7 +174,7 @@ class Conversation:
             core = self._core
             code = queue.finish(core.sender or b"", core.recipients, render_wishes(core.wishes))
             line, what = conclude(self._intake, code, int(time.time()), queue.qp)
-            self._log(what)
+            self._log.note(what)
             self._core.answer(Verdict(True, [line]))
 
     def _abandon(self) -> None:
@@ -182,7 +186,7 @@ class Conversation:
 
     def _broken(self) -> int:
         """A bare newline: say so and be gone; what has been passed on of the message is no message."""
-        self._log(BAD_NEWLINES)
+        self._log.note(BAD_NEWLINES)
         self._abandon()
         try:
             self._client.write(self._core.take_output())
@@ -196,7 +200,3 @@ class Conversation:
             self._client.write(self._core.take_output())
         except (TimedOut, Gone):
             pass
-
-    def _log(self, what: bytes) -> None:
-        core = self._core
-        complain(log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))

@@ -9,6 +9,7 @@ import os
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import TLS_CERTIFICATES
+from eqmail_core.control.kinds import AS_C
 from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.smtpplugins import parse_plugins
 from eqmail_core.net.login_offer import login_offer
@@ -77,6 +78,7 @@ def read_house(
         Patience(controls.greetdelay, controls.tarpitcount, controls.tarpitdelay),
         _recipient_check(controls),
         _block_lists(controls),
+        controls.smtplogformat != AS_C,
     )
 
 

@@ -21,6 +21,7 @@ from eqmail_core.net.smtp_message import Incoming, Messages
 from eqmail_core.net.smtp_settings import NOWHERE, Terms, terms_for
 from eqmail_core.policy.encryption import HandshakeFailed, Unusable
 from eqmail_core.policy.reception import Reception
+from eqmail_core.policy.smtp_log import SmtpLog
 from eqmail_core.policy.smtp_outcome import (
     BAD_NEWLINES,
     DENIED,
@@ -55,6 +56,7 @@ class SmtpSession(asyncio.Protocol):
         "_holds",
         "_idle_since",
         "_is_proxied",
+        "_log",
         "_message",
         "_reception",
         "_terms",
@@ -109,8 +111,9 @@ class SmtpSession(asyncio.Protocol):
         else:
             self._reception, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
         self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
+        self._log = SmtpLog(self._core, self._reception, desk.may_log, self._say)
         if terms.refusal is None:
-            self._log(DENIED)
+            self._log.note(DENIED)
             self._transport.close()
             return
         refusal = terms.refusal or self._enter()
@@ -166,7 +169,7 @@ class SmtpSession(asyncio.Protocol):
         if not self._core.closed:
             self._has_failed = True
             if not self._message.is_submitted:
-                self._log(READ_FAILED)
+                self._log.note(READ_FAILED)
             self._core.closed = True
         self._message.close()
         if self._deliberation is not None:
@@ -244,6 +247,8 @@ class SmtpSession(asyncio.Protocol):
             self._release(_BY_TURN)
 
     def _flush(self) -> None:
+        if self._core.refusals:
+            self._log.note_refusals()
         out = self._core.take_output()
         tls = self._tls
         if tls is not None:
@@ -255,7 +260,7 @@ class SmtpSession(asyncio.Protocol):
                 self._transport.write(tls.farewell())
             self._transport.close()
             if self._core.last_words in DISMISSALS:
-                self._log(DISMISSALS[self._core.last_words])
+                self._log.note(DISMISSALS[self._core.last_words])
                 self._core.last_words = b""
 
     # --- TLS
@@ -325,7 +330,7 @@ class SmtpSession(asyncio.Protocol):
             self._message.begin(verdict.header)
         self._core.answer(verdict)
         if verdict.note:
-            self._log(verdict.note)
+            self._log.note(verdict.note)
 
     def _go_on(self) -> None:
         self._run()
@@ -369,7 +374,7 @@ class SmtpSession(asyncio.Protocol):
 
     def _conclude(self, line: bytes, what: bytes) -> None:
         self.seen = self._idle_since = self._desk.now
-        self._log(what)
+        self._log.note(what)
         self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 
     def _forget_message(self) -> None:
@@ -396,11 +401,7 @@ class SmtpSession(asyncio.Protocol):
     def _fail(self, what: bytes) -> None:
         """Note why the conversation does not end as it should."""
         self._has_failed = True
-        self._log(what)
-
-    def _log(self, what: bytes) -> None:
-        core = self._core
-        self._say(log_line(what, core.sender, self._reception.remote_ip, core.last_address, core.helo))
+        self._log.note(what)
 
     def _say(self, line: bytes) -> None:
         """A line for the log."""

@@ -19,12 +19,13 @@ class House:
     `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
     `patience`: how clients are made to wait.  `tls_clients`: addresses in client certificates, in
     lower case, whose owners may relay.  `recipient_check`: which recipients are looked up before they are accepted.
-    `block_lists`: lists in the DNS that count against clients.
+    `block_lists`: lists in the DNS that count against clients.  `logs_all`: the log has more than that of C.
     """
 
     __slots__ = (
         "bad_senders",
         "block_lists",
+        "logs_all",
         "patience",
         "plugins",
         "recipient_check",
@@ -45,7 +46,9 @@ class House:
         patience: Patience = NO_WAITING,
         recipient_check: "RecipientCheck | None" = None,
         block_lists: "BlockLists | None" = None,
+        logs_all: bool = True,
     ) -> None:
+        self.logs_all = logs_all
         self.rules = rules
         self.recipient_hosts = recipient_hosts
         self.bad_senders = bad_senders

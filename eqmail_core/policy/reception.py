@@ -98,6 +98,16 @@ class Reception:
         """The client's address, as far as known."""
         return self._client.remote_ip
 
+    @property
+    def logs_all(self) -> bool:
+        """Whether the log has more than that of C."""
+        return self._house.logs_all
+
+    @property
+    def login(self) -> bytes | None:
+        """Who has logged in."""
+        return self._client.remote_info if self._client.is_authenticated else None
+
     def forget(self) -> None:
         """Forget what belongs to this transaction alone."""
         self._advisers.forget()

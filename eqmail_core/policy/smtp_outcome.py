@@ -15,6 +15,7 @@ TIMED_OUT = b"timeout"
 NO_CONTROLS = b"unable to read controls"
 BAD_NEWLINES = b"bad newlines"
 DENIED = b"denied by a rule"
+ACCEPTED = b"message accepted"
 NO_PROXY_HEADER = b"no header of the PROXY protocol"
 
 DISMISSALS = {
@@ -27,6 +28,11 @@ DISMISSALS = {
     reply.BAD_CHUNK: b"bad chunk",
 }
 """What the log says of clients that were sent away, by the last words to them."""
+
+
+def left_out(number: int) -> bytes:
+    """The line about lines that were not written, as one address caused too many."""
+    return b"qmail-smtpd: %d lines about clients with very many were left out\n" % number
 
 
 def log_line(what: bytes, sender: bytes | None, ip: bytes, recipient: bytes | None, helo: bytes | None) -> bytes:
@@ -51,7 +57,7 @@ def conclude(intake: "Intake", code: int, now: int, qp: int) -> tuple[bytes, byt
     """The reply to a whole message and what the log says of it; `code` is how qmail-queue ended."""
     text = queue_result.explain(code)
     if not text and not intake.is_refused:
-        return reply.queued(now, qp), b"message accepted"
+        return reply.queued(now, qp), ACCEPTED
     if intake.is_looping:
         return reply.LOOPING, b"message looping"
     if intake.is_too_big:

@@ -124,6 +124,18 @@ class Broken(Event):
     needs_verdict = False
 
 
+class Refusal:
+    """A command that was refused: the reply, and whom it was about; `user` is who tried to log in."""
+
+    __slots__ = ("line", "recipient", "sender", "user")
+
+    def __init__(self, line: bytes, sender: bytes | None, recipient: bytes | None, user: bytes | None) -> None:
+        self.line = line
+        self.sender = sender
+        self.recipient = recipient
+        self.user = user
+
+
 CONNECTED, DATA, RESET, STARTTLS, BROKEN = Connected(), Data(), Reset(), StartTls(), Broken()
 
 

@@ -3,14 +3,19 @@
 Source: smtp-server.md 4.2 (EHLO); RFC 5321 section 4.1.1.1, RFC 2034, RFC 3030 (CHUNKING), RFC 9422 (LIMITS).
 """
 
-from eqmail_core.formats.plain_text import is_plain
-from eqmail_core.formats.smtp_path import address_literal, split_path
+from eqmail_core.formats.plain_text import is_plain, plain
+from eqmail_core.formats.smtp_path import address_literal, parse_parameters, split_path
+from eqmail_core.formats.smtp_wishes import BadParameter, read_mail, read_recipient
 from eqmail_core.protocols.auth import CRAM_MD5
+from eqmail_core.protocols.smtp_events import Mail, Recipient
 from eqmail_core.values import reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# A message whose lines do not end in CRLF would not leave the queue as it came (RFC 3030 section 3).
+_BINARY = b"BODY=BINARYMIME"
 
 
 class Rules:
@@ -119,6 +124,31 @@ class Rules:
         except UnicodeDecodeError:
             return reply.NO_UTF8
         return None
+
+    def mail(self, address: bytes, behind: bytes, argument: bytes) -> Mail | bytes:
+        """MAIL with this address and what follows it, in the whole argument; the reply where it cannot be."""
+        if b" " not in argument:
+            return self.objection(address, False) or Mail(address, None)
+        size, identity = parse_parameters(plain(argument))
+        if size is not None and 0 < self.size_limit < size:
+            return reply.TOO_BIG
+        parameters = plain(behind).split()
+        if any(word.upper() == _BINARY for word in parameters):
+            return reply.NO_BINARY
+        try:
+            wishes = read_mail(behind, self.offers_news, self.offers_utf8)
+        except BadParameter:
+            return reply.BAD_PARAMETER
+        is_utf8 = wishes is not None and wishes.is_utf8
+        return self.objection(address, is_utf8) or Mail(address, identity, wishes, parameters)
+
+    def recipient(self, address: bytes, behind: bytes, is_utf8: bool) -> Recipient | bytes:
+        """RCPT with this address and what follows it; the reply where it cannot be."""
+        try:
+            wish = read_recipient(behind) if behind and self.offers_news else None
+        except BadParameter:
+            return reply.BAD_PARAMETER
+        return self.objection(address, is_utf8) or Recipient(address, wish, plain(behind).split() if behind else ())
 
     def hello(self, extended: bool, is_secure: bool) -> list[bytes]:
         """The answer to HELO, or to EHLO if `extended`."""

@@ -10,8 +10,6 @@ Long because the whole order of an SMTP conversation is in one place.
 """
 
 from eqmail_core.formats.plain_text import plain
-from eqmail_core.formats.smtp_path import parse_parameters
-from eqmail_core.formats.smtp_wishes import BadParameter, read_mail, read_recipient
 from eqmail_core.formats.wishes import Wishes, place_key
 from eqmail_core.protocols.auth import CRAM_MD5, Credentials, Exchange, is_question
 from eqmail_core.protocols.dotted import BareNewline
@@ -30,6 +28,7 @@ from eqmail_core.protocols.smtp_events import (
     Hello,
     Mail,
     Recipient,
+    Refusal,
     StartTls,
     Verdict,
 )
@@ -47,8 +46,8 @@ MAX_LINE = 4096
 TURN = 100
 """How many lines and chunks of one client are looked at in a turn; what follows waits until others have had theirs."""
 
-# A message whose lines do not end in CRLF would not leave the queue as it came (RFC 3030 section 3).
-_BINARY = b"BODY=BINARYMIME"
+# Replies to commands that nobody knows, or in a wrong order: they refuse no mail.
+_OF_DISORDER = (b"500", b"502", b"503")
 
 # Digits of the length of a chunk.
 _MAX_DIGITS = 12
@@ -60,7 +59,8 @@ class SmtpServer:
     Where it then `has_more` the next turn may `begin_turn`, once the output has gone and others were served.
 
     `awaited` is the event that has not been answered yet, `closed`: nothing more is said after the output,
-    `last_words`: the line with which we ended it, `is_secure`: under TLS.
+    `last_words`: the line with which we ended it, `is_secure`: under TLS; `refusals` since `take_refusals`, but for
+    commands that were in disorder.
     Bounded: input is kept only up to one line beyond what `receive` was given; the recipients, if the rules bound them.
     """
 
@@ -72,6 +72,7 @@ class SmtpServer:
         "_first_helo",
         "_is_skipping",
         "_message",
+        "_names_sender",
         "_out",
         "_position",
         "_rules",
@@ -87,6 +88,7 @@ class SmtpServer:
         "last_words",
         "make_challenge",
         "recipients",
+        "refusals",
         "sender",
         "wishes",
     )
@@ -101,7 +103,9 @@ class SmtpServer:
         self._errors = 0
         self._exchange: Exchange | None = None
         self._is_skipping = False
+        self._names_sender = False
         self._out: list[bytes] = []
+        self.refusals: list[Refusal] = []
         self._turn_left = TURN
         self.make_challenge = make_challenge
         self.authenticated = False
@@ -177,6 +181,8 @@ class SmtpServer:
         """Decide the event that needed a verdict."""
         event, self.awaited = self.awaited, None
         self._put(*verdict.lines)
+        if verdict.lines and not verdict.note and type(event) is not Body:
+            self._note_refusal(verdict.lines[-1], event.credentials.user if isinstance(event, Authentication) else None)
         if verdict.close:
             self.closed = True
             self.last_words = verdict.lines[-1] if verdict.lines else b""
@@ -212,6 +218,11 @@ class SmtpServer:
         self.recipients: list[bytes] = []
         self.wishes: Wishes | None = None
         return was_there
+
+    def take_refusals(self) -> list[Refusal]:
+        """What was refused since the last call."""
+        refusals, self.refusals = self.refusals, []
+        return refusals
 
     def take_output(self) -> bytes:
         """Everything to be sent since the last call."""
@@ -283,30 +294,20 @@ class SmtpServer:
         return Hello(plain(name), True, self._reset())
 
     def _mail(self, argument: bytes) -> Event | None:
+        self._names_sender = True
         if self._rules.mail_needs_auth and not self.authenticated:
             return self._say(reply.AUTHORIZATION_REQUIRED)
         address, behind = self._address(argument)
         if address is None:
             return self._say(reply.SYNTAX)
-        if b" " not in argument:
-            objection = self._rules.objection(address, is_utf8=False)
-            return Mail(address, None, restarts=self._reset()) if objection is None else self._say(objection)
-        size, identity = parse_parameters(plain(argument))
-        if size is not None and 0 < self._rules.size_limit < size:
-            return self._say(reply.TOO_BIG)
-        parameters = plain(behind).split()
-        if any(word.upper() == _BINARY for word in parameters):
-            return self._say(reply.NO_BINARY)
-        try:
-            wishes = read_mail(behind, self._rules.offers_news, self._rules.offers_utf8)
-        except BadParameter:
-            return self._say(reply.BAD_PARAMETER)
-        objection = self._rules.objection(address, wishes is not None and wishes.is_utf8)
-        if objection is not None:
-            return self._say(objection)
-        return Mail(address, identity, wishes, parameters, restarts=self._reset())
+        event = self._rules.mail(address, behind, argument)
+        if isinstance(event, bytes):
+            return self._say(event)
+        event.restarts = self._reset()
+        return event
 
     def _rcpt(self, argument: bytes) -> Event | None:
+        self._names_sender = False
         if not self.in_transaction:
             return self._say(reply.MAIL_FIRST)
         address, behind = self._address(argument)
@@ -314,14 +315,8 @@ class SmtpServer:
             return self._say(reply.SYNTAX)
         if 0 < self._rules.max_recipients <= len(self.recipients):
             return self._say(reply.TOO_MANY_RECIPIENTS)
-        try:
-            wish = read_recipient(behind) if behind and self._rules.offers_news else None
-        except BadParameter:
-            return self._say(reply.BAD_PARAMETER)
-        objection = self._rules.objection(address, self.wishes is not None and self.wishes.is_utf8)
-        if objection is not None:
-            return self._say(objection)
-        return Recipient(address, wish, plain(behind).split() if behind else ())
+        event = self._rules.recipient(address, behind, self.wishes is not None and self.wishes.is_utf8)
+        return self._say(event) if isinstance(event, bytes) else event
 
     def _data(self, argument: bytes) -> Event | None:
         if not self.in_transaction:
@@ -445,7 +440,14 @@ class SmtpServer:
 
     def _say(self, line: bytes) -> Event | None:
         self._put(line)
+        self._note_refusal(line, None)
         return None
+
+    def _note_refusal(self, line: bytes, user: bytes | None) -> None:
+        if line[:1] in (b"4", b"5") and line[:3] not in _OF_DISORDER:
+            recipient = None if self._names_sender or user is not None else self.last_address
+            sender = self.last_address if self._names_sender and user is None else self.sender
+            self.refusals.append(Refusal(line, sender, recipient, user))
 
     def _address(self, argument: bytes) -> tuple[bytes | None, bytes]:
         """The address in the argument of MAIL or RCPT, and what follows it."""

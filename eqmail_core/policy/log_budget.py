@@ -1,0 +1,43 @@
+"""How much of what clients cause is told to the log: so many lines of each address a minute, and then their number.
+
+Source: docs/SECURITY.md "Limits".
+"""
+
+LINES = 60
+"""Lines that one address may cause in a minute."""
+
+ADDRESSES = 4096
+"""Addresses that are told apart in a minute; all further ones count as one."""
+
+_MINUTE_S = 60
+
+
+class LineBudget:
+    """What may still be told in this minute; the clock is an argument, in seconds."""
+
+    __slots__ = ("_counts", "_left_out", "_minute", "_told")
+
+    def __init__(self) -> None:
+        self._counts: dict[bytes, int] = {}
+        self._left_out = 0
+        self._minute = 0
+        self._told = 0
+
+    def admits(self, address: bytes, now: int) -> bool:
+        """Tell whether a line about this address is written; one that is not is counted."""
+        if now // _MINUTE_S != self._minute:
+            self._counts.clear()
+            self._minute = now // _MINUTE_S
+        key = address if address in self._counts or len(self._counts) < ADDRESSES else b""
+        count = self._counts[key] = self._counts.get(key, 0) + 1
+        if count > LINES:
+            self._left_out += 1
+        return count <= LINES
+
+    def left_out(self, now: int) -> int:
+        """How many lines were not written since this was told, which is once a minute; 0: nothing is to be told."""
+        if not self._left_out or now // _MINUTE_S == self._told:
+            return 0
+        self._told = now // _MINUTE_S
+        number, self._left_out = self._left_out, 0
+        return number

@@ -63,7 +63,8 @@ VARIABLES = (
     Variable(
         "QMAILQUEUE",
         ("everything that queues mail",),
-        "Path of a program that is run in the place of bin/qmail-queue, with its descriptors and exit codes.",
+        "Path of a program that is run in the place of bin/qmail-queue, with its descriptors and exit codes. With exit "
+        "code 82 or 31 it may say on descriptor 4 why: D (for good) or Z (for now), and a line of 254 bytes at most.",
         "bin/qmail-queue",
     ),
     Variable(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from eqmail_core.net.children import PipeWriter, on_end
 from eqmail_core.net.queue_link import Done
+from eqmail_core.system.files import close_all, left_in, open_pipes
 from eqmail_core.system.processes import IGNORED_BY_PYTHON
 from eqmail_core.values import queue_result as q
 
@@ -56,22 +57,23 @@ class ProgramSubmission:
         self._is_paused = False
         self._message: PipeWriter | None = None
         try:
-            message_out, message = os.pipe()
-            envelope_out, envelope = os.pipe()
+            (message_out, message), (envelope_out, envelope), (self._text, text) = open_pipes(3)
         except OSError:
             loop.call_soon(self._finish, q.NO_MEMORY)
             return
-        actions = [(os.POSIX_SPAWN_DUP2, message_out, 0), (os.POSIX_SPAWN_DUP2, envelope_out, 1)]
+        actions = [
+            (os.POSIX_SPAWN_DUP2, message_out, 0),
+            (os.POSIX_SPAWN_DUP2, envelope_out, 1),
+            (os.POSIX_SPAWN_DUP2, text, q.TEXT_FD),
+        ]
         try:
             self._pid = os.posix_spawn(program, [program], environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
         except OSError:
-            os.close(message)
-            os.close(envelope)
+            close_all(message, envelope, self._text)
             loop.call_soon(self._finish, q.CANNOT_EXEC)
             return
         finally:
-            os.close(message_out)
-            os.close(envelope_out)
+            close_all(message_out, envelope_out, text)
         self._message = PipeWriter(loop, message, self._drained)
         self._envelope = PipeWriter(loop, envelope, lambda: None)
         on_end(loop, self._pid, self._ended)
@@ -111,10 +113,11 @@ class ProgramSubmission:
         self._envelope.end()
 
     def _ended(self, code: int) -> None:
+        said = left_in(self._text, q.MOST_TEXT)
         is_broken = self._message is None or self._message.broken or self._envelope.waiting > 0
         if code == q.OK and (is_broken or self._envelope_text is not None):
             code = q.READ_ERROR
-        self._finish(q.CRASHED if code < 0 else code, self._pid)
+        self._finish(q.CRASHED if code < 0 else q.Reasoned(code, said), self._pid)
 
     def _finish(self, code: int, qp: int = 0) -> None:
         self._close()

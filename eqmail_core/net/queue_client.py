@@ -8,10 +8,11 @@ Source: queue.md 3.5 "caller library contract".
 """
 
 import os
+from itertools import chain
 
 from eqmail_core.net.submission import Submission, connect
 from eqmail_core.protocols.queue_wire import render_envelope
-from eqmail_core.system.files import write_all
+from eqmail_core.system.files import close_all, left_in, open_pipes, write_all
 from eqmail_core.system.installation import is_own
 from eqmail_core.values import queue_result as q
 
@@ -73,14 +74,16 @@ class QueueProgram:
     """One message on its way through a child process, whose pid is the qp."""
 
     def __init__(self, program: bytes, site: "Site", environ: "Mapping[bytes, bytes]") -> None:
-        message_out, self._message = os.pipe()
-        envelope_out, self._envelope = os.pipe()
+        (message_out, self._message), (envelope_out, self._envelope), (self._text, text) = pipes = open_pipes(3)
         self._broken = False
-        self.qp = os.fork()
+        try:
+            self.qp = os.fork()
+        except OSError:
+            close_all(*chain.from_iterable(pipes))
+            raise
         if self.qp == 0:
-            _become(program, site, environ, message_out, envelope_out)
-        os.close(message_out)
-        os.close(envelope_out)
+            _become(program, site, environ, message_out, envelope_out, text)
+        close_all(message_out, envelope_out, text)
 
     def write(self, data: bytes) -> None:
         """Pass on a piece of the message; the first failed write is remembered."""
@@ -103,11 +106,13 @@ class QueueProgram:
         try:
             _, status = os.waitpid(self.qp, 0)
         except OSError:
+            os.close(self._text)
             return q.WAIT_FAILED
+        said = left_in(self._text, q.MOST_TEXT)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
             return q.CRASHED
-        return q.READ_ERROR if code == 0 and self._broken else code
+        return q.READ_ERROR if code == 0 and self._broken else q.Reasoned(code, said)
 
 
 def _write(fd: int, data: bytes) -> bool:
@@ -118,12 +123,18 @@ def _write(fd: int, data: bytes) -> bool:
     return True
 
 
-def _become(program: bytes, site: "Site", environ: "Mapping[bytes, bytes]", message: int, envelope: int) -> None:
-    """The child: descriptors 0 and 1 in place, then the program; never returns."""
+def _become(
+    program: bytes, site: "Site", environ: "Mapping[bytes, bytes]", message: int, envelope: int, text: int
+) -> None:
+    """The child: descriptors 0, 1 and 4 in place, then the program; never returns."""
     try:
         envelope = os.dup(envelope) if envelope == 0 else envelope
+        text = os.dup(text) if text < 2 else text
+        text = os.dup(text) if text < 2 else text
         os.dup2(message, 0)
         os.dup2(envelope, 1)
+        os.dup2(text, q.TEXT_FD)
+        os.set_inheritable(q.TEXT_FD, True)
         os.chdir(site.home)
     except OSError:
         os._exit(q.NO_HOME)

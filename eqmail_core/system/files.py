@@ -128,3 +128,32 @@ def remove_for_good(path: str) -> None:
     except FileNotFoundError:
         return
     sync_folder(os.path.dirname(path))
+
+
+def open_pipes(count: int) -> list[tuple[int, int]]:
+    """So many pipes, each as descriptors for reading and writing.  Fails: OSError; then none is left open."""
+    pipes: list[tuple[int, int]] = []
+    try:
+        pipes.extend(os.pipe() for _ in range(count))
+    except OSError:
+        for ends in pipes:
+            close_all(*ends)
+        raise
+    return pipes
+
+
+def close_all(*descriptors: int) -> None:
+    """Close these descriptors."""
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def left_in(fd: int, at_most: int) -> bytes:
+    """What a child that has ended left in a pipe, which is closed; who was started by it may have it open still."""
+    os.set_blocking(fd, False)
+    try:
+        return os.read(fd, at_most)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)

@@ -18,6 +18,7 @@ NO_INTD_FILE = 65
 NO_TODO_FILE = 66
 SERVICE_AWAY = 71
 BUG = 81
+OWN_TEXT = 82
 BAD_ENVELOPE = 91
 CANNOT_EXEC = 120
 CRASHED = -1
@@ -51,10 +52,33 @@ _TEXTS = {
 }
 
 
+TEXT_FD = 4
+"""Descriptor on which a program in the place of qmail-queue may say why it refuses a message."""
+
+MOST_TEXT = 255
+"""Longest such text, in bytes."""
+
+
+class Reasoned(int):
+    """An exit code of such a program, with the text that it left, `said`, an outcome letter (D or Z) in front."""
+
+    said: bytes
+
+    def __new__(cls, code: int, said: bytes) -> "Reasoned":
+        """The code of a program that said so; a text without a letter is none, and a text is one harmless line."""
+        self = super().__new__(cls, code)
+        line = said[:MOST_TEXT].partition(b"\n")[0].rstrip(b"\r")
+        is_text = line[:1] in (b"D", b"Z") and len(line) > 1
+        self.said = bytes(byte if 32 <= byte != 127 else 63 for byte in line) if is_text else b""
+        return self
+
+
 def explain(code: int) -> bytes:
     """Say what exit code `code` of qmail-queue means: b"" for success, else an outcome letter (D or Z) and a text."""
     if code == OK:
         return b""
+    if code in (REJECTED, OWN_TEXT) and isinstance(code, Reasoned) and code.said:
+        return code.said
     text = _TEXTS.get(code)
     if text is not None:
         return text

@@ -131,7 +131,6 @@ def test_nothing_acknowledged_is_lost_where_flushes_fail(ordered: bool, flushes_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", (2, 3, 4))
 def test_nothing_is_lost_in_long_lives(seed: int) -> None:
     assert run_and_cut(seed, seed % 2 == 0, steps=600, every=5, ways=5)

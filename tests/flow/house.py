@@ -74,7 +74,7 @@ class House:
         assert self.process.poll() is None, self.log()
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as sock:
-                sock.settimeout(5)
+                sock.settimeout(60)
                 return sock.recv(100).startswith(b"220")
         except OSError:
             return False
@@ -112,7 +112,7 @@ class House:
             return [pid for pid in below if os.path.exists(f"/proc/{pid}") and not _is_zombie(pid)]
 
         # An agent ends with its socket, which is a moment later on a busy machine.
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while left() and time.monotonic() < deadline:
             time.sleep(0.02)
         assert not left(), f"still there: {left()}"
@@ -128,7 +128,7 @@ class House:
         self.process.wait()
 
     def send(self, recipients: list[str], text: str, sender: str = "sender@example.net") -> None:
-        with smtplib.SMTP("127.0.0.1", self.port, "client.example.net", timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", self.port, "client.example.net", timeout=60) as client:
             client.sendmail(sender, recipients, text.replace("\n", "\r\n"))
 
     def inject(self, words: list[str], text: str) -> subprocess.CompletedProcess[str]:

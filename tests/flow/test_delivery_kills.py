@@ -71,7 +71,7 @@ def _kill_one(house: House, dice: random.Random, killed: Counter[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120 + 6 * KILLS)
+@pytest.mark.timeout(600 + 6 * KILLS)
 def test_nothing_is_lost_on_its_way_out(private_home: Path, record_property: Callable[[str, object], None]) -> None:
     maildir = make_maildir(private_home / "alias/Maildir")
     (private_home / "alias/.qmail-box").write_text("./Maildir/\n")
@@ -96,7 +96,7 @@ def test_nothing_is_lost_on_its_way_out(private_home: Path, record_property: Cal
         for client in clients:
             client.stopping.set()
         for client in clients:
-            client.join(30)
+            client.join(60)
         acknowledged = {mark for client in clients for mark in client.acknowledged}
 
         def filed() -> Counter[str]:

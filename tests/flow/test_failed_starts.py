@@ -8,7 +8,7 @@ import pytest
 
 from tests.flow.house import free_port
 
-pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_they_are_asked_by_the_services(real_home: Path, beside: None) -> None:
         house = House(real_home)
         try:
             milter.script[b"R"] = b"y550 5.1.1 not him\0"
-            with smtplib.SMTP("127.0.0.1", house.port, timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", house.port, timeout=60) as client:
                 client.ehlo("me.test")
                 assert client.mail("a@slow.test")[0] == 451
                 assert client.mail("a@b.test")[0] == 250
@@ -58,7 +58,7 @@ def test_they_are_asked_by_the_services(real_home: Path, beside: None) -> None:
             house.stop()
             house.start()
             count = len(milter.heard)
-            with smtplib.SMTP("127.0.0.1", house.port, timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", house.port, timeout=60) as client:
                 client.ehlo("me.test")
                 assert client.mail("a@slow.test")[0] == 250
             assert len(milter.heard) == count

@@ -29,8 +29,6 @@ VARIABLES = {
     "TCPLOCALPORT": "25",
 }
 
-pytestmark = pytest.mark.timeout(120)
-
 
 class Client:
     """One client, and the program that a server started for it."""
@@ -76,7 +74,7 @@ class Client:
     def end(self) -> tuple[int, str]:
         """The end of the program: its exit code and its log."""
         if self._log is None:
-            self._log = self.program.communicate(timeout=30)[1].decode()
+            self._log = self.program.communicate(timeout=60)[1].decode()
         return self.program.returncode, self._log
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.flow.house import House, make_maildir, messages, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 ME = "mail.example.org"
 
 

@@ -75,7 +75,7 @@ class Box:
         self.house = House(home)
 
     def send(self, recipients: dict[str, list[str]], *options: str, text: str = TEXT) -> None:
-        with smtplib.SMTP("127.0.0.1", self.house.port, "client.example.net", timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", self.house.port, "client.example.net", timeout=60) as client:
             client.ehlo()
             assert client.has_extn("dsn") and client.has_extn("smtputf8")
             assert client.mail(f"sender@{ME}", list(options))[0] == 250

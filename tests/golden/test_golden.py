@@ -29,7 +29,6 @@ AS_C = {"smtpd": ["smtplimits=c", "smtplogformat=c"]}
 
 @pytest.mark.root
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_recorded_cases_of(kind: str, real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     scratch = tmp_path_factory.mktemp(kind)

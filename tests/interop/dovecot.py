@@ -101,4 +101,4 @@ class Dovecot:
     def stop(self) -> None:
         """TERM, and wait."""
         self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(20) is not None
+        assert self._process.wait(60) is not None

@@ -123,7 +123,7 @@ class Foreign:
         assert self.process is not None
         assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}; it said:\n{self.log()}"
         try:
-            with smtplib.SMTP("127.0.0.1", self.port, timeout=20) as client:
+            with smtplib.SMTP("127.0.0.1", self.port, timeout=60) as client:
                 return client.noop()[0] == 250
         except OSError:
             return False
@@ -138,7 +138,7 @@ class Foreign:
 
     def give(self, sender: str, recipients: list[str], text: str) -> None:
         """Have it send a message, which may be for other domains if it is an `open_relay` for 127.0.0.1."""
-        with smtplib.SMTP("127.0.0.1", self.port, "client.example.net", timeout=30) as client:
+        with smtplib.SMTP("127.0.0.1", self.port, "client.example.net", timeout=60) as client:
             client.sendmail(sender, recipients, text.replace("\n", "\r\n").encode(), ["BODY=8BITMIME"])
 
     def stop(self) -> None:

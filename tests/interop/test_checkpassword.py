@@ -19,7 +19,7 @@ from tests.flow.house import make_maildir
 from tests.net.filtered_servers import KINDS, MESSAGE, Talk, talk
 from tests.net.smtp_servers import Home
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.root]
 
 USER = f"eqcheck{os.getpid()}"
 PASSWORD = "open sesame"
@@ -158,5 +158,5 @@ def test_they_let_into_a_mailbox(home: Home, account: Path, checker_of_pop: str,
         words = b"APOP %b %b\r\n" % (USER.encode(), hashlib.md5(stamp + PASSWORD.encode()).hexdigest().encode())
     else:
         words = b"USER %b\r\nPASS %b\r\n" % (USER.encode(), PASSWORD.encode())
-    heard, _ = process.communicate(words + b"RETR 1\r\nQUIT\r\n", timeout=30)
+    heard, _ = process.communicate(words + b"RETR 1\r\nQUIT\r\n", timeout=60)
     assert b"hello\r\n" in heard, heard

@@ -16,7 +16,7 @@ from tests.interop.foreign import unpacked
 from tests.net.filtered_servers import KINDS, MESSAGE, QUEUED, talk
 from tests.net.smtp_servers import Home
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.root]
 
 VIRUS = b"this stands for a virus: 8f3a$H+H*"
 INFECTED = MESSAGE + VIRUS + b"\r\n"

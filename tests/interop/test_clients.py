@@ -8,7 +8,7 @@ import pytest
 from tests.flow.house import messages, until
 from tests.interop.clients import BOX, CLIENTS, WAYS, ClientHouse, Errand, Tap, client_house, table
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 

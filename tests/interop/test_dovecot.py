@@ -13,7 +13,7 @@ import pytest
 from tests.flow.house import PATIENCE_S, House, make_maildir, until
 from tests.interop.dovecot import Dovecot
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 ME = "mail.example.org"
 UID = 64055
 """Owner of the mailboxes; it need not have an account."""

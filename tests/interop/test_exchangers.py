@@ -22,7 +22,7 @@ from tests.net.name_server import NameServer
 from tests.net.scripted_server import PIPELINING, ScriptedServer
 from tests.services.remote.remote_house import House
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.root]
 
 ZONE = """$ORIGIN test.
 $TTL 60

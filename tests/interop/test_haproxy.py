@@ -18,7 +18,7 @@ from tests.flow.test_tls_listener import TlsHouse
 from tests.interop.foreign import unpacked
 from tests.net.test_smtp_tls import AUTHORITY, put_certificate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 ME = "mail.example.org"
 PROXY, ANN, BOB = "127.0.0.9", "127.0.0.77", "127.0.0.78"
 
@@ -81,7 +81,7 @@ def town(private_home: Path, tmp_path: Path) -> Iterator[Town]:
 
 def is_up(port: int) -> bool:
     try:
-        with smtplib.SMTP("127.0.0.1", port, timeout=5, source_address=(BOB, 0)) as client:
+        with smtplib.SMTP("127.0.0.1", port, timeout=60, source_address=(BOB, 0)) as client:
             return client.noop()[0] == 250
     except (OSError, smtplib.SMTPException):
         return False
@@ -94,11 +94,11 @@ def trusting() -> ssl.SSLContext:
 
 
 def plain(port: int, address: str = ANN) -> smtplib.SMTP:
-    return smtplib.SMTP("127.0.0.1", port, "client.test", timeout=30, source_address=(address, 0))
+    return smtplib.SMTP("127.0.0.1", port, "client.test", timeout=60, source_address=(address, 0))
 
 
 def over_tls(port: int) -> smtplib.SMTP:
-    return smtplib.SMTP_SSL("127.0.0.1", port, "client.test", timeout=30, source_address=(ANN, 0), context=trusting())
+    return smtplib.SMTP_SSL("127.0.0.1", port, "client.test", timeout=60, source_address=(ANN, 0), context=trusting())
 
 
 @pytest.mark.parametrize(
@@ -137,5 +137,5 @@ def test_limits_are_those_of_the_client_and_not_of_the_proxy(town: Town) -> None
 
 def test_nobody_else_may_say_who_he_is(town: Town) -> None:
     """Who comes past the proxy is himself, and his header is a command that does not exist."""
-    with smtplib.SMTP("127.0.0.1", town.house.port, timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", town.house.port, timeout=60) as client:
         assert client.docmd(f"PROXY TCP4 {ANN} 127.0.0.1 1 25")[0] == 500

@@ -16,7 +16,7 @@ import pytest
 
 from tests.flow.house import House, make_maildir, messages, until
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.root
 ME = "mail.example.org"
 OWNER = "alias"
 BUILT_IN = "/var/lib/qmail"

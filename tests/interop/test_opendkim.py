@@ -47,7 +47,7 @@ def opendkim(tmp_path: Path, key: rsa.RSAPrivateKey, request: pytest.FixtureRequ
         f"PidFile {tmp_path}/pid\nOversignHeaders From\n"
     )
     process = subprocess.Popen(["opendkim", "-f", "-x", str(settings)], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -57,7 +57,7 @@ def opendkim(tmp_path: Path, key: rsa.RSAPrivateKey, request: pytest.FixtureRequ
             time.sleep(0.05)
     yield f"inet:127.0.0.1:{port}"
     process.kill()  # it takes its time to say goodbye
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
 
 
 def relaxed(field: bytes) -> bytes:

@@ -13,7 +13,7 @@ from tests.interop.clients import Tap, client_house
 from tests.interop.foreign import PASSWORD, USER, Foreign, Relay, foreign
 from tests.net.test_smtp_tls import put_certificate
 
-pytestmark = [pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.slow, pytest.mark.root]
 ME = "mail.example.org"
 BOX = f"box@{ME}"
 ELSEWHERE = "box@elsewhere.test"

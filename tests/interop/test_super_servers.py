@@ -17,7 +17,7 @@ from tests.conftest import eqmail
 from tests.flow.house import House, free_port, make_maildir, messages, until
 from tests.interop.foreign import unpacked
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 ME = "mail.example.org"
 BOX = f"box@{ME}"
 
@@ -78,7 +78,7 @@ def running(command: list[str | Path], port: int, code: int | None = None) -> It
         yield port
     finally:
         process.terminate()
-        ended = process.wait(10)
+        ended = process.wait(60)
         process.stderr.close()
     assert code is None or ended == code
 

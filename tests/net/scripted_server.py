@@ -61,7 +61,7 @@ class ScriptedServer:
         for client in self._open:
             client.close()
 
-    def wait_until_heard(self, part: bytes, connection: int = -1, seconds: float = 5.0) -> None:
+    def wait_until_heard(self, part: bytes, connection: int = -1, seconds: float = 60.0) -> None:
         """Wait until a connection has sent `part`."""
         end = time.monotonic() + seconds
         while len(self.heard) <= max(connection, 0) or part not in self.heard[connection]:

@@ -155,7 +155,7 @@ class Resident:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.call(self.server.close)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while self.desk.sessions and time.monotonic() < deadline:
             for session in list(self.desk.sessions):
                 self.call(session._transport.abort)
@@ -172,11 +172,11 @@ class Resident:
         """Run something on the loop, and wait until it has run."""
         done = threading.Event()
         self.loop.call_soon_threadsafe(lambda: (function(), done.set()))
-        assert done.wait(5)
+        assert done.wait(60)
 
     def connect(self) -> socket.socket:
         """A client."""
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def queued(self) -> list[tuple[bytes, bytes]]:
         """Envelope and message of everything that went to the queue."""
@@ -201,7 +201,7 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     if filters is not None:
         serve, reception = FilteredConversation, FilteringReception(house, variables, lambda: b"NOW", filters)
     ours, theirs = socket.socketpair()
-    ours.settimeout(10)
+    ours.settimeout(60)
     conversation = serve(
         home.site,
         core,
@@ -225,5 +225,5 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
         yield ours, codes
     finally:
         ours.close()
-        thread.join(10)
+        thread.join(60)
         os.chdir(cwd)

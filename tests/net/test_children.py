@@ -67,7 +67,7 @@ def test_output_is_heard_to_its_end(loop: asyncio.AbstractEventLoop) -> None:
     PipeReader(loop, reading, hear)
     os.write(writing, b"hello")
     os.close(writing)
-    loop.run_until_complete(asyncio.wait_for(future, 5))
+    loop.run_until_complete(asyncio.wait_for(future, 60))
     assert b"".join(heard) == b"hello"
 
 
@@ -88,7 +88,7 @@ def test_input_goes_as_the_child_takes_it(loop: asyncio.AbstractEventLoop) -> No
         return True
 
     PipeReader(loop, reading, hear)
-    loop.run_until_complete(asyncio.wait_for(future, 5))
+    loop.run_until_complete(asyncio.wait_for(future, 60))
     assert b"".join(taken) == text
     assert writer.waiting == 0
 
@@ -147,7 +147,7 @@ def test_an_aborted_message_has_no_envelope(loop: asyncio.AbstractEventLoop, tmp
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
 
-    loop.run_until_complete(asyncio.wait_for(wait(), 5))
+    loop.run_until_complete(asyncio.wait_for(wait(), 60))
     assert os.path.getsize(f"{tmp_path}/done") == 0
 
 

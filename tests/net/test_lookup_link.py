@@ -43,7 +43,7 @@ class Answerer:
                 sock.send(wire.answer(99, b"K"))
 
     def join(self) -> None:
-        self._thread.join(10)
+        self._thread.join(60)
 
 
 def ask_all(loop: asyncio.AbstractEventLoop, link: LookUpLink, recipients: list[bytes]) -> dict[bytes, bytes]:

@@ -45,7 +45,7 @@ class TestWhatTheyHear:
             client.say(b"EHLO me")
             assert client.send(b"j@ours.test", b"k@ours.test").startswith(b"250 ok ")
             assert client.say(b"QUIT").startswith(b"221")
-            milter.ended.acquire(timeout=5)
+            milter.ended.acquire(timeout=60)
             assert client.queued() == [(b"Fjoe@a.test\0Tj@ours.test\0Tk@ours.test\0\0", QUEUED)]
         assert milter.letters() == b"OCHMRRTLLNBEQ"
         assert milter.payloads(b"M") == [b"<joe@a.test>\0"]
@@ -131,7 +131,7 @@ class TestWhatTheyHear:
         line = b"x" * 70 + b"\n"
         body = line * (size // len(line))
         with talk(kind, home) as client:
-            client.sock.settimeout(20)
+            client.sock.settimeout(60)
             answer = client.send(message=b"A: b\r\n\r\n" + body.replace(b"\n", b"\r\n"))
             assert answer.startswith(b"250 ok ")
             assert client.queued()[0][1] == b"A: b\n\n" + body
@@ -153,7 +153,7 @@ class TestWhatTheyHear:
             client.say(b"RSET")
             client.send()
             client.say(b"QUIT")
-        milter.ended.acquire(timeout=5)
+        milter.ended.acquire(timeout=60)
         assert milter.letters() == b"OCMRTLLNBEMAMRTLLNBEQ"
         assert len({macros for macros in milter.payloads(b"D") if macros.startswith(b"Mi\0")}) == 3
 
@@ -449,12 +449,12 @@ class TestFaults:
     def test_one_that_makes_progress_is_waited_for(self, kind: str, home: Home, milter: ScriptedMilter) -> None:
         def slowly(sock: socket.socket) -> None:
             for _ in range(4):
-                time.sleep(0.4)
+                time.sleep(1.2)
                 sock.sendall(packet(b"p"))
             sock.sendall(packet(b"c"))
 
         milter.script[b"R"] = slowly
-        home.write("milters", f"{milter.address} timeout=1\n")
+        home.write("milters", f"{milter.address} timeout=4\n")
         with talk(kind, home) as client:
             client.say(b"MAIL FROM:<a@b>")
             assert client.say(b"RCPT TO:<j@ours.test>") == b"250 ok"
@@ -493,14 +493,14 @@ class TestManyClients:
         def slowly(sock: socket.socket) -> None:
             if not waiting.is_set():
                 waiting.set()
-                go.wait(10)
+                go.wait(60)
             sock.sendall(packet(b"c"))
 
         milter.script[b"M"] = slowly
         with Resident(home) as server, server.connect() as one, server.connect() as other:
             first = Talk(one, server, home)
             one.sendall(b"MAIL FROM:<a@b>\r\n")
-            assert waiting.wait(5)
+            assert waiting.wait(60)
             assert Talk(other, server, home).send().startswith(b"250 ok")
             go.set()
             assert first.hear() == b"250 ok"
@@ -513,7 +513,7 @@ class TestManyClients:
             with server.connect() as sock:
                 sock.sendall(b"HELO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\n" + MESSAGE + b".\r\n")
                 until(lambda: milter.heard and letter in milter.letters())
-            milter.ended.acquire(timeout=5)
+            milter.ended.acquire(timeout=60)
             until(lambda: len(server.desk.sessions) == before)
             assert not server.queued()
 

@@ -31,7 +31,7 @@ def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
         thread = threading.Thread(target=serve)
         thread.start()
         yield listener.getsockname()[1], heard
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from tests.net.stingy_socket import StingySocket
 ACCEPTED = b"r\0K127.0.0.1 accepted message.\nRemote host said: 250 queued\n\0"
 
 
-def talk(server: ScriptedServer, message: bytes = b"a\n", recipients: int = 1, timeout_s: float = 5.0) -> SmtpClient:
+def talk(server: ScriptedServer, message: bytes = b"a\n", recipients: int = 1, timeout_s: float = 60.0) -> SmtpClient:
     client = SmtpClient(b"127.0.0.1", b"me.test")
     client.begin(b"s@x", [b"r%d@y" % number for number in range(recipients)])
     source = io.BytesIO(message)
-    with dial("127.0.0.1", server.port, 5.0) as sock:
+    with dial("127.0.0.1", server.port, 60.0) as sock:
         converse(sock, client, lambda: source.read(65536), timeout_s)
     return client
 
@@ -49,7 +49,7 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
     client = SmtpClient(b"127.0.0.1", b"me.test")
     client.begin(b"s@x", [b"r0@y"])
     source = io.BytesIO(message)
-    with ScriptedServer(PIPELINING) as server, StingySocket(dial("127.0.0.1", server.port, 5.0), size) as sock:
+    with ScriptedServer(PIPELINING) as server, StingySocket(dial("127.0.0.1", server.port, 60.0), size) as sock:
         converse(sock, client, lambda: source.read(65536), 30.0)
         assert client.report == ACCEPTED
     content = server.heard[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"

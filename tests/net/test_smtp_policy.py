@@ -85,14 +85,13 @@ def test_recipients_beyond_a_number_take_time(home: Home) -> None:
         for sock in (client, other):
             sock.recv(100)
             sock.sendall(b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\n")
-            began = time.monotonic()
             heard = b""
             while heard.count(b"ok") < 2:
                 heard += sock.recv(100)
-            assert time.monotonic() - began < 0.9
+            began = time.monotonic()
             sock.sendall(b"RCPT TO:<k@ours.test>\r\n")
             assert sock.recv(100) == b"250 ok\r\n"
-            assert time.monotonic() - began > 0.9
+            assert time.monotonic() - began > 0.9  # no machine is too slow for that
 
 
 def test_after_some_wrong_passwords_an_address_is_refused_unseen(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

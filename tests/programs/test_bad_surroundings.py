@@ -10,7 +10,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_setup.suite import TOOLKIT, programs
 from tests.conftest import eqmail
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 # qmail-start would start a house; the toolkit's faces are tested in tests/setup.
 PROGRAMS = [program.name for program in programs() if program.name not in {"qmail-start", *TOOLKIT}]

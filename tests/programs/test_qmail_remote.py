@@ -35,7 +35,7 @@ def remote(home: Path, *words: str) -> tuple[bytes, bytes]:
         [sys.executable, "-IS", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{CODE}", *words],
         input=b"Subject: x\n\nbody\n",
         capture_output=True,
-        timeout=20,
+        timeout=60,
         env=os.environ | {"EQMAIL_HOME": str(home)},
         check=True,
     )

@@ -34,7 +34,7 @@ def spawn(home: Path, *commands: bytes, **environ: str) -> bytes:
         [sys.executable, "-c", CODE],
         input=b"".join(commands),
         capture_output=True,
-        timeout=20,
+        timeout=60,
         env=os.environ | {"EQMAIL_HOME": str(home)} | environ,
         check=True,
     )

@@ -20,7 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.root)
             item.add_marker(pytest.mark.slow)
-            item.add_marker(pytest.mark.timeout(180))
 
 
 @pytest.fixture(scope="module")

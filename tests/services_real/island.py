@@ -73,5 +73,5 @@ class Island:
     def sink(self) -> None:
         """End everything there, and remove it."""
         os.kill(self._first, signal.SIGKILL)
-        self._holder.wait(30)
+        self._holder.wait(60)
         shutil.rmtree(self.folder)

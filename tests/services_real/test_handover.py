@@ -35,7 +35,7 @@ def start_tcpserver(town: Town, *words: str) -> "subprocess.Popen[bytes]":
 
 def stop_tcpserver(town: Town, server: "subprocess.Popen[bytes]") -> None:
     server.terminate()
-    server.wait(30)
+    server.wait(60)
     town.run(town.folder / "init/qmail", "stop")
     town.demand_silence()
 
@@ -75,7 +75,7 @@ def test_tcpserver_counts_clients_that_were_handed_over(switched_on: Town) -> No
             with pytest.raises(TimeoutError):
                 third.recv(200)
             second.sendall(b"QUIT\r\n")
-            third.settimeout(30)
+            third.settimeout(60)
             assert third.recv(200).startswith(b"220 ")
     stop_tcpserver(town, server)
 
@@ -123,7 +123,7 @@ def test_another_account_is_not_let_in_and_serves_its_client_itself(switched_on:
             assert sessions_of(town) == is_taken
             client.sendall(b"QUIT\r\n")
             assert client.recv(200).startswith(b"221 ")
-            assert program.wait(30) == 0
+            assert program.wait(60) == 0
     town.run(town.folder / "init/qmail", "stop")
     town.demand_silence()
 

@@ -1,6 +1,5 @@
 """The init scripts at work: SysV with dpkg's start-stop-daemon, and OpenRC in a mount namespace of its own."""
 
-import time
 from pathlib import Path
 
 from tests.flow.house import until
@@ -59,14 +58,12 @@ def test_the_sysv_script_says_when_nothing_could_be_started(town: Town) -> None:
     town.generate("init", pidfile=town.folder / "qmail.pid")
     listening = town.home / "control/smtplisten"
     listening.write_text("here\n")
-    begun = time.monotonic()
     try:
         said = town.run(town.folder / "init/qmail", "start", code=1)
     finally:
         listening.unlink()
     assert "'here' is not ADDRESS:PORT" in said
     assert "could not be started" in said
-    assert time.monotonic() - begun < 30
     assert not (town.folder / "qmail.pid").exists()
 
 

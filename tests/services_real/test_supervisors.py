@@ -157,7 +157,7 @@ def test_the_variables_of_a_service_are_those_of_its_folder(town: Town) -> None:
     town.demand_greeting()
     town.run(*stranger, "--to", "c@elsewhere.example")
     town.run("svc", "-dx", service)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     town.demand_silence()
 
 

@@ -81,7 +81,7 @@ def test_the_unit_of_pop3_keeps_the_capabilities_that_it_needs(town: Town) -> No
     until(lambda: answers(town.port), f"the port{town.logs()}")
     demand_in_maildrop(town, town.port, "Subject: capable")
     process.terminate()
-    process.wait(30)
+    process.wait(60)
 
 
 def test_the_mta_takes_the_socket_and_tells_that_it_is_ready(town: Town) -> None:
@@ -129,6 +129,6 @@ def test_a_socket_unit_serves_each_connection_with_a_process_of_its_own(town: To
     town.demand_greeting()
     assert "127.0.0.1" in town.demand_delivery()
     process.terminate()
-    process.wait(30)
+    process.wait(60)
     town.run(town.folder / "init/qmail", "stop")
     town.demand_silence()

@@ -50,7 +50,7 @@ def test_xinetd_serves_smtp(town: Town) -> None:
 def test_a_stranger_may_not_relay_and_a_trusted_client_may(town: Town) -> None:
     start_both(town, address="127.0.0.1")
     town.demand_greeting()
-    with smtplib.SMTP("127.0.0.1", town.port, "client.example.net", timeout=30) as client:
+    with smtplib.SMTP("127.0.0.1", town.port, "client.example.net", timeout=60) as client:
         client.ehlo()
         client.mail("a@b.example")
         assert client.rcpt("c@elsewhere.example")[0] == 553
@@ -59,7 +59,7 @@ def test_a_stranger_may_not_relay_and_a_trusted_client_may(town: Town) -> None:
 
     def may_relay() -> bool:
         try:
-            with smtplib.SMTP("127.0.0.1", town.port, "client.example.net", timeout=30) as client:
+            with smtplib.SMTP("127.0.0.1", town.port, "client.example.net", timeout=60) as client:
                 client.ehlo()
                 client.mail("a@b.example")
                 return client.rcpt("c@elsewhere.example")[0] == 250
@@ -77,7 +77,7 @@ def test_xinetd_serves_both_families_from_one_service(town: Town) -> None:
     town.demand_greeting()
     assert "127.0.0.1" in town.demand_delivery()
     with socket.create_connection(("::1", town.port), 10) as sock:
-        sock.settimeout(30)
+        sock.settimeout(60)
         assert sock.recv(100).startswith(b"220 ")
     stop_both(town)
 
@@ -94,7 +94,7 @@ def test_the_server_has_descriptor_3_to_itself_and_its_log_is_no_part_of_the_dia
     script.write_text(script.read_text().replace(f"{town.home}/bin/qmail-smtpd", str(spy)))
     try:
         with socket.create_connection(("127.0.0.1", town.port), 10) as sock:
-            sock.settimeout(30)
+            sock.settimeout(60)
             assert sock.recv(100) == b""
         fds = (town.folder / "seen/fds").read_text()
     finally:

@@ -69,7 +69,7 @@ class Town:
         """What the port says first; "" while nobody answers."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
-                sock.settimeout(30)
+                sock.settimeout(60)
                 return sock.recv(200).decode()
         except OSError:
             return ""

@@ -92,7 +92,6 @@ def actions(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list[s
     return [item["action"] for item in found if item["action"] and "byte-compile" not in item["action"]]
 
 
-@pytest.mark.timeout(180)
 def test_a_rehearsal_changes_nothing_and_a_second_run_has_nothing_to_do(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,7 +136,6 @@ def test_every_changing_command_is_in_the_table_and_has_the_options_of_all() -> 
         assert wanted <= known, name
 
 
-@pytest.mark.timeout(180)
 def test_what_is_staged_says_nothing_of_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stage = str(tmp_path / "stage")
     assert run(["--home", "/var/mail-home", "setup", "--root", stage]) == 0

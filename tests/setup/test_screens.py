@@ -18,7 +18,6 @@ def blocks(page: str) -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.timeout(180)
 def test_every_screen_is_on_the_page_and_can_be_made_again() -> None:
     there = (DOCS / "screens.md").read_text()
     made = in_folder(screens)
@@ -30,7 +29,6 @@ def test_every_screen_is_on_the_page_and_can_be_made_again() -> None:
 
 
 @pytest.mark.root
-@pytest.mark.timeout(180)
 def test_the_build_page_from_top_to_bottom_again_and_back() -> None:
     there = (DOCS / "build-page.md").read_text()
     made = in_folder(build_page)

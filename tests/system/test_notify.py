@@ -14,7 +14,7 @@ from eqmail_core.system.sockets import TlsListener
 def manager(tmp_path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     sock.bind(str(tmp_path / "notify"))
-    sock.settimeout(5)
+    sock.settimeout(60)
     return sock
 
 
@@ -55,7 +55,7 @@ def test_a_manager_in_the_abstract_namespace_is_heard() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         name = b"eqmail-test-%d" % os.getpid()
         sock.bind(b"\0" + name)
-        sock.settimeout(5)
+        sock.settimeout(60)
         notify.herald({b"NOTIFY_SOCKET": b"@" + name}).ready()
         assert sock.recv(100).startswith(b"READY=1")
 

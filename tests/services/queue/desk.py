@@ -12,7 +12,7 @@ from eqmail_core.services.queue.service import Service, new_loop
 from eqmail_core.system.sockets import connect_to, listen_at
 from eqmail_core.values.site import Site
 
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 
 
 def make_site(home: Path) -> Site:

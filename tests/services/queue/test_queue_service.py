@@ -193,7 +193,7 @@ def test_after_a_sudden_death_everything_unfinished_is_admitted_again(tmp_path: 
 
 def test_only_the_scheduler_may_say_hello(desk: Desk) -> None:
     desk.service._reception.house.scheduler = os.getuid() + 1
-    sock = connect_to(desk.path, 5)
+    sock = connect_to(desk.path, 60)
     sock.send(admission.HELLO)
     desk.until(lambda: not desk.service._reception._visitors)
     assert desk.receive(sock) == b""
@@ -203,12 +203,12 @@ def test_only_the_scheduler_may_say_hello(desk: Desk) -> None:
 def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
     house = desk.service._reception.house
     house.unlimited, house.per_user = set(), 2
-    socks = [connect_to(desk.path, 5) for _ in range(3)]
+    socks = [connect_to(desk.path, 60) for _ in range(3)]
     desk.until(lambda: len(desk.service._reception._visitors) == 2)
     assert desk.receive(socks[2]) == b""
     socks[0].close()
     desk.until(lambda: len(desk.service._reception._visitors) == 1)
-    again = connect_to(desk.path, 5)
+    again = connect_to(desk.path, 60)
     again.send(wire.whole(7, ENVELOPE, MESSAGE))
     assert wire.split_result(desk.receive(again))[:2] == (7, 0)
     for sock in (*socks, again):
@@ -217,7 +217,7 @@ def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
 
 @pytest.mark.parametrize("packet", [b"S", b"Z\0\0\0\0", b"S\1\0\0\0\xff\0\0\0short", b"B\1"])
 def test_nonsense_ends_the_connection_and_nothing_else(desk: Desk, packet: bytes) -> None:
-    sock = connect_to(desk.path, 5)
+    sock = connect_to(desk.path, 60)
     sock.send(packet)
     desk.until(lambda: not desk.service._reception._visitors)
     assert desk.receive(sock) == b""
@@ -226,7 +226,7 @@ def test_nonsense_ends_the_connection_and_nothing_else(desk: Desk, packet: bytes
 
 
 def test_a_client_that_goes_away_leaves_nothing(desk: Desk) -> None:
-    sock = connect_to(desk.path, 5)
+    sock = connect_to(desk.path, 60)
     for _ in range(5):
         sock.send(wire.tagged(wire.BODY, 1, b"x" * 60000))
     desk.until(lambda: any(path.stat().st_size for path in desk.files("pid")))

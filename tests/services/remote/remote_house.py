@@ -43,7 +43,7 @@ class House:
         self.site = Site(home=str(home), single_user=True)
         self.names = names
         self.name_servers = ["127.0.0.1"]
-        self.dns_patience_s = 3.0
+        self.dns_patience_s = 10.0
         self.environ: dict[bytes, bytes] = {}
         self.implicit_tls_port = 465
         self.owner = os.getuid()

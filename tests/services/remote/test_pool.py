@@ -31,7 +31,7 @@ def test_an_order_whose_scheduler_is_gone_at_once_keeps_no_place() -> None:
         pool.serve(asyncio.get_running_loop(), ours)
         await asyncio.sleep(0.05)
         assert pool.has_room
-        await asyncio.wait_for(pool.finish(), 5)
+        await asyncio.wait_for(pool.finish(), 60)
         os.close(message)
         # the message twice and the connection are closed
         assert len(os.listdir("/proc/self/fd")) == before - 2

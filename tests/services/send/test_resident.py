@@ -21,7 +21,7 @@ from eqmail_core.system.sockets import listen_at, receive_packet, send_packet
 from eqmail_core.values.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 BIRTH = int(time.time())
 
 

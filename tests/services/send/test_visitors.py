@@ -121,7 +121,7 @@ def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: Counter)
     serial = stage.admit(9, b"Fs@x\0Ta@other.net\0")
 
     def visit() -> None:
-        with connect_to(counter.site.socket("send"), 5) as sock:
+        with connect_to(counter.site.socket("send"), 60) as sock:
             send_packet(sock, wire.change_request(wire.HOLD, [(9, b"m%d" % serial)]))
             send_packet(sock, wire.STATS)
 
@@ -138,7 +138,7 @@ def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: Counter)
 @pytest.mark.parametrize("packet", [b"?", b"burn\0001 2\0", b"hold\0001\0"])
 def test_nonsense_is_hung_up_on(counter: Counter, packet: bytes) -> None:
     def visit() -> bytes:
-        with connect_to(counter.site.socket("send"), 5) as sock:
+        with connect_to(counter.site.socket("send"), 60) as sock:
             send_packet(sock, packet)
             return receive_packet(sock)[0]
 

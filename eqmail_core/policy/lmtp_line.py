@@ -23,9 +23,13 @@ _WORD = re.compile(rb"(%b)|\"((?:[A-Za-z0-9@%%_+=:,./ \[\]-]|%b)*)\"" % (_PLAIN,
 _VARIABLE = re.compile(_NAME)
 
 
+MOST_BYTES = 4096
+"""A longer line is not plain."""
+
+
 def lmtp_words(command: bytes, program: bytes, environ: "Mapping[bytes, bytes]") -> list[bytes] | None:
     """The arguments of a command that is a plain qmail-lmtp, by its name or as `program`; None for all others."""
-    words = command.split(maxsplit=1)
+    words = command.split(maxsplit=1) if len(command) <= MOST_BYTES else []
     if not words or words[0] not in (PROGRAM, program):
         return None
     arguments = []
@@ -65,6 +69,12 @@ def server_of(word: bytes) -> Server | None:
     if not colon or digits[-1:] == b"]":
         host, digits = word, b"%d" % DEFAULT_PORT
     bare = host[1:-1] if host[:1] == b"[" and host[-1:] == b"]" else host
-    if not bare or not digits.isdigit() or not 0 < int(digits) < 65536 or (bare == host and b":" in host):
+    if (
+        not bare
+        or not digits.isdigit()
+        or len(digits) > 5
+        or not 0 < int(digits) < 65536
+        or (bare == host and b":" in host)
+    ):
         return None
     return Server(word, b"", bare, int(digits))

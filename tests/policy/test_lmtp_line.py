@@ -34,6 +34,7 @@ ENVIRON = {b"USER": b"joe", b"EXT": b"a b;$(c)`d`\"'", b"HOST": b"h.test"}
         (b"qmail-lmtp ~/lmtp", None),
         (b"qmail-lmtp [::1]", None),
         (b"preline qmail-lmtp h", None),
+        (b"qmail-lmtp" + b" a" * 3000, None),
         (b"", None),
     ],
 )
@@ -69,6 +70,7 @@ def test_whatever_is_taken_for_plain_means_the_same_to_the_shell(text: str) -> N
         (b":24", None),
         (b"h:70000", None),
         (b"h:x", None),
+        (b"h:" + b"9" * 5000, None),
         (b"", None),
     ],
 )

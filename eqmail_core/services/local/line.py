@@ -14,6 +14,9 @@ from eqmail_core.system.sockets import receive_packet, widen
 # Packets taken per wake-up, so that agents are not kept waiting by a busy peer.
 _BURST = 64
 
+MOST_PENDING = 1000
+"""Packets that wait for the peer to read; while there are so many, no more of its own are read."""
+
 
 class Line:
     """One connection; `on_packet(line, data, fd)` owns the descriptor it is given, -1 where there is none."""
@@ -55,19 +58,13 @@ class Line:
                 self.close()
                 return
         self._pending.append(packet)
-        if len(self._pending) == 1:
+        if len(self._pending) in (1, MOST_PENDING):
             self._watch()
 
-    def pause(self) -> None:
-        """Take no more packets until `resume`, or for ever."""
-        if self._reading and not self.closed:
-            self._reading = False
-            self._watch()
-
-    def resume(self) -> None:
-        """Take packets again."""
-        if not self._reading and not self.closed:
-            self._reading = True
+    def read(self, is_wanted: bool) -> None:
+        """Take packets, or take none until they are wanted again."""
+        if self._reading != is_wanted and not self.closed:
+            self._reading = is_wanted
             self._watch()
 
     def close(self) -> None:
@@ -80,8 +77,12 @@ class Line:
             self._selector.unregister(self.sock)
         self.sock.close()
 
+    @property
+    def _takes_packets(self) -> bool:
+        return self._reading and len(self._pending) < MOST_PENDING
+
     def _watch(self) -> None:
-        events = (selectors.EVENT_READ if self._reading else 0) | (selectors.EVENT_WRITE if self._pending else 0)
+        events = (selectors.EVENT_READ if self._takes_packets else 0) | (selectors.EVENT_WRITE if self._pending else 0)
         if self.sock in self._selector.get_map():
             self._selector.unregister(self.sock)
         if events:
@@ -109,7 +110,7 @@ class Line:
 
     def _receive(self) -> None:
         for _ in range(_BURST):
-            if self.closed or not self._reading:
+            if self.closed or not self._takes_packets:
                 return
             try:
                 data, fd = receive_packet(self.sock)

@@ -19,14 +19,17 @@ from collections.abc import Callable, Set
 from eqmail_core.protocols import lookup_wire as wire
 from eqmail_core.services.local.line import Line
 from eqmail_core.services.local.owners import Answer, Owners
+from eqmail_core.system.listener import Listener
 from eqmail_core.system.log import say
-from eqmail_core.system.sockets import peer_credentials
 from eqmail_core.values.outcome import DONE, TEMPORARY
 
 NAME = "qmail-lspawn"
 
 AT_ONCE = 64
 """Questions in work at a time."""
+
+MOST_LINES = 1000
+"""Those who may ask, at a time: processes of the SMTP service and clients of qmail-smtpd."""
 
 _BELIEVED_S = 2.0
 _BELIEVED = 10_000
@@ -67,33 +70,27 @@ class LookUpDesk:
         ask: Callable[[Question, Answer], None],
     ) -> None:
         self._selector = selector
-        self._listener = listener
-        self._welcome = welcome
         self._owners = owners
         self._ask = ask
         self._lines: set[Line] = set()
         self._asked: dict[bytes, Question] = {}
         self._believed: dict[bytes, tuple[float, bytes]] = {}
         self._is_full = False
-        listener.setblocking(False)
-        selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._listener = Listener(selector, listener, welcome, self._meet, NAME)
 
     def tidy(self) -> None:
         """Forget those who have hung up."""
         self._lines = {line for line in self._lines if not line.closed}
+        self._listener.tidy()
 
-    def _accept(self, _events: int) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionError):
-            return
-        if peer_credentials(sock).uid not in self._welcome:
+    def _meet(self, sock: socket.socket) -> None:
+        """Somebody comes who may ask."""
+        if len(self._lines) >= MOST_LINES:
             sock.close()
             return
         line = Line(self._selector, sock, self._take)
         self._lines.add(line)
-        if self._is_full:
-            line.pause()
+        line.read(not self._is_full)
 
     def _take(self, line: Line, packet: bytes, fd: int) -> None:
         if fd >= 0:
@@ -138,7 +135,4 @@ class LookUpDesk:
         """Read no more questions, or read them again."""
         self._is_full = is_full
         for line in self._lines:
-            if is_full:
-                line.pause()
-            else:
-                line.resume()
+            line.read(not is_full)

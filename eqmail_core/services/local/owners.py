@@ -6,7 +6,9 @@ Fails: never; what cannot be told is a LOOKUP_* code.
 Source: architecture section 6, "lookup"; qmail-lspawn.c, qmail-getpw(8).
 """
 
+import os
 import selectors
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -14,7 +16,7 @@ from functools import partial
 
 from eqmail_core.services.local import getpw
 from eqmail_core.store.users_db import KeptDatabase
-from eqmail_core.system.children import end, fork_with_socket
+from eqmail_core.system.children import fork_with_socket, has_ended
 from eqmail_core.system.log import say
 from eqmail_core.system.lookup import find_in_single_user_site
 from eqmail_core.system.sockets import PACKET
@@ -24,6 +26,9 @@ from eqmail_core.values.user import LOOKUP_SYSTEM, LookupFailed, User
 # How long an answer of the look-up process is believed; a changed user database counts at once.
 _BELIEVED_S = 1.0
 _BELIEVED = 10_000
+
+SILENCE_S = 30.0
+"""How long the look-up process may owe an answer; accounts on a network take seconds, a hung home takes for ever."""
 
 Answer = User | int
 """The user, or the LOOKUP_* code that says why there is none."""
@@ -37,6 +42,7 @@ class Owners:
         self._selector = selector
         self._database = KeptDatabase(site)
         self._process: _LookUp | None = None
+        self._leaving: list[int] = []
         self._asked: dict[bytes, list[Callable[[Answer], None]]] = {}
         self._believed: dict[bytes, tuple[float, Answer]] = {}
 
@@ -65,6 +71,9 @@ class Owners:
             waiting.append(then)
             return
         self._asked[local] = [then]
+        self._send(local)
+
+    def _send(self, local: bytes) -> None:
         try:
             if self._process is None:
                 self._process = _LookUp(self._site)
@@ -72,6 +81,12 @@ class Owners:
             self._process.ask(local)
         except OSError:
             self._tell(local, LOOKUP_SYSTEM)
+
+    def tidy(self) -> None:
+        """Do without a look-up process that is silent for too long, and without those that have ended."""
+        self._leaving = [pid for pid in self._leaving if not has_ended(pid)]
+        if self._process is not None and self._process.silent_s(time.monotonic()) > SILENCE_S:
+            self._lose(self._process, f"was silent for {SILENCE_S:g} s")
 
     def _answered(self, _events: int) -> None:
         process = self._process
@@ -82,7 +97,7 @@ class Owners:
         except BlockingIOError:
             return
         except (EOFError, OSError, ValueError, LookupFailed):
-            self._lose(process)
+            self._lose(process, "has died")
             return
         if isinstance(found, User):
             if len(self._believed) >= _BELIEVED:
@@ -90,14 +105,18 @@ class Owners:
             self._believed[local] = (time.monotonic() + _BELIEVED_S, found)
         self._tell(local, found)
 
-    def _lose(self, process: "_LookUp") -> None:
-        """The process has died; what it was asked will be asked again with the next attempts."""
-        say("qmail-lspawn", "warning: the look-up process has died")
+    def _lose(self, process: "_LookUp", why: str) -> None:
+        """The process is of no use any more: what it was at is not asked again for now, the rest is asked anew."""
+        say("qmail-lspawn", f"warning: the look-up process {why} and is replaced")
         self._selector.unregister(process.sock)
-        process.bury()
+        process.end()
+        self._leaving.append(process.pid)
         self._process = None
-        for local in list(self._asked):
-            self._tell(local, LOOKUP_SYSTEM)
+        first, *others = process.asked or [b""]
+        if first in self._asked:
+            self._tell(first, LOOKUP_SYSTEM)
+        for local in others:
+            self._send(local)
 
     def _tell(self, local: bytes, found: Answer) -> None:
         for then in self._asked.pop(local):
@@ -109,24 +128,37 @@ class _LookUp:
 
     def __init__(self, site: Site) -> None:
         self.pid, self.sock = fork_with_socket("eq-getpw", partial(getpw.run, site))
-        self._asked: deque[bytes] = deque()
+        self.asked: deque[bytes] = deque()
+        self._busy_since = 0.0
+
+    def silent_s(self, now: float) -> float:
+        """For how long it has owed an answer and has given none."""
+        return now - self._busy_since if self.asked else 0.0
 
     def ask(self, local: bytes) -> None:
         """Send a question.  Fails: OSError."""
         self.sock.send(local)
-        self._asked.append(local)
+        if not self.asked:
+            self._busy_since = time.monotonic()
+        self.asked.append(local)
 
     def answer(self) -> tuple[bytes, Answer]:
         """The next answer: the local part, and the user or a LOOKUP_* code.
 
-        Fails: BlockingIOError when there is none, EOFError when the process has gone, ValueError for nonsense.
+        Fails: BlockingIOError when there is none, EOFError when the process has gone, ValueError or LookupFailed for
+        nonsense.
         """
         packet = self.sock.recv(PACKET)
-        if not packet or not self._asked:
+        if not packet or not self.asked:
             raise EOFError
-        return self._asked.popleft(), getpw.split_answer(packet)
+        found = getpw.split_answer(packet)
+        self._busy_since = time.monotonic()
+        return self.asked.popleft(), found
 
-    def bury(self) -> None:
-        """Forget the process."""
+    def end(self) -> None:
+        """Have it end, without waiting for that."""
         self.sock.close()
-        end(self.pid)
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

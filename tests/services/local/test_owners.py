@@ -1,0 +1,90 @@
+"""Whose an address is, when the process that is asked dies, is silent or cannot be."""
+
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.formats.text0 import join
+from eqmail_core.services.local import getpw
+from eqmail_core.services.local import owners as module
+from eqmail_core.services.local.owners import Answer, Owners
+from eqmail_core.values.site import Site
+from eqmail_core.values.user import LOOKUP_SYSTEM, User
+
+JOE = User(b"joe", 501, 501, b"/home/joe", b"", b"")
+
+
+class Asking:
+    """Owners, and what they have said."""
+
+    def __init__(self, home: Path) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.owners = Owners(Site(home=str(home)), self.selector)
+        self.said: dict[bytes, Answer] = {}
+
+    def ask(self, *locals_: bytes) -> None:
+        for local in locals_:
+            self.owners.find(local, lambda found, local=local: self.said.__setitem__(local, found))  # type: ignore[misc]
+
+    def until(self, is_done: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not is_done():
+            assert time.monotonic() < deadline
+            for key, mask in self.selector.select(0.05):
+                key.data(mask)
+            self.owners.tidy()
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Asking]:
+    it = Asking(tmp_path)
+    yield it
+    for key in list(it.selector.get_map().values()):
+        assert isinstance(key.fileobj, socket.socket)
+        key.fileobj.close()
+    it.selector.close()
+    try:
+        while True:
+            os.wait()
+    except ChildProcessError:
+        pass
+
+
+def answering(site: Site, sock: socket.socket) -> int:
+    """A look-up process that hangs at one name, dies at another, and says that the rest is joe's."""
+    while local := sock.recv(1000):
+        if local == b"hung":
+            time.sleep(600)
+        if local == b"deadly":
+            os._exit(1)
+        sock.send(b"U" + join(*JOE.fields()))
+    return 0
+
+
+@pytest.mark.parametrize("culprit", [b"hung", b"deadly"])
+def test_a_name_that_the_process_fails_at_keeps_no_other_waiting(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch, culprit: bytes
+) -> None:
+    monkeypatch.setattr(getpw, "run", answering)
+    monkeypatch.setattr(module, "SILENCE_S", 0.3)
+    asking.ask(b"before", culprit, b"behind", b"last")
+    asking.until(lambda: len(asking.said) == 4)
+    assert asking.said == {b"before": JOE, culprit: LOOKUP_SYSTEM, b"behind": JOE, b"last": JOE}
+
+
+def test_without_a_process_nobody_is_found_for_now(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_fork(*_args: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(module, "fork_with_socket", no_fork)
+    asking.ask(b"joe")
+    assert asking.said == {b"joe": LOOKUP_SYSTEM}
+    monkeypatch.undo()
+    monkeypatch.setattr(getpw, "run", answering)
+    asking.ask(b"joe")
+    asking.until(lambda: asking.said[b"joe"] == JOE)

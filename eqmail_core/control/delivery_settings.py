@@ -69,6 +69,14 @@ class DeliverySettings(ControlSet):
         used_by=(START,),
         since="eqmail 2",
     )
+    localperuser = Count(
+        "How many deliveries of one account may run at a time, beside plain mail that the carrier files; 0 means half "
+        "of concurrencylocal. An order that has waited for 5 seconds behind others of its account is deferred, so that "
+        "others have the rest. Where all mail is delivered by one account, and slowly, give concurrencylocal.",
+        default=0,
+        used_by=(START,),
+        since="eqmail 2",
+    )
     localcarrier = Flag(
         "Whether one process, the carrier, files plain Maildir mail for all users, being each of them for a moment. "
         "With 0 every user with mail has an agent instead, a process that is that user for good: dearer by a fork "

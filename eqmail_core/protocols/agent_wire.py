@@ -3,8 +3,10 @@
     spawner  id NUL name NUL local NUL host NUL sender NUL wishes NUL user ...
                                                                         orders, each with a descriptor, in order
              ? NUL id NUL user ...                                      questions: would you deliver to this one?
+             ! NUL                                                      are you there?
     agent    id NUL fate, letter, text NUL ...                          their reports, as in delivery_wire
              id NUL Y NUL ...                                           this report has become durable
+             0 NUL A NUL                                                I am here
     carrier  id NUL P NUL ...                                           this needs the agent of its user
              id NUL L NUL ...                                           the same, and he keeps it for a while
 
@@ -12,8 +14,8 @@ A fate (values.outcome) is 0 for what is not durable yet, 1 for what is, and 2 o
 one address alone, which now has the sender's wishes, or to several.
 
 A user is its six fields, NUL each.  A packet holds one or more of one kind; an answer is a report that is durable at
-once.  An id is a decimal number that the spawner never gives twice.  The spawner believes nobody anything about orders
-that it did not give to it.
+once.  An id is a decimal number from 1 that the spawner never gives twice.  The spawner believes nobody anything about
+orders that it did not give to it.
 
 Source: architecture "boundary 4".
 """
@@ -31,7 +33,14 @@ MAX_BYTES = 65536
 DURABLE = b"Y"
 PERSONAL, SLOW = b"P", b"L"
 
+PROBE = b"!\0"
+ALIVE = b"A"
+PRESENT = b"0\0A\0"
+"""The question whether an agent is there, what is said of it, and the whole answer."""
+
 _QUESTION = b"?\0"
+# An id and the NULs of a question.
+_FIELD_BYTES = 32
 
 _OWN_FIELDS = 6
 _USER_FIELDS = 6
@@ -84,17 +93,29 @@ def _order(parts: list[bytes], fd: int) -> AgentOrder:
     return AgentOrder(int(number), name, local, host, sender, User.from_fields(parts[_OWN_FIELDS:]), fd, wishes)
 
 
+def how_many_fit(asked: list[tuple[int, User]]) -> int:
+    """How many of these questions go into one packet; at least one."""
+    size = 0
+    for count, (_, user) in enumerate(asked, 1):
+        size += sum(map(len, user.fields())) + _FIELD_BYTES
+        if size >= MAX_BYTES:
+            return count
+    return len(asked)
+
+
 def questions(asked: list[tuple[int, User]]) -> bytes:
     """Render questions: pairs of id and the user with the extension that is asked about."""
     return _QUESTION + b"".join([join(b"%d" % number, *user.fields()) for number, user in asked])
 
 
 def split_questions(packet: bytes) -> list[tuple[int, User]]:
-    """The questions of a packet; none where it holds orders."""
+    """The questions of a packet; none where it holds orders.  Fails: ValueError for what no spawner of ours sends."""
     if not packet.startswith(_QUESTION):
         return []
     parts = fields(packet[len(_QUESTION) :])
     each = 1 + _USER_FIELDS
+    if len(parts) % each:
+        raise ValueError("a question is cut short")
     return [(int(parts[at]), User.from_fields(parts[at + 1 : at + each])) for at in range(0, len(parts), each)]
 
 

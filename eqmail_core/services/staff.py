@@ -53,7 +53,8 @@ def staff(site: Site, controls: Controls, addresses: list[str], words: list[byte
     takes_over = bool(tcp) if controls.smtphandover is None else controls.smtphandover
     at = listen_for_services(site, takes_over)
     default = words[0] if words else DEFAULT_DELIVERY
-    deliver = partial(local.run, site, default, at["local"], at["lookup"], controls.localcarrier)
+    carry = controls.localcarrier, local_share(site, controls)
+    deliver = partial(local.run, site, default, at["local"], at["lookup"], *carry)
     remotes = listen_for_workers(site, "remote", at["remote"], controls.remoteworkers)
     schedule = partial(send.run, site, log_fd, list(remotes), at["send"])
     services += [
@@ -71,6 +72,15 @@ def staff(site: Site, controls: Controls, addresses: list[str], words: list[byte
         serve = partial(_serve_smtp, site, tcp, share, handover)
         services.append(Service("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp))
     return services
+
+
+def local_share(site: Site, controls: Controls) -> int:
+    """How many local deliveries of one account run at a time: half of all, unless the administrator says otherwise.
+
+    Where all accounts are one it may have them all.
+    """
+    places = min(controls.concurrencylocal, site.spawn)
+    return controls.localperuser or (places if site.single_user else max(1, places // 2))
 
 
 def _load_smtp() -> None:

@@ -11,12 +11,17 @@ if TYPE_CHECKING:
 
 
 def run(
-    site: "Site", default_delivery: bytes, listener: "socket.socket", asked_at: "socket.socket", with_carrier: bool
+    site: "Site",
+    default_delivery: bytes,
+    listener: "socket.socket",
+    asked_at: "socket.socket",
+    with_carrier: bool,
+    at_once: int,
 ) -> None:
     """Serve until TERM; see `spawner`, which is loaded here, in the process that needs it."""
     from eqmail_core.services.local.spawner import run as serve
 
-    serve(site, default_delivery, listener, asked_at, with_carrier)
+    serve(site, default_delivery, listener, asked_at, with_carrier, at_once)
 
 
 def load() -> None:

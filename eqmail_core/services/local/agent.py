@@ -105,8 +105,8 @@ class _Serving:
 
     def _serve(self) -> None:
         while True:
-            wait_s = self._desk.settle_in_s
-            ready = self.poll.poll(None if wait_s is None else wait_s * 1000)
+            waits = [wait_s for wait_s in (self._desk.settle_in_s, self._look_in_s) if wait_s is not None]
+            ready = self.poll.poll(min(waits) * 1000 if waits else None)
             if self._desk.settle_in_s == 0.0:
                 self._outgoing += [wire.settled(number) for number in self._desk.settle()]
             for fd, _ in ready:
@@ -115,7 +115,13 @@ class _Serving:
                         return
                 elif self.apart is not None:
                     self.apart.collect(fd)
+            if self.apart is not None:
+                self.apart.look()
             self._send_reports()
+
+    @property
+    def _look_in_s(self) -> float | None:
+        return None if self.apart is None else self.apart.look_in_s
 
     def _take_orders(self) -> bool:
         """Take the orders that wait, and deliver them as a group; False at the end of the socket."""
@@ -133,6 +139,9 @@ class _Serving:
             if not packet:
                 return False
             flags = socket.MSG_DONTWAIT
+            if packet == wire.PROBE:
+                self._outgoing.append(wire.PRESENT)
+                continue
             questions = wire.split_questions(packet)
             if questions:
                 self._tell(self._desk.foresee(questions))

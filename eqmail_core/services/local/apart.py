@@ -1,24 +1,27 @@
 """Deliveries that need more than a Maildir: each in a process of its own, what a qmail-local would be.
 
-So many run at a time; more wait.  Their output is bounded, their end is their report.
+So many run at a time; more wait.  Their output is bounded, their end is their report.  The end is that of the process
+and of its output, which others may hold that it has left behind: these are awaited for a while only.
 
 Source: qmail-lspawn.c; architecture section 6, "resident agents".
 """
 
 import os
 import select
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.delivery import deliver
 from eqmail_core.services.local.group import delivery_of
+from eqmail_core.services.local.program import limit_s
 from eqmail_core.system.files import write_all
 from eqmail_core.system.memory import lift_bound
 from eqmail_core.system.message_file import MessageFile
 from eqmail_core.system.spawning import bounded
 from eqmail_core.values.local_report import KEPT_OUTPUT, local_report
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_TEMPORARY, EXPANDED, LASTING, TAKEN_OVER, Failure
+from eqmail_core.values.outcome import EXIT_DONE, EXIT_TEMPORARY, EXPANDED, LASTING, TAKEN_OVER, Failure, Temporary
 from eqmail_core.values.site import Site
 
 AT_ONCE = 64
@@ -28,19 +31,30 @@ AT_ONCE = 64
 _CODES = {LASTING: EXIT_DONE, TAKEN_OVER: 96, EXPANDED: 97}
 _FATES = {code: fate for fate, code in _CODES.items()}
 
+LOOK_S = 1.0
+"""How often deliveries are looked at that have an output still."""
+
+OUTPUT_S = 60
+"""How long the output of a delivery is read that has ended, where `programseconds` does not say."""
+
 _NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
 _PIECE = 65536
 
 
 class _Running:
-    """A delivery in a process of its own, and what it has said so far."""
+    """A delivery in a process of its own, what it has said so far, and until when more is read once it has ended."""
 
-    __slots__ = ("number", "output", "pid")
+    __slots__ = ("number", "output", "pid", "until")
 
     def __init__(self, number: int, pid: int) -> None:
         self.number = number
         self.pid = pid
         self.output = b""
+        self.until: float | None = None
+
+    def has_ended(self) -> bool:
+        """Tell whether its process has, which is not collected yet."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 class Apart:
@@ -57,6 +71,7 @@ class Apart:
         poll: select.poll,
         report: Callable[[int, bytes, bytes], None],
         memory: int = -1,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._site = site
         self._default = default
@@ -64,6 +79,8 @@ class Apart:
         self._poll = poll
         self._report = report
         self._memory = memory
+        self._clock = clock
+        self._look_at = clock() + LOOK_S
         self._running: dict[int, _Running] = {}
         self._waiting: deque[AgentOrder] = deque()
 
@@ -79,9 +96,36 @@ class Apart:
         if data:
             it.output = (it.output + data)[: KEPT_OUTPUT + 1]
             return
+        self._finish(fd)
+
+    @property
+    def look_in_s(self) -> float | None:
+        """Seconds until `look` is due; None while nothing runs."""
+        return max(0.0, self._look_at - self._clock()) if self._running else None
+
+    def look(self) -> None:
+        """End the deliveries whose processes have ended, and whose output others hold for too long; not too often."""
+        now = self._clock()
+        if now < self._look_at:
+            return
+        self._look_at = now + LOOK_S
+        for fd, it in list(self._running.items()):
+            if it.until is None and it.has_ended():
+                it.until = now + self._output_s()
+            elif it.until is not None and now >= it.until:
+                self._finish(fd)
+
+    def _output_s(self) -> int:
+        try:
+            return limit_s(self._site, self._environ) or OUTPUT_S
+        except Temporary:
+            return OUTPUT_S
+
+    def _finish(self, fd: int) -> None:
+        """Report a delivery; whoever holds its output has no reader any more."""
+        it = self._running.pop(fd)
         self._poll.unregister(fd)
         os.close(fd)
-        del self._running[fd]
         code = os.waitstatus_to_exitcode(os.waitpid(it.pid, 0)[1])
         fate = _FATES.get(code, LASTING)
         report = local_report(EXIT_DONE if code in _FATES else code, bounded(it.output, KEPT_OUTPUT))

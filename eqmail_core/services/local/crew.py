@@ -16,7 +16,7 @@ from functools import partial
 
 from eqmail_core.services.local import agent
 from eqmail_core.services.local.budget import SLOW_S
-from eqmail_core.services.local.worker import Worker
+from eqmail_core.services.local.worker import NO_BOUND, Worker
 from eqmail_core.system.children import end, fork_with_socket, has_ended
 from eqmail_core.system.log import say
 from eqmail_core.values.site import Site
@@ -31,6 +31,9 @@ RETIRED_AFTER = 10_000
 SILENCE_S = 15.0
 """How long the carrier may owe a report; a slow disk takes seconds, a hung home for ever."""
 
+AGENT_SILENCE_S = 60.0
+"""How long an agent may give no sign of life while it owes a report; it holds up nobody but its user."""
+
 HUNG = 4
 """As long as so many carriers cannot even be killed, there is no other."""
 
@@ -38,7 +41,10 @@ _Account = tuple[int, int]
 
 
 class Crew:
-    """All workers.  The spawner is told of a new one by `watch(worker)`, and by `unwatch(worker)` before one goes."""
+    """All workers.  The spawner is told of a new one by `watch(worker)`, and by `unwatch(worker)` before one goes.
+
+    An agent has at most `at_once` orders at a time.
+    """
 
     def __init__(
         self,
@@ -48,6 +54,7 @@ class Crew:
         watch: Callable[[Worker], None],
         unwatch: Callable[[Worker], None],
         with_carrier: bool = False,
+        at_once: int = NO_BOUND,
     ) -> None:
         self._site = site
         self._default = default
@@ -55,6 +62,7 @@ class Crew:
         self._watch = watch
         self._unwatch = unwatch
         self._with_carrier = with_carrier
+        self._at_once = at_once
         self._carrier: Worker | None = None
         self._agents: dict[_Account, Worker] = {}
         self._retired: set[Worker] = set()
@@ -86,7 +94,7 @@ class Crew:
         if found is None:
             self._make_room()
             act = partial(agent.run, self._site, user, self._default, self._environ)
-            found = Worker(*fork_with_socket("eq-agent", act))
+            found = Worker(*fork_with_socket("eq-agent", act), at_once=self._at_once)
             self._watch(found)
         self._agents[account] = found
         return found
@@ -109,11 +117,21 @@ class Crew:
         self._hung = [pid for pid in self._hung if not has_ended(pid)]
         self._slow = {account: until for account, until in self._slow.items() if until > now}
 
+    def probe(self) -> None:
+        """Ask the agents that owe something for a sign of life; their programs may take what they take."""
+        for it in self.agents():
+            it.probe()
+
     def silent(self) -> list[Worker]:
-        """Those that have owed a report for too long; agents may, for their programs take what they take."""
-        carriers = [it for it in (self._carrier, *self._retired) if it is not None and it.is_shared]
+        """Those that have owed a report, or a sign of life, for too long."""
         now = time.monotonic()
-        return [it for it in carriers if it.silent_s(now) > SILENCE_S]
+        carriers = [it for it in (self._carrier, *self._retired) if it is not None and it.is_shared]
+        silent = [it for it in carriers if it.silent_s(now) > SILENCE_S]
+        return silent + [it for it in self.agents() if it.silent_s(now) > AGENT_SILENCE_S]
+
+    def agents(self) -> list[Worker]:
+        """Every agent."""
+        return [*self._agents.values(), *(it for it in self._retired if not it.is_shared)]
 
     def bury(self, dead: Worker) -> int:
         """Forget a worker that has died or must; its exit code, negative for a signal."""
@@ -123,12 +141,16 @@ class Crew:
     def cast_off(self, hung: Worker) -> None:
         """Kill a worker without waiting for its end."""
         self._forget(hung)
-        say(NAME, f"warning: the carrier was silent for {SILENCE_S:g} s and is replaced; its mail goes to agents")
+        if hung.is_shared:
+            say(NAME, f"warning: the carrier was silent for {SILENCE_S:g} s and is replaced; its mail goes to agents")
+        else:
+            uid = hung.users()[0].uid
+            say(NAME, f"warning: the agent of uid {uid} was silent for {AGENT_SILENCE_S:g} s and is killed")
         try:
             os.kill(hung.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        self._hung.append(hung.pid)
+        (self._hung if hung.is_shared else self._leaving).append(hung.pid)
 
     def _forget(self, it: Worker) -> None:
         if it.is_shared:

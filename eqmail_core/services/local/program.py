@@ -36,7 +36,7 @@ def run_program(site: "Site", command: bytes, environ: "Mapping[bytes, bytes]", 
         os.lseek(message.fd, 0, os.SEEK_SET)
     except OSError as error:
         raise Temporary(b"Unable to rewind message: %b. (#4.3.0)" % error_text(error.errno)) from error
-    code = _run(command, environ, _limit_s(site, environ))
+    code = _run(command, environ, limit_s(site, environ))
     if code < 0:
         raise Temporary(b"Aack, child crashed. (#4.3.0)")
     if code in _PERMANENT_EXITS:
@@ -57,7 +57,8 @@ def _run(command: bytes, environ: "Mapping[bytes, bytes]", limit_s: int) -> int:
     return code
 
 
-def _limit_s(site: "Site", environ: "Mapping[bytes, bytes]") -> int:
+def limit_s(site: "Site", environ: "Mapping[bytes, bytes]") -> int:
+    """How long a program may take, in seconds; 0 for ever.  Fails: Temporary."""
     try:
         return read_controls(site, environ).programseconds
     except ControlError as error:

@@ -22,17 +22,24 @@ from eqmail_core.services.local.line import Line
 from eqmail_core.services.local.lookups import LookUpDesk, Question
 from eqmail_core.services.local.order import Order, objection
 from eqmail_core.services.local.owners import Answer, Owners
+from eqmail_core.services.local.worker import NO_BOUND
 from eqmail_core.services.local.workforce import NAME, NO_FORK, Workforce
+from eqmail_core.system.listener import Listener
 from eqmail_core.system.log import say
 from eqmail_core.system.readiness import tell_ready
-from eqmail_core.system.sockets import peer_credentials
 from eqmail_core.values.layout import HOME_VARIABLE
 from eqmail_core.values.local_report import local_report
 from eqmail_core.values.outcome import DONE, FLEETING, LASTING
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import LOOKUP_ROOT
 
-_TICK_S = 5.0
+_TICK_S = 1.0
+
+MOST_LINES = 16
+"""Schedulers that are connected at a time; there is one, and a successor while it goes."""
+
+MOST_ORDERS = 2000
+"""Orders that are not settled; while there are so many no more are read."""
 
 
 def run(
@@ -41,13 +48,15 @@ def run(
     listener: socket.socket,
     asked_at: socket.socket | None = None,
     with_carrier: bool = True,
+    at_once: int = NO_BOUND,
 ) -> None:
     """Serve schedulers until TERM; the orders taken by then are still delivered and reported.
 
     On `asked_at`, if it is given, the SMTP server asks about recipients.  With a carrier, which takes root, one
-    process files plain mail for all users.
+    process files plain mail for all users.  Everything else of one account is done for at most `at_once` orders at a
+    time.
     """
-    Spawner(site, default_delivery, listener, asked_at, with_carrier and os.getuid() == 0).run()
+    Spawner(site, default_delivery, listener, asked_at, with_carrier and os.getuid() == 0, at_once).run()
 
 
 class Spawner:
@@ -60,20 +69,21 @@ class Spawner:
         listener: socket.socket,
         asked_at: socket.socket | None,
         with_carrier: bool,
+        at_once: int,
     ) -> None:
         self._site = site
-        self._listener = listener
         self._owner = os.getuid()
-        self._welcome = {os.getuid()}
+        welcome = {os.getuid()}
         if not site.single_user:
             self._owner = pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
-            self._welcome.add(pwd.getpwnam(site.accounts.user("qmails")).pw_uid)
+            welcome.add(pwd.getpwnam(site.accounts.user("qmails")).pw_uid)
         environ = dict(os.environb)
         environ[HOME_VARIABLE] = os.fsencode(site.home)
         self._selector = selectors.DefaultSelector()
+        self._listener = Listener(self._selector, listener, welcome, self._meet, NAME)
         can_carry = with_carrier and not site.single_user
         self._workers = Workforce(
-            site, default_delivery, environ, self._selector, can_carry, self._report, self._settle
+            site, default_delivery, environ, self._selector, can_carry, at_once, self._report, self._settle
         )
         self._owners = Owners(site, self._selector)
         self._orders: dict[int, Order] = {}
@@ -81,6 +91,7 @@ class Spawner:
         self._last_number = 0
         self._lines: set[Line] = set()
         self._leaving = False
+        self._is_full = False
         self._desk: LookUpDesk | None = None
         if asked_at is not None:
             askers = {os.getuid()} if site.single_user else {0, pwd.getpwnam(site.accounts.user("qmaild")).pw_uid}
@@ -94,20 +105,22 @@ class Spawner:
         signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._leave)
         self._watch(wake, lambda _events: wake.recv(64))
-        self._listener.setblocking(False)
-        self._watch(self._listener, self._accept)
         tell_ready()
         tick = time.monotonic() + _TICK_S
         while not (self._leaving and self._is_done()):
             for key, events in self._selector.select(max(0.0, tick - time.monotonic())):
                 key.data(events)
             self._workers.push()
-            if self._leaving:
+            is_full = self._leaving or len(self._orders) >= MOST_ORDERS
+            if is_full != self._is_full:
+                self._is_full = is_full
                 for line in self._lines:
-                    line.pause()
+                    line.read(not is_full)
             if time.monotonic() >= tick:
                 tick = time.monotonic() + _TICK_S
                 self._workers.tidy()
+                self._owners.tidy()
+                self._listener.tidy()
                 self._lines = {line for line in self._lines if not line.closed}
                 if self._desk is not None:
                     self._desk.tidy()
@@ -122,15 +135,14 @@ class Spawner:
     def _watch(self, sock: socket.socket, handler: Callable[[int], object]) -> None:
         self._selector.register(sock, selectors.EVENT_READ, handler)
 
-    def _accept(self, _events: int) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionError):
-            return
-        if peer_credentials(sock).uid not in self._welcome or self._leaving:
+    def _meet(self, sock: socket.socket) -> None:
+        """A scheduler has come."""
+        if self._leaving or len(self._lines) >= MOST_LINES:
             sock.close()
             return
-        self._lines.add(Line(self._selector, sock, self._take))
+        line = Line(self._selector, sock, self._take)
+        self._lines.add(line)
+        line.read(not self._is_full)
 
     # Orders coming in.
 

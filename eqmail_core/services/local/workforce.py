@@ -6,6 +6,7 @@ Source: architecture section 6; ADR 15.
 
 import os
 import selectors
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -22,10 +23,15 @@ from eqmail_core.values.user import LOOKUP_USAGE, User
 NAME = "qmail-lspawn"
 
 NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
+NO_PLACE = b"ZThis user has as many deliveries under way as one user may have. (#4.3.2)\n"
+SILENT = b"Zqmail-local gave no sign of life and was ended. (#4.3.0)\n"
 
 
 class Workforce:
-    """All who deliver; `report(id, letter, text, fate)` gets what they say, `settle(ids)` what is durable now."""
+    """All who deliver; `report(id, letter, text, fate)` gets what they say, `settle(ids)` what is durable now.
+
+    One account has at most `at_once` orders under way; beyond that its mail waits a moment, then till later.
+    """
 
     def __init__(
         self,
@@ -34,6 +40,7 @@ class Workforce:
         environ: Mapping[bytes, bytes],
         selector: selectors.BaseSelector,
         with_carrier: bool,
+        at_once: int,
         report: Callable[[int, bytes, bytes, bytes], None],
         settle: Callable[[list[int]], None],
     ) -> None:
@@ -41,13 +48,28 @@ class Workforce:
         self._report = report
         self._settle = settle
         self._to_push: set[Worker] = set()
-        self._crew = Crew(site, default, environ, self._watch, self._unwatch, with_carrier)
+        self._in_doubt: list[int] = []
+        self._is_syncing = False
+        self._crew = Crew(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
 
     def deliver(self, it: AgentOrder) -> None:
         """Have an order delivered; its descriptor is ours from now on.  Fails: OSError; then it is not."""
         worker = self._crew.worker_for(it.user)
+        self._give(worker, it)
+
+    def _give(self, worker: Worker, it: AgentOrder) -> None:
+        if worker.has_no_place(time.monotonic()):
+            self._refuse(it, NO_PLACE)
+            return
         worker.take(it)
         self._to_push.add(worker)
+
+    def _refuse(self, it: AgentOrder, report: bytes) -> None:
+        """Report an order that nobody gets."""
+        if it.fd >= 0:
+            os.close(it.fd)
+            it.fd = -1
+        self._report(it.number, report[:1], report[1:], LASTING)
 
     def ask(self, number: int, user: User) -> None:
         """Have it found out whether mail for a user would be delivered; a report is the answer.  Fails: OSError."""
@@ -70,11 +92,20 @@ class Workforce:
                 pass
 
     def tidy(self) -> None:
-        """Let go of whom nobody needs, and of a carrier that is silent for too long."""
+        """Let go of whom nobody needs, of who is silent for too long, and of orders for which there is no place."""
         self._crew.tidy()
-        for carrier in self._crew.silent():
-            self._crew.cast_off(carrier)
-            self._take_over(carrier)
+        self._sync()
+        for worker in self._crew.silent():
+            self._crew.cast_off(worker)
+            if worker.is_shared:
+                self._take_over(worker)
+            else:
+                self._give_up(worker, SILENT)
+        self._crew.probe()
+        now = time.monotonic()
+        for agent in self._crew.agents():
+            for it in agent.crowded_out(now):
+                self._refuse(it, NO_PLACE)
 
     def _watch(self, worker: Worker) -> None:
         self._selector.register(worker.sock, selectors.EVENT_READ, partial(self._ready, worker))
@@ -103,6 +134,7 @@ class Workforce:
             say(NAME, f"alert: {offence}")
             self._lose(worker)
             return
+        self._to_push.add(worker)
         settled = []
         for number, said in reports:
             if said == DURABLE:
@@ -141,12 +173,9 @@ class Workforce:
         try:
             agent = self._crew.agent_for(it.user)
         except OSError:
-            if it.fd >= 0:
-                os.close(it.fd)
-            self._report(it.number, NO_FORK[:1], NO_FORK[1:], LASTING)
+            self._refuse(it, NO_FORK)
             return
-        agent.take(it)
-        self._to_push.add(agent)
+        self._give(agent, it)
 
     def _lose(self, worker: Worker) -> None:
         """A worker has died: an agent's orders are tried again later, the carrier's are given to agents."""
@@ -155,10 +184,13 @@ class Workforce:
             say(NAME, "warning: the carrier has died; its mail goes to agents")
             self._take_over(worker)
             return
-        report = local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b"")
-        for number in [*worker.taken, *worker.asked]:
+        self._give_up(worker, local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b""))
+
+    def _give_up(self, agent: Worker, report: bytes) -> None:
+        """Report what an agent has left."""
+        for number in [*agent.taken, *agent.asked]:
             self._report(number, report[:1], report[1:], LASTING)
-        self._settle_for(worker)
+        self._settle_for(agent)
 
     def _take_over(self, carrier: Worker) -> None:
         """Whatever the carrier has left goes to agents: its users have them for now."""
@@ -170,20 +202,26 @@ class Workforce:
 
     def _settle_for(self, dead: Worker) -> None:
         """Make durable what a worker had delivered."""
-        if not dead.unsettled:
+        self._in_doubt += dead.unsettled
+        self._sync()
+
+    def _sync(self) -> None:
+        """Put the disks in order for the dead, one time after the other; without a process for it, a little later."""
+        if not self._in_doubt or self._is_syncing:
             return
-        numbers = list(dead.unsettled)
         try:
             pid, sock = sync_in_child()
         except OSError:
-            os.sync()
-            self._settle(numbers)
             return
+        self._is_syncing = True
+        numbers, self._in_doubt = self._in_doubt, []
 
         def synced(_events: int) -> None:
             self._selector.unregister(sock)
             sock.close()
             end(pid)
+            self._is_syncing = False
             self._settle(numbers)
+            self._sync()
 
         self._selector.register(sock, selectors.EVENT_READ, synced)

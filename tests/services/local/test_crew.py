@@ -12,8 +12,10 @@ from eqmail_core.protocols import agent_wire as wire
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local import agent as agent_module
 from eqmail_core.services.local import crew as crew_module
+from eqmail_core.services.local import worker as worker_module
 from eqmail_core.services.local.crew import Crew
 from eqmail_core.services.local.worker import Worker
+from eqmail_core.system.sockets import PACKET, receive_descriptors
 from eqmail_core.values.site import Site
 from eqmail_core.values.user import User
 
@@ -175,3 +177,104 @@ def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: Watched) -
     assert worker.reports() == [(1, b"0K")] and worker.unsettled == {1}
     worker.let_go()
     theirs.close()
+
+
+class Peer:
+    """A worker, and the end of its socket where its process would be."""
+
+    def __init__(self, at_once: int) -> None:
+        ours, self.sock = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self.sock.setblocking(False)
+        self.worker = Worker(os.getpid(), ours, at_once=at_once)
+
+    def orders(self) -> list[int]:
+        """The orders that have come."""
+        found = []
+        try:
+            while True:
+                packet, fds = receive_descriptors(self.sock, wire.MAX_ORDERS)
+                found += [it.number for it in wire.split_orders(packet, fds)]
+                for fd in fds:
+                    os.close(fd)
+        except BlockingIOError:
+            return found
+
+    def close(self) -> None:
+        self.worker.let_go()
+        self.sock.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    it = Peer(at_once=2)
+    yield it
+    it.close()
+
+
+def test_an_account_has_a_bounded_number_of_orders_at_a_time(peer: Peer) -> None:
+    for number in (1, 2, 3):
+        peer.worker.take(order(number))
+    assert peer.worker.push() and peer.orders() == [1, 2]
+    peer.sock.send(wire.report(1, True, b"K"))
+    peer.worker.reports()
+    assert peer.worker.push() and peer.orders() == [3]
+
+
+def test_orders_that_wait_too_long_for_their_account_give_up_their_places(peer: Peer) -> None:
+    for number in (1, 2, 3):
+        peer.worker.take(order(number))
+    peer.worker.push()
+    now = time.monotonic()
+    assert peer.worker.crowded_out(now) == [] and not peer.worker.has_no_place(now)
+    (late,) = peer.worker.crowded_out(now + worker_module.WAIT_S + 1)
+    os.close(late.fd)
+    assert late.number == 3 and list(peer.worker.taken) == [1, 2]
+    now += worker_module.WAIT_S + 1
+    assert peer.worker.has_no_place(now + worker_module.CROWDED_S - 1)
+    assert not peer.worker.has_no_place(now + worker_module.CROWDED_S + 1)
+    peer.sock.send(wire.report(1, True, b"K"))
+    peer.worker.reports()
+    assert not peer.worker.has_no_place(now)
+
+
+def test_an_agent_is_asked_for_a_sign_of_life_once_and_only_while_it_owes_something(peer: Peer) -> None:
+    peer.worker.probe()
+    with pytest.raises(BlockingIOError):
+        peer.sock.recv(100)
+    peer.worker.be_asked(1, user(1))
+    peer.worker.push()
+    assert peer.sock.recv(100).startswith(b"?")
+    for _ in range(2):
+        peer.worker.probe()
+    assert peer.sock.recv(100) == wire.PROBE
+    with pytest.raises(BlockingIOError):
+        peer.sock.recv(100)
+    silent = peer.worker.silent_s(time.monotonic() + 100)
+    peer.sock.send(wire.PRESENT)
+    assert peer.worker.reports() == [] and peer.worker.silent_s(time.monotonic() + 100) <= silent
+    peer.worker.probe()
+    assert peer.sock.recv(100) == wire.PROBE
+
+
+def test_a_silent_agent_is_found(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = watched.crew.agent_for(user(1))
+    agent.be_asked(1, user(1))
+    assert watched.crew.silent() == []
+    monkeypatch.setattr(crew_module, "AGENT_SILENCE_S", -1.0)
+    assert watched.crew.silent() == [agent]
+    watched.crew.cast_off(agent)
+    assert watched.gone == [agent] and watched.crew.agent_for(user(1)) is not agent
+
+
+def test_many_questions_go_in_several_packets(peer: Peer) -> None:
+    long = User(b"x", 1, 1, b"/" * 4000, b"-", b"x" * 1800)
+    for number in range(1, 65):
+        peer.worker.be_asked(number, long)
+    asked: list[int] = []
+    while len(asked) < 64:
+        peer.worker.push()
+        packet = peer.sock.recv(PACKET)
+        assert len(packet) < PACKET
+        asked += [number for number, _ in wire.split_questions(packet)]
+    assert asked == list(range(1, 65))

@@ -5,18 +5,21 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from eqmail_core.net.lookup_client import look_up
 from eqmail_core.protocols import delivery_wire as wire
-from eqmail_core.services.local import crew, spawner
+from eqmail_core.services.local import crew, spawner, workforce
+from eqmail_core.services.local import worker as worker_module
 from eqmail_core.services.local.group import MaildirDesk
+from eqmail_core.services.local.worker import NO_BOUND
 from eqmail_core.store.cdb import write_cdb
 from eqmail_core.system.sockets import connect_to, listen_at, receive_packet, send_packet
 from eqmail_core.values.site import Site
@@ -78,7 +81,9 @@ def _status(pid: int, field: str) -> str:
 class Service:
     """A spawner in a process of its own."""
 
-    def __init__(self, home: Path, single_user: bool = True, with_carrier: bool = True) -> None:
+    def __init__(
+        self, home: Path, single_user: bool = True, with_carrier: bool = True, at_once: int = NO_BOUND
+    ) -> None:
         self.site = Site(home=str(home), single_user=single_user)
         self.alias = home / "alias"
         self.path = str(home / "run/local.sock")
@@ -87,7 +92,7 @@ class Service:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                spawner.run(self.site, b"./Maildir/", listener, asked_at, with_carrier)
+                spawner.run(self.site, b"./Maildir/", listener, asked_at, with_carrier, at_once)
             finally:
                 os._exit(0)
         listener.close()
@@ -514,3 +519,164 @@ def test_files_without_end_hold_up_and_end_nobody(homes: RealUsers, real: Servic
     assert real.named()["eq-carrier"] == carrier
     assert int(_status(carrier, "VmHWM").split()[0]) < before + 4096
     playing.sock.close()
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.root
+def test_one_user_does_not_get_all_places(homes: RealUsers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
+    monkeypatch.setattr(worker_module, "WAIT_S", 0.2)
+    joe = homes.home / "joe"
+    (joe / ".qmail").write_text("|touch begun; while ! test -e go; do sleep 0.05; done\n")
+    service = Service(homes.home, single_user=False, at_once=2)
+    try:
+        playing = Scheduler(service.path)
+        for serial in range(1, 7):
+            playing.order(serial, b"joe@h", queue_memfd())
+        playing.settle(4)
+        assert set(playing.reports.values()) == {(b"Z", workforce.NO_PLACE[1:])}
+        wait_for(joe / "begun")
+        playing.order(7, b"joe@h", queue_memfd())
+        playing.order(8, b"ann@h", queue_memfd())
+        playing.settle(6)
+        assert playing.reports[7] == (b"Z", workforce.NO_PLACE[1:])
+        assert playing.reports[8] == (b"K", b"did 1+0+0\n")
+        (joe / "go").touch()
+        playing.settle(8)
+        assert [letter for letter, _ in playing.reports.values()].count(b"K") == 3
+        playing.sock.close()
+        assert service.end() == 0
+    finally:
+        service.kill()
+
+
+@pytest.mark.root
+def test_an_agent_that_its_user_stops_is_ended(homes: RealUsers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
+    monkeypatch.setattr(crew, "AGENT_SILENCE_S", 2.0)
+    joe = homes.home / "joe"
+    (joe / ".qmail").write_text("|touch begun; while ! test -e go; do sleep 0.05; done\n")
+    service = Service(homes.home, single_user=False)
+    try:
+        playing = Scheduler(service.path)
+        playing.order(1, b"joe@h", queue_memfd())
+        wait_for(joe / "begun")
+        os.kill(service.named()["eq-agent"], signal.SIGSTOP)
+        playing.order(2, b"joe@h", queue_memfd())
+        playing.settle(2)
+        assert set(playing.reports.values()) == {(b"Z", workforce.SILENT[1:])}
+        (joe / "go").touch()
+        assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
+        playing.sock.close()
+        assert service.end() == 0
+    finally:
+        service.kill()
+
+
+def test_an_agent_whose_program_takes_long_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
+    monkeypatch.setattr(crew, "AGENT_SILENCE_S", 5.0)
+    for name in ("run", "users", "alias"):
+        (tmp_path / name).mkdir(mode=0o755)
+    (tmp_path / "alias").chmod(0o755)
+    (tmp_path / "alias/.qmail-default").write_text("|sleep 7\n")
+    service = Service(tmp_path)
+    try:
+        playing = Scheduler(service.path)
+        assert playing.ask(b"box@h") == (b"K", b"did 0+0+1\n")
+        playing.sock.close()
+    finally:
+        service.kill()
+
+
+class NoForks:
+    """No worker of a kind can be started as long as a file is there; the spawner inherits that."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, sign: Path) -> None:
+        self.sign = sign
+        fork = crew.fork_with_socket
+
+        def fork_or_not(name: str, act: Callable[[socket.socket], int]) -> tuple[int, socket.socket]:
+            if sign.exists() and name in sign.read_text():
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            return fork(name, act)
+
+        monkeypatch.setattr(crew, "fork_with_socket", fork_or_not)
+
+    def of(self, *names: str) -> None:
+        self.sign.write_text(" ".join(names))
+
+
+def descriptors(service: Service) -> int:
+    return len(os.listdir(f"/proc/{service.pid}/fd"))
+
+
+NO_FORK = (b"Z", workforce.NO_FORK[1:])
+
+
+@pytest.mark.root
+def test_without_processes_mail_waits_and_nothing_is_left_open(
+    homes: RealUsers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = NoForks(monkeypatch, homes.home / "none")
+    service = Service(homes.home, single_user=False)
+    try:
+        playing = Scheduler(service.path)
+        assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
+        before = descriptors(service)
+        os.kill(service.named()["eq-carrier"], signal.SIGKILL)
+        none.of("eq-carrier", "eq-agent", "eq-sync")
+        deadline = time.monotonic() + 20
+        while descriptors(service) == before:
+            assert time.monotonic() < deadline
+        assert playing.ask(b"joe@h", queue_memfd()) == NO_FORK
+        assert look_up(service.site.socket("lookup"), b"ann@h") == b"Z"
+        assert descriptors(service) <= before
+        none.of()
+        assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
+        playing.sock.close()
+        assert service.end() == 0
+    finally:
+        service.kill()
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("how", ["handed back", "lost"])
+def test_what_no_agent_can_be_started_for_waits(homes: RealUsers, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    none = NoForks(monkeypatch, homes.home / "none")
+    monkeypatch.setattr(spawner, "_TICK_S", 0.05)
+    service = Service(homes.home, single_user=False)
+    try:
+        playing = Scheduler(service.path)
+        (homes.home / "bob/.qmail").write_text("|true\n")
+        assert playing.ask(b"joe@h", queue_memfd())[0] == b"K"
+        carrier = service.named()["eq-carrier"]
+        if how == "handed back":
+            none.of("eq-agent")
+            before = descriptors(service)
+            assert playing.ask(b"bob@h", queue_memfd()) == NO_FORK
+            assert service.named()["eq-carrier"] == carrier and descriptors(service) == before
+        else:
+            assert playing.ask(b"bob@h", queue_memfd())[0] == b"K"
+            before = descriptors(service)
+            os.kill(carrier, signal.SIGSTOP)
+            playing.order(3, b"ann@h", queue_memfd())
+            # Bob's agent answers; so the carrier has been given what came before.
+            playing.order(4, b"bob@h", queue_memfd())
+            playing.settle(3)
+            none.of("eq-agent")
+            os.kill(carrier, signal.SIGKILL)
+            playing.settle(4)
+            assert playing.reports[3] == NO_FORK and descriptors(service) < before
+        none.of()
+        assert playing.ask(b"bob@h", queue_memfd()) == (b"K", b"did 0+0+1\n")
+        playing.sock.close()
+        assert service.end() == 0
+    finally:
+        service.kill()

@@ -11,6 +11,9 @@ PORT = 628
 CONNECT_TIMEOUT_S = 10.0
 TALK_TIMEOUT_S = 60.0
 
+MOST_DIGITS = 9
+"""Digits of the longest answer; with more, or with other bytes, it is none."""
+
 NO_SERVERS = 55
 NO_SOCKET = 56
 TIMED_OUT = 72
@@ -52,16 +55,24 @@ def hand_over(servers: list[bytes], packet: bytes, port: int = PORT) -> int:
 
 
 def _talk(sock: _socket.socket, packet: bytes) -> int:
-    """Send everything, and read the answer as far as its first byte."""
+    """Send everything, and read the answer as far as its first byte; one that is no netstring stands for nothing."""
     answer = b""
     try:
         sock.settimeout(TALK_TIMEOUT_S)
         sock.sendall(packet)
         while not answer.partition(b":")[2]:
             piece = sock.recv(4096)
-            if not piece:
-                return LOST
             answer += piece
+            if not piece or not _begins_netstring(answer):
+                return LOST
     except OSError:
         return LOST
-    return _MEANINGS.get(answer.partition(b":")[2][:1], LOST)
+    return _MEANINGS.get(answer.partition(b":")[2][:1], LOST) if _begins_netstring(answer) else LOST
+
+
+def _begins_netstring(answer: bytes) -> bool:
+    """Whether these bytes may begin a netstring that is not empty, of a length that an answer has."""
+    digits, colon, _ = answer.partition(b":")
+    if not digits.isdigit() or len(digits) > MOST_DIGITS:
+        return False
+    return not colon or int(digits) > 0

@@ -1,20 +1,24 @@
 """Answers of the DNS for mail: asked through dnspython, kept for a while, each question asked once at a time.
 
 One core decides what an answer means; two resolvers ask it, one waiting, one on an event loop.  Truncated answers are
-asked for again by TCP.  dnspython is imported when the first resolver is made, as most runs of a program need none.
+asked for again by TCP, and servers that do not know EDNS without it.  dnspython is imported when the first resolver is
+made, as most runs of a program need none.
+
+Whoever is asked about may lie, or be silent: what is kept of an answer is bounded, a search has so much time, and one
+question of each search is always under way, whatever others wait for.
 
 Fails: never; whatever goes wrong is an answer that `is_temporary`, except that a name does not exist.
 Source: delivery.md 5.6 (DNS); RFC 1035, RFC 2181 section 5.2, RFC 2308 (negative answers).
 """
 
-import time
-
+from eqmail_core.formats.domain_name import ascii_domain
+from eqmail_core.net.dns_cache import Cache
 from eqmail_core.values.lookup import CNAME, MX, NO_ANSWER, NOTHING, Answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import dns.asyncresolver
     import dns.name
@@ -22,8 +26,8 @@ if TYPE_CHECKING:
 
     from eqmail_core.values.lookup import Question
 
-CACHE_SIZE = 20000
-"""Answers that are kept at most."""
+MOST_RECORDS = 100
+"""Records of one answer that are kept; of exchangers the best."""
 
 KEEP_S = (1, 3600)
 """Least and longest time that an answer is kept, in seconds."""
@@ -37,49 +41,21 @@ PATIENCE_S = 20.0
 TRY_S = 3.0
 """How long one server may take for one attempt, in seconds."""
 
-MOST_AT_ONCE = 64
+SEARCH_S = 60.0
+"""How long all questions of one search may take together, in seconds."""
+
+MOST_AT_ONCE = 256
 """Questions that are with the servers at a time."""
+
+MOST_BESIDE = 64
+"""Questions that are under way beside the first one of their search, of all searches together."""
+
+MOST_OF_A_SEARCH = 8
+"""Questions of one search that are under way at a time."""
 
 RESOLV_CONF = "/etc/resolv.conf"
 
 _PAYLOAD = 1232
-
-
-class Cache:
-    """Answers with the time until which they hold; bounded, the oldest go first."""
-
-    __slots__ = ("_answers", "_clock", "_size")
-
-    def __init__(self, size: int = CACHE_SIZE, clock: "Callable[[], float]" = time.monotonic) -> None:
-        self._answers: dict[Question, tuple[float, Answer]] = {}
-        self._size = size
-        self._clock = clock
-
-    def __len__(self) -> int:
-        return len(self._answers)
-
-    def find(self, question: "Question") -> Answer | None:
-        """The answer that is still valid, None where there is none."""
-        found = self._answers.get(question)
-        if found is None:
-            return None
-        if found[0] <= self._clock():
-            del self._answers[question]
-            return None
-        return found[1]
-
-    def keep(self, question: "Question", answer: Answer, seconds: float) -> None:
-        """Keep an answer for a while; one that is temporary is not kept."""
-        if answer.is_temporary:
-            return
-        self._answers.pop(question, None)
-        while len(self._answers) >= self._size:
-            del self._answers[next(iter(self._answers))]
-        self._answers[question] = (self._clock() + seconds, answer)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._answers.clear()
 
 
 class BlockingResolver:
@@ -101,15 +77,20 @@ class BlockingResolver:
             return known or NOTHING
         if not self._ready:
             return NO_ANSWER
-        try:
-            found: dns.resolver.Answer | Exception = self._resolver.resolve(
-                name, question[0], raise_on_no_answer=False, search=False
-            )
-        except Exception as error:
-            # Whatever a server sends, or dnspython makes of it, is no reason to lose the mail.
-            found = error
+        had_edns = self._resolver.edns >= 0
+        found = self._resolve(name, question[0])
+        if had_edns and _knows_no_edns(found):
+            self._resolver.use_edns(-1)
+            found = self._resolve(name, question[0])
         _prefer(self._resolver, found)
         return _learn(self._cache, question, found)
+
+    def _resolve(self, name: "dns.name.Name", kind: str) -> "dns.resolver.Answer | Exception":
+        try:
+            return self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
+        except Exception as error:
+            # Whatever a server sends, or dnspython makes of it, is no reason to lose the mail.
+            return error
 
 
 class AsyncResolver:
@@ -123,6 +104,7 @@ class AsyncResolver:
         self._cache = Cache()
         self._asked: dict[Question, asyncio.Task[Answer]] = {}
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._beside = 0
         self._where = (nameservers, port, patience_s)
         self._asyncio = asyncio
         self._new = dns.asyncresolver.Resolver
@@ -134,13 +116,29 @@ class AsyncResolver:
         self._resolver = self._new(configure=False)
         self._ready = _configure(self._resolver, *self._where)
 
-    async def answers(self, questions: "list[Question]") -> list[Answer]:
-        """The answers to these questions, in their order."""
+    async def answers(self, questions: "list[Question]", within_s: float = SEARCH_S) -> list[Answer]:
+        """The answers to these questions, in their order; what has none within `within_s` seconds is temporary."""
         questions = [_normal(question) for question in questions]
-        known = [answer for question in questions if (answer := self._cache.find(question)) is not None]
-        if len(known) == len(questions):
-            return known
-        return list(await self._asyncio.gather(*[self._once(question) for question in questions]))
+        found = {question: answer for question in questions if (answer := self._cache.find(question)) is not None}
+        unknown = iter(left := [question for question in dict.fromkeys(questions) if question not in found])
+        if left:
+
+            async def ask() -> None:
+                for question in unknown:
+                    found[question] = await self._once(question)
+
+            beside = max(0, min(len(left), MOST_OF_A_SEARCH, 1 + MOST_BESIDE - self._beside) - 1)
+            self._beside += beside
+            asking = [self._asyncio.ensure_future(ask()) for _ in range(1 + beside)]
+            try:
+                done, _ = await self._asyncio.wait(asking, timeout=within_s)
+                for task in done:
+                    task.result()
+            finally:
+                self._beside -= beside
+                for task in asking:
+                    task.cancel()
+        return [found.get(question, NO_ANSWER) for question in questions]
 
     def _once(self, question: "Question") -> "asyncio.Future[Answer]":
         """The answer to a question that others may be asking too; who gives up does not disturb them."""
@@ -159,15 +157,20 @@ class AsyncResolver:
         if not self._ready:
             return NO_ANSWER
         async with self._places:
-            try:
-                found: dns.resolver.Answer | Exception = await self._resolver.resolve(
-                    name, question[0], raise_on_no_answer=False, search=False
-                )
-            except Exception as error:
-                # As above.
-                found = error
+            had_edns = self._resolver.edns >= 0
+            found = await self._resolve(name, question[0])
+            if had_edns and _knows_no_edns(found):
+                self._resolver.use_edns(-1)
+                found = await self._resolve(name, question[0])
         _prefer(self._resolver, found)
         return _learn(self._cache, question, found)
+
+    async def _resolve(self, name: "dns.name.Name", kind: str) -> "dns.resolver.Answer | Exception":
+        try:
+            return await self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
+        except Exception as error:
+            # As above.
+            return error
 
 
 def preload() -> None:
@@ -202,6 +205,19 @@ def _configure(
     return True
 
 
+def _knows_no_edns(found: "dns.resolver.Answer | Exception") -> bool:
+    """Tell whether a server refused a question as one does that knows no EDNS (RFC 6891 section 7)."""
+    import dns.message
+    import dns.rcode
+    import dns.resolver
+
+    if not isinstance(found, dns.resolver.NoNameservers | dns.resolver.LifetimeTimeout):
+        return False
+    refusals = {dns.rcode.FORMERR, dns.rcode.NOTIMP}
+    errors = found.kwargs.get("errors") or ()
+    return any(isinstance(it[4], dns.message.Message) and it[4].rcode() in refusals for it in errors)
+
+
 def _prefer(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer | Exception") -> None:
     """Ask first from now on who has answered, so that a dead server costs its time once and not with every question."""
     server = None if isinstance(found, Exception) else found.nameserver
@@ -219,7 +235,7 @@ def _name_of(name: bytes) -> "dns.name.Name | None":
     import dns.exception
     import dns.name
 
-    name = name.removesuffix(b".")
+    name = ascii_domain(name.removesuffix(b"."))
     try:
         return dns.name.Name([*name.split(b"."), b""]) if name else None
     except dns.exception.DNSException:
@@ -247,10 +263,11 @@ def _answer(kind: str, found: "dns.resolver.Answer") -> Answer:
     if not records:
         return NOTHING
     if kind == MX:
-        return Answer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in records))
+        best = sorted(records, key=lambda it: it.preference)[:MOST_RECORDS]
+        return Answer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in best))
     if kind == CNAME:
         return Answer(names=tuple((0, _bytes_of(it.target)) for it in records))
-    return Answer(addresses=tuple(it.address for it in records))
+    return Answer(addresses=tuple(it.address for it in records[:MOST_RECORDS]))
 
 
 def _bytes_of(name: "dns.name.Name") -> bytes:

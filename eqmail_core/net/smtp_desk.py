@@ -121,7 +121,7 @@ class Desk:
         """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
         if self._resolver is None:
             self._resolver = AsyncResolver(*self.settings.name_servers, CLIENTS_PATIENCE_S)
-        task = self.loop.create_task(self._resolver.answers(questions))
+        task = self.loop.create_task(self._resolver.answers(questions, CLIENTS_PATIENCE_S))
         self._dns.add(task)
         task.add_done_callback(self._dns.discard)
         return task

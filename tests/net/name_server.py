@@ -16,19 +16,23 @@ Zone = dict[tuple[str, str], list[str]]
 
 
 class NameServer:
-    """Answers by UDP and TCP on one port of 127.0.0.1 from `zone`: (name, type) -> records; aliases are followed.
+    """Answers by UDP and TCP on one port of `host` from `zone`: (name, type) -> records; aliases are followed.
 
     Names that begin with servfail, silent or garbage get that; those that begin with big are truncated by UDP.
-    `asked` counts questions.
+    `asked` counts questions; those with EDNS get the code `without_edns`, where there is one.
     """
 
-    def __init__(self, zone: Zone) -> None:
+    def __init__(
+        self, zone: Zone, without_edns: dns.rcode.Rcode | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self.host = host
         self.zone = zone
+        self.without_edns = without_edns
         self.asked: list[tuple[str, str, str]] = []
-        self.tcp = socket.create_server(("127.0.0.1", 0))
+        self.tcp = socket.create_server((host, port))
         self.port: int = self.tcp.getsockname()[1]
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", self.port))
+        self.udp.bind((host, self.port))
         self.threads = [threading.Thread(target=self._serve_udp), threading.Thread(target=self._serve_tcp)]
 
     def __enter__(self) -> "NameServer":
@@ -40,8 +44,8 @@ class NameServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stop:
-            stop.sendto(b"", ("127.0.0.1", self.port))
-        socket.create_connection(("127.0.0.1", self.port)).close()
+            stop.sendto(b"", (self.host, self.port))
+        socket.create_connection((self.host, self.port)).close()
         for thread in self.threads:
             thread.join()
         self.udp.close()
@@ -77,7 +81,11 @@ class NameServer:
         if name.startswith("garbage"):
             return data[:2] + b"\x81\x80garbage"
         response = dns.message.make_response(query)
-        if name.startswith("servfail"):
+        if self.without_edns is not None and query.edns >= 0:
+            response = dns.message.make_response(dns.message.make_query(name, kind))
+            response.id = query.id
+            response.set_rcode(self.without_edns)
+        elif name.startswith("servfail"):
             response.set_rcode(dns.rcode.SERVFAIL)
         elif name.startswith("big") and by == "udp":
             response.flags |= dns.flags.TC

@@ -25,7 +25,11 @@ def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
             while len(text) < size:
                 text += client.recv(65536)
             heard.append(text)
-            client.sendall(answer)
+            try:
+                client.sendall(answer)
+            except OSError:
+                # It has heard enough.
+                pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
@@ -35,7 +39,20 @@ def answering(answer: bytes, size: int) -> Iterator[tuple[int, list[bytes]]]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"), [(b"2:Kx,", 0), (b"2:Zx,", 71), (b"2:Dx,", 31), (b"", LOST), (b"2:?x,", LOST), (b"2:", LOST)]
+    ("answer", "code"),
+    [
+        (b"2:Kx,", 0),
+        (b"2:Zx,", 71),
+        (b"2:Dx,", 31),
+        (b"", LOST),
+        (b"2:?x,", LOST),
+        (b"2:", LOST),
+        (b":Kx,", LOST),
+        (b"0:,K", LOST),
+        (b"220 hello:K", LOST),
+        (b"HTTP/1.0 200 OK\r\nDate:Knight", LOST),
+        (b"9" * 100_000, LOST),
+    ],
 )
 def test_the_servers_word_is_an_exit_code(answer: bytes, code: int) -> None:
     with answering(answer, 5) as (port, heard):
@@ -55,6 +72,29 @@ def test_a_host_says_who_runs_the_client() -> None:
         user = remote_user(("127.0.0.1", 25), ("127.0.0.1", 4242), 5.0, port)
     assert user == b"joe"
     assert heard == [b"4242 , 25\r\n"]
+
+
+def test_a_host_that_says_a_byte_now_and_then_says_nothing() -> None:
+    is_over = threading.Event()
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        with client:
+            while not is_over.wait(0.02):
+                try:
+                    client.sendall(b"4")
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        # A thousand bytes, the longest answer, would take twenty seconds.
+        try:
+            assert remote_user(("127.0.0.1", 25), ("127.0.0.1", 4242), 0.2, listener.getsockname()[1]) is None
+        finally:
+            is_over.set()
+            thread.join(10)
 
 
 @pytest.mark.parametrize("answer", [b"", b"1,2:ERROR:NO-USER\r\n", b"\n::::x"])

@@ -5,10 +5,12 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dns.rcode
 import pytest
 
 from eqmail_core.net import resolver
-from eqmail_core.net.resolver import AsyncResolver, BlockingResolver, Cache
+from eqmail_core.net.dns_cache import Cache
+from eqmail_core.net.resolver import MOST_RECORDS, AsyncResolver, BlockingResolver
 from eqmail_core.values.lookup import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
 from tests.net.name_server import NameServer, Zone
 
@@ -19,6 +21,9 @@ ZONE: Zone = {
     ("alias.test", "CNAME"): ["a.test."],
     ("null.test", "MX"): ["0 ."],
     ("big.test", "MX"): [f"{number} mx{number}.{'x' * 50}.test." for number in range(60)],
+    ("many.test", "MX"): [f"{number} m{number}.test." for number in reversed(range(1000))],
+    ("many.test", "A"): [f"192.0.{number // 200}.{number % 200}" for number in range(1000)],
+    ("xn--mller-kva.test", "A"): ["192.0.2.7"],
     ("loop.test", "CNAME"): ["loop2.test."],
     ("loop2.test", "CNAME"): ["loop.test."],
 }
@@ -89,6 +94,16 @@ def test_a_name_without_such_a_record_is_nothing(ask: Ask) -> None:
     assert ask((MX, b"a.test")) is NOTHING
 
 
+def test_a_name_beyond_ascii_is_asked_for_by_its_a_labels(ask: Ask, server: NameServer) -> None:
+    assert ask((A, "Müller.test".encode())).addresses == ("192.0.2.7",)
+    assert server.asked == [("xn--mller-kva.test", "A", "udp")]
+
+
+def test_of_many_records_the_best_are_kept_and_no_more(ask: Ask) -> None:
+    assert [preference for preference, _ in ask((MX, b"many.test")).names] == list(range(MOST_RECORDS))
+    assert len(ask((A, b"many.test")).addresses) == MOST_RECORDS
+
+
 @pytest.mark.parametrize("name", [b"servfail.test", b"silent.test", b"garbage.test", b"loop.test"])
 def test_trouble_is_temporary(ask_briefly: Ask, name: bytes) -> None:
     assert ask_briefly((A, name)) is NO_ANSWER
@@ -149,9 +164,66 @@ def test_the_cache_forgets_by_time_and_is_bounded() -> None:
         cache.keep(question, NO_ANSWER, 10)
     assert [cache.find(question) is NOTHING for question in questions] == [False, False, True, True, True]
     assert len(cache) == 3
+    cache.keep((A, b"wide"), Answer(addresses=("192.0.2.1", "192.0.2.2")), 10)
+    assert len(cache) == 2
+    cache.keep((A, b"wider"), Answer(addresses=("192.0.2.1",) * 5), 10)
+    assert len(cache) == 1
     now[0] = 10.0
-    assert all(cache.find(question) is None for question in questions)
+    assert all(cache.find(question) is None for question in [*questions, (A, b"wider")])
     assert len(cache) == 0
+    cache.keep((A, b"again"), NOTHING, 10)
+    cache.keep((A, b"again"), NOTHING, 10)
+    cache.keep((A, b"two"), Answer(addresses=("192.0.2.1", "192.0.2.2")), 10)
+    assert len(cache) == 2
+
+
+def test_who_is_silent_delays_nobody_else(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many searches ask for many names that nobody answers for; another search is answered before any of them."""
+    monkeypatch.setattr(resolver, "MOST_BESIDE", 12)
+
+    async def scene() -> int:
+        asking = AsyncResolver(["127.0.0.1"], server.port, patience_s=3600.0)
+        names = [[(A, b"silent%d.%d.test" % (number, other)) for other in range(50)] for number in range(20)]
+        searches = [asyncio.ensure_future(asking.answers(questions)) for questions in names]
+        while len(server.asked) < 20 + 12:
+            await asyncio.sleep(0.01)
+        for question in ((MX, b"h.test"), (A, b"a.test")):
+            (answer,) = await asking.answers([question])
+            assert not answer.is_temporary
+        assert not any(search.done() for search in searches)
+        for search in searches:
+            search.cancel()
+        await asyncio.wait(searches)
+        assert asking._beside == 0
+        return len({name for name, _, _ in server.asked if name.startswith("silent")})
+
+    # One of each search, and so many beside them.
+    assert asyncio.run(scene()) == 20 + 12
+
+
+def test_a_search_has_so_much_time_and_what_was_answered_counts(server: NameServer) -> None:
+    async def scene() -> list[Answer]:
+        asking = AsyncResolver(["127.0.0.1"], server.port, patience_s=3600.0)
+        await asking.answers([(A, b"a.test")])
+        return await asking.answers([(A, b"silent.test"), (A, b"a.test"), (A, b"silent2.test")], within_s=0.05)
+
+    first, second, third = asyncio.run(scene())
+    assert (first, third) == (NO_ANSWER, NO_ANSWER)
+    assert len(second.addresses) == 3
+
+
+@pytest.mark.parametrize("rcode", [dns.rcode.FORMERR, dns.rcode.NOTIMP])
+@pytest.mark.parametrize("kind", ["blocking", "asyncio"])
+def test_a_server_that_knows_no_edns_is_asked_without_it(kind: str, rcode: dns.rcode.Rcode) -> None:
+    questions = [(MX, b"h.test"), (A, b"a.test"), (A, b"missing.test"), (MX, b"big.test")]
+    with NameServer(ZONE, without_edns=rcode) as server:
+        if kind == "blocking":
+            blocking = BlockingResolver(["127.0.0.1"], server.port)
+            answers = [blocking.answer(question) for question in questions]
+        else:
+            answers = asyncio.run(AsyncResolver(["127.0.0.1"], server.port).answers(questions))
+    assert [len(answer.names) + len(answer.addresses) for answer in answers] == [2, 3, 0, 60]
+    assert not any(answer.is_temporary for answer in answers)
 
 
 @pytest.mark.parametrize("kind", ["blocking", "asyncio"])
@@ -179,3 +251,31 @@ def test_a_server_that_is_silent_is_not_asked_first_again(
         assert silent.recv(1000)
         with pytest.raises(BlockingIOError):
             silent.recv(1000)
+
+
+@pytest.mark.parametrize("kind", ["blocking", "asyncio"])
+def test_a_server_that_was_silent_is_asked_when_the_other_is_gone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolver, "TRY_S", 0.2)
+    with NameServer(ZONE) as first:
+        port = first.port
+        where = (["127.0.0.9", "127.0.0.1"], port, 10.0)
+        loop = asyncio.new_event_loop()
+        if kind == "blocking":
+            ask = BlockingResolver(*where).answer
+        else:
+            asking = loop.run_until_complete(_made(where))
+
+            def ask(question: Question) -> Answer:
+                return loop.run_until_complete(asking.answers([question]))[0]
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.9", port))
+            assert not ask((MX, b"h.test")).is_temporary
+    with NameServer(ZONE, host="127.0.0.9", port=port) as second:
+        assert not ask((A, b"a.test")).is_temporary
+        assert second.asked == [("a.test", "A", "udp")]
+    loop.close()
+
+
+async def _made(where: tuple[list[str], int, float]) -> AsyncResolver:
+    return AsyncResolver(*where)

@@ -76,8 +76,13 @@ def report(
 
 
 def split_report(packet: bytes) -> tuple[int, int, bytes, bytes]:
-    """Serial, flags, letter and text of an R packet."""
-    _, serial, flags, letter = _REPORT.unpack_from(packet)
+    """Serial, flags, letter and text of an R packet.  Fails: ValueError for any other."""
+    try:
+        kind, serial, flags, letter = _REPORT.unpack_from(packet)
+    except struct.error as error:
+        raise ValueError("short report") from error
+    if kind != REPORT:
+        raise ValueError("not a report")
     return serial, flags, letter, packet[_REPORT.size :]
 
 
@@ -87,5 +92,7 @@ def durable(serials: list[int]) -> bytes:
 
 
 def split_durable(packet: bytes) -> tuple[int, ...]:
-    """The serials of a Y packet."""
+    """The serials of a Y packet.  Fails: ValueError for any other."""
+    if packet[:1] != DURABLE or len(packet) % 8 != 1:
+        raise ValueError("not a list of durable reports")
     return struct.unpack(f"<{(len(packet) - 1) // 8}Q", packet[1:])

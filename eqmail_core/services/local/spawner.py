@@ -20,12 +20,13 @@ from eqmail_core.protocols import delivery_wire
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.line import Line
 from eqmail_core.services.local.lookups import LookUpDesk, Question
-from eqmail_core.services.local.order import Order, objection
+from eqmail_core.services.local.order import Order
 from eqmail_core.services.local.owners import Answer, Owners
 from eqmail_core.services.local.worker import NO_BOUND
 from eqmail_core.services.local.workforce import NAME, NO_FORK, Workforce
 from eqmail_core.system.listener import Listener
 from eqmail_core.system.log import say
+from eqmail_core.system.order_check import objection
 from eqmail_core.system.readiness import tell_ready
 from eqmail_core.values.layout import HOME_VARIABLE
 from eqmail_core.values.local_report import local_report

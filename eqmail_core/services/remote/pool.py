@@ -14,9 +14,11 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from eqmail_core.net import resolver
 from eqmail_core.net.channel import Channel
+from eqmail_core.net.loop_listener import LoopListener
 from eqmail_core.net.outgoing import Watch
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.protocols.delivery_wire import Order, report, split_order
@@ -184,22 +186,11 @@ async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
         source.reread()
         asked.configure()
 
-    def accept() -> None:
-        try:
-            sock, _ = listener.accept()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            say(NAME, f"warning: cannot accept: {error.strerror}")
-            return
-        pool.serve(loop, sock)
-
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.add_signal_handler(signal.SIGHUP, reread)
-    listener.setblocking(False)
-    loop.add_reader(listener.fileno(), accept)
+    listening = LoopListener(loop, listener, partial(pool.serve, loop), partial(say, NAME))
     tell_ready()
     await ended.wait()
-    loop.remove_reader(listener.fileno())
+    listening.close()
     await pool.finish()
     watch.close()

@@ -7,7 +7,6 @@ Source: protocols.admission_wire, protocols.delivery_wire.
 
 import asyncio
 import os
-import struct
 from collections import deque
 from collections.abc import Callable
 
@@ -229,7 +228,7 @@ class DeliveryWire:
         if packet[:1] == delivery_wire.REPORT:
             try:
                 serial, flags, letter, text = delivery_wire.split_report(packet)
-            except struct.error:
+            except ValueError:
                 self._distrust()
                 return
             it = self.orders.pop(serial, None)
@@ -245,7 +244,7 @@ class DeliveryWire:
         elif packet[:1] == delivery_wire.DURABLE:
             try:
                 serials = delivery_wire.split_durable(packet)
-            except struct.error:
+            except ValueError:
                 self._distrust()
                 return
             for serial in serials:

@@ -16,6 +16,20 @@ class DeliverySettings(ControlSet):
         used_by=(REMOTE,),
         since="eqmail 2",
     )
+    timeoutdns = Seconds(
+        "How many seconds all questions to the DNS about one remote delivery may take together; what has no answer "
+        "by then counts as trouble that may pass.",
+        default=60,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
+    timeoutaddresses = Seconds(
+        "How many seconds after its start a remote delivery tries no further address; mail waits then for its next "
+        "attempt. A session that has begun goes on.",
+        default=600,
+        used_by=(REMOTE,),
+        since="eqmail 2",
+    )
     remoteworkers = Count(
         "Processes of the resident remote delivery service; more than one lets relaying use more than one processor. "
         "All limits hold for them together.",

@@ -6,7 +6,16 @@ from typing import TypeVar
 import pytest
 
 from eqmail_core.net.dial import literal_address
-from eqmail_core.policy.mx import Candidate, addresses, canonical_name, exchangers, is_own, without_loop
+from eqmail_core.policy.mx import (
+    MAX_ADDRESSES,
+    MAX_EXCHANGERS,
+    Candidate,
+    addresses,
+    canonical_name,
+    exchangers,
+    is_own,
+    without_loop,
+)
 from eqmail_core.policy.remote_plan import RemotePlan, Surroundings, plan_delivery
 from eqmail_core.values.lookup import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
 from eqmail_core.values.outcome import Failure, Permanent, Temporary
@@ -33,7 +42,7 @@ def keep_order(items: list[tuple[int, bytes]]) -> None:
 
 def find(table: Table, host: bytes = b"h.test", shuffle: object = keep_order) -> list[tuple[str, int]]:
     search = exchangers(host, literal_address, shuffle)  # type: ignore[arg-type]
-    return [(it.ip, it.preference) for it in run(search, table)]
+    return [(it.ip, it.preference) for it in run(search, table)[0]]
 
 
 def mx(*names: tuple[int, bytes]) -> Answer:
@@ -113,6 +122,29 @@ def test_exchangers_without_addresses_are_permanent() -> None:
     assert isinstance(failure, Permanent)
 
 
+def test_an_exchanger_may_be_an_address() -> None:
+    table = {(MX, b"h.test"): mx((5, b"192.0.2.7"), (10, b"a")), (A, b"a"): ips("192.0.2.1")}
+    assert find(table) == [("192.0.2.7", 5), ("192.0.2.1", 10)]
+    assert find({(MX, b"h.test"): mx((5, b"192.0.2.7"))}) == [("192.0.2.7", 5)]
+
+
+def test_a_domain_has_so_many_exchangers_and_addresses_and_no_more() -> None:
+    many = {
+        (MX, b"h.test"): mx(*[(number, b"mx%d" % number) for number in reversed(range(3000))]),
+        **{(A, b"mx%d" % number): ips(*[f"192.0.2.{last}" for last in range(200)]) for number in range(3000)},
+        **{(AAAA, b"mx%d" % number): ips(*[f"2001:db8::{last}" for last in range(1, 200)]) for number in range(3000)},
+    }
+    found = find(many)
+    assert {preference for _, preference in found} == set(range(MAX_EXCHANGERS))
+    assert len(found) == MAX_EXCHANGERS * 2 * MAX_ADDRESSES
+    assert len(run(addresses(b"mx7", literal_address), many)) == 2 * MAX_ADDRESSES
+
+
+def test_a_domain_is_not_refused_for_good_while_exchangers_of_it_were_not_looked_at() -> None:
+    table = {(MX, b"h.test"): mx(*[(number, b"mx%d" % number) for number in range(MAX_EXCHANGERS + 1)])}
+    assert failure_of(table).text == NO_HOST_YET
+
+
 def test_a_null_mx_is_permanent() -> None:
     failure = failure_of({(MX, b"h.test"): mx((0, b"")), (A, b"h.test"): ips("192.0.2.1")})
     assert isinstance(failure, Permanent)
@@ -137,6 +169,40 @@ def test_being_the_best_exchanger_ourselves_is_permanent() -> None:
         without_loop(candidates(("192.0.2.1", 5), ("192.0.2.2", 5)), {"192.0.2.2"})
     assert caught.value.text.startswith(b"Sorry. Although I'm listed as a best-preference MX or A for that host,\n")
     assert caught.value.text.endswith(b"(#5.4.6)")
+
+
+LOOKED_UP: Table = {(MX, b"h.test"): mx((10, b"first"), (20, b"self"), (30, b"last")), (A, b"self"): ips("192.0.2.1")}
+LAST: Table = {(A, b"last"): ips("192.0.2.3")}
+NO_BETTER_ONE = b"Sorry, I couldn't find a mail exchanger or IP address. (#4.4.4)"
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        # The primary cannot be looked up, or has no address; nothing goes to the one behind us.
+        (LOOKED_UP | LAST | {(A, b"first"): NO_ANSWER}, NO_HOST_YET),
+        (LOOKED_UP | LAST | {(AAAA, b"first"): NO_ANSWER}, NO_HOST_YET),
+        (LOOKED_UP | LAST, NO_BETTER_ONE),
+        # Our own name cannot be looked up: perhaps the others would send it back.
+        (LOOKED_UP | LAST | {(A, b"self"): NO_ANSWER}, NO_HOST_YET),
+        (LOOKED_UP | {(A, b"self"): NO_ANSWER, (A, b"first"): NO_ANSWER}, NO_HOST_YET),
+    ],
+)
+def test_a_secondary_waits_until_a_better_exchanger_can_be_found(table: Table, text: bytes) -> None:
+    with pytest.raises(Temporary) as caught:
+        plan(table, b"a@h.test")
+    assert caught.value.text == text
+
+
+def test_a_secondary_that_finds_a_better_exchanger_needs_no_other() -> None:
+    table = LOOKED_UP | LAST | {(A, b"first"): ips("192.0.2.9"), (A, b"self"): NO_ANSWER}
+    assert [it.ip for it in plan(table, b"a@h.test").candidates] == ["192.0.2.9"]
+
+
+def test_trouble_with_a_worse_exchanger_does_not_make_us_a_secondary() -> None:
+    table = LOOKED_UP | {(MX, b"h.test"): mx((10, b"self"), (30, b"last")), (A, b"last"): NO_ANSWER}
+    with pytest.raises(Permanent):
+        plan(table, b"a@h.test")
 
 
 def test_a_mapped_address_is_our_own_too() -> None:
@@ -168,10 +234,14 @@ def test_trouble_with_an_alias_is_temporary() -> None:
 
 
 def plan(
-    table: Table, *recipients: bytes, sender: bytes = b"s@x", routes: dict[bytes, bytes] | None = None
+    table: Table,
+    *recipients: bytes,
+    sender: bytes = b"s@x",
+    routes: dict[bytes, bytes] | None = None,
+    host: bytes = b"h.test",
 ) -> RemotePlan:
     world = Surroundings(literal_address, lambda: {"192.0.2.1"}, keep_order)
-    return run(plan_delivery(b"h.test", sender, list(recipients), routes, world), table)
+    return run(plan_delivery(host, sender, list(recipients), routes, world, {b"self"}), table)
 
 
 def test_recipients_get_their_canonical_host_and_quoted_boxes() -> None:
@@ -214,3 +284,14 @@ def test_the_empty_sender_stays_empty() -> None:
 def test_addresses_of_a_relay_are_its_own_only() -> None:
     table = {(MX, b"relay.test"): mx((1, b"elsewhere")), (AAAA, b"relay.test"): ips("2001:db8::1")}
     assert [it.ip for it in run(addresses(b"relay.test", literal_address), table)] == ["2001:db8::1"]
+
+
+def test_hosts_beyond_ascii_are_looked_up_as_a_labels_and_sent_as_they_are() -> None:
+    domain = "müller.test".encode()
+    table = {(MX, b"xn--mller-kva.test"): mx((10, b"a")), (A, b"a"): ips("192.0.2.7")}
+    found = plan(table, b"joe@" + domain, host=domain)
+    assert [it.ip for it in found.candidates] == ["192.0.2.7"]
+    assert found.recipients == [b"joe@" + domain]
+    table = {(A, b"xn--mller-kva.test"): ips("192.0.2.7")}
+    by_route = plan(table, b"joe@x.test", routes={b"": domain + b":26"})
+    assert [(it.ip, it.name) for it in by_route.candidates] == [("192.0.2.7", b"xn--mller-kva.test")]

@@ -10,7 +10,6 @@ Source: delivery.md 5.6; queue.md 3.11.
 import asyncio
 import os
 import random
-import stat
 import time
 
 from eqmail_core.formats.remote_limits import limit_of
@@ -20,7 +19,7 @@ from eqmail_core.net.idle_sessions import IdleSessions
 from eqmail_core.net.outgoing import Session, Watch
 from eqmail_core.net.resolver import AsyncResolver
 from eqmail_core.policy.mx import Candidate
-from eqmail_core.policy.remote_plan import NO_CONNECTION, RemotePlan, Surroundings, plan_delivery
+from eqmail_core.policy.remote_plan import Attempts, RemotePlan, Surroundings, needs_utf8, plan_delivery
 from eqmail_core.policy.spawn_report import report_of_output, report_of_run
 from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT
 from eqmail_core.protocols.delivery_wire import Order
@@ -33,8 +32,10 @@ from eqmail_core.services.remote.tls_settings import may_go_plain, wish_for
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.log import say
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.system.order_check import objection
 from eqmail_core.system.own_addresses import own_addresses
-from eqmail_core.values.outcome import PERMANENT, TEMPORARY, Failure, Temporary
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.outcome import PERMANENT, TEMPORARY, Failure
 from eqmail_core.values.site import Site
 from eqmail_core.values.tls_wish import PLAIN, TlsWish
 
@@ -54,9 +55,9 @@ KEPT_OUTPUT = 65536
 
 
 class _Job:
-    """One delivery: how, where to, what; `most` messages go over one connection."""
+    """One delivery: how, where to, what, and what failed; `most` messages go over one connection."""
 
-    __slots__ = ("message", "most", "order", "plan", "settings")
+    __slots__ = ("attempts", "message", "most", "order", "plan", "settings", "wishes")
 
     def __init__(self, settings: Settings, order: Order, message: int, plan: RemotePlan, most: int) -> None:
         self.settings = settings
@@ -64,6 +65,10 @@ class _Job:
         self.message = message
         self.plan = plan
         self.most = most
+        self.attempts = Attempts()
+        self.wishes = parse_wishes(order.wishes)
+        if self.wishes is not None and self.wishes.is_utf8:
+            self.wishes.is_utf8 = needs_utf8(plan, MessageFile(message).chunks())
 
 
 class RemoteDeliveries:
@@ -96,9 +101,9 @@ class RemoteDeliveries:
 
     async def deliver(self, order: Order, message: int) -> Report:
         """Deliver the message behind the descriptor `message` to one recipient."""
-        objection = self._objection(order, message)
-        if objection:
-            return objection[:1], objection[1:]
+        trouble = objection(order.recipient, message, self._owner)
+        if trouble:
+            return trouble[:1], trouble[1:]
         try:
             settings = self.source.current()
             if settings.substitute:
@@ -108,43 +113,36 @@ class RemoteDeliveries:
             return failure.outcome, failure.text + b"\n"
         except MemoryError:
             return TEMPORARY, b"Out of memory. (#4.3.0)\n"
+        except MessageUnreadable:
+            return TEMPORARY, b"Unable to read message. (#4.3.0)\n"
         except OSError:
             return TEMPORARY, b"System resources temporarily unavailable. (#4.3.0)\n"
 
-    def _objection(self, order: Order, message: int) -> bytes:
-        """Why an order cannot be carried out, as the spawner says it; b"" if it can."""
-        if b"@" not in order.recipient:
-            return b"DSorry, address must include host name. (#5.1.3)\n"
-        try:
-            status = os.fstat(message)
-        except OSError:
-            return b"Zqmail-spawn unable to open message. (#4.3.0)\n"
-        if not stat.S_ISREG(status.st_mode):
-            return b"ZSorry, message has wrong type. (#4.3.5)\n"
-        if status.st_uid != self._owner:
-            return b"ZSorry, message has wrong owner. (#4.3.5)\n"
-        return b""
-
     async def _send(self, settings: Settings, order: Order, message: int) -> bytes:
         host = order.recipient.rpartition(b"@")[2]
-        plan = await self._answered(plan_delivery(host, order.sender, [order.recipient], settings.routes, self._world))
+        search = plan_delivery(host, order.sender, [order.recipient], settings.routes, self._world, settings.own_names)
+        plan = await self._answered(search, settings.search_s)
         most = limit_of(settings.limits, host.lower()).messages
         job = _Job(settings, order, message, plan, most or MOST_PER_SESSION)
-        text = NO_CONNECTION
+        until = self._watch.loop.time() + settings.addresses_s
         for candidate in plan.candidates:
             client = await self._offer(job, candidate)
             if client is not None and client.status != TRY_NEXT:
                 return client.report
             if client is not None:
-                text = b"\n".join((NO_CONNECTION, client.said.rstrip(b"\n")))
-        raise Temporary(text)
+                job.attempts.said = client.said
+            if self._watch.loop.time() >= until:
+                break
+        raise job.attempts.failure
 
-    async def _answered(self, search: "Search[RemotePlan]") -> RemotePlan:
-        """Run a search to its end."""
+    async def _answered(self, search: "Search[RemotePlan]", within_s: float) -> RemotePlan:
+        """Run a search to its end, in so much time."""
+        until = self._watch.loop.time() + within_s
         try:
             questions = next(search)
             while True:
-                questions = search.send(await self.resolver.answers(questions))
+                left_s = max(0.0, until - self._watch.loop.time())
+                questions = search.send(await self.resolver.answers(questions, left_s))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
 
@@ -164,6 +162,7 @@ class RemoteDeliveries:
             if not session.client.may_retry:
                 return session.client
         if self._slow_hosts.should_skip(candidate.ip, job.order.serial):
+            job.attempts.left_alone(candidate, route.port)
             return None
         client = await self._offer_anew(job, candidate, wish, key)
         if client and may_go_plain(client, wish, job.settings.tls_falls_back, route.user is not None):
@@ -190,6 +189,7 @@ class RemoteDeliveries:
             raise
         if error:
             self._slow_hosts.failed(candidate.ip, error)
+            job.attempts.failed(candidate, route.port, error_text(error))
             return None
         self._slow_hosts.works(candidate.ip)
         await self._carry(session, key, job)
@@ -209,7 +209,7 @@ class RemoteDeliveries:
             session.client.keep = False
         try:
             plan, patience_s = job.plan, job.settings.patience_s
-            await session.carry(plan.sender, plan.recipients, read, patience_s, parse_wishes(job.order.wishes))
+            await session.carry(plan.sender, plan.recipients, read, patience_s, job.wishes)
         except asyncio.CancelledError:
             session.close()
             raise

@@ -5,6 +5,7 @@ Source: delivery.md 5.6.
 """
 
 import os
+import time
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
@@ -12,7 +13,14 @@ from eqmail_core.formats.received import is_beyond_ascii
 from eqmail_core.formats.wishes import Wishes
 from eqmail_core.net.dial import dial, literal_address
 from eqmail_core.net.smtp_dialogue import converse
-from eqmail_core.policy.remote_plan import NO_CONNECTION, NO_CONTROLS, Surroundings, plan_delivery
+from eqmail_core.policy.remote_plan import (
+    NO_CONTROLS,
+    Attempts,
+    Surroundings,
+    names_of_this_host,
+    needs_utf8,
+    plan_delivery,
+)
 from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT
 from eqmail_core.protocols.smtp_auth import Credentials
 from eqmail_core.protocols.smtp_client import SmtpClient
@@ -21,13 +29,15 @@ from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.services.remote.tls_settings import may_go_plain, tls_maker, wish_for
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.own_addresses import own_addresses
+from eqmail_core.values.error_text import error_text
+from eqmail_core.values.lookup import NO_ANSWER
 from eqmail_core.values.outcome import Failure, Permanent, Temporary
 from eqmail_core.values.site import Site
 from eqmail_core.values.tls_wish import PLAIN, TlsWish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from eqmail_core.net.client_tls import Tls
     from eqmail_core.policy.mx import Candidate, Search
@@ -79,10 +89,17 @@ def _deliver(
         raise Temporary(NO_CONTROLS)
     connection = _Connections(site, controls, hello)
     world = Surroundings(literal_address, own_addresses, _shuffle)
-    plan = _answered(plan_delivery(host, sender, recipients, controls.smtproutes, world), ask)
+    own_names = names_of_this_host(controls.me, hello)
+    search = plan_delivery(host, sender, recipients, controls.smtproutes, world, own_names)
+    plan = _answered(search, ask, controls.timeoutdns)
     slow_hosts = connection.slow_hosts
-    for candidate in plan.candidates:
+    attempts = connection.attempts
+    until = time.monotonic() + controls.timeoutaddresses
+    for number, candidate in enumerate(plan.candidates):
+        if number and time.monotonic() >= until:
+            break
         if slow_hosts.should_skip(candidate.ip, os.getpid()):
+            attempts.left_alone(candidate, plan.route.port)
             continue
         wish = wish_for(site, candidate.name, plan.route.port == implicit_tls_port)
         client = connection.try_one(candidate, plan, wish)
@@ -90,7 +107,9 @@ def _deliver(
             client = connection.try_one(candidate, plan, PLAIN)
         if client and client.status != TRY_NEXT:
             return client.report
-    raise Temporary(NO_CONNECTION)
+        if client:
+            attempts.said = client.said
+    raise attempts.failure
 
 
 class _Connections:
@@ -103,8 +122,10 @@ class _Connections:
         self._timeout_s = controls.timeoutremote
         self._connect_s = controls.timeoutconnect
         self.slow_hosts = SlowHosts(site.queue.tcpto)
-        # The first piece of the message, once it was read.
+        self.attempts = Attempts()
+        # The beginning of the message, once it was read, and whether it is to go by SMTPUTF8.
         self._first: bytes | None = None
+        self._wishes: Wishes | None = None
 
     def try_one(self, candidate: "Candidate", plan: "RemotePlan", wish: TlsWish) -> SmtpClient | None:
         """Offer the message to one address; None where there is no connection."""
@@ -113,6 +134,7 @@ class _Connections:
             sock = dial(candidate.ip, route.port, self._connect_s, self._controls.outgoingip or ())
         except OSError as error:
             self.slow_hosts.failed(candidate.ip, error.errno or 0)
+            self.attempts.failed(candidate, route.port, error_text(error.errno))
             return None
         self.slow_hosts.works(candidate.ip)
         credentials = None if route.user is None else Credentials(route.user, route.password)
@@ -121,13 +143,23 @@ class _Connections:
         def secure() -> "Tls | None":
             return tls_maker(self._site, self._controls).open(client, candidate.name, wish)
 
-        # Nobody but its own header tells this program how a message came.
         if self._first is None:
             self._first = os.read(0, CHUNK)
-        client.begin(plan.sender, plan.recipients, Wishes(is_utf8=True) if is_beyond_ascii(self._first) else None)
+            # Nobody but its own header tells this program how a message came.
+            if is_beyond_ascii(self._first) and needs_utf8(plan, self._beginning()):
+                self._wishes = Wishes(is_utf8=True)
+        client.begin(plan.sender, plan.recipients, self._wishes)
         with sock:
             converse(sock, client, self._read, self._timeout_s, secure)
         return client
+
+    def _beginning(self) -> "Iterator[bytes]":
+        """The message from its beginning, as far as somebody looks; it is kept."""
+        piece = self._first
+        while piece:
+            yield piece
+            piece = os.read(0, CHUNK)
+            self._first = (self._first or b"") + piece
 
     def _read(self) -> bytes:
         piece, self._first = self._first, b""
@@ -141,8 +173,11 @@ def _shuffle(items: list[tuple[int, bytes]]) -> None:
     shuffle(items)
 
 
-def _answered(search: "Search[RemotePlan]", ask: "Callable[[Question], Answer] | None") -> "RemotePlan":
-    """Run a search to its end; name servers are looked for only when there is a question."""
+def _answered(
+    search: "Search[RemotePlan]", ask: "Callable[[Question], Answer] | None", within_s: float
+) -> "RemotePlan":
+    """Run a search to its end, in so much time; name servers are looked for only when there is a question."""
+    until = time.monotonic() + within_s
     try:
         questions = next(search)
         if ask is None:
@@ -150,6 +185,6 @@ def _answered(search: "Search[RemotePlan]", ask: "Callable[[Question], Answer] |
 
             ask = BlockingResolver().answer
         while True:
-            questions = search.send([ask(question) for question in questions])
+            questions = search.send([ask(it) if time.monotonic() < until else NO_ANSWER for it in questions])
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # StopIteration is not generic

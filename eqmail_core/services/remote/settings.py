@@ -12,7 +12,7 @@ import time
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.policy.beforemote import is_idle
-from eqmail_core.policy.remote_plan import NO_CONTROLS
+from eqmail_core.policy.remote_plan import NO_CONTROLS, names_of_this_host
 from eqmail_core.services.remote.tls_settings import tls_maker
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.outcome import Temporary
@@ -33,6 +33,8 @@ _READ = (
     Controls.smtproutes,
     Controls.timeoutconnect,
     Controls.timeoutremote,
+    Controls.timeoutdns,
+    Controls.timeoutaddresses,
     Controls.remotereuse,
     Controls.beforemote,
     Controls.clientcert,
@@ -48,12 +50,15 @@ class Settings:
     """One reading of everything; `substitute` is a program to run per message in place of our own code."""
 
     __slots__ = (
+        "addresses_s",
         "connect_s",
         "hello",
         "limits",
+        "own_names",
         "patience_s",
         "reuse_s",
         "routes",
+        "search_s",
         "sources",
         "substitute",
         "tls",
@@ -65,9 +70,12 @@ class Settings:
         if hello is None:
             raise Temporary(NO_CONTROLS)
         self.hello = hello
+        self.own_names = names_of_this_host(controls.me, hello)
         self.routes = controls.smtproutes
         self.connect_s = controls.timeoutconnect
         self.patience_s = controls.timeoutremote
+        self.search_s = controls.timeoutdns
+        self.addresses_s = controls.timeoutaddresses
         self.reuse_s = controls.remotereuse
         self.substitute = substitute
         self.tls = tls

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from eqmail_core.formats.bounce import failure_block
 from eqmail_core.formats.channel_list import DONE, TODO
+from eqmail_core.formats.domain_name import table_key
 from eqmail_core.formats.wishes import NO_WISH, Wish
 from eqmail_core.policy.bounces import GOT_IT, PASSED_ON, SPREAD, TOO_LONG
 from eqmail_core.policy.routing import Routes
@@ -240,7 +241,7 @@ class Scheduler:
         """
         room = lane.room
         assert room is not None
-        domain = record[2].rpartition(b"@")[2].lower()
+        domain = table_key(record[2].rpartition(b"@")[2])
         if room.has_room(domain):
             delivery = self._delivery(job, record)
             delivery.queue = room.enter(domain, delivery, now)
@@ -260,7 +261,7 @@ class Scheduler:
         room = lane.room
         assert room is not None
         job, record = lane.stalled[0]
-        if not room.has_room(record[2].rpartition(b"@")[2].lower(), share=4):
+        if not room.has_room(table_key(record[2].rpartition(b"@")[2]), share=4):
             lane.stalled.rotate(-1)
             return False
         lane.stalled.popleft()

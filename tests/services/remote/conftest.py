@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.services.remote.delivery import Report
 from tests.net.name_server import NameServer
-from tests.services.remote.remote_house import ZONE, House
+from tests.services.remote.remote_house import ZONE, Deliver, House
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +24,18 @@ def house(tmp_path: Path, names: NameServer) -> Iterator[House]:
     house = House(tmp_path / "home", names)
     yield house
     os.close(house.message)
+
+
+@pytest.fixture(params=["resident", "qmail-remote"])
+def deliver(request: pytest.FixtureRequest, house: House) -> Deliver:
+    """Deliver to one recipient, by either driver."""
+
+    def resident(recipient: bytes) -> Report:
+        return house.deliver(recipient)[0]
+
+    def once(recipient: bytes) -> Report:
+        report = house.deliver_once(recipient).removeprefix(b"r\0")
+        assert report.endswith(b"\0")
+        return report[:1], report[1:-1]
+
+    return resident if request.param == "resident" else once

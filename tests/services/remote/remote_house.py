@@ -18,6 +18,7 @@ from eqmail_core.values.site import Site
 from tests.net.name_server import NameServer
 
 Result = TypeVar("Result")
+Deliver = Callable[[bytes], Report]
 MESSAGE = b"Subject: x\n\n.body\n"
 ZONE = {
     ("one.test", "MX"): ["10 a.test."],
@@ -30,6 +31,12 @@ ZONE = {
     ("alias.test", "CNAME"): ["a.test."],
     ("renamed.test", "CNAME"): ["one.test."],
     ("null.test", "MX"): ["0 ."],
+    ("to-ip.test", "MX"): ["10 127.0.0.2."],
+    ("xn--mller-kva.test", "MX"): ["10 a.test."],
+    ("liar.test", "MX"): [f"{number} silent{number}.test." for number in range(300)],
+    ("crowd.test", "MX"): [f"{number} dead.test." for number in range(10)],
+    ("behind.test", "MX"): ["10 servfail.test.", "20 self.test."],
+    ("before.test", "MX"): ["10 nothing.test.", "20 self.test."],
     ("me.test", "MX"): ["10 self.test.", "20 a.test."],
     ("self.test", "A"): ["127.0.0.1"],
     ("six.test", "AAAA"): ["::1"],
@@ -79,12 +86,16 @@ class House:
 
         return asyncio.run(whole())
 
-    def deliver(self, *recipients: bytes, sender: bytes = b"s@x.test") -> list[Report]:
+    def write_message(self, text: bytes) -> None:
+        """Put another text in the place of the message."""
+        (self.home / "message").write_bytes(text)
+
+    def deliver(self, *recipients: bytes, sender: bytes = b"s@x.test", wishes: bytes = b"") -> list[Report]:
         """Deliver to one recipient after the other."""
 
         async def play(deliveries: RemoteDeliveries) -> list[Report]:
             return [
-                await deliveries.deliver(Order(number, 1, b"", sender, recipient), self.message)
+                await deliveries.deliver(Order(number, 1, b"", sender, recipient, wishes), self.message)
                 for number, recipient in enumerate(recipients)
             ]
 

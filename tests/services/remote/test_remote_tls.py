@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,12 +13,11 @@ from eqmail_core.protocols.delivery_wire import Order
 from eqmail_core.services.remote.delivery import RemoteDeliveries, Report
 from tests.net.scripted_server import ScriptedServer
 from tests.net.tls_servers import STARTTLS, TLS_BEGINS, TlsServer, context_of, write_self_signed
-from tests.services.remote.remote_house import House
+from tests.services.remote.remote_house import Deliver, House
 
 HELLO = b"EHLO me.test\r\n"
 MAIL = b"MAIL FROM:<s@x.test>\r\n"
 ACCEPTED = (b"K", b"127.0.0.2 accepted message.\nRemote host said: 250 queued\n")
-Deliver = Callable[[bytes], Report]
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +28,6 @@ def authority() -> trustme.CA:
 @pytest.fixture(scope="module")
 def good(authority: trustme.CA) -> ssl.SSLContext:
     return context_of(authority.issue_cert("a.test", key_type=trustme.KeyType.ECDSA))
-
-
-@pytest.fixture(params=["resident", "qmail-remote"])
-def deliver(request: pytest.FixtureRequest, house: House) -> Deliver:
-    """Deliver to one recipient, by either driver."""
-
-    def resident(recipient: bytes) -> Report:
-        return house.deliver(recipient)[0]
-
-    def once(recipient: bytes) -> Report:
-        report = house.deliver_once(recipient).removeprefix(b"r\0")
-        assert report.endswith(b"\0")
-        return report[:1], report[1:-1]
-
-    return resident if request.param == "resident" else once
 
 
 def demand(house: House, authority: trustme.CA | None, name: str = "a.test") -> Path:
@@ -218,6 +201,25 @@ def test_a_certificate_may_stand_for_a_whole_domain(deliver: Deliver, house: Hou
     with TlsServer(context_of(authority.issue_cert("*.wild.test"))) as server:
         lead_to(house, server)
         assert deliver(b"r@wild.test") == ACCEPTED
+
+
+@pytest.mark.parametrize("answer", ["!close", "454 not now"])
+def test_where_it_is_allowed_plain_text_follows_a_server_that_leaves_at_starttls(
+    answer: str, deliver: Deliver, house: House
+) -> None:
+    """After 454 it leaves as soon as it hears the next command."""
+    leaving = STARTTLS | {"star": answer, "mail": "!close"}
+    with ScriptedServer(leaving, {}, host="127.0.0.2") as server:
+        lead_to(house, server)
+        letter, text = deliver(b"r@one.test")
+        assert (letter, server.messages) == (b"Z", 0)
+        reason = b" was refused (454 not now) and" if answer != "!close" else b","
+        assert text == b"TLS connect failed: STARTTLS" + reason + b" connection died; connecting to 127.0.0.2.\n"
+    house.control("tlsfallback", "1")
+    with ScriptedServer(leaving, {}, host="127.0.0.2") as server:
+        lead_to(house, server)
+        assert deliver(b"r@one.test") == ACCEPTED
+        assert (len(server.heard), server.messages) == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,8 @@ def _passwords(site: Site) -> Iterator[Finding]:
             "start the services with SUBMISSIONPORT='587 465' in their environment, as the files of eqmail gen-... do"
         )
         yield Finding("listening.submission", WARNING, fact, remedy)
-    if variables.get(b"TLSREQUIRED") != b"1":
+    has_certificate = os.path.exists(f"{site.control}/{Controls.servercert.file}")
+    if variables.get(b"TLSREQUIRED", b"1" if has_certificate else b"") != b"1":
         fact = f"{site.control}/{Controls.smtpcheckpw.file}: is set, and passwords are taken without TLS, too"
         remedy = "start the services with TLSREQUIRED=1 in their environment, as the files of eqmail gen-... do"
         yield Finding("listening.clear-passwords", WARNING, fact, remedy)

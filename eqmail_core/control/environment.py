@@ -39,7 +39,12 @@ VARIABLES = (
         "unset: only the domains of rcpthosts",
         "the administrator, often by tcprules; successful authentication sets it to nothing",
     ),
-    Variable("TLSREQUIRED", (SMTPD,), "1: no authentication without TLS, except CRAM-MD5.", "unset"),
+    Variable(
+        "TLSREQUIRED",
+        (SMTPD,),
+        "1: no authentication without TLS, except CRAM-MD5.",
+        "1 in the resident service where it has a certificate, else unset",
+    ),
     Variable(
         "SUBMISSIONPORT",
         (SMTPD,),

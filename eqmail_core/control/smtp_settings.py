@@ -10,7 +10,7 @@ from eqmail_core.control.kinds import (
     Switch,
     Timeout,
 )
-from eqmail_core.control.readers import SMTPD, START
+from eqmail_core.control.readers import QMTPD, SMTPD, START
 from eqmail_core.control.setting import ControlSet, Line
 from eqmail_core.control.words import Word
 
@@ -75,15 +75,15 @@ class SmtpSettings(ControlSet):
         "none.",
         words=(b"bounded", AS_C),
         default=b"bounded",
-        used_by=(SMTPD,),
+        used_by=(SMTPD, QMTPD),
         since="eqmail 2",
     )
     maxrcpt = Limit(
-        "Most recipients in one SMTP transaction; further ones get a temporary refusal. 0 means no limit.",
+        "Most recipients in one SMTP or QMTP transaction; further ones get a temporary refusal. 0 means no limit.",
         default=1000,
         choice=smtplimits,
         env="MAXRCPT",
-        used_by=(SMTPD,),
+        used_by=(SMTPD, QMTPD),
         since="eqmail 2",
     )
     rcptcheck = Lines(

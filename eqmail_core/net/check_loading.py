@@ -1,6 +1,6 @@
 """Checks in Python, found by their names among the entry points of installed distributions, and loaded once.
 
-A service loads them before it gives up its rights: it may be unable to read them later.
+A service loads them when it has given up its rights: they are somebody else's code, and must be readable for it.
 """
 
 import inspect

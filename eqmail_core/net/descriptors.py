@@ -5,6 +5,7 @@ Fails: TimedOut, Gone.
 
 import os
 import select
+import time
 
 from eqmail_core.system.files import CHUNK
 
@@ -26,12 +27,17 @@ class Descriptors:
 
     def __init__(self, timeout_s: int, reading: int = 0, writing: int = 1) -> None:
         self._timeout_ms = max(1, timeout_s) * 1000
+        # When reading is over in any case, as `time.monotonic` has it; None: never.
+        self.deadline: float | None = None
         self._reading = reading
         self._writing = writing
 
     def read(self, at_most: int = CHUNK) -> bytes:
         """Some bytes.  Fails: TimedOut, Gone."""
-        self._wait(self._reading, select.POLLIN)
+        left_ms = self._timeout_ms
+        if self.deadline is not None:
+            left_ms = min(left_ms, max(0, int((self.deadline - time.monotonic()) * 1000)))
+        self._wait(self._reading, select.POLLIN, left_ms)
         try:
             data = os.read(self._reading, at_most)
         except OSError as error:
@@ -44,7 +50,7 @@ class Descriptors:
         """All bytes.  Fails: TimedOut, Gone."""
         view = memoryview(data)
         while view:
-            self._wait(self._writing, select.POLLOUT)
+            self._wait(self._writing, select.POLLOUT, self._timeout_ms)
             try:
                 view = view[os.write(self._writing, view[:CHUNK]) :]
             except OSError as error:
@@ -59,8 +65,8 @@ class Descriptors:
     def close(self) -> None:
         """Nothing more will be written."""
 
-    def _wait(self, fd: int, what: int) -> None:
+    def _wait(self, fd: int, what: int, timeout_ms: int) -> None:
         waiter = select.poll()
         waiter.register(fd, what)
-        if not waiter.poll(self._timeout_ms):
+        if not waiter.poll(timeout_ms):
             raise TimedOut

@@ -13,7 +13,7 @@ from eqmail_core.net.queue_client import open_queue
 from eqmail_core.policy import qmtp_answers as answers
 from eqmail_core.protocols import qmtp
 from eqmail_core.protocols.qmtp import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
-from eqmail_core.system.files import CHUNK, write_all
+from eqmail_core.system.files import CHUNK
 from eqmail_core.values.instant import date822
 from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Temporary
 
@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
 LIFETIME_S = 3600.0
 """How long a client may stay altogether."""
+
+MOST_ANSWERS = 100_000
+"""Recipients of one message that are answered at all; the answers are kept until all have been named."""
+
+PIPE_BYTES = 512
+"""What a descriptor that is ready for writing takes without blocking, whatever it is."""
 
 
 class _Gone(Exception):
@@ -66,13 +72,19 @@ class MailFrame:
         self._deadline = time.monotonic() + LIFETIME_S
         self._message: _Message | None = None
 
-    def run_qmtp(self, rcpthosts: "RcptHosts", databytes: int) -> int:
-        """Take messages until the client goes; the exit code of the process."""
+    def run_qmtp(self, rcpthosts: "RcptHosts", databytes: int, most_recipients: int = 0) -> int:
+        """Take messages until the client goes; the exit code of the process.
+
+        `databytes` and `most_recipients` limit a message, 0: not at all.
+        """
         reader = QmtpReader()
 
         def take(event: qmtp.Event, message: _Message) -> None:
             if event.kind == qmtp.RECIPIENT:
-                message.answers.append(self._judge(event.value, rcpthosts, message))
+                if len(message.answers) >= MOST_ANSWERS:
+                    raise TooLong
+                is_full = 0 < most_recipients <= len(message.recipients)
+                message.answers.append(answers.TOO_MANY if is_full else self._judge(event.value, rcpthosts, message))
             elif event.kind == qmtp.END:
                 self._answer_each(message, databytes)
             else:
@@ -90,7 +102,7 @@ class MailFrame:
             elif event.kind == qmtp.END:
                 is_bad = message.sender is None or answers.BAD_ADDRESS in message.answers
                 answer = message.finish(is_bad)
-                write_all(1, netstring(answers.BAD_ADDRESS if is_bad else answer))
+                self._write(netstring(answers.BAD_ADDRESS if is_bad else answer))
             else:
                 _take_text(event, message, 0)
 
@@ -136,13 +148,23 @@ class MailFrame:
             answer = answers.BAD_SENDER
         if is_too_big:
             answer = answers.TOO_BIG
-        write_all(1, b"".join([netstring(each or answer) for each in message.answers]))
+        self._write(b"".join([netstring(each or answer) for each in message.answers]))
 
-    def _read(self) -> bytes:
+    def _write(self, data: bytes) -> None:
+        """Send an answer; who does not read it may not stay for ever either."""
+        view = memoryview(data)
+        while view:
+            self._wait(1, select.POLLOUT)
+            view = view[os.write(1, view[:PIPE_BYTES]) :]
+
+    def _wait(self, fd: int, what: int) -> None:
         waiter = select.poll()
-        waiter.register(0, select.POLLIN)
+        waiter.register(fd, what)
         if not waiter.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
             raise _Late
+
+    def _read(self) -> bytes:
+        self._wait(0, select.POLLIN)
         data = os.read(0, CHUNK)
         if not data:
             raise _Gone

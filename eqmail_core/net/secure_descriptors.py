@@ -20,6 +20,7 @@ class SecureDescriptors(Descriptors):
 
     def __init__(self, plain: Descriptors, files: TlsFiles, say: "Callable[[bytes], None]") -> None:
         self._plain = plain
+        self.deadline = None
         self._tls = TlsDesk(files, say).open()
 
     def shake(self) -> Encryption:
@@ -35,6 +36,7 @@ class SecureDescriptors(Descriptors):
     def read(self, at_most: int = PIECE) -> bytes:
         """Some bytes.  Fails: TimedOut, Gone."""
         data = self._tls.receive(b"")
+        self._plain.deadline = self.deadline
         while not data:
             if self._tls.is_over:
                 raise Gone(reading=True)

@@ -40,7 +40,7 @@ class Conversation:
     """One client, from the greeting to the end; `checker` is the argv of the program that checks passwords.
 
     Messages go to the queue through `open_queue`, with the environment of the reception.  `tls`: the keys, if there
-    are any; `begins_with_tls`: before the greeting.
+    are any; `begins_with_tls`: before the greeting.  `idle_s`: how long it may be without a transaction; 0: any time.
     """
 
     def __init__(
@@ -52,7 +52,10 @@ class Conversation:
         checker: list[bytes],
         tls: "TlsFiles | None" = None,
         begins_with_tls: bool = False,
+        idle_s: int = 0,
     ) -> None:
+        self._idle_s = idle_s
+        self._idle_since = 0.0
         self._site = site
         self._core = core
         self._reception = reception
@@ -76,6 +79,7 @@ class Conversation:
                 self._client.write(core.take_output())
                 return 1
             self._decide(core.begin())
+            self._idle_since = time.monotonic()
             while True:
                 while (event := core.next_event()) is not None:
                     if event is BROKEN:
@@ -92,6 +96,7 @@ class Conversation:
                 if core.has_more:
                     core.begin_turn()
                 else:
+                    self._client.deadline = self._patience_ends()
                     core.receive(self._client.read())
         except TimedOut:
             self._log.note(TIMED_OUT)
@@ -105,9 +110,18 @@ class Conversation:
         self._abandon()
         return 1
 
+    def _patience_ends(self) -> float | None:
+        """When a client without a transaction has to have begun one; None: nobody waits for one."""
+        core = self._core
+        if core.in_transaction or core.in_body:
+            self._idle_since = time.monotonic()
+            return None
+        return self._idle_since + self._idle_s if self._idle_s else None
+
     def _handle(self, event: Event) -> None:
         if isinstance(event, Body):
             self._take(event)
+            self._idle_since = time.monotonic()
         elif event is RESET:
             self._reception.forget()
             self._abandon()

@@ -10,6 +10,7 @@ BAD_SENDER = b"Dunacceptable sender (#5.1.7)"
 TOO_BIG = b"Dsorry, that message size exceeds my databytes limit (#5.3.4)"
 NO_RELAY = b"Dsorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)"
 BAD_RECIPIENT = b"Dsorry, I can't handle that recipient (#5.1.3)"
+TOO_MANY = b"Ztoo many recipients (#4.5.3)"
 BAD_ADDRESS = b"Dsorry, I can't accept addresses like that (#5.1.3)"
 
 

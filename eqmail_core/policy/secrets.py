@@ -14,9 +14,33 @@ from eqmail_core.formats.smtpauth import is_crypt_string
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     Crypt = Callable[[bytes, bytes], bytes | None]
+
+
+# Methods of crypt(3) and Argon2, the dearest first, as their strings begin; what has none of these costs less.
+_BY_COST = (b"$argon2", b"$y$", b"$gy$", b"$7$", b"$2", b"$6$", b"$5$", b"$sha1$", b"$md5", b"$1$", b"_", b"$")
+
+
+def cost(secret: bytes) -> int:
+    """How dear the method of a secret is among the others: the greater the dearer, 0 for clear text."""
+    place = next((place for place, start in enumerate(_BY_COST) if secret.startswith(start)), len(_BY_COST))
+    return len(_BY_COST) - place
+
+
+def is_login(
+    response: bytes, challenge: bytes, secret: bytes | None, others: "Iterable[bytes]", crypt: "Crypt"
+) -> bool:
+    """As `is_proof` for the secret of a login, None where there is no such login; `others` are those of all logins.
+
+    Whether there is the login, and which method its secret has, the time that this takes does not tell: the dearest of
+    all secrets is tried, too.
+    """
+    dearest = max(others, key=cost, default=b"")
+    if secret is None or cost(secret) < cost(dearest):
+        is_proof(response, challenge, dearest, crypt)
+    return secret is not None and is_proof(response, challenge, secret, crypt)
 
 
 def is_proof(response: bytes, challenge: bytes, secret: bytes, crypt: "Crypt") -> bool:

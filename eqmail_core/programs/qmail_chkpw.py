@@ -11,7 +11,7 @@ Source: programs.md 1.6; cr.yp.to/checkpwd/interface.html.
 import os
 
 from eqmail_core.formats.smtpauth import FILE, entries, find_secret
-from eqmail_core.policy.secrets import is_proof
+from eqmail_core.policy.secrets import is_login
 from eqmail_core.protocols.checkpassword import ACCEPTED, DESCRIPTOR, MAX_BYTES, MISUSED, REFUSED, parse_claim
 from eqmail_core.system.crypt import crypted, new_setting
 from eqmail_core.system.files import read_file, read_upto
@@ -38,9 +38,8 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         if text is None:
             return fatal(NAME, f"users/{FILE} does not exist")
         secret = find_secret(text, claim.user)
-        # Who is not known takes as long as who is: the secret of somebody else is tried, and does not count.
-        tried = secret or next((other for _, other in entries(text)), b"")
-        if not is_proof(claim.response, claim.challenge, tried, crypted) or secret is None:
+        others = (other for _, other in entries(text))
+        if not is_login(claim.response, claim.challenge, secret, others, crypted):
             return REFUSED
         if len(argv) < 2:
             return ACCEPTED

@@ -23,7 +23,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         os.chdir(site.home)
         controls = read_controls(site, environ)
         rcpthosts = RcptHosts(controls.rcpthosts, more_hosts(site))
-        size_limit = controls.databytes
+        limits = controls.databytes, controls.maxrcpt
     except (ControlError, OSError, ValueError):
         return EXIT_TEMPORARY
-    return MailFrame(site, environ).run_qmtp(rcpthosts, size_limit)
+    return MailFrame(site, environ).run_qmtp(rcpthosts, *limits)

@@ -19,14 +19,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-import uvloop
-
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.formats import domain_name
 from eqmail_core.formats.smtpauth import FILE as SECRETS
 from eqmail_core.formats.tcprules import Rule
 from eqmail_core.net import milter_on_loop, python_checks, resolver
+from eqmail_core.net.event_loop import new_event_loop
 from eqmail_core.net.filters import load_checks, read_filters
 from eqmail_core.net.handed_over import Porch
 from eqmail_core.net.login_offer import checkable
@@ -82,16 +81,17 @@ def run(
     """
     environ = dict(os.environb)
     try:
-        load_checks(read_controls(site, environ).smtpchecks)
         resolver.preload()
         domain_name.preload()
         settle(site, "qmaild")
         os.chdir(site.home)
+        # Somebody else's code: it never runs with more rights than a client's conversation has.
+        load_checks(read_controls(site, environ).smtpchecks)
         settings = read_settings(site, environ, listeners)
     except (CannotSettle, ControlError, OSError) as reason:
         _give_up(str(reason))
     _allow_descriptors()
-    loop = uvloop.new_event_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)
     link = QueueLink(loop, site.socket("queue"))
     desk = Desk(loop, settings, link, LookUpLink(loop, site.socket("lookup"), _complain), share)
@@ -114,6 +114,9 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     checker = (controls.smtpcheckpw or b"").split()
     ports = {listener.getsockname()[1] for listener in listeners}
     tls = _read_tls(site, controls)
+    if tls is not None:
+        # A password that could be hidden is not taken in clear, unless the administrator wants it.
+        environ = {b"TLSREQUIRED": b"1"} | environ
     builder = HouseBuilder(site, controls, more_hosts(site), tls is not None)
     houses = {port: builder.house(port, environ, checker) for port in ports}
     _complain_of(houses)

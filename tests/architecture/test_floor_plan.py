@@ -26,7 +26,7 @@ PURE_FLOORS_MAY_NOT = {"os", "socket", "random", "asyncio", "logging", "time", "
 # values/instant.py renders an instant that it is given; it needs the calendar of `time`, never its clock.
 PURE_EXCEPTIONS = {("values/instant.py", "time")}
 THIRD_PARTY = {
-    "uvloop": ("services", "net"),
+    "uvloop": ("net",),
     "dns": ("net",),
     "cdbx": ("store",),
     "cryptography": ("net", "services", "system"),

@@ -46,7 +46,7 @@ class HostileHouse(House):
             "smtpperaddress": "0",
         }.items():
             (home / "control" / name).write_text(text + "\n")
-        super().__init__(home)
+        super().__init__(home, TLSREQUIRED="0")
 
     def process_of(self, name: str) -> int:
         (pid,) = [pid for pid, found in self.services().items() if found == name]

@@ -210,6 +210,7 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
         checker,
         tls,
         "SMTPS" in environ,
+        controls.smtpidle,
     )
     codes: list[int] = []
 

@@ -13,6 +13,7 @@ import pytest
 
 from eqmail_core.formats.site_file import render_site
 from eqmail_core.protocols import queue_wire as wire
+from eqmail_core.services import smtp
 from eqmail_core.system.sockets import listen_at, receive_packet, send_packet
 from tests.net.smtp_servers import Home
 from tests.net.test_smtp_sessions import until
@@ -191,3 +192,39 @@ def test_a_first_certificate_counts_without_being_told(service: Service) -> None
     put_certificate(path, "mx.test")
     until(offers_tls)
     assert service.end()[1].count("smtpd: warning: no TLS: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("certificate", "variable", "hidden"),
+    [(True, None, True), (True, b"0", False), (True, b"1", True), (False, None, False), (False, b"1", True)],
+)
+def test_passwords_are_taken_in_clear_only_where_they_cannot_be_hidden_or_it_is_wanted(
+    tmp_path: Path, certificate: bool, variable: bytes | None, hidden: bool
+) -> None:
+    home = Home(tmp_path / "home", smtpcheckpw="/bin/true\n")
+    if certificate:
+        put_certificate(Path(home.site.control) / "servercert.pem", "mx.test")
+    environ = {} if variable is None else {b"TLSREQUIRED": variable}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = smtp.read_settings(home.site, environ, [listener])
+        port = listener.getsockname()[1]
+    assert settings.houses[port].rules.auth_needs_tls == hidden
+
+
+def test_code_of_others_is_loaded_when_the_rights_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path / "home", smtpchecks="doorman\n")
+    done: list[str] = []
+
+    def settle(site: object, role: str) -> None:
+        done.append("settle")
+
+    def load(entries: object) -> None:
+        done.append("load")
+        raise OSError("enough")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(smtp, "settle", settle)
+    monkeypatch.setattr(smtp, "load_checks", load)
+    with pytest.raises(SystemExit):
+        smtp.run(home.site, [])
+    assert done == ["settle", "load"]

@@ -13,6 +13,7 @@ import socket
 import time
 
 from eqmail_core.control.source import controls_in
+from eqmail_core.net.event_loop import new_event_loop
 from eqmail_core.net.signals import heed
 from eqmail_core.net.tidying import Tidying
 from eqmail_core.services.queue.reception import House, Reception
@@ -29,12 +30,6 @@ from eqmail_core.system.privileges import settle
 from eqmail_core.system.readiness import tell_ready
 from eqmail_core.system.roles import bringers, uid_of
 from eqmail_core.values.site import Site
-
-# Here and not where it is used: a service that has settled may not be able to read the interpreter's files.
-try:
-    import uvloop
-except ImportError:
-    uvloop = None  # type: ignore[assignment]  # slower, and does
 
 NAME = "qmail-queue"
 EACH, TOGETHER = b"each", b"together"
@@ -75,7 +70,7 @@ def run(site: Site, listener: socket.socket) -> None:
 
 def new_loop() -> asyncio.AbstractEventLoop:
     """The fastest event loop there is."""
-    loop: asyncio.AbstractEventLoop = (uvloop or asyncio).new_event_loop()
+    loop: asyncio.AbstractEventLoop = new_event_loop()
     return loop
 
 

@@ -13,11 +13,11 @@ import pwd
 import signal
 import socket
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 
 from eqmail_core.net import resolver
 from eqmail_core.net.channel import Channel
+from eqmail_core.net.event_loop import new_event_loop
 from eqmail_core.net.loop_listener import LoopListener
 from eqmail_core.net.outgoing import Watch
 from eqmail_core.net.resolver import AsyncResolver
@@ -30,12 +30,6 @@ from eqmail_core.system.privileges import settle
 from eqmail_core.system.readiness import tell_ready
 from eqmail_core.values.outcome import TEMPORARY
 from eqmail_core.values.site import Site
-
-new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-try:
-    from uvloop import new_event_loop as new_loop
-except ImportError:
-    pass
 
 
 class Pool:
@@ -162,7 +156,7 @@ def run(site: Site, listener: socket.socket) -> None:
     resolver.preload()
     settle(site, "qmailr")
     owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
-    loop = new_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(_serve(site, listener, owner))

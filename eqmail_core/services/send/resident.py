@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from eqmail_core.net.event_loop import new_event_loop
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.net.signals import heed
 from eqmail_core.net.tidying import Tidying
@@ -40,12 +41,6 @@ from eqmail_core.values.outcome import EXIT_TEMPORARY
 from eqmail_core.values.site import Site
 
 T = TypeVar("T")
-
-new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-try:
-    from uvloop import new_event_loop as new_loop
-except ImportError:
-    pass
 
 HELD_LIMIT = 20_000
 """Messages that may be in memory at a time; further ones go to the disk at once."""
@@ -276,7 +271,7 @@ def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | No
     os.umask(UMASK)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     gc.set_threshold(_GC_THRESHOLD)
-    loop = new_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         ResidentSend(loop, site, log_fd, remotes, control).run()

@@ -31,7 +31,7 @@ def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
         port = environ.get(b"TCPLOCALPORT", b"0")
         tls = read_tls(site, controls, lambda what: _log(what, environ))
         house = read_house(site, controls, environ, more_hosts(site), checker, port, tls is not None)
-        timeout_s = controls.timeoutsmtpd
+        timeout_s, idle_s = controls.timeoutsmtpd, controls.smtpidle
         filters = read_filters(controls, lambda what: _log(what, environ))
     except (ControlError, OSError, ValueError):
         _log(NO_CONTROLS, environ)
@@ -46,7 +46,7 @@ def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
 
         conversation, reception = FilteredConversation, FilteringReception(house, environ, _date, filters)
     client = Descriptors(timeout_s)
-    one = conversation(site, core, reception, client, checker, tls, b"SMTPS" in environ)
+    one = conversation(site, core, reception, client, checker, tls, b"SMTPS" in environ, idle_s)
     return one.run(house.rules.size_limit)
 
 

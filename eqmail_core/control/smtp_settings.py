@@ -54,8 +54,7 @@ class SmtpSettings(ControlSet):
         "Which methods of AUTH the SMTP server offers where a program checks passwords: an empty line means LOGIN and "
         "PLAIN, cram CRAM-MD5 alone, +cram all three, - none; with ! before it no mail is taken without AUTH. Without "
         "the file all three are offered; by qmail-chkpw LOGIN and PLAIN alone if all secrets in users/smtpauth "
-        "are crypt strings, CRAM-MD5 alone if all are clear text. Where TLSREQUIRED is 1 only CRAM-MD5 is offered "
-        "before TLS.",
+        "are crypt strings. Where TLSREQUIRED is 1 only CRAM-MD5 is offered before TLS.",
         words=(b"", b"cram", b"+cram", b"-", b"!", b"!cram", b"!+cram"),
         default=None,
         env="SMTPAUTH",

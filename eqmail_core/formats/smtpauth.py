@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
 FILE = "smtpauth"
 
-_LENGTH_OF_OLDEST = 13
-
 
 def entries(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
     """Login and secret of every line that has both."""
@@ -26,16 +24,9 @@ def find_secret(text: bytes, login: bytes) -> bytes | None:
     return next((secret for name, secret in entries(text) if name == login), None)
 
 
-def kinds_of_secrets(text: bytes) -> tuple[bool, bool]:
-    """Tell whether there may be crypt strings, and clear texts; what the oldest method of crypt(3) made may be both."""
-    has_crypt = has_clear = False
-    for _, secret in entries(text):
-        is_new = is_crypt_string(secret)
-        has_clear |= not is_new
-        has_crypt |= is_new or len(secret) == _LENGTH_OF_OLDEST
-        if has_crypt and has_clear:
-            break
-    return has_crypt, has_clear
+def has_clear_text(text: bytes) -> bool:
+    """Tell whether a secret may be clear text; what the oldest method of crypt(3) made may be."""
+    return any(not is_crypt_string(secret) for _, secret in entries(text))
 
 
 def is_crypt_string(secret: bytes) -> bool:

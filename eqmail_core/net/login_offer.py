@@ -1,15 +1,14 @@
 """Which methods of AUTH a server offers: those that its password checker can check, as far as we know the checker.
 
-Our own qmail-chkpw checks digests (CRAM-MD5) with secrets in clear text, and passwords (LOGIN, PLAIN) with crypt
-strings.  Of other programs nobody but the
-administrator knows what they can do; the setting is for that.
+Our own qmail-chkpw checks passwords (LOGIN, PLAIN) with every secret, and digests (CRAM-MD5) with those in clear text.
+Of other programs nobody but the administrator knows what they can do; the setting is for that.
 
 Light.  Source: control-files.md; changelog-and-wishes.md "SMTP AUTH extras" (s/qmail's SMTPAUTH).
 """
 
 import os
 
-from eqmail_core.formats.smtpauth import FILE, kinds_of_secrets
+from eqmail_core.formats.smtpauth import FILE, has_clear_text
 from eqmail_core.protocols.auth import CRAM_MD5, LOGIN, METHODS, PLAIN
 from eqmail_core.system.files import read_file
 
@@ -22,13 +21,8 @@ _OURS, _WRAPPER = b"qmail-chkpw", b"qmail-pwrap"
 _PASSWORDS = (LOGIN, PLAIN)
 _CHOICES: dict[bytes, tuple[bytes, ...]] = {b"": _PASSWORDS, b"cram": (CRAM_MD5,), b"+cram": METHODS, b"-": ()}
 
-# By whether there are crypt strings, and clear texts; where there is no secret yet, the next one will be the usual one.
-_BY_SECRETS = {
-    (False, False): _PASSWORDS,
-    (True, False): _PASSWORDS,
-    (False, True): (CRAM_MD5,),
-    (True, True): METHODS,
-}
+# By whether there are clear texts; where there is no secret yet, the next one will be the usual one, a crypt string.
+_BY_SECRETS = {False: _PASSWORDS, True: METHODS}
 
 
 class LoginOffer:
@@ -59,6 +53,6 @@ def checkable(site: "Site", controls: "Controls", checker: list[bytes]) -> tuple
     if any(os.path.basename(tool) != _OURS for tool in tools):
         return METHODS
     try:
-        return _BY_SECRETS[kinds_of_secrets(read_file(f"{site.users}/{FILE}") or b"")]
+        return _BY_SECRETS[has_clear_text(read_file(f"{site.users}/{FILE}") or b"")]
     except OSError:
         return _PASSWORDS

@@ -1,6 +1,7 @@
 """Whether what a client answers proves that it knows a secret.
 
-A secret is a crypt(3) string, which proves passwords, or clear text, which proves the digests of CRAM-MD5 and APOP.
+A secret is a crypt(3) string, which proves passwords, or clear text, which proves these and the digests of CRAM-MD5 and
+APOP.
 A string of the form $ID$... is never taken for clear text: who steals such strings cannot log in with them.
 
 Source: programs.md 1.6; RFC 2195 (CRAM-MD5), RFC 1939 (APOP).
@@ -50,7 +51,10 @@ def is_proof(response: bytes, challenge: bytes, secret: bytes, crypt: "Crypt") -
     """
     made = crypt(response, secret)
     is_right = made is not None and compare_digest(made, secret)
-    if challenge and not is_crypt_string(secret):
+    is_clear = bool(secret) and not is_crypt_string(secret)
+    if is_clear and not challenge:
+        is_right |= compare_digest(response, secret)
+    if is_clear and challenge:
         digests = new_hmac(secret, challenge, "md5"), md5(challenge + secret, usedforsecurity=False)
         for digest in digests:
             is_right |= compare_digest(digest.hexdigest().encode(), response.lower())

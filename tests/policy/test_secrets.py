@@ -1,8 +1,17 @@
-"""Logins whose time tells nothing: neither whether there is such a login, nor how its secret is kept."""
+"""What proves a secret: a password, or a digest of a challenge; and logins whose time tells nothing.
+
+Neither whether there is such a login, nor how its secret is kept.
+"""
+
+import hmac
+from hashlib import md5
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from eqmail_core.policy.secrets import cost, is_login
+from eqmail_core.policy.secrets import cost, is_login, is_proof
+from eqmail_core.system.crypt import crypted
 
 YESCRYPT, SHA512, CLEAR = b"$y$j9T$salt$right", b"$6$salt$right", b"secret"
 OTHERS = [CLEAR, SHA512, YESCRYPT]
@@ -30,3 +39,34 @@ def test_without_any_secret_nobody_is_right() -> None:
 def test_methods_are_in_the_order_of_their_cost() -> None:
     secrets = [b"$argon2id$v=19$m=1,t=1,p=1$a$b", YESCRYPT, b"$2b$10$x", SHA512, b"$5$a$b", b"$1$a$b", CLEAR]
     assert sorted(secrets, key=cost, reverse=True) == secrets
+
+
+WORDS = st.binary(min_size=1, max_size=30).filter(lambda it: not it.startswith(b"$") and b"\0" not in it)
+CHALLENGE = b"<1.2@host>"
+
+
+def never(password: bytes, setting: bytes) -> bytes | None:
+    return None
+
+
+@given(WORDS, st.binary(max_size=30))
+def test_a_clear_secret_proves_its_password_and_its_digests_and_nothing_else(secret: bytes, other: bytes) -> None:
+    assert is_proof(secret, b"", secret, never)
+    assert is_proof(other, b"", secret, never) is (other == secret)
+    assert is_proof(hmac.new(secret, CHALLENGE, "md5").hexdigest().encode(), CHALLENGE, secret, never)
+    assert is_proof(md5(CHALLENGE + secret).hexdigest().encode(), CHALLENGE, secret, never)
+    assert not is_proof(secret, CHALLENGE, secret, never), "a password is no digest"
+
+
+def test_a_stolen_crypt_string_proves_nothing() -> None:
+    made = crypted(b"word", b"$6$saltsalt$")
+    assert made is not None
+    assert is_proof(b"word", b"", made, crypted)
+    for challenge in (b"", CHALLENGE):
+        for response in (made, hmac.new(made, CHALLENGE, "md5").hexdigest().encode()):
+            assert not is_proof(response, challenge, made, crypted)
+
+
+@pytest.mark.parametrize("response", [b"", b"x"])
+def test_no_secret_is_proved_by_nothing(response: bytes) -> None:
+    assert not is_proof(response, b"", b"", never)

@@ -78,6 +78,12 @@ def test_digests_are_checked_against_clear_secrets(home: Home) -> None:
         assert check(home, b"ann\0%b\0\0" % digest.encode()) == (1, b"")
 
 
+def test_a_clear_secret_is_a_password_too(home: Home) -> None:
+    users(home, "ann:secret")
+    assert check(home, b"ann\0secret\0\0") == (0, b"")
+    assert check(home, b"ann\0Secret\0\0") == (1, b"")
+
+
 def test_a_stolen_crypt_string_is_no_password(home: Home) -> None:
     stolen = crypt_string(home, "secret")
     users(home, f"joe:{stolen}")

@@ -106,11 +106,12 @@ def run(arguments: list[str] | None = None) -> int:
     except click.ClickException as error:
         hint = getattr(error, "ctx", None)
         more = f" ({hint.command_path} --help tells more)" if hint else ""
-        return _fail(error.format_message() + more, error.exit_code if isinstance(error, click.UsageError) else FOUND)
+        said = _without_texts(error.format_message(), sys.argv[1:] if arguments is None else arguments)
+        return _fail(said + more, error.exit_code if isinstance(error, click.UsageError) else FOUND)
     except click.Abort:
         return _fail("interrupted", FOUND)
     except Refusal as refusal:
-        return _fail(refusal.text, refusal.code)
+        return _fail(_without_texts(refusal.text, sys.argv[1:] if arguments is None else arguments), refusal.code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FOUND
@@ -121,6 +122,26 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as mistake:
         return _own_mistake(mistake)
     return code if isinstance(code, int) else 0
+
+
+_RECOGNISED = 12
+"""Characters by which a word of the command line is known in what is said."""
+
+
+def _without_texts(said: str, words: list[str]) -> str:
+    """What is said, without the words of the command line that are whole texts: they may be keys."""
+    for word in words:
+        at = said.find(word[:_RECOGNISED]) if "\n" in word else -1
+        if at >= 0:
+            # What is said may have its beginning only, as it is or as Python spells it.
+            length = max(_in_common(said[at:], shown) for shown in (word, repr(word)[1:-1]))
+            said = f"{said[:at]}(a text of several lines){said[at + length :]}"
+    return said
+
+
+def _in_common(one: str, other: str) -> int:
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
 def _own_mistake(mistake: Exception) -> int:

@@ -176,6 +176,8 @@ def certificates(site: Site) -> Iterator[Finding]:
     """Whether certificates are valid, for how long, and whether their keys are kept."""
     from cryptography import x509
 
+    from eqmail_setup.keys import pair_trouble
+
     for control in (Controls.servercert, Controls.clientcert):
         path = f"{site.control}/{control.file}"
         content = read_file(path)
@@ -194,6 +196,9 @@ def certificates(site: Site) -> Iterator[Finding]:
             yield Finding("certificates.expires", WARNING, f"{path}: expires on {day}", "get a new certificate soon")
         if b"PRIVATE KEY" not in content:
             yield Finding("certificates.no-key", ERROR, f"{path}: holds no private key", "append the key")
-        elif stat.S_IMODE(os.stat(path).st_mode) & 0o004:
+        elif trouble := pair_trouble(content):
+            fact = f"{path}: {trouble}, so there is no TLS with it"
+            yield Finding("certificates.pair", ERROR, fact, "eqmail cert install CHAIN KEY checks what it takes")
+        if b"PRIVATE KEY" in content and stat.S_IMODE(os.stat(path).st_mode) & 0o004:
             fact = f"{path}: everybody can read the private key"
             yield Finding(OPEN_KEY, ERROR, fact, f"chmod 0640 {path}")

@@ -10,9 +10,11 @@ Source: control-files.md (servercert.pem); RFC 5280; RFC 6698 and 7672 (TLSA 3 1
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
@@ -23,9 +25,12 @@ from eqmail_core.values.site import Site
 from eqmail_setup.actions import Write
 from eqmail_setup.hierarchy import secret_of_server
 from eqmail_setup.plan import Difference
-from eqmail_setup.refusal import Refusal
+from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.who import caller
 from eqmail_setup.world import World, state_of
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
 ECDSA, RSA = "ecdsa", "rsa"
 KINDS = (ECDSA, RSA)
@@ -153,13 +158,71 @@ def renewing(site: Site, world: World, days: int, within_days: int, changes_key:
     return [_writing(site, world, self_signed(key, old.names, now, days))]
 
 
+def installing(site: Site, world: World, chain: bytes, key: bytes, now: datetime) -> list[Difference]:
+    """What has to be done so that the server shows this chain, the certificate of this host first, with its key.
+
+    Fails: Refusal for what no client would take: another key, a broken chain, a certificate that is over.
+    """
+    try:
+        certificates = x509.load_pem_x509_certificates(chain)
+    except ValueError as error:
+        raise usage("CHAIN: holds no certificate that can be read; it is a PEM file") from error
+    secret = _private_key(key, "KEY")
+    publics = [_public(certificate.public_key()) for certificate in certificates]
+    if _public(secret.public_key()) not in publics:
+        raise usage("KEY: is not the key of a certificate in CHAIN; both have to come from one request")
+    if _public(secret.public_key()) != publics[0]:
+        raise usage("CHAIN: does not begin with the certificate of KEY; that of the host comes first")
+    for above, issuer in pairwise(certificates):
+        if above.issuer != issuer.subject:
+            raise usage(f"CHAIN: {_shown(issuer)} did not issue {_shown(above)}, which stands before it")
+    if certificates[0].not_valid_after_utc < now:
+        raise usage(f"CHAIN: {_shown(certificates[0])} expired on {certificates[0].not_valid_after_utc:%Y-%m-%d}")
+    parts = [certificate.public_bytes(Encoding.PEM) for certificate in certificates]
+    parts.append(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    content = b"".join(parts)
+    state = state_of(path_in(site), world)
+    return [] if state is not None and state.content == content else [_writing(site, world, content)]
+
+
+def pair_trouble(pem: bytes) -> str:
+    """Why the first certificate and the key of a file do not belong together, "" where they do."""
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        secret = _private_key(pem, "its key")
+    except ValueError:
+        return "holds no certificate"
+    except Refusal as refusal:
+        return refusal.text
+    if _public(secret.public_key()) == _public(certificate.public_key()):
+        return ""
+    return "its key is not that of its first certificate"
+
+
+def _private_key(pem: bytes, what: str) -> "PrivateKeyTypes":
+    """The private key of a text that may hold certificates, too.  Fails: Refusal, which holds nothing of it."""
+    start = pem.find(b"-----BEGIN", max(pem.find(b"PRIVATE KEY") - 40, 0))
+    try:
+        return serialization.load_pem_private_key(pem[max(start, 0) :], None)
+    except TypeError as error:
+        raise usage(f"{what}: is encrypted, and nobody is there to say the password; openssl pkey decrypts") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise usage(f"{what}: is no private key that can be read; it is a PEM file") from error
+
+
+def _public(key: "PublicKeyTypes") -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _shown(certificate: x509.Certificate) -> str:
+    return certificate.subject.rfc4514_string() or f"the certificate number {certificate.serial_number:x}"
+
+
 def _writing(site: Site, world: World, content: bytes) -> Difference:
     path = path_in(site)
     state = state_of(path, world)
-    dress = (
-        state.dress
-        if state and state.kind == "a file" and not state.dress.mode & 0o077
-        else secret_of_server(site, caller())
-    )
+    dress = secret_of_server(site, caller())
+    if state and state.kind == "a file" and state.dress.owner == dress.owner and state.dress.mode & 0o477 == 0o400:
+        dress = state.dress
     show = world.show(path)
     return Difference(show, "an old one" if state else "missing", "a new certificate", Write(path, content, dress))

@@ -6,7 +6,9 @@ Fails: Unanswered when DNS gives no answer; OSError never, an end of a connectio
 import os
 import smtplib
 import socket
+import ssl
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
@@ -43,6 +45,10 @@ _SOCKETS = {
 _STATES = {STARTING: "starting", DOWN: "down"}
 _FOR_PEOPLE = {b"465", b"587"}
 _AUTHENTICATION_REQUIRED = 530
+_AUTH_REFUSED = 535
+_REFUSALS = 400
+_NOBODY = b64encode(b"\0doctor-test@relay-test.invalid\0doctor-test").decode()
+"""A login that nobody has, as AUTH PLAIN wants it."""
 
 
 def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
@@ -132,6 +138,7 @@ def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
         try:
             with smtplib.SMTP(host, port, local_hostname="localhost", timeout=PATIENCE_S) as client:
                 client.ehlo()
+                yield from _secured(site, client, address)
                 if client.mail(STRANGER)[0] == _AUTHENTICATION_REQUIRED:
                     continue  # a port of submission, where strangers have nothing to say
                 foreign, _ = client.rcpt("nobody@relay-test.invalid")
@@ -148,6 +155,33 @@ def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
         if own >= 400:
             fact = f"{address}: refuses mail for its postmaster: {own} {said.decode('latin-1')}"
             yield Finding("selftest.postmaster", ERROR, fact, "eqmail domain list tells what is accepted")
+
+
+def _secured(site: Site, client: smtplib.SMTP, address: str) -> Iterator[Finding]:
+    """Whether TLS begins where there is a certificate, and whether passwords are looked at; the session goes on."""
+    certificate = f"{site.control}/{Controls.servercert.file}"
+    if client.has_extn("starttls"):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client.starttls(context=context)
+        client.ehlo()
+    elif os.path.exists(certificate):
+        fact = f"{address}: offers no STARTTLS, though there is {certificate}"
+        yield Finding("selftest.tls", ERROR, fact, "eqmail doctor --only certificates, and the log of the server")
+    controls = read_controls(site)
+    if not controls.smtpcheckpw or (controls.authmethods or b"").endswith(b"-"):
+        return
+    if not client.has_extn("auth"):
+        fact = f"{address}: offers no AUTH, though there is {site.control}/{Controls.smtpcheckpw.file}"
+        yield Finding("selftest.auth", WARNING, fact, "with TLSREQUIRED it needs a certificate: eqmail cert make")
+    elif "PLAIN" in client.esmtp_features["auth"].split():
+        code, said = client.docmd("AUTH", f"PLAIN {_NOBODY}")
+        if code < _REFUSALS:
+            fact = f"{address}: takes a password that nobody has: {code} {said.decode('latin-1')}"
+            yield Finding("selftest.auth", ERROR, fact, f"see to the program in {Controls.smtpcheckpw.file}")
+        elif code != _AUTH_REFUSED:
+            fact = f"{address}: cannot check passwords: {code} {said.decode('latin-1')}"
+            yield Finding("selftest.auth", ERROR, fact, f"see to the program in {Controls.smtpcheckpw.file}")
 
 
 def names(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 
 import click
 
@@ -21,12 +22,13 @@ _days = click.option("--days", type=click.IntRange(1, 36500), help="How long it 
 def command() -> None:
     """Make, renew and show the certificate of the SMTP server, control/servercert.pem.
 
-    One of a public authority goes into the same file: the chain, then the key. Running services take a new file with
-    their next client.
+    One of a public authority goes into the same file: eqmail cert install puts it there. Running services take a new
+    file with their next client.
 
     \b
     Examples:
       eqmail cert make
+      eqmail cert install fullchain.pem privkey.pem
       eqmail cert renew
       eqmail cert show
     """
@@ -58,6 +60,35 @@ def make(
     for name in chosen:
         demand_host_name(name)
     carry_out(context, site, manner, lambda world: making(site, world, chosen, kind, days or USUAL_DAYS, replace))
+    return 0
+
+
+@command.command("install")
+@click.argument("chain", type=click.Path(exists=True, dir_okay=False))
+@click.argument("key", type=click.Path(exists=True, dir_okay=False))
+@changing
+@click.pass_context
+def install(context: click.Context, chain: str, key: str, manner: Manner) -> int:
+    """Put a certificate of an authority in place: CHAIN, that of this host first, and its private KEY, both PEM.
+
+    Refuses a key that belongs to another certificate, a chain that does not hang together, a certificate that is over.
+    Fit for the hook of an ACME client.
+
+    \b
+    Examples:
+      eqmail cert install /etc/letsencrypt/live/mail.example.org/fullchain.pem \\
+        /etc/letsencrypt/live/mail.example.org/privkey.pem
+    """
+    from datetime import UTC, datetime
+
+    from eqmail_setup.keys import installing, read
+
+    site = demand_installation(context)
+    certificates, secret = (read_file(path) or b"" for path in (chain, key))
+    carry_out(context, site, manner, lambda world: installing(site, world, certificates, secret, datetime.now(UTC)))
+    names = read(certificates).names
+    if not (_is_among(_name_of(site), names) or manner.as_json):
+        click.echo(f"eqmail: warning: it is for {' '.join(names)}, and this host is {_name_of(site)}", err=True)
     return 0
 
 
@@ -120,6 +151,11 @@ def show(context: click.Context, as_json: bool) -> int:
     ):
         click.echo(f"{key:8} {value}")
     return 0
+
+
+def _is_among(host: str, names: Sequence[str]) -> bool:
+    host = host.lower()
+    return any(name.lower() in (host, "*." + host.partition(".")[2]) for name in names)
 
 
 def _name_of(site: Site) -> str:

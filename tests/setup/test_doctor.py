@@ -373,3 +373,30 @@ def test_a_service_that_does_not_answer_is_found(
     finally:
         os.kill(pids["eq-send"], signal.SIGCONT)
         house.stop()
+
+
+def test_tls_and_passwords_are_tried_where_they_should_work(
+    healthy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checker = tmp_path / "checker"
+    checker.write_text("#!/bin/sh\nexit 1\n")
+    checker.chmod(0o755)
+    Path(healthy, "control/smtpcheckpw").write_text(f"{checker}\n")
+    assert run(["--home", healthy, "cert", "make"]) == 0
+    house = House(Path(healthy), TLSREQUIRED="1")
+    words = ("--only", "selftest", "--smtp", f"127.0.0.1:{house.port}")
+    try:
+        assert findings(healthy, capsys, *words) == {}
+        checker.write_text("#!/bin/sh\nexit 0\n")
+        assert "takes a password that nobody has" in findings(healthy, capsys, *words)["selftest.auth"]["fact"]
+        checker.write_text("#!/bin/sh\nexit 111\n")
+        assert "cannot check passwords" in findings(healthy, capsys, *words)["selftest.auth"]["fact"]
+        house.stop()
+        certificate = Path(healthy, "control/servercert.pem")
+        certificate.write_bytes(certificate.read_bytes().partition(b"-----BEGIN PRIVATE")[0])
+        house.start()
+        assert list(findings(healthy, capsys, *words)) == ["selftest.tls"]
+        assert run(["--home", healthy, "cert", "make", "--replace"]) == 0
+        until(lambda: "selftest.tls" not in findings(healthy, capsys, *words), "TLS")
+    finally:
+        house.stop()

@@ -53,6 +53,14 @@ def written(site: Site, world: World, control: Control[Any], content: bytes) -> 
     return found
 
 
+def demand_no_key(control: Control[Any]) -> None:
+    """Refuse to take keys and certificates as words of a command line, which every user of the host can read."""
+    if control is Controls.servercert:
+        raise usage(f"{control.file} holds a key; put it there with: eqmail cert install CHAIN KEY")
+    if control.file.endswith(".pem"):
+        raise usage(f"{control.file} is a file of keys and certificates; copy it there as it is")
+
+
 def settable(name: str) -> Control[Any]:
     """The setting of a name, if it is one that is written as it is."""
     control = declared(name)
@@ -63,5 +71,6 @@ def settable(name: str) -> Control[Any]:
 def one_line(value: str) -> bytes:
     """A value as a line of a control file, without its end."""
     if "\n" in value:
-        raise usage(f"{value!r} is more than one line; give each line as a value of its own")
+        # Not the value: it may be a key or a password.
+        raise usage("a value has more than one line; give each line as a value of its own")
     return os.fsencode(value)

@@ -6,7 +6,14 @@ import sys
 import click
 
 from eqmail_core.system.files import read_file
-from eqmail_setup.commands.config.changes import carry_out_changes, one_line, reloading, settable, written
+from eqmail_setup.commands.config.changes import (
+    carry_out_changes,
+    demand_no_key,
+    one_line,
+    reloading,
+    settable,
+    written,
+)
 from eqmail_setup.control_files import declared, unsetting
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import usage
@@ -33,6 +40,8 @@ def set_(
       eqmail config set rcpthosts example.org .example.org --diff
     """
     control = settable(name)
+    if values:
+        demand_no_key(control)
     if take_away == bool(values):
         raise usage(f"give values for {name}, or --unset")
     if take_away:

@@ -6,11 +6,13 @@ plan(apply(plan(x))) is empty: after a run, the plan of the same command holds n
 import json
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import pytest
 
+from eqmail_setup import keys
 from eqmail_setup.cli import cli, run
 from eqmail_setup.refusal import DIFFERS
 from tests.setup.conftest import picture
@@ -37,6 +39,7 @@ COMMANDS: dict[str, list[str]] = {
     "user remove": ["foo"],
     "import": ["{root}/old"],
     "export": ["--to", "netqmail", "{root}/back"],
+    "cert install": ["{root}/pair.pem", "{root}/pair.pem"],
     "check": ["--fix"],
     "gen-xinetd": ["--output", "{root}/files"],
     "gen-init": ["--output", "{root}/files"],
@@ -67,6 +70,8 @@ def root(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path
     old_home(folder / "old", 5)
     (folder / "settings.json").write_text('{"concurrencyremote": "7\\n"}')
+    pair = keys.self_signed(keys.new_key(keys.ECDSA), ["mail.example.org"], datetime.now(UTC), 90)
+    (folder / "pair.pem").write_bytes(pair)
     uid = os.getuid() or 12
     (folder / "homes").mkdir()
     os.chown(folder / "homes", uid, -1)

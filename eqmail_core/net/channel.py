@@ -9,7 +9,8 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
-from eqmail_core.system.sockets import receive_packet, send_packet, widen
+from eqmail_core.system.closing import close_aside
+from eqmail_core.system.sockets import receive_packet, refuse_descriptors, send_packet, widen
 
 # Packets taken per wake-up, so that one busy peer does not starve the others.
 _BURST = 64
@@ -19,11 +20,22 @@ class Channel:
     """One connected SOCK_SEQPACKET socket; `on_packet(data, fd)` owns the descriptor it is given (-1: none).
 
     `on_close()` is called once, when the peer has gone or `close` was called; `on_drained()` whenever all that had to
-    wait has been sent.
+    wait has been sent.  Where no descriptor is due (`takes_descriptors` False) a peer that sends one is hung up on.
     Fails: never; a broken wire is an `on_close`.
     """
 
-    __slots__ = ("_loop", "_on_close", "_on_drained", "_on_packet", "_pending", "closed", "sock")
+    __slots__ = (
+        "_holds_none",
+        "_is_paused",
+        "_loop",
+        "_on_close",
+        "_on_drained",
+        "_on_packet",
+        "_pending",
+        "_takes_descriptors",
+        "closed",
+        "sock",
+    )
 
     def __init__(
         self,
@@ -32,11 +44,14 @@ class Channel:
         on_packet: Callable[[bytes, int], None],
         on_close: Callable[[], None],
         on_drained: Callable[[], None] | None = None,
+        takes_descriptors: bool = False,
     ) -> None:
         sock.setblocking(False)
         widen(sock)
         self.sock = sock
-        self.closed = False
+        self.closed = self._is_paused = False
+        self._takes_descriptors = takes_descriptors
+        self._holds_none = not takes_descriptors and refuse_descriptors(sock)
         self._loop = loop
         self._on_packet = on_packet
         self._on_close = on_close
@@ -67,15 +82,21 @@ class Channel:
     def pause(self) -> None:
         """Take no more packets until `resume`."""
         if not self.closed:
+            self._is_paused = True
             self._loop.remove_reader(self.sock.fileno())
 
     def resume(self) -> None:
         """Take packets again."""
         if not self.closed:
+            self._is_paused = False
             self._loop.add_reader(self.sock.fileno(), self._readable)
 
     def close(self) -> None:
         """Close the wire; what was not sent is dropped."""
+        self._close(is_over=False)
+
+    def _close(self, is_over: bool) -> None:
+        """`is_over`: the peer has gone, and everything was read that it sent."""
         if self.closed:
             return
         self.closed = True
@@ -86,12 +107,15 @@ class Channel:
             if fd >= 0:
                 os.close(fd)
         self._pending.clear()
-        self.sock.close()
+        if is_over or self._holds_none:
+            self.sock.close()
+        else:
+            close_aside(self.sock.detach())
         self._on_close()
 
     def _readable(self) -> None:
         for _ in range(_BURST):
-            if self.closed:
+            if self.closed or self._is_paused:
                 return
             try:
                 data, fd = receive_packet(self.sock)
@@ -100,10 +124,12 @@ class Channel:
             except OSError:
                 self.close()
                 return
-            if not data:
-                if fd >= 0:
-                    os.close(fd)
+            if fd >= 0 and not (data and self._takes_descriptors):
+                close_aside(fd)
                 self.close()
+                return
+            if not data:
+                self._close(is_over=True)
                 return
             self._on_packet(data, fd)
 

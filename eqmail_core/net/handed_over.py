@@ -17,6 +17,7 @@ from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.net.smtp_session import SmtpSession
 from eqmail_core.net.smtp_settings import Terms, terms_for_handed_over
 from eqmail_core.protocols import handover_wire as wire
+from eqmail_core.system.closing import close_aside
 from eqmail_core.system.sockets import peer_credentials
 
 # Lines that a program does not take; further ones are lost, as the memory for them would be.
@@ -43,7 +44,7 @@ class Porch:
             return
         # Another account's client must not get our rights; nor could we be sure to have those of root.
         if peer_credentials(sock).uid != os.geteuid():
-            sock.close()
+            close_aside(sock.detach())
             return
         Program(self._desk, sock)
 
@@ -56,7 +57,7 @@ class Program:
         self._session: HandedOver | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_over = False
-        self._channel = Channel(desk.loop, sock, self._packet, self._closed, self._drained)
+        self._channel = Channel(desk.loop, sock, self._packet, self._closed, self._drained, takes_descriptors=True)
         if desk.is_closing or desk.is_full:
             self._refuse(b"busy")
         else:
@@ -91,18 +92,18 @@ class Program:
     def _packet(self, packet: bytes, fd: int) -> None:
         if fd < 0 or self._session is not None:
             if fd >= 0:
-                os.close(fd)
+                close_aside(fd)
             self._channel.close()
             return
         try:
             connection = socket.socket(fileno=fd)
         except OSError:
-            os.close(fd)
+            close_aside(fd)
             self._refuse(b"no socket")
             return
         reason = self._take(connection, packet)
         if reason:
-            connection.close()
+            close_aside(connection.detach())
             self._refuse(reason)
 
     def _take(self, connection: socket.socket, packet: bytes) -> bytes:

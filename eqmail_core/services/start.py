@@ -33,6 +33,8 @@ _SOCKETS = {
     "send": ("qmails", 0o600),
 }
 _HANDOVER = {"smtp": ("qmaild", 0o600)}
+# Sockets of services that nobody has to send a descriptor to.
+_WITHOUT_DESCRIPTORS = ("queue", "lookup", "send")
 
 
 class CannotStart(Exception):
@@ -60,7 +62,7 @@ def listen_for(site: Site, name: str, role: str | None, mode: int) -> socket.soc
         if role and not site.single_user:
             uid = pwd.getpwnam(site.accounts.user(role)).pw_uid
             gid = grp.getgrnam(site.accounts.group(role)).gr_gid
-        return listen_at(site.socket(name), mode, uid, gid)
+        return listen_at(site.socket(name), mode, uid, gid, refuses_descriptors=name in _WITHOUT_DESCRIPTORS)
     except KeyError as missing:
         raise CannotStart(f"{missing}; create the accounts with: eqmail mkusers") from missing
     except OSError as error:

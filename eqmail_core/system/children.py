@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable
 
 from eqmail_core.system.log import say
-from eqmail_core.system.sockets import widen
+from eqmail_core.system.sockets import refuse_descriptors, widen
 
 _KEPT = 3
 _TOO_HIGH = 1 << 30
@@ -34,6 +34,7 @@ def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[in
             os._exit(code)
     theirs.close()
     ours.setblocking(False)
+    refuse_descriptors(ours)
     widen(ours)
     return pid, ours
 

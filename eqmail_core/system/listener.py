@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Set
 
+from eqmail_core.system.closing import close_aside
 from eqmail_core.system.log import say
 from eqmail_core.system.sockets import peer_credentials
 
@@ -62,7 +63,7 @@ class Listener:
         if is_welcome:
             self._on_connection(sock)
         else:
-            sock.close()
+            close_aside(sock.detach())
 
     def _rest(self, error: OSError) -> None:
         say(self._name, f"alert: cannot take a connection: {error.strerror}; trying again in {PAUSE_S:g} s")

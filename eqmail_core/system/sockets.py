@@ -2,6 +2,10 @@
 
 All sockets are SOCK_SEQPACKET: one send is one receive, so that no wire needs framing of its own.
 
+A descriptor that another account sent may take as long to close as that account likes, also one that was never taken
+from the socket.  So sockets on which none is due refuse them, where the kernel can (Linux 6.16); where it cannot they
+are closed aside (system/closing.py), as a socket is that is closed before its peer has gone.
+
 Fails: OSError, as the system says it.
 """
 
@@ -10,6 +14,7 @@ import socket
 import struct
 from array import array
 
+from eqmail_core.system.closing import close_aside
 from eqmail_core.values.identity import Credentials
 
 PACKET = 131072
@@ -17,7 +22,12 @@ PACKET = 131072
 
 SEND_BUFFER = 1 << 20
 
-_CMSG_SPACE = socket.CMSG_SPACE(struct.calcsize("i"))
+MAX_DESCRIPTORS = 253
+"""Most descriptors that the kernel lets a packet have."""
+
+_CMSG_SPACE = socket.CMSG_SPACE(MAX_DESCRIPTORS * struct.calcsize("i"))
+# asm-generic/socket.h; the socket module does not know it yet
+_SO_PASSRIGHTS = 83
 
 
 class TlsListener(socket.socket):
@@ -30,13 +40,40 @@ def peer_credentials(sock: socket.socket) -> Credentials:
     return Credentials(*struct.unpack("3i", raw))
 
 
-def listen_at(path: str, mode: int, uid: int = -1, gid: int = -1, backlog: int = 512) -> socket.socket:
-    """Listen on a new socket at `path` with this mode and owner; one that was left there is replaced."""
+def refuse_descriptors(sock: socket.socket) -> bool:
+    """Have the kernel refuse packets with descriptors; False where it cannot.
+
+    What a listener accepts refuses them, too.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+    except OSError:
+        return False
+    return True
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Close a connection on which no descriptor is due, without waiting for what its peer sent all the same."""
+    if refuse_descriptors(sock):
+        sock.close()
+    else:
+        close_aside(sock.detach())
+
+
+def listen_at(
+    path: str, mode: int, uid: int = -1, gid: int = -1, backlog: int = 512, refuses_descriptors: bool = False
+) -> socket.socket:
+    """Listen on a new socket at `path` with this mode and owner; one that was left there is replaced.
+
+    `refuses_descriptors`: as `refuse_descriptors` does it, also for those who are not accepted yet.
+    """
     try:
         os.unlink(path)
     except FileNotFoundError:
         pass
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if refuses_descriptors:
+        refuse_descriptors(sock)
     old = os.umask(0o777)
     try:
         sock.bind(path)
@@ -79,13 +116,13 @@ def send_packet(sock: socket.socket, data: bytes, fd: int = -1) -> None:
 
 
 def receive_packet(sock: socket.socket) -> tuple[bytes, int]:
-    """Receive one packet and its descriptor, -1 where it has none; b"" is the end."""
+    """Receive one packet and its descriptor, -1 where it has none; b"" is the end.  Further ones are closed aside."""
     data, ancillary, _, _ = sock.recvmsg(PACKET, _CMSG_SPACE, socket.MSG_CMSG_CLOEXEC)
     for level, kind, raw in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors = array("i", raw[: len(raw) - len(raw) % 4])
             for extra in descriptors[1:]:
-                os.close(extra)
+                close_aside(extra)
             return data, descriptors[0]
     return data, -1
 

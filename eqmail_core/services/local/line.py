@@ -3,13 +3,13 @@
 Fails: never; a broken connection is closed and takes nothing more.
 """
 
-import os
 import selectors
 import socket
 from collections import deque
 from collections.abc import Callable
 
-from eqmail_core.system.sockets import receive_packet, widen
+from eqmail_core.system.closing import close_aside
+from eqmail_core.system.sockets import receive_packet, refuse_descriptors, widen
 
 # Packets taken per wake-up, so that agents are not kept waiting by a busy peer.
 _BURST = 64
@@ -19,18 +19,33 @@ MOST_PENDING = 1000
 
 
 class Line:
-    """One connection; `on_packet(line, data, fd)` owns the descriptor it is given, -1 where there is none."""
+    """One connection; `on_packet(line, data, fd)` owns the descriptor it is given, -1 where there is none.
 
-    __slots__ = ("_on_packet", "_pending", "_reading", "_selector", "closed", "sock")
+    Where none is due (`takes_descriptors` False) a peer that sends one is hung up on.
+    """
+
+    __slots__ = (
+        "_holds_none",
+        "_on_packet",
+        "_pending",
+        "_reading",
+        "_selector",
+        "_takes_descriptors",
+        "closed",
+        "sock",
+    )
 
     def __init__(
         self,
         selector: selectors.BaseSelector,
         sock: socket.socket,
         on_packet: "Callable[[Line, bytes, int], None]",
+        takes_descriptors: bool = False,
     ) -> None:
         sock.setblocking(False)
         widen(sock)
+        self._takes_descriptors = takes_descriptors
+        self._holds_none = not takes_descriptors and refuse_descriptors(sock)
         self.sock = sock
         self.closed = False
         self._selector = selector
@@ -69,13 +84,20 @@ class Line:
 
     def close(self) -> None:
         """Close the connection; what was not sent is dropped."""
+        self._close(is_over=False)
+
+    def _close(self, is_over: bool) -> None:
+        """`is_over`: the peer has gone, and everything was read that it sent."""
         if self.closed:
             return
         self.closed = True
         self._pending.clear()
         if self.sock in self._selector.get_map():
             self._selector.unregister(self.sock)
-        self.sock.close()
+        if is_over or self._holds_none:
+            self.sock.close()
+        else:
+            close_aside(self.sock.detach())
 
     @property
     def _takes_packets(self) -> bool:
@@ -119,9 +141,11 @@ class Line:
             except OSError:
                 self.close()
                 return
-            if not data:
-                if fd >= 0:
-                    os.close(fd)
+            if fd >= 0 and not (data and self._takes_descriptors):
+                close_aside(fd)
                 self.close()
+                return
+            if not data:
+                self._close(is_over=True)
                 return
             self._on_packet(self, data, fd)

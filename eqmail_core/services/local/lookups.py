@@ -10,7 +10,6 @@ Fails: never; who asks nonsense is hung up on.
 Source: protocols/lookup_wire.py.
 """
 
-import os
 import selectors
 import socket
 import time
@@ -21,6 +20,7 @@ from eqmail_core.services.local.line import Line
 from eqmail_core.services.local.owners import Answer, Owners
 from eqmail_core.system.listener import Listener
 from eqmail_core.system.log import say
+from eqmail_core.system.sockets import hang_up
 from eqmail_core.values.outcome import DONE, TEMPORARY
 
 NAME = "qmail-lspawn"
@@ -86,15 +86,13 @@ class LookUpDesk:
     def _meet(self, sock: socket.socket) -> None:
         """Somebody comes who may ask."""
         if len(self._lines) >= MOST_LINES:
-            sock.close()
+            hang_up(sock)
             return
         line = Line(self._selector, sock, self._take)
         self._lines.add(line)
         line.read(not self._is_full)
 
-    def _take(self, line: Line, packet: bytes, fd: int) -> None:
-        if fd >= 0:
-            os.close(fd)
+    def _take(self, line: Line, packet: bytes, _fd: int) -> None:
         try:
             tag, recipient = wire.split_question(packet)
         except wire.WireError as error:

@@ -1,9 +1,8 @@
 """An order of the scheduler as the spawner holds it."""
 
-import os
-
 from eqmail_core.protocols import delivery_wire
 from eqmail_core.services.local.line import Line
+from eqmail_core.system.closing import close_received
 from eqmail_core.values.outcome import EXPANDED, FLEETING, TAKEN_OVER
 
 
@@ -27,7 +26,7 @@ class Order:
         self.line.send(delivery_wire.report(self.serial, durable, letter, text, takes_over, expanded))
 
     def drop_message(self) -> None:
-        """Close the message of an order that nobody gets."""
+        """Close the message of an order that nobody gets, which may be anything."""
         if self.fd >= 0:
-            os.close(self.fd)
+            close_received(self.fd)
             self.fd = -1

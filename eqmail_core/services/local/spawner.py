@@ -24,6 +24,7 @@ from eqmail_core.services.local.order import Order
 from eqmail_core.services.local.owners import Answer, Owners
 from eqmail_core.services.local.worker import NO_BOUND
 from eqmail_core.services.local.workforce import NAME, NO_FORK, Workforce
+from eqmail_core.system.closing import close_aside
 from eqmail_core.system.listener import Listener
 from eqmail_core.system.log import say
 from eqmail_core.system.order_check import objection
@@ -139,9 +140,9 @@ class Spawner:
     def _meet(self, sock: socket.socket) -> None:
         """A scheduler has come."""
         if self._leaving or len(self._lines) >= MOST_LINES:
-            sock.close()
+            close_aside(sock.detach())
             return
-        line = Line(self._selector, sock, self._take)
+        line = Line(self._selector, sock, self._take, takes_descriptors=True)
         self._lines.add(line)
         line.read(not self._is_full)
 
@@ -155,7 +156,7 @@ class Spawner:
             say(NAME, "warning: unintelligible order, hanging up")
             line.close()
             if fd >= 0:
-                os.close(fd)
+                close_aside(fd)
             return
         number = self._next_number()
         order = self._orders[number] = Order(line, it, fd)

@@ -4,7 +4,6 @@ Fails: never; who is not welcome is shown the end of the connection.
 """
 
 import asyncio
-import os
 import socket
 import time
 from collections import Counter
@@ -19,7 +18,7 @@ from eqmail_core.services.queue.submitter import DEATH_S, Submitter
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.system.log import say
-from eqmail_core.system.sockets import peer_credentials
+from eqmail_core.system.sockets import hang_up, peer_credentials
 from eqmail_core.values.identity import Credentials
 from eqmail_core.values.instant import date822
 
@@ -155,7 +154,7 @@ class Reception:
     def _welcome(self, sock: socket.socket) -> None:
         peer, limit = peer_credentials(sock), self.house.per_user
         if limit and self._connections[peer.uid] >= limit and peer.uid not in self.house.unlimited:
-            sock.close()
+            hang_up(sock)
             return
         self._connections[peer.uid] += 1
         self._visitors.add(Visitor(self, sock, peer))
@@ -194,10 +193,7 @@ class Visitor:
         self._reception = reception
         self.channel = Channel(reception.loop, sock, self._on_packet, self._on_close, self._on_drained)
 
-    def _on_packet(self, packet: bytes, fd: int) -> None:
-        if fd >= 0:
-            # nobody has to send one here
-            os.close(fd)
+    def _on_packet(self, packet: bytes, _fd: int) -> None:
         if self.submitter is not None:
             self.submitter.on_packet(packet)
         elif self.admissions is not None:

@@ -25,6 +25,7 @@ from eqmail_core.protocols.delivery_wire import Order, report, split_order
 from eqmail_core.services.remote.delivery import NAME, RemoteDeliveries, Report
 from eqmail_core.services.remote.settings import SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
+from eqmail_core.system.closing import close_aside, close_received
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
 from eqmail_core.system.readiness import tell_ready
@@ -78,7 +79,7 @@ class Pool:
         wire.channel.send(report(order.serial, True, letter, text, order.takes_over))
 
     def _ended(self, wire: "Wire", message: int, task: asyncio.Task[None]) -> None:
-        os.close(message)
+        close_received(message)
         self._running.discard(task)
         wire.tasks.discard(task)
         if not self._running:
@@ -105,7 +106,7 @@ class Wire:
         self._waiting: deque[tuple[Order, int]] = deque()
         self._is_paused = False
         self.tasks: set[asyncio.Task[None]] = set()
-        self.channel = Channel(loop, sock, self._ordered, self._gone)
+        self.channel = Channel(loop, sock, self._ordered, self._gone, takes_descriptors=True)
 
     def go_on(self) -> None:
         """Start what waits, as far as there is room."""
@@ -126,7 +127,7 @@ class Wire:
         except ValueError:
             say(NAME, "warning: a packet that is no order: closing this wire")
             if fd >= 0:
-                os.close(fd)
+                close_aside(fd)
             self.channel.close()
             return
         if fd < 0:
@@ -147,7 +148,7 @@ class Wire:
 
     def _drop_waiting(self) -> None:
         for _, fd in self._waiting:
-            os.close(fd)
+            close_received(fd)
         self._waiting.clear()
 
 

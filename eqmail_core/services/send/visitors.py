@@ -19,7 +19,7 @@ from eqmail_core.protocols import control_wire as wire
 from eqmail_core.services.send.desk import Desk
 from eqmail_core.services.send.ports import Worker
 from eqmail_core.system.kernel import sync_file_system
-from eqmail_core.system.sockets import peer_credentials
+from eqmail_core.system.sockets import hang_up, peer_credentials
 
 # Packets on their way to a visitor before the next ones are made.
 _AHEAD = 8
@@ -74,7 +74,7 @@ class Visitors:
             return
         uid = peer_credentials(sock).uid
         if uid not in (0, os.geteuid()) or len(self._visits) >= _MOST_VISITORS:
-            sock.close()
+            hang_up(sock)
             return
         self._visits.add(_Visit(self, sock, uid, self._visits.discard))
 
@@ -93,9 +93,7 @@ class _Visit:
         self._has_entered = False
         self.channel = Channel(visitors.loop, sock, self._packet, self._closed, self._go_on)
 
-    def _packet(self, packet: bytes, fd: int) -> None:
-        if fd >= 0:
-            os.close(fd)
+    def _packet(self, packet: bytes, _fd: int) -> None:
         self._requests.append(packet)
         if len(self._requests) > _AHEAD:
             self.channel.close()

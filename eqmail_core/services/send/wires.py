@@ -42,9 +42,11 @@ class Wire:
         on_packet: Callable[[bytes, int], None],
         on_open: Callable[[], None],
         on_close: Callable[[], None],
+        takes_descriptors: bool = False,
     ) -> None:
         self._loop = loop
         self._path = path
+        self._takes_descriptors = takes_descriptors
         self._on_packet = on_packet
         self._on_open = on_open
         self._on_close = on_close
@@ -63,7 +65,9 @@ class Wire:
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
             return
         self._pause_s = FIRST_PAUSE_S
-        self.channel = Channel(self._loop, sock, self._on_packet, self._closed)
+        self.channel = Channel(
+            self._loop, sock, self._on_packet, self._closed, takes_descriptors=self._takes_descriptors
+        )
         self._on_open()
 
     def end(self) -> None:
@@ -110,7 +114,7 @@ class QueueEnd:
         self.finished = self._said[admission.FINISHED].append
         self.waits = self._said[admission.WAITS].append
         self.placed = self._said[admission.PLACED].append
-        self.wire = Wire(loop, path, self._packet, self._opened, self._lost)
+        self.wire = Wire(loop, path, self._packet, self._opened, self._lost, takes_descriptors=True)
 
     @property
     def is_settled(self) -> bool:

@@ -41,7 +41,9 @@ class Scheduler:
         self.admitted: list[tuple[admission_wire.Admission, int]] = []
         self.answers: list[bytes] = []
         self.is_closed = False
-        self.channel = Channel(desk.loop, connect_to(desk.path), self._on_packet, self._on_close)
+        self.channel = Channel(
+            desk.loop, connect_to(desk.path), self._on_packet, self._on_close, takes_descriptors=True
+        )
         self.channel.send(admission_wire.serials(admission_wire.HELLO, held or []))
 
     def send(self, kind: bytes, *serials: int) -> None:

@@ -14,20 +14,23 @@ class Lane:
     """`waiting` are new messages in memory, `due` older ones on the disk, `job` the attempt whose list is being read.
 
     With a `room`, recipients wait there for their destinations.  `stalled` are attempts with more recipients for one
-    destination than there is room for, each with the one that did not get in; they are read on later.
+    destination than there is room for, each with the one that did not get in; they are read on later.  Without a room,
+    messages take turns: `resting` are attempts that have had theirs, `turn` counts the deliveries of the one that has it.
     """
 
     __slots__ = (
         "deliverer",
         "due",
-        "fresh_next",
         "index",
         "job",
         "label",
         "limit",
+        "next_source",
         "open",
+        "resting",
         "room",
         "stalled",
+        "turn",
         "used",
         "waiting",
     )
@@ -40,7 +43,9 @@ class Lane:
         self.used = 0
         self.due = DueQueue()
         self.waiting: deque[Job] = deque()
-        self.fresh_next = True
+        self.next_source = 0
+        self.turn = 0
+        self.resting: deque[Job] = deque()
         self.job: Job | None = None
         self.open: dict[int, Job] = {}
         self.room: WaitingRoom[Delivery] | None = None
@@ -50,6 +55,11 @@ class Lane:
     def has_place(self) -> bool:
         """Whether one more delivery could start."""
         return self.used < self.limit and self.deliverer.can_take()
+
+    def others_wait(self, now: int) -> bool:
+        """Whether another message could have its turn now."""
+        due = self.due.wakes_at()
+        return bool(self.waiting or self.resting) or (due is not None and due <= now)
 
     def wakes_at(self) -> float | None:
         """When something that waits may be tried; None while there is no place for it, or nothing waits."""
@@ -70,6 +80,9 @@ class Lane:
         for it in [it for it in self.stalled if number in (None, it[0].number)]:
             self.stalled.remove(it)
             gone.append(it[0])
+        for job in [it for it in self.resting if number in (None, it.number)]:
+            self.resting.remove(job)
+            gone.append(job)
         if self.room is not None:
             gone += [it.job for it in self.room.take_out(lambda it: number in (None, it.job.number))]
         return gone

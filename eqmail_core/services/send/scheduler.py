@@ -30,6 +30,10 @@ _RECORDS_PER_TURN = 500
 _OPENING = 15
 # Attempts that may have more recipients for one destination than there is room for.
 _MOST_STALLED = 50
+# Deliveries of a message in a row while others wait, in a channel whose recipients do not wait for destinations.
+_TURN = 20
+# Attempts that may rest until their next turn; further ones come back later, from the disk.
+_MOST_RESTING = 50
 
 
 class Scheduler:
@@ -150,10 +154,12 @@ class Scheduler:
                 job = lane.job = self._next_job(lane)
                 if job is None:
                     return False
-                work -= _OPENING
-                job.started = now
-                lane.open[job.number] = job
-                self.prepare(job)
+                lane.turn = 0
+                if lane.open.get(job.number) is not job:
+                    work -= _OPENING
+                    job.started = now
+                    lane.open[job.number] = job
+                    self.prepare(job)
             try:
                 record = next(job.records, None)
             except (OSError, Trouble):
@@ -165,6 +171,9 @@ class Scheduler:
             elif record[1] == TODO:
                 if room is None:
                     self._start(lane, self._delivery(job, record))
+                    lane.turn += 1
+                    if lane.turn >= _TURN and lane.others_wait(self.now):
+                        self._rest(lane, job)
                 else:
                     self._let_wait(lane, job, record, now)
             elif record[1] != DONE:
@@ -172,14 +181,35 @@ class Scheduler:
         return True
 
     def _next_job(self, lane: Lane) -> Job | None:
-        """New messages in memory and older ones on the disk take turns, so that neither starves."""
-        waiting = lane.waiting
-        while waiting and waiting[0].cancelled:
-            waiting.popleft()
-        if waiting and lane.fresh_next:
-            lane.fresh_next = False
-            return waiting.popleft()
-        lane.fresh_next = True
+        """New messages in memory, older ones on the disk and resting ones take turns, so that none starves."""
+        sources = (self._from_memory, self._from_disk, self._rested)
+        for count in range(lane.next_source, lane.next_source + len(sources)):
+            job = sources[count % len(sources)](lane)
+            if job is not None:
+                lane.next_source = (count + 1) % len(sources)
+                return job
+        return None
+
+    def _from_memory(self, lane: Lane) -> Job | None:
+        while lane.waiting:
+            job = lane.waiting.popleft()
+            if not job.cancelled:
+                return job
+        return None
+
+    def _rested(self, lane: Lane) -> Job | None:
+        return lane.resting.popleft() if lane.resting else None
+
+    def _rest(self, lane: Lane, job: Job) -> None:
+        """Let other messages have their turn; where too many rest already, this one comes back later."""
+        lane.job, lane.next_source = None, 0
+        if len(lane.resting) < _MOST_RESTING:
+            lane.resting.append(job)
+        else:
+            job.retry = min(job.retry, self.now + come_back_in(job.age, is_moving=True))
+            self.release(job)
+
+    def _from_disk(self, lane: Lane) -> Job | None:
         while (number := lane.due.take(self.now)) is not None:
             try:
                 state = self.damage.check(number)
@@ -197,7 +227,7 @@ class Scheduler:
             job = Job(self.book, number, lane.index, sender, birth, records, is_verp_base(sender))
             job.wishes = wishes
             return job
-        return waiting.popleft() if waiting else None
+        return None
 
     def remove_stale(self, number: int) -> None:
         """Forget and remove info/N and what belongs to it: its message is no more, and another has its number now.

@@ -353,3 +353,58 @@ def test_a_bounce_that_cannot_be_flushed_leaves_the_recipient_to_be_tried_again(
     assert stage.files(7)["local"] == b"Tj@example.org\0"
     assert stage.lines()[-1] == "warning: trouble fsyncing bounce/7; will try its recipients again"
     assert stage.due_of(LOCAL, 7) == [100]
+
+
+def test_a_message_to_many_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, limits=(4, 4))
+    many = b"".join(b"Tr%d@example.org\0" % count for count in range(200))
+    stage.old(7, b"a@b", local=many)
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    stage.old(8, b"a@b", local=b"Tj@example.org\0")
+    stage.scheduler.enqueue(8, LOCAL, NOW)
+    stage.admit(9, b"Fa@b\0Tk@example.org\0")
+    seen: list[bytes] = []
+    while stage.running:
+        seen.append(stage.running[0])
+        stage.report(stage.running[0], b"K")
+        stage.turn()
+    assert len(seen) == len(set(seen)) == 202
+    assert max(seen.index(b"j@example.org"), seen.index(b"k@example.org")) < 30
+
+
+def test_messages_to_many_take_turns_and_few_of_them_stay_open(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, limits=(4, 4))
+    expected = set()
+    for number in range(10, 70):
+        names = [b"r%d-%d@example.org" % (number, count) for count in range(25)]
+        expected |= set(names)
+        stage.old(number, b"a@b", local=b"".join(b"T%b\0" % name for name in names))
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    seen: list[bytes] = []
+    for _ in range(40):
+        while stage.running:
+            seen.append(stage.running[0])
+            stage.report(stage.running[0], b"K")
+            stage.turn()
+            assert len(stage.scheduler.lanes[LOCAL].open) < 56
+        stage.turn(60)
+    assert sorted(seen) == sorted(expected)
+
+
+def test_resting_messages_are_put_down_at_the_end(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, limits=(30, 4))
+    for number in (7, 8):
+        stage.old(number, b"a@b", local=b"".join(b"Tr%d@example.org\0" % count for count in range(200)))
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    assert len(stage.running) == 30
+    assert stage.scheduler.lanes[LOCAL].resting
+    stage.scheduler.interrupt(7)
+    stage.scheduler.interrupt(8)
+    assert not stage.scheduler.lanes[LOCAL].resting
+    for delivery, _ in list(stage.local.orders):
+        stage.scheduler.report(delivery, b"K", b"")
+    assert not stage.scheduler.lanes[LOCAL].open
+    assert stage.ledger.find(7) and stage.ledger.find(8)

@@ -152,6 +152,13 @@ class DeliverySettings(ControlSet):
         used_by=(SEND,),
         since="eqmail 2",
     )
+    bouncemaxrecipients = Count(
+        "Most recipients that one bounce or other report lists; a line says how many there are besides. 0 means no "
+        "limit. The list never has more than a megabyte.",
+        default=1000,
+        used_by=(SEND,),
+        since="eqmail 2",
+    )
     bouncelimit = Count(
         "Most bounces and other reports to one sender within an hour, against floods of them to forged addresses; 0 "
         "means no limit. Further ones wait in the queue until the hour allows them. Bounces of bounces, which go to "

@@ -34,13 +34,45 @@ def failure_block(recipient: bytes, report: bytes, orcpt: bytes = b"") -> bytes:
     return _REPEATED_NEWLINE.sub(b"/", text[:-1]) + b"\n\n"
 
 
-def bounce_head(date: bytes, box: bytes, host: bytes, recipient: bytes, is_double: bool) -> bytes:
-    """Header and greeting, up to the first block; `date` as RFC 5322 wants it, box@host sends the bounce."""
+AUTOMATIC = b"Auto-Submitted: auto-replied"
+"""The field by which programs know that nobody wrote a message (RFC 3834 section 5)."""
+
+
+def message_id(identity: bytes, host: bytes) -> bytes:
+    """The field that names a message; `identity`: of dots, letters and digits, never used twice."""
+    return b"Message-ID: <%b@%b>" % (identity, host)
+
+
+def text_fields(charset: bytes) -> tuple[bytes, ...]:
+    """The fields of a message of plain text that is not all ASCII."""
+    return (
+        b"MIME-Version: 1.0",
+        b"Content-Type: text/plain; charset=" + charset,
+        b"Content-Transfer-Encoding: 8bit",
+    )
+
+
+def bounce_head(
+    date: bytes,
+    box: bytes,
+    host: bytes,
+    recipient: bytes,
+    is_double: bool,
+    identity: bytes,
+    charset: bytes = b"",
+) -> bytes:
+    """Header and greeting, up to the first block; `date` as RFC 5322 wants it, box@host sends the bounce.
+
+    `charset` of everything that follows, b"" where it is ASCII.
+    """
     lines = (
         b"Date: " + date,
         b"From: %b@%b" % (quote_box(box), host),
         b"To: " + header_address(recipient),
         b"Subject: failure notice",
+        message_id(identity, host),
+        AUTOMATIC,
+        *(text_fields(charset) if charset else ()),
         b"",
         bounce_text(host, is_double),
     )

@@ -8,6 +8,7 @@ Source: RFC 3464 (delivery status), RFC 6522 (multipart/report), RFC 6533 (addre
 import re
 from collections.abc import Iterable, Iterator
 
+from eqmail_core.formats.bounce import AUTOMATIC, message_id
 from eqmail_core.formats.quote import header_address, quote_box
 from eqmail_core.formats.wishes import decode_xtext
 
@@ -27,17 +28,20 @@ _ORIGINAL_TYPES = (
 _MOST_TEXT = 900
 
 
-def report_head(date: bytes, box: bytes, host: bytes, recipient: bytes, subject: bytes, boundary: bytes) -> bytes:
-    """Header of the report and of its first part, up to the text."""
+def report_head(
+    date: bytes, box: bytes, host: bytes, recipient: bytes, subject: bytes, identity: bytes, boundary: bytes
+) -> bytes:
+    """Header of the report and of its first part, up to the text, which must be UTF-8."""
     lines = (
         b"Date: " + date,
         b"From: %b@%b" % (quote_box(box), host),
         b"To: " + header_address(recipient),
         b"Subject: " + subject,
+        message_id(identity, host),
         b"MIME-Version: 1.0",
         b'Content-Type: multipart/report; report-type=delivery-status;\n\tboundary="%b"' % boundary,
         b"Content-Transfer-Encoding: 8bit",
-        b"Auto-Submitted: auto-replied",
+        AUTOMATIC,
         b"",
         b"--" + boundary,
         b"Content-Type: text/plain; charset=utf-8",
@@ -83,14 +87,39 @@ def report_end(boundary: bytes) -> bytes:
 
 def blocks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Recipient and report of each block of a bounce file that is read in pieces."""
+    for block in paragraphs(pieces):
+        first, _, report = block.strip(b"\n").partition(b"\n")
+        if first.startswith(b"<") and first.endswith(b">:"):
+            yield first[1:-2], report
+
+
+def paragraphs(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks of a bounce file that is read in pieces, each with the empty lines around it."""
     rest = b""
     for piece in pieces:
-        found = (rest + piece).split(b"\n\n")
-        rest = found.pop()
-        for block in found:
-            first, _, report = block.partition(b"\n")
-            if first.startswith(b"<") and first.endswith(b">:"):
-                yield first[1:-2], report
+        rest += piece
+        while (end := rest.find(b"\n\n<")) >= 0:
+            yield rest[: end + 2]
+            rest = rest[end + 2 :]
+    if rest:
+        yield rest
+
+
+def listed(pieces: Iterable[bytes], most: int, most_bytes: int) -> Iterator[bytes]:
+    """What a bounce file that is read in pieces says of the first recipients, and how many there are besides.
+
+    At most `most` recipients (0: any number), whose blocks have `most_bytes` together, but one at least.
+    """
+    count = size = left = 0
+    for block in paragraphs(pieces):
+        if left or (count and ((most and count >= most) or size + len(block) > most_bytes)):
+            left += 1
+            continue
+        count += 1
+        size += len(block)
+        yield block
+    if left:
+        yield b"(%d more recipients are not listed here.)\n\n" % left
 
 
 def header_only(pieces: Iterable[bytes], at_most: int) -> Iterator[bytes]:

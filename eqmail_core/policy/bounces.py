@@ -7,8 +7,10 @@ Source: queue.md 3.10 (qmail-send.c injectbounce); RFC 3461 section 6, RFC 3464 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from eqmail_core.formats.bounce import ORIGINAL, bounce_break, bounce_head, bounce_text, failure_block, return_path
+from eqmail_core.formats.charset import as_utf8, charset_of
 from eqmail_core.formats.dsn import (
     DELAYED,
     DELIVERED,
@@ -17,6 +19,7 @@ from eqmail_core.formats.dsn import (
     RELAYED,
     blocks,
     header_only,
+    listed,
     original_head,
     recipient_status,
     report_end,
@@ -49,23 +52,36 @@ _SUCCESS_TEXT = b"Your message was delivered to the following addresses, as you 
 _NO_WISHES = Wishes()
 _SUCCESSES = {GOT_IT.strip(): DELIVERED, PASSED_ON.strip(): RELAYED, SPREAD.strip(): EXPANDED}
 _HEADER_BYTES = 1 << 16
+_MAX_LISTED_BYTES = 1 << 20
+# What parts a report; the identity makes that it occurs in no message.
+_BOUNDARY = b"=_%b"
 _CUT = b"\n--- The message had %d bytes; only its header is shown.\n"
 
 
 class Postmaster:
     """Whose name stands on bounces, who gets bounces of bounces, and how bounces are written.
 
-    `is_dsn`: as RFC 3464 wants them; `max_bytes`: larger messages come back as their header only, 0 for none.
+    `is_dsn`: as RFC 3464 wants them; `max_bytes`: larger messages come back as their header only, 0 for none;
+    `max_recipients`: how many are listed, 0 for all.
     """
 
-    __slots__ = ("box", "double_to", "host", "is_dsn", "max_bytes")
+    __slots__ = ("box", "double_to", "host", "is_dsn", "max_bytes", "max_recipients")
 
-    def __init__(self, box: bytes, host: bytes, double_to: bytes, is_dsn: bool = False, max_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        box: bytes,
+        host: bytes,
+        double_to: bytes,
+        is_dsn: bool = False,
+        max_bytes: int = 0,
+        max_recipients: int = 0,
+    ) -> None:
         self.box = box
         self.host = host
         self.double_to = double_to
         self.is_dsn = is_dsn
         self.max_bytes = max_bytes
+        self.max_recipients = max_recipients
 
 
 class Returned:
@@ -106,10 +122,11 @@ class Bounce:
         self.wishes = wishes
 
 
-def compose(it: Returned, postmaster: Postmaster, date: bytes, boundary: bytes) -> Bounce | None:
+def compose(it: Returned, postmaster: Postmaster, date: bytes, identity: bytes) -> Bounce | None:
     """The bounce for a failed message; None for a failed double bounce, which nobody gets.
 
-    A failed bounce goes to the postmaster as a double bounce, any other failure to the sender.
+    A failed bounce goes to the postmaster as a double bounce, any other failure to the sender.  `identity` names the
+    bounce, and nothing else ever: dots, letters and digits.
     """
     if it.sender == DOUBLE_BOUNCE:
         return None
@@ -117,22 +134,23 @@ def compose(it: Returned, postmaster: Postmaster, date: bytes, boundary: bytes) 
     is_double = not sender
     recipient = postmaster.double_to if is_double else sender
     if postmaster.is_dsn or (it.wishes is not None and it.wishes.is_about_news):
-        pieces = _ended(it, postmaster, sender, date, boundary)
+        pieces = _ended(it, postmaster, sender, date, identity)
     else:
-        head = bounce_head(date, postmaster.box, postmaster.host, recipient, is_double)
+        head = partial(bounce_head, date, postmaster.box, postmaster.host, recipient, is_double, identity)
         pieces = _plain(it, postmaster, head, bounce_break(sender, is_double))
     return Bounce(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_wishes(it, recipient))
 
 
-def delay_warning(it: Returned, postmaster: Postmaster, date: bytes, boundary: bytes) -> Bounce | None:
+def delay_warning(it: Returned, postmaster: Postmaster, date: bytes, identity: bytes) -> Bounce | None:
     """What the sender of a message that still waits is told; None where nobody is to be told.
 
-    It is always a report, so that nobody takes it for a failure, and never has more than the header.
+    It is always a report, so that nobody takes it for a failure, and never has more than the header.  `identity` as in
+    `compose`.
     """
     sender = bounce_recipient(it.sender)
     if not sender or it.sender in (NULL_SENDER, DOUBLE_BOUNCE):
         return None
-    pieces = _delayed(it, postmaster, sender, date, boundary)
+    pieces = _delayed(it, postmaster, sender, date, identity)
     return Bounce(NULL_SENDER, sender, pieces, _own_wishes(it, sender))
 
 
@@ -143,42 +161,52 @@ def _own_wishes(it: Returned, recipient: bytes) -> bytes:
     return render_wishes(Wishes(is_utf8=True))
 
 
-def _plain(it: Returned, postmaster: Postmaster, head: bytes, middle: bytes) -> Iterator[bytes]:
-    yield head
-    yield from it.failures()
-    yield middle
-    if postmaster.max_bytes and it.size > postmaster.max_bytes:
-        yield from header_only(it.original(), postmaster.max_bytes)
+def _plain(it: Returned, postmaster: Postmaster, head: Callable[[bytes], bytes], middle: bytes) -> Iterator[bytes]:
+    is_cut = 0 < postmaster.max_bytes < it.size
+
+    def parts() -> Iterator[bytes]:
+        yield from _failures(it, postmaster)
+        yield middle
+        yield from header_only(it.original(), postmaster.max_bytes) if is_cut else it.original()
+
+    yield head(charset_of(parts()))
+    yield from parts()
+    if is_cut:
         yield _CUT % it.size
-    else:
-        yield from it.original()
 
 
-def _ended(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, boundary: bytes) -> Iterator[bytes]:
+def _failures(it: Returned, postmaster: Postmaster) -> Iterator[bytes]:
+    return listed(it.failures(), postmaster.max_recipients, _MAX_LISTED_BYTES)
+
+
+def _ended(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, identity: bytes) -> Iterator[bytes]:
     """The report on a message whose recipients have all failed, or have got it."""
-    told = list(_told(it)) if it.wishes is not None else []
+    boundary = _BOUNDARY % identity
+    told = list(_told(it, postmaster)) if it.wishes is not None else []
     successes = [block for block in told if block.action != FAILED]
     failures = [block for block in told if block.action == FAILED] if successes else []
     has_failed = bool(failures) or not successes
     subject = FAILURE_SUBJECT if has_failed else SUCCESS_SUBJECT
-    yield report_head(date, postmaster.box, postmaster.host, sender or postmaster.double_to, subject, boundary)
+    recipient = sender or postmaster.double_to
+    yield report_head(date, postmaster.box, postmaster.host, recipient, subject, identity, boundary)
     yield bounce_text(postmaster.host, not sender) if has_failed else _SUCCESS_HEAD % postmaster.host
     if successes:
-        yield from map(_Told.text, failures)
+        yield from as_utf8(map(_Told.text, failures))
         yield _SUCCESS_TEXT
-        yield from map(_Told.text, successes)
+        yield from as_utf8(map(_Told.text, successes))
     else:
-        yield from it.failures()
+        yield from as_utf8(_failures(it, postmaster))
     is_whole = has_failed and not (postmaster.max_bytes and it.size > postmaster.max_bytes)
-    yield from _for_programs(it, postmaster, sender, boundary, _told(it), is_whole)
+    yield from _for_programs(it, postmaster, sender, boundary, _told(it, postmaster), is_whole)
 
 
-def _delayed(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, boundary: bytes) -> Iterator[bytes]:
+def _delayed(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, identity: bytes) -> Iterator[bytes]:
     """The report on a message that waits."""
-    yield report_head(date, postmaster.box, postmaster.host, sender, DELAY_SUBJECT, boundary)
+    boundary = _BOUNDARY % identity
+    yield report_head(date, postmaster.box, postmaster.host, sender, DELAY_SUBJECT, identity, boundary)
     yield _DELAY_TEXT % postmaster.host
-    yield from it.failures()
-    yield from _for_programs(it, postmaster, sender, boundary, _told(it, DELAYED), False)
+    yield from as_utf8(_failures(it, postmaster))
+    yield from _for_programs(it, postmaster, sender, boundary, _told(it, postmaster, DELAYED), False)
 
 
 def _for_programs(
@@ -211,13 +239,13 @@ class _Told:
         return failure_block(self.recipient, self.report, self.orcpt)
 
 
-def _told(it: Returned, action: bytes = b"") -> Iterator[_Told]:
-    """All recipients that something is told of; without an `action` the words of each report tell it.
+def _told(it: Returned, postmaster: Postmaster, action: bytes = b"") -> Iterator[_Told]:
+    """The recipients that something is told of; without an `action` the words of each report tell it.
 
     A name counts only if it is one that the sender gave: reports may be the words of strangers.
     """
     names = {wish.orcpt for wish in it.wishes.recipients.values()} if it.wishes is not None else ()
-    for recipient, report in blocks(it.failures()):
+    for recipient, report in blocks(_failures(it, postmaster)):
         text, _, last = report.rpartition(b"\n")
         name = last.removeprefix(ORIGINAL)
         orcpt = name if name != last and name in names else b""

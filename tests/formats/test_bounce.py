@@ -31,12 +31,14 @@ def test_every_block_begins_with_its_recipient_and_ends_empty(recipient: bytes, 
 
 
 def test_a_single_bounce_reads_as_qsbmf_wants() -> None:
-    head = bounce_head(b"2 Nov 2026 20:31:41 +0000", b"MAILER-DAEMON", b"me.org", b"od d@h.x", is_double=False)
+    head = bounce_head(b"2 Nov 2026 20:31:41 +0000", b"MAILER-DAEMON", b"me.org", b"od d@h.x", False, b"7.ab")
     assert head == (
         b"Date: 2 Nov 2026 20:31:41 +0000\n"
         b"From: MAILER-DAEMON@me.org\n"
         b'To: "od d"@h.x\n'
         b"Subject: failure notice\n"
+        b"Message-ID: <7.ab@me.org>\n"
+        b"Auto-Submitted: auto-replied\n"
         b"\n"
         b"Hi. This is the qmail-send program at me.org.\n"
         b"I'm afraid I wasn't able to deliver your message to the following addresses.\n"
@@ -49,7 +51,7 @@ def test_a_single_bounce_reads_as_qsbmf_wants() -> None:
 
 
 def test_a_double_bounce_says_that_a_bounce_bounced() -> None:
-    head = bounce_head(b"D", b"x y", b"me.org", b"postmaster@me.org", is_double=True)
+    head = bounce_head(b"D", b"x y", b"me.org", b"postmaster@me.org", True, b"7.ab")
     assert b'From: "x y"@me.org\n' in head
     assert head.endswith(b"I tried to deliver a bounce message to this address, but the bounce bounced!\n\n")
     assert bounce_break(b"", is_double=True) == b"--- Below this line is the original bounce.\n\nReturn-Path: <>\n"

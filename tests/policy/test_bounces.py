@@ -113,3 +113,78 @@ def test_blocks_and_headers_are_found_in_any_pieces(step: int) -> None:
     assert b"".join(header_only(cut(ORIGINAL), 1000)) == b"From: a@b\nSubject: =?x?\n"
     assert b"".join(header_only(cut(b"\nbody\n"), 1000)) == b""
     assert b"".join(header_only(cut(b"a: b\n" * 100), 12)) == b"a: b\na: b\na:"
+
+
+@pytest.mark.parametrize("postmaster", [POSTMASTER, REPORTER])
+def test_every_report_has_a_name_and_says_that_nobody_wrote_it(postmaster: Postmaster) -> None:
+    warning = delay_warning(returned(b"a@b"), postmaster, b"now", b"9.ab")
+    assert warning is not None
+    for bounce in (compose(returned(b"a@b"), postmaster, b"now", b"9.ab"), warning):
+        assert bounce is not None
+        message = report(bounce)
+        assert message.get_all("Message-ID") == ["<9.ab@me.org>"]
+        assert message.get_all("Auto-Submitted") == ["auto-replied"]
+
+
+@pytest.mark.parametrize(
+    ("said", "original", "charset"),
+    [
+        (b"no", b"Subject: x\n\nplain\n", None),
+        (b"no", "Subject: x\n\nGrüße\n".encode(), "utf-8"),
+        ("nö".encode(), b"Subject: x\n\nplain\n", "utf-8"),
+        ("nö".encode("latin-1"), b"Subject: x\n\nplain\n", "unknown-8bit"),
+        (b"no", "Subject: x\n\nGrüße\n".encode("latin-1"), "unknown-8bit"),
+        (b"no", b"Subject: x\n\ncut \xc3", "unknown-8bit"),
+    ],
+)
+def test_a_bounce_says_what_it_is_written_in(said: bytes, original: bytes, charset: str | None) -> None:
+    it = Returned(b"a@b", b"then", len(original), lambda: [failure_block(b"j@x", said)], lambda: [original])
+    bounce = compose(it, POSTMASTER, b"now", b"9.ab")
+    assert bounce is not None
+    message = report(bounce)
+    assert message.get_content_charset() == charset
+    assert message["Content-Transfer-Encoding"] == (charset and "8bit")
+    assert (message["MIME-Version"] is None) == (charset is None)
+
+
+def test_the_text_of_a_report_is_what_it_says_it_is() -> None:
+    it = Returned(b"a@b", b"then", 9, lambda: [failure_block(b"j@x", b"no\xe4 \xc3\xa4\n")], lambda: [ORIGINAL])
+    for bounce in (compose(it, REPORTER, b"now", b"9.a"), delay_warning(it, REPORTER, b"now", b"9.a")):
+        assert bounce is not None
+        text = report(bounce).get_payload()[0]
+        assert text.get_content_charset() == "utf-8"
+        assert "no\ufffd ä" in text.get_payload(decode=True).decode("utf-8")
+
+
+def test_a_report_that_ends_in_empty_lines_hides_no_recipient_behind_it() -> None:
+    failures = [failure_block(b"joe@x", b"\n\nlines\n\n"), failure_block(b"jim@x", b"no\n")]
+    it = Returned(b"a@b", b"then", 9, lambda: iter([b"".join(failures)]), lambda: [ORIGINAL])
+    bounce = compose(it, REPORTER, b"now", b"9.a")
+    assert bounce is not None
+    assert b"".join(bounce.pieces).count(b"Final-Recipient:") == 2
+    plain = compose(it, POSTMASTER, b"now", b"9.a")
+    assert plain is not None
+    assert b"".join(failures) in b"".join(plain.pieces)
+
+
+@pytest.mark.parametrize("is_dsn", [False, True])
+def test_a_report_lists_a_bounded_number_of_recipients(is_dsn: bool) -> None:
+    failures = [failure_block(b"r%d@x" % count, b"no\n") for count in range(50)]
+    it = Returned(b"a@b", b"then", 9, lambda: iter([b"".join(failures)]), lambda: [ORIGINAL])
+    bounce = compose(it, Postmaster(b"M", b"me.org", b"p@me.org", is_dsn, max_recipients=20), b"now", b"9.a")
+    assert bounce is not None
+    text = b"".join(bounce.pieces)
+    assert b"<r19@x>:" in text
+    assert b"r20@x" not in text
+    assert b"\n\n(30 more recipients are not listed here.)\n\n" in text
+    assert text.count(b"Final-Recipient:") == (20 if is_dsn else 0)
+
+
+def test_a_report_lists_a_bounded_number_of_bytes() -> None:
+    failures = [failure_block(b"r%d@x" % count, b"n" * 9000) for count in range(200)]
+    it = Returned(b"a@b", b"then", 9, lambda: failures, lambda: [ORIGINAL])
+    bounce = compose(it, POSTMASTER, b"now", b"9.a")
+    assert bounce is not None
+    text = b"".join(bounce.pieces)
+    assert len(text) < (1 << 20) + 2000
+    assert b" more recipients are not listed here.)" in text

@@ -54,6 +54,7 @@ class Settings:
                 controls.doublebounceto + b"@" + controls.doublebouncehost,
                 controls.bounceformat == b"dsn",
                 controls.bouncemaxbytes,
+                controls.bouncemaxrecipients,
             )
             self.delay_s = controls.delaywarning
             self.patience = Patience(

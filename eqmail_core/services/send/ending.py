@@ -76,7 +76,7 @@ class Ending:
 
     def tell(self, number: int, it: Returned, then: Callable[[int], None]) -> None:
         """Bounce a message to its sender; `then` gets 0 when that is settled, else in how many seconds to try again."""
-        bounce = compose(it, self._postmaster, self._date(), _boundary(number))
+        bounce = compose(it, self._postmaster, self._date(), _identity(number))
         if bounce is None:
             self._log.say(self._log.lines.triple_bounce(self._ledger.short(self._ledger.paths.bounce(number))))
             then(0)
@@ -98,7 +98,7 @@ class Ending:
     def warn(self, number: int, it: Returned) -> None:
         """Tell the sender of a message on the disk, once, that it still waits."""
         try:
-            warning = delay_warning(it, self._postmaster, self._date(), _boundary(number))
+            warning = delay_warning(it, self._postmaster, self._date(), _identity(number))
             if warning is None or number in self.telling or self._ledger.is_warned(number) or not self.ready:
                 return
         except Trouble as trouble:
@@ -213,6 +213,6 @@ class Ending:
         self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
 
 
-def _boundary(number: int) -> bytes:
-    """What parts a report, and occurs in no message."""
-    return b"=_%d.%b" % (number, os.urandom(12).hex().encode())
+def _identity(number: int) -> bytes:
+    """The name of a message that is sent now, about message `number`."""
+    return b"%d.%b" % (number, os.urandom(12).hex().encode())

@@ -23,6 +23,7 @@ class Held:
         "birth",
         "body",
         "bounce_due",
+        "failure_bytes",
         "failures",
         "jobs",
         "not_before",
@@ -53,6 +54,7 @@ class Held:
         self.recipients: list[list[bytes]] = []
         self.places: list[list[int]] = []
         self.failures: list[bytes] = []
+        self.failure_bytes = 0
         self.open_jobs = 0
         self.snapshot: list[tuple[bool, int]] = []
         self.written_failures = 0

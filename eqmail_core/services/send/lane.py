@@ -15,7 +15,7 @@ class Lane:
 
     With a `room`, recipients wait there for their destinations.  `stalled` are attempts with more recipients for one
     destination than there is room for, each with the one that did not get in; they are read on later.  Without a room,
-    messages take turns: `resting` are attempts that have had theirs, `turn` counts the deliveries of the one that has it.
+    messages take turns: `resting` are attempts that have had theirs, `turn` counts deliveries of the one that has it.
     """
 
     __slots__ = (

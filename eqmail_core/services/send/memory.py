@@ -29,6 +29,9 @@ from eqmail_core.system.files import CHUNK
 from eqmail_core.values.address import is_verp_base
 from eqmail_core.values.instant import date822
 
+MAX_FAILURE_BYTES = 1 << 18
+"""Reports on failed recipients that are kept in memory for one message."""
+
 
 class HeldMessages:
     """All messages in memory; also the book in which their jobs write.
@@ -151,9 +154,13 @@ class HeldMessages:
         job.done.append(offset)
 
     def news(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
-        """Remember what the sender must be told."""
-        self.messages[job.serial].failures.append(self._scheduler.block(recipient, report, job.wish(offset)))
+        """Remember what the sender must be told; where that becomes long, the message is written to the disk."""
+        held, block = self.messages[job.serial], self._scheduler.block(recipient, report, job.wish(offset))
+        held.failures.append(block)
+        held.failure_bytes += len(block)
         job.done.append(offset)
+        if held.failure_bytes > MAX_FAILURE_BYTES:
+            self.spilling.spill(held)
         return True
 
     def closed(self, job: Job) -> None:

@@ -94,7 +94,7 @@ class Job:
     `places` are the recipients' places in the envelope, where the message was admitted with a serial.  `wishes`: those
     of the sender, with the keys of the lists.  `started`: when its list began to be read, 0 before; `tried`: when
     its first delivery started.  `failed`: offsets of those whose failure is noted, but not on the disk yet: `done` is
-    said of them when it is.
+    said of them when it is; `is_flushing` while others' are on their way there.
     """
 
     __slots__ = (
@@ -107,6 +107,7 @@ class Job:
         "done",
         "failed",
         "hit_end",
+        "is_flushing",
         "number",
         "pending",
         "places",
@@ -153,6 +154,7 @@ class Job:
         self.body: Body | None = None
         self.done: list[int] = []
         self.failed: list[int] = []
+        self.is_flushing = False
         self.wishes: Wishes | None = None
 
     def wish(self, offset: int) -> Wish:

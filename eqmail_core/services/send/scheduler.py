@@ -349,6 +349,8 @@ class Scheduler:
                 job.pending -= 1
             elif job.book.news(job, delivery.recipient, delivery.offset, text, has_failed=True):
                 job.pending -= 1
+                if job.failed and not job.is_flushing:
+                    self._flush_failures(job)
         elif letter == b"K":
             if not durable:
                 self.unsettled += 1
@@ -384,9 +386,7 @@ class Scheduler:
     def release(self, job: Job) -> None:
         """One reason less to keep an attempt open."""
         job.refs -= 1
-        if job.refs == 0 and job.failed:
-            self._flush_failures(job)
-        elif job.refs == 0:
+        if job.refs == 0:
             self.lanes[job.channel].open.pop(job.number, None)
             if job.body is not None:
                 job.body.drop()
@@ -395,7 +395,7 @@ class Scheduler:
 
     def _flush_failures(self, job: Job) -> None:
         """Mark failed recipients when the bounce is on the disk; the attempt stays open for that."""
-        failed, job.failed = job.failed, []
+        failed, job.failed, job.is_flushing = job.failed, [], True
         job.refs += 1
         self._flushing += 1
 
@@ -408,12 +408,15 @@ class Scheduler:
 
         def flushed(trouble: Trouble | None) -> None:
             self._flushing -= 1
+            job.is_flushing = False
             if trouble is None:
                 for offset in failed:
                     job.book.done(job, offset)
             else:
                 self.log.warning(trouble.text)
                 job.pending += len(failed)
+            if job.failed:
+                self._flush_failures(job)
             self.release(job)
 
         self.worker.do(flush, flushed)

@@ -391,3 +391,16 @@ def test_a_failed_placement_is_not_complete_while_it_is_tried_again(
     stage.turn(11)
     assert seen == [False]
     assert ("placed", serial) in stage.keeper.told
+
+
+def test_long_reports_on_many_recipients_send_the_message_to_the_disk(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, limits=(100, 0))
+    serial = stage.admit(9, b"Fa@b\0" + b"".join(b"Tj%d@example.org\0" % count for count in range(60)))
+    stage.turn()
+    for delivery, _ in list(stage.local.orders)[:40]:
+        stage.report(delivery.recipient, b"D", b"n" * 9000)
+    assert stage.keeper.told == [("waits", serial)]
+    stage.written(serial, 9)
+    assert stage.files(9)["bounce"].count(b">:\n") == 40
+    stage.report(b"j50@example.org", b"D", b"no\n")
+    assert stage.files(9)["bounce"].endswith(b"<j50@example.org>:\nno\n\n")

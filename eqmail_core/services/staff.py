@@ -70,7 +70,8 @@ def staff(site: Site, controls: Controls, addresses: list[str], words: list[byte
     sockets = tcp if handover is None else [*tcp, handover]
     for share in Tally(max(1, controls.smtpworkers)).shares() if sockets else ():
         serve = partial(_serve_smtp, site, tcp, share, handover)
-        services.append(Service("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp))
+        kept = (share.tally.fd,)
+        services.append(Service("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept))
     return services
 
 

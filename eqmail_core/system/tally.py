@@ -3,12 +3,15 @@
 The parent makes a `Tally` before it forks, with a share for each process; a process writes to its own share alone and
 reads all of them, so that nobody waits for anybody.  The share of a process that has died does not count.
 
+The memory is a descriptor until a process begins with its share: only those that keep the descriptor can write there.
+
 A share is a table with eight places for each residue of an address's hash.  Where all eight are taken the others do not
 see an address: a limit may then be passed, never is anybody refused who is below it.
 
 Fails: OSError from the constructor, where there is no memory.
 """
 
+import fcntl
 import mmap
 import os
 from collections.abc import Iterator
@@ -27,32 +30,48 @@ _SECONDS = (1 << 32) - 1
 
 
 class Tally:
-    """The shared memory; made by the parent, or by a process that is alone."""
+    """The memory; made by the parent, or by a process that is alone.  `fd` is for the processes that are to count."""
 
     def __init__(self, shares: int = 1) -> None:
-        words = memoryview(mmap.mmap(-1, shares * _WORDS * _WORD)).cast("Q")
-        self._shares = [words[index * _WORDS : (index + 1) * _WORDS] for index in range(shares)]
+        self._count = shares
+        self.fd = -1
+        self.fd = os.memfd_create("tally", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.fd, shares * _WORDS * _WORD)
+        # Nobody can take the memory away from those who count.
+        fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+
+    def __del__(self) -> None:
+        if self.fd >= 0:
+            os.close(self.fd)
 
     def share(self, index: int = 0) -> "Share":
-        """The share of one process, which must `begin` before it counts."""
-        return Share(self._shares, index)
+        """The share of one process, which must `begin` before it counts or asks."""
+        return Share(self, index)
 
     def shares(self) -> "list[Share]":
         """All of them."""
-        return [self.share(index) for index in range(len(self._shares))]
+        return [self.share(index) for index in range(self._count)]
+
+    def mapped(self) -> "list[memoryview[int]]":
+        """The memory of every share, for a process that counts.  Fails: OSError."""
+        words = memoryview(mmap.mmap(self.fd, self._count * _WORDS * _WORD)).cast("Q")
+        return [words[index * _WORDS : (index + 1) * _WORDS] for index in range(self._count)]
 
 
 class Share:
     """One process's part of a tally, and its view of the whole."""
 
-    def __init__(self, shares: "list[memoryview[int]]", index: int) -> None:
-        self._own = shares[index]
-        self._others = [share for number, share in enumerate(shares) if number != index]
+    def __init__(self, tally: Tally, index: int) -> None:
+        self.tally = tally
+        self._index = index
         self._sessions: dict[bytes, int] = {}
         self._total = 0
 
     def begin(self) -> None:
-        """Nothing is counted yet; what the process before us left is gone."""
+        """Nothing is counted yet; what the process before us left is gone.  Fails: OSError."""
+        shares = self.tally.mapped()
+        self._own = shares[self._index]
+        self._others = [share for number, share in enumerate(shares) if number != self._index]
         self._own[_PID] = 0
         for at in range(_TOTAL, _WORDS):
             if self._own[at]:

@@ -3,7 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +78,22 @@ def test_the_dead_do_not_count() -> None:
 
     in_child(come_and_go)
     assert (mine.total, mine.sessions_of(IP), mine.failures_of(IP, 1000, 600)) == (0, 0, 0)
+
+
+def test_only_who_has_the_descriptor_can_write_there() -> None:
+    """A tally that nobody has begun with is no memory of this process, so children that close it have none of it."""
+
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count("memfd:tally")
+
+    before = mapped()
+    tally = Tally(2)
+    shares = tally.shares()
+    assert mapped() == before
+    shares[0].begin()
+    assert mapped() == before + 1
+    with pytest.raises(PermissionError):
+        os.ftruncate(tally.fd, 0)
 
 
 def test_a_process_begins_with_nothing() -> None:

@@ -45,6 +45,7 @@ from eqmail_core.store import domains_db
 from eqmail_core.store.rcpthosts_db import more_hosts
 from eqmail_core.store.rules_db import find_rule
 from eqmail_core.system.installation import read_controls
+from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import say
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.system.privileges import CannotSettle, settle
@@ -83,6 +84,7 @@ def run(
     try:
         resolver.preload()
         domain_name.preload()
+        forbid_io_uring()
         settle(site, "qmaild")
         os.chdir(site.home)
         # Somebody else's code: it never runs with more rights than a client's conversation has.

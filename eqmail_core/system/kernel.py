@@ -6,11 +6,13 @@ Import before settling into a role: loading the library may need files that the 
 import ctypes
 import os
 import signal
+import struct
 
 _library = ctypes.CDLL(None, use_errno=True)
 
 _PR_SET_PDEATHSIG, _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_NAME = 1, 3, 4, 15
 _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 24, 38
+_PR_SET_SECCOMP, _FILTER = 22, 2
 _CAPABILITY_VERSION = 0x20080522
 _CAPABILITIES = 64
 
@@ -55,6 +57,31 @@ def keep_capabilities(*kept: int) -> None:
     if _library.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 or _library.capset(who, sets) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
+
+
+# A filter of system calls (seccomp(2)): io_uring_setup is not there, by its number on all machines; all else is.
+_IO_URING_SETUP, _ENOSYS = 425, 38
+_LOAD_NUMBER, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_ERROR, _ALLOW = 0x00050000, 0x7FFF0000
+_WITHOUT_IO_URING = (
+    (_LOAD_NUMBER, 0, 0, 0),
+    (_JUMP_IF_EQUAL, 0, 1, _IO_URING_SETUP),
+    (_RETURN, 0, 0, _ERROR | _ENOSYS),
+    (_RETURN, 0, 0, _ALLOW),
+)
+
+
+def forbid_io_uring() -> None:
+    """Have no io_uring in this process and what it starts, for ever: its kernel code has had too many holes.
+
+    An event loop that would use it does without.  Only root may ask for that without forbidding more; where that fails
+    the variable remains, by which the event loop does without most of it.  Fails: never.
+    """
+    os.environ["UV_USE_IO_URING"] = "0"
+    if os.geteuid() == 0 and hasattr(_library, "prctl"):
+        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in _WITHOUT_IO_URING))
+        program = struct.pack("@HP", len(_WITHOUT_IO_URING), ctypes.addressof(code))
+        _library.prctl(_PR_SET_SECCOMP, _FILTER, program, 0, 0)
 
 
 def return_free_memory() -> None:

@@ -23,8 +23,8 @@ from eqmail_core.store.journal import Journal
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.store.pool import Pool
 from eqmail_core.store.recovery import Found, recover
-from eqmail_core.system import kernel  # noqa: F401  # needed by Disk, and to be loaded before `settle`
 from eqmail_core.system.files import read_file
+from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
 from eqmail_core.system.readiness import tell_ready
@@ -53,6 +53,7 @@ def run(site: Site, listener: socket.socket) -> None:
 
     Fails: CannotServe, CannotSettle.
     """
+    forbid_io_uring()
     settle(site, "qmailq")
     os.umask(0o033)
     loop = new_loop()

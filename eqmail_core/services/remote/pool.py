@@ -26,6 +26,7 @@ from eqmail_core.services.remote.delivery import NAME, RemoteDeliveries, Report
 from eqmail_core.services.remote.settings import SettingsSource
 from eqmail_core.services.remote.slow_hosts import SlowHosts
 from eqmail_core.system.closing import close_aside, close_received
+from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
 from eqmail_core.system.readiness import tell_ready
@@ -155,6 +156,7 @@ class Wire:
 def run(site: Site, listener: socket.socket) -> None:
     """Serve as the remote role until TERM."""
     resolver.preload()
+    forbid_io_uring()
     settle(site, "qmailr")
     owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
     loop = new_event_loop()

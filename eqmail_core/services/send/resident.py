@@ -34,6 +34,7 @@ from eqmail_core.services.send.streaming import WireInjector
 from eqmail_core.services.send.visitors import Visitors
 from eqmail_core.services.send.wires import Deliverers, DeliveryWire, QueueEnd
 from eqmail_core.system.files import write_all
+from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.parent import ParentWatch
 from eqmail_core.system.privileges import settle
 from eqmail_core.system.readiness import tell_failure, tell_ready
@@ -267,6 +268,7 @@ def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | No
 
     `control` is the listening socket on which administrators may ask and change.
     """
+    forbid_io_uring()
     settle(site, "qmails")
     os.umask(UMASK)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)

@@ -7,9 +7,18 @@ Source: dot-qmail(5), qmail-command(8), qmail-local.c.
 from eqmail_core.formats.mbox import from_line
 from eqmail_core.formats.quote import header_address, one_line
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, VERP_SUFFIX
+from eqmail_core.values.layout import HOME_VARIABLE
 from eqmail_core.values.outcome import WISHES_VARIABLE
 
 _DEFAULT = b"default"
+
+# Where programs and the installation are, time zone and language, and what changes how mail is queued and delivered.
+_INHERITED = frozenset((b"PATH", b"TZ", b"LANG", b"LANGUAGE", b"PROGRAMSECONDS", HOME_VARIABLE))
+_PREFIXES = (b"LC_", b"QMAIL")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Delivery:
@@ -95,6 +104,14 @@ def return_path_line(sender: bytes) -> bytes:
 def delivered_to_line(recipient: bytes) -> bytes:
     """DTLINE: the header line that proves a loop."""
     return b"Delivered-To: " + one_line(recipient) + b"\n"
+
+
+def inherited(environ: "Mapping[bytes, bytes]") -> dict[bytes, bytes]:
+    """What programs get of the environment in which the services were started: no more than they need.
+
+    A start script may have secrets of its own there, which are no business of users.
+    """
+    return {name: value for name, value in environ.items() if name in _INHERITED or name.startswith(_PREFIXES)}
 
 
 def variables(it: Delivery, new_sender: bytes, default_at: int, now: float) -> dict[bytes, bytes]:

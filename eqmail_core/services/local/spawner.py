@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from eqmail_core.policy.dotqmail_plan import inherited
 from eqmail_core.protocols import delivery_wire
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.services.local.line import Line
@@ -79,7 +80,7 @@ class Spawner:
         if not site.single_user:
             self._owner = pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
             welcome.add(pwd.getpwnam(site.accounts.user("qmails")).pw_uid)
-        environ = dict(os.environb)
+        environ = inherited(os.environb)
         environ[HOME_VARIABLE] = os.fsencode(site.home)
         self._selector = selectors.DefaultSelector()
         self._listener = Listener(self._selector, listener, welcome, self._meet, NAME)

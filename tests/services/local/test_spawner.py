@@ -155,6 +155,27 @@ def test_many_orders_are_delivered_and_become_durable(service: Service, schedule
     assert len(service.children()) == 1
 
 
+def test_programs_do_not_see_what_the_starter_had(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.end()
+    for name, value in {"SECRET": "x", "PATH": os.environ["PATH"], "TZ": "UTC", "LC_TIME": "C"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("QMAILINJECT", "f")
+    monkeypatch.setenv("LD_PRELOAD_OF_STARTER", "x")
+    (service.alias / ".qmail-env").write_text("|env | cut -d= -f1 | grep -v ^_ | sort | tr '\\n' ' '\n")
+    other = Service(tmp_path)
+    try:
+        playing = Scheduler(other.path)
+        letter, text = playing.ask(b"env@h")
+        names = set(text.split(b"did")[0].decode().split())
+        assert letter == b"K" and not names & {"SECRET", "LD_PRELOAD_OF_STARTER"}
+        assert names >= {"PATH", "TZ", "LC_TIME", "QMAILINJECT", "EQMAIL_HOME", "SENDER", "HOME"}
+        playing.sock.close()
+    finally:
+        other.kill()
+
+
 def test_slow_programs_hold_up_nobody(service: Service, scheduler: Scheduler) -> None:
     (service.alias / ".qmail-slow").write_text("|while ! test -e go; do sleep 0.05; done; cat; echo err >&2\n")
     scheduler.order(1, b"slow@h")

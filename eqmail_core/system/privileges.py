@@ -51,8 +51,8 @@ def become(uid: int, gid: int) -> None:
             os.setgroups([gid])
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
-    except OSError as error:
-        raise CannotSettle(f"cannot become uid {uid}: {error.strerror}") from error
+    except (OSError, OverflowError) as error:
+        raise CannotSettle(f"cannot become uid {uid}: {error}") from error
     if uid == 0:
         return
     try:
@@ -100,6 +100,7 @@ class Acting:
 def _act_as_root() -> None:
     os.seteuid(0)
     os.setegid(0)
+    os.setgroups([])
 
 
 def keep_only_changing_users() -> None:

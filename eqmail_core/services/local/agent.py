@@ -57,7 +57,7 @@ def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], 
 
     try:
         become(user.uid, user.gid)
-    except (CannotSettle, OverflowError):
+    except CannotSettle:
         return LOOKUP_USAGE
     serving = _Serving(sock, "eq-agent", MaildirDesk(site, default, as_it_is))
     serving.apart = Apart(site, default, environ, serving.poll, serving.report, serving.memory_before)

@@ -15,7 +15,7 @@ from eqmail_core.system.lookup import find_among_accounts
 from eqmail_core.system.privileges import settle
 from eqmail_core.system.sockets import PACKET
 from eqmail_core.values.site import Site
-from eqmail_core.values.user import LookupFailed, User
+from eqmail_core.values.user import LOOKUP_CANNOT_RUN_GETPW, LOOKUP_USAGE, LookupFailed, User
 
 
 def run(site: Site, sock: socket.socket) -> int:
@@ -37,4 +37,10 @@ def _answer(site: Site, local: bytes) -> bytes:
 
 def split_answer(packet: bytes) -> User | int:
     """The user or the LOOKUP_* code of an answer.  Fails: ValueError, LookupFailed for nonsense."""
-    return User.from_fields(fields(packet[1:])) if packet[:1] == b"U" else int(packet[1:])
+    if packet[:1] == b"U":
+        return User.from_fields(fields(packet[1:]))
+    code = int(packet[1:])
+    # Another one would be a report of its own: 0 says that mail is delivered.
+    if packet[:1] != b"E" or not LOOKUP_USAGE <= code <= LOOKUP_CANNOT_RUN_GETPW:
+        raise ValueError("no answer")
+    return code

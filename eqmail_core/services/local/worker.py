@@ -11,9 +11,12 @@ from collections import deque
 from eqmail_core.protocols import agent_wire as wire
 from eqmail_core.protocols.agent_wire import AgentOrder
 from eqmail_core.system.sockets import PACKET, send_descriptors
+from eqmail_core.values.outcome import DONE, EXIT_OF, EXPANDED, FLEETING, LASTING, TAKEN_OVER
 from eqmail_core.values.user import User
 
 _HANDED_BACK = (wire.PERSONAL, wire.SLOW)
+# Fate and letter of a report: what is not durable yet is a success.
+_BEGINNINGS = {FLEETING + DONE} | {fate + letter for fate in (LASTING, TAKEN_OVER, EXPANDED) for letter in EXIT_OF}
 
 
 NO_BOUND = 1 << 30
@@ -131,7 +134,7 @@ class Worker:
         return True
 
     def reports(self) -> list[tuple[int, bytes]]:
-        """The reports in one packet; what is not about its own orders is an offence.
+        """The reports in one packet; what is none, or not about its own orders, is an offence.
 
         Fails: BlockingIOError when there is none, EOFError and OSError when the process has gone, ValueError for an
         offence.
@@ -175,7 +178,8 @@ class Worker:
             return number in self.unsettled
         if said in _HANDED_BACK and not self.is_shared:
             return False
-        return number in self.taken or number in self.asked
+        is_report = said in _HANDED_BACK or said[:2] in _BEGINNINGS
+        return is_report and (number in self.taken or number in self.asked)
 
     def _use(self) -> None:
         self.used_at = time.monotonic()

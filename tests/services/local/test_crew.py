@@ -267,6 +267,15 @@ def test_a_silent_agent_is_found(watched: Watched, monkeypatch: pytest.MonkeyPat
     assert watched.gone == [agent] and watched.crew.agent_for(user(1)) is not agent
 
 
+@pytest.mark.parametrize("said", [b"", b"1", b"9K", b"1X", b"0Z", b"0D", b"KK", b"A", b"K"])
+def test_what_is_no_report_is_an_offence(peer: Peer, said: bytes) -> None:
+    peer.worker.take(order(1))
+    peer.worker.push()
+    peer.sock.send(b"1\0" + said + b"\0")
+    with pytest.raises(ValueError, match="which is not its"):
+        peer.worker.reports()
+
+
 def test_many_questions_go_in_several_packets(peer: Peer) -> None:
     long = User(b"x", 1, 1, b"/" * 4000, b"-", b"x" * 1800)
     for number in range(1, 65):

@@ -14,7 +14,7 @@ from eqmail_core.services.local import getpw
 from eqmail_core.services.local import owners as module
 from eqmail_core.services.local.owners import Answer, Owners
 from eqmail_core.values.site import Site
-from eqmail_core.values.user import LOOKUP_SYSTEM, User
+from eqmail_core.values.user import LOOKUP_SYSTEM, LookupFailed, User
 
 JOE = User(b"joe", 501, 501, b"/home/joe", b"", b"")
 
@@ -88,3 +88,9 @@ def test_without_a_process_nobody_is_found_for_now(asking: Asking, monkeypatch: 
     monkeypatch.setattr(getpw, "run", answering)
     asking.ask(b"joe")
     asking.until(lambda: asking.said[b"joe"] == JOE)
+
+
+@pytest.mark.parametrize("packet", [b"E0", b"E100", b"E99999", b"X118", b"", b"E", b"Ux\0", b"E" + b"9" * 5000])
+def test_what_is_no_answer_is_never_a_report(packet: bytes) -> None:
+    with pytest.raises((ValueError, LookupFailed)):
+        getpw.split_answer(packet)

@@ -1,0 +1,103 @@
+"""Becoming and acting as somebody: as a whole, or not at all."""
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from eqmail_core.system.privileges import Acting, CannotSettle, become
+
+JOE = 54321
+
+pytestmark = pytest.mark.root
+
+
+def in_child(act: Callable[[], bool]) -> bool:
+    """Do something in another process; whether it says yes."""
+    pid = os.fork()
+    if pid == 0:
+        code = 2
+        try:
+            code = 0 if act() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def is_root() -> bool:
+    return (os.getresuid(), os.getresgid()) == ((0, 0, 0), (0, 0, 0)) and JOE not in os.getgroups()
+
+
+def test_acting_ends_as_root_without_the_groups_of_others() -> None:
+    def act() -> bool:
+        with Acting(JOE, JOE):
+            acted = (os.geteuid(), os.getegid(), os.getgroups(), os.getuid()) == (JOE, JOE, [JOE], 0)
+        return acted and is_root() and os.getcwd() == "/"
+
+    assert in_child(act)
+
+
+@pytest.mark.parametrize("step", ["setgroups", "setegid", "seteuid"])
+@pytest.mark.parametrize("failure", [PermissionError(1, "no"), OverflowError("no"), None])
+def test_a_step_that_fails_leaves_root_as_it_was(
+    step: str, failure: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step may fail, or do nothing and say that it has."""
+    real = getattr(os, step)
+
+    def broken(wanted: object) -> None:
+        if wanted in (JOE, [JOE]):
+            if failure is not None:
+                raise failure
+        else:
+            real(wanted)
+
+    def act() -> bool:
+        monkeypatch.setattr(os, step, broken)
+        try:
+            with Acting(JOE, JOE):
+                return step == "setgroups" and failure is None
+        except CannotSettle:
+            return is_root()
+
+    assert in_child(act)
+
+
+@pytest.mark.parametrize("ids", [(0, 0), (0, JOE), (1 << 40, JOE), (JOE, 1 << 40)])
+def test_nobody_acts_as_root_or_as_nobody_at_all(ids: tuple[int, int]) -> None:
+    def act() -> bool:
+        try:
+            with Acting(*ids):
+                return False
+        except CannotSettle:
+            return is_root()
+
+    assert in_child(act)
+
+
+@pytest.mark.parametrize("ids", [(1 << 40, JOE), (JOE, 1 << 40), (-5, JOE)])
+def test_ids_that_no_system_has_cannot_be_become(ids: tuple[int, int]) -> None:
+    def act() -> bool:
+        try:
+            become(*ids)
+        except CannotSettle:
+            return os.getuid() == 0
+        return False
+
+    assert in_child(act)
+
+
+@pytest.mark.parametrize("step", ["setgroups", "setresgid", "setresuid"])
+def test_a_process_that_cannot_become_somebody_says_so(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_wanted: object) -> None:
+        raise PermissionError(1, "no")
+
+    def act() -> bool:
+        monkeypatch.setattr(os, step, broken)
+        try:
+            become(JOE, JOE)
+        except CannotSettle:
+            return True
+        return False
+
+    assert in_child(act)

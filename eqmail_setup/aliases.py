@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, parse
+from eqmail_core.formats.odd_text import cleaned, oddities, visible
 from eqmail_core.policy.dotqmail_plan import safe_extension
 from eqmail_core.values.site import Site
 from eqmail_setup.actions import Link, Unlink, Write
@@ -80,7 +81,8 @@ def _read(folder: str, file: str, world: World) -> Iterator[Alias]:
     if state.kind == LINK:
         yield Alias(name_of(file), (), name_of(os.fsdecode(state.content)))
     elif state.kind == "a file":
-        yield Alias(name_of(file), tuple(text(line) for line in state.content.splitlines()))
+        lines = state.content.removesuffix(b"\n").split(b"\n") if state.content else []
+        yield Alias(name_of(file), tuple(map(text, lines)))
 
 
 def adding(
@@ -150,7 +152,7 @@ def _writing(site: Site, world: World, name: str, content: bytes, replace: bool)
 
 
 def _said(state: State) -> str:
-    return "a link" if state.kind == LINK else repr(text(state.content).strip())
+    return "a link" if state.kind == LINK else f"'{visible(state.content.strip())}'"
 
 
 def dress_of(site: Site) -> Dress:
@@ -166,9 +168,36 @@ def _line(target: str) -> str:
     if len(found) != 1 or found[0][0] not in _KINDS or not found[0][1].strip():
         raise usage(f"{target!r} is no target; give an address, a local part, ./Maildir/, ./Mailbox or '|PROGRAM'")
     kind, argument = found[0]
-    if kind == FORWARD and (any(byte <= 32 for byte in argument) or argument[-1:] == b"@" or argument[:1] == b"@"):
+    if kind == FORWARD and not _is_address(argument):
         raise usage(f"{target!r} is not an address; give one such as joe@example.org, or the name of a user")
+    if odd := oddities(os.fsencode(line)):
+        raise usage(f"{target!r} {odd[0][1]}")
     return line
+
+
+def _is_address(argument: bytes) -> bool:
+    """Whether a line is an address as dot-qmail(5) wants it: one, alone, and without brackets or quotes."""
+    is_whole = argument[-1:] != b"@" and argument[:1] != b"@" and argument.count(b"@") <= 1
+    return is_whole and not any(byte <= 32 or byte in b'<>(),;"\\' for byte in argument)
+
+
+def examined(site: Site, world: World) -> Iterator[Difference]:
+    """What a delivery would take otherwise than it was meant: files of Windows, and lines that are no addresses."""
+    folder = site.layout.alias
+    for name in world.names(folder):
+        state = state_of(f"{folder}/{name}", world) if name.startswith(".qmail") else None
+        if state is None or state.kind != "a file":
+            continue
+        path, meant = f"{folder}/{name}", cleaned(state.content)
+        for _, odd in oddities(state.content)[:1]:
+            mends = meant != state.content
+            write = Write(path, meant, state.dress) if mends else None
+            wanted = "without that: eqmail check --fix" if mends else "only what can be seen"
+            yield Difference(world.show(path), odd, wanted, write)
+        for kind, argument in parse(meant + b"\n") if meant.strip() else ():
+            if kind == FORWARD and not _is_address(argument):
+                found = f"'{visible(argument)}' is not an address, so mail for it bounces"
+                yield Difference(world.show(path), found, "one address in a line, as joe@example.org")
 
 
 def _demand_deliverable(site: Site, name: str, targets: list[str]) -> None:

@@ -20,7 +20,7 @@ from eqmail_core.store.users_db import assign_path, database_path
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
 from eqmail_core.values.site import Site
-from eqmail_setup.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, file_of, home_of_aliases
+from eqmail_setup.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, examined, file_of, home_of_aliases
 from eqmail_setup.assignments import compiled
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
@@ -113,6 +113,9 @@ def aliases(site: Site) -> Iterator[Finding]:
     """Whether the addresses that every host must have lead somewhere."""
     for item in home_of_aliases(site):
         yield Finding("aliases.home", WARNING, f"{item.path}: {item.found}", f"better {item.wanted}")
+    for item in examined(site, RealWorld(site.home)):
+        fact, remedy = f"{item.path}: {item.found}", f"{item.weight.value} {item.wanted}"
+        yield Finding("aliases.misread", WARNING, fact, remedy)
     controls = read_controls(site)
     host = (controls.locals or [b""])[0]
     for name in (POSTMASTER, *SAME_AS_POSTMASTER, ROOT):

@@ -11,7 +11,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.values.site import Site
 from eqmail_setup import databases, queue_mending
 from eqmail_setup.actions import Give, Write
-from eqmail_setup.aliases import home_of_aliases
+from eqmail_setup.aliases import examined, home_of_aliases
 from eqmail_setup.examination import OPEN_KEY, certificates
 from eqmail_setup.findings import ERROR, Finding
 from eqmail_setup.hierarchy import hierarchy
@@ -41,6 +41,7 @@ def inspect(site: Site, world: World) -> Iterator[Difference]:
         yield from home_of_aliases(site)
         yield from queue_mending.mending(site)
     yield from databases.making(site, world)
+    yield from examined(site, world)
     yield from (_remarked(site, world, remark) for remark in remarks_on(site) if remark.file not in _BY_DATABASES)
     yield from (_found(site, world, finding) for finding in certificates(site))
     if not staged:

@@ -29,6 +29,9 @@ from eqmail_setup.who import caller, group_name, user_name
 from eqmail_setup.world import World, state_of
 
 MAILDIR = ".Maildir"
+_TABLES = {"assign", "cdb", "smtpauth", "include", "exclude", "mailnames", "subusers", "append"}
+"""Files that lie, or may lie, where the homes of users without an account are."""
+
 PARTS = ("", "/tmp", "/new", "/cur")
 """A Maildir and the folders in it, in the order in which they are made."""
 
@@ -54,15 +57,22 @@ def entry_for(site: Site, local: str, ids: str, home: str, user: str) -> Entry:
         raise usage(f"there is no account {user or local}; give --ids UID:GID, which need not belong to an account")
     else:
         uid, gid = account.pw_uid, account.pw_gid
+    _demand_local_part(site, local, not home and (account is None or bool(ids)))
     if not home:
         home = account.pw_dir if account and not ids else as_installed(site, f"{site.users}/{local}")
     entry = Entry(local, False, user or local, uid, gid, os.path.abspath(home) if home.startswith("/") else home)
-    if not local or any(sign in "/@" or sign.isspace() for sign in local):
-        raise usage(f"{local!r} is not a local part; give the part of the address before the @")
     if uid == 0 and not site.single_user:
         raise usage(f"{uid}:{gid} is root, to whom nothing is delivered; give other ids, which need no account")
     entry.line()
     return entry
+
+
+def _demand_local_part(site: Site, local: str, names_home: bool) -> None:
+    """Refuse what cannot be before an @, and, where it names a home among the users, what is another file there."""
+    if not local or any(sign in "/@" or sign.isspace() or not sign.isprintable() for sign in local):
+        raise usage(f"{local!r} is not a local part; give the part of the address before the @")
+    if names_home and (local in (".", "..") or local in _TABLES):
+        raise usage(f"{site.users}/{local} cannot be the home of a user; give another with --home-of-user")
 
 
 def adding(

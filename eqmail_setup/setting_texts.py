@@ -45,7 +45,11 @@ def value_of(values: Controls, key: str, control: Control[Any]) -> object:
     except ControlError:
         return None
     if isinstance(value, dict):
-        return {text(left): text(right).split(" ", 1)[0] for left, right in value.items()}
+        return {_raw(left): _raw(right).split(" ", 1)[0] for left, right in value.items()}
     if isinstance(value, list):
-        return [text(item) for item in value]
+        return [_raw(item) for item in value]
     return shown(values, key, control) if isinstance(value, bytes) else value
+
+
+def _raw(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.formats.dotqmail import FORWARD, plain
+from eqmail_core.formats.odd_text import visible
 from eqmail_core.policy.dotqmail_plan import candidates
 from eqmail_core.policy.rcpthosts import RcptHosts
 from eqmail_core.policy.routing import Routes
@@ -177,5 +178,5 @@ def forwards_of(found: Whither) -> list[str]:
 
 
 def text(data: bytes) -> str:
-    """Bytes for people."""
-    return data.decode("utf-8", "backslashreplace")
+    """Bytes for people; what could not be seen is spelled, line ends stay."""
+    return "\n".join(map(visible, data.split(b"\n")))

@@ -174,6 +174,6 @@ class HostName(Text):
         value, remarks = super().parse(text)
         if not value:
             remarks.append("is empty")
-        elif any(byte <= 32 or byte >= 127 or byte in b'@/:,;<>()"\\' for byte in value):
+        elif any(byte <= 32 or byte >= 127 or byte in b'*@/:,;<>()"\\' for byte in value):
             remarks.append("is not a host name")
         return value, remarks

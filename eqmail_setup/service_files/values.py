@@ -7,7 +7,7 @@ Fails: Refusal (wrong usage) for a key or a value that makes no sense.
 """
 
 import shlex
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -21,8 +21,14 @@ MEMORY_BYTES = 300_000_000
 """What a program that serves a connection may have, where nothing else is set."""
 
 
+def _seen(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line, and hold nothing that cannot be seen")
+    return text
+
+
 def _a_path(text: str) -> str:
-    if not text.startswith("/") or "\n" in text:
+    if not _seen(text).startswith("/"):
         raise ValueError("must be an absolute path")
     return text.rstrip("/") or "/"
 
@@ -32,13 +38,19 @@ def _an_address(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    shlex.split(text)
+    shlex.split(_seen(text))
     return text
+
+
+def _networks(text: str) -> str:
+    """Addresses and networks with blanks between them, and nothing else: the file that they come into has no quotes."""
+    return " ".join(str(ip_network(word, strict=False)) if "/" in word else _an_address(word) for word in text.split())
 
 
 Path = Annotated[str, AfterValidator(_a_path)]
 Address = Annotated[str, AfterValidator(_an_address)]
 Words = Annotated[str, AfterValidator(_words)]
+Networks = Annotated[str, AfterValidator(_networks)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
 
 
@@ -75,7 +87,7 @@ class Settings(BaseModel):
         "tcpserver", description="The program tcpserver or one with its options, with more options."
     )
     rules: Path = Field("/etc/tcp.cdb", description="Rules for tcpserver, made by tcprules; obeyed where they exist.")
-    only_from: Words = Field("", description="Addresses and networks that may connect; empty for all.")
+    only_from: Networks = Field("", description="Addresses and networks that may connect; empty for all.")
     relay: bool = Field(
         False, description="yes: clients may send mail anywhere; refused without only_from, for strangers would, too."
     )

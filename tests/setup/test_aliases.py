@@ -44,6 +44,11 @@ def test_a_name_with_dots_and_capitals_is_found_by_the_delivery(at_home: str) ->
         (["add", "", "joe@x.example"], USAGE, "is not a local part"),
         (["add", "a", "# nothing"], USAGE, "is no target"),
         (["add", "a", "joe@"], USAGE, "is not an address"),
+        (["add", "a", "<joe@x.example>"], USAGE, "is not an address"),
+        (["add", "a", "joe@x.example,ann@x.example"], USAGE, "is not an address"),
+        (["add", "a", "Joe<joe@x.example>"], USAGE, "is not an address"),
+        (["add", "a", "./Maildir/\r"], USAGE, "ends in CR"),
+        (["add", "a", "joe@x.exam\u200bple"], USAGE, "what cannot be seen"),
         (["add", "a", "joe smith@x.example"], USAGE, "is not an address"),
         (["add", "a", "joe@x.example\n|evil"], USAGE, "more than one line"),
         (["add", "a"], USAGE, "Missing argument"),
@@ -101,3 +106,23 @@ def test_aliases_are_listed(at_home: str, capsys: pytest.CaptureFixture[str]) ->
     )
     assert run(["--home", at_home, "alias", "show", "root", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["lines"] == ["joe@elsewhere.example"]
+
+
+def test_a_file_of_windows_is_shown_found_and_mended(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "alias", "init", "joe@x.example"]) == 0
+    path = Path(at_home, "alias/.qmail-sales")
+    path.write_bytes(b"# ours\r\n./Maildir/\r\n")
+    wrong = Path(at_home, "alias/.qmail-wrong")
+    wrong.write_bytes(b"&<joe@x.example>\n")
+    capsys.readouterr()
+    run(["--home", at_home, "alias", "show", "sales"])
+    assert "./Maildir/\\r" in capsys.readouterr().out
+    run(["--home", at_home, "explain", "sales"])
+    assert "Maildir/\\r" in capsys.readouterr().out
+    run(["--home", at_home, "doctor", "--offline", "--only", "aliases"])
+    said = capsys.readouterr().out
+    assert "aliases.misread" in said and ".qmail-sales: 2 lines" in said
+    assert ".qmail-wrong: '<joe@x.example>' is not an address" in said
+    run(["--home", at_home, "check", "--fix"])
+    assert path.read_bytes() == b"# ours\n./Maildir/\n"
+    assert wrong.read_bytes() == b"&<joe@x.example>\n"

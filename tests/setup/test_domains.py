@@ -80,6 +80,8 @@ def test_the_database_of_domains_is_kept_up_to_date(at_home: str) -> None:
     ("words", "code", "sentence"),
     [
         (["add", "exa mple"], USAGE, "is not a domain"),
+        (["add", "*.example.com"], USAGE, "is not a domain"),
+        (["add", "*.example.com", "--virtual", "joe"], USAGE, "is not a domain"),
         (["add", "a@b.example"], USAGE, "is not a domain"),
         (["add", "müller.example"], USAGE, "its xn-- form"),
         (["add", ".example.org"], USAGE, ".DOMAIN is for virtual domains only"),

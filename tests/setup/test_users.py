@@ -121,6 +121,10 @@ def test_other_lines_stay_byte_for_byte(at_home: str) -> None:
     ("words", "code", "sentence"),
     [
         (["add", "a/b"], USAGE, "is not a local part"),
+        (["add", "a\x07b"], USAGE, "is not a local part"),
+        (["add", ".."], USAGE, "/users/.. cannot be the home of a user"),
+        (["add", "."], USAGE, "/users/. cannot be the home of a user"),
+        (["add", "assign"], USAGE, "/users/assign cannot be the home of a user"),
         (["add", "a:b"], USAGE, "no colons"),
         (["add", "foo", "--ids", "x:y"], USAGE, "x:y"),
         (["add", "foo", "--home-of-user", "relative"], USAGE, "begins with a slash"),

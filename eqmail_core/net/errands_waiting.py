@@ -135,9 +135,11 @@ def _ask_dns(waiter: Waiter, errand: AskDns) -> "list[Answer]":
     if errand.ahead:
         return []
     deadline = time.monotonic() + CLIENTS_PATIENCE_S
-    return [
-        waiter.resolver.answer(question) if time.monotonic() < deadline else NO_ANSWER for question in errand.questions
-    ]
+    answers = []
+    for question in errand.questions:
+        left_s = deadline - time.monotonic()
+        answers.append(waiter.resolver.answer(question, left_s) if left_s > 0 else NO_ANSWER)
+    return answers
 
 
 def _await_silence(waiter: Waiter, errand: AwaitSilence) -> int:

@@ -10,14 +10,17 @@ Source: protocols/handover_wire.py; docs/adr/0010.
 import asyncio
 import os
 import socket
+from functools import partial
 from typing import cast
 
 from eqmail_core.net.channel import Channel
+from eqmail_core.net.loop_listener import LoopListener
 from eqmail_core.net.smtp_desk import Desk
 from eqmail_core.net.smtp_session import SmtpSession
 from eqmail_core.net.smtp_settings import Terms, terms_for_handed_over
 from eqmail_core.protocols import handover_wire as wire
 from eqmail_core.system.closing import close_aside
+from eqmail_core.system.log import say
 from eqmail_core.system.sockets import peer_credentials
 
 # Lines that a program does not take; further ones are lost, as the memory for them would be.
@@ -29,19 +32,13 @@ class Porch:
 
     def __init__(self, desk: Desk, listener: socket.socket) -> None:
         self._desk = desk
-        self._listener = listener
-        listener.setblocking(False)
-        desk.loop.add_reader(listener.fileno(), self._accept)
+        self._listener = LoopListener(desk.loop, listener, self._accept, partial(say, "smtpd"))
 
     def close(self) -> None:
         """Take no more clients."""
-        self._desk.loop.remove_reader(self._listener.fileno())
+        self._listener.close()
 
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
+    def _accept(self, sock: socket.socket) -> None:
         # Another account's client must not get our rights; nor could we be sure to have those of root.
         if peer_credentials(sock).uid != os.geteuid():
             close_aside(sock.detach())

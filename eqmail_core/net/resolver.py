@@ -68,8 +68,8 @@ class BlockingResolver:
         self._resolver = dns.resolver.Resolver(configure=False)
         self._ready = _configure(self._resolver, nameservers, port, patience_s)
 
-    def answer(self, question: "Question") -> Answer:
-        """The answer to one question."""
+    def answer(self, question: "Question", within_s: float | None = None) -> Answer:
+        """The answer to one question; after `within_s` seconds, where that is less than the patience, temporary."""
         question = _normal(question)
         known = self._cache.find(question)
         name = _name_of(question[1])
@@ -78,16 +78,17 @@ class BlockingResolver:
         if not self._ready:
             return NO_ANSWER
         had_edns = self._resolver.edns >= 0
-        found = self._resolve(name, question[0])
+        found = self._resolve(name, question[0], within_s)
         if had_edns and _knows_no_edns(found):
             self._resolver.use_edns(-1)
-            found = self._resolve(name, question[0])
+            found = self._resolve(name, question[0], within_s)
         _prefer(self._resolver, found)
         return _learn(self._cache, question, found)
 
-    def _resolve(self, name: "dns.name.Name", kind: str) -> "dns.resolver.Answer | Exception":
+    def _resolve(self, name: "dns.name.Name", kind: str, within_s: float | None) -> "dns.resolver.Answer | Exception":
+        lifetime = self._resolver.lifetime if within_s is None else min(self._resolver.lifetime, within_s)
         try:
-            return self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
+            return self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False, lifetime=lifetime)
         except Exception as error:
             # Whatever a server sends, or dnspython makes of it, is no reason to lose the mail.
             return error

@@ -212,6 +212,12 @@ def test_a_search_has_so_much_time_and_what_was_answered_counts(server: NameServ
     assert len(second.addresses) == 3
 
 
+def test_one_question_has_no_more_time_than_is_left(server: NameServer) -> None:
+    asking = BlockingResolver(["127.0.0.1"], server.port, patience_s=3600.0)
+    assert asking.answer((A, b"silent.test"), within_s=0.05) is NO_ANSWER
+    assert asking.answer((A, b"a.test"), within_s=5.0).addresses
+
+
 @pytest.mark.parametrize("rcode", [dns.rcode.FORMERR, dns.rcode.NOTIMP])
 @pytest.mark.parametrize("kind", ["blocking", "asyncio"])
 def test_a_server_that_knows_no_edns_is_asked_without_it(kind: str, rcode: dns.rcode.Rcode) -> None:

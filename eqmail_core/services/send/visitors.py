@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from eqmail_core.net.channel import Channel
+from eqmail_core.net.loop_listener import LoopListener
 from eqmail_core.protocols import control_wire as wire
 from eqmail_core.services.send.desk import Desk
 from eqmail_core.services.send.ports import Worker
 from eqmail_core.system.kernel import sync_file_system
+from eqmail_core.system.log import say
 from eqmail_core.system.sockets import hang_up, peer_credentials
 
 # Packets on their way to a visitor before the next ones are made.
@@ -45,14 +47,12 @@ class Visitors:
         self.worker = worker
         self.on_change = on_change
         self._queue = queue
-        self._listener = listener
         self._visits: set[_Visit] = set()
-        listener.setblocking(False)
-        loop.add_reader(listener.fileno(), self._accept)
+        self._listener = LoopListener(loop, listener, self._accept, partial(say, "qmail-send"))
 
     def end(self) -> None:
         """Receive nobody any more."""
-        self.loop.remove_reader(self._listener.fileno())
+        self._listener.close()
         for visit in list(self._visits):
             visit.channel.close()
 
@@ -67,11 +67,7 @@ class Visitors:
         except OSError:
             pass
 
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
+    def _accept(self, sock: socket.socket) -> None:
         uid = peer_credentials(sock).uid
         if uid not in (0, os.geteuid()) or len(self._visits) >= _MOST_VISITORS:
             hang_up(sock)

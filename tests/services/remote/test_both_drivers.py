@@ -154,3 +154,23 @@ def test_a_message_that_cannot_be_read_waits(house: House, monkeypatch: pytest.M
         monkeypatch.setattr(os, "pread", fail)
         for wishes in (b"", b"W U"):
             assert house.deliver(b"r@one.test", wishes=wishes)[0] == (b"Z", b"Unable to read message. (#4.3.0)\n")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "text"),
+    [
+        (MemoryError(), b"Out of memory. (#4.3.0)\n"),
+        (OSError(errno.EMFILE, "no"), b"System resources temporarily unavailable. (#4.3.0)\n"),
+    ],
+)
+def test_trouble_of_the_system_defers(
+    trouble: Exception, text: bytes, deliver: Deliver, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> int:
+        raise trouble
+
+    with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
+        house.control("smtproutes", f"::{server.port}")
+        monkeypatch.setattr("eqmail_core.services.remote.delivery.wish_for", fail)
+        monkeypatch.setattr("eqmail_core.services.remote.once.wish_for", fail)
+        assert deliver(b"r@one.test") == (b"Z", text)

@@ -4,7 +4,9 @@ import asyncio
 import os
 import socket
 
-from eqmail_core.protocols.delivery_wire import Order, order
+import pytest
+
+from eqmail_core.protocols.delivery_wire import Order, order, split_report
 from eqmail_core.services.remote.delivery import RemoteDeliveries, Report
 from eqmail_core.services.remote.pool import Pool
 
@@ -37,3 +39,40 @@ def test_an_order_whose_scheduler_is_gone_at_once_keeps_no_place() -> None:
         assert len(os.listdir("/proc/self/fd")) == before - 2
 
     asyncio.run(scene())
+
+
+class _Broken(RemoteDeliveries):
+    def __init__(self) -> None:
+        self.orders = 0
+
+    async def deliver(self, order: Order, message: int) -> Report:
+        self.orders += 1
+        if self.orders == 1:
+            raise LookupError("a bug")
+        return b"K", b"got it\n"
+
+
+def test_a_bug_in_one_delivery_is_its_report_and_disturbs_no_other(capfd: pytest.CaptureFixture[str]) -> None:
+    async def scene() -> list[tuple[int, int, bytes, bytes]]:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        message = os.memfd_create("message")
+        pool = Pool(_Broken(), 1)
+        pool.serve(asyncio.get_running_loop(), ours)
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        reports = []
+        for serial in (1, 2):
+            socket.send_fds(theirs, [order(Order(serial, 5, b"", b"s@x", b"r@y", b""))], [message])
+            reports.append(split_report(await loop.sock_recv(theirs, 10000)))
+        theirs.close()
+        while pool._wires:
+            await asyncio.sleep(0.001)
+        await asyncio.wait_for(pool.finish(), 5)
+        os.close(message)
+        return reports
+
+    assert asyncio.run(scene()) == [
+        (1, 1, b"Z", b"Internal error in remote delivery. (#4.3.5)\n"),
+        (2, 1, b"K", b"got it\n"),
+    ]
+    assert "alert: delivery 1 of message 5: LookupError: a bug" in capfd.readouterr().err

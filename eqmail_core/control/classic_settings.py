@@ -32,7 +32,7 @@ class ClassicSettings(ControlSet):
     concurrencylocal = Count(
         "How many local deliveries may run at a time. The limit that was chosen at setup (conf-spawn) caps it.",
         default=10,
-        used_by=(SEND,),
+        used_by=(SEND, START),
     )
     concurrencyremote = Count(
         "How many remote deliveries may run at a time. The limit that was chosen at setup (conf-spawn) caps it.",
@@ -64,7 +64,7 @@ class ClassicSettings(ControlSet):
         "Host appended to envelope recipients without @.",
         default=b"envnoathost",
         falls_back_to_me=True,
-        used_by=(SEND,),
+        used_by=(SEND, SMTPD),
     )
     helohost = Line(
         "Name that this host gives in HELO and EHLO. Without it and without me, remote deliveries are deferred.",
@@ -82,7 +82,7 @@ class ClassicSettings(ControlSet):
         "Domains whose mail is delivered on this host. Beats virtualdomains.",
         default=None,
         falls_back_to_me=True,
-        used_by=(SEND,),
+        used_by=(SEND, SMTPD),
         reload_on_hup=True,
     )
     morercpthosts = Lines(
@@ -98,7 +98,7 @@ class ClassicSettings(ControlSet):
         used_by=(SMTPD, QMTPD),
     )
     percenthack = Lines(
-        "Domains at which an address user%host@DOMAIN stands for user@host.", default=None, used_by=(SEND,)
+        "Domains at which an address user%host@DOMAIN stands for user@host.", default=None, used_by=(SEND, SMTPD)
     )
     qmqpservers = Lines(
         "Addresses of the hosts that qmail-qmqpc hands its mail to, tried in this order.",
@@ -151,7 +151,7 @@ class ClassicSettings(ControlSet):
         "PREFIX-ADDRESS. KEY is an address, a domain, .DOMAIN for every host below it, or empty for all. An empty "
         "PREFIX makes an exception.",
         default=None,
-        used_by=(SEND,),
+        used_by=(SEND, SMTPD),
         reload_on_hup=True,
     )
     smtpplugins = Opaque(
@@ -163,7 +163,7 @@ class ClassicSettings(ControlSet):
         "Shell commands that qmail-bfrmt runs in place of qmail-remote; they must run qmail-remote themselves, once. "
         "(Layout eqmail-1.11: the first line is the path of one program.)",
         default=None,
-        used_by=("qmail-bfrmt",),
+        used_by=("qmail-bfrmt", REMOTE),
     )
     beforequeue = Opaque(
         "Its first line is the path of the program that qmail-bfque runs in place of qmail-queue.",
@@ -173,7 +173,7 @@ class ClassicSettings(ControlSet):
     checkpwtools = Lines(
         "Paths of the checkpassword programs that qmail-pwrap tries, in this order.",
         default=None,
-        used_by=("qmail-pwrap",),
+        used_by=("qmail-pwrap", SMTPD),
     )
     clientca = Opaque(
         "Certificate authorities that may vouch for clients, PEM. A client whose certificate one of them signed, and "
@@ -197,7 +197,7 @@ class ClassicSettings(ControlSet):
         "Ephemeral RSA key of C (e)qmail, PEM. Current TLS has no use for it.",
         file="rsa2048.pem",
         default=None,
-        used_by=(SMTPD,),
+        used_by=(),
     )
     dh2048 = Opaque(
         "Parameters of the SMTP server for Diffie-Hellman key exchange with old clients, PEM.",

@@ -122,7 +122,7 @@ class DeliverySettings(ControlSet):
     logformat = Text(
         "Grammar of the log of qmail-send: 1.09 (as every qmail, the default) or head (as eQmail after 1.09).",
         default=b"1.09",
-        used_by=(SEND,),
+        used_by=(SEND, START),
         since="eqmail 2",
     )
     retryschedule = Periods(

@@ -113,8 +113,16 @@ class DeliverySettings(ControlSet):
         used_by=(QUEUE,),
         since="eqmail 2",
     )
+    queueunfinished = Size(
+        "Bytes of unfinished messages that the queue service holds in memory. Users other than the mail accounts get "
+        "half of it, one of them a quarter; what is beyond is refused for now.",
+        default=128 << 20,
+        used_by=(QUEUE,),
+        since="eqmail 2",
+    )
     queueperuser = Count(
-        "Connections to the queue service that one user may hold at a time; 0 means no limit.",
+        "Connections to the queue service, and as many unfinished messages, that one user other than the mail accounts "
+        "may hold at a time; 0 means no limit.",
         default=100,
         used_by=(QUEUE,),
         since="eqmail 2",

@@ -14,7 +14,8 @@ from eqmail_core.formats.invoked import invocation
 from eqmail_core.net.channel import Channel
 from eqmail_core.protocols import admission_wire
 from eqmail_core.services.queue.admissions import Admissions
-from eqmail_core.services.queue.submitter import DEATH_S, Submitter
+from eqmail_core.services.queue.budget import Budget
+from eqmail_core.services.queue.submitter import DEATH_S, IDLE_S, Submitter
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.system.log import say
@@ -23,27 +24,39 @@ from eqmail_core.values.identity import Credentials
 from eqmail_core.values.instant import date822
 
 MAX_LOAD = 32 << 20
-"""Bytes of complete messages that may wait for the disk before those who bring more have to wait, too."""
+"""Bytes of complete messages that may wait for the disk before those who bring more have to wait, too; of one ordinary
+user's an eighth."""
 
 _EXPIRE_EVERY_S = 600.0
 _ACCEPT_AGAIN_S = 0.2
 _ACCEPTED_AT_ONCE = 64
+_MAKE_ROOM_EVERY_S = 1
 
 
 class House:
     """What a reception has to know of the installation.
 
     `bringers`: the uids of alias, network daemon and scheduler, for the Received line; `scheduler`: who may say hello;
-    `unlimited`: who may have more than `per_user` connections (0: everybody); `temporary`: a folder.
+    `accounts`: the mail accounts, which may have more than `per_user` connections (0: everybody) and more of the
+    `memory` for unfinished messages and of the `descriptors` than others, see Budget; `temporary`: a folder.
     """
 
     def __init__(
-        self, bringers: tuple[int, int, int], scheduler: int, unlimited: set[int], per_user: int, temporary: str
+        self,
+        bringers: tuple[int, int, int],
+        scheduler: int,
+        accounts: set[int],
+        per_user: int,
+        memory: int,
+        descriptors: int,
+        temporary: str,
     ) -> None:
         self.bringers = bringers
         self.scheduler = scheduler
-        self.unlimited = unlimited
+        self.accounts = accounts
         self.per_user = per_user
+        self.memory = memory
+        self.descriptors = descriptors
         self.temporary = temporary
 
 
@@ -70,8 +83,13 @@ class Reception:
         self._scheduler: Visitor | None = None
         self._visitors: set[Visitor] = set()
         self._connections: Counter[int] = Counter()
-        self._paused: list[Channel] = []
+        self.memory = Budget(house.memory, house.accounts)
+        # a connection takes one, an unfinished message another, for its file
+        self.places = Budget(house.descriptors, house.accounts, 2 * house.per_user)
+        self._made_room = 0
+        self._paused: list[tuple[Channel, int]] = []
         self._load = 0
+        self._load_of: Counter[int] = Counter()
         self._qp = count(1)
         self._dated = (0, b"")
         self._is_open = True
@@ -113,16 +131,42 @@ class Reception:
         """A running number for one of many messages of one process."""
         return next(self._qp) & 0xFFFFFFFF
 
-    def load(self, size: int, channel: Channel) -> None:
+    def is_account(self, uid: int) -> bool:
+        """Tell whether this is a mail account."""
+        return uid in self.house.accounts
+
+    def load(self, size: int, channel: Channel, uid: int) -> None:
         """So many more bytes wait for the disk, or fewer; whoever brings too much waits until half of it is gone."""
         self._load += size
-        if size > 0 and self._load > MAX_LOAD:
+        if uid not in self.house.accounts:
+            self._load_of[uid] += size
+            if not self._load_of[uid]:
+                del self._load_of[uid]
+        if size > 0 and not self._is_loaded(uid, MAX_LOAD):
+            return
+        if size > 0:
             channel.pause()
-            self._paused.append(channel)
-        elif self._paused and self._load < MAX_LOAD // 2 and self._is_open:
+            self._paused.append((channel, uid))
+        elif self._paused and self._is_open and not self._is_loaded(uid, MAX_LOAD // 2):
             paused, self._paused = self._paused, []
-            for it in paused:
-                it.resume()
+            for it, whose in paused:
+                if self._is_loaded(whose, MAX_LOAD // 2):
+                    self._paused.append((it, whose))
+                else:
+                    it.resume()
+
+    def _is_loaded(self, uid: int, most: int) -> bool:
+        return self._load > most or (uid not in self.house.accounts and self._load_of[uid] > most // 8)
+
+    def make_room(self) -> None:
+        """Give up what ordinary users have left lying: unfinished messages, and connections without one."""
+        now = self.now()
+        if now < self._made_room + _MAKE_ROOM_EVERY_S:
+            return
+        self._made_room = now
+        for visitor in list(self._visitors):
+            if visitor.peer.uid not in self.house.accounts:
+                visitor.expire_idle(now - IDLE_S)
 
     def _expire(self) -> None:
         before = self.now() - DEATH_S
@@ -153,9 +197,14 @@ class Reception:
 
     def _welcome(self, sock: socket.socket) -> None:
         peer, limit = peer_credentials(sock), self.house.per_user
-        if limit and self._connections[peer.uid] >= limit and peer.uid not in self.house.unlimited:
+        if limit and self._connections[peer.uid] >= limit and peer.uid not in self.house.accounts:
             hang_up(sock)
             return
+        if not self.places.take(peer.uid, 1):
+            self.make_room()
+            if not self.places.take(peer.uid, 1):
+                hang_up(sock)
+                return
         self._connections[peer.uid] += 1
         self._visitors.add(Visitor(self, sock, peer))
 
@@ -173,6 +222,7 @@ class Reception:
     def left(self, visitor: "Visitor") -> None:
         """A connection has ended."""
         self._visitors.discard(visitor)
+        self.places.give_back(visitor.peer.uid, 1)
         self._connections[visitor.peer.uid] -= 1
         if not self._connections[visitor.peer.uid]:
             del self._connections[visitor.peer.uid]
@@ -191,6 +241,7 @@ class Visitor:
         self.submitter: Submitter | None = None
         self.admissions: Admissions | None = None
         self._reception = reception
+        self._spoke = reception.now()
         self.channel = Channel(reception.loop, sock, self._on_packet, self._on_close, self._on_drained)
 
     def _on_packet(self, packet: bytes, _fd: int) -> None:
@@ -205,6 +256,14 @@ class Visitor:
             how = invocation(self.peer.uid, *reception.house.bringers)
             self.submitter = Submitter(reception, self.channel, self.peer, how)
             self.submitter.on_packet(packet)
+
+    def expire_idle(self, before: int) -> None:
+        """Give up what has been left lying since this second."""
+        if self.submitter is not None:
+            self.submitter.expire_idle(before)
+            self._spoke = max(self._spoke, self.submitter.spoke)
+        if self._spoke < before and (self.submitter is None or self.submitter.is_idle):
+            self.channel.close()
 
     def _on_close(self) -> None:
         if self.submitter is not None:

@@ -23,6 +23,7 @@ from eqmail_core.store.journal import Journal
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.store.pool import Pool
 from eqmail_core.store.recovery import Found, recover
+from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import read_file
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import say
@@ -39,6 +40,10 @@ AWAY_S = 60.0
 
 LEAVE_S = 20.0
 """How long after TERM the scheduler may take to leave."""
+
+# Descriptors that are counted on at most, and those of these that are no client's: journal, memfds, files in work.
+_MOST_DESCRIPTORS = 1 << 16
+_OTHER_DESCRIPTORS = 300
 
 SERIALS_PER_S = 1 << 24
 """Serials begin at the clock times this: new ones even where somebody removed the journal."""
@@ -114,7 +119,15 @@ class Service:
         except OSError as error:
             say(NAME, f"warning: cannot make the journal's files: {error.strerror}; will try again")
         daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")
-        house = House(bringers(site), scheduler, {daemon, scheduler}, controls.queueperuser, paths.pid)
+        house = House(
+            bringers(site),
+            scheduler,
+            {daemon, scheduler},
+            controls.queueperuser,
+            controls.queueunfinished,
+            max(raise_descriptor_limit(_MOST_DESCRIPTORS) - _OTHER_DESCRIPTORS, _OTHER_DESCRIPTORS),
+            paths.pid,
+        )
         self._reception = Reception(NAME, loop, listener, disk, self._keeper, house, self._scheduler_left)
         loop.call_later(AWAY_S, self._spill_if_away)
         Tidying(loop, lambda: self._keeper.held)

@@ -17,6 +17,7 @@ from eqmail_core.formats.todo import scan_envelope
 from eqmail_core.formats.wishes import with_wishes
 from eqmail_core.net.channel import Channel
 from eqmail_core.protocols import queue_wire as wire
+from eqmail_core.services.queue.budget import Budget
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.store.message import Message
@@ -32,7 +33,12 @@ MAX_ENVELOPE = 16 << 20
 MAX_OPEN = 1024
 """Most unfinished messages of one connection."""
 
+MAX_OPEN_OF_USER = 8
+"""The same, of one that no mail account holds."""
+
 DEATH_S = 86400
+IDLE_S = 300
+"""After so many seconds without a piece an unfinished message is given up where others need its room."""
 
 
 class Office(Protocol):
@@ -40,6 +46,8 @@ class Office(Protocol):
 
     disk: Disk
     keeper: Keeper
+    memory: Budget
+    places: Budget
 
     def now(self) -> int:
         """Seconds since the epoch."""
@@ -50,17 +58,24 @@ class Office(Protocol):
     def next_qp(self) -> int:
         """A running number for one of many messages of one process."""
 
-    def load(self, size: int, channel: Channel) -> None:
+    def is_account(self, uid: int) -> bool:
+        """Tell whether this is a mail account."""
+
+    def make_room(self) -> None:
+        """Give up what ordinary users have left lying."""
+
+    def load(self, size: int, channel: Channel, uid: int) -> None:
         """So many more bytes wait for the disk (or fewer, when negative); the channel may have to wait."""
 
 
 class _Open:
-    """A message that is not complete."""
+    """A message that is not complete; `weight`: its bytes in memory; `touched`: when the last piece came."""
 
-    __slots__ = ("birth", "code", "crc", "envelope", "fd", "number", "pieces", "qp", "size")
+    __slots__ = ("birth", "code", "crc", "envelope", "fd", "number", "pieces", "qp", "size", "touched", "weight")
 
     def __init__(self, birth: int, qp: int, received: bytes) -> None:
-        self.birth = birth
+        self.birth = self.touched = birth
+        self.weight = 0
         self.qp = qp
         self.code = q.OK
         self.pieces: list[bytes] = [received]
@@ -81,9 +96,17 @@ class Submitter:
         self._how = how
         self._open: dict[int, _Open] = {}
         self._has_submitted = False
+        self._unanswered = 0
+        self.spoke = office.now()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is unfinished, and every answer was given."""
+        return not self._open and not self._unanswered
 
     def on_packet(self, packet: bytes) -> None:
         """Take a packet."""
+        self.spoke = self._office.now()
         try:
             if packet[:1] == wire.WHOLE:
                 self._whole(packet)
@@ -95,16 +118,21 @@ class Submitter:
     def on_close(self) -> None:
         """The peer has gone: forget what is not complete."""
         for it in self._open.values():
-            self._forget(it)
+            self._drop(it)
         self._open.clear()
 
     def expire(self, before: int) -> None:
         """Give up messages that were begun before this second."""
-        for tag, it in list(self._open.items()):
-            if it.birth < before:
-                del self._open[tag]
-                self._forget(it)
-                self._refuse(tag, q.TIMEOUT)
+        self._give_up([tag for tag, it in self._open.items() if it.birth < before])
+
+    def expire_idle(self, before: int) -> None:
+        """Give up messages of which nothing has come since this second."""
+        self._give_up([tag for tag, it in self._open.items() if it.touched < before])
+
+    def _give_up(self, tags: list[int]) -> None:
+        for tag in tags:
+            self._drop(self._open.pop(tag))
+            self._refuse(tag, q.TIMEOUT)
 
     def _whole(self, packet: bytes) -> None:
         tag, envelope, message = wire.split_whole(packet)
@@ -128,12 +156,14 @@ class Submitter:
             self._refuse(tag, q.WRITE_ERROR)
             return
         message = Message(number, birth, self._peer.uid, qp, envelope, body, len(body))
-        self._office.load(message.weight, self._channel)
+        self._office.load(message.weight, self._channel, self._peer.uid)
+        self._unanswered += 1
         self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
 
     def _answer(self, tag: int, weight: int, code: int, message: Message) -> None:
+        self._unanswered -= 1
         self._channel.send(wire.result(tag, code, message.number if code == q.OK else 0, message.birth, message.qp))
-        self._office.load(-weight, self._channel)
+        self._office.load(-weight, self._channel, self._peer.uid)
 
     def _refuse(self, tag: int, code: int) -> None:
         self._channel.send(wire.result(tag, code, 0, 0, 0))
@@ -155,18 +185,44 @@ class Submitter:
         if it is None:
             if kind == wire.ABORT:
                 return
-            if len(self._open) >= MAX_OPEN:
+            if not self._may_open():
                 self._channel.close()
                 return
             now, qp = self._office.now(), self._next_qp()
             it = self._open[tag] = _Open(now, qp, self._received(qp, now))
+        it.touched = self.spoke
         act = _ACTS.get(kind)
         if act is None:
             raise wire.WireError("unknown packet")
         act(self, tag, it, piece)
 
+    def _may_open(self) -> bool:
+        """Tell whether another message may begin, which then has its place."""
+        office, uid = self._office, self._peer.uid
+        if len(self._open) >= (MAX_OPEN if office.is_account(uid) else MAX_OPEN_OF_USER):
+            return False
+        if office.places.take(uid, 1):
+            return True
+        office.make_room()
+        return not self._channel.closed and office.places.take(uid, 1)
+
+    def _may_keep(self, it: _Open, size: int) -> bool:
+        """Tell whether so many more bytes may be kept in memory; if not, the message is given up."""
+        if self._office.memory.take(self._peer.uid, size):
+            it.weight += size
+            return True
+        self._office.make_room()
+        it.code = q.NO_MEMORY
+        self._forget(it)
+        return False
+
+    def _lighten(self, it: _Open, size: int) -> None:
+        """So many bytes are not in memory any more."""
+        it.weight -= size
+        self._office.memory.give_back(self._peer.uid, size)
+
     def _body(self, tag: int, it: _Open, piece: bytes) -> None:
-        if it.code != q.OK:
+        if it.code != q.OK or not self._may_keep(it, len(piece)):
             return
         it.pieces.append(piece)
         it.size += len(piece)
@@ -186,16 +242,18 @@ class Submitter:
             self._office.disk.write(it.fd, piece)
             it.crc = crc32(piece, it.crc)
         it.pieces = []
+        self._lighten(it, it.weight - len(it.envelope))
 
     def _envelope(self, tag: int, it: _Open, piece: bytes) -> None:
         if len(it.envelope) + len(piece) > MAX_ENVELOPE:
             it.code = q.NO_MEMORY
             self._forget(it)
-        elif it.code == q.OK:
+        elif it.code == q.OK and self._may_keep(it, len(piece)):
             it.envelope += piece
 
     def _commit(self, tag: int, it: _Open, piece: bytes) -> None:
         del self._open[tag]
+        self._office.places.give_back(self._peer.uid, 1)
         end = 0
         if it.code == q.OK:
             it.code, end = scan_envelope(it.envelope)
@@ -204,21 +262,29 @@ class Submitter:
             self._refuse(tag, it.code)
             return
         envelope = with_wishes(it.envelope, end)
+        self._lighten(it, it.weight)
         if it.fd < 0:
             self._submit(tag, it.birth, it.qp, envelope, b"".join(it.pieces))
         else:
             self._office.disk.close(it.fd)
             message = Message(it.number, it.birth, self._peer.uid, it.qp, envelope, None, it.size, it.crc)
-            self._office.load(message.weight, self._channel)
-            self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
+            self._office.load(message.weight, self._channel, self._peer.uid)
+            self._unanswered += 1
+        self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
 
     def _abort(self, tag: int, it: _Open, piece: bytes) -> None:
         del self._open[tag]
+        self._drop(it)
+
+    def _drop(self, it: _Open) -> None:
+        """Let go of an unfinished message."""
+        self._office.places.give_back(self._peer.uid, 1)
         self._forget(it)
 
     def _forget(self, it: _Open) -> None:
         """Let go of what an unfinished message holds."""
         it.pieces, it.envelope = [], bytearray()
+        self._lighten(it, it.weight)
         if it.number:
             if it.fd >= 0:
                 self._office.disk.close(it.fd)

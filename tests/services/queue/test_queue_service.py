@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,9 @@ from eqmail_core.formats.todo import parse_todo
 from eqmail_core.net.queue_link import QueueLink
 from eqmail_core.protocols import admission_wire as admission
 from eqmail_core.protocols import queue_wire as wire
+from eqmail_core.services.queue.budget import Budget
 from eqmail_core.system.sockets import connect_to
+from eqmail_core.values import queue_result as q
 from tests.services.queue.desk import Desk, make_site
 
 ROOT = Path(__file__).parents[3]
@@ -202,7 +205,8 @@ def test_only_the_scheduler_may_say_hello(desk: Desk) -> None:
 
 def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
     house = desk.service._reception.house
-    house.unlimited, house.per_user = set(), 2
+    house.accounts.clear()
+    house.per_user = 2
     socks = [connect_to(desk.path, 60) for _ in range(3)]
     desk.until(lambda: len(desk.service._reception._visitors) == 2)
     assert desk.receive(socks[2]) == b""
@@ -300,3 +304,87 @@ def test_two_services_never_work_on_one_queue(desk: Desk) -> None:
 
     with pytest.raises(CannotServe):
         lock_queue(desk.site)
+
+
+# What an ordinary user may take.
+
+
+def as_ordinary_user(desk: Desk) -> None:
+    """From now on our own account is none of the mail accounts."""
+    desk.service._reception.house.accounts.clear()
+
+
+def put(desk: Desk, sock: socket.socket, packet: bytes) -> None:
+    """Send a packet while the service runs."""
+    sock.setblocking(False)
+
+    def sent() -> bool:
+        try:
+            return bool(sock.send(packet))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    desk.until(sent)
+
+
+def test_one_connection_with_unfinished_envelopes_takes_a_bounded_memory(desk: Desk) -> None:
+    as_ordinary_user(desk)
+    memory = desk.service._reception.memory
+    memory._whole, memory._most_of_one = 4 << 20, 1 << 20
+    sock = connect_to(desk.path, 60)
+    for tag in range(8):
+        for _ in range(8):
+            put(desk, sock, wire.tagged(wire.ENVELOPE, tag, b"F" * wire.MAX_PIECE))
+            assert memory.total <= 1 << 20
+    for tag in range(8):
+        put(desk, sock, wire.tagged(wire.COMMIT, tag))
+    codes = [wire.split_result(desk.receive(sock))[1] for _ in range(8)]
+    assert codes.count(q.NO_MEMORY) == 6
+    assert memory.total == 0
+    assert submit(desk, MESSAGE).codes == [0]
+    sock.close()
+
+
+def test_an_ordinary_connection_has_few_unfinished_messages(desk: Desk) -> None:
+    as_ordinary_user(desk)
+    sock = connect_to(desk.path, 60)
+    for tag in range(9):
+        put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * wire.MAX_PIECE))
+        put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * 10))
+    desk.until(lambda: not desk.service._reception._visitors)
+    assert desk.service._reception.places.total == desk.service._reception.memory.total == 0
+    sock.close()
+
+
+def test_what_lies_idle_goes_when_another_needs_its_place(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_ordinary_user(desk)
+    reception = desk.service._reception
+    reception.places._most_of_one = 4
+    now = reception.now()
+    monkeypatch.setattr(reception, "now", lambda: now)
+    idle = [connect_to(desk.path, 60) for _ in range(2)]
+    for sock in idle:
+        sock.send(wire.tagged(wire.BODY, 1, b"begun"))
+    desk.until(lambda: reception.places.total == 4)
+    third = connect_to(desk.path, 60)
+    assert desk.receive(third) == b""
+    third.close()
+    now += 301
+    fourth = connect_to(desk.path, 60)
+    fourth.send(wire.whole(7, ENVELOPE, MESSAGE))
+    assert wire.split_result(desk.receive(fourth))[:2] == (7, 0)
+    assert [wire.split_result(desk.receive(sock))[1] for sock in idle] == [q.TIMEOUT, q.TIMEOUT]
+    for sock in (*idle, fourth):
+        sock.close()
+
+
+def test_mail_accounts_have_a_reserve() -> None:
+    budget = Budget(100, {7})
+    assert budget.take(1, 25) and not budget.take(1, 1)
+    assert budget.take(2, 25) and not budget.take(3, 1)
+    assert budget.take(7, 50) and not budget.take(7, 1)
+    budget.give_back(1, 25)
+    assert budget.take(3, 20) and budget.take(7, 5)
+    assert budget.total == 100

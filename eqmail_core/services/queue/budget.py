@@ -1,0 +1,47 @@
+"""What those who bring messages may take of something that all share: memory, or descriptors.
+
+Ordinary users together get half of it, one of them a quarter; the rest is a reserve for the mail accounts, which may
+take all.
+
+Fails: never.
+"""
+
+from collections import Counter
+
+
+class Budget:
+    """`whole` units; `accounts`: uids of the mail accounts; `per_user` bounds one ordinary user further (0: not)."""
+
+    def __init__(self, whole: int, accounts: set[int], per_user: int = 0) -> None:
+        self._whole = whole
+        self._accounts = accounts
+        self._most_of_one = min(per_user or whole, whole // 4)
+        self._taken: Counter[int] = Counter()
+        self._ordinary = self._total = 0
+
+    @property
+    def total(self) -> int:
+        """Units that are taken."""
+        return self._total
+
+    def take(self, uid: int, units: int) -> bool:
+        """Take so many units; False, and nothing taken, where that is too much."""
+        is_ordinary = uid not in self._accounts
+        if self._total + units > self._whole:
+            return False
+        if is_ordinary:
+            if self._taken[uid] + units > self._most_of_one or self._ordinary + units > self._whole // 2:
+                return False
+            self._ordinary += units
+        self._taken[uid] += units
+        self._total += units
+        return True
+
+    def give_back(self, uid: int, units: int) -> None:
+        """Give back what was taken."""
+        self._total -= units
+        if uid not in self._accounts:
+            self._ordinary -= units
+        self._taken[uid] -= units
+        if not self._taken[uid]:
+            del self._taken[uid]

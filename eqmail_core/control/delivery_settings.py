@@ -16,14 +16,14 @@ class DeliverySettings(ControlSet):
         used_by=(REMOTE,),
         since="eqmail 2",
     )
-    timeoutdns = Seconds(
+    timeoutdns = Timeout(
         "How many seconds all questions to the DNS about one remote delivery may take together; what has no answer "
         "by then counts as trouble that may pass.",
         default=60,
         used_by=(REMOTE,),
         since="eqmail 2",
     )
-    timeoutaddresses = Seconds(
+    timeoutaddresses = Timeout(
         "How many seconds after its start a remote delivery tries no further address; mail waits then for its next "
         "attempt. A session that has begun goes on.",
         default=600,

@@ -5,13 +5,7 @@ Source: control-files.md 2.1.
 
 from eqmail_core.control.setting import Control, ControlSet, line_remarks
 from eqmail_core.formats.domain_name import table_key
-from eqmail_core.formats.lines import first_line, leading_number, listed, mapped, period
-
-MOST_COUNT = 2**31 - 1
-"""Greatest number of a setting, as an int of C has it."""
-
-MOST_WAIT_S = 1_000_000
-"""Longest time-out of a setting, eleven days; poll takes 2**31 - 1 milliseconds."""
+from eqmail_core.formats.lines import MOST_COUNT, MOST_WAIT_S, first_line, leading_number, listed, mapped, period
 
 MOST_BYTES = 2**63 - 1
 """Greatest size of a setting, as a file can have."""

@@ -26,6 +26,18 @@ def leading_number(text: bytes) -> int | None:
     return int(text[: min(end, MOST_DIGITS)]) if end else None
 
 
+MOST_COUNT = 2**31 - 1
+"""Greatest number of a setting or an option, as an int of C has it."""
+
+MOST_WAIT_S = 1_000_000
+"""Longest time-out of a setting or an option, eleven days; poll takes 2**31 - 1 milliseconds."""
+
+
+def number_of_option(text: bytes, most: int = MOST_COUNT) -> int:
+    """The number of an option or a variable, 0 where it is none, `most` where it is greater."""
+    return min(leading_number(text) or 0, most)
+
+
 UNITS_S = {b"": 1, b"s": 1, b"m": 60, b"h": 3600, b"d": 86400, b"w": 604800}
 """Seconds in each unit of a period."""
 

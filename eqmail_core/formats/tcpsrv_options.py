@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.9; tcpserver(1).
 """
 
-from eqmail_core.formats.lines import leading_number
+from eqmail_core.formats.lines import MOST_COUNT, MOST_WAIT_S, number_of_option
 from eqmail_core.formats.options import parse_options
 
 TYPE_CHECKING = False
@@ -85,12 +85,12 @@ def parse_command_line(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> T
     options, words = parse_options(argv, _LETTERS)
     for letter, argument in options:
         if letter == b"U":
-            chosen.uid = leading_number(environ.get(b"UID", b"")) or 0
-            chosen.gid = leading_number(environ.get(b"GID", b"")) or 0
+            chosen.uid = number_of_option(environ.get(b"UID", b""))
+            chosen.gid = number_of_option(environ.get(b"GID", b""))
         elif letter in _CHOICES:
             setattr(chosen, *_CHOICES[letter])
         elif letter in _NUMBERS:
-            setattr(chosen, _NUMBERS[letter], leading_number(argument) or 0)
+            setattr(chosen, _NUMBERS[letter], number_of_option(argument, MOST_WAIT_S if letter == b"t" else MOST_COUNT))
         else:
             setattr(chosen, _TEXTS[letter], argument)
     if len(words) < 3 or chosen.limit < 1:

@@ -43,6 +43,8 @@ class TlsDesk:
         self._files = files
         self._say = say
         self._contexts: dict[str, tuple[Stamp, ssl.SSLContext]] = {}
+        # Certificates of names that were found broken, as they were then.
+        self._complained: dict[str, object] = {}
 
     def open(self) -> "ServerTls":
         """TLS for one client, before its handshake.  Fails: Unusable."""
@@ -76,11 +78,16 @@ class TlsDesk:
         if not name or name[0] == "." or not _NAME_LETTERS.issuperset(name):
             return
         path = f"{self._files.names}/{name}.pem"
-        if stamp(path) is None:
+        found = stamp(path)
+        if found is None:
             return
         try:
             tls.context = self._context(path)
         except Unusable as trouble:
+            # Once for each file: clients choose how often they ask for the name.
+            if self._complained.get(path) == found:
+                return
+            self._complained[path] = found
             self._say(b"no certificate for " + name.encode() + b": " + _bytes(str(trouble)))
 
 

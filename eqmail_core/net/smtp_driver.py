@@ -76,6 +76,7 @@ class Conversation:
         core = self._core
         try:
             if self._begins_with_tls and not self._starts_tls():
+                self._log.note_refusals()
                 self._client.write(core.take_output())
                 return 1
             self._decide(core.begin())

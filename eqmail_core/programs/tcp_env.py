@@ -6,7 +6,7 @@ Exits: 111 when that fails.  Source: smtp-server.md 4.9; tcp-environ(5).
 
 import os
 
-from eqmail_core.formats.lines import leading_number
+from eqmail_core.formats.lines import MOST_WAIT_S, number_of_option
 from eqmail_core.formats.options import BadOption, parse_options
 from eqmail_core.net.peer_names import describe
 from eqmail_core.system.installation import is_own
@@ -24,7 +24,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         options, command = parse_options(argv, b"rRt:")
         for letter, argument in options:
             if letter == b"t":
-                seconds = float(leading_number(argument) or 0)
+                seconds = float(number_of_option(argument, MOST_WAIT_S))
             timeout_s = None if letter == b"R" else timeout_s if letter == b"t" else seconds
         if not command:
             return EXIT_TEMPORARY

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import Count, Limit, PeriodMap, Periods, Seconds, Timeout
-from eqmail_core.formats.lines import MOST_PERIOD_S
+from eqmail_core.formats.lines import MOST_COUNT, MOST_PERIOD_S, MOST_WAIT_S
+from eqmail_core.formats.tcpsrv_options import parse_command_line
 
 HUGE = [b"2147484\n", b"9" * 12 + b"\n", b"9" * 20 + b"\n", b"9" * 5000 + b"\n"]
 COUNTS = {name: control for name, control in Controls.declared().items() if isinstance(control, Count)}
@@ -83,3 +84,28 @@ def test_the_manual_names_every_such_limit() -> None:
     assert LIMITS
     for name in LIMITS:
         assert name in Controls.smtplimits.manual
+
+
+def test_numbers_of_options_are_bounded_alike() -> None:
+    huge = b"9" * 30
+    argv = [
+        b"qmail-tcpsrv",
+        b"-t",
+        huge,
+        b"-c",
+        huge,
+        b"-u",
+        huge,
+        b"-g",
+        huge,
+        b"-b",
+        huge,
+        b"host",
+        b"25",
+        b"program",
+    ]
+    chosen = parse_command_line(argv, {})
+    assert chosen.ident_timeout_s == MOST_WAIT_S
+    assert {chosen.limit, chosen.uid, chosen.gid, chosen.backlog} == {MOST_COUNT}
+    chosen = parse_command_line([b"qmail-tcpsrv", b"-U", b"host", b"25", b"program"], {b"UID": huge, b"GID": huge})
+    assert chosen.uid == chosen.gid == MOST_COUNT

@@ -4,6 +4,7 @@ import shutil
 import smtplib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,9 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "data/smtpcheck"
 def beside(real_home: Path, tmp_path: Path) -> Iterator[None]:
     """The example is installed where the programs of this home look for their code."""
     source = shutil.copytree(EXAMPLE, tmp_path / "source", ignore=shutil.ignore_patterns("__pycache__"))
-    target = tmp_path / "target"
+    target = Path(tempfile.mkdtemp(prefix="eqmail-check-"))
+    # The service that loads it has given up root.
+    target.chmod(0o755)
     words = ["install", "-q", "--no-index", "--no-deps", "--no-build-isolation", "--target", str(target), str(source)]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)
     programs = [real_home / "bin/qmail-start"]
@@ -29,6 +32,7 @@ def beside(real_home: Path, tmp_path: Path) -> Iterator[None]:
         program.write_text(text.replace("\n", f"\nimport sys\nsys.path.insert(0, {str(target)!r})\n", 1))
         assert str(target) in program.read_text()
     yield
+    shutil.rmtree(target)
     for program, text in zip(programs, before, strict=True):
         program.write_text(text)
     for name in ("milters", "smtpchecks"):

@@ -43,7 +43,7 @@ class HostileHouse(House):
             "smtpcheckpw": f"{home}/checker",
             "chunking": "1",
             "smtpconcurrency": "2000",
-            "smtpperaddress": "0",
+            "smtplimits": "c",
         }.items():
             (home / "control" / name).write_text(text + "\n")
         super().__init__(home, TLSREQUIRED="0")

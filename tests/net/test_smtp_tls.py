@@ -274,6 +274,26 @@ def test_a_client_sees_the_certificate_for_the_name_it_asks_for(home: Home, serv
             connect().secure("third.test")
 
 
+def test_a_broken_certificate_of_a_name_is_complained_of_once_and_the_usual_one_shown(home: Home) -> None:
+    path = Path(home.site.control) / "tlscerts" / "mail.other.test.pem"
+    path.parent.mkdir()
+    with Resident(home, SMTPS="") as server, ExitStack() as stack:
+        for content in ("half a certifi", "half a certificate"):
+            path.write_text(content)
+            for _ in range(3):
+                client = opened(stack, server.connect())
+                with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+                    client.secure("mail.other.test")
+            client = opened(stack, server.connect())
+            client.secure()
+            assert client.hear().startswith("220 ")
+        assert [line.startswith(b"no certificate for mail.other.test: ") for line in server.complaints] == [True, True]
+        put_certificate(path, "mail.other.test")
+        client = opened(stack, server.connect())
+        client.secure("mail.other.test")
+        assert client.hear().startswith("220 ")
+
+
 def serial(client: Client) -> object:
     certificate = client.tls.getpeercert()
     assert certificate is not None

@@ -7,7 +7,7 @@ RUN_TEST := ./bootstrap --test
 CONF := $(if $(wildcard conf-build conf-qmail conf-break conf-split conf-spawn conf-patrn conf-users conf-groups),--conf .)
 HOME_OPTION := $(if $(wildcard conf-qmail),--home "$$(head -n 1 conf-qmail)")
 
-.PHONY: build help users setup check house dev demo test fuzz docs screens docs-check clean
+.PHONY: build help users setup check house dev demo test fuzz reliability docs screens docs-check clean
 
 build:
 	@$(RUN)
@@ -21,6 +21,7 @@ help:
 	@echo 'make demo            a private installation at work; needs no root'
 	@echo 'make test            all tests'
 	@echo 'make fuzz            a minute of inputs that nobody should send'
+	@echo 'make reliability     crashes, power cuts, failing and full disks; HOURS=n runs it for about that long (root)'
 	@echo 'make dev             an environment for working on eqmail'
 	@echo 'make docs            render docs/reference from the declarations'
 	@echo 'make screens         show in docs/ what the commands say, by running them'
@@ -56,6 +57,9 @@ test:
 
 fuzz:
 	@$(RUN_TEST) python -m tests.fuzz --seconds 60
+
+reliability:
+	@$(RUN_TEST) python -m tests.reliability all --hours $(or $(HOURS),0.1)
 
 docs:
 	@$(RUN) eqmail reference docs/reference

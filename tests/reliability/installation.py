@@ -1,0 +1,262 @@
+"""An installation with real accounts and one user, whose services are started, watched, killed and stopped."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import eqmail
+from tests.flow.house import free_port, make_maildir
+from tests.reliability.checker import BOUNCES, MAILDIRS, MBOX
+from tests.reliability.load import ME, REMOTE, USER
+
+UID = 22002
+"""Of the user, who has no account: users/assign names him."""
+
+START_S = STOP_S = 180.0
+MARK = "EQMAIL_RELIABILITY"
+KEEP = "EQMAIL_KEEP"
+"""The variable that keeps homes, logs and images of a run."""
+
+# The address of the user, and its .qmail file.  The program flushes what it files, as deliveries do.
+PROGRAM = 'f=$(mktemp -p Prog/tmp) && cat >"$f" && sync "$f" && mv "$f" Prog/new/ && sync Prog/new'
+DOT_QMAIL = {
+    "": "./Maildir/",
+    "-two": "./Maildir/\n./Two/",
+    "-prog": f"|{PROGRAM} || exit 111",
+    "-fwd": f"&{USER}-box@{ME}",
+    "-box": "./Fwd/",
+    "-mbox": f"./{MBOX}",
+    "-bounces": "./Bounces/",
+    "-double": "./Double/",
+}
+
+
+class Failed(Exception):
+    """The installation could not be made or brought into the state that a part needs; what the commands said."""
+
+
+class Installation:
+    """The services of `folder`/home; mail of the user is below `folder`/people."""
+
+    def __init__(self, folder: Path, sink_port: int) -> None:
+        self.home = folder / "home"
+        self.people = folder / "people" / USER
+        self.port = free_port()
+        self.sink_port = sink_port
+        self.log_path = folder.parent / f"{folder.name}.log"
+        self.environ: dict[str, str] = {}
+        self.process: subprocess.Popen[bytes] | None = None
+        self._mark = f"{os.getpid()}.{folder.name}"
+        self._sessions: list[int] = []
+
+    def make(self, **controls: str) -> "Installation":
+        """Set it up; `controls` are further control files."""
+        for words in (("mkusers",), ("--home", self.home, "setup"), ("--home", self.home, "config-fast", ME)):
+            done = eqmail(*words)
+            if done.returncode:
+                raise Failed(f"eqmail {' '.join(map(str, words))}: {done.stdout}{done.stderr}")
+        for box in (*MAILDIRS, *BOUNCES):
+            make_maildir(self.people / box)
+        for extension, text in DOT_QMAIL.items():
+            (self.people / f".qmail{extension}").write_text(f"{text}\n")
+        for path in (self.people, *self.people.rglob("*")):
+            os.chown(path, UID, UID)
+        assign = self.home / "users/assign"
+        assign.write_text(
+            f"={USER}:{USER}:{UID}:{UID}:{self.people}:::\n+{USER}-:{USER}:{UID}:{UID}:{self.people}:-::\n.\n"
+        )
+        subprocess.run([self.home / "bin/qmail-newu"], check=True)
+        controls = {
+            "smtproutes": f":127.0.0.1:{self.sink_port}",
+            "doublebounceto": f"{USER}-double",
+            "doublebouncehost": ME,
+            "concurrencyremote": "20",
+            "timeoutremote": "20",
+        } | controls
+        for name, text in controls.items():
+            (self.home / "control" / name).write_text(f"{text}\n")
+        with open(self.home / "control/rcpthosts", "a") as file:
+            file.write(f".{REMOTE}\n")
+        return self
+
+    def begin(self) -> None:
+        """Start the parent, without waiting for its services."""
+        command = [str(self.home / "bin/qmail-start"), "--smtp", f"127.0.0.1:{self.port}", "./Maildir/"]
+        environ = {"PATH": f"{self.home}/bin:/usr/bin:/bin", MARK: self._mark} | self.environ
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ, cwd="/", start_new_session=True
+            )
+        self._sessions = [*self._sessions[-5:], self.process.pid]
+
+    def answers(self, within_s: float = START_S) -> bool:
+        """Wait until the SMTP service greets; False where the parent ends or time is over."""
+        deadline = time.monotonic() + within_s
+        while self.is_up and time.monotonic() < deadline:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 5) as sock:
+                    sock.settimeout(10)
+                    if sock.recv(100).startswith(b"220"):
+                        return True
+            except OSError:
+                pass
+            time.sleep(0.02)
+        return False
+
+    def start(self) -> None:
+        """Start, and wait for the greeting.  Fails: Failed."""
+        self.begin()
+        if not self.answers():
+            raise Failed("the services do not answer after a start:\n" + self.log()[-2000:])
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the parent runs."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The parent's."""
+        assert self.process is not None
+        return self.process.pid
+
+    def processes(self) -> dict[int, str]:
+        """Every process of the installation, those of dead parents too: pid and name."""
+        found: dict[int, str] = {}
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    text = Path(f"/proc/{entry}/stat").read_text()
+                    name, rest = text[text.index("(") + 1 :].rsplit(")", 1)
+                    state, _, _, session = rest.split()[:4]
+                    ours = int(session) in self._sessions or self._marked(entry)
+                except OSError:
+                    continue
+                if ours and state != "Z":
+                    found[int(entry)] = name
+        return found
+
+    def named(self, *names: str) -> list[int]:
+        """The processes with one of these names."""
+        return [pid for pid, name in self.processes().items() if name in names]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the parent, if it runs."""
+        if self.is_up:
+            os.kill(self.pid, number)
+
+    def kill_all(self) -> int:
+        """SIGKILL for everything, as often as something is left; how many processes that were."""
+        count = 0
+        while pids := list(self.processes()):
+            count += sum(kill(pid) for pid in pids)
+            if self.process is not None and self.process.pid in pids:
+                self.process.wait()
+            time.sleep(0.005)
+        return count
+
+    def stop(self) -> int | None:
+        """TERM to the parent; its exit code, or None where it does not end in time and everything is killed."""
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            code: int | None = self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        deadline = time.monotonic() + 10
+        while code is not None and self.processes() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if self.processes():
+            code = None
+        self.kill_all()
+        return code
+
+    def drain(self, within_s: float) -> bool:
+        """Have waiting mail tried until nothing waits; False when time is over."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            self.signal(signal.SIGALRM)
+            time.sleep(0.7)
+            if self.waiting() == 0:
+                time.sleep(0.7)
+                if self.waiting() == 0:
+                    return True
+        return False
+
+    def waiting(self) -> int | None:
+        """Messages with recipients left, in memory or on the disk; None where qmail-qstat does not answer."""
+        done = subprocess.run([self.home / "bin/qmail-qstat"], capture_output=True, text=True, check=False)
+        counts = [int(words[-1]) for line in done.stdout.splitlines() if (words := line.split())[-1].isdigit()]
+        known = self._numbers("info") | self._numbers("todo")
+        return max(0, sum(counts) - len(self._numbers("mess") - known)) if counts else None
+
+    def _numbers(self, folder: str) -> set[str]:
+        return {
+            path.name for path in (self.home / "queue" / folder).rglob("*") if path.name.isdigit() and path.is_file()
+        }
+
+    def log(self, start: int = 0) -> str:
+        """What the services have said, from a byte on."""
+        if not self.log_path.exists():
+            return ""
+        with open(self.log_path, "rb") as file:
+            file.seek(start)
+            return file.read().decode(errors="replace")
+
+    def log_size(self) -> int:
+        """Where the log ends now."""
+        return self.log_path.stat().st_size if self.log_path.exists() else 0
+
+    def empty_boxes(self) -> None:
+        """Remove all mail of the user."""
+        for box in (*MAILDIRS, *BOUNCES):
+            for part in ("new", "cur", "tmp"):
+                for path in (self.people / box / part).iterdir():
+                    path.unlink()
+        (self.people / MBOX).unlink(missing_ok=True)
+
+    def _marked(self, pid: str) -> bool:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return f"{MARK}={self._mark}\0".encode() in file.read()
+
+
+def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> bool:
+    """Send a signal; False where the process has gone."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """A folder below /var/tmp that every account can reach; removed at the end, unless KEEP is set."""
+    folder = Path(tempfile.mkdtemp(prefix="eqmail-reliability-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        if KEEP in os.environ:
+            print(f"kept: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def installed(folder: Path, sink_port: int, **controls: str) -> Iterator[Installation]:
+    """An installation in `folder`; at the end nothing of it runs any more."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    installation = Installation(folder, sink_port).make(**controls)
+    try:
+        yield installation
+    finally:
+        installation.kill_all()

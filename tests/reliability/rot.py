@@ -1,0 +1,162 @@
+"""Bit rot in the queue's journal: what is damaged, what was lost, and what the log said of it.
+
+A damaged record may be lost, with a word in the log; what stands before and behind it may not.
+"""
+
+import random
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from eqmail_core.formats import journal
+from tests.flow.house import free_port, until
+from tests.reliability.checker import Findings
+from tests.reliability.installation import Failed, Installation, installed, kill
+from tests.reliability.load import ACKNOWLEDGED, ME, USER, Client, Sent
+from tests.reliability.mounts import copy_image, make_image, memory_folder, mounted
+from tests.reliability.outcome import outcome
+from tests.reliability.report import Report, Row
+from tests.reliability.sink import ACCEPT, Sink
+
+MESSAGES = 100
+IMAGE_MB = 300
+DRAIN_S = 300
+_PAGE = 4096
+_LENGTH_OF_BODY = 12
+"""Where a record says how long its body is: see formats/journal.py."""
+
+_SAID = re.compile(r"alert|warning|fatal")
+
+
+class Used(NamedTuple):
+    """A segment in use: its bytes, where each of its records begins, and the end of the last."""
+
+    data: bytes
+    starts: list[int]
+    end: int
+
+
+class Damage(NamedTuple):
+    """What happens to the segment, and how many messages may be lost by it, if the log says so."""
+
+    name: str
+    do: Callable[[Used, random.Random], bytes]
+    lost_at_most: int
+
+
+def flip(data: bytes, offset: int, bits: int = 1) -> bytes:
+    """The same bytes with some bits of one turned over."""
+    return data[:offset] + bytes([data[offset] ^ bits]) + data[offset + 1 :]
+
+
+def _in_record(place: int) -> Callable[[Used, random.Random], bytes]:
+    def do(used: Used, dice: random.Random) -> bytes:
+        start, end = used.starts[place], [*used.starts, used.end][place + 1]
+        return flip(used.data, dice.randrange(start + journal.OVERHEAD, end), 1 << dice.randrange(8))
+
+    return do
+
+
+def _in_head(offset: int) -> Callable[[Used, random.Random], bytes]:
+    return lambda used, dice: flip(used.data, used.starts[len(used.starts) // 2] + offset, 1 << dice.randrange(8))
+
+
+def _in_header(offset: int) -> Callable[[Used, random.Random], bytes]:
+    return lambda used, dice: flip(used.data, offset, 1 << dice.randrange(8))
+
+
+def _page_of_zeros(used: Used, dice: random.Random) -> bytes:
+    start = used.end // 4 // _PAGE * _PAGE
+    return used.data[:start] + bytes(_PAGE) + used.data[start + _PAGE :]
+
+
+def _anywhere(used: Used, dice: random.Random) -> bytes:
+    return flip(used.data, dice.randrange(journal.HEADER_SIZE, used.end), 1 << dice.randrange(8))
+
+
+DAMAGES = (
+    Damage("nothing", lambda used, _: used.data, 0),
+    Damage("a bit of the first record", _in_record(0), 1),
+    Damage("a bit of record 10", _in_record(10), 1),
+    Damage("a bit of the last record", _in_record(-2), 1),
+    Damage("a length in the middle", _in_head(_LENGTH_OF_BODY), 1),
+    Damage("a checksum in the middle", _in_head(0), 1),
+    Damage("a bit anywhere", _anywhere, 1),
+    Damage("a page of zeros", _page_of_zeros, 5),
+    Damage("magic of the header", _in_header(2), 0),
+    Damage("epoch of the header", _in_header(9), 0),
+    Damage("cut off in the middle", lambda used, _: used.data[: used.end // 2], MESSAGES // 2 + 1),
+    Damage("empty file", lambda _, __: b"", MESSAGES),
+)
+
+
+def run(folder: Path, seed: int, times: int) -> Report:
+    """Damage a full journal in each way so many times, start, and look what arrives and what is said."""
+    report = Report("rot", seed)
+    dice = random.Random(seed)
+    with memory_folder(folder / "images") as images, Sink(free_port(), seed, ACCEPT) as sink:
+        base = make_image(images / "base", "ext4", IMAGE_MB)
+        disk = folder / "disk"
+        with mounted(base, disk), installed(disk, sink.port) as installation:
+            sent = _fill(installation, seed)
+        for damage in DAMAGES:
+            for _ in range(1 if damage.name == "nothing" else times):
+                with mounted(copy_image(base, images / "damaged"), disk):
+                    report.rows.append(_look(Installation(disk, sink.port), sink, sent, damage, dice))
+    return report
+
+
+def _fill(installation: Installation, seed: int) -> list[Sent]:
+    """Messages that are acknowledged and stand in the journal alone."""
+    installation.start()
+    (scheduler,) = installation.named("eq-send")
+    kill(scheduler, signal.SIGSTOP)
+    client = Client(installation.home, installation.port, "rot", "kept", seed, 0)
+    client.recipients = lambda _identifier, _dice: (f"{USER}@{ME}",)
+    client.start()
+    until(lambda: sum(sent.verdict == ACKNOWLEDGED for sent in client.sent) >= MESSAGES, "messages", 120)
+    client.stop()
+    client.join(60)
+    installation.kill_all()
+    return client.sent
+
+
+def _look(installation: Installation, sink: Sink, sent: list[Sent], damage: Damage, dice: random.Random) -> Row:
+    path, used = _segment(installation.home / "queue/journal")
+    with open(path, "r+b") as file:
+        file.truncate(0)
+        file.write(damage.do(used, dice))
+    begin = installation.log_size()
+    try:
+        installation.start()
+        findings = outcome(installation, sink, sent, DRAIN_S)
+    except Failed as failure:
+        findings = Findings(troubles=[str(failure)])
+    finally:
+        installation.kill_all()
+    lines = [line for line in installation.log(begin).splitlines() if _SAID.search(line)]
+    lost = len(findings.lost)
+    if lost and not lines:
+        findings.troubles.append(f"{lost} messages were lost without a word")
+    elif lost <= damage.lost_at_most:
+        findings.lost = []
+    return Row(damage.name, findings, {"may be lost": damage.lost_at_most, "missing": lost, "said": len(lines)})
+
+
+def _segment(folder: Path) -> tuple[Path, Used]:
+    """The segment with most records."""
+
+    def records(path: Path) -> list[int]:
+        data = path.read_bytes()
+        head = journal.split_header(data)
+        starts, position = list[int](), journal.HEADER_SIZE
+        for entry in journal.scan(memoryview(data), head[2]) if head else ():
+            starts.append(position)
+            position += journal.OVERHEAD + len(entry.envelope) + len(entry.body)
+        return [*starts, position]
+
+    path = max(folder.glob("segment.*"), key=lambda path: len(records(path)))
+    *starts, end = records(path)
+    return path, Used(path.read_bytes(), starts, end)

@@ -1,0 +1,52 @@
+"""Short runs of every part: nothing acknowledged is lost, and nothing is left over."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flow.house import python_is_reachable
+from tests.reliability.mounts import MAKE
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts, loop devices and FUSE of Linux"),
+    pytest.mark.skipif(not python_is_reachable(), reason="other accounts cannot run this interpreter"),
+]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words: str) -> list[dict[str, Any]]:
+    """Run a part as people do; the rows of its table."""
+    command = [sys.executable, "-m", "tests.reliability", *words]
+    done = subprocess.run([*command, "--json"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    assert reports and all(report["passed"] for report in reports), done.stdout + done.stderr
+    return [row for report in reports for row in report["rows"]]
+
+
+def test_killed_services_lose_nothing() -> None:
+    (row,) = run("kill", "--kills", "25")
+    assert row["kills"] >= 25 and row["acknowledged"] > 10
+
+
+@pytest.mark.parametrize("kind", MAKE)
+def test_power_cuts_lose_nothing(kind: str) -> None:
+    rows = run("power", "--fs", kind, "--cuts", "3", "--seconds", "4")
+    assert sum(row["cuts"] for row in rows) == 3
+
+
+def test_a_failed_flush_and_a_crash_lose_nothing() -> None:
+    rows = run("flush-failure", "--times", "2")
+    assert [row["crashes"] for row in rows] == [1, 1]
+
+
+def test_a_clean_stop_makes_no_copies() -> None:
+    clean, dirty = run("restart", "--times", "1")
+    assert clean["stops"] == dirty["stops"] == 1

@@ -23,7 +23,12 @@ def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[in
     Returns its process id and our end, which does not block.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
     if pid == 0:
         code = 111
         try:

@@ -96,7 +96,12 @@ def run_captured(act: "Callable[[], int]", limit_bytes: int, timeout_s: float) -
     is that of SIGKILL.  Fails: OSError when there can be no child.
     """
     reading, writing = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        raise
     if pid == 0:
         code = 111
         try:

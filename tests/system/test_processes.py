@@ -2,7 +2,11 @@
 
 import os
 import time
+from collections.abc import Callable
 
+import pytest
+
+from eqmail_core.system.children import fork_with_socket
 from eqmail_core.system.processes import await_end, run_captured, start
 
 
@@ -23,6 +27,21 @@ def test_a_program_that_takes_too_long_is_killed() -> None:
     begun = time.monotonic()
     code, _ = run_captured(lambda: shell("exec sleep 60"), 10, 0.05)
     assert code == -9 and time.monotonic() - begun < 10
+
+
+def no_fork() -> int:
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+@pytest.mark.parametrize("start_one", [lambda: run_captured(lambda: 0, 10, 10), lambda: fork_with_socket("x", id)])
+def test_without_a_process_nothing_is_left_open(
+    start_one: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fork", no_fork)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(BlockingIOError):
+        start_one()
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_programs_start_with_their_environment_and_default_sigpipe() -> None:

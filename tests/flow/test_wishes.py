@@ -136,7 +136,8 @@ def test_the_sender_of_local_mail_hears_of_it(box: Box) -> None:
 def test_a_server_that_knows_such_words_takes_over(box: Box) -> None:
     peer = Peer("DSN", "SMTPUTF8")
     route_to(box, peer)
-    box.send({"a@far.example": ["NOTIFY=SUCCESS,DELAY", "ORCPT=rfc822;A@far.example"]}, "ENVID=QQ2", "SMTPUTF8")
+    wishes = {"a@far.example": ["NOTIFY=SUCCESS,DELAY", "ORCPT=rfc822;A@far.example"]}
+    box.send(wishes, "ENVID=QQ2", "SMTPUTF8", text="Subject: grüße\r\n\r\nbody\r\n")
     until(lambda: "DATA" in peer.heard, "the mail at the peer")
     assert f"MAIL FROM:<sender@{ME}> ENVID=QQ2 SMTPUTF8" in peer.heard
     assert "RCPT TO:<a@far.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;A@far.example" in peer.heard

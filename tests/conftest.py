@@ -14,6 +14,8 @@ from hypothesis import HealthCheck, settings
 
 # How long one example takes says more about the machine than about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if not os.access(Path(__file__).parents[1], os.W_OK):
+    settings.register_profile("any machine", settings.get_profile("any machine"), database=None)
 settings.load_profile("any machine")
 
 
@@ -54,6 +56,20 @@ SLOW_FILES = {
     "store/test_queue_transfer.py",
 }
 TESTS = Path(__file__).resolve().parent
+_OWN_SCRATCH = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Scratch folders with short paths, whoever runs this: the path of a socket has 107 bytes."""
+    if not config.option.basetemp and not hasattr(config, "workerinput"):
+        config.option.basetemp = tempfile.mkdtemp(prefix="eqt", dir="/tmp")
+        config.stash[_OWN_SCRATCH] = True
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """What failed stays to be looked at."""
+    if exitstatus == 0 and session.config.stash.get(_OWN_SCRATCH, False):
+        shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

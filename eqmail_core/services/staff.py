@@ -41,9 +41,10 @@ def supervisor(
     Fails: CannotStart, ValueError, OSError.
     """
     lock_installation(site)
+    caller_stderr = os.dup(2)  # before it becomes the log
     controls = read_controls(site, environ)
     services = staff(site, controls, addresses, words)
-    return Supervisor(services, herald, partial(write_record, site), controls.stopseconds)
+    return Supervisor(services, herald, partial(write_record, site), controls.stopseconds, caller_stderr)
 
 
 def staff(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[Service]:

@@ -62,7 +62,8 @@ class Supervisor:
     """Runs these services until TERM or INT; HUP and ALRM are passed on to those that want them.
 
     `herald` tells the service manager how things stand, `record` keeps it for others.  What still runs `stop_s`
-    seconds after TERM, or at a second TERM, is killed, rank by rank; 0 waits for ever.
+    seconds after TERM, or at a second TERM, is killed, rank by rank; 0 waits for ever.  `caller_stderr`, owned here, is
+    where a failure of the start is told.
     """
 
     def __init__(
@@ -71,11 +72,13 @@ class Supervisor:
         herald: Herald,
         record: Callable[[list[ServiceStatus]], None] = lambda services: None,
         stop_s: float = 0.0,
+        caller_stderr: int = -1,
     ) -> None:
         self._services = services
         self._herald = herald
         self._record = record
         self._stop_s = stop_s
+        self._caller_stderr = caller_stderr
         self._all_served = False
 
     def run(self) -> None:
@@ -96,6 +99,7 @@ class Supervisor:
         self._end()
         fallen = [] if self._all_served else [f"{it.name}: {it.reason}" for it in self._services if it.ends]
         if fallen:
+            self._speak_to_caller()
             raise StartFailed("; ".join(dict.fromkeys(fallen)))
 
     def _take_turn(self) -> bool:
@@ -114,6 +118,7 @@ class Supervisor:
                 return True
             if all(service.is_ready for service in self._services):
                 self._all_served = True
+                self._forget_caller()
                 self._herald.ready()
             else:
                 self._herald.starting()
@@ -124,6 +129,18 @@ class Supervisor:
         if changed:
             self._note()
         return False
+
+    def _speak_to_caller(self) -> None:
+        """From here on standard error is that of whoever started us: the log has ended."""
+        if self._caller_stderr >= 0:
+            os.dup2(self._caller_stderr, 2)
+            self._forget_caller()
+
+    def _forget_caller(self) -> None:
+        """Let go of that standard error, so that nobody waits for its end."""
+        if self._caller_stderr >= 0:
+            os.close(self._caller_stderr)
+            self._caller_stderr = -1
 
     def _pause_s(self) -> float:
         waits = [service.start_at - time.monotonic() for service in self._services if not service.pid]

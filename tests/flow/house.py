@@ -40,6 +40,9 @@ def until(condition: Callable[[], object], what: str, patience_s: float = PATIEN
 class House:
     """The services of one home, with the resident SMTP service on a free port of 127.0.0.1."""
 
+    installation: Path | None = None
+    """Where it is not the home."""
+
     def __init__(self, home: Path, *words: str, **environ: str) -> None:
         """`words`: the default delivery and the logger's command."""
         self.home = home
@@ -58,7 +61,7 @@ class House:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ, start_new_session=True
             )
-        record = self.home / "run/status"
+        record = self.status_path()
         record.unlink(missing_ok=True)
         until(lambda: record.exists() and self.all_serve(), "services that serve")
         until(self.answers, "an SMTP greeting; the log says:\n" + self.log()[-2000:])
@@ -67,7 +70,11 @@ class House:
         """Whether the supervisor has heard from every service; a death before that makes the start fail."""
         assert self.process is not None
         assert self.process.poll() is None, self.log()
-        return all(it.state == READY for it in parse_status((self.home / "run/status").read_bytes()))
+        return all(it.state == READY for it in parse_status(self.status_path().read_bytes()))
+
+    def status_path(self) -> Path:
+        """Where the supervisor keeps on record how the services are."""
+        return (self.installation or self.home) / "run/status"
 
     def answers(self) -> bool:
         assert self.process is not None

@@ -23,6 +23,7 @@ from pathlib import Path
 import trustme
 
 from tests.flow.house import free_port, until
+from tests.needs import demand_namespaces, lack
 
 PACKAGES = tuple(
     "postfix exim4-daemon-light opensmtpd sasl2-bin nsd clamav-daemon clamav-milter openbsd-inetd haproxy".split()
@@ -97,6 +98,7 @@ class Foreign:
 
     def _start_privately(self, command: list[str | Path], binds: dict[str, Path]) -> None:
         """Run a command where each path of `binds` is the folder or file behind it, and the accounts exist."""
+        demand_namespaces("mount", "pid")
         passwd = Path("/etc/passwd").read_text()
         group = Path("/etc/group").read_text()
         for name, uid in (ACCOUNTS | {MAIL_OWNER: MAIL_UID}).items():
@@ -178,14 +180,21 @@ def _started(name: str, relay: Relay | None, offers_tls: bool, open_relay: bool)
 
 
 def unpacked(package: str) -> Path:
-    """The folder with the files of a Debian package; it is fetched once."""
+    """The folder with the files of a Debian package; no test fetches one, ./test did before."""
+    folder = CACHE / package
+    if not folder.is_dir():
+        lack(f"the Debian package {package}, unpacked by: python -m tests.interop.fetch")
+    return folder
+
+
+def fetch(package: str) -> None:
+    """Have a Debian package unpacked in CACHE.  Fails: AssertionError, with what the package manager said."""
     CACHE.mkdir(mode=0o755, exist_ok=True)
     folder = CACHE / package
     with open(CACHE / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
             _unpack(package, folder)
-    return folder
 
 
 def _unpack(package: str, folder: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.flow.house import House, make_maildir, messages, until
+from tests.needs import demand_namespaces
 
 pytestmark = pytest.mark.root
 ME = "mail.example.org"
@@ -32,6 +33,8 @@ class Box(House):
     """A house in which the addresses box-EXT belong to a user with a home of its own."""
 
     def __init__(self, home: Path, folder: Path) -> None:
+        demand_namespaces("mount")
+        self.installation = home
         self.box = make_maildir(folder / "box/Maildir").parent
         owner = pwd.getpwnam(OWNER)
         assign = home / "users/assign"

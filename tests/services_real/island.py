@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 from tests.flow.house import until
+from tests.needs import demand_namespaces
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNTS = "alias|qmail[a-z]*|nofiles"
@@ -37,6 +38,7 @@ class Island:
     """A machine whose first process runs `first`, shell commands of which the last one begins with exec."""
 
     def __init__(self, folder: Path, first: str) -> None:
+        demand_namespaces("mount", "net", "pid", "uts")
         self.folder = folder
         folder.chmod(0o755)
         script = folder / "first"

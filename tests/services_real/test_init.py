@@ -56,13 +56,15 @@ def test_the_sysv_script_leaves_a_stranger_with_an_old_number_alone(town: Town) 
 def test_the_sysv_script_says_when_nothing_could_be_started(town: Town) -> None:
     demand("start-stop-daemon")
     town.generate("init", pidfile=town.folder / "qmail.pid")
-    listening = town.home / "control/smtplisten"
-    listening.write_text("here\n")
+    lock = town.home / "queue/journal/lock"
+    lock.parent.mkdir(mode=0o700, exist_ok=True)
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
     try:
         said = town.run(town.folder / "init/qmail", "start", code=1)
     finally:
-        listening.unlink()
-    assert "'here' is not ADDRESS:PORT" in said
+        lock.rmdir()
+    assert "qmail-start: fatal: queue: " in said and "Is a directory" in said
     assert "could not be started" in said
     assert not (town.folder / "qmail.pid").exists()
 

@@ -7,18 +7,19 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from shutil import which
 
 from tests.flow.house import free_port, messages, until
+from tests.needs import demand_namespaces, demand_programs
 
 RECIPIENT = "ann@mail.example.org"
 PATIENCE_S = 60.0
 
 
 def demand(*programs: str) -> None:
-    """Skip nothing as root: ./test installs what is needed."""
-    lacking = [program for program in programs if not which(program)]
-    assert not lacking, f"{', '.join(lacking)} missing; ./test installs the packages of tests/packages.debian"
+    """Skip a test that needs programs, or namespaces to unshare, where there are none."""
+    demand_programs(*programs)
+    if "unshare" in programs:
+        demand_namespaces("mount")
 
 
 class Town:

@@ -1,6 +1,8 @@
 """Root believes no file, folder or home that somebody else could have made, only because it stands there."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of 
 
 
 @pytest.fixture
-def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which root stands."""
-    folder = tmp_path / "sources"
-    folder.mkdir(mode=0o755)
-    monkeypatch.chdir(folder)
-    monkeypatch.delenv("EQMAIL_HOME", raising=False)
-    return folder
+def around(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder in which root stands; its path is short, as that of a home has to be."""
+    with tempfile.TemporaryDirectory(prefix="eqmail-trust-", dir="/tmp") as above:
+        folder = Path(above) / "sources"
+        folder.mkdir(mode=0o755)
+        monkeypatch.chdir(folder)
+        monkeypatch.delenv("EQMAIL_HOME", raising=False)
+        yield folder
 
 
 def is_preferred(folder: Path, capsys: pytest.CaptureFixture[str]) -> bool:

@@ -2,11 +2,15 @@
 
 A segment is a file of fixed size: a header, then records one behind the other.  Each record's checksum goes on from the
 checksum before it, and the first from the header's.  So a record counts only behind exactly those that it was written
-behind: what an earlier use of the segment left there, or what came after a torn write, never passes.
+behind: what an earlier use of the segment left there never passes.
+
+A record also holds 23 bits of the checksum before it, combined with the epoch: behind a damaged record the next one is
+known again by trying the other 9 bits, and what an earlier use left does not pass there either.  It says, too, whether
+a commit began with it: where one begins behind a damaged record, that record was on the disk, and is no torn tail.
 
     header      magic 8, epoch u64, next serial u64, crc32 of these
-    record      crc32 of what follows, kind u8, 3 zero, envelope length u32, body length u32, serial u64, number u64,
-                birth u32, uid u32, qp u32, envelope, body
+    record      crc32 of what follows, kind u8, link u23, begins u1, envelope length u32, body length u32,
+                serial u64, number u64, birth u32, uid u32, qp u32, envelope, body
     kind R      a message: its body follows
     kind F      a message whose body is in the file of its number: size u64 and crc32 of that follow
     kind T      tombstones: the body is the serials, u64 each, of messages that the journal need not keep
@@ -17,20 +21,19 @@ A later record of a serial replaces an earlier one.  Numbers are little-endian; 
 import struct
 from zlib import crc32
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 RECORD, IN_FILE, TOMBSTONES = b"R", b"F", b"T"
 
 _MAGIC = b"EQJRNL1\n"
-_HEADER = struct.Struct("<8sQQ")
-_CRC = struct.Struct("<I")
-_HEAD = struct.Struct("<c3xIIQQIII")
+HEADER = struct.Struct("<8sQQ")
+CHECKSUM = struct.Struct("<I")
+HEAD = struct.Struct("<IIIQQIII")
 _FILE = struct.Struct("<QI")
+LINK_BITS = 23
+LINK = (1 << LINK_BITS) - 1
+"""The part of the checksum before it that a record holds."""
 
-HEADER_SIZE = _HEADER.size + _CRC.size
-OVERHEAD = _CRC.size + _HEAD.size
+HEADER_SIZE = HEADER.size + CHECKSUM.size
+OVERHEAD = CHECKSUM.size + HEAD.size
 """Bytes of a record besides its envelope and body."""
 
 IN_FILE_SIZE = _FILE.size
@@ -64,35 +67,49 @@ class Entry:
 
 def header(epoch: int, serial: int) -> tuple[bytes, int]:
     """A segment's header, and the checksum that its first record goes on from."""
-    text = _HEADER.pack(_MAGIC, epoch, serial)
+    text = HEADER.pack(_MAGIC, epoch, serial)
     crc = crc32(text)
-    return text + _CRC.pack(crc), crc
+    return text + CHECKSUM.pack(crc), crc
 
 
 def split_header(data: "bytes | memoryview") -> tuple[int, int, int] | None:
     """Epoch, next serial and checksum of a header; None where there is none."""
     if len(data) < HEADER_SIZE:
         return None
-    magic, epoch, serial = _HEADER.unpack_from(data)
-    (crc,) = _CRC.unpack_from(data, _HEADER.size)
-    if magic != _MAGIC or crc != crc32(data[: _HEADER.size]):
+    magic, epoch, serial = HEADER.unpack_from(data)
+    (crc,) = CHECKSUM.unpack_from(data, HEADER.size)
+    if magic != _MAGIC or crc != crc32(data[: HEADER.size]):
         return None
     return epoch, serial, crc
 
 
 def record(
-    kind: bytes, serial: int, number: int, birth: int, uid: int, qp: int, envelope: bytes, body: bytes, before: int
+    kind: bytes,
+    serial: int,
+    number: int,
+    birth: int,
+    uid: int,
+    qp: int,
+    envelope: bytes,
+    body: bytes,
+    before: int,
+    epoch: int = 0,
+    begins: bool = False,
 ) -> tuple[bytes, int]:
-    """What stands before the body of a record, and the record's checksum; `before` is the checksum before it."""
-    head = _HEAD.pack(kind, len(envelope), len(body), serial, number, birth, uid, qp) + envelope
+    """What stands before the body of a record, and the record's checksum.
+
+    `before` is the checksum before it, `epoch` that of its segment; `begins`: it is the first of a commit.
+    """
+    link = kind[0] | ((before ^ epoch) & LINK) << 8 | begins << 31
+    head = HEAD.pack(link, len(envelope), len(body), serial, number, birth, uid, qp) + envelope
     crc = crc32(body, crc32(head, before))
-    return _CRC.pack(crc) + head, crc
+    return CHECKSUM.pack(crc) + head, crc
 
 
-def tombstones(serials: list[int], before: int) -> tuple[bytes, int]:
+def tombstones(serials: list[int], before: int, epoch: int = 0, begins: bool = False) -> tuple[bytes, int]:
     """A whole record of tombstones, and its checksum."""
     body = struct.pack(f"<{len(serials)}Q", *serials)
-    head, crc = record(TOMBSTONES, 0, 0, 0, 0, 0, b"", body, before)
+    head, crc = record(TOMBSTONES, 0, 0, 0, 0, 0, b"", body, before, epoch, begins)
     return head + body, crc
 
 
@@ -110,21 +127,3 @@ def split_in_file(body: memoryview) -> tuple[int, int]:
     """Size and checksum of the file."""
     size, crc = _FILE.unpack(body)
     return size, crc
-
-
-def scan(data: memoryview, crc: int) -> "Iterator[Entry]":
-    """Every record behind a header whose checksum is `crc`, up to the first that does not belong there."""
-    position = HEADER_SIZE
-    while position + OVERHEAD <= len(data):
-        (found,) = _CRC.unpack_from(data, position)
-        kind, envelope_size, body_size, serial, number, birth, uid, qp = _HEAD.unpack_from(data, position + _CRC.size)
-        body = position + OVERHEAD + envelope_size
-        end = body + body_size
-        if end > len(data):
-            return
-        crc = crc32(data[position + _CRC.size : end], crc)
-        if crc != found:
-            return
-        envelope = bytes(data[position + OVERHEAD : body])
-        yield Entry(kind, serial, number, birth, uid, qp, envelope, data[body:end])
-        position = end

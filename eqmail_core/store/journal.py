@@ -15,6 +15,10 @@ Why a message is never forgotten, and none that ended comes back:
 - After a flush that failed nothing is written behind what stood there before: the system may have dropped what it was
   to write, and the next flush would not say so.  A segment that this use of it began is begun anew, under a new epoch;
   any other is suspect: its messages are recorded anew, and then it is removed.
+- A segment with damaged records is read as far as it is intact, before and behind them; it is suspect too, and is kept
+  under another name in place of being removed.
+
+Long because what is proved above is about all of it.
 
 Fails: OSError; a `commit` that failed may have written its records all the same, so that the caller sends their
 tombstones after them.
@@ -24,36 +28,57 @@ import os
 from collections import deque
 
 from eqmail_core.formats import journal as form
+from eqmail_core.formats.journal_reading import Damage, Reading, read
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.message import Message
-from eqmail_core.store.segment import Segment
+from eqmail_core.store.segment import DAMAGED_PREFIX, SEGMENT_PREFIX, Segment
 from eqmail_core.store.spool import remove
 
 SEGMENT_SIZE = 16 << 20
 LEAST_SEGMENTS = 2
 
-_PREFIX = "segment."
+MAX_KEPT = 4
+"""Damaged segments that are kept; further ones are removed."""
+
 _ZEROS = bytes(1 << 20)
 _MOST_TOMBSTONES = 4096
 
 
-class Journal:
-    """The ring in `folder`; `replay` comes first."""
+class Damaged:
+    """What `replay` found damaged: a segment, its file, and how many of its records are intact."""
 
-    def __init__(self, disk: Disk, folder: str, size: int = SEGMENT_SIZE) -> None:
+    __slots__ = ("damages", "epoch", "intact", "path")
+
+    def __init__(self, path: str, reading: Reading) -> None:
+        self.path = path
+        self.epoch = reading.epoch
+        self.damages = reading.damages
+        self.intact = len(reading.entries)
+
+
+class Journal:
+    """The ring in `folder`; `replay` comes first, and `damaged` tells what it could not read.
+
+    `epoch`: where those of a new journal begin; one that nobody can guess keeps a body from posing as a record.
+    """
+
+    def __init__(self, disk: Disk, folder: str, size: int = SEGMENT_SIZE, epoch: int = 0) -> None:
         self.next_serial = 1
+        self.damaged: list[Damaged] = []
         self._disk = disk
         self._folder = folder
         self._size = size
         self._reserve = size // 32
         self._segments: deque[Segment] = deque()
         self._current: Segment | None = None
-        self._epoch = 0
+        self._epoch = epoch
         # Where the next byte goes in the current segment (0: its header is still to be written), and what waits there.
         self._position = 0
         self._crc = 0
         self._pieces: list[bytes | bytearray | memoryview] = []
         self._start = 0
+        self._begins = False
+        self._nearby = 0
 
     @property
     def epoch(self) -> int:
@@ -69,17 +94,16 @@ class Journal:
 
         What is found is flushed first: a process may have died between writing and flushing.
         """
-        found: list[tuple[Segment, memoryview, int, int]] = []
-        for name, _ in self._disk.entries(self._folder):
-            if name.startswith(_PREFIX):
-                self._open(f"{self._folder}/{name}", found)
+        found: list[tuple[Segment, Reading]] = []
+        for path, data, fd in self._contents():
+            self._note(path, fd, data, read(data, self._nearby), found)
         found.sort(key=lambda item: item[0].epoch)
         live: dict[int, Message] = {}
-        for segment, data, next_serial, crc in found:
+        for segment, reading in found:
             self._segments.append(segment)
             self._epoch = segment.epoch
-            self.next_serial = max(self.next_serial, next_serial)
-            for entry in form.scan(data, crc):
+            self.next_serial = max(self.next_serial, reading.next_serial)
+            for entry in reading.entries:
                 if entry.kind == form.TOMBSTONES:
                     for serial in form.split_tombstones(entry.body):
                         live.pop(serial, None)
@@ -104,6 +128,7 @@ class Journal:
         """
         saved = self._current, self._position, self._crc, self._start
         is_flushing = False
+        self._begins = True
         placed: list[tuple[Message, Segment]] = []
         touched: list[Segment] = []
         try:
@@ -122,7 +147,10 @@ class Journal:
                     message.envelope,
                     body,
                     self._crc,
+                    self._epoch,
+                    self._begins,
                 )
+                self._begins = False
                 self._pieces += (head, body)
                 self._position += len(head) + len(body)
                 segment.recorded += 1
@@ -130,7 +158,8 @@ class Journal:
             for index in range(0, len(ended), _MOST_TOMBSTONES):
                 some = ended[index : index + _MOST_TOMBSTONES]
                 self._room(form.OVERHEAD + 8 * len(some), touched)
-                whole, self._crc = form.tombstones(some, self._crc)
+                whole, self._crc = form.tombstones(some, self._crc, self._epoch, self._begins)
+                self._begins = False
                 self._pieces.append(whole)
                 self._position += len(whole)
             self._write_out(touched)
@@ -188,19 +217,45 @@ class Journal:
             self._disk.close(segment.fd)
         self._segments.clear()
 
-    def _open(self, path: str, found: list[tuple[Segment, memoryview, int, int]]) -> None:
-        fd = self._disk.open(path, os.O_RDWR)
-        self._disk.sync_data(fd)
-        data = memoryview(self._disk.content(path) or b"")
-        known = form.split_header(data)
-        if len(data) != self._size and (known is None or next(form.scan(data, known[2]), None) is None):
+    def _contents(self) -> list[tuple[str, memoryview, int]]:
+        """Path, content and descriptor of every segment, flushed; those with a good header first."""
+        contents = []
+        for name, _ in self._disk.entries(self._folder):
+            if name.startswith(SEGMENT_PREFIX):
+                path = f"{self._folder}/{name}"
+                fd = self._disk.open(path, os.O_RDWR)
+                self._disk.sync_data(fd)
+                contents.append((path, memoryview(self._disk.content(path) or b""), fd))
+        return sorted(contents, key=lambda it: form.split_header(it[1]) is None)
+
+    def _note(
+        self,
+        path: str,
+        fd: int,
+        data: memoryview,
+        reading: Reading | None,
+        found: list[tuple[Segment, Reading]],
+    ) -> None:
+        """Take a segment that was found into the ring."""
+        if len(data) != self._size and (reading is None or not reading.entries):
             # its making was cut short, or the size was changed and nothing is in it
             self._disk.close(fd)
             self._disk.unlink(path)
-        elif known is None:
-            self._segments.appendleft(Segment(path, fd, 0))
+            return
+        if reading is None:
+            segment = Segment(path, fd, 0)
+            self._segments.appendleft(segment)
+            if bytes(data).count(0) == len(data):
+                return
+            reading = Reading(0, 1)
+            reading.damages.append(Damage(0, len(data), is_certain=True))
         else:
-            found.append((Segment(path, fd, known[0]), data, known[1], known[2]))
+            segment = Segment(path, fd, reading.epoch)
+            self._nearby = max(self._nearby, reading.epoch)
+            found.append((segment, reading))
+        if reading.damages:
+            self.damaged.append(Damaged(path, reading))
+            segment.is_suspect = segment.is_damaged = reading.is_damaged
 
     def _room(self, size: int, touched: list[Segment]) -> Segment:
         """The segment that has room for a record; perhaps the next of the ring."""
@@ -262,7 +317,7 @@ class Journal:
     def _make(self) -> Segment:
         taken = {segment.path for segment in self._segments}
         path = next(
-            path for count in range(len(taken) + 1) if (path := f"{self._folder}/{_PREFIX}{count}") not in taken
+            path for count in range(len(taken) + 1) if (path := f"{self._folder}/{SEGMENT_PREFIX}{count}") not in taken
         )
         fd = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -276,8 +331,18 @@ class Journal:
             raise
         return Segment(path, fd, 0)
 
+    def _keep(self, segment: Segment) -> None:
+        """Give a damaged segment another name, unless enough are there."""
+        if sum(name.startswith(DAMAGED_PREFIX) for name, _ in self._disk.entries(self._folder)) < MAX_KEPT:
+            try:
+                self._disk.link(segment.path, f"{self._folder}/{DAMAGED_PREFIX}{segment.epoch}")
+            except FileExistsError:
+                pass
+
     def _drop(self, segment: Segment) -> None:
         """Remove a segment; on the disk too, before a younger one, with its tombstones, may be used."""
+        if segment.is_damaged:
+            self._keep(segment)
         remove(self._disk, segment.path)
         self._disk.sync_folder(self._folder)
         self._segments.remove(segment)

@@ -6,6 +6,8 @@ Fails: OSError where it cannot be read.
 import os
 
 from eqmail_core.formats import journal as form
+from eqmail_core.formats.journal_reading import read
+from eqmail_core.store.segment import SEGMENT_PREFIX
 from eqmail_core.system.files import read_file
 
 
@@ -15,15 +17,15 @@ def live_messages(folder: str) -> int:
         names = os.listdir(folder)
     except FileNotFoundError:
         return 0
-    segments = []
+    readings = []
     for name in names:
-        data = memoryview(read_file(f"{folder}/{name}") or b"")
-        known = form.split_header(data)
-        if known is not None:
-            segments.append((known[0], data, known[2]))
+        if name.startswith(SEGMENT_PREFIX):
+            reading = read(memoryview(read_file(f"{folder}/{name}") or b""))
+            if reading is not None:
+                readings.append(reading)
     live: set[int] = set()
-    for _, data, crc in sorted(segments, key=lambda item: item[0]):
-        for entry in form.scan(data, crc):
+    for reading in sorted(readings, key=lambda it: it.epoch):
+        for entry in reading.entries:
             if entry.kind == form.TOMBSTONES:
                 live -= set(form.split_tombstones(entry.body))
             else:

@@ -17,7 +17,7 @@ import os
 from zlib import crc32
 
 from eqmail_core.store.disk import Disk
-from eqmail_core.store.journal import Journal
+from eqmail_core.store.journal import Damaged, Journal
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.store.message import Message
 from eqmail_core.store.pool import Pool
@@ -29,18 +29,22 @@ _CHUNK = 1 << 20
 class Found:
     """How many messages came back, by the way they did; `lost` are the numbers of those whose file is gone.
 
+    `damaged`: what of the journal could not be read.
+
     `misnumbered`: messages in the queue's files whose number is not the inode number of mess/N.
     """
 
     def __init__(self) -> None:
         self.held = self.queued = self.renumbered = self.misnumbered = 0
         self.lost: list[int] = []
+        self.damaged: list[Damaged] = []
 
 
 def recover(disk: Disk, paths: QueuePaths, pool: Pool, journal: Journal, keeper: Keeper, least_serial: int) -> Found:
     """Bring the messages of the journal back into `keeper`; the pool and the journal are ready for use afterwards."""
     found = Found()
     messages = journal.replay(least_serial)
+    found.damaged = journal.damaged
     pool.find()
     _drop_second_names(disk, paths, pool)
     pool.block()

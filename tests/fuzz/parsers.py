@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.formats import dotqmail, journal, text0
+from eqmail_core.formats import dotqmail, journal, journal_reading, text0
 from eqmail_core.formats.addresslist import ATOM, Unparsable, plain, render, rewrite_addresses, tokenise
 from eqmail_core.formats.assign import BadAssign
 from eqmail_core.formats.assign import database_records as user_records
@@ -133,17 +133,21 @@ def house_packets(data: bytes) -> None:
 
 def journal_scan(data: bytes) -> None:
     """A segment of the journal: garbage, and records behind a header that is whole."""
-    found = journal.split_header(data)
-    list(journal.scan(memoryview(data), found[2] if found else 0))
+    journal_reading.read(memoryview(data))
     front, crc = journal.header(1, 1)
-    record, after = journal.record(journal.RECORD, 1, 2, 3, 4, 5, b"Fa\0Tb\0", data, crc)
-    segment = front + record + data + data[::-1]
-    scanned = list(journal.scan(memoryview(segment), crc))
-    assert scanned[0].body == data
-    assert sum(journal.OVERHEAD + len(entry.envelope) + len(entry.body) for entry in scanned) <= len(segment)
-    dead, _ = journal.tombstones([len(data)], after)
-    last = list(journal.scan(memoryview(front + record + data + dead + data), crc))[1]
+    record, after = journal.record(journal.RECORD, 1, 2, 3, 4, 5, b"Fa\0Tb\0", data, crc, epoch=1)
+    entries = _entries(front + record + data + data[::-1])
+    assert entries[0].body == data
+    dead, _ = journal.tombstones([len(data)], after, epoch=1)
+    last = _entries(front + record + data + dead + data)[1]
     assert journal.split_tombstones(last.body) == (len(data),)
+
+
+def _entries(segment: bytes) -> list[journal.Entry]:
+    reading = journal_reading.read(memoryview(segment))
+    assert reading is not None
+    assert sum(journal.OVERHEAD + len(it.envelope) + len(it.body) for it in reading.entries) <= len(segment)
+    return reading.entries
 
 
 def proxy_header(data: bytes) -> None:

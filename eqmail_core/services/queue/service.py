@@ -19,7 +19,7 @@ from eqmail_core.net.tidying import Tidying
 from eqmail_core.services.queue.reception import House, Reception
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.durability import Worker
-from eqmail_core.store.journal import Journal
+from eqmail_core.store.journal import Damaged, Journal
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.store.pool import Pool
 from eqmail_core.store.recovery import Found, recover
@@ -99,7 +99,7 @@ class Service:
         controls = controls_in(site.control, read_file)
         durability = controls.queuedurability
         disk, paths = Disk(), site.queue
-        journal, pool = Journal(disk, paths.journal), Pool(disk, paths)
+        journal, pool = Journal(disk, paths.journal, epoch=int.from_bytes(os.urandom(4))), Pool(disk, paths)
         self._workers = Worker("journal", loop.call_soon_threadsafe), Worker("files", loop.call_soon_threadsafe)
         self._keeper = Keeper(
             disk,
@@ -217,5 +217,19 @@ def report(found: Found) -> None:
             f"warning: {found.misnumbered} messages have numbers that are not the inode numbers of their files: copied "
             "or restored; they are delivered, no new message gets such a number, and `eqmail check --fix` mends them",
         )
+    for it in found.damaged:
+        say(NAME, damage_line(it))
     for number in found.lost:
         say(NAME, f"alert: msg {number}: the file with its body is gone")
+
+
+def damage_line(it: Damaged) -> str:
+    """What is said of a damaged segment of the journal."""
+    size = sum(damage.end - damage.start for damage in it.damages)
+    where = f"{it.path}: {len(it.damages)} damaged places ({size} bytes, the first at offset {it.damages[0].start})"
+    if any(damage.is_certain for damage in it.damages):
+        return (
+            f"alert: {where}: what was waiting there is lost; the {it.intact} intact records before and behind are "
+            f"read; the file will be kept as damaged.{it.epoch}"
+        )
+    return f"warning: {where} at its end: cut short by a crash, so never accepted, or damaged; {it.intact} are intact"

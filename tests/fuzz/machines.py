@@ -18,7 +18,7 @@ from eqmail_core.protocols.pop3 import MAX_LINE as POP3_LINE
 from eqmail_core.protocols.pop3 import Authorisation, Message, Retrieve, Transaction, Update
 from eqmail_core.protocols.pop3_text import MessageText
 from eqmail_core.protocols.qmtp import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
-from eqmail_core.protocols.smtp_events import BROKEN, STARTTLS, Body, Verdict
+from eqmail_core.protocols.smtp_events import BROKEN, STARTTLS, Body, Event, Verdict
 from eqmail_core.protocols.smtp_reply import MAX_WAITING, ReplyReader
 from eqmail_core.protocols.smtp_rules import Rules
 from eqmail_core.protocols.smtp_server import MAX_LINE, SmtpServer
@@ -71,6 +71,14 @@ def bdat(pieces: Pieces) -> object:
     return _converse([b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 5\r\na: bcBDAT ", *pieces])
 
 
+def _next_of_any_turn(server: SmtpServer) -> Event | None:
+    event = server.next_event()
+    while event is None and server.has_more:
+        server.begin_turn()
+        event = server.next_event()
+    return event
+
+
 def _converse(pieces: Pieces) -> object:
     server = SmtpServer(_RULES, b"unknown", lambda: b"<1.2@mx.test>")
     server.begin()
@@ -79,7 +87,7 @@ def _converse(pieces: Pieces) -> object:
     text, out = b"", server.take_output()
     for piece in pieces:
         server.receive(piece)
-        while (event := server.next_event()) is not None:
+        while (event := _next_of_any_turn(server)) is not None:
             if isinstance(event, Body):
                 text += event.text
             if event is BROKEN:

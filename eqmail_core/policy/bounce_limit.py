@@ -24,6 +24,9 @@ class BounceLimit:
             return 0
         key = address.lower()
         times = self._times.setdefault(key, deque())
+        if times and times[-1] > now:
+            # The clock was set back.
+            times = self._times[key] = deque(min(time, now) for time in times)
         while times and times[0] <= now - HOUR_S:
             times.popleft()
         if len(times) >= self.per_hour:

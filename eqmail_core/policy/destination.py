@@ -103,6 +103,12 @@ class Destination:
         self._free_at = self._pause_s = 0.0
         self._window = max(self._window, FIRST_WINDOW)
 
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back."""
+        self.answered_at -= seconds
+        self._free_at -= seconds
+        self._tired_at -= seconds
+
     def is_forgettable(self, now: float) -> bool:
         """Whether nothing would be lost if the destination were forgotten."""
         return self.running == 0 and self._free_at <= now and self._window >= FIRST_WINDOW and not self._failures

@@ -27,8 +27,12 @@ HELD_UNTIL = 4_102_444_800
 
 
 def next_retry(birth: int, now: int, channel: int) -> int:
-    """When to try again what is tried now: 100, 400, 900 s after birth for local, 400, 1600, 3600 s for remote."""
-    return birth + (isqrt(max(now - birth, 0)) + SKIP[channel]) ** 2
+    """When to try again what is tried now: 100, 400, 900 s after birth for local, 400, 1600, 3600 s for remote.
+
+    A birth in the future is now.
+    """
+    birth = min(birth, now)
+    return birth + (isqrt(now - birth) + SKIP[channel]) ** 2
 
 
 def next_in_steps(steps: Sequence[int], birth: int, now: int) -> int:
@@ -36,7 +40,7 @@ def next_in_steps(steps: Sequence[int], birth: int, now: int) -> int:
 
     The first interval is in force from birth for as long as it lasts, then the second, the last one for ever.
     """
-    age = now - birth
+    age = max(now - birth, 0)
     for step in steps[:-1]:
         if age < step:
             return now + step
@@ -71,6 +75,15 @@ class Patience:
     def next_attempt(self, birth: int, now: int, channel: int) -> int:
         """When to try again what is tried now."""
         return next_in_steps(self._steps, birth, now) if self._steps else next_retry(birth, now, channel)
+
+    def at_most(self, due: int, now: int, channel: int) -> int:
+        """A time that was noted for the next attempt; now, where no attempt before can have led to it.
+
+        So a time from before the clock was set back does not hold a message up.  HELD_UNTIL stays.
+        """
+        longest = max(self._lifetime_s, *self._lifetimes.values(), 0)
+        latest = max(self.next_attempt(now - longest, now, channel), now + max(self._steps, default=0))
+        return due if due <= latest or due >= HELD_UNTIL else now
 
     def is_over(self, age_s: int, recipient: bytes) -> bool:
         """Whether an attempt at a recipient that began at this age of the message was the last one."""
@@ -145,6 +158,14 @@ class DueQueue:
     def hurry(self, now: int) -> None:
         """Make everything due at `now`, except what is held."""
         self._heap = [(due if due >= HELD_UNTIL else now) << self._SHIFT | number for number, due in self]
+        self._left_over.clear()
+        heapify(self._heap)
+        if self._entries is not None:
+            self.index()
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: what waits waits no longer for it.  Held entries stay."""
+        self._heap = [(due if due >= HELD_UNTIL else due - seconds) << self._SHIFT | number for number, due in self]
         self._left_over.clear()
         heapify(self._heap)
         if self._entries is not None:

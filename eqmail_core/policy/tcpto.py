@@ -14,12 +14,15 @@ BURST_S = 120
 
 
 def is_to_skip(entries: list[Entry], af: int, ip: bytes, now: float, pid: int) -> bool:
-    """Tell whether a host is to be left alone now; for about an hour, spread by the process number."""
+    """Tell whether a host is to be left alone now; for about an hour, spread by the process number.
+
+    A time in the future, from before the clock was set back, leaves nobody alone.
+    """
     place = _place_of(entries, af, ip)
     if place < 0:
         return False
     entry = entries[place]
-    return entry.count >= PATIENCE and now - entry.when < (60 + (pid & 31)) * 64
+    return entry.count >= PATIENCE and entry.when <= now + 1 and now - entry.when < (60 + (pid & 31)) * 64
 
 
 def after_attempt(entries: list[Entry], af: int, ip: bytes, now: float, failed: bool) -> tuple[int, Entry] | None:
@@ -32,7 +35,7 @@ def after_attempt(entries: list[Entry], af: int, ip: bytes, now: float, failed: 
         entry = entries[place]
         if not failed:
             return (place, Entry(af, 0, entry.when, ip)) if entry.count else None
-        if entry.count and now < entry.when + BURST_S:
+        if entry.count and entry.when <= now + 1 and now < entry.when + BURST_S:
             return None
         return place, Entry(af, min(entry.count + 1, MOST_COUNTED), int(now), ip)
     if not failed or not entries:
@@ -40,7 +43,7 @@ def after_attempt(entries: list[Entry], af: int, ip: bytes, now: float, failed: 
     places = range(len(entries))
     free = next((i for i in places if entries[i].count == 0), None)
     if free is None:
-        free = min(places, key=lambda i: entries[i].when + entries[i].count * 1024)
+        free = min(places, key=lambda i: min(entries[i].when, now) + entries[i].count * 1024)
     return free, Entry(af, 1, int(now), ip)
 
 

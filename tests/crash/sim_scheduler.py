@@ -12,7 +12,7 @@ from functools import partial
 from eqmail_core.formats.log_line import LogLines
 from eqmail_core.policy.bounces import Bounce, Postmaster
 from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import Patience
+from eqmail_core.policy.schedule import HELD_UNTIL, Patience
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.arrivals import Arrivals
 from eqmail_core.services.send.ending import Ending
@@ -90,9 +90,16 @@ class Services(House):
         self.stage.settle(self.dice)
 
     def leftovers(self) -> list[str]:
-        """What is in a queue that should be empty.  (Where names survive one by one, intd/N may; nobody reads it.)"""
-        fine = ("q/pid/", "q/journal/") if self.disk.ordered else ("q/pid/", "q/journal/", "q/intd/")
-        return [path for path in self.disk.paths() if not path.startswith(fine)]
+        """What is in a queue that should be empty.
+
+        Where names survive one by one, intd/N may be, which nobody reads, and an info/N that had been removed, which is
+        held where its number is another message's by now.
+        """
+        left = [path for path in self.disk.paths() if not path.startswith(("q/pid/", "q/journal/"))]
+        if self.disk.ordered or self.scheduler is None:
+            return left
+        held = {number for lane in self.scheduler.core.lanes for number, due in lane.due if due >= HELD_UNTIL}
+        return [path for path in left if "/intd/" not in path and int(path.rpartition("/")[2]) not in held]
 
 
 class SimScheduler:

@@ -116,6 +116,12 @@ class Arrivals:
                 except OSError:
                     self._add(number, now)
 
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: no search waits longer for it."""
+        self._todo.next_start -= seconds
+        self._sweep.next_start -= seconds
+        self._uncertain.set_back(seconds)
+
     @property
     def busy(self) -> bool:
         """Whether a message is being prepared right now."""
@@ -209,6 +215,6 @@ class Arrivals:
 
     def _take_up(self, number: int, found: list[tuple[int, int]], now: int) -> None:
         for channel, due in found:
-            self._scheduler.enqueue(number, channel, due)
+            self._scheduler.enqueue(number, channel, self._scheduler.plausible(due, channel))
         if not found:
             self._ending.add(number, now)

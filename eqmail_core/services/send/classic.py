@@ -151,7 +151,9 @@ class ClassicSend:
             if core.can_end:
                 break
             self._wait(0.0 if more else self._sleep_s())
-            more = core.pump(time.time())
+            now = time.time()
+            core.watch_clock(now)
+            more = core.pump(now)
             self._flush_commands()
             if not self._cleaner.alive and not core.scheduler.exiting:
                 core.log.alert(b"oh no! lost qmail-clean connection! dying...")

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Protocol
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
@@ -12,6 +13,7 @@ from eqmail_core.control.source import reload_settings
 from eqmail_core.formats.channel_list import TODO
 from eqmail_core.formats.log_line import log_lines
 from eqmail_core.policy.bounces import Postmaster
+from eqmail_core.policy.clock_watch import ClockWatch
 from eqmail_core.policy.routing import Routes
 from eqmail_core.policy.schedule import REMOTE, Patience
 from eqmail_core.services.send.arrivals import Arrivals
@@ -129,8 +131,18 @@ class Trigger:
             return -1
 
 
+class KeepsTimes(Protocol):
+    """Whoever remembers when something is due."""
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back."""
+
+
 class Core:
-    """The scheduler with its searches and endings; `is_held` tells which message numbers are in memory elsewhere."""
+    """The scheduler with its searches and endings; `is_held` tells which message numbers are in memory elsewhere.
+
+    `keeps_times`: who else hears of a clock that was set back.
+    """
 
     def __init__(
         self,
@@ -155,6 +167,8 @@ class Core:
         self.preparation = Preparation(self.ledger, settings.lines)
         self.arrivals = Arrivals(self.scheduler, self.ending, self.preparation, cleaner, worker, self._is_held)
         self.is_held = _nothing_is_held
+        self.keeps_times: list[KeepsTimes] = []
+        self._clock = ClockWatch()
         self._site = site
         self._settings = settings
 
@@ -193,6 +207,15 @@ class Core:
             folder = os.path.basename(os.path.dirname(self.ledger.paths.info(0))).encode()
             self.log.alert(b"unable to opendir %b, sleeping..." % folder)
             raise CannotStart(b"unable to read the queue") from error
+
+    def watch_clock(self, now: float) -> None:
+        """To be called first in each turn."""
+        back = self._clock.set_back_by(now)
+        if back:
+            self.log.warning(b"the clock was set back by %d seconds" % back)
+            parts: list[KeepsTimes] = [self.arrivals, self.scheduler, self.ending.due, *self.keeps_times]
+            for part in parts:
+                part.set_back(back)
 
     def pump(self, now: float) -> bool:
         """One turn: search, start, end; tells whether to be called again at once."""

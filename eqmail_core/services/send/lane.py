@@ -68,6 +68,14 @@ class Lane:
         times = (self.due.wakes_at(), None if self.room is None else self.room.wakes_at())
         return min((time for time in times if time is not None), default=None)
 
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: what is due is due as many seconds from now as before."""
+        self.due.set_back(seconds)
+        for job in self.open.values():
+            job.set_back(seconds)
+        if self.room is not None:
+            self.room.set_back(seconds)
+
     def set_down(self, number: int | None = None) -> list[Job]:
         """Start no more deliveries for now, of this message or of any; which attempts have fewer reasons to go on.
 

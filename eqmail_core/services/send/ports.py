@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from eqmail_core.formats.log_line import LogLines
 from eqmail_core.formats.wishes import NO_WISH, Wish, Wishes, list_key, render_wishes
 from eqmail_core.policy.bounces import Bounce
+from eqmail_core.policy.schedule import HELD_UNTIL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,6 +157,12 @@ class Job:
         self.failed: list[int] = []
         self.is_flushing = False
         self.wishes: Wishes | None = None
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back."""
+        self.retry -= 0 if self.retry >= HELD_UNTIL else seconds
+        self.started = max(self.started - seconds, 1.0) if self.started else 0.0
+        self.tried = max(self.tried - seconds, 1.0) if self.tried else 0.0
 
     def wish(self, offset: int) -> Wish:
         """The wish about the recipient at `offset`."""

@@ -112,6 +112,7 @@ class ResidentSend:
         )
         self._spilling = self._held.spilling
         core.is_held = self._held.is_held
+        core.keeps_times.append(self._spilling)
         for deliverers, paths in ((local, [site.socket("local")]), (remote, remotes)):
             deliverers.wires = [DeliveryWire(loop, path, core.scheduler, self.wake) for path in paths]
         self._wires = [wire.wire for wire in (*local.wires, *remote.wires)]
@@ -148,12 +149,13 @@ class ResidentSend:
     def _turn(self) -> None:
         self._turn_is_due = False
         now = time.time()
+        self._core.watch_clock(now)
         self._spilling.pump(now)
         self._core.scheduler.pause(self._parent.is_stopped(now))
         more = self._core.pump(now)
         self._write_log()
         self._queue.flush()
-        if self._core.can_end and self._may_end(now):
+        if self._core.can_end and self._may_end(self._loop.time()):
             self._end()
         elif more:
             self.wake()
@@ -232,7 +234,7 @@ class ResidentSend:
         self._spilling.exit()
 
     def _may_end(self, now: float) -> bool:
-        """Whether all is on the disk and said, or nobody is there any more to hear it."""
+        """Whether all is on the disk and said, or nobody is there any more to hear it; `now`: the loop's."""
         if self._core.ending.running or self._core.arrivals.busy:
             return False
         if self._held.messages and self._queue.can_take():

@@ -99,6 +99,15 @@ class Scheduler:
             if lane.room is not None:
                 lane.room.hurry()
 
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: nothing waits longer for it."""
+        for lane in self.lanes:
+            lane.set_back(seconds)
+
+    def plausible(self, due: int, channel: int) -> int:
+        """When to try what an earlier scheduler noted for `due`, see `Patience.at_most`."""
+        return self._patience.at_most(due, self.now, channel)
+
     def exit(self) -> None:
         """Start nothing more; who waits for a destination waits on the disk from now on."""
         self.exiting = True
@@ -116,7 +125,7 @@ class Scheduler:
     def prepare(self, job: Job) -> None:
         """Fix what an attempt that starts now means: the next one, and whether there will be one."""
         job.retry = self._patience.next_attempt(job.birth, self.now, job.channel)
-        job.age = self.now - job.birth
+        job.age = max(self.now - job.birth, 0)
 
     def pump(self, now: float) -> bool:
         """Start what is due and has room; tells whether to be called again at once."""

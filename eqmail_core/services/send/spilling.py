@@ -71,6 +71,17 @@ class Spilling:
         """When to look again; None while nothing is in memory."""
         return self._next_look if self.messages else None
 
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: no message waits longer for it."""
+        self._next_look -= seconds
+        for held in self.messages.values():
+            held.admitted -= seconds
+            held.not_before -= seconds
+            held.bounce_due -= seconds if held.bounce_due else 0
+            for job in held.jobs:
+                if self._scheduler.lanes[job.channel].open.get(held.number) is not job:
+                    job.set_back(seconds)
+
     def exit(self) -> None:
         """The process is asked to end: everything goes to the disk."""
         for held in list(self.messages.values()):

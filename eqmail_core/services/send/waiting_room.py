@@ -138,6 +138,14 @@ class WaitingRoom(Generic[Guest]):
             queue.destination.limit = limit_of(limits, domain)
             self._wake(queue)
 
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: nobody waits longer for it."""
+        for queue in self._queues.values():
+            queue.destination.set_back(seconds)
+            queue.alarm_at -= seconds
+            queue.waiting = deque((arrived - seconds, guest) for arrived, guest in queue.waiting)
+        self._alarms = [(when - seconds, count, queue) for when, count, queue in self._alarms]
+
     def hurry(self) -> None:
         """Try every destination as if it had never failed."""
         for queue in self._queues.values():

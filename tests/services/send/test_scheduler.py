@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.policy.schedule import HELD_UNTIL
+from eqmail_core.services.send.arrivals import TODO_SCAN_S
 from tests.services.send.stage import LOCAL, NOW, REMOTE, Stage
 
 
@@ -91,9 +93,7 @@ def test_a_deferred_recipient_waits_while_others_are_marked_done(stage: Stage) -
     stage.turn()
     assert stage.files(5)["local"] == b"Tj@example.org\0Dk@example.org\0"
     assert stage.running == []
-    [due] = stage.due_of(LOCAL, 5)
-    birth = int(os.stat(stage.paths.info(5)).st_mtime)  # by the real clock, later than the stage's
-    assert due == birth + 100 - NOW
+    assert stage.due_of(LOCAL, 5) == [100], "its birth is by the real clock, in the future of the stage's"
 
 
 def test_the_next_attempt_skips_those_who_are_done_and_follows_the_schedule(stage: Stage) -> None:
@@ -408,3 +408,43 @@ def test_resting_messages_are_put_down_at_the_end(tmp_path: Path) -> None:
         stage.scheduler.report(delivery, b"K", b"")
     assert not stage.scheduler.lanes[LOCAL].open
     assert stage.ledger.find(7) and stage.ledger.find(8)
+
+
+def test_a_birth_in_the_future_is_now(stage: Stage) -> None:
+    stage.old(7, b"a@b", age_s=-86400, local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    stage.report(b"j@example.org", b"Z")
+    assert stage.due_of(LOCAL, 7) == [100]
+
+
+def test_a_due_time_that_no_schedule_gives_is_now(stage: Stage) -> None:
+    """As a clock that was set back while no scheduler ran leaves it."""
+    stage.old(7, b"a@b", due_s=30 * 86400, local=b"Tj@example.org\0")
+    stage.old(8, b"a@b", due_s=8 * 3600, remote=b"Tr@other.net\0")
+    stage.arrivals.find_old(NOW)
+    assert stage.due_of(LOCAL, 7) == [0]
+    assert stage.due_of(REMOTE, 8) == [8 * 3600]
+
+
+def test_nothing_waits_for_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, limits=(1, 2))
+    stage.old(7, b"a@b", due_s=500, local=b"Tj@example.org\0")
+    stage.old(8, b"a@b", due_s=0, remote=b"Tr@other.net\0")
+    stage.old(9, b"a@b", due_s=HELD_UNTIL - NOW, local=b"Tk@example.org\0")
+    stage.arrivals.find_old(NOW)
+    serial = stage.admit(4, b"Fa@b\0Tr@slow.net\0")
+    stage.turn()
+    stage.now -= 86400
+    for part in (stage.scheduler, stage.arrivals, stage.spilling, stage.ending.due):
+        part.set_back(86400)
+    assert stage.due_of(LOCAL, 7) == [500]
+    assert stage.due_of(LOCAL, 9) == [HELD_UNTIL - NOW + 86400]
+    stage.report(b"r@other.net", b"Z")
+    stage.turn()
+    assert stage.due_of(REMOTE, 8) == [400]
+    stage.turn(11)
+    assert stage.keeper.told == [("waits", serial)], "what waits in memory is written down in time"
+    stage.todo(5, b"Fa@b\0Tj@example.org\0")
+    stage.turn(TODO_SCAN_S)
+    assert "info" in stage.files(5), "todo/ is searched in time"

@@ -79,6 +79,8 @@ def _walk(data: memoryview, crc: int | None, reading: Reading) -> None:
     position, epoch = HEADER_SIZE, reading.epoch
     while True:
         it = _at(data, position)
+        if it is not None and crc is None:
+            crc = it.before(epoch)
         if it is not None and crc is not None:
             chained = crc32(it.text, crc)
             if chained == it.stored:

@@ -17,6 +17,7 @@ info/N is the scheduler's word that a message is placed: it is written last, aft
 and P follows when it is there too.  A message that is admitted while its info/N exists was placed before a crash: the
 scheduler answers P and goes on from its files.  The same holds after W was answered and the queue service died.
 
+Fails: WireError for a packet that is none of these.
 Source: architecture "journal first"; queue.md 3.6.
 """
 
@@ -30,6 +31,14 @@ MAX_ENVELOPE = 65536
 _ADMISSION = struct.Struct("<cQQQIII")
 _SERIAL = struct.Struct("<Q")
 _ANSWER = struct.Struct("<cQB")
+
+
+MAX_REQUEST = 100
+"""Longest request to clean, in bytes, as qmail-clean has it."""
+
+
+class WireError(Exception):
+    """A packet that does not belong on this wire."""
 
 
 class Admission:
@@ -54,7 +63,10 @@ def admission(it: Admission) -> bytes:
 
 def split_admission(packet: bytes) -> Admission:
     """Read an N packet."""
-    _, serial, number, size, birth, uid, qp = _ADMISSION.unpack_from(packet)
+    try:
+        _, serial, number, size, birth, uid, qp = _ADMISSION.unpack_from(packet)
+    except struct.error as error:
+        raise WireError("short admission") from error
     return Admission(serial, number, size, birth, uid, qp, packet[_ADMISSION.size :])
 
 
@@ -65,7 +77,10 @@ def serials(kind: bytes, numbers: list[int]) -> bytes:
 
 def split_serials(packet: bytes) -> tuple[int, ...]:
     """The serials of an H, F, W or P packet."""
-    return struct.unpack(f"<{(len(packet) - 1) // _SERIAL.size}Q", packet[1:])
+    try:
+        return struct.unpack(f"<{(len(packet) - 1) // _SERIAL.size}Q", packet[1:])
+    except struct.error as error:
+        raise WireError("serials cut short") from error
 
 
 def waits_answer(serial: int, ok: bool) -> bytes:
@@ -73,7 +88,18 @@ def waits_answer(serial: int, ok: bool) -> bytes:
     return _ANSWER.pack(WAITS, serial, ok)
 
 
+def split_clean(packet: bytes) -> bytes:
+    """The request of an X packet, without its NUL."""
+    request = packet[1:].partition(b"\0")[0]
+    if len(request) > MAX_REQUEST:
+        raise WireError("long request")
+    return request
+
+
 def split_waits_answer(packet: bytes) -> tuple[int, bool]:
     """Serial and success of the queue's answer to W."""
-    _, serial, ok = _ANSWER.unpack(packet)
+    try:
+        _, serial, ok = _ANSWER.unpack(packet)
+    except struct.error as error:
+        raise WireError("not an answer") from error
     return serial, bool(ok)

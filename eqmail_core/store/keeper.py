@@ -76,6 +76,7 @@ class Keeper:
     """All messages of the queue that are not only files; see the module.
 
     `goes_direct`: the setting says files for every new message; `most` of them are written together.
+    `on_trouble(what, error)` hears of what is refused or tried again because of the disk.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Keeper:
         self._goes_direct = goes_direct
         self._link: Link | None = None
         self._weight = 0
+        self.on_trouble: Callable[[str, OSError], object] = lambda what, error: None
         self._held: dict[int, Message] = {}
         self._by_number: dict[int, Message] = {}
         self._ended: list[Message] = []
@@ -168,6 +170,7 @@ class Keeper:
         if error is None:
             self._pool.forget(message.number)
         else:
+            self.on_trouble("cannot write a message", error)
             self.give_up(message.number)
         answer(q.OK if error is None else q.WRITE_ERROR, message)
 
@@ -175,6 +178,7 @@ class Keeper:
         if error is None:
             self._record(message, answer)
             return
+        self.on_trouble("cannot write a message", error)
         self._let_go(message)
         del self._by_number[message.number]
         self.give_up(message.number)
@@ -248,6 +252,7 @@ class Keeper:
 
     def _named(self, message: Message, answer: Callable[[bool], None], result: object, error: OSError | None) -> None:
         if error is not None:
+            self.on_trouble("cannot write a message that has to wait", error)
             message.state = LIVE
             if message.fate == VANISHES:
                 self._end(message, GOES_BACK)
@@ -314,6 +319,7 @@ class Keeper:
             self._pool.forget(message.number)
             self._end(message, STAYS)
         else:
+            self.on_trouble("cannot write a message that has to wait", error)
             message.state = AS_FILE if was_named else LIVE
             self._spill_failed = True
             self._admit(message)
@@ -378,6 +384,8 @@ class Keeper:
         self, group: list[Item], stands: list[tuple[Message, Segment]] | None, error: OSError | None
     ) -> None:
         if stands is None:
+            if error is not None:
+                self.on_trouble("cannot write the journal", error)
             self._not_committed(group)
             return
         for message, segment in stands:

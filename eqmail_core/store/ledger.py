@@ -15,6 +15,7 @@ from eqmail_core.formats.info import parse_info, wishes_in_info
 from eqmail_core.formats.wishes import Wishes, parse_wishes
 from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.system.files import CHUNK, read_all, sync_folder, write_all
+from eqmail_core.values.error_text import error_text
 from eqmail_core.values.layout import QueuePaths
 from eqmail_core.values.queue_tree import MESSAGE_FILES, OLDER_CLOCK, WARNED
 
@@ -30,11 +31,19 @@ _DONE = bytes((DONE,))
 
 
 class Trouble(Exception):
-    """An operation on the queue that did not succeed; `text` says which."""
+    """An operation on the queue that did not succeed; `text` says which, and what the system said to it."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text.decode("latin-1"))
-        self.text = text
+        self._text = text
+
+    @property
+    def text(self) -> bytes:
+        """For the log."""
+        cause = self.__cause__
+        if not isinstance(cause, OSError) or not cause.errno:
+            return self._text
+        return b"%b (%b)" % (self._text, error_text(cause.errno))
 
 
 class Ledger:

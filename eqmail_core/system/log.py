@@ -8,6 +8,10 @@ from stat import S_ISSOCK
 
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.system.repeated_lines import RepeatedLines
+
 SYSLOG = "/dev/log"
 """Where the system's log takes a line per datagram."""
 
@@ -25,6 +29,13 @@ def say(program: str, text: bytes | str) -> None:
     """Write `program: text` and a newline to standard error in one piece; trouble there is ignored."""
     line = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
     complain(program.encode() + b": " + line.replace(b"\n", b"/") + b"\n")
+
+
+def say_seldom(repeated: "RepeatedLines", program: str, text: str) -> None:
+    """The same for a line that may come again and again, see `RepeatedLines`."""
+    line = repeated.let(text.encode("utf-8", "surrogateescape"))
+    if line:
+        say(program, line)
 
 
 def in_words(surprise: BaseException) -> bytes:

@@ -84,7 +84,7 @@ def test_one_that_cannot_be_placed_does_not_stop_the_others(paths: QueuePaths, p
     good, bad = preparation.place([placement(4), placement(5)])
     assert good is None
     assert bad is not None
-    assert bad.text == b"unable to create local/2/5"
+    assert bad.text == b"unable to create local/2/5 (file does not exist)"
     assert preparation.ledger.find(4) is not None
     assert preparation.ledger.find(5) is None
 
@@ -105,7 +105,7 @@ def test_a_long_envelope_is_read_in_pieces(paths: QueuePaths, preparation: Prepa
 @pytest.mark.parametrize(
     ("todo", "warning"),
     [
-        (None, b"unable to open todo/1/4"),
+        (None, b"unable to open todo/1/4 (file does not exist)"),
         (b"u1\0p2\0Fa@b\0Zx\0", b"unknown record type in todo/1/4"),
         (b"u1\0p2\0Tx@y\0", b"no sender in todo/1/4"),
         (b"u1\0p2\0\0Fa@b\0", b"unknown record type in todo/1/4"),

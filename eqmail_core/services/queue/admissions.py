@@ -12,7 +12,8 @@ from eqmail_core.net.channel import Channel
 from eqmail_core.protocols import admission_wire as wire
 from eqmail_core.store.keeper import Keeper
 from eqmail_core.store.message import Message
-from eqmail_core.system.log import say
+from eqmail_core.system.log import say, say_seldom
+from eqmail_core.system.repeated_lines import RepeatedLines
 from eqmail_core.system.sealed_file import sealed_file
 
 # Packets that the scheduler may leave lying before messages wait here, without a descriptor each.
@@ -32,6 +33,7 @@ class Admissions:
         self._keeper = keeper
         self._temporary = temporary
         self._waiting: deque[Message] = deque()
+        self._repeated = RepeatedLines()
 
     def admit(self, message: Message) -> None:
         """Hand a message over, after those that wait."""
@@ -47,7 +49,14 @@ class Admissions:
                 return
 
     def on_packet(self, packet: bytes) -> None:
-        """Take a packet; what it does not know it ignores."""
+        """Take a packet; what it does not know it ignores, and on what it cannot read it hangs up."""
+        try:
+            self._take(packet)
+        except wire.WireError as error:
+            say(self._name, f"alert: unintelligible packet of the scheduler ({error}), hanging up")
+            self._channel.close()
+
+    def _take(self, packet: bytes) -> None:
         kind = packet[:1]
         if kind == wire.FINISHED:
             for serial in wire.split_serials(packet):
@@ -59,7 +68,7 @@ class Admissions:
             for serial in wire.split_serials(packet):
                 self._keeper.placed(serial)
         elif kind == wire.CLEAN:
-            self._keeper.clean(packet[1:].partition(b"\0")[0], self._cleaned)
+            self._keeper.clean(wire.split_clean(packet), self._cleaned)
 
     def _written(self, serial: int, ok: bool) -> None:
         self._channel.send(wire.waits_answer(serial, ok))
@@ -74,7 +83,8 @@ class Admissions:
             else:
                 fd = os.open(self._keeper.path_of(message.number), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            say(self._name, f"warning: msg {message.number}: cannot hand it over: {error.strerror}; will try again")
+            line = f"warning: msg {message.number}: cannot hand it over: {error.strerror}; will try again"
+            say_seldom(self._repeated, self._name, line)
             self._loop.call_later(_RETRY_S, self.on_drained)
             return False
         it = wire.Admission(

@@ -18,7 +18,8 @@ from eqmail_core.services.queue.budget import Budget
 from eqmail_core.services.queue.submitter import DEATH_S, IDLE_S, Submitter
 from eqmail_core.store.disk import Disk
 from eqmail_core.store.keeper import Keeper
-from eqmail_core.system.log import say
+from eqmail_core.system.log import say_seldom
+from eqmail_core.system.repeated_lines import RepeatedLines
 from eqmail_core.system.sockets import hang_up, peer_credentials
 from eqmail_core.values.identity import Credentials
 from eqmail_core.values.instant import date822
@@ -93,6 +94,7 @@ class Reception:
         self._qp = count(1)
         self._dated = (0, b"")
         self._is_open = True
+        self._repeated = RepeatedLines()
         listener.setblocking(False)
         loop.add_reader(listener.fileno(), self._accept)
         loop.call_later(_EXPIRE_EVERY_S, self._expire)
@@ -185,7 +187,8 @@ class Reception:
                 return
             except OSError as error:
                 # out of descriptors, most likely: those who wait stay in the backlog
-                say(self.name, f"warning: cannot accept a connection: {error.strerror}; will try again")
+                line = f"warning: cannot accept a connection: {error.strerror}; will try again"
+                say_seldom(self._repeated, self.name, line)
                 self.loop.remove_reader(self._listener.fileno())
                 self.loop.call_later(_ACCEPT_AGAIN_S, self._accept_again)
                 return
@@ -210,14 +213,18 @@ class Reception:
 
     def scheduler_came(self, visitor: "Visitor", hello: bytes) -> None:
         """A scheduler said hello; if there was one, it has to go."""
-        if visitor.peer.uid != self.house.scheduler:
+        try:
+            held = set(admission_wire.split_serials(hello))
+        except admission_wire.WireError:
+            held = None
+        if visitor.peer.uid != self.house.scheduler or held is None:
             visitor.channel.close()
             return
         if self._scheduler is not None:
             self._scheduler.channel.close()
         self._scheduler = visitor
         it = visitor.admissions = Admissions(self.name, self.loop, visitor.channel, self.keeper, self.house.temporary)
-        self.keeper.scheduler_came(it, set(admission_wire.split_serials(hello)))
+        self.keeper.scheduler_came(it, held)
 
     def left(self, visitor: "Visitor") -> None:
         """A connection has ended."""

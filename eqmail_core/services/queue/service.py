@@ -26,9 +26,10 @@ from eqmail_core.store.recovery import Found, recover
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import read_file
 from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.log import say
+from eqmail_core.system.log import say, say_seldom
 from eqmail_core.system.privileges import settle
 from eqmail_core.system.readiness import tell_ready
+from eqmail_core.system.repeated_lines import RepeatedLines
 from eqmail_core.system.roles import bringers, uid_of
 from eqmail_core.values.site import Site
 
@@ -111,6 +112,10 @@ class Service:
             controls.queuememory,
             goes_direct=durability in (EACH, TOGETHER),
             most=1 if durability == EACH else 200,
+        )
+        repeated = RepeatedLines()
+        self._keeper.on_trouble = lambda what, error: say_seldom(
+            repeated, NAME, f"alert: {what}: {error.strerror}; new mail is refused for now, other mail is tried again"
         )
         loop.set_exception_handler(self._on_surprise)
         report(recover(disk, paths, pool, journal, self._keeper, int(time.time()) * SERIALS_PER_S))

@@ -11,6 +11,7 @@ from eqmail_core.formats.log_line import LogLines
 from eqmail_core.formats.wishes import NO_WISH, Wish, Wishes, list_key, render_wishes
 from eqmail_core.policy.bounces import Bounce
 from eqmail_core.policy.schedule import HELD_UNTIL
+from eqmail_core.system.repeated_lines import RepeatedLines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,20 +32,25 @@ SYSTEM_TROUBLE_S = 123
 class Log:
     """Lines on their way to the logger, handed over in one write per turn of the loop."""
 
-    __slots__ = ("lines", "say", "waiting")
+    __slots__ = ("_repeated", "lines", "say", "waiting")
 
     def __init__(self, lines: LogLines) -> None:
         self.lines = lines
+        self._repeated = RepeatedLines()
         self.waiting: list[bytes] = []
         self.say = self.waiting.append
 
     def warning(self, text: bytes) -> None:
-        """Something went wrong and will be tried again."""
-        self.say(self.lines.warning(text))
+        """Something went wrong and will be tried again; one line a minute where it is the same again and again."""
+        text = self._repeated.let(text)
+        if text:
+            self.say(self.lines.warning(text))
 
     def alert(self, text: bytes) -> None:
-        """Somebody has to act."""
-        self.say(self.lines.alert(text))
+        """Somebody has to act; as `warning`."""
+        text = self._repeated.let(text)
+        if text:
+            self.say(self.lines.alert(text))
 
     def take(self) -> bytes:
         """Everything that waits, once."""

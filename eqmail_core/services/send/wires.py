@@ -65,9 +65,8 @@ class Wire:
             self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
             return
         self._pause_s = FIRST_PAUSE_S
-        self.channel = Channel(
-            self._loop, sock, self._on_packet, self._closed, takes_descriptors=self._takes_descriptors
-        )
+        rights = self._takes_descriptors
+        self.channel = Channel(self._loop, sock, self._on_packet, self._closed, takes_descriptors=rights)
         self._on_open()
 
     def end(self) -> None:
@@ -166,15 +165,19 @@ class QueueEnd:
 
     def _packet(self, packet: bytes, fd: int) -> None:
         kind = packet[:1]
-        if kind == admission.ADMIT:
-            self._on_admission(admission.split_admission(packet), fd)
-        else:
-            if fd >= 0:
-                os.close(fd)
-            if kind == admission.WAITS:
+        try:
+            if kind == admission.ADMIT:
+                self._on_admission(admission.split_admission(packet), fd)
+                fd = -1
+            elif kind == admission.WAITS:
                 self._on_answer(*admission.split_waits_answer(packet))
             elif kind == admission.CLEAN and self._cleaning:
                 self._cleaning.popleft()(packet[1:2])
+        except admission.WireError:
+            if self.wire.channel is not None:
+                self.wire.channel.close()
+        if fd >= 0:
+            os.close(fd)
         self._on_change()
 
     def _lost(self) -> None:

@@ -388,3 +388,32 @@ def test_mail_accounts_have_a_reserve() -> None:
     budget.give_back(1, 25)
     assert budget.take(3, 20) and budget.take(7, 5)
     assert budget.total == 100
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        admission.FINISHED + b"1234567",
+        admission.PLACED + b"x" * 9,
+        admission.WAITS + b"",
+        admission.WAITS + b"1",
+        admission.CLEAN + b"foop/" + b"9" * 5000 + b"\0",
+        b"?",
+    ],
+)
+def test_a_bad_packet_of_the_scheduler_never_ends_the_service(desk: Desk, packet: bytes) -> None:
+    scheduler = desk.scheduler()
+    scheduler.channel.send(packet)
+    desk.until(lambda: scheduler.channel.waiting == 0)
+    assert submit(desk, MESSAGE).codes == [0]
+    scheduler.close()
+    assert desk.service.surprise is None
+
+
+def test_a_bad_greeting_never_ends_the_service(desk: Desk) -> None:
+    sock = connect_to(desk.path, 60)
+    sock.send(admission.HELLO + b"123")
+    assert desk.receive(sock) == b""
+    sock.close()
+    assert submit(desk, MESSAGE).codes == [0]
+    assert desk.service.surprise is None

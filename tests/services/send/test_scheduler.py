@@ -351,7 +351,7 @@ def test_a_bounce_that_cannot_be_flushed_leaves_the_recipient_to_be_tried_again(
     monkeypatch.setattr(os, "fsync", fails)
     stage.report(b"j@example.org", b"D", b"no\n")
     assert stage.files(7)["local"] == b"Tj@example.org\0"
-    assert stage.lines()[-1] == "warning: trouble fsyncing bounce/7; will try its recipients again"
+    assert stage.lines()[-1] == "warning: trouble fsyncing bounce/7; will try its recipients again (input/output error)"
     assert stage.due_of(LOCAL, 7) == [100]
 
 

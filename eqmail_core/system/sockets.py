@@ -74,15 +74,19 @@ def listen_at(
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if refuses_descriptors:
         refuse_descriptors(sock)
-    old = os.umask(0o777)
     try:
-        sock.bind(path)
-    finally:
-        os.umask(old)
-    if uid != -1 or gid != -1:
-        os.chown(path, uid, gid)
-    os.chmod(path, mode)
-    sock.listen(backlog)
+        old = os.umask(0o777)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(old)
+        if uid != -1 or gid != -1:
+            os.chown(path, uid, gid)
+        os.chmod(path, mode)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

@@ -44,6 +44,19 @@ class SimDisk(Disk):
         self._next_fd = 3
         self._next_key = 1
 
+    def copy(self) -> "SimDisk":
+        """The same disk as another process finds it that is started now; nothing is open."""
+        other = SimDisk([], self.ordered)
+        other.folders = self.folders
+        other._inode = dict(self._inode)
+        other._data = {key: bytearray(data) for key, data in self._data.items()}
+        other._names, other._platter = dict(self._names), dict(self._platter)
+        other._unflushed = {key: list(writes) for key, writes in self._unflushed.items()}
+        other._dropped = {key: dict(sectors) for key, sectors in self._dropped.items()}
+        other._platter_names, other._unflushed_names = dict(self._platter_names), list(self._unflushed_names)
+        other._next_key = self._next_key
+        return other
+
     # The next boot.
 
     def after_power_cut(self, survives: Callable[[int], int]) -> "SimDisk":

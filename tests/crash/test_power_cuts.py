@@ -124,6 +124,47 @@ def test_nothing_is_lost_at_any_operation(ordered: bool) -> None:
     assert run_and_cut(1, ordered, steps=80, every=1, ways=3) > 1000
 
 
+def kill_and_cut(seed: int, ordered: bool, steps: int, every: int) -> int:
+    """Live for a while; at every `every`-th operation see what a kill, a start, and then a power cut would do."""
+    dice = random.Random(seed)
+    disk, world = SimDisk(FOLDERS, ordered), World()
+    state = {"next": every, "cuts": 0}
+    chance = random.Random(seed + 1)
+
+    def explore() -> None:
+        if disk.operations < state["next"]:
+            return
+        state["next"] = disk.operations + every
+        for moment in (0, chance.randint(1, 12)):
+            killed, later = disk.copy(), world.copy()
+            again = House(killed, later)
+            again.stage.settle(dice, timers=False)
+            again.keeper.scheduler_came(again, set())
+            for _ in range(moment):
+                if again.admitted:
+                    (again.finish if chance.random() < 0.5 else again.let_wait)(again.admitted.pop())
+                again.stage.step(chance)
+            state["cuts"] += 1
+            check_boot(killed.after_power_cut(NONE), later.copy(), random.Random(seed), cut_again=False)
+
+    disk.on_operation = explore
+    house = House(disk, world)
+    live(house, dice, steps)
+    return state["cuts"]
+
+
+@pytest.mark.parametrize("ordered", [True, False], ids=["journaling", "weakest"])
+@pytest.mark.parametrize("seed", [11, 12])
+def test_nothing_is_lost_where_a_service_is_killed_and_power_fails_after_its_start(seed: int, ordered: bool) -> None:
+    assert kill_and_cut(seed, ordered, steps=150, every=5) > 50
+
+
+@pytest.mark.parametrize("ordered", [True, False], ids=["journaling", "weakest"])
+@pytest.mark.parametrize("seed", [21, 22])
+def test_nothing_is_lost_in_short_lives(seed: int, ordered: bool) -> None:
+    assert run_and_cut(seed, ordered, steps=150, every=4, ways=3) > 100
+
+
 @pytest.mark.parametrize("ordered", [True, False], ids=["journaling", "weakest"])
 @pytest.mark.parametrize("flushes_fail", [0.05, 0.5])
 def test_nothing_acknowledged_is_lost_where_flushes_fail(ordered: bool, flushes_fail: float) -> None:

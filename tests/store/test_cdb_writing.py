@@ -122,3 +122,32 @@ def test_the_most_special_rule_decides(tmp_path: Path) -> None:
 def test_without_rules_nobody_knows_who_may_connect(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         find_rule(f"{tmp_path}/rules.cdb", b"10.0.0.1", None, None)
+
+
+def test_content_and_name_are_on_the_disk_in_this_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def note_fsync(fd: int) -> None:
+        done.append("folder" if os.path.isdir(f"/proc/self/fd/{fd}") else "content")
+        fsync(fd)
+
+    def note_rename(old: str, new: str) -> None:
+        done.append("rename")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    write_cdb(f"{tmp_path}/cdb", f"{tmp_path}/cdb.tmp", [(b"key", b"data")])
+    assert done == ["content", "rename", "folder"]
+
+
+def test_making_and_reading_leave_no_descriptor(tmp_path: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    write_cdb(f"{tmp_path}/cdb", f"{tmp_path}/cdb.tmp", [(b"key", b"data")])
+    reader = open_cdb(f"{tmp_path}/cdb")
+    assert reader is not None and reader.get(b"key") == b"data"
+    reader.close()
+    with pytest.raises(CdbNotWritten):
+        write_cdb(f"{tmp_path}/nowhere/cdb", f"{tmp_path}/nowhere/cdb.tmp", [])
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -306,3 +306,36 @@ def test_a_body_whose_flush_failed_before_the_service_died_is_written_again(hous
     again = House(house.disk, house.world)
     again.stage.settle(DICE, timers=False)
     assert again.disk.after_power_cut(lambda most: 0).content(path) == b"body\n"
+
+
+def write_unflushed(disk: SimDisk, path: str, content: bytes) -> None:
+    fd = disk.open(path, os.O_WRONLY | os.O_CREAT)
+    disk.write(fd, content)
+    disk.close(fd)
+
+
+@pytest.mark.parametrize("as_files", [False, True], ids=["named", "queued"])
+def test_files_that_a_killed_service_had_not_flushed_are_flushed_before_the_journal_forgets(
+    house: House, as_files: bool
+) -> None:
+    house.keeper.scheduler_came(house, set())
+    submit(house, b"body\n")
+    settle(house)
+    message = house.admitted[0]
+    number = message.number
+    house.disk.link(house.keeper.path_of(number), PATHS.mess(number))
+    write_unflushed(house.disk, PATHS.mess(number), b"body\n")
+    if as_files:
+        write_unflushed(house.disk, PATHS.intd(number), message.as_todo())
+        house.disk.link(PATHS.intd(number), PATHS.todo(number))
+    again = House(house.disk.copy(), house.world)
+    assert (again.found.held, again.found.queued) == ((0, 1) if as_files else (1, 0))
+    again.keeper.scheduler_came(again, set())
+    again.stage.settle(DICE)
+    for it in again.admitted:
+        again.let_wait(it)
+    again.stage.settle(DICE)
+    assert again.keeper.held == 0
+    after = House(again.disk.after_power_cut(lambda most: 0), again.world)
+    after.finish_all(DICE)
+    assert not after.world.missing()

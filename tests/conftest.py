@@ -1,6 +1,7 @@
 """Installations for the tests: one with real accounts (root), and private ones in which the caller plays every role."""
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -106,12 +107,22 @@ def real_home() -> Iterator[Path]:
     home.chmod(0o755)
     users = eqmail("mkusers")
     assert users.returncode == 0, users.stderr
+    _make_home_of_aliases()
     made = eqmail("--home", home, "setup")
     assert made.returncode == 0, made.stdout + made.stderr
     named = eqmail("--home", home, "config-fast", "mail.example.org")
     assert named.returncode == 0, named.stdout + named.stderr
     yield home
     shutil.rmtree(home, ignore_errors=True)
+
+
+def _make_home_of_aliases() -> None:
+    """The account of the aliases has a home that no setup has made on this machine; as the account, it stays."""
+    account = pwd.getpwnam("alias")
+    home = Path(account.pw_dir)
+    if not home.exists():
+        home.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.chown(home, account.pw_uid, account.pw_gid)
 
 
 @pytest.fixture

@@ -105,7 +105,8 @@ class Supervisor:
     def _take_turn(self) -> bool:
         """Wait for something and answer it; whether the end has come."""
         event = signal.sigtimedwait(_WATCHED, self._pause_s())
-        self._herald.alive()
+        if self._all_served:
+            self._herald.alive()
         number = event.si_signo if event else 0
         if number in _ENDING:
             return True

@@ -1,10 +1,7 @@
 """Every recorded case of the C programs, run against ours; one test per kind (tests/data/golden/README.md)."""
 
-import os
-import pwd
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,26 +38,10 @@ DEVIATIONS = {
 AS_C = {"smtpd": ["smtplimits=c", "smtplogformat=c"]}
 
 
-@pytest.fixture(scope="module")
-def home_of_aliases(real_home: Path) -> Iterator[None]:
-    """The home that the account of the aliases has on this machine, for cases that look for it there."""
-    account = pwd.getpwnam("alias")
-    home = Path(account.pw_dir)
-    made = [folder for folder in (home, *home.parents) if not folder.exists()]
-    home.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if made:
-        os.chown(home, account.pw_uid, account.pw_gid)
-    yield
-    for folder in made:
-        folder.rmdir()
-
-
 @pytest.mark.root
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_recorded_cases_of(
-    kind: str, real_home: Path, home_of_aliases: None, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_recorded_cases_of(kind: str, real_home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     scratch = tmp_path_factory.mktemp(kind)
     for folder in (scratch, *scratch.parents):
         if folder.owner() == "root" and folder != Path("/"):

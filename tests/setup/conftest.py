@@ -9,11 +9,18 @@ import dns.resolver
 import pytest
 
 from eqmail_setup.cli import run
+from tests.needs import demand_own_sources
 from tests.net.name_server import NameServer, Zone
 
 Run = Callable[..., int]
 # The system calls by which a command changes anything; a kill comes just before one of them.
 CHANGING = ("mkdir", "mkfifo", "rename", "unlink", "rmdir", "symlink", "fchmod", "fchown", "chmod", "write", "open")
+
+
+@pytest.fixture
+def own_sources() -> None:
+    """Sources beside which byte code can be written."""
+    demand_own_sources()
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ def home(tmp_path: Path) -> str:
     return made
 
 
+@pytest.mark.usefixtures("own_sources")
 def test_a_new_installation_is_as_it_should_be_and_a_second_setup_has_nothing_to_do(
     home: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,11 +30,13 @@ def test_every_program_per_message_is_linked() -> None:
     assert {Path(module_file(program)).stem for program in LINKED} == linking.PER_MESSAGE
 
 
+@pytest.mark.usefixtures("own_sources")
 @pytest.mark.parametrize("name", [program.name for program in LINKED])
 def test_a_program_begins_with_what_it_was_linked_with(private_home: Path, name: str) -> None:
     assert not searched(private_home, name) & {"eqmail_core", "eqmail_core.values.outcome"}
 
 
+@pytest.mark.usefixtures("own_sources")
 def test_a_message_is_injected_without_looking_for_a_module(private_home: Path) -> None:
     """Apart from what queues where no service runs, which is another program's work."""
     found = searched(private_home, "qmail-inject", "-n", stdin=b"To: a\n\n")

@@ -184,3 +184,17 @@ def test_a_damaged_record_is_one_line(at_home: str, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     assert run(["--home", at_home, "history"]) == FOUND
     assert "makes no sense" in capsys.readouterr().err
+
+
+def test_the_history_shows_a_command_with_its_options_and_without_its_secrets(
+    at_home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--home", at_home, "user", "add", "old", "--no-maildir", "--replace"]) == 0
+    assert run(["--home", at_home, "config", "set", "timeoutconnect", "50", "--yes"]) == 0
+    capsys.readouterr()
+    assert run(["--home", at_home, "history"]) == 0
+    said = capsys.readouterr().out
+    (added,) = [line for line in said.splitlines() if "user add" in line]
+    assert "user add old" in added and "--no-maildir" in added and "--replace" in added
+    (settled,) = [line for line in said.splitlines() if "timeoutconnect" in line]
+    assert "config set timeoutconnect 50" in settled and "--yes" not in settled

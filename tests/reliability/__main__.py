@@ -89,7 +89,10 @@ def _parser() -> argparse.ArgumentParser:
         one(lambda folder, w: flush_failure.run(folder, w.seed, w.times, flush_failure.SLOW, "slow")),
     )
     times(sub, 2 * len(flush_failure.SLOW), "crashes, the faults taking turns")
-    times(part("rot", "damage the journal", one(lambda folder, w: rot.run(folder, w.seed, w.times))), 1, "in each way")
+    sub = part("rot", "damage the journal", one(lambda folder, w: rot.run(folder, w.seed, w.times, w.ways)))
+    times(sub, 1, "in each way")
+    ways = len(rot.DAMAGES)
+    sub.add_argument("--ways", type=int, default=ways, metavar="N", help=f"the first N ways of {ways}")
     sub = part("full", "no space, no inodes, read-only", one(lambda folder, w: full.run(folder, w.seed, w.times)))
     times(sub, 1, "rounds of three")
     sub = part("restart", "clean and dirty stops", one(lambda folder, w: restart.run(folder, w.seed, w.times)))

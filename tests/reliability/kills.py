@@ -153,7 +153,7 @@ def run(folder: Path, seed: int, kills: int) -> Report:
                 killer.step()
         findings = outcome(installation, sink, load.sent)
         findings.troubles += killer.troubles
-    figures: dict[str, int | str] = {"kills": killer.count, "stops": killer.done["TERM"]}
+    figures = {"kills": killer.count, "stops": killer.done["TERM"]}
     notes = [
         "killed: " + ", ".join(f"{name} {count}" for name, count in sorted(killer.killed.items())),
         "done: " + ", ".join(f"{name} {count}" for name, count in sorted(killer.done.items())),

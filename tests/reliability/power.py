@@ -12,10 +12,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.flow.house import free_port
 from tests.reliability.checker import MBOX, Findings, read_mail
@@ -34,6 +34,20 @@ DRAIN_S = 300
 
 LATER = {"none": 0.0, "all": 1.0, "half": 0.5, "some": 0.15, "torn": 0.6}
 """How many of the writes after the last flush reach the disk; with "torn" each sector is on its own."""
+
+
+class Recording(NamedTuple):
+    """What was offered and what had arrived in a recorded run."""
+
+    sent: list[Sent]
+    deliveries: list[Delivery]
+
+    def until(self, moment: float) -> "Recording":
+        """The same as of a moment: later on, nobody knows."""
+        return Recording(
+            [item if item.time <= moment else item._replace(verdict=UNKNOWN) for item in self.sent],
+            [delivery for delivery in self.deliveries if delivery.time <= moment],
+        )
 
 
 class Disk:
@@ -115,13 +129,13 @@ def cut_power(folder: Path, seed: int, kind: str, cuts: int, seconds: float) -> 
             pass
         copy_image(base, images / "recorded")
         with recorded(images / "recorded", images / "record", folder / "device") as device, mounted(device, disk):
-            sent, deliveries = _run(Installation(disk, port), seed, seconds)
+            ran = _run(Installation(disk, port), seed, seconds)
         (images / "recorded").unlink()
-        rows = _cuts(folder, images, Disk(base, images / "record"), port, sent, deliveries, seed, cuts)
+        rows = _cuts(folder, images, Disk(base, images / "record"), port, ran, seed, cuts)
     return Report(f"power, {kind}", seed, rows)
 
 
-def _run(installation: Installation, seed: int, seconds: float) -> tuple[list[Sent], list[Delivery]]:
+def _run(installation: Installation, seed: int, seconds: float) -> Recording:
     """The run that is recorded: load, and now and then a kill, a stop or a retry."""
     dice = random.Random(f"{seed} run")
     with Sink(installation.sink_port, seed, MIXED) as sink:
@@ -135,7 +149,7 @@ def _run(installation: Installation, seed: int, seconds: float) -> tuple[list[Se
                     _disturb(installation, dice)
         finally:
             installation.kill_all()
-        return load.sent, list(sink.deliveries)
+        return Recording(load.sent, list(sink.deliveries))
 
 
 def _disturb(installation: Installation, dice: random.Random) -> None:
@@ -152,39 +166,26 @@ def _disturb(installation: Installation, dice: random.Random) -> None:
         installation.start()
 
 
-def _cuts(
-    folder: Path,
-    images: Path,
-    disk: Disk,
-    port: int,
-    sent: list[Sent],
-    deliveries: list[Delivery],
-    seed: int,
-    cuts: int,
-) -> list[Row]:
+def _cuts(folder: Path, images: Path, disk: Disk, port: int, ran: Recording, seed: int, cuts: int) -> list[Row]:
     dice = random.Random(f"{seed} cuts")
-    times = sorted(item.time for item in sent)
+    times = sorted(item.time for item in ran.sent)
     rows = {later: Row(later, Findings()) for later in LATER}
-    cuts_of, open_writes = Counter[str](), Counter[str]()
     kinds = (list(LATER) * cuts)[:cuts]
     dice.shuffle(kinds)
     with Sink(port, seed) as sink:
         for place, (moment, later) in enumerate(zip(disk.moments(times[0], times[-1], cuts, dice), kinds, strict=True)):
-            row = rows[later]
-            cuts_of[later] += 1
-            open_writes[later] += disk.cut(moment, later, dice, images / "cut")
-            row.figures = {"cuts": cuts_of[later], "open writes": open_writes[later]}
-            before = [item if item.time <= moment else item._replace(verdict=UNKNOWN) for item in sent]
-            sink.deliveries = [delivery for delivery in deliveries if delivery.time <= moment]
+            open_writes = disk.cut(moment, later, dice, images / "cut")
+            before = ran.until(moment)
+            sink.deliveries = before.deliveries
             try:
-                found = _look(folder / "disk", images / "cut", sink, before)
+                found = _look(folder / "disk", images / "cut", sink, before.sent)
             except Failed as failure:
                 found = Findings(troubles=[str(failure)])
             if not found.passed and KEEP in os.environ:
                 copy_image(images / "cut", folder / f"cut{place}")
             for name in Findings.WRONG:
                 setattr(found, name, [f"cut {place}: {item}" for item in getattr(found, name)])
-            row.findings.add(found)
+            rows[later].add(Row(later, found, {"cuts": 1, "open writes": open_writes}))
     return [row for row in rows.values() if row.figures]
 
 

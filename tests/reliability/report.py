@@ -25,7 +25,20 @@ class Row:
 
     name: str
     findings: Findings
-    figures: dict[str, int | str] = field(default_factory=dict)
+    figures: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: "Row") -> None:
+        """Add another round of the same."""
+        self.findings.add(other.findings)
+        for word, figure in other.figures.items():
+            self.figures[word] = self.figures.get(word, 0) + figure
+
+    def cells(self) -> list[str]:
+        """The cells of its line: words and counts."""
+        found = self.findings
+        counts = [value if isinstance(value := getattr(found, name), int) else len(value) for name in _COLUMNS]
+        twice = ", ".join(f"{kind} {count}" for kind, count in sorted(found.duplicates.items()))
+        return [self.name, *map(str, self.figures.values()), *map(str, counts), twice or "0"]
 
 
 @dataclass
@@ -43,14 +56,14 @@ class Report:
         return all(row.findings.passed for row in self.rows)
 
     def table(self) -> str:
-        """The lines, and below them what was wrong."""
-        head = [self.part, *(word for row in self.rows[:1] for word in row.figures), *_COLUMNS.values(), "duplicates"]
-        lines = [head]
-        for row in self.rows:
-            found = row.findings
-            counts = [value if isinstance(value := getattr(found, name), int) else len(value) for name in _COLUMNS]
-            twice = ", ".join(f"{kind} {count}" for kind, count in sorted(found.duplicates.items()))
-            lines.append([row.name, *map(str, row.figures.values()), *map(str, counts), twice or "0"])
+        """The lines, their sum where there are several, and below them what was wrong."""
+        lines = [[self.part, *(self.rows[0].figures if self.rows else ()), *_COLUMNS.values(), "duplicates"]]
+        lines += [row.cells() for row in self.rows]
+        if len(self.rows) > 1:
+            total = Row("total", Findings())
+            for row in self.rows:
+                total.add(row)
+            lines.append(total.cells())
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

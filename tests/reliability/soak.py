@@ -43,7 +43,7 @@ def run(folder: Path, seed: int, hours: float) -> Report:
         samples.append(use(installation))
         lines = installation.log().count("\n")
         findings = outcome(installation, sink, load.sent)
-    figures: dict[str, int | str] = {"hours": f"{hours:g}", "lines of log": lines}
+    figures = {"minutes": round(hours * 60), "lines of log": lines}
     return Report("soak", seed, [Row("mixed load", findings, figures)], notes=_notes(samples))
 
 

@@ -137,7 +137,7 @@ def test_leftovers_are_noticed(tmp_path: Path) -> None:
         (tmp_path / "queue" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "queue" / path).touch()
     head, crc = journal.header(1, 1)
-    record, _ = journal.record(journal.RECORD, 1, 17, 0, 0, 0, b"Fa\0Tb\0", b"body", crc)
+    record, _ = journal.record(journal.RECORD, 1, 17, 0, 0, 0, b"Fa\0Tb\0", b"body", crc, 1)
     (tmp_path / "queue/journal").mkdir()
     (tmp_path / "queue/journal/segment.0").write_bytes(head)
     assert leftovers(tmp_path) == ["bounce/9", "mess/3/17", "pid/1.2.3"]

@@ -67,7 +67,10 @@ def split_admission(packet: bytes) -> Admission:
         _, serial, number, size, birth, uid, qp = _ADMISSION.unpack_from(packet)
     except struct.error as error:
         raise WireError("short admission") from error
-    return Admission(serial, number, size, birth, uid, qp, packet[_ADMISSION.size :])
+    envelope = packet[_ADMISSION.size :]
+    if envelope[:1] != b"F" or b"\0" not in envelope:
+        raise WireError("no envelope")
+    return Admission(serial, number, size, birth, uid, qp, envelope)
 
 
 def serials(kind: bytes, numbers: list[int]) -> bytes:

@@ -15,9 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
 
 from eqmail_core.net.event_loop import new_event_loop
 from eqmail_core.net.queue_link import QueueLink
@@ -26,13 +24,15 @@ from eqmail_core.net.tidying import Tidying
 from eqmail_core.policy.schedule import LOCAL, REMOTE
 from eqmail_core.protocols.admission_wire import Admission
 from eqmail_core.services.send.core import UMASK, CannotStart, Core, Settings, Trigger, lock_queue
+from eqmail_core.services.send.delivery_wires import Deliverers, DeliveryWire
 from eqmail_core.services.send.desk import Desk
 from eqmail_core.services.send.injecting import ProgramInjector
 from eqmail_core.services.send.memory import HeldMessages
 from eqmail_core.services.send.ports import Injector
 from eqmail_core.services.send.streaming import WireInjector
+from eqmail_core.services.send.thread_worker import BesideTheLoop
 from eqmail_core.services.send.visitors import Visitors
-from eqmail_core.services.send.wires import Deliverers, DeliveryWire, QueueEnd
+from eqmail_core.services.send.wires import QueueEnd
 from eqmail_core.system.files import write_all
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.parent import ParentWatch
@@ -41,10 +41,11 @@ from eqmail_core.system.readiness import tell_failure, tell_ready
 from eqmail_core.values.outcome import EXIT_TEMPORARY
 from eqmail_core.values.site import Site
 
-T = TypeVar("T")
-
 HELD_LIMIT = 20_000
 """Messages that may be in memory at a time; further ones go to the disk at once."""
+
+REPEATED_S = 1.0
+"""A second TERM counts when it comes so long after the first: some managers send two at once."""
 
 LAST_WORDS_S = 10.0
 """How long the end waits for a queue service that has gone."""
@@ -53,24 +54,6 @@ LAST_WORDS_S = 10.0
 _OTHER_DESCRIPTORS = 600
 _GC_THRESHOLD = 50_000
 _LONGEST_SLEEP_S = 86400.0
-
-
-class BesideTheLoop:
-    """The worker of a resident system: one thread, whose results come back on the loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_result: Callable[[], None]) -> None:
-        self._loop = loop
-        self._on_result = on_result
-        self._threads = ThreadPoolExecutor(1)
-
-    def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Run `work` in the thread and give its result to `then` on the loop."""
-
-        def done(future: "asyncio.Future[T]") -> None:
-            then(future.result())
-            self._on_result()
-
-        self._loop.run_in_executor(self._threads, work).add_done_callback(done)
 
 
 class ResidentSend:
@@ -92,11 +75,20 @@ class ResidentSend:
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._exiting = False
+        self._exits_since = 0.0
+        self._is_hurried = False
         self._quiet_since = 0.0
         self._surprise: BaseException | None = None
         worker = BesideTheLoop(loop, self.wake)
         self._queue = queue = QueueEnd(
-            loop, site.socket("queue"), self._admit, self._answered, self._serials, self._greeted, self.wake
+            loop,
+            site.socket("queue"),
+            self._admit,
+            self._answered,
+            self._serials,
+            self._greeted,
+            self.wake,
+            self._nonsense,
         )
         injector: Injector
         if b"QMAILQUEUE" in os.environb:
@@ -155,7 +147,7 @@ class ResidentSend:
         more = self._core.pump(now)
         self._write_log()
         self._queue.flush()
-        if self._core.can_end and self._may_end(self._loop.time()):
+        if (self._core.can_end or self._is_hurried) and self._may_end(self._loop.time()):
             self._end()
         elif more:
             self.wake()
@@ -200,6 +192,9 @@ class ResidentSend:
     def _greeted(self) -> None:
         self._spilling.ask_again()
 
+    def _nonsense(self) -> None:
+        self._core.log.warning(b"the queue service talks nonsense: will connect to it again")
+
     def _on_signal(self, act: Callable[[], None]) -> None:
         self._core.scheduler.now = int(time.time())
         act()
@@ -225,7 +220,12 @@ class ResidentSend:
     # The end
 
     def _exit(self) -> None:
-        self._exiting = True
+        """TERM; a second one, not sent together with the first, has us wait for no delivery any more."""
+        now = self._loop.time()
+        if self._exiting:
+            self._is_hurried = self._is_hurried or now >= self._exits_since + REPEATED_S
+            return
+        self._exiting, self._exits_since = True, now
         if self._trigger.fd >= 0:
             self._loop.remove_reader(self._trigger.fd)
         if self._visitors is not None:
@@ -247,10 +247,11 @@ class ResidentSend:
 
     def _end(self) -> None:
         self._spilling.give_up()
+        for wire in self._wires:
+            wire.end()
         self._core.end()
         self._write_log()
-        for wire in (*self._wires, self._queue.wire):
-            wire.end()
+        self._queue.wire.end()
         self._loop.stop()
 
 

@@ -193,6 +193,36 @@ def test_term_waits_for_deliveries_and_leaves_ordinary_files(scene: Scene) -> No
     assert os.stat(path).st_mtime >= next_retry(BIRTH, int(time.time()) - 30, REMOTE)
 
 
+def test_a_second_term_waits_for_no_delivery(scene: Scene) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    take_order(scene.remote)
+    for _ in range(2):
+        scene.process.send_signal(signal.SIGTERM)
+    assert scene.queue.kind(admission.WAITS) == (11,)
+    scene.write_mess(11, 457)
+    assert scene.queue.kind(admission.PLACED) == (11,)
+    time.sleep(1.1)
+    assert scene.process.poll() is None, "two at once are one"
+    scene.process.send_signal(signal.SIGTERM)
+    assert scene.process.wait(PATIENCE_S) == 0
+    assert scene.log()[-1] == "status: exiting"
+    assert Path(scene.site.queue.channel("remote", 457)).read_bytes() == b"Tr@other.net\0"
+
+
+@pytest.mark.parametrize("nonsense", [b"N", b"N" + bytes(36), b"N" + bytes(36) + b"Xx\0", b"W12"])
+def test_a_queue_service_that_talks_nonsense_is_connected_to_again(scene: Scene, nonsense: bytes) -> None:
+    scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
+    order, _ = take_order(scene.remote)
+    scene.queue.send(nonsense)
+    scene.until_logged("warning: the queue service talks nonsense: will connect to it again")
+    scene.queue.sock.close()
+    scene.queue = Peer(scene.queue_end)
+    assert scene.queue.kind(admission.HELLO) == (11,)
+    scene.remote.send(delivery.report(order.serial, True, b"K", b"ok\n"))
+    assert scene.queue.kind(admission.FINISHED) == (11,)
+    scene.end()
+
+
 def test_a_new_queue_service_is_told_what_is_held_and_what_was_said_lately(scene: Scene) -> None:
     scene.admit(11, 457, b"Fa@b\0Tr@other.net\0")
     scene.admit(12, 458, b"Fa@b\0Tjoe@example.org\0")

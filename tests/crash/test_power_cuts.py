@@ -119,9 +119,10 @@ def run_and_cut(
     return state["cuts"]
 
 
+@pytest.mark.parametrize("seed", (1, 8))
 @pytest.mark.parametrize("ordered", [True, False], ids=["journaling", "weakest"])
-def test_nothing_is_lost_at_any_operation(ordered: bool) -> None:
-    assert run_and_cut(1, ordered, steps=80, every=1, ways=3) > 1000
+def test_nothing_is_lost_at_any_operation(seed: int, ordered: bool) -> None:
+    assert run_and_cut(seed, ordered, steps=80, every=1, ways=3) > 1000
 
 
 def kill_and_cut(seed: int, ordered: bool, steps: int, every: int) -> int:

@@ -137,5 +137,37 @@ def test_many_moves_do_not_make_the_queue_grow() -> None:
     due.index()
     for time in range(100):
         for number in range(100):
-            due.move(number, 1000 + time)
+            assert due.move(number, 1000 + (number * 37 + time) % 500)
+    assert len(due) == 100
     assert len(due._heap) < 500
+    model = {number: 1000 + (number * 37 + 99) % 500 for number in range(100)}
+    assert dict(due) == model
+    taken = [due.take(2000) for _ in range(100)]
+    assert taken == sorted(model, key=lambda number: (model[number], number))
+
+
+def test_a_large_queue_keeps_its_order_when_much_is_removed() -> None:
+    due = DueQueue()
+    times = {number: (number * 7919) % 10_007 for number in range(2000)}
+    for number, time in times.items():
+        due.insert(number, time)
+    due.index()
+    for number in range(0, 2000, 3):
+        assert due.remove(number)
+        del times[number]
+    for number in range(1, 2000, 3):
+        assert due.remove(number)
+        del times[number]
+    assert len(due._heap) < 1500, "what was removed does not stay"
+    assert due.wakes_at() == min(times.values())
+    taken = [due.take(10_007) for _ in times]
+    assert taken == sorted(times, key=lambda number: (times[number], number))
+    assert due.take(10_007) is None
+
+
+def test_a_message_is_taken_out_as_often_as_it_is_there() -> None:
+    due = DueQueue()
+    for number, time in ((1, 30), (2, 20), (1, 10), (3, 5)):
+        due.insert(number, time)
+    due.discard(1)
+    assert [due.take(99), due.take(99), due.take(99)] == [3, 2, None]

@@ -97,7 +97,9 @@ class QueueDamage:
             sender = b""
         names = [CHANNELS[channel].encode() for channel, _ in ledger.find(number) or ()]
         left = b" and ".join(names) + b" recipients were left" if names else b"no recipients were left"
-        self._log.alert(b"msg %d from <%b>: %b is missing; taken out of the queue, %b" % (number, sender, mess, left))
+        text = b"msg %d from <%b>: %b is missing; taken out of the queue, %b" % (number, sender, mess, left)
+        # Said of each message, however many there are.
+        self._log.say(self._log.lines.alert(text))
         empty(ledger, number)
         ledger.forget(number)
 

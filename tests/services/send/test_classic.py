@@ -1,11 +1,12 @@
 """The pipes of the classic scheduler."""
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.services.send.classic import REPORT_BYTES, Spawner
+from eqmail_core.services.send.classic import MAX_SLEEP_S, REPORT_BYTES, ClassicSend, Spawner
 from eqmail_core.services.send.ports import Delivery, Job
 from eqmail_core.store.ledger import Ledger
 from eqmail_core.values.layout import QueuePaths
@@ -80,3 +81,15 @@ def test_a_command_waits_while_the_pipe_is_full(pipes: Pipes) -> None:
     os.read(pipes.command_out, 65536)
     pipes.spawner.flush()
     assert pipes.spawner.can_take()
+
+
+@pytest.mark.parametrize(("due_in", "sleeps"), [(-5.0, 0.0), (None, MAX_SLEEP_S), (10 * MAX_SLEEP_S, MAX_SLEEP_S)])
+def test_what_was_due_already_is_not_slept_for(due_in: float | None, sleeps: float) -> None:
+    class DueCore:
+        def wakes_at(self) -> float | None:
+            return None if due_in is None else time.time() + due_in
+
+    it = object.__new__(ClassicSend)
+    it._arrived = set()
+    it._core = DueCore()  # type: ignore[assignment]  # all that is asked here
+    assert it._sleep_s() == sleeps

@@ -190,3 +190,24 @@ def test_alrm_tries_dead_destinations_again(stage: Stage) -> None:
     stage.scheduler.hurry()
     stage.turn()
     assert len(stage.running) == 5
+
+
+def test_two_long_lists_are_both_read_on(tmp_path: Path) -> None:
+    stage = staged(tmp_path, room=60)
+    for number, domain in ((1, "big.org"), (2, "large.net")):
+        old(stage, number, f"first@{domain}")
+    stage.turn()
+    for domain in ("big.org", "large.net"):
+        end(stage, domain)
+    stage.turn()
+    for number, domain in ((3, "big.org"), (4, "large.net")):
+        old(stage, number, *[f"r{count}@{domain}" for count in range(300)])
+    stage.turn()
+    assert len(stage.scheduler.lanes[REMOTE].stalled) == 2
+    for domain in ("large.net", "big.org"):
+        delivered = 0
+        while count := end(stage, domain):
+            delivered += count
+            stage.turn()
+        assert delivered == 300, f"{domain} takes mail, whatever the other does"
+    assert stage.files(3) == stage.files(4) == {}

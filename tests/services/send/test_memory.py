@@ -404,3 +404,24 @@ def test_long_reports_on_many_recipients_send_the_message_to_the_disk(tmp_path: 
     assert stage.files(9)["bounce"].count(b">:\n") == 40
     stage.report(b"j50@example.org", b"D", b"no\n")
     assert stage.files(9)["bounce"].endswith(b"<j50@example.org>:\nno\n\n")
+
+
+def test_a_failure_of_the_last_moment_that_cannot_be_noted_is_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serial = stage.admit(9, b"Fa@b\0Tj@example.org\0")
+    stage.turn()
+    stage.turn(1.5)
+    stage.worker.eager = False
+    stage.written(serial, 9)
+    hand_over = stage.worker.begin()
+    stage.report(b"j@example.org", b"D", b"no\n")
+    os.rmdir(f"{stage.paths.root}/bounce")
+    hand_over()
+    assert stage.files(9)["local"] == b"Tj@example.org\0"
+    assert any(line.startswith("alert: unable to append to bounce message") for line in stage.lines())
+    os.mkdir(f"{stage.paths.root}/bounce")
+    stage.worker.eager = True
+    stage.turn(200)
+    assert stage.running == [b"j@example.org"]
+    assert stage.due_of(LOCAL, 9) == []

@@ -8,6 +8,7 @@ import pytest
 
 from eqmail_core.policy.schedule import HELD_UNTIL
 from eqmail_core.services.send.arrivals import TODO_SCAN_S
+from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S
 from tests.services.send.stage import LOCAL, NOW, REMOTE, Stage
 
 
@@ -448,3 +449,83 @@ def test_nothing_waits_for_a_clock_that_was_set_back(tmp_path: Path) -> None:
     stage.todo(5, b"Fa@b\0Tj@example.org\0")
     stage.turn(TODO_SCAN_S)
     assert "info" in stage.files(5), "todo/ is searched in time"
+
+
+def test_the_first_line_tells_how_many_deliveries_may_run(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, limits=(3, 7))
+    stage.scheduler.log_status()
+    stage.todo(5, b"Fa@b\0Tj@example.org\0Tr@other.net\0Tk@example.org\0")
+    stage.turn()
+    lines = [line for line in stage.log.take().decode().splitlines() if line.startswith("status:")]
+    assert (lines[0], lines[-1]) == ("status: local 0/3 remote 0/7", "status: local 2/3 remote 1/7")
+
+
+def test_some_new_messages_are_prepared_at_a_time(stage: Stage) -> None:
+    stage.worker.eager = False
+    for number in range(3, 11):
+        stage.todo(number, b"Fa@b\0Tj%d@example.org\0" % number)
+    for _ in range(40):
+        stage.arrivals.pump(NOW)
+    assert len(stage.worker.work) == 4
+    assert stage.arrivals.busy
+    while stage.worker.work:
+        stage.worker.begin()()
+        for _ in range(20):
+            stage.arrivals.pump(NOW)
+    stage.scheduler.pump(NOW)
+    assert sorted(stage.running) == sorted(b"j%d@example.org" % number for number in range(3, 11))
+    assert not stage.arrivals.busy
+
+
+def test_a_message_whose_cleaning_and_state_are_unknown_is_looked_at_later(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cleaner may have died after its work; it must be taken up, but once, and not before that can be told."""
+    real_stat, is_broken = os.stat, [True]
+
+    def stat(path: str, *rest: object, **named: object) -> os.stat_result:
+        if is_broken[0] and path == stage.paths.info(5):
+            raise OSError(5, "input/output error")
+        return real_stat(path, *rest, **named)  # type: ignore[arg-type]
+
+    stage.todo(5, b"Fa@b\0Tj@example.org\0")
+    stage.worker.eager = False
+    stage.arrivals.pump(NOW)
+    while not stage.worker.work:
+        stage.arrivals.pump(NOW)
+    hand_over = stage.worker.begin()
+    stage.cleaner.answer = b"!"
+    os.unlink(stage.paths.todo(5))
+    monkeypatch.setattr(os, "stat", stat)
+    hand_over()
+    assert stage.due_of(LOCAL, 5) == []
+    stage.worker.eager = True
+    stage.turn()
+    assert stage.running == []
+    is_broken[0] = False
+    stage.turn(SYSTEM_TROUBLE_S + 1)
+    assert stage.running == [b"j@example.org"]
+    assert stage.due_of(LOCAL, 5) == []
+
+
+def test_descriptors_of_messages_are_closed_whatever_becomes_of_them(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, limits=(200, 200))
+    before = len(os.listdir("/proc/self/fd"))
+    serials = {number: stage.admit(number, b"Fa@b\0Tj%d@example.org\0Tr@other.net\0" % number) for number in range(110)}
+    stage.turn()
+    for delivery, _ in [*stage.local.orders, *stage.remote.orders]:
+        letter = b"Z" if delivery.job.number % 3 == 0 else b"D" if delivery.job.number % 3 == 1 else b"K"
+        stage.scheduler.report(delivery, letter, b"x")
+    stage.local.orders.clear()
+    stage.remote.orders.clear()
+    for number, serial in serials.items():
+        if ("waits", serial) in stage.keeper.told:
+            stage.written(serial, number, ok=number % 2 == 0)
+    for _ in range(3):
+        stage.turn(400)
+        for delivery, _ in [*stage.local.orders, *stage.remote.orders]:
+            stage.scheduler.report(delivery, b"K", b"x")
+        stage.local.orders.clear()
+        stage.remote.orders.clear()
+    stage.spilling.give_up()
+    assert len(os.listdir("/proc/self/fd")) == before

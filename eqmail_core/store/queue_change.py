@@ -83,8 +83,17 @@ def fail(ledger: Ledger, number: int, as_sent: "Callable[[bytes], bytes]", repor
 
 def empty(ledger: Ledger, number: int) -> None:
     """Remove what is to be told and who is still to get it: the message ends without a word to anybody."""
-    paths = ledger.paths
-    for path in (paths.bounce(number), *(paths.channel(name, number) for name in CHANNELS)):
+    _remove(ledger, [ledger.paths.bounce(number)])
+    remove_lists(ledger, number)
+
+
+def remove_lists(ledger: Ledger, number: int) -> None:
+    """Remove who is still to get it: nobody is tried again."""
+    _remove(ledger, [ledger.paths.channel(name, number) for name in CHANNELS])
+
+
+def _remove(ledger: Ledger, paths: list[str]) -> None:
+    for path in paths:
         try:
             os.unlink(path)
         except FileNotFoundError:

@@ -13,9 +13,12 @@ from eqmail_core.policy.bounces import Bounce, Postmaster, Returned, compose, de
 from eqmail_core.policy.schedule import DueQueue
 from eqmail_core.services.send.ports import NOT_STARTED, SYSTEM_TROUBLE_S, Cleaner, Injector, Log
 from eqmail_core.store.ledger import Ledger, Trouble
-from eqmail_core.store.message_match import vouch
+from eqmail_core.store.message_match import FITS, message_state, vouch
 from eqmail_core.values.address import NULL_SENDER
 from eqmail_core.values.instant import date822
+
+LOST_TEXT = (b"\n(The text of the message has been lost.)\n",)
+"""What comes back in its place."""
 
 # Messages looked at per turn.
 _PER_TURN = 32
@@ -167,12 +170,13 @@ class Ending:
         """A message on the disk as its sender will be told of it.  Fails: Trouble."""
         ledger = self._ledger
         sender, birth, wishes = ledger.about(number)
+        is_there = message_state(ledger, number) == FITS
         return Returned(
             sender,
             date822(birth),
             ledger.size(number),
             lambda: ledger.failures(number),
-            lambda: ledger.message(number),
+            lambda: ledger.message(number) if is_there else LOST_TEXT,
             wishes,
         )
 

@@ -1,7 +1,8 @@
 """What a scheduler finds in the queue that belongs to no message, or to a message that is no more: swept, and said.
 
     lists, bounce/N, info/N.tmp without info/N    a spill or a preprocessing was cut short: removed at start
-    info/N without mess/N                         there is nothing to deliver: removed, with an alert
+    info/N without mess/N                         there is nothing to deliver: removed, with an alert, when its sender
+                                                  has been told of the failures that are noted
     info/N older than mess/N                      mess/N is another message with the same number: held, with an alert
     mess/N in the folder of another split         left alone, with an alert
 
@@ -15,12 +16,12 @@ from eqmail_core.policy.schedule import CHANNELS
 from eqmail_core.services.send.ports import Log
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.store.message_match import FITS, FOREIGN, NO_INFO, message_state
-from eqmail_core.store.queue_change import empty
+from eqmail_core.store.queue_change import empty, remove_lists
 from eqmail_core.store.queue_part import QueuePart
 from eqmail_core.store.queue_scan import numbers_in
 
-WHOLE, HELD, GONE = range(3)
-"""A message can be scheduled; it is to be left alone; there is nothing (any more) to schedule."""
+WHOLE, HELD, GONE, FINISHED = range(4)
+"""A message can be scheduled; is to be left alone; is not there (any more); or has only failures to be told."""
 
 _NOT_DAMAGED = {FITS: WHOLE, NO_INFO: GONE}
 
@@ -46,7 +47,7 @@ class QueueDamage:
             self._remove(path)
         messages = part.old - part.new
         for number in messages - part.messages():
-            if self._checked(number) != WHOLE:
+            if self._checked(number) not in (WHOLE, FINISHED):
                 messages.discard(number)
         return messages
 
@@ -70,9 +71,8 @@ class QueueDamage:
         paths = (f"{folder}/{number}" for folder in ledger.paths.mess_dirs())
         misplaced = next(filter(os.path.exists, paths), None)
         if misplaced is None:
-            self._remove_lost(number, mess)
-        else:
-            self._log.alert(b"%b should be %b: left alone until eqmail check --fix" % (ledger.short(misplaced), mess))
+            return self._remove_lost(number, mess)
+        self._log.alert(b"%b should be %b: left alone until eqmail check --fix" % (ledger.short(misplaced), mess))
         return GONE
 
     def remove_stale(self, number: int) -> None:
@@ -89,7 +89,7 @@ class QueueDamage:
             self._log.warning(trouble.text)
             return WHOLE
 
-    def _remove_lost(self, number: int, mess: bytes) -> None:
+    def _remove_lost(self, number: int, mess: bytes) -> int:
         ledger = self._ledger
         try:
             sender = self._log.lines.safe(ledger.about(number)[0])
@@ -100,8 +100,12 @@ class QueueDamage:
         text = b"msg %d from <%b>: %b is missing; taken out of the queue, %b" % (number, sender, mess, left)
         # Said of each message, however many there are.
         self._log.say(self._log.lines.alert(text))
+        if ledger.has_failures(number):
+            remove_lists(ledger, number)
+            return FINISHED
         empty(ledger, number)
         ledger.forget(number)
+        return GONE
 
     def _remove(self, path: str) -> None:
         try:

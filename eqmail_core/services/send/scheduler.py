@@ -19,7 +19,7 @@ from eqmail_core.policy.schedule import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, Pat
 from eqmail_core.services.send.book import LedgerBook
 from eqmail_core.services.send.lane import Lane, Record
 from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S, AtOnce, Deliverer, Delivery, Job, Log, Worker
-from eqmail_core.services.send.queue_damage import HELD, WHOLE, QueueDamage
+from eqmail_core.services.send.queue_damage import FINISHED, HELD, WHOLE, QueueDamage
 from eqmail_core.services.send.waiting_room import Queue
 from eqmail_core.store.ledger import Ledger, Trouble
 from eqmail_core.values.address import DOUBLE_BOUNCE, NULL_SENDER, is_verp_base, verp_sender
@@ -225,6 +225,8 @@ class Scheduler:
                 if state != WHOLE:
                     if state == HELD:
                         lane.due.insert(number, HELD_UNTIL)
+                    elif state == FINISHED:
+                        self.finish(number, self.now)
                     continue
                 sender, birth, wishes = self.ledger.about(number)
                 # Last, for it may keep a file open, which only who reads it closes.

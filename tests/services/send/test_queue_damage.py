@@ -125,3 +125,20 @@ def test_reading_a_list_that_cannot_be_scheduled_keeps_no_file_open(stage: Stage
         stage.turn(200)
     assert len(os.listdir("/proc/self/fd")) == before
     assert stage.running == []
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_failures_of_a_message_that_lost_its_text_are_told_once(stage: Stage, is_late: bool) -> None:
+    stage.old(9, b"a@b", due_s=100, local=b"Tj@example.org\0Dk@example.org\0")
+    Path(stage.paths.bounce(9)).write_bytes(b"<k@example.org>:\nno\n\n")
+    if is_late:
+        stage.arrivals.find_old(NOW)
+    os.unlink(stage.paths.mess(9))
+    if not is_late:
+        stage.arrivals.find_old(NOW)
+    stage.turn(200)
+    [(_, recipient, text)] = stage.injector.bounces
+    assert recipient == b"a@b"
+    assert b"<k@example.org>:\nno\n" in text
+    assert text.endswith(b"Return-Path: <a@b>\n\n(The text of the message has been lost.)\n")
+    assert (stage.running, queue_files(stage)) == ([], [])

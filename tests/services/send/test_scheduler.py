@@ -179,15 +179,28 @@ def test_a_bounce_that_cannot_be_injected_is_tried_again(stage: Stage) -> None:
     assert stage.lines() == ["bounce msg 7 qp 999", "end msg 7"]
 
 
-def test_a_bounce_needs_the_original_message(stage: Stage) -> None:
+def test_a_bounce_waits_for_a_message_that_cannot_be_read(stage: Stage) -> None:
+    stage.old(7, b"a@b", local=b"Tj@example.org\0")
+    stage.arrivals.find_old(NOW)
+    stage.turn()
+    os.unlink(stage.paths.mess(7))
+    os.mkdir(stage.paths.mess(7))
+    stage.report(b"j@example.org", b"D", b"bad\n")
+    stage.turn()
+    assert stage.lines()[-1] == "warning: trouble injecting bounce message, will try later"
+    assert set(stage.files(7)) == {"info", "bounce"}
+
+
+def test_a_bounce_about_a_lost_message_says_so_once(stage: Stage) -> None:
     stage.old(7, b"a@b", local=b"Tj@example.org\0")
     stage.arrivals.find_old(NOW)
     stage.turn()
     os.unlink(stage.paths.mess(7))
     stage.report(b"j@example.org", b"D", b"bad\n")
     stage.turn()
-    assert stage.lines()[-1] == "warning: trouble injecting bounce message, will try later"
-    assert set(stage.files(7)) == {"info", "bounce"}
+    [(_, _, text)] = stage.injector.bounces
+    assert text.endswith(b"Return-Path: <a@b>\n\n(The text of the message has been lost.)\n")
+    assert stage.files(7) == {}
 
 
 def test_verp_senders_are_expanded_per_recipient(stage: Stage) -> None:

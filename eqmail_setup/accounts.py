@@ -16,8 +16,8 @@ import subprocess
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from eqmail_core.values.identity import Accounts
-from eqmail_core.values.site import Site
+from eqmail_core.site.accounts import Accounts
+from eqmail_core.site.site import Site
 from eqmail_setup.refusal import Refusal
 
 FIRST_ID = 200

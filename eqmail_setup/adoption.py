@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.bringing import bringing
 from eqmail_setup.carrying import RUNS, Route, carrying
 from eqmail_setup.opened import installed, stage_of

@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, parse
-from eqmail_core.formats.odd_text import cleaned, oddities, visible
-from eqmail_core.policy.dotqmail_plan import safe_extension
-from eqmail_core.values.site import Site
+from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, parse
+from eqmail_core.local.delivery.request import safe_extension
+from eqmail_core.site.site import Site
+from eqmail_core.text.invisible_characters import cleaned, oddities, visible
 from eqmail_setup.actions import Link, Unlink, Write
 from eqmail_setup.hierarchy import Wardrobe
 from eqmail_setup.opened import as_installed

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from eqmail_core.formats.assign import END, FIELDS, BadAssign, database_records, simple_line, wildcard_line
 from eqmail_core.system.files import read_file
+from eqmail_core.users.assign_file import END, FIELDS, BadAssign, database_records, simple_line, wildcard_line
 from eqmail_setup.cdb_bytes import database_bytes
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.whither import text

@@ -11,8 +11,8 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.store.queue_transfer import Book, survey, transfer
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin.transfer import Book, survey, transfer
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Left
 from eqmail_setup.history import FOLDER
 from eqmail_setup.opened import StagedSite, as_installed

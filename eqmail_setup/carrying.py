@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import FOLDERS
-from eqmail_core.formats.assign import BadAssign
-from eqmail_core.store.users_db import assign_path, database_path
+from eqmail_core.site.accounts import GROUPS
+from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111, Layout
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import CHUNK
-from eqmail_core.values.identity import GROUPS
-from eqmail_core.values.layout import EQMAIL_109, EQMAIL_111, Layout
-from eqmail_core.values.site import Site
+from eqmail_core.users.assign_file import BadAssign
+from eqmail_core.users.database import assign_path, database_path
 from eqmail_setup.actions import Link, Make, Write
 from eqmail_setup.aliases import PREFIX
 from eqmail_setup.assignments import compiled

@@ -6,7 +6,7 @@ Fails: OSError; whatever the records raise.
 import tempfile
 from collections.abc import Iterable
 
-from eqmail_core.store.cdb import write_cdb
+from eqmail_core.system.cdb import write_cdb
 from eqmail_core.system.files import read_file
 
 

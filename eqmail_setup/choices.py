@@ -13,11 +13,11 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
-from eqmail_core.formats.site_file import SITE_FILE, parse_site
+from eqmail_core.site.accounts import GROUPS, ROLES, USERS, Accounts
+from eqmail_core.site.layout import DEFAULT_HOME, EQMAIL_111, LAYOUTS, NETQMAIL, Layout
+from eqmail_core.site.site import DEFAULT_BREAK, Site
+from eqmail_core.site.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
-from eqmail_core.values.identity import GROUPS, ROLES, USERS, Accounts
-from eqmail_core.values.layout import DEFAULT_HOME, EQMAIL_111, LAYOUTS, NETQMAIL, Layout
-from eqmail_core.values.site import DEFAULT_BREAK, Site
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.trust import doubt_about
 

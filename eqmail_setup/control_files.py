@@ -6,12 +6,12 @@ Fails: Refusal that names file, line and remedy.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from eqmail_core.access.rcpthosts_database import domain_records
 from eqmail_core.control.checks import troubles
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control
-from eqmail_core.formats.lines import listed
-from eqmail_core.store.domains_db import domain_records
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
+from eqmail_core.text.lines import listed
 from eqmail_setup.actions import Unlink, Write
 from eqmail_setup.cdb_bytes import database_bytes
 from eqmail_setup.hierarchy import Wardrobe

@@ -8,12 +8,12 @@ Fails: OSError.
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from eqmail_core.access.rcpthosts_database import domain_records
 from eqmail_core.control.declared import Controls
-from eqmail_core.formats.assign import BadAssign
-from eqmail_core.formats.tcprules import BadRule, database_records
-from eqmail_core.store.domains_db import domain_records
-from eqmail_core.store.users_db import assign_path, database_path
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
+from eqmail_core.tcpserver.rules import BadRule, database_records
+from eqmail_core.users.assign_file import BadAssign
+from eqmail_core.users.database import assign_path, database_path
 from eqmail_setup.actions import Write
 from eqmail_setup.assignments import compiled, no_entry
 from eqmail_setup.cdb_bytes import database_bytes

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.render import render
 from eqmail_setup.who import caller

@@ -11,12 +11,12 @@ import os
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from eqmail_core.access.rcpthosts import RcptHosts
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control, HostName
-from eqmail_core.formats.lines import listed
-from eqmail_core.policy.rcpthosts import RcptHosts
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
+from eqmail_core.text.lines import listed
 from eqmail_setup.control_files import compiling, content_of, with_lines, without_lines, writing
 from eqmail_setup.plan import Difference
 from eqmail_setup.refusal import Refusal, usage

@@ -13,13 +13,13 @@ from ipaddress import ip_network
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
-from eqmail_core.formats.assign import BadAssign
-from eqmail_core.store.queue_faults import look_for_faults
-from eqmail_core.store.rules_db import find_rule
-from eqmail_core.store.users_db import assign_path, database_path
+from eqmail_core.queue.admin.faults import look_for_faults
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
+from eqmail_core.tcpserver.rules_database import find_rule
+from eqmail_core.users.assign_file import BadAssign
+from eqmail_core.users.database import assign_path, database_path
 from eqmail_setup.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, examined, file_of, home_of_aliases
 from eqmail_setup.assignments import compiled
 from eqmail_setup.disk_world import RealWorld

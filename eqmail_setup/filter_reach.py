@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.formats.filter_list import FilterEntry, milter_address
-from eqmail_core.policy.checks import GROUP
+from eqmail_core.control.filter_entries import FilterEntry, milter_address
+from eqmail_core.filters.api import GROUP
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, Finding
 
 _PATIENCE_S = 5.0

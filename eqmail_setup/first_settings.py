@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Make, Write
 from eqmail_setup.host_names import domains_of
 from eqmail_setup.opened import as_installed

@@ -7,9 +7,9 @@ Source: queue.md 3.1; programs.md 1.1-1.3, 1.10.
 
 from collections.abc import Iterator
 
-from eqmail_core.formats.site_file import SITE_FILE, render_site
-from eqmail_core.values.queue_tree import FIFO, FOLDER, queue_nodes
-from eqmail_core.values.site import Site
+from eqmail_core.queue.format.tree import FIFO, FOLDER, queue_nodes
+from eqmail_core.site.site import Site
+from eqmail_core.site.site_file import SITE_FILE, render_site
 from eqmail_setup.history import FOLDER as RUNS
 from eqmail_setup.manual import pages
 from eqmail_setup.seal import sealed

@@ -8,7 +8,7 @@ Fails: OSError where the caller may not look; Refusal for accounts that contradi
 from collections.abc import Iterator
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup import databases, queue_mending
 from eqmail_setup.actions import Give, Write
 from eqmail_setup.aliases import examined, home_of_aliases

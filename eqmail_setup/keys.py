@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Write
 from eqmail_setup.hierarchy import secret_of_server
 from eqmail_setup.plan import Difference

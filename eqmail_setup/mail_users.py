@@ -10,12 +10,12 @@ import os
 import pwd
 from collections.abc import Iterable, Iterator
 
-from eqmail_core.formats.assign import BadAssign
-from eqmail_core.policy.assign_plan import CannotAssign, assign_text
-from eqmail_core.store.assign_rules import read_assign_rules
-from eqmail_core.store.users_db import assign_path, database_path
-from eqmail_core.system.accounts import home_owner
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
+from eqmail_core.users.accounts import home_owner
+from eqmail_core.users.assign_file import BadAssign
+from eqmail_core.users.database import assign_path, database_path
+from eqmail_core.users.pw2u import CannotAssign, assign_text
+from eqmail_core.users.pw2u_lists import read_assign_rules
 from eqmail_setup.actions import Discard, Make, Write
 from eqmail_setup.assignments import Assignments, Entry, compiled, no_entry, read_assignments
 from eqmail_setup.hierarchy import Wardrobe

@@ -12,16 +12,16 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import PydanticCustomError
 
+from eqmail_core.access.rcpthosts_database import domain_records
 from eqmail_core.control.checks import troubles
+from eqmail_core.control.controls import controls_in
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.control.setting import Control, ControlError
-from eqmail_core.control.source import controls_in
-from eqmail_core.formats.odd_text import cleaned, visible
-from eqmail_core.formats.smtpplugins import parse_plugins, plugin_argv
-from eqmail_core.store.domains_db import domain_records
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.policy.smtpplugins import parse_plugins, plugin_argv
 from eqmail_core.system.files import read_file
-from eqmail_core.values.site import Site
+from eqmail_core.text.invisible_characters import cleaned, visible
 from eqmail_setup.cdb_bytes import database_bytes
 from eqmail_setup.patches import FOREIGN, RENAMED
 from eqmail_setup.plan import Weight

@@ -13,8 +13,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from glob import escape, glob
 
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_upto
-from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, WARNING, Finding
 from eqmail_setup.history import History
 from eqmail_setup.other_homes import runs

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import click
 
-from eqmail_core.formats.site_file import SITE_FILE
-from eqmail_core.values.layout import DEFAULT_HOME, HOME_VARIABLE
-from eqmail_core.values.site import Site
+from eqmail_core.site.layout import DEFAULT_HOME, HOME_VARIABLE
+from eqmail_core.site.site import Site
+from eqmail_core.site.site_file import SITE_FILE
 from eqmail_setup.choices import Choice, Choices, choices_around, decide, home_of, kept_site, read_choices
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.survey import found_site

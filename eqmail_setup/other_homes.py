@@ -8,14 +8,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from eqmail_core.formats.assign import END
-from eqmail_core.formats.site_file import SITE_FILE
-from eqmail_core.store.journal_look import live_messages
-from eqmail_core.store.queue_repair import QueueInUse, lock_queue
-from eqmail_core.store.users_db import assign_path
+from eqmail_core.queue.admin.journal_status import live_messages
+from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
+from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111, NETQMAIL, Layout
+from eqmail_core.site.site import Site
+from eqmail_core.site.site_file import SITE_FILE
 from eqmail_core.system.files import read_file
-from eqmail_core.values.layout import EQMAIL_109, EQMAIL_111, NETQMAIL, Layout
-from eqmail_core.values.site import Site
+from eqmail_core.users.assign_file import END
+from eqmail_core.users.database import assign_path
 from eqmail_setup.choices import kept_site, usual_break
 from eqmail_setup.refusal import Refusal, privilege, usage
 from eqmail_setup.survey import found_site

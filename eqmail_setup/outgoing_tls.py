@@ -7,8 +7,8 @@ Source: delivery.md 5.6 (TLS client).
 import os
 
 from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
-from eqmail_core.policy.tls_choice import IMPLICIT_TLS_PORT, TlsFiles, tls_wish
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
+from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, TlsFiles, tls_wish
 
 
 def tls_with(site: Site, host: str, port: int) -> str:

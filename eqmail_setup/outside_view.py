@@ -12,16 +12,16 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
+from eqmail_core.access.networks import RelayClients
 from eqmail_core.control.declared import Controls
-from eqmail_core.formats.listen_address import parse_listen_address
-from eqmail_core.formats.service_status import DOWN, READY, STARTING
-from eqmail_core.policy.house import submission_ports
-from eqmail_core.policy.relay import RelayClients
+from eqmail_core.service.parent import is_stopped
+from eqmail_core.service.probe import trouble_with
+from eqmail_core.service.record import read_record
+from eqmail_core.service.status import DOWN, READY, STARTING
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.policy.config import submission_ports
 from eqmail_core.system.installation import read_controls
-from eqmail_core.system.parent import is_stopped
-from eqmail_core.system.service_questions import trouble_with
-from eqmail_core.system.service_record import read_record
-from eqmail_core.values.site import Site
+from eqmail_core.text.listen_address import parse_listen_address
 from eqmail_setup.findings import ERROR, NOTE, WARNING, Finding
 from eqmail_setup.listeners import listeners
 from eqmail_setup.questions import Unanswered, ask, names_of

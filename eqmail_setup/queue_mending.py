@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.store.queue_faults import QueueFaults, look_for_faults
-from eqmail_core.store.queue_repair import repair
-from eqmail_core.store.queue_transfer import Book, survey, transfer
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin.faults import QueueFaults, look_for_faults
+from eqmail_core.queue.admin.repair import repair
+from eqmail_core.queue.admin.transfer import Book, survey, transfer
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Left
 from eqmail_setup.bringing import book_of
 from eqmail_setup.opened import on_disk

@@ -5,8 +5,8 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable
 
-from eqmail_core.policy.schedule import HELD_UNTIL
-from eqmail_core.store.queue_entries import Entry
+from eqmail_core.queue.admin.messages import Entry
+from eqmail_core.queue.format.channels import HELD_UNTIL
 
 AGES = ((300, "5 minutes"), (3600, "1 hour"), (14400, "4 hours"), (86400, "1 day"), (259200, "3 days"))
 """Limits of the classes of age, in seconds, with their names; older messages form the last class."""

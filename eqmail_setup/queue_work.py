@@ -8,9 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-from eqmail_core.policy.queue_filter import Filter
-from eqmail_core.policy.schedule import HELD_UNTIL
-from eqmail_core.store.queue_control import (
+from eqmail_core.queue.admin.control import (
     BOUNCE,
     BUSY,
     CHANGED,
@@ -24,11 +22,13 @@ from eqmail_core.store.queue_control import (
     RETRY,
     Control,
 )
-from eqmail_core.store.queue_entries import Entry, each
-from eqmail_core.store.queue_move import copy_message
-from eqmail_core.system.desk_client import Books
-from eqmail_core.values.layout import QueuePaths
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin.copy import copy_message
+from eqmail_core.queue.admin.filter import Filter
+from eqmail_core.queue.admin.messages import Entry, each
+from eqmail_core.queue.admin.scheduler_client import Books
+from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.site.layout import QueuePaths
+from eqmail_core.site.site import Site
 
 VERBS = {"retry": RETRY, "hold": HOLD, "release": RELEASE, "delete": DELETE, "bounce": BOUNCE}
 

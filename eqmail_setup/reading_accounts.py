@@ -12,7 +12,7 @@ from typing import Any
 
 from eqmail_core.control import readers
 from eqmail_core.control.setting import Control
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.who import group_name, user_name
 
 _ROLES = {

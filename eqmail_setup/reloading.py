@@ -11,8 +11,8 @@ from typing import Any
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.readers import QUEUE, REMOTE, SEND, SMTPD, START
 from eqmail_core.control.setting import Control
+from eqmail_core.site.site import Site
 from eqmail_core.system.kernel import lock_holder
-from eqmail_core.values.site import Site
 from eqmail_setup.refusal import Refusal, privilege
 
 _MOMENTS = {

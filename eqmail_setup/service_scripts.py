@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator
 from glob import escape, glob
 from typing import NamedTuple
 
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_upto
-from eqmail_core.values.site import Site
 from eqmail_setup.findings import ERROR, WARNING, Finding
 from eqmail_setup.service_files.values import MEMORY_BYTES
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control, ControlError
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
 from eqmail_setup.reloading import moments
 from eqmail_setup.whither import text
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.first_settings import folder, is_missing, putting, scripts
 from eqmail_setup.host_names import domains_of, is_host_name
 from eqmail_setup.questions import Unanswered, ask, names_of

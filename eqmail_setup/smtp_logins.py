@@ -10,9 +10,9 @@ Source: programs.md 1.6.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.formats.smtpauth import FILE, entries, is_crypt_string
-from eqmail_core.system.crypt import crypted, new_setting
-from eqmail_core.values.site import Site
+from eqmail_core.auth.crypt import crypted, new_setting
+from eqmail_core.auth.secrets_file import FILE, entries, is_crypt_string
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Write
 from eqmail_setup.hierarchy import secret_of_server
 from eqmail_setup.plan import Difference, Weight

@@ -5,9 +5,9 @@ Fails: OSError.
 
 import os
 
-from eqmail_core.store.queue_repair import message_files
-from eqmail_core.values.queue_tree import MARKS, MESSAGE_FILES
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin.repair import message_files
+from eqmail_core.queue.format.tree import MARKS, MESSAGE_FILES
+from eqmail_core.site.site import Site
 from eqmail_setup.hierarchy import Wardrobe
 from eqmail_setup.opened import StagedSite, as_installed
 from eqmail_setup.who import caller

@@ -6,7 +6,7 @@ They are performed as one run, so that it is on record and can be taken back.
 import os
 from collections.abc import Callable, Iterable
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Action
 from eqmail_setup.plan import Difference
 from eqmail_setup.undertaking import undertaking

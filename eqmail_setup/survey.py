@@ -7,8 +7,8 @@ import fcntl
 import os
 from collections.abc import Iterator
 
-from eqmail_core.values.layout import LAYOUTS, SPLIT_ALWAYS, SPLIT_IN_EQMAIL
-from eqmail_core.values.site import Site
+from eqmail_core.site.layout import LAYOUTS, SPLIT_ALWAYS, SPLIT_IN_EQMAIL
+from eqmail_core.site.site import Site
 from eqmail_setup.choices import usual_break
 from eqmail_setup.refusal import Refusal
 

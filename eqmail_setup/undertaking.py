@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Action, Write, is_final
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.history import BEGUN, DONE, History, Run

@@ -8,23 +8,23 @@ Fails: Refusal where the settings cannot be read; what a delivery would fail of 
 import os
 from typing import NamedTuple
 
+from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.access.rcpthosts_db import more_hosts
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
-from eqmail_core.formats.dotqmail import FORWARD, plain
-from eqmail_core.formats.odd_text import visible
-from eqmail_core.policy.dotqmail_plan import candidates
-from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import LOCAL
-from eqmail_core.policy.smtproutes import route_for
-from eqmail_core.store.home import STICKY, enter_home, find_arrangement
-from eqmail_core.store.rcpthosts_db import more_hosts
-from eqmail_core.store.users_db import find_user
+from eqmail_core.local.delivery.dotqmail import FORWARD, plain
+from eqmail_core.local.delivery.home import STICKY, enter_home, find_arrangement
+from eqmail_core.local.delivery.request import candidates
+from eqmail_core.outcome import Failure
+from eqmail_core.queue.format.channels import LOCAL
+from eqmail_core.queue.routing import Routes
+from eqmail_core.remote.smtproutes import route_for
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_core.system.lookup import find_among_accounts, find_in_single_user_site
-from eqmail_core.values.outcome import Failure
-from eqmail_core.values.site import Site
-from eqmail_core.values.user import (
+from eqmail_core.text.invisible_characters import visible
+from eqmail_core.users.database import find_user
+from eqmail_core.users.getpw import find_among_accounts, find_in_single_user_site
+from eqmail_core.users.user import (
     LOOKUP_DATABASE,
     LOOKUP_HOME_AWAY,
     LOOKUP_NO_ALIAS,

@@ -8,7 +8,7 @@ import os
 import pwd
 from functools import cache
 
-from eqmail_core.values.identity import Accounts
+from eqmail_core.site.accounts import Accounts
 
 
 @cache

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import Lines, Map
 from eqmail_core.control.setting import Control
-from eqmail_core.formats.domain_name import ascii_domain
-from eqmail_core.formats.lines import first_line, listed
-from eqmail_core.formats.listen_address import WANTED, parse_listen_address
-from eqmail_core.formats.odd_text import cleaned, oddities, visible
+from eqmail_core.mail.domain_name import ascii_domain
+from eqmail_core.text.invisible_characters import cleaned, oddities, visible
+from eqmail_core.text.lines import first_line, listed
+from eqmail_core.text.listen_address import WANTED, parse_listen_address
 
 MOST_CONCURRENT = 255
 

@@ -1,8 +1,8 @@
 """The kinds of the control files that name filters of the SMTP server."""
 
+from eqmail_core.control.filter_entries import FilterEntry, milter_address, parse_filter
 from eqmail_core.control.setting import Control
-from eqmail_core.formats.filter_list import FilterEntry, milter_address, parse_filter
-from eqmail_core.formats.lines import listed
+from eqmail_core.text.lines import listed
 
 MILTER_TIMEOUT_S = 30
 CHECK_TIMEOUT_S = 10

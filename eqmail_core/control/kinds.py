@@ -4,8 +4,8 @@ Source: control-files.md 2.1.
 """
 
 from eqmail_core.control.setting import Control, ControlSet, line_remarks
-from eqmail_core.formats.domain_name import table_key
-from eqmail_core.formats.lines import MOST_COUNT, MOST_WAIT_S, first_line, leading_number, listed, mapped, period
+from eqmail_core.mail.domain_name import table_key
+from eqmail_core.text.lines import MOST_COUNT, MOST_WAIT_S, first_line, leading_number, listed, mapped, period
 
 MOST_BYTES = 2**63 - 1
 """Greatest size of a setting, as a file can have."""

@@ -1,8 +1,8 @@
 """The kind of the control file with limits for destinations of remote mail."""
 
+from eqmail_core.control.remote_limits_formats import Limit, parse_limits
 from eqmail_core.control.setting import Control
-from eqmail_core.formats.lines import listed
-from eqmail_core.formats.remote_limits import Limit, parse_limits
+from eqmail_core.text.lines import listed
 
 
 class RemoteLimits(Control["dict[bytes, Limit] | None"]):

@@ -7,7 +7,7 @@ Light: the kinds that programs which run once per message do not need are in `co
 Source: control-files.md 2.1.
 """
 
-from eqmail_core.formats.lines import first_line
+from eqmail_core.text.lines import first_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ Source: programs.md 1.1, 1.9 (qmail-print, qmail-shcfg of eQmail after 1.09).
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control, ControlError
-from eqmail_core.formats.lines import first_line, listed
+from eqmail_core.text.lines import first_line, listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from eqmail_core.values.site import Site
+    from eqmail_core.site.site import Site
 
 _SHOWN = bytes(byte if 32 <= byte <= 126 else 63 for byte in range(256))
 

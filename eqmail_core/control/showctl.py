@@ -8,7 +8,7 @@ Source: programs.md 1.9 (qmail-showctl.c).
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import Count
 from eqmail_core.control.setting import Control, ControlError
-from eqmail_core.formats.lines import first_line, leading_number, listed
+from eqmail_core.text.lines import first_line, leading_number, listed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 Exits: 100 refused, 0 not, 111.  Source: delivery.md 5.9; bouncesaying(1).
 """
 
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 from eqmail_core.system.commands import consult
 from eqmail_core.system.log import complain, fatal, say
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

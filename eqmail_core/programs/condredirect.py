@@ -5,12 +5,12 @@ Needs SENDER and DTLINE.  Exits: 99 redirected, 0 not, 100, 111.  Source: delive
 
 import os
 
-from eqmail_core.net.forwarding import forward_input
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_STOP, Failure
+from eqmail_core.queue.client.enqueue import forward_input
 from eqmail_core.system.commands import consult
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal, say
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_STOP, Failure
+from eqmail_core.text.error_text import error_text
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -6,11 +6,11 @@ Exits with sendmail's code, or 111.  Source: delivery.md 5.8; datemail(1).
 import os
 import time
 
+from eqmail_core.mail.dates import date822
+from eqmail_core.outcome import Failure
 from eqmail_core.system.commands import feed
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal
-from eqmail_core.values.instant import date822
-from eqmail_core.values.outcome import Failure
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -3,10 +3,10 @@
 Needs NEWSENDER and DTLINE.  Exits: 0, 100, 111.  Source: delivery.md 5.9; forward(1).
 """
 
-from eqmail_core.net.forwarding import forward_input
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
+from eqmail_core.queue.client.enqueue import forward_input
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal, say
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

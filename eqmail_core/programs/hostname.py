@@ -6,10 +6,10 @@ Exits: 0.  Source: programs.md 1.3 (hostname.c).
 import os
 import socket
 
+from eqmail_core.outcome import EXIT_DONE
+from eqmail_core.site.layout import EQMAIL_111
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.values.layout import EQMAIL_111
-from eqmail_core.values.outcome import EXIT_DONE
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -3,9 +3,9 @@
 Exits: 0.  Source: programs.md 1.3 (ipmeprint.c).
 """
 
+from eqmail_core.outcome import EXIT_DONE
 from eqmail_core.system.files import write_all
 from eqmail_core.system.own_addresses import own_addresses
-from eqmail_core.values.outcome import EXIT_DONE
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

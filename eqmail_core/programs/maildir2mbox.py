@@ -6,10 +6,10 @@ Exits: 0, 111.  Source: delivery.md 5.9; maildir2mbox(1).
 import os
 import time
 
-from eqmail_core.store.maildir_reader import enter_maildir, messages_in, sweep_tmp
-from eqmail_core.store.maildir_to_mbox import move_to_mbox
+from eqmail_core.mailbox.maildir_reader import enter_maildir, messages_in, sweep_tmp
+from eqmail_core.mailbox.maildir_to_mbox import move_to_mbox
+from eqmail_core.outcome import EXIT_DONE, Failure
 from eqmail_core.system.log import fatal, say
-from eqmail_core.values.outcome import EXIT_DONE, Failure
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -5,9 +5,9 @@ Exits: 0, 100, 111.  Source: delivery.md 5.9; maildirmake(1).
 
 import os
 
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT
 from eqmail_core.system.log import fatal, say
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT
+from eqmail_core.text.error_text import error_text
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

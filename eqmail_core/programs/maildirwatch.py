@@ -6,12 +6,12 @@ Exits: 111 in trouble; else it never ends.  Source: delivery.md 5.9; maildirwatc
 import os
 import time
 
-from eqmail_core.formats.preview import entry
-from eqmail_core.store.maildir_reader import enter_maildir, messages_in, sweep_tmp
+from eqmail_core.mail.preview import entry
+from eqmail_core.mailbox.maildir_reader import enter_maildir, messages_in, sweep_tmp
+from eqmail_core.outcome import Failure
 from eqmail_core.system.files import write_all
 from eqmail_core.system.log import fatal
 from eqmail_core.system.message_input import read_header
-from eqmail_core.values.outcome import Failure
 
 CLEAR = b"\033[;H\033[;J"
 PAUSE_S = 30

@@ -3,7 +3,7 @@
 Exits: 0, 100, 111.  Source: delivery.md 5.8; mailsubj(1).
 """
 
-from eqmail_core.net.injector import inject
+from eqmail_core.inject.qmail_inject import inject
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -5,10 +5,10 @@ Exits with the program's code, or 100, 111.  Source: delivery.md 5.8; predate(1)
 
 import time
 
+from eqmail_core.mail.dates import date822
+from eqmail_core.outcome import EXIT_PERMANENT, Failure
 from eqmail_core.system.commands import feed
 from eqmail_core.system.log import fatal, say
-from eqmail_core.values.instant import date822
-from eqmail_core.values.outcome import EXIT_PERMANENT, Failure
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -3,10 +3,10 @@
 Needs UFLINE, RPLINE and DTLINE.  Exits with the command's code, or 100, 111.  Source: delivery.md 5.9; preline(1).
 """
 
-from eqmail_core.formats.options import BadOption, parse_options
+from eqmail_core.outcome import EXIT_PERMANENT, Failure
 from eqmail_core.system.commands import feed
 from eqmail_core.system.log import fatal, say
-from eqmail_core.values.outcome import EXIT_PERMANENT, Failure
+from eqmail_core.text.options import BadOption, parse_options
 
 LINES = {b"f": b"UFLINE", b"r": b"RPLINE", b"d": b"DTLINE"}
 

@@ -3,7 +3,7 @@
 Exits with the code of maildir2mbox or of Mail.  Source: programs.md 1.3.
 """
 
-from eqmail_core.system.mail_reader import read_with
+from eqmail_core.tools.mail_reader import read_with
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -6,11 +6,11 @@ Needs USER, SENDER and LOCAL.  Exits: 0, always.  Source: delivery.md 5.9; qbiff
 import os
 import stat
 
-from eqmail_core.formats.preview import notice
-from eqmail_core.formats.utmp import terminals_of
+from eqmail_core.mail.preview import notice
+from eqmail_core.outcome import EXIT_DONE
 from eqmail_core.system.files import read_file, write_all
 from eqmail_core.system.message_input import read_header
-from eqmail_core.values.outcome import EXIT_DONE
+from eqmail_core.tools.terminals import terminals_of
 
 SESSIONS = "/var/run/utmp"
 

@@ -4,9 +4,9 @@ Exits as that does, or 120.  Source: control-files.md "beforemote".
 """
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.system.before import run_before
+from eqmail_core.queue.format.exit_codes import CANNOT_EXEC
+from eqmail_core.remote.before import run_before
 from eqmail_core.system.installation import read_site
-from eqmail_core.values.queue_result import CANNOT_EXEC
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -4,10 +4,10 @@ Exits as that does, or 111.  Source: control-files.md "beforemote".
 """
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.system.before import run_before
+from eqmail_core.remote.before import run_before
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal
-from eqmail_core.values.error_text import error_text
+from eqmail_core.text.error_text import error_text
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -10,14 +10,14 @@ Source: programs.md 1.6; cr.yp.to/checkpwd/interface.html.
 
 import os
 
-from eqmail_core.formats.smtpauth import FILE, entries, find_secret
-from eqmail_core.policy.secrets import is_login
-from eqmail_core.protocols.checkpassword import ACCEPTED, DESCRIPTOR, MAX_BYTES, MISUSED, REFUSED, parse_claim
-from eqmail_core.system.crypt import crypted, new_setting
+from eqmail_core.auth.checkpassword import ACCEPTED, DESCRIPTOR, MAX_BYTES, MISUSED, REFUSED, parse_claim
+from eqmail_core.auth.crypt import crypted, new_setting
+from eqmail_core.auth.secrets_file import FILE, entries, find_secret
+from eqmail_core.auth.verify import is_login
+from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.system.files import read_file, read_upto
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal
-from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 NAME = "qmail-chkpw"
 

@@ -7,11 +7,11 @@ Source: queue.md 3.6; qmail-clean(8).
 import os
 import time
 
-from eqmail_core.store.disk import Disk
-from eqmail_core.store.spool import SWEEP_EVERY, clean, sweep
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.spool import SWEEP_EVERY, clean, sweep
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 _LONGEST = 1000
 

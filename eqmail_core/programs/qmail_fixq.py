@@ -5,15 +5,15 @@ Exits: 0, 111 when the queue cannot be read or repaired.  Source: programs.md 1.
 
 from contextlib import suppress
 
-from eqmail_core.formats.options import BadOption, parse_options
-from eqmail_core.formats.queue_listing import check_lines
-from eqmail_core.store.queue_repair import QueueInUse, examine, lock_queue, repair
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.queue.admin.repair import QueueInUse, examine, lock_queue, repair
+from eqmail_core.queue.format.listing import check_lines
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_TEMPORARY
-from eqmail_core.values.site import Site
+from eqmail_core.text.error_text import error_text
+from eqmail_core.text.options import BadOption, parse_options
 
 HELP = b"""Usage: qmail-fixq [option]
 

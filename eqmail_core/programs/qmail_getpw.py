@@ -3,12 +3,12 @@
 Exits: 0, 100 usage, 111 cannot write, and the codes of `values.user`.  Source: delivery.md 5.2; qmail-getpw(8).
 """
 
-from eqmail_core.formats.text0 import join
+from eqmail_core.outcome import EXIT_PERMANENT
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.lookup import find_among_accounts, find_in_single_user_site
-from eqmail_core.values.outcome import EXIT_PERMANENT
-from eqmail_core.values.user import LookupFailed
+from eqmail_core.text.framing import join
+from eqmail_core.users.getpw import find_among_accounts, find_in_single_user_site
+from eqmail_core.users.user import LookupFailed
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -8,7 +8,7 @@ as they are.
 Source: delivery.md 5.7; qmail-inject(8).
 """
 
-from eqmail_core.net.injector import inject
+from eqmail_core.inject.qmail_inject import inject
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -8,10 +8,10 @@ Source: RFC 2033.
 
 import os
 
-from eqmail_core.services.local.lmtp import deliver_by_lmtp
+from eqmail_core.local.delivery.lmtp import deliver_by_lmtp
+from eqmail_core.outcome import EXIT_DONE, Failure
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.values.outcome import EXIT_DONE, Failure
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -6,12 +6,12 @@ Source: qmail-local(8).
 
 import os
 
-from eqmail_core.policy.dotqmail_plan import Delivery
-from eqmail_core.services.local.delivery import deliver, rehearse
+from eqmail_core.local.delivery.deliver import deliver, rehearse
+from eqmail_core.local.delivery.request import Delivery
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import complain
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 
 USAGE = b"qmail-local: usage: qmail-local [ -nN ] user homedir local dash ext domain sender aliasempty\n"
 

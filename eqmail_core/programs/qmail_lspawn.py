@@ -3,7 +3,7 @@
 Exits: 0 when its input has ended and all is reported, 100 usage, 111 cannot start.  Source: qmail-lspawn(8).
 """
 
-from eqmail_core.services.local import classic
+from eqmail_core.local.service import classic
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal, in_words
 

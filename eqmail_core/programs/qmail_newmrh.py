@@ -5,14 +5,14 @@ Exits: 0, 111.  Source: control-files.md 2.2; qmail-newmrh(8).
 
 import os
 
+from eqmail_core.access.rcpthosts_database import compile_domains
 from eqmail_core.control.declared import Controls
-from eqmail_core.store.cdb import CdbNotWritten
-from eqmail_core.store.domains_db import compile_domains
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.system.cdb import CdbNotWritten
 from eqmail_core.system.files import read_all
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.text.error_text import error_text
 
 SOURCE = Controls.morercpthosts.file
 TARGET = Controls.morercpthosts_cdb.file

@@ -5,12 +5,12 @@ Exits: 0, 111.  Source: delivery.md 5.1; qmail-newu(8).
 
 import os
 
-from eqmail_core.formats.assign import BadAssign
-from eqmail_core.store.cdb import CdbNotWritten
-from eqmail_core.store.users_db import assign_path, compile_users
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.system.cdb import CdbNotWritten
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.users.assign_file import BadAssign
+from eqmail_core.users.database import assign_path, compile_users
 
 _NOT_WRITTEN = {
     "create": "unable to open {0}/cdb.tmp",

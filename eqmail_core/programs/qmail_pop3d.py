@@ -3,8 +3,8 @@
 Exits: 0.  Source: smtp-server.md 4.12; qmail-pop3d(8).
 """
 
-from eqmail_core.protocols.pop3 import NO_MAILDIR, refusal
-from eqmail_core.services.pop3 import serve_maildir
+from eqmail_core.pop3.protocol import NO_MAILDIR, refusal
+from eqmail_core.pop3.server import serve_maildir
 from eqmail_core.system.files import write_all
 from eqmail_core.system.log import keep_from_client
 

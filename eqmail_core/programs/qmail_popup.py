@@ -5,8 +5,8 @@ who serves the client then: qmail-popup mail.example.org checkpassword qmail-pop
 Exits: 1.  Source: smtp-server.md 4.12; qmail-popup(8).
 """
 
-from eqmail_core.protocols.pop3 import refusal
-from eqmail_core.services.pop3 import find_out_who
+from eqmail_core.pop3.protocol import refusal
+from eqmail_core.pop3.server import find_out_who
 from eqmail_core.system.files import write_all
 from eqmail_core.system.log import keep_from_client
 

@@ -3,14 +3,14 @@
 Exits: 0, 100 bad option, 111.  Source: delivery.md 5.3; qmail-pw2u(8).
 """
 
-from eqmail_core.formats.options import BadOption, parse_options
-from eqmail_core.policy.assign_plan import ANY_HOME, HOME_MUST_EXIST, SKIP_BAD_HOME, CannotAssign, assign_text
-from eqmail_core.store.assign_rules import read_assign_rules
-from eqmail_core.system.accounts import home_owner
+from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.system.files import read_all, write_all
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
-from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
+from eqmail_core.text.options import BadOption, parse_options
+from eqmail_core.users.accounts import home_owner
+from eqmail_core.users.pw2u import ANY_HOME, HOME_MUST_EXIST, SKIP_BAD_HOME, CannotAssign, assign_text
+from eqmail_core.users.pw2u_lists import read_assign_rules
 
 _SETTINGS = {
     b"/": ("dash", b"-/"),

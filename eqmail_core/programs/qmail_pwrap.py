@@ -9,11 +9,11 @@ Source: programs.md 1.5; cr.yp.to/checkpwd/interface.html.
 import os
 
 from eqmail_core.control.setting import ControlError
+from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.system.files import read_all, write_all
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import say
 from eqmail_core.system.processes import IGNORED_BY_PYTHON, await_end
-from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 REFUSED = 1
 MISUSED = 2

@@ -7,12 +7,12 @@ Source: smtp-server.md 4.11; qmail-qmqpc(8).
 import os
 
 from eqmail_core.control.setting import ControlError
-from eqmail_core.formats.netstring import netstring
-from eqmail_core.formats.todo import scan_envelope, split_envelope
-from eqmail_core.net.qmqp_client import NO_SERVERS, hand_over
+from eqmail_core.qmtp.qmqp_client import NO_SERVERS, hand_over
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.queue.format.envelope import scan_envelope, split_envelope
 from eqmail_core.system.files import read_all
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.values import queue_result as q
+from eqmail_core.text.netstring import netstring
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

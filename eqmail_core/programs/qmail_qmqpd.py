@@ -7,10 +7,10 @@ Source: smtp-server.md 4.11; qmail-qmqpd(8).
 
 import os
 
-from eqmail_core.net.qmtp_driver import MailFrame
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.qmtp.server import MailFrame
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import keep_from_client
-from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -6,13 +6,13 @@ Source: smtp-server.md 4.10; qmail-qmtpd(8).
 
 import os
 
+from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.access.rcpthosts_db import more_hosts
 from eqmail_core.control.setting import ControlError
-from eqmail_core.net.qmtp_driver import MailFrame
-from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.store.rcpthosts_db import more_hosts
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.qmtp.server import MailFrame
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import keep_from_client
-from eqmail_core.values.outcome import EXIT_TEMPORARY
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

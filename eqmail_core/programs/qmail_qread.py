@@ -8,14 +8,14 @@ import os
 from collections.abc import Iterator
 from signal import SIG_DFL, SIGPIPE, signal
 
-from eqmail_core.formats.queue_listing import message_line, recipient_line
-from eqmail_core.store.queue_entries import Entry, each
-from eqmail_core.system.desk_client import Books, books_if_allowed
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.queue.admin.messages import Entry, each
+from eqmail_core.queue.admin.scheduler_client import Books, books_if_allowed
+from eqmail_core.queue.format.listing import message_line, recipient_line
+from eqmail_core.site.layout import QueuePaths
 from eqmail_core.system.files import write_all, write_pieces
 from eqmail_core.system.installation import read_site
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.layout import QueuePaths
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.text.error_text import error_text
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

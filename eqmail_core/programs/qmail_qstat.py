@@ -5,17 +5,17 @@ Without options the two lines of every qmail.  Exits: 0, 100 bad option, 111.  S
 
 from signal import SIG_DFL, SIGPIPE, signal
 
-from eqmail_core.formats.options import BadOption, parse_options
-from eqmail_core.formats.queue_listing import count_lines
-from eqmail_core.store.queue_repair import QueueInUse
-from eqmail_core.store.queue_report import ACTIONS, OPTIONS, NoSuchMessage, count_all
-from eqmail_core.store.queue_scan import count
-from eqmail_core.system.desk_client import books_if_allowed
+from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
+from eqmail_core.queue.admin.qstat import ACTIONS, OPTIONS, NoSuchMessage, count_all
+from eqmail_core.queue.admin.repair import QueueInUse
+from eqmail_core.queue.admin.scheduler_client import books_if_allowed
+from eqmail_core.queue.format.listing import count_lines
+from eqmail_core.queue.queue_scan import count
 from eqmail_core.system.files import write_all, write_pieces
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
+from eqmail_core.text.error_text import error_text
+from eqmail_core.text.options import BadOption, parse_options
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

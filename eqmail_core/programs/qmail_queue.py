@@ -4,10 +4,10 @@ Through the queue service; where none is installed or running, by itself if the 
 Exits: see values/queue_result.py.  Source: queue.md 3.5; qmail-queue(8).
 """
 
-from eqmail_core.net.queue_submit import guard, submit
-from eqmail_core.net.submission import Submission, connect
+from eqmail_core.queue.client.qmail_queue import guard, submit
+from eqmail_core.queue.client.submission import Submission, connect
+from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.system.installation import read_site
-from eqmail_core.values import queue_result as q
 
 CANNOT_CONFIGURE = 55
 
@@ -24,7 +24,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except OSError:
         return q.SERVICE_AWAY
     if sock is None:
-        from eqmail_core.store.alone import queue_alone
+        from eqmail_core.queue.standalone import queue_alone
 
         return queue_alone(site, 0, 1)
     return submit(Submission(sock), 0, 1)

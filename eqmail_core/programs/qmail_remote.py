@@ -7,10 +7,10 @@ Source: delivery.md 5.6; qmail-remote(8).
 
 import os
 
-from eqmail_core.services.remote.once import deliver_once, message_report
+from eqmail_core.outcome import Temporary
+from eqmail_core.remote.qmail_remote import deliver_once, message_report
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.values.outcome import Temporary
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

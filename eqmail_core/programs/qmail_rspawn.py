@@ -3,7 +3,7 @@
 Exits: 0 when its input has ended and all is reported, 111 cannot start.  Source: qmail-rspawn(8).
 """
 
-from eqmail_core.services.remote import classic
+from eqmail_core.remote import classic
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal, in_words
 

@@ -3,7 +3,7 @@
 Exits: 0 after TERM, 111 cannot start.  Source: programs.md 1.1, 1.4; qmail-send(8).
 """
 
-from eqmail_core.services.send import classic
+from eqmail_core.scheduler import classic
 from eqmail_core.system.installation import read_site
 
 

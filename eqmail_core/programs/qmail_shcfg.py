@@ -7,11 +7,11 @@ import os
 import subprocess
 
 from eqmail_core.control.shcfg import Ink, configuration_report, setup_report
-from eqmail_core.formats.options import BadOption, parse_options
-from eqmail_core.net.certificates import validity
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import say
+from eqmail_core.text.options import BadOption, parse_options
+from eqmail_core.tls.certificate import validity
 
 _PAGER = ("less", "-R")
 

@@ -7,11 +7,11 @@ import os
 
 from eqmail_core.control.setting import ControlError
 from eqmail_core.control.showctl import settings_report
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.system.roles import account_numbers
-from eqmail_core.values.outcome import EXIT_TEMPORARY
-from eqmail_core.values.site import Site
+from eqmail_core.system.role_ids import account_numbers
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -5,7 +5,7 @@ service takes clients over (smtphandover) it converses with this one, and the pr
 Exits: 0 after QUIT, 1 when the conversation ended in another way.  Source: smtp-server.md 4.1; qmail-smtpd(8).
 """
 
-from eqmail_core.services.smtp_program import receive
+from eqmail_core.smtpd.qmail_smtpd import receive
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

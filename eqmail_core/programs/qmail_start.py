@@ -7,13 +7,13 @@ Exits: 0 after TERM, 100 usage, 111 cannot start.
 
 import os
 
-from eqmail_core.services.staff import supervisor
-from eqmail_core.services.start import CannotStart
-from eqmail_core.services.supervisor import StartFailed
+from eqmail_core.supervisor.service_manager import herald
+from eqmail_core.supervisor.service_process import NAME
+from eqmail_core.supervisor.services import supervisor
+from eqmail_core.supervisor.start import CannotStart
+from eqmail_core.supervisor.supervisor import StartFailed
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import in_words, say
-from eqmail_core.system.notify import herald
-from eqmail_core.system.service_process import NAME
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -5,11 +5,11 @@ Exits: 0, 111.  Source: programs.md 1.9; qmail-tcpok(8).
 
 import os
 
-from eqmail_core.store.tcpto_file import TcptoFile
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.remote.tcpto import TcptoFile
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.text.error_text import error_text
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

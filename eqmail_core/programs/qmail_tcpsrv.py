@@ -10,11 +10,11 @@ Source: smtp-server.md 4.9; tcpserver(1).
 
 import os
 
-from eqmail_core.formats.options import BadOption
-from eqmail_core.formats.tcpsrv_options import USAGE, BadUsage, parse_command_line
-from eqmail_core.services.tcpsrv import NAME, CannotServe, TcpServer
+from eqmail_core.outcome import EXIT_PERMANENT
 from eqmail_core.system.log import fatal, say
-from eqmail_core.values.outcome import EXIT_PERMANENT
+from eqmail_core.tcpserver.options import USAGE, BadUsage, parse_command_line
+from eqmail_core.tcpserver.server import NAME, CannotServe, TcpServer
+from eqmail_core.text.options import BadOption
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -3,11 +3,11 @@
 Exits: 0, 111.  Source: programs.md 1.3; qmail-upq(8).
 """
 
-from eqmail_core.store.queue_repair import QueueInUse, lock_queue, resplit
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.queue.admin.repair import QueueInUse, lock_queue, resplit
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import say
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.text.error_text import error_text
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

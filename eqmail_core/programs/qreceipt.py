@@ -3,12 +3,12 @@
 Needs SENDER.  Exits: 0, 100, 111.  Source: delivery.md 5.9; qreceipt(1).
 """
 
-from eqmail_core.net.forwarding import queue_text
-from eqmail_core.policy.receipt import CannotParse, receipt_for
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
+from eqmail_core.queue.client.enqueue import queue_text
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import complain, fatal, say
 from eqmail_core.system.message_input import read_header
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
+from eqmail_core.tools.receipt import CannotParse, receipt_for
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -4,10 +4,10 @@ In the words, %u is the local part, %h the host, %g the sender.  Exits with the 
 Source: delivery.md 5.9; qsmhook.c.
 """
 
-from eqmail_core.formats.options import BadOption, parse_options
+from eqmail_core.outcome import EXIT_PERMANENT, Failure
 from eqmail_core.system.commands import feed
 from eqmail_core.system.log import fatal, say
-from eqmail_core.values.outcome import EXIT_PERMANENT, Failure
+from eqmail_core.text.options import BadOption, parse_options
 
 NEEDED = (b"DTLINE", b"RPLINE", b"UFLINE", b"LOCAL", b"HOST", b"SENDER")
 

@@ -12,12 +12,12 @@ Exits: 0, 100, 111.  Source: delivery.md 5.8; sendmail(8).
 
 import os
 
-from eqmail_core.formats.options import BadOption, program_name
-from eqmail_core.net.injector import inject
-from eqmail_core.policy.sendmail import INJECT, NOTHING, PROGRAMS, Elsewhere, Usage, read_words
+from eqmail_core.inject.qmail_inject import inject
+from eqmail_core.inject.sendmail_options import INJECT, NOTHING, PROGRAMS, Elsewhere, Usage, read_words
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import complain, fatal, say
-from eqmail_core.values.outcome import EXIT_DONE, EXIT_PERMANENT
+from eqmail_core.text.options import BadOption, program_name
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -6,12 +6,12 @@ Exits: 111 when that fails.  Source: smtp-server.md 4.9; tcp-environ(5).
 
 import os
 
-from eqmail_core.formats.lines import MOST_WAIT_S, number_of_option
-from eqmail_core.formats.options import BadOption, parse_options
-from eqmail_core.net.peer_names import describe
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.site.layout import home_of
 from eqmail_core.system.installation import is_own
-from eqmail_core.values.layout import home_of
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.tcpserver.environment import describe
+from eqmail_core.text.lines import MOST_WAIT_S, number_of_option
+from eqmail_core.text.options import BadOption, parse_options
 
 IDENT_TIMEOUT_S = 30.0
 
@@ -43,7 +43,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 def _serve(command: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Do what qmail-smtpd would do, which saves the start of an interpreter for each connection."""
-    from eqmail_core.services.smtp_program import receive
+    from eqmail_core.smtpd.qmail_smtpd import receive
 
     try:
         with open("/proc/self/comm", "wb") as name:

@@ -5,12 +5,12 @@ Exits: 0, 100 usage or a line that is no rule, 111.  Source: smtp-server.md 4.9;
 
 import os
 
-from eqmail_core.formats.tcprules import BadRule
-from eqmail_core.store.cdb import CdbNotWritten
-from eqmail_core.store.rules_db import compile_rules
+from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
+from eqmail_core.system.cdb import CdbNotWritten
 from eqmail_core.system.log import say
-from eqmail_core.values.error_text import error_text
-from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
+from eqmail_core.tcpserver.rules import BadRule
+from eqmail_core.tcpserver.rules_database import compile_rules
+from eqmail_core.text.error_text import error_text
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

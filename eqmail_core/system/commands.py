@@ -7,10 +7,10 @@ Source: delivery.md 5.9.
 import errno
 import os
 
+from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY, Permanent, Temporary
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.processes import IGNORED_BY_PYTHON, await_end
-from eqmail_core.values.error_text import error_text, is_temporary
-from eqmail_core.values.outcome import EXIT_PERMANENT, EXIT_TEMPORARY, Permanent, Temporary
+from eqmail_core.text.error_text import error_text, is_temporary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ A program file that setup installs calls `enter(main, home)`; `main(argv, enviro
 import os
 import sys
 
-from eqmail_core.values.layout import HOME_VARIABLE
+from eqmail_core.site.layout import HOME_VARIABLE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _forget_invented_locale() -> None:
 
 def _surprised(surprise: BaseException) -> int:
     """Say what has come up, in one line, if anybody can still hear it; the exit code."""
-    from eqmail_core.values.outcome import EXIT_TEMPORARY
+    from eqmail_core.outcome import EXIT_TEMPORARY
 
     if isinstance(surprise, SystemExit):
         return surprise.code if isinstance(surprise.code, int) else EXIT_TEMPORARY

@@ -5,10 +5,10 @@ Source: EQMAIL_HOME wins over the home that setup wrote into the program.
 
 import os
 
-from eqmail_core.formats.site_file import SITE_FILE, parse_site
+from eqmail_core.site.layout import home_of
+from eqmail_core.site.site import Site
+from eqmail_core.site.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
-from eqmail_core.values.layout import home_of
-from eqmail_core.values.site import Site
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def read_site(environ: "Mapping[bytes, bytes]") -> Site:
 def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) -> "Controls":
     """The settings of an installation; values from `environ` override files where declared so."""
     # Here, because the table of settings is long, and qmail-queue starts once per message and needs none.
-    from eqmail_core.control.source import controls_in
+    from eqmail_core.control.controls import controls_in
 
     return controls_in(site.control, read_file, environ)
 

@@ -6,7 +6,7 @@ Source: conventions; qmail-send's safe characters.
 import os
 from stat import S_ISSOCK
 
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.outcome import EXIT_TEMPORARY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def in_words(surprise: BaseException) -> bytes:
     """What a person can make of an exception; what is a bug of ours keeps its name."""
     if isinstance(surprise, OSError) and surprise.errno:
         # Here, because it is seldom needed, and programs that start per message would pay for it.
-        from eqmail_core.values.error_text import error_text
+        from eqmail_core.text.error_text import error_text
 
         where = surprise.filename
         about = os.fsencode(where) + b": " if isinstance(where, str | bytes) else b""

@@ -5,7 +5,7 @@ Fails: OSError when it cannot be read.
 
 import os
 
-from eqmail_core.formats.header import HeaderReader
+from eqmail_core.mail.header import HeaderReader
 from eqmail_core.system.files import CHUNK
 
 

@@ -6,8 +6,8 @@ Source: architecture "privilege boundaries"; OpenSMTPD's order of giving up root
 import os
 import pwd
 
+from eqmail_core.site.site import Site
 from eqmail_core.system import kernel
-from eqmail_core.values.site import Site
 
 
 class CannotSettle(Exception):

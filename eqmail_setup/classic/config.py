@@ -10,10 +10,10 @@ Exits: 0, 100 where the DNS does not know this host, 111 where it is silent.  So
 import socket
 from collections.abc import Mapping, Sequence
 
+from eqmail_core.outcome import EXIT_PERMANENT
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.own_addresses import own_addresses
-from eqmail_core.values.outcome import EXIT_PERMANENT
-from eqmail_core.values.site import Site
 from eqmail_setup.classic.saying import ended, fatal, say
 from eqmail_setup.host_names import demand_host_name
 from eqmail_setup.questions import Unanswered, canonical_name

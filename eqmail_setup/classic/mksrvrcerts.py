@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from tempfile import TemporaryDirectory
 
 from eqmail_core.control.declared import Controls
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.values.site import Site
 from eqmail_setup.actions import Link
 from eqmail_setup.classic.saying import ended, fatal, say
 from eqmail_setup.first_settings import writing

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from eqmail_core.values.outcome import EXIT_TEMPORARY
+from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_setup.refusal import Refusal
 
 

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.aliases import Alias, adding, aliases_in, beginning, file_of, home_of_aliases, removing
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.opened import demand_installation

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import click
 
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
 from eqmail_setup.host_names import demand_host_name
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import Refusal

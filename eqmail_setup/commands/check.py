@@ -5,7 +5,7 @@ import os
 
 import click
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.inspection import inspect
 from eqmail_setup.opened import demand_accounts, demand_installation, stage_of
 from eqmail_setup.plan import Difference, Weight

@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 
 import click
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Action
 from eqmail_setup.demonstration import HOST, Demonstration, clear
 from eqmail_setup.disk_world import RealWorld

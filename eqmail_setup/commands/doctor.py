@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from eqmail_core.formats.listen_address import parse_listen_address
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
+from eqmail_core.text.listen_address import parse_listen_address
 from eqmail_setup import examination, outside_view
 from eqmail_setup.filter_reach import filters
 from eqmail_setup.findings import ERROR, WARNING, WEIGHTS, Finding, chosen, going_on

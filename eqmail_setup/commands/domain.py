@@ -3,7 +3,7 @@
 import click
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.domains import Domain, adding, domains_of, removing
 from eqmail_setup.opened import demand_installation

@@ -5,9 +5,9 @@ import os
 
 import click
 
-from eqmail_core.formats.smtproutes import SMTP_PORT
+from eqmail_core.remote.routes import SMTP_PORT
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.outgoing_tls import tls_with
 from eqmail_setup.refusal import usage

@@ -4,7 +4,7 @@ import os
 
 import click
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.adoption import Load, carried, demand_another, loading
 from eqmail_setup.choices import usual_break
 from eqmail_setup.hierarchy import foreign_hierarchy

@@ -15,7 +15,7 @@ from eqmail_setup.trust import demand_trusted_tree
 from eqmail_setup.undertaking import LOCK, Manner, carry_out, changing, preview
 
 if TYPE_CHECKING:
-    from eqmail_core.values.site import Site
+    from eqmail_core.site.site import Site
     from eqmail_setup.disk_world import RealWorld
     from eqmail_setup.plan import Difference
     from eqmail_setup.service_files.flavours import Flavour, Piece

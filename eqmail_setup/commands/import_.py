@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import click
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.adoption import Load, carried, demand_another, loading, programs_among
 from eqmail_setup.aliases import home_of_aliases
 from eqmail_setup.choices import Choice, Choices, decide, kept_site

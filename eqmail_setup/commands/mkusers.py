@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import click
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.accounts import (
     Census,
     Command,

@@ -12,13 +12,13 @@ from typing import TypeVar
 
 import click
 
-from eqmail_core.policy.queue_filter import BadFilter, parse_filter
-from eqmail_core.store.queue_control import MOVE, Control, open_control
-from eqmail_core.store.queue_entries import Entry
-from eqmail_core.store.queue_repair import QueueInUse, lock_queue
-from eqmail_core.system.desk_client import visit_scheduler
+from eqmail_core.queue.admin.control import MOVE, Control, open_control
+from eqmail_core.queue.admin.filter import BadFilter, parse_filter
+from eqmail_core.queue.admin.messages import Entry
+from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
+from eqmail_core.queue.admin.scheduler_client import visit_scheduler
+from eqmail_core.site.site import Site
 from eqmail_core.system.privileges import CannotSettle
-from eqmail_core.values.site import Site
 from eqmail_setup.choices import kept_site
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.queue_text import Figures, as_json, lines_of, shown, value_of

@@ -16,7 +16,7 @@ from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.undertaking import LOCK, Manner, changing, demand_consent, described, preview, undertaking
 
 if TYPE_CHECKING:
-    from eqmail_core.values.site import Site
+    from eqmail_core.site.site import Site
     from eqmail_setup.plan import Difference
     from eqmail_setup.quickstart.wanted import Wanted
 

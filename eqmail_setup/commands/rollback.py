@@ -2,8 +2,8 @@
 
 import click
 
-from eqmail_core.formats.site_file import SITE_FILE
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
+from eqmail_core.site.site_file import SITE_FILE
 from eqmail_setup.history import DONE, History, Run
 from eqmail_setup.mending import undoing
 from eqmail_setup.opened import demand_installation

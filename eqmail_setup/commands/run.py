@@ -5,8 +5,8 @@ import re
 
 import click
 
+from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.layout import HOME_VARIABLE
 from eqmail_setup.opened import demand_installation, demand_own
 from eqmail_setup.refusal import Refusal, privilege, usage
 from eqmail_setup.trust import demand_trusted

@@ -8,8 +8,8 @@ from itertools import count
 
 import click
 
-from eqmail_core.values.layout import LAYOUTS
-from eqmail_core.values.site import Site
+from eqmail_core.site.layout import LAYOUTS
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Action
 from eqmail_setup.choices import kept_site
 from eqmail_setup.disk_world import RealWorld

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import click
 
-from eqmail_core.store.users_db import assign_path
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
-from eqmail_core.values.site import Site
+from eqmail_core.users.database import assign_path
 from eqmail_setup import mail_users, smtp_logins
 from eqmail_setup.assignments import Entry, read_assignments
 from eqmail_setup.disk_world import RealWorld

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_core.control.folders import FOLDERS
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.choices import CONF_BUILD, CONF_FILES
 from eqmail_setup.manual.roff import Page
 from eqmail_setup.reference import default_of

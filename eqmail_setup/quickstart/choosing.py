@@ -5,7 +5,7 @@ Fails: Refusal for words that make no sense.
 
 import socket
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.quickstart.wanted import Share
 from eqmail_setup.refusal import usage
 from eqmail_setup.service_files.compose import compose

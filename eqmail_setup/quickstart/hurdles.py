@@ -6,7 +6,7 @@ Fails: Refusal, that is what it is for.
 import os
 from collections.abc import Iterable
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.aliases import home_of_aliases
 from eqmail_setup.listeners import Listener, below, listeners, taken
 from eqmail_setup.quickstart.wanted import Share

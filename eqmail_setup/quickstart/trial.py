@@ -9,8 +9,8 @@ import time
 from email.utils import formatdate
 from typing import NamedTuple
 
-from eqmail_core.formats.dotqmail import MAILDIR
-from eqmail_core.values.site import Site
+from eqmail_core.local.delivery.dotqmail import MAILDIR
+from eqmail_core.site.site import Site
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.render import render
 from eqmail_setup.whither import forwards_of, text, whither

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.store.rules_db import compile_rules
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
-from eqmail_core.values.site import Site
+from eqmail_core.tcpserver.rules_database import compile_rules
 from eqmail_setup import keys, smtp_logins
 from eqmail_setup.actions import Make, Write
 from eqmail_setup.aliases import beginning

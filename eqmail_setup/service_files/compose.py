@@ -6,11 +6,11 @@ Fails: Refusal for a service that a flavour cannot run or that is not installed,
 import os
 import shlex
 
+from eqmail_core.control.controls import controls_in
 from eqmail_core.control.declared import Controls
-from eqmail_core.control.source import controls_in
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.handover_client import NO_HANDOVER_VARIABLE
 from eqmail_core.system.files import read_file
-from eqmail_core.system.handing_over import NO_HANDOVER_VARIABLE
-from eqmail_core.values.site import Site
 from eqmail_setup.refusal import Refusal, usage
 from eqmail_setup.service_files.flavours import Flavour, Piece
 from eqmail_setup.service_files.kits import KITS, filled

@@ -7,7 +7,7 @@ Fails: Refusal for a template that cannot be rendered.
 
 from jinja2 import TemplateError
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.render import render_from
 from eqmail_setup.seal import PLACE, sealed

@@ -7,7 +7,7 @@ import os
 from typing import NamedTuple
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 
 MTA = "mta"
 SUBMISSION = ("submission", "smtps")

@@ -17,8 +17,8 @@ from statistics import median
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from eqmail_core.store.users_db import find_user  # noqa: E402
-from eqmail_core.values.site import Site  # noqa: E402
+from eqmail_core.users.database import find_user  # noqa: E402
+from eqmail_core.site.site import Site  # noqa: E402
 
 
 def main() -> None:

@@ -46,8 +46,8 @@ class Service:
 
     def __init__(self, home: Path) -> None:
         sys.path.insert(0, str(ROOT))
-        from eqmail_core.formats.site_file import render_site
-        from eqmail_core.values.site import Site
+        from eqmail_core.site.site_file import render_site
+        from eqmail_core.site.site import Site
 
         for folder in ("control", "run", "users"):
             (home / folder).mkdir(parents=True)

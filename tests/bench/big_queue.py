@@ -111,7 +111,7 @@ def start(home: Path, count: int) -> House:
 
 
 def counted(home: Path) -> int:
-    from eqmail_core.system.desk_client import visit_scheduler
+    from eqmail_core.queue.admin.scheduler_client import visit_scheduler
     from eqmail_core.system.installation import read_site
 
     client = visit_scheduler(read_site({b"EQMAIL_HOME": os.fsencode(home)}))

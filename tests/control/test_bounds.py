@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import Count, Limit, PeriodMap, Periods, Seconds, Timeout
-from eqmail_core.formats.lines import MOST_COUNT, MOST_PERIOD_S, MOST_WAIT_S
-from eqmail_core.formats.tcpsrv_options import parse_command_line
+from eqmail_core.tcpserver.options import parse_command_line
+from eqmail_core.text.lines import MOST_COUNT, MOST_PERIOD_S, MOST_WAIT_S
 
 HUGE = [b"2147484\n", b"9" * 12 + b"\n", b"9" * 20 + b"\n", b"9" * 5000 + b"\n"]
 COUNTS = {name: control for name, control in Controls.declared().items() if isinstance(control, Count)}

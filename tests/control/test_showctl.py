@@ -8,7 +8,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.control.shcfg import Ink, configuration_report, setup_report
 from eqmail_core.control.showctl import settings_report
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 
 Files = dict[str, bytes]
 

@@ -14,7 +14,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 
-from eqmail_core.store.disk import Disk
+from eqmail_core.queue.filesystem import Disk
 
 SECTOR = 512
 PAGE = 8 * SECTOR

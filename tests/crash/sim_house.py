@@ -9,15 +9,15 @@ from collections import Counter, deque
 from collections.abc import Callable
 from zlib import crc32
 
-from eqmail_core.formats.todo import parse_todo, split_envelope
-from eqmail_core.store.durability import Call
-from eqmail_core.store.journal import Journal
-from eqmail_core.store.keeper import STAYS, Keeper
-from eqmail_core.store.message import Message
-from eqmail_core.store.pool import Pool
-from eqmail_core.store.recovery import recover
-from eqmail_core.values.layout import QueuePaths
-from eqmail_core.values.queue_state import classify
+from eqmail_core.event_loop.worker_thread import Call
+from eqmail_core.queue.format.envelope import parse_todo, split_envelope
+from eqmail_core.queue.format.queue_state import classify
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.journal import Journal
+from eqmail_core.queue.service.message_store import STAYS, Keeper
+from eqmail_core.queue.service.number_pool import Pool
+from eqmail_core.queue.service.recovery import recover
+from eqmail_core.site.layout import QueuePaths
 from tests.crash.sim_disk import SimDisk
 
 PATHS = QueuePaths("q", 2, True)

@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 
-from eqmail_core.services.send import memory, ports, queue_damage
-from eqmail_core.store import ledger, message_match, preparation, queue_change, queue_part, queue_scan
+from eqmail_core.queue import files as ledger
+from eqmail_core.queue import message_match, queue_scan
+from eqmail_core.queue import preprocess as preparation
+from eqmail_core.queue import scan as queue_part
+from eqmail_core.queue.admin import actions as queue_change
+from eqmail_core.scheduler import ports, queue_damage
+from eqmail_core.scheduler.memory import queue as memory
 from eqmail_core.system import files
 from tests.crash.sim_disk import SimDisk
 

@@ -9,20 +9,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from eqmail_core.formats.log_line import LogLines
-from eqmail_core.policy.bounces import Bounce, Postmaster
-from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import HELD_UNTIL, Patience
-from eqmail_core.protocols.admission_wire import Admission
-from eqmail_core.services.send.arrivals import Arrivals
-from eqmail_core.services.send.ending import LOST_TEXT, Ending
-from eqmail_core.services.send.memory import HeldMessages
-from eqmail_core.services.send.ports import Body, Delivery, Log
-from eqmail_core.services.send.scheduler import Scheduler
-from eqmail_core.store.durability import Call
-from eqmail_core.store.ledger import Ledger
-from eqmail_core.store.message import Message
-from eqmail_core.store.preparation import Preparation
+from eqmail_core.dsn.notification import Bounce, Postmaster
+from eqmail_core.event_loop.worker_thread import Call
+from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.queue.files import Ledger
+from eqmail_core.queue.format.channels import HELD_UNTIL, Patience
+from eqmail_core.queue.format.send_log import LogLines
+from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.routing import Routes
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.scheduler.completion import LOST_TEXT, Ending
+from eqmail_core.scheduler.memory.queue import HeldMessages
+from eqmail_core.scheduler.ports import Body, Delivery, Log
+from eqmail_core.scheduler.queue_scanner import Arrivals
+from eqmail_core.scheduler.scheduler import Scheduler
 from tests.crash.sim_house import FOLDERS as QUEUE_FOLDERS
 from tests.crash.sim_house import PATHS, Hand, House, World
 from tests.crash.sim_os import SimOs, TimedDisk

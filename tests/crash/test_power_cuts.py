@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eqmail_core.store import keeper
+from eqmail_core.queue.service import message_store as keeper
 from tests.crash.sim_disk import SimDisk
 from tests.crash.sim_house import FOLDERS, House, World
 

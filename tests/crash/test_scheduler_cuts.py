@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.store import keeper
+from eqmail_core.queue.service import message_store as keeper
 from tests.crash.sim_house import World
 from tests.crash.sim_os import SimOs, TimedDisk, install
 from tests.crash.sim_scheduler import FOLDERS, Services

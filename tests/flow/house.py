@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from eqmail_core.formats.service_status import READY, parse_status
+from eqmail_core.service.status import READY, parse_status
 
 PATIENCE_S = 60.0
 """Far longer than anything takes: a busy machine is no fault."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.services import start
-from eqmail_core.system.sockets import TlsListener
+from eqmail_core.ipc.packet_socket import TlsListener
+from eqmail_core.supervisor import start
 from tests.flow.house import House, free_port, make_maildir, messages, until
 from tests.net.test_smtp_tls import AUTHORITY, put_certificate
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.addresslist import (
+from eqmail_core.mail.address_list import (
     ATOM,
     COLON,
     COMMENT,

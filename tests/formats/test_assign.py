@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.formats.assign import BadAssign, database_records, simple_line, wildcard_line
+from eqmail_core.users.assign_file import BadAssign, database_records, simple_line, wildcard_line
 
 
 def records(text: bytes) -> list[tuple[bytes, bytes]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.blocklist import parse_zone, reversed_address
+from eqmail_core.dns.dnsbl_zone import parse_zone, reversed_address
 
 
 @pytest.mark.parametrize(

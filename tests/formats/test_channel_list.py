@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.channel_list import DONE, TODO, numbered, records, render_list
-from eqmail_core.formats.info import parse_info, render_info, wishes_in_info
+from eqmail_core.queue.format.info import parse_info, render_info, wishes_in_info
+from eqmail_core.queue.format.recipient_list import DONE, TODO, numbered, records, render_list
 
 ADDRESSES = st.lists(st.binary(max_size=20).filter(lambda text: b"\0" not in text))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.domain_name import ascii_domain, table_key
+from eqmail_core.mail.domain_name import ascii_domain, table_key
 
 
 @pytest.mark.parametrize(

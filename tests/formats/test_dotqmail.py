@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.formats.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, parse, plain
+from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, parse, plain
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.edited_header import EditedHeader
+from eqmail_core.mail.header_editor import EditedHeader
 
 MESSAGE = b"From: a@b\nTo: c@d\n  , e@f\nX-Flag:  yes\nX-Flag: no\nSubject:\todd \t\n\nbody\n"
 LINES = st.lists(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.header import HeaderReader, LfLines, field_name, field_text, is_field
+from eqmail_core.mail.header import HeaderReader, LfLines, field_name, field_text, is_field
 
 
 def read(*pieces: bytes) -> tuple[list[bytes], bytes]:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.info import born_ns, delivery_name, mark_of
+from eqmail_core.queue.format.info import born_ns, delivery_name, mark_of
 
 BIRTHS = st.integers(1, (1 << 32) - 1)
 SERIALS = st.integers(0, (1 << 64) - 1)

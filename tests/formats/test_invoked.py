@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.formats.invoked import invocation, invoked_line
+from eqmail_core.mail.invoked import invocation, invoked_line
 
 
 @pytest.mark.parametrize(

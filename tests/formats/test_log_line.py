@@ -1,6 +1,6 @@
 """Lines of the log, in both grammars."""
 
-from eqmail_core.formats.log_line import log_lines
+from eqmail_core.queue.format.send_log import log_lines
 
 
 def every_line(logformat: bytes) -> list[bytes]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.maildirsize import fits, is_trashed, line, parse, render, size_in, sized
+from eqmail_core.mailbox.maildirsize import fits, is_trashed, line, parse, render, size_in, sized
 
 
 @pytest.mark.parametrize(

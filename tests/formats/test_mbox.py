@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.mbox import FromQuoter, from_line
+from eqmail_core.mail.mbox import FromQuoter, from_line
 
 NOW = 1795397501.0
 PIECES = st.lists(st.sampled_from([b"From ", b"From", b"F", b"rom ", b">", b">>", b"\n", b"x", b" ", b"\r\n"]))

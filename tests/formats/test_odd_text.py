@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.odd_text import cleaned, oddities, visible
+from eqmail_core.text.invisible_characters import cleaned, oddities, visible
 
 
 @pytest.mark.parametrize(

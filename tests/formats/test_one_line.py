@@ -6,10 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats import bounce, dsn, log_line, mbox, received
-from eqmail_core.policy.dotqmail_plan import delivered_to_line, return_path_line
-from eqmail_core.policy.receipt import receipt_for
+from eqmail_core.dsn import qsbmf as bounce
+from eqmail_core.dsn import report as dsn
+from eqmail_core.local.delivery.request import delivered_to_line, return_path_line
+from eqmail_core.mail import mbox, received
+from eqmail_core.queue.format import send_log as log_line
 from eqmail_core.system.log import safely
+from eqmail_core.tools.receipt import receipt_for
 
 WORDS = st.lists(st.sampled_from([b"\n", b"\r", b"\0", b"a", b"@", b'"', b"\\", b" ", b"\t", b"Bcc: x", b"\xff"])).map(
     b"".join

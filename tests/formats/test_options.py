@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.formats.options import BadOption, parse_options, program_name
+from eqmail_core.text.options import BadOption, parse_options, program_name
 
 
 @pytest.mark.parametrize(

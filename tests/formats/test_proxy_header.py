@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.proxy_header import MAX_LINE, SIGNATURE, BadProxyHeader, parse_proxy_header
+from eqmail_core.smtpd.protocol.proxy_header import MAX_LINE, SIGNATURE, BadProxyHeader, parse_proxy_header
 
 V4 = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 25\r\n"
 V6 = b"PROXY TCP6 2001:DB8::7 2001:db8::1 1 65535\r\n"

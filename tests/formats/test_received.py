@@ -1,6 +1,6 @@
 """Received lines of network mail."""
 
-from eqmail_core.formats.received import received
+from eqmail_core.mail.received import received
 
 DATE = b"23 Nov 2026 01:02:03 +0000"
 

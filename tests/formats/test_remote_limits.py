@@ -3,7 +3,7 @@
 import pytest
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.formats.remote_limits import UNLIMITED, limit_of, parse_limit, parse_limits
+from eqmail_core.control.remote_limits_formats import UNLIMITED, limit_of, parse_limit, parse_limits
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.smtp_path import MAX_PATH, address_literal, decode_xtext, parse_parameters, parse_path
+from eqmail_core.smtp.path import MAX_PATH, address_literal, decode_xtext, parse_parameters, parse_path
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.tcprules import LENGTHS, BadRule, database_records, keys_for, parse_record
+from eqmail_core.tcpserver.rules import LENGTHS, BadRule, database_records, keys_for, parse_record
 
 
 def records(*lines: bytes) -> list[tuple[bytes, bytes]]:

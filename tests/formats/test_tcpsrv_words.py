@@ -2,9 +2,9 @@
 
 import pytest
 
-from eqmail_core.formats.options import BadOption
-from eqmail_core.formats.tcpsrv_log import cleaned, verdict_line
-from eqmail_core.formats.tcpsrv_options import BadUsage, TcpsrvOptions, parse_command_line
+from eqmail_core.tcpserver.options import BadUsage, TcpsrvOptions, parse_command_line
+from eqmail_core.tcpserver.tcpsrv_log import cleaned, verdict_line
+from eqmail_core.text.options import BadOption
 
 
 def parse(words: str, **environ: str) -> TcpsrvOptions:

@@ -2,7 +2,17 @@
 
 import pytest
 
-from eqmail_core.formats.tcpto import EQMAIL_32, EQMAIL_64, INET, INET6, QMAIL, Entry, Records, parse_table, records_of
+from eqmail_core.remote.tcpto_table import (
+    EQMAIL_32,
+    EQMAIL_64,
+    INET,
+    INET6,
+    QMAIL,
+    Entry,
+    Records,
+    parse_table,
+    records_of,
+)
 
 V4 = Entry(INET, 3, 1_700_000_000, bytes([192, 0, 2, 1]))
 V6 = Entry(INET6, 10, 1_700_000_000, bytes(range(16)))

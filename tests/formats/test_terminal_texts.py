@@ -5,9 +5,9 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.preview import entry, notice
-from eqmail_core.formats.syslog_lines import ALERT, INFO, WARNING, LogLines
-from eqmail_core.formats.utmp import terminals_of
+from eqmail_core.mail.preview import entry, notice
+from eqmail_core.tools.syslog_lines import ALERT, INFO, WARNING, LogLines
+from eqmail_core.tools.terminals import terminals_of
 
 US = 1_600_000_000_000_042
 

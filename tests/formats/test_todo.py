@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.todo import (
+from eqmail_core.queue.format.envelope import (
     BadTodo,
     born_text,
     parse_born,
@@ -14,7 +14,7 @@ from eqmail_core.formats.todo import (
     scan_envelope,
     split_envelope,
 )
-from eqmail_core.values.queue_result import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
+from eqmail_core.queue.format.exit_codes import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
 
 ADDRESSES = st.binary(max_size=40).map(lambda data: data.replace(b"\0", b"x"))
 

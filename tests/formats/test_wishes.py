@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.todo import scan_envelope, split_envelope
-from eqmail_core.formats.wishes import (
+from eqmail_core.dsn.parameters import (
     Wish,
     Wishes,
     decode_xtext,
@@ -18,8 +17,9 @@ from eqmail_core.formats.wishes import (
     split_wishes,
     with_wishes,
 )
-from eqmail_core.protocols.queue_wire import render_envelope
-from eqmail_core.values.queue_result import OK
+from eqmail_core.ipc.submission_protocol import render_envelope
+from eqmail_core.queue.format.envelope import scan_envelope, split_envelope
+from eqmail_core.queue.format.exit_codes import OK
 
 XTEXT = st.binary(min_size=1, max_size=30).map(encode_xtext)
 ORCPT = st.sampled_from([b"rfc822", b"utf-8", b"X-400"]).flatmap(

@@ -6,27 +6,27 @@ Each is run twice, with the input as it is and cut into pieces, and has to say t
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from eqmail_core.formats.header import HeaderReader
-from eqmail_core.formats.wishes import parse_wishes, render_wishes
-from eqmail_core.policy.draft import Draft
-from eqmail_core.protocols.auth import METHODS, Credentials, Exchange, is_question
-from eqmail_core.protocols.dot_stuffing import DotStuffing
-from eqmail_core.protocols.dotted import BareNewline, DottedBody
-from eqmail_core.protocols.milter import MilterClient
-from eqmail_core.protocols.plugin import Hearing
-from eqmail_core.protocols.pop3 import MAX_LINE as POP3_LINE
-from eqmail_core.protocols.pop3 import Authorisation, Message, Retrieve, Transaction, Update
-from eqmail_core.protocols.pop3_text import MessageText
-from eqmail_core.protocols.qmtp import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
-from eqmail_core.protocols.smtp_events import BROKEN, STARTTLS, Body, Event, Verdict
-from eqmail_core.protocols.smtp_reply import MAX_WAITING, ReplyReader
-from eqmail_core.protocols.smtp_rules import Rules
-from eqmail_core.protocols.smtp_server import MAX_LINE, SmtpServer
-from eqmail_core.protocols.spawn_wire import CommandReader, objection
-from eqmail_core.system.scratch import Scratch
+from eqmail_core.dsn.parameters import parse_wishes, render_wishes
+from eqmail_core.filters.message import Draft
+from eqmail_core.filters.milter.client import MilterClient
+from eqmail_core.mail.header import HeaderReader
+from eqmail_core.pop3.message_encoder import MessageText
+from eqmail_core.pop3.protocol import MAX_LINE as POP3_LINE
+from eqmail_core.pop3.protocol import Authorisation, Message, Retrieve, Transaction, Update
+from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
+from eqmail_core.smtp.data import BareNewline, DottedBody
+from eqmail_core.smtp.dot_stuffing import DotStuffing
+from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
+from eqmail_core.smtpd.policy.plugin_protocol import Hearing
+from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, Body, Event, Verdict
+from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.sasl import METHODS, Credentials, Exchange, is_question
+from eqmail_core.smtpd.protocol.session import MAX_LINE, SmtpServer
+from eqmail_core.spawn.protocol import CommandReader, objection
+from eqmail_core.system.spooled_buffer import Scratch
 
 if TYPE_CHECKING:
-    from eqmail_core.protocols.milter_changes import Change
+    from eqmail_core.filters.milter.modifications import Change
 
 Pieces = list[bytes]
 

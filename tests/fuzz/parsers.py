@@ -5,38 +5,42 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 
+from eqmail_core.auth.checkpassword import parse_claim
+from eqmail_core.auth.secrets_file import entries
 from eqmail_core.control.declared import Controls
-from eqmail_core.formats import dotqmail, journal, journal_reading, text0
-from eqmail_core.formats.addresslist import ATOM, Unparsable, plain, render, rewrite_addresses, tokenise
-from eqmail_core.formats.assign import BadAssign
-from eqmail_core.formats.assign import database_records as user_records
-from eqmail_core.formats.header import field_name, field_text, is_field
-from eqmail_core.formats.info import parse_info
-from eqmail_core.formats.proxy_header import BadProxyHeader, parse_proxy_header
-from eqmail_core.formats.quote import quote_address
-from eqmail_core.formats.site_file import parse_site
-from eqmail_core.formats.smtp_path import address_literal, parse_parameters, parse_path
-from eqmail_core.formats.smtp_wishes import BadParameter, mail_parameters, read_mail, read_recipient
-from eqmail_core.formats.smtpauth import entries
-from eqmail_core.formats.smtproutes import parse_route
-from eqmail_core.formats.tcprules import BadRule, database_records, keys_for, parse_record
-from eqmail_core.formats.tcpto import parse_table
-from eqmail_core.formats.todo import BadTodo, parse_todo, scan_envelope
-from eqmail_core.formats.wishes import (
-    Wish,
-    Wishes,
-    decode_xtext,
-    parse_wishes,
-    render_wishes,
-    with_wishes,
+from eqmail_core.dsn.parameters import Wish, Wishes, decode_xtext, parse_wishes, render_wishes, with_wishes
+from eqmail_core.dsn.smtp_parameters import BadParameter, mail_parameters, read_mail, read_recipient
+from eqmail_core.ipc import (
+    admission_protocol as admission_wire,
 )
-from eqmail_core.net.ident import user_in
-from eqmail_core.policy.users import find_in_database
-from eqmail_core.protocols import admission_wire, agent_wire, delivery_wire, queue_wire
-from eqmail_core.protocols.checkpassword import parse_claim
-from eqmail_core.store.cdb import CdbDamaged, open_cdb
-from eqmail_core.store.rules_db import find_rule
-from eqmail_core.values.user import LookupFailed
+from eqmail_core.ipc import (
+    delivery_protocol as delivery_wire,
+)
+from eqmail_core.ipc import (
+    submission_protocol as queue_wire,
+)
+from eqmail_core.local.delivery import dotqmail
+from eqmail_core.local.service import protocol as agent_wire
+from eqmail_core.mail.address_list import ATOM, Unparsable, plain, render, rewrite_addresses, tokenise
+from eqmail_core.mail.header import field_name, field_text, is_field
+from eqmail_core.mail.quote import quote_address
+from eqmail_core.queue.format import journal, journal_reading
+from eqmail_core.queue.format.envelope import BadTodo, parse_todo, scan_envelope
+from eqmail_core.queue.format.info import parse_info
+from eqmail_core.remote.routes import parse_route
+from eqmail_core.remote.tcpto_table import parse_table
+from eqmail_core.site.site_file import parse_site
+from eqmail_core.smtp.path import address_literal, parse_parameters, parse_path
+from eqmail_core.smtpd.protocol.proxy_header import BadProxyHeader, parse_proxy_header
+from eqmail_core.system.cdb import CdbDamaged, open_cdb
+from eqmail_core.tcpserver.ident import user_in
+from eqmail_core.tcpserver.rules import BadRule, database_records, keys_for, parse_record
+from eqmail_core.tcpserver.rules_database import find_rule
+from eqmail_core.text import framing as text0
+from eqmail_core.users.assign_file import BadAssign
+from eqmail_core.users.assign_file import database_records as user_records
+from eqmail_core.users.lookup import find_in_database
+from eqmail_core.users.user import LookupFailed
 
 _MOST_RECORDS = 256
 _SPECIAL = frozenset(b' \t\r\n([".,@<>:;')

@@ -3,12 +3,12 @@
 import os
 import tempfile
 
-from eqmail_core.formats import journal
-from eqmail_core.formats.assign import database_records
-from eqmail_core.formats.netstring import netstring
-from eqmail_core.formats.proxy_header import SIGNATURE
-from eqmail_core.protocols import queue_wire
-from eqmail_core.store.cdb import write_cdb
+from eqmail_core.ipc import submission_protocol as queue_wire
+from eqmail_core.queue.format import journal
+from eqmail_core.smtpd.protocol.proxy_header import SIGNATURE
+from eqmail_core.system.cdb import write_cdb
+from eqmail_core.text.netstring import netstring
+from eqmail_core.users.assign_file import database_records
 
 _WISHING_MILTER = b"".join(
     len(change).to_bytes(4, "big") + change

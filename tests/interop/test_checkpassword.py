@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy import login
+from eqmail_core.smtpd.policy import authentication as login
 from tests.conftest import eqmail
 from tests.flow.house import make_maildir
 from tests.net.filtered_servers import KINDS, MESSAGE, Talk, talk

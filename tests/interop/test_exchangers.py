@@ -15,7 +15,7 @@ import dns.query
 import dns.rcode
 import pytest
 
-from eqmail_core.net import resolver
+from eqmail_core.dns import resolver
 from tests.flow.house import free_port, until
 from tests.interop.foreign import unpacked
 from tests.net.name_server import NameServer

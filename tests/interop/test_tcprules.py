@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.store.rules_db import compile_rules, find_rule
+from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
 
 pytestmark = pytest.mark.skipif(shutil.which("tcprulescheck") is None, reason="needs ucspi-tcp")
 

@@ -10,23 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.rcpthosts_db import more_hosts
 from eqmail_core.control.declared import Controls
-from eqmail_core.net.descriptors import Descriptors
-from eqmail_core.net.filtered_driver import FilteredConversation, FilteringReception
-from eqmail_core.net.filters import read_filters
-from eqmail_core.net.queue_link import Done
-from eqmail_core.net.server_tls import TlsDesk
-from eqmail_core.net.smtp_desk import Desk
-from eqmail_core.net.smtp_driver import Conversation
-from eqmail_core.net.smtp_house import read_house, read_tls
-from eqmail_core.net.smtp_session import SmtpSession
-from eqmail_core.net.smtp_settings import Settings
-from eqmail_core.policy.reception import Reception
-from eqmail_core.policy.relay import RelayClients
-from eqmail_core.protocols.smtp_server import SmtpServer
-from eqmail_core.store.rcpthosts_db import more_hosts
+from eqmail_core.filters.chain import read_filters
+from eqmail_core.queue.client.async_service import Done
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.policy.policy import Reception
+from eqmail_core.smtpd.protocol.session import SmtpServer
+from eqmail_core.smtpd.server.async_session import SmtpSession
+from eqmail_core.smtpd.server.blocking_session import Conversation
+from eqmail_core.smtpd.server.config import Settings
+from eqmail_core.smtpd.server.config_reader import read_house, read_tls
+from eqmail_core.smtpd.server.context import Desk
+from eqmail_core.smtpd.server.filtered_blocking_session import FilteredConversation, FilteringReception
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
+from eqmail_core.system.timed_stream import Descriptors
+from eqmail_core.tls.server import TlsDesk
 
 _RECORDER = """#!/bin/sh
 n=$(ls "{0}" | wc -l)

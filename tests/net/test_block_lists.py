@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net import resolver
-from eqmail_core.store.rules_db import compile_rules, find_rule
+from eqmail_core.dns import resolver
+from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
 from tests.net.name_server import NameServer
 from tests.net.smtp_servers import Home, Resident, blocking_server
 from tests.net.test_smtp_sessions import said, until
@@ -142,7 +142,7 @@ def test_the_service_asks_before_the_answer_is_needed(home: Home, server: NameSe
 def test_a_silent_name_server_costs_a_client_nothing_but_time(
     home: Home, server: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eqmail_core.net import smtp_desk
+    from eqmail_core.smtpd.server import context as smtp_desk
 
     monkeypatch.setattr(smtp_desk, "CLIENTS_PATIENCE_S", 0.3)
     server.zone[("1.0.0.127.silent.test", "A")] = ["127.0.0.2"]

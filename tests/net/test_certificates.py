@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import trustme
 
-from eqmail_core.net.certificates import validity
+from eqmail_core.tls.certificate import validity
 
 
 @pytest.mark.parametrize(("days", "says_expired"), [(30, False), (-1, True)])

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.net.child_slots import ChildSlots
+from eqmail_core.event_loop.child_slots import ChildSlots
 
 
 def test_one_address_with_many_does_not_keep_another_waiting() -> None:

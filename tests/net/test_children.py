@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.net import children
-from eqmail_core.net.children import PipeReader, PipeWriter, kill, on_end
-from eqmail_core.net.queue_children import QueuePrograms
-from eqmail_core.net.smtp_children import plugin_report, start_plugin
-from eqmail_core.protocols.plugin import Hearing, PluginReport
+from eqmail_core.event_loop import async_process as children
+from eqmail_core.event_loop.async_process import PipeReader, PipeWriter, kill, on_end
+from eqmail_core.queue.client.async_program import QueuePrograms
+from eqmail_core.smtpd.policy.plugin_protocol import Hearing, PluginReport
+from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.smtp_houses import HouseBuilder
-from eqmail_core.store.rules_db import compile_rules, find_rule
-from eqmail_core.system.tally import Tally
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.server.connection_counts import Tally
+from eqmail_core.smtpd.server.smtp_houses import HouseBuilder
+from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
 from tests.net.smtp_servers import Home, Resident
 from tests.net.test_smtp_sessions import said
 

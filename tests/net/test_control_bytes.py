@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.proxy_header import BadProxyHeader, parse_proxy_header
-from eqmail_core.formats.tcpsrv_log import cleaned
-from eqmail_core.net import peer_names
-from eqmail_core.net.ident import user_in
+from eqmail_core.smtpd.protocol.proxy_header import BadProxyHeader, parse_proxy_header
+from eqmail_core.tcpserver import environment as peer_names
+from eqmail_core.tcpserver.ident import user_in
+from eqmail_core.tcpserver.tcpsrv_log import cleaned
 from tests.net.smtp_servers import Home, Resident, blocking_server
 
 CONTROLS = [bytes([byte]) for byte in (0, 1, 8, 13, 27, 31, 127)]

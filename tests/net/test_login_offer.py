@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.login_offer import login_offer
-from eqmail_core.protocols.auth import CRAM_MD5, LOGIN, METHODS, PLAIN
+from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, METHODS, PLAIN
+from eqmail_core.smtpd.server.auth_methods import login_offer
 from eqmail_core.system.installation import read_controls
 from tests.net.smtp_servers import Home
 

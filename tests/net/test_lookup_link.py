@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.lookup_client import look_up
-from eqmail_core.net.lookup_link import LookUpLink
-from eqmail_core.protocols import lookup_wire as wire
-from eqmail_core.system.sockets import listen_at
+from eqmail_core.ipc import recipient_lookup_protocol as wire
+from eqmail_core.ipc.packet_socket import listen_at
+from eqmail_core.smtpd.server.async_recipient_lookup import LookUpLink
+from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from eqmail_core.net import loop_listener
-from eqmail_core.net.loop_listener import LoopListener
+from eqmail_core.event_loop import async_listener as loop_listener
+from eqmail_core.event_loop.async_listener import LoopListener
 
 
 class Failing(socket.socket):

@@ -8,10 +8,10 @@ from typing import TypeVar
 
 import pytest
 
-from eqmail_core.net.idle_sessions import IdleSessions
-from eqmail_core.net.outgoing import Session, Watch
-from eqmail_core.protocols.smtp_client import SmtpClient
-from eqmail_core.protocols.smtp_exchange import TRY_NEXT
+from eqmail_core.smtp.async_client import Session, Watch
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.connection_cache import IdleSessions
+from eqmail_core.smtp.exchange import TRY_NEXT
 from tests.net.scripted_server import PIPELINING, OverfedServer, Script, ScriptedServer
 from tests.net.stingy_socket import StingySocket
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net import check_loading
+from eqmail_core.filters import check_loading
 from tests.net.filtered_servers import KINDS, QUEUED, talk
 from tests.net.smtp_servers import Home
 

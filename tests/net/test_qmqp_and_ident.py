@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from eqmail_core.net import peer_names
-from eqmail_core.net.ident import remote_user, user_in
-from eqmail_core.net.peer_names import describe
-from eqmail_core.net.qmqp_client import LOST, NO_SERVERS, REFUSED, hand_over
+from eqmail_core.qmtp.qmqp_client import LOST, NO_SERVERS, REFUSED, hand_over
+from eqmail_core.tcpserver import environment as peer_names
+from eqmail_core.tcpserver.environment import describe
+from eqmail_core.tcpserver.ident import remote_user, user_in
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eqmail_core.formats.netstring import netstring
+from eqmail_core.text.netstring import netstring
 from tests.net.smtp_servers import Home
 
 ROOT = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.queue_link import QueueLink
-from eqmail_core.protocols import queue_wire as wire
-from eqmail_core.system.sockets import listen_at
+from eqmail_core.ipc import submission_protocol as wire
+from eqmail_core.ipc.packet_socket import listen_at
+from eqmail_core.queue.client.async_service import QueueLink
 
 ENVELOPE = wire.render_envelope(b"s@x", [b"r@x"])
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.queue_children import QueuePrograms
-from eqmail_core.net.queue_client import QueueProgram
-from eqmail_core.values.queue_result import explain
+from eqmail_core.queue.client.async_program import QueuePrograms
+from eqmail_core.queue.client.blocking import QueueProgram
+from eqmail_core.queue.format.exit_codes import explain
 from tests.net.smtp_servers import Home, Resident, blocking_server
 from tests.net.test_smtp_sessions import TRANSACTION, said
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import dns.rcode
 import pytest
 
-from eqmail_core.net import resolver
-from eqmail_core.net.dns_cache import Cache
-from eqmail_core.net.resolver import MOST_RECORDS, AsyncResolver, BlockingResolver
-from eqmail_core.values.lookup import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
+from eqmail_core.dns import resolver
+from eqmail_core.dns.cache import Cache
+from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
+from eqmail_core.dns.resolver import MOST_RECORDS, AsyncResolver, BlockingResolver
 from tests.net.name_server import NameServer, Zone
 
 ZONE: Zone = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.smtp_session import SmtpSession
-from eqmail_core.net.smtp_settings import Limits
+from eqmail_core.smtpd.server.async_session import SmtpSession
+from eqmail_core.smtpd.server.config import Limits
 from tests.net.smtp_servers import Home, Resident
 from tests.net.test_smtp_sessions import TRANSACTION, said, until
 
@@ -75,7 +75,7 @@ def test_who_waits_for_a_checker_is_refused_unseen_once_too_many_were_wrong(tmp_
 
 
 def test_a_checker_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eqmail_core.net.errands_on_loop.CHECKER_S", 0.2)
+    monkeypatch.setattr("eqmail_core.smtpd.server.async_requests.CHECKER_S", 0.2)
     with Resident(with_checker(tmp_path, 0)) as server, server.connect() as client:
         client.recv(100)
         client.sendall(AUTH)
@@ -86,7 +86,7 @@ def test_a_checker_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.
 def test_a_plugin_that_never_ends_is_ended_with_what_holds_its_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, leaves_child: bool
 ) -> None:
-    monkeypatch.setattr("eqmail_core.net.errands_on_loop.PLUGIN_S", 0.3)
+    monkeypatch.setattr("eqmail_core.smtpd.server.async_requests.PLUGIN_S", 0.3)
     pids = tmp_path / "pids"
     script = "sleep 1000 & echo $! >>" + f"{pids}; " + ("exit 0" if leaves_child else "wait")
     home = Home(tmp_path / "home", smtpplugins=f"[mail]\n:{script}\n")

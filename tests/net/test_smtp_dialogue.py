@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from eqmail_core.net.dial import counts_as_timeout, dial, literal_address, packed_address
-from eqmail_core.net.smtp_dialogue import converse
-from eqmail_core.protocols.smtp_client import SmtpClient
-from eqmail_core.protocols.smtp_exchange import DONE, TRY_NEXT
+from eqmail_core.smtp.blocking_client import converse
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.connect import counts_as_timeout, dial, literal_address, packed_address
+from eqmail_core.smtp.exchange import DONE, TRY_NEXT
 from eqmail_core.system.own_addresses import own_addresses
 from tests.net.scripted_server import PIPELINING, OverfedServer, Script, ScriptedServer
 from tests.net.stingy_socket import StingySocket

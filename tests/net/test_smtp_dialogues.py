@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats.wishes import split_wishes
-from eqmail_core.net import errands_on_loop, errands_waiting
-from eqmail_core.policy import login
-from eqmail_core.policy.errands import Errand
+from eqmail_core.dsn.parameters import split_wishes
+from eqmail_core.smtpd.policy import authentication as login
+from eqmail_core.smtpd.policy.requests import Errand
+from eqmail_core.smtpd.server import async_requests as errands_on_loop
+from eqmail_core.smtpd.server import blocking_requests as errands_waiting
 from tests.net.smtp_servers import Home, Resident, blocking_server
 
 DIALOGUES = sorted((Path(__file__).parents[1] / "data/smtp").glob("*.chat"))

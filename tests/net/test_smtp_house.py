@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.access.rcpthosts_database import compile_domains
+from eqmail_core.access.rcpthosts_db import more_hosts
 from eqmail_core.control.setting import ControlError
-from eqmail_core.net.smtp_house import read_house
-from eqmail_core.policy.house import House
-from eqmail_core.store.domains_db import compile_domains
-from eqmail_core.store.rcpthosts_db import more_hosts
-from eqmail_core.values.outcome import Temporary
+from eqmail_core.outcome import Temporary
+from eqmail_core.smtpd.policy.config import House
+from eqmail_core.smtpd.server.config_reader import read_house
 from tests.net.smtp_servers import Home
 
 

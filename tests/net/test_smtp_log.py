@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.log_budget import ADDRESSES, LINES, LineBudget
+from eqmail_core.smtpd.policy.log_budget import ADDRESSES, LINES, LineBudget
 from tests.net.smtp_servers import Home, Resident, blocking_server
 from tests.net.test_smtp_sessions import said
 
@@ -71,7 +71,7 @@ def test_refused_mail_is_told(
 def test_failed_logins_and_who_sent_what_was_accepted_are_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eqmail_core.policy.login.FAILED_AUTH_PAUSE_S", 0.0)
+    monkeypatch.setattr("eqmail_core.smtpd.policy.authentication.FAILED_AUTH_PAUSE_S", 0.0)
     mail = b"MAIL FROM:<a@b>\r\nRCPT TO:<x@foreign.test>\r\nDATA\r\n"
     home = prepared(tmp_path)
     replies = serve(home, b"EHLO me\r\n" + WRONG + LOGIN + mail + b"x\r\n.\r\nQUIT\r\n")
@@ -87,7 +87,7 @@ def test_failed_logins_and_who_sent_what_was_accepted_are_told(
 def test_the_log_of_c_has_nothing_else(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eqmail_core.policy.login.FAILED_AUTH_PAUSE_S", 0.0)
+    monkeypatch.setattr("eqmail_core.smtpd.policy.authentication.FAILED_AUTH_PAUSE_S", 0.0)
     mail = b"MAIL FROM:<a@b>\r\nRCPT TO:<x@foreign.test>\r\nDATA\r\nx\r\n.\r\n"
     home = prepared(tmp_path, smtplogformat="c\n", smtpmaxcommands="9\n")
     refused = mail.partition(b"DATA")[0]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy import login
-from eqmail_core.policy.relay import RelayClients
-from eqmail_core.store.rules_db import compile_rules, find_rule
+from eqmail_core.access.networks import RelayClients
+from eqmail_core.smtpd.policy import authentication as login
+from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
 from tests.net.smtp_servers import Home, Resident, blocking_server
 from tests.net.test_smtp_sessions import said, until
 

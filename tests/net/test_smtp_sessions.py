@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.smtp_message import HELD_BYTES
-from eqmail_core.net.smtp_session import SmtpSession
+from eqmail_core.smtpd.server.async_session import SmtpSession
+from eqmail_core.smtpd.server.message_receiver import HELD_BYTES
 from tests.net.smtp_servers import Home, Resident
 
 TRANSACTION = b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from eqmail_core.net.smtp_house import read_tls
-from eqmail_core.policy import login
+from eqmail_core.smtpd.policy import authentication as login
+from eqmail_core.smtpd.server.config_reader import read_tls
 from tests.net.scripted_milter import ScriptedMilter
 from tests.net.smtp_servers import Home, Resident, blocking_server
 

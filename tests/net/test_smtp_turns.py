@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from eqmail_core.net.smtp_session import SmtpSession
-from eqmail_core.protocols.smtp_server import TURN
+from eqmail_core.smtpd.protocol.session import TURN
+from eqmail_core.smtpd.server.async_session import SmtpSession
 from tests.net.smtp_servers import Home, Resident, blocking_server
 
 HIGH_WATER = 65536

@@ -59,7 +59,7 @@ def test_a_login_without_a_checker_is_put_off(
     home = Home(tmp_path / "home", smtpcheckpw="checker true\n")
     serve(home, b"")
     before = descriptors()
-    monkeypatch.setattr(f"eqmail_core.net.smtp_children.os.{call}", no(number))
+    monkeypatch.setattr(f"eqmail_core.smtpd.server.helper_process.os.{call}", no(number))
     replies = serve(home, LOGIN + b"MAIL FROM:<a@b>\r\nRCPT TO:<x@foreign.test>\r\n")
     monkeypatch.undo()
     assert line in replies
@@ -78,7 +78,7 @@ def test_a_command_without_its_plugin_is_put_off(
     home = Home(tmp_path / "home", smtpplugins="[mail]\n/bin/true\n")
     serve(home, b"")
     before = descriptors()
-    monkeypatch.setattr(f"eqmail_core.net.smtp_children.os.{call}", no(number))
+    monkeypatch.setattr(f"eqmail_core.smtpd.server.helper_process.os.{call}", no(number))
     replies = serve(home, b"MAIL FROM:<a@b>\r\nRCPT TO:<x@ours.test>\r\n")
     monkeypatch.undo()
     assert b"451 qmail-spp failure: /bin/true: " + reason + b" (#4.3.0)\r\n503 " in replies
@@ -92,7 +92,7 @@ def test_a_message_without_a_queue_program_is_put_off_and_no_word_of_it_is_a_com
     home = Home(tmp_path / "home")
     waiting(home, b"")
     before = descriptors()
-    monkeypatch.setattr(f"eqmail_core.net.queue_client.{call}", no(number))
+    monkeypatch.setattr(f"eqmail_core.queue.client.blocking.{call}", no(number))
     replies = waiting(home, TRANSACTION)
     monkeypatch.undo()
     assert replies.endswith(b"451 qqt failure (#4.3.0)\r\n221 mx.test\r\n")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net import submission
-from eqmail_core.net.submission import TIMED_OUT, Submission, connect
-from eqmail_core.protocols.queue_wire import render_envelope
-from eqmail_core.system.sockets import listen_at
+from eqmail_core.ipc.packet_socket import listen_at
+from eqmail_core.ipc.submission_protocol import render_envelope
+from eqmail_core.queue.client import submission
+from eqmail_core.queue.client.submission import TIMED_OUT, Submission, connect
 
 
 def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

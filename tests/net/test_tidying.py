@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from eqmail_core.net import tidying
+from eqmail_core.event_loop import memory_trimmer as tidying
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from errno import EACCES, ENOENT
 
 import pytest
 
-from eqmail_core.policy.assign_plan import ANY_HOME, HOME_MUST_EXIST, AssignRules, CannotAssign, assign_text
+from eqmail_core.users.pw2u import ANY_HOME, HOME_MUST_EXIST, AssignRules, CannotAssign, assign_text
 
 PASSWD = [
     b"root:x:0:0::/root:/bin/sh",

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.policy import bounce_limit
-from eqmail_core.policy.bounce_limit import HOUR_S, BounceLimit
+from eqmail_core.dsn import rate_limit as bounce_limit
+from eqmail_core.dsn.rate_limit import HOUR_S, BounceLimit
 
 
 @given(st.integers(1, 4), st.lists(st.tuples(st.sampled_from([b"a@x", b"A@X", b"b@x"]), st.integers(0, 2000))))

@@ -5,8 +5,8 @@ from email import message_from_bytes
 import pytest
 from flufl.bounce import all_failures
 
-from eqmail_core.formats.bounce import failure_block
-from eqmail_core.policy.bounces import Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.notification import Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.qsbmf import failure_block
 
 BLOCKS = (
     failure_block(

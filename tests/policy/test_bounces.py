@@ -5,10 +5,10 @@ from email.message import Message
 
 import pytest
 
-from eqmail_core.formats.bounce import failure_block
-from eqmail_core.formats.dsn import blocks, header_only
-from eqmail_core.policy.bounces import Bounce, Postmaster, Returned, compose, delay_warning
-from eqmail_core.values.address import DOUBLE_BOUNCE
+from eqmail_core.dsn.notification import Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.qsbmf import failure_block
+from eqmail_core.dsn.report import blocks, header_only
+from eqmail_core.mail.address import DOUBLE_BOUNCE
 
 POSTMASTER = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
 REPORTER = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", is_dsn=True, max_bytes=200)

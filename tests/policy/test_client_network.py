@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.policy.client_network import client_network
+from eqmail_core.access.client_network import client_network
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """A clock that is set back is noticed, and holds nobody up."""
 
-from eqmail_core.formats.remote_limits import Limit
-from eqmail_core.formats.tcpto import Entry
-from eqmail_core.policy.bounce_limit import HOUR_S, BounceLimit
-from eqmail_core.policy.clock_watch import ClockWatch
-from eqmail_core.policy.schedule import LOCAL, REMOTE, Patience
-from eqmail_core.policy.tcpto import after_attempt, is_to_skip
-from eqmail_core.services.send.waiting_room import PATIENCE_S, WaitingRoom
+from eqmail_core.control.remote_limits_formats import Limit
+from eqmail_core.dsn.rate_limit import HOUR_S, BounceLimit
+from eqmail_core.queue.format.channels import LOCAL, REMOTE, Patience
+from eqmail_core.remote.tcpto_policy import after_attempt, is_to_skip
+from eqmail_core.remote.tcpto_table import Entry
+from eqmail_core.scheduler.clock_watch import ClockWatch
+from eqmail_core.scheduler.destination_queues import PATIENCE_S, WaitingRoom
 
 NOW = 1_700_000_000
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from eqmail_core.formats.remote_limits import Limit
-from eqmail_core.policy.destination import DEAD_AFTER, LONGEST_PAUSE_S, PEACE_S, Destination, is_tired, is_unanswered
+from eqmail_core.control.remote_limits_formats import Limit
+from eqmail_core.scheduler.destination import DEAD_AFTER, LONGEST_PAUSE_S, PEACE_S, Destination, is_tired, is_unanswered
 
 YES = b"K", b"192.0.2.1 accepted message.\nRemote host said: 250 ok\n"
 NO = b"D", b"192.0.2.1 does not like recipient.\nRemote host said: 550 no\n"

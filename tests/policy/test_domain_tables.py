@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.access.badmailfrom import BadSenders
+from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.access.rcpthosts_database import compile_domains, lists_domain
 from eqmail_core.control.declared import Controls
-from eqmail_core.formats.remote_limits import limit_of, parse_limits
-from eqmail_core.policy.badmail import BadSenders
-from eqmail_core.policy.by_host import find_by_host
-from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.policy.recipient_check import RecipientCheck
-from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import LOCAL, Patience
-from eqmail_core.store.domains_db import compile_domains, lists_domain
+from eqmail_core.control.remote_limits_formats import limit_of, parse_limits
+from eqmail_core.queue.format.channels import LOCAL, Patience
+from eqmail_core.queue.routing import Routes
+from eqmail_core.remote.by_host import find_by_host
+from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
 
 UNICODE, ASCII = "Müller.example".encode(), b"xn--mller-kva.example"
 BOTH_WAYS = pytest.mark.parametrize(("entry", "asked"), [(UNICODE, ASCII), (ASCII, UNICODE), (UNICODE, UNICODE)])

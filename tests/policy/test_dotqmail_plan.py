@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.policy.dotqmail_plan import (
+from eqmail_core.local.delivery.request import (
     Delivery,
     candidates,
     delivered_to_line,

@@ -1,9 +1,9 @@
 """A filter takes recipients away and adds others: wishes stay with those about whom they are."""
 
-from eqmail_core.formats.wishes import parse_wishes
-from eqmail_core.policy.draft import Draft
-from eqmail_core.protocols import milter_wire as wire
-from eqmail_core.system.scratch import Scratch
+from eqmail_core.dsn.parameters import parse_wishes
+from eqmail_core.filters.message import Draft
+from eqmail_core.filters.milter import packets as wire
+from eqmail_core.system.spooled_buffer import Scratch
 
 RECIPIENTS = [b"a@x", b"b@x", b"c@x"]
 

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.addresslist import Unparsable, plain, tokenise
-from eqmail_core.formats.header import HeaderReader
-from eqmail_core.formats.quote import quote_address
-from eqmail_core.policy.host_rules import BadAddress, HostRules
-from eqmail_core.policy.injection import Injection
-from eqmail_core.policy.person import Person
+from eqmail_core.inject.header_rewriter import Injection
+from eqmail_core.inject.host_defaults import BadAddress, HostRules
+from eqmail_core.inject.originator import Person
+from eqmail_core.mail.address_list import Unparsable, plain, tokenise
+from eqmail_core.mail.header import HeaderReader
+from eqmail_core.mail.quote import quote_address
 
 RULES = HostRules(b"mail.example.org", b"example.org", b"plus.example")
 NOW, PID = 1_600_000_000.9, 77

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.policy.lmtp_line import lmtp_words, server_of
+from eqmail_core.local.delivery.lmtp_command import lmtp_words, server_of
 
 OURS = b"/var/qmail/bin/qmail-lmtp"
 ENVIRON = {b"USER": b"joe", b"EXT": b"a b;$(c)`d`\"'", b"HOST": b"h.test"}

@@ -5,8 +5,7 @@ from typing import TypeVar
 
 import pytest
 
-from eqmail_core.net.dial import literal_address
-from eqmail_core.policy.mx import (
+from eqmail_core.dns.mx import (
     MAX_ADDRESSES,
     MAX_EXCHANGERS,
     Candidate,
@@ -16,9 +15,10 @@ from eqmail_core.policy.mx import (
     is_own,
     without_loop,
 )
-from eqmail_core.policy.remote_plan import RemotePlan, Surroundings, plan_delivery
-from eqmail_core.values.lookup import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
-from eqmail_core.values.outcome import Failure, Permanent, Temporary
+from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
+from eqmail_core.outcome import Failure, Permanent, Temporary
+from eqmail_core.remote.plan import RemotePlan, Surroundings, plan_delivery
+from eqmail_core.smtp.connect import literal_address
 
 Found = TypeVar("Found")
 Table = dict[Question, Answer]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.policy.patience import Patience
+from eqmail_core.smtpd.policy.patience import Patience
 
 SETTLED = Patience(1, 2, 3)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.policy.queue_filter import BadFilter, parse_filter
+from eqmail_core.queue.admin.filter import BadFilter, parse_filter
 
 NOW = 1_700_000_000.0
 

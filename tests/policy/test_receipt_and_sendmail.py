@@ -2,10 +2,10 @@
 
 import pytest
 
-from eqmail_core.formats.options import BadOption
-from eqmail_core.formats.wishes import render_wishes
-from eqmail_core.policy.receipt import CannotParse, receipt_for
-from eqmail_core.policy.sendmail import INJECT, NEW_ALIASES, NOTHING, PROGRAMS, Elsewhere, Usage, read_words
+from eqmail_core.dsn.parameters import render_wishes
+from eqmail_core.inject.sendmail_options import INJECT, NEW_ALIASES, NOTHING, PROGRAMS, Elsewhere, Usage, read_words
+from eqmail_core.text.options import BadOption
+from eqmail_core.tools.receipt import CannotParse, receipt_for
 
 ASKS = b"Notice-Requested-Upon-Delivery-To: G: joe@x.y;, X <jim@x.y>\n"
 

@@ -4,18 +4,18 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.formats.smtpplugins import parse_plugins
-from eqmail_core.policy.badmail import BadSenders
-from eqmail_core.policy.errands import CHECKER_CRASHED, NO_CHILD, CheckPassword, Pause, RunPlugin
-from eqmail_core.policy.house import House
-from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.policy.reception import Reception
-from eqmail_core.protocols.auth import Credentials
-from eqmail_core.protocols.plugin import PluginReport
-from eqmail_core.protocols.smtp_events import CONNECTED, DATA, Authentication, Event, Hello, Mail, Recipient, Verdict
-from eqmail_core.protocols.smtp_rules import Rules
-from eqmail_core.values import reply
-from eqmail_core.values.outcome import Temporary
+from eqmail_core.access.badmailfrom import BadSenders
+from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.outcome import Temporary
+from eqmail_core.smtpd.policy.config import House
+from eqmail_core.smtpd.policy.plugin_protocol import PluginReport
+from eqmail_core.smtpd.policy.policy import Reception
+from eqmail_core.smtpd.policy.requests import CHECKER_CRASHED, NO_CHILD, CheckPassword, Pause, RunPlugin
+from eqmail_core.smtpd.policy.smtpplugins import parse_plugins
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import CONNECTED, DATA, Authentication, Event, Hello, Mail, Recipient, Verdict
+from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.sasl import Credentials
 
 CLIENT = {b"TCPREMOTEHOST": b"c.test", b"TCPREMOTEIP": b"192.0.2.7", b"TCPLOCALHOST": b"mx.test"}
 Said = dict[bytes, bytes]

@@ -2,11 +2,11 @@
 
 import pytest
 
-from eqmail_core.policy.errands import LookUp
-from eqmail_core.policy.recipient_check import RecipientCheck
-from eqmail_core.policy.routing import Routes
-from eqmail_core.protocols.smtp_events import Mail, Recipient, Verdict
-from eqmail_core.values import reply
+from eqmail_core.queue.routing import Routes
+from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+from eqmail_core.smtpd.policy.requests import LookUp
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import Mail, Recipient, Verdict
 from tests.policy.test_reception import CLIENT, house
 
 ROUTES = Routes(b"here", [b"here", b"a.test", b"b.a.test"], [b"here"], {b"virtual.test": b"joe-v", b"out.test": b""})
@@ -39,7 +39,7 @@ class Asked:
     """A reception whose recipients are looked up."""
 
     def __init__(self, letter: bytes, plugins: bytes | None = None, **variables: bytes) -> None:
-        from eqmail_core.policy.reception import Reception
+        from eqmail_core.smtpd.policy.policy import Reception
 
         settings = house(plugins)
         settings.recipient_check = RecipientCheck([b"*"], Routes(b"ours", [b"ours"]))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import LOCAL, REMOTE
+from eqmail_core.queue.format.channels import LOCAL, REMOTE
+from eqmail_core.queue.routing import Routes
 
 ROUTES = Routes(
     b"me.example.org",

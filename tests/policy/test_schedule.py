@@ -3,15 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.policy.schedule import (
-    HELD_UNTIL,
-    LOCAL,
-    REMOTE,
-    DueQueue,
-    Patience,
-    next_in_steps,
-    next_retry,
-)
+from eqmail_core.queue.format.channels import HELD_UNTIL, LOCAL, REMOTE, DueQueue, Patience, next_in_steps, next_retry
 
 BIRTH = 1_000_000_000
 

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.policy.badmail import BadSenders
-from eqmail_core.policy.hops import MAX_HOPS, Intake
-from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.policy.relay import RelayClients
-from eqmail_core.policy.smtp_outcome import conclude, log_line
+from eqmail_core.access.badmailfrom import BadSenders
+from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.smtpd.policy.message_checks import MAX_HOPS, Intake
+from eqmail_core.smtpd.policy.outcome import conclude, log_line
 
 
 class TestRcptHosts:

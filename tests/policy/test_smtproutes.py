@@ -2,8 +2,8 @@
 
 import pytest
 
-from eqmail_core.formats.smtproutes import Route, parse_route
-from eqmail_core.policy.smtproutes import route_for
+from eqmail_core.remote.routes import Route, parse_route
+from eqmail_core.remote.smtproutes import route_for
 
 ROUTES = {
     b"exact.test": b"one",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.policy.spawn_report import report_of_output, report_of_run
+from eqmail_core.remote.report import report_of_output, report_of_run
 
 P = b"qmail-remote"
 

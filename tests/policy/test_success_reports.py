@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 from flufl.bounce import all_failures
 
-from eqmail_core.formats.bounce import failure_block
-from eqmail_core.formats.wishes import parse_wishes
-from eqmail_core.policy.bounces import GOT_IT, PASSED_ON, Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.notification import GOT_IT, PASSED_ON, Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.parameters import parse_wishes
+from eqmail_core.dsn.qsbmf import failure_block
 
 POSTMASTER = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", max_bytes=200)
 ORIGINAL = b"Subject: x\n\nbody\n"

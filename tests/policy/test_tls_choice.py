@@ -2,8 +2,8 @@
 
 import pytest
 
-from eqmail_core.policy.tls_choice import TlsFiles, name_objection, tls_wish
-from eqmail_core.values.tls_wish import TlsWish
+from eqmail_core.tls.client_policy import TlsFiles, name_objection, tls_wish
+from eqmail_core.tls.tls_wish import TlsWish
 
 FILES = TlsFiles(b"control/tlshosts", b"control/notlshosts", b"control/tlshosts/exhaustivelist")
 

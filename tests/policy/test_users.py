@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.assign import database_records
-from eqmail_core.policy.users import find_account, find_in_database
-from eqmail_core.values.user import LookupFailed, User
+from eqmail_core.users.assign_file import database_records
+from eqmail_core.users.lookup import find_account, find_in_database
+from eqmail_core.users.user import LookupFailed, User
 
 
 def database(*lines: bytes) -> Callable[[bytes], bytes | None]:

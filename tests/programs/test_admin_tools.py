@@ -7,7 +7,6 @@ from types import ModuleType
 
 import pytest
 
-from eqmail_core.formats.site_file import SITE_FILE, render_site
 from eqmail_core.programs import (
     qmail_fixq,
     qmail_newmrh,
@@ -20,8 +19,9 @@ from eqmail_core.programs import (
     qmail_upq,
     tcprules,
 )
-from eqmail_core.store.queue_repair import lock_queue, repair
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin.repair import lock_queue, repair
+from eqmail_core.site.site import Site
+from eqmail_core.site.site_file import SITE_FILE, render_site
 
 Capture = pytest.CaptureFixture[bytes]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.resolver import BlockingResolver
-from eqmail_core.services.remote.once import deliver_once
+from eqmail_core.dns.resolver import BlockingResolver
+from eqmail_core.remote.qmail_remote import deliver_once
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
 from tests.net.name_server import NameServer
 from tests.net.scripted_server import ScriptedServer
 

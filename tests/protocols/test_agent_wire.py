@@ -2,8 +2,8 @@
 
 import pytest
 
-from eqmail_core.protocols import agent_wire as wire
-from eqmail_core.values.user import User
+from eqmail_core.local.service import protocol as wire
+from eqmail_core.users.user import User
 
 JOE = User(b"joe", 5, 6, b"/home/joe", b"-", b"list")
 

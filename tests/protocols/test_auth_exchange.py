@@ -4,8 +4,8 @@ from base64 import b64encode
 
 import pytest
 
-from eqmail_core.protocols.auth import CRAM_MD5, LOGIN, PLAIN, Credentials, Exchange
-from eqmail_core.values import reply
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, PLAIN, Credentials, Exchange
 
 
 def told(answer: bytes | Credentials) -> tuple[bytes, bytes, bytes]:

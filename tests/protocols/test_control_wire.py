@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols import control_wire as wire
+from eqmail_core.ipc import scheduler_control_protocol as wire
 
 TEXT = st.binary(max_size=20).map(lambda it: it.replace(b"\0", b""))
 RECIPIENTS = st.lists(st.tuples(st.sampled_from(["local", "remote"]), st.booleans(), TEXT), max_size=50)

@@ -4,15 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.delivery_wire import (
-    Order,
-    durable,
-    order,
-    report,
-    split_durable,
-    split_order,
-    split_report,
-)
+from eqmail_core.ipc.delivery_protocol import Order, durable, order, report, split_durable, split_order, split_report
 
 numbers = st.integers(0, 2**64 - 1)
 texts = st.binary(max_size=20).filter(lambda text: b"\0" not in text)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.dot_stuffing import DotStuffing
-from eqmail_core.protocols.dotted import DottedBody
+from eqmail_core.smtp.data import DottedBody
+from eqmail_core.smtp.dot_stuffing import DotStuffing
 
 
 def cuts(message: bytes) -> Iterator[list[bytes]]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.dotted import BareNewline, DottedBody
+from eqmail_core.smtp.data import BareNewline, DottedBody
 
 HARD = st.text("\r\n.ax", max_size=40).map(str.encode)
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.policy.spawn_report import report_of_output
-from eqmail_core.protocols.lmtp_client import LmtpClient
-from eqmail_core.protocols.smtp_exchange import CONTENT, DONE, WAITING
+from eqmail_core.remote.report import report_of_output
+from eqmail_core.smtp.exchange import CONTENT, DONE, WAITING
+from eqmail_core.smtp.lmtp_client import LmtpClient
 
 LHLO = (b"220 hi\r\n", b"250-x\r\n250-PIPELINING\r\n250 8BITMIME\r\n")
 ENVELOPE = b"250 s\r\n250 r\r\n354 go\r\n"

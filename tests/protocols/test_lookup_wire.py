@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols import lookup_wire as wire
+from eqmail_core.ipc import recipient_lookup_protocol as wire
 
 TAGS = st.integers(0, 2**32 - 1)
 

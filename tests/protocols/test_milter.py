@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols import milter_wire as wire
-from eqmail_core.protocols.milter import MilterClient
-from eqmail_core.protocols.milter_answers import BROKEN, CLOSING, REJECTED, TRY_LATER
-from eqmail_core.protocols.milter_changes import MAX_CHANGES
+from eqmail_core.filters.milter import packets as wire
+from eqmail_core.filters.milter.client import MilterClient
+from eqmail_core.filters.milter.modifications import MAX_CHANGES
+from eqmail_core.filters.milter.replies import BROKEN, CLOSING, REJECTED, TRY_LATER
 
 CONTINUE = wire.packet(wire.CONTINUE)
 FIELDS = [b"From: a@b\n", b"Subject:  two\n words\n"]

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.plugin import MAX_SPEECH, Hearing
+from eqmail_core.smtpd.policy.plugin_protocol import MAX_SPEECH, Hearing
 
 SPEECH = b"HX: y\n\njunk\nCa@b\nSV=1\nE550 no\nHnever\n"
 

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.auth import Credentials
-from eqmail_core.protocols.pop3 import Authorisation, Message, Retrieve, Transaction, Update
-from eqmail_core.protocols.pop3_text import MessageText
+from eqmail_core.pop3.message_encoder import MessageText
+from eqmail_core.pop3.protocol import Authorisation, Message, Retrieve, Transaction, Update
+from eqmail_core.smtpd.protocol.sasl import Credentials
 
 GREETING = b"<1.2@mail.example.org>"
 DROP = [Message(120, b"one"), Message(200, b"two"), Message(3, b"three")]

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.netstring import netstring
-from eqmail_core.protocols import qmtp
-from eqmail_core.protocols.qmtp import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
+from eqmail_core.qmtp import protocol as qmtp
+from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
+from eqmail_core.text.netstring import netstring
 
 Mail = tuple[bytes, bytes | None, list[bytes | None]]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.protocols.smtp_auth import CANCEL, Credentials, answers, choose_mechanism, first_line
+from eqmail_core.auth.client import CANCEL, Credentials, answers, choose_mechanism, first_line
 
 
 @pytest.mark.parametrize(

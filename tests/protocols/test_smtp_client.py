@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.policy.spawn_report import report_of_output
-from eqmail_core.protocols.smtp_auth import Credentials
-from eqmail_core.protocols.smtp_client import GROUP, SmtpClient
-from eqmail_core.protocols.smtp_exchange import CONTENT, DONE, HANDSHAKE, TRY_NEXT, WAITING
-from eqmail_core.values.tls_wish import IF_OFFERED, TlsWish
+from eqmail_core.auth.client import Credentials
+from eqmail_core.remote.report import report_of_output
+from eqmail_core.smtp.client import GROUP, SmtpClient
+from eqmail_core.smtp.exchange import CONTENT, DONE, HANDSHAKE, TRY_NEXT, WAITING
+from eqmail_core.tls.tls_wish import IF_OFFERED, TlsWish
 
 MESSAGE = b"Subject: x\n\n.body\n"
 PLAIN_EHLO = b"250-x\r\n250 8BITMIME\r\n"

@@ -1,9 +1,9 @@
 """What a server hears of the wishes of a sender, and who has to tell the news then."""
 
-from eqmail_core.formats.received import is_beyond_ascii
-from eqmail_core.formats.wishes import parse_wishes
-from eqmail_core.protocols.smtp_client import SmtpClient
-from eqmail_core.protocols.smtp_exchange import CONTENT, DONE
+from eqmail_core.dsn.parameters import parse_wishes
+from eqmail_core.mail.received import is_beyond_ascii
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.exchange import CONTENT, DONE
 
 WISHES = b"W H E:id 0:sf:rfc822;R0@y 2:n:"
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.auth import METHODS
-from eqmail_core.protocols.smtp_events import BROKEN
-from eqmail_core.protocols.smtp_rules import Rules
-from eqmail_core.values import reply
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import BROKEN
+from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.sasl import METHODS
 from tests.protocols.test_smtp_server import Client, codes
 
 OPEN = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.smtp_reply import GARBLED, MAX_LINE, MAX_TEXT, MAX_WAITING, ReplyReader
+from eqmail_core.smtp.reply_reader import GARBLED, MAX_LINE, MAX_TEXT, MAX_WAITING, ReplyReader
 
 
 def replies_of(*pieces: bytes) -> list[tuple[int, bytes]]:

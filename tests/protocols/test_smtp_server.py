@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.auth import CRAM_MD5, LOGIN, METHODS, PLAIN
-from eqmail_core.protocols.smtp_events import (
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import (
     BROKEN,
     STARTTLS,
     Authentication,
@@ -17,9 +17,9 @@ from eqmail_core.protocols.smtp_events import (
     Recipient,
     Verdict,
 )
-from eqmail_core.protocols.smtp_rules import Rules
-from eqmail_core.protocols.smtp_server import MAX_LINE, SmtpServer
-from eqmail_core.values import reply
+from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, METHODS, PLAIN
+from eqmail_core.smtpd.protocol.session import MAX_LINE, SmtpServer
 
 OK = Verdict(True, [reply.OK])
 NO = Verdict(False, [b"550 no"])

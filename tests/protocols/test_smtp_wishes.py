@@ -4,15 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.smtp_wishes import (
+from eqmail_core.dsn.parameters import Wish, Wishes, parse_wishes, render_wishes
+from eqmail_core.dsn.smtp_parameters import (
     BadParameter,
     mail_parameters,
     read_mail,
     read_recipient,
     recipient_parameters,
 )
-from eqmail_core.formats.wishes import Wish, Wishes, parse_wishes, render_wishes
-from eqmail_core.protocols.smtp_rules import Rules
+from eqmail_core.smtpd.protocol.options import Rules
 from tests.formats.test_wishes import NEWS, ORCPT, WISHES, content
 from tests.protocols.test_smtp_server import Client
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.protocols.spawn_wire import Command, CommandReader, objection, report
+from eqmail_core.spawn.protocol import Command, CommandReader, objection, report
 
 FIELD = st.binary(max_size=5).map(lambda data: data.replace(b"\0", b"x"))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from eqmail_core.store.journal_look import live_messages
+from eqmail_core.queue.admin.journal_status import live_messages
 from tests.reliability.load import ACKNOWLEDGED, ME, NOBODY, REFUSED, USER, Sent
 from tests.reliability.messages import look_at
 from tests.reliability.sink import BOUNCED, BROKEN_OFF, DELIVERED, Delivery, meant_for

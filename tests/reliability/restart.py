@@ -4,7 +4,7 @@ import random
 import time
 from pathlib import Path
 
-from eqmail_core.store.journal_look import live_messages
+from eqmail_core.queue.admin.journal_status import live_messages
 from tests.conftest import eqmail
 from tests.flow.house import free_port
 from tests.reliability.installation import Installation, installed

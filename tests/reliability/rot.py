@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from eqmail_core.formats import journal
-from eqmail_core.formats.journal_reading import read
+from eqmail_core.queue.format import journal
+from eqmail_core.queue.format.journal_reading import read
 from tests.flow.house import free_port, until
 from tests.reliability.checker import Findings
 from tests.reliability.installation import Failed, Installation, installed, kill

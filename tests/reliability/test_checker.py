@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats import journal
+from eqmail_core.queue.format import journal
 from tests.reliability import checker
 from tests.reliability.checker import Bounce, Findings, Mail, judge, leftovers, read_mail
 from tests.reliability.load import ACKNOWLEDGED, ME, NOBODY, REFUSED, UNKNOWN, USER, Sent, remote

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.service_files.compose import compose
 from eqmail_setup.service_files.flavours import FLAVOURS, Piece
 from eqmail_setup.service_files.nodes import content

@@ -112,7 +112,7 @@ def test_what_is_not_installed_is_named_with_what_is(tmp_path: Path) -> None:
 
 
 def pieces_without_making(root: Path, services: tuple[str, ...]) -> object:
-    from eqmail_core.values.site import Site
+    from eqmail_core.site.site import Site
     from eqmail_setup.service_files.compose import compose
     from eqmail_setup.service_files.values import Wishes
 

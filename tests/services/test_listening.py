@@ -2,9 +2,9 @@
 
 import pytest
 
-from eqmail_core.services import start
-from eqmail_core.services.start import CannotStart, listen_on, smtp_listeners
-from eqmail_core.system.sockets import TlsListener
+from eqmail_core.ipc.packet_socket import TlsListener
+from eqmail_core.supervisor import start
+from eqmail_core.supervisor.start import CannotStart, listen_on, smtp_listeners
 
 
 def test_a_bad_line_costs_its_listener_and_is_said(

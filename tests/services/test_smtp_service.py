@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats.site_file import render_site
-from eqmail_core.protocols import queue_wire as wire
-from eqmail_core.services import smtp
-from eqmail_core.system.sockets import listen_at, receive_packet, send_packet
+from eqmail_core.ipc import submission_protocol as wire
+from eqmail_core.ipc.packet_socket import listen_at, receive_packet, send_packet
+from eqmail_core.site.site_file import render_site
+from eqmail_core.smtpd.server import service as smtp
 from tests.net.smtp_servers import Home
 from tests.net.test_smtp_sessions import until
 from tests.net.test_smtp_tls import put_certificate

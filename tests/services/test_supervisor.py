@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats.service_status import DOWN, READY, ServiceStatus, parse_status
-from eqmail_core.services import supervisor
-from eqmail_core.services.supervisor import StartFailed, Supervisor, logging_services
+from eqmail_core.service.readiness import tell_failure, tell_ready
+from eqmail_core.service.record import read_record, write_record
+from eqmail_core.service.status import DOWN, READY, ServiceStatus, parse_status
+from eqmail_core.site.site import Site
+from eqmail_core.supervisor import supervisor
+from eqmail_core.supervisor.service_manager import Herald
+from eqmail_core.supervisor.service_process import Service
+from eqmail_core.supervisor.supervisor import StartFailed, Supervisor, logging_services
 from eqmail_core.system.kernel import lock_holder
-from eqmail_core.system.notify import Herald
-from eqmail_core.system.readiness import tell_failure, tell_ready
-from eqmail_core.system.service_process import Service
-from eqmail_core.system.service_record import read_record, write_record
-from eqmail_core.values.site import Site
 from tests.flow.house import until
 
 PATIENCE_S = 60.0
@@ -269,7 +269,7 @@ def test_a_stop_ends_by_force_after_its_time(start: Callable[..., Running]) -> N
 
 
 def test_the_record_keeps_its_lines_whatever_a_reason_says() -> None:
-    from eqmail_core.formats.service_status import render_status
+    from eqmail_core.service.status import render_status
 
     (found,) = parse_status(render_status([ServiceStatus("queue", 0, DOWN, 5, 2, 7, "a\tb\nc\x00")]))
     assert (found.name, found.state, found.reason) == ("queue", DOWN, "a b c ")

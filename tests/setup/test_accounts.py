@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.values.identity import Accounts
-from eqmail_core.values.site import Site
+from eqmail_core.site.accounts import Accounts
+from eqmail_core.site.site import Site
 from eqmail_setup import accounts
 from eqmail_setup.accounts import TOOLS, Census, missing_commands
 from eqmail_setup.cli import run

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.values.layout import EQMAIL_109, EQMAIL_111
-from eqmail_core.values.site import Site
+from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111
+from eqmail_core.site.site import Site
 from eqmail_setup.choices import Choice, decide, home_of, kept_site, read_choices
 from eqmail_setup.refusal import USAGE, Refusal
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from eqmail_core.store.rules_db import compile_rules
+from eqmail_core.tcpserver.rules_database import compile_rules
 from eqmail_setup import examination, listeners, outside_view
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import DIFFERS, FOUND, PRIVILEGE, USAGE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.domains_db import lists_domain
+from eqmail_core.access.rcpthosts_database import lists_domain
 from eqmail_core.system.installation import read_site
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import FOUND, USAGE

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from eqmail_core.values.layout import EQMAIL_111
-from eqmail_core.values.site import Site
+from eqmail_core.site.layout import EQMAIL_111
+from eqmail_core.site.site import Site
 from eqmail_setup.first_settings import first_settings
 from eqmail_setup.history import History
 from eqmail_setup.steps import take

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.store.queue_transfer import survey
-from eqmail_core.values.identity import ROLES, Accounts
-from eqmail_core.values.layout import LAYOUTS
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin.transfer import survey
+from eqmail_core.site.accounts import ROLES, Accounts
+from eqmail_core.site.layout import LAYOUTS
+from eqmail_core.site.site import Site
 from eqmail_setup.carrying import Route, _worn
 from eqmail_setup.choices import kept_site
 from eqmail_setup.cli import run

@@ -33,7 +33,7 @@ def test_every_program_per_message_is_linked() -> None:
 @pytest.mark.usefixtures("own_sources")
 @pytest.mark.parametrize("name", [program.name for program in LINKED])
 def test_a_program_begins_with_what_it_was_linked_with(private_home: Path, name: str) -> None:
-    assert not searched(private_home, name) & {"eqmail_core", "eqmail_core.values.outcome"}
+    assert not searched(private_home, name) & {"eqmail_core", "eqmail_core.outcome"}
 
 
 @pytest.mark.usefixtures("own_sources")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.programs.qmail_newmrh import main
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup import service_scripts
 from eqmail_setup.models import UNREADABLE, ControlsModel, remarks_on
 from eqmail_setup.plan import Weight

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup import old_programs
 from eqmail_setup.cli import run
 from eqmail_setup.old_programs import old_ways

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.values.layout import LAYOUTS
-from eqmail_core.values.site import Site
+from eqmail_core.site.layout import LAYOUTS
+from eqmail_core.site.site import Site
 from eqmail_setup.actions import Action
 from eqmail_setup.disk_world import RealWorld
 from eqmail_setup.hierarchy import hierarchy

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.service_files.values import MEMORY_BYTES
 from eqmail_setup.service_scripts import ENOUGH_BYTES, scripts
 

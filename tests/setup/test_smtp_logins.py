@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.smtpauth import entries, find_secret
-from eqmail_core.system.crypt import crypted
-from eqmail_core.values.site import Site
+from eqmail_core.auth.crypt import crypted
+from eqmail_core.auth.secrets_file import entries, find_secret
+from eqmail_core.site.site import Site
 from eqmail_setup import smtp_logins
 from eqmail_setup.actions import Write
 from eqmail_setup.cli import run

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.queue_transfer import survey
-from eqmail_core.values.layout import LAYOUTS
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin.transfer import survey
+from eqmail_core.site.layout import LAYOUTS
+from eqmail_core.site.site import Site
 from eqmail_setup.choices import kept_site
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import DIFFERS, USAGE

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.values.layout import EQMAIL_111, NETQMAIL
-from eqmail_core.values.site import Site
+from eqmail_core.site.layout import EQMAIL_111, NETQMAIL
+from eqmail_core.site.site import Site
 from eqmail_setup.refusal import Refusal
 from eqmail_setup.survey import demand_harmless, found_site
 

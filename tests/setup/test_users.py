@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.cdb import write_cdb
-from eqmail_core.store.users_db import compile_users
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
+from eqmail_core.system.cdb import write_cdb
+from eqmail_core.users.database import compile_users
 from eqmail_setup.assignments import Assignments, Entry, compiled
 from eqmail_setup.cli import run
 from eqmail_setup.refusal import FOUND, PRIVILEGE, USAGE, Refusal

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.store.cdb import CdbNotWritten, open_cdb, write_cdb
-from eqmail_core.store.domains_db import compile_domains, lists_domain
-from eqmail_core.store.rules_db import compile_rules, find_rule
+from eqmail_core.access.rcpthosts_database import compile_domains, lists_domain
+from eqmail_core.system.cdb import CdbNotWritten, open_cdb, write_cdb
+from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
 
 
 def reference_cdb(records: list[tuple[bytes, bytes]]) -> bytes:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.home import MOST_BYTES, TooLong, find_arrangement
-from eqmail_core.values.outcome import Permanent
+from eqmail_core.local.delivery.home import MOST_BYTES, TooLong, find_arrangement
+from eqmail_core.outcome import Permanent
 
 PATRN = 0o002
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats import journal as form
-from eqmail_core.formats import journal_reading
-from eqmail_core.store.journal import Journal
-from eqmail_core.store.message import Message
+from eqmail_core.queue.format import journal as form
+from eqmail_core.queue.format import journal_reading
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.journal import Journal
 from tests.crash.sim_disk import SimDisk
 
 FOLDER = "q/journal"

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.formats.todo import parse_todo
-from eqmail_core.store import keeper as keeper_module
-from eqmail_core.store.keeper import LIVE
-from eqmail_core.store.message import Message
-from eqmail_core.store.placement import QUEUED, Placing, place
+from eqmail_core.queue.format.envelope import parse_todo
+from eqmail_core.queue.service import message_store as keeper_module
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.file_writer import QUEUED, Placing, place
+from eqmail_core.queue.service.message_store import LIVE
 from tests.crash.sim_disk import SimDisk
 from tests.crash.sim_house import FOLDERS, PATHS, House, World
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.mailbox import append_to_mailbox
+from eqmail_core.mailbox.mbox_file import append_to_mailbox
+from eqmail_core.outcome import Temporary
 from eqmail_core.system.message_file import MessageFile
-from eqmail_core.values.outcome import Temporary
 
 
 @pytest.fixture

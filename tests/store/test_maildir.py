@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.maildir import Maildir, Naming, deliver_to_maildir, own_naming
+from eqmail_core.mailbox.maildir import Maildir, Naming, deliver_to_maildir, own_naming
+from eqmail_core.outcome import Temporary
 from eqmail_core.system.message_file import MessageFile
-from eqmail_core.values.outcome import Temporary
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats import maildirsize
-from eqmail_core.store.maildir import Maildir, deliver_to_maildir, own_naming
-from eqmail_core.store.maildir_quota import FULL, OLD_S, CountIsDue
+from eqmail_core.mailbox import maildirsize
+from eqmail_core.mailbox.maildir import Maildir, deliver_to_maildir, own_naming
+from eqmail_core.mailbox.maildir_quota import FULL, OLD_S, CountIsDue
+from eqmail_core.outcome import Permanent, Temporary
 from eqmail_core.system.message_file import MessageFile
-from eqmail_core.values.outcome import Permanent, Temporary
 from tests.flow.house import make_maildir
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.maildir_reader import enter_maildir, messages_in, sweep_tmp
-from eqmail_core.store.maildir_to_mbox import move_to_mbox
-from eqmail_core.values.outcome import Temporary
+from eqmail_core.mailbox.maildir_reader import enter_maildir, messages_in, sweep_tmp
+from eqmail_core.mailbox.maildir_to_mbox import move_to_mbox
+from eqmail_core.outcome import Temporary
 
 BORN = 1_000_000_000
 NOW = BORN + 10.5

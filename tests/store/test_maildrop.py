@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.maildrop import Filed, open_message
+from eqmail_core.pop3.maildrop import Filed, open_message
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "."])

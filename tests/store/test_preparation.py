@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats.info import born_ns
-from eqmail_core.formats.log_line import LogLines
-from eqmail_core.formats.todo import born_text, render_todo
-from eqmail_core.policy.schedule import CHANNELS, LOCAL, REMOTE
-from eqmail_core.store.ledger import Ledger, Trouble
-from eqmail_core.store.preparation import Placement, Preparation
-from eqmail_core.store.queue_scan import NOTHING, QueueScan, numbers_in
-from eqmail_core.values.layout import QueuePaths
+from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.format.channels import CHANNELS, LOCAL, REMOTE
+from eqmail_core.queue.format.envelope import born_text, render_todo
+from eqmail_core.queue.format.info import born_ns
+from eqmail_core.queue.format.send_log import LogLines
+from eqmail_core.queue.preprocess import Placement, Preparation
+from eqmail_core.queue.queue_scan import NOTHING, QueueScan, numbers_in
+from eqmail_core.site.layout import QueuePaths
 
 BIRTH = 1_700_000_000
 

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.schedule import HELD_UNTIL
-from eqmail_core.protocols.control_wire import MemoryMessage
-from eqmail_core.store.queue_control import BOUNCE, DELETE, HOLD, RELEASE, RETRY, AloneWithTheQueue, open_control
-from eqmail_core.store.queue_entries import Entry, Files, each
-from eqmail_core.store.queue_move import copy_message
-from eqmail_core.store.queue_part import QueuePart
-from eqmail_core.store.queue_repair import QueueInUse, repair
-from eqmail_core.store.queue_scan import numbers_in
-from eqmail_core.system.desk_client import Books
-from eqmail_core.values.layout import NETQMAIL, QueuePaths
-from eqmail_core.values.site import Site
+from eqmail_core.ipc.scheduler_control_protocol import MemoryMessage
+from eqmail_core.queue.admin.control import BOUNCE, DELETE, HOLD, RELEASE, RETRY, AloneWithTheQueue, open_control
+from eqmail_core.queue.admin.copy import copy_message
+from eqmail_core.queue.admin.messages import Entry, Files, each
+from eqmail_core.queue.admin.repair import QueueInUse, repair
+from eqmail_core.queue.admin.scheduler_client import Books
+from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.queue.queue_scan import numbers_in
+from eqmail_core.queue.scan import QueuePart
+from eqmail_core.site.layout import NETQMAIL, QueuePaths
+from eqmail_core.site.site import Site
 
 NOW = 1_700_000_000
 BIRTH = NOW - 1000

@@ -6,19 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.queue_entries import Entry, each
-from eqmail_core.store.queue_repair import (
-    QueueInUse,
-    examine,
-    lock_queue,
-    remove_message,
-    repair,
-    resplit,
-)
-from eqmail_core.store.queue_report import ACTIONS, NoSuchMessage
-from eqmail_core.store.queue_scan import count
-from eqmail_core.values.layout import EQMAIL_109, NETQMAIL, Layout
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin.messages import Entry, each
+from eqmail_core.queue.admin.qstat import ACTIONS, NoSuchMessage
+from eqmail_core.queue.admin.repair import QueueInUse, examine, lock_queue, remove_message, repair, resplit
+from eqmail_core.queue.queue_scan import count
+from eqmail_core.site.layout import EQMAIL_109, NETQMAIL, Layout
+from eqmail_core.site.site import Site
 
 
 @pytest.fixture(params=[EQMAIL_109, NETQMAIL], ids=lambda layout: str(layout.name))

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store import queue_transfer
-from eqmail_core.store.queue_repair import repair
-from eqmail_core.store.queue_transfer import Book, survey, transfer
-from eqmail_core.values.layout import LAYOUTS, NETQMAIL
-from eqmail_core.values.site import Site
+from eqmail_core.queue.admin import transfer as queue_transfer
+from eqmail_core.queue.admin.repair import repair
+from eqmail_core.queue.admin.transfer import Book, survey, transfer
+from eqmail_core.site.layout import LAYOUTS, NETQMAIL
+from eqmail_core.site.site import Site
 
 CHANGING = ("open", "link", "rename", "unlink", "fchmod", "utime")
 

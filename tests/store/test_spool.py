@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from eqmail_core.store.disk import Disk
-from eqmail_core.store.spool import SWEEP_AGE_S, Bringer, QueueTrouble, clean, queue_one, sweep
-from eqmail_core.values.layout import QueuePaths
-from eqmail_core.values.queue_state import classify
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.format.queue_state import classify
+from eqmail_core.queue.spool import SWEEP_AGE_S, Bringer, QueueTrouble, clean, queue_one, sweep
+from eqmail_core.site.layout import QueuePaths
 from tests.crash.sim_disk import SimDisk
 from tests.crash.sim_house import FOLDERS, PATHS
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.store.tcpto_file import TcptoFile
+from eqmail_core.remote.tcpto import TcptoFile
 
 V4, V6 = bytes([192, 0, 2, 1]), bytes(range(16))
 

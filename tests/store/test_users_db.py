@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats.assign import BadAssign
-from eqmail_core.store.users_db import KeptDatabase, compile_users, find_user
-from eqmail_core.values.site import Site
-from eqmail_core.values.user import LookupFailed, User
+from eqmail_core.site.site import Site
+from eqmail_core.users.assign_file import BadAssign
+from eqmail_core.users.database import KeptDatabase, compile_users, find_user
+from eqmail_core.users.user import LookupFailed, User
 
 JOE = User(b"joe", 501, 500, b"/home/joe", b"", b"")
 

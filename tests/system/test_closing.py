@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.channel import Channel
-from eqmail_core.services.local.line import Line
-from eqmail_core.services.queue.service import new_loop
-from eqmail_core.system import closing, sockets
-from eqmail_core.system.closing import close_aside, close_received
-from eqmail_core.system.sockets import connect_to, hang_up, listen_at, refuse_descriptors
+from eqmail_core.ipc import background_close as closing
+from eqmail_core.ipc import packet_socket as sockets
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.background_close import close_aside, close_received
+from eqmail_core.ipc.packet_socket import connect_to, hang_up, listen_at, refuse_descriptors
+from eqmail_core.ipc.selector_channel import Line
+from eqmail_core.queue.service.service import new_loop
 
 WAIT_S = 20.0
 

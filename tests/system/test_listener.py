@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.system import listener as module
-from eqmail_core.system.listener import Listener
-from eqmail_core.system.sockets import connect_to, listen_at
+from eqmail_core.event_loop import listener as module
+from eqmail_core.event_loop.listener import Listener
+from eqmail_core.ipc.packet_socket import connect_to, listen_at
 
 
 class Scene:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from eqmail_core.system import notify
-from eqmail_core.system.sockets import TlsListener
+from eqmail_core.ipc.packet_socket import TlsListener
+from eqmail_core.supervisor import service_manager as notify
 
 
 def manager(tmp_path: Path) -> socket.socket:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.system.children import fork_with_socket
+from eqmail_core.system.child import fork_with_socket
 from eqmail_core.system.processes import await_end, run_captured, start
 
 

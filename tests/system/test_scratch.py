@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.system import scratch
-from eqmail_core.system.scratch import Scratch
+from eqmail_core.system import spooled_buffer as scratch
+from eqmail_core.system.spooled_buffer import Scratch
 
 
 def descriptors() -> int:

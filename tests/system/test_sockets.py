@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.system.sockets import listen_at
+from eqmail_core.ipc.packet_socket import listen_at
 
 
 @pytest.fixture

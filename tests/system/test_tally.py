@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.system.tally import Share, Tally
+from eqmail_core.smtpd.server.connection_counts import Share, Tally
 
 IP, OTHER = b"192.0.2.1", b"2001:db8::1"
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from eqmail_core.values.layout import LAYOUTS
-from eqmail_core.values.queue_tree import queue_tree
-from eqmail_core.values.site import Site
+from eqmail_core.queue.format.tree import queue_tree
+from eqmail_core.site.layout import LAYOUTS
+from eqmail_core.site.site import Site
 from eqmail_setup.hierarchy import hierarchy
 from eqmail_setup.tree import Directory, Fifo, Zeroed
 

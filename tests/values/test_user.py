@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.values.user import LookupFailed, User
+from eqmail_core.users.user import LookupFailed, User
 
 
 def test_fields_survive_a_round_trip() -> None:

@@ -11,7 +11,7 @@ import click
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 from eqmail_setup.control_files import compiling, declared, demand_settable, writing
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.plan import Difference

@@ -7,8 +7,8 @@ import click
 
 from eqmail_core.control.kinds import Lines, Map
 from eqmail_core.control.setting import Control
+from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
 from eqmail_setup.commands.config.changes import carry_out_changes, one_line, reloading, written
 from eqmail_setup.control_files import content_of, declared, with_lines, without_lines
 from eqmail_setup.plan import Difference

@@ -8,9 +8,9 @@ import click
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control
+from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
 from eqmail_setup.control_files import declared
 from eqmail_setup.opened import demand_installation
 from eqmail_setup.refusal import DIFFERS, Refusal

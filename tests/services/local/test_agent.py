@@ -5,11 +5,11 @@ import socket
 
 import pytest
 
-from eqmail_core.protocols import agent_wire as wire
-from eqmail_core.services.local import agent
+from eqmail_core.local.service import protocol as wire
+from eqmail_core.local.service import worker_process as agent
+from eqmail_core.site.site import Site
 from eqmail_core.system.privileges import CannotSettle
-from eqmail_core.values.site import Site
-from eqmail_core.values.user import LOOKUP_USAGE, User
+from eqmail_core.users.user import LOOKUP_USAGE, User
 
 
 def test_who_cannot_become_the_user_delivers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

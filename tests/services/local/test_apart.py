@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.protocols.agent_wire import AgentOrder
-from eqmail_core.services.local import apart as apart_module
-from eqmail_core.services.local.apart import OUTPUT_S, Apart
-from eqmail_core.values.outcome import LASTING
-from eqmail_core.values.site import Site
-from eqmail_core.values.user import User
+from eqmail_core.local.service import subprocesses as apart_module
+from eqmail_core.local.service.protocol import AgentOrder
+from eqmail_core.local.service.subprocesses import OUTPUT_S, Apart
+from eqmail_core.outcome import LASTING
+from eqmail_core.site.site import Site
+from eqmail_core.users.user import User
 
 
 class Agent:

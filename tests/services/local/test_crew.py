@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.protocols import agent_wire as wire
-from eqmail_core.protocols.agent_wire import AgentOrder
-from eqmail_core.services.local import agent as agent_module
-from eqmail_core.services.local import crew as crew_module
-from eqmail_core.services.local import worker as worker_module
-from eqmail_core.services.local.crew import Crew
-from eqmail_core.services.local.worker import Worker
-from eqmail_core.system.sockets import PACKET, receive_descriptors
-from eqmail_core.values.site import Site
-from eqmail_core.values.user import User
+from eqmail_core.ipc.packet_socket import PACKET, receive_descriptors
+from eqmail_core.local.service import protocol as wire
+from eqmail_core.local.service import worker as worker_module
+from eqmail_core.local.service import worker_pool as crew_module
+from eqmail_core.local.service import worker_process as agent_module
+from eqmail_core.local.service.protocol import AgentOrder
+from eqmail_core.local.service.worker import Worker
+from eqmail_core.local.service.worker_pool import Crew
+from eqmail_core.site.site import Site
+from eqmail_core.users.user import User
 
 
 class Watched:

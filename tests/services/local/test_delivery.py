@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.dotqmail_plan import Delivery
-from eqmail_core.services.local.delivery import deliver, rehearse
-from eqmail_core.values.outcome import Failure, Permanent, Temporary
-from eqmail_core.values.site import Site
+from eqmail_core.local.delivery.deliver import deliver, rehearse
+from eqmail_core.local.delivery.request import Delivery
+from eqmail_core.outcome import Failure, Permanent, Temporary
+from eqmail_core.site.site import Site
 
 QUEUE = """#!/bin/sh
 cat >"$EQMAIL_HOME/queued"; tr '\\0' '|' <&1 >"$EQMAIL_HOME/envelope"; exit $(cat "$EQMAIL_HOME/code")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.protocols.agent_wire import AgentOrder
-from eqmail_core.services.local import barrier as barrier_module
-from eqmail_core.services.local import budget, visit
-from eqmail_core.services.local.group import MaildirDesk
+from eqmail_core.local.service import sync_batch as barrier_module
+from eqmail_core.local.service import time_budget as budget
+from eqmail_core.local.service import user_batch as visit
+from eqmail_core.local.service.maildir_batch import MaildirDesk
+from eqmail_core.local.service.protocol import AgentOrder
+from eqmail_core.site.site import Site
 from eqmail_core.system.privileges import CannotSettle
-from eqmail_core.values.site import Site
-from eqmail_core.values.user import User
+from eqmail_core.users.user import User
 
 DONE = b"Kdid 1+0+0\n"
 

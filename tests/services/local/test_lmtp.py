@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.dotqmail_plan import Delivery
+from eqmail_core.local.delivery.deliver import deliver
+from eqmail_core.local.delivery.request import Delivery
+from eqmail_core.outcome import Failure, Permanent, Temporary
 from eqmail_core.programs import qmail_lmtp
-from eqmail_core.services.local.delivery import deliver
-from eqmail_core.values.outcome import Failure, Permanent, Temporary
-from eqmail_core.values.site import Site
+from eqmail_core.site.site import Site
 
 MESSAGE = b"Subject: x\n\nbody"
 

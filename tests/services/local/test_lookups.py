@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.net.lookup_client import look_up
-from eqmail_core.protocols import lookup_wire as wire
-from eqmail_core.services.local import lookups
-from eqmail_core.system.sockets import connect_to
+from eqmail_core.ipc import recipient_lookup_protocol as wire
+from eqmail_core.ipc.packet_socket import connect_to
+from eqmail_core.local.service import recipient_lookup as lookups
+from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
 from tests.services.local.test_spawner import Scheduler, Service, new, scheduler, service
 
 __all__ = ["scheduler", "service"]

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats.text0 import join
-from eqmail_core.services.local import getpw
-from eqmail_core.services.local import owners as module
-from eqmail_core.services.local.owners import Answer, Owners
-from eqmail_core.values.site import Site
-from eqmail_core.values.user import LOOKUP_SYSTEM, LookupFailed, User
+from eqmail_core.local.service import getpw_process as getpw
+from eqmail_core.local.service import user_lookup as module
+from eqmail_core.local.service.user_lookup import Answer, Owners
+from eqmail_core.site.site import Site
+from eqmail_core.text.framing import join
+from eqmail_core.users.user import LOOKUP_SYSTEM, LookupFailed, User
 
 JOE = User(b"joe", 501, 501, b"/home/joe", b"", b"")
 

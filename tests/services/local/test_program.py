@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.services.local.program import run_program
+from eqmail_core.local.delivery.program import run_program
+from eqmail_core.outcome import Failure, Permanent, Temporary
+from eqmail_core.site.site import Site
 from eqmail_core.system.message_file import MessageFile
-from eqmail_core.values.outcome import Failure, Permanent, Temporary
-from eqmail_core.values.site import Site
 
 Run = Callable[..., bool]
 

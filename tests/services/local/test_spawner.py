@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.net.lookup_client import look_up
-from eqmail_core.protocols import delivery_wire as wire
-from eqmail_core.services.local import crew, spawner, workforce
-from eqmail_core.services.local import worker as worker_module
-from eqmail_core.services.local.group import MaildirDesk
-from eqmail_core.services.local.worker import NO_BOUND
-from eqmail_core.store.cdb import write_cdb
-from eqmail_core.system.sockets import connect_to, listen_at, receive_packet, send_packet
-from eqmail_core.values.site import Site
+from eqmail_core.ipc import delivery_protocol as wire
+from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet, send_packet
+from eqmail_core.local.service import dispatcher as workforce
+from eqmail_core.local.service import spawner
+from eqmail_core.local.service import worker as worker_module
+from eqmail_core.local.service import worker_pool as crew
+from eqmail_core.local.service.maildir_batch import MaildirDesk
+from eqmail_core.local.service.worker import NO_BOUND
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
+from eqmail_core.system.cdb import write_cdb
 
 JOE = 54321
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK

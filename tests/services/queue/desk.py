@@ -6,11 +6,11 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from eqmail_core.net.channel import Channel
-from eqmail_core.protocols import admission_wire
-from eqmail_core.services.queue.service import Service, new_loop
-from eqmail_core.system.sockets import connect_to, listen_at
-from eqmail_core.values.site import Site
+from eqmail_core.ipc import admission_protocol as admission_wire
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.packet_socket import connect_to, listen_at
+from eqmail_core.queue.service.service import Service, new_loop
+from eqmail_core.site.site import Site
 
 PATIENCE_S = 60.0
 

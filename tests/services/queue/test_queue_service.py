@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats.todo import parse_todo
-from eqmail_core.net.queue_link import QueueLink
-from eqmail_core.protocols import admission_wire as admission
-from eqmail_core.protocols import queue_wire as wire
-from eqmail_core.services.queue.budget import Budget
-from eqmail_core.system.sockets import connect_to
-from eqmail_core.values import queue_result as q
+from eqmail_core.ipc import admission_protocol as admission
+from eqmail_core.ipc import submission_protocol as wire
+from eqmail_core.ipc.packet_socket import connect_to
+from eqmail_core.queue.client.async_service import QueueLink
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.queue.format.envelope import parse_todo
+from eqmail_core.queue.service.budget import Budget
 from tests.services.queue.desk import Desk, make_site
 
 ROOT = Path(__file__).parents[3]
@@ -241,7 +241,7 @@ def test_a_client_that_goes_away_leaves_nothing(desk: Desk) -> None:
 
 
 def test_those_who_bring_too_much_wait_and_lose_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eqmail_core.services.queue.reception.MAX_LOAD", 100_000)
+    monkeypatch.setattr("eqmail_core.queue.service.listener.MAX_LOAD", 100_000)
     scheduler = desk.scheduler()
     assert submit(desk, *([b"y" * 40000] * 300)).codes == [0] * 300
     desk.until(lambda: len(scheduler.admitted) == 300)
@@ -300,7 +300,7 @@ def test_qmail_queue_passes_on_a_long_message(desk: Desk) -> None:
 
 
 def test_two_services_never_work_on_one_queue(desk: Desk) -> None:
-    from eqmail_core.services.queue.service import CannotServe, lock_queue
+    from eqmail_core.queue.service.service import CannotServe, lock_queue
 
     with pytest.raises(CannotServe):
         lock_queue(desk.site)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.services.remote.delivery import Report
+from eqmail_core.remote.delivery import Report
 from tests.net.name_server import NameServer
 from tests.services.remote.remote_house import ZONE, Deliver, House
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
 
-from eqmail_core.net.outgoing import Watch
-from eqmail_core.net.resolver import AsyncResolver, BlockingResolver
-from eqmail_core.protocols.delivery_wire import Order
-from eqmail_core.services.remote.delivery import RemoteDeliveries, Report
-from eqmail_core.services.remote.once import deliver_once
-from eqmail_core.services.remote.settings import SettingsSource
-from eqmail_core.services.remote.slow_hosts import SlowHosts
+from eqmail_core.dns.resolver import AsyncResolver, BlockingResolver
+from eqmail_core.ipc.delivery_protocol import Order
+from eqmail_core.remote.delivery import RemoteDeliveries, Report
+from eqmail_core.remote.qmail_remote import deliver_once
+from eqmail_core.remote.settings import SettingsSource
+from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.site.site import Site
+from eqmail_core.smtp.async_client import Watch
 from eqmail_core.system.installation import read_controls
-from eqmail_core.values.site import Site
 from tests.net.name_server import NameServer
 
 Result = TypeVar("Result")

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from eqmail_core.services.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.slow_hosts import SlowHosts
 from tests.net.scripted_server import PIPELINING, ScriptedServer
 from tests.services.remote.remote_house import Deliver, House
 
@@ -171,6 +171,6 @@ def test_trouble_of_the_system_defers(
 
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
         house.control("smtproutes", f"::{server.port}")
-        monkeypatch.setattr("eqmail_core.services.remote.delivery.wish_for", fail)
-        monkeypatch.setattr("eqmail_core.services.remote.once.wish_for", fail)
+        monkeypatch.setattr("eqmail_core.remote.delivery.wish_for", fail)
+        monkeypatch.setattr("eqmail_core.remote.qmail_remote.wish_for", fail)
         assert deliver(b"r@one.test") == (b"Z", text)

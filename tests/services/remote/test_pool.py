@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from eqmail_core.protocols.delivery_wire import Order, order, split_report
-from eqmail_core.services.remote.delivery import RemoteDeliveries, Report
-from eqmail_core.services.remote.pool import Pool
+from eqmail_core.ipc.delivery_protocol import Order, order, split_report
+from eqmail_core.remote.delivery import RemoteDeliveries, Report
+from eqmail_core.remote.service import Pool
 
 
 class _Endless(RemoteDeliveries):

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.protocols.delivery_wire import Order
-from eqmail_core.services.remote.delivery import MOST_PER_SESSION, RemoteDeliveries, Report
-from eqmail_core.services.remote.slow_hosts import SlowHosts
+from eqmail_core.ipc.delivery_protocol import Order
+from eqmail_core.remote.delivery import MOST_PER_SESSION, RemoteDeliveries, Report
+from eqmail_core.remote.slow_hosts import SlowHosts
 from tests.net.scripted_server import PIPELINING, ScriptedServer
 from tests.services.remote.remote_house import MESSAGE, House
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.protocols.delivery_wire import Order, order, split_report
-from eqmail_core.system.sockets import connect_to, listen_at, receive_packet, send_packet
+from eqmail_core.ipc.delivery_protocol import Order, order, split_report
+from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet, send_packet
 from tests.net.scripted_server import PIPELINING, ScriptedServer
 
 SERVICE = """

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from eqmail_core.protocols.delivery_wire import Order
-from eqmail_core.services.remote.delivery import RemoteDeliveries, Report
+from eqmail_core.ipc.delivery_protocol import Order
+from eqmail_core.remote.delivery import RemoteDeliveries, Report
 from tests.net.scripted_server import ScriptedServer
 from tests.net.tls_servers import STARTTLS, TLS_BEGINS, TlsServer, context_of, write_self_signed
 from tests.services.remote.remote_house import Deliver, House

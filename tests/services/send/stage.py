@@ -5,20 +5,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from eqmail_core.formats.log_line import LogLines
-from eqmail_core.policy.bounces import Bounce, Postmaster
-from eqmail_core.policy.routing import Routes
-from eqmail_core.policy.schedule import LOCAL, REMOTE, Patience
-from eqmail_core.protocols.admission_wire import Admission
-from eqmail_core.services.send.arrivals import Arrivals
-from eqmail_core.services.send.desk import Desk
-from eqmail_core.services.send.ending import Ending
-from eqmail_core.services.send.memory import HeldMessages
-from eqmail_core.services.send.ports import Delivery, Log
-from eqmail_core.services.send.scheduler import Scheduler
-from eqmail_core.store.ledger import Ledger
-from eqmail_core.store.preparation import Preparation
-from eqmail_core.values.layout import QueuePaths
+from eqmail_core.dsn.notification import Bounce, Postmaster
+from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.queue.files import Ledger
+from eqmail_core.queue.format.channels import LOCAL, REMOTE, Patience
+from eqmail_core.queue.format.send_log import LogLines
+from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.routing import Routes
+from eqmail_core.scheduler.completion import Ending
+from eqmail_core.scheduler.control import Desk
+from eqmail_core.scheduler.memory.queue import HeldMessages
+from eqmail_core.scheduler.ports import Delivery, Log
+from eqmail_core.scheduler.queue_scanner import Arrivals
+from eqmail_core.scheduler.scheduler import Scheduler
+from eqmail_core.site.layout import QueuePaths
 
 NOW = 1_700_000_000
 SPLIT = 3

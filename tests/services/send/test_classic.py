@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.services.send.classic import MAX_SLEEP_S, REPORT_BYTES, ClassicSend, Spawner
-from eqmail_core.services.send.ports import Delivery, Job
-from eqmail_core.store.ledger import Ledger
-from eqmail_core.values.layout import QueuePaths
+from eqmail_core.queue.files import Ledger
+from eqmail_core.scheduler.classic import MAX_SLEEP_S, REPORT_BYTES, ClassicSend, Spawner
+from eqmail_core.scheduler.ports import Delivery, Job
+from eqmail_core.site.layout import QueuePaths
 
 
 class Pipes:

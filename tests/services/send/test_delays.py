@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.bounces import Returned
-from eqmail_core.store.ledger import WARNED_MODE
+from eqmail_core.dsn.notification import Returned
+from eqmail_core.queue.files import WARNED_MODE
 from tests.services.send.stage import Stage
 
 

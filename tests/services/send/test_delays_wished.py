@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.services.send.core import Core, Settings
-from eqmail_core.services.send.ports import AtOnce, Job
-from eqmail_core.values.site import Site
+from eqmail_core.scheduler.core import Core, Settings
+from eqmail_core.scheduler.ports import AtOnce, Job
+from eqmail_core.site.site import Site
 from tests.services.send.stage import RecordedCleaner, RecordedDeliverer, RecordedInjector
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.schedule import HELD_UNTIL
-from eqmail_core.protocols import control_wire as wire
-from eqmail_core.store.queue_change import stamp_of
+from eqmail_core.ipc import scheduler_control_protocol as wire
+from eqmail_core.queue.admin.actions import stamp_of
+from eqmail_core.queue.format.channels import HELD_UNTIL
 from tests.services.send.stage import LOCAL, NOW, REMOTE, Stage
 
 TWO = b"Ta@other.net\0Tb@other.net\0"

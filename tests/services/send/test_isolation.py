@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.schedule import HELD_UNTIL, REMOTE
-from eqmail_core.services.send.waiting_room import PATIENCE_S, WaitingRoom
+from eqmail_core.queue.format.channels import HELD_UNTIL, REMOTE
+from eqmail_core.scheduler.destination_queues import PATIENCE_S, WaitingRoom
 from tests.policy.test_destination import NOBODY, YES
 from tests.services.send.stage import Stage
 

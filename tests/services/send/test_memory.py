@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.formats.info import born_ns, mark_of
-from eqmail_core.policy.schedule import next_retry
+from eqmail_core.queue.format.channels import next_retry
+from eqmail_core.queue.format.info import born_ns, mark_of
 from tests.services.send.stage import LOCAL, NOW, REMOTE, Stage
 
 BOTH = b"Fa@b\0Tj@example.org\0Tr@other.net\0Tk@example.org\0"

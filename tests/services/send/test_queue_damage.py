@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.schedule import HELD_UNTIL
-from eqmail_core.store.message_match import FITS, FOREIGN, message_state
+from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.queue.message_match import FITS, FOREIGN, message_state
 from tests.services.send.stage import LOCAL, NOW, Stage
 from tests.services.send.test_memory import queue_files
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.schedule import LOCAL, REMOTE, next_retry
-from eqmail_core.protocols import admission_wire as admission
-from eqmail_core.protocols import delivery_wire as delivery
-from eqmail_core.protocols import queue_wire
-from eqmail_core.system.sockets import listen_at, receive_packet, send_packet
-from eqmail_core.values.site import Site
+from eqmail_core.ipc import admission_protocol as admission
+from eqmail_core.ipc import delivery_protocol as delivery
+from eqmail_core.ipc import submission_protocol as queue_wire
+from eqmail_core.ipc.packet_socket import listen_at, receive_packet, send_packet
+from eqmail_core.queue.format.channels import LOCAL, REMOTE, next_retry
+from eqmail_core.site.site import Site
 
 ROOT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.policy.schedule import HELD_UNTIL
-from eqmail_core.services.send.arrivals import TODO_SCAN_S
-from eqmail_core.services.send.ports import SYSTEM_TROUBLE_S
+from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S
+from eqmail_core.scheduler.queue_scanner import TODO_SCAN_S
 from tests.services.send.stage import LOCAL, NOW, REMOTE, Stage
 
 

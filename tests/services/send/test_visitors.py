@@ -10,12 +10,12 @@ from typing import TypeVar
 
 import pytest
 
-from eqmail_core.protocols import control_wire as wire
-from eqmail_core.services.send.visitors import Visitors
-from eqmail_core.store.queue_change import stamp_of
-from eqmail_core.system.desk_client import DeskClient, books_if_allowed, visit_scheduler
-from eqmail_core.system.sockets import connect_to, listen_at, receive_packet, send_packet
-from eqmail_core.values.site import Site
+from eqmail_core.ipc import scheduler_control_protocol as wire
+from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet, send_packet
+from eqmail_core.queue.admin.actions import stamp_of
+from eqmail_core.queue.admin.scheduler_client import DeskClient, books_if_allowed, visit_scheduler
+from eqmail_core.scheduler.control_server import Visitors
+from eqmail_core.site.site import Site
 from tests.services.send.stage import NOW, Stage
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.formats.remote_limits import Limit
-from eqmail_core.services.send import waiting_room
-from eqmail_core.services.send.waiting_room import PATIENCE_S, Queue, WaitingRoom
+from eqmail_core.control.remote_limits_formats import Limit
+from eqmail_core.scheduler import destination_queues as waiting_room
+from eqmail_core.scheduler.destination_queues import PATIENCE_S, Queue, WaitingRoom
 from tests.policy.test_destination import ENOUGH, NOBODY, YES
 
 

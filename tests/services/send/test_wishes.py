@@ -8,8 +8,8 @@ from typing import cast
 
 import pytest
 
-from eqmail_core.formats.wishes import place_key
-from eqmail_core.services.send.ports import Delivery
+from eqmail_core.dsn.parameters import place_key
+from eqmail_core.scheduler.ports import Delivery
 from tests.services.send.stage import Stage
 
 RECIPIENTS = b"Ta@example.org\0Tb@other.net\0Tc@example.org\0"

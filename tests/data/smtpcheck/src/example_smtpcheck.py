@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from eqmail_core.policy.checks import Accept, AddHeader, Defer, Refuse
+from eqmail_core.filters.api import Accept, AddHeader, Defer, Refuse
 
 
 class Doorman:

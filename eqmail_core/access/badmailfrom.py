@@ -1,0 +1,31 @@
+"""Which envelope senders are refused.
+
+Source: control-files.md 2.2 "badmailfrom" (qmail-smtpd.c bmfcheck).
+"""
+
+from eqmail_core.access.rcpthosts import dot_suffixes
+from eqmail_core.mail.domain_name import table_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class BadSenders:
+    """Entries BOX@HOST, @HOST and .SUFFIX, compared without regard to case."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: "Iterable[bytes] | None") -> None:
+        self._entries = frozenset(table_key(entry) for entry in entries or ())
+
+    def refuses(self, sender: bytes) -> bool:
+        """Tell whether mail from `sender` is refused."""
+        entries = self._entries
+        if not entries:
+            return False
+        sender = table_key(sender)
+        if sender in entries:
+            return True
+        _, at, host = sender.rpartition(b"@")
+        return bool(at) and (b"@" + host in entries or any(suffix in entries for suffix in dot_suffixes(host)))

@@ -1,0 +1,40 @@
+"""morercpthosts.cdb: thousands of domains for which mail is accepted, as a database.
+
+Source: control-files.md 2.2, 2.3 (qmail-newmrh.c, rcpthosts.c).
+"""
+
+from eqmail_core.mail.domain_name import table_key
+from eqmail_core.system.cdb import CdbDamaged, open_cdb, write_cdb
+from eqmail_core.text.lines import listed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def lists_domain(path: str, domain: bytes) -> bool:
+    """Tell whether the database at `path` lists a domain, without regard to case; False where there is no database.
+
+    Fails: OSError, also for a damaged database.
+    """
+    database = open_cdb(path)
+    if database is None:
+        return False
+    with database:
+        try:
+            return database.get(table_key(domain)) is not None
+        except CdbDamaged as damage:
+            raise OSError(f"{path} is no database") from damage
+
+
+def compile_domains(path: str, temporary: str, text: bytes) -> None:
+    """Make the database at `path` from the text of morercpthosts.
+
+    Fails: CdbNotWritten; the old database stays.
+    """
+    write_cdb(path, temporary, domain_records(text))
+
+
+def domain_records(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
+    """The records of the database of this text."""
+    return ((table_key(domain), b"") for domain in listed(text))

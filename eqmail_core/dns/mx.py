@@ -1,0 +1,164 @@
+"""To which addresses, and in which order, mail for a host is offered; and whether that would be a loop.
+
+Each search is a generator: it yields lists of questions for the DNS, is sent the answers in the same order, and
+returns what it found.  So the same search runs on an event loop and in a straight program.
+
+What a domain says of itself is bounded: so many exchangers are looked at, and so many addresses of each.
+
+Fails: Temporary and Permanent, in the words of qmail-remote.
+Source: delivery.md 5.6; RFC 5321 section 5.1; RFC 7505 (null MX).
+"""
+
+from eqmail_core.dns.query import AAAA, CNAME, MX, A
+from eqmail_core.mail.domain_name import ascii_domain
+from eqmail_core.outcome import Permanent, Temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Generator, Sequence
+    from typing import TypeAlias, TypeVar
+
+    from eqmail_core.dns.query import Answer, Question
+
+    Found = TypeVar("Found")
+    Search: TypeAlias = Generator[list[Question], list[Answer], Found]
+    Literal: TypeAlias = Callable[[bytes], str | None]
+    Shuffle: TypeAlias = Callable[[list[tuple[int, bytes]]], None]
+
+MAX_ALIASES = 10
+MAX_EXCHANGERS = 10
+"""Exchangers of a domain that are looked at, the best of them."""
+
+MAX_ADDRESSES = 5
+"""Addresses of one host that are tried, of IPv6 and of IPv4 each."""
+
+_SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
+
+
+class Candidate:
+    """One address to try: text form, preference of its exchanger (0 is best), and the exchanger's name."""
+
+    __slots__ = ("ip", "name", "preference")
+
+    def __init__(self, ip: str, preference: int, name: bytes) -> None:
+        self.ip = ip
+        self.preference = preference
+        self.name = name
+
+
+class Missing:
+    """An exchanger without an address: its preference and name, and whether asking later may help."""
+
+    __slots__ = ("is_temporary", "name", "preference")
+
+    def __init__(self, preference: int, name: bytes, is_temporary: bool) -> None:
+        self.preference = preference
+        self.name = name
+        self.is_temporary = is_temporary
+
+
+def exchangers(host: bytes, literal: "Literal", shuffle: "Shuffle") -> "Search[tuple[list[Candidate], list[Missing]]]":
+    """Addresses of the exchangers of `host`, and the exchangers that have none.
+
+    Best preference first, `shuffle`d among equals, IPv6 before IPv4.  `literal(host)` tells the address that a host
+    such as [192.0.2.1] stands for; an exchanger may be one.
+    """
+    if literal(host):
+        return (yield from addresses(host, literal)), []
+    (answer,) = yield [(MX, host)]
+    if answer.is_temporary:
+        raise _no_answer()
+    if not answer.names:
+        return (yield from addresses(host, literal)), []
+    if all(not name for _, name in answer.names):
+        raise Permanent(b"Sorry, %b does not accept mail. (#5.1.10)" % host.translate(_SAFE))
+    ranked = list(answer.names)
+    shuffle(ranked)
+    ranked.sort(key=lambda item: item[0])
+    del ranked[MAX_EXCHANGERS:]
+    questions = [(kind, name) for _, name in ranked if not literal(name) for kind in (AAAA, A)]
+    answers = iter((yield questions) if questions else [])
+    found = []
+    missing = []
+    for preference, name in ranked:
+        ip = literal(name)
+        pair = () if ip else (next(answers), next(answers))
+        ips = [ip] if ip else [ip for answer in pair for ip in answer.addresses[:MAX_ADDRESSES]]
+        if ips:
+            found += [Candidate(ip, preference, name) for ip in ips]
+        else:
+            missing.append(Missing(preference, name, any(answer.is_temporary for answer in pair)))
+    if not found:
+        if any(it.is_temporary for it in missing) or len(ranked) < len(answer.names):
+            raise _no_answer()
+        raise Permanent(b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)")
+    return found, missing
+
+
+def addresses(host: bytes, literal: "Literal") -> "Search[list[Candidate]]":
+    """The addresses of `host` itself, IPv6 before IPv4."""
+    ip = literal(host)
+    if ip:
+        return [Candidate(ip, 0, host)]
+    answers = yield [(AAAA, host), (A, host)]
+    found = [Candidate(ip, 0, host) for answer in answers for ip in answer.addresses[:MAX_ADDRESSES]]
+    if not found:
+        if any(answer.is_temporary for answer in answers):
+            raise _no_answer()
+        raise Permanent(b"Sorry, I couldn't find any host named %b. (#5.1.2)" % host.translate(_SAFE))
+    return found
+
+
+def canonical_name(host: bytes) -> "Search[bytes]":
+    """The name that `host` is an alias of, or `host`; a literal and an endless alias are left as they are."""
+    name = host
+    for _ in range(MAX_ALIASES):
+        name = name.rstrip(b".")
+        if not name or name.endswith(b"]"):
+            return name
+        (answer,) = yield [(CNAME, ascii_domain(name))]
+        if answer.is_temporary:
+            raise Temporary(b"CNAME lookup failed temporarily. (#4.4.3)")
+        if not answer.names:
+            return name
+        name = answer.names[0][1]
+    return name
+
+
+def without_loop(
+    candidates: "list[Candidate]",
+    own: "Collection[str]",
+    missing: "Sequence[Missing]" = (),
+    own_names: "Collection[bytes]" = (),
+) -> "list[Candidate]":
+    """Those candidates that are better than this host itself, whose addresses are `own`.
+
+    An exchanger of one of `own_names` (in lower case) whose address cannot be found out now is this host too.
+    Fails: Permanent when this host is the best; Temporary when a better one has no address, or none that can be
+    found out now.
+    """
+    places = [it.preference for it in candidates if is_own(it.ip, own)]
+    places += [it.preference for it in missing if it.is_temporary and it.name.lower() in own_names]
+    if not places:
+        return candidates
+    mine = min(places)
+    better = [it for it in candidates if it.preference < mine]
+    if better:
+        return better
+    if any(it.is_temporary and (it.preference < mine or it.name.lower() in own_names) for it in missing):
+        raise _no_answer()
+    if any(it.preference < mine for it in missing):
+        raise Temporary(b"Sorry, I couldn't find a mail exchanger or IP address. (#4.4.4)")
+    raise Permanent(
+        b"Sorry. Although I'm listed as a best-preference MX or A for that host,\n"
+        b"it isn't in my control/locals file, so I don't treat it as local. (#5.4.6)"
+    )
+
+
+def is_own(ip: str, own: "Collection[str]") -> bool:
+    """Tell whether an address is among `own`, also in the form ::ffff:192.0.2.1."""
+    return ip in own or ip.removeprefix("::ffff:") in own
+
+
+def _no_answer() -> Temporary:
+    return Temporary(b"Sorry, I couldn't find any host by that name. (#4.1.2)")

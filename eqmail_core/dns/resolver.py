@@ -1,0 +1,275 @@
+"""Answers of the DNS for mail: asked through dnspython, kept for a while, each question asked once at a time.
+
+One core decides what an answer means; two resolvers ask it, one waiting, one on an event loop.  Truncated answers are
+asked for again by TCP, and servers that do not know EDNS without it.  dnspython is imported when the first resolver is
+made, as most runs of a program need none.
+
+Whoever is asked about may lie, or be silent: what is kept of an answer is bounded, a search has so much time, and one
+question of each search is always under way, whatever others wait for.
+
+Fails: never; whatever goes wrong is an answer that `is_temporary`, except that a name does not exist.
+Source: delivery.md 5.6 (DNS); RFC 1035, RFC 2181 section 5.2, RFC 2308 (negative answers).
+"""
+
+from eqmail_core.dns.cache import Cache
+from eqmail_core.dns.query import CNAME, MX, NO_ANSWER, NOTHING, Answer
+from eqmail_core.mail.domain_name import ascii_domain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    import dns.asyncresolver
+    import dns.name
+    import dns.resolver
+
+    from eqmail_core.dns.query import Question
+
+MOST_RECORDS = 100
+"""Records of one answer that are kept; of exchangers the best."""
+
+KEEP_S = (1, 3600)
+"""Least and longest time that an answer is kept, in seconds."""
+
+KEEP_NOTHING_S = 300
+"""Longest time that the absence of a name or record is believed, in seconds."""
+
+PATIENCE_S = 20.0
+"""How long one question may take, all servers and attempts together, in seconds."""
+
+TRY_S = 3.0
+"""How long one server may take for one attempt, in seconds."""
+
+SEARCH_S = 60.0
+"""How long all questions of one search may take together, in seconds."""
+
+MOST_AT_ONCE = 256
+"""Questions that are with the servers at a time."""
+
+MOST_BESIDE = 64
+"""Questions that are under way beside the first one of their search, of all searches together."""
+
+MOST_OF_A_SEARCH = 8
+"""Questions of one search that are under way at a time."""
+
+RESOLV_CONF = "/etc/resolv.conf"
+
+_PAYLOAD = 1232
+
+
+class BlockingResolver:
+    """Asks and waits; `nameservers` and `port` take the place of those in /etc/resolv.conf."""
+
+    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = PATIENCE_S) -> None:
+        import dns.resolver
+
+        self._cache = Cache()
+        self._resolver = dns.resolver.Resolver(configure=False)
+        self._ready = _configure(self._resolver, nameservers, port, patience_s)
+
+    def answer(self, question: "Question", within_s: float | None = None) -> Answer:
+        """The answer to one question; after `within_s` seconds, where that is less than the patience, temporary."""
+        question = _normal(question)
+        known = self._cache.find(question)
+        name = _name_of(question[1])
+        if known is not None or name is None:
+            return known or NOTHING
+        if not self._ready:
+            return NO_ANSWER
+        had_edns = self._resolver.edns >= 0
+        found = self._resolve(name, question[0], within_s)
+        if had_edns and _knows_no_edns(found):
+            self._resolver.use_edns(-1)
+            found = self._resolve(name, question[0], within_s)
+        _prefer(self._resolver, found)
+        return _learn(self._cache, question, found)
+
+    def _resolve(self, name: "dns.name.Name", kind: str, within_s: float | None) -> "dns.resolver.Answer | Exception":
+        lifetime = self._resolver.lifetime if within_s is None else min(self._resolver.lifetime, within_s)
+        try:
+            return self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False, lifetime=lifetime)
+        except Exception as error:
+            # Whatever a server sends, or dnspython makes of it, is no reason to lose the mail.
+            return error
+
+
+class AsyncResolver:
+    """Asks on an event loop, many questions at a time; see BlockingResolver."""
+
+    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = PATIENCE_S) -> None:
+        import asyncio
+
+        import dns.asyncresolver
+
+        self._cache = Cache()
+        self._asked: dict[Question, asyncio.Task[Answer]] = {}
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._beside = 0
+        self._where = (nameservers, port, patience_s)
+        self._asyncio = asyncio
+        self._new = dns.asyncresolver.Resolver
+        self.configure()
+
+    def configure(self) -> None:
+        """Look again at /etc/resolv.conf, and forget what was kept."""
+        self._cache.clear()
+        self._resolver = self._new(configure=False)
+        self._ready = _configure(self._resolver, *self._where)
+
+    async def answers(self, questions: "list[Question]", within_s: float = SEARCH_S) -> list[Answer]:
+        """The answers to these questions, in their order; what has none within `within_s` seconds is temporary."""
+        questions = [_normal(question) for question in questions]
+        found = {question: answer for question in questions if (answer := self._cache.find(question)) is not None}
+        unknown = iter(left := [question for question in dict.fromkeys(questions) if question not in found])
+        if left:
+
+            async def ask() -> None:
+                for question in unknown:
+                    found[question] = await self._once(question)
+
+            beside = max(0, min(len(left), MOST_OF_A_SEARCH, 1 + MOST_BESIDE - self._beside) - 1)
+            self._beside += beside
+            asking = [self._asyncio.ensure_future(ask()) for _ in range(1 + beside)]
+            try:
+                done, _ = await self._asyncio.wait(asking, timeout=within_s)
+                for task in done:
+                    task.result()
+            finally:
+                self._beside -= beside
+                for task in asking:
+                    task.cancel()
+        return [found.get(question, NO_ANSWER) for question in questions]
+
+    def _once(self, question: "Question") -> "asyncio.Future[Answer]":
+        """The answer to a question that others may be asking too; who gives up does not disturb them."""
+        task = self._asked.get(question)
+        if task is None:
+            task = self._asyncio.get_running_loop().create_task(self._ask(question))
+            self._asked[question] = task
+            task.add_done_callback(lambda _: self._asked.pop(question, None))
+        return self._asyncio.shield(task)
+
+    async def _ask(self, question: "Question") -> Answer:
+        known = self._cache.find(question)
+        name = _name_of(question[1])
+        if known is not None or name is None:
+            return known or NOTHING
+        if not self._ready:
+            return NO_ANSWER
+        async with self._places:
+            had_edns = self._resolver.edns >= 0
+            found = await self._resolve(name, question[0])
+            if had_edns and _knows_no_edns(found):
+                self._resolver.use_edns(-1)
+                found = await self._resolve(name, question[0])
+        _prefer(self._resolver, found)
+        return _learn(self._cache, question, found)
+
+    async def _resolve(self, name: "dns.name.Name", kind: str) -> "dns.resolver.Answer | Exception":
+        try:
+            return await self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
+        except Exception as error:
+            # As above.
+            return error
+
+
+def preload() -> None:
+    """Import all that asking will need, before the process settles into an account that may not read it."""
+    from importlib import import_module
+
+    import dns.asyncbackend
+
+    for module in ("ANY.CNAME", "ANY.MX", "ANY.OPT", "ANY.SOA", "ANY.NS", "IN.A", "IN.AAAA"):
+        import_module(f"dns.rdtypes.{module}")
+    import_module("dns.asyncresolver")
+    dns.asyncbackend.set_default_backend("asyncio")
+
+
+def _configure(
+    resolver: "dns.resolver.BaseResolver", nameservers: "Sequence[str]", port: int, patience_s: float
+) -> bool:
+    """Tell a resolver whom to ask; False where the system names nobody."""
+    import dns.exception
+
+    try:
+        if nameservers:
+            resolver.nameservers = list(nameservers)
+            resolver.port = port
+        else:
+            resolver.read_resolv_conf(RESOLV_CONF)
+    except (OSError, ValueError, dns.exception.DNSException):
+        return False
+    resolver.use_edns(0, 0, _PAYLOAD)
+    resolver.timeout = min(TRY_S, patience_s)
+    resolver.lifetime = patience_s
+    return True
+
+
+def _knows_no_edns(found: "dns.resolver.Answer | Exception") -> bool:
+    """Tell whether a server refused a question as one does that knows no EDNS (RFC 6891 section 7)."""
+    import dns.message
+    import dns.rcode
+    import dns.resolver
+
+    if not isinstance(found, dns.resolver.NoNameservers | dns.resolver.LifetimeTimeout):
+        return False
+    refusals = {dns.rcode.FORMERR, dns.rcode.NOTIMP}
+    errors = found.kwargs.get("errors") or ()
+    return any(isinstance(it[4], dns.message.Message) and it[4].rcode() in refusals for it in errors)
+
+
+def _prefer(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer | Exception") -> None:
+    """Ask first from now on who has answered, so that a dead server costs its time once and not with every question."""
+    server = None if isinstance(found, Exception) else found.nameserver
+    servers = resolver.nameservers
+    if server is not None and server in servers[1:]:
+        resolver.nameservers = [server, *(it for it in servers if it != server)]
+
+
+def _normal(question: "Question") -> "Question":
+    return question[0], question[1].lower()
+
+
+def _name_of(name: bytes) -> "dns.name.Name | None":
+    """A name for the DNS; None for what cannot be one, and so does not exist."""
+    import dns.exception
+    import dns.name
+
+    name = ascii_domain(name.removesuffix(b"."))
+    try:
+        return dns.name.Name([*name.split(b"."), b""]) if name else None
+    except dns.exception.DNSException:
+        return None
+
+
+def _learn(cache: Cache, question: "Question", found: "dns.resolver.Answer | Exception") -> Answer:
+    """Turn what dnspython found into an answer, and keep it as long as it may be kept."""
+    import dns.resolver
+
+    if isinstance(found, dns.resolver.NXDOMAIN):
+        ttl, answer = KEEP_NOTHING_S, NOTHING
+    elif isinstance(found, Exception):
+        return NO_ANSWER
+    else:
+        ttl = found.chaining_result.minimum_ttl
+        answer = _answer(question[0], found)
+    least, longest = KEEP_S
+    cache.keep(question, answer, max(least, min(ttl, KEEP_NOTHING_S if answer is NOTHING else longest)))
+    return answer
+
+
+def _answer(kind: str, found: "dns.resolver.Answer") -> Answer:
+    records = list(found.rrset or ())
+    if not records:
+        return NOTHING
+    if kind == MX:
+        best = sorted(records, key=lambda it: it.preference)[:MOST_RECORDS]
+        return Answer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in best))
+    if kind == CNAME:
+        return Answer(names=tuple((0, _bytes_of(it.target)) for it in records))
+    return Answer(addresses=tuple(it.address for it in records[:MOST_RECORDS]))
+
+
+def _bytes_of(name: "dns.name.Name") -> bytes:
+    return b".".join(name.labels[:-1])

@@ -1,0 +1,253 @@
+"""Who gets the news that a message failed, was delivered or still waits, and as what.
+
+A sender who speaks RFC 3461 gets reports by RFC 3464 whatever our habit is: they were asked for, and QSBMF has no word
+for success and none for the names that the sender gave.
+
+Source: queue.md 3.10 (qmail-send.c injectbounce); RFC 3461 section 6, RFC 3464 for the other format.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from eqmail_core.dsn.parameters import HEADER_ONLY, Wishes, render_wishes
+from eqmail_core.dsn.qsbmf import ORIGINAL, bounce_break, bounce_head, bounce_text, failure_block, return_path
+from eqmail_core.dsn.report import (
+    DELAYED,
+    DELIVERED,
+    EXPANDED,
+    FAILED,
+    RELAYED,
+    blocks,
+    header_only,
+    listed,
+    original_head,
+    recipient_status,
+    report_end,
+    report_head,
+    status_head,
+)
+from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, bounce_recipient
+from eqmail_core.text.charset import as_utf8, charset_of
+
+Pieces = Callable[[], Iterable[bytes]]
+
+TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
+"""What is added to a temporary failure that has become permanent by age."""
+
+GOT_IT = b"The message was delivered. (#2.0.0)\n"
+PASSED_ON = b"The message was passed on to a mail system that does not tell what becomes of it. (#2.0.0)\n"
+SPREAD = b"The message was passed on to several addresses. (#2.0.0)\n"
+"""What is said about a recipient who has the message, for senders who want to know; the whole report."""
+
+FAILURE_SUBJECT, DELAY_SUBJECT = b"failure notice", b"your message is delayed"
+SUCCESS_SUBJECT = b"your message was delivered"
+
+_DELAY_TEXT = (
+    b"This is the mail system at %b.\n"
+    b"Your message has not reached the following addresses yet. It is tried again\n"
+    b"from time to time; you need not do anything.\n\n"
+)
+_SUCCESS_HEAD = b"This is the mail system at %b.\n"
+_SUCCESS_TEXT = b"Your message was delivered to the following addresses, as you wished to know.\n\n"
+_NO_WISHES = Wishes()
+_SUCCESSES = {GOT_IT.strip(): DELIVERED, PASSED_ON.strip(): RELAYED, SPREAD.strip(): EXPANDED}
+_HEADER_BYTES = 1 << 16
+_MAX_LISTED_BYTES = 1 << 20
+# What parts a report; the identity makes that it occurs in no message.
+_BOUNDARY = b"=_%b"
+_CUT = b"\n--- The message had %d bytes; only its header is shown.\n"
+
+
+class Postmaster:
+    """Whose name stands on bounces, who gets bounces of bounces, and how bounces are written.
+
+    `is_dsn`: as RFC 3464 wants them; `max_bytes`: larger messages come back as their header only, 0 for none;
+    `max_recipients`: how many are listed, 0 for all.
+    """
+
+    __slots__ = ("box", "double_to", "host", "is_dsn", "max_bytes", "max_recipients")
+
+    def __init__(
+        self,
+        box: bytes,
+        host: bytes,
+        double_to: bytes,
+        is_dsn: bool = False,
+        max_bytes: int = 0,
+        max_recipients: int = 0,
+    ) -> None:
+        self.box = box
+        self.host = host
+        self.double_to = double_to
+        self.is_dsn = is_dsn
+        self.max_bytes = max_bytes
+        self.max_recipients = max_recipients
+
+
+class Returned:
+    """A message that is written about: sender, size in bytes, and when it came, as a date.
+
+    `failures` opens what is to be said about recipients, in blocks; `original` opens the message.  `wishes`: of the
+    sender, None where there are none.
+    """
+
+    __slots__ = ("arrival", "failures", "original", "sender", "size", "wishes")
+
+    def __init__(
+        self,
+        sender: bytes,
+        arrival: bytes,
+        size: int,
+        failures: Pieces,
+        original: Pieces,
+        wishes: Wishes | None = None,
+    ) -> None:
+        self.sender = sender
+        self.arrival = arrival
+        self.size = size
+        self.failures = failures
+        self.original = original
+        self.wishes = wishes
+
+
+class Bounce:
+    """One bounce: its envelope, with its own wishes as a list, and its text in `pieces`, made when its turn comes."""
+
+    __slots__ = ("pieces", "recipient", "sender", "wishes")
+
+    def __init__(self, sender: bytes, recipient: bytes, pieces: Iterator[bytes], wishes: bytes = b"") -> None:
+        self.sender = sender
+        self.recipient = recipient
+        self.pieces = pieces
+        self.wishes = wishes
+
+
+def compose(it: Returned, postmaster: Postmaster, date: bytes, identity: bytes) -> Bounce | None:
+    """The bounce for a failed message; None for a failed double bounce, which nobody gets.
+
+    A failed bounce goes to the postmaster as a double bounce, any other failure to the sender.  `identity` names the
+    bounce, and nothing else ever: dots, letters and digits.
+    """
+    if it.sender == DOUBLE_BOUNCE:
+        return None
+    sender = bounce_recipient(it.sender)
+    is_double = not sender
+    recipient = postmaster.double_to if is_double else sender
+    if postmaster.is_dsn or (it.wishes is not None and it.wishes.is_about_news):
+        pieces = _ended(it, postmaster, sender, date, identity)
+    else:
+        head = partial(bounce_head, date, postmaster.box, postmaster.host, recipient, is_double, identity)
+        pieces = _plain(it, postmaster, head, bounce_break(sender, is_double))
+    return Bounce(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_wishes(it, recipient))
+
+
+def delay_warning(it: Returned, postmaster: Postmaster, date: bytes, identity: bytes) -> Bounce | None:
+    """What the sender of a message that still waits is told; None where nobody is to be told.
+
+    It is always a report, so that nobody takes it for a failure, and never has more than the header.  `identity` as in
+    `compose`.
+    """
+    sender = bounce_recipient(it.sender)
+    if not sender or it.sender in (NULL_SENDER, DOUBLE_BOUNCE):
+        return None
+    pieces = _delayed(it, postmaster, sender, date, identity)
+    return Bounce(NULL_SENDER, sender, pieces, _own_wishes(it, sender))
+
+
+def _own_wishes(it: Returned, recipient: bytes) -> bytes:
+    """A bounce is in the letters of its message where its own header needs them (RFC 6533 section 4)."""
+    if it.wishes is None or not it.wishes.is_utf8 or recipient.isascii():
+        return b""
+    return render_wishes(Wishes(is_utf8=True))
+
+
+def _plain(it: Returned, postmaster: Postmaster, head: Callable[[bytes], bytes], middle: bytes) -> Iterator[bytes]:
+    is_cut = 0 < postmaster.max_bytes < it.size
+
+    def parts() -> Iterator[bytes]:
+        yield from _failures(it, postmaster)
+        yield middle
+        yield from header_only(it.original(), postmaster.max_bytes) if is_cut else it.original()
+
+    yield head(charset_of(parts()))
+    yield from parts()
+    if is_cut:
+        yield _CUT % it.size
+
+
+def _failures(it: Returned, postmaster: Postmaster) -> Iterator[bytes]:
+    return listed(it.failures(), postmaster.max_recipients, _MAX_LISTED_BYTES)
+
+
+def _ended(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, identity: bytes) -> Iterator[bytes]:
+    """The report on a message whose recipients have all failed, or have got it."""
+    boundary = _BOUNDARY % identity
+    told = list(_told(it, postmaster)) if it.wishes is not None else []
+    successes = [block for block in told if block.action != FAILED]
+    failures = [block for block in told if block.action == FAILED] if successes else []
+    has_failed = bool(failures) or not successes
+    subject = FAILURE_SUBJECT if has_failed else SUCCESS_SUBJECT
+    recipient = sender or postmaster.double_to
+    yield report_head(date, postmaster.box, postmaster.host, recipient, subject, identity, boundary)
+    yield bounce_text(postmaster.host, not sender) if has_failed else _SUCCESS_HEAD % postmaster.host
+    if successes:
+        yield from as_utf8(map(_Told.text, failures))
+        yield _SUCCESS_TEXT
+        yield from as_utf8(map(_Told.text, successes))
+    else:
+        yield from as_utf8(_failures(it, postmaster))
+    is_whole = has_failed and not (postmaster.max_bytes and it.size > postmaster.max_bytes)
+    yield from _for_programs(it, postmaster, sender, boundary, _told(it, postmaster), is_whole)
+
+
+def _delayed(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, identity: bytes) -> Iterator[bytes]:
+    """The report on a message that waits."""
+    boundary = _BOUNDARY % identity
+    yield report_head(date, postmaster.box, postmaster.host, sender, DELAY_SUBJECT, identity, boundary)
+    yield _DELAY_TEXT % postmaster.host
+    yield from as_utf8(_failures(it, postmaster))
+    yield from _for_programs(it, postmaster, sender, boundary, _told(it, postmaster, DELAYED), False)
+
+
+def _for_programs(
+    it: Returned, postmaster: Postmaster, sender: bytes, boundary: bytes, told: "Iterable[_Told]", is_whole: bool
+) -> Iterator[bytes]:
+    """The parts behind the text: the status of each recipient, and the original, or its header."""
+    wishes = it.wishes or _NO_WISHES
+    yield status_head(boundary, postmaster.host, it.arrival, wishes.envid)
+    for block in told:
+        yield recipient_status(block.recipient, block.report, block.action, block.orcpt)
+    is_whole = is_whole and wishes.ret != HEADER_ONLY
+    yield original_head(boundary, is_whole, wishes.is_utf8) + return_path(sender)
+    yield from it.original() if is_whole else header_only(it.original(), postmaster.max_bytes or _HEADER_BYTES)
+    yield report_end(boundary)
+
+
+class _Told:
+    """What is told about one recipient, and by which name the sender knows it (`orcpt`, b"": by no other)."""
+
+    __slots__ = ("action", "orcpt", "recipient", "report")
+
+    def __init__(self, recipient: bytes, report: bytes, orcpt: bytes, action: bytes) -> None:
+        self.recipient = recipient
+        self.report = report
+        self.orcpt = orcpt
+        self.action = action
+
+    def text(self) -> bytes:
+        """For people."""
+        return failure_block(self.recipient, self.report, self.orcpt)
+
+
+def _told(it: Returned, postmaster: Postmaster, action: bytes = b"") -> Iterator[_Told]:
+    """The recipients that something is told of; without an `action` the words of each report tell it.
+
+    A name counts only if it is one that the sender gave: reports may be the words of strangers.
+    """
+    names = {wish.orcpt for wish in it.wishes.recipients.values()} if it.wishes is not None else ()
+    for recipient, report in blocks(_failures(it, postmaster)):
+        text, _, last = report.rpartition(b"\n")
+        name = last.removeprefix(ORIGINAL)
+        orcpt = name if name != last and name in names else b""
+        text = text if orcpt else report
+        yield _Told(recipient, text, orcpt, action or _SUCCESSES.get(text, FAILED))

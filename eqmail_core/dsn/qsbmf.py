@@ -1,0 +1,94 @@
+"""The text of bounces (QSBMF): one block per failed recipient, and what stands around the blocks.
+
+A block never contains an empty line, so that readers find the end of each.
+
+Source: queue.md 3.10; cr.yp.to/proto/qsbmf.txt.
+"""
+
+import re
+
+from eqmail_core.mail.quote import header_address, one_line, quote_box
+
+_REPEATED_NEWLINE = re.compile(rb"(?<=\n)\n")
+
+_SINGLE = (
+    b"I'm afraid I wasn't able to deliver your message to the following addresses.\n"
+    b"This is a permanent error; I've given up. Sorry it didn't work out.\n\n"
+)
+_DOUBLE = b"I tried to deliver a bounce message to this address, but the bounce bounced!\n\n"
+_SINGLE_BREAK = b"--- Below this line is a copy of the message.\n\n"
+_DOUBLE_BREAK = b"--- Below this line is the original bounce.\n\n"
+
+
+ORIGINAL = b"Original-Recipient: "
+"""Begin of the last line of a block about a recipient whose address the sender knew as another one."""
+
+
+def failure_block(recipient: bytes, report: bytes, orcpt: bytes = b"") -> bytes:
+    """What bounce/N says about one recipient; `recipient` as the sender knew it, `orcpt` as in `formats.wishes`."""
+    text = b"<%b>:\n%b" % (one_line(recipient), report)
+    if not text.endswith(b"\n"):
+        text += b"\n"
+    if orcpt:
+        text += b"%b%b\n" % (ORIGINAL, orcpt)
+    return _REPEATED_NEWLINE.sub(b"/", text[:-1]) + b"\n\n"
+
+
+AUTOMATIC = b"Auto-Submitted: auto-replied"
+"""The field by which programs know that nobody wrote a message (RFC 3834 section 5)."""
+
+
+def message_id(identity: bytes, host: bytes) -> bytes:
+    """The field that names a message; `identity`: of dots, letters and digits, never used twice."""
+    return b"Message-ID: <%b@%b>" % (identity, host)
+
+
+def text_fields(charset: bytes) -> tuple[bytes, ...]:
+    """The fields of a message of plain text that is not all ASCII."""
+    return (
+        b"MIME-Version: 1.0",
+        b"Content-Type: text/plain; charset=" + charset,
+        b"Content-Transfer-Encoding: 8bit",
+    )
+
+
+def bounce_head(
+    date: bytes,
+    box: bytes,
+    host: bytes,
+    recipient: bytes,
+    is_double: bool,
+    identity: bytes,
+    charset: bytes = b"",
+) -> bytes:
+    """Header and greeting, up to the first block; `date` as RFC 5322 wants it, box@host sends the bounce.
+
+    `charset` of everything that follows, b"" where it is ASCII.
+    """
+    lines = (
+        b"Date: " + date,
+        b"From: %b@%b" % (quote_box(box), host),
+        b"To: " + header_address(recipient),
+        b"Subject: failure notice",
+        message_id(identity, host),
+        AUTOMATIC,
+        *(text_fields(charset) if charset else ()),
+        b"",
+        bounce_text(host, is_double),
+    )
+    return b"\n".join(lines)
+
+
+def bounce_text(host: bytes, is_double: bool) -> bytes:
+    """The greeting, by whose first line programs know a bounce of qmail."""
+    return b"Hi. This is the qmail-send program at %b.\n%b" % (host, _DOUBLE if is_double else _SINGLE)
+
+
+def bounce_break(sender: bytes, is_double: bool) -> bytes:
+    """What stands between the blocks and the original message, which came from `sender`."""
+    return (_DOUBLE_BREAK if is_double else _SINGLE_BREAK) + return_path(sender)
+
+
+def return_path(sender: bytes) -> bytes:
+    """The first header field of the original."""
+    return b"Return-Path: <%b>\n" % header_address(sender)

@@ -1,0 +1,157 @@
+"""Bounces that programs can read: multipart/report with the text, the status of each recipient, and the original.
+
+The text comes first and is what QSBMF has; every line ends in LF.
+
+Source: RFC 3464 (delivery status), RFC 6522 (multipart/report), RFC 6533 (addresses beyond ASCII), RFC 3834.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from eqmail_core.dsn.parameters import decode_xtext
+from eqmail_core.dsn.qsbmf import AUTOMATIC, message_id
+from eqmail_core.mail.quote import header_address, quote_box
+
+FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = b"failed", b"delayed", b"delivered", b"relayed", b"expanded"
+
+_STATUS = re.compile(rb"(?:\(#|Remote host said: \d{3}[ -])([245]\.\d{1,3}\.\d{1,3})\b")
+_REMOTE = b"Remote host said: "
+_STATUS_OF = {FAILED: b"5.0.0", DELAYED: b"4.0.0", DELIVERED: b"2.0.0", RELAYED: b"2.0.0"}
+_UNPRINTABLE = bytes(byte if 32 <= byte <= 126 else 32 if byte == 10 else 63 for byte in range(256))
+
+_ORIGINAL_TYPES = (
+    (b"text/rfc822-headers", b"message/rfc822"),
+    (b"message/global-headers", b"message/global"),
+)
+
+# RFC 5322 allows 998 characters in a line.
+_MOST_TEXT = 900
+
+
+def report_head(
+    date: bytes, box: bytes, host: bytes, recipient: bytes, subject: bytes, identity: bytes, boundary: bytes
+) -> bytes:
+    """Header of the report and of its first part, up to the text, which must be UTF-8."""
+    lines = (
+        b"Date: " + date,
+        b"From: %b@%b" % (quote_box(box), host),
+        b"To: " + header_address(recipient),
+        b"Subject: " + subject,
+        message_id(identity, host),
+        b"MIME-Version: 1.0",
+        b'Content-Type: multipart/report; report-type=delivery-status;\n\tboundary="%b"' % boundary,
+        b"Content-Transfer-Encoding: 8bit",
+        AUTOMATIC,
+        b"",
+        b"--" + boundary,
+        b"Content-Type: text/plain; charset=utf-8",
+        b"Content-Transfer-Encoding: 8bit",
+        b"",
+        b"",
+    )
+    return b"\n".join(lines)
+
+
+def status_head(boundary: bytes, host: bytes, arrival: bytes, envid: bytes = b"") -> bytes:
+    """Begin of the part that programs read; `arrival` is the date on which the message came, `envid` xtext or b""."""
+    form = b"\n--%b\nContent-Type: message/delivery-status\n\n%bReporting-MTA: dns; %b\nArrival-Date: %b\n"
+    name = b"Original-Envelope-Id: %b\n" % _printable(decode_xtext(envid)) if envid else b""
+    return form % (boundary, name, host, arrival)
+
+
+def recipient_status(recipient: bytes, report: bytes, action: bytes, orcpt: bytes = b"") -> bytes:
+    """The fields of one recipient; `report` is what people read about it, `orcpt` what the sender calls it."""
+    found = [] if action in (DELIVERED, RELAYED) else _STATUS.findall(report)
+    status = found[-1] if found else _STATUS_OF[action]
+    text = report.strip().translate(_UNPRINTABLE)
+    kind, _, said = text.partition(_REMOTE)
+    diagnostic = b"smtp; " + said if said else b"X-eQmail; " + kind
+    lines = [b"", b"Final-Recipient: " + _typed(recipient), b"Action: " + action, b"Status: " + status]
+    if orcpt:
+        lines.insert(1, b"Original-Recipient: " + _original(orcpt))
+    if text and action not in (DELIVERED, RELAYED):
+        lines.append(b"Diagnostic-Code: " + diagnostic[:_MOST_TEXT])
+    return b"\n".join(lines) + b"\n"
+
+
+def original_head(boundary: bytes, is_whole: bool, is_utf8: bool = False) -> bytes:
+    """Begin of the part with the original message, or with its header only; `is_utf8`: beyond ASCII (RFC 6533)."""
+    kind = _ORIGINAL_TYPES[is_utf8][is_whole]
+    return b"\n--%b\nContent-Type: %b\nContent-Transfer-Encoding: 8bit\n\n" % (boundary, kind)
+
+
+def report_end(boundary: bytes) -> bytes:
+    """What follows the original."""
+    return b"\n--%b--\n" % boundary
+
+
+def blocks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Recipient and report of each block of a bounce file that is read in pieces."""
+    for block in paragraphs(pieces):
+        first, _, report = block.strip(b"\n").partition(b"\n")
+        if first.startswith(b"<") and first.endswith(b">:"):
+            yield first[1:-2], report
+
+
+def paragraphs(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks of a bounce file that is read in pieces, each with the empty lines around it."""
+    rest = b""
+    for piece in pieces:
+        rest += piece
+        while (end := rest.find(b"\n\n<")) >= 0:
+            yield rest[: end + 2]
+            rest = rest[end + 2 :]
+    if rest:
+        yield rest
+
+
+def listed(pieces: Iterable[bytes], most: int, most_bytes: int) -> Iterator[bytes]:
+    """What a bounce file that is read in pieces says of the first recipients, and how many there are besides.
+
+    At most `most` recipients (0: any number), whose blocks have `most_bytes` together, but one at least.
+    """
+    count = size = left = 0
+    for block in paragraphs(pieces):
+        if left or (count and ((most and count >= most) or size + len(block) > most_bytes)):
+            left += 1
+            continue
+        count += 1
+        size += len(block)
+        yield block
+    if left:
+        yield b"(%d more recipients are not listed here.)\n\n" % left
+
+
+def header_only(pieces: Iterable[bytes], at_most: int) -> Iterator[bytes]:
+    """The header of a message that is read in pieces, cut after `at_most` bytes."""
+    last = b"\n"
+    for piece in pieces:
+        text = last + piece[:at_most]
+        end = text.find(b"\n\n")
+        yield text[len(last) :] if end < 0 else text[len(last) : end + 1]
+        at_most -= len(piece)
+        if end >= 0 or at_most <= 0:
+            return
+        last = piece[-1:]
+
+
+def _original(orcpt: bytes) -> bytes:
+    """An ORCPT as a field has it: its xtext decoded, and nothing beyond ASCII."""
+    kind, _, text = orcpt.partition(b";")
+    address = decode_xtext(text)
+    if kind.lower() == b"utf-8" and any(byte > 126 for byte in address):
+        return _typed(address)
+    return b"%b; %b" % (kind, _printable(address))
+
+
+def _printable(text: bytes) -> bytes:
+    return text.translate(_UNPRINTABLE).replace(b"\n", b"?")
+
+
+def _typed(address: bytes) -> bytes:
+    """An address with its type: rfc822, or utf-8 with everything beyond ASCII spelled out."""
+    if all(32 < byte < 127 for byte in address):
+        return b"rfc822; " + address
+    text = address.decode("utf-8", "replace")
+    spelled = "".join(it if "!" <= it <= "~" and it not in "\\+=" else f"\\x{{{ord(it):02X}}}" for it in text)
+    return b"utf-8; " + spelled.encode()

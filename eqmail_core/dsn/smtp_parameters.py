@@ -1,0 +1,122 @@
+"""Wishes as parameters of SMTP commands: read from those of a client, and written for those to a server.
+
+Source: RFC 3461 section 4 (RET, ENVID, NOTIFY, ORCPT); RFC 6531 section 3.4 (SMTPUTF8).
+"""
+
+from eqmail_core.dsn.parameters import (
+    DELAY,
+    FAILURE,
+    FULL,
+    HEADER_ONLY,
+    NEVER,
+    SUCCESS,
+    Wish,
+    Wishes,
+    is_envid,
+    is_orcpt,
+)
+
+_RET = {b"FULL": FULL, b"HDRS": HEADER_ONLY}
+_NEWS = {b"SUCCESS": SUCCESS, b"FAILURE": FAILURE, b"DELAY": DELAY}
+_WORDS = {letter: word for word, letter in {**_RET, **_NEWS, b"NEVER": NEVER}.items()}
+
+
+class BadParameter(ValueError):
+    """A parameter that is known, and has no value that it may have, or comes twice."""
+
+
+def read_mail(parameters: bytes, reads_news: bool, reads_utf8: bool) -> Wishes | None:
+    """The wishes in what follows the address of a MAIL command; None: there are none.  Others are passed over.
+
+    Fails: BadParameter.
+    """
+    wishes = Wishes()
+    seen = set()
+    for word in parameters.split():
+        keyword, is_given, value = word.partition(b"=")
+        name = keyword.upper()
+        if name == b"SMTPUTF8" and reads_utf8:
+            is_good = not is_given
+            wishes.is_utf8 = True
+        elif name == b"RET" and reads_news:
+            wishes.ret = _RET.get(value.upper(), b"")
+            is_good = bool(wishes.ret)
+        elif name == b"ENVID" and reads_news:
+            wishes.envid = _upper_hex(value)
+            is_good = is_envid(wishes.envid)
+        else:
+            continue
+        if not is_good or name in seen:
+            raise BadParameter
+        seen.add(name)
+    return wishes if seen else None
+
+
+def read_recipient(parameters: bytes) -> Wish | None:
+    """The wish in what follows the address of a RCPT command; None: there is none.  Other parameters are passed over.
+
+    Fails: BadParameter.
+    """
+    news: bytes | None = None
+    orcpt: bytes | None = None
+    for word in parameters.split():
+        keyword, _, value = word.partition(b"=")
+        name = keyword.upper()
+        if name == b"NOTIFY":
+            if news is not None:
+                raise BadParameter
+            news = read_news(value)
+        elif name == b"ORCPT":
+            if orcpt is not None or not is_orcpt(_upper_hex(value)):
+                raise BadParameter
+            orcpt = _upper_hex(value)
+    return None if news is None and orcpt is None else Wish(news or b"", orcpt or b"")
+
+
+def read_news(value: bytes) -> bytes:
+    """The letters of a value of NOTIFY: NEVER, or some of SUCCESS, FAILURE and DELAY, with a comma between two.
+
+    Fails: BadParameter.
+    """
+    words = value.upper().split(b",")
+    if words == [b"NEVER"]:
+        return NEVER
+    if not _NEWS.keys() >= set(words):
+        raise BadParameter
+    return b"".join([letter for word, letter in _NEWS.items() if word in words])
+
+
+def read_ret(value: bytes) -> bytes:
+    """The letter of a value of RET.  Fails: BadParameter."""
+    try:
+        return _RET[value.upper()]
+    except KeyError as error:
+        raise BadParameter from error
+
+
+def mail_parameters(wishes: Wishes, knows_news: bool) -> bytes:
+    """What to put behind the address of a MAIL command, for a server that may know RFC 3461."""
+    words = [b""]
+    if knows_news and wishes.ret:
+        words.append(b"RET=" + _WORDS[wishes.ret])
+    if knows_news and wishes.envid:
+        words.append(b"ENVID=" + wishes.envid)
+    if wishes.is_utf8:
+        words.append(b"SMTPUTF8")
+    return b" ".join(words)
+
+
+def recipient_parameters(wish: Wish) -> bytes:
+    """What to put behind the address of a RCPT command, for a server that knows RFC 3461."""
+    text = b""
+    if wish.news:
+        text = b" NOTIFY=" + b",".join([_WORDS[b"%c" % letter] for letter in wish.news])
+    return text + b" ORCPT=" + wish.orcpt if wish.orcpt else text
+
+
+def _upper_hex(text: bytes) -> bytes:
+    """xtext with its digits in capitals, as it has to be; some clients do not know."""
+    if b"+" not in text:
+        return text
+    first, *others = text.split(b"+")
+    return b"+".join([first, *[it[:2].upper() + it[2:] for it in others]])

@@ -1,0 +1,182 @@
+"""For those who write checks in Python: what a check is given, and what it may answer.
+
+A check is an object with any of the methods `connected`, `hello`, `mail`, `recipient`, `data` and `message`, plain or
+`async`; each gets a Context and returns None (no opinion), one of the answers here, or a list of them.  A distribution
+offers it as an entry point of the group `eqmail.smtp`; a class is called once, without arguments, to make the object.
+
+Texts are str; bytes that are not UTF-8 become surrogates, as in file names (PEP 383).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from eqmail_core.filters.message import Draft
+from eqmail_core.filters.verdict import ACCEPT, CONTINUE, REFUSE, Opinion, Question
+from eqmail_core.mail.header import field_text, is_field
+
+GROUP = "eqmail.smtp"
+"""The group of entry points."""
+
+_MAX_TEXT = 400
+_CONTROLS = dict.fromkeys([*range(32), 127])
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """No other check is asked about this.  The server's own checks stand, unless `relay` is set explicitly.
+
+    `relay=True` lets the client send anywhere: said to `connected` or `hello` for the whole conversation, to `mail` for
+    the message, to `recipient` for this recipient.
+    """
+
+    relay: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """No, and for good: the client gets this text."""
+
+    text: str = "refused by policy"
+    code: int = 550
+    status: str = "5.7.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Not now: the client is to come again."""
+
+    text: str = "try again later"
+    code: int = 451
+    status: str = "4.7.1"
+
+
+@dataclass(frozen=True, slots=True)
+class AddHeader:
+    """Put a field before the message, below our Received line."""
+
+    name: str
+    value: str
+
+
+Answer = Accept | Refuse | Defer | AddHeader
+
+
+class Message:
+    """A message that is whole; `size` in bytes, lines end in LF."""
+
+    __slots__ = ("_draft",)
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self._draft.size
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        """Names and values of the header fields in order; a value keeps the line ends within it."""
+        fields = self._draft.header.fields
+        return [
+            (_text(field.partition(b":")[0].rstrip(b" \t")), _text(field_text(field).removesuffix(b"\n")))
+            for field in fields
+        ]
+
+    def pieces(self) -> Iterator[bytes]:
+        """The whole message, in pieces."""
+        return self._draft.pieces()
+
+    def body(self) -> Iterator[bytes]:
+        """The body, in pieces."""
+        return self._draft.body_pieces()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What is known of the conversation; nothing of it can be changed.
+
+    `ip` of the client ("" where it is not known), `host` its name or its address in brackets; `helo` None before it
+    was said; `tls` and `cipher` None in plain text; `user` None without AUTH; `sender` None outside a message;
+    `recipients` are those accepted so far, `recipient` is the one in hand (only for `recipient`); `message` only for
+    `message`.
+    """
+
+    ip: str
+    host: str
+    port: int
+    local_ip: str
+    local_port: int
+    helo: str | None
+    is_esmtp: bool
+    tls: str | None
+    cipher: str | None
+    user: str | None
+    may_relay: bool
+    sender: str | None
+    recipients: tuple[str, ...]
+    recipient: str | None
+    message: Message | None
+
+
+def context_of(question: Question) -> Context:
+    """What a check is given."""
+    facts = question.facts
+    encryption = facts.encryption
+    return Context(
+        ip=_text(facts.ip),
+        host=_text(facts.host),
+        port=facts.port,
+        local_ip=_text(facts.local_ip),
+        local_port=facts.local_port,
+        helo=None if facts.helo is None else _text(facts.helo),
+        is_esmtp=facts.is_extended,
+        tls=None if encryption is None else _text(encryption.version),
+        cipher=None if encryption is None else _text(encryption.cipher),
+        user=None if facts.user is None else _text(facts.user),
+        may_relay=facts.may_relay,
+        sender=None if facts.sender is None else _text(facts.sender),
+        recipients=tuple(map(_text, facts.recipients)),
+        recipient=_text(facts.address) if question.stage == "recipient" else None,
+        message=None if question.draft is None else Message(question.draft),
+    )
+
+
+def opinion_of(answer: object) -> Opinion:
+    """The opinion in what a check returned.  Fails: TypeError, ValueError: the check did not keep to the rules."""
+    opinion = Opinion()
+    for part in answer if isinstance(answer, list | tuple) else [answer]:
+        if isinstance(part, AddHeader):
+            opinion.headers.append(_header(part))
+        elif isinstance(part, Accept):
+            opinion.kind = ACCEPT if opinion.kind == CONTINUE else opinion.kind
+            opinion.relays = opinion.relays or part.relay is True
+        elif isinstance(part, Refuse | Defer):
+            opinion.kind, opinion.lines = REFUSE, [_reply(part)]
+        elif part is not None:
+            raise TypeError(f"returned {type(part).__name__}, which is no answer")
+    return opinion
+
+
+def _reply(answer: Refuse | Defer) -> bytes:
+    first = "5" if isinstance(answer, Refuse) else "4"
+    if (
+        not str(answer.code).startswith(first)
+        or len(str(answer.code)) != 3
+        or not answer.status.startswith(first + ".")
+    ):
+        raise ValueError(f"{type(answer).__name__} with code {answer.code} and status {answer.status}")
+    text = str(answer.text).translate(_CONTROLS)[:_MAX_TEXT]
+    return f"{answer.code} {text} (#{answer.status})".encode("ascii", "replace")
+
+
+def _header(answer: AddHeader) -> bytes:
+    name = answer.name.encode("ascii")
+    if b":" in name or not is_field(name + b":"):
+        raise ValueError(f"no name of a header field: {answer.name!r}")
+    lines = answer.value.encode("utf-8", "surrogateescape").replace(b"\r", b"").split(b"\n")
+    return name + b": " + b"\n\t".join(line.strip() for line in lines if line.strip())
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

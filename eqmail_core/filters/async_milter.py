@@ -1,0 +1,97 @@
+"""Milters asked by the resident service: on its event loop, waiting for none of them."""
+
+import asyncio
+from collections.abc import Callable
+
+from eqmail_core.control.filter_entries import FilterEntry
+from eqmail_core.filters.milter.client import MilterClient
+from eqmail_core.filters.milter_filter import CONNECT, LIMIT_S, Health, MilterFilter
+from eqmail_core.filters.verdict import Opinion, Question
+
+_RECEIVE = 65536
+
+
+class LoopMilter(MilterFilter):
+    """A milter on a connection of its own."""
+
+    __slots__ = ("_loop", "_reader", "_task", "_writer")
+
+    def __init__(self, entry: FilterEntry, health: Health, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(entry, health)
+        self._loop = loop
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+        """Ask; `done` is called later, never from within this call, and not after `close`."""
+        self._task = self._loop.create_task(self._ask(question, done))
+
+    def close(self) -> None:
+        """End the conversation."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+            self.forget_body()
+        self._hang_up()
+
+    async def _ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+        steps = self.hold(question)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                self._task = None
+                self._loop.call_soon(done, end.value)
+                return
+            assert self.client is not None
+            try:
+                async with asyncio.timeout(self.timeout_s if step == CONNECT else LIMIT_S):
+                    if step == CONNECT:
+                        self._hang_up()
+                        await self._connect()
+                    elif self._reader is not None and self._writer is not None:
+                        await self._talk(self.client, self._reader, self._writer)
+            except TimeoutError:
+                self.client.give_up(f"no answer for {self.timeout_s} seconds")
+            except OSError as error:
+                self.client.give_up(error.strerror or str(error))
+            if self.client.trouble:
+                self._hang_up()
+                self.forget_body()
+
+    async def _connect(self) -> None:
+        if self.address is None:
+            raise OSError("not an address such as unix:/run/milter.sock or inet:127.0.0.1:11332")
+        where, port = self.address
+        if port:
+            self._reader, self._writer = await asyncio.open_connection(where, port)
+        else:
+            self._reader, self._writer = await asyncio.open_unix_connection(where)
+
+    async def _talk(self, client: MilterClient, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry a question to its answer.  Fails: OSError, TimeoutError."""
+        while not client.trouble:
+            while output := client.take_output():
+                writer.write(output)
+                async with asyncio.timeout(self.timeout_s):
+                    await writer.drain()
+            if client.answer is not None:
+                return
+            replies = client.replies
+            async with asyncio.timeout(self.timeout_s):
+                while client.replies == replies and client.answer is None:
+                    data = await reader.read(_RECEIVE)
+                    if not data:
+                        raise OSError("it closed the connection")
+                    client.receive(data)
+                    self.absorb()
+
+    def _hang_up(self) -> None:
+        writer, self._writer, self._reader = self._writer, None, None
+        if writer is None:
+            return
+        if self.client is not None and not self.client.trouble:
+            self.client.quit()
+            writer.write(self.client.take_output())
+        writer.close()

@@ -1,0 +1,106 @@
+"""Milters asked by a program that serves one client: it waits for each answer.  Light: no event loop."""
+
+import select
+import socket
+import time
+
+from eqmail_core.filters.milter_filter import CONNECT, LIMIT_S, MilterFilter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.filters.milter.client import MilterClient
+    from eqmail_core.filters.verdict import Opinion, Question
+
+_RECEIVE = 65536
+
+
+class WaitingMilter(MilterFilter):
+    """A milter on a socket of its own."""
+
+    __slots__ = ("_sock",)
+    _sock: socket.socket | None
+
+    def ask(self, question: "Question") -> "Opinion":
+        """Its opinion, when it has come."""
+        steps = self.hold(question)
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                opinion: Opinion = end.value
+                return opinion
+            assert self.client is not None
+            try:
+                if step == CONNECT:
+                    self.close()
+                    self._sock = self._connect()
+                else:
+                    self._talk(self.client)
+            except TimeoutError:
+                self.client.give_up(f"no answer for {self.timeout_s} seconds")
+            except OSError as error:
+                self.client.give_up(error.strerror or str(error))
+            if self.client.trouble:
+                self.close()
+                self.forget_body()
+
+    def close(self) -> None:
+        """End the conversation."""
+        sock, self._sock = getattr(self, "_sock", None), None
+        if sock is None:
+            return
+        if self.client is not None and not self.client.trouble:
+            self.client.quit()
+            try:
+                sock.send(self.client.take_output())
+            except OSError:
+                pass  # it has gone before us
+        sock.close()
+
+    def _connect(self) -> socket.socket:
+        if self.address is None:
+            raise OSError("not an address such as unix:/run/milter.sock or inet:127.0.0.1:11332")
+        where, port = self.address
+        if port:
+            sock = socket.create_connection((where, port), timeout=self.timeout_s)
+        else:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.settimeout(self.timeout_s)
+            try:
+                sock.connect(where)
+            except OSError:
+                sock.close()
+                raise
+        sock.setblocking(False)
+        return sock
+
+    def _talk(self, client: "MilterClient") -> None:
+        """Carry a question to its answer.  Fails: OSError, TimeoutError."""
+        sock = self._sock
+        if sock is None:
+            return
+        limit = time.monotonic() + LIMIT_S
+        deadline, replies = 0.0, -1
+        unsent = b""
+        waiter = select.poll()
+        while not client.trouble:
+            unsent = unsent or client.take_output()
+            if client.answer is not None and not unsent:
+                return
+            if replies != client.replies:
+                replies = client.replies
+                deadline = time.monotonic() + self.timeout_s
+            waiter.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
+            events = waiter.poll(max(0.0, min(deadline, limit) - time.monotonic()) * 1000)
+            if not events:
+                raise TimeoutError
+            if events[0][1] & select.POLLOUT:
+                sent = sock.send(unsent)
+                unsent = unsent[sent:]
+                deadline = time.monotonic() + self.timeout_s
+            if events[0][1] & ~select.POLLOUT:
+                data = sock.recv(_RECEIVE)
+                if not data:
+                    raise OSError("it closed the connection")
+                client.receive(data)
+                self.absorb()

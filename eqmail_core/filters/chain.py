@@ -1,0 +1,119 @@
+"""The filters that the settings name, and the panel of them that each conversation gets.
+
+Light: how filters are asked is imported by those who have some.
+"""
+
+import time
+
+from eqmail_core.control.filter_entries import FilterEntry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Sequence
+
+    from eqmail_core.control.declared import Controls
+    from eqmail_core.filters.async_milter import LoopMilter
+    from eqmail_core.filters.blocking_milter import WaitingMilter
+    from eqmail_core.filters.check_loading import LoadedCheck
+    from eqmail_core.filters.python_checks import LoopCheck, WaitingCheck
+
+NO_FILTERS_VARIABLE = b"NOMILTER"
+"""A client whose environment has it is not shown to milters."""
+
+
+class Filters:
+    """Milters and checks in their order; `quarantine_to`: who gets what milters set aside; `complain` is the log.
+
+    Fails: never; a check that cannot be had is a filter all the same, with the opinion that its entry says.
+    """
+
+    __slots__ = ("_checks", "_complain", "_health", "_milters", "quarantine_to")
+
+    def __init__(
+        self,
+        milters: "Sequence[FilterEntry]",
+        checks: "Sequence[tuple[FilterEntry, LoadedCheck]]",
+        quarantine_to: bytes | None,
+        complain: "Callable[[bytes], None]",
+    ) -> None:
+        from eqmail_core.filters.milter_filter import Health
+
+        self._milters = milters
+        self._checks = checks
+        self._health = Health(self._say)
+        self._complain = complain
+        self.quarantine_to = quarantine_to
+        for entry, check in checks:
+            if check.trouble:
+                self._say(f"check {entry.name.decode('utf-8', 'replace')}: {check.trouble}")
+
+    def waiting_panel(self, environ: dict[bytes, bytes]) -> "Panel":
+        """For a program that serves the client of this environment."""
+        from eqmail_core.filters.blocking_milter import WaitingMilter
+
+        milters = [WaitingMilter(entry, self._health) for entry in self._for(environ)]
+        if not self._checks:
+            return Panel([], milters)
+        from eqmail_core.filters.python_checks import WaitingCheck
+
+        return Panel([WaitingCheck(entry, check, self._say) for entry, check in self._checks], milters)
+
+    def loop_panel(self, loop: "asyncio.AbstractEventLoop", environ: dict[bytes, bytes]) -> "Panel":
+        """For a service that serves the client of this environment among others."""
+        from eqmail_core.filters.async_milter import LoopMilter
+
+        milters = [LoopMilter(entry, self._health, loop) for entry in self._for(environ)]
+        if not self._checks:
+            return Panel([], milters)
+        from eqmail_core.filters.python_checks import LoopCheck
+
+        return Panel([LoopCheck(entry, check, self._say, loop) for entry, check in self._checks], milters)
+
+    def _say(self, text: str) -> None:
+        self._complain(text.encode("utf-8", "replace"))
+
+    def _for(self, environ: dict[bytes, bytes]) -> "Sequence[FilterEntry]":
+        return () if NO_FILTERS_VARIABLE in environ else self._milters
+
+
+def load_checks(entries: "Sequence[FilterEntry] | None") -> "list[tuple[FilterEntry, LoadedCheck]]":
+    """The checks of these names, loaded at the first call; later ones find them in memory."""
+    if not entries:
+        return []
+    from eqmail_core.filters.check_loading import load_check
+
+    return [(entry, load_check(entry.name.decode("utf-8", "replace"))) for entry in entries]
+
+
+def read_filters(controls: "Controls", complain: "Callable[[bytes], None]") -> Filters | None:
+    """The filters that the settings name; None where there is none, so that nobody has to ask.  Fails: ControlError."""
+    if not controls.milters and not controls.smtpchecks:
+        return None
+    return Filters(controls.milters or [], load_checks(controls.smtpchecks), controls.quarantineto or None, complain)
+
+
+class Panel:
+    """The filters of one conversation: checks are asked `before` the house decides about a command, milters `after`."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(
+        self, before: "Sequence[WaitingCheck | LoopCheck]", after: "Sequence[WaitingMilter | LoopMilter]"
+    ) -> None:
+        self.before = before
+        self.after = after
+
+    @property
+    def sees_messages(self) -> bool:
+        """Whether any of them wants to see whole messages."""
+        return bool(self.after) or any("message" in check.stages for check in self.before)
+
+    def new_id(self) -> bytes:
+        """A name for a transaction: no other has it on this host."""
+        return b"%X" % time.time_ns()
+
+    def close(self) -> None:
+        """The client has gone."""
+        for one in (*self.before, *self.after):
+            one.close()

@@ -1,0 +1,167 @@
+"""A message that is whole and not accepted yet: what filters see of it, and what they make of it.
+
+What it is made of lies with whoever serves the client (`Store`); the trace lines that we put before it are not here,
+because filters do not see them.
+"""
+
+from eqmail_core.dsn.parameters import NO_WISH, Wishes, place_key, render_wishes
+from eqmail_core.dsn.smtp_parameters import read_mail, read_recipient
+from eqmail_core.filters.milter import packets as wire
+from eqmail_core.mail.header_editor import EditedHeader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Protocol
+
+    from eqmail_core.filters.milter.modifications import Change
+
+    class Store(Protocol):
+        """Bytes that can be read again and again."""
+
+        size: int
+
+        def append(self, data: bytes) -> None:
+            """More of them."""
+
+        def pieces(self, start: int = 0) -> Iterator[bytes]:
+            """What there is from `start` on."""
+
+        def close(self) -> None:
+            """Forget them."""
+
+
+class Draft:
+    """Envelope, header and body; `store` holds the message as it came, `head` its first bytes with the whole header.
+
+    `is_discarded`: it is to be accepted, and nobody gets it.  `quarantined`: why it is to be set aside, b"": it is not.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_start",
+        "_store",
+        "_wish_of",
+        "_wishes",
+        "header",
+        "is_discarded",
+        "quarantined",
+        "recipients",
+        "sender",
+    )
+
+    def __init__(
+        self, store: "Store", head: bytes, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None
+    ) -> None:
+        self._store = store
+        self._body: Store | None = None
+        self.header = EditedHeader(head)
+        self._body_start = self.header.size
+        self.sender = sender
+        self._wishes = Wishes() if wishes is None else Wishes(wishes.is_utf8, wishes.ret, wishes.envid)
+        # Parallel to the recipients.
+        self._wish_of = [NO_WISH if wishes is None else wishes.of(place_key(it)) for it in range(len(recipients))]
+        self.recipients = list(recipients)
+        self.is_discarded = False
+        self.quarantined = b""
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has now, about."""
+        body = self._store.size - self._body_start if self._body is None else self._body.size
+        return sum(map(len, self.header.fields)) + 1 + body
+
+    def body_pieces(self) -> "Iterator[bytes]":
+        """The body as it is now, behind the empty line."""
+        if self._body is not None:
+            yield from self._body.pieces()
+            return
+        is_first = True
+        for piece in self._store.pieces(self._body_start):
+            yield piece.removeprefix(b"\n") if is_first else piece
+            is_first = False
+
+    def pieces(self) -> "Iterator[bytes]":
+        """The whole message as it is now."""
+        if self._body is None:
+            start = next(self._store.pieces(self._body_start), b"")[:1]
+            yield self.header.render(start)
+            yield from self._store.pieces(self._body_start)
+        else:
+            yield self.header.render(b"\n") + b"\n"
+            yield from self._body.pieces()
+
+    def replace_body(self, body: "Store") -> None:
+        """Take another body, which is ours from now on."""
+        if self._body is not None:
+            self._body.close()
+        self._body = body
+
+    def apply(self, changes: "list[Change]") -> None:
+        """Make changes, one after the other."""
+        for letter, index, name, value in changes:
+            _CHANGES[letter](self, index, name, value)
+
+    def put_on_top(self, fields: list[bytes]) -> None:
+        """Put header fields without LF before all others, in this order."""
+        for field in reversed(fields):
+            name, _, value = field.partition(b":")
+            self.header.insert(0, name, value)
+
+    def wishes_left(self) -> bytes:
+        """The wishes about the message and those who are still to get it, as a list."""
+        self._wishes.recipients = {place_key(place): wish for place, wish in enumerate(self._wish_of)}
+        return render_wishes(self._wishes)
+
+    def redirect(self, recipient: bytes) -> None:
+        """Let this one have it and nobody else, and nobody hear of it if that fails."""
+        self.sender, self.recipients, self._wish_of = b"", [recipient], [NO_WISH]
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._store.close()
+        if self._body is not None:
+            self._body.close()
+
+    # --- changes
+
+    def _add_header(self, index: int, name: bytes, value: bytes) -> None:
+        self.header.add(name, value)
+
+    def _insert_header(self, index: int, name: bytes, value: bytes) -> None:
+        self.header.insert(index, name, value)
+
+    def _change_header(self, index: int, name: bytes, value: bytes) -> None:
+        self.header.change(index, name, value)
+
+    def _add_recipient(self, index: int, address: bytes, parameters: bytes) -> None:
+        if address not in self.recipients:
+            self.recipients.append(address)
+            self._wish_of.append(read_recipient(parameters) or NO_WISH)
+
+    def _delete_recipient(self, index: int, address: bytes, value: bytes) -> None:
+        wanted = address.lower()
+        kept = [place for place, recipient in enumerate(self.recipients) if recipient.lower() != wanted]
+        self.recipients = [self.recipients[place] for place in kept]
+        self._wish_of = [self._wish_of[place] for place in kept]
+
+    def _change_sender(self, index: int, address: bytes, parameters: bytes) -> None:
+        """What the parameters say counts, what they do not mention stays."""
+        self.sender = address
+        new, old = read_mail(parameters, True, True) or Wishes(), self._wishes
+        self._wishes = Wishes(new.is_utf8 or old.is_utf8, new.ret or old.ret, new.envid or old.envid)
+
+    def _quarantine(self, index: int, reason: bytes, value: bytes) -> None:
+        self.quarantined = reason or b"no reason given"
+
+
+_CHANGES: "dict[bytes, Callable[[Draft, Any, bytes, bytes], None]]" = {
+    wire.ADD_HEADER: Draft._add_header,
+    wire.INSERT_HEADER: Draft._insert_header,
+    wire.CHANGE_HEADER: Draft._change_header,
+    wire.ADD_RECIPIENT: Draft._add_recipient,
+    wire.ADD_RECIPIENT_PARAMETERS: Draft._add_recipient,
+    wire.DELETE_RECIPIENT: Draft._delete_recipient,
+    wire.CHANGE_SENDER: Draft._change_sender,
+    wire.QUARANTINE: Draft._quarantine,
+}

@@ -1,0 +1,285 @@
+"""Our side of a conversation with one milter about one SMTP client; performs no I/O.
+
+Accepts   bytes of the milter in any fragmentation, and one question after the other.
+Yields    bytes to send, and to each question an Answer; changes of a message are part of its answer.
+Fails     never on what the milter says: what is not the protocol, or too much, is the answer BROKEN, and then to every
+          question; a broken connection or a milter that is too slow is an input too (`give_up`).
+Bounded   holds at most one packet, MAX_CHANGES, and the piece of a new body that was not taken yet.
+
+Source: libmilter of Sendmail 8.17; Postfix's MILTER_README.
+"""
+
+from eqmail_core.filters.milter import packets as wire
+from eqmail_core.filters.milter.modifications import HEADERS, MAX_CHANGE_BYTES, MAX_CHANGES, NewBody, read_change
+from eqmail_core.filters.milter.negotiation import ALL_ACTIONS, Agreement
+from eqmail_core.filters.milter.packets import WireError
+from eqmail_core.filters.milter.replies import BROKEN, VERDICTS, Answer, read_verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from eqmail_core.filters.milter.modifications import Change
+
+    Macros = dict[bytes, bytes]
+
+# Output that is made before somebody has to take it.
+_ENOUGH = 1 << 17
+
+_OF_CONNECTION = (wire.CONNECT, wire.HELO)
+
+
+class MilterClient:
+    """One conversation: a question at a time, `take_output` and `receive` until `answer` is not None.
+
+    `actions` are the bits of the changes that we can make.  `replies` counts what the milter said; `agreement` is what
+    was agreed on; `trouble` says why the milter is of no use any more.
+    """
+
+    __slots__ = (
+        "_asked",
+        "_awaited",
+        "_body",
+        "_bytes",
+        "_changes",
+        "_in_message",
+        "_is_done_with",
+        "_output",
+        "_queue",
+        "_reader",
+        "_skipped",
+        "agreement",
+        "answer",
+        "replies",
+        "trouble",
+    )
+
+    def __init__(self, actions: int = ALL_ACTIONS) -> None:
+        self._asked = b""
+        self._awaited = b""
+        self._in_message = False
+        # How much the milter has accepted unseen: b"" nothing, CONNECT everything, MAIL the rest of this message.
+        self._is_done_with = b""
+        self._output: list[bytes] = []
+        self._queue: Iterator[tuple[bytes, bytes]] = iter(())
+        self._reader = wire.PacketReader()
+        self._skipped: set[bytes] = set()
+        self.agreement = Agreement(actions)
+        self.answer: Answer | None = None
+        self.replies = 0
+        self.trouble = ""
+        self._expect_changes(0)
+
+    # --- questions
+
+    def negotiate(self) -> None:
+        """Begin: what can either do?  The answer is CONTINUE or BROKEN."""
+        self._ask(wire.NEGOTIATE, [(wire.NEGOTIATE, self.agreement.offer())])
+
+    def connected(self, host: bytes, ip: bytes, port: int, macros: "Macros") -> None:
+        """A client connected; `host` is its name or its address in brackets, `ip` b"" where it is not known."""
+        payload = wire.texts(host) + b"U"
+        if ip:
+            family, address = (b"6", b"IPv6:" + ip) if b":" in ip else (b"4", ip)
+            payload = wire.texts(host) + family + port.to_bytes(2, "big") + wire.texts(address)
+        self._ask_with_macros(wire.CONNECT, payload, macros)
+
+    def hello(self, name: bytes, macros: "Macros") -> None:
+        """The client said HELO or EHLO."""
+        self._ask_with_macros(wire.HELO, wire.texts(name), macros)
+
+    def mail(self, sender: bytes, parameters: "Iterable[bytes]", macros: "Macros") -> None:
+        """A message begins; what was known of another one is forgotten."""
+        self.abort()
+        self._in_message = True
+        self._ask_with_macros(wire.MAIL, wire.texts(b"<%b>" % sender, *parameters), macros)
+
+    def recipient(self, address: bytes, parameters: "Iterable[bytes]", macros: "Macros") -> None:
+        """A recipient of the message."""
+        self._ask_with_macros(wire.RECIPIENT, wire.texts(b"<%b>" % address, *parameters), macros)
+
+    def data(self, macros: "Macros") -> None:
+        """The client wants to send the message now."""
+        self._ask_with_macros(wire.DATA, b"", macros)
+
+    def message(
+        self, fields: "Iterable[bytes]", body: "Iterable[bytes]", macros: "Macros", max_body: int = 1 << 24
+    ) -> None:
+        """The message is whole: header fields, each with its LF, and the body in pieces, taken as they are needed.
+
+        A new body may have `max_body` bytes; take it with `take_body` after every `receive`.  What the iterables raise
+        comes out of `take_output` and `receive`; then `give_up`.
+        """
+        self._expect_changes(max_body)
+        self._ask(wire.END_OF_BODY, self._message(fields, body, macros))
+
+    def abort(self) -> None:
+        """Forget the message, if there is one; needs no answer."""
+        if self._in_message and not self.trouble and self._is_done_with != wire.CONNECT:
+            self._output.append(wire.packet(wire.ABORT))
+        self._in_message = False
+        self._skipped.clear()
+        if self._is_done_with == wire.MAIL:
+            self._is_done_with = b""
+
+    def quit(self) -> None:
+        """The client has gone: say so; the connection may be closed when it is said."""
+        if not self.trouble:
+            self._output.append(wire.packet(wire.QUIT))
+
+    # --- what the driver calls
+
+    def take_output(self) -> bytes:
+        """What is to be sent now; more may follow without an answer, so ask again when it is sent."""
+        if self.answer is None and not self._awaited:
+            self._go_on()
+        output = b"".join(self._output)
+        self._output.clear()
+        return output
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the milter."""
+        if self.trouble:
+            return
+        try:
+            for letter, payload in self._reader.receive(data):
+                self._hear(letter, payload)
+        except WireError as error:
+            self.give_up(str(error))
+
+    def give_up(self, trouble: str) -> None:
+        """This milter is of no use any more: lost, too slow, or talking nonsense."""
+        if not self.trouble:
+            self.trouble = trouble
+            self._output.clear()
+            self._finish(Answer(BROKEN, text=trouble))
+
+    def take_body(self) -> bytes:
+        """What has come of a new body since the last call, with LF as line ends."""
+        return self._body.take()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the milter has to say something now."""
+        return self._awaited != b""
+
+    # --- asking
+
+    def _ask_with_macros(self, command: bytes, payload: bytes, macros: "Macros") -> None:
+        self._ask(command, [(wire.MACROS, self.agreement.macros(command, macros)), (command, payload)])
+
+    def _ask(self, command: bytes, packets: "Iterable[tuple[bytes, bytes]]") -> None:
+        self._asked = command
+        self.answer = None
+        if self.trouble:
+            self._finish(Answer(BROKEN, text=self.trouble))
+        elif self._is_done_with or command in self._skipped or not self.agreement.is_told(command):
+            self._finish(Answer(wire.CONTINUE))
+        else:
+            self._queue = iter(packets)
+            self._go_on()
+
+    def _message(
+        self, fields: "Iterable[bytes]", body: "Iterable[bytes]", macros: "Macros"
+    ) -> "Iterator[tuple[bytes, bytes]]":
+        agreement = self.agreement
+        if agreement.is_told(wire.HEADER):
+            for field in fields:
+                if wire.HEADER in self._skipped:
+                    break
+                yield wire.HEADER, agreement.header(field)
+        if agreement.is_told(wire.END_OF_HEADER):
+            yield wire.MACROS, agreement.macros(wire.END_OF_HEADER, macros)
+            yield wire.END_OF_HEADER, b""
+        if agreement.is_told(wire.BODY):
+            for chunk in wire.body_chunks(body):
+                if wire.BODY in self._skipped:
+                    break
+                yield wire.BODY, chunk
+        yield wire.MACROS, agreement.macros(wire.END_OF_BODY, macros)
+        yield wire.END_OF_BODY, b""
+
+    def _go_on(self) -> None:
+        """Put packets out until one needs an answer, or there are enough of them for now."""
+        size = sum(map(len, self._output))
+        while size < _ENOUGH:
+            step = next(self._queue, None)
+            if step is None:
+                self._finish(Answer(wire.CONTINUE))
+                return
+            command, payload = step
+            self._output.append(wire.packet(command, payload))
+            size += len(payload)
+            if not self.agreement.is_silent(command):
+                self._awaited = command
+                return
+
+    def _finish(self, answer: Answer) -> None:
+        self._queue = iter(())
+        self._awaited = b""
+        self.answer = answer
+
+    # --- hearing
+
+    def _hear(self, letter: bytes, payload: bytes) -> None:
+        self.replies += 1
+        awaited = self._awaited
+        if letter == wire.PROGRESS:
+            return
+        if not awaited:
+            raise WireError("an answer to no question")
+        if awaited == wire.NEGOTIATE:
+            if letter != wire.NEGOTIATE:
+                raise WireError("no answer to what we offer")
+            self.agreement.conclude(payload)
+            self._finish(Answer(wire.CONTINUE))
+        elif awaited == wire.END_OF_BODY and letter in wire.ACTIONS:
+            self._note_change(letter, payload)
+        elif letter in (wire.CONTINUE, wire.SKIP) and awaited != wire.END_OF_BODY:
+            if letter == wire.SKIP:
+                self._skipped.add(awaited)
+            self._awaited = b""
+            self._go_on()
+        elif letter == wire.CONTINUE:
+            self._conclude(Answer(wire.CONTINUE))
+        elif letter in VERDICTS:
+            self._conclude(read_verdict(letter, payload))
+        else:
+            raise WireError(f"an answer {letter.decode('latin-1')!r} to {awaited.decode()!r}")
+
+    def _conclude(self, answer: Answer) -> None:
+        if self._asked in _OF_CONNECTION:
+            if answer.kind == wire.DISCARD:
+                raise WireError("it would discard a connection")
+            if answer.kind == wire.ACCEPT:
+                self._is_done_with = wire.CONNECT
+        elif answer.kind in (wire.ACCEPT, wire.DISCARD):
+            self._is_done_with = wire.MAIL
+        if self._asked == wire.END_OF_BODY:
+            self._body.end()
+            answer.changes, answer.has_body = self._changes, self._body.has_begun
+            self._in_message = False
+            self._is_done_with = b""
+            self._skipped.clear()
+        self._finish(answer)
+
+    # --- changes
+
+    def _expect_changes(self, room: int) -> None:
+        self._bytes = 0
+        self._changes: list[Change] = []
+        self._body = NewBody(room)
+
+    def _note_change(self, letter: bytes, payload: bytes) -> None:
+        if not self.agreement.may(letter):
+            raise WireError(f"a change {letter.decode()!r} that was not agreed on")
+        if letter == wire.REPLACE_BODY:
+            self._body.receive(payload)
+            return
+        self._bytes += len(payload)
+        if len(self._changes) >= MAX_CHANGES or self._bytes > MAX_CHANGE_BYTES:
+            raise WireError("too many changes")
+        letter, index, name, value = read_change(letter, payload)
+        if value and letter in HEADERS and not self.agreement.keeps_leading_space:
+            value = b" " + value
+        self._changes.append((letter, index, name, value))

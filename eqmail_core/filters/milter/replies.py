@@ -1,0 +1,70 @@
+"""What a milter says to a question: an Answer, read from a packet and checked.
+
+Source: libmilter of Sendmail 8.17 (smfi_setreply, smfi_setmlreply); RFC 5321 section 4.2.
+"""
+
+from eqmail_core.filters.milter import packets as wire
+from eqmail_core.filters.milter.packets import WireError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eqmail_core.filters.milter.modifications import Change
+
+BROKEN = b"!"
+"""The kind of an answer that is none; `Answer.text` says why."""
+
+REJECTED = b"550 5.7.1 Command rejected"
+TRY_LATER = b"451 4.7.1 Service unavailable - try again later"
+CLOSING = b"421 4.7.0 Service unavailable - closing"
+
+_MAX_REPLY_LINES = 32
+_MAX_REPLY_LINE = 512
+_CONTROLS = bytes([*range(32), 127])
+
+
+class Answer:
+    """What a milter says to a question.
+
+    `kind` is CONTINUE, ACCEPT, DISCARD (of `milter_wire`), REJECT with the reply `lines` for the client, or BROKEN with
+    `text` for the log.  `changes`, in order, and `has_body`: the message is to be changed.
+    """
+
+    __slots__ = ("changes", "has_body", "kind", "lines", "text")
+
+    def __init__(self, kind: bytes, lines: "list[bytes] | None" = None, text: str = "") -> None:
+        self.kind = kind
+        self.lines = lines or []
+        self.text = text
+        self.changes: list[Change] = []
+        self.has_body = False
+
+
+def read_verdict(letter: bytes, payload: bytes) -> Answer:
+    """The answer in a packet with one of `VERDICTS`.  Fails: WireError for a reply that is none."""
+    return Answer(letter) if letter in (wire.ACCEPT, wire.DISCARD) else Answer(wire.REJECT, _REPLIES[letter](payload))
+
+
+def _reply(payload: bytes) -> list[bytes]:
+    """The lines of an SMTP reply that the milter made: code, hyphen or blank, printable text."""
+    lines = payload.partition(b"\0")[0].replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
+    code = lines[0][:3]
+    if len(lines) > _MAX_REPLY_LINES or len(code) < 3 or not code.isdigit() or code[:1] not in (b"4", b"5"):
+        raise WireError("a reply that is none")
+    texts = []
+    for line in lines:
+        if line[:3] != code or len(line) > _MAX_REPLY_LINE or line[3:4] not in (b"", b" ", b"-"):
+            raise WireError("a reply that is none")
+        texts.append(line[4:].translate(None, _CONTROLS))
+    return [code + b"-" + text for text in texts[:-1]] + [code + b" " + texts[-1]]
+
+
+_REPLIES: "dict[bytes, Callable[[bytes], list[bytes]]]" = {
+    wire.REJECT: lambda payload: [REJECTED],
+    wire.TEMPFAIL: lambda payload: [TRY_LATER],
+    wire.SHUTDOWN: lambda payload: [CLOSING],
+    wire.REPLY_CODE: _reply,
+}
+VERDICTS = frozenset((wire.ACCEPT, wire.DISCARD, *_REPLIES))
+"""The letters that end what was asked."""

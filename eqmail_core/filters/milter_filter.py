@@ -1,0 +1,160 @@
+"""A milter as a filter of one conversation: when it is connected to, what it is asked, and what its answers mean.
+
+How bytes travel is left to `milter_waiting` and `milter_on_loop`: `hold` is a generator that tells them what to do
+next.  A milter that broke is connected to again when the next message begins, and gets to know the client then.
+
+Fails: never; a milter that cannot be asked has the opinion that its entry says.
+"""
+
+from eqmail_core.control.filter_entries import FilterEntry, milter_address
+from eqmail_core.filters import verdict as op
+from eqmail_core.filters.milter import packets as wire
+from eqmail_core.filters.milter.client import MilterClient
+from eqmail_core.filters.verdict import Opinion, Question
+from eqmail_core.system.spooled_buffer import Scratch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from eqmail_core.filters.transaction import Facts
+
+CONNECT, TALK = "connect", "talk"
+"""What `hold` asks for: a new connection for `client`; carry on until `client.answer`."""
+
+LIMIT_S = 600
+"""No longer than that is waited, whatever progress is made: clients do not wait longer (RFC 5321 section 4.5.3.2)."""
+
+_PATIENCE_FOR_A_MESSAGE = 10
+
+# A new body may be as long as that, and some times as long as the message was.
+_NEW_BODY_BYTES = 16 << 20
+_NEW_BODY_TIMES = 4
+
+_STAGES = frozenset((op.CONNECTED, op.HELLO, op.MAIL, op.RECIPIENT, op.DATA, op.MESSAGE))
+
+
+class Health:
+    """Which milters are known to be in trouble, so that the log tells it once, and once when they are back."""
+
+    __slots__ = ("_complain", "_in_trouble")
+
+    def __init__(self, complain: "Callable[[str], None]") -> None:
+        self._complain = complain
+        self._in_trouble: set[bytes] = set()
+
+    def note(self, entry: FilterEntry, trouble: str) -> None:
+        """A milter could be asked (b""), or could not."""
+        if bool(trouble) == (entry.name in self._in_trouble):
+            return
+        name = entry.name.decode("ascii", "backslashreplace")
+        if trouble:
+            self._in_trouble.add(entry.name)
+            self._complain(f"milter {name}: {trouble}; {_MEANS[entry.default]} (default={entry.default.decode()})")
+        else:
+            self._in_trouble.discard(entry.name)
+            self._complain(f"milter {name}: answers again")
+
+
+_MEANS = {
+    b"tempfail": "mail is refused for now",
+    b"accept": "mail is accepted without it",
+    b"reject": "mail is refused",
+}
+
+
+class MilterFilter:
+    """One milter and one client.  `timeout_s`: for an answer; `address`: as of `milter_address`."""
+
+    __slots__ = ("_body", "_entry", "_health", "address", "client", "timeout_s")
+    stages = _STAGES
+
+    def __init__(self, entry: FilterEntry, health: Health) -> None:
+        self._entry = entry
+        self._health = health
+        self._body: Scratch | None = None
+        self.address = milter_address(entry.name)
+        self.client: MilterClient | None = None
+        self.timeout_s = entry.timeout_s
+
+    def hold(self, question: Question) -> "Generator[str, None, Opinion]":
+        """Ask: yields what is to be done next; its value is the opinion."""
+        facts, stage = question.facts, question.stage
+        self.timeout_s = self._entry.timeout_s
+        client = self.client
+        if client is None or (client.trouble and stage in (op.CONNECTED, op.MAIL)):
+            client = self.client = MilterClient()
+            yield CONNECT
+            client.negotiate()
+            yield TALK
+            for known in self._introductions(facts, stage):
+                _ASK[known](client, facts)
+                yield TALK
+                if client.answer is not None and client.answer.kind == wire.REJECT:
+                    return self._opinion(question)
+        if stage == op.MESSAGE and question.draft is not None:
+            self.timeout_s = min(self._entry.timeout_s * _PATIENCE_FOR_A_MESSAGE, LIMIT_S)
+            draft = question.draft
+            room = _NEW_BODY_BYTES + _NEW_BODY_TIMES * draft.size
+            client.message(list(draft.header.fields), draft.body_pieces(), facts.macros(), room)
+        else:
+            _ASK[stage](client, facts)
+        yield TALK
+        return self._opinion(question)
+
+    def absorb(self) -> None:
+        """Put aside what has come of a new body; call it after every `client.receive`.  Fails: OSError."""
+        text = self.client.take_body() if self.client is not None else b""
+        if text:
+            self._body = self._body or Scratch()
+            self._body.append(text)
+
+    def forget_body(self) -> None:
+        """A new body that nobody took is none."""
+        if self._body is not None:
+            self._body.close()
+            self._body = None
+
+    def _introductions(self, facts: "Facts", stage: str) -> list[str]:
+        """What a milter has missed that is connected to at this stage."""
+        if stage == op.CONNECTED:
+            return []
+        return [op.CONNECTED] if facts.helo is None or stage == op.HELLO else [op.CONNECTED, op.HELLO]
+
+    def _opinion(self, question: Question) -> Opinion:
+        client, draft = self.client, question.draft
+        body, self._body = self._body, None
+        answer = client.answer if client is not None and not client.trouble else None
+        self._health.note(self._entry, client.trouble if client is not None else "")
+        if answer is not None and draft is not None and answer.has_body:
+            draft.replace_body(body or Scratch())
+        elif body is not None:
+            body.close()
+        if answer is not None:
+            opinion = Opinion(_KINDS[answer.kind], answer.lines)
+            opinion.changes = answer.changes
+            return opinion
+        if question.stage in (op.CONNECTED, op.HELLO):
+            return op.NO_OPINION  # a client may introduce itself; it is told when it wants something
+        return op.opinion_of_absent(self._entry.default)
+
+
+def _connected(client: MilterClient, facts: "Facts") -> None:
+    client.connected(facts.host, facts.ip, facts.port, facts.macros())
+
+
+# What a milter accepts other filters may still refuse.
+_KINDS = {
+    wire.CONTINUE: op.CONTINUE,
+    wire.ACCEPT: op.CONTINUE,
+    wire.DISCARD: op.DISCARD,
+    wire.REJECT: op.REFUSE,
+}
+
+_ASK: "dict[str, Callable[[MilterClient, Facts], None]]" = {
+    op.CONNECTED: _connected,
+    op.HELLO: lambda client, facts: client.hello(facts.helo or b"", facts.macros()),
+    op.MAIL: lambda client, facts: client.mail(facts.address, facts.parameters, facts.macros()),
+    op.RECIPIENT: lambda client, facts: client.recipient(facts.address, facts.parameters, facts.macros()),
+    op.DATA: lambda client, facts: client.data(facts.macros()),
+}

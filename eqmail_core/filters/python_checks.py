@@ -1,0 +1,178 @@
+"""Checks in Python as filters of one conversation: called with a limit in time, and never believed to be kind.
+
+A plain method runs in a thread, an `async` one on the event loop (of the service, or of its thread where there is
+none).  One that takes too long is left alone: its thread cannot be ended, so only so many may be running.
+
+Fails: never; a check that raises, overruns or cannot be had has the opinion that its entry says.
+"""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Coroutine
+
+from eqmail_core.control.filter_entries import FilterEntry
+from eqmail_core.filters import verdict as op
+from eqmail_core.filters.api import context_of, opinion_of
+from eqmail_core.filters.check_loading import LoadedCheck
+from eqmail_core.filters.verdict import Opinion, Question
+
+MOST_THREADS = 100
+"""Most calls that may be running in threads at a time, with those that were left alone."""
+
+_running = threading.BoundedSemaphore(MOST_THREADS)
+_MEANS = {b"tempfail": "refused for now", b"accept": "ignored", b"reject": "refused"}
+_NO_ROOM = f"{MOST_THREADS} calls are running already"
+
+
+class CheckFilter:
+    """One check and one client; `complain(text)` is the log."""
+
+    __slots__ = ("_check", "_complain", "_entry", "stages")
+
+    def __init__(self, entry: FilterEntry, check: LoadedCheck, complain: Callable[[str], None]) -> None:
+        self._entry = entry
+        self._check = check
+        self._complain = complain
+        self.stages = check.stages
+
+    def close(self) -> None:
+        """The client has gone."""
+
+    def _call(self, question: Question) -> object:
+        """What the method returns: an answer, or for an `async` one a coroutine of it."""
+        return getattr(self._check.subject, question.stage)(context_of(question))
+
+    def _call_to_its_end(self, question: Question) -> object:
+        answer = self._call(question)
+        return asyncio.run(answer) if inspect.iscoroutine(answer) else answer
+
+    def _in_thread(self, question: Question, done: Callable[[object], None]) -> bool:
+        """Have the method called in a thread, which calls `done` with what it returned or raised; False: no room."""
+        if not _running.acquire(blocking=False):
+            return False
+
+        def work() -> None:
+            try:
+                result = self._call_to_its_end(question)
+            except BaseException as surprise:  # the thread has nobody else to tell
+                result = surprise
+            finally:
+                _running.release()
+            done(result)
+
+        threading.Thread(target=work, name=f"check {self._entry.name!r}", daemon=True).start()
+        return True
+
+    def _opinion(self, question: Question, result: object) -> Opinion:
+        if isinstance(result, BaseException):
+            return self._absent(question, f"{type(result).__name__}: {result}")
+        try:
+            return opinion_of(result)
+        except (TypeError, ValueError) as error:
+            return self._absent(question, str(error))
+
+    def _absent(self, question: Question, trouble: str) -> Opinion:
+        name, default = self._entry.name.decode("ascii", "backslashreplace"), self._entry.default
+        self._complain(f"check {name}: {question.stage}: {trouble}; {_MEANS[default]} (default={default.decode()})")
+        is_too_early = question.stage in (op.CONNECTED, op.HELLO) and default == b"tempfail"
+        return op.NO_OPINION if is_too_early else op.opinion_of_absent(default)
+
+    @property
+    def _overrun(self) -> str:
+        return f"no answer for {self._entry.timeout_s} seconds"
+
+
+class WaitingCheck(CheckFilter):
+    """For a program that serves one client."""
+
+    def ask(self, question: Question) -> Opinion:
+        """Its opinion, when it has come."""
+        if self._check.trouble:
+            return self._absent(question, self._check.trouble)
+        ended = threading.Event()
+        results: list[object] = []
+
+        def done(result: object) -> None:
+            results.append(result)
+            ended.set()
+
+        if not self._in_thread(question, done):
+            return self._absent(question, _NO_ROOM)
+        if not ended.wait(self._entry.timeout_s):
+            return self._absent(question, self._overrun)
+        return self._opinion(question, results[0])
+
+
+class LoopCheck(CheckFilter):
+    """For the resident service."""
+
+    __slots__ = ("_done", "_loop", "_question", "_task", "_timer")
+
+    def __init__(
+        self,
+        entry: FilterEntry,
+        check: LoadedCheck,
+        complain: Callable[[str], None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(entry, check, complain)
+        self._loop = loop
+        self._done: Callable[[Opinion], None] | None = None
+        self._task: asyncio.Task[object] | None = None
+
+    def ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+        """Ask; `done` is called later, never from within this call, and not after `close`."""
+        self._question, self._done = question, done
+        if self._check.trouble:
+            self._loop.call_soon(self._give_up, question, self._check.trouble)
+            return
+        self._timer = self._loop.call_later(self._entry.timeout_s, self._give_up, question, self._overrun)
+        if inspect.iscoroutinefunction(getattr(self._check.subject, question.stage)):
+            self._task = self._loop.create_task(self._await(question))
+        elif not self._in_thread(question, lambda result: self._hand_over(question, result)):
+            self._loop.call_soon(self._give_up, question, _NO_ROOM)
+
+    def close(self) -> None:
+        """Nobody waits for an opinion any more."""
+        self._done = None
+        self._stop()
+
+    async def _await(self, question: Question) -> None:
+        call = self._call(question)
+        assert isinstance(call, Coroutine)
+        try:
+            result = await call
+        except Exception as surprise:  # somebody else's code; what it raises is its answer
+            result = surprise
+        self._take(question, result)
+
+    def _hand_over(self, question: Question, result: object) -> None:
+        """From the thread to the loop, which may be gone."""
+        try:
+            self._loop.call_soon_threadsafe(self._take, question, result)
+        except RuntimeError:
+            pass
+
+    def _take(self, question: Question, result: object) -> None:
+        if self._done is not None and question is self._question:
+            self._task = None
+            self._finish(self._opinion(question, result))
+
+    def _give_up(self, question: Question, trouble: str) -> None:
+        if self._done is not None and question is self._question:
+            self._finish(self._absent(question, trouble))
+
+    def _finish(self, opinion: Opinion) -> None:
+        done, self._done = self._done, None
+        self._stop()
+        if done is not None:
+            done(opinion)
+
+    def _stop(self) -> None:
+        timer = getattr(self, "_timer", None)
+        if timer is not None:
+            timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None

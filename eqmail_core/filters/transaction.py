@@ -1,0 +1,136 @@
+"""What filters may know of an SMTP conversation: who the client is, and the transaction as far as it is accepted."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eqmail_core.tls.session_info import Encryption
+
+_UNKNOWN = b"unknown"
+
+
+class Facts:
+    """One conversation.  `environ` tells who is at both ends; `own_name` is the name of this host.
+
+    `helo` None: not said; `user` None: not authenticated; `sender` None: no transaction; `address` is the one in hand;
+    `id` names the transaction; `parameters` are those of the command in hand, `identity` is who the client says wrote
+    the message.
+    """
+
+    __slots__ = (
+        "address",
+        "encryption",
+        "environ",
+        "helo",
+        "id",
+        "identity",
+        "is_extended",
+        "method",
+        "own_name",
+        "parameters",
+        "recipients",
+        "sender",
+        "user",
+    )
+
+    def __init__(self, environ: dict[bytes, bytes], own_name: bytes) -> None:
+        self.environ = environ
+        self.own_name = own_name
+        self.encryption: Encryption | None = None
+        self.forget_client()
+
+    def forget_client(self) -> None:
+        """What the client said of itself counts no more."""
+        self.helo: bytes | None = None
+        self.is_extended = False
+        self.user: bytes | None = None
+        self.method = b""
+        self.forget_transaction()
+
+    def forget_transaction(self) -> None:
+        """There is no transaction."""
+        self.id = b""
+        self.address = b""
+        self.parameters: Sequence[bytes] = ()
+        self.identity: bytes | None = None
+        self.sender: bytes | None = None
+        self.recipients: list[bytes] = []
+
+    @property
+    def ip(self) -> bytes:
+        """The address of the client, b"" where it is not known."""
+        ip = self.environ.get(b"TCPREMOTEIP", b"")
+        return b"" if ip == _UNKNOWN else ip
+
+    @property
+    def host(self) -> bytes:
+        """The name of the client; its address in brackets where it has none."""
+        return self._name or (b"[%b]" % self.ip if self.ip else _UNKNOWN)
+
+    @property
+    def _name(self) -> bytes:
+        host = self.environ.get(b"TCPREMOTEHOST", b"")
+        return b"" if host == _UNKNOWN else host
+
+    @property
+    def port(self) -> int:
+        """The port of the client, 0 where it is not known."""
+        return _port(self.environ.get(b"TCPREMOTEPORT", b""))
+
+    @property
+    def local_ip(self) -> bytes:
+        """The address that the client connected to."""
+        return self.environ.get(b"TCPLOCALIP", b"")
+
+    @property
+    def local_port(self) -> int:
+        """The port that the client connected to, 0 where it is not known."""
+        return _port(self.environ.get(b"TCPLOCALPORT", b""))
+
+    @property
+    def may_relay(self) -> bool:
+        """Whether the client may send anywhere."""
+        return b"RELAYCLIENT" in self.environ
+
+    @property
+    def _protocol(self) -> bytes:
+        if not self.is_extended:
+            return b"SMTP"
+        return b"ESMTP" + b"S" * (self.encryption is not None) + b"A" * (self.user is not None)
+
+    def macros(self) -> dict[bytes, bytes]:
+        """All this in the words of milters; what is not known has no or an empty value."""
+        known = {
+            b"j": self.own_name,
+            b"v": b"eQmail",
+            b"_": b"%b [%b]" % (self._name, self.ip) if self._name and self.ip else self.host,
+            b"r": self._protocol,
+            b"s": self.helo or b"",
+            b"i": self.id,
+            b"{daemon_name}": b"eqmail-smtpd",
+            b"{daemon_addr}": self.local_ip,
+            b"{daemon_port}": b"%d" % self.local_port,
+            b"{if_addr}": self.local_ip,
+            b"{if_name}": self.own_name,
+            b"{client_addr}": self.ip,
+            b"{client_name}": self.host,
+            b"{client_ptr}": self.host,
+            b"{client_port}": b"%d" % self.port,
+        }
+        if self.identity is not None:
+            known[b"{auth_author}"] = self.identity
+        if self.user is not None:
+            known |= {b"{auth_authen}": self.user, b"{auth_type}": self.method.upper()}
+        if self.encryption is not None:
+            tls = self.encryption
+            known |= {b"{tls_version}": tls.version, b"{cipher}": tls.cipher, b"{cipher_bits}": b"%d" % tls.bits}
+            known |= {b"{cert_subject}": tls.subject, b"{cert_issuer}": tls.issuer}
+            known[b"{verify}"] = b"NO" if tls.emails is None else b"OK"
+        if self.sender is not None:
+            known |= {b"{mail_addr}": self.sender, b"{mail_host}": self.sender.rpartition(b"@")[2]}
+            known |= {b"{rcpt_addr}": self.address, b"{rcpt_host}": self.address.rpartition(b"@")[2]}
+        return known
+
+
+def _port(text: bytes) -> int:
+    return int(text) if text.isdigit() and len(text) < 6 and int(text) < 65536 else 0

@@ -1,1 +1,0 @@
-"""One file or line format each: bytes to values and back, pure."""

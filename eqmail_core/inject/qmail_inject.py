@@ -1,0 +1,154 @@
+"""qmail-inject as a function, for the programs that are qmail-inject or hand their message to it.
+
+The header is rewritten in memory; the body passes through in pieces, so messages may be of any size.
+
+Source: delivery.md 5.7 (qmail-inject.c).
+"""
+
+import os
+import time
+
+from eqmail_core.control.inject_settings import InjectSettings
+from eqmail_core.control.setting import ControlError
+from eqmail_core.inject.header_rewriter import Injection
+from eqmail_core.inject.host_defaults import BadAddress, HostRules
+from eqmail_core.inject.originator import Person
+from eqmail_core.mail.header import LfLines
+from eqmail_core.mail.quote import header_address
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, Temporary
+from eqmail_core.queue.client.blocking import open_queue
+from eqmail_core.queue.client.enqueue import hand_over
+from eqmail_core.system.files import CHUNK, read_file, write_all
+from eqmail_core.system.installation import read_site
+from eqmail_core.system.log import complain
+from eqmail_core.system.message_input import read_header
+from eqmail_core.text.lines import listed
+from eqmail_core.text.options import BadOption, parse_options, program_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eqmail_core.dsn.parameters import Wishes
+    from eqmail_core.mail.header import HeaderReader
+    from eqmail_core.site.site import Site
+
+_OPTIONS = b"aAhHnNf:"
+_FATAL = b"qmail-inject: fatal: "
+
+
+class _Words:
+    """The command line: where recipients come from, whether to queue, and the sender if given."""
+
+    def __init__(self, argv: list[bytes]) -> None:
+        options, self.arguments = parse_options(argv, _OPTIONS)
+        source, self.queues, self.senders = b"A", True, []
+        for letter, argument in options:
+            if letter == b"f":
+                self.senders.append(argument)
+            elif letter in b"nN":
+                self.queues = letter == b"N"
+            else:
+                source = letter
+        if source == b"A":
+            source = b"a" if self.arguments else b"h"
+        self.uses_header = source in b"hH"
+        if source == b"h":
+            self.arguments = []
+
+
+def inject(
+    argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"", wishes: "Wishes | None" = None
+) -> int:
+    """Complete the message on standard input, which `prefix` precedes, and queue it; the exit code: 0, 100 or 111.
+
+    `wishes` about the recipient at place 0 are about every recipient.
+    """
+    try:
+        _inject(argv, environ, prefix, wishes)
+    except BadOption as bad:
+        complain(program_name(argv) + b": " + bad.text + b"\n")
+        return EXIT_PERMANENT
+    except BadAddress as bad:
+        complain(_FATAL + bad.text)
+        return EXIT_PERMANENT
+    except Failure as failure:
+        complain(_FATAL + failure.text + b"\n")
+        return failure.exit_code
+    except (OSError, ControlError):
+        complain(_FATAL + b"read error\n")
+        return EXIT_TEMPORARY
+    return EXIT_DONE
+
+
+def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, wishes: "Wishes | None") -> None:
+    now = time.time()
+    site = read_site(environ)
+    injection = _begin(site, environ, now)
+    words = _Words(argv)
+    for sender in words.senders:
+        injection.use_sender(sender)
+    for recipient in words.arguments:
+        injection.add_recipient(recipient)
+    reader = read_header(0, prefix)
+    injection.take_header(reader.fields)
+    if words.queues:
+        recipients = injection.recipients(words.uses_header)
+        _queue(site, environ, injection, reader, recipients, _list_of(wishes, len(recipients)))
+    else:
+        sender_line = b"Return-Path: <%b>\n" % header_address(injection.sender)
+        _copy(lambda data: write_all(1, data), sender_line + injection.header, reader)
+
+
+def _list_of(wishes: "Wishes | None", count: int) -> bytes:
+    """The wishes as a list for so many recipients."""
+    if wishes is None:
+        return b""
+    # Here, because few have wishes and all would pay for them.
+    from eqmail_core.dsn.parameters import render_wishes
+
+    return render_wishes(wishes.of_each(count))
+
+
+def _queue(
+    site: "Site",
+    environ: "Mapping[bytes, bytes]",
+    injection: Injection,
+    reader: "HeaderReader",
+    recipients: list[bytes],
+    wishes: bytes,
+) -> None:
+    try:
+        queue = open_queue(site, environ)
+    except OSError as error:
+        raise Temporary(b"unable to run qmail-queue") from error
+    try:
+        _copy(queue.write, injection.header, reader)
+    except OSError:
+        queue.abort()
+        queue.finish(b"", [])
+        raise
+    hand_over(queue, injection.sender, recipients, wishes)
+
+
+def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Injection:
+    lists = read_file(environ[b"QMAILMFTFILE"]) if b"QMAILMFTFILE" in environ else None
+    # Not all settings: that table is long, and few of them complete what is injected.
+    controls = InjectSettings(lambda name: read_file(f"{site.control}/{name}"), environ)
+    rules = HostRules(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
+    return Injection(rules, Person(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
+
+
+def _copy(put: "Callable[[bytes], None]", header: bytes, reader: "HeaderReader") -> None:
+    """Pass on header, the beginning of the body, and the rest of standard input; a last line without LF gets one."""
+    put(header)
+    lines = LfLines() if reader.is_crlf else None
+    body = reader.body
+    while body:
+        put(body if lines is None else lines.feed(body))
+        last = body
+        body = os.read(0, CHUNK)
+        if not body:
+            put(b"" if lines is None else lines.finish())
+            if not last.endswith(b"\n"):
+                put(b"\n")

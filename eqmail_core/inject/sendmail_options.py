@@ -1,0 +1,146 @@
+"""What the words of a sendmail command line ask for, in qmail's terms.
+
+Options of other sendmails that mean nothing to qmail are passed over, so that their callers' mail is not lost; those
+that ask for what qmail does in another way are refused with the way.
+
+Source: delivery.md 5.8 (sendmail.c); sendmail(8).
+"""
+
+from eqmail_core.mail.address import split_address
+from eqmail_core.text.options import parse_options, program_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.dsn.parameters import Wishes
+
+INJECT = "inject"
+NEW_ALIASES = "newaliases"
+NOTHING = "nothing"
+"""Nothing is to be done: what is in the queue is tried again anyhow."""
+
+PROGRAMS = {"list": "qmail-qread", "serve": "qmail-smtpd"}
+"""Actions that another program does."""
+
+_LETTERS = b"vimtnxGUIe:f:r:p:o:b:q::d::h:A:B:C:F:L:N:O:R:V:X:E::J::"
+_SENDER = b"fr"
+_MODES = {b"p": "list", b"s": "serve", b"i": NEW_ALIASES}
+_NO_DAEMON = "the mail system is started by its own services, see qmail-start(8) and eqmail service"
+_ELSEWHERE = {
+    **dict.fromkeys((b"d", b"D", b"l"), _NO_DAEMON),
+    **dict.fromkeys(
+        (b"v", b"t"), "addresses are not verified here; eqmail explain ADDRESS tells where mail for one goes"
+    ),
+    **dict.fromkeys((b"h", b"H"), "there is no status of hosts to be printed or purged; see qmail-tcpto(8)"),
+}
+"""What -b is not for, by its letter, with what is in its place."""
+
+_NAMES = {b"mailq": "list", b"newaliases": NEW_ALIASES}
+# What -f replaces, so that From shows the sender.
+_REPLACED = (b"QMAILNAME", b"MAILNAME", b"NAME", b"QMAILHOST", b"MAILHOST")
+# The client of an SMTP server on standard input is this host, and may relay.
+_LOCAL_CLIENT = {
+    b"RELAYCLIENT": b"",
+    b"DATABYTES": b"0",
+    b"PROTO": b"TCP",
+    b"TCPLOCALIP": b"127.0.0.1",
+    b"TCPLOCALHOST": b"localhost",
+    b"TCPREMOTEIP": b"127.0.0.1",
+    b"TCPREMOTEHOST": b"localhost",
+    b"TCPREMOTEINFO": b"sendmail-bs",
+}
+
+
+_NULL_SENDER = b"<>"
+"""How mail programs write the empty sender, beside an empty word."""
+
+
+class Usage(Exception):
+    """The words make no sense."""
+
+
+class Elsewhere(Exception):
+    """What is asked for is done in another way, which the text tells."""
+
+
+class Errand:
+    """What to do: INJECT with these words of qmail-inject, an action of PROGRAMS, NEW_ALIASES or NOTHING; and where.
+
+    `wishes`: of the sender, those about the recipient at place 0 being about each; None: there are none.
+    """
+
+    __slots__ = ("action", "argv", "environ", "wishes")
+
+    def __init__(
+        self, action: str, argv: list[bytes], environ: dict[bytes, bytes], wishes: "Wishes | None" = None
+    ) -> None:
+        self.action = action
+        self.argv = argv
+        self.environ = environ
+        self.wishes = wishes
+
+
+def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
+    """Translate a command line.  Fails: BadOption, Usage, Elsewhere."""
+    options, recipients = parse_options(argv, _LETTERS)
+    changed = dict(environ)
+    source, sender = b"-a", None
+    wished = []
+    letters = {letter for letter, _ in options}
+    if b"q" in letters and b"t" not in letters and not recipients and b"b" not in letters:
+        return Errand(NOTHING, [], changed)
+    if b"I" in letters:
+        return Errand(NEW_ALIASES, [], changed)
+    for letter, argument in options:
+        if letter == b"t":
+            source = b"-H"
+        elif letter in _SENDER:
+            sender = argument
+        elif letter == b"F":
+            changed[b"MAILNAME"] = argument
+        elif letter in b"NRV":
+            wished.append((letter, argument))
+        elif letter == b"b" and argument[:1] != b"m":
+            return _other(argument[:1], changed)
+    action = _NAMES.get(program_name(argv))
+    if action is not None:
+        return Errand(action, [], changed)
+    words = [b"bin/qmail-inject", source]
+    if sender == _NULL_SENDER:
+        # From is the caller's: nobody is called <>.
+        words += (b"-f", b"")
+    elif sender is not None:
+        words += (b"-f", sender)
+        _show_sender(changed, sender)
+    return Errand(INJECT, [*words, b"--", *recipients], changed, _wished(wished) if wished else None)
+
+
+def _wished(options: "list[tuple[bytes, bytes]]") -> "Wishes":
+    """What -N, -R and -V ask for.  Fails: Usage."""
+    # Here, because few have wishes and all would pay for them.
+    from eqmail_core.dsn.sendmail_wishes import wishes_of
+    from eqmail_core.dsn.smtp_parameters import BadParameter
+
+    try:
+        return wishes_of(options)
+    except BadParameter as bad:
+        raise Usage from bad
+
+
+def _other(mode: bytes, environ: dict[bytes, bytes]) -> Errand:
+    if mode in _ELSEWHERE:
+        raise Elsewhere(f"-b{mode.decode()}: {_ELSEWHERE[mode]}")
+    if mode not in _MODES:
+        raise Usage
+    if _MODES[mode] == "serve" and b"PROTO" not in environ:
+        environ.update(_LOCAL_CLIENT)
+    return Errand(_MODES[mode], [], environ)
+
+
+def _show_sender(environ: dict[bytes, bytes], sender: bytes) -> None:
+    for name in _REPLACED:
+        environ.pop(name, None)
+    environ[b"QMAILUSER"], host = split_address(sender)
+    if host is not None:
+        environ[b"QMAILHOST"] = host

@@ -1,0 +1,1 @@
+"""Packets between the services: sockets, connections, protocols."""

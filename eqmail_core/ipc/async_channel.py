@@ -1,0 +1,151 @@
+"""A wire between two services on an event loop: whole packets, at most one descriptor each, never blocking.
+
+What cannot be sent now waits in memory in order; who must not grow without bound looks at `waiting`.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from eqmail_core.ipc.background_close import close_aside
+from eqmail_core.ipc.packet_socket import receive_packet, refuse_descriptors, send_packet, widen
+
+# Packets taken per wake-up, so that one busy peer does not starve the others.
+_BURST = 64
+
+
+class Channel:
+    """One connected SOCK_SEQPACKET socket; `on_packet(data, fd)` owns the descriptor it is given (-1: none).
+
+    `on_close()` is called once, when the peer has gone or `close` was called; `on_drained()` whenever all that had to
+    wait has been sent.  Where no descriptor is due (`takes_descriptors` False) a peer that sends one is hung up on.
+    Fails: never; a broken wire is an `on_close`.
+    """
+
+    __slots__ = (
+        "_holds_none",
+        "_is_paused",
+        "_loop",
+        "_on_close",
+        "_on_drained",
+        "_on_packet",
+        "_pending",
+        "_takes_descriptors",
+        "closed",
+        "sock",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        on_packet: Callable[[bytes, int], None],
+        on_close: Callable[[], None],
+        on_drained: Callable[[], None] | None = None,
+        takes_descriptors: bool = False,
+    ) -> None:
+        sock.setblocking(False)
+        widen(sock)
+        self.sock = sock
+        self.closed = self._is_paused = False
+        self._takes_descriptors = takes_descriptors
+        self._holds_none = not takes_descriptors and refuse_descriptors(sock)
+        self._loop = loop
+        self._on_packet = on_packet
+        self._on_close = on_close
+        self._on_drained = on_drained
+        self._pending: deque[tuple[bytes, int]] = deque()
+        loop.add_reader(sock.fileno(), self._readable)
+
+    @property
+    def waiting(self) -> int:
+        """Packets that the peer has not taken yet."""
+        return len(self._pending)
+
+    def send(self, data: bytes, fd: int = -1) -> None:
+        """Send a packet; a descriptor is borrowed (duplicated where it has to wait) and stays the caller's."""
+        if self.closed:
+            return
+        if not self._pending:
+            try:
+                send_packet(self.sock, data, fd)
+                return
+            except BlockingIOError:
+                self._loop.add_writer(self.sock.fileno(), self._writable)
+            except OSError:
+                self.close()
+                return
+        self._pending.append((data, os.dup(fd) if fd >= 0 else -1))
+
+    def pause(self) -> None:
+        """Take no more packets until `resume`."""
+        if not self.closed:
+            self._is_paused = True
+            self._loop.remove_reader(self.sock.fileno())
+
+    def resume(self) -> None:
+        """Take packets again."""
+        if not self.closed:
+            self._is_paused = False
+            self._loop.add_reader(self.sock.fileno(), self._readable)
+
+    def close(self) -> None:
+        """Close the wire; what was not sent is dropped."""
+        self._close(is_over=False)
+
+    def _close(self, is_over: bool) -> None:
+        """`is_over`: the peer has gone, and everything was read that it sent."""
+        if self.closed:
+            return
+        self.closed = True
+        self._loop.remove_reader(self.sock.fileno())
+        if self._pending:
+            self._loop.remove_writer(self.sock.fileno())
+        for _, fd in self._pending:
+            if fd >= 0:
+                os.close(fd)
+        self._pending.clear()
+        if is_over or self._holds_none:
+            self.sock.close()
+        else:
+            close_aside(self.sock.detach())
+        self._on_close()
+
+    def _readable(self) -> None:
+        for _ in range(_BURST):
+            if self.closed or self._is_paused:
+                return
+            try:
+                data, fd = receive_packet(self.sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            if fd >= 0 and not (data and self._takes_descriptors):
+                close_aside(fd)
+                self.close()
+                return
+            if not data:
+                self._close(is_over=True)
+                return
+            self._on_packet(data, fd)
+
+    def _writable(self) -> None:
+        while self._pending:
+            data, fd = self._pending[0]
+            try:
+                send_packet(self.sock, data, fd)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            self._pending.popleft()
+            if fd >= 0:
+                os.close(fd)
+        self._loop.remove_writer(self.sock.fileno())
+        if self._on_drained is not None:
+            self._on_drained()

@@ -1,0 +1,149 @@
+"""Unix sockets between services: packets with at most one descriptor, and who is at the other end.
+
+All sockets are SOCK_SEQPACKET: one send is one receive, so that no wire needs framing of its own.
+
+A descriptor that another account sent may take as long to close as that account likes, also one that was never taken
+from the socket.  So sockets on which none is due refuse them, where the kernel can (Linux 6.16); where it cannot they
+are closed aside (system/closing.py), as a socket is that is closed before its peer has gone.
+
+Fails: OSError, as the system says it.
+"""
+
+import os
+import socket
+import struct
+from array import array
+
+from eqmail_core.ipc.background_close import close_aside
+from eqmail_core.site.accounts import Credentials
+
+PACKET = 131072
+"""Largest packet that any wire here carries, in bytes."""
+
+SEND_BUFFER = 1 << 20
+
+MAX_DESCRIPTORS = 253
+"""Most descriptors that the kernel lets a packet have."""
+
+_CMSG_SPACE = socket.CMSG_SPACE(MAX_DESCRIPTORS * struct.calcsize("i"))
+# asm-generic/socket.h; the socket module does not know it yet
+_SO_PASSRIGHTS = 83
+
+
+class TlsListener(socket.socket):
+    """A listening socket whose clients speak TLS from the first byte."""
+
+
+def peer_credentials(sock: socket.socket) -> Credentials:
+    """Who connected, as the kernel vouches."""
+    raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return Credentials(*struct.unpack("3i", raw))
+
+
+def refuse_descriptors(sock: socket.socket) -> bool:
+    """Have the kernel refuse packets with descriptors; False where it cannot.
+
+    What a listener accepts refuses them, too.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
+    except OSError:
+        return False
+    return True
+
+
+def hang_up(sock: socket.socket) -> None:
+    """Close a connection on which no descriptor is due, without waiting for what its peer sent all the same."""
+    if refuse_descriptors(sock):
+        sock.close()
+    else:
+        close_aside(sock.detach())
+
+
+def listen_at(
+    path: str, mode: int, uid: int = -1, gid: int = -1, backlog: int = 512, refuses_descriptors: bool = False
+) -> socket.socket:
+    """Listen on a new socket at `path` with this mode and owner; one that was left there is replaced.
+
+    `refuses_descriptors`: as `refuse_descriptors` does it, also for those who are not accepted yet.
+    """
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if refuses_descriptors:
+        refuse_descriptors(sock)
+    try:
+        old = os.umask(0o777)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(old)
+        if uid != -1 or gid != -1:
+            os.chown(path, uid, gid)
+        os.chmod(path, mode)
+        sock.listen(backlog)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def connect_to(path: str, timeout_s: float | None = None) -> socket.socket:
+    """Connect to the socket at `path`, with room for large packets."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        widen(sock)
+        sock.settimeout(timeout_s)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def widen(sock: socket.socket) -> None:
+    """Ask for a send buffer that holds many packets; the system may give less."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    except OSError:
+        pass
+
+
+def send_packet(sock: socket.socket, data: bytes, fd: int = -1) -> None:
+    """Send one packet, with a descriptor if one is given (which stays open here)."""
+    if fd < 0:
+        sock.send(data)
+    else:
+        sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))])
+
+
+def receive_packet(sock: socket.socket) -> tuple[bytes, int]:
+    """Receive one packet and its descriptor, -1 where it has none; b"" is the end.  Further ones are closed aside."""
+    data, ancillary, _, _ = sock.recvmsg(PACKET, _CMSG_SPACE, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors = array("i", raw[: len(raw) - len(raw) % 4])
+            for extra in descriptors[1:]:
+                close_aside(extra)
+            return data, descriptors[0]
+    return data, -1
+
+
+def send_descriptors(sock: socket.socket, data: bytes, fds: list[int]) -> None:
+    """Send one packet with any number of descriptors up to 253; they stay open here."""
+    sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else [])
+
+
+def receive_descriptors(sock: socket.socket, at_most: int, flags: int = 0) -> tuple[bytes, list[int]]:
+    """Receive one packet and the descriptors that came with it; b"" is the end.
+
+    Fewer descriptors arrive than were sent where this process can hold no more.
+    """
+    data, ancillary, _, _ = sock.recvmsg(PACKET, socket.CMSG_SPACE(4 * at_most), flags | socket.MSG_CMSG_CLOEXEC)
+    fds = array("i")
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            fds.frombytes(raw[: len(raw) - len(raw) % 4])
+    return data, list(fds)

@@ -1,0 +1,151 @@
+"""A connection to another service on a selector: whole packets, never blocking; what cannot be sent now waits in order.
+
+Fails: never; a broken connection is closed and takes nothing more.
+"""
+
+import selectors
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from eqmail_core.ipc.background_close import close_aside
+from eqmail_core.ipc.packet_socket import receive_packet, refuse_descriptors, widen
+
+# Packets taken per wake-up, so that agents are not kept waiting by a busy peer.
+_BURST = 64
+
+MOST_PENDING = 1000
+"""Packets that wait for the peer to read; while there are so many, no more of its own are read."""
+
+
+class Line:
+    """One connection; `on_packet(line, data, fd)` owns the descriptor it is given, -1 where there is none.
+
+    Where none is due (`takes_descriptors` False) a peer that sends one is hung up on.
+    """
+
+    __slots__ = (
+        "_holds_none",
+        "_on_packet",
+        "_pending",
+        "_reading",
+        "_selector",
+        "_takes_descriptors",
+        "closed",
+        "sock",
+    )
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        sock: socket.socket,
+        on_packet: "Callable[[Line, bytes, int], None]",
+        takes_descriptors: bool = False,
+    ) -> None:
+        sock.setblocking(False)
+        widen(sock)
+        self._takes_descriptors = takes_descriptors
+        self._holds_none = not takes_descriptors and refuse_descriptors(sock)
+        self.sock = sock
+        self.closed = False
+        self._selector = selector
+        self._on_packet = on_packet
+        self._pending: deque[bytes] = deque()
+        self._reading = True
+        selector.register(sock, selectors.EVENT_READ, self._ready)
+
+    @property
+    def is_drained(self) -> bool:
+        """Tell whether the peer has been sent everything."""
+        return not self._pending
+
+    def send(self, packet: bytes) -> None:
+        """Send a packet, now or later."""
+        if self.closed:
+            return
+        if not self._pending:
+            try:
+                self.sock.send(packet)
+                return
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.close()
+                return
+        self._pending.append(packet)
+        if len(self._pending) in (1, MOST_PENDING):
+            self._watch()
+
+    def read(self, is_wanted: bool) -> None:
+        """Take packets, or take none until they are wanted again."""
+        if self._reading != is_wanted and not self.closed:
+            self._reading = is_wanted
+            self._watch()
+
+    def close(self) -> None:
+        """Close the connection; what was not sent is dropped."""
+        self._close(is_over=False)
+
+    def _close(self, is_over: bool) -> None:
+        """`is_over`: the peer has gone, and everything was read that it sent."""
+        if self.closed:
+            return
+        self.closed = True
+        self._pending.clear()
+        if self.sock in self._selector.get_map():
+            self._selector.unregister(self.sock)
+        if is_over or self._holds_none:
+            self.sock.close()
+        else:
+            close_aside(self.sock.detach())
+
+    @property
+    def _takes_packets(self) -> bool:
+        return self._reading and len(self._pending) < MOST_PENDING
+
+    def _watch(self) -> None:
+        events = (selectors.EVENT_READ if self._takes_packets else 0) | (selectors.EVENT_WRITE if self._pending else 0)
+        if self.sock in self._selector.get_map():
+            self._selector.unregister(self.sock)
+        if events:
+            self._selector.register(self.sock, events, self._ready)
+
+    def _ready(self, events: int) -> None:
+        if self.closed:
+            return
+        if events & selectors.EVENT_WRITE:
+            self._send_pending()
+        if events & selectors.EVENT_READ:
+            self._receive()
+
+    def _send_pending(self) -> None:
+        while self._pending:
+            try:
+                self.sock.send(self._pending[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            self._pending.popleft()
+        self._watch()
+
+    def _receive(self) -> None:
+        for _ in range(_BURST):
+            if self.closed or not self._takes_packets:
+                return
+            try:
+                data, fd = receive_packet(self.sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.close()
+                return
+            if fd >= 0 and not (data and self._takes_descriptors):
+                close_aside(fd)
+                self.close()
+                return
+            if not data:
+                self._close(is_over=True)
+                return
+            self._on_packet(self, data, fd)

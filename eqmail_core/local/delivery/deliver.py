@@ -1,0 +1,147 @@
+"""One delivery to one user, from the envelope to the last instruction: the whole of qmail-local as a library.
+
+Runs as the user, in a process of its own: the working directory becomes the home, programs get descriptors 0, 1 and 2
+as they are here, with descriptor 0 at the beginning of the message.
+
+Fails: Temporary and Permanent with the words of the report, which are empty after a program that has had its say.
+Source: qmail-local(8), dot-qmail(5), qmail-command(8).
+"""
+
+import time
+
+from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
+from eqmail_core.local.delivery.home import STICKY, enter_home, find_arrangement, find_new_sender
+from eqmail_core.local.delivery.program import run_program
+from eqmail_core.local.delivery.request import Delivery, delivered_to_line, return_path_line, variables
+from eqmail_core.mail.mbox import from_line
+from eqmail_core.mailbox.maildir import deliver_to_maildir
+from eqmail_core.mailbox.mbox_file import append_to_mailbox
+from eqmail_core.outcome import EXPANDED, LASTING, PERMANENT, TAKEN_OVER, Permanent, Temporary
+from eqmail_core.queue.client.blocking import open_queue
+from eqmail_core.queue.format.exit_codes import explain
+from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.text.error_text import error_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eqmail_core.site.site import Site
+
+LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)"
+
+
+def deliver(site: "Site", it: Delivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> tuple[bytes, bytes]:
+    """Deliver the message in `message_fd`, which must be descriptor 0 if programs are to read it.
+
+    Returns what was done, and the fate of the message as in `values.outcome`.
+    """
+    if enter_home(it.home, site.patrn):
+        raise Temporary(STICKY)
+    try:
+        return _Delivering(site, it, MessageFile(message_fd), environ).run()
+    except MessageUnreadable as error:
+        raise Temporary(b"Unable to read message. (#4.3.0)") from error
+
+
+def rehearse(site: "Site", it: Delivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]") -> None:
+    """Tell, line by line, what `deliver` would do, without a message and without doing it."""
+    if enter_home(it.home, site.patrn):
+        warn(b"Warning: home directory is sticky.\n")
+    arrangement = find_arrangement(it.dash, it.ext, it.default, site.patrn)
+    done: list[bytes] = []
+    for kind, argument in arrangement.instructions:
+        if kind == REFUSED:
+            raise Temporary(argument)
+        say(b"%b %b\n" % (kind, argument))
+        done.append(kind)
+    say(counted(done))
+
+
+def counted(done: list[bytes]) -> bytes:
+    """The line that counts files, forwards and programs."""
+    forwards, programs = done.count(FORWARD), done.count(PROGRAM)
+    return b"did %d+%d+%d\n" % (len(done) - forwards - programs, forwards, programs)
+
+
+class _Delivering:
+    """The state of one delivery."""
+
+    def __init__(self, site: "Site", it: Delivery, message: MessageFile, environ: "Mapping[bytes, bytes]") -> None:
+        self._site = site
+        self._it = it
+        self._message = message
+        self._environ = dict(environ)
+        self._return_path = return_path_line(it.sender)
+        self._delivered_to = delivered_to_line(it.recipient)
+        self._now = time.time()
+        self._new_sender = b""
+        self._done: list[bytes] = []
+
+    def run(self) -> tuple[bytes, bytes]:
+        """Check for a loop, then follow the instructions."""
+        it = self._it
+        if self._message.has_header_line(self._delivered_to):
+            raise Permanent(LOOPING)
+        arrangement = find_arrangement(it.dash, it.ext, it.default, self._site.patrn)
+        self._new_sender = find_new_sender(it)
+        self._environ.update(variables(it, self._new_sender, arrangement.default_at, self._now))
+        recipients = []
+        for kind, argument in arrangement.instructions:
+            if kind == REFUSED:
+                raise Temporary(argument)
+            plain_argument = plain(argument)
+            self._done.append(kind)
+            if kind == FORWARD:
+                recipients.append(plain_argument)
+            elif kind == MAILDIR:
+                self._to_maildir(plain_argument)
+            elif kind == MBOX:
+                head = from_line(it.sender, self._now) + self._return_path + self._delivered_to
+                append_to_mailbox(plain_argument, head, self._message)
+            elif run_program(self._site, plain_argument, self._environ, self._message):
+                break
+        text = counted(self._done)
+        if not recipients:
+            return text, LASTING
+        return text + b"qp %d\n" % self._forward(recipients), self._fate()
+
+    def _to_maildir(self, path: bytes) -> None:
+        part = self._done.count(MAILDIR) - 1
+        deliver_to_maildir(path, self._return_path + self._delivered_to, self._message, self._it.name, part)
+
+    def _forward(self, recipients: list[bytes]) -> int:
+        try:
+            queue = open_queue(self._site, self._environ)
+        except OSError as error:
+            raise Temporary(b"Unable to fork: %b. (#4.3.0)" % error_text(error.errno)) from error
+        queue.write(self._delivered_to)
+        try:
+            for chunk in self._message.chunks():
+                queue.write(chunk)
+        except MessageUnreadable:
+            queue.abort()
+        answer = explain(queue.finish(self._new_sender, recipients, self._wishes(len(recipients))))
+        if answer:
+            failure = Permanent if answer[:1] == PERMANENT else Temporary
+            raise failure(b"Unable to forward message: " + answer[1:] + b".")
+        return queue.qp
+
+    def _wishes(self, count: int) -> bytes:
+        """What the sender wishes of so many forwards."""
+        if not self._it.wishes:
+            return b""
+        # Only here: most mail comes without.
+        from eqmail_core.dsn.parameters import wishes_passed_on
+
+        return wishes_passed_on(self._it.wishes, count, len(self._done) == 1, self._is_same_sender())
+
+    def _is_same_sender(self) -> bool:
+        """Whether this passes mail on as an alias does; else it is a list, at which the message has arrived."""
+        return self._new_sender == self._it.sender
+
+    def _fate(self) -> bytes:
+        """What a message that was forwarded has come to.  Source: RFC 3461 section 5.2.7."""
+        if not self._is_same_sender() or set(self._done) != {FORWARD}:
+            return LASTING
+        return TAKEN_OVER if len(self._done) == 1 else EXPANDED

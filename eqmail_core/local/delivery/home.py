@@ -1,0 +1,147 @@
+"""A user's home as deliveries see it: fit to deliver to or not, and the instructions that apply to an address.
+
+Everything here is asked of the disk at each delivery, so that what a user changes counts at once.
+
+Fails: Temporary and Permanent, with the words of the report.
+Source: dot-qmail(5); qmail-local.c checkhome, qmesearch.
+"""
+
+import errno
+import os
+import stat
+
+from eqmail_core.local.delivery import dotqmail
+from eqmail_core.local.delivery.request import Delivery, candidates, has_owner, owner_files, owner_sender
+from eqmail_core.outcome import Permanent, Temporary
+from eqmail_core.system.files import open_regular, read_upto
+from eqmail_core.text.error_text import error_text, is_temporary
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.local.delivery.dotqmail import Instruction
+
+STICKY = b"Home directory is sticky: user is editing his .qmail file. (#4.2.1)"
+
+MOST_BYTES = 1 << 20
+"""Longest .qmail file that is followed."""
+
+_TOO_LONG = b"Uh-oh: %b is longer than %d bytes. (#4.2.1)"
+
+_REFUSED = (errno.EPERM, errno.EACCES)
+
+
+class TooLong(Temporary):
+    """A .qmail file has more bytes than were to be read."""
+
+
+class Arrangement:
+    """What a user wants done with mail for one address; DEFAULT begins at `default_at` of the extension, or -1.
+
+    `file` is the .qmail file that says so, b"" where there is none.
+    """
+
+    __slots__ = ("default_at", "file", "instructions")
+
+    def __init__(self, instructions: "list[Instruction]", default_at: int, file: bytes = b"") -> None:
+        self.instructions = instructions
+        self.default_at = default_at
+        self.file = file
+
+
+def enter_home(home: bytes, patrn: int) -> bool:
+    """Make `home` the working directory; True if its owner asks to wait (the sticky bit).
+
+    Fails: Temporary when it is away, or others may write to it.
+    """
+    try:
+        os.chdir(home)
+    except OSError as error:
+        raise Temporary(b"Unable to switch to %b: %b. (#4.3.0)" % (home, error_text(error.errno))) from error
+    try:
+        mode = os.stat(".").st_mode
+    except OSError as error:
+        raise Temporary(b"Unable to stat home directory: %b. (#4.3.0)" % error_text(error.errno)) from error
+    if mode & patrn:
+        raise Temporary(b"Uh-oh: home directory is writable. (#4.7.0)")
+    return bool(mode & stat.S_ISVTX)
+
+
+def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> Arrangement:
+    """The instructions for an extension, from the best .qmail file in the working directory, else from `default`.
+
+    Fails: Permanent when the user has no such address, Temporary when a file cannot be read or trusted, TooLong when
+    it has more than `most_bytes`.
+    """
+    for name, default_at in candidates(dash, ext):
+        found = _read_instructions(name, patrn, most_bytes)
+        if found is not None:
+            text, forward_only = found
+            instructions = dotqmail.parse(text, forward_only) if text else dotqmail.parse(default)
+            return Arrangement(instructions, default_at, name)
+    if dash:
+        raise Permanent(b"Sorry, no mailbox here by that name. (#5.1.1)")
+    return Arrangement(dotqmail.parse(default), -1)
+
+
+def foresee(home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> None:
+    """Enter a home and see to it that mail for an extension would be delivered now, as far as nothing is done.
+
+    Fails: Permanent when the user has no such address; Temporary for what a delivery would have to wait for; TooLong
+    as `find_arrangement`.
+    """
+    if enter_home(home, patrn):
+        raise Temporary(STICKY)
+    for kind, why in find_arrangement(dash, ext, default, patrn, most_bytes).instructions:
+        if kind == dotqmail.REFUSED:
+            raise Temporary(why)
+
+
+def find_new_sender(it: Delivery) -> bytes:
+    """The sender of what this delivery forwards: a list's owner where the list has one.  Fails: Temporary."""
+    if not has_owner(it.sender):
+        return it.sender
+    owner, owner_default = owner_files(it.dash, it.ext)
+    if not _exists(owner):
+        return it.sender
+    return owner_sender(it.local, it.host, _exists(owner_default))
+
+
+def _read_instructions(name: bytes, patrn: int, most_bytes: int) -> tuple[bytes, bool] | None:
+    """Text and forward-only bit of a .qmail file; None where there is no such regular file."""
+    try:
+        fd = open_regular(name)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if is_temporary(error) or error.errno in _REFUSED:
+            raise _cannot_open(name, error) from error
+        return None
+    if fd is None:
+        return None
+    try:
+        found = os.fstat(fd)
+        if found.st_mode & patrn:
+            raise Temporary(b"Uh-oh: .qmail file is writable. (#4.7.0)")
+        # The size first, so that nothing is read of a file that is too long; then what it really has.
+        text = read_upto(fd, most_bytes + 1) if found.st_size <= most_bytes else b""
+        if max(len(text), found.st_size) > most_bytes:
+            raise TooLong(_TOO_LONG % (name, most_bytes))
+        return text, bool(found.st_mode & stat.S_IXUSR)
+    except OSError as error:
+        raise _cannot_open(name, error) from error
+    finally:
+        os.close(fd)
+
+
+def _exists(name: bytes) -> bool:
+    try:
+        os.stat(name)
+    except OSError as error:
+        if is_temporary(error):
+            raise _cannot_open(name, error) from error
+        return False
+    return True
+
+
+def _cannot_open(name: bytes, error: OSError) -> Temporary:
+    return Temporary(b"Unable to open %b: %b. (#4.3.0)" % (name, error_text(error.errno)))

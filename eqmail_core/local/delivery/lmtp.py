@@ -1,0 +1,114 @@
+"""A delivery by LMTP: one message for one recipient, given to a mailbox store with the rights of whoever runs this.
+
+Fails: Temporary and Permanent, with the words of the report.
+Source: RFC 2033; docs/adr/0014-lmtp-as-a-program-line.md.
+"""
+
+import errno
+import os
+import socket
+
+from eqmail_core.control.setting import ControlError
+from eqmail_core.local.delivery.lmtp_command import PROGRAM, Server, server_of
+from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER
+from eqmail_core.mail.quote import one_line, quote_address
+from eqmail_core.outcome import DONE, PERMANENT, Permanent, Temporary
+from eqmail_core.remote.report import report_of_output
+from eqmail_core.smtp.blocking_client import converse
+from eqmail_core.smtp.lmtp_client import LmtpClient
+from eqmail_core.system.installation import read_controls
+from eqmail_core.system.message_file import MessageUnreadable
+from eqmail_core.text.error_text import error_text
+from eqmail_core.text.options import BadOption, parse_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from eqmail_core.site.site import Site
+
+USAGE = b"qmail-lmtp: usage: qmail-lmtp [-rd] unix:/path|host[:port] [recipient]. (#4.3.5)"
+LINES = {b"r": b"RPLINE", b"d": b"DTLINE"}
+HELLO = b"localhost"
+
+
+def deliver_by_lmtp(
+    site: "Site", words: list[bytes], environ: "Mapping[bytes, bytes]", message: "Iterable[bytes]"
+) -> bytes:
+    """Do what `qmail-lmtp WORDS...` does; what the server said.
+
+    SENDER and, where no word names another, RECIPIENT are the envelope; RPLINE and DTLINE go before the message.
+    """
+    server, recipient, first = _understood(words, environ)
+    sender = environ.get(b"SENDER", NULL_SENDER)
+    if sender == DOUBLE_BOUNCE:
+        sender = NULL_SENDER
+    try:
+        controls = read_controls(site)
+        hello, connect_s, patience_s = controls.helohost or HELLO, controls.timeoutconnect, controls.timeoutremote
+    except ControlError as error:
+        raise Temporary(b"Unable to read control files. (#4.3.0)") from error
+    client = LmtpClient(server.name, hello)
+    client.begin(quote_address(sender), [quote_address(recipient)])
+    pieces = _pieces(first, message)
+    with _connected(server, connect_s) as sock:
+        converse(sock, client, lambda: next(pieces, b""), patience_s)
+    letter, text = report_of_output(client.report or b"Z%b does not want mail now. (#4.4.1)\n\0" % server.name)
+    if letter == DONE:
+        return text
+    failure = Permanent if letter == PERMANENT else Temporary
+    raise failure(text.rstrip(b"\n"))
+
+
+def _understood(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tuple[Server, bytes, bytes]:
+    """Server, recipient, and the lines to put before the message.  Fails: Temporary, for mail can wait for a remedy."""
+    try:
+        options, words = parse_options([PROGRAM, *words], b"rdRD")
+    except BadOption as error:
+        raise Temporary(USAGE) from error
+    server = server_of(words[0]) if words else None
+    recipient = words[1] if len(words) == 2 else environ.get(b"RECIPIENT", b"")
+    if server is None or len(words) > 2 or not recipient:
+        raise Temporary(USAGE)
+    if any(one_line(it) != it for it in (recipient, environ.get(b"SENDER", b""))):
+        raise Permanent(b"Sorry, there is a line break in the address. (#5.1.3)")
+    left_out = {letter for letter, _ in options}
+    return server, recipient, b"".join(environ.get(name, b"") for key, name in LINES.items() if key not in left_out)
+
+
+def _pieces(first: bytes, message: "Iterable[bytes]") -> "Iterator[bytes]":
+    """The message as it is sent: with `first` before it, and a newline at its end.  Fails: OSError."""
+    if first:
+        yield first
+    last = first
+    try:
+        for chunk in message:
+            last = chunk
+            yield chunk
+    except MessageUnreadable as error:
+        raise OSError from error
+    if last[-1:] not in (b"\n", b""):
+        yield b"\n"
+
+
+def _connected(server: Server, timeout_s: float) -> socket.socket:
+    """A connection that does not block.  Fails: Temporary."""
+    try:
+        if server.path:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.settimeout(timeout_s)
+            try:
+                sock.connect(server.path)
+            except OSError:
+                sock.close()
+                raise
+        else:
+            sock = socket.create_connection((os.fsdecode(server.host), server.port), timeout_s)
+    except (OSError, UnicodeError) as error:
+        why = error_text(errno.ETIMEDOUT if isinstance(error, TimeoutError) else getattr(error, "errno", None))
+        if isinstance(error, socket.gaierror | UnicodeError):
+            why = b"no such host"
+        hint = b"; the user must be allowed to write to that socket" if isinstance(error, PermissionError) else b""
+        raise Temporary(b"Unable to connect to %b: %b%b. (#4.4.1)" % (server.name, why, hint)) from error
+    sock.setblocking(False)
+    return sock

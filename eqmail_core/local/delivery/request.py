@@ -1,0 +1,151 @@
+"""What one delivery to a user is called: which .qmail files may apply, who sends what is forwarded, which variables
+programs see.  Pure; the disk and the clock are the caller's.
+
+Source: dot-qmail(5), qmail-command(8), qmail-local.c.
+"""
+
+from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, VERP_SUFFIX
+from eqmail_core.mail.mbox import from_line
+from eqmail_core.mail.quote import header_address, one_line
+from eqmail_core.outcome import WISHES_VARIABLE
+from eqmail_core.site.layout import HOME_VARIABLE
+
+_DEFAULT = b"default"
+
+# Where programs and the installation are, time zone and language, and what changes how mail is queued and delivered.
+_INHERITED = frozenset((b"PATH", b"TZ", b"LANG", b"LANGUAGE", b"PROGRAMSECONDS", HOME_VARIABLE))
+_PREFIXES = (b"LC_", b"QMAIL")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Delivery:
+    """One message for one user: who the user is, and the envelope.
+
+    `local` is the whole local part as it was addressed, `ext` the part of it that is the user's to arrange; `default`
+    are the instructions of users without a .qmail file; `name` is empty or begins the name of the file in a Maildir.
+    `wishes`: the sender's, as a list (formats.wishes).
+    """
+
+    __slots__ = ("dash", "default", "ext", "home", "host", "local", "name", "sender", "user", "wishes")
+
+    def __init__(
+        self,
+        user: bytes,
+        home: bytes,
+        local: bytes,
+        dash: bytes,
+        ext: bytes,
+        host: bytes,
+        sender: bytes,
+        default: bytes,
+        name: bytes = b"",
+        wishes: bytes = b"",
+    ) -> None:
+        self.user = user
+        self.wishes = wishes
+        self.home = home
+        self.local = local
+        self.dash = dash
+        self.ext = ext
+        self.host = host
+        self.sender = sender
+        self.default = default
+        self.name = name
+
+    @property
+    def recipient(self) -> bytes:
+        """The whole address."""
+        return self.local + b"@" + self.host
+
+
+def safe_extension(ext: bytes) -> bytes:
+    """The extension as it occurs in file names: lower case, dots as colons, so that no name leaves its folder."""
+    return ext.lower().replace(b".", b":")
+
+
+def candidates(dash: bytes, ext: bytes) -> list[tuple[bytes, int]]:
+    """Names of the .qmail files that may apply, the best first, each with where DEFAULT begins in `ext`, else -1."""
+    safe = safe_extension(ext)
+    stem = b".qmail" + dash
+    exact = len(ext) - len(_DEFAULT) if safe.endswith(_DEFAULT) else -1
+    found = [(stem + safe, exact)]
+    found += [
+        (stem + safe[:at] + _DEFAULT, at) for at in range(len(safe), -1, -1) if at == 0 or safe[at - 1 : at] == b"-"
+    ]
+    return found
+
+
+def has_owner(sender: bytes) -> bool:
+    """Tell whether forwarding mail from `sender` may go out in the name of a list owner; bounces never do."""
+    return sender not in (NULL_SENDER, DOUBLE_BOUNCE)
+
+
+def owner_files(dash: bytes, ext: bytes) -> tuple[bytes, bytes]:
+    """The files whose being there names a list owner, and asks for a sender per recipient."""
+    owner = b".qmail" + dash + safe_extension(ext) + b"-owner"
+    return owner, owner + b"-" + _DEFAULT
+
+
+def owner_sender(local: bytes, host: bytes, verp: bool) -> bytes:
+    """The sender of what a list with an owner forwards."""
+    if verp:
+        return local + b"-owner-@" + host + VERP_SUFFIX
+    return local + b"-owner@" + host
+
+
+def return_path_line(sender: bytes) -> bytes:
+    """RPLINE: the header line that keeps the envelope sender."""
+    return b"Return-Path: <" + header_address(sender) + b">\n"
+
+
+def delivered_to_line(recipient: bytes) -> bytes:
+    """DTLINE: the header line that proves a loop."""
+    return b"Delivered-To: " + one_line(recipient) + b"\n"
+
+
+def inherited(environ: "Mapping[bytes, bytes]") -> dict[bytes, bytes]:
+    """What programs get of the environment in which the services were started: no more than they need.
+
+    A start script may have secrets of its own there, which are no business of users.
+    """
+    return {name: value for name, value in environ.items() if name in _INHERITED or name.startswith(_PREFIXES)}
+
+
+def variables(it: Delivery, new_sender: bytes, default_at: int, now: float) -> dict[bytes, bytes]:
+    """The environment that programs get on top of the inherited one; DEFAULT only when a default applies."""
+    host2 = _shorter(it.host)
+    host3 = _shorter(host2)
+    ext2 = it.ext.partition(b"-")[2]
+    ext3 = ext2.partition(b"-")[2]
+    found = {
+        b"SENDER": it.sender,
+        b"NEWSENDER": new_sender,
+        b"RECIPIENT": it.recipient,
+        b"USER": it.user,
+        b"HOME": it.home,
+        b"LOCAL": it.local,
+        b"HOST": it.host,
+        b"HOST2": host2,
+        b"HOST3": host3,
+        b"HOST4": _shorter(host3),
+        b"EXT": it.ext,
+        b"EXT2": ext2,
+        b"EXT3": ext3,
+        b"EXT4": ext3.partition(b"-")[2],
+        b"DTLINE": delivered_to_line(it.recipient),
+        b"RPLINE": return_path_line(it.sender),
+        b"UFLINE": from_line(it.sender, now),
+    }
+    if it.wishes:
+        found[WISHES_VARIABLE] = it.wishes
+    if default_at >= 0:
+        found[b"DEFAULT"] = it.ext[default_at:]
+    return found
+
+
+def _shorter(host: bytes) -> bytes:
+    """A host without its last part, if it has more than one."""
+    return host.rpartition(b".")[0] if b"." in host else host

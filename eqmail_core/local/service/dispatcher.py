@@ -1,0 +1,227 @@
+"""The spawner's workers at work: orders and questions go to them, reports come back, and what the dead leave is done.
+
+Fails: OSError when there can be no worker.
+Source: architecture section 6; ADR 15.
+"""
+
+import os
+import selectors
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from eqmail_core.local.delivery.report import local_report
+from eqmail_core.local.service.protocol import DURABLE, PERSONAL, SLOW, AgentOrder
+from eqmail_core.local.service.worker import Worker
+from eqmail_core.local.service.worker_pool import Crew, sync_in_child
+from eqmail_core.outcome import LASTING
+from eqmail_core.site.site import Site
+from eqmail_core.system.child import end
+from eqmail_core.system.log import say
+from eqmail_core.users.user import LOOKUP_USAGE, User
+
+NAME = "qmail-lspawn"
+
+NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
+NO_PLACE = b"ZThis user has as many deliveries under way as one user may have. (#4.3.2)\n"
+SILENT = b"Zqmail-local gave no sign of life and was ended. (#4.3.0)\n"
+
+
+class Workforce:
+    """All who deliver; `report(id, letter, text, fate)` gets what they say, `settle(ids)` what is durable now.
+
+    One account has at most `at_once` orders under way; beyond that its mail waits a moment, then till later.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        default: bytes,
+        environ: Mapping[bytes, bytes],
+        selector: selectors.BaseSelector,
+        with_carrier: bool,
+        at_once: int,
+        report: Callable[[int, bytes, bytes, bytes], None],
+        settle: Callable[[list[int]], None],
+    ) -> None:
+        self._selector = selector
+        self._report = report
+        self._settle = settle
+        self._to_push: set[Worker] = set()
+        self._in_doubt: list[int] = []
+        self._is_syncing = False
+        self._crew = Crew(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
+
+    def deliver(self, it: AgentOrder) -> None:
+        """Have an order delivered; its descriptor is ours from now on.  Fails: OSError; then it is not."""
+        worker = self._crew.worker_for(it.user)
+        self._give(worker, it)
+
+    def _give(self, worker: Worker, it: AgentOrder) -> None:
+        if worker.has_no_place(time.monotonic()):
+            self._refuse(it, NO_PLACE)
+            return
+        worker.take(it)
+        self._to_push.add(worker)
+
+    def _refuse(self, it: AgentOrder, report: bytes) -> None:
+        """Report an order that nobody gets."""
+        if it.fd >= 0:
+            os.close(it.fd)
+            it.fd = -1
+        self._report(it.number, report[:1], report[1:], LASTING)
+
+    def ask(self, number: int, user: User) -> None:
+        """Have it found out whether mail for a user would be delivered; a report is the answer.  Fails: OSError."""
+        worker = self._crew.worker_for(user)
+        worker.be_asked(number, user)
+        self._to_push.add(worker)
+
+    def push(self) -> None:
+        """Send what was taken; what a worker cannot take now waits until it can.
+
+        One that has died is noticed when the last of its reports has been read, so that none of them is lost.
+        """
+        for worker in list(self._to_push):
+            self._to_push.discard(worker)
+            try:
+                if not worker.push():
+                    both = selectors.EVENT_READ | selectors.EVENT_WRITE
+                    self._selector.modify(worker.sock, both, partial(self._ready, worker))
+            except OSError:
+                pass
+
+    def tidy(self) -> None:
+        """Let go of whom nobody needs, of who is silent for too long, and of orders for which there is no place."""
+        self._crew.tidy()
+        self._sync()
+        for worker in self._crew.silent():
+            self._crew.cast_off(worker)
+            if worker.is_shared:
+                self._take_over(worker)
+            else:
+                self._give_up(worker, SILENT)
+        self._crew.probe()
+        now = time.monotonic()
+        for agent in self._crew.agents():
+            for it in agent.crowded_out(now):
+                self._refuse(it, NO_PLACE)
+
+    def _watch(self, worker: Worker) -> None:
+        self._selector.register(worker.sock, selectors.EVENT_READ, partial(self._ready, worker))
+
+    def _unwatch(self, worker: Worker) -> None:
+        self._selector.unregister(worker.sock)
+        self._to_push.discard(worker)
+
+    def _ready(self, worker: Worker, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._selector.modify(worker.sock, selectors.EVENT_READ, partial(self._ready, worker))
+            self._to_push.add(worker)
+        if events & selectors.EVENT_READ:
+            self._heard(worker)
+
+    def _heard(self, worker: Worker) -> None:
+        """Pass on what a worker reports."""
+        try:
+            reports = worker.reports()
+        except BlockingIOError:
+            return
+        except (EOFError, OSError):
+            self._lose(worker)
+            return
+        except ValueError as offence:
+            say(NAME, f"alert: {offence}")
+            self._lose(worker)
+            return
+        self._to_push.add(worker)
+        settled = []
+        for number, said in reports:
+            if said == DURABLE:
+                settled.append(number)
+            elif said in (PERSONAL, SLOW):
+                self._hand_on(worker, number, said == SLOW)
+            else:
+                self._report(number, said[1:2], said[2:], said[:1])
+        if settled:
+            self._settle(settled)
+
+    def _hand_on(self, carrier: Worker, number: int, is_slow: bool) -> None:
+        """Give an order or a question that the carrier hands back to the agent of its user."""
+        user = carrier.asked.pop(number, None)
+        it = None if user is not None else carrier.hand_back(number)
+        owner = it.user if it is not None else user
+        if is_slow and owner is not None:
+            self._crew.keep_from_carrier(owner)
+        if it is not None:
+            self._to_agent(it)
+        elif user is not None:
+            self._ask_agent(number, user)
+
+    def _ask_agent(self, number: int, user: User) -> None:
+        """Ask the agent of a user, after the carrier has been asked."""
+        try:
+            agent = self._crew.agent_for(user)
+        except OSError:
+            self._report(number, NO_FORK[:1], NO_FORK[1:], LASTING)
+            return
+        agent.be_asked(number, user)
+        self._to_push.add(agent)
+
+    def _to_agent(self, it: AgentOrder) -> None:
+        """Give an order to the agent of its user, after the carrier has had it."""
+        try:
+            agent = self._crew.agent_for(it.user)
+        except OSError:
+            self._refuse(it, NO_FORK)
+            return
+        self._give(agent, it)
+
+    def _lose(self, worker: Worker) -> None:
+        """A worker has died: an agent's orders are tried again later, the carrier's are given to agents."""
+        code = self._crew.bury(worker)
+        if worker.is_shared:
+            say(NAME, "warning: the carrier has died; its mail goes to agents")
+            self._take_over(worker)
+            return
+        self._give_up(worker, local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b""))
+
+    def _give_up(self, agent: Worker, report: bytes) -> None:
+        """Report what an agent has left."""
+        for number in [*agent.taken, *agent.asked]:
+            self._report(number, report[:1], report[1:], LASTING)
+        self._settle_for(agent)
+
+    def _take_over(self, carrier: Worker) -> None:
+        """Whatever the carrier has left goes to agents: its users have them for now."""
+        for it in carrier.taken.values():
+            self._to_agent(it)
+        for number, user in carrier.asked.items():
+            self._ask_agent(number, user)
+        self._settle_for(carrier)
+
+    def _settle_for(self, dead: Worker) -> None:
+        """Make durable what a worker had delivered."""
+        self._in_doubt += dead.unsettled
+        self._sync()
+
+    def _sync(self) -> None:
+        """Put the disks in order for the dead, one time after the other; without a process for it, a little later."""
+        if not self._in_doubt or self._is_syncing:
+            return
+        try:
+            pid, sock = sync_in_child()
+        except OSError:
+            return
+        self._is_syncing = True
+        numbers, self._in_doubt = self._in_doubt, []
+
+        def synced(_events: int) -> None:
+            self._selector.unregister(sock)
+            sock.close()
+            end(pid)
+            self._is_syncing = False
+            self._settle(numbers)
+            self._sync()
+
+        self._selector.register(sock, selectors.EVENT_READ, synced)

@@ -1,0 +1,46 @@
+"""The look-up process: as qmailp it tells the spawner which account gets the mail for a local part.
+
+    spawner  local part                       one question a packet
+    answer   U, six fields NUL each           the user
+             E, decimal code                  a LOOKUP_* code
+
+Source: qmail-getpw(8); architecture section 6, "lookup".
+"""
+
+import socket
+
+from eqmail_core.ipc.packet_socket import PACKET
+from eqmail_core.site.site import Site
+from eqmail_core.system.kernel import forbid_tracing, name_process
+from eqmail_core.system.privileges import settle
+from eqmail_core.text.framing import fields, join
+from eqmail_core.users.getpw import find_among_accounts
+from eqmail_core.users.user import LOOKUP_CANNOT_RUN_GETPW, LOOKUP_USAGE, LookupFailed, User
+
+
+def run(site: Site, sock: socket.socket) -> int:
+    """Answer until the spawner lets go.  Fails: CannotSettle."""
+    settle(site, "qmailp")
+    forbid_tracing()
+    name_process("eq-getpw")
+    while local := sock.recv(PACKET):
+        sock.send(_answer(site, local))
+    return 0
+
+
+def _answer(site: Site, local: bytes) -> bytes:
+    try:
+        return b"U" + join(*find_among_accounts(site, local).fields())
+    except LookupFailed as failure:
+        return b"E%d" % failure.code
+
+
+def split_answer(packet: bytes) -> User | int:
+    """The user or the LOOKUP_* code of an answer.  Fails: ValueError, LookupFailed for nonsense."""
+    if packet[:1] == b"U":
+        return User.from_fields(fields(packet[1:]))
+    code = int(packet[1:])
+    # Another one would be a report of its own: 0 says that mail is delivered.
+    if packet[:1] != b"E" or not LOOKUP_USAGE <= code <= LOOKUP_CANNOT_RUN_GETPW:
+        raise ValueError("no answer")
+    return code

@@ -1,0 +1,155 @@
+"""Many Maildir deliveries at once: one look at each home, one barrier for all, one set of names in new/.
+
+The rule of a group: every copy is written to tmp/ and on the disk before any is named in new/.  What a user's files
+are touched for happens under that user's identity; the barrier between is nobody's.
+
+Where users share the process, none of them can hold up the others: what takes long by its nature is delivered apart,
+and who takes longer than `BUDGET_S` in one group all the same has an agent for a while.
+
+Whatever happens to an order, even a bug of ours, is its report.
+Fails: OSError as `Barrier`; then the process must end.
+Source: architecture section 7, "Maildir".
+"""
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from eqmail_core.local.delivery.home import MOST_BYTES
+from eqmail_core.local.delivery.report import local_report
+from eqmail_core.local.delivery.request import Delivery
+from eqmail_core.local.service.protocol import AgentOrder
+from eqmail_core.local.service.sync_batch import Barrier
+from eqmail_core.local.service.time_budget import BUDGET_S, Budget
+from eqmail_core.local.service.user_batch import SHORT_BYTES, Result, Visit, foreseen, has_many_dashes
+from eqmail_core.mailbox.maildir import TROUBLE, own_naming
+from eqmail_core.outcome import Temporary
+from eqmail_core.site.site import Site
+from eqmail_core.system.privileges import CannotSettle
+from eqmail_core.users.user import LOOKUP_USAGE, User
+
+CANNOT_SETTLE = local_report(LOOKUP_USAGE, b"")
+
+Identity = Callable[[User], AbstractContextManager[object]]
+"""What makes files be touched as a user.  Fails: CannotSettle when that cannot be."""
+
+
+class MaildirDesk:
+    """Delivers groups of orders, touching files as `identity` says.
+
+    Where it `is_shared` by all users, orders that may take long come back in `Result.apart`, and so do those of users
+    who have taken too long by `clock`.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        default: bytes,
+        identity: Identity,
+        is_shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._site = site
+        self._default = default
+        self._identity = identity
+        self._is_shared = is_shared
+        self._naming = own_naming()
+        self._barrier = Barrier()
+        self._budget = Budget(BUDGET_S if is_shared else float("inf"), clock)
+
+    @property
+    def settle_in_s(self) -> float | None:
+        """Seconds until `settle` is due; None while every report is durable."""
+        return self._barrier.settle_in_s
+
+    def settle(self) -> list[int]:
+        """Put the names on the disk that are not; the ids whose reports are durable now."""
+        return self._barrier.settle()
+
+    def deliver(self, orders: list[AgentOrder]) -> Result:
+        """Deliver a group; the descriptors of the orders are closed, except of those to be delivered apart."""
+        result = Result()
+        visits = []
+        self._budget.renew()
+        for mine in _by_user(orders):
+            visit = Visit(self._site, mine[0].user, self._default, self._naming, self._is_shared)
+            try:
+                with self._budget.of(visit.user), self._identity(visit.user):
+                    visit.write(mine, result, self._budget)
+            except CannotSettle:
+                result.reports += [(it.number, True, CANNOT_SETTLE) for it in mine]
+            else:
+                visits.append(visit)
+        for it in set(orders).difference(result.apart):
+            if it.fd >= 0:
+                os.close(it.fd)
+        self._publish(visits, result)
+        return result
+
+    def foresee(self, questions: list[tuple[int, User]]) -> Result:
+        """What deliveries to these users would begin their reports with."""
+        result = Result()
+        self._budget.renew()
+        for number, user in questions:
+            with self._budget.of(user):
+                if self._budget.is_spent:
+                    result.slow.add(number)
+                    result.unanswered.append(number)
+                    continue
+                text = self._foresee(user)
+            if text is None:
+                result.unanswered.append(number)
+            else:
+                result.reports.append((number, True, text))
+        return result
+
+    def _foresee(self, user: User) -> bytes | None:
+        """What a delivery to a user would begin its report with; None where finding that out may take long."""
+        if self._is_shared and has_many_dashes(user.ext):
+            return None
+        most_bytes = SHORT_BYTES if self._is_shared else MOST_BYTES
+        try:
+            with self._identity(user):
+                return foreseen(user, self._default, self._site.patrn, most_bytes)
+        except CannotSettle:
+            return CANNOT_SETTLE
+
+    def _publish(self, visits: list[Visit], result: Result) -> None:
+        """Put all copies on the disk, then name them."""
+        copies = [copy for visit in visits for _, mine in visit.written for copy in mine]
+        trouble = None
+        if copies:
+            try:
+                result.settled = self._barrier.sync(copies)
+            except OSError:
+                trouble = Temporary(TROUBLE)
+        for visit in visits:
+            if visit.maildirs:
+                try:
+                    with self._identity(visit.user):
+                        visit.publish(result, trouble)
+                except CannotSettle:
+                    # The copies stay in tmp/, where only their owner may remove them, until they are swept.
+                    visit.publish(result, Temporary(CANNOT_SETTLE[1:-1]))
+            else:
+                visit.publish(result, trouble)
+            for number in visit.named:
+                self._barrier.named(number)
+            for maildir in visit.maildirs:
+                self._barrier.keep(maildir)
+
+
+def _by_user(orders: list[AgentOrder]) -> list[list[AgentOrder]]:
+    """The orders of each user, in the order in which they came."""
+    found: dict[tuple[int, int, bytes, bytes], list[AgentOrder]] = {}
+    for it in orders:
+        found.setdefault((it.user.uid, it.user.gid, it.user.home, it.user.dash), []).append(it)
+    return list(found.values())
+
+
+def delivery_of(default: bytes, it: AgentOrder) -> Delivery:
+    """One order as a delivery of its own."""
+    user = it.user
+    message = (it.host, it.sender, default, it.name, it.wishes)
+    return Delivery(user.name, user.home, it.local, user.dash, user.ext, *message)

@@ -1,0 +1,32 @@
+"""An order of the scheduler as the spawner holds it."""
+
+from eqmail_core.ipc import delivery_protocol as delivery_wire
+from eqmail_core.ipc.background_close import close_received
+from eqmail_core.ipc.selector_channel import Line
+from eqmail_core.outcome import EXPANDED, FLEETING, TAKEN_OVER
+
+
+class Order:
+    """An order that was taken: the line and the serial it came with, and until it is given away its message."""
+
+    __slots__ = ("fd", "host", "line", "local", "name", "sender", "serial", "wishes")
+
+    def __init__(self, line: Line, it: delivery_wire.Order, fd: int) -> None:
+        self.line = line
+        self.serial = it.serial
+        self.name = it.name
+        self.sender = it.sender
+        self.wishes = it.wishes
+        self.local, _, self.host = it.recipient.rpartition(b"@")
+        self.fd = fd
+
+    def report(self, letter: bytes, text: bytes, fate: bytes) -> None:
+        """Tell the scheduler what has become of it; `fate` as in `values.outcome`."""
+        durable, takes_over, expanded = fate != FLEETING, fate == TAKEN_OVER, fate == EXPANDED
+        self.line.send(delivery_wire.report(self.serial, durable, letter, text, takes_over, expanded))
+
+    def drop_message(self) -> None:
+        """Close the message of an order that nobody gets, which may be anything."""
+        if self.fd >= 0:
+            close_received(self.fd)
+            self.fd = -1

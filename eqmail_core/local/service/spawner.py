@@ -1,0 +1,231 @@
+"""The local spawner: takes the scheduler's orders as root, finds whose they are, and has that user deliver them.
+
+It stays root while it handles mail, so it reads none of it: an order is checked (its message belongs to the queue and
+nobody can change it), given to the carrier or the agent of its user, and its report passed on.
+
+Fails: KeyError when the accounts of the queue are missing, OSError when the machine lacks the means to work at all.
+Source: queue.md 3.11; architecture section 6.
+"""
+
+import os
+import pwd
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+from eqmail_core.event_loop.listener import Listener
+from eqmail_core.ipc import delivery_protocol as delivery_wire
+from eqmail_core.ipc.background_close import close_aside
+from eqmail_core.ipc.selector_channel import Line
+from eqmail_core.local.delivery.report import local_report
+from eqmail_core.local.delivery.request import inherited
+from eqmail_core.local.service.dispatcher import NAME, NO_FORK, Workforce
+from eqmail_core.local.service.order import Order
+from eqmail_core.local.service.protocol import AgentOrder
+from eqmail_core.local.service.recipient_lookup import LookUpDesk, Question
+from eqmail_core.local.service.user_lookup import Answer, Owners
+from eqmail_core.local.service.worker import NO_BOUND
+from eqmail_core.outcome import DONE, FLEETING, LASTING
+from eqmail_core.service.readiness import tell_ready
+from eqmail_core.site.layout import HOME_VARIABLE
+from eqmail_core.site.site import Site
+from eqmail_core.spawn.request_check import objection
+from eqmail_core.system.log import say
+from eqmail_core.users.user import LOOKUP_ROOT
+
+_TICK_S = 1.0
+
+MOST_LINES = 16
+"""Schedulers that are connected at a time; there is one, and a successor while it goes."""
+
+MOST_ORDERS = 2000
+"""Orders that are not settled; while there are so many no more are read."""
+
+
+def run(
+    site: Site,
+    default_delivery: bytes,
+    listener: socket.socket,
+    asked_at: socket.socket | None = None,
+    with_carrier: bool = True,
+    at_once: int = NO_BOUND,
+) -> None:
+    """Serve schedulers until TERM; the orders taken by then are still delivered and reported.
+
+    On `asked_at`, if it is given, the SMTP server asks about recipients.  With a carrier, which takes root, one
+    process files plain mail for all users.  Everything else of one account is done for at most `at_once` orders at a
+    time.
+    """
+    Spawner(site, default_delivery, listener, asked_at, with_carrier and os.getuid() == 0, at_once).run()
+
+
+class Spawner:
+    """The state of the service: its lines to schedulers, its people, and the orders that are not settled."""
+
+    def __init__(
+        self,
+        site: Site,
+        default_delivery: bytes,
+        listener: socket.socket,
+        asked_at: socket.socket | None,
+        with_carrier: bool,
+        at_once: int,
+    ) -> None:
+        self._site = site
+        self._owner = os.getuid()
+        welcome = {os.getuid()}
+        if not site.single_user:
+            self._owner = pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
+            welcome.add(pwd.getpwnam(site.accounts.user("qmails")).pw_uid)
+        environ = inherited(os.environb)
+        environ[HOME_VARIABLE] = os.fsencode(site.home)
+        self._selector = selectors.DefaultSelector()
+        self._listener = Listener(self._selector, listener, welcome, self._meet, NAME)
+        can_carry = with_carrier and not site.single_user
+        self._workers = Workforce(
+            site, default_delivery, environ, self._selector, can_carry, at_once, self._report, self._settle
+        )
+        self._owners = Owners(site, self._selector)
+        self._orders: dict[int, Order] = {}
+        self._questions: dict[int, Question] = {}
+        self._last_number = 0
+        self._lines: set[Line] = set()
+        self._leaving = False
+        self._is_full = False
+        self._desk: LookUpDesk | None = None
+        if asked_at is not None:
+            askers = {os.getuid()} if site.single_user else {0, pwd.getpwnam(site.accounts.user("qmaild")).pw_uid}
+            self._desk = LookUpDesk(self._selector, asked_at, askers, self._owners, self._ask)
+
+    def run(self) -> None:
+        """Serve until TERM."""
+        wake, woken = socket.socketpair()
+        for end_of_pair in (wake, woken):
+            end_of_pair.setblocking(False)
+        signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, self._leave)
+        self._watch(wake, lambda _events: wake.recv(64))
+        tell_ready()
+        tick = time.monotonic() + _TICK_S
+        while not (self._leaving and self._is_done()):
+            for key, events in self._selector.select(max(0.0, tick - time.monotonic())):
+                key.data(events)
+            self._workers.push()
+            is_full = self._leaving or len(self._orders) >= MOST_ORDERS
+            if is_full != self._is_full:
+                self._is_full = is_full
+                for line in self._lines:
+                    line.read(not is_full)
+            if time.monotonic() >= tick:
+                tick = time.monotonic() + _TICK_S
+                self._workers.tidy()
+                self._owners.tidy()
+                self._listener.tidy()
+                self._lines = {line for line in self._lines if not line.closed}
+                if self._desk is not None:
+                    self._desk.tidy()
+
+    def _leave(self, _number: int, _frame: object) -> None:
+        """TERM: no more orders, see `run`."""
+        self._leaving = True
+
+    def _is_done(self) -> bool:
+        return not self._orders and all(line.is_drained for line in self._lines)
+
+    def _watch(self, sock: socket.socket, handler: Callable[[int], object]) -> None:
+        self._selector.register(sock, selectors.EVENT_READ, handler)
+
+    def _meet(self, sock: socket.socket) -> None:
+        """A scheduler has come."""
+        if self._leaving or len(self._lines) >= MOST_LINES:
+            close_aside(sock.detach())
+            return
+        line = Line(self._selector, sock, self._take, takes_descriptors=True)
+        self._lines.add(line)
+        line.read(not self._is_full)
+
+    # Orders coming in.
+
+    def _take(self, line: Line, packet: bytes, fd: int) -> None:
+        """Check an order and find out whose it is."""
+        try:
+            it = delivery_wire.split_order(packet)
+        except ValueError:
+            say(NAME, "warning: unintelligible order, hanging up")
+            line.close()
+            if fd >= 0:
+                close_aside(fd)
+            return
+        number = self._next_number()
+        order = self._orders[number] = Order(line, it, fd)
+        trouble = objection(it.recipient, fd, self._owner)
+        if trouble:
+            self._refuse(number, trouble)
+        elif not order.local:
+            self._refuse(number, DONE)
+        else:
+            self._owners.find(order.local, partial(self._give, number))
+
+    def _next_number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    def _give(self, number: int, user: Answer) -> None:
+        """Have an order delivered for its user."""
+        owner = self._deliverable(user)
+        if isinstance(owner, int):
+            self._refuse(number, local_report(owner, b""))
+            return
+        it = self._orders[number]
+        try:
+            self._workers.deliver(AgentOrder(number, it.name, it.local, it.host, it.sender, owner, it.fd, it.wishes))
+        except OSError:
+            self._refuse(number, NO_FORK)
+            return
+        it.fd = -1
+
+    def _deliverable(self, user: Answer) -> Answer:
+        """The user, unless it is root, as whom nothing is delivered.
+
+        A root who has set up an installation for nobody but itself may have mail.
+        """
+        is_root = not isinstance(user, int) and user.uid == 0
+        return LOOKUP_ROOT if is_root and not self._site.single_user else user
+
+    def _refuse(self, number: int, report: bytes) -> None:
+        """Report an order that no agent gets."""
+        self._orders[number].drop_message()
+        self._report(number, report[:1], report[1:], LASTING)
+
+    def _report(self, number: int, letter: bytes, text: bytes, fate: bytes) -> None:
+        question = self._questions.pop(number, None)
+        if question is not None:
+            question.report(letter)
+            return
+        order = self._orders[number] if fate == FLEETING else self._orders.pop(number)
+        order.report(letter, text, fate)
+
+    def _ask(self, question: Question, user: Answer) -> None:
+        """Ask who delivers for a user whether it would deliver to a recipient."""
+        owner = self._deliverable(user)
+        if isinstance(owner, int):
+            question.report(local_report(owner, b"")[:1])
+            return
+        number = self._next_number()
+        self._questions[number] = question
+        try:
+            self._workers.ask(number, owner)
+        except OSError:
+            self._report(number, NO_FORK[:1], b"", LASTING)
+
+    def _settle(self, numbers: list[int]) -> None:
+        """Tell the schedulers that these reports have become durable."""
+        serials: dict[Line, list[int]] = {}
+        for number in numbers:
+            order = self._orders.pop(number)
+            serials.setdefault(order.line, []).append(order.serial)
+        for line, mine in serials.items():
+            line.send(delivery_wire.durable(mine))

@@ -1,0 +1,57 @@
+"""How long one user may hold up others, in a process that delivers for all of them.
+
+Fails: never.
+"""
+
+import time
+from collections.abc import Callable
+
+from eqmail_core.users.user import User
+
+BUDGET_S = 1.0
+"""For how long one user may hold up the others, in a group."""
+
+SLOW_S = 600.0
+"""For how long a user has an agent who has held up the others for longer."""
+
+Account = tuple[int, int]
+"""The ids of a user; several names, homes and extensions may have the same."""
+
+
+class Budget:
+    """How much time each user may take while others wait; a user is looked after `with budget.of(user)`."""
+
+    __slots__ = ("_account", "_clock", "_limit_s", "_since", "_slow", "_spent")
+
+    def __init__(self, limit_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._limit_s = limit_s
+        self._slow: dict[Account, float] = {}
+        self._spent: dict[Account, float] = {}
+        self._account: Account = (-1, -1)
+        self._since = 0.0
+
+    def renew(self) -> None:
+        """Everybody has the whole budget again, but those who are known to be slow."""
+        self._spent = {}
+
+    def of(self, user: User) -> "Budget":
+        """The budget of a user, whom we turn to now."""
+        self._account = user.uid, user.gid
+        return self
+
+    def __enter__(self) -> None:
+        self._since = self._clock()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        now = self._clock()
+        spent = self._spent[self._account] = self._spent.get(self._account, 0.0) + now - self._since
+        if spent > self._limit_s:
+            self._slow[self._account] = now + SLOW_S
+
+    @property
+    def is_spent(self) -> bool:
+        """Tell whether the user must not have more time now."""
+        now = self._clock()
+        spent = self._spent.get(self._account, 0.0) + now - self._since
+        return spent > self._limit_s or self._slow.get(self._account, now) > now

@@ -1,0 +1,230 @@
+"""One user's part of a group of Maildir deliveries: copies are written, and get their names when all are on the disk.
+
+Acting as the user is the caller's.  Where users share the process, what may take long by its nature is not begun.
+
+Whatever happens to an order, even a bug of ours, is its report.  Fails: never.
+Source: architecture section 7, "Maildir".
+"""
+
+import os
+
+from eqmail_core.local.delivery.deliver import LOOPING, counted
+from eqmail_core.local.delivery.dotqmail import MAILDIR, plain
+from eqmail_core.local.delivery.home import MOST_BYTES, STICKY, TooLong, enter_home, find_arrangement, foresee
+from eqmail_core.local.delivery.request import delivered_to_line, return_path_line
+from eqmail_core.local.service.protocol import AgentOrder
+from eqmail_core.local.service.time_budget import Budget
+from eqmail_core.mailbox.maildir import UNREADABLE, Copy, Maildir, Naming
+from eqmail_core.mailbox.maildir_quota import CountIsDue
+from eqmail_core.outcome import DONE, Failure, Permanent, Temporary
+from eqmail_core.site.site import Site
+from eqmail_core.system.files import CHUNK
+from eqmail_core.system.log import say
+from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.users.user import User
+
+NAME = "qmail-local"
+
+# A message larger than this, in bytes, would hold up the group; it is delivered apart.
+_LARGE = 4 << 20
+
+_MOST_COPIES = 16
+"""Instructions of one order that a group follows; more are followed apart."""
+
+_MOST_OPEN = 128
+"""Copies and Maildirs of one user that are open at a time; orders beyond are delivered apart."""
+
+SHORT_BYTES = 16384
+_FEW_DASHES = 32
+"""What is read of a .qmail file, and names that are tried, where users share the process."""
+
+_UNEXPECTED = b"Unable to deliver: %b. (#4.3.0)"
+
+
+class Result:
+    """What a group has come to: reports (id, durable, text), orders that need more than a Maildir, ids now durable.
+
+    `unanswered` are the ids of questions that are to be asked elsewhere.  Of these and of the orders to be delivered
+    apart, `slow` are those whose users have taken too long.
+    """
+
+    __slots__ = ("apart", "reports", "settled", "slow", "unanswered")
+
+    def __init__(self) -> None:
+        self.reports: list[tuple[int, bool, bytes]] = []
+        self.apart: list[AgentOrder] = []
+        self.settled: list[int] = []
+        self.unanswered: list[int] = []
+        self.slow: set[int] = set()
+
+    def refuse(self, number: int, failure: Failure) -> None:
+        """Report that an order failed."""
+        self.reports.append((number, True, failure.outcome + failure.text + b"\n"))
+
+
+class Visit:
+    """What one group of orders finds out once at one user's: the home, instructions by extension, Maildirs by path.
+
+    `written` are the copies by order, `named` the orders whose copies have got their names.
+    """
+
+    __slots__ = ("_copies", "_default", "_is_shared", "_known", "_naming", "_open", "_site", "named", "user", "written")
+
+    def __init__(self, site: Site, user: User, default: bytes, naming: Naming, is_shared: bool) -> None:
+        self.user = user
+        self.written: list[tuple[int, list[Copy]]] = []
+        self.named: list[int] = []
+        self._site = site
+        self._default = default
+        self._naming = naming
+        self._is_shared = is_shared
+        self._copies = 0
+        self._known: dict[bytes, list[bytes] | Failure | None] = {}
+        self._open: dict[bytes, Maildir | Failure] = {}
+
+    @property
+    def maildirs(self) -> list[Maildir]:
+        """The Maildirs that were opened."""
+        return [found for found in self._open.values() if isinstance(found, Maildir)]
+
+    def write(self, orders: list[AgentOrder], result: Result, budget: Budget) -> None:
+        """Write the copies of this user's orders, as far as the budget goes."""
+        trouble: Failure | None = None
+        try:
+            if enter_home(self.user.home, self._site.patrn):
+                trouble = Temporary(STICKY)
+        except Failure as failure:
+            trouble = failure
+        for it in orders:
+            if budget.is_spent:
+                result.slow.add(it.number)
+                result.apart.append(it)
+                continue
+            try:
+                if trouble is not None:
+                    raise trouble
+                copies = self._write(it)
+            except Failure as failure:
+                result.refuse(it.number, failure)
+            except Exception as surprise:
+                result.refuse(it.number, unexpected(surprise))
+            else:
+                if copies is None:
+                    result.apart.append(it)
+                else:
+                    self.written.append((it.number, copies))
+
+    def publish(self, result: Result, trouble: Failure | None) -> None:
+        """Give the copies their names, if there is no `trouble`, and report."""
+        for number, mine in self.written:
+            try:
+                if trouble is not None and mine:
+                    raise trouble
+                for copy in mine:
+                    copy.publish()
+            except Exception as surprise:
+                _drop(mine)
+                result.refuse(number, surprise if isinstance(surprise, Failure) else unexpected(surprise))
+                continue
+            result.reports.append((number, not mine, DONE + counted([MAILDIR] * len(mine))))
+            if mine:
+                self.named.append(number)
+
+    def _write(self, it: AgentOrder) -> list[Copy] | None:
+        """Write the copies of one order; None if it should be delivered apart.  Fails: Temporary, Permanent."""
+        try:
+            message = MessageFile(it.fd)
+            delivered_to = delivered_to_line(it.local + b"@" + it.host)
+            if message.has_header_line(delivered_to):
+                raise Permanent(LOOPING)
+        except MessageUnreadable as error:
+            raise Temporary(UNREADABLE) from error
+        paths = self._paths(it.user.ext)
+        if paths is None or (len(message.head) == CHUNK and os.fstat(it.fd).st_size > _LARGE):
+            return None
+        if self._copies + len(self._open) + len(paths) > _MOST_OPEN:
+            return None
+        head = return_path_line(it.sender) + delivered_to
+        copies: list[Copy] = []
+        try:
+            for part, path in enumerate(paths):
+                wanted = self._naming.given(it.name, part)
+                copies.append(self._maildir(path).write(self._naming, wanted, head, message))
+        except CountIsDue:
+            _drop(copies)
+            return None
+        except Exception:
+            _drop(copies)
+            raise
+        self._copies += len(copies)
+        return copies
+
+    def _paths(self, ext: bytes) -> list[bytes] | None:
+        """The Maildirs for an extension; None where its instructions are not only those.  Fails: Failure."""
+        if ext not in self._known:
+            try:
+                self._known[ext] = self._look_up(ext)
+            except Failure as failure:
+                self._known[ext] = failure
+        found = self._known[ext]
+        if isinstance(found, Failure):
+            raise found
+        return found
+
+    def _look_up(self, ext: bytes) -> list[bytes] | None:
+        most_bytes = SHORT_BYTES if self._is_shared else MOST_BYTES
+        if self._is_shared and has_many_dashes(ext):
+            return None
+        try:
+            found = find_arrangement(self.user.dash, ext, self._default, self._site.patrn, most_bytes)
+        except TooLong:
+            if self._is_shared:
+                return None
+            raise
+        instructions = found.instructions
+        if len(instructions) > _MOST_COPIES or any(kind != MAILDIR for kind, _ in instructions):
+            return None
+        return [plain(path) for _, path in instructions]
+
+    def _maildir(self, path: bytes) -> Maildir:
+        found = self._open.get(path)
+        if found is None:
+            try:
+                found = Maildir(path, may_count=not self._is_shared)
+            except Failure as failure:
+                found = failure
+            self._open[path] = found
+        if isinstance(found, Failure):
+            raise found
+        return found
+
+
+def foreseen(user: User, default: bytes, patrn: int, most_bytes: int) -> bytes | None:
+    """What a delivery to a user, as whom we act, would begin its report with.
+
+    None where the .qmail file has more than `most_bytes`, and somebody else may read more of it.
+    """
+    try:
+        foresee(user.home, user.dash, user.ext, default, patrn, most_bytes)
+    except TooLong as failure:
+        return None if most_bytes < MOST_BYTES else failure.outcome + failure.text
+    except Exception as surprise:
+        failed = surprise if isinstance(surprise, Failure) else unexpected(surprise)
+        return failed.outcome + failed.text
+    return DONE
+
+
+def has_many_dashes(ext: bytes) -> bool:
+    """Tell whether an extension has so many .qmail files that looking for them may take long."""
+    return ext.count(b"-") >= _FEW_DASHES
+
+
+def unexpected(surprise: Exception) -> Temporary:
+    """The failure of one order or question that nobody has thought of; the others go on."""
+    say(NAME, f"alert: {type(surprise).__name__}: {surprise}")
+    return Temporary(_UNEXPECTED % type(surprise).__name__.encode())
+
+
+def _drop(copies: list[Copy]) -> None:
+    for copy in copies:
+        copy.discard()

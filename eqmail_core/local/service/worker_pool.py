@@ -1,0 +1,188 @@
+"""The spawner's people: the carrier, an agent for every user whose mail needs one, and helpers that sync the disk.
+
+Root's half.  The carrier is one process for all; it is ended when it has owed a report for too long.  Those whose mail
+it held when it ended have agents for a while, so that a user with a hung home delays the others once.
+
+Fails: OSError when there can be no child.
+Source: architecture section 6, "resident agents"; ADR 15.
+"""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from eqmail_core.local.service import worker_process as agent
+from eqmail_core.local.service.time_budget import SLOW_S
+from eqmail_core.local.service.worker import NO_BOUND, Worker
+from eqmail_core.site.site import Site
+from eqmail_core.system.child import end, fork_with_socket, has_ended
+from eqmail_core.system.log import say
+from eqmail_core.users.user import User
+
+NAME = "qmail-lspawn"
+
+RESIDENT = 32
+IDLE_S = 30.0
+RETIRED_AFTER = 10_000
+
+SILENCE_S = 15.0
+"""How long the carrier may owe a report; a slow disk takes seconds, a hung home for ever."""
+
+AGENT_SILENCE_S = 60.0
+"""How long an agent may give no sign of life while it owes a report; it holds up nobody but its user."""
+
+HUNG = 4
+"""As long as so many carriers cannot even be killed, there is no other."""
+
+_Account = tuple[int, int]
+
+
+class Crew:
+    """All workers.  The spawner is told of a new one by `watch(worker)`, and by `unwatch(worker)` before one goes.
+
+    An agent has at most `at_once` orders at a time.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        default: bytes,
+        environ: Mapping[bytes, bytes],
+        watch: Callable[[Worker], None],
+        unwatch: Callable[[Worker], None],
+        with_carrier: bool = False,
+        at_once: int = NO_BOUND,
+    ) -> None:
+        self._site = site
+        self._default = default
+        self._environ = environ
+        self._watch = watch
+        self._unwatch = unwatch
+        self._with_carrier = with_carrier
+        self._at_once = at_once
+        self._carrier: Worker | None = None
+        self._agents: dict[_Account, Worker] = {}
+        self._retired: set[Worker] = set()
+        self._leaving: list[int] = []
+        self._hung: list[int] = []
+        self._slow: dict[_Account, float] = {}
+
+    def worker_for(self, user: User) -> Worker:
+        """Who delivers for a user: an agent that is there already, else the carrier where it may, else a new agent."""
+        account = (user.uid, user.gid)
+        if not self._with_carrier or account in self._agents or account in self._slow or len(self._hung) >= HUNG:
+            return self.agent_for(user)
+        if self._carrier is not None and self._carrier.orders >= RETIRED_AFTER:
+            self._retired.add(self._carrier)
+            self._carrier = None
+        if self._carrier is None:
+            act = partial(agent.carry, self._site, self._default)
+            self._carrier = Worker(*fork_with_socket("eq-carrier", act), is_shared=True)
+            self._watch(self._carrier)
+        return self._carrier
+
+    def agent_for(self, user: User) -> Worker:
+        """The agent of a user, started if there is none.  The least recently used comes first in the table."""
+        account = (user.uid, user.gid)
+        found = self._agents.pop(account, None)
+        if found is not None and found.orders >= RETIRED_AFTER:
+            self._retired.add(found)
+            found = None
+        if found is None:
+            self._make_room()
+            act = partial(agent.run, self._site, user, self._default, self._environ)
+            found = Worker(*fork_with_socket("eq-agent", act), at_once=self._at_once)
+            self._watch(found)
+        self._agents[account] = found
+        return found
+
+    def keep_from_carrier(self, user: User) -> None:
+        """Have a user's mail delivered by an agent for a while."""
+        self._slow[user.uid, user.gid] = time.monotonic() + SLOW_S
+
+    def tidy(self) -> None:
+        """Let go of the agents that have been idle for long or are retired, and bury those that have left."""
+        now = time.monotonic()
+        for account, it in list(self._agents.items()):
+            if it.is_idle and it.used_at <= now - IDLE_S:
+                del self._agents[account]
+                self._dismiss(it)
+        for it in [it for it in self._retired if it.is_idle]:
+            self._retired.discard(it)
+            self._dismiss(it)
+        self._leaving = [pid for pid in self._leaving if not has_ended(pid)]
+        self._hung = [pid for pid in self._hung if not has_ended(pid)]
+        self._slow = {account: until for account, until in self._slow.items() if until > now}
+
+    def probe(self) -> None:
+        """Ask the agents that owe something for a sign of life; their programs may take what they take."""
+        for it in self.agents():
+            it.probe()
+
+    def silent(self) -> list[Worker]:
+        """Those that have owed a report, or a sign of life, for too long."""
+        now = time.monotonic()
+        carriers = [it for it in (self._carrier, *self._retired) if it is not None and it.is_shared]
+        silent = [it for it in carriers if it.silent_s(now) > SILENCE_S]
+        return silent + [it for it in self.agents() if it.silent_s(now) > AGENT_SILENCE_S]
+
+    def agents(self) -> list[Worker]:
+        """Every agent."""
+        return [*self._agents.values(), *(it for it in self._retired if not it.is_shared)]
+
+    def bury(self, dead: Worker) -> int:
+        """Forget a worker that has died or must; its exit code, negative for a signal."""
+        self._forget(dead)
+        return end(dead.pid)
+
+    def cast_off(self, hung: Worker) -> None:
+        """Kill a worker without waiting for its end."""
+        self._forget(hung)
+        if hung.is_shared:
+            say(NAME, f"warning: the carrier was silent for {SILENCE_S:g} s and is replaced; its mail goes to agents")
+        else:
+            uid = hung.users()[0].uid
+            say(NAME, f"warning: the agent of uid {uid} was silent for {AGENT_SILENCE_S:g} s and is killed")
+        try:
+            os.kill(hung.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        (self._hung if hung.is_shared else self._leaving).append(hung.pid)
+
+    def _forget(self, it: Worker) -> None:
+        if it.is_shared:
+            until = time.monotonic() + SLOW_S
+            self._slow |= {(user.uid, user.gid): until for user in it.users()}
+        self._retired.discard(it)
+        self._agents = {account: other for account, other in self._agents.items() if other is not it}
+        if self._carrier is it:
+            self._carrier = None
+        self._unwatch(it)
+        it.let_go()
+
+    def _make_room(self) -> None:
+        """Dismiss the least recently used of the idle, if the house is full; the busy stay, however many."""
+        if len(self._agents) >= RESIDENT:
+            for account, it in self._agents.items():
+                if it.is_idle:
+                    del self._agents[account]
+                    self._dismiss(it)
+                    return
+
+    def _dismiss(self, it: Worker) -> None:
+        self._unwatch(it)
+        it.let_go()
+        self._leaving.append(it.pid)
+
+
+def sync_in_child() -> tuple[int, socket.socket]:
+    """Start a process that puts everything on the disk; its socket ends when that is done."""
+    return fork_with_socket("eq-sync", _sync)
+
+
+def _sync(_sock: socket.socket) -> int:
+    os.sync()
+    return 0

@@ -1,0 +1,1 @@
+"""RFC 5322 text: addresses, headers, dates, trace fields."""

@@ -1,0 +1,195 @@
+"""Maildirs: a copy is written in tmp/, put on the disk, and only then given its name in new/.
+
+The three steps are separate so that one barrier can serve many copies.  Nobody ever sees a torn file in new/, whatever
+happens to the machine, as long as `publish` comes after the barrier; the entry in new/ itself is safe after the next.
+
+Fails: Temporary, with the words of the report.
+Source: maildir(5); qmail-local.c maildir_child.
+"""
+
+import os
+import time
+
+from eqmail_core.mailbox.maildir_quota import quota_of
+from eqmail_core.mailbox.maildirsize import sized
+from eqmail_core.outcome import Temporary
+from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+
+NO_FOLDER = b"Unable to chdir to maildir. (#4.2.1)"
+TROUBLE = b"Temporary error on maildir delivery. (#4.3.0)"
+UNREADABLE = b"Unable to read message. (#4.3.0)"
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_PATH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_TRIES = 3
+
+
+class Naming:
+    """Gives file names that nobody else on this host or, by its name, elsewhere gives: TIME.UNIQUE.HOST."""
+
+    __slots__ = ("_count", "_unique", "host")
+
+    def __init__(self, host: str, pid: int) -> None:
+        self.host = host.encode("utf-8", "surrogateescape").replace(b"/", b"\\057").replace(b":", b"\\072")
+        self._unique = b"P%dQ" % pid
+        self._count = 0
+
+    def fresh(self) -> bytes:
+        """A new name on every call."""
+        self._count += 1
+        seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        return b"%d.M%d%b%d.%b" % (seconds, nanoseconds // 1000, self._unique, self._count, self.host)
+
+    def given(self, name: bytes, part: int) -> bytes:
+        """The name that an order asks for, TIME.UNIQUE; the parts of one delivery differ.  b"" if it is unfit."""
+        if not name or name[:1] == b"." or b"/" in name or b":" in name:
+            return b""
+        return b"%b.%b" % (name, self.host) if part == 0 else b"%b_%d.%b" % (name, part, self.host)
+
+
+def own_naming() -> Naming:
+    """Names for this process; to be asked for again after a fork."""
+    return Naming(os.uname().nodename, os.getpid())
+
+
+class Maildir:
+    """An open Maildir, at `path` when it was opened; `close` it.
+
+    `quota` is None unless the Maildir has one.
+    Fails: Temporary; Permanent from `write` when the Maildir is full; CountIsDue, unless the caller `may_count`.
+    """
+
+    __slots__ = ("new", "quota", "tmp")
+
+    def __init__(self, path: bytes, may_count: bool = True) -> None:
+        try:
+            base = os.open(path, _PATH)
+        except OSError as error:
+            raise Temporary(NO_FOLDER) from error
+        self.tmp = self.new = -1
+        self.quota = None
+        try:
+            self.quota = quota_of(base, path, may_count)
+            self.tmp = os.open("tmp", _PATH, dir_fd=base)
+            self.new = os.open("new", _FOLDER, dir_fd=base)
+        except OSError as error:
+            self.close()
+            raise Temporary(TROUBLE) from error
+        finally:
+            os.close(base)
+
+    def write(self, naming: Naming, wanted: bytes, head: bytes, message: MessageFile) -> "Copy":
+        """Write `head` and the message to a file in tmp/; it will be called `wanted`, or by a new name if that is b"".
+
+        A copy with a wanted name replaces the one of the same name: it is the same delivery again.
+        """
+        size = 0
+        if self.quota is not None:
+            size = len(head) + message.size()
+            self.quota.grant(size)
+            wanted = wanted and sized(wanted, size)
+        temporary, fd = self._create(naming, size)
+        try:
+            message.copy_to(fd, head)
+        except (OSError, MessageUnreadable) as error:
+            os.close(fd)
+            os.unlink(temporary, dir_fd=self.tmp)
+            raise Temporary(TROUBLE if isinstance(error, OSError) else UNREADABLE) from error
+        return Copy(self, fd, temporary, wanted, size)
+
+    def identity(self) -> tuple[int, int]:
+        """Disk and inode of new/: the same for the same Maildir, however often it was opened."""
+        found = os.fstat(self.new)
+        return found.st_dev, found.st_ino
+
+    def sync(self) -> None:
+        """Put the names in new/ on the disk.  Fails: OSError."""
+        os.fsync(self.new)
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        for fd in (self.tmp, self.new):
+            if fd >= 0:
+                os.close(fd)
+        self.tmp = self.new = -1
+        if self.quota is not None:
+            self.quota.close()
+            self.quota = None
+
+    def _create(self, naming: Naming, size: int) -> tuple[bytes, int]:
+        for _ in range(_TRIES):
+            name = sized(naming.fresh(), size) if size else naming.fresh()
+            try:
+                return name, os.open(name, _NEW_FILE, 0o600, dir_fd=self.tmp)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise Temporary(TROUBLE) from error
+        raise Temporary(TROUBLE)
+
+
+class Copy:
+    """One copy on its way: written, then `sync` (or a barrier of the caller's), then `publish`; or `discard`.
+
+    `size` counts against the quota; 0 where there is none.
+    """
+
+    __slots__ = ("_fd", "_size", "_temporary", "_wanted", "maildir")
+
+    def __init__(self, maildir: Maildir, fd: int, temporary: bytes, wanted: bytes, size: int) -> None:
+        self.maildir = maildir
+        self._fd = fd
+        self._temporary = temporary
+        self._wanted = wanted
+        self._size = size
+
+    def sync(self) -> None:
+        """Put the copy on the disk.  Fails: OSError."""
+        os.fsync(self._fd)
+
+    def publish(self) -> None:
+        """Give the copy its name in new/.  The descriptor is closed."""
+        self._close()
+        tmp, new, temporary = self.maildir.tmp, self.maildir.new, self._temporary
+        try:
+            if self._wanted:
+                os.rename(temporary, self._wanted, src_dir_fd=tmp, dst_dir_fd=new)
+            else:
+                os.link(temporary, temporary, src_dir_fd=tmp, dst_dir_fd=new)
+                self.discard()
+        except OSError as error:
+            self.discard()
+            raise Temporary(TROUBLE) from error
+        if self._size and self.maildir.quota is not None:
+            self.maildir.quota.note(self._size)
+
+    def discard(self) -> None:
+        """Remove the copy from tmp/; trouble there is the next sweep's."""
+        self._close()
+        try:
+            os.unlink(self._temporary, dir_fd=self.maildir.tmp)
+        except OSError:
+            pass
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def deliver_to_maildir(path: bytes, head: bytes, message: MessageFile, wanted: bytes = b"", part: int = 0) -> None:
+    """Deliver one copy durably; the parts of one delivery are numbered, see `Naming.given`."""
+    naming = own_naming()
+    maildir = Maildir(path)
+    try:
+        copy = maildir.write(naming, naming.given(wanted, part), head, message)
+        try:
+            copy.sync()
+            copy.publish()
+            maildir.sync()
+        except OSError as error:
+            copy.discard()
+            raise Temporary(TROUBLE) from error
+    finally:
+        maildir.close()

@@ -1,0 +1,70 @@
+"""Reading a Maildir as its owner: the messages in the order in which they came, and leftovers swept away.
+
+Works on the Maildir that is the current folder.
+Fails: Temporary, with the words for the log.
+Source: delivery.md 5.9 (maildir.c); maildir(5).
+"""
+
+import os
+
+from eqmail_core.outcome import Temporary
+from eqmail_core.text.error_text import error_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ABANDONED_S = 129600
+
+
+def enter_maildir(environ: "Mapping[bytes, bytes]") -> None:
+    """Make the Maildir that MAILDIR names the current folder."""
+    maildir = environ.get(b"MAILDIR")
+    if maildir is None:
+        raise Temporary(b"MAILDIR not set")
+    try:
+        os.chdir(maildir)
+    except OSError as error:
+        raise Temporary(b"unable to chdir to %b: %b" % (maildir, error_text(error.errno))) from error
+
+
+def sweep_tmp(now: float) -> None:
+    """Remove what nobody has touched in tmp/ for 36 hours; trouble with one file spares that file."""
+    for name in _names(b"tmp"):
+        path = b"tmp/" + name
+        try:
+            if now > os.stat(path).st_atime + _ABANDONED_S:
+                os.unlink(path)
+        except OSError:
+            pass
+
+
+def messages_in(folders: tuple[bytes, ...], now: float) -> list[tuple[int, bytes]]:
+    """The messages of new/ or cur/ or both: time and path, oldest first.
+
+    Those of this very second are left for the next time, lest later ones overtake them.
+    """
+    found = []
+    for folder in folders:
+        try:
+            names = _names(folder, must_exist=True)
+        except OSError as error:
+            raise Temporary(b"unable to scan $MAILDIR/%b: %b" % (folder, error_text(error.errno))) from error
+        for name in names:
+            path = folder + b"/" + name
+            try:
+                born = int(os.stat(path).st_mtime)
+            except OSError:
+                continue
+            if born < int(now):
+                found.append((born, path))
+    return sorted(found)
+
+
+def _names(folder: bytes, must_exist: bool = False) -> list[bytes]:
+    try:
+        return [name for name in os.listdir(folder) if not name.startswith(b".")]
+    except OSError:
+        if must_exist:
+            raise
+        return []

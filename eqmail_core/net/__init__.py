@@ -1,1 +1,0 @@
-"""The wire: sockets, channels between services, DNS."""

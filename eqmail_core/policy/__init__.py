@@ -1,1 +1,0 @@
-"""Decisions as pure functions over values."""

@@ -1,0 +1,69 @@
+"""The Maildir that is the current folder, as POP3 serves it: the messages of one session, and its update.
+
+Fails: Temporary from `messages`; OSError where said.
+Source: smtp-server.md 4.12 (qmail-pop3d.c); maildir(5).
+"""
+
+import errno
+import os
+import stat
+
+from eqmail_core.mailbox.maildir_reader import messages_in, sweep_tmp
+from eqmail_core.system.files import open_regular
+
+_NEW, _CUR, _SEEN = b"new", b"cur", b":2,"
+
+
+class Filed:
+    """One message: where it is, how many bytes it has, and the name that it keeps wherever it moves."""
+
+    __slots__ = ("name", "path", "size")
+
+    def __init__(self, path: bytes, size: int) -> None:
+        self.path = path
+        self.size = size
+        self.name = path.partition(b"/")[2].partition(b":")[0]
+
+
+def messages(now: float) -> list[Filed]:
+    """The messages, oldest first; what is no file, or gone meanwhile, is left out.  Leftovers in tmp/ are swept."""
+    sweep_tmp(now)
+    found = []
+    for _, path in messages_in((_NEW, _CUR), now):
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode):
+            found.append(Filed(path, status.st_size))
+    return found
+
+
+def open_message(message: Filed) -> int:
+    """A descriptor to read a message from, which is a file still.  Fails: OSError."""
+    fd = open_regular(message.path)
+    if fd is None:
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return fd
+
+
+def update(kept: list[Filed], deleted: list[Filed]) -> bool:
+    """Remove the deleted messages and move the new ones that are kept to cur/; False when not all could be removed."""
+    for message in kept:
+        if message.path.startswith(_NEW + b"/"):
+            try:
+                os.rename(message.path, _CUR + message.path[len(_NEW) :] + _SEEN)
+            except OSError:
+                pass  # it stays new
+    removed = [_removed(message.path) for message in deleted]
+    return all(removed)
+
+
+def _removed(path: bytes) -> bool:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # somebody else was faster; it is gone, which is what the client wants
+    except OSError:
+        return False
+    return True

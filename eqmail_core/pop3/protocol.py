@@ -1,0 +1,291 @@
+"""The server sides of POP3, before and after the client has said who it is; no I/O.
+
+Both machines take bytes in any fragmentation, know every reply that needs nobody else, and stop at an event that
+does.  Two machines, because two processes speak: what a client may do before it is known runs as another user than
+what it may do afterwards.
+
+Fails: never on client input; bad input becomes a reply.
+Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c, commands.c); RFC 1939.
+"""
+
+from eqmail_core.smtpd.protocol.sasl import Credentials
+from eqmail_core.text.lines import leading_number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_LINE = 1000
+"""Longest command line that is understood, in bytes; of a longer one nothing is kept."""
+
+PASS, APOP = b"pass", b"apop"
+
+OK = b"+OK "
+SYNTAX = b"syntax error"
+USER_FIRST = b"USER first"
+AUTHORIZATION_FIRST = b"authorization first"
+AUTHORIZATION_FAILED = b"authorization failed"
+UNIMPLEMENTED = b"unimplemented"
+COUNTED_FROM_ONE = b"messages are counted from 1"
+NOT_THAT_MANY = b"not that many messages"
+ALREADY_DELETED = b"already deleted"
+CANNOT_OPEN = b"unable to open that message"
+CANNOT_UNLINK = b"unable to unlink all deleted messages"
+NO_MAILDIR = b"this user has no $HOME/Maildir"
+CANNOT_SCAN = b"unable to scan $HOME/Maildir"
+
+_END = b".\r\n"
+
+
+def refusal(text: bytes) -> bytes:
+    """The reply that says why not, a whole line."""
+    return b"-ERR " + text + b"\r\n"
+
+
+class Message:
+    """What POP3 tells of a message: its size in bytes and a name that stays the same from session to session."""
+
+    __slots__ = ("name", "size")
+
+    def __init__(self, size: int, name: bytes) -> None:
+        self.size = size
+        self.name = name
+
+
+class Retrieve:
+    """The client wants the message at `index`; with `lines` only its header and so many lines of its body."""
+
+    __slots__ = ("index", "lines")
+
+    def __init__(self, index: int, lines: int | None) -> None:
+        self.index = index
+        self.lines = lines
+
+
+class Update:
+    """The client is done: the messages at `deleted` are to be removed."""
+
+    __slots__ = ("deleted",)
+
+    def __init__(self, deleted: list[int]) -> None:
+        self.deleted = deleted
+
+
+class Flush:
+    """A long reply is ready; it has to be sent before the machine makes another."""
+
+    __slots__ = ()
+
+
+FLUSH = Flush()
+
+Event = Credentials | Retrieve | Update | Flush
+
+
+class _Machine:
+    """Lines in, replies out; holds at most one line and what `receive` was given."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._buffer = b""
+        self._position = 0
+        self._is_skipping = False
+        self._out: list[bytes] = []
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        self._buffer = self._buffer[self._position :] + data
+        self._position = 0
+
+    def next_event(self) -> Event | None:
+        """What needs somebody else, None while more bytes are needed; nothing behind an event is looked at before."""
+        while not self.closed:
+            start = self._position
+            end = self._buffer.find(b"\n", start)
+            if end < 0:
+                if len(self._buffer) - start > MAX_LINE:
+                    self._is_skipping = True
+                if self._is_skipping:
+                    self._position = len(self._buffer)
+                return None
+            self._position = end + 1
+            if self._is_skipping or end - start > MAX_LINE:
+                self._is_skipping = False
+                self._refuse(SYNTAX)
+                continue
+            # C reads a line as a string: it ends at a NUL, and before a CR.
+            event = self._command(self._buffer[start:end].removesuffix(b"\r").partition(b"\0")[0])
+            if event is not None:
+                return event
+        return None
+
+    def take_output(self) -> bytes:
+        """Everything to be sent since the last call."""
+        out, self._out = self._out, []
+        return b"".join(out)
+
+    def end(self, problem: bytes | None = None) -> None:
+        """Say whether the last event had its effect, and be done with the client."""
+        self._say() if problem is None else self._refuse(problem)
+        self.closed = True
+
+    def _command(self, line: bytes) -> Event | None:
+        raise NotImplementedError
+
+    def _say(self, text: bytes = b"") -> None:
+        self._out.append(OK + text + b"\r\n")
+
+    def _refuse(self, text: bytes) -> None:
+        self._out.append(refusal(text))
+
+
+class Authorisation(_Machine):
+    """Before the client is known.  Credentials are the only event, and the last one."""
+
+    def __init__(self, greeting: bytes) -> None:
+        """`greeting` is the timestamp <...>, the challenge of APOP."""
+        super().__init__()
+        self._greeting = greeting
+        self._user: bytes | None = None
+        self._say(greeting)
+
+    def _command(self, line: bytes) -> Event | None:
+        verb, argument = _words(line)
+        if verb == b"user":
+            self._user = argument or self._user
+            self._say() if argument else self._refuse(SYNTAX)
+        elif verb == b"pass":
+            if self._user is None or not argument:
+                self._refuse(USER_FIRST if self._user is None else SYNTAX)
+            else:
+                return Credentials(PASS, self._user, argument, self._greeting)
+        elif verb == b"apop":
+            user, space, digest = argument.partition(b" ")
+            if space:
+                return Credentials(APOP, user, digest, self._greeting)
+            self._refuse(SYNTAX)
+        elif verb == b"quit":
+            self.end()
+        elif verb == b"noop":
+            self._say()
+        else:
+            self._refuse(AUTHORIZATION_FIRST)
+        return None
+
+
+class Transaction(_Machine):
+    """With the client at its messages; they keep their numbers, counted from 1, whatever is deleted.
+
+    After a Retrieve, `send_message` or `refuse`; after an Update, `end`.
+    """
+
+    def __init__(self, messages: list[Message]) -> None:
+        super().__init__()
+        self._messages = messages
+        self._deleted: set[int] = set()
+        self._last = 0
+        self._say()
+
+    def send_message(self) -> None:
+        """Announce the message that was asked for; its bytes follow the output, as `pop3_text` encodes them."""
+        self._say()
+
+    def refuse(self, text: bytes) -> None:
+        """Say why the message that was asked for does not come."""
+        self._refuse(text)
+
+    def _command(self, line: bytes) -> Event | None:
+        verb, argument = _words(line)
+        act = _VERBS.get(verb)
+        if act is None:
+            self._refuse(UNIMPLEMENTED)
+            return None
+        return act(self, argument)
+
+    def _kept(self) -> list[int]:
+        return [index for index in range(len(self._messages)) if index not in self._deleted]
+
+    def _index(self, argument: bytes) -> int | None:
+        """The message that an argument names; None after saying what is wrong with it."""
+        number = leading_number(argument)
+        if number is None:
+            self._refuse(SYNTAX)
+        elif number == 0:
+            self._refuse(COUNTED_FROM_ONE)
+        elif number > len(self._messages):
+            self._refuse(NOT_THAT_MANY)
+        elif number - 1 in self._deleted:
+            self._refuse(ALREADY_DELETED)
+        else:
+            return number - 1
+        return None
+
+    def _stat(self, argument: bytes) -> None:
+        kept = self._kept()
+        self._say(b"%d %d" % (len(kept), sum(self._messages[index].size for index in kept)))
+
+    def _list(self, argument: bytes) -> Event | None:
+        return self._tell(argument, lambda message: b"%d" % message.size)
+
+    def _uidl(self, argument: bytes) -> Event | None:
+        return self._tell(argument, lambda message: message.name)
+
+    def _tell(self, argument: bytes, fact: "Callable[[Message], bytes]") -> Event | None:
+        if argument:
+            index = self._index(argument)
+            if index is not None:
+                self._say(b"%d %b" % (index + 1, fact(self._messages[index])))
+            return None
+        self._say()
+        self._out += [b"%d %b\r\n" % (index + 1, fact(self._messages[index])) for index in self._kept()]
+        self._out.append(_END)
+        return FLUSH
+
+    def _dele(self, argument: bytes) -> None:
+        index = self._index(argument)
+        if index is not None:
+            self._deleted.add(index)
+            self._last = max(self._last, index + 1)
+            self._say()
+
+    def _retr(self, argument: bytes) -> Event | None:
+        index = self._index(argument)
+        return None if index is None else Retrieve(index, None)
+
+    def _top(self, argument: bytes) -> Event | None:
+        index = self._index(argument)
+        return None if index is None else Retrieve(index, leading_number(argument.lstrip(b"0123456789").lstrip(b" ")))
+
+    def _rset(self, argument: bytes) -> None:
+        self._deleted.clear()
+        self._last = 0
+        self._say()
+
+    def _tell_last(self, argument: bytes) -> None:
+        self._say(b"%d" % self._last)
+
+    def _noop(self, argument: bytes) -> None:
+        self._say()
+
+    def _quit(self, argument: bytes) -> Event:
+        return Update(sorted(self._deleted))
+
+
+def _words(line: bytes) -> tuple[bytes, bytes]:
+    """The verb in lower case and what stands behind the blanks that follow it."""
+    verb, _, argument = line.partition(b" ")
+    return verb.lower(), argument.lstrip(b" ")
+
+
+_VERBS: "dict[bytes, Callable[[Transaction, bytes], Event | None]]" = {
+    b"stat": Transaction._stat,
+    b"list": Transaction._list,
+    b"uidl": Transaction._uidl,
+    b"dele": Transaction._dele,
+    b"retr": Transaction._retr,
+    b"top": Transaction._top,
+    b"rset": Transaction._rset,
+    b"last": Transaction._tell_last,
+    b"noop": Transaction._noop,
+    b"quit": Transaction._quit,
+}

@@ -1,0 +1,120 @@
+"""POP3 for one client on descriptors 0 and 1: who it is, and then its Maildir.  Light.
+
+Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c).
+"""
+
+import os
+import time
+
+from eqmail_core.outcome import Failure
+from eqmail_core.pop3 import maildrop
+from eqmail_core.pop3 import protocol as pop3
+from eqmail_core.pop3.message_encoder import MessageText
+from eqmail_core.smtpd.policy.requests import NO_CHILD, NO_PIPE
+from eqmail_core.smtpd.protocol.sasl import Credentials
+from eqmail_core.smtpd.server.helper_process import start_checker
+from eqmail_core.system.files import CHUNK
+from eqmail_core.system.processes import await_end
+from eqmail_core.system.timed_stream import Descriptors, Gone, TimedOut
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIMEOUT_S = 1200
+"""How long the client may be silent, or not listen."""
+
+_NOT_STARTED = {NO_PIPE: b"unable to open pipe", NO_CHILD: b"unable to fork"}
+_CRASHED = b"aack, child crashed"
+
+
+def find_out_who(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes, bytes]") -> None:
+    """Learn credentials and let `checker` decide; it serves the client itself, when it is satisfied.
+
+    No byte behind the line that completes the credentials is read: it belongs to whom the checker starts.
+    """
+    machine = pop3.Authorisation(b"<%d.%d@%b>" % (os.getpid(), int(time.time()), hostname))
+    client = Descriptors(TIMEOUT_S)
+    try:
+        client.write(machine.take_output())
+        while not machine.closed:
+            machine.receive(client.read(1))
+            event = machine.next_event()
+            if isinstance(event, Credentials):
+                problem = _ask(checker, environ, event)
+                if problem is not None:
+                    client.write(pop3.refusal(problem))
+                return
+            client.write(machine.take_output())
+    except (TimedOut, Gone):
+        pass
+
+
+def _ask(checker: list[bytes], environ: "Mapping[bytes, bytes]", credentials: Credentials) -> bytes | None:
+    """Run the checker to its end: None, or what to tell the client."""
+    pid = start_checker(checker, environ, credentials)
+    if pid <= 0:
+        return _NOT_STARTED.get(pid, pop3.AUTHORIZATION_FAILED)
+    code = await_end(pid)
+    return None if code == 0 else _CRASHED if code < 0 else pop3.AUTHORIZATION_FAILED
+
+
+def serve_maildir(maildir: bytes) -> None:
+    """Serve the messages of a Maildir; nothing is removed before the client has said QUIT."""
+    client = Descriptors(TIMEOUT_S)
+    try:
+        try:
+            os.chdir(maildir)
+        except OSError:
+            client.write(pop3.refusal(pop3.NO_MAILDIR))
+            return
+        try:
+            messages = maildrop.messages(time.time())
+        except Failure:
+            client.write(pop3.refusal(pop3.CANNOT_SCAN))
+            return
+        _converse(client, messages)
+    except (TimedOut, Gone):
+        pass
+
+
+def _converse(client: Descriptors, messages: list[maildrop.Filed]) -> None:
+    machine = pop3.Transaction([pop3.Message(message.size, message.name) for message in messages])
+    while True:
+        while (event := machine.next_event()) is not None:
+            if isinstance(event, pop3.Retrieve):
+                _send(client, machine, messages[event.index], event.lines)
+            elif isinstance(event, pop3.Update):
+                kept = [message for index, message in enumerate(messages) if index not in event.deleted]
+                is_done = maildrop.update(kept, [messages[index] for index in event.deleted])
+                machine.end(None if is_done else pop3.CANNOT_UNLINK)
+            client.write(machine.take_output())
+        client.write(machine.take_output())
+        if machine.closed:
+            return
+        machine.receive(client.read())
+
+
+def _send(client: Descriptors, machine: pop3.Transaction, message: maildrop.Filed, lines: int | None) -> None:
+    try:
+        fd = maildrop.open_message(message)
+    except OSError:
+        machine.refuse(pop3.CANNOT_OPEN)
+        return
+    try:
+        machine.send_message()
+        client.write(machine.take_output())
+        text = MessageText(lines)
+        while not text.is_over and (piece := _read(fd)):
+            client.write(text.encode(piece))
+        client.write(text.finish())
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int) -> bytes:
+    """A piece of a message; one that cannot be read any more must not look complete."""
+    try:
+        return os.read(fd, CHUNK)
+    except OSError as error:
+        raise Gone(reading=False) from error

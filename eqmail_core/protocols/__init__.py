@@ -1,1 +1,0 @@
-"""Sans-I/O machines for everything that is spoken over a wire."""

@@ -1,0 +1,107 @@
+"""Changing messages of a queue: through the scheduler where it runs, else on the files under its lock.
+
+Both ways take the same verbs and targets and give the same results, see `protocols.control_wire`.
+
+Fails: QueueInUse where a scheduler runs that has no control socket (C's, or a classic one); OSError.
+"""
+
+import os
+
+from eqmail_core.ipc import scheduler_control_protocol as wire
+from eqmail_core.queue.admin.actions import empty, fail, set_due, stamp_of
+from eqmail_core.queue.admin.repair import lock_queue, remove_message
+from eqmail_core.queue.admin.scheduler_client import Books, DeskClient, visit_scheduler
+from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.format.channels import HELD_UNTIL
+from eqmail_core.system.installation import read_controls
+from eqmail_core.system.privileges import become
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from eqmail_core.site.site import Site
+
+RETRY, HOLD, RELEASE, DELETE, BOUNCE, MOVE = wire.VERBS
+DONE, BUSY, GONE, CHANGED, NEW = wire.DONE, wire.BUSY, wire.GONE, wire.CHANGED, wire.NEW
+
+
+class AloneWithTheQueue:
+    """The files, and nobody else who changes them as long as this is open; `now` is the time of all that is done."""
+
+    def __init__(self, site: "Site", now: int) -> None:
+        self._lock = lock_queue(site.queue)
+        self._ledger = Ledger(site.queue)
+        self._as_sent = _as_sent(site)
+        self._acts: dict[bytes, Callable[[int], object]] = {
+            wire.RETRY: lambda number: set_due(self._ledger, number, now),
+            wire.RELEASE: lambda number: set_due(self._ledger, number, now),
+            wire.HOLD: lambda number: set_due(self._ledger, number, HELD_UNTIL),
+            wire.DELETE: self._delete,
+            wire.MOVE: self._delete,
+            wire.BOUNCE: lambda number: fail(self._ledger, number, self._as_sent),
+        }
+
+    def close(self) -> None:
+        """Let others have the queue."""
+        os.close(self._lock)
+
+    def books(self) -> Books | None:
+        """None: the files say everything."""
+        return None
+
+    def counters(self) -> dict[str, int]:
+        """None: nobody counts."""
+        return {}
+
+    def change(self, verb: bytes, targets: "Iterable[tuple[int, bytes]]") -> "Iterator[tuple[int, bytes]]":
+        """Change messages; number and result of each."""
+        for number, stamp in targets:
+            yield number, self._change(verb, number, stamp)
+
+    def _change(self, verb: bytes, number: int, stamp: bytes) -> bytes:
+        try:
+            found = stamp_of(self._ledger.paths, number)
+            if found is None:
+                return wire.GONE
+            if found != stamp:
+                return wire.CHANGED
+            if self._ledger.find(number) is None:
+                return wire.NEW
+            self._acts[verb](number)
+        except Trouble as trouble:
+            return trouble.text
+        except OSError as error:
+            return (error.strerror or "trouble").encode()
+        return wire.DONE
+
+    def _delete(self, number: int) -> None:
+        empty(self._ledger, number)
+        remove_message(self._ledger.paths, number)
+
+
+Control = DeskClient | AloneWithTheQueue
+
+
+def open_control(site: "Site", now: int, verb: bytes = b"") -> Control:
+    """The scheduler's desk, or the queue to ourselves; for `verb`, which decides whose rights are needed.
+
+    Without a scheduler, root becomes the scheduler's account for everything but delete and move: what is written
+    belongs to it, and nothing that this account may have prepared is followed with root's rights.
+    Fails: QueueInUse, OSError; CannotSettle.
+    """
+    client = visit_scheduler(site)
+    if client is not None:
+        return client
+    alone = AloneWithTheQueue(site, now)
+    if os.geteuid() == 0 and not site.single_user and verb not in (wire.DELETE, wire.MOVE):
+        state = os.stat(site.queue.sendmutex)
+        become(state.st_uid, state.st_gid)
+    return alone
+
+
+def _as_sent(site: "Site") -> "Callable[[bytes], bytes]":
+    from eqmail_core.queue.routing import Routes
+
+    controls = read_controls(site)
+    return Routes(controls.envnoathost, virtual=controls.virtualdomains or {}).as_sent

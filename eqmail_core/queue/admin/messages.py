@@ -1,0 +1,257 @@
+"""Every message of a queue, one after the other: from the files, and from what the scheduler says it has in memory.
+
+Only what is asked for is read, one message at a time: a queue may be large.
+
+Fails: OSError where a folder cannot be read.
+Source: queue.md 3.3, 3.4.
+"""
+
+import os
+from itertools import chain
+
+from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
+from eqmail_core.queue.format.envelope import BadTodo, parse_todo
+from eqmail_core.queue.format.info import parse_info
+from eqmail_core.queue.format.recipient_list import DONE, TODO, records
+from eqmail_core.queue.queue_scan import numbers_in
+from eqmail_core.queue.scan import QueuePart
+from eqmail_core.system.files import CHUNK, read_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from eqmail_core.ipc.scheduler_control_protocol import MemoryMessage
+    from eqmail_core.queue.admin.scheduler_client import Books
+    from eqmail_core.site.layout import QueuePaths
+
+    T = TypeVar("T")
+    Recipients = list[tuple[str, bool, bytes]]
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+# Nearly every file is shorter; a large buffer would cost more than the rest of the reading.
+_FIRST = 2048
+
+
+class Entry:
+    """One message: recipients are channel ("" before preprocessing), whether done, and address; `due` by channel.
+
+    `state` is a word of `policy.queue_filter.STATES`; `stamp` is empty where nothing can be done to the message.
+    What is known from files is read when it is first asked for; that fails with OSError.
+    """
+
+    __slots__ = ("_files", "birth", "bounces", "due", "number", "recipients", "sender", "size", "stamp", "state")
+
+    birth: float
+    bounces: bool
+    due: dict[str, int]
+    number: int
+    recipients: "Recipients"
+    sender: bytes
+    size: int
+    stamp: bytes
+    state: str
+
+    def __init__(self, number: int, files: "Files | None" = None) -> None:
+        self.number = number
+        self._files = files
+
+    def __getattr__(self, name: str) -> object:
+        """Read what is not known yet."""
+        reader = _READERS.get(name)
+        if reader is None or self._files is None:
+            raise AttributeError(name)
+        reader(self._files, self)
+        return getattr(self, name)
+
+    def whole(self) -> "Entry":
+        """The message with everything read."""
+        if self._files is not None:
+            self._files.read_all(self)
+        return self
+
+
+def each(
+    queue: "QueuePaths",
+    books: "Books | None",
+    view: "Callable[[Entry], T | None]",
+    only: list[int] | None = None,
+    on_trouble: "Callable[[int, OSError], None]" = lambda number, error: None,
+) -> "Iterator[T]":
+    """What `view` makes of every message, or of those of `only`; None is left out.  `books`: the scheduler's, if any.
+
+    Messages on the disk come part by part, then those in memory.  A message that leaves meanwhile is passed over, and
+    so is one that cannot be read, of which `on_trouble` hears.
+    """
+    in_memory = dict(books.memory) if books is not None else {}
+    wanted = None if only is None else set(only)
+    indices = range(queue.split) if wanted is None else sorted({number % queue.split for number in wanted})
+    bounces = set(numbers_in([queue.bounces]))
+    for index in indices:
+        files = Files(QueuePart(queue, index), queue, books, bounces)
+        try:
+            for number in files.numbers(wanted):
+                entry = files.entry(number)
+                try:
+                    seen = view(entry)
+                except OSError as error:
+                    if os.path.exists(queue.info(number)):
+                        on_trouble(number, error)
+                    continue
+                in_memory.pop(number, None)
+                if seen is not None:
+                    yield seen
+        finally:
+            files.part.close()
+    for number, it in in_memory.items():
+        if wanted is None or number in wanted:
+            seen = view(_from_memory(it))
+            if seen is not None:
+                yield seen
+
+
+class Files:
+    """The messages of one part of the queue, and how facts about them are read."""
+
+    def __init__(self, part: QueuePart, queue: "QueuePaths", books: "Books | None", bounces: set[int]) -> None:
+        self.part = part
+        self._bounces = bounces
+        self._queue = queue
+        self._books = books
+        self._lists = list(zip(CHANNELS, part.lists, part.listed, strict=True))
+
+    def numbers(self, wanted: set[int] | None) -> list[int]:
+        """All messages, or those of them that are wanted, in the order in which a disk is likely to have them."""
+        found = self.part.old | self.part.new
+        return sorted(found if wanted is None else found & wanted)
+
+    def entry(self, number: int) -> Entry:
+        """A message; of a preprocessed one nothing is read yet."""
+        entry = _unprocessed(self._queue, number) if number in self.part.new else None
+        return entry or Entry(number, self)
+
+    def read_all(self, entry: Entry) -> None:
+        """Everything."""
+        self.read_sender(entry)
+        self.read_size(entry)
+        self.read_bounces(entry)
+        self.read_lists(entry)
+
+    def look(self, entry: Entry) -> None:
+        """Birth and stamp."""
+        _date(entry, os.stat(str(entry.number), dir_fd=self.part.info))
+
+    def read_sender(self, entry: Entry) -> None:
+        """The sender; birth and stamp are on the way."""
+        fd = os.open(str(entry.number), _READ, dir_fd=self.part.info)
+        try:
+            _date(entry, os.fstat(fd))
+            text = os.read(fd, _FIRST)
+            if len(text) == _FIRST:
+                text += os.read(fd, CHUNK)
+        finally:
+            os.close(fd)
+        entry.sender = parse_info(text) or b""
+
+    def read_size(self, entry: Entry) -> None:
+        """The size of the message."""
+        entry.size = os.stat(str(entry.number), dir_fd=self.part.mess).st_size
+
+    def read_bounces(self, entry: Entry) -> None:
+        """Whether its sender will be told of a failure."""
+        entry.bounces = entry.number in self._bounces
+
+    def read_lists(self, entry: Entry) -> None:
+        """Recipients and due times, and so the state."""
+        number, books = entry.number, self._books
+        due: dict[str, int] = {}
+        recipients: Recipients = []
+        for channel, folder, listed in self._lists:
+            # A list that is made after the listing belongs to a message that was new then.
+            if number in listed or number in self.part.new:
+                time = _read_list(folder, number, channel, recipients)
+                if time is not None:
+                    due[channel] = time if books is None else books.due[channel].get(number, time)
+        entry.due = due
+        entry.recipients = recipients
+        if books is not None and number in books.running:
+            entry.state = "running"
+        elif not due:
+            entry.state = "finished"
+        else:
+            entry.state = "held" if min(due.values()) >= HELD_UNTIL else "waiting"
+
+
+_READERS: "dict[str, Callable[[Files, Entry], None]]" = {
+    "birth": Files.look,
+    "stamp": Files.look,
+    "sender": Files.read_sender,
+    "size": Files.read_size,
+    "bounces": Files.read_bounces,
+    "due": Files.read_lists,
+    "recipients": Files.read_lists,
+    "state": Files.read_lists,
+}
+
+
+def _date(entry: Entry, info: os.stat_result) -> None:
+    entry.birth = info.st_mtime
+    entry.stamp = b"%d" % info.st_ctime_ns
+
+
+def _read_list(folder: int, number: int, channel: str, recipients: "Recipients") -> int | None:
+    """Append the recipients of a list; its time, None where it is finished."""
+    try:
+        fd = os.open(str(number), _READ, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    try:
+        time = int(os.fstat(fd).st_mtime)
+        head = os.read(fd, _FIRST)
+        pieces = (head,) if len(head) < _FIRST else chain((head,), iter(lambda: os.read(fd, CHUNK), b""))
+        for _, mark, address in records(pieces):
+            if mark in (TODO, DONE):
+                recipients.append((channel, mark == DONE, address))
+    finally:
+        os.close(fd)
+    return time
+
+
+def _unprocessed(queue: "QueuePaths", number: int) -> Entry | None:
+    try:
+        text = read_file(queue.todo(number))
+        mess = os.stat(queue.mess(number))
+        todo = parse_todo(text) if text is not None else None
+    except (OSError, BadTodo):
+        return None
+    if todo is None:
+        return None
+    recipients: Recipients = [("", False, recipient) for recipient in todo.recipients]
+    return _made(number, b"", mess.st_mtime, mess.st_size, todo.sender, "new", recipients, False)
+
+
+def _from_memory(it: "MemoryMessage") -> Entry:
+    return _made(it.number, b"m%d" % it.serial, it.birth, it.size, it.sender, "memory", it.recipients, it.bounces)
+
+
+def _made(
+    number: int,
+    stamp: bytes,
+    birth: float,
+    size: int,
+    sender: bytes,
+    state: str,
+    recipients: "Recipients",
+    bounces: bool,
+) -> Entry:
+    entry = Entry(number)
+    entry.stamp = stamp
+    entry.birth = birth
+    entry.size = size
+    entry.sender = sender
+    entry.state = state
+    entry.recipients = recipients
+    entry.bounces = bounces
+    entry.due = {}
+    return entry

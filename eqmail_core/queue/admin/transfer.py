@@ -1,0 +1,237 @@
+"""Bringing all messages of one queue into another: of another layout, another split, another qmail.
+
+A copy of a message has a new number, as numbers are inode numbers; everything else stays: envelope, body, birth, times
+of the next attempts, marks of finished recipients, what the sender will be told. The caller has locked both queues.
+Nothing is changed in the source unless it is asked for.
+
+    prepare   the body as a draft in pid/, linked as mess/N; lists and failures; todo/N or info/N under another name
+    commit    flush the file systems; todo/N and info/N get their names; flush again
+    book      a line for each message says that it is there, flushed; the drafts go, and, if asked for, the originals
+
+*Invariant.* A message counts in the target only when all of it is on the disk, and an original goes only when its copy
+is in the book. A run that was cut off leaves drafts, named like the originals, and whoever finds mess/N committed
+writes it into the book; so no message is copied twice, and none is forgotten.
+
+Fails: OSError; what is committed stays, and the next run goes on from there.
+Source: queue.md 3.2, 3.3, 3.4.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+
+from eqmail_core.queue.admin.copy import copy_file, drop
+from eqmail_core.queue.admin.repair import message_files
+from eqmail_core.queue.files import LIST_MODE, WARNED_MODE
+from eqmail_core.queue.format.channels import CHANNELS
+from eqmail_core.queue.format.tree import MESSAGE_FILES
+from eqmail_core.site.layout import QueuePaths
+from eqmail_core.site.site import Site
+from eqmail_core.system.files import read_file, sync_folder, write_all
+from eqmail_core.system.kernel import sync_file_system
+
+GROUP = 200
+"""Messages that share their flushes."""
+
+_DRAFT = "import."
+
+
+class Original:
+    """A message of the source: its files by folder, wherever they lie, and a name that no other message ever had."""
+
+    __slots__ = ("files", "size", "stamp")
+
+    def __init__(self, number: int, files: dict[str, str]) -> None:
+        seen = os.lstat(files["mess"])
+        self.files = files
+        self.size = seen.st_size
+        self.stamp = f"{number}.{seen.st_size}.{seen.st_mtime_ns}"
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it waits for preprocessing; lists that it has then do not count."""
+        return "todo" in self.files
+
+
+class Survey:
+    """What lies in a queue: messages, submissions that were never finished, and remains without a message."""
+
+    def __init__(self, messages: list[Original], unfinished: list[int], remains: list[int]) -> None:
+        self.messages = messages
+        self.unfinished = unfinished
+        self.remains = remains
+
+
+def survey(site: Site) -> Survey:
+    """Every message of a queue, in the order of its numbers; files count wherever in their folder they lie."""
+    found: dict[int, dict[str, str]] = {}
+    for folder, path in message_files(site):
+        name = os.path.basename(path)
+        if name.isascii() and name.isdigit():
+            found.setdefault(int(name), {})[folder] = path
+    result = Survey([], [], [])
+    for number, files in sorted(found.items()):
+        if "mess" not in files:
+            result.remains.append(number)
+        elif "todo" in files or "info" in files:
+            result.messages.append(Original(number, files))
+        else:
+            result.unfinished.append(number)
+    return result
+
+
+class Book:
+    """Which messages have been brought over already: a line for each stamp, with the number of its copy."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        text = (read_file(path) or b"").decode("ascii", "replace")
+        self._is_whole = not text or text.endswith("\n")
+        lines = (line.partition(" ") for line in text.split("\n")[:-1])
+        self._stamps = {stamp for stamp, _, number in lines if number.isdigit()}
+
+    def __contains__(self, message: Original) -> bool:
+        return message.stamp in self._stamps
+
+    def add(self, copies: list[tuple[str, int]]) -> None:
+        """Write lines for these stamps and numbers; they are on the disk afterwards."""
+        if not copies:
+            return
+        fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            # A line that was cut off must not be continued.
+            text = "".join(f"{stamp} {number}\n" for stamp, number in copies)
+            write_all(fd, (b"" if self._is_whole else b"\n") + text.encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        sync_folder(os.path.dirname(self.path))
+        self._is_whole = True
+        self._stamps |= {stamp for stamp, _ in copies}
+
+
+def transfer(
+    messages: list[Original], target: QueuePaths, book: Book, told: Callable[[int], None], move: bool = False
+) -> int:
+    """Copy what the book does not have; how many that were. `told` hears how many are there after each group."""
+    settle(target, book)
+    waiting = [message for message in messages if message not in book]
+    for start in range(0, len(waiting), GROUP):
+        group = waiting[start : start + GROUP]
+        copies = [(message, _prepare(message, target)) for message in group]
+        _flush(target)
+        for message, number in copies:
+            _commit(message, number, target)
+        _flush(target)
+        book.add([(message.stamp, number) for message, number in copies])
+        for message in group:
+            drop(_draft(target, message.stamp))
+        told(min(start + GROUP, len(waiting)))
+    if move:
+        for message in messages:
+            _remove(message)
+    return len(waiting)
+
+
+def settle(target: QueuePaths, book: Book) -> None:
+    """Bring to an end what an earlier run left in the middle."""
+    for stamp, path in _drafts(target):
+        number = os.lstat(path).st_ino
+        if not _is_named(path, number, target):
+            pass
+        elif any(os.path.exists(name) for name in (target.info(number), target.todo(number))):
+            _flush(target)
+            book.add([(stamp, number)])
+        else:
+            drop(target.mess(number))
+            _clear(number, target)
+        drop(path)
+
+
+def _is_named(draft: str, number: int, target: QueuePaths) -> bool:
+    try:
+        return os.path.samefile(draft, target.mess(number))
+    except FileNotFoundError:
+        return False
+
+
+def _drafts(target: QueuePaths) -> Iterator[tuple[str, str]]:
+    for name in sorted(os.listdir(target.pid)):
+        if name.startswith(_DRAFT):
+            yield name[len(_DRAFT) :], f"{target.pid}/{name}"
+
+
+def _draft(target: QueuePaths, stamp: str) -> str:
+    return f"{target.pid}/{_DRAFT}{stamp}"
+
+
+def _prepare(message: Original, target: QueuePaths) -> int:
+    """Write all of a message, but under names that make it no message yet; its number in the target."""
+    draft = _draft(target, message.stamp)
+    taken: list[str] = []
+    while True:
+        copy_file(message.files["mess"], draft, MESSAGE_FILES["mess"][1], None, is_flushed=False)
+        number = os.lstat(draft).st_ino
+        if not os.path.lexists(target.mess(number)):
+            break
+        # A queue that was copied has names that belong to other files; this one waits until a free one is found.
+        taken.append(f"{draft}~{len(taken)}")
+        os.rename(draft, taken[-1])
+    _clear(number, target)
+    os.link(draft, target.mess(number))
+    for path in taken:
+        drop(path)
+    if message.is_new:
+        copy_file(message.files["todo"], target.intd(number), MESSAGE_FILES["todo"][1], None, is_flushed=False)
+        return number
+    for folder, path in _lists(number, target):
+        if folder in message.files:
+            copy_file(message.files[folder], path, LIST_MODE, None, is_flushed=False)
+    # The mode of info/N says whether the sender has been warned of a delay.
+    info = message.files["info"]
+    mode = os.lstat(info).st_mode & WARNED_MODE | LIST_MODE
+    copy_file(info, _early(number, target), mode, None, is_flushed=False)
+    return number
+
+
+def _commit(message: Original, number: int, target: QueuePaths) -> None:
+    if message.is_new:
+        os.rename(target.intd(number), target.todo(number))
+    else:
+        os.rename(_early(number, target), target.info(number))
+
+
+def _clear(number: int, target: QueuePaths) -> None:
+    """Remove what has the number of a message that does not count yet: remains, or of a run that was cut off."""
+    drop(target.todo(number))
+    drop(target.info(number))
+    for path in (_early(number, target), target.intd(number), *(path for _, path in _lists(number, target))):
+        drop(path)
+
+
+def _lists(number: int, target: QueuePaths) -> list[tuple[str, str]]:
+    return [("bounce", target.bounce(number)), *((name, target.channel(name, number)) for name in CHANNELS)]
+
+
+def _early(number: int, target: QueuePaths) -> str:
+    return f"{target.info(number)}.tmp"
+
+
+def _remove(message: Original) -> None:
+    """Remove an original, in an order that leaves a state of the queue at every moment."""
+    for folder in ("bounce", *CHANNELS, "intd", "todo", "info", "mess"):
+        if folder in message.files:
+            drop(message.files[folder])
+
+
+def _flush(target: QueuePaths) -> None:
+    """Put everything on the disk, on whatever file systems the folders of the queue lie."""
+    seen: set[int] = set()
+    for path in (target.pid, target.bounces, *target.mess_dirs(), *target.info_dirs(), *target.todo_dirs()):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            device = os.fstat(fd).st_dev
+            if device not in seen:
+                sync_file_system(fd)
+                seen.add(device)
+        finally:
+            os.close(fd)

@@ -1,0 +1,175 @@
+"""How a resident service puts messages into the queue: queue_wire on its event loop.
+
+`QueueLink` keeps one connection for messages that are in memory and makes it anew when it breaks; a message that is
+still arriving has a connection of its own (`LongSubmission`), so that it can be held back and given up.
+
+Fails: never by exception; what goes wrong is an exit code of qmail-queue given to `done`.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from eqmail_core.ipc import submission_protocol as wire
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.queue.format import exit_codes as q
+
+Done = Callable[[int, int, int, int], None]
+"""Called once with exit code, message number, unix time and qp; the code is a key of `values.queue_result`."""
+
+BROKEN = 74
+"""The connection broke after the message was sent: whether it is queued is not known."""
+
+# Packets that may wait in a long submission before its writer is asked to pause.
+_MANY = 4
+
+
+def _connect(path: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        sock.setblocking(False)
+        sock.connect(path)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class QueueLink:
+    """One connection to the queue service at `path`, shared by all messages of a service."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, path: str) -> None:
+        self._loop = loop
+        self._path = path
+        self._channel: Channel | None = None
+        self._tag = 0
+        self._outstanding: dict[int, Done] = {}
+
+    @property
+    def outstanding(self) -> int:
+        """Submissions that have no result yet."""
+        return len(self._outstanding)
+
+    def submit(self, envelope: bytes, message: bytes, done: Done) -> None:
+        """Queue a message; `done` is called later, never from within this call.
+
+        `envelope` as rendered by `queue_wire.render_envelope`.  Code 71: the service is away; 74: it went away
+        before it answered.
+        """
+        channel = self._channel or self._open()
+        if channel is None:
+            self._loop.call_soon(done, q.SERVICE_AWAY, 0, 0, 0)
+            return
+        self._tag = tag = (self._tag + 1) & 0xFFFFFFFF
+        self._outstanding[tag] = done
+        if len(envelope) + len(message) <= wire.MAX_WHOLE:
+            channel.send(wire.whole(tag, envelope, message))
+        else:
+            _send_pieces(channel, tag, wire.BODY, message)
+            _send_pieces(channel, tag, wire.ENVELOPE, envelope)
+            channel.send(wire.tagged(wire.COMMIT, tag))
+
+    def open_long(self, done: Done, on_ready: Callable[[], None]) -> "LongSubmission":
+        """Begin a message that arrives in pieces; `on_ready()` follows every `write` that returned False."""
+        return LongSubmission(self._loop, self._path, done, on_ready)
+
+    def close(self) -> None:
+        """Let go of the connection; submissions without a result get 74."""
+        if self._channel is not None:
+            self._channel.close()
+
+    def _open(self) -> Channel | None:
+        try:
+            sock = _connect(self._path)
+        except OSError:
+            return None
+        self._channel = channel = Channel(self._loop, sock, self._on_packet, self._on_close)
+        return channel
+
+    def _on_packet(self, packet: bytes, fd: int) -> None:
+        try:
+            tag, code, number, when, qp = wire.split_result(packet)
+        except wire.WireError:
+            return
+        done = self._outstanding.pop(tag, None)
+        if done is not None:
+            done(code, number, when, qp)
+
+    def _on_close(self) -> None:
+        self._channel = None
+        lost, self._outstanding = self._outstanding, {}
+        for done in lost.values():
+            self._loop.call_soon(done, BROKEN, 0, 0, 0)
+
+
+class LongSubmission:
+    """One message in pieces: any number of `write`, then `commit` or `abort`.
+
+    `done` is called once unless `abort` came first; it may come before `commit` when the queue cannot take the message
+    (then what is written later is ignored).
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, path: str, done: Done, on_ready: Callable[[], None]) -> None:
+        self._loop = loop
+        self._done: Done | None = done
+        self._on_ready = on_ready
+        self._channel: Channel | None = None
+        try:
+            sock = _connect(path)
+        except OSError:
+            loop.call_soon(self._finish, q.SERVICE_AWAY, 0, 0, 0)
+        else:
+            self._channel = Channel(loop, sock, self._on_packet, self._on_close, self._drained)
+        self._asked_to_pause = False
+
+    def write(self, chunk: bytes) -> bool:
+        """Pass on a piece of the message; False asks for a pause until `on_ready`."""
+        channel = self._channel
+        if channel is None:
+            return True
+        _send_pieces(channel, 0, wire.BODY, chunk)
+        self._asked_to_pause = channel.waiting > _MANY
+        return not self._asked_to_pause
+
+    def commit(self, envelope: bytes) -> None:
+        """The message is complete: queue it for `envelope`."""
+        if self._channel is not None:
+            _send_pieces(self._channel, 0, wire.ENVELOPE, envelope)
+            self._channel.send(wire.tagged(wire.COMMIT, 0))
+
+    def abort(self) -> None:
+        """Forget the message; `done` will not be called."""
+        self._done = None
+        if self._channel is not None:
+            self._channel.close()
+
+    def _finish(self, code: int, number: int, when: int, qp: int) -> None:
+        done, self._done = self._done, None
+        if self._channel is not None:
+            self._channel.close()
+        if done is not None:
+            done(code, number, when, qp)
+
+    def _on_packet(self, packet: bytes, fd: int) -> None:
+        try:
+            _, code, number, when, qp = wire.split_result(packet)
+        except wire.WireError:
+            return
+        self._finish(code, number, when, qp)
+
+    def _on_close(self) -> None:
+        self._channel = None
+        if self._asked_to_pause:
+            self._loop.call_soon(self._drained)
+        if self._done is not None:
+            self._loop.call_soon(self._finish, BROKEN, 0, 0, 0)
+
+    def _drained(self) -> None:
+        if self._asked_to_pause:
+            self._asked_to_pause = False
+            self._on_ready()
+
+
+def _send_pieces(channel: Channel, tag: int, kind: bytes, data: bytes) -> None:
+    for start in range(0, len(data), wire.MAX_PIECE):
+        channel.send(wire.tagged(kind, tag, data[start : start + wire.MAX_PIECE]))

@@ -1,0 +1,144 @@
+"""How every blocking program puts a message into the queue: through the service, or through a program as a child.
+
+The program is qmail-queue, or what QMAILQUEUE names.  Where it is qmail-queue as setup wrote it, and the service
+answers, we do its work instead of running it: that saves a process and the start of an interpreter per message.  The
+resident services speak queue_wire themselves when QMAILQUEUE is not set.
+
+Source: queue.md 3.5 "caller library contract".
+"""
+
+import os
+from itertools import chain
+
+from eqmail_core.ipc.submission_protocol import render_envelope
+from eqmail_core.queue.client.submission import Submission, connect
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.system.files import close_all, left_in, open_pipes, write_all
+from eqmail_core.system.installation import is_own
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.site.site import Site
+
+
+def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueService | QueueProgram":
+    """A queue for one message: write it in any pieces, then `finish` with the envelope; `qp` then is that of the log.
+
+    Fails: OSError when there can be no child; never while writing (the code of `finish` tells).
+    """
+    program = environ.get(b"QMAILQUEUE", os.fsencode(f"{site.bin}/qmail-queue"))
+    try:
+        sock = connect(site.socket("queue")) if is_own(program, os.fsencode(site.home), b"qmail-queue") else None
+    except OSError:
+        sock = None
+    if sock is not None:
+        return QueueService(Submission(sock))
+    return QueueProgram(program, site, environ)
+
+
+class QueueService:
+    """One message on its way to the service."""
+
+    def __init__(self, submission: Submission) -> None:
+        self._submission = submission
+        self._code = q.OK
+
+    @property
+    def qp(self) -> int:
+        """Ours, as the service knows it."""
+        return self._submission.qp
+
+    def write(self, data: bytes) -> None:
+        """Pass on a piece of the message; the first failure is remembered."""
+        if self._code == q.OK:
+            try:
+                self._submission.write(data)
+            except OSError:
+                self._code = q.SERVICE_AWAY
+
+    def abort(self) -> None:
+        """Let go: nothing will be queued."""
+        self._code = q.READ_ERROR
+
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+        """Pass on the envelope and wait; as `QueueProgram.finish`."""
+        if self._code == q.OK:
+            self._code = self._submission.commit(render_envelope(sender, recipients, wishes))
+        self._submission.close()
+        return self._code
+
+
+class QueueProgram:
+    """One message on its way through a child process, whose pid is the qp."""
+
+    def __init__(self, program: bytes, site: "Site", environ: "Mapping[bytes, bytes]") -> None:
+        (message_out, self._message), (envelope_out, self._envelope), (self._text, text) = pipes = open_pipes(3)
+        self._broken = False
+        try:
+            self.qp = os.fork()
+        except OSError:
+            close_all(*chain.from_iterable(pipes))
+            raise
+        if self.qp == 0:
+            _become(program, site, environ, message_out, envelope_out, text)
+        close_all(message_out, envelope_out, text)
+
+    def write(self, data: bytes) -> None:
+        """Pass on a piece of the message; the first failed write is remembered."""
+        if not self._broken:
+            self._broken = not _write(self._message, data)
+
+    def abort(self) -> None:
+        """Let go without a complete envelope: the child will not queue anything."""
+        self._broken = True
+
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+        """Pass on the envelope and wait; the exit code of qmail-queue, see `values.queue_result`.
+
+        `wishes` as in `formats.wishes`.
+        """
+        os.close(self._message)
+        if not self._broken:
+            self._broken = not _write(self._envelope, render_envelope(sender, recipients, wishes))
+        os.close(self._envelope)
+        try:
+            _, status = os.waitpid(self.qp, 0)
+        except OSError:
+            os.close(self._text)
+            return q.WAIT_FAILED
+        said = left_in(self._text, q.MOST_TEXT)
+        code = os.waitstatus_to_exitcode(status)
+        if code < 0:
+            return q.CRASHED
+        return q.READ_ERROR if code == 0 and self._broken else q.Reasoned(code, said)
+
+
+def _write(fd: int, data: bytes) -> bool:
+    try:
+        write_all(fd, data)
+    except OSError:
+        return False
+    return True
+
+
+def _become(
+    program: bytes, site: "Site", environ: "Mapping[bytes, bytes]", message: int, envelope: int, text: int
+) -> None:
+    """The child: descriptors 0, 1 and 4 in place, then the program; never returns."""
+    try:
+        envelope = os.dup(envelope) if envelope == 0 else envelope
+        text = os.dup(text) if text < 2 else text
+        text = os.dup(text) if text < 2 else text
+        os.dup2(message, 0)
+        os.dup2(envelope, 1)
+        os.dup2(text, q.TEXT_FD)
+        os.set_inheritable(q.TEXT_FD, True)
+        os.chdir(site.home)
+    except OSError:
+        os._exit(q.NO_HOME)
+    try:
+        os.execve(program, [program], dict(environ))
+    except OSError:
+        os._exit(q.CANNOT_EXEC)

@@ -1,0 +1,77 @@
+"""Queueing a message that is being delivered, or one made here, under a new envelope.
+
+Light: used by programs that run once per message.
+Source: delivery.md 5.9.
+"""
+
+import os
+
+from eqmail_core.outcome import WISHES_VARIABLE, Permanent, Temporary
+from eqmail_core.queue.client.blocking import open_queue
+from eqmail_core.queue.format.exit_codes import explain
+from eqmail_core.system.files import CHUNK
+from eqmail_core.text.error_text import error_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.queue.client.blocking import QueueProgram, QueueService
+    from eqmail_core.site.site import Site
+
+
+def forward_input(
+    site: "Site", environ: "Mapping[bytes, bytes]", first: bytes, sender: bytes, recipients: list[bytes]
+) -> int:
+    """Queue `first` and standard input, of any size; the qp of the log.
+
+    What the sender of the message wishes goes with it, unless another `sender` sends it on.
+
+    Fails: Temporary, Permanent with the words for the log.
+    """
+    queue = _open(site, environ)
+    queue.write(first)
+    try:
+        while data := os.read(0, CHUNK):
+            queue.write(data)
+    except OSError as error:
+        queue.abort()
+        queue.finish(b"", [])
+        raise Temporary(b"unable to read message: " + error_text(error.errno)) from error
+    wishes = environ.get(WISHES_VARIABLE, b"")
+    if wishes:
+        # Only here: most mail comes without.
+        from eqmail_core.dsn.parameters import wishes_passed_on
+
+        wishes = wishes_passed_on(wishes, len(recipients), is_same_sender=environ.get(b"SENDER") == sender)
+    return hand_over(queue, sender, recipients, wishes)
+
+
+def queue_text(
+    site: "Site", environ: "Mapping[bytes, bytes]", message: bytes, sender: bytes, recipients: list[bytes]
+) -> int:
+    """Queue a message that is held in memory; the qp of the log.
+
+    Fails: Temporary, Permanent with the words for the log.
+    """
+    queue = _open(site, environ)
+    queue.write(message)
+    return hand_over(queue, sender, recipients)
+
+
+def hand_over(queue: "QueueProgram | QueueService", sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+    """Give the envelope to a queue that has the message; the qp of the log.  `wishes` as in `formats.wishes`.
+
+    Fails: Temporary, Permanent with the words for the log.
+    """
+    problem = explain(queue.finish(sender, recipients, wishes))
+    if problem:
+        raise (Permanent if problem[:1] == b"D" else Temporary)(problem[1:])
+    return queue.qp
+
+
+def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueProgram | QueueService":
+    try:
+        return open_queue(site, environ)
+    except OSError as error:
+        raise Temporary(b"unable to fork: " + error_text(error.errno)) from error

@@ -1,0 +1,62 @@
+"""What bin/qmail-queue does when the service runs: message and envelope from two descriptors, under its signals.
+
+Source: queue.md 3.5 (what qmail-queue reads, in which order, and its exit codes).
+"""
+
+import os
+
+from eqmail_core.queue.client.submission import Submission
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.queue.format.envelope import WISHES_S, read_envelope
+from eqmail_core.system.files import CHUNK, has_more
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
+
+DEATH_S = 86400
+
+_IGNORED = tuple(getattr(signal, "SIG" + name) for name in "PIPE HUP INT QUIT VTALRM PROF XCPU XFSZ".split())
+_BUGS = (signal.SIGABRT, signal.SIGSYS)
+
+
+def guard() -> None:
+    """Signals as qmail-queue has them: most are ignored, a day is the limit, and a bug has an exit code of its own."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.umask(0o033)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    for number in _BUGS:
+        signal.signal(number, lambda *_: os._exit(q.BUG))
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(q.TIMEOUT))
+    signal.alarm(DEATH_S)
+
+
+def submit(submission: Submission, message: int, envelope: int) -> int:
+    """Pass on a message and its envelope from two descriptors; the exit code of qmail-queue.
+
+    The message is read to its end first, the envelope no further than it goes.  What is wrong with either is found
+    here, and then the service forgets the message.
+    """
+    try:
+        while piece := _read(message):
+            submission.write(piece)
+        code, kept = read_envelope(lambda: _read(envelope), lambda: has_more(envelope, WISHES_S))
+    except _ReadTrouble:
+        return q.READ_ERROR
+    except OSError:
+        return q.SERVICE_AWAY
+    return submission.commit(kept + b"\0") if code == q.OK else code
+
+
+class _ReadTrouble(Exception):
+    """A descriptor of the caller's could not be read."""
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, CHUNK)
+    except OSError as error:
+        raise _ReadTrouble from error

@@ -1,0 +1,92 @@
+"""The light end of queue_wire: one message on its way to the queue service; blocking, and quick to import.
+
+Source: protocols/queue_wire.py.
+"""
+
+import _socket
+
+from eqmail_core.ipc import submission_protocol as wire
+from eqmail_core.queue.format import exit_codes as q
+
+BROKEN = 74
+"""The connection broke after everything was sent."""
+
+TIMED_OUT = 72
+"""The service did nothing for too long."""
+
+PATIENCE_S = 120.0
+"""How long the service may take for each step; it commits in milliseconds, unless it does not run or the disk hangs."""
+
+_SEND_BUFFER = 1 << 20
+
+
+def connect(path: str) -> _socket.socket | None:
+    """A connection to the service at `path`; None where none is running.
+
+    Fails: OSError where one may be running that does not let us in.
+    """
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+    try:
+        sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _SEND_BUFFER)
+        sock.settimeout(PATIENCE_S)
+        sock.connect(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        sock.close()
+        return None
+    return sock
+
+
+class Submission:
+    """A message given in any pieces, then `commit`; the service forgets one that is not committed.
+
+    What fits a packet goes in one, together with its envelope.
+    Fails: OSError from `write` when the service has gone; `commit` returns a code.
+    """
+
+    __slots__ = ("_is_long", "_kept", "_size", "_sock", "qp")
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self._sock = sock
+        self._kept: list[bytes] = []
+        self._size = 0
+        self._is_long = False
+        self.qp = 0
+
+    def write(self, data: bytes) -> None:
+        """Take a piece of the message."""
+        self._kept.append(data)
+        self._size += len(data)
+        if self._is_long or self._size > wire.MAX_WHOLE:
+            self._is_long = True
+            self._send_kept()
+
+    def commit(self, envelope: bytes) -> int:
+        """Queue the message for an envelope with its final NUL; the exit code of qmail-queue.  Sets `qp`."""
+        committed = False
+        try:
+            if not self._is_long and self._size + len(envelope) <= wire.MAX_WHOLE:
+                committed = True
+                self._sock.send(wire.whole(0, envelope, b"".join(self._kept)))
+            else:
+                self._send_kept()
+                self._send(wire.ENVELOPE, envelope)
+                committed = True
+                self._sock.send(wire.tagged(wire.COMMIT, 0))
+            _, code, _, _, self.qp = wire.split_result(self._sock.recv(64))
+        except TimeoutError:
+            code = TIMED_OUT
+        except (OSError, wire.WireError):
+            code = BROKEN if committed else q.SERVICE_AWAY
+        return code
+
+    def close(self) -> None:
+        """Let go of the service; a message that was not committed is forgotten."""
+        self._sock.close()
+
+    def _send_kept(self) -> None:
+        self._send(wire.BODY, b"".join(self._kept))
+        self._kept.clear()
+
+    def _send(self, kind: bytes, data: bytes) -> None:
+        for start in range(0, len(data), wire.MAX_PIECE):
+            self._sock.send(wire.tagged(kind, 0, data[start : start + wire.MAX_PIECE]))

@@ -1,0 +1,287 @@
+"""Messages that have been preprocessed (S5): who sent them, who is still to get them, what failed, and their end.
+
+One verb per fact that the scheduler learns; each is one operation on one file, so that a crash between any two leaves
+a state of the queue.  Channels are indices, see `policy.schedule`.
+
+Fails: Trouble, whose text is the warning to log; the same verb may succeed later.
+Source: queue.md 3.3, 3.4, 3.7.
+"""
+
+import os
+from collections.abc import Iterator
+
+from eqmail_core.dsn.parameters import Wishes, parse_wishes
+from eqmail_core.queue.format.channels import CHANNELS
+from eqmail_core.queue.format.info import parse_info, wishes_in_info
+from eqmail_core.queue.format.recipient_list import DONE, records
+from eqmail_core.queue.format.tree import MESSAGE_FILES, OLDER_CLOCK, WARNED
+from eqmail_core.site.layout import QueuePaths
+from eqmail_core.system.files import CHUNK, read_all, sync_folder, write_all
+from eqmail_core.text.error_text import error_text
+
+LIST_MODE = MESSAGE_FILES["info"][1]
+"""Mode of every file that the scheduler owns."""
+
+WARNED_MODE = LIST_MODE | WARNED
+"""Mode of info/N when the sender has been told that the message still waits."""
+
+_NS = 1_000_000_000
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_DONE = bytes((DONE,))
+
+
+class Trouble(Exception):
+    """An operation on the queue that did not succeed; `text` says which, and what the system said to it."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text.decode("latin-1"))
+        self._text = text
+
+    @property
+    def text(self) -> bytes:
+        """For the log."""
+        cause = self.__cause__
+        if not isinstance(cause, OSError) or not cause.errno:
+            return self._text
+        return b"%b (%b)" % (self._text, error_text(cause.errno))
+
+
+class Ledger:
+    """The files info/N, local/N, remote/N and bounce/N of one queue, and mess/N for reading."""
+
+    def __init__(self, paths: QueuePaths) -> None:
+        self.paths = paths
+
+    def short(self, path: str) -> bytes:
+        """A path as the log names it: below the queue."""
+        return path[len(self.paths.root) + 1 :].encode()
+
+    def find(self, number: int) -> list[tuple[int, int]] | None:
+        """Channels of a message that has unfinished lists, with the time that each is due; None if it is not S5.
+
+        Fails: Trouble.
+        """
+        if self.stat(self.paths.info(number)) is None or self.stat(self.paths.todo(number)) is not None:
+            return None
+        found = []
+        for channel, name in enumerate(CHANNELS):
+            state = self.stat(self.paths.channel(name, number))
+            if state is not None:
+                found.append((channel, int(state.st_mtime)))
+        return found
+
+    def about(self, number: int) -> tuple[bytes, int, Wishes | None]:
+        """Sender, birth and wishes.  Fails: Trouble."""
+        path = self.paths.info(number)
+        try:
+            fd = os.open(path, _READ)
+            try:
+                birth = os.fstat(fd).st_mtime_ns // _NS
+                text = os.read(fd, CHUNK)
+                if len(text) == CHUNK:
+                    text += read_all(fd)
+                sender = parse_info(text)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Trouble(b"trouble opening %b; will try again later" % self.short(path)) from error
+        if sender is None:
+            raise Trouble(b"trouble reading %b; will try again later" % self.short(path))
+        return sender, birth, parse_wishes(wishes_in_info(text))
+
+    def born_ns(self, number: int) -> int | None:
+        """What tells a message from others with its number, see `formats.info`; None where there is no info/N.
+
+        Fails: Trouble.
+        """
+        state = self.stat(self.paths.info(number))
+        return None if state is None else state.st_mtime_ns
+
+    def mark(self, number: int) -> int:
+        """The mark of a message, see `formats.info`; 0 where it cannot be told."""
+        try:
+            return os.stat(self.paths.info(number)).st_mtime_ns % _NS
+        except OSError:
+            return 0
+
+    def recipients(self, number: int, channel: int) -> Iterator[tuple[int, int, bytes]]:
+        """Offset, mark and address of every recipient of a channel; a long list is read as it is consumed.
+
+        Fails: Trouble; the iterator may fail with OSError.
+        """
+        path = self.paths.channel(CHANNELS[channel], number)
+        try:
+            fd = os.open(path, _READ)
+            try:
+                head = os.read(fd, CHUNK)
+            except OSError:
+                os.close(fd)
+                raise
+        except OSError as error:
+            raise Trouble(b"trouble opening %b; will try again later" % self.short(path)) from error
+        if len(head) == CHUNK:
+            return records(_rest_of(fd, head))
+        os.close(fd)
+        return records((head,))
+
+    def mark_done(self, number: int, channel: int, offset: int) -> None:
+        """Note that a recipient is finished; a crash may forget it, as in C.  Fails: Trouble."""
+        path = self.paths.channel(CHANNELS[channel], number)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.pwrite(fd, _DONE, offset)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Trouble(b"trouble marking %b; message will be delivered twice!" % self.short(path)) from error
+
+    def finish_channel(self, number: int, channel: int) -> bool:
+        """Remove the list of a channel whose recipients are all finished; tells whether it was the last one.
+
+        Fails: Trouble when it is still there.
+        """
+        path = self.paths.channel(CHANNELS[channel], number)
+        self._unlink(path)
+        other = self.paths.channel(CHANNELS[1 - channel], number)
+        try:
+            return self.stat(other) is None
+        except Trouble:
+            return True
+
+    def is_finished(self, number: int) -> bool:
+        """Tell whether only info and perhaps bounce are left.  Fails: Trouble."""
+        return self.find(number) == []
+
+    def add_failure(self, number: int, block: bytes) -> None:
+        """Append to what the sender will be told.  Fails: Trouble; then nothing was appended."""
+        path = self.paths.bounce(number)
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, LIST_MODE)
+            try:
+                size = os.fstat(fd).st_size
+                try:
+                    write_all(fd, block)
+                except OSError:
+                    os.ftruncate(fd, size)
+                    raise
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise Trouble(b"unable to append to bounce message; HELP! will try the recipient again") from error
+
+    def flush_failures(self, number: int) -> None:
+        """Put on the disk what the sender will be told.  Fails: Trouble."""
+        path = self.paths.bounce(number)
+        try:
+            fd = os.open(path, _READ)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            sync_folder(self.paths.bounces)
+        except OSError as error:
+            raise Trouble(b"trouble fsyncing %b; will try its recipients again" % self.short(path)) from error
+
+    def has_failures(self, number: int) -> bool:
+        """Tell whether the sender has to be told something.  Fails: Trouble."""
+        return self.stat(self.paths.bounce(number)) is not None
+
+    def failures(self, number: int) -> Iterator[bytes]:
+        """What the sender has to be told, in pieces.  Fails: OSError."""
+        return _pieces(self.paths.bounce(number))
+
+    def message(self, number: int) -> Iterator[bytes]:
+        """The message itself, in pieces.  Fails: OSError."""
+        return _pieces(self.paths.mess(number))
+
+    def open_message(self, number: int) -> int:
+        """A descriptor of the message.  Fails: OSError."""
+        return os.open(self.paths.mess(number), _READ)
+
+    def forget_failures(self, number: int) -> None:
+        """The sender has been told.  Fails: Trouble."""
+        path = self.paths.bounce(number)
+        try:
+            os.unlink(path)
+        except OSError as error:
+            raise Trouble(b"unable to unlink " + self.short(path)) from error
+
+    def forget(self, number: int) -> None:
+        """The message has left the queue; what remains of it is for the cleaner.  Fails: Trouble."""
+        self._unlink(self.paths.info(number))
+
+    def note_due(self, number: int, channel: int, due: int) -> None:
+        """Keep the time of the next attempt while no scheduler runs.  Fails: Trouble."""
+        path = self.paths.channel(CHANNELS[channel], number)
+        try:
+            # Looking costs a fraction of a change, and most of a large queue has not been tried since the start.
+            if int(os.lstat(path).st_mtime) != due:
+                os.utime(path, (due, due), follow_symlinks=False)
+        except OSError as error:
+            raise Trouble(b"unable to utime %b; message will be retried too soon" % self.short(path)) from error
+
+    def size(self, number: int) -> int:
+        """Bytes of the message, 0 where it is not there.  Fails: Trouble."""
+        state = self.stat(self.paths.mess(number))
+        return state.st_size if state is not None else 0
+
+    def is_warned(self, number: int) -> bool:
+        """Tell whether the sender knows that the message waits: info/N is marked as a program would be.
+
+        Fails: Trouble.
+        """
+        state = self.stat(self.paths.info(number))
+        return state is not None and bool(state.st_mode & WARNED)
+
+    def note_warned(self, number: int) -> None:
+        """The sender has been told that the message waits.  Fails: Trouble."""
+        path = self.paths.info(number)
+        try:
+            os.chmod(path, os.stat(path).st_mode & OLDER_CLOCK | WARNED_MODE)
+        except OSError as error:
+            raise Trouble(b"unable to chmod %b; its sender may be told again" % self.short(path)) from error
+
+    def is_ossified(self, number: int, now: int, age_s: int) -> bool:
+        """Tell whether mess/N was left by an injection that died more than `age_s` ago."""
+        try:
+            return (
+                now > os.stat(self.paths.mess(number)).st_atime + age_s
+                and self.stat(self.paths.info(number)) is None
+                and self.stat(self.paths.todo(number)) is None
+            )
+        except (OSError, Trouble):
+            return False
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """What the system knows of a file, None where there is none.  Fails: Trouble."""
+        try:
+            return os.stat(path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Trouble(b"unable to stat %b; will try again later" % self.short(path)) from error
+
+    def _unlink(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except OSError as error:
+            raise Trouble(b"unable to unlink %b; will try again later" % self.short(path)) from error
+
+
+def _rest_of(fd: int, head: bytes) -> Iterator[bytes]:
+    try:
+        while head:
+            yield head
+            head = os.read(fd, CHUNK)
+    finally:
+        os.close(fd)
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    fd = os.open(path, _READ)
+    try:
+        while piece := os.read(fd, CHUNK):
+            yield piece
+    finally:
+        os.close(fd)

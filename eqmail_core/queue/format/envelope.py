@@ -1,0 +1,160 @@
+"""Envelopes: as they come to qmail-queue, and as they lie in todo/ and intd/.
+
+An envelope on a wire is F sender NUL, T recipient NUL for each recipient, and one more NUL; what follows is ignored,
+except for one record of wishes, see `formats.wishes`.
+A todo file is u uid NUL, p pid NUL and the same records without the last NUL; wishes stand behind the pid and a blank,
+where C, which reads no further than the digits, passes over them.  Behind the uid and a blank stands when the message
+was born, BIRTH.MARK (see `formats.info`), if it was in the journal first: what was delivered from there keeps its name.
+
+Source: queue.md 3.3, 3.5; qmail-queue(8).
+"""
+
+from eqmail_core.dsn.parameters import split_wishes, with_wishes
+from eqmail_core.mail.address import MAX_ADDRESS
+from eqmail_core.queue.format.exit_codes import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
+from eqmail_core.text.lines import MOST_DIGITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MAX_WISHES = 16 << 20
+"""Longest list of wishes that is read, in bytes."""
+
+WISHES_S = 0.1
+"""How long the wishes behind an envelope may take, where whoever brings it does not say that it is over."""
+
+_SENDER = 70
+_RECIPIENT = 84
+
+
+def scan_envelope(data: bytes | bytearray, position: int = 0) -> tuple[int, int]:
+    """Check an envelope from `position`, 0 or what an earlier call returned; more bytes may have come since.
+
+    Returns the exit code of qmail-queue and a position: OK and the end of the last record (of the envelope without its
+    final NUL), READ_ERROR and the start of the first record that is not complete, or what is wrong.
+    """
+    if position == 0:
+        if not data:
+            return READ_ERROR, 0
+        if data[0] != _SENDER:
+            return BAD_ENVELOPE, 0
+    size = len(data)
+    while position < size:
+        lead = data[position]
+        if position and lead != _RECIPIENT:
+            return (BAD_ENVELOPE, position) if lead else (OK, position)
+        end = data.find(0, position + 1)
+        if (end if end >= 0 else size) - position - 1 > MAX_ADDRESS:
+            return ADDRESS_TOO_LONG, position
+        if end < 0:
+            break
+        position = end + 1
+    return READ_ERROR, position
+
+
+def read_envelope(read: "Callable[[], bytes]", has_more: "Callable[[], bool]") -> tuple[int, bytes]:
+    """Exit code of qmail-queue and, with OK, the envelope as the queue keeps it.
+
+    `read` gives the next piece, b"" at the end.  An envelope ends with its final NUL, and who brings it need not close
+    anything then; so wishes are looked for only while `has_more`, and all others are read no further than that.
+    """
+    data, position = bytearray(), 0
+    while piece := read():
+        data += piece
+        code, position = scan_envelope(data, position)
+        if code == OK:
+            while _may_go_on(data, position + 1) and has_more() and (piece := read()):
+                data += piece
+            return OK, with_wishes(data, position)
+        if code != READ_ERROR:
+            return code, b""
+    return READ_ERROR, b""
+
+
+def _may_go_on(data: bytearray, start: int) -> bool:
+    """Whether wishes that begin at `start` may have come in part only, or not at all."""
+    if bytes(data[start : start + 1]) not in (b"", b"W"):
+        return False
+    return len(data) - start < MAX_WISHES and data.find(0, start) < 0
+
+
+def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
+    """Sender and recipients of an envelope that was checked, with or without its final NUL and what follows that."""
+    records = split_wishes(envelope)[0].split(b"\0")
+    return records[0][1:], [record[1:] for record in records[1:-1]]
+
+
+def render_todo(uid: int, pid: int, envelope: bytes, born: bytes = b"") -> bytes:
+    """A todo file; `envelope` as the queue keeps it, see `formats.wishes.with_wishes`; `born` as in `born_text`."""
+    records, wishes = split_wishes(envelope)
+    return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + wishes if wishes else b"", records)
+
+
+def born_text(birth: int, mark: int) -> bytes:
+    """When a message was born, in seconds, and its mark."""
+    return b"%d.%d" % (birth, mark)
+
+
+def parse_born(text: bytes) -> tuple[int, int]:
+    """Birth and mark of a `born_text`; zeros for any other text."""
+    birth, _, mark = text.partition(b".")
+    if birth.isdigit() and mark.isdigit() and len(birth) <= MOST_DIGITS and len(mark) < 10:
+        return int(birth), int(mark)
+    return 0, 0
+
+
+class Todo:
+    """What a todo file says: who queued the message (`uid`, `pid`), its sender and its recipients, in order.
+
+    `wishes`: a list of them, b"" for none.
+    """
+
+    __slots__ = ("pid", "recipients", "sender", "uid", "wishes")
+
+    def __init__(self, uid: int, pid: int, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> None:
+        self.uid = uid
+        self.pid = pid
+        self.sender = sender
+        self.recipients = recipients
+        self.wishes = wishes
+
+
+class BadTodo(ValueError):
+    """A todo file with a record of unknown type, without a sender, or cut off."""
+
+
+def parse_todo(text: bytes) -> Todo:
+    """Read a todo file; u and p may be absent (0).
+
+    Fails: BadTodo.
+    """
+    records = text.split(b"\0")
+    if records.pop():
+        raise BadTodo("the last record is not complete")
+    uid = pid = 0
+    sender = None
+    wishes = b""
+    recipients = []
+    for record in records:
+        letter, value = record[:1], record[1:]
+        if letter == b"T":
+            recipients.append(value)
+        elif letter == b"F":
+            sender = value
+        elif letter == b"u":
+            uid = _number(value.partition(b" ")[0])
+        elif letter == b"p":
+            digits, _, wishes = value.partition(b" ")
+            pid = _number(digits)
+        else:
+            raise BadTodo("unknown record type")
+    if sender is None:
+        raise BadTodo("no sender")
+    return Todo(uid, pid, sender, recipients, wishes)
+
+
+def _number(value: bytes) -> int:
+    if not value.isdigit() or len(value) > MOST_DIGITS:
+        raise BadTodo("not a number")
+    return int(value)

@@ -1,0 +1,230 @@
+"""Reading a segment of the queue's journal: every intact record, and what is damaged.
+
+Fails: never; garbage is damage.
+"""
+
+import re
+from zlib import crc32
+
+from eqmail_core.queue.format.journal import (
+    CHECKSUM,
+    HEAD,
+    HEADER,
+    HEADER_SIZE,
+    IN_FILE,
+    LINK,
+    LINK_BITS,
+    OVERHEAD,
+    RECORD,
+    TOMBSTONES,
+    Entry,
+    split_header,
+)
+
+# What stands behind the checksum of a record: kind and link, lengths below 16 MB.
+_CANDIDATE = re.compile(rb"[RFT](?=.{6}\0.{3}\0)", re.DOTALL)
+
+
+class Damage:
+    """Bytes from `start` to `end` that should have been records.
+
+    `is_certain`: they were on the disk, for a later commit follows; otherwise a crash may have cut them short.
+    """
+
+    __slots__ = ("end", "is_certain", "start")
+
+    def __init__(self, start: int, end: int, is_certain: bool = False) -> None:
+        self.start = start
+        self.end = end
+        self.is_certain = is_certain
+
+
+class Reading:
+    """What a segment holds: `entries` in order, and what of it is damaged."""
+
+    __slots__ = ("damages", "entries", "epoch", "next_serial")
+
+    def __init__(self, epoch: int, next_serial: int) -> None:
+        self.epoch = epoch
+        self.next_serial = next_serial
+        self.entries: list[Entry] = []
+        self.damages: list[Damage] = []
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether something is damaged that was on the disk."""
+        return any(it.is_certain for it in self.damages)
+
+
+def read(data: memoryview, nearby: int = 0) -> Reading | None:
+    """Every intact record of a segment; None where nothing tells that it was ever used.
+
+    `nearby`: the epoch of another segment, for one whose own header is damaged.
+    """
+    known: tuple[int, int, int | None] | None = split_header(data)
+    is_damaged = known is None
+    if known is None:
+        known = _guess_header(data, nearby)
+    if known is None:
+        return None
+    reading = Reading(known[0], known[1])
+    if is_damaged:
+        reading.damages.append(Damage(0, HEADER_SIZE, is_certain=True))
+    _walk(data, known[2], reading)
+    return reading
+
+
+def _walk(data: memoryview, crc: int | None, reading: Reading) -> None:
+    """Take over one record after the other, and find the next one behind those that are damaged."""
+    position, epoch = HEADER_SIZE, reading.epoch
+    while True:
+        it = _at(data, position)
+        if it is not None and crc is None:
+            crc = it.before(epoch)
+        if it is not None and crc is not None:
+            chained = crc32(it.text, crc)
+            if chained == it.stored:
+                _take(reading, it)
+                position, crc = it.end, chained
+                continue
+            follower = _at(data, it.end)
+            if follower is not None and crc32(follower.text, chained) == follower.stored:
+                # nothing but its checksum is damaged, as the record behind it knows
+                reading.damages.append(Damage(position, position + CHECKSUM.size))
+                _take(reading, it)
+                position, crc = it.end, chained
+                continue
+        found = _next_intact(data, position, it.end if it is not None else 0, epoch)
+        if found is None:
+            if crc is not None and _is_begun(data, position, crc, epoch):
+                reading.damages.append(Damage(position, it.end if it is not None else len(data)))
+            return
+        reading.damages.append(Damage(position, found[0]))
+        position, crc = found
+
+
+def _take(reading: Reading, it: "_Record") -> None:
+    if it.begins:
+        for damage in reading.damages:
+            damage.is_certain = True
+    reading.entries.append(it.entry())
+
+
+class _Record:
+    """Bytes that have the form of a record: `text` is what its checksum is about."""
+
+    __slots__ = ("begins", "data", "end", "fields", "kind", "link", "start", "stored", "text")
+
+    def __init__(self, data: memoryview, start: int) -> None:
+        self.stored = _number(data, start)
+        tag, *self.fields = HEAD.unpack_from(data, start + CHECKSUM.size)
+        self.data = data
+        self.start = start
+        self.kind = bytes((tag & 0xFF,))
+        self.link: int = tag >> 8 & LINK
+        self.begins = bool(tag >> 31)
+        self.end: int = start + OVERHEAD + self.fields[0] + self.fields[1]
+        self.text = data[start + CHECKSUM.size : self.end]
+
+    def entry(self) -> Entry:
+        """What it says."""
+        envelope_size, _, serial, number, birth, uid, qp = self.fields
+        body = self.start + OVERHEAD + envelope_size
+        envelope = bytes(self.data[self.start + OVERHEAD : body])
+        return Entry(self.kind, serial, number, birth, uid, qp, envelope, self.data[body : self.end])
+
+    def before(self, epoch: int) -> int | None:
+        """The checksum that it goes on from, if it belongs to this epoch; a checksum is linear in that."""
+        low = (self.link ^ epoch) & LINK
+        base = crc32(self.text, low)
+        sums = [0]
+        for bit in range(LINK_BITS, 32):
+            step = crc32(self.text, low | 1 << bit) ^ base
+            sums += [it ^ step for it in sums]
+        wanted = base ^ self.stored
+        return low | sums.index(wanted) << LINK_BITS if wanted in sums else None
+
+
+def _number(data: memoryview, position: int) -> int:
+    number: int = CHECKSUM.unpack_from(data, position)[0]
+    return number
+
+
+def _at(data: memoryview, start: int) -> _Record | None:
+    if start + OVERHEAD > len(data):
+        return None
+    it = _Record(data, start)
+    return it if it.end <= len(data) else None
+
+
+def _is_begun(data: memoryview, position: int, crc: int, epoch: int) -> bool:
+    """Tell whether somebody began to write a record here."""
+    if position + OVERHEAD > len(data):
+        return False
+    tag = _number(data, position + CHECKSUM.size)
+    return bytes((tag & 0xFF,)) in (RECORD, IN_FILE, TOMBSTONES) and tag >> 8 & LINK == (crc ^ epoch) & LINK
+
+
+def _candidate(data: memoryview, start: int) -> _Record | None:
+    """The next that looks like a record."""
+    position = start + CHECKSUM.size
+    while (match := _CANDIDATE.search(data, position)) is not None:
+        position = match.start() + 1
+        it = _at(data, match.start() - CHECKSUM.size)
+        if it is not None:
+            return it
+    return None
+
+
+def _next_intact(data: memoryview, position: int, guess: int, epoch: int) -> tuple[int, int] | None:
+    """Where the next record of this epoch begins behind `position`, and the checksum before it.
+
+    `guess` is where it should be.  Bodies are looked into only where it is not there.
+    """
+    it = _at(data, guess) if guess else None
+    before = it.before(epoch) if it is not None else None
+    if it is not None and before is not None:
+        return it.start, before
+    position += 1
+    while (it := _candidate(data, position)) is not None:
+        old = _epoch_behind(data, it)
+        if old is not None and old != epoch & LINK:
+            # records of an earlier use: pass over them one by one
+            position = it.end
+            continue
+        before = it.before(epoch)
+        if before is not None:
+            return it.start, before
+        position = it.start + 1
+    return None
+
+
+def _epoch_behind(data: memoryview, it: _Record) -> int | None:
+    """What the record behind this one tells of their epoch; None where it does not go on from this one."""
+    follower = _at(data, it.end)
+    if follower is None or crc32(follower.text, it.stored) != follower.stored:
+        return None
+    return (follower.link ^ it.stored) & LINK
+
+
+def _guess_header(data: memoryview, nearby: int) -> tuple[int, int, int | None] | None:
+    """Epoch, a serial, and if possible the checksum of a header that is damaged, from the records behind it."""
+    first = _at(data, HEADER_SIZE)
+    if first is not None:
+        for crc in (_number(data, HEADER.size), crc32(data[: HEADER.size])):
+            if first.link and crc32(first.text, crc) == first.stored:
+                return _nearest((first.link ^ crc) & LINK, nearby), 1, crc
+    position = 0
+    while (it := _candidate(data, position)) is not None:
+        low = _epoch_behind(data, it)
+        if low is not None:
+            return _nearest(low, nearby), 1, None
+        position = it.start + 1
+    return None
+
+
+def _nearest(low: int, nearby: int) -> int:
+    """The epoch with these low bits that is nearest to another."""
+    base = nearby & ~LINK | low
+    epochs: list[int] = [it for it in (base - LINK - 1, base, base + LINK + 1) if it >= 0]
+    return min(epochs, key=lambda it: abs(it - nearby))

@@ -1,0 +1,92 @@
+"""What a queue consists of: every folder and fixed file with the role that owns it and its mode.
+
+The group is always the first one (qmail).  Files of messages are in `MESSAGE_FILES`.
+
+Source: queue.md 3.1.
+"""
+
+from eqmail_core.site.layout import SPLIT_ALWAYS, SPLIT_IN_EQMAIL
+from eqmail_core.site.site import Site
+
+FOLDER = "folder"
+FILE = "file"
+FIFO = "fifo"
+
+_FOLDERS = (
+    ("pid", "qmailq", 0o700),
+    ("journal", "qmailq", 0o700),
+    ("intd", "qmailq", 0o700),
+    ("todo", "qmailq", 0o750),
+    ("mess", "qmailq", 0o750),
+    ("info", "qmails", 0o700),
+    ("local", "qmails", 0o700),
+    ("remote", "qmails", 0o700),
+    ("bounce", "qmails", 0o700),
+    ("lock", "qmailq", 0o750),
+)
+
+MESSAGE_FILES = {
+    "intd": ("qmailq", 0o644),
+    "todo": ("qmailq", 0o644),
+    "mess": ("qmailq", 0o644),
+    "info": ("qmails", 0o600),
+    "local": ("qmails", 0o600),
+    "remote": ("qmails", 0o600),
+    "bounce": ("qmails", 0o600),
+}
+"""Owner and mode of the files in each folder."""
+
+WARNED, OLDER_CLOCK = 0o100, 0o010
+"""Bits in the mode of info/N, at which no other qmail looks.
+
+WARNED: the sender has been told that the message still waits.  OLDER_CLOCK: info/N belongs to mess/N although it looks
+older, because the clock was set back between the two.
+"""
+
+MARKS = {"info": WARNED | OLDER_CLOCK}
+"""Bits of a mode that say something, by folder."""
+
+
+class QueueNode:
+    """One thing in a queue.
+
+    `size` counts the zero bytes that a file begins its life with; a folder with `split` has its files in folders
+    0 to split-1 of the same kind.
+    """
+
+    __slots__ = ("kind", "mode", "path", "role", "size", "split")
+
+    def __init__(self, path: str, kind: str, role: str, mode: int, size: int = 0, split: int = 0) -> None:
+        self.path = path
+        self.kind = kind
+        self.role = role
+        self.mode = mode
+        self.size = size
+        self.split = split
+
+    def parts(self) -> "list[QueueNode]":
+        """The numbered folders in it."""
+        return [QueueNode(f"{self.path}/{part}", FOLDER, self.role, self.mode) for part in range(self.split)]
+
+
+def split_folders(site: Site) -> tuple[str, ...]:
+    """The folders whose files are spread over numbered folders."""
+    return SPLIT_ALWAYS + SPLIT_IN_EQMAIL if site.layout.split_todo else SPLIT_ALWAYS
+
+
+def queue_nodes(site: Site) -> list[QueueNode]:
+    """Every node of a queue, parents first, without the numbered folders."""
+    queue = site.queue
+    split = dict.fromkeys(split_folders(site), site.split)
+    nodes = [QueueNode(queue.root, FOLDER, "qmailq", 0o750)]
+    for name, role, mode in _FOLDERS:
+        nodes.append(QueueNode(f"{queue.root}/{name}", FOLDER, role, mode, split=split.get(name, 0)))
+    nodes.append(QueueNode(queue.sendmutex, FILE, "qmails", 0o600))
+    nodes.append(QueueNode(queue.tcpto, FILE, "qmailr", 0o644, site.layout.tcpto_size))
+    nodes.append(QueueNode(queue.trigger, FIFO, "qmails", 0o622))
+    return nodes
+
+
+def queue_tree(site: Site) -> list[QueueNode]:
+    """Every node of a queue, parents first."""
+    return [each for node in queue_nodes(site) for each in (node, *node.parts())]

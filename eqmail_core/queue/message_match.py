@@ -1,0 +1,43 @@
+"""Whether mess/N is the message of info/N: a number is an inode number, and comes back.
+
+The name info/N is made when mess/N is complete.  So a mess/N that was written later than info/N was made is another
+message, unless the clock was set back in between; then info/N bears a mark (`vouch`).  Where numbers are no inode
+numbers, as in a queue that was copied as files, times tell nothing.
+
+Fails: Trouble.
+"""
+
+import os
+
+from eqmail_core.queue.files import LIST_MODE, Ledger, Trouble
+from eqmail_core.queue.format.tree import OLDER_CLOCK, WARNED
+
+FITS, MISSING, FOREIGN, NO_INFO = range(4)
+"""mess/N is the message of info/N; is not there; is younger, so another with that number; or there is no info/N."""
+
+
+def message_state(ledger: Ledger, number: int) -> int:
+    """What mess/N is to info/N: FITS, MISSING, FOREIGN or NO_INFO."""
+    info = ledger.stat(ledger.paths.info(number))
+    if info is None:
+        return NO_INFO
+    mess = ledger.stat(ledger.paths.mess(number))
+    if mess is None:
+        return MISSING
+    is_other = mess.st_ino == number and _looks_older(info, mess) and not info.st_mode & OLDER_CLOCK
+    return FOREIGN if is_other else FITS
+
+
+def vouch(ledger: Ledger, number: int) -> None:
+    """Note, where times do not show it, that info/N and mess/N belong together."""
+    path = ledger.paths.info(number)
+    info, mess = ledger.stat(path), ledger.stat(ledger.paths.mess(number))
+    if info is not None and mess is not None and _looks_older(info, mess):
+        try:
+            os.chmod(path, info.st_mode & WARNED | LIST_MODE | OLDER_CLOCK)
+        except OSError as error:
+            raise Trouble(b"unable to chmod " + ledger.short(path)) from error
+
+
+def _looks_older(info: os.stat_result, mess: os.stat_result) -> bool:
+    return mess.st_mtime_ns > info.st_ctime_ns

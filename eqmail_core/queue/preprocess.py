@@ -1,0 +1,292 @@
+"""How a message becomes S5: its envelope in todo/, or what the scheduler knows of it, becomes info, local and remote.
+
+Fails: Trouble, whose text is the warning to log; what was written is garbage that the next attempt removes first.
+Source: queue.md 3.4, 3.7 "todo step" (qmail-send.c todo_do).
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
+
+from eqmail_core.dsn.parameters import list_key, parse_wishes, place_key, render_wishes
+from eqmail_core.queue.files import LIST_MODE, Ledger, Trouble
+from eqmail_core.queue.format.channels import CHANNELS
+from eqmail_core.queue.format.envelope import parse_born
+from eqmail_core.queue.format.info import born_ns, render_info
+from eqmail_core.queue.format.recipient_list import SENDER, TODO, records
+from eqmail_core.queue.format.send_log import LogLines
+from eqmail_core.queue.message_match import vouch
+from eqmail_core.system.files import CHUNK, remove_for_good, sync_folder, write_all
+from eqmail_core.text.lines import leading_number
+
+T = TypeVar("T")
+
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_EXCL = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_UID, _PID = b"u"[0], b"p"[0]
+
+
+class Placement:
+    """A message on its way from memory to the disk: `lists` are channel, content and due time of each list.
+
+    `wishes`: a list of them as info/N has it; `mark`: see `formats.info`.
+    """
+
+    __slots__ = ("birth", "failures", "lists", "mark", "number", "sender", "wishes")
+
+    def __init__(
+        self,
+        number: int,
+        sender: bytes,
+        birth: int,
+        lists: list[tuple[int, bytes, int]],
+        failures: bytes,
+        wishes: bytes = b"",
+        mark: int = 0,
+    ) -> None:
+        self.number = number
+        self.sender = sender
+        self.birth = birth
+        self.lists = lists
+        self.failures = failures
+        self.wishes = wishes
+        self.mark = mark
+
+
+class Preparation:
+    """Writes the files of new messages; what is said about them goes to a list of log lines."""
+
+    def __init__(self, ledger: Ledger, lines: LogLines) -> None:
+        self.ledger = ledger
+        self.lines = lines
+
+    def preprocess(
+        self, number: int, route: Callable[[bytes], tuple[int, bytes]], say: Callable[[bytes], None]
+    ) -> list[int]:
+        """Turn todo/N into info, local and remote, all on the disk; the channels that have a recipient.
+
+        todo/N itself stays: when the cleaner has removed it the message is S5.
+        Fails: Trouble.
+        """
+        paths, short = self.ledger.paths, self.ledger.short
+        todo, mess, info = paths.todo(number), paths.mess(number), paths.info(number)
+        lists = [paths.channel(name, number) for name in CHANNELS]
+        envelope = _attempt(b"unable to open", short(todo), os.open, todo, _READ)
+        files: dict[str, _ListFile] = {}
+        try:
+            size = _attempt(b"unable to stat", short(mess), os.stat, mess).st_size
+            for path in (info, *lists, paths.bounce(number)):
+                _attempt(b"unable to unlink", short(path), remove_for_good, path)
+            files[info] = self._create(info)
+            say(self.lines.new_message(number))
+            uid = qp = birth = mark = 0
+            about_said = False
+            wishes = _Wishes()
+            chunks = _chunks(envelope, short(todo))
+            for _, letter, text in records(chunks):
+                if letter == TODO:
+                    channel, address = route(text)
+                    path = lists[channel]
+                    if path not in files:
+                        files[path] = self._create(path)
+                    files[path].write(b"T%b\0" % address)
+                    wishes.note(channel, len(address) + 2)
+                elif letter == _UID:
+                    uid = leading_number(text) or 0
+                    birth, mark = parse_born(text.partition(b" ")[2])
+                elif letter == _PID:
+                    qp = leading_number(text) or 0
+                    wishes.text = text.partition(b" ")[2]
+                elif letter == SENDER:
+                    files[info].write(render_info(text))
+                    files[info].flush()
+                    say(self.lines.about_message(number, size, text, qp, uid))
+                    about_said = True
+                else:
+                    raise Trouble(b"unknown record type in " + short(todo))
+            if not about_said:
+                raise Trouble(b"no sender in " + short(todo))
+            files[info].write(wishes.of_lists())
+            if birth:
+                files[info].flush()
+                files[info].date(born_ns(birth, mark))
+            sync_name = _SyncedFolders(self.ledger)
+            for path in (info, *lists):
+                if path in files:
+                    files[path].sync()
+                    sync_name(path)
+            vouch(self.ledger, number)
+        finally:
+            os.close(envelope)
+            for file in files.values():
+                file.close()
+        return [channel for channel, path in enumerate(lists) if path in files]
+
+    def place(self, placements: list[Placement]) -> list[Trouble | None]:
+        """Write the files of messages whose mess/N is on the disk, each wholly or not at all; one result for each.
+
+        info/N appears last, at once and complete, when everything else of the message is on the disk: whoever finds
+        info/N after a crash may forget every other copy.
+        """
+        results: list[Trouble | None] = [None] * len(placements)
+
+        def each(act: Callable[[Placement], None]) -> None:
+            for index, it in enumerate(placements):
+                if results[index] is None:
+                    try:
+                        act(it)
+                    except Trouble as trouble:
+                        results[index] = trouble
+
+        each(self._remove_info)
+        each(self._write_lists)
+        each(self._sync_list_folders())
+        each(self._write_info)
+        each(self._sync_info_folders())
+        return results
+
+    def _remove_info(self, it: Placement) -> None:
+        """Whose placement failed when info/N was there already must not be found complete while its lists change."""
+        path = self.ledger.paths.info(it.number)
+        _attempt(b"unable to unlink", self.ledger.short(path), remove_for_good, path)
+
+    def _write_lists(self, it: Placement) -> None:
+        paths = self.ledger.paths
+        contents = {paths.channel(CHANNELS[channel], it.number): (text, due) for channel, text, due in it.lists}
+        for name in CHANNELS:
+            path = paths.channel(name, it.number)
+            _attempt(b"unable to unlink", self.ledger.short(path), remove_for_good, path)
+            if path in contents:
+                text, due = contents[path]
+                self._write_whole(path, text, born_ns(due, 0))
+        bounce = paths.bounce(it.number)
+        _attempt(b"unable to unlink", self.ledger.short(bounce), remove_for_good, bounce)
+        if it.failures:
+            self._write_whole(bounce, it.failures, 0)
+
+    def _write_info(self, it: Placement) -> None:
+        path = self.ledger.paths.info(it.number)
+        temporary = f"{path}.tmp"
+        _attempt(b"unable to unlink", self.ledger.short(temporary), remove_for_good, temporary)
+        self._write_whole(temporary, render_info(it.sender, it.wishes), born_ns(it.birth, it.mark))
+        _attempt(b"unable to create", self.ledger.short(path), os.rename, temporary, path)
+        vouch(self.ledger, it.number)
+
+    def _write_whole(self, path: str, text: bytes, mtime_ns: int) -> None:
+        file = self._create(path)
+        try:
+            file.write(text)
+            file.flush()
+            if mtime_ns:
+                file.date(mtime_ns)
+            file.sync()
+        finally:
+            file.close()
+
+    def _sync_list_folders(self) -> Callable[[Placement], None]:
+        """What puts the names of a message's lists on the disk, each folder once for a whole group."""
+        paths, sync = self.ledger.paths, _SyncedFolders(self.ledger)
+
+        def act(it: Placement) -> None:
+            for channel, _, _ in it.lists:
+                sync(paths.channel(CHANNELS[channel], it.number))
+            if it.failures:
+                sync(paths.bounce(it.number))
+
+        return act
+
+    def _sync_info_folders(self) -> Callable[[Placement], None]:
+        sync = _SyncedFolders(self.ledger)
+        return lambda it: sync(self.ledger.paths.info(it.number))
+
+    def _create(self, path: str) -> "_ListFile":
+        name = self.ledger.short(path)
+        return _ListFile(_attempt(b"unable to create", name, os.open, path, _EXCL, LIST_MODE), name)
+
+
+class _Wishes:
+    """The wishes in a todo file, whose recipients are in both lists afterwards: `note` each, with the size it takes."""
+
+    __slots__ = ("_keys", "_offsets", "text")
+
+    def __init__(self) -> None:
+        self.text = b""
+        self._offsets = [0] * len(CHANNELS)
+        self._keys: list[bytes] = []
+
+    def note(self, channel: int, size: int) -> None:
+        """The next recipient is at the end of this channel's list."""
+        if self.text:
+            self._keys.append(list_key(channel, self._offsets[channel]))
+            self._offsets[channel] += size
+
+    def of_lists(self) -> bytes:
+        """The record for info/N."""
+        wishes = parse_wishes(self.text)
+        if wishes is None:
+            return b""
+        keys = {place_key(place): key for place, key in enumerate(self._keys)}
+        text = render_wishes(wishes.rekeyed(keys.get))
+        return text + b"\0" if text else b""
+
+
+class _ListFile:
+    """A file that is being written, in large pieces."""
+
+    __slots__ = ("_buffer", "_name", "fd")
+
+    def __init__(self, fd: int, name: bytes) -> None:
+        self.fd = fd
+        self._name = name
+        self._buffer = bytearray()
+
+    def write(self, record: bytes) -> None:
+        """Add a record."""
+        self._buffer += record
+        if len(self._buffer) >= CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand over what is buffered.  Fails: Trouble."""
+        _attempt(b"trouble writing to", self._name, write_all, self.fd, bytes(self._buffer))
+        self._buffer.clear()
+
+    def date(self, mtime_ns: int) -> None:
+        """Set the time; what is written later changes it again.  Fails: Trouble."""
+        _attempt(b"unable to utime", self._name, partial(os.utime, self.fd, ns=(mtime_ns, mtime_ns)))
+
+    def sync(self) -> None:
+        """Put everything on the disk.  Fails: Trouble."""
+        self.flush()
+        _attempt(b"trouble fsyncing", self._name, os.fsync, self.fd)
+
+    def close(self) -> None:
+        """Let go."""
+        os.close(self.fd)
+
+
+def _attempt(what: bytes, name: bytes, act: Callable[..., T], *arguments: object) -> T:
+    try:
+        return act(*arguments)
+    except OSError as error:
+        raise Trouble(what + b" " + name) from error
+
+
+def _chunks(fd: int, name: bytes) -> Iterator[bytes]:
+    while chunk := _attempt(b"trouble reading", name, os.read, fd, CHUNK):
+        yield chunk
+
+
+class _SyncedFolders:
+    """Flushes the folder of a file unless it did so before; made anew after every group of writes."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._synced: set[str] = set()
+
+    def __call__(self, path: str) -> None:
+        folder = os.path.dirname(path)
+        if folder not in self._synced:
+            _attempt(b"trouble fsyncing", self._ledger.short(folder), sync_folder, folder)
+            self._synced.add(folder)

@@ -1,0 +1,86 @@
+"""Which channel a recipient takes, and what its address becomes on the way.
+
+Source: queue.md 3.8 (qmail-send.c rewrite, stripvdomprepend).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from eqmail_core.mail.domain_name import table_key
+from eqmail_core.queue.format.channels import LOCAL, REMOTE
+
+# Recipients remembered; then everything is forgotten at once, which costs less than keeping an order.
+_REMEMBERED = 4096
+
+
+class Routes:
+    """The tables of one installation; asking twice for the same recipient costs one look-up.
+
+    `locals` and `percenthack` are domains, `virtual` maps keys (as `table_key` has them) to prefixes, `envnoathost` is
+    appended to addresses without a host.
+    """
+
+    __slots__ = ("_envnoathost", "_known", "_locals", "_percenthack", "_virtual")
+
+    def __init__(
+        self,
+        envnoathost: bytes,
+        locals: Iterable[bytes] = (),
+        percenthack: Iterable[bytes] = (),
+        virtual: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        self._envnoathost = envnoathost
+        self._locals = frozenset(table_key(domain) for domain in locals)
+        self._percenthack = frozenset(table_key(domain) for domain in percenthack)
+        self._virtual = dict(virtual or {})
+        self._known: dict[bytes, tuple[int, bytes]] = {}
+
+    def route(self, recipient: bytes) -> tuple[int, bytes]:
+        """Channel and address of one recipient.
+
+        The first match wins: percenthack, locals, then virtualdomains from the whole address over the host to its
+        shortest suffix; everything else is remote.  An empty prefix makes an exception: remote.
+        """
+        known = self._known.get(recipient)
+        if known is not None:
+            return known
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        routed = self._known[recipient] = self._decide(recipient)
+        return routed
+
+    def _decide(self, recipient: bytes) -> tuple[int, bytes]:
+        address = recipient if b"@" in recipient else recipient + b"@" + self._envnoathost
+        box, _, host = address.rpartition(b"@")
+        while table_key(host) in self._percenthack and b"%" in box:
+            box, _, host = box.rpartition(b"%")
+        address = box + b"@" + host
+        if table_key(host) in self._locals:
+            return LOCAL, address
+        if self._virtual:
+            for key in (table_key(address), *_suffixes(host)):
+                prefix = self._virtual.get(key)
+                if prefix is not None:
+                    return (LOCAL, prefix + b"-" + address) if prefix else (REMOTE, address)
+        return REMOTE, address
+
+    def as_sent(self, recipient: bytes) -> bytes:
+        """The address without the prefix that a virtual domain gave it, as its sender knows it."""
+        _, at, host = recipient.rpartition(b"@")
+        if not at:
+            return recipient
+        for key in _suffixes(host):
+            prefix = self._virtual.get(key)
+            if prefix is not None:
+                return recipient[len(prefix) + 1 :] if prefix and recipient.startswith(prefix + b"-") else recipient
+        return recipient
+
+
+def _suffixes(host: bytes) -> Iterator[bytes]:
+    """The host, each of its suffixes that begins with a dot, and the empty key; in lower case."""
+    host = table_key(host)
+    yield host
+    at = host.find(b".", 1) if host[:1] == b"." else host.find(b".")
+    while at >= 0:
+        yield host[at:]
+        at = host.find(b".", at + 1)
+    yield b""

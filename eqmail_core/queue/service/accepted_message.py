@@ -1,0 +1,57 @@
+"""A message in the keeping of the queue service."""
+
+from eqmail_core.queue.format.envelope import born_text, render_todo
+from eqmail_core.queue.format.info import mark_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.queue.service.journal_segment import Segment
+
+
+class Message:
+    """One accepted message, or one that is being accepted.
+
+    `body` is what mess/N holds or will hold, None where it stands in the file of number N already; `size` its bytes and
+    `crc` its checksum (only of a body in a file).  `envelope` without its final NUL.  `weight`: bytes in memory.
+    `segment` belongs to the journal; `state`, `fate` and `link` to the keeper.
+    """
+
+    __slots__ = (
+        "birth",
+        "body",
+        "crc",
+        "envelope",
+        "fate",
+        "link",
+        "number",
+        "qp",
+        "segment",
+        "serial",
+        "size",
+        "state",
+        "uid",
+        "weight",
+    )
+
+    def __init__(
+        self, number: int, birth: int, uid: int, qp: int, envelope: bytes, body: bytes | None, size: int, crc: int = 0
+    ) -> None:
+        self.serial = 0
+        self.number = number
+        self.birth = birth
+        self.uid = uid
+        self.qp = qp
+        self.envelope = envelope
+        self.body = body
+        self.size = size
+        self.crc = crc
+        self.weight = len(envelope) + (len(body) if body is not None else 0)
+        self.segment: Segment | None = None
+        self.state = 0
+        self.fate = 0
+        self.link: object = None
+
+    def as_todo(self) -> bytes:
+        """What todo/N holds of it."""
+        born = born_text(self.birth, mark_of(self.serial)) if self.serial else b""
+        return render_todo(self.uid, self.qp, self.envelope, born)

@@ -1,0 +1,151 @@
+"""Messages become files of the queue, many at a time: each step for all of them, then a flush, then the next step.
+
+    1  the body into the file of the number, flushed (and pid/, too, where it is to stay there)
+    2  linked as mess/N, folders flushed                  S2, and enough where the scheduler writes the rest
+    3  intd/N written, flushed, linked as todo/N, folders flushed         S4
+    4  the name in pid/ taken away
+
+The name in pid/ goes last, so that the body has a name on the disk at every moment.  What failed is undone as far as
+that works, and only what was made here: a file that was there before is somebody else's message.  A message whose step
+3 failed may have been seen in todo/ all the same.
+
+Source: queue.md 3.4; the order is qmail-queue's, with the folders flushed.
+"""
+
+import os
+from collections.abc import Callable
+
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.spool import remove
+from eqmail_core.site.layout import QueuePaths
+
+# How far a message is to go.
+FLUSHED, NAMED, QUEUED = 1, 2, 3
+
+
+class Placing:
+    """One message and how far it is to go: FLUSHED in the file of its number, NAMED mess/N, or QUEUED as todo/N.
+
+    `is_named`: mess/N is there and flushed already.  Afterwards `error` tells what went wrong.  `made`: the names that
+    were given here, in order.
+    """
+
+    __slots__ = ("error", "fd", "goal", "is_named", "made", "message", "path")
+
+    def __init__(self, message: Message, goal: int, path: str | None, is_named: bool = False) -> None:
+        self.message = message
+        self.goal = goal
+        self.path = path
+        self.is_named = is_named
+        self.fd = -1
+        self.made: list[str] = []
+        self.error: OSError | None = None
+
+
+def place(disk: Disk, paths: QueuePaths, placings: list[Placing]) -> None:
+    """Bring every message as far as it is to go; each that fails has its `error`, the others are on the disk."""
+    _each(placings, lambda it: _write_body(disk, it))
+    _flush(disk, placings)
+    flushed = [it for it in placings if it.goal == FLUSHED]
+    _flush_folders(disk, flushed, lambda number: f"{paths.pid}/{number}")
+    named = [it for it in placings if it.goal >= NAMED]
+    _each(named, lambda it: _link_body(disk, paths, it))
+    _flush_folders(disk, named, paths.mess)
+    queued = [it for it in named if it.goal == QUEUED]
+    _each(queued, lambda it: _write_envelope(disk, paths, it))
+    _flush(disk, queued)
+    _each(queued, lambda it: _link_envelope(disk, paths, it))
+    _flush_folders(disk, queued, paths.todo)
+    for it in named:
+        try:
+            if it.error is not None:
+                _undo(disk, it)
+            elif it.path is not None:
+                remove(disk, it.path)
+        except OSError:
+            continue
+    if any(it.error is None for it in queued):
+        disk.pull_trigger(paths.trigger)
+
+
+def _each(placings: list[Placing], step: Callable[[Placing], None]) -> None:
+    for it in placings:
+        if it.error is None:
+            try:
+                step(it)
+            except OSError as error:
+                it.error = error
+
+
+def _write_body(disk: Disk, it: Placing) -> None:
+    if it.is_named:
+        return
+    if it.path is None:
+        raise FileNotFoundError(f"no file for number {it.message.number}")
+    body = it.message.body
+    it.fd = disk.open(it.path, os.O_WRONLY if body is None else os.O_WRONLY | os.O_TRUNC)
+    if body is not None:
+        disk.write(it.fd, body)
+
+
+def _link_body(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+    if it.is_named:
+        return
+    body, path = str(it.path), paths.mess(it.message.number)
+    try:
+        disk.link(body, path)
+    except FileExistsError:
+        # fine if it is this very file
+        found, ours = disk.status(path), disk.status(body)
+        if found is None or ours is None or found[0] != ours[0]:
+            raise
+    it.made.append(path)
+
+
+def _write_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+    message = it.message
+    path = paths.intd(message.number)
+    remove(disk, path)
+    it.fd = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    it.made.append(path)
+    disk.write(it.fd, message.as_todo())
+
+
+def _link_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+    number = it.message.number
+    disk.link(paths.intd(number), paths.todo(number))
+    it.made.append(paths.todo(number))
+
+
+def _flush(disk: Disk, placings: list[Placing]) -> None:
+    """Flush and close what is open."""
+    open_ones = [it for it in placings if it.fd >= 0]
+    good = [it for it in open_ones if it.error is None]
+    try:
+        if good:
+            disk.sync_files([it.fd for it in good])
+    except OSError as error:
+        for it in good:
+            it.error = error
+    for it in open_ones:
+        disk.close(it.fd)
+        it.fd = -1
+
+
+def _flush_folders(disk: Disk, placings: list[Placing], path_of: Callable[[int], str]) -> None:
+    good = [it for it in placings if it.error is None]
+    folders = {path_of(it.message.number).rpartition("/")[0] for it in good}
+    try:
+        if folders:
+            disk.sync_folders(sorted(folders))
+    except OSError as error:
+        for it in good:
+            it.error = error
+
+
+def _undo(disk: Disk, it: Placing) -> None:
+    """Take back the names that were given to a message, the last first, each on the disk before the next."""
+    for path in reversed(it.made):
+        remove(disk, path)
+        disk.sync_folder(path.rpartition("/")[0])

@@ -1,0 +1,69 @@
+"""The queue's files, worked on in a thread of their own; what comes together is flushed together.
+
+Fails: never; each piece of work ends with a result or with the OSError that stopped it.
+"""
+
+from collections.abc import Callable
+
+from eqmail_core.event_loop.worker_thread import Call, Groups, Runs
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.service.file_writer import Placing, place
+from eqmail_core.site.layout import QueuePaths
+
+Then = Callable[[object, OSError | None], None]
+
+
+class Task:
+    """A message to be placed, or a job of another kind, and who wants to know how it ended."""
+
+    __slots__ = ("error", "job", "placing", "result", "then")
+
+    def __init__(self, then: Then, placing: Placing | None, job: Callable[[], object] | None) -> None:
+        self.then = then
+        self.placing = placing
+        self.job = job
+        self.result: object = None
+        self.error: OSError | None = None
+
+
+class Filing:
+    """Work on files in the order in which it was asked for, at most `most` at a time; `after()` when some is done."""
+
+    def __init__(
+        self, disk: Disk, paths: QueuePaths, worker: Runs, soon: Callable[[Call], object], most: int, after: Call
+    ) -> None:
+        self._disk = disk
+        self._paths = paths
+        self._after = after
+        self._groups: Groups[Task, None] = Groups(worker, soon, self._work, self._worked, most)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits and nothing runs."""
+        return self._groups.is_idle
+
+    def place(self, placing: Placing, then: Then) -> None:
+        """Bring a message as far as it is to go."""
+        self._groups.add(Task(then, placing, None))
+
+    def run(self, job: Callable[[], object], then: Then) -> None:
+        """Do something else with files."""
+        self._groups.add(Task(then, None, job))
+
+    def _work(self, tasks: list[Task]) -> None:
+        placings = [task.placing for task in tasks if task.placing is not None]
+        if placings:
+            place(self._disk, self._paths, placings)
+        for task in tasks:
+            if task.placing is not None:
+                task.error = task.placing.error
+            elif task.job is not None:
+                try:
+                    task.result = task.job()
+                except OSError as error:
+                    task.error = error
+
+    def _worked(self, tasks: list[Task], result: None, error: OSError | None) -> None:
+        for task in tasks:
+            task.then(task.result, task.error or error)
+        self._after()

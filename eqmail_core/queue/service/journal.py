@@ -1,0 +1,361 @@
+"""The queue's journal: accepted messages, until they are delivered or have become files.
+
+The journal is a ring of segments, files of one size filled with zeros beforehand, so that writing into them changes
+nothing but data.  `commit` may run in a thread of its own; everything else belongs to one other.
+
+Why a message is never forgotten, and none that ended comes back:
+- `commit` returns after the flush; what it wrote counts only behind all that was written before (formats/journal.py).
+- Only the oldest segment is ever used again, and only when none of its messages is needed: so a tombstone goes away no
+  sooner than the record it is for, which stands in the same or an older segment.
+- A new use of a segment begins with a header of a new epoch, flushed before anything else is written there: from then
+  on none of the old records counts.  Otherwise a tombstone could be overwritten before the record that it is for.
+- The last part of a segment takes tombstones alone, so that a disk without room for another segment does not keep the
+  oldest from becoming free.
+- After a start nothing is appended to what was found: its tail may be torn.
+- After a flush that failed nothing is written behind what stood there before: the system may have dropped what it was
+  to write, and the next flush would not say so.  A segment that this use of it began is begun anew, under a new epoch;
+  any other is suspect: its messages are recorded anew, and then it is removed.
+- A segment with damaged records is read as far as it is intact, before and behind them; it is suspect too, and is kept
+  under another name in place of being removed.
+
+Long because what is proved above is about all of it.
+
+Fails: OSError; a `commit` that failed may have written its records all the same, so that the caller sends their
+tombstones after them.
+"""
+
+import os
+from collections import deque
+
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.format import journal as form
+from eqmail_core.queue.format.journal_reading import Damage, Reading, read
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.journal_segment import DAMAGED_PREFIX, SEGMENT_PREFIX, Segment
+from eqmail_core.queue.spool import remove
+
+SEGMENT_SIZE = 16 << 20
+LEAST_SEGMENTS = 2
+
+MAX_KEPT = 4
+"""Damaged segments that are kept; further ones are removed."""
+
+_ZEROS = bytes(1 << 20)
+_MOST_TOMBSTONES = 4096
+
+
+class Damaged:
+    """What `replay` found damaged: a segment, its file, and how many of its records are intact."""
+
+    __slots__ = ("damages", "epoch", "intact", "path")
+
+    def __init__(self, path: str, reading: Reading) -> None:
+        self.path = path
+        self.epoch = reading.epoch
+        self.damages = reading.damages
+        self.intact = len(reading.entries)
+
+
+class Journal:
+    """The ring in `folder`; `replay` comes first, and `damaged` tells what it could not read.
+
+    `epoch`: where those of a new journal begin; one that nobody can guess keeps a body from posing as a record.
+    """
+
+    def __init__(self, disk: Disk, folder: str, size: int = SEGMENT_SIZE, epoch: int = 0) -> None:
+        self.next_serial = 1
+        self.damaged: list[Damaged] = []
+        self._disk = disk
+        self._folder = folder
+        self._size = size
+        self._reserve = size // 32
+        self._segments: deque[Segment] = deque()
+        self._current: Segment | None = None
+        self._epoch = epoch
+        # Where the next byte goes in the current segment (0: its header is still to be written), and what waits there.
+        self._position = 0
+        self._crc = 0
+        self._pieces: list[bytes | bytearray | memoryview] = []
+        self._start = 0
+        self._begins = False
+        self._nearby = 0
+
+    @property
+    def epoch(self) -> int:
+        """Grows by one whenever the ring turns."""
+        return self._epoch
+
+    def spread(self, weight: int) -> bool:
+        """Tell whether the ring is longer than `weight` bytes of needed messages justify."""
+        return len(self._segments) > LEAST_SEGMENTS + 4 * weight // self._size
+
+    def replay(self, least_serial: int) -> list[Message]:
+        """The messages without a tombstone, in the order of their serials; new ones get serials from `least_serial` on.
+
+        What is found is flushed first: a process may have died between writing and flushing.
+        """
+        found: list[tuple[Segment, Reading]] = []
+        for path, data, fd in self._contents():
+            self._note(path, fd, data, read(data, self._nearby), found)
+        found.sort(key=lambda item: item[0].epoch)
+        live: dict[int, Message] = {}
+        for segment, reading in found:
+            self._segments.append(segment)
+            self._epoch = segment.epoch
+            self.next_serial = max(self.next_serial, reading.next_serial)
+            for entry in reading.entries:
+                if entry.kind == form.TOMBSTONES:
+                    for serial in form.split_tombstones(entry.body):
+                        live.pop(serial, None)
+                else:
+                    live[entry.serial] = _message(entry, segment)
+                    self.next_serial = max(self.next_serial, entry.serial + 1)
+        for message in live.values():
+            if message.segment is not None:
+                message.segment.recorded += 1
+        self.next_serial = max(self.next_serial, least_serial)
+        return [live[serial] for serial in sorted(live)]
+
+    def prepare(self) -> None:
+        """Make the segments that every journal has, so that a disk that fills up later finds them there."""
+        while len(self._segments) < LEAST_SEGMENTS:
+            self._segments.appendleft(self._make())
+
+    def commit(self, messages: list[Message], ended: list[int]) -> list[tuple[Message, Segment]]:
+        """Write the records of these messages, then tombstones for these serials; return when they are on the disk.
+
+        The answer says where each record stands now; `stands` takes note of it.
+        """
+        saved = self._current, self._position, self._crc, self._start
+        is_flushing = False
+        self._begins = True
+        placed: list[tuple[Message, Segment]] = []
+        touched: list[Segment] = []
+        try:
+            for message in messages:
+                kind, body = form.RECORD, message.body
+                if body is None:
+                    kind, body = form.IN_FILE, form.in_file(message.size, message.crc)
+                segment = self._room(form.OVERHEAD + len(message.envelope) + len(body) + self._reserve, touched)
+                head, self._crc = form.record(
+                    kind,
+                    message.serial,
+                    message.number,
+                    message.birth,
+                    message.uid,
+                    message.qp,
+                    message.envelope,
+                    body,
+                    self._crc,
+                    self._epoch,
+                    self._begins,
+                )
+                self._begins = False
+                self._pieces += (head, body)
+                self._position += len(head) + len(body)
+                segment.recorded += 1
+                placed.append((message, segment))
+            for index in range(0, len(ended), _MOST_TOMBSTONES):
+                some = ended[index : index + _MOST_TOMBSTONES]
+                self._room(form.OVERHEAD + 8 * len(some), touched)
+                whole, self._crc = form.tombstones(some, self._crc, self._epoch, self._begins)
+                self._begins = False
+                self._pieces.append(whole)
+                self._position += len(whole)
+            self._write_out(touched)
+            is_flushing = True
+            for segment in touched:
+                self._disk.sync_data(segment.fd)
+        except OSError:
+            for _, segment in placed:
+                segment.recorded -= 1
+            self._pieces = []
+            self._go_back(saved, is_flushing)
+            raise
+        return placed
+
+    def stands(self, message: Message, segment: Segment) -> None:
+        """Note that the record of `message` is now in `segment`; an earlier one is not needed any more."""
+        self.release(message)
+        message.segment = segment
+
+    def release(self, message: Message) -> None:
+        """Note that the message has a tombstone, or a newer record, that is on the disk."""
+        if message.segment is not None:
+            message.segment.released += 1
+            message.segment = None
+
+    def crowding(self) -> Segment | None:
+        """A segment whose messages should be recorded anew, else None.
+
+        That is a suspect one, or the oldest when the ring is about to need it and few messages stand in the way.
+        """
+        for segment in tuple(self._segments):  # at once, for a commit may be changing the ring
+            if segment.is_suspect and segment.needed:
+                return segment
+        oldest, current = self._segments[0], self._current
+        if oldest is current or current is None or not oldest.needed:
+            return None
+        return oldest if self._position > self._size // 2 or len(self._segments) > LEAST_SEGMENTS else None
+
+    def empty(self) -> None:
+        """Forget everything; what is needed no more is the caller's to know.  Nothing may be committed afterwards."""
+        while len(self._segments) > LEAST_SEGMENTS:
+            self._drop(self._segments[0])
+        for segment in list(self._segments):
+            if segment.is_suspect:
+                self._drop(segment)
+                continue
+            self._epoch += 1
+            text, _ = form.header(self._epoch, self.next_serial)
+            self._disk.write_at(segment.fd, [text], 0)
+            self._disk.sync_data(segment.fd)
+
+    def close(self) -> None:
+        """Close the files."""
+        for segment in self._segments:
+            self._disk.close(segment.fd)
+        self._segments.clear()
+
+    def _contents(self) -> list[tuple[str, memoryview, int]]:
+        """Path, content and descriptor of every segment, flushed; those with a good header first."""
+        contents = []
+        for name, _ in self._disk.entries(self._folder):
+            if name.startswith(SEGMENT_PREFIX):
+                path = f"{self._folder}/{name}"
+                fd = self._disk.open(path, os.O_RDWR)
+                self._disk.sync_data(fd)
+                contents.append((path, memoryview(self._disk.content(path) or b""), fd))
+        return sorted(contents, key=lambda it: form.split_header(it[1]) is None)
+
+    def _note(
+        self,
+        path: str,
+        fd: int,
+        data: memoryview,
+        reading: Reading | None,
+        found: list[tuple[Segment, Reading]],
+    ) -> None:
+        """Take a segment that was found into the ring."""
+        if len(data) != self._size and (reading is None or not reading.entries):
+            # its making was cut short, or the size was changed and nothing is in it
+            self._disk.close(fd)
+            self._disk.unlink(path)
+            return
+        if reading is None:
+            segment = Segment(path, fd, 0)
+            self._segments.appendleft(segment)
+            if bytes(data).count(0) == len(data):
+                return
+            reading = Reading(0, 1)
+            reading.damages.append(Damage(0, len(data), is_certain=True))
+        else:
+            segment = Segment(path, fd, reading.epoch)
+            self._nearby = max(self._nearby, reading.epoch)
+            found.append((segment, reading))
+        if reading.damages:
+            self.damaged.append(Damaged(path, reading))
+            segment.is_suspect = segment.is_damaged = reading.is_damaged
+
+    def _room(self, size: int, touched: list[Segment]) -> Segment:
+        """The segment that has room for a record; perhaps the next of the ring."""
+        if self._current is None or self._position + size > self._size:
+            if self._current is not None:
+                self._write_out(touched)
+            self._turn()
+        if self._position == 0:
+            self._begin()
+        assert self._current is not None
+        return self._current
+
+    def _write_out(self, touched: list[Segment]) -> None:
+        if self._pieces and self._current is not None:
+            touched.append(self._current)
+            self._disk.write_at(self._current.fd, self._pieces, self._start)
+            self._pieces = []
+        self._start = self._position
+
+    def _go_back(self, saved: tuple[Segment | None, int, int, int], is_flushing: bool) -> None:
+        """After a commit that failed, perhaps in a flush: see to it that nothing is written behind its records."""
+        before, position, _, _ = saved
+        if is_flushing and before is not None and position:
+            before.is_suspect = True
+            before = None
+        if self._current is before:
+            _, self._position, self._crc, self._start = saved
+        else:
+            self._current = None if saved[0] is self._current else self._current
+            self._position = 0
+
+    def _turn(self) -> None:
+        """Go on to the next segment: the oldest if it is free, else a new one."""
+        ring = self._segments
+        while ring and not ring[0].needed and (ring[0].is_suspect or self._is_long()):
+            self._drop(ring[0])
+        if ring and ring[0] is not self._current and not ring[0].needed:
+            ring.rotate(-1)
+        else:
+            ring.append(self._make())
+        self._current = ring[-1]
+        self._position = 0
+
+    def _is_long(self) -> bool:
+        """Tell whether the oldest segment can be done without, because the next can be used as well."""
+        ring = self._segments
+        return len(ring) > LEAST_SEGMENTS and not ring[1].needed and ring[1] is not self._current
+
+    def _begin(self) -> None:
+        """Put the header of a new use on the disk before anything else is written, see the module."""
+        assert self._current is not None
+        self._epoch += 1
+        self._current.epoch = self._epoch
+        text, self._crc = form.header(self._epoch, self.next_serial)
+        self._disk.write_at(self._current.fd, [text], 0)
+        self._disk.sync_data(self._current.fd)
+        self._start = self._position = len(text)
+
+    def _make(self) -> Segment:
+        taken = {segment.path for segment in self._segments}
+        path = next(
+            path for count in range(len(taken) + 1) if (path := f"{self._folder}/{SEGMENT_PREFIX}{count}") not in taken
+        )
+        fd = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            for start in range(0, self._size, len(_ZEROS)):
+                self._disk.write(fd, _ZEROS[: self._size - start])
+            self._disk.sync(fd)
+            self._disk.sync_folder(self._folder)
+        except OSError:
+            self._disk.close(fd)
+            self._disk.unlink(path)
+            raise
+        return Segment(path, fd, 0)
+
+    def _keep(self, segment: Segment) -> None:
+        """Give a damaged segment another name, unless enough are there."""
+        if sum(name.startswith(DAMAGED_PREFIX) for name, _ in self._disk.entries(self._folder)) < MAX_KEPT:
+            try:
+                self._disk.link(segment.path, f"{self._folder}/{DAMAGED_PREFIX}{segment.epoch}")
+            except FileExistsError:
+                pass
+
+    def _drop(self, segment: Segment) -> None:
+        """Remove a segment; on the disk too, before a younger one, with its tombstones, may be used."""
+        if segment.is_damaged:
+            self._keep(segment)
+        remove(self._disk, segment.path)
+        self._disk.sync_folder(self._folder)
+        self._segments.remove(segment)
+        self._disk.close(segment.fd)
+
+
+def _message(entry: form.Entry, segment: Segment) -> Message:
+    if entry.kind == form.IN_FILE:
+        size, crc = form.split_in_file(entry.body)
+        body = None
+    else:
+        body = bytes(entry.body)
+        size, crc = len(body), 0
+    message = Message(entry.number, entry.birth, entry.uid, entry.qp, entry.envelope, body, size, crc)
+    message.serial, message.segment = entry.serial, segment
+    return message

@@ -1,0 +1,282 @@
+"""Who comes to run/queue.sock: submitters within limits, and the one scheduler.
+
+Fails: never; who is not welcome is shown the end of the connection.
+"""
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+
+from eqmail_core.ipc import admission_protocol as admission_wire
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
+from eqmail_core.mail.dates import date822
+from eqmail_core.mail.invoked import invocation
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.service.budget import Budget
+from eqmail_core.queue.service.message_store import Keeper
+from eqmail_core.queue.service.scheduler_connection import Admissions
+from eqmail_core.queue.service.submission import DEATH_S, IDLE_S, Submitter
+from eqmail_core.site.accounts import Credentials
+from eqmail_core.system.log import say_seldom
+from eqmail_core.system.repeated_lines import RepeatedLines
+
+MAX_LOAD = 32 << 20
+"""Bytes of complete messages that may wait for the disk before those who bring more have to wait, too; of one ordinary
+user's an eighth."""
+
+_EXPIRE_EVERY_S = 600.0
+_ACCEPT_AGAIN_S = 0.2
+_ACCEPTED_AT_ONCE = 64
+_MAKE_ROOM_EVERY_S = 1
+
+
+class House:
+    """What a reception has to know of the installation.
+
+    `bringers`: the uids of alias, network daemon and scheduler, for the Received line; `scheduler`: who may say hello;
+    `accounts`: the mail accounts, which may have more than `per_user` connections (0: everybody) and more of the
+    `memory` for unfinished messages and of the `descriptors` than others, see Budget; `temporary`: a folder.
+    """
+
+    def __init__(
+        self,
+        bringers: tuple[int, int, int],
+        scheduler: int,
+        accounts: set[int],
+        per_user: int,
+        memory: int,
+        descriptors: int,
+        temporary: str,
+    ) -> None:
+        self.bringers = bringers
+        self.scheduler = scheduler
+        self.accounts = accounts
+        self.per_user = per_user
+        self.memory = memory
+        self.descriptors = descriptors
+        self.temporary = temporary
+
+
+class Reception:
+    """Listens until `close`; `on_scheduler_left()` tells when the scheduler has gone."""
+
+    def __init__(
+        self,
+        name: str,
+        loop: asyncio.AbstractEventLoop,
+        listener: socket.socket,
+        disk: Disk,
+        keeper: Keeper,
+        house: House,
+        on_scheduler_left: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.loop = loop
+        self.disk = disk
+        self.keeper = keeper
+        self.house = house
+        self._listener = listener
+        self._on_scheduler_left = on_scheduler_left
+        self._scheduler: Visitor | None = None
+        self._visitors: set[Visitor] = set()
+        self._connections: Counter[int] = Counter()
+        self.memory = Budget(house.memory, house.accounts)
+        # a connection takes one, an unfinished message another, for its file
+        self.places = Budget(house.descriptors, house.accounts, 2 * house.per_user)
+        self._made_room = 0
+        self._paused: list[tuple[Channel, int]] = []
+        self._load = 0
+        self._load_of: Counter[int] = Counter()
+        self._qp = count(1)
+        self._dated = (0, b"")
+        self._is_open = True
+        self._repeated = RepeatedLines()
+        listener.setblocking(False)
+        loop.add_reader(listener.fileno(), self._accept)
+        loop.call_later(_EXPIRE_EVERY_S, self._expire)
+
+    @property
+    def has_scheduler(self) -> bool:
+        """The scheduler is here."""
+        return self._scheduler is not None
+
+    def close(self) -> None:
+        """Let nobody in and take no more messages; answers can still be given, and the scheduler stays."""
+        self._is_open = False
+        self.loop.remove_reader(self._listener.fileno())
+        for visitor in self._visitors:
+            if visitor is not self._scheduler:
+                visitor.channel.pause()
+
+    def dismiss(self) -> None:
+        """End all connections."""
+        for visitor in list(self._visitors):
+            visitor.channel.close()
+
+    # What submitters share.
+
+    def now(self) -> int:
+        """Seconds since the epoch."""
+        return int(time.time())
+
+    def date(self, now: int) -> bytes:
+        """`now` as in a Received line; rendered once a second."""
+        if self._dated[0] != now:
+            self._dated = now, date822(now)
+        return self._dated[1]
+
+    def next_qp(self) -> int:
+        """A running number for one of many messages of one process."""
+        return next(self._qp) & 0xFFFFFFFF
+
+    def is_account(self, uid: int) -> bool:
+        """Tell whether this is a mail account."""
+        return uid in self.house.accounts
+
+    def load(self, size: int, channel: Channel, uid: int) -> None:
+        """So many more bytes wait for the disk, or fewer; whoever brings too much waits until half of it is gone."""
+        self._load += size
+        if uid not in self.house.accounts:
+            self._load_of[uid] += size
+            if not self._load_of[uid]:
+                del self._load_of[uid]
+        if size > 0 and not self._is_loaded(uid, MAX_LOAD):
+            return
+        if size > 0:
+            channel.pause()
+            self._paused.append((channel, uid))
+        elif self._paused and self._is_open and not self._is_loaded(uid, MAX_LOAD // 2):
+            paused, self._paused = self._paused, []
+            for it, whose in paused:
+                if self._is_loaded(whose, MAX_LOAD // 2):
+                    self._paused.append((it, whose))
+                else:
+                    it.resume()
+
+    def _is_loaded(self, uid: int, most: int) -> bool:
+        return self._load > most or (uid not in self.house.accounts and self._load_of[uid] > most // 8)
+
+    def make_room(self) -> None:
+        """Give up what ordinary users have left lying: unfinished messages, and connections without one."""
+        now = self.now()
+        if now < self._made_room + _MAKE_ROOM_EVERY_S:
+            return
+        self._made_room = now
+        for visitor in list(self._visitors):
+            if visitor.peer.uid not in self.house.accounts:
+                visitor.expire_idle(now - IDLE_S)
+
+    def _expire(self) -> None:
+        before = self.now() - DEATH_S
+        for visitor in list(self._visitors):
+            if visitor.submitter is not None:
+                visitor.submitter.expire(before)
+        self.loop.call_later(_EXPIRE_EVERY_S, self._expire)
+
+    # Coming and going.
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                sock, _address = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # out of descriptors, most likely: those who wait stay in the backlog
+                line = f"warning: cannot accept a connection: {error.strerror}; will try again"
+                say_seldom(self._repeated, self.name, line)
+                self.loop.remove_reader(self._listener.fileno())
+                self.loop.call_later(_ACCEPT_AGAIN_S, self._accept_again)
+                return
+            self._welcome(sock)
+
+    def _accept_again(self) -> None:
+        if self._is_open:
+            self.loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _welcome(self, sock: socket.socket) -> None:
+        peer, limit = peer_credentials(sock), self.house.per_user
+        if limit and self._connections[peer.uid] >= limit and peer.uid not in self.house.accounts:
+            hang_up(sock)
+            return
+        if not self.places.take(peer.uid, 1):
+            self.make_room()
+            if not self.places.take(peer.uid, 1):
+                hang_up(sock)
+                return
+        self._connections[peer.uid] += 1
+        self._visitors.add(Visitor(self, sock, peer))
+
+    def scheduler_came(self, visitor: "Visitor", hello: bytes) -> None:
+        """A scheduler said hello; if there was one, it has to go."""
+        try:
+            held = set(admission_wire.split_serials(hello))
+        except admission_wire.WireError:
+            held = None
+        if visitor.peer.uid != self.house.scheduler or held is None:
+            visitor.channel.close()
+            return
+        if self._scheduler is not None:
+            self._scheduler.channel.close()
+        self._scheduler = visitor
+        it = visitor.admissions = Admissions(self.name, self.loop, visitor.channel, self.keeper, self.house.temporary)
+        self.keeper.scheduler_came(it, held)
+
+    def left(self, visitor: "Visitor") -> None:
+        """A connection has ended."""
+        self._visitors.discard(visitor)
+        self.places.give_back(visitor.peer.uid, 1)
+        self._connections[visitor.peer.uid] -= 1
+        if not self._connections[visitor.peer.uid]:
+            del self._connections[visitor.peer.uid]
+        if visitor.admissions is not None:
+            self.keeper.scheduler_left(visitor.admissions)
+        if self._scheduler is visitor:
+            self._scheduler = None
+            self._on_scheduler_left()
+
+
+class Visitor:
+    """One connection; its first packet tells what it is."""
+
+    def __init__(self, reception: Reception, sock: socket.socket, peer: Credentials) -> None:
+        self.peer = peer
+        self.submitter: Submitter | None = None
+        self.admissions: Admissions | None = None
+        self._reception = reception
+        self._spoke = reception.now()
+        self.channel = Channel(reception.loop, sock, self._on_packet, self._on_close, self._on_drained)
+
+    def _on_packet(self, packet: bytes, _fd: int) -> None:
+        if self.submitter is not None:
+            self.submitter.on_packet(packet)
+        elif self.admissions is not None:
+            self.admissions.on_packet(packet)
+        elif packet[:1] == admission_wire.HELLO:
+            self._reception.scheduler_came(self, packet)
+        else:
+            reception = self._reception
+            how = invocation(self.peer.uid, *reception.house.bringers)
+            self.submitter = Submitter(reception, self.channel, self.peer, how)
+            self.submitter.on_packet(packet)
+
+    def expire_idle(self, before: int) -> None:
+        """Give up what has been left lying since this second."""
+        if self.submitter is not None:
+            self.submitter.expire_idle(before)
+            self._spoke = max(self._spoke, self.submitter.spoke)
+        if self._spoke < before and (self.submitter is None or self.submitter.is_idle):
+            self.channel.close()
+
+    def _on_close(self) -> None:
+        if self.submitter is not None:
+            self.submitter.on_close()
+        self._reception.left(self)
+
+    def _on_drained(self) -> None:
+        if self.admissions is not None:
+            self.admissions.on_drained()

@@ -1,0 +1,472 @@
+"""What becomes of a message from its acceptance to its end: the journal, the scheduler, or files.
+
+    COMMITTING  its record waits for the group's flush; then it is answered and handed to the scheduler
+    LIVE        in the journal alone
+    WRITING     on its way to mess/N; SPILLING: on its way to todo/N
+    AS_FILE     mess/N is there; the scheduler writes info/N, then says `placed`
+    ENDING      it needs a tombstone; when that is on the disk, its number is free or belongs to its files
+
+What cannot wait in the journal becomes files at once: the scheduler is away, the envelope does not fit a packet, too
+much is held already, or the setting says so.
+
+Acknowledged means on the disk: `answer(0)` is called in two places, behind the journal's flush and behind the flush of
+todo/.  A number is given out again only after the tombstone of its last message is on the disk, so that two records
+without tombstones never have one number.  A request to clean up a number waits for that too, so that no record without
+a tombstone counts on a file that was removed.
+
+Long because it is one machine; its parts would have to know all of its states.
+
+Fails: never; trouble with the disk is an exit code of qmail-queue for a new message, and is tried again for all else.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+from zlib import crc32
+
+from eqmail_core.event_loop.worker_thread import Call, Groups, Runs
+from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, Placing
+from eqmail_core.queue.service.filing import Filing
+from eqmail_core.queue.service.journal import SEGMENT_SIZE, Journal
+from eqmail_core.queue.service.journal_segment import Segment
+from eqmail_core.queue.service.number_pool import Pool
+from eqmail_core.queue.spool import clean, remove
+from eqmail_core.site.layout import QueuePaths
+
+COMMITTING, LIVE, WRITING, SPILLING, AS_FILE, ENDING = range(6)
+"""States of a message."""
+
+UNDECIDED, GOES_BACK, STAYS, VANISHES = range(4)
+"""What becomes of the number with the end: it goes back to the pool, it stays with the files, mess/N is removed."""
+
+POOL_LOW = 96
+POOL_BATCH = 192
+MANY_TOMBSTONES = 1000
+TOMBSTONES_WAIT_S = 1.0
+RETRY_S = 5.0
+
+Answer = Callable[[int, Message], None]
+Item = tuple[bool, Message, Answer | None]
+"""For the journal: is it a tombstone, the message, who waits for it."""
+
+
+class Link(Protocol):
+    """The scheduler, as the keeper sees it."""
+
+    def admit(self, message: Message) -> None:
+        """Take a message over."""
+
+
+class Clock(Protocol):
+    """The owner's thread: its loop, or a test's."""
+
+    def soon(self, call: Call) -> object:
+        """Call when what has arrived already has been dealt with."""
+
+    def later(self, seconds: float, call: Call) -> object:
+        """Call after some time."""
+
+
+class Keeper:
+    """All messages of the queue that are not only files; see the module.
+
+    `goes_direct`: the setting says files for every new message; `most` of them are written together.
+    `on_trouble(what, error)` hears of what is refused or tried again because of the disk.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        paths: QueuePaths,
+        pool: Pool,
+        journal: Journal,
+        workers: tuple[Runs, Runs],
+        clock: Clock,
+        budget: int,
+        goes_direct: bool = False,
+        most: int = 200,
+    ) -> None:
+        self._disk = disk
+        self._paths = paths
+        self._pool = pool
+        self._journal = journal
+        self._clock = clock
+        self._budget = budget
+        self._goes_direct = goes_direct
+        self._link: Link | None = None
+        self._weight = 0
+        self.on_trouble: Callable[[str, OSError], object] = lambda what, error: None
+        self._held: dict[int, Message] = {}
+        self._by_number: dict[int, Message] = {}
+        self._ended: list[Message] = []
+        self._timer_runs = False
+        self._is_refilling = False
+        self._relieved: tuple[int, Segment | None] = 0, None
+        self._requests: deque[tuple[bytes, Callable[[bytes], None]]] = deque()
+        self._stopped: Callable[[], None] | None = None
+        self._commit_failed = self._spill_failed = False
+        self._log: Groups[Item, list[tuple[Message, Segment]]] = Groups(
+            workers[0], clock.soon, self._commit, self._committed
+        )
+        self._files = Filing(disk, paths, workers[1], clock.soon, most, self._go_on_stopping)
+
+    @property
+    def held(self) -> int:
+        """Messages that are in the journal and have not ended."""
+        return len(self._held)
+
+    # Acceptance.
+
+    def take_number(self) -> int:
+        """A number for a new message.  Fails: OSError when there is none."""
+        if self._pool.free < POOL_LOW and not self._is_refilling and self._stopped is None:
+            self._is_refilling = True
+            self._files.run(lambda: self._pool.make(POOL_BATCH), self._refilled)
+        return self._pool.take()
+
+    def give_up(self, number: int, is_written: bool = True) -> None:
+        """A number that was taken is not needed; its file may have been written to."""
+        path = self._pool.path(number)
+        if path is None:
+            return
+        if is_written:
+            try:
+                self._disk.make_empty(path)
+            except OSError:
+                pass
+        self._pool.give_back(number)
+
+    def path_of(self, number: int) -> str:
+        """The file of a number that was taken, or mess/N."""
+        return self._pool.path(number) or self._paths.mess(number)
+
+    def keep(self, message: Message, answer: Answer) -> None:
+        """Make a new message safe; `answer(code, message)` follows, with code 0 once it is."""
+        journal = self._journal
+        if (
+            self._goes_direct
+            or self._link is None
+            or self._stopped is not None
+            or self._weight + message.weight > self._budget
+            or len(message.envelope) > MAX_ENVELOPE
+        ):
+            self._place(message, QUEUED, partial(self._kept_as_files, message, answer))
+            return
+        message.serial = journal.next_serial
+        journal.next_serial += 1
+        message.state = COMMITTING
+        self._hold(message)
+        if message.body is None:
+            self._place(message, FLUSHED, partial(self._flushed, message, answer))
+        else:
+            self._record(message, answer)
+
+    def _kept_as_files(self, message: Message, answer: Answer, result: object, error: OSError | None) -> None:
+        if error is None:
+            self._pool.forget(message.number)
+        else:
+            self.on_trouble("cannot write a message", error)
+            self.give_up(message.number)
+        answer(q.OK if error is None else q.WRITE_ERROR, message)
+
+    def _flushed(self, message: Message, answer: Answer, result: object, error: OSError | None) -> None:
+        if error is None:
+            self._record(message, answer)
+            return
+        self.on_trouble("cannot write a message", error)
+        self._let_go(message)
+        del self._by_number[message.number]
+        self.give_up(message.number)
+        answer(q.WRITE_ERROR, message)
+
+    def recovered(self, message: Message, is_named: bool) -> None:
+        """Take a message over from an earlier life of the journal."""
+        message.state = AS_FILE if is_named else LIVE
+        if is_named:
+            message.body, message.weight = None, len(message.envelope)
+        self._hold(message)
+
+    def settled(self, message: Message) -> None:
+        """The same for one that was found queued as files: the journal may forget it."""
+        self._hold(message)
+        self._end(message, STAYS)
+
+    def renumbered(self, message: Message) -> None:
+        """The same for one whose number is new; nothing is done with it before its new record is on the disk."""
+        message.state = COMMITTING
+        self._hold(message)
+        self._record(message, None)
+
+    # The scheduler's side.
+
+    def scheduler_came(self, link: Link, still_held: set[int]) -> None:
+        """Hand over everything that the scheduler does not hold yet, and what is accepted from now on."""
+        self._link = link
+        for message in list(self._held.values()):
+            if message.serial in still_held:
+                message.link = link
+            else:
+                self._admit(message)
+
+    def scheduler_left(self, link: Link) -> None:
+        """New messages become files until it comes back; what it held is kept for it."""
+        if self._link is link:
+            self._link = None
+
+    def finished(self, serial: int) -> None:
+        """Every recipient is done: the message ends."""
+        message = self._held.get(serial)
+        if message is None:
+            return
+        if message.state == LIVE:
+            self._end(message, GOES_BACK)
+        elif message.state == AS_FILE:
+            self._end(message, VANISHES)
+        elif message.state == WRITING:
+            message.fate = VANISHES
+
+    def placed(self, serial: int) -> None:
+        """info/N is on the disk: the message is the scheduler's."""
+        message = self._held.get(serial)
+        if message is None:
+            return
+        if message.state == AS_FILE:
+            self._end(message, STAYS)
+        elif message.state in (LIVE, WRITING):
+            message.fate = STAYS
+            self.waits(serial, lambda ok: None)
+
+    def waits(self, serial: int, answer: Callable[[bool], None]) -> None:
+        """Write mess/N; `answer(True)` when it is there and on the disk."""
+        message = self._held.get(serial)
+        if message is None or message.state != LIVE:
+            answer(message is not None and message.state == AS_FILE)
+            return
+        message.state = WRITING
+        self._place(message, NAMED, partial(self._named, message, answer))
+
+    def _named(self, message: Message, answer: Callable[[bool], None], result: object, error: OSError | None) -> None:
+        if error is not None:
+            self.on_trouble("cannot write a message that has to wait", error)
+            message.state = LIVE
+            if message.fate == VANISHES:
+                self._end(message, GOES_BACK)
+            message.fate = UNDECIDED
+        else:
+            message.state = AS_FILE
+            self._pool.forget(message.number)
+            if message.body is not None:
+                message.crc = crc32(message.body)
+                self._weight -= len(message.body)
+                message.body, message.weight = None, len(message.envelope)
+            if message.fate:
+                self._end(message, message.fate)
+        answer(error is None)
+        self._admit(message)
+
+    def _admit(self, message: Message) -> None:
+        link = self._link
+        if link is not None and message.link is not link and message.state in (LIVE, AS_FILE):
+            message.link = link
+            link.admit(message)
+
+    # Cleaning.
+
+    def clean(self, request: bytes, answer: Callable[[bytes], None]) -> None:
+        """Do what qmail-clean does, in the order of the requests; `answer` gets one byte."""
+        self._requests.append((request, answer))
+        if len(self._requests) == 1:
+            self._clean_on()
+
+    def _clean_on(self) -> None:
+        while self._requests:
+            request, answer = self._requests[0]
+            digits = request.rpartition(b"/")[2]
+            message = self._by_number.get(int(digits)) if digits.isdigit() else None
+            if message is not None and message.state == ENDING:
+                self._write_tombstones()
+                return
+            self._requests.popleft()
+            if message is not None and request.startswith(b"foop"):
+                # the journal counts on mess/N: not to be removed, whoever asks
+                answer(b"!")
+            else:
+                self._files.run(
+                    partial(clean, self._disk, self._paths, request),
+                    lambda result, error, answer=answer: answer(result[:1] if isinstance(result, bytes) else b"!"),  # type: ignore[misc]
+                )
+
+    # Files.
+
+    def spill(self) -> int:
+        """Make files of the messages that are held, as if they had just been queued; for a stop, or a lost scheduler.
+
+        Returns how many this concerns.
+        """
+        some = [message for message in self._held.values() if message.state in (LIVE, AS_FILE)]
+        for message in some:
+            is_named, message.state = message.state == AS_FILE, SPILLING
+            self._place(message, QUEUED, partial(self._spilled, message, is_named), is_named)
+        return len(some)
+
+    def _spilled(self, message: Message, was_named: bool, result: object, error: OSError | None) -> None:
+        if error is None:
+            self._pool.forget(message.number)
+            self._end(message, STAYS)
+        else:
+            self.on_trouble("cannot write a message that has to wait", error)
+            message.state = AS_FILE if was_named else LIVE
+            self._spill_failed = True
+            self._admit(message)
+
+    def _place(
+        self, message: Message, goal: int, then: Callable[[object, OSError | None], None], is_named: bool = False
+    ) -> None:
+        self._files.place(Placing(message, goal, self._pool.path(message.number), is_named), then)
+
+    def _refilled(self, made: object, error: OSError | None) -> None:
+        self._is_refilling = False
+        if isinstance(made, list):
+            self._pool.stock(made)
+
+    # The journal.
+
+    def _hold(self, message: Message) -> None:
+        self._held[message.serial] = message
+        self._by_number[message.number] = message
+        self._weight += message.weight
+
+    def _let_go(self, message: Message) -> None:
+        del self._held[message.serial]
+        self._weight -= message.weight
+
+    def _record(self, message: Message, answer: Answer | None) -> None:
+        self._log.add((False, message, answer))
+        self._write_tombstones()
+
+    def _end(self, message: Message, fate: int) -> None:
+        self._let_go(message)
+        message.state, message.fate = ENDING, fate
+        self._ended.append(message)
+        if len(self._ended) >= MANY_TOMBSTONES or self._stopped is not None:
+            self._write_tombstones()
+        else:
+            self._wait_with_tombstones(TOMBSTONES_WAIT_S)
+
+    def _wait_with_tombstones(self, seconds: float) -> None:
+        if not self._timer_runs:
+            self._timer_runs = True
+            self._clock.later(seconds, self._timer)
+
+    def _timer(self) -> None:
+        self._timer_runs = False
+        self._write_tombstones()
+
+    def _write_tombstones(self) -> None:
+        """With the next group, whoever causes it."""
+        ended, self._ended = self._ended, []
+        for message in ended:
+            self._log.add((True, message, None))
+
+    def _commit(self, group: list[Item]) -> list[tuple[Message, Segment]]:
+        """In the journal's thread: records first, so that a tombstone never stands before a record of its message."""
+        return self._journal.commit(
+            [message for is_end, message, _ in group if not is_end],
+            [message.serial for is_end, message, _ in group if is_end],
+        )
+
+    def _committed(
+        self, group: list[Item], stands: list[tuple[Message, Segment]] | None, error: OSError | None
+    ) -> None:
+        if stands is None:
+            if error is not None:
+                self.on_trouble("cannot write the journal", error)
+            self._not_committed(group)
+            return
+        for message, segment in stands:
+            self._journal.stands(message, segment)
+        self._commit_failed = False
+        new = []
+        for is_end, message, answer in group:
+            if is_end:
+                self._journal.release(message)
+                self._ended_for_good(message)
+            elif message.state == COMMITTING:
+                message.state = LIVE
+                new.append(message)
+                if answer is not None:
+                    answer(q.OK, message)
+        for message in new:
+            self._admit(message)
+        self._relieve()
+        self._clean_on()
+        self._go_on_stopping()
+
+    def _not_committed(self, group: list[Item]) -> None:
+        """New messages are refused, and get tombstones, for their records may be there; all else is tried again."""
+        for is_end, message, answer in group:
+            if is_end:
+                self._ended.append(message)
+            elif answer is not None:
+                self._let_go(message)
+                message.state, message.fate = ENDING, GOES_BACK
+                self._ended.append(message)
+                answer(q.WRITE_ERROR, message)
+            elif message.state == COMMITTING:
+                self._clock.later(RETRY_S, partial(self._record, message, None))
+        self._wait_with_tombstones(RETRY_S)
+        self._commit_failed = True
+        self._go_on_stopping()
+
+    def _ended_for_good(self, message: Message) -> None:
+        number = message.number
+        if self._by_number.get(number) is message:
+            del self._by_number[number]
+        if message.fate == GOES_BACK:
+            self.give_up(number, is_written=message.body is None)
+        elif message.fate == VANISHES:
+            self._files.run(partial(remove, self._disk, self._paths.mess(number)), lambda result, error: None)
+
+    def _relieve(self) -> None:
+        """Record anew, once per turn of the ring, what a suspect segment holds, or the oldest where that is little."""
+        journal = self._journal
+        crowded = journal.crowding()
+        if crowded is None or self._relieved == (journal.epoch, crowded):
+            return
+        self._relieved = journal.epoch, crowded
+        some = [m for m in self._held.values() if m.segment is crowded and m.state != COMMITTING]
+        weight = sum(m.weight for m in some)
+        if crowded.is_suspect or weight <= SEGMENT_SIZE // 4 or journal.spread(self._weight):
+            for message in some:
+                self._log.add((False, message, None))
+
+    # The end.
+
+    def stop(self, then: Call) -> None:
+        """Make files of all, forget the journal and the pool, and call `then`; what no disk would take stays in it."""
+        self._stopped, self._link = then, None
+        self._commit_failed = self._spill_failed = False
+        self._go_on_stopping()
+
+    def _go_on_stopping(self) -> None:
+        if self._stopped is None or not self._log.is_idle or not self._files.is_idle:
+            return
+        if self._held and not self._spill_failed and self.spill():
+            return
+        if self._ended and not self._commit_failed:
+            self._write_tombstones()
+            return
+        then, self._stopped = self._stopped, None
+        if not self._held:
+            # what has ended, or is safe as files, needs no tombstone in a journal that is emptied
+            try:
+                self._journal.empty()
+                self._pool.dissolve()
+            except OSError:
+                pass
+        then()

@@ -1,0 +1,132 @@
+"""Message numbers in stock: empty files in pid/ whose inode numbers they are.
+
+A number is given out, and comes back when its message has ended without ever becoming mess/N; then the file is used
+again.  While the file exists nobody else can get the number.
+
+In a queue that was copied or restored, messages have numbers that are not the inode numbers of their files, so that a
+new file may have the number of a message.  Such a file stays where it is, and its number is not given out.
+
+Fails: OSError when no file can be made.
+"""
+
+import os
+from collections import deque
+
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.spool import POOL_PREFIX, remove
+from eqmail_core.site.layout import QueuePaths
+
+MOST_FREE = 512
+"""Numbers that are kept in stock; a burst may take more, and then their files are removed."""
+
+
+class Pool:
+    """The stock in pid/ of a queue; `find` comes first."""
+
+    def __init__(self, disk: Disk, paths: QueuePaths) -> None:
+        self._disk = disk
+        self._paths = paths
+        self._folder = paths.pid
+        self._path_of: dict[int, str] = {}
+        self._free: deque[int] = deque()
+        self._blocked: list[str] = []
+        self._count = 0
+
+    @property
+    def free(self) -> int:
+        """Numbers in stock."""
+        return len(self._free)
+
+    def find(self) -> None:
+        """Take over the files that an earlier process left; `reserve` those that are in use."""
+        for name, number in self._disk.entries(self._folder):
+            if name.startswith(POOL_PREFIX):
+                self._path_of[number] = f"{self._folder}/{name}"
+                self._free.append(number)
+                last = name[len(POOL_PREFIX) :]
+                self._count = max(self._count, int(last)) if last.isdigit() else self._count
+
+    @property
+    def numbers(self) -> list[int]:
+        """Every number that has a file."""
+        return list(self._path_of)
+
+    def block(self) -> None:
+        """Keep the files whose numbers other messages have, and neither give them out nor tell their paths."""
+        for number in [number for number in self._path_of if self._is_taken(number)]:
+            self._blocked.append(self._path_of.pop(number))
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that was found."""
+        return [*self._path_of.values(), *self._blocked]
+
+    def reserve(self, numbers: set[int]) -> None:
+        """Keep these numbers from being given out."""
+        self._free = deque(number for number in self._free if number in self._path_of and number not in numbers)
+
+    def path(self, number: int) -> str | None:
+        """The file of a number, None where it has none (any more)."""
+        return self._path_of.get(number)
+
+    def take(self) -> int:
+        """A number; where the stock is empty, a new one whose file's name is not on the disk yet."""
+        if self._free:
+            return self._free.popleft()
+        number, path = self._make()
+        self._path_of[number] = path
+        return number
+
+    def give_back(self, number: int) -> None:
+        """The message with this number has ended and was never linked elsewhere."""
+        if number not in self._path_of:
+            return
+        if len(self._free) < MOST_FREE:
+            self._free.append(number)
+        else:
+            remove(self._disk, self._path_of.pop(number))
+
+    def forget(self, number: int) -> None:
+        """The file of this number has become mess/N."""
+        self._path_of.pop(number, None)
+
+    def make(self, count: int) -> list[tuple[int, str]]:
+        """Make more files, on the disk; `stock` takes them over.  Runs in any thread, one at a time."""
+        made = [self._make() for _ in range(count)]
+        self._disk.sync_folder(self._folder)
+        return made
+
+    def stock(self, made: list[tuple[int, str]]) -> None:
+        """Put new files into the stock."""
+        self._path_of.update(made)
+        self._free.extend(number for number, _ in made)
+
+    def dissolve(self) -> None:
+        """Remove the files that are in stock."""
+        for number in self._free:
+            remove(self._disk, self._path_of.pop(number))
+        self._free.clear()
+        for path in self._blocked:
+            remove(self._disk, path)
+        self._blocked.clear()
+
+    def _make(self) -> tuple[int, str]:
+        while True:
+            self._count += 1
+            path = f"{self._folder}/{POOL_PREFIX}{self._count}"
+            try:
+                fd = self._disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                continue
+            try:
+                number = self._disk.inode(fd)
+            finally:
+                self._disk.close(fd)
+            if not self._is_taken(number):
+                return number, path
+            self._blocked.append(path)
+
+    def _is_taken(self, number: int) -> bool:
+        """Tell whether there is a message with this number."""
+        paths = self._paths
+        return any(self._disk.status(path(number)) is not None for path in (paths.mess, paths.intd, paths.todo))

@@ -1,0 +1,180 @@
+"""What an earlier life of the queue service left: every record without a tombstone is a message again.
+
+For each: was it queued as files (mess/N and todo/N are as the record says)?  Then the journal may forget it.  Is mess/N
+there?  Then the scheduler may have placed it, and is asked by admitting it again.  Is its number still reserved?  Then
+it goes on as if nothing had happened.  Otherwise it gets a new number, recorded before anything else.
+
+A queue that was copied or restored has other inode numbers: mess/N is known by its content, and a body in pid/, which
+is known by the number of its file, is looked for among all of them.
+
+What is relied on is flushed first, for a process may have died between writing and flushing.  Running it twice, or half
+and then again, does the same.
+
+Fails: OSError where something cannot be read or flushed; then nothing was forgotten.
+"""
+
+import os
+from zlib import crc32
+
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.journal import Damaged, Journal
+from eqmail_core.queue.service.message_store import Keeper
+from eqmail_core.queue.service.number_pool import Pool
+from eqmail_core.site.layout import QueuePaths
+
+_CHUNK = 1 << 20
+
+
+class Found:
+    """How many messages came back, by the way they did; `lost` are the numbers of those whose file is gone.
+
+    `damaged`: what of the journal could not be read.
+
+    `misnumbered`: messages in the queue's files whose number is not the inode number of mess/N.
+    """
+
+    def __init__(self) -> None:
+        self.held = self.queued = self.renumbered = self.misnumbered = 0
+        self.lost: list[int] = []
+        self.damaged: list[Damaged] = []
+
+
+def recover(disk: Disk, paths: QueuePaths, pool: Pool, journal: Journal, keeper: Keeper, least_serial: int) -> Found:
+    """Bring the messages of the journal back into `keeper`; the pool and the journal are ready for use afterwards."""
+    found = Found()
+    messages = journal.replay(least_serial)
+    found.damaged = journal.damaged
+    pool.find()
+    _drop_second_names(disk, paths, pool)
+    pool.block()
+    found.misnumbered = _misnumbered(disk, paths)
+    rest = []
+    for message in messages:
+        if _is_body(disk, message, paths.mess(message.number)):
+            _settle(disk, paths, message, keeper, found)
+        else:
+            rest.append(message)
+    bodies = _bodies_in_files(disk, pool, rest)
+    needed = set(bodies.values())
+    homeless = []
+    for message in rest:
+        path = pool.path(message.number)
+        if message.body is None and message.serial not in bodies:
+            found.lost.append(message.number)
+            keeper.settled(message)
+        elif path is not None and (
+            path == bodies.get(message.serial) or (message.body is not None and path not in needed)
+        ):
+            keeper.recovered(message, is_named=False)
+            found.held += 1
+        else:
+            homeless.append(message)
+    pool.reserve({message.number for message in messages} | {it for it in pool.numbers if pool.path(it) in needed})
+    for message in homeless:
+        message.number = pool.take()
+        if message.body is None:
+            _copy(disk, bodies[message.serial], pool.path(message.number) or "")
+        keeper.renumbered(message)
+        found.renumbered += 1
+    return found
+
+
+def _bodies_in_files(disk: Disk, pool: Pool, messages: list[Message]) -> dict[int, str]:
+    """By serial, the file in pid/ with the body of each message that has one: that of its number, or another."""
+    bodies: dict[int, str] = {}
+    for message in messages:
+        if message.body is None:
+            own = pool.path(message.number)
+            for path in [own, *pool.files] if own is not None else pool.files:
+                if path not in bodies.values() and _is_body(disk, message, path):
+                    bodies[message.serial] = path
+                    break
+    return bodies
+
+
+def _settle(disk: Disk, paths: QueuePaths, message: Message, keeper: Keeper, found: Found) -> None:
+    """A message whose mess/N is there."""
+    number = message.number
+    _flush(disk, paths.mess(number), message.body)
+    if disk.content(paths.todo(number)) == message.as_todo():
+        _flush(disk, paths.todo(number), message.as_todo())
+        keeper.settled(message)
+        found.queued += 1
+        return
+    if disk.status(paths.intd(number)) is not None:
+        # from a spill that was cut short; nobody would look for it when mess/N has gone
+        disk.unlink(paths.intd(number))
+        disk.sync_folder(paths.intd(number).rpartition("/")[0])
+    if message.body is not None:
+        message.crc = crc32(message.body)
+    keeper.recovered(message, is_named=True)
+    found.held += 1
+
+
+def _misnumbered(disk: Disk, paths: QueuePaths) -> int:
+    """How many files mess/N have another inode number than N."""
+    suspects = [
+        name
+        for folder in paths.mess_dirs()
+        for name, inode in disk.entries(folder)
+        if name.isdigit() and int(name) != inode
+    ]
+    # asked again, for a folder on an overlay may tell other numbers than the files
+    return sum((disk.status(paths.mess(int(name))) or (int(name),))[0] != int(name) for name in suspects)
+
+
+def _drop_second_names(disk: Disk, paths: QueuePaths, pool: Pool) -> None:
+    """Files of the pool that have become mess/N keep that name alone."""
+    for number in pool.numbers:
+        known = disk.status(paths.mess(number))
+        if known is not None and known[0] == number:
+            disk.sync_folder(paths.mess(number).rpartition("/")[0])
+            disk.unlink(pool.path(number) or "")
+            pool.forget(number)
+
+
+def _is_body(disk: Disk, message: Message, path: str) -> bool:
+    """Tell whether the file at `path` holds the body of the message."""
+    known = disk.status(path)
+    if known is None or known[1] != message.size:
+        return False
+    if message.body is not None:
+        return disk.content(path) == message.body
+    fd, crc, offset = disk.open(path, os.O_RDONLY), 0, 0
+    try:
+        while piece := disk.read_at(fd, _CHUNK, offset):
+            crc, offset = crc32(piece, crc), offset + len(piece)
+    finally:
+        disk.close(fd)
+    return crc == message.crc
+
+
+def _copy(disk: Disk, source: str, target: str) -> None:
+    reading, offset = disk.open(source, os.O_RDONLY), 0
+    try:
+        writing = disk.open(target, os.O_WRONLY | os.O_TRUNC)
+        try:
+            while piece := disk.read_at(reading, _CHUNK, offset):
+                disk.write(writing, piece)
+                offset += len(piece)
+        finally:
+            disk.close(writing)
+    finally:
+        disk.close(reading)
+    _flush(disk, target)
+
+
+def _flush(disk: Disk, path: str, content: bytes | None = None) -> None:
+    """Put a file on the disk; where its content is known it is written again.
+
+    For what a failed flush dropped is still read, and no later flush would write it.
+    """
+    fd = disk.open(path, os.O_RDWR)
+    try:
+        if content is not None:
+            disk.rewrite(fd, content)
+        disk.sync(fd)
+    finally:
+        disk.close(fd)
+    disk.sync_folder(path.rpartition("/")[0])

@@ -1,0 +1,95 @@
+"""The scheduler's connection: messages out, what becomes of them in; the queue's end of admission_wire.
+
+Fails: never; a message that cannot be handed over now is handed over later.
+"""
+
+import asyncio
+import os
+from collections import deque
+from functools import partial
+
+from eqmail_core.ipc import admission_protocol as wire
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.message_store import Keeper
+from eqmail_core.system.log import say, say_seldom
+from eqmail_core.system.repeated_lines import RepeatedLines
+from eqmail_core.system.sealed_file import sealed_file
+
+# Packets that the scheduler may leave lying before messages wait here, without a descriptor each.
+_MANY = 200
+_RETRY_S = 1.0
+
+
+class Admissions:
+    """The connection of a scheduler that said hello; `temporary` is a folder for systems without sealed memory."""
+
+    def __init__(
+        self, name: str, loop: asyncio.AbstractEventLoop, channel: Channel, keeper: Keeper, temporary: str
+    ) -> None:
+        self._name = name
+        self._loop = loop
+        self._channel = channel
+        self._keeper = keeper
+        self._temporary = temporary
+        self._waiting: deque[Message] = deque()
+        self._repeated = RepeatedLines()
+
+    def admit(self, message: Message) -> None:
+        """Hand a message over, after those that wait."""
+        if self._waiting or self._channel.waiting > _MANY or not self._send(message):
+            self._waiting.append(message)
+
+    def on_drained(self) -> None:
+        """The scheduler has caught up."""
+        while self._waiting and self._channel.waiting <= _MANY:
+            message = self._waiting.popleft()
+            if message.link is self and not self._send(message):
+                self._waiting.appendleft(message)
+                return
+
+    def on_packet(self, packet: bytes) -> None:
+        """Take a packet; what it does not know it ignores, and on what it cannot read it hangs up."""
+        try:
+            self._take(packet)
+        except wire.WireError as error:
+            say(self._name, f"alert: unintelligible packet of the scheduler ({error}), hanging up")
+            self._channel.close()
+
+    def _take(self, packet: bytes) -> None:
+        kind = packet[:1]
+        if kind == wire.FINISHED:
+            for serial in wire.split_serials(packet):
+                self._keeper.finished(serial)
+        elif kind == wire.WAITS:
+            for serial in wire.split_serials(packet):
+                self._keeper.waits(serial, partial(self._written, serial))
+        elif kind == wire.PLACED:
+            for serial in wire.split_serials(packet):
+                self._keeper.placed(serial)
+        elif kind == wire.CLEAN:
+            self._keeper.clean(wire.split_clean(packet), self._cleaned)
+
+    def _written(self, serial: int, ok: bool) -> None:
+        self._channel.send(wire.waits_answer(serial, ok))
+
+    def _cleaned(self, answer: bytes) -> None:
+        self._channel.send(wire.CLEAN + answer)
+
+    def _send(self, message: Message) -> bool:
+        try:
+            if message.body is not None:
+                fd = sealed_file(message.body, self._temporary)
+            else:
+                fd = os.open(self._keeper.path_of(message.number), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            line = f"warning: msg {message.number}: cannot hand it over: {error.strerror}; will try again"
+            say_seldom(self._repeated, self._name, line)
+            self._loop.call_later(_RETRY_S, self.on_drained)
+            return False
+        it = wire.Admission(
+            message.serial, message.number, message.size, message.birth, message.uid, message.qp, message.envelope
+        )
+        self._channel.send(wire.admission(it), fd)
+        os.close(fd)
+        return True

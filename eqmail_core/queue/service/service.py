@@ -1,0 +1,240 @@
+"""The life of the queue service: recover, serve, and on TERM leave a plain queue behind.
+
+It holds a lock below queue/journal/, so that two never work on one queue.
+
+Fails: CannotServe before anything was touched; any bug ends the process, and its successor recovers.
+"""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+import time
+
+from eqmail_core.control.controls import controls_in
+from eqmail_core.event_loop.event_loop import new_event_loop
+from eqmail_core.event_loop.memory_trimmer import Tidying
+from eqmail_core.event_loop.signals import heed
+from eqmail_core.event_loop.worker_thread import Worker
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.service.journal import Damaged, Journal
+from eqmail_core.queue.service.listener import House, Reception
+from eqmail_core.queue.service.message_store import Keeper
+from eqmail_core.queue.service.number_pool import Pool
+from eqmail_core.queue.service.recovery import Found, recover
+from eqmail_core.service.readiness import tell_ready
+from eqmail_core.site.site import Site
+from eqmail_core.system.descriptor_limit import raise_descriptor_limit
+from eqmail_core.system.files import read_file
+from eqmail_core.system.kernel import forbid_io_uring
+from eqmail_core.system.log import say, say_seldom
+from eqmail_core.system.privileges import settle
+from eqmail_core.system.repeated_lines import RepeatedLines
+from eqmail_core.system.role_ids import bringers, uid_of
+
+NAME = "qmail-queue"
+EACH, TOGETHER = b"each", b"together"
+
+AWAY_S = 60.0
+"""How long messages wait for a scheduler that went away before they become files."""
+
+LEAVE_S = 20.0
+"""How long after TERM the scheduler may take to leave."""
+
+# Descriptors that are counted on at most, and those of these that are no client's: journal, memfds, files in work.
+_MOST_DESCRIPTORS = 1 << 16
+_OTHER_DESCRIPTORS = 300
+
+SERIALS_PER_S = 1 << 24
+"""Serials begin at the clock times this: new ones even where somebody removed the journal."""
+
+
+class CannotServe(Exception):
+    """Why the service did not start."""
+
+
+def run(site: Site, listener: socket.socket) -> None:
+    """Serve the queue of `site` on a listening socket until TERM.
+
+    Fails: CannotServe, CannotSettle.
+    """
+    forbid_io_uring()
+    settle(site, "qmailq")
+    os.umask(0o033)
+    loop = new_loop()
+    service = Service(site, listener, loop)
+    heed(loop, {signal.SIGTERM: service.stop, signal.SIGHUP: lambda: None})
+    tell_ready()
+    try:
+        loop.run_forever()
+    finally:
+        service.abandon()
+        loop.close()
+    if service.surprise is not None:
+        raise service.surprise
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """The fastest event loop there is."""
+    loop: asyncio.AbstractEventLoop = new_event_loop()
+    return loop
+
+
+class Clock:
+    """A loop as the keeper sees it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.soon = loop.call_soon
+        self.later = loop.call_later
+
+
+class Service:
+    """The queue service of one site on one loop; it serves when it is made."""
+
+    def __init__(self, site: Site, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        self.surprise: BaseException | None = None
+        self._loop = loop
+        self._lock = lock_queue(site)
+        self._is_leaving = self._is_emptying = False
+        controls = controls_in(site.control, read_file)
+        durability = controls.queuedurability
+        disk, paths = Disk(), site.queue
+        journal, pool = Journal(disk, paths.journal, epoch=int.from_bytes(os.urandom(4))), Pool(disk, paths)
+        self._workers = Worker("journal", loop.call_soon_threadsafe), Worker("files", loop.call_soon_threadsafe)
+        self._keeper = Keeper(
+            disk,
+            paths,
+            pool,
+            journal,
+            self._workers,
+            Clock(loop),
+            controls.queuememory,
+            goes_direct=durability in (EACH, TOGETHER),
+            most=1 if durability == EACH else 200,
+        )
+        repeated = RepeatedLines()
+        self._keeper.on_trouble = lambda what, error: say_seldom(
+            repeated, NAME, f"alert: {what}: {error.strerror}; new mail is refused for now, other mail is tried again"
+        )
+        loop.set_exception_handler(self._on_surprise)
+        report(recover(disk, paths, pool, journal, self._keeper, int(time.time()) * SERIALS_PER_S))
+        try:
+            journal.prepare()
+        except OSError as error:
+            say(NAME, f"warning: cannot make the journal's files: {error.strerror}; will try again")
+        daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")
+        house = House(
+            bringers(site),
+            scheduler,
+            {daemon, scheduler},
+            controls.queueperuser,
+            controls.queueunfinished,
+            max(raise_descriptor_limit(_MOST_DESCRIPTORS) - _OTHER_DESCRIPTORS, _OTHER_DESCRIPTORS),
+            paths.pid,
+        )
+        self._reception = Reception(NAME, loop, listener, disk, self._keeper, house, self._scheduler_left)
+        loop.call_later(AWAY_S, self._spill_if_away)
+        Tidying(loop, lambda: self._keeper.held)
+        disk.pull_trigger(paths.trigger)
+
+    @property
+    def has_scheduler(self) -> bool:
+        """The scheduler is connected."""
+        return self._reception.has_scheduler
+
+    def abandon(self) -> None:
+        """Let go of everything as it is; what is on the disk is what counts."""
+        for worker in self._workers:
+            worker.stop()
+        self._reception.dismiss()
+        os.close(self._lock)
+
+    def stop(self) -> None:
+        """Take no more messages; when the scheduler has left, make files of what is held, and end."""
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        self._reception.close()
+        if self._reception.has_scheduler:
+            self._loop.call_later(LEAVE_S, self._reception.dismiss)
+        else:
+            self._empty()
+
+    def _scheduler_left(self) -> None:
+        if self._is_leaving:
+            if not self._is_emptying:
+                self._empty()
+        else:
+            self._loop.call_later(AWAY_S, self._spill_if_away)
+
+    def _spill_if_away(self) -> None:
+        if not self._reception.has_scheduler and not self._is_leaving and self._keeper.held:
+            say(NAME, f"warning: no scheduler: {self._keeper.held} messages become files")
+            self._keeper.spill()
+
+    def _empty(self) -> None:
+        self._is_emptying = True
+        self._keeper.stop(self._emptied)
+
+    def _emptied(self) -> None:
+        if self._keeper.held:
+            say(NAME, f"warning: {self._keeper.held} messages stay in the journal until the next start")
+        self._reception.dismiss()
+        self._loop.stop()
+
+    def _on_surprise(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A bug: what is in memory cannot be relied on, what is on the disk can."""
+        error = context.get("exception")
+        if self.surprise is None:
+            self.surprise = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
+        loop.stop()
+
+
+def lock_queue(site: Site) -> int:
+    """Hold the lock of the queue as long as the answered descriptor is open; the journal's folder is made if need be.
+
+    Fails: CannotServe.
+    """
+    folder = site.queue.journal
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        fd = os.open(f"{folder}/lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise CannotServe("another queue service works on this queue") from error
+    except OSError as error:
+        raise CannotServe(f"{folder}: {error.strerror}") from error
+    return fd
+
+
+def report(found: Found) -> None:
+    """Say what an earlier life left, if it did."""
+    if found.held or found.queued or found.renumbered:
+        say(
+            NAME,
+            f"info: recovered {found.held} messages from the journal, {found.renumbered} more under new numbers; "
+            f"{found.queued} had become files",
+        )
+    if found.misnumbered:
+        say(
+            NAME,
+            f"warning: {found.misnumbered} messages have numbers that are not the inode numbers of their files: copied "
+            "or restored; they are delivered, no new message gets such a number, and `eqmail check --fix` mends them",
+        )
+    for it in found.damaged:
+        say(NAME, damage_line(it))
+    for number in found.lost:
+        say(NAME, f"alert: msg {number}: the file with its body is gone")
+
+
+def damage_line(it: Damaged) -> str:
+    """What is said of a damaged segment of the journal."""
+    size = sum(damage.end - damage.start for damage in it.damages)
+    where = f"{it.path}: {len(it.damages)} damaged places ({size} bytes, the first at offset {it.damages[0].start})"
+    if any(damage.is_certain for damage in it.damages):
+        return (
+            f"alert: {where}: what was waiting there is lost; the {it.intact} intact records before and behind are "
+            f"read; the file will be kept as damaged.{it.epoch}"
+        )
+    return f"warning: {where} at its end: cut short by a crash, so never accepted, or damaged; {it.intact} are intact"

@@ -1,0 +1,300 @@
+"""One who brings messages: queue_wire's service end, with the limits that a service for everybody needs.
+
+Who it is says the kernel, and so the Received line and the todo file say it, too.
+
+Fails: a packet that does not belong on the wire ends the connection; what is wrong with a message is an exit code of
+qmail-queue.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+from zlib import crc32
+
+from eqmail_core.dsn.parameters import with_wishes
+from eqmail_core.ipc import submission_protocol as wire
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.mail.invoked import invoked_line
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.queue.format.envelope import scan_envelope
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.budget import Budget
+from eqmail_core.queue.service.message_store import Keeper
+from eqmail_core.site.accounts import Credentials
+
+SMALL = 65536
+"""Largest body that goes through memory and journal, in bytes; a longer one is written to the file of its number."""
+
+MAX_ENVELOPE = 16 << 20
+"""Longest envelope taken at all, in bytes; as if memory were short."""
+
+MAX_OPEN = 1024
+"""Most unfinished messages of one connection."""
+
+MAX_OPEN_OF_USER = 8
+"""The same, of one that no mail account holds."""
+
+DEATH_S = 86400
+IDLE_S = 300
+"""After so many seconds without a piece an unfinished message is given up where others need its room."""
+
+
+class Office(Protocol):
+    """What all submitters share."""
+
+    disk: Disk
+    keeper: Keeper
+    memory: Budget
+    places: Budget
+
+    def now(self) -> int:
+        """Seconds since the epoch."""
+
+    def date(self, now: int) -> bytes:
+        """`now` as in a Received line."""
+
+    def next_qp(self) -> int:
+        """A running number for one of many messages of one process."""
+
+    def is_account(self, uid: int) -> bool:
+        """Tell whether this is a mail account."""
+
+    def make_room(self) -> None:
+        """Give up what ordinary users have left lying."""
+
+    def load(self, size: int, channel: Channel, uid: int) -> None:
+        """So many more bytes wait for the disk (or fewer, when negative); the channel may have to wait."""
+
+
+class _Open:
+    """A message that is not complete; `weight`: its bytes in memory; `touched`: when the last piece came."""
+
+    __slots__ = ("birth", "code", "crc", "envelope", "fd", "number", "pieces", "qp", "size", "touched", "weight")
+
+    def __init__(self, birth: int, qp: int, received: bytes) -> None:
+        self.birth = self.touched = birth
+        self.weight = 0
+        self.qp = qp
+        self.code = q.OK
+        self.pieces: list[bytes] = [received]
+        self.size = len(received)
+        self.envelope = bytearray()
+        self.fd = -1
+        self.number = 0
+        self.crc = 0
+
+
+class Submitter:
+    """A connection of someone with these credentials; `how` is what its Received lines say."""
+
+    def __init__(self, office: Office, channel: Channel, peer: Credentials, how: bytes) -> None:
+        self._office = office
+        self._channel = channel
+        self._peer = peer
+        self._how = how
+        self._open: dict[int, _Open] = {}
+        self._has_submitted = False
+        self._unanswered = 0
+        self.spoke = office.now()
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is unfinished, and every answer was given."""
+        return not self._open and not self._unanswered
+
+    def on_packet(self, packet: bytes) -> None:
+        """Take a packet."""
+        self.spoke = self._office.now()
+        try:
+            if packet[:1] == wire.WHOLE:
+                self._whole(packet)
+            else:
+                self._piece(*wire.split_tagged(packet))
+        except wire.WireError:
+            self._channel.close()
+
+    def on_close(self) -> None:
+        """The peer has gone: forget what is not complete."""
+        for it in self._open.values():
+            self._drop(it)
+        self._open.clear()
+
+    def expire(self, before: int) -> None:
+        """Give up messages that were begun before this second."""
+        self._give_up([tag for tag, it in self._open.items() if it.birth < before])
+
+    def expire_idle(self, before: int) -> None:
+        """Give up messages of which nothing has come since this second."""
+        self._give_up([tag for tag, it in self._open.items() if it.touched < before])
+
+    def _give_up(self, tags: list[int]) -> None:
+        for tag in tags:
+            self._drop(self._open.pop(tag))
+            self._refuse(tag, q.TIMEOUT)
+
+    def _whole(self, packet: bytes) -> None:
+        tag, envelope, message = wire.split_whole(packet)
+        if len(message) > SMALL:
+            self._piece(wire.BODY, tag, bytes(message))
+            self._piece(wire.ENVELOPE, tag, envelope)
+            self._piece(wire.COMMIT, tag, b"")
+            return
+        code, end = scan_envelope(envelope)
+        if code != q.OK:
+            self._refuse(tag, code)
+            return
+        now = self._office.now()
+        qp = self._next_qp()
+        self._submit(tag, now, qp, with_wishes(envelope, end), b"".join((self._received(qp, now), message)))
+
+    def _submit(self, tag: int, birth: int, qp: int, envelope: bytes, body: bytes) -> None:
+        try:
+            number = self._office.keeper.take_number()
+        except OSError:
+            self._refuse(tag, q.WRITE_ERROR)
+            return
+        message = Message(number, birth, self._peer.uid, qp, envelope, body, len(body))
+        self._office.load(message.weight, self._channel, self._peer.uid)
+        self._unanswered += 1
+        self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
+
+    def _answer(self, tag: int, weight: int, code: int, message: Message) -> None:
+        self._unanswered -= 1
+        self._channel.send(wire.result(tag, code, message.number if code == q.OK else 0, message.birth, message.qp))
+        self._office.load(-weight, self._channel, self._peer.uid)
+
+    def _refuse(self, tag: int, code: int) -> None:
+        self._channel.send(wire.result(tag, code, 0, 0, 0))
+
+    def _received(self, qp: int, now: int) -> bytes:
+        return invoked_line(qp, self._how, self._office.date(now))
+
+    def _next_qp(self) -> int:
+        """The pid for the first message, as qmail-queue has it; who brings more is a service, and gets numbers."""
+        if self._has_submitted:
+            return self._office.next_qp()
+        self._has_submitted = True
+        return self._peer.pid
+
+    # Messages in pieces.
+
+    def _piece(self, kind: bytes, tag: int, piece: bytes) -> None:
+        it = self._open.get(tag)
+        if it is None:
+            if kind == wire.ABORT:
+                return
+            if not self._may_open():
+                self._channel.close()
+                return
+            now, qp = self._office.now(), self._next_qp()
+            it = self._open[tag] = _Open(now, qp, self._received(qp, now))
+        it.touched = self.spoke
+        act = _ACTS.get(kind)
+        if act is None:
+            raise wire.WireError("unknown packet")
+        act(self, tag, it, piece)
+
+    def _may_open(self) -> bool:
+        """Tell whether another message may begin, which then has its place."""
+        office, uid = self._office, self._peer.uid
+        if len(self._open) >= (MAX_OPEN if office.is_account(uid) else MAX_OPEN_OF_USER):
+            return False
+        if office.places.take(uid, 1):
+            return True
+        office.make_room()
+        return not self._channel.closed and office.places.take(uid, 1)
+
+    def _may_keep(self, it: _Open, size: int) -> bool:
+        """Tell whether so many more bytes may be kept in memory; if not, the message is given up."""
+        if self._office.memory.take(self._peer.uid, size):
+            it.weight += size
+            return True
+        self._office.make_room()
+        it.code = q.NO_MEMORY
+        self._forget(it)
+        return False
+
+    def _lighten(self, it: _Open, size: int) -> None:
+        """So many bytes are not in memory any more."""
+        it.weight -= size
+        self._office.memory.give_back(self._peer.uid, size)
+
+    def _body(self, tag: int, it: _Open, piece: bytes) -> None:
+        if it.code != q.OK or not self._may_keep(it, len(piece)):
+            return
+        it.pieces.append(piece)
+        it.size += len(piece)
+        if it.size > SMALL:
+            try:
+                self._write(it)
+            except OSError:
+                it.code = q.WRITE_ERROR
+                self._forget(it)
+
+    def _write(self, it: _Open) -> None:
+        """What has come so far goes to the file of the message's number."""
+        if it.fd < 0:
+            it.number = self._office.keeper.take_number()
+            it.fd = self._office.disk.open(self._office.keeper.path_of(it.number), os.O_WRONLY | os.O_TRUNC)
+        for piece in it.pieces:
+            self._office.disk.write(it.fd, piece)
+            it.crc = crc32(piece, it.crc)
+        it.pieces = []
+        self._lighten(it, it.weight - len(it.envelope))
+
+    def _envelope(self, tag: int, it: _Open, piece: bytes) -> None:
+        if len(it.envelope) + len(piece) > MAX_ENVELOPE:
+            it.code = q.NO_MEMORY
+            self._forget(it)
+        elif it.code == q.OK and self._may_keep(it, len(piece)):
+            it.envelope += piece
+
+    def _commit(self, tag: int, it: _Open, piece: bytes) -> None:
+        del self._open[tag]
+        self._office.places.give_back(self._peer.uid, 1)
+        end = 0
+        if it.code == q.OK:
+            it.code, end = scan_envelope(it.envelope)
+        if it.code != q.OK:
+            self._forget(it)
+            self._refuse(tag, it.code)
+            return
+        envelope = with_wishes(it.envelope, end)
+        self._lighten(it, it.weight)
+        if it.fd < 0:
+            self._submit(tag, it.birth, it.qp, envelope, b"".join(it.pieces))
+        else:
+            self._office.disk.close(it.fd)
+            message = Message(it.number, it.birth, self._peer.uid, it.qp, envelope, None, it.size, it.crc)
+            self._office.load(message.weight, self._channel, self._peer.uid)
+            self._unanswered += 1
+        self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
+
+    def _abort(self, tag: int, it: _Open, piece: bytes) -> None:
+        del self._open[tag]
+        self._drop(it)
+
+    def _drop(self, it: _Open) -> None:
+        """Let go of an unfinished message."""
+        self._office.places.give_back(self._peer.uid, 1)
+        self._forget(it)
+
+    def _forget(self, it: _Open) -> None:
+        """Let go of what an unfinished message holds."""
+        it.pieces, it.envelope = [], bytearray()
+        self._lighten(it, it.weight)
+        if it.number:
+            if it.fd >= 0:
+                self._office.disk.close(it.fd)
+            self._office.keeper.give_up(it.number)
+            it.number, it.fd = 0, -1
+
+
+_ACTS: dict[bytes, Callable[[Submitter, int, _Open, bytes], None]] = {
+    wire.BODY: Submitter._body,
+    wire.ENVELOPE: Submitter._envelope,
+    wire.COMMIT: Submitter._commit,
+    wire.ABORT: Submitter._abort,
+}

@@ -1,0 +1,72 @@
+"""Queueing without a service, as C qmail-queue does, for callers who may write the queue.
+
+Root queues as the owner of the queue's files, so that the spawners trust them.
+
+Source: queue.md 3.5.
+"""
+
+import os
+import time
+
+from eqmail_core.mail.dates import date822
+from eqmail_core.mail.invoked import invocation, invoked_line
+from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.queue.format.envelope import WISHES_S
+from eqmail_core.queue.spool import Bringer, QueueTrouble, queue_one
+from eqmail_core.site.layout import QueuePaths
+from eqmail_core.system.files import CHUNK, has_more
+from eqmail_core.system.role_ids import bringers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.site.site import Site
+
+
+def queue_alone(site: "Site", message: int, envelope: int) -> int:
+    """Queue the message on one descriptor for the envelope on another; the exit code of qmail-queue.
+
+    71 where the caller may not write the queue: then the service must be waited for.
+    """
+    try:
+        os.chdir(site.home)
+    except PermissionError:
+        return q.SERVICE_AWAY
+    except OSError:
+        return q.NO_HOME
+    try:
+        os.chdir(site.layout.queue)
+    except PermissionError:
+        return q.SERVICE_AWAY
+    except OSError:
+        return q.NO_QUEUE
+    paths = QueuePaths(".", site.split, site.layout.split_todo)
+    pid, uid, now = os.getpid(), os.getuid(), int(time.time())
+    received = invoked_line(pid, invocation(uid, *bringers(site)), date822(now))
+    try:
+        _own_files_as(paths.pid)
+        queue_one(
+            Disk(),
+            paths,
+            Bringer(pid, uid, now, received),
+            lambda: os.read(message, CHUNK),
+            lambda: os.read(envelope, CHUNK),
+            lambda: has_more(envelope, WISHES_S),
+        )
+    except QueueTrouble as trouble:
+        refused = trouble.code == q.NO_PID_FILE and isinstance(trouble.__cause__, PermissionError)
+        return q.SERVICE_AWAY if refused else trouble.code
+    return q.OK
+
+
+def _own_files_as(folder: str) -> None:
+    """As root, act as the owner of `folder`."""
+    if os.geteuid() != 0:
+        return
+    try:
+        owner = os.stat(folder)
+        if owner.st_uid != 0:
+            os.setegid(owner.st_gid)
+            os.seteuid(owner.st_uid)
+    except OSError as error:
+        raise QueueTrouble(q.NO_PID_FILE) from error

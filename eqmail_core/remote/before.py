@@ -1,0 +1,83 @@
+"""Running what an administrator puts before qmail-remote or qmail-queue, or those themselves where nothing fits.
+
+Source: control-files.md "beforemote" (qmail-bfrmt, qmail-bfque, qmail-before).
+"""
+
+import os
+
+from eqmail_core.outcome import EXIT_DONE, Failure
+from eqmail_core.remote.beforemote import is_idle
+from eqmail_core.site.layout import EQMAIL_111
+from eqmail_core.system.commands import feed, run
+from eqmail_core.system.files import read_file
+from eqmail_core.text.lines import first_line
+from eqmail_core.text.options import program_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.site.site import Site
+
+_SH = b"/bin/sh"
+# $1 is the folder of the programs, $2 the fragment; the other words stay for the fragment, as "$@".
+_SOURCE = b'BINDIR=$1; BEFORE=$2; shift 2; PATH=$BINDIR:$PATH; . "$BEFORE" 2>/dev/null'
+
+
+def run_before(site: "Site", environ: "Mapping[bytes, bytes]", argv: list[bytes], file: str, program: str) -> int:
+    """Run what the control file `file` asks for, with the words of argv, in place of `program`.
+
+    The file's first line is the path of a program; but before qmail-remote, in the layouts older than eQmail 1.11, the
+    file is a fragment of shell.  One without commands counts as none.
+    Fails: OSError when nothing can be run.  Returns 0, after a fragment that succeeded.
+    """
+    path = f"{site.control}/{file}"
+    fallback = os.fsencode(f"{site.bin}/{program}")
+    text = read_file(path)
+    if text is None:
+        return _become(fallback, argv, environ)
+    if site.layout.name == EQMAIL_111.name or program == "qmail-queue":
+        named = first_line(text)
+        if os.access(named, os.X_OK):
+            return _become(named, argv, environ)
+        problem = b"%b cannot be run" % named if named else b""
+    elif is_idle(text, True, fallback):
+        return _become(fallback, argv, environ)
+    else:
+        beginning = _position()
+        words = [argv[0], os.fsencode(site.bin), os.fsencode(path), *argv[1:]]
+        if _succeeds([_SH, b"-c", _SOURCE, *words], environ):
+            return EXIT_DONE
+        problem = b"failed"
+        if beginning is not None:
+            os.lseek(0, beginning, os.SEEK_SET)
+    if problem:
+        _log(site, environ, argv, b"warning: %b: %b" % (os.fsencode(path), problem))
+    return _become(fallback, argv, environ)
+
+
+def _become(path: bytes, argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
+    os.execve(path, [path, *argv[1:]], environ)
+
+
+def _succeeds(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> bool:
+    try:
+        return run(argv, environ) == EXIT_DONE
+    except Failure:
+        return False
+
+
+def _position() -> int | None:
+    try:
+        return os.lseek(0, 0, os.SEEK_CUR)
+    except OSError:
+        return None
+
+
+def _log(site: "Site", environ: "Mapping[bytes, bytes]", argv: list[bytes], line: bytes) -> None:
+    """Tell syslog; that it cannot be told is no reason to lose the message."""
+    splogger = os.fsencode(f"{site.bin}/splogger")
+    try:
+        feed([splogger, program_name(argv)], environ, line + b"\n", source=None)
+    except Failure:
+        pass

@@ -1,0 +1,260 @@
+"""Remote deliveries on the event loop: from an order to its report, by the same plan and machine as qmail-remote.
+
+A connection that carried an accepted message is kept for a moment, for the next message to the same server; when such
+a connection turns out to be dead or tired before the message was given, a new one is made and nobody hears of it.
+
+Fails: never; every trouble is a report.  A cancelled delivery leaves no connection behind.
+Source: delivery.md 5.6; queue.md 3.11.
+"""
+
+import asyncio
+import os
+import random
+import time
+
+from eqmail_core.auth.client import Credentials
+from eqmail_core.control.remote_limits_formats import limit_of
+from eqmail_core.dns.mx import Candidate
+from eqmail_core.dns.resolver import AsyncResolver
+from eqmail_core.dsn.parameters import parse_wishes
+from eqmail_core.ipc.delivery_protocol import Order
+from eqmail_core.outcome import PERMANENT, TEMPORARY, Failure
+from eqmail_core.remote.plan import Attempts, RemotePlan, Surroundings, needs_utf8, plan_delivery
+from eqmail_core.remote.report import report_of_output, report_of_run
+from eqmail_core.remote.settings import Settings, SettingsSource
+from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.tls_policy import may_go_plain, wish_for
+from eqmail_core.site.site import Site
+from eqmail_core.smtp.async_client import Session, Watch
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.connect import literal_address
+from eqmail_core.smtp.connection_cache import IdleSessions
+from eqmail_core.smtp.exchange import TRY_NEXT
+from eqmail_core.spawn.request_check import objection
+from eqmail_core.system.files import CHUNK
+from eqmail_core.system.log import say
+from eqmail_core.system.message_file import MessageFile, MessageUnreadable
+from eqmail_core.system.own_addresses import own_addresses
+from eqmail_core.text.error_text import error_text
+from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT
+from eqmail_core.tls.tls_wish import PLAIN, TlsWish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.dns.mx import Search
+    from eqmail_core.smtp.client_tls import Tls
+
+Report = tuple[bytes, bytes]
+"""Outcome letter and text."""
+
+NAME = "remote"
+MOST_IDLE = 256
+MOST_PER_SESSION = 100
+OWN_ADDRESSES_S = 30.0
+KEPT_OUTPUT = 65536
+
+
+class _Job:
+    """One delivery: how, where to, what, and what failed; `most` messages go over one connection."""
+
+    __slots__ = ("attempts", "message", "most", "order", "plan", "settings", "wishes")
+
+    def __init__(self, settings: Settings, order: Order, message: int, plan: RemotePlan, most: int) -> None:
+        self.settings = settings
+        self.order = order
+        self.message = message
+        self.plan = plan
+        self.most = most
+        self.attempts = Attempts()
+        self.wishes = parse_wishes(order.wishes)
+        if self.wishes is not None and self.wishes.is_utf8:
+            self.wishes.is_utf8 = needs_utf8(plan, MessageFile(message).chunks())
+
+
+class RemoteDeliveries:
+    """Everything that deliveries share: settings, resolver, kept connections, the table of slow hosts.
+
+    `owner` is the uid that messages must belong to.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        source: SettingsSource,
+        resolver: AsyncResolver,
+        slow_hosts: SlowHosts,
+        watch: Watch,
+        owner: int,
+        implicit_tls_port: int = IMPLICIT_TLS_PORT,
+    ) -> None:
+        self._site = site
+        self.source = source
+        self.resolver = resolver
+        self.idle = IdleSessions(MOST_IDLE)
+        self._slow_hosts = slow_hosts
+        self._watch = watch
+        self._owner = owner
+        self._implicit_tls_port = implicit_tls_port
+        self._own: frozenset[str] = frozenset()
+        self._own_until = 0.0
+        self._world = Surroundings(literal_address, self._own_addresses, random.shuffle)
+
+    async def deliver(self, order: Order, message: int) -> Report:
+        """Deliver the message behind the descriptor `message` to one recipient."""
+        trouble = objection(order.recipient, message, self._owner)
+        if trouble:
+            return trouble[:1], trouble[1:]
+        try:
+            settings = self.source.current()
+            if settings.substitute:
+                return await _run_substitute(settings.substitute, order, message)
+            return report_of_output(await self._send(settings, order, message))
+        except Failure as failure:
+            return failure.outcome, failure.text + b"\n"
+        except MemoryError:
+            return TEMPORARY, b"Out of memory. (#4.3.0)\n"
+        except MessageUnreadable:
+            return TEMPORARY, b"Unable to read message. (#4.3.0)\n"
+        except OSError:
+            return TEMPORARY, b"System resources temporarily unavailable. (#4.3.0)\n"
+
+    async def _send(self, settings: Settings, order: Order, message: int) -> bytes:
+        host = order.recipient.rpartition(b"@")[2]
+        search = plan_delivery(host, order.sender, [order.recipient], settings.routes, self._world, settings.own_names)
+        plan = await self._answered(search, settings.search_s)
+        most = limit_of(settings.limits, host.lower()).messages
+        job = _Job(settings, order, message, plan, most or MOST_PER_SESSION)
+        until = self._watch.loop.time() + settings.addresses_s
+        for candidate in plan.candidates:
+            client = await self._offer(job, candidate)
+            if client is not None and client.status != TRY_NEXT:
+                return client.report
+            if client is not None:
+                job.attempts.said = client.said
+            if self._watch.loop.time() >= until:
+                break
+        raise job.attempts.failure
+
+    async def _answered(self, search: "Search[RemotePlan]", within_s: float) -> RemotePlan:
+        """Run a search to its end, in so much time."""
+        until = self._watch.loop.time() + within_s
+        try:
+            questions = next(search)
+            while True:
+                left_s = max(0.0, until - self._watch.loop.time())
+                questions = search.send(await self.resolver.answers(questions, left_s))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
+
+    async def _offer(self, job: _Job, candidate: Candidate) -> SmtpClient | None:
+        """Offer the message to one address; None where there is no server.
+
+        With the status TRY_NEXT the server wants nothing now, otherwise there is a report.
+        """
+        route = job.plan.route
+        wish = wish_for(self._site, candidate.name, route.port == self._implicit_tls_port)
+        # A server that had to prove its name has proved no other.
+        name = candidate.name if wish.demanded_by else b""
+        key = (candidate.ip, route.port, route.user, route.password, wish.is_wanted, wish.demanded_by, name)
+        session = self.idle.take(key)
+        if session is not None:
+            await self._carry(session, key, job)
+            if not session.client.may_retry:
+                return session.client
+        if self._slow_hosts.should_skip(candidate.ip, job.order.serial):
+            job.attempts.left_alone(candidate, route.port)
+            return None
+        client = await self._offer_anew(job, candidate, wish, key)
+        if client and may_go_plain(client, wish, job.settings.tls_falls_back, route.user is not None):
+            reason = client.report[1:].partition(b"\n")[0].decode("latin-1")
+            say(NAME, f"warning: {reason} Trying without TLS.")
+            client = await self._offer_anew(job, candidate, PLAIN, None)
+        return client
+
+    async def _offer_anew(self, job: _Job, candidate: Candidate, wish: TlsWish, key: object) -> SmtpClient | None:
+        """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""
+        settings, route = job.settings, job.plan.route
+        credentials = None if route.user is None else Credentials(route.user, route.password)
+        keep = settings.reuse_s > 0 and key is not None
+        client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, wish)
+
+        def secure() -> "Tls | None":
+            return settings.tls.open(client, candidate.name, wish)
+
+        session = Session(self._watch, candidate.ip, client, secure)
+        try:
+            error = await session.dial(route.port, settings.connect_s, settings.sources)
+        except asyncio.CancelledError:
+            session.close()
+            raise
+        if error:
+            self._slow_hosts.failed(candidate.ip, error)
+            job.attempts.failed(candidate, route.port, error_text(error))
+            return None
+        self._slow_hosts.works(candidate.ip)
+        await self._carry(session, key, job)
+        return client
+
+    async def _carry(self, session: Session, key: object, job: _Job) -> None:
+        """Carry the message over one session, and keep the session if it can be used again."""
+        position = 0
+
+        def read() -> bytes:
+            nonlocal position
+            piece = os.pread(job.message, CHUNK, position)
+            position += len(piece)
+            return piece
+
+        if session.carried + 1 >= job.most:
+            session.client.keep = False
+        try:
+            plan, patience_s = job.plan, job.settings.patience_s
+            await session.carry(plan.sender, plan.recipients, read, patience_s, job.wishes)
+        except asyncio.CancelledError:
+            session.close()
+            raise
+        job.order.takes_over = session.client.takes_over
+        if session.is_open:
+            self.idle.put(key, session, self._watch.loop.time() + job.settings.reuse_s)
+
+    def _own_addresses(self) -> frozenset[str]:
+        if time.monotonic() >= self._own_until:
+            self._own = own_addresses()
+            self._own_until = time.monotonic() + OWN_ADDRESSES_S
+        return self._own
+
+
+async def _run_substitute(program: bytes, order: Order, message: int) -> Report:
+    """Run a program as the spawner runs qmail-remote: HOST SENDER RECIPIENT, the message on descriptor 0."""
+    name = os.path.basename(program)
+    host = order.recipient.rpartition(b"@")[2]
+    try:
+        stdin = MessageFile(message).reopened()
+    except MessageUnreadable:
+        return TEMPORARY, b"qmail-spawn unable to open message. (#4.3.0)\n"
+    try:
+        process = await asyncio.create_subprocess_exec(
+            program,
+            host,
+            order.sender,
+            order.recipient,
+            stdin=stdin,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+    except OSError as error:
+        letter = PERMANENT if isinstance(error, FileNotFoundError | PermissionError) else TEMPORARY
+        return letter, b"Unable to run %b.\n" % name
+    finally:
+        os.close(stdin)
+    assert process.stdout is not None
+    output = b""
+    try:
+        while piece := await process.stdout.read(CHUNK):
+            output = (output + piece)[:KEPT_OUTPUT]
+        code = await process.wait()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
+    return report_of_run(name, code, output)

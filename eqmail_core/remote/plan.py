@@ -1,0 +1,153 @@
+"""What is to be done about one remote delivery, before any connection is made: addresses in order, and the envelope.
+
+Fails: Temporary and Permanent, in the words of qmail-remote.
+Source: delivery.md 5.6.
+"""
+
+from eqmail_core.dns.mx import addresses, canonical_name, exchangers, without_loop
+from eqmail_core.mail.domain_name import ascii_domain
+from eqmail_core.mail.quote import quote_box
+from eqmail_core.outcome import Permanent, Temporary
+from eqmail_core.remote.smtproutes import route_for
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping
+
+    from eqmail_core.dns.mx import Candidate, Literal, Search, Shuffle
+    from eqmail_core.remote.routes import Route
+
+
+NO_CONTROLS = b"Unable to read control files. (#4.3.0)"
+NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)"
+
+
+MAX_HEADER = 1 << 20
+"""Bytes of a header that are looked at."""
+
+MOST_TOLD = 3
+"""Addresses whose failure a report names."""
+
+_SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
+
+
+class Attempts:
+    """Why none of the addresses tried took the message; `said` is what a server said that wants none now."""
+
+    __slots__ = ("_reasons", "_untold", "said")
+
+    def __init__(self) -> None:
+        self._reasons: list[bytes] = []
+        self._untold = 0
+        self.said = b""
+
+    def left_alone(self, candidate: "Candidate", port: int) -> None:
+        """This address was not tried: it did not answer lately."""
+        self.failed(candidate, port, b"not tried, as it did not answer before")
+
+    def failed(self, candidate: "Candidate", port: int, reason: bytes) -> None:
+        """There was no connection to this address."""
+        if len(self._reasons) == MOST_TOLD:
+            self._untold += 1
+            return
+        host = candidate.name.translate(_SAFE)
+        ip = candidate.ip.encode()
+        self._reasons.append(b"%b port %d: %b" % (ip if host == ip else b"%b %b" % (host, ip), port, reason))
+
+    @property
+    def failure(self) -> Temporary:
+        """The failure to be reported: the words of C, and behind them the reasons."""
+        more = [b"%d more" % self._untold] if self._untold else []
+        told = b" (%b)" % b"; ".join(self._reasons + more) if self._reasons else b""
+        said = b"\n" + self.said.rstrip(b"\n") if self.said else b""
+        return Temporary(NO_CONNECTION + told + said)
+
+
+class RemotePlan:
+    """Candidates in order, the route that led to them, and the addresses as they go into MAIL and RCPT."""
+
+    __slots__ = ("candidates", "recipients", "route", "sender")
+
+    def __init__(self, candidates: "list[Candidate]", route: "Route", sender: bytes, recipients: list[bytes]) -> None:
+        self.candidates = candidates
+        self.route = route
+        self.sender = sender
+        self.recipients = recipients
+
+
+class Surroundings:
+    """What a plan needs to know of the world: literal addresses, our own ones, and chance."""
+
+    __slots__ = ("literal", "own", "shuffle")
+
+    def __init__(self, literal: "Literal", own: "Callable[[], Collection[str]]", shuffle: "Shuffle") -> None:
+        self.literal = literal
+        self.own = own
+        self.shuffle = shuffle
+
+
+def names_of_this_host(*names: bytes | None) -> frozenset[bytes]:
+    """The names of this host, as exchangers are compared with them; without those that are not set."""
+    return frozenset(ascii_domain(name).lower() for name in names if name)
+
+
+def plan_delivery(
+    host: bytes,
+    sender: bytes,
+    recipients: list[bytes],
+    routes: "Mapping[bytes, bytes] | None",
+    world: Surroundings,
+    own_names: "Collection[bytes]" = (),
+) -> "Search[RemotePlan]":
+    """Search the addresses for mail to `recipients` at `host`; see `policy.mx` for how to run the search.
+
+    Hosts beyond ASCII are looked up as A-labels; the addresses of the envelope stay as they are (RFC 6531 section 3.2).
+    By a route only the relay's own addresses count, recipients keep their hosts, and a loop is not looked for.
+    Otherwise a recipient's host is replaced by its canonical name; when all were aliases, loops are not looked for.
+    """
+    for address in (sender, *recipients):
+        if b"\n" in address or b"\r" in address:
+            raise Permanent(b"Sorry, an address with a line break cannot be sent by SMTP. (#5.1.3)")
+    route = route_for(routes, host)
+    if route.relay:
+        found = yield from addresses(ascii_domain(route.relay), world.literal)
+        return RemotePlan(found, route, _quoted(sender), [_quoted(recipient) for recipient in recipients])
+    rewritten = []
+    all_aliases = True
+    for recipient in recipients:
+        box, at, name = recipient.rpartition(b"@")
+        if at:
+            canonical = yield from canonical_name(name)
+            all_aliases = all_aliases and canonical != name.rstrip(b".")
+            recipient = quote_box(box) + b"@" + canonical
+        rewritten.append(recipient)
+    found, missing = yield from exchangers(ascii_domain(host), world.literal, world.shuffle)
+    if not all_aliases:
+        found = without_loop(found, world.own(), missing, own_names)
+    return RemotePlan(found, route, _quoted(sender), rewritten)
+
+
+def needs_utf8(plan: RemotePlan, pieces: "Iterable[bytes]") -> bool:
+    """Tell whether a message needs SMTPUTF8: its envelope or its header is beyond ASCII (RFC 6531 section 3.6).
+
+    `pieces`: the message from its beginning; a header that has no end within MAX_HEADER bytes counts as beyond ASCII.
+    Fails: as reading them does.
+    """
+    if not all(address.isascii() for address in (plan.sender, *plan.recipients)):
+        return True
+    size = 0
+    before = b""
+    for piece in pieces:
+        header, end, _ = (before + piece).partition(b"\n\n")
+        size += len(piece)
+        if not header.isascii() or (size > MAX_HEADER and not end):
+            return True
+        if end:
+            return False
+        before = piece[-1:]
+    return False
+
+
+def _quoted(address: bytes) -> bytes:
+    box, at, host = address.rpartition(b"@")
+    return quote_box(box) + b"@" + host if at else address

@@ -1,0 +1,183 @@
+"""One remote delivery in a straight program: what qmail-remote does.
+
+Fails: never; every trouble is part of the report.
+Source: delivery.md 5.6.
+"""
+
+import os
+import time
+
+from eqmail_core.auth.client import Credentials
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import ControlError
+from eqmail_core.dns.query import NO_ANSWER
+from eqmail_core.dsn.parameters import Wishes
+from eqmail_core.mail.received import is_beyond_ascii
+from eqmail_core.outcome import Failure, Permanent, Temporary
+from eqmail_core.remote.plan import NO_CONTROLS, Attempts, Surroundings, names_of_this_host, needs_utf8, plan_delivery
+from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.tls_policy import may_go_plain, tls_maker, wish_for
+from eqmail_core.site.site import Site
+from eqmail_core.smtp.blocking_client import converse
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.connect import dial, literal_address
+from eqmail_core.smtp.exchange import TRY_NEXT
+from eqmail_core.system.files import CHUNK
+from eqmail_core.system.own_addresses import own_addresses
+from eqmail_core.text.error_text import error_text
+from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT
+from eqmail_core.tls.tls_wish import PLAIN, TlsWish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from eqmail_core.dns.mx import Candidate, Search
+    from eqmail_core.dns.query import Answer, Question
+    from eqmail_core.remote.plan import RemotePlan
+    from eqmail_core.smtp.client_tls import Tls
+
+
+def deliver_once(
+    site: Site,
+    controls: Controls,
+    arguments: list[bytes],
+    ask: "Callable[[Question], Answer] | None" = None,
+    implicit_tls_port: int = IMPLICIT_TLS_PORT,
+) -> bytes:
+    """Deliver the message on descriptor 0; `arguments` are host, sender and recipients.  Returns the report.
+
+    `ask` answers questions to the DNS; without it the system's name servers do.
+    """
+    try:
+        if len(arguments) < 3:
+            raise Permanent(b"I (qmail-remote) was invoked improperly. (#5.3.5)")
+        return _deliver(site, controls, arguments, ask, implicit_tls_port)
+    except ControlError:
+        failure: Failure = Temporary(NO_CONTROLS)
+    except MemoryError:
+        failure = Temporary(b"Out of memory. (#4.3.0)")
+    except OSError:
+        failure = Temporary(b"System resources temporarily unavailable. (#4.3.0)")
+    except Failure as known:
+        failure = known
+    return message_report(failure)
+
+
+def message_report(failure: Failure) -> bytes:
+    """A failure as qmail-remote's report about the message."""
+    return failure.outcome + failure.text + b"\n\0"
+
+
+def _deliver(
+    site: Site,
+    controls: Controls,
+    arguments: list[bytes],
+    ask: "Callable[[Question], Answer] | None",
+    implicit_tls_port: int,
+) -> bytes:
+    host, sender, *recipients = arguments
+    hello = controls.helohost
+    if hello is None:
+        raise Temporary(NO_CONTROLS)
+    connection = _Connections(site, controls, hello)
+    world = Surroundings(literal_address, own_addresses, _shuffle)
+    own_names = names_of_this_host(controls.me, hello)
+    search = plan_delivery(host, sender, recipients, controls.smtproutes, world, own_names)
+    plan = _answered(search, ask, controls.timeoutdns)
+    slow_hosts = connection.slow_hosts
+    attempts = connection.attempts
+    until = time.monotonic() + controls.timeoutaddresses
+    for number, candidate in enumerate(plan.candidates):
+        if number and time.monotonic() >= until:
+            break
+        if slow_hosts.should_skip(candidate.ip, os.getpid()):
+            attempts.left_alone(candidate, plan.route.port)
+            continue
+        wish = wish_for(site, candidate.name, plan.route.port == implicit_tls_port)
+        client = connection.try_one(candidate, plan, wish)
+        if client and may_go_plain(client, wish, controls.tlsfallback, plan.route.user is not None):
+            client = connection.try_one(candidate, plan, PLAIN)
+        if client and client.status != TRY_NEXT:
+            return client.report
+        if client:
+            attempts.said = client.said
+    raise attempts.failure
+
+
+class _Connections:
+    """What all attempts of a delivery have in common."""
+
+    def __init__(self, site: Site, controls: Controls, hello: bytes) -> None:
+        self._site = site
+        self._controls = controls
+        self._hello = hello
+        self._timeout_s = controls.timeoutremote
+        self._connect_s = controls.timeoutconnect
+        self.slow_hosts = SlowHosts(site.queue.tcpto)
+        self.attempts = Attempts()
+        # The beginning of the message, once it was read, and whether it is to go by SMTPUTF8.
+        self._first: bytes | None = None
+        self._wishes: Wishes | None = None
+
+    def try_one(self, candidate: "Candidate", plan: "RemotePlan", wish: TlsWish) -> SmtpClient | None:
+        """Offer the message to one address; None where there is no connection."""
+        route = plan.route
+        try:
+            sock = dial(candidate.ip, route.port, self._connect_s, self._controls.outgoingip or ())
+        except OSError as error:
+            self.slow_hosts.failed(candidate.ip, error.errno or 0)
+            self.attempts.failed(candidate, route.port, error_text(error.errno))
+            return None
+        self.slow_hosts.works(candidate.ip)
+        credentials = None if route.user is None else Credentials(route.user, route.password)
+        client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=wish)
+
+        def secure() -> "Tls | None":
+            return tls_maker(self._site, self._controls).open(client, candidate.name, wish)
+
+        if self._first is None:
+            self._first = os.read(0, CHUNK)
+            # Nobody but its own header tells this program how a message came.
+            if is_beyond_ascii(self._first) and needs_utf8(plan, self._beginning()):
+                self._wishes = Wishes(is_utf8=True)
+        client.begin(plan.sender, plan.recipients, self._wishes)
+        with sock:
+            converse(sock, client, self._read, self._timeout_s, secure)
+        return client
+
+    def _beginning(self) -> "Iterator[bytes]":
+        """The message from its beginning, as far as somebody looks; it is kept."""
+        piece = self._first
+        while piece:
+            yield piece
+            piece = os.read(0, CHUNK)
+            self._first = (self._first or b"") + piece
+
+    def _read(self) -> bytes:
+        piece, self._first = self._first, b""
+        return piece or os.read(0, CHUNK)
+
+
+def _shuffle(items: list[tuple[int, bytes]]) -> None:
+    # Most runs have nothing to shuffle, and pay no import.
+    from random import shuffle
+
+    shuffle(items)
+
+
+def _answered(
+    search: "Search[RemotePlan]", ask: "Callable[[Question], Answer] | None", within_s: float
+) -> "RemotePlan":
+    """Run a search to its end, in so much time; name servers are looked for only when there is a question."""
+    until = time.monotonic() + within_s
+    try:
+        questions = next(search)
+        if ask is None:
+            from eqmail_core.dns.resolver import BlockingResolver
+
+            ask = BlockingResolver().answer
+        while True:
+            questions = search.send([ask(it) if time.monotonic() < until else NO_ANSWER for it in questions])
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]  # StopIteration is not generic

@@ -1,0 +1,31 @@
+"""What the remote spawner tells the scheduler about one run of qmail-remote, or of a program in its place.
+
+Source: queue.md 3.11 (rspawn).
+"""
+
+from eqmail_core.outcome import DONE, EXIT_TEMPORARY, PERMANENT, TEMPORARY
+
+_RANK = {DONE: 1, TEMPORARY: 0, PERMANENT: -1}
+_LETTER = {rank: letter for letter, rank in _RANK.items()}
+
+
+def report_of_run(program: bytes, code: int, output: bytes) -> tuple[bytes, bytes]:
+    """Letter and text for a program that ended with exit code `code` (negative: a signal) after printing `output`."""
+    if code < 0:
+        return TEMPORARY, program + b" crashed.\n"
+    if code:
+        return TEMPORARY if code == EXIT_TEMPORARY else PERMANENT, b"Unable to run %b.\n" % program
+    if not output:
+        return TEMPORARY, program + b" produced no output.\n"
+    return report_of_output(output)
+
+
+def report_of_output(output: bytes) -> tuple[bytes, bytes]:
+    """Letter and text for what qmail-remote printed about one recipient: recipient reports, then a message report."""
+    reports = output.split(b"\0")[:-1]
+    message = next((_RANK[it[:1]] for it in reports if it[:1] in _RANK), -1)
+    rank = {b"s": 0, b"h": -1}.get(output[:1], message)
+    text = reports[0][1:] if reports else b""
+    if message <= rank and len(reports) > 1 and reports[1][:1] in _RANK:
+        text += reports[1][1:]
+    return _LETTER[rank], text

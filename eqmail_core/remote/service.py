@@ -1,0 +1,193 @@
+"""The remote delivery service: orders of the scheduler in, reports out, as many deliveries at a time as it asks for.
+
+Every scheduler that connects is served.  When one goes away its deliveries are given up, as it will order them again:
+one that ran on could only become a duplicate.  After TERM no order is taken; what runs is finished and reported.
+
+Fails: CannotSettle, ControlError, OSError at its start.
+Source: queue.md 3.11; architecture sections 6 and 12.
+"""
+
+import asyncio
+import os
+import pwd
+import signal
+import socket
+from collections import deque
+from functools import partial
+
+from eqmail_core.dns import resolver
+from eqmail_core.dns.resolver import AsyncResolver
+from eqmail_core.event_loop.async_listener import LoopListener
+from eqmail_core.event_loop.event_loop import new_event_loop
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.background_close import close_aside, close_received
+from eqmail_core.ipc.delivery_protocol import Order, report, split_order
+from eqmail_core.outcome import TEMPORARY
+from eqmail_core.remote.delivery import NAME, RemoteDeliveries, Report
+from eqmail_core.remote.settings import SettingsSource
+from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.service.readiness import tell_ready
+from eqmail_core.site.site import Site
+from eqmail_core.smtp.async_client import Watch
+from eqmail_core.system.kernel import forbid_io_uring
+from eqmail_core.system.log import say
+from eqmail_core.system.privileges import settle
+
+
+class Pool:
+    """The deliveries of this process, and the wires to the schedulers that ordered them."""
+
+    def __init__(self, deliveries: RemoteDeliveries, limit: int) -> None:
+        self._deliveries = deliveries
+        self._limit = limit
+        self._running: set[asyncio.Task[None]] = set()
+        self._wires: set[Wire] = set()
+        self._is_ending = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def serve(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        """Take orders from a scheduler that has connected."""
+        self._wires.add(Wire(self, loop, sock))
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another delivery may start."""
+        return len(self._running) < self._limit and not self._is_ending
+
+    async def finish(self) -> None:
+        """Take no more orders; return when all that run are reported."""
+        self._is_ending = True
+        for wire in self._wires:
+            wire.stop()
+        await self._idle.wait()
+
+    def start(self, wire: "Wire", order: Order, message: int) -> asyncio.Task[None]:
+        """Start a delivery; it owns the descriptor."""
+        task = asyncio.get_running_loop().create_task(self._deliver(wire, order, message))
+        self._running.add(task)
+        self._idle.clear()
+        # not the end of the coroutine: one that is cancelled before its first step never begins, nor ends
+        task.add_done_callback(lambda task: self._ended(wire, message, task))
+        return task
+
+    def forget(self, wire: "Wire") -> None:
+        """A scheduler has gone."""
+        self._wires.discard(wire)
+
+    async def _deliver(self, wire: "Wire", order: Order, message: int) -> None:
+        letter, text = await self._deliver_surely(order, message)
+        wire.channel.send(report(order.serial, True, letter, text, order.takes_over))
+
+    def _ended(self, wire: "Wire", message: int, task: asyncio.Task[None]) -> None:
+        close_received(message)
+        self._running.discard(task)
+        wire.tasks.discard(task)
+        if not self._running:
+            self._idle.set()
+        for other in list(self._wires):
+            other.go_on()
+
+    async def _deliver_surely(self, order: Order, message: int) -> Report:
+        """Deliver; a bug of ours must neither leave an order unanswered nor stop the other deliveries."""
+        try:
+            return await self._deliveries.deliver(order, message)
+        except Exception as surprise:
+            say(
+                NAME, f"alert: delivery {order.serial} of message {order.number}: {type(surprise).__name__}: {surprise}"
+            )
+            return TEMPORARY, b"Internal error in remote delivery. (#4.3.5)\n"
+
+
+class Wire:
+    """One scheduler: its orders that wait for room, and its deliveries."""
+
+    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._pool = pool
+        self._waiting: deque[tuple[Order, int]] = deque()
+        self._is_paused = False
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.channel = Channel(loop, sock, self._ordered, self._gone, takes_descriptors=True)
+
+    def go_on(self) -> None:
+        """Start what waits, as far as there is room."""
+        while self._waiting and self._pool.has_room:
+            self.tasks.add(self._pool.start(self, *self._waiting.popleft()))
+        if self._is_paused and self._pool.has_room:
+            self._is_paused = False
+            self.channel.resume()
+
+    def stop(self) -> None:
+        """Take no more orders; the scheduler will find those that wait unanswered, and order them again."""
+        self.channel.pause()
+        self._drop_waiting()
+
+    def _ordered(self, packet: bytes, fd: int) -> None:
+        try:
+            order = split_order(packet)
+        except ValueError:
+            say(NAME, "warning: a packet that is no order: closing this wire")
+            if fd >= 0:
+                close_aside(fd)
+            self.channel.close()
+            return
+        if fd < 0:
+            text = b"qmail-spawn unable to open message. (#4.3.0)\n"
+            self.channel.send(report(order.serial, True, b"Z", text))
+            return
+        self._waiting.append((order, fd))
+        self.go_on()
+        if self._waiting and not self._is_paused:
+            self._is_paused = True
+            self.channel.pause()
+
+    def _gone(self) -> None:
+        self._drop_waiting()
+        for task in self.tasks:
+            task.cancel()
+        self._pool.forget(self)
+
+    def _drop_waiting(self) -> None:
+        for _, fd in self._waiting:
+            close_received(fd)
+        self._waiting.clear()
+
+
+def run(site: Site, listener: socket.socket) -> None:
+    """Serve as the remote role until TERM."""
+    resolver.preload()
+    forbid_io_uring()
+    settle(site, "qmailr")
+    owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(_serve(site, listener, owner))
+    finally:
+        loop.close()
+
+
+async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
+    loop = asyncio.get_running_loop()
+    source = SettingsSource(site, os.environb)
+    source.check()
+    slow_hosts = SlowHosts(site.queue.tcpto)
+    slow_hosts.clear()
+    watch = Watch(loop)
+    asked = AsyncResolver()
+    deliveries = RemoteDeliveries(site, source, asked, slow_hosts, watch, owner)
+    pool = Pool(deliveries, site.spawn)
+    ended = asyncio.Event()
+
+    def reread() -> None:
+        source.reread()
+        asked.configure()
+
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    loop.add_signal_handler(signal.SIGHUP, reread)
+    listening = LoopListener(loop, listener, partial(pool.serve, loop), partial(say, NAME))
+    tell_ready()
+    await ended.wait()
+    listening.close()
+    await pool.finish()
+    watch.close()

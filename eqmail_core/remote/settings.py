@@ -1,0 +1,151 @@
+"""What the remote service has to know, read again when a file behind it changes.
+
+qmail-remote reads its control files for every message, so a change of smtproutes counts at once; the resident service
+keeps that promise by looking at the files' dates, at most once a second, and at once on HUP.
+
+Source: delivery.md 5.6; queue.md 3.11 (which program the spawner runs).
+"""
+
+import os
+import time
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import ControlError
+from eqmail_core.outcome import Temporary
+from eqmail_core.remote.beforemote import is_idle
+from eqmail_core.remote.plan import NO_CONTROLS, names_of_this_host
+from eqmail_core.remote.tls_policy import tls_maker
+from eqmail_core.site.site import Site
+from eqmail_core.system.installation import read_controls
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.smtp.client_tls import TlsMaker
+
+LOOK_S = 1.0
+SUBSTITUTE_VARIABLE = b"QMAILREMOTE"
+
+_READ = (
+    Controls.me,
+    Controls.helohost,
+    Controls.smtproutes,
+    Controls.timeoutconnect,
+    Controls.timeoutremote,
+    Controls.timeoutdns,
+    Controls.timeoutaddresses,
+    Controls.remotereuse,
+    Controls.beforemote,
+    Controls.clientcert,
+    Controls.tlsclientciphers,
+    Controls.tlsdestciphers,
+    Controls.tlsfallback,
+    Controls.remotelimits,
+    Controls.outgoingip,
+)
+
+
+class Settings:
+    """One reading of everything; `substitute` is a program to run per message in place of our own code."""
+
+    __slots__ = (
+        "addresses_s",
+        "connect_s",
+        "hello",
+        "limits",
+        "own_names",
+        "patience_s",
+        "reuse_s",
+        "routes",
+        "search_s",
+        "sources",
+        "substitute",
+        "tls",
+        "tls_falls_back",
+    )
+
+    def __init__(self, controls: Controls, substitute: bytes | None, tls: "TlsMaker") -> None:
+        hello = controls.helohost
+        if hello is None:
+            raise Temporary(NO_CONTROLS)
+        self.hello = hello
+        self.own_names = names_of_this_host(controls.me, hello)
+        self.routes = controls.smtproutes
+        self.connect_s = controls.timeoutconnect
+        self.patience_s = controls.timeoutremote
+        self.search_s = controls.timeoutdns
+        self.addresses_s = controls.timeoutaddresses
+        self.reuse_s = controls.remotereuse
+        self.substitute = substitute
+        self.tls = tls
+        self.tls_falls_back = controls.tlsfallback
+        self.limits = controls.remotelimits
+        self.sources = controls.outgoingip or ()
+
+
+class SettingsSource:
+    """The settings of a site, always fresh."""
+
+    def __init__(self, site: Site, environ: "Mapping[bytes, bytes]") -> None:
+        self._site = site
+        self._environ = environ
+        self._bfrmt = f"{site.bin}/qmail-bfrmt"
+        self._files = [f"{site.control}/{control.file}" for control in _READ] + [self._bfrmt]
+        self._stamps: list[tuple[int, int] | None] = []
+        self._looked = 0.0
+        self._settings: Settings | Temporary = Temporary(NO_CONTROLS)
+
+    def current(self) -> Settings:
+        """The settings now.  Fails: Temporary when they cannot be read."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_S or not self._stamps:
+            self._looked = now
+            stamps = [_stamp(path) for path in self._files]
+            if stamps != self._stamps:
+                self._stamps = stamps
+                self._settings = self._read()
+        if isinstance(self._settings, Temporary):
+            raise self._settings
+        return self._settings
+
+    def check(self) -> None:
+        """Read everything as deliveries will.  Fails: ControlError, with the file that cannot be read."""
+        try:
+            self._settings_now()
+        except Temporary:
+            pass  # a host without a name: each delivery says so
+
+    def reread(self) -> None:
+        """Read everything again at the next use, changed or not."""
+        self._stamps = []
+
+    def _settings_now(self) -> Settings:
+        controls = read_controls(self._site, self._environ)
+        return Settings(controls, self._substitute(controls), tls_maker(self._site, controls))
+
+    def _read(self) -> "Settings | Temporary":
+        try:
+            return self._settings_now()
+        except ControlError:
+            return Temporary(NO_CONTROLS)
+        except Temporary as reason:
+            return reason
+
+    def _substitute(self, controls: Controls) -> bytes | None:
+        named = self._environ.get(SUBSTITUTE_VARIABLE)
+        if named:
+            return named
+        if not os.access(self._bfrmt, os.X_OK):
+            return None
+        remote = os.fsencode(f"{self._site.bin}/qmail-remote")
+        is_script = self._site.layout.control == "control"
+        return None if is_idle(controls.beforemote, is_script, remote) else os.fsencode(self._bfrmt)
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino

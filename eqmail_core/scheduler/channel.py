@@ -1,0 +1,96 @@
+"""One channel of the scheduler: its places, what runs, what is due, and the lists that are being read."""
+
+from collections import deque
+
+from eqmail_core.queue.format.channels import CHANNELS, DueQueue
+from eqmail_core.scheduler.destination_queues import WaitingRoom
+from eqmail_core.scheduler.ports import Deliverer, Delivery, Job
+
+Record = tuple[int, int, bytes]
+"""Offset, mark and address of a recipient."""
+
+
+class Lane:
+    """`waiting` are new messages in memory, `due` older ones on the disk, `job` the attempt whose list is being read.
+
+    With a `room`, recipients wait there for their destinations.  `stalled` are attempts with more recipients for one
+    destination than there is room for, each with the one that did not get in; they are read on later.  Without a room,
+    messages take turns: `resting` are attempts that have had theirs, `turn` counts deliveries of the one that has it.
+    """
+
+    __slots__ = (
+        "deliverer",
+        "due",
+        "index",
+        "job",
+        "label",
+        "limit",
+        "next_source",
+        "open",
+        "resting",
+        "room",
+        "stalled",
+        "turn",
+        "used",
+        "waiting",
+    )
+
+    def __init__(self, index: int, deliverer: Deliverer, limit: int) -> None:
+        self.index = index
+        self.label = CHANNELS[index].encode()
+        self.deliverer = deliverer
+        self.limit = limit
+        self.used = 0
+        self.due = DueQueue()
+        self.waiting: deque[Job] = deque()
+        self.next_source = 0
+        self.turn = 0
+        self.resting: deque[Job] = deque()
+        self.job: Job | None = None
+        self.open: dict[int, Job] = {}
+        self.room: WaitingRoom[Delivery] | None = None
+        self.stalled: deque[tuple[Job, Record]] = deque()
+
+    @property
+    def has_place(self) -> bool:
+        """Whether one more delivery could start."""
+        return self.used < self.limit and self.deliverer.can_take()
+
+    def others_wait(self, now: int) -> bool:
+        """Whether another message could have its turn now."""
+        due = self.due.wakes_at()
+        return bool(self.waiting or self.resting) or (due is not None and due <= now)
+
+    def wakes_at(self) -> float | None:
+        """When something that waits may be tried; None while there is no place for it, or nothing waits."""
+        if not self.has_place:
+            return None
+        times = (self.due.wakes_at(), None if self.room is None else self.room.wakes_at())
+        return min((time for time in times if time is not None), default=None)
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: what is due is due as many seconds from now as before."""
+        self.due.set_back(seconds)
+        for job in self.open.values():
+            job.set_back(seconds)
+        if self.room is not None:
+            self.room.set_back(seconds)
+
+    def set_down(self, number: int | None = None) -> list[Job]:
+        """Start no more deliveries for now, of this message or of any; which attempts have fewer reasons to go on.
+
+        An attempt is there as many times as it has lost one.
+        """
+        gone = []
+        if self.job is not None and number in (None, self.job.number):
+            gone.append(self.job)
+            self.job = None
+        for it in [it for it in self.stalled if number in (None, it[0].number)]:
+            self.stalled.remove(it)
+            gone.append(it[0])
+        for job in [it for it in self.resting if number in (None, it.number)]:
+            self.resting.remove(job)
+            gone.append(job)
+        if self.room is not None:
+            gone += [it.job for it in self.room.take_out(lambda it: number in (None, it.job.number))]
+        return gone

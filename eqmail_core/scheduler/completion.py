@@ -1,0 +1,222 @@
+"""How a message leaves the queue: its sender is told what failed, then its files are removed.
+
+Source: queue.md 3.7 "done", 3.10 (qmail-send.c messdone, injectbounce).
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+
+from eqmail_core.dsn.notification import Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.rate_limit import BounceLimit
+from eqmail_core.mail.address import NULL_SENDER
+from eqmail_core.mail.dates import date822
+from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.format.channels import DueQueue
+from eqmail_core.queue.format.info import is_born
+from eqmail_core.queue.message_match import FITS, message_state, vouch
+from eqmail_core.scheduler.ports import NOT_STARTED, SYSTEM_TROUBLE_S, Cleaner, Injector, Log
+
+LOST_TEXT = (b"\n(The text of the message has been lost.)\n",)
+"""What comes back in its place."""
+
+# Messages looked at per turn.
+_PER_TURN = 32
+# Messages that are remembered because the queue has not said yet that it has removed them.
+_MOST_ENDED = 10_000
+
+
+class Ending:
+    """Messages on the disk whose recipients are all finished; and the bounces of all messages.
+
+    `date()` is the date for a bounce that is sent now.  `telling` are those whose bounce is on its way.
+    `limit` is what senders may get; double bounces and warnings are not bound by it.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        log: Log,
+        cleaner: Cleaner,
+        injector: Injector,
+        postmaster: Postmaster,
+        date: Callable[[], bytes],
+    ) -> None:
+        self.due = DueQueue()
+        self.running = 0
+        self.telling: set[int] = set()
+        self.limit = BounceLimit()
+        self._ledger = ledger
+        self._log = log
+        self._cleaner = cleaner
+        self._injector = injector
+        self._postmaster = postmaster
+        self._date = date
+        self._now = 0
+        self._ended: OrderedDict[int, int] = OrderedDict()
+
+    def add(self, number: int, due: int) -> None:
+        """A message on the disk may be finished."""
+        self.due.insert(number, due)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a message could be ended now."""
+        return self._cleaner.can_take() and self._injector.can_take()
+
+    def pump(self, now: float) -> bool:
+        """End what is due; tells whether to be called again at once."""
+        self._now = int(now)
+        for _ in range(_PER_TURN):
+            if not self.ready or (number := self.due.take(now)) is None:
+                return False
+            self._end(number)
+        return True
+
+    def wakes_at(self) -> int | None:
+        """When the next message may be ended; None while none can."""
+        return self.due.wakes_at() if self.ready else None
+
+    def tell(self, number: int, it: Returned, then: Callable[[int], None]) -> None:
+        """Bounce a message to its sender; `then` gets 0 when that is settled, else in how many seconds to try again."""
+        bounce = compose(it, self._postmaster, self._date(), _identity(number))
+        if bounce is None:
+            self._log.say(self._log.lines.triple_bounce(self._ledger.short(self._ledger.paths.bounce(number))))
+            then(0)
+            return
+        to_sender = bounce.sender == NULL_SENDER
+        wait_s = self.limit.wait_s(bounce.recipient, self._now) if to_sender else 0
+        if wait_s:
+            self._log.say(self._log.lines.bounce_waits(number, bounce.recipient, wait_s))
+            then(wait_s)
+            return
+
+        def injected(wait_s: int) -> None:
+            if wait_s and to_sender:
+                self.limit.give_back(bounce.recipient)
+            then(wait_s)
+
+        self._inject(number, bounce, self._log.lines.bounced, injected)
+
+    def warn(self, number: int, it: Returned) -> None:
+        """Tell the sender of a message on the disk, once, that it still waits."""
+        try:
+            warning = delay_warning(it, self._postmaster, self._date(), _identity(number))
+            if warning is None or number in self.telling or self._ledger.is_warned(number) or not self.ready:
+                return
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
+            return
+        self.telling.add(number)
+
+        def told(wait_s: int) -> None:
+            self.telling.discard(number)
+            if not wait_s:
+                try:
+                    self._ledger.note_warned(number)
+                    vouch(self._ledger, number)
+                except Trouble as trouble:
+                    self._log.warning(trouble.text)
+
+        self._inject(number, warning, self._log.lines.warned, told)
+
+    def _inject(
+        self, number: int, bounce: Bounce, line: Callable[[int, int], bytes], then: Callable[[int], None]
+    ) -> None:
+        log = self._log
+
+        def injected(code: int, qp: int) -> None:
+            self.running -= 1
+            if code == 0:
+                log.say(line(number, qp))
+            elif code == NOT_STARTED:
+                log.warning(b"unable to start qmail-queue, will try later")
+            else:
+                log.warning(b"trouble injecting bounce message, will try later")
+            then(SYSTEM_TROUBLE_S if code else 0)
+
+        self.running += 1
+        self._injector.inject(bounce, bounce.pieces, injected)
+
+    def _end(self, number: int) -> None:
+        ledger = self._ledger
+        try:
+            if not ledger.is_finished(number):
+                return
+            if not ledger.has_failures(number):
+                self.remove(number)
+                return
+            it = self.returned(number)
+        except Trouble as trouble:
+            self._again(number, trouble)
+            return
+
+        self.telling.add(number)
+
+        def told(wait_s: int) -> None:
+            self.telling.discard(number)
+            try:
+                if wait_s:
+                    self.due.insert(number, self._now + wait_s)
+                    return
+                ledger.forget_failures(number)
+                self.remove(number)
+            except Trouble as trouble:
+                self._again(number, trouble)
+
+        self.tell(number, it, told)
+
+    def returned(self, number: int) -> Returned:
+        """A message on the disk as its sender will be told of it.  Fails: Trouble."""
+        ledger = self._ledger
+        sender, birth, wishes = ledger.about(number)
+        is_there = message_state(ledger, number) == FITS
+        return Returned(
+            sender,
+            date822(birth),
+            ledger.size(number),
+            lambda: ledger.failures(number),
+            lambda: ledger.message(number) if is_there else LOST_TEXT,
+            wishes,
+        )
+
+    def remove(self, number: int) -> None:
+        """Take a finished message out of the queue.  Fails: Trouble."""
+        self._log.say(self._log.lines.end_message(number))
+        born = self._ledger.born_ns(number)
+        self._ledger.forget(number)
+        if born is not None:
+            self._ended[number] = born
+            if len(self._ended) > _MOST_ENDED:
+                self._ended.popitem(last=False)
+        self.clean(number)
+
+    def has_ended(self, number: int, birth: int, mark: int) -> bool:
+        """Whether this very message was taken out of the queue, but its journal may not know: asked once."""
+        born = self._ended.get(number)
+        if born is None or not is_born(born, birth, mark):
+            return False
+        del self._ended[number]
+        return True
+
+    def clean(self, number: int) -> None:
+        """Have what is left of a message removed, which has no info/N (any more)."""
+        name = b"foop/%d" % number
+        log = self._log
+
+        def cleaned(answer: bytes) -> None:
+            if answer != b"+":
+                log.warning(b"qmail-clean unable to clean up " + name)
+            else:
+                self._ended.pop(number, None)
+
+        self._cleaner.clean(name, cleaned)
+
+    def _again(self, number: int, trouble: Trouble) -> None:
+        self._log.warning(trouble.text)
+        self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
+
+
+def _identity(number: int) -> bytes:
+    """The name of a message that is sent now, about message `number`."""
+    return b"%d.%b" % (number, os.urandom(12).hex().encode())

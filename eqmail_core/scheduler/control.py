@@ -1,0 +1,222 @@
+"""The scheduler's desk: what administrators ask of it and tell it to do, over its control socket.
+
+It changes the scheduler's books and the files together, so that neither knows better than the other.  A message in
+memory is written to the disk first and changed there.  A message at which deliveries run is changed when they have
+ended; no further one is started.  Every change is one line in the log, `qmail-send: audit: ...`: a first word that the
+log's grammar does not have, which analysers pass over.
+
+Source: protocols.control_wire.
+"""
+
+from collections.abc import Callable, Iterator
+
+from eqmail_core.ipc import scheduler_control_protocol as wire
+from eqmail_core.ipc.scheduler_control_protocol import MemoryMessage
+from eqmail_core.queue.admin.actions import empty, fail, set_due, stamp_of
+from eqmail_core.queue.files import Trouble
+from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, DueQueue
+from eqmail_core.queue.format.recipient_list import numbered
+from eqmail_core.scheduler.completion import Ending
+from eqmail_core.scheduler.disk_recorder import LedgerBook
+from eqmail_core.scheduler.memory.message import Held
+from eqmail_core.scheduler.memory.queue import HeldMessages
+from eqmail_core.scheduler.ports import Job
+from eqmail_core.scheduler.scheduler import Scheduler
+
+Then = Callable[[bytes], None]
+
+
+class Desk:
+    """Answers questions and makes changes."""
+
+    def __init__(self, scheduler: Scheduler, ending: Ending, held: HeldMessages) -> None:
+        self._held = held
+        self._scheduler = scheduler
+        self._ledger = scheduler.ledger
+        self._log = scheduler.log
+        self._ending = ending
+        self._visitors = 0
+        self._acts: dict[bytes, Callable[[int], bytes]] = {
+            wire.RETRY: self._retry,
+            wire.RELEASE: self._retry,
+            wire.HOLD: self._hold,
+            wire.DELETE: lambda number: self._take_out(number, self._delete),
+            wire.MOVE: lambda number: self._take_out(number, self._delete),
+            wire.BOUNCE: lambda number: self._take_out(number, self._bounce),
+        }
+
+    # Questions
+
+    def listing(self) -> Iterator[bytes]:
+        """The packets that answer L; memory as it is when each packet is asked for."""
+        for serial in self._held.serials:
+            held = self._held.messages.get(serial)
+            if held is not None:
+                yield from wire.message_packets(_described(held))
+        lanes = self._scheduler.lanes
+        memory = self._held.is_held
+        running = {number for lane in lanes for number in lane.open if not memory(number)}
+        yield from wire.packets(wire.OPEN, (b"%d" % number for number in running))
+        for lane in lanes:
+            yield from wire.due_packets(CHANNELS[lane.index], lane.due.snapshot())
+
+    def counters(self) -> Iterator[bytes]:
+        """The packets that answer S."""
+        held = list(self._held.messages.values())
+        numbers = {
+            b"memory.messages": len(held),
+            b"memory.bytes": sum(it.size for it in held),
+            b"spilled": self._held.spilling.placed,
+            b"ending": len(self._ending.due) + len(self._ending.telling),
+        }
+        for lane in self._scheduler.lanes:
+            numbers[lane.label + b".due"] = len(lane.due)
+            numbers[lane.label + b".running"] = lane.used
+            numbers[lane.label + b".limit"] = lane.limit
+        return wire.pair_packets(wire.STATS, ((name, b"%d" % number) for name, number in numbers.items()))
+
+    # Changes
+
+    def enter(self) -> None:
+        """Somebody begins to make changes: be able to find everything."""
+        self._visitors += 1
+        if self._visitors == 1:
+            for due in self._dues():
+                due.index()
+
+    def leave(self) -> None:
+        """Somebody has made the changes."""
+        self._visitors -= 1
+        if not self._visitors:
+            for due in self._dues():
+                due.unindex()
+
+    def change(self, verb: bytes, number: int, stamp: bytes, who: int, then: Then) -> None:
+        """Do what `verb` says to a message, for uid `who`; `then` gets the result, at once or later."""
+        if stamp.startswith(wire.IN_MEMORY):
+            held = self._held.messages.get(int(stamp[1:]))
+            if held is None or held.number != number:
+                then(wire.CHANGED if self._ledger_has(number) else wire.GONE)
+            elif verb in (wire.RETRY, wire.RELEASE):
+                then(wire.DONE)
+            else:
+                held.afterwards.append(lambda: then(self._act(verb, number, who)))
+                self._held.spilling.spill(held)
+            return
+        try:
+            found = stamp_of(self._ledger.paths, number)
+        except OSError as error:
+            then(b"unable to look at it: " + (error.strerror or "").encode())
+            return
+        if found is None:
+            then(wire.GONE)
+        elif found != stamp or self._held.is_held(number):
+            then(wire.CHANGED)
+        else:
+            then(self._act(verb, number, who))
+
+    def _act(self, verb: bytes, number: int, who: int) -> bytes:
+        try:
+            if self._ledger.find(number) is None:
+                return wire.NEW if self._ledger_has(number) else wire.GONE
+            if number in self._ending.telling:
+                return b"its bounce is on its way"
+            sender, _, _ = self._ledger.about(number)
+            result = self._acts[verb](number)
+        except Trouble as trouble:
+            return trouble.text
+        self._log.say(self._log.lines.audit(who, verb, number, sender, result))
+        return result
+
+    def _retry(self, number: int) -> bytes:
+        now = self._scheduler.now
+        for lane in self._scheduler.lanes:
+            lane.due.move(number, now)
+            job = lane.open.get(number)
+            if job is not None and job.retry >= HELD_UNTIL:
+                job.retry = now
+        set_due(self._ledger, number, now)
+        self._ending.due.move(number, now)
+        return wire.DONE
+
+    def _hold(self, number: int) -> bytes:
+        for lane in self._scheduler.lanes:
+            job = lane.open.get(number)
+            if job is not None:
+                job.retry = HELD_UNTIL
+        still_open = self._scheduler.interrupt(number)
+        set_due(self._ledger, number, HELD_UNTIL)
+        for lane in self._scheduler.lanes:
+            lane.due.move(number, HELD_UNTIL)
+        return wire.BUSY if still_open else wire.DONE
+
+    def _take_out(self, number: int, act: Callable[[int], None]) -> bytes:
+        still_open = self._scheduler.interrupt(number)
+        for lane in self._scheduler.lanes:
+            lane.due.remove(number)
+        if not still_open:
+            self._end(number, act)
+            return wire.DONE
+        book = _Afterwards(self._scheduler.book, set(still_open), lambda: self._end_late(number, act))
+        for job in still_open:
+            job.book = book
+        return wire.BUSY
+
+    def _end(self, number: int, act: Callable[[int], None]) -> None:
+        """Do it; where that fails the message goes on as if nobody had asked."""
+        try:
+            act(number)
+        except Trouble:
+            for channel, due in self._ledger.find(number) or ():
+                self._scheduler.enqueue(number, channel, due)
+            raise
+
+    def _end_late(self, number: int, act: Callable[[int], None]) -> None:
+        try:
+            self._end(number, act)
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
+
+    def _delete(self, number: int) -> None:
+        empty(self._ledger, number)
+        self._ending.due.remove(number)
+        self._ending.remove(number)
+
+    def _bounce(self, number: int) -> None:
+        fail(self._ledger, number, self._scheduler.routes.as_sent)
+        if not self._ending.due.move(number, self._scheduler.now):
+            self._ending.add(number, self._scheduler.now)
+
+    def _dues(self) -> tuple[DueQueue, ...]:
+        return (*(lane.due for lane in self._scheduler.lanes), self._ending.due)
+
+    def _ledger_has(self, number: int) -> bool:
+        try:
+            return stamp_of(self._ledger.paths, number) is not None
+        except OSError:
+            return True
+
+
+class _Afterwards:
+    """The book of attempts whose message is to be taken out of the queue when the last of them is over."""
+
+    def __init__(self, book: LedgerBook, jobs: set[Job], act: Callable[[], None]) -> None:
+        self.done = book.done
+        self.news = book.news
+        self._jobs = jobs
+        self._act = act
+
+    def closed(self, job: Job) -> None:
+        """Wait for the others, then act."""
+        self._jobs.discard(job)
+        if not self._jobs:
+            self._act()
+
+
+def _described(held: Held) -> MemoryMessage:
+    it = MemoryMessage(held.serial, held.number, held.birth, held.size, held.sender, bool(held.failures))
+    for job, addresses in zip(held.jobs, held.recipients, strict=True):
+        done = set(job.done)
+        for offset, _, address in numbered(addresses):
+            it.recipients.append((CHANNELS[job.channel], offset in done, address))
+    return it

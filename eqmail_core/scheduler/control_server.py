@@ -1,0 +1,178 @@
+"""The control socket of the resident scheduler: connections of administrators, one request after the other.
+
+Answers wait in generators until the visitor has read what came before, and changes are made a few per turn of the
+loop, so that neither a large queue nor a slow visitor costs memory or holds up deliveries.
+
+Fails: never; a visitor who talks nonsense is hung up on.
+Source: protocols.control_wire.
+"""
+
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from eqmail_core.event_loop.async_listener import LoopListener
+from eqmail_core.ipc import scheduler_control_protocol as wire
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
+from eqmail_core.scheduler.control import Desk
+from eqmail_core.scheduler.ports import Worker
+from eqmail_core.system.kernel import sync_file_system
+from eqmail_core.system.log import say
+
+# Packets on their way to a visitor before the next ones are made.
+_AHEAD = 8
+# Messages changed in one turn of the loop.
+_PER_TURN = 25
+_MOST_VISITORS = 8
+
+
+class Visitors:
+    """Whoever connects to `listener`: root, and the account that we run as; `queue` is the folder of the queue."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: socket.socket,
+        desk: Desk,
+        worker: Worker,
+        queue: str,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.loop = loop
+        self.desk = desk
+        self.worker = worker
+        self.on_change = on_change
+        self._queue = queue
+        self._visits: set[_Visit] = set()
+        self._listener = LoopListener(loop, listener, self._accept, partial(say, "qmail-send"))
+
+    def end(self) -> None:
+        """Receive nobody any more."""
+        self._listener.close()
+        for visit in list(self._visits):
+            visit.channel.close()
+
+    def put_on_disk(self) -> None:
+        """What was changed is to survive a power cut; slow."""
+        try:
+            fd = os.open(self._queue, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                sync_file_system(fd)
+            finally:
+                os.close(fd)
+        except OSError:
+            pass
+
+    def _accept(self, sock: socket.socket) -> None:
+        uid = peer_credentials(sock).uid
+        if uid not in (0, os.geteuid()) or len(self._visits) >= _MOST_VISITORS:
+            hang_up(sock)
+            return
+        self._visits.add(_Visit(self, sock, uid, self._visits.discard))
+
+
+class _Visit:
+    """One connection: requests that wait, and the answer that is being given."""
+
+    def __init__(self, visitors: Visitors, sock: socket.socket, uid: int, on_end: Callable[["_Visit"], None]) -> None:
+        self._house = visitors
+        self._uid = uid
+        self._on_end = on_end
+        self._requests: deque[bytes] = deque()
+        self._answer: Iterator[bytes] | None = None
+        self._targets: Iterator[tuple[bytes, int, bytes]] | None = None
+        self._outstanding = 0
+        self._has_entered = False
+        self.channel = Channel(visitors.loop, sock, self._packet, self._closed, self._go_on)
+
+    def _packet(self, packet: bytes, _fd: int) -> None:
+        self._requests.append(packet)
+        if len(self._requests) > _AHEAD:
+            self.channel.close()
+        else:
+            self._go_on()
+
+    def _closed(self) -> None:
+        """Changes that have begun are made all the same; further ones are not."""
+        self._requests.clear()
+        self._answer = self._targets = None
+        if not self._outstanding:
+            self._leave()
+        self._on_end(self)
+
+    def _leave(self) -> None:
+        if self._has_entered:
+            self._has_entered = False
+            self._house.desk.leave()
+
+    def _go_on(self) -> None:
+        """Give as much of the answers as the visitor takes now."""
+        while not self.channel.closed and self.channel.waiting < _AHEAD:
+            if self._answer is not None:
+                packet = next(self._answer, None)
+                if packet is None:
+                    self._answer, packet = None, wire.END
+                self.channel.send(packet)
+            elif self._targets is not None or self._outstanding or not self._requests:
+                return
+            else:
+                self._begin(self._requests.popleft())
+
+    def _begin(self, packet: bytes) -> None:
+        desk = self._house.desk
+        if packet == wire.LIST:
+            self._answer = desk.listing()
+        elif packet == wire.STATS:
+            self._answer = desk.counters()
+        else:
+            try:
+                verb, targets = wire.split_change(packet)
+            except ValueError:
+                self.channel.close()
+                return
+            if not self._has_entered:
+                self._has_entered = True
+                desk.enter()
+            self._targets = ((verb, number, stamp) for number, stamp in targets)
+            self._change()
+
+    def _change(self) -> None:
+        """A few changes, then let others have their turn."""
+        for _ in range(_PER_TURN):
+            target = next(self._targets, None) if self._targets is not None else None
+            if target is None:
+                self._targets = None
+                self._finish()
+                break
+            verb, number, stamp = target
+            self._outstanding += 1
+            self._house.desk.change(verb, number, stamp, self._uid, partial(self._changed, number))
+        else:
+            self._house.loop.call_soon(self._change)
+        self._house.on_change()
+
+    def _changed(self, number: int, result: bytes) -> None:
+        self._outstanding -= 1
+        for packet in wire.pair_packets(wire.RESULTS, [(b"%d" % number, result)]):
+            self.channel.send(packet)
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._targets is not None or self._outstanding:
+            return
+        if self.channel.closed:
+            self._leave()
+        else:
+            self._outstanding = 1
+            self._house.worker.do(self._house.put_on_disk, self._finished)
+
+    def _finished(self, nothing: None) -> None:
+        self._outstanding = 0
+        if self.channel.closed:
+            self._leave()
+        self.channel.send(wire.END)
+        self._go_on()

@@ -1,0 +1,280 @@
+"""Everything of qmail-send that classic and resident systems have in common, put together around their ports."""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Protocol
+
+from eqmail_core.control.controls import reload_settings
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import ControlError
+from eqmail_core.dsn.notification import Postmaster
+from eqmail_core.mail.dates import date822
+from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.format.channels import REMOTE, Patience
+from eqmail_core.queue.format.recipient_list import TODO
+from eqmail_core.queue.format.send_log import log_lines
+from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.routing import Routes
+from eqmail_core.scheduler.clock_watch import ClockWatch
+from eqmail_core.scheduler.completion import Ending
+from eqmail_core.scheduler.destination_queues import WaitingRoom
+from eqmail_core.scheduler.ports import Cleaner, Deliverer, Injector, Job, Log, Worker
+from eqmail_core.scheduler.queue_scanner import Arrivals
+from eqmail_core.scheduler.scheduler import Scheduler
+from eqmail_core.site.site import Site
+from eqmail_core.system.installation import read_controls
+
+UMASK = 0o077
+"""What the scheduler writes is nobody else's business."""
+
+
+class CannotStart(Exception):
+    """Why there will be no scheduler; `text` completes the alert `cannot start: `."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text.decode())
+        self.text = text
+
+
+class Settings:
+    """The control files that the scheduler uses, as it uses them.
+
+    Fails: CannotStart.
+    """
+
+    def __init__(self, site: Site) -> None:
+        try:
+            self.controls = controls = read_controls(site)
+            if not os.path.isdir(site.control) and not os.path.isdir(site.home):
+                raise CannotStart(b"unable to switch to home directory")
+            self.postmaster = Postmaster(
+                controls.bouncefrom,
+                controls.bouncehost,
+                controls.doublebounceto + b"@" + controls.doublebouncehost,
+                controls.bounceformat == b"dsn",
+                controls.bouncemaxbytes,
+                controls.bouncemaxrecipients,
+            )
+            self.delay_s = controls.delaywarning
+            self.patience = Patience(
+                controls.queuelifetime, controls.retryschedule or (), controls.queuelifetimes or {}
+            )
+            self.limits = (controls.concurrencylocal, controls.concurrencyremote)
+            self.lines = log_lines(controls.logformat)
+            self.routes = _routes(controls)
+        except ControlError as error:
+            raise CannotStart(b"unable to read controls: " + os.fsencode(str(error))) from error
+        if controls.locals is None:
+            missing = f"{site.control}/{Controls.locals.file} is missing, and so is {Controls.me.file}"
+            raise CannotStart(b"unable to read controls: " + os.fsencode(missing))
+
+    def reload(self, site: Site) -> None:
+        """Read locals and virtualdomains anew.  Fails: Trouble; then nothing changes."""
+        fresh = read_controls(site)
+        folder = site.layout.control.encode()
+        try:
+            if fresh.locals is None:
+                raise Trouble(b"unable to reread %b/%b" % (folder, Controls.locals.file.encode()))
+            reload_settings(self.controls, fresh)
+        except ControlError as error:
+            names = (Controls.locals.file, Controls.virtualdomains.file)
+            name = error.name if error.name in names else Controls.locals.file
+            raise Trouble(b"unable to reread %b/%b" % (folder, name.encode())) from error
+        self.routes = _routes(self.controls)
+
+
+def _routes(controls: Controls) -> Routes:
+    return Routes(
+        controls.envnoathost, controls.locals or (), controls.percenthack or (), controls.virtualdomains or {}
+    )
+
+
+def lock_queue(site: Site) -> int:
+    """Hold the lock that only one scheduler of a queue can have; the descriptor keeps it.  Fails: CannotStart."""
+    if not os.path.isdir(site.queue.root):
+        raise CannotStart(b"unable to switch to queue directory")
+    try:
+        fd = os.open(site.queue.sendmutex, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise CannotStart(b"unable to open mutex") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise CannotStart(b"qmail-send is already running") from error
+    return fd
+
+
+class Trigger:
+    """The FIFO that an injector writes a byte to when it has put a message into todo/.
+
+    `fd` is -1 where it cannot be opened: then todo/ is searched by time alone.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.fd = self._open()
+
+    def reset(self) -> None:
+        """Forget that it was pulled; to be done before todo/ is searched."""
+        old, self.fd = self.fd, -1
+        os.close(old)
+        self.fd = self._open()
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return -1
+
+
+class KeepsTimes(Protocol):
+    """Whoever remembers when something is due."""
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back."""
+
+
+class Core:
+    """The scheduler with its searches and endings; `is_held` tells which message numbers are in memory elsewhere.
+
+    `keeps_times`: who else hears of a clock that was set back.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        settings: Settings,
+        deliverers: tuple[Deliverer, Deliverer],
+        limits: tuple[int, int],
+        cleaner: Cleaner,
+        injector: Injector,
+        worker: Worker,
+    ) -> None:
+        self.log = Log(settings.lines)
+        self.ledger = Ledger(site.queue)
+        self.ending = Ending(self.ledger, self.log, cleaner, injector, settings.postmaster, _date)
+        self.ending.limit.per_hour = settings.controls.bouncelimit
+        self.scheduler = Scheduler(
+            self.ledger, self.log, settings.routes, settings.patience, deliverers, limits, self.ending.add
+        )
+        self.scheduler.worker = worker
+        if settings.delay_s:
+            self.scheduler.on_deferred = self._deferred
+        self.preparation = Preparation(self.ledger, settings.lines)
+        self.arrivals = Arrivals(self.scheduler, self.ending, self.preparation, cleaner, worker, self._is_held)
+        self.is_held = _nothing_is_held
+        self.keeps_times: list[KeepsTimes] = []
+        self._clock = ClockWatch()
+        self._site = site
+        self._settings = settings
+
+    def _is_held(self, number: int) -> bool:
+        return self.is_held(number)
+
+    def _deferred(self, job: Job) -> None:
+        """Something of a message on the disk has to wait on: its sender may have to be told."""
+        if job.age < self._settings.delay_s:
+            return
+        try:
+            it = self.ending.returned(job.number)
+            if job.wishes is not None and next(self._waiting(job), None) is None:
+                return
+        except Trouble as trouble:
+            self.log.warning(trouble.text)
+            return
+        except OSError:
+            # Another attempt follows, and another occasion.
+            return
+        it.failures = partial(self._waiting, job)
+        self.ending.warn(job.number, it)
+
+    def _waiting(self, job: Job) -> Iterator[bytes]:
+        for offset, mark, recipient in self.ledger.recipients(job.number, job.channel):
+            wish = job.wish(offset)
+            if mark == TODO and wish.wants_delay:
+                yield self.scheduler.block(recipient, b"not delivered yet\n", wish)
+
+    def start(self, now: float) -> None:
+        """Log the first line and take up what is in the queue."""
+        self.scheduler.log_status()
+        try:
+            self.arrivals.find_old(int(now))
+        except OSError as error:
+            folder = os.path.basename(os.path.dirname(self.ledger.paths.info(0))).encode()
+            self.log.alert(b"unable to opendir %b, sleeping..." % folder)
+            raise CannotStart(b"unable to read the queue") from error
+
+    def watch_clock(self, now: float) -> None:
+        """To be called first in each turn."""
+        back = self._clock.set_back_by(now)
+        if back:
+            self.log.warning(b"the clock was set back by %d seconds" % back)
+            parts: list[KeepsTimes] = [self.arrivals, self.scheduler, self.ending.due, *self.keeps_times]
+            for part in parts:
+                part.set_back(back)
+
+    def pump(self, now: float) -> bool:
+        """One turn: search, start, end; tells whether to be called again at once."""
+        seconds = int(now)
+        more = self.arrivals.pump(seconds)
+        more |= self.scheduler.pump(now)
+        more |= self.ending.pump(now)
+        return more
+
+    def wakes_at(self) -> float | None:
+        """When the next turn is due if nothing happens before."""
+        times = (self.arrivals.wakes_at(), self.scheduler.wakes_at(), self.ending.wakes_at())
+        return min((time for time in times if time is not None), default=None)
+
+    def hurry(self) -> None:
+        """ALRM: try everything now."""
+        self.scheduler.hurry()
+
+    def reread(self) -> None:
+        """HUP: read locals, virtualdomains, remotelimits and bouncelimit again."""
+        try:
+            self._settings.reload(self._site)
+        except Trouble as trouble:
+            self.log.alert(trouble.text)
+            return
+        self.scheduler.routes = self._settings.routes
+        self.ending.limit.per_hour = self._settings.controls.bouncelimit
+        room = self.scheduler.lanes[REMOTE].room
+        if room is not None:
+            room.limit_by(self._settings.controls.remotelimits)
+
+    def let_remote_mail_wait(self) -> None:
+        """Have recipients of remote mail wait for their destinations, so that none delays another."""
+        lane = self.scheduler.lanes[REMOTE]
+        lane.room = WaitingRoom(lane.limit, self._settings.controls.remotelimits)
+
+    def exit(self) -> None:
+        """TERM: start nothing more."""
+        self.scheduler.exit()
+
+    @property
+    def can_end(self) -> bool:
+        """Whether nothing runs any more after `exit`."""
+        return self.scheduler.exiting and self.scheduler.idle
+
+    def end(self) -> None:
+        """Keep the times of the next attempts where the next scheduler finds them."""
+        for lane in self.scheduler.lanes:
+            for number, due in lane.due:
+                try:
+                    self.ledger.note_due(number, lane.index, due)
+                except Trouble as trouble:
+                    self.log.warning(trouble.text)
+        self.log.say(self.log.lines.exiting())
+
+
+def _date() -> bytes:
+    return date822(time.time())
+
+
+def _nothing_is_held(number: int) -> bool:
+    return False

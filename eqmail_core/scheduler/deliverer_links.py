@@ -1,0 +1,131 @@
+"""The connections of the resident scheduler to every process that delivers: orders out, reports back.
+
+Orders that were outstanding on a connection that broke are deferred.
+
+Source: protocols.delivery_wire.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from eqmail_core.ipc import delivery_protocol as delivery_wire
+from eqmail_core.queue.format.channels import LOCAL
+from eqmail_core.queue.format.info import delivery_name, mark_of
+from eqmail_core.scheduler.links import Wire
+from eqmail_core.scheduler.ports import NO_SERIAL, Body, Delivery
+from eqmail_core.scheduler.scheduler import Scheduler
+
+LOST = b"Lost the connection to the delivery service; will try again. (#4.3.0)\n"
+NO_MESSAGE = b"qmail-spawn unable to open message. (#4.3.0)"
+
+# Packets that may wait for a busy peer before it gets no more orders.
+_MANY = 64
+
+
+class DeliveryWire:
+    """The wire to one process that delivers: orders out, reports back."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, path: str, scheduler: Scheduler, on_change: Callable[[], None]
+    ) -> None:
+        self.orders: dict[int, Delivery] = {}
+        self._unsettled: dict[int, Delivery] = {}
+        self._scheduler = scheduler
+        self._on_change = on_change
+        self._serial = 0
+        self.wire = Wire(loop, path, self._packet, on_change, self._lost)
+
+    def can_take(self) -> bool:
+        """Whether it is there and keeps up."""
+        channel = self.wire.channel
+        return channel is not None and channel.waiting < _MANY
+
+    def order(self, it: Delivery, sender: bytes) -> None:
+        """Send an order with the message's descriptor."""
+        channel, job = self.wire.channel, it.job
+        assert channel is not None
+        if job.body is None:
+            try:
+                job.body = Body(self._scheduler.ledger.open_message(job.number))
+            except OSError:
+                self._scheduler.report(it, b"Z", NO_MESSAGE)
+                return
+        self._serial = serial = self._serial + 1
+        name = b""
+        if job.channel == LOCAL:
+            mark = self._scheduler.ledger.mark(job.number) if job.serial == NO_SERIAL else mark_of(job.serial)
+            name = delivery_name(job.birth, mark, job.number, it.offset)
+        self.orders[serial] = it
+        order = delivery_wire.Order(serial, job.number, name, sender, it.recipient, job.wishes_text(it.offset))
+        channel.send(delivery_wire.order(order), job.body.fd)
+
+    def _packet(self, packet: bytes, fd: int) -> None:
+        if fd >= 0:
+            os.close(fd)
+        if packet[:1] == delivery_wire.REPORT:
+            try:
+                serial, flags, letter, text = delivery_wire.split_report(packet)
+            except ValueError:
+                self._distrust()
+                return
+            it = self.orders.pop(serial, None)
+            if it is None:
+                self._scheduler.log.warning(b"internal error: delivery report out of range")
+                return
+            durable = bool(flags & delivery_wire.IS_DURABLE)
+            if letter == b"K" and not durable:
+                self._unsettled[serial] = it
+            text = text[: delivery_wire.MAX_REPORT].partition(b"\0")[0]
+            takes_over, expanded = (bool(flags & flag) for flag in (delivery_wire.TAKES_OVER, delivery_wire.EXPANDED))
+            self._scheduler.report(it, letter, text, durable, takes_over, expanded)
+        elif packet[:1] == delivery_wire.DURABLE:
+            try:
+                serials = delivery_wire.split_durable(packet)
+            except ValueError:
+                self._distrust()
+                return
+            for serial in serials:
+                it = self._unsettled.pop(serial, None)
+                if it is not None:
+                    self._scheduler.settled(it)
+        self._on_change()
+
+    def _distrust(self) -> None:
+        """The peer talks nonsense: begin anew."""
+        self._scheduler.log.warning(b"internal error: delivery report out of range")
+        if self.wire.channel is not None:
+            self.wire.channel.close()
+
+    def _lost(self) -> None:
+        orders, self.orders = self.orders, {}
+        unsettled, self._unsettled = self._unsettled, {}
+        for it in orders.values():
+            self._scheduler.report(it, b"Z", LOST)
+        for it in unsettled.values():
+            self._scheduler.unsettled_lost(it)
+        self._on_change()
+
+
+class Deliverers:
+    """All processes that deliver for one channel; an order goes to the one with the fewest."""
+
+    alive = True
+
+    def __init__(self) -> None:
+        self.wires: list[DeliveryWire] = []
+
+    def can_take(self) -> bool:
+        """Whether one of them takes an order."""
+        for wire in self.wires:  # noqa: SIM110  # costs half of what `any` does, and is asked all the time
+            if wire.can_take():
+                return True
+        return False
+
+    def deliver(self, delivery: Delivery, sender: bytes) -> None:
+        """Send the order."""
+        wires = self.wires
+        if len(wires) == 1:
+            wires[0].order(delivery, sender)
+        else:
+            min((wire for wire in wires if wire.can_take()), key=lambda wire: len(wire.orders)).order(delivery, sender)

@@ -1,0 +1,136 @@
+"""How much mail one destination gets at a time: its limits, and how they shrink while it is tired or away.
+
+A destination begins with a small window of deliveries.  Every sign that it has enough (421, 450, 4.7.x), and every
+attempt that nobody answered, halves the window, and the next delivery waits, twice as long each time; every accepted
+message widens it again, and some minutes of peace open it.  After a few attempts in a row that nobody answered the
+destination counts as dead: it gets one delivery at a time, to see whether it is back, and nobody else waits for it.
+
+Fails: never; the clock is an argument, and may be set back.
+"""
+
+from eqmail_core.control.remote_limits_formats import Limit
+
+FIRST_WINDOW = 5.0
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 60.0
+PEACE_S = 300.0
+DEAD_AFTER = 3
+"""Attempts in a row that nobody answered."""
+
+WIDE = 1000.0
+"""A window that is as good as none."""
+
+_SAID = b"Remote host said: "
+_NOBODY = (b"(#4.4.1)", b"(#4.4.2)", b"(#4.4.3)", b"(#4.1.2)")
+
+
+class Destination:
+    """The deliveries to one destination that run now, and when the next one may start.
+
+    `is_proven`: it has answered since it last did not.  `answered_at` is the time of its last answer, `excuse` why it
+    did not answer the last time.
+    """
+
+    __slots__ = (
+        "_failures",
+        "_free_at",
+        "_pause_s",
+        "_tired_at",
+        "_window",
+        "answered_at",
+        "excuse",
+        "is_proven",
+        "limit",
+        "running",
+    )
+
+    def __init__(self, limit: Limit) -> None:
+        self.limit = limit
+        self.running = 0
+        self.is_proven = False
+        self.answered_at = 0.0
+        self.excuse = b""
+        self._failures = 0
+        self._free_at = 0.0
+        self._pause_s = 0.0
+        self._tired_at = 0.0
+        self._window = FIRST_WINDOW
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it gets no more than a delivery now and then."""
+        return self._failures >= DEAD_AFTER
+
+    def delay(self, now: float) -> float | None:
+        """Seconds until another delivery may start, 0 for now; None: not before one has ended."""
+        if self._window < FIRST_WINDOW and now - self._tired_at >= PEACE_S:
+            self._window = FIRST_WINDOW
+            self._pause_s = 0.0
+        most = 1.0 if self.is_dead else min(self._window, self.limit.concurrency or WIDE)
+        if self.running >= most:
+            return None
+        # What a clock that was set back would make of it.
+        self._free_at = min(self._free_at, now + LONGEST_PAUSE_S + self.limit.spacing_s)
+        return max(0.0, self._free_at - now)
+
+    def start(self, now: float) -> None:
+        """A delivery starts."""
+        self.running += 1
+        if self.limit.spacing_s:
+            self._free_at = max(self._free_at, now) + self.limit.spacing_s
+
+    def end(self, letter: bytes, text: bytes, now: float) -> None:
+        """A delivery has ended with this report."""
+        self.running -= 1
+        if is_unanswered(letter, text):
+            self._failures += 1
+            self.excuse = text
+            self.is_proven = False
+            self._back_off(now)
+        elif is_tired(text):
+            self._answered(now)
+            self._back_off(now)
+        elif letter == b"K":
+            self._answered(now)
+            self._pause_s = 0.0
+            self._window = min(WIDE, self._window + 1)
+        elif letter == b"D" or _SAID in text:
+            self._answered(now)
+
+    def forgive(self) -> None:
+        """Somebody knows better: try as if nothing had happened."""
+        self._failures = 0
+        self._free_at = self._pause_s = 0.0
+        self._window = max(self._window, FIRST_WINDOW)
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back."""
+        self.answered_at -= seconds
+        self._free_at -= seconds
+        self._tired_at -= seconds
+
+    def is_forgettable(self, now: float) -> bool:
+        """Whether nothing would be lost if the destination were forgotten."""
+        return self.running == 0 and self._free_at <= now and self._window >= FIRST_WINDOW and not self._failures
+
+    def _answered(self, now: float) -> None:
+        self._failures = 0
+        self.is_proven = True
+        self.answered_at = now
+
+    def _back_off(self, now: float) -> None:
+        self._tired_at = now
+        self._window = max(1.0, min(self._window, self.running + 1) / 2)
+        self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2 or FIRST_PAUSE_S)
+        self._free_at = max(self._free_at, now + self._pause_s)
+
+
+def is_tired(text: bytes) -> bool:
+    """Tell from a report whether a destination wants less mail."""
+    answer = text.partition(_SAID)[2]
+    return answer[:3] in (b"421", b"450") or (answer[:1] == b"4" and answer[4:8] == b"4.7.")
+
+
+def is_unanswered(letter: bytes, text: bytes) -> bool:
+    """Tell from a report whether there was nobody to talk to, or nobody any more."""
+    return letter == b"Z" and _SAID not in text and any(status in text for status in _NOBODY)

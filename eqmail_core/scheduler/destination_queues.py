@@ -1,0 +1,195 @@
+"""Recipients of remote mail that wait for their destination, and hold no place in which others could be delivered.
+
+Destinations are called in turn, each as often as it can take mail (policy.destination).  No destination gets all the
+places, and those that have not shown lately that they answer do not get all of them together: so there is always a
+place for a destination that works.  How many may wait for one destination depends on how much room is left altogether.
+
+Nobody waits in vain: who waits for a dead destination, or for a minute for one that does not move, is turned away.
+
+Knows no jobs and no files; the clock is an argument.  Fails: never.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from typing import Generic, TypeVar
+
+from eqmail_core.control.remote_limits_formats import Limit, limit_of
+from eqmail_core.scheduler.destination import Destination
+
+Guest = TypeVar("Guest")
+
+ROOM = 20_000
+"""How many may wait, altogether."""
+
+PATIENCE_S = 60.0
+"""How long to wait for a destination that does not move."""
+
+MOST_KNOWN = 10_000
+"""Destinations that are remembered while nobody waits for them."""
+
+
+class Queue(Generic[Guest]):
+    """Those who wait for one destination, with the times of their arrival."""
+
+    __slots__ = ("alarm_at", "destination", "is_awake", "waiting")
+
+    def __init__(self, limit: Limit) -> None:
+        self.destination = Destination(limit)
+        self.waiting: deque[tuple[float, Guest]] = deque()
+        self.is_awake = False
+        self.alarm_at = 0.0
+
+
+class WaitingRoom(Generic[Guest]):
+    """Who waits for which of `places`; `limits` are those of control/remotelimits."""
+
+    def __init__(self, places: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = ROOM) -> None:
+        self._limits = limits
+        self.waiting = 0
+        self._room = room
+        # An eighth of the places, and one at least, is for others.
+        self._most = max(1, places - max(1, places // 8))
+        self._unproven = 0
+        self._queues: dict[bytes, Queue[Guest]] = {}
+        self._awake: deque[Queue[Guest]] = deque()
+        self._strangers: deque[Queue[Guest]] = deque()
+        self._alarms: list[tuple[float, int, Queue[Guest]]] = []
+        self._alarm_count = 0
+
+    def has_room(self, domain: bytes, share: int = 2) -> bool:
+        """Whether one more may wait for `domain`, in lower case: those who do fill less than half of what is free."""
+        queue = self._queues.get(domain)
+        return share * (len(queue.waiting) if queue else 0) < self._room - self.waiting
+
+    def is_moving(self, domain: bytes, now: float) -> bool:
+        """Whether the destination has answered within the last minute."""
+        queue = self._queues.get(domain)
+        return queue is not None and now - queue.destination.answered_at < PATIENCE_S
+
+    def last(self, domain: bytes) -> Guest | None:
+        """Who came last of those who wait for a destination."""
+        queue = self._queues.get(domain)
+        return queue.waiting[-1][1] if queue and queue.waiting else None
+
+    def enter(self, domain: bytes, guest: Guest, now: float) -> Queue[Guest]:
+        """Let a guest wait; the queue is to be given back with `ended` when its delivery was."""
+        queue = self._queues.get(domain)
+        if queue is None:
+            self._forget_old(now)
+            queue = self._queues[domain] = Queue(limit_of(self._limits, domain))
+        queue.waiting.append((now, guest))
+        self.waiting += 1
+        self._wake(queue)
+        return queue
+
+    def call(self, now: float) -> tuple[Guest, bytes] | None:
+        """The next whose turn it is, with b"", or who is turned away, with the reason; None: nobody now."""
+        awake = self._awake
+        self._ring_alarms(now)
+        while awake:
+            queue = awake[0]
+            if queue.waiting:
+                destination = queue.destination
+                delay = destination.delay(now)
+                if delay == 0.0 and destination.running < self._most:
+                    if destination.is_proven or self._unproven < self._most:
+                        awake.rotate(-1)
+                        return self._leave(queue, now), b""
+                    self._strangers.append(queue)
+                reason = self._reason_to_go(queue, now)
+                if reason:
+                    self.waiting -= 1
+                    return queue.waiting.popleft()[1], reason
+                self._set_alarm(queue, now, min(delay or PATIENCE_S, PATIENCE_S))
+            awake.popleft()
+            queue.is_awake = False
+        return None
+
+    def ended(self, queue: Queue[Guest], letter: bytes, text: bytes, now: float) -> None:
+        """A delivery to somebody who was called has ended with this report."""
+        destination = queue.destination
+        before = 0 if destination.is_proven else destination.running
+        destination.end(letter, text, now)
+        self._unproven += (0 if destination.is_proven else destination.running) - before
+        self._wake(queue)
+        if self._strangers and self._unproven < self._most:
+            self._wake(self._strangers.popleft())
+
+    def wakes_at(self) -> float | None:
+        """When somebody may be called who may not now, if nothing happens before."""
+        return self._alarms[0][0] if self._alarms else None
+
+    def take_out(self, is_meant: Callable[[Guest], bool]) -> list[Guest]:
+        """Let guests go who wait no longer, without a word."""
+        gone = []
+        for queue in self._queues.values():
+            leaving = [guest for _, guest in queue.waiting if is_meant(guest)]
+            if leaving:
+                queue.waiting = deque(it for it in queue.waiting if not is_meant(it[1]))
+                gone += leaving
+        self.waiting -= len(gone)
+        return gone
+
+    def limit_by(self, limits: "Mapping[bytes, Limit] | None") -> None:
+        """Go by other limits from now on."""
+        self._limits = limits
+        for domain, queue in self._queues.items():
+            queue.destination.limit = limit_of(limits, domain)
+            self._wake(queue)
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: nobody waits longer for it."""
+        for queue in self._queues.values():
+            queue.destination.set_back(seconds)
+            queue.alarm_at -= seconds
+            queue.waiting = deque((arrived - seconds, guest) for arrived, guest in queue.waiting)
+        self._alarms = [(when - seconds, count, queue) for when, count, queue in self._alarms]
+
+    def hurry(self) -> None:
+        """Try every destination as if it had never failed."""
+        for queue in self._queues.values():
+            queue.destination.forgive()
+            self._wake(queue)
+
+    def _leave(self, queue: Queue[Guest], now: float) -> Guest:
+        destination = queue.destination
+        destination.start(now)
+        self._unproven += not destination.is_proven
+        self.waiting -= 1
+        return queue.waiting.popleft()[1]
+
+    def _reason_to_go(self, queue: Queue[Guest], now: float) -> bytes:
+        destination = queue.destination
+        if destination.is_dead:
+            return b"Left alone for now, after: " + destination.excuse
+        since = max(queue.waiting[0][0], destination.answered_at)
+        if now - since < PATIENCE_S:
+            return b""
+        return b"Too much mail for this destination at a time; this one has to wait. (#4.4.5)\n"
+
+    def _wake(self, queue: Queue[Guest]) -> None:
+        if not queue.is_awake and queue.waiting:
+            queue.is_awake = True
+            self._awake.append(queue)
+
+    def _set_alarm(self, queue: Queue[Guest], now: float, seconds: float) -> None:
+        """Have a queue looked at after this time at the latest; one that has an earlier alarm needs no other."""
+        when = now + seconds
+        if not now < queue.alarm_at <= when:
+            queue.alarm_at = when
+            self._alarm_count += 1
+            heappush(self._alarms, (when, self._alarm_count, queue))
+
+    def _ring_alarms(self, now: float) -> None:
+        alarms = self._alarms
+        while alarms and alarms[0][0] <= now:
+            self._wake(heappop(alarms)[2])
+
+    def _forget_old(self, now: float) -> None:
+        """Keep the number of destinations bounded."""
+        if len(self._queues) < MOST_KNOWN:
+            return
+        for domain, queue in list(self._queues.items()):
+            if not queue.waiting and not queue.is_awake and queue.destination.is_forgettable(now):
+                del self._queues[domain]

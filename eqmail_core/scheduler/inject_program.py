@@ -1,0 +1,41 @@
+"""Bounces through qmail-queue, as C does: piece by piece, so that a large message needs no more memory than others."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from eqmail_core.dsn.notification import Bounce
+from eqmail_core.queue.client.blocking import open_queue
+from eqmail_core.queue.format.exit_codes import READ_ERROR
+from eqmail_core.scheduler.ports import NOT_STARTED, Worker
+from eqmail_core.site.site import Site
+
+
+class ProgramInjector:
+    """Through qmail-queue, or what QMAILQUEUE names."""
+
+    def __init__(self, site: Site, environ: Mapping[bytes, bytes], worker: Worker) -> None:
+        self._site = site
+        self._environ = environ
+        self._worker = worker
+
+    def can_take(self) -> bool:
+        """Always."""
+        return True
+
+    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+        """Run the program to its end."""
+        self._worker.do(lambda: self._run(bounce, pieces), lambda result: then(*result))
+
+    def _run(self, bounce: Bounce, pieces: Iterator[bytes]) -> tuple[int, int]:
+        try:
+            queue = open_queue(self._site, self._environ)
+        except OSError:
+            return NOT_STARTED, 0
+        broken = False
+        try:
+            for piece in pieces:
+                queue.write(piece)
+        except OSError:
+            broken = True
+            queue.abort()
+        code = queue.finish(bounce.sender, [bounce.recipient], bounce.wishes)
+        return code or (READ_ERROR if broken else 0), queue.qp

@@ -1,0 +1,186 @@
+"""Connections of the resident scheduler that are kept up, and the one to the queue service.
+
+A wire that breaks is made anew with growing pauses; what was outstanding on it is settled in the mail's favour.
+
+Source: protocols.admission_wire.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+
+from eqmail_core.ipc import admission_protocol as admission
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.packet_socket import connect_to
+
+FIRST_PAUSE_S = 0.05
+LONGEST_PAUSE_S = 5.0
+
+MOST_SERIALS = 8000
+"""Serials that go into one packet."""
+
+
+class Wire:
+    """One connection to the socket at `path`, kept up; `on_open()` follows every connect, `on_close()` every loss."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str,
+        on_packet: Callable[[bytes, int], None],
+        on_open: Callable[[], None],
+        on_close: Callable[[], None],
+        takes_descriptors: bool = False,
+    ) -> None:
+        self._loop = loop
+        self._path = path
+        self._takes_descriptors = takes_descriptors
+        self._on_packet = on_packet
+        self._on_open = on_open
+        self._on_close = on_close
+        self._pause_s = FIRST_PAUSE_S
+        self._ended = False
+        self.channel: Channel | None = None
+
+    def connect(self) -> None:
+        """Connect now, or later and again."""
+        if self._ended or self.channel is not None:
+            return
+        try:
+            sock = connect_to(self._path, 0)
+        except OSError:
+            self._loop.call_later(self._pause_s, self.connect)
+            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+            return
+        self._pause_s = FIRST_PAUSE_S
+        rights = self._takes_descriptors
+        self.channel = Channel(self._loop, sock, self._on_packet, self._closed, takes_descriptors=rights)
+        self._on_open()
+
+    def end(self) -> None:
+        """Close for good."""
+        self._ended = True
+        if self.channel is not None:
+            self.channel.close()
+
+    def _closed(self) -> None:
+        self.channel = None
+        self._on_close()
+        if not self._ended:
+            self._loop.call_later(self._pause_s, self.connect)
+
+
+class QueueEnd:
+    """The wire to the queue service: keeper of the messages in memory, and cleaner.
+
+    What is said about serials goes out in groups with `flush`; what may not have arrived when the wire broke is said
+    again, and `on_greeted()` asks again what has to be asked.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str,
+        on_admission: Callable[[admission.Admission, int], None],
+        on_answer: Callable[[int, bool], None],
+        serials: Callable[[], list[int]],
+        on_greeted: Callable[[], None],
+        on_change: Callable[[], None],
+        on_nonsense: Callable[[], None],
+    ) -> None:
+        self._on_greeted = on_greeted
+        self._on_nonsense = on_nonsense
+        self._on_admission = on_admission
+        self._on_answer = on_answer
+        self._serials = serials
+        self._on_change = on_change
+        self._cleaning: deque[Callable[[bytes], None]] = deque()
+        self._said: dict[bytes, list[int]] = {admission.FINISHED: [], admission.WAITS: [], admission.PLACED: []}
+        self._lately: dict[bytes, deque[int]] = {
+            admission.FINISHED: deque(maxlen=MOST_SERIALS // 4),
+            admission.PLACED: deque(maxlen=MOST_SERIALS // 4),
+        }
+        self.finished = self._said[admission.FINISHED].append
+        self.waits = self._said[admission.WAITS].append
+        self.placed = self._said[admission.PLACED].append
+        self.wire = Wire(loop, path, self._packet, self._opened, self._lost, takes_descriptors=True)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything was said and every request answered."""
+        channel = self.wire.channel
+        return channel is not None and not channel.waiting and not self._cleaning and not any(self._said.values())
+
+    def can_take(self) -> bool:
+        """Whether the queue service is there."""
+        return self.wire.channel is not None
+
+    def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
+        """Ask for files to be removed."""
+        if self.wire.channel is None:
+            then(b"!")
+            return
+        self.flush()
+        self._cleaning.append(then)
+        self.wire.channel.send(admission.CLEAN + name + b"\0")
+
+    def flush(self) -> None:
+        """Say what has happened since the last time."""
+        channel = self.wire.channel
+        if channel is None:
+            return
+        for kind, serials in self._said.items():
+            if serials:
+                group = serials[:]
+                serials.clear()
+                if kind in self._lately:
+                    self._lately[kind].extend(group)
+                _send_serials(channel, kind, group)
+
+    def _opened(self) -> None:
+        """Say hello with everything of ours that the queue may still know, then what is true of it.
+
+        What has ended comes first: if not all fits, the rest is only handed over again, and recognised.
+        """
+        channel = self.wire.channel
+        assert channel is not None
+        for kind, serials in self._lately.items():
+            self._said[kind][:0] = serials
+            serials.clear()
+        known = self._said[admission.FINISHED] + self._said[admission.PLACED] + self._serials()
+        channel.send(admission.serials(admission.HELLO, known[:MOST_SERIALS]))
+        self._said[admission.WAITS].clear()
+        self._on_greeted()
+        self._on_change()
+
+    def _packet(self, packet: bytes, fd: int) -> None:
+        kind = packet[:1]
+        try:
+            if kind == admission.ADMIT:
+                it = admission.split_admission(packet)
+                taken, fd = fd, -1
+                self._on_admission(it, taken)
+            elif kind == admission.WAITS:
+                self._on_answer(*admission.split_waits_answer(packet))
+            elif kind == admission.CLEAN and self._cleaning:
+                self._cleaning.popleft()(packet[1:2])
+        except admission.WireError:
+            self._on_nonsense()
+            if self.wire.channel is not None:
+                self.wire.channel.close()
+        finally:
+            if fd >= 0:
+                os.close(fd)
+        self._on_change()
+
+    def _lost(self) -> None:
+        waiting, self._cleaning = self._cleaning, deque()
+        for then in waiting:
+            then(b"!")
+        self._on_change()
+
+
+def _send_serials(channel: Channel, kind: bytes, numbers: list[int]) -> None:
+    for start in range(0, len(numbers), MOST_SERIALS):
+        channel.send(admission.serials(kind, numbers[start : start + MOST_SERIALS]))

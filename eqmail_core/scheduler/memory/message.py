@@ -1,0 +1,68 @@
+"""One message that is only in memory, as the queue admitted it, and how far it is on its way to the disk."""
+
+from collections.abc import Callable
+
+from eqmail_core.dsn.parameters import Wishes
+from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.scheduler.ports import Body, Job
+
+HELD, ASKED, TO_PLACE, PLACING, BOUNCING = range(5)
+"""In memory; the queue is writing mess/N; it has; our files are being written; its sender is being told."""
+
+
+class Held:
+    """One message in memory: its jobs, with recipients and their places in the envelope beside each.
+
+    `open_jobs` of them are not closed yet.  `snapshot` tells what a placement wrote: for each job whether it was
+    finished, and how many of its `done`.  `afterwards` is done when the message has left memory, one way or the other.
+    """
+
+    __slots__ = (
+        "admitted",
+        "afterwards",
+        "birth",
+        "body",
+        "bounce_due",
+        "failure_bytes",
+        "failures",
+        "jobs",
+        "not_before",
+        "number",
+        "open_jobs",
+        "places",
+        "recipients",
+        "sender",
+        "serial",
+        "size",
+        "snapshot",
+        "state",
+        "wishes",
+        "written_failures",
+    )
+
+    def __init__(self, it: Admission, sender: bytes, body: Body, now: float) -> None:
+        self.serial = it.serial
+        self.number = it.number
+        self.size = it.size
+        self.birth = it.birth
+        self.sender = sender
+        self.body = body
+        self.admitted = now
+        self.not_before = 0.0
+        self.state = HELD
+        self.jobs: list[Job] = []
+        self.recipients: list[list[bytes]] = []
+        self.places: list[list[int]] = []
+        self.failures: list[bytes] = []
+        self.failure_bytes = 0
+        self.open_jobs = 0
+        self.snapshot: list[tuple[bool, int]] = []
+        self.written_failures = 0
+        self.bounce_due = 0
+        self.wishes: Wishes | None = None
+        self.afterwards: list[Callable[[], None]] = []
+
+
+def is_finished(job: Job) -> bool:
+    """Whether an attempt is over and leaves nothing to do."""
+    return job.refs == 0 and job.hit_end and not job.pending

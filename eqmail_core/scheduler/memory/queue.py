@@ -1,0 +1,233 @@
+"""Messages that are only in memory, safe in the queue's journal: most of them are delivered and never touch the disk.
+
+A message waits in memory no longer than its first attempt.  When a recipient is deferred, when the attempt takes longer
+than a moment, or at the end of the process, the queue writes mess/N, this side writes info, local and remote, and from
+there on it is an ordinary message; deliveries that run stay attached to it.
+
+Source: architecture "journal first"; protocols.admission_wire.
+"""
+
+import os
+from collections.abc import Iterator
+
+from eqmail_core.dsn.notification import Returned
+from eqmail_core.dsn.parameters import list_key, parse_wishes, place_key, split_wishes
+from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.mail.address import is_verp_base
+from eqmail_core.mail.dates import date822
+from eqmail_core.queue.files import Trouble
+from eqmail_core.queue.format.channels import LOCAL, REMOTE
+from eqmail_core.queue.format.envelope import split_envelope
+from eqmail_core.queue.format.info import is_born, mark_of
+from eqmail_core.queue.format.recipient_list import numbered
+from eqmail_core.queue.message_match import MISSING, message_state, vouch
+from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.scheduler.completion import Ending
+from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, Held, is_finished
+from eqmail_core.scheduler.memory.spill import Spilling
+from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Body, Job, Keeper, Worker
+from eqmail_core.scheduler.scheduler import Scheduler
+from eqmail_core.system.files import CHUNK
+
+MAX_FAILURE_BYTES = 1 << 18
+"""Reports on failed recipients that are kept in memory for one message."""
+
+
+class HeldMessages:
+    """All messages in memory; also the book in which their jobs write.
+
+    `limit`: messages beyond it go to the disk at once.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        ending: Ending,
+        preparation: Preparation,
+        keeper: Keeper,
+        worker: Worker,
+        limit: int,
+    ) -> None:
+        self.messages: dict[int, Held] = {}
+        self.spilling = Spilling(self.messages, self._drop, scheduler, ending, preparation, keeper, worker)
+        self._numbers: dict[int, Held] = {}
+        self._scheduler = scheduler
+        self._log = scheduler.log
+        self._ending = ending
+        self._keeper = keeper
+        self._limit = limit
+
+    def is_held(self, number: int) -> bool:
+        """Whether message `number` is in memory."""
+        return number in self._numbers
+
+    @property
+    def serials(self) -> list[int]:
+        """The serials of all messages in memory."""
+        return list(self.messages)
+
+    def admit(self, it: Admission, fd: int, now: float) -> None:
+        """Take a message from the queue and let its first attempt begin; the descriptor is ours (-1: none came)."""
+        if it.serial in self.messages:
+            if fd >= 0:
+                os.close(fd)
+            return
+        if self._is_known(it):
+            if fd >= 0:
+                os.close(fd)
+            return
+        scheduler = self._scheduler
+        if fd >= 0 and len(self.messages) >= self._limit:
+            os.close(fd)
+            fd = -1
+        envelope, wishes = split_wishes(it.envelope)
+        sender, recipients = split_envelope(envelope)
+        held = Held(it, sender, Body(fd), now)
+        self.messages[it.serial] = self._numbers[it.number] = held
+        lines, say = self._log.lines, self._log.say
+        say(lines.new_message(it.number))
+        say(lines.about_message(it.number, it.size, sender, it.qp, it.uid))
+        if len(recipients) == 1:
+            channel, address = scheduler.routes.route(recipients[0])
+            self._open(held, channel, [address], [0])
+        else:
+            self._open_all(held, recipients)
+        if wishes:
+            _note_wishes(held, wishes)
+        if fd < 0 or scheduler.exiting:
+            self.spilling.spill(held)
+        else:
+            for job in held.jobs:
+                scheduler.lanes[job.channel].waiting.append(job)
+            if not held.jobs:
+                self._finish(held)
+
+    def _is_known(self, it: Admission) -> bool:
+        """Tell whether the message went on from its files, placed before a crash or a lost connection, and answer so.
+
+        Files of an earlier message with its number are removed: they would have its recipients get this one.
+        """
+        mark, ledger = mark_of(it.serial), self._scheduler.ledger
+        if self._ending.has_ended(it.number, it.birth, mark):
+            self._keeper.finished(it.serial)
+            return True
+        try:
+            found = ledger.born_ns(it.number)
+            if found is None:
+                return False
+            if is_born(found, it.birth, mark) and message_state(ledger, it.number) != MISSING:
+                vouch(ledger, it.number)
+                self._keeper.placed(it.serial)
+                return True
+            self._scheduler.remove_stale(it.number)
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
+        return False
+
+    def _open_all(self, held: Held, recipients: list[bytes]) -> None:
+        addresses: tuple[list[bytes], list[bytes]] = ([], [])
+        places: tuple[list[int], list[int]] = ([], [])
+        route = self._scheduler.routes.route
+        for place, recipient in enumerate(recipients):
+            channel, address = route(recipient)
+            addresses[channel].append(address)
+            places[channel].append(place)
+        for channel in (LOCAL, REMOTE):
+            if addresses[channel]:
+                self._open(held, channel, addresses[channel], places[channel])
+
+    def _open(self, held: Held, channel: int, addresses: list[bytes], places: list[int]) -> None:
+        sender = held.sender
+        job = Job(self, held.number, channel, sender, held.birth, numbered(addresses), is_verp_base(sender))
+        job.serial = held.serial
+        job.places = places
+        job.body = held.body.share()
+        held.jobs.append(job)
+        held.recipients.append(addresses)
+        held.places.append(places)
+        held.open_jobs += 1
+
+    # The book
+
+    def done(self, job: Job, offset: int) -> None:
+        """Remember that the recipient at `offset` is finished."""
+        job.done.append(offset)
+
+    def news(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
+        """Remember what the sender must be told; where that becomes long, the message is written to the disk."""
+        held, block = self.messages[job.serial], self._scheduler.block(recipient, report, job.wish(offset))
+        held.failures.append(block)
+        held.failure_bytes += len(block)
+        job.done.append(offset)
+        if held.failure_bytes > MAX_FAILURE_BYTES:
+            self.spilling.spill(held)
+        return True
+
+    def closed(self, job: Job) -> None:
+        """Let the message go when all is done; write it to the disk when something has to wait."""
+        held = self.messages[job.serial]
+        held.open_jobs -= 1
+        if job.pending or not job.hit_end:
+            self.spilling.spill(held)
+        elif not held.open_jobs and held.state in (HELD, ASKED) and all(is_finished(job) for job in held.jobs):
+            self._finish(held)
+
+    def _finish(self, held: Held) -> None:
+        """All recipients are finished: tell the sender if need be, and forget the message."""
+        if not held.failures:
+            self._log.say(self._log.lines.end_message(held.number))
+            self._keeper.finished(held.serial)
+            self._drop(held)
+            for act in held.afterwards:
+                act()
+            return
+        held.state = BOUNCING
+
+        def told(wait_s: int) -> None:
+            held.state = HELD
+            if not wait_s:
+                held.failures.clear()
+                self._finish(held)
+            else:
+                held.bounce_due = self._scheduler.now + wait_s
+                self.spilling.spill(held)
+
+        if self._ending.ready:
+            it = Returned(
+                held.sender,
+                date822(held.birth),
+                held.size,
+                lambda: held.failures,
+                lambda: _read_body(held.body.fd),
+                held.wishes,
+            )
+            self._ending.tell(held.number, it, told)
+        else:
+            told(SYSTEM_TROUBLE_S)
+
+    def _drop(self, held: Held) -> None:
+        del self.messages[held.serial]
+        if self._numbers.get(held.number) is held:
+            del self._numbers[held.number]
+        held.body.drop()
+
+
+def _note_wishes(held: Held, text: bytes) -> None:
+    """Give a message its wishes; their recipients are in the lists of its jobs now."""
+    wishes = parse_wishes(text)
+    if wishes is None:
+        return
+    keys = {}
+    for job, addresses, places in zip(held.jobs, held.recipients, held.places, strict=True):
+        for (offset, _, _), place in zip(numbered(addresses), places, strict=True):
+            keys[place_key(place)] = list_key(job.channel, offset)
+    held.wishes = wishes.rekeyed(keys.get)
+    for job in held.jobs:
+        job.wishes = held.wishes
+
+
+def _read_body(fd: int) -> Iterator[bytes]:
+    position = 0
+    while piece := os.pread(fd, CHUNK, position):
+        yield piece
+        position += len(piece)

@@ -1,0 +1,238 @@
+"""How messages in memory become ordinary messages: what has to wait, or takes too long, goes to the disk.
+
+The queue writes mess/N (`waits`, `answered`), this side bounce, local, remote and at last info, many messages at a
+time beside the loop; `placed` then lets the queue forget its copy.  What happens meanwhile is written down afterwards.
+
+Source: architecture "journal first"; protocols.admission_wire.
+"""
+
+from collections.abc import Callable, Iterator
+
+from eqmail_core.dsn.parameters import render_wishes
+from eqmail_core.queue.files import Trouble
+from eqmail_core.queue.format.info import mark_of
+from eqmail_core.queue.format.recipient_list import numbered, render_list
+from eqmail_core.queue.preprocess import Placement, Preparation
+from eqmail_core.scheduler.completion import Ending
+from eqmail_core.scheduler.memory.message import ASKED, HELD, PLACING, TO_PLACE, Held, is_finished
+from eqmail_core.scheduler.ports import Keeper, Worker
+from eqmail_core.scheduler.scheduler import Scheduler
+
+FIRST_ATTEMPT_S = 1.0
+"""How long the first attempt may take before the message is written to the disk."""
+
+WAITING_S = 10.0
+"""How long a message may wait in memory for its first attempt."""
+
+TRY_AGAIN_S = 10.0
+"""How long to wait after a message could not be written to the disk."""
+
+LOOK_EVERY_S = 0.5
+"""How often the times of all messages in memory are looked at."""
+
+
+class Spilling:
+    """Watches `messages`, all messages in memory by serial; `drop` lets one go; `placed` counts what was written."""
+
+    def __init__(
+        self,
+        messages: dict[int, Held],
+        drop: Callable[[Held], None],
+        scheduler: Scheduler,
+        ending: Ending,
+        preparation: Preparation,
+        keeper: Keeper,
+        worker: Worker,
+    ) -> None:
+        self.messages = messages
+        self._drop = drop
+        self._scheduler = scheduler
+        self._log = scheduler.log
+        self._ending = ending
+        self._preparation = preparation
+        self._keeper = keeper
+        self._worker = worker
+        self._to_place: list[Held] = []
+        self._placing = False
+        self.placed = 0
+        self._next_look = 0.0
+        self._now = 0.0
+
+    def pump(self, now: float) -> None:
+        """Write what has to wait, and look now and then who waits too long."""
+        self._now = now
+        if now >= self._next_look:
+            self._next_look = now + LOOK_EVERY_S
+            self._look(now)
+        if self._to_place and not self._placing:
+            self._place()
+
+    def wakes_at(self) -> float | None:
+        """When to look again; None while nothing is in memory."""
+        return self._next_look if self.messages else None
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: no message waits longer for it."""
+        self._next_look -= seconds
+        for held in self.messages.values():
+            held.admitted -= seconds
+            held.not_before -= seconds
+            held.bounce_due -= seconds if held.bounce_due else 0
+            for job in held.jobs:
+                if self._scheduler.lanes[job.channel].open.get(held.number) is not job:
+                    job.set_back(seconds)
+
+    def exit(self) -> None:
+        """The process is asked to end: everything goes to the disk."""
+        for held in list(self.messages.values()):
+            self.spill(held)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing in memory can be written to the disk for now."""
+        return all(held.not_before > self._now and held.state in (HELD, TO_PLACE) for held in self.messages.values())
+
+    def give_up(self) -> None:
+        """Forget what could not be written; the queue has it in its journal and will hand it over again."""
+        for held in list(self.messages.values()):
+            self._log.warning(b"msg %d stays in the journal; recipients may get it twice" % held.number)
+            self._drop(held)
+
+    def ask_again(self) -> None:
+        """The connection to the queue is new: repeat the questions that it has not answered."""
+        for held in self.messages.values():
+            if held.state == ASKED:
+                self._keeper.waits(held.serial)
+
+    def answered(self, serial: int, ok: bool) -> None:
+        """The queue has written mess/N, or could not."""
+        held = self.messages.get(serial)
+        if held is None or held.state != ASKED:
+            return
+        if ok:
+            held.state = TO_PLACE
+            self._to_place.append(held)
+            return
+        mess = self._scheduler.ledger.short(self._scheduler.ledger.paths.mess(held.number))
+        self._log.warning(b"trouble writing to %b; will try again later" % mess)
+        held.state = HELD
+        held.not_before = self._now + TRY_AGAIN_S
+
+    def spill(self, held: Held) -> None:
+        """Have a message written to the disk, if that has not begun."""
+        if held.state == HELD:
+            held.state = ASKED
+            self._keeper.waits(held.serial)
+
+    def _look(self, now: float) -> None:
+        """Messages are in the order of admission: the first that is young ends the search."""
+        for held in list(self._older_than(now - FIRST_ATTEMPT_S)):
+            if held.state == TO_PLACE and held not in self._to_place and held.not_before <= now:
+                self._to_place.append(held)
+            elif held.state == HELD and held.not_before <= now:
+                tried = [job.tried for job in held.jobs if job.tried]
+                since = min(tried) + FIRST_ATTEMPT_S if tried else held.admitted + WAITING_S
+                if since <= now:
+                    self.spill(held)
+            elif held.state in (HELD, TO_PLACE):
+                self._retry_from_memory(held)
+
+    def _older_than(self, then: float) -> Iterator[Held]:
+        for held in self.messages.values():
+            if held.admitted > then:
+                return
+            yield held
+
+    def _retry_from_memory(self, held: Held) -> None:
+        """The disk takes nothing for now: recipients that are due are tried again all the same."""
+        if held.body.fd < 0 or self._scheduler.exiting:
+            return
+        for job, addresses, places in zip(held.jobs, held.recipients, held.places, strict=True):
+            if job.refs == 0 and not is_finished(job) and job.retry <= self._now:
+                done = set(job.done)
+                left = [it for it in zip(numbered(addresses), places, strict=True) if it[0][0] not in done]
+                job.records = iter([record for record, _ in left])
+                job.places = [place for _, place in left]
+                job.position = job.pending = 0
+                job.refs, job.hit_end = 1, False
+                job.body = held.body.share()
+                held.open_jobs += 1
+                self._scheduler.lanes[job.channel].waiting.append(job)
+
+    def _place(self) -> None:
+        group, self._to_place = self._to_place, []
+        placements = [self._placement(held) for held in group]
+        self._placing = True
+
+        def placed(results: list[Trouble | None]) -> None:
+            self._placing = False
+            for held, trouble in zip(group, results, strict=True):
+                if trouble is None:
+                    self._detach(held)
+                else:
+                    self._log.warning(trouble.text)
+                    held.state = TO_PLACE
+                    held.not_before = self._now + TRY_AGAIN_S
+
+        self._worker.do(lambda: self._preparation.place(placements), placed)
+
+    def _placement(self, held: Held) -> Placement:
+        held.state = PLACING
+        held.snapshot = [(is_finished(job), len(job.done)) for job in held.jobs]
+        lists = [
+            (job.channel, render_list(addresses, job.done), job.retry if job.refs == 0 else self._scheduler.now)
+            for job, addresses, (finished, _) in zip(held.jobs, held.recipients, held.snapshot, strict=True)
+            if not finished
+        ]
+        held.written_failures = len(held.failures)
+        return Placement(
+            held.number,
+            held.sender,
+            held.birth,
+            lists,
+            b"".join(held.failures),
+            render_wishes(held.wishes),
+            mark_of(held.serial),
+        )
+
+    def _detach(self, held: Held) -> None:
+        """The message is on the disk as it was; write down what has happened since, and let its jobs go on there."""
+        scheduler, book = self._scheduler, self._scheduler.book
+        self.placed += 1
+        self._keeper.placed(held.serial)
+        self._drop(held)
+        noted = self._note_failures(held)
+        was_written = False
+        for job, (finished, count) in zip(held.jobs, held.snapshot, strict=True):
+            if finished:
+                continue
+            was_written = True
+            job.book = book
+            if noted:
+                for offset in job.done[count:]:
+                    book.done(job, offset)
+            else:
+                job.pending += len(job.done) - count
+            if job.refs == 0:
+                book.closed(job)
+            elif not job.started:
+                job.cancelled = True
+                if job.body is not None:
+                    job.body.drop()
+                scheduler.enqueue(job.number, job.channel, scheduler.now)
+        if not was_written:
+            self._ending.add(held.number, held.bounce_due or scheduler.now)
+        for act in held.afterwards:
+            act()
+
+    def _note_failures(self, held: Held) -> bool:
+        """Write down failures of the last moment; without them their recipients must be tried again."""
+        block = b"".join(held.failures[held.written_failures :])
+        try:
+            if block:
+                self._scheduler.ledger.add_failure(held.number, block)
+                self._scheduler.ledger.flush_failures(held.number)
+        except Trouble as trouble:
+            self._log.alert(trouble.text)
+            return False
+        return True

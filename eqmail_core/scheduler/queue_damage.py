@@ -1,0 +1,114 @@
+"""What a scheduler finds in the queue that belongs to no message, or to a message that is no more: swept, and said.
+
+    lists, bounce/N, info/N.tmp without info/N    a spill or a preprocessing was cut short: removed at start
+    info/N without mess/N                         there is nothing to deliver: removed, with an alert, when its sender
+                                                  has been told of the failures that are noted
+    info/N older than mess/N                      mess/N is another message with the same number: held, with an alert
+    mess/N in the folder of another split         left alone, with an alert
+
+Fails: OSError from the sweeps where a folder cannot be read; a file that cannot be removed is a warning.
+Source: queue.md 3.3, 3.4.
+"""
+
+import os
+
+from eqmail_core.queue.admin.actions import empty, remove_lists
+from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.format.channels import CHANNELS
+from eqmail_core.queue.message_match import FITS, FOREIGN, NO_INFO, message_state
+from eqmail_core.queue.queue_scan import numbers_in
+from eqmail_core.queue.scan import QueuePart
+from eqmail_core.scheduler.ports import Log
+
+WHOLE, HELD, GONE, FINISHED = range(4)
+"""A message can be scheduled; is to be left alone; is not there (any more); or has only failures to be told."""
+
+_NOT_DAMAGED = {FITS: WHOLE, NO_INFO: GONE}
+
+
+class QueueDamage:
+    """Looks for such files, removes what is safe to remove, and says so."""
+
+    def __init__(self, ledger: Ledger, log: Log) -> None:
+        self._ledger = ledger
+        self._log = log
+
+    def sweep(self, part: QueuePart) -> set[int]:
+        """Remove what belongs to no message in a part of the queue; the messages that can be scheduled.
+
+        Called before anything is written.
+        """
+        paths = self._ledger.paths
+        for name, numbers in zip(CHANNELS, part.listed, strict=True):
+            for number in numbers - part.old:
+                if number % paths.split == part.index:
+                    self._remove(paths.channel(name, number))
+        for path in part.unfinished:
+            self._remove(path)
+        messages = part.old - part.new
+        for number in messages - part.messages():
+            if self._checked(number) not in (WHOLE, FINISHED):
+                messages.discard(number)
+        return messages
+
+    def sweep_bounces(self) -> None:
+        """Remove every bounce/N without an info/N."""
+        paths = self._ledger.paths
+        for number in list(numbers_in([paths.bounces])):
+            if not os.path.exists(paths.info(number)):
+                self._remove(paths.bounce(number))
+
+    def check(self, number: int) -> int:
+        """Whether a message that is waiting can be scheduled.  Fails: Trouble."""
+        ledger = self._ledger
+        state = message_state(ledger, number)
+        if state in _NOT_DAMAGED:
+            return _NOT_DAMAGED[state]
+        mess, info = ledger.short(ledger.paths.mess(number)), ledger.short(ledger.paths.info(number))
+        if state == FOREIGN:
+            self._log.alert(b"%b is younger than %b, so it is another message: not delivered, held" % (mess, info))
+            return HELD
+        paths = (f"{folder}/{number}" for folder in ledger.paths.mess_dirs())
+        misplaced = next(filter(os.path.exists, paths), None)
+        if misplaced is None:
+            return self._remove_lost(number, mess)
+        self._log.alert(b"%b should be %b: left alone until eqmail check --fix" % (ledger.short(misplaced), mess))
+        return GONE
+
+    def remove_stale(self, number: int) -> None:
+        """Remove the files of an earlier message with this number; mess/N is another's.  Fails: Trouble."""
+        info = self._ledger.short(self._ledger.paths.info(number))
+        self._log.alert(b"%b was left by an earlier message with this number: removed" % info)
+        empty(self._ledger, number)
+        self._ledger.forget(number)
+
+    def _checked(self, number: int) -> int:
+        try:
+            return self.check(number)
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
+            return WHOLE
+
+    def _remove_lost(self, number: int, mess: bytes) -> int:
+        ledger = self._ledger
+        try:
+            sender = self._log.lines.safe(ledger.about(number)[0])
+        except Trouble:
+            sender = b""
+        names = [CHANNELS[channel].encode() for channel, _ in ledger.find(number) or ()]
+        left = b" and ".join(names) + b" recipients were left" if names else b"no recipients were left"
+        text = b"msg %d from <%b>: %b is missing; taken out of the queue, %b" % (number, sender, mess, left)
+        # Said of each message, however many there are.
+        self._log.say(self._log.lines.alert(text))
+        if ledger.has_failures(number):
+            remove_lists(ledger, number)
+            return FINISHED
+        empty(ledger, number)
+        ledger.forget(number)
+        return GONE
+
+    def _remove(self, path: str) -> None:
+        try:
+            os.unlink(path)
+        except OSError:
+            self._log.warning(b"unable to unlink " + self._ledger.short(path))

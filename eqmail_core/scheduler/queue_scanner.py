@@ -1,0 +1,220 @@
+"""New messages in todo/, old ones in info/, and rubbish in mess/: what the scheduler finds by looking.
+
+Every search takes one small step per turn, so that neither a large queue nor a flood of new messages stops deliveries.
+
+Source: queue.md 3.7 (qmail-send.c todo, pqstart, pqadd, cleanup).
+"""
+
+from collections.abc import Callable
+
+from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.format.channels import DueQueue
+from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.queue_scan import NOTHING, QueueScan
+from eqmail_core.queue.scan import parts
+from eqmail_core.scheduler.completion import Ending
+from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Cleaner, Log, Worker
+from eqmail_core.scheduler.scheduler import Scheduler
+
+TODO_SCAN_S = 1500
+"""todo/ is searched at least this often, should a trigger have been lost."""
+
+SWEEP_S = 76431
+"""mess/ is searched for rubbish this often."""
+
+OSSIFIED_S = 129600
+"""Age at which the files of an injection that never ended are rubbish."""
+
+PAUSE_S = 10
+"""How long to wait before a folder that cannot be opened is tried again."""
+
+_STEPS_PER_TURN = 64
+_PREPARED_AT_A_TIME = 4
+
+
+class Walk:
+    """One repeated search through folders: when it begins, and which number is next."""
+
+    def __init__(self, ledger: Ledger, log: Log, folders: list[str], every_s: int) -> None:
+        self.next_start = 0
+        self._ledger = ledger
+        self._log = log
+        self._folders = folders
+        self._every_s = every_s
+        self._scan: QueueScan | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a search has begun and not ended."""
+        return self._scan is not None
+
+    def step(self, now: int) -> int:
+        """A number, or NOTHING: at the end, between searches, after trouble, or among other entries."""
+        scan = self._scan
+        if scan is None:
+            if now < self.next_start:
+                return NOTHING
+            scan = self._scan = QueueScan(self._folders)
+            self.next_start = now + self._every_s
+        try:
+            for _ in range(_STEPS_PER_TURN):
+                number = scan.step()
+                if number is None:
+                    self._scan = None
+                    return NOTHING
+                if number != NOTHING:
+                    return number
+        except OSError:
+            self._log.alert(b"unable to opendir %b, sleeping..." % self._ledger.short(scan.folder))
+            self._scan = None
+            self.next_start = now + PAUSE_S
+        return NOTHING
+
+
+class Arrivals:
+    """Finds messages and hands them to the scheduler."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        ending: Ending,
+        preparation: Preparation,
+        cleaner: Cleaner,
+        worker: Worker,
+        is_held: Callable[[int], bool],
+    ) -> None:
+        self._scheduler = scheduler
+        self._ending = ending
+        self._ledger = scheduler.ledger
+        self._log = scheduler.log
+        self._preparation = preparation
+        self._cleaner = cleaner
+        self._worker = worker
+        self._is_held = is_held
+        paths = self._ledger.paths
+        self._todo = Walk(self._ledger, self._log, paths.todo_dirs(), TODO_SCAN_S)
+        self._sweep = Walk(self._ledger, self._log, paths.mess_dirs(), SWEEP_S)
+        self._preparing: set[int] = set()
+        self._damage = scheduler.damage
+        self._uncertain = DueQueue()
+
+    def triggered(self) -> None:
+        """Somebody put a message into todo/: look there, after the search that may be under way."""
+        self._todo.next_start = 0
+
+    def find_old(self, now: int) -> None:
+        """Take up every message that an earlier scheduler has preprocessed, and remove what belongs to none.
+
+        Fails: OSError for unreadable folders.
+        """
+        self._scheduler.now = now
+        self._damage.sweep_bounces()
+        for part in parts(self._ledger.paths):
+            for number in self._damage.sweep(part):
+                try:
+                    self._take_up(number, part.due(number), now)
+                except OSError:
+                    self._add(number, now)
+
+    def set_back(self, seconds: int) -> None:
+        """The clock was set back: no search waits longer for it."""
+        self._todo.next_start -= seconds
+        self._sweep.next_start -= seconds
+        self._uncertain.set_back(seconds)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a message is being prepared right now."""
+        return bool(self._preparing)
+
+    def pump(self, now: int) -> bool:
+        """One step of every search; tells whether to be called again at once."""
+        number = self._uncertain.take(now)
+        if number is not None:
+            self._add(number, now)
+        if not self._cleaner.can_take():
+            return False
+        if not self._scheduler.exiting:
+            self._look_for_new(now)
+        number = self._sweep.step(now)
+        if number != NOTHING and not self._is_held(number) and self._ledger.is_ossified(number, now, OSSIFIED_S):
+            self._ending.clean(number)
+        more_new = self._todo.under_way and len(self._preparing) < _PREPARED_AT_A_TIME
+        return self._sweep.under_way or (more_new and not self._scheduler.exiting)
+
+    def wakes_at(self) -> int | None:
+        """When something is to be looked for; None while that could not be done."""
+        times = [self._uncertain.wakes_at()]
+        if self._cleaner.can_take():
+            times.append(self._sweep.next_start)
+            if not self._preparing and not self._scheduler.exiting:
+                times.append(self._todo.next_start)
+        return min((time for time in times if time is not None), default=None)
+
+    def _look_for_new(self, now: int) -> None:
+        if len(self._preparing) >= _PREPARED_AT_A_TIME:
+            return
+        if not self._todo.under_way and self._preparing:
+            return
+        number = self._todo.step(now)
+        if number == NOTHING or number in self._preparing:
+            return
+        self._preparing.add(number)
+        route = self._scheduler.routes.route
+        lines: list[bytes] = []
+
+        def prepare() -> list[int] | Trouble:
+            try:
+                return self._preparation.preprocess(number, route, lines.append)
+            except Trouble as trouble:
+                return trouble
+
+        def prepared(channels: list[int] | Trouble) -> None:
+            for line in lines:
+                self._log.say(line)
+            if isinstance(channels, Trouble):
+                self._log.warning(channels.text)
+                self._preparing.discard(number)
+            else:
+                name = self._ledger.short(self._ledger.paths.todo(number))
+                self._cleaner.clean(name, lambda answer: self._entered(number, name, channels, answer))
+
+        self._worker.do(prepare, prepared)
+
+    def _entered(self, number: int, name: bytes, channels: list[int], answer: bytes) -> None:
+        self._preparing.discard(number)
+        now = self._scheduler.now
+        if answer != b"+":
+            self._log.warning(b"qmail-clean unable to clean up " + name)
+            if not self._is_ready_all_the_same(number, now):
+                self._todo.next_start = min(self._todo.next_start, now + SYSTEM_TROUBLE_S)
+                return
+        for channel in channels:
+            self._scheduler.enqueue(number, channel, now)
+        if not channels:
+            self._ending.add(number, now)
+
+    def _is_ready_all_the_same(self, number: int, now: int) -> bool:
+        """Whether the cleaner died after its work and before its answer."""
+        try:
+            return self._ledger.find(number) is not None
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
+            self._uncertain.insert(number, now + SYSTEM_TROUBLE_S)
+            return False
+
+    def _add(self, number: int, now: int) -> None:
+        try:
+            found = self._ledger.find(number)
+        except Trouble as trouble:
+            self._log.warning(trouble.text)
+            self._uncertain.insert(number, now + SYSTEM_TROUBLE_S)
+            return
+        if found is not None:
+            self._take_up(number, found, now)
+
+    def _take_up(self, number: int, found: list[tuple[int, int]], now: int) -> None:
+        for channel, due in found:
+            self._scheduler.enqueue(number, channel, self._scheduler.plausible(due, channel))
+        if not found:
+            self._ending.add(number, now)

@@ -1,0 +1,291 @@
+"""The resident scheduler: qmails' process, between the queue service and those that deliver.
+
+One turn of the loop takes in whatever has arrived, lets the core act once, and then says everything at once: log lines
+in one write, serials in one packet.
+
+Fails: a start that cannot succeed is one line in the log and SystemExit(111).
+Source: queue.md 3.7; architecture sections 5 to 7.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+
+from eqmail_core.event_loop.event_loop import new_event_loop
+from eqmail_core.event_loop.memory_trimmer import Tidying
+from eqmail_core.event_loop.signals import heed
+from eqmail_core.event_loop.thread_executor import BesideTheLoop
+from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.queue.client.async_service import QueueLink
+from eqmail_core.queue.format.channels import LOCAL, REMOTE
+from eqmail_core.scheduler.control import Desk
+from eqmail_core.scheduler.control_server import Visitors
+from eqmail_core.scheduler.core import UMASK, CannotStart, Core, Settings, Trigger, lock_queue
+from eqmail_core.scheduler.deliverer_links import Deliverers, DeliveryWire
+from eqmail_core.scheduler.inject_program import ProgramInjector
+from eqmail_core.scheduler.inject_stream import WireInjector
+from eqmail_core.scheduler.links import QueueEnd
+from eqmail_core.scheduler.memory.queue import HeldMessages
+from eqmail_core.scheduler.ports import Injector
+from eqmail_core.service.parent import ParentWatch
+from eqmail_core.service.readiness import tell_failure, tell_ready
+from eqmail_core.site.site import Site
+from eqmail_core.system.files import write_all
+from eqmail_core.system.kernel import forbid_io_uring
+from eqmail_core.system.privileges import settle
+
+HELD_LIMIT = 20_000
+"""Messages that may be in memory at a time; further ones go to the disk at once."""
+
+REPEATED_S = 1.0
+"""A second TERM counts when it comes so long after the first: some managers send two at once."""
+
+LAST_WORDS_S = 10.0
+"""How long the end waits for a queue service that has gone."""
+
+# Descriptors for everything but messages.
+_OTHER_DESCRIPTORS = 600
+_GC_THRESHOLD = 50_000
+_LONGEST_SLEEP_S = 86400.0
+
+
+class ResidentSend:
+    """The service around the core; `remotes` are the sockets of all remote delivery processes, `control` is our own."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        site: Site,
+        log_fd: int,
+        remotes: list[str],
+        control: socket.socket | None = None,
+    ) -> None:
+        self._loop = loop
+        self._log_fd = log_fd
+        settings = Settings(site)
+        self._mutex = lock_queue(site)
+        self._parent = ParentWatch()
+        self._turn_is_due = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._exiting = False
+        self._exits_since = 0.0
+        self._is_hurried = False
+        self._quiet_since = 0.0
+        self._surprise: BaseException | None = None
+        worker = BesideTheLoop(loop, self.wake)
+        self._queue = queue = QueueEnd(
+            loop,
+            site.socket("queue"),
+            self._admit,
+            self._answered,
+            self._serials,
+            self._greeted,
+            self.wake,
+            self._nonsense,
+        )
+        injector: Injector
+        if b"QMAILQUEUE" in os.environb:
+            injector = ProgramInjector(site, os.environb, worker)
+        else:
+            injector = WireInjector(loop, QueueLink(loop, site.socket("queue")), self.wake)
+        local, remote = Deliverers(), Deliverers()
+        limits = (min(settings.limits[LOCAL], site.spawn), min(settings.limits[REMOTE], site.spawn))
+        self._core = core = Core(site, settings, (local, remote), limits, queue, injector, worker)
+        core.let_remote_mail_wait()
+        self._held = HeldMessages(
+            core.scheduler, core.ending, core.preparation, queue, worker, min(HELD_LIMIT, _room_for_descriptors())
+        )
+        self._spilling = self._held.spilling
+        core.is_held = self._held.is_held
+        core.keeps_times.append(self._spilling)
+        for deliverers, paths in ((local, [site.socket("local")]), (remote, remotes)):
+            deliverers.wires = [DeliveryWire(loop, path, core.scheduler, self.wake) for path in paths]
+        self._wires = [wire.wire for wire in (*local.wires, *remote.wires)]
+        self._trigger = Trigger(site.queue.trigger)
+        self._visitors: Visitors | None = None
+        if control is not None:
+            self._visitors = Visitors(
+                loop, control, Desk(core.scheduler, core.ending, self._held), worker, site.queue.root, self.wake
+            )
+
+    def run(self) -> None:
+        """Work until TERM and the end of the running deliveries."""
+        loop, core = self._loop, self._core
+        loop.set_exception_handler(self._surprised)
+        signals = {signal.SIGTERM: self._exit, signal.SIGALRM: core.hurry, signal.SIGHUP: core.reread}
+        heed(loop, {number: partial(self._on_signal, act) for number, act in signals.items()})
+        core.start(time.time())
+        Tidying(loop, lambda: len(self._held.messages))
+        self._watch_trigger()
+        for wire in (*self._wires, self._queue.wire):
+            wire.connect()
+        tell_ready()
+        self.wake()
+        loop.run_forever()
+        if self._surprise is not None:
+            raise self._surprise
+
+    def wake(self) -> None:
+        """Let the core act at the end of this turn of the loop."""
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_is_due = False
+        now = time.time()
+        self._core.watch_clock(now)
+        self._spilling.pump(now)
+        self._core.scheduler.pause(self._parent.is_stopped(now))
+        more = self._core.pump(now)
+        self._write_log()
+        self._queue.flush()
+        if (self._core.can_end or self._is_hurried) and self._may_end(self._loop.time()):
+            self._end()
+        elif more:
+            self.wake()
+        else:
+            self._sleep(now)
+
+    def _sleep(self, now: float) -> None:
+        """Have the next turn taken in time; a timer that is early enough stays as it is."""
+        looks_at = now + 0.2 if self._exiting else now + 1.0 if self._core.scheduler.paused else None
+        times = [self._core.wakes_at(), self._spilling.wakes_at(), looks_at]
+        wakes_at = min((it for it in times if it is not None), default=now + _LONGEST_SLEEP_S)
+        at = self._loop.time() + max(wakes_at - now, 0.0)
+        timer = self._timer
+        if timer is None or timer.when() > at + 0.001:
+            if timer is not None:
+                timer.cancel()
+            self._timer = self._loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.wake()
+
+    def _write_log(self) -> None:
+        log = self._core.log
+        if log.waiting:
+            try:
+                write_all(self._log_fd, log.take())
+            except OSError:
+                pass
+
+    # What happens to us
+
+    def _admit(self, it: Admission, fd: int) -> None:
+        self._held.admit(it, fd, time.time())
+
+    def _answered(self, serial: int, ok: bool) -> None:
+        self._spilling.answered(serial, ok)
+
+    def _serials(self) -> list[int]:
+        return self._held.serials
+
+    def _greeted(self) -> None:
+        self._spilling.ask_again()
+
+    def _nonsense(self) -> None:
+        self._core.log.warning(b"the queue service talks nonsense: will connect to it again")
+
+    def _on_signal(self, act: Callable[[], None]) -> None:
+        self._core.scheduler.now = int(time.time())
+        act()
+        self.wake()
+
+    def _on_trigger(self) -> None:
+        self._loop.remove_reader(self._trigger.fd)
+        self._trigger.reset()
+        self._core.arrivals.triggered()
+        self._watch_trigger()
+        self.wake()
+
+    def _watch_trigger(self) -> None:
+        if self._trigger.fd >= 0 and not self._exiting:
+            self._loop.add_reader(self._trigger.fd, self._on_trigger)
+
+    def _surprised(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """A bug: end at once; the parent starts anew, and the queue hands everything over again."""
+        error = context.get("exception")
+        self._surprise = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
+        loop.stop()
+
+    # The end
+
+    def _exit(self) -> None:
+        """TERM; a second one, not sent together with the first, has us wait for no delivery any more."""
+        now = self._loop.time()
+        if self._exiting:
+            self._is_hurried = self._is_hurried or now >= self._exits_since + REPEATED_S
+            return
+        self._exiting, self._exits_since = True, now
+        if self._trigger.fd >= 0:
+            self._loop.remove_reader(self._trigger.fd)
+        if self._visitors is not None:
+            self._visitors.end()
+        self._core.exit()
+        self._spilling.exit()
+
+    def _may_end(self, now: float) -> bool:
+        """Whether all is on the disk and said, or nobody is there any more to hear it; `now`: the loop's."""
+        if self._core.ending.running or self._core.arrivals.busy:
+            return False
+        if self._held.messages and self._queue.can_take():
+            self._quiet_since = 0.0
+            return self._spilling.is_stuck
+        if not self._held.messages and self._queue.is_settled:
+            return True
+        self._quiet_since = self._quiet_since or now
+        return now > self._quiet_since + LAST_WORDS_S
+
+    def _end(self) -> None:
+        self._spilling.give_up()
+        for wire in self._wires:
+            wire.end()
+        self._core.end()
+        self._write_log()
+        self._queue.wire.end()
+        self._loop.stop()
+
+
+def _room_for_descriptors() -> int:
+    """Let the process have as many descriptors as the system allows; how many messages that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    except (OSError, ValueError):
+        pass
+    return max(soft - _OTHER_DESCRIPTORS, 1) if soft != resource.RLIM_INFINITY else HELD_LIMIT
+
+
+def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | None = None) -> None:
+    """Schedule until TERM; `remotes`: the sockets of the remote delivery processes.
+
+    `control` is the listening socket on which administrators may ask and change.
+    """
+    forbid_io_uring()
+    settle(site, "qmails")
+    os.umask(UMASK)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    gc.set_threshold(_GC_THRESHOLD)
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        ResidentSend(loop, site, log_fd, remotes, control).run()
+    except CannotStart as reason:
+        tell_failure(f"cannot start: {reason}")
+        try:
+            write_all(log_fd, b"alert: cannot start: %b\n" % reason.text)
+        except OSError:
+            pass
+        raise SystemExit(EXIT_TEMPORARY) from reason
+    finally:
+        loop.close()

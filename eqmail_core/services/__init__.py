@@ -1,1 +1,0 @@
-"""The resident services and their parent; they meet only over wires."""

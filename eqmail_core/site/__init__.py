@@ -1,0 +1,1 @@
+"""One installation: paths, layout, accounts."""

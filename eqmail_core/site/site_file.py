@@ -1,0 +1,64 @@
+"""The file in the home that keeps a site's choices: lines KEY VALUE, written by setup.
+
+Unknown keys are ignored, so that an older program can read a newer file.
+"""
+
+from eqmail_core.site.accounts import Accounts
+from eqmail_core.site.layout import EQMAIL_109, LAYOUTS
+from eqmail_core.site.site import DEFAULT_BREAK, DEFAULT_PATRN, DEFAULT_SPAWN, DEFAULT_SPLIT, Site
+
+SITE_FILE = "site"
+"""Name of the file below the home."""
+
+
+def render_site(site: Site) -> bytes:
+    """Render the choices of `site`, all but its home, one a line."""
+    lines = (
+        ("layout", site.layout.name),
+        ("users", " ".join(site.accounts.users.values())),
+        ("groups", " ".join(site.accounts.groups)),
+        ("break", site.break_char.decode("latin-1")),
+        ("split", str(site.split)),
+        ("spawn", str(site.spawn)),
+        ("patrn", f"{site.patrn:03o}"),
+        ("single-user", "yes" if site.single_user else "no"),
+    )
+    return "".join(f"{key} {value}".rstrip() + "\n" for key, value in lines).encode("latin-1")
+
+
+def parse_site(home: str, text: bytes) -> Site:
+    """Read a site file; keys that are missing keep their defaults.
+
+    Fails: ValueError for a value that makes no sense (a number that is none, an unknown layout, missing accounts).
+    """
+    found = {}
+    for line in text.decode("latin-1").splitlines():
+        key, _, value = line.partition(" ")
+        found[key] = value.strip()
+    layout = found.get("layout", EQMAIL_109.name)
+    if layout not in LAYOUTS:
+        raise ValueError(f"unknown layout {layout!r}")
+    default = Accounts()
+    users = tuple(found["users"].split()) if "users" in found else tuple(default.users.values())
+    groups = tuple(found["groups"].split()) if "groups" in found else default.groups
+    if len(users) != len(default.users) or len(groups) != len(default.groups):
+        raise ValueError("wrong number of users or groups")
+    return Site(
+        home=home,
+        layout=LAYOUTS[layout],
+        accounts=Accounts(users, groups),
+        break_char=found["break"].encode("latin-1")[:1] if "break" in found else DEFAULT_BREAK,
+        split=_number(found, "split", DEFAULT_SPLIT),
+        spawn=_number(found, "spawn", DEFAULT_SPAWN),
+        patrn=_number(found, "patrn", DEFAULT_PATRN, 8),
+        single_user=found.get("single-user") == "yes",
+    )
+
+
+def _number(found: dict[str, str], key: str, default: int, base: int = 10) -> int:
+    if key not in found:
+        return default
+    try:
+        return int(found[key], base)
+    except ValueError as error:
+        raise ValueError(f"{key} is no number: {found[key]!r}") from error

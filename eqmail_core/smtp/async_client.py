@@ -1,0 +1,299 @@
+"""SMTP connections to other servers, on an event loop: a socket and a client machine each, for message after message.
+
+No task, timer or buffer of its own: the loop calls when bytes have come, the machine decides, and a `Watch` looks over
+all sessions now and then for those whose server takes too long.
+
+Fails: never; a connection that cannot be made is an error number, one that breaks is part of the machine's report.
+"""
+
+import asyncio
+import errno
+from collections.abc import Callable, Sequence
+
+from eqmail_core.dsn.parameters import Wishes
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.client_tls import Tls
+from eqmail_core.smtp.connect import acknowledge_now, dial_failure, start_dialing, unread
+from eqmail_core.smtp.exchange import CONTENT, HANDSHAKE, TRY_NEXT, WAITING
+
+RECEIVE = 65536
+
+# Pieces sent in one turn of the loop, so that one fast server does not starve the others.
+_BURST = 16
+
+ReadPiece = Callable[[], bytes]
+Secure = Callable[[], Tls | None]
+
+
+class Watch:
+    """Ends sessions whose time is over; looks every `tick_s` seconds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tick_s: float = 1.0) -> None:
+        self.loop = loop
+        self.sessions: set[Session] = set()
+        self._tick_s = tick_s
+        self._timer = loop.call_later(tick_s, self._look)
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        for session in [it for it in self.sessions if it.deadline <= now]:
+            session.expire()
+        self._timer = self.loop.call_later(self._tick_s, self._look)
+
+    def close(self) -> None:
+        """End every session, and look no more."""
+        self._timer.cancel()
+        for session in list(self.sessions):
+            session.retire()
+
+
+class Session:
+    """One connection, from dialing on; it belongs to one delivery at a time, or to nobody while it is idle.
+
+    `deadline` is in the time of the loop; `secure` begins TLS for a client that may ask for it.  An idle session
+    closes itself when the server speaks or leaves, or when its deadline is over; `on_close` is told of its end.
+    """
+
+    __slots__ = (
+        "_answers",
+        "_fd",
+        "_is_dialing",
+        "_is_reading",
+        "_is_writing",
+        "_loop",
+        "_patience_s",
+        "_read",
+        "_secure",
+        "_sock",
+        "_tls",
+        "_unsent",
+        "_waiter",
+        "_watch",
+        "carried",
+        "client",
+        "deadline",
+        "ip",
+        "on_close",
+    )
+
+    def __init__(self, watch: Watch, ip: str, client: SmtpClient, secure: Secure | None = None) -> None:
+        self._watch = watch
+        self._secure = secure
+        self._tls: Tls | None = None
+        self._loop = watch.loop
+        self._waiter: asyncio.Future[int] | None = None
+        self._read: ReadPiece = bytes
+        self._unsent = b""
+        self._is_dialing = False
+        self._is_reading = False
+        self._is_writing = False
+        self._fd = -1
+        self._patience_s = 0.0
+        self._answers = 0
+        self.ip = ip
+        self.client = client
+        self.carried = 0
+        self.deadline = 0.0
+        self.on_close: Callable[[Session], None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection."""
+        return self._fd >= 0
+
+    def dial(self, port: int, patience_s: float, sources: Sequence[bytes] = ()) -> "asyncio.Future[int]":
+        """Connect, from one of `sources` as `start_dialing`; the result is 0, or the error number of the system.
+
+        Fails: Temporary where it cannot leave from there.
+        """
+        waiter: asyncio.Future[int] = self._loop.create_future()
+        try:
+            self._sock = start_dialing(self.ip, port, sources)
+        except OSError as error:
+            waiter.set_result(error.errno or errno.EIO)
+            return waiter
+        self._waiter = waiter
+        self._fd = self._sock.fileno()
+        self._is_dialing = self._is_writing = True
+        self.deadline = self._loop.time() + patience_s
+        self._watch.sessions.add(self)
+        self._loop.add_writer(self._fd, self._dialed)
+        return waiter
+
+    def carry(
+        self,
+        sender: bytes,
+        recipients: list[bytes],
+        read: ReadPiece,
+        patience_s: float,
+        wishes: Wishes | None = None,
+    ) -> "asyncio.Future[int]":
+        """Carry a message; when the result (0) is there, `client.status` is TRY_NEXT or DONE.
+
+        `read` gives the message piece by piece, b"" at its end, and may raise OSError; the server may take
+        `patience_s` seconds for each answer.  Afterwards the session is open only if its client `is_reusable`.
+        """
+        waiter: asyncio.Future[int] = self._loop.create_future()
+        self._waiter = waiter
+        self._read = read
+        self._patience_s = patience_s
+        self._answers = -1
+        # Not earlier: a greeting that nobody waits for looks like a server that takes its leave.
+        if not self._is_reading:
+            self._is_reading = True
+            self._loop.add_reader(self._fd, self._readable)
+        self.client.begin(sender, recipients, wishes)
+        self.carried += 1
+        self._advance()
+        return waiter
+
+    def expire(self) -> None:
+        """The deadline is over."""
+        if self._waiter is None:
+            self.retire()
+        elif self._is_dialing:
+            self._finish_dialing(errno.ETIMEDOUT)
+        else:
+            self.client.lost()
+            self._finish()
+
+    def retire(self) -> None:
+        """Close; an idle session takes its leave first."""
+        if self._fd >= 0 and self._waiter is None:
+            quitting = b"QUIT\r\n"
+            self._try_to_send(quitting if self._tls is None else self._tls.wrap(quitting))
+        self.close()
+
+    def close(self) -> None:
+        """Break the connection, whatever goes on; a delivery that waits for it must have been cancelled."""
+        if self._fd < 0:
+            return
+        if self._is_writing:
+            self._loop.remove_writer(self._fd)
+        if self._is_reading:
+            self._loop.remove_reader(self._fd)
+        if self._tls is not None:
+            farewell = self._tls.farewell()
+            if not self._unsent:
+                self._try_to_send(farewell)
+        self._fd = -1
+        self._sock.close()
+        self._read = bytes
+        self._watch.sessions.discard(self)
+        if self.on_close is not None:
+            self.on_close(self)
+
+    def _try_to_send(self, output: bytes) -> None:
+        try:
+            self._sock.send(output)
+        except OSError:
+            pass
+
+    def _dialed(self) -> None:
+        self._finish_dialing(dial_failure(self._sock))
+
+    def _finish_dialing(self, code: int) -> None:
+        if code:
+            self.close()
+        else:
+            self._loop.remove_writer(self._fd)
+            self._is_dialing = self._is_writing = False
+        self._resolve(code)
+
+    def _resolve(self, code: int) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(code)
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(RECEIVE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if self._waiter is None:
+            # Nobody asked: the server takes its leave, one way or another.
+            self.close()
+            return
+        if data:
+            (self.client if self._tls is None else self._tls).receive(data)
+            if self.client.status == WAITING:
+                acknowledge_now(self._sock)
+        else:
+            self.client.lost()
+        self._advance()
+
+    def _advance(self) -> None:
+        """Give the machine what it wants and send what it has, until it waits for the server."""
+        client = self.client
+        for _ in range(_BURST):
+            if client.status == CONTENT and not self._unsent:
+                self._supply()
+            if client.status == HANDSHAKE and self._tls is None and self._secure is not None:
+                self._tls = self._secure()
+            output = client.take_output()
+            if self._tls is not None:
+                output = self._tls.wrap(output)
+            if output:
+                self._send(output)
+            if client.status != CONTENT or self._unsent:
+                break
+        else:
+            self._loop.call_soon(self._advance_later)
+        if client.status >= TRY_NEXT:
+            self._finish()
+        elif client.answers != self._answers:
+            self._answers = client.answers
+            self.deadline = self._loop.time() + self._patience_s
+
+    def _advance_later(self) -> None:
+        if self._fd >= 0 and self._waiter is not None:
+            self._advance()
+
+    def _supply(self) -> None:
+        try:
+            piece = self._read()
+        except OSError:
+            self.client.fail_reading()
+        else:
+            self.client.supply(piece)
+
+    def _finish(self) -> None:
+        """The message is done with: keep the connection if another may follow, else close it."""
+        self._read = bytes
+        if self._unsent or not self.client.is_reusable:
+            self.close()
+        self._resolve(0)
+
+    def _send(self, output: bytes) -> None:
+        if self._unsent:
+            self._unsent += output
+            return
+        try:
+            sent = self._sock.send(output)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._hear_the_rest()
+            return
+        self.deadline = self._loop.time() + self._patience_s
+        if sent < len(output):
+            self._unsent = output[sent:]
+            if not self._is_writing:
+                self._is_writing = True
+                self._loop.add_writer(self._fd, self._writable)
+
+    def _hear_the_rest(self) -> None:
+        """Nothing can be sent any more; what the server had said before, such as 552, still counts."""
+        for data in unread(self._sock):
+            (self.client if self._tls is None else self._tls).receive(data)
+        self.client.lost()
+
+    def _writable(self) -> None:
+        unsent, self._unsent = self._unsent, b""
+        self._send(unsent)
+        if not self._unsent:
+            self._is_writing = False
+            self._loop.remove_writer(self._fd)
+        self._advance()

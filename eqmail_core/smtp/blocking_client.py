@@ -1,0 +1,104 @@
+"""Drives one SMTP client machine over one socket, waiting; for programs that deliver one message.
+
+Source: architecture "how a sans-IO core and its driver look here".
+"""
+
+import select
+import time
+
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.connect import acknowledge_now, unread
+from eqmail_core.smtp.exchange import CONTENT, HANDSHAKE, TRY_NEXT, WAITING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from eqmail_core.smtp.client_tls import Tls
+
+RECEIVE = 65536
+
+
+def converse(
+    sock: "socket.socket",
+    client: SmtpClient,
+    read_piece: "Callable[[], bytes]",
+    timeout_s: float,
+    secure: "Callable[[], Tls | None] | None" = None,
+) -> None:
+    """Carry the message that `client` has begun to its end; `client.status` is then TRY_NEXT or DONE.
+
+    `sock` does not block.  `read_piece` gives the message, b"" at its end, and may raise OSError.  The server may take
+    `timeout_s` for each answer.  `secure` begins TLS for a client that may ask for it.
+    Fails: never.
+    """
+    waiter = select.poll()
+    unsent = b""
+    answers = -1
+    deadline = 0.0
+    tls: Tls | None = None
+    while True:
+        if client.status == CONTENT and not unsent:
+            _supply(client, read_piece)
+        if client.status == HANDSHAKE and tls is None and secure is not None:
+            tls = secure()
+        output = client.take_output()
+        if tls is not None:
+            output = tls.wrap(output)
+            if client.status >= TRY_NEXT:
+                output += tls.farewell()
+        if output or client.answers != answers:
+            unsent += output
+            answers = client.answers
+            deadline = time.monotonic() + timeout_s
+        if unsent:
+            try:
+                sent = sock.send(unsent)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                # What the server had said before, such as 552, still counts.
+                for data in unread(sock):
+                    (client if tls is None else tls).receive(data)
+                client.lost()
+                return
+            if sent:
+                unsent = unsent[sent:]
+                deadline = time.monotonic() + timeout_s
+        if client.status >= TRY_NEXT:
+            return
+        if client.status == CONTENT and not unsent:
+            continue
+        waiter.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
+        left_s = deadline - time.monotonic()
+        events = waiter.poll(max(0.0, left_s) * 1000)
+        # Also with bytes that wait: a reply without end would bring some for ever.
+        if left_s <= 0 or not events:
+            client.lost()
+        elif events[0][1] & ~select.POLLOUT:
+            _receive(sock, client, tls)
+
+
+def _supply(client: SmtpClient, read_piece: "Callable[[], bytes]") -> None:
+    try:
+        piece = read_piece()
+    except OSError:
+        client.fail_reading()
+    else:
+        client.supply(piece)
+
+
+def _receive(sock: "socket.socket", client: SmtpClient, tls: "Tls | None") -> None:
+    try:
+        data = sock.recv(RECEIVE)
+    except BlockingIOError:
+        return
+    except OSError:
+        data = b""
+    if data:
+        (client if tls is None else tls).receive(data)
+        if client.status == WAITING:
+            acknowledge_now(sock)
+    else:
+        client.lost()

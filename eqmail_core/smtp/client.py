@@ -1,0 +1,428 @@
+"""Client side of SMTP: one session with a server, any number of messages one after the other; performs no I/O.
+
+Accepts   bytes of the server in any fragmentation, and the message in pieces of LF-terminated lines.
+Yields    bytes to send, a `status` that says what it waits for, and at the end of each message a report in the
+          grammar of qmail-remote: recipient reports, then one message report, each ended by NUL.
+Fails     never on what the server says; a broken connection is an input too (`lost`).
+
+Where the server offers PIPELINING, MAIL, all RCPT and DATA go out at once, and every reply is still looked at.
+TLS itself is the driver's: the machine says when it has to begin, and forgets then what it heard before.
+
+Source: RFC 5321, RFC 2920 (pipelining), RFC 3207, RFC 4954; delivery.md 5.6 (texts of the reports).
+Long because one session is one machine: its states hand over to each other.
+"""
+
+from eqmail_core.auth.client import Credentials, answers, choose_mechanism, first_line
+from eqmail_core.dsn.parameters import encode_xtext, place_key
+from eqmail_core.dsn.smtp_parameters import mail_parameters, recipient_parameters
+from eqmail_core.smtp.dot_stuffing import DotStuffing
+from eqmail_core.smtp.exchange import (
+    CONTENT,
+    DONE,
+    HANDSHAKE,
+    TRY_NEXT,
+    WAITING,
+    Exchange,
+    letter,
+    recipient_letter,
+    remote_said,
+)
+from eqmail_core.smtp.reply_reader import GARBLED, Reply, ReplyReader
+from eqmail_core.tls.tls_wish import PLAIN, TlsWish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eqmail_core.dsn.parameters import Wishes
+
+GO_AHEAD = 354
+
+GROUP = 500
+"""Most recipients sent ahead of their replies."""
+
+
+class SmtpClient(Exchange):
+    """One session, from the greeting on.
+
+    `peer`: the server's address as reports name it; `hello`: our name; `keep`: end an accepted message without QUIT,
+    so that `begin` can be called for another one; `tls`: what is to be had of TLS.
+    """
+
+    HELLO = b"EHLO"
+
+    __slots__ = (
+        "_accepted",
+        "_authenticated",
+        "_credentials",
+        "_extensions",
+        "_failure",
+        "_held",
+        "_hello",
+        "_is_secured",
+        "_next_recipient",
+        "_pending_answers",
+        "_pipelining",
+        "_recipients",
+        "_sender",
+        "_standing",
+        "_stuffing",
+        "_tls",
+        "_tls_refusal",
+        "_wishes",
+        "has_broken_tls",
+        "keep",
+        "said",
+        "takes_over",
+    )
+
+    def __init__(
+        self,
+        peer: bytes,
+        hello: bytes,
+        credentials: Credentials | None = None,
+        keep: bool = False,
+        tls: TlsWish = PLAIN,
+    ) -> None:
+        super().__init__(peer, self._greeted)
+        self._hello = hello
+        self._credentials = credentials
+        self.keep = keep
+        self._tls = tls
+        self._is_secured = False
+        self._tls_refusal = b""
+        self.has_broken_tls = False
+        """Whether the server offered TLS and could not do it: it left at STARTTLS, or failed in the handshake."""
+        self._extensions: list[bytes] = []
+        self._standing = False
+        self._pipelining = False
+        self._authenticated = False
+        self._pending_answers: list[tuple[bytes, Callable[[bytes], bytes]]] = []
+        self._stuffing = DotStuffing(guards_cr=True)
+        self._held = b""
+
+    def begin(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> None:
+        """Start a message: at once on a session that stands, after the introductions on a new one.
+
+        Sender and recipients (at least one) are as they go between < and >, already quoted; `wishes`: of the sender.
+        """
+        self._sender = sender
+        self._recipients = recipients
+        self._wishes = wishes
+        self.takes_over = False
+        """Whether the server has heard what news the sender wishes, and gives them."""
+        self._begin_report()
+        self._failure = b""
+        self._accepted = False
+        self._next_recipient = 0
+        self.said = b""
+        """With TRY_NEXT, what the server said, as reports do."""
+        self.status = HANDSHAKE if self._tls.is_implicit and not self._is_secured else WAITING
+        if self._standing:
+            self._send_envelope()
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another message may follow on this session."""
+        return self.status == DONE and self.keep and self._expected == self._idle and self._reader.is_clean
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the server, as TLS gives them where there is TLS."""
+        if self.status == HANDSHAKE:
+            self._fail_injected()
+            return
+        self._reader.receive(data)
+        self._take_replies()
+        if self.status == CONTENT:
+            self._take_early_answer()
+
+    def supply(self, piece: bytes) -> None:
+        """Take a piece of the message, as CONTENT asked for; b"" is its end.
+
+        Sending is one piece behind, so that of a short message with an unfinished last line nothing is sent.
+        """
+        held, self._held = self._held, piece
+        if piece:
+            if held:
+                self._output.append(self._stuffing.encode(held))
+            return
+        if held and held[-1] != 10:
+            self._fail_at_once(b"DSMTP cannot transfer messages with partial final lines. (#5.6.2)\n")
+            return
+        if held:
+            self._output.append(self._stuffing.encode(held))
+        if not self._reader.is_clean:
+            self._fail_out_of_step()
+            return
+        self._critical = True
+        self.may_retry = False
+        self._output.append(b".\r\n")
+        self._await(self._finished)
+
+    def fail_reading(self) -> None:
+        """The message cannot be read to its end."""
+        self._fail_at_once(b"ZUnable to read message. (#4.3.0)\n")
+
+    def lost(self, trouble: bytes = b"") -> None:
+        """The connection broke, or the server took too long; `trouble` is what TLS says of it."""
+        if self.status == HANDSHAKE:
+            self.fail_tls(b"TLS connect failed: " + (trouble or b"connection died"), is_broken=True)
+        elif self._tls_refusal or self._expected == self._starttls_answered:
+            refused = self._tls_refusal and b" was refused (%b) and" % self._tls_refusal
+            self.fail_tls(b"TLS connect failed: STARTTLS%b connection died" % (refused or b","), is_broken=True)
+        elif self.status in (WAITING, CONTENT):
+            notes = b"Possible duplicate! " if self._critical else b""
+            notes += trouble and trouble + b" "
+            died = b"ZConnected to %b but connection died. %b(#4.4.2)\n" % (self._peer, notes)
+            self._fail_at_once(self._failure or died)
+
+    # --------------------------------------------------------------- TLS
+
+    def secured(self) -> None:
+        """TLS has begun, and the server is who it should be: nothing that was said before counts any more."""
+        self._is_secured = True
+        self._reader = ReplyReader()
+        self._pipelining = False
+        if self._tls.is_implicit:
+            self._await(self._greeted)
+        else:
+            self._greet()
+
+    def fail_tls(self, trouble: bytes, is_broken: bool = False, is_connected: bool = False) -> None:
+        """TLS cannot begin, or with a server that may not have the mail.
+
+        `is_broken`: the server could not do it; `is_connected`: it could, but is not the right one.
+        """
+        self.has_broken_tls = is_broken
+        self._fail_at_once(b"Z%b; connect%b to %b.\n" % (trouble, b"ed" if is_connected else b"ing", self._peer))
+
+    def _fail_injected(self) -> None:
+        """Somebody put plain text where TLS should begin (RFC 3207 section 6): nothing of it is believed."""
+        self.fail_tls(b"TLS connect failed: plain text behind the answer to STARTTLS")
+
+    def _starttls_answered(self, reply: Reply) -> None:
+        if reply.code == 220:
+            if self._reader.is_clean:
+                self.status = HANDSHAKE
+            else:
+                self._fail_injected()
+        elif self._tls.demanded_by or not reply.is_refusal:
+            demand = self._tls.demanded_by and b" while %b exists" % self._tls.demanded_by
+            self._quit(b"Z", b"STARTTLS rejected%b; connecting to %b.\n" % (demand, self._peer), reply)
+        else:
+            self._introduce()
+            # Until the server has said something else: many a server leaves behind such an answer.
+            self._tls_refusal = reply.text.partition(b"\n")[0].replace(b"\0", b"?")
+
+    # --------------------------------------------------------------- introductions
+
+    def _greeted(self, reply: Reply) -> None:
+        if reply.code == 220:
+            self._greet()
+        elif self._tls.is_implicit:
+            self._quit(b"Z", b"TLS Connected to %b but greeting failed.\n" % self._peer, reply)
+        elif 400 <= reply.code < GARBLED:
+            self.said = remote_said(reply)
+            self.status = TRY_NEXT
+        else:
+            self._quit(letter(reply), b"Connected to %b but greeting failed.\n" % self._peer, reply)
+
+    def _greet(self) -> None:
+        self._say(b"%b %b" % (self.HELLO, self._hello), self._ehlo_answered)
+
+    def _ehlo_answered(self, reply: Reply) -> None:
+        if reply.code != 250 and not reply.is_refusal:
+            self._refuse_name(reply)
+            return
+        self._extensions = reply.lines()[1:] if reply.code == 250 else []
+        if self._tls.is_wanted and not self._is_secured:
+            if self._is_offered(b"STARTTLS"):
+                self._say(b"STARTTLS", self._starttls_answered)
+                return
+            if self._tls.demanded_by:
+                text = b"ZNo TLS achieved while %b exists; connecting to %b.\n"
+                self._end_session(text % (self._tls.demanded_by, self._peer))
+                return
+        if reply.code == 250:
+            self._introduce()
+        else:
+            self._hello_refused(reply)
+
+    def _hello_refused(self, _reply: Reply) -> None:
+        """A server that does not know the extensions is greeted as of old."""
+        self._say(b"HELO " + self._hello, self._helo_answered)
+
+    def _is_offered(self, keyword: bytes) -> bool:
+        return any(line.strip().upper() == keyword for line in self._extensions)
+
+    def _introduce(self) -> None:
+        """Go on after EHLO and TLS, as far as there is any."""
+        self._pipelining = self._is_offered(b"PIPELINING")
+        mechanism = choose_mechanism(self._extensions) if self._credentials else None
+        if self._credentials and mechanism:
+            self._pending_answers = answers(mechanism, self._credentials)
+            self._authenticate(b"AUTH " + mechanism, first_line(mechanism, self._credentials))
+        else:
+            self._stand()
+
+    def _helo_answered(self, reply: Reply) -> None:
+        if reply.code == 250:
+            self._stand()
+        else:
+            self._refuse_name(reply)
+
+    def _refuse_name(self, reply: Reply) -> None:
+        self._quit(b"Z", b"Connected to %b but my name was rejected.\n" % self._peer, reply)
+
+    def _authenticate(self, step: bytes, line: bytes) -> None:
+        wanted = 334 if self._pending_answers else 235
+
+        def answered(reply: Reply) -> None:
+            if reply.code != wanted:
+                text = b"Connected to %b but authentication was rejected (%b).\n" % (self._peer, step)
+                self._quit(b"Z", text, reply)
+            elif wanted == 235:
+                self._authenticated = True
+                self._stand()
+            else:
+                next_step, answer = self._pending_answers.pop(0)
+                self._authenticate(next_step, answer(reply.text[4:]))
+
+        self._say(line, answered)
+
+    def _stand(self) -> None:
+        self._standing = True
+        self._send_envelope()
+
+    # --------------------------------------------------------------- one message
+
+    def _send_envelope(self) -> None:
+        parameters = b" AUTH=" + (encode_xtext(self._sender) or b"<>") if self._authenticated else b""
+        if self._wishes is not None:
+            if self._wishes.is_utf8 and not self._is_offered(b"SMTPUTF8"):
+                self._end_session(b"D%b does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n" % self._peer)
+                return
+            self.takes_over = self._is_offered(b"DSN")
+            parameters += mail_parameters(self._wishes, self.takes_over)
+        self._say(b"MAIL FROM:<%b>%b" % (self._sender, parameters), self._mail_answered)
+        if self._pipelining and self.status == WAITING:
+            self._send_group()
+
+    def _send_group(self) -> None:
+        """Send the next recipients ahead of their replies, and DATA after the last."""
+        group = self._recipients[self._next_recipient : self._next_recipient + GROUP]
+        if self.takes_over:
+            self._output += [self._rcpt(self._next_recipient + at) + b"\r\n" for at in range(len(group))]
+        else:
+            self._output += [b"RCPT TO:<%b>\r\n" % recipient for recipient in group]
+        if self._next_recipient + len(group) == len(self._recipients):
+            self._output.append(b"DATA\r\n")
+
+    def _rcpt(self, place: int) -> bytes:
+        """The command for one recipient, with what its sender wishes where the server knows such words."""
+        command = b"RCPT TO:<%b>" % self._recipients[place]
+        if self._wishes is None or not self.takes_over:
+            return command
+        return command + recipient_parameters(self._wishes.of(place_key(place)))
+
+    def _mail_answered(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self.may_retry = False
+        else:
+            text = b"Connected to %b but sender was rejected.\n" % self._peer
+            if not self._pipelining or not reply.is_refusal:
+                self._quit(letter(reply), text, reply)
+                return
+            # RCPT and DATA are on their way: their replies are awaited, but the message is decided.
+            self._failure = letter(reply) + text + remote_said(reply)
+        if self._pipelining:
+            self._await(self._recipient_answered)
+        else:
+            self._say(self._rcpt(0), self._recipient_answered)
+
+    def _recipient_answered(self, reply: Reply) -> None:
+        if not self._failure:
+            if reply.is_positive:
+                self._accepted = True
+                self._reports.append(b"r\0")
+            else:
+                text = b"%b%b does not like recipient.\n" % (recipient_letter(reply), self._peer)
+                self._reports.append(text + remote_said(reply) + b"\0")
+        if not (reply.is_positive or reply.is_refusal):
+            self._end_session(self._failure or b"ZGiving up on %b.\n" % self._peer)
+            return
+        self._next_recipient += 1
+        if self._next_recipient < len(self._recipients):
+            self._await_next_recipient()
+            return
+        if not self._accepted:
+            self._failure = self._failure or b"DGiving up on %b.\n" % self._peer
+        if self._pipelining:
+            self._await(self._data_answered)
+        elif self._failure:
+            self._end_session(self._failure)
+        else:
+            self._say(b"DATA", self._data_answered)
+
+    def _await_next_recipient(self) -> None:
+        if not self._pipelining:
+            self._say(self._rcpt(self._next_recipient), self._recipient_answered)
+        elif self._next_recipient % GROUP == 0:
+            if self._failure:
+                self._end_session(self._failure)
+            elif not self._reader.is_clean:
+                self._fail_out_of_step()
+            else:
+                self._send_group()
+
+    def _data_answered(self, reply: Reply) -> None:
+        if self._failure:
+            if reply.code == GO_AHEAD:
+                # The server wants a message for nobody; an empty one ends the transaction (RFC 2920 section 3.1).
+                self._output.append(b".\r\n")
+            self._end_session(self._failure)
+        elif reply.code != GO_AHEAD:
+            self._quit(letter(reply), b"%b failed on DATA command.\n" % self._peer, reply)
+        else:
+            self._stuffing = DotStuffing(guards_cr=True)
+            self._held = b""
+            self.status = CONTENT
+
+    def _take_early_answer(self) -> None:
+        """Look whether the server has answered before the end of the message: it can only be a no (RFC 5321 4.2.5).
+
+        Nothing more is sent then, not even QUIT, which would be taken for a line of the message.
+        """
+        reply = self._reader.next_reply()
+        if reply is None:
+            return
+        self._count(reply)
+        if reply.is_refusal:
+            text = b"%b failed after I sent the message.\n" % self._peer
+            self._fail_at_once(letter(reply) + text + remote_said(reply))
+        else:
+            self._fail_out_of_step(reply)
+
+    def _finished(self, reply: Reply) -> None:
+        if reply.is_positive:
+            self._complete(reply)
+        else:
+            self._quit(letter(reply), b"%b failed after I sent the message.\n" % self._peer, reply)
+
+    def _complete(self, reply: Reply) -> None:
+        """The message is the server's now, as `reply` says."""
+        self._critical = False
+        text = b"K%b accepted message.\n%b" % (self._peer, remote_said(reply))
+        if self.keep:
+            self._reports.append(text + b"\0")
+            self._expected = self._idle
+            self.status = DONE
+        else:
+            self._end_session(text)
+
+    def _count(self, reply: Reply) -> None:
+        super()._count(reply)
+        self._tls_refusal = b""
+
+    def _idle(self, reply: Reply) -> None:
+        """Between two messages nothing is expected; `is_reusable` and the driver see to what comes."""

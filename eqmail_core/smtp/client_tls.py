@@ -1,0 +1,221 @@
+"""TLS towards other servers: contexts made from the control files, and TLS on one connection.
+
+A `Tls` performs no I/O: it stands between the bytes of a socket and a client machine, for any driver.
+
+Fails: never; what goes wrong is told to the machine, which reports it.
+Source: delivery.md 5.6 (TLS client); RFC 3207, RFC 8996 (no TLS below 1.2).
+"""
+
+import os
+import ssl
+
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.exchange import HANDSHAKE
+from eqmail_core.tls.client_policy import name_objection
+from eqmail_core.tls.error_text import tls_words
+from eqmail_core.tls.tls_wish import TlsWish
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Stamp = tuple[int, int]
+
+    Terms = tuple[bytes, bytes]
+    """Who must vouch for a server, b"" for nobody, and the ciphers."""
+
+PIECE = 65536
+MOST_REMEMBERED = 256
+
+_DEFAULT_CIPHERS = b"DEFAULT"
+
+
+class TlsMaker:
+    """Makes TLS for connections; one for each reading of the settings.
+
+    Paths are relative to `home`, as reports show them: `certificate` is our own, shown where there is one;
+    `ciphers_for(host)` are the ciphers for a server, b"" for the library's choice, and the file that says so.
+    """
+
+    def __init__(self, home: str, certificate: str, ciphers_for: "Callable[[bytes], tuple[bytes, str]]") -> None:
+        self._home = home
+        self._certificate = certificate
+        self._ciphers_for = ciphers_for
+        self._contexts: dict[Terms, tuple[Stamp, ssl.SSLContext]] = {}
+        self._remembered: dict[tuple[bytes, Terms], ssl.SSLSession] = {}
+
+    def open(self, client: SmtpClient, host: bytes, wish: TlsWish) -> "Tls | None":
+        """Begin TLS with the server `host` for a machine that waits for it; None when it was told that this failed."""
+        ciphers, said_by = self._ciphers_for(host)
+        terms = (wish.demanded_by, ciphers)
+        try:
+            context = self._context(terms, said_by)
+        except _Unusable as trouble:
+            client.fail_tls(b"TLS unable to load " + trouble.args[0])
+            return None
+        key = (host, terms)
+        known = self._remembered.get(key)
+
+        def remember(session: ssl.SSLSession) -> None:
+            if key not in self._remembered and len(self._remembered) >= MOST_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[key] = session
+
+        return Tls(client, context, host, wish, known, remember)
+
+    def _context(self, terms: "Terms", said_by: str) -> ssl.SSLContext:
+        """The context for servers with these terms; `said_by` is the file with the ciphers.  Fails: _Unusable."""
+        authorities, ciphers = terms
+        stamp = self._stamp(authorities) if authorities else (0, 0)
+        known = self._contexts.get(terms)
+        if known and known[0] == stamp:
+            return known[1]
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        _load(said_by, lambda: context.set_ciphers((ciphers or _DEFAULT_CIPHERS).decode("latin-1")))
+        try:
+            # An empty password keeps the library from asking for one at a terminal.
+            own = f"{self._home}/{self._certificate}"
+            _load(self._certificate, lambda: context.load_cert_chain(own, password=""))
+        except FileNotFoundError:
+            pass
+        if authorities:
+            name = os.fsdecode(authorities)
+            try:
+                _load(name, lambda: context.load_verify_locations(f"{self._home}/{name}"))
+            except FileNotFoundError as error:
+                raise _Unusable(authorities + b": " + _words(error)) from error
+            context.verify_mode = ssl.CERT_REQUIRED
+        # Sessions belong to their context.
+        self._remembered = {key: it for key, it in self._remembered.items() if key[1] != terms}
+        self._contexts[terms] = (stamp, context)
+        return context
+
+    def _stamp(self, path: bytes) -> "Stamp":
+        try:
+            found = os.stat(f"{self._home}/{os.fsdecode(path)}")
+        except OSError as error:
+            raise _Unusable(path + b": " + _words(error)) from error
+        return found.st_mtime_ns, found.st_ino
+
+
+class Tls:
+    """TLS on one connection, from the handshake on, on behalf of the machine `client`."""
+
+    __slots__ = ("_client", "_host", "_incoming", "_is_up", "_outgoing", "_remember", "_tls", "_wish")
+
+    def __init__(
+        self,
+        client: SmtpClient,
+        context: ssl.SSLContext,
+        host: bytes,
+        wish: TlsWish,
+        known: ssl.SSLSession | None,
+        remember: "Callable[[ssl.SSLSession], None]",
+    ) -> None:
+        self._client = client
+        self._host = host
+        self._wish = wish
+        self._remember = remember
+        self._is_up = False
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        name = host.decode("latin-1").rstrip(".")
+        try:
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=known)
+        except ValueError:
+            # Not every host has a name that can be named.
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, session=known)
+        self._shake()
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the socket, and give the machine what they mean."""
+        self._incoming.write(data)
+        if self._client.status == HANDSHAKE:
+            self._shake()
+        if self._client.status == HANDSHAKE:
+            return
+        try:
+            while text := self._tls.read(PIECE):
+                self._client.receive(text)
+            self._client.lost()
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._client.lost()
+        except ssl.SSLError as error:
+            self._client.lost(_words(error))
+
+    def wrap(self, output: bytes) -> bytes:
+        """The bytes for the socket: `output` of the machine, and what TLS itself has to say."""
+        if output:
+            try:
+                self._tls.write(output)
+            except ssl.SSLError as error:
+                self._client.lost(_words(error))
+        return self._outgoing.read()
+
+    def farewell(self) -> bytes:
+        """The bytes that end TLS; the connection can be closed then."""
+        if self._is_up:
+            self._is_up = False
+            try:
+                session = self._tls.session
+                if session is not None and session.has_ticket:
+                    self._remember(session)
+                self._tls.unwrap()
+            except (ssl.SSLError, ValueError):
+                # Also where the other side has yet to answer, which is not waited for.
+                pass
+        return self._outgoing.read()
+
+    def _shake(self) -> None:
+        client = self._client
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLCertVerificationError as error:
+            text = b"TLS unable to verify server with %b: %b" % (self._wish.demanded_by, error.verify_message.encode())
+            client.fail_tls(text, is_connected=True)
+            return
+        except ssl.SSLError as error:
+            client.fail_tls(b"TLS connect failed: " + _words(error), is_broken=True)
+            return
+        self._is_up = True
+        objection = self._objection() if self._wish.demanded_by else b""
+        if objection:
+            text = b"TLS unable to verify server %b: %b" % (self._host.rstrip(b"."), objection)
+            client.fail_tls(text, is_connected=True)
+        else:
+            client.secured()
+
+    def _objection(self) -> bytes:
+        """Why the certificate that was verified is not the right one; b"" if it is."""
+        certificate = self._tls.getpeercert()
+        if not certificate:
+            return b"no certificate provided"
+        alternatives = [str(it[1]) for it in certificate.get("subjectAltName", ()) if it[0] == "DNS"]
+        names = [str(it[1]) for part in certificate.get("subject", ()) for it in part if it[0] == "commonName"]
+        return name_objection(self._host, alternatives, names[0] if names else None)
+
+
+class _Unusable(Exception):
+    """A file and the reason why it cannot be used."""
+
+
+def _load(name: str, action: "Callable[[], object]") -> None:
+    """Fails: _Unusable, FileNotFoundError."""
+    try:
+        action()
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _Unusable(os.fsencode(name) + b": " + _words(error)) from error
+
+
+def _words(error: Exception) -> bytes:
+    return tls_words(error).encode("utf-8", "replace")

@@ -1,0 +1,45 @@
+"""SMTP connections that stand and carry nothing, kept for the next message to the same server.
+
+Source: RFC 5321 section 4.1.1.4 (several messages in one session).
+"""
+
+from eqmail_core.smtp.async_client import Session
+
+
+class IdleSessions:
+    """Sessions that stand and carry nothing, by destination; each for a short time and a bounded number in all."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+        self._by_key: dict[object, list[Session]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def take(self, key: object) -> Session | None:
+        """The session to a destination that was used last, None where there is none."""
+        sessions = self._by_key.get(key)
+        if not sessions:
+            return None
+        session = sessions[-1]
+        self._drop(key, session)
+        session.on_close = None
+        return session
+
+    def put(self, key: object, session: Session, until: float) -> None:
+        """Keep a session that nobody uses until the loop's time is `until`."""
+        if self._count >= self._most:
+            session.retire()
+            return
+        session.deadline = until
+        session.on_close = lambda closed: self._drop(key, closed)
+        self._by_key.setdefault(key, []).append(session)
+        self._count += 1
+
+    def _drop(self, key: object, session: Session) -> None:
+        sessions = self._by_key[key]
+        sessions.remove(session)
+        self._count -= 1
+        if not sessions:
+            del self._by_key[key]

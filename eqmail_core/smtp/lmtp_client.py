@@ -1,0 +1,55 @@
+"""Client side of LMTP: SMTP as it is spoken to a mailbox store, which answers for each recipient apart.
+
+The machine of SMTP, with three differences: LHLO is the greeting and has no older form, there is no TLS, and after the
+message comes one reply for each recipient that was accepted.  The report has the same grammar: a recipient is `r` when
+its own last reply was positive, `s` or `h` otherwise.
+
+Source: RFC 2033.
+"""
+
+from eqmail_core.smtp.client import SmtpClient
+from eqmail_core.smtp.exchange import recipient_letter, remote_said
+from eqmail_core.smtp.reply_reader import Reply
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.dsn.parameters import Wishes
+
+
+class LmtpClient(SmtpClient):
+    """One session with an LMTP server; `peer` is what reports call it, `hello` our name."""
+
+    HELLO = b"LHLO"
+
+    __slots__ = ("_awaited", "_stored")
+
+    def begin(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> None:
+        """Start a message, see `SmtpClient.begin`."""
+        self._awaited: list[int] | None = None
+        self._stored: Reply | None = None
+        super().begin(sender, recipients, wishes)
+
+    def _hello_refused(self, reply: Reply) -> None:
+        self._refuse_name(reply)
+
+    def _finished(self, reply: Reply) -> None:
+        """One recipient's answer to the message; the reports of those that were accepted wait for theirs in order."""
+        if self._awaited is None:
+            self._awaited = [place for place, text in enumerate(self._reports) if text == b"r\0"]
+        # An answer that is neither yes nor no is out of step, and so are all that follow: they stand for nobody.
+        is_out_of_step = not (reply.is_positive or reply.is_refusal)
+        answered = self._awaited if is_out_of_step else self._awaited[:1]
+        self._awaited = self._awaited[len(answered) :]
+        if reply.is_positive:
+            self._stored = reply
+        else:
+            text = b"%b%b failed after I sent the message.\n" % (recipient_letter(reply), self._peer)
+            for place in answered:
+                self._reports[place] = text + remote_said(reply) + b"\0"
+            self.keep = self.keep and not is_out_of_step
+        if self._awaited:
+            self._await(self._finished)
+        elif self._stored is not None:
+            self._complete(self._stored)
+        else:
+            self._end_session(b"DGiving up on %b.\n" % self._peer)

@@ -1,0 +1,68 @@
+"""Who the client of one conversation is: what the server knows of it, what it says of itself, and its Received line.
+
+Source: smtp-server.md 4.4 (received.c); RFC 3848.
+"""
+
+from eqmail_core.mail.received import received
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.tls.session_info import Encryption
+
+
+class Introduction:
+    """What is told of a client in the header of its messages.
+
+    `remote_host` is its name, as far as known, and counts as its HELO until it gives one; `remote_info` is the user
+    there, or the one that it logged in as; `encryption` None: plain text; `vouched_for` is the address in the
+    certificate that let it relay; `is_utf8`: the message in hand needs SMTPUTF8.
+    """
+
+    __slots__ = (
+        "_helo",
+        "_local",
+        "_protocol",
+        "encryption",
+        "is_authenticated",
+        "is_utf8",
+        "remote_host",
+        "remote_info",
+        "remote_ip",
+        "vouched_for",
+    )
+
+    def __init__(self, environ: dict[bytes, bytes]) -> None:
+        self.remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
+        self.remote_ip = environ.get(b"TCPREMOTEIP", b"unknown")
+        self.remote_info = environ.get(b"TCPREMOTEINFO")
+        self._local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
+        self._helo: bytes | None = None
+        self._protocol = b"SMTP"
+        self.encryption: Encryption | None = None
+        self.is_authenticated = False
+        self.is_utf8 = False
+        self.vouched_for: bytes | None = None
+
+    def greet(self, name: bytes, protocol: bytes) -> None:
+        """The client names itself, and speaks this protocol."""
+        self._helo = name if name.lower() != self.remote_host.lower() else None
+        self._protocol = protocol
+
+    def secure(self, encryption: "Encryption", remote_info: bytes | None) -> None:
+        """TLS has begun: what the client said of itself before counts no more."""
+        self.encryption = encryption
+        self.remote_info = remote_info
+        self._helo = None
+        self.is_authenticated = False
+
+    def received(self, date: bytes) -> bytes:
+        """The Received line; `date` as in `date822`."""
+        return received(self.remote_host, self.remote_ip, self.remote_info, self._helo, self._local, self._with(), date)
+
+    def _with(self) -> bytes:
+        if self.encryption is not None:
+            text = self.encryption.received_with(self.is_authenticated, self.vouched_for)
+        else:
+            text = b"ESMTPA" if self.is_authenticated else self._protocol
+        # UTF8SMTPSA and its like, RFC 6531 section 4.3.
+        return b"UTF8" + text.removeprefix(b"E") if self.is_utf8 else text

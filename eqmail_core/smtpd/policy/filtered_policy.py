@@ -1,0 +1,202 @@
+"""A reception that asks filters, too: checks before the house's own verdicts, milters after them.
+
+Checks come first because they may lend a client rights; the house's own checks, and plugins, still have their say.
+Milters are told only what would be accepted without them, as Sendmail and Postfix have it.
+
+Source: libmilter of Sendmail 8.17; Postfix's MILTER_README.
+"""
+
+from eqmail_core.filters.transaction import Facts
+from eqmail_core.filters.verdict import (
+    ACCEPT,
+    CONNECTED,
+    DATA,
+    DISCARD,
+    HELLO,
+    MAIL,
+    MESSAGE,
+    RECIPIENT,
+    REFUSE,
+    Opinion,
+    Question,
+)
+from eqmail_core.smtpd.policy.policy import Reception
+from eqmail_core.smtpd.policy.requests import AskFilter
+from eqmail_core.smtpd.protocol.events import Authentication, Connected, Data, Event, Hello, Mail, Recipient, Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from eqmail_core.filters.message import Draft
+    from eqmail_core.filters.verdict import Filter, Panel
+    from eqmail_core.smtpd.policy.config import House
+    from eqmail_core.smtpd.policy.requests import Errand, Errands, Outcome
+    from eqmail_core.tls.session_info import Encryption
+
+    Asking = Generator[Errand, Outcome, Opinion]
+
+
+_STAGES: "dict[type[Event], str]" = {Connected: CONNECTED, Hello: HELLO, Mail: MAIL, Recipient: RECIPIENT, Data: DATA}
+_OF_CLIENT = (CONNECTED, HELLO)
+_RELAY = b"RELAYCLIENT"
+
+
+def _is_farewell(heard: Opinion) -> bool:
+    return heard.lines[0][:3] == b"421"
+
+
+class FilteredReception(Reception):
+    """As Reception, with the filters of `panel`; `judge` decides a message that is whole."""
+
+    __slots__ = ("_facts", "_has_lent", "_headers", "_is_discarded", "_objection", "_panel")
+
+    def __init__(
+        self, house: "House", environ: dict[bytes, bytes], date: "Callable[[], bytes]", panel: "Panel"
+    ) -> None:
+        self._panel = panel
+        self._facts = Facts(environ, house.rules.greeting.partition(b" ")[0])
+        # Header fields that checks want, by how long they count.
+        self._headers: dict[str, list[bytes]] = {CONNECTED: [], HELLO: [], MESSAGE: []}
+        self._is_discarded = False
+        # Whether a check lets this message go anywhere.
+        self._has_lent = False
+        # What was said against the HELO of the client: MAIL is answered like that, too.
+        self._objection: Opinion | None = None
+        super().__init__(house, environ, date)
+
+    def secure(self, encryption: "Encryption") -> None:
+        """TLS has begun."""
+        super().secure(encryption)
+        self._facts.encryption = encryption
+        self._facts.forget_client()
+        self._objection = None
+        self._headers[HELLO], self._headers[MESSAGE] = [], []
+
+    def decide(self, event: Event) -> "Verdict | Errands":
+        """Decide an event of the conversation."""
+        if isinstance(event, Authentication):
+            return self._login(event)
+        return self._consult(event)
+
+    def judge(self, draft: "Draft") -> "Errands":
+        """Decide a message that is whole, and let the filters change it."""
+        question = Question(MESSAGE, self._facts, draft)
+        draft.is_discarded = self._is_discarded
+        for filters in (self._panel.before, self._panel.after):
+            for one in () if draft.is_discarded else filters:
+                opinion = yield from self._ask([one], question)
+                if opinion.kind == REFUSE:
+                    return Verdict(False, opinion.lines, close=_is_farewell(opinion))
+                draft.apply(opinion.changes)
+                draft.put_on_top(opinion.headers)
+                draft.is_discarded = opinion.kind == DISCARD
+                if opinion.kind in (ACCEPT, DISCARD):
+                    break
+        return Verdict(True, [])
+
+    # --- asking
+
+    def _ask(self, filters: "Sequence[Filter]", question: Question) -> "Asking":
+        """Ask one after the other until one is sure; what they say together."""
+        heard = Opinion()
+        for one in filters:
+            if question.stage not in one.stages:
+                continue
+            opinion = yield AskFilter(one, question)
+            assert isinstance(opinion, Opinion)
+            heard.kind, heard.lines = opinion.kind, opinion.lines
+            heard.headers += opinion.headers
+            heard.changes += opinion.changes
+            heard.relays = heard.relays or opinion.relays
+            if opinion.kind in (ACCEPT, REFUSE, DISCARD):
+                break
+        return heard
+
+    def _consult(self, event: Event) -> "Errands":
+        stage = _STAGES[type(event)]
+        question = Question(stage, self._note(event))
+        heard = yield from self._ask(self._panel.before, question)
+        self._headers[stage if stage in _OF_CLIENT else MESSAGE] += heard.headers
+        if heard.kind == REFUSE:
+            return self._refusal(stage, heard)
+        verdict = yield from self._own(event, stage, heard.relays)
+        if not verdict.accepted or self._is_discarded:
+            return verdict
+        if stage == MAIL and self._objection is not None:
+            return Verdict(False, self._objection.lines)
+        if verdict.address is not None:
+            self._facts.address = verdict.address
+        heard = yield from self._ask(self._panel.after, question)
+        if heard.kind == REFUSE:
+            if stage == RECIPIENT:
+                self._accepted -= 1
+            return self._refusal(stage, heard)
+        self._is_discarded = heard.kind == DISCARD
+        self._note_accepted(stage)
+        return verdict
+
+    def _own(self, event: Event, stage: str, relays: bool) -> "Errands":
+        """What would be decided without filters, where a check may lend the right to relay."""
+        environ = self.environ
+        self._has_lent = self._has_lent or (relays and stage == MAIL)
+        is_lent = stage == RECIPIENT and (relays or self._has_lent) and _RELAY not in environ
+        if is_lent:
+            environ[_RELAY] = b""
+        try:
+            decision = super().decide(event)
+            verdict = decision if isinstance(decision, Verdict) else (yield from decision)
+        finally:
+            if is_lent:
+                environ.pop(_RELAY, None)
+        if relays and stage in _OF_CLIENT:
+            environ.setdefault(_RELAY, b"")
+        if stage == DATA and verdict.accepted:
+            added = b"".join([header + b"\n" for headers in self._headers.values() for header in headers])
+            return Verdict(True, verdict.lines, header=verdict.header + added, note=verdict.note)
+        return verdict
+
+    def _login(self, event: Authentication) -> "Errands":
+        decision = super().decide(event)
+        verdict = decision if isinstance(decision, Verdict) else (yield from decision)
+        if verdict.accepted:
+            self._facts.user = event.credentials.user
+            self._facts.method = event.credentials.method
+        return verdict
+
+    def _refusal(self, stage: str, heard: Opinion) -> Verdict:
+        """The refusal of a command; who is refused at once is greeted with 554 or 421, and that is all."""
+        lines = heard.lines
+        if stage == CONNECTED:
+            code = b"554" if lines[0][:1] == b"5" else b"421"
+            return Verdict(False, [code + line[3:] for line in lines], close=True)
+        if stage == HELLO:
+            self._objection = heard
+        return Verdict(False, lines, close=_is_farewell(heard))
+
+    # --- what is known
+
+    def _note(self, event: Event) -> Facts:
+        facts = self._facts
+        if isinstance(event, Hello):
+            facts.forget_transaction()
+            facts.helo, facts.is_extended = event.name, event.extended
+            self._headers[HELLO] = []
+            self._objection = None
+        elif isinstance(event, Mail):
+            facts.forget_transaction()
+            facts.id = self._panel.new_id()
+            facts.sender = facts.address = event.address
+            facts.parameters, facts.identity = event.parameters, event.identity
+            self._headers[MESSAGE] = []
+            self._has_lent = self._is_discarded = False
+        elif isinstance(event, Recipient):
+            facts.address, facts.parameters = event.address, event.parameters
+        return facts
+
+    def _note_accepted(self, stage: str) -> None:
+        facts = self._facts
+        if stage == MAIL:
+            facts.sender = facts.address
+        elif stage == RECIPIENT:
+            facts.recipients.append(facts.address)

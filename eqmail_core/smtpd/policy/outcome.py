@@ -1,0 +1,67 @@
+"""What becomes of a message that came by SMTP: the last reply, and the line in the server's log.
+
+Source: smtp-server.md 4.2 (log lines), 4.5 (order of the replies).
+"""
+
+from eqmail_core.queue.format import exit_codes as queue_result
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.text.sanitize import plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.smtpd.policy.message_checks import Intake
+
+READ_FAILED = b"read failed"
+TIMED_OUT = b"timeout"
+NO_CONTROLS = b"unable to read controls"
+BAD_NEWLINES = b"bad newlines"
+DENIED = b"denied by a rule"
+ACCEPTED = b"message accepted"
+NO_PROXY_HEADER = b"no header of the PROXY protocol"
+
+DISMISSALS = {
+    reply.TOO_MANY_ERRORS: b"too many errors",
+    reply.TOO_MANY_COMMANDS: b"too many commands",
+    reply.BUSY: b"too many connections of all",
+    reply.BUSY_WITH_YOU: b"too many connections",
+    reply.TALKED_EARLY: b"talked before the greeting",
+    reply.BYTES_BEHIND_STARTTLS: b"words behind STARTTLS",
+    reply.BAD_CHUNK: b"bad chunk",
+}
+"""What the log says of clients that were sent away, by the last words to them."""
+
+
+def left_out(number: int) -> bytes:
+    """The line about lines that were not written, as one address caused too many."""
+    return b"qmail-smtpd: %d lines about clients with very many were left out\n" % number
+
+
+def log_line(what: bytes, sender: bytes | None, ip: bytes, recipient: bytes | None, helo: bytes | None) -> bytes:
+    """One line of the server's log, with its newline, for anything that happens to a conversation."""
+    unset = b"(null)"
+    text = b"qmail-smtpd: %b: %b from %b to %b helo %b" % (
+        what,
+        unset if sender is None else sender,
+        ip,
+        unset if recipient is None else recipient,
+        unset if helo is None else helo,
+    )
+    return plain(text) + b"\n"
+
+
+def tls_failed(reason: Exception) -> bytes:
+    """What the log says of a handshake that failed."""
+    return b"TLS connection failed (%b)" % str(reason).encode("utf-8", "replace")
+
+
+def conclude(intake: "Intake", code: int, now: int, qp: int) -> tuple[bytes, bytes]:
+    """The reply to a whole message and what the log says of it; `code` is how qmail-queue ended."""
+    text = queue_result.explain(code)
+    if not text and not intake.is_refused:
+        return reply.queued(now, qp), ACCEPTED
+    if intake.is_looping:
+        return reply.LOOPING, b"message looping"
+    if intake.is_too_big:
+        return reply.TOO_BIG, b"message too big"
+    what = b"message rejected (%b)" if text[:1] == b"D" else b"message delayed (%b)"
+    return reply.not_queued(text), what % text[1:]

@@ -1,0 +1,117 @@
+"""What plugins say about the commands of one conversation, and how it is obeyed.
+
+Source: smtp-server.md 4.8 (qmail-spp.c).
+"""
+
+from eqmail_core.smtpd.policy import smtpplugins as sections
+from eqmail_core.smtpd.policy.plugin_protocol import PluginReport
+from eqmail_core.smtpd.policy.requests import RunPlugin
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import Verdict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from eqmail_core.smtpd.policy.requests import Errand, Outcome
+
+    Hearings = Generator[Errand, Outcome, "Heard"]
+
+_ADDRESS_VARIABLES = {sections.MAIL: b"SMTPMAILFROM", sections.RECIPIENT: b"SMTPRCPTTO"}
+
+
+class Heard:
+    """What the plugins of one command said, all taken together.
+
+    `address` is what they made of the one in hand, None if nothing; `own_checks`: the house still has a say.
+    """
+
+    __slots__ = ("accepted", "address", "close", "lines", "own_checks")
+
+    def __init__(self) -> None:
+        self.accepted = True
+        self.address: bytes | None = None
+        self.close = False
+        self.lines: list[bytes] = []
+        self.own_checks = True
+
+    def refuse(self, *lines: bytes, close: bool = False) -> "Heard":
+        """Refuse the command with these lines."""
+        self.accepted = False
+        self.lines += lines
+        self.close = close
+        return self
+
+    def verdict(self) -> Verdict:
+        """The refusal, or the acceptance where there is nothing else to be decided."""
+        return Verdict(self.accepted, self.lines, close=self.close)
+
+
+class Advisers:
+    """The plugins of one conversation.
+
+    `plugins` by section; None: there are none, or one of them has sent the others home.  `headers` are what they add to
+    the message.  `environ` is the conversation's, which they see and change.
+    """
+
+    __slots__ = ("_deferred", "_environ", "headers", "plugins")
+
+    def __init__(self, plugins: dict[bytes, list[bytes]] | None, environ: dict[bytes, bytes]) -> None:
+        self._environ = environ
+        self.plugins = plugins
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was left for this transaction."""
+        self.headers: list[bytes] = []
+        self._deferred: dict[bytes, list[bytes]] = {}
+
+    def have_a_say(self, section: bytes) -> bool:
+        """Tell whether anybody is to be asked about a command of this section."""
+        return self.plugins is not None and bool(self.plugins[section] or self._deferred)
+
+    def hear(self, section: bytes) -> "Hearings":
+        """Run the plugins of a section one after the other, as long as they let us."""
+        heard = Heard()
+        key = section.upper()
+        if key in self._deferred:
+            return heard.refuse(*self._deferred[key])
+        for plugin in (self.plugins or {}).get(section, ()):
+            report = yield RunPlugin(sections.plugin_argv(plugin), self._environ)
+            assert isinstance(report, PluginReport)
+            if report.trouble:
+                return heard.refuse(reply.plugin_failure(plugin, report.trouble))
+            if self._obey(report, heard, section):
+                # Its last word is about this command, whatever was left for it meanwhile.
+                return heard
+        if heard.accepted and key in self._deferred:
+            return heard.refuse(*self._deferred[key])
+        return heard
+
+    def _obey(self, report: "PluginReport", heard: Heard, section: bytes) -> bool:
+        """Do what one plugin said; True when no other is to be asked."""
+        environ = self._environ
+        for letter, text in report.instructions:
+            if letter in b"ANO":
+                if letter == b"A":
+                    self.plugins = None
+                heard.own_checks = letter != b"O"
+                return True
+            if letter in b"ERD":
+                lines = [] if letter == b"D" else [text]
+                heard.refuse(*lines, close=letter != b"E")
+                return True
+            if letter == b"H":
+                self.headers.append(text)
+            elif letter == b"P":
+                heard.lines.append(text)
+            elif letter == b"L":
+                self._deferred.setdefault(text[:1], []).append(text[1:])
+            elif letter == b"C" and section in _ADDRESS_VARIABLES:
+                heard.address = environ[_ADDRESS_VARIABLES[section]] = text
+            elif letter == b"S" and text.find(b"=") > 0:
+                name, _, value = text.partition(b"=")
+                environ[name] = value
+            elif letter == b"U":
+                environ.pop(text, None)
+        return False

@@ -1,0 +1,76 @@
+"""What of one SMTP conversation is told to the log, and in which words.
+
+Source: smtp-server.md 4.2 (log lines); control file smtplogformat.
+"""
+
+from eqmail_core.smtpd.policy.outcome import (
+    ACCEPTED,
+    BAD_NEWLINES,
+    DISMISSALS,
+    NO_CONTROLS,
+    READ_FAILED,
+    TIMED_OUT,
+    log_line,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eqmail_core.smtpd.policy.policy import Reception
+    from eqmail_core.smtpd.protocol.events import Refusal
+    from eqmail_core.smtpd.protocol.session import SmtpServer
+
+_ABOUT_MESSAGE = b"message "
+
+# Beginnings of what C's server logs: others confuse readers of its log that know nothing else.
+_OF_C = (READ_FAILED, TIMED_OUT, NO_CONTROLS, BAD_NEWLINES, _ABOUT_MESSAGE)
+
+
+class SmtpLog:
+    """The log of one conversation: `say` writes a line, `may_say(ip)` tells whether an address may cause one more.
+
+    Lines about messages that were received are not counted: no client causes more of them than messages.
+    """
+
+    __slots__ = ("_core", "_may_say", "_reception", "_say")
+
+    def __init__(
+        self,
+        core: "SmtpServer",
+        reception: "Reception",
+        may_say: "Callable[[bytes], bool]",
+        say: "Callable[[bytes], None]",
+    ) -> None:
+        self._core = core
+        self._reception = reception
+        self._may_say = may_say
+        self._say = say
+
+    def note(self, what: bytes) -> None:
+        """Tell what happened to the conversation."""
+        if self._core.refusals:
+            self.note_refusals()
+        core, login = self._core, self._reception.login
+        if what == ACCEPTED and login is not None and self._reception.logs_all:
+            what = b"%b (login %b)" % (ACCEPTED, login)
+        self._tell(what, core.sender, core.last_address)
+
+    def note_refusals(self) -> None:
+        """Tell which commands were refused."""
+        for refusal in self._core.take_refusals():
+            if refusal.line not in DISMISSALS:
+                self._tell(_refused(refusal), refusal.sender, refusal.recipient)
+
+    def _tell(self, what: bytes, sender: bytes | None, recipient: bytes | None) -> None:
+        ip = self._reception.remote_ip
+        if not (self._reception.logs_all or what.startswith(_OF_C)):
+            return
+        if what.startswith(_ABOUT_MESSAGE) or self._may_say(ip):
+            self._say(log_line(what, sender, ip, recipient, self._core.helo))
+
+
+def _refused(refusal: "Refusal") -> bytes:
+    if refusal.user is not None:
+        return b"login of %b failed (%b)" % (refusal.user, refusal.line)
+    return b"refused (%b)" % refusal.line

@@ -1,0 +1,26 @@
+"""The list of SMTP plugins: lines in sections, of whose names only the first letter counts.
+
+Source: smtp-server.md 4.8 (qmail-spp.c spp_init).
+"""
+
+from eqmail_core.text.lines import listed
+
+CONNECTION, HELO, MAIL, RECIPIENT, DATA, AUTH = b"c", b"h", b"m", b"r", b"d", b"a"
+SECTIONS = (CONNECTION, HELO, MAIL, RECIPIENT, DATA, AUTH)
+
+
+def parse_plugins(text: bytes | None) -> dict[bytes, list[bytes]]:
+    """The plugins of each section in their order; lines before the first section and in unknown ones do not count."""
+    plugins: dict[bytes, list[bytes]] = {section: [] for section in SECTIONS}
+    current: list[bytes] | None = None
+    for line in listed(text or b""):
+        if line.startswith(b"["):
+            current = plugins.get(line[1:2])
+        elif current is not None:
+            current.append(line)
+    return plugins
+
+
+def plugin_argv(line: bytes) -> list[bytes]:
+    """How a plugin is run: :COMMAND by the shell, anything else as a program without arguments."""
+    return [b"/bin/sh", b"-c", line[1:]] if line.startswith(b":") else [line]

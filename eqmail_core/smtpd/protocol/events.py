@@ -1,0 +1,165 @@
+"""What happens in an SMTP conversation, and how it is decided: the words between the machine and who drives it.
+
+Source: smtp-server.md 4.2; RFC 5321 section 4.1.
+"""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eqmail_core.dsn.parameters import Wish, Wishes
+    from eqmail_core.smtpd.protocol.sasl import Credentials
+
+
+class Event:
+    """Something that happened in the conversation; those that need a verdict say so."""
+
+    __slots__ = ()
+    needs_verdict = True
+    restarts = False
+
+
+class Connected(Event):
+    """The conversation begins; refusing suppresses the greeting, no more."""
+
+    __slots__ = ()
+
+
+class Hello(Event):
+    """HELO, or EHLO where `extended`; `restarts`: it ended a transaction."""
+
+    __slots__ = ("extended", "name", "restarts")
+
+    def __init__(self, name: bytes, extended: bool, restarts: bool = False) -> None:
+        self.name = name
+        self.extended = extended
+        self.restarts = restarts
+
+
+class Mail(Event):
+    """MAIL: a sender, the identity in its AUTH parameter, and wishes of the sender; None where there are none.
+
+    `parameters` are all words behind the address, as they came but for control characters.  `restarts`: as in Hello.
+    """
+
+    __slots__ = ("address", "identity", "parameters", "restarts", "wishes")
+
+    def __init__(
+        self,
+        address: bytes,
+        identity: bytes | None,
+        wishes: "Wishes | None" = None,
+        parameters: "Sequence[bytes]" = (),
+        restarts: bool = False,
+    ) -> None:
+        self.address = address
+        self.restarts = restarts
+        self.identity = identity
+        self.wishes = wishes
+        self.parameters = parameters
+
+
+class Recipient(Event):
+    """RCPT: a recipient, and what the sender wishes about it; None for nothing; `parameters` as in Mail."""
+
+    __slots__ = ("address", "parameters", "wish")
+
+    def __init__(self, address: bytes, wish: "Wish | None" = None, parameters: "Sequence[bytes]" = ()) -> None:
+        self.address = address
+        self.wish = wish
+        self.parameters = parameters
+
+
+class Data(Event):
+    """DATA, in a transaction with recipients; accepting it begins the body."""
+
+    __slots__ = ()
+
+
+class Body(Event):
+    """A piece of the message: lines that end in LF, cut anywhere; the last one needs a verdict on the message.
+
+    `ends_chunk`: the client waits for a word about this piece, and another one follows.
+    """
+
+    __slots__ = ("ends_chunk", "is_last", "text")
+
+    def __init__(self, text: bytes, is_last: bool, ends_chunk: bool = False) -> None:
+        self.text = text
+        self.is_last = is_last
+        self.ends_chunk = ends_chunk
+
+    @property
+    def needs_verdict(self) -> bool:  # type: ignore[override]  # the same attribute, read only
+        """Whether the message is complete."""
+        return self.is_last
+
+
+class Authentication(Event):
+    """A client has named itself."""
+
+    __slots__ = ("credentials",)
+
+    def __init__(self, credentials: "Credentials") -> None:
+        self.credentials = credentials
+
+
+class Reset(Event):
+    """RSET: nothing of the transaction is left."""
+
+    __slots__ = ()
+    needs_verdict = False
+
+
+class StartTls(Event):
+    """STARTTLS; accepting it ends plain text, `SmtpServer.secure` begins the conversation anew."""
+
+    __slots__ = ()
+
+
+class Broken(Event):
+    """A LF without CR in a body: the conversation is over, and no message may be made of what was sent."""
+
+    __slots__ = ()
+    needs_verdict = False
+
+
+class Refusal:
+    """A command that was refused: the reply, and whom it was about; `user` is who tried to log in."""
+
+    __slots__ = ("line", "recipient", "sender", "user")
+
+    def __init__(self, line: bytes, sender: bytes | None, recipient: bytes | None, user: bytes | None) -> None:
+        self.line = line
+        self.sender = sender
+        self.recipient = recipient
+        self.user = user
+
+
+CONNECTED, DATA, RESET, STARTTLS, BROKEN = Connected(), Data(), Reset(), StartTls(), Broken()
+
+
+class Verdict:
+    """The answer to an event: accepted or not, the reply lines, and what else follows from it.
+
+    `address` replaces the address in hand; `header` goes before the message (with DATA); `close`: no more after this;
+    `note` is what the log says of it, b"": nothing.
+    """
+
+    __slots__ = ("accepted", "address", "close", "header", "lines", "note")
+
+    def __init__(
+        self,
+        accepted: bool,
+        lines: list[bytes],
+        address: bytes | None = None,
+        header: bytes = b"",
+        close: bool = False,
+        note: bytes = b"",
+    ) -> None:
+        self.accepted = accepted
+        self.lines = lines
+        self.address = address
+        self.header = header
+        self.close = close
+        self.note = note

@@ -1,0 +1,174 @@
+"""What an SMTP conversation must know of the settings, and what it tells of them.
+
+Source: smtp-server.md 4.2 (EHLO); RFC 5321 section 4.1.1.1, RFC 2034, RFC 3030 (CHUNKING), RFC 9422 (LIMITS).
+"""
+
+from eqmail_core.dsn.smtp_parameters import BadParameter, read_mail, read_recipient
+from eqmail_core.smtp.path import address_literal, parse_parameters, split_path
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import Mail, Recipient
+from eqmail_core.smtpd.protocol.sasl import CRAM_MD5
+from eqmail_core.text.sanitize import is_plain, plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# A message whose lines do not end in CRLF would not leave the queue as it came (RFC 3030 section 3).
+_BINARY = b"BODY=BINARYMIME"
+
+
+class Rules:
+    """What a conversation must know of the settings; shared by all conversations of a server.
+
+    `size_limit` in bytes; `max_recipients` in a message, `max_errors` and `max_commands` (those that carry no message)
+    in a conversation; 0: no limit.  `auth_methods`: those of AUTH that somebody can check; `auth_needs_tls`: only
+    CRAM-MD5 without TLS; `offers_tls`: STARTTLS; `offers_chunks`: BDAT; `offers_news`: DSN (RFC 3461); `offers_utf8`:
+    SMTPUTF8; `mail_needs_auth`: a submission port; `puts_status`: replies as in RFC 2034.  `local_ip_host` replaces
+    [IP] in an address where `is_own_address(IP)`; None: no replacing.
+    """
+
+    __slots__ = (
+        "auth_methods",
+        "auth_needs_tls",
+        "greeting",
+        "is_own_address",
+        "local_ip_host",
+        "mail_needs_auth",
+        "max_commands",
+        "max_errors",
+        "max_recipients",
+        "offers_chunks",
+        "offers_news",
+        "offers_tls",
+        "offers_utf8",
+        "puts_status",
+        "size_limit",
+    )
+
+    def __init__(
+        self,
+        greeting: bytes,
+        size_limit: int = 0,
+        max_recipients: int = 0,
+        auth_methods: tuple[bytes, ...] = (),
+        auth_needs_tls: bool = False,
+        mail_needs_auth: bool = False,
+        local_ip_host: bytes | None = None,
+        is_own_address: "Callable[[bytes], bool]" = lambda address: False,
+        offers_tls: bool = False,
+        offers_chunks: bool = False,
+        puts_status: bool = False,
+        max_errors: int = 0,
+        max_commands: int = 0,
+        offers_news: bool = False,
+        offers_utf8: bool = False,
+    ) -> None:
+        self.greeting = greeting
+        self.size_limit = size_limit
+        self.max_recipients = max_recipients
+        self.auth_methods = auth_methods
+        self.auth_needs_tls = auth_needs_tls
+        self.mail_needs_auth = mail_needs_auth
+        self.local_ip_host = local_ip_host
+        self.is_own_address = is_own_address
+        self.offers_tls = offers_tls
+        self.offers_chunks = offers_chunks
+        self.puts_status = puts_status
+        self.max_errors = max_errors
+        self.max_commands = max_commands
+        self.offers_news = offers_news
+        self.offers_utf8 = offers_utf8
+
+    def is_too_open(self, method: bytes, is_secure: bool) -> bool:
+        """Tell whether a method of AUTH would show a password that has to be hidden by TLS."""
+        return self.auth_needs_tls and not is_secure and method != CRAM_MD5
+
+    def auth_objection(
+        self, method: bytes, is_secure: bool, is_authenticated: bool, in_transaction: bool
+    ) -> bytes | None:
+        """Why AUTH with this method, in lower case, cannot begin now; None: it can."""
+        if self.is_too_open(method, is_secure):
+            return reply.AUTH_NEEDS_TLS
+        if not self.auth_methods:
+            return reply.AUTH_NOT_AVAILABLE
+        if is_authenticated:
+            return reply.AUTH_TWICE
+        if in_transaction:
+            return reply.AUTH_IN_TRANSACTION
+        return None if method in self.auth_methods else reply.AUTH_UNIMPLEMENTED
+
+    def read_address(self, argument: bytes) -> tuple[bytes | None, bytes]:
+        """The address in the argument of MAIL or RCPT, None where it is none, and what follows it."""
+        address, behind = split_path(argument)
+        if address is None or not is_plain(address):
+            return None, b""
+        name = self.local_ip_host
+        if name is not None and address.endswith(b"]"):
+            literal = address_literal(address)
+            if literal is not None and self.is_own_address(literal):
+                address = address[: address.rindex(b"@") + 1] + name
+        return address, behind
+
+    def objection(self, address: bytes, is_utf8: bool) -> bytes | None:
+        """What to say to an address beyond ASCII that cannot be one; None: nothing.  Without SMTPUTF8 all is as in C.
+
+        `is_utf8`: the message was announced with SMTPUTF8.  Source: RFC 6531 sections 3.3, 3.5.
+        """
+        if address.isascii() or not self.offers_utf8:
+            return None
+        if not is_utf8:
+            return reply.NEEDS_UTF8
+        try:
+            address.decode("utf-8")
+        except UnicodeDecodeError:
+            return reply.NO_UTF8
+        return None
+
+    def mail(self, address: bytes, behind: bytes, argument: bytes) -> Mail | bytes:
+        """MAIL with this address and what follows it, in the whole argument; the reply where it cannot be."""
+        if b" " not in argument:
+            return self.objection(address, False) or Mail(address, None)
+        size, identity = parse_parameters(plain(argument))
+        if size is not None and 0 < self.size_limit < size:
+            return reply.TOO_BIG
+        parameters = plain(behind).split()
+        if any(word.upper() == _BINARY for word in parameters):
+            return reply.NO_BINARY
+        try:
+            wishes = read_mail(behind, self.offers_news, self.offers_utf8)
+        except BadParameter:
+            return reply.BAD_PARAMETER
+        is_utf8 = wishes is not None and wishes.is_utf8
+        return self.objection(address, is_utf8) or Mail(address, identity, wishes, parameters)
+
+    def recipient(self, address: bytes, behind: bytes, is_utf8: bool) -> Recipient | bytes:
+        """RCPT with this address and what follows it; the reply where it cannot be."""
+        try:
+            wish = read_recipient(behind) if behind and self.offers_news else None
+        except BadParameter:
+            return reply.BAD_PARAMETER
+        return self.objection(address, is_utf8) or Recipient(address, wish, plain(behind).split() if behind else ())
+
+    def hello(self, extended: bool, is_secure: bool) -> list[bytes]:
+        """The answer to HELO, or to EHLO if `extended`."""
+        if not extended:
+            return [reply.hello(self.greeting)]
+        texts = [self.greeting]
+        if self.offers_tls and not is_secure:
+            texts.append(b"STARTTLS")
+        texts += (b"PIPELINING", b"8BITMIME", b"SIZE %d" % self.size_limit)
+        if self.puts_status:
+            texts.append(b"ENHANCEDSTATUSCODES")
+        if self.offers_news:
+            texts.append(b"DSN")
+        if self.offers_utf8:
+            texts.append(b"SMTPUTF8")
+        if self.offers_chunks:
+            texts.append(b"CHUNKING")
+        if self.max_recipients:
+            texts.append(b"LIMITS RCPTMAX=%d" % self.max_recipients)
+        methods = [method for method in self.auth_methods if not self.is_too_open(method, is_secure)]
+        if methods:
+            texts.append(b"AUTH " + b" ".join(methods).upper())
+        return reply.multiline(b"250", texts)

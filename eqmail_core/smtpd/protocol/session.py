@@ -1,0 +1,499 @@
+"""The server side of one SMTP conversation; performs no I/O.
+
+It takes bytes in any fragmentation, keeps the order of commands, reads addresses, and knows every reply that does not
+depend on a decision; the bytes of messages are in `message_bytes`.  What needs a decision is an event: nothing after it
+is looked at until `answer`.
+
+Fails: never on client input; bad input becomes a reply or a Broken event.
+Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelining); RFC 1870 (SIZE).
+Long because the whole order of an SMTP conversation is in one place.
+"""
+
+from eqmail_core.dsn.parameters import Wishes, place_key
+from eqmail_core.smtp.data import BareNewline
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.data_reader import MessageBytes
+from eqmail_core.smtpd.protocol.events import (
+    BROKEN,
+    CONNECTED,
+    DATA,
+    RESET,
+    STARTTLS,
+    Authentication,
+    Body,
+    Connected,
+    Data,
+    Event,
+    Hello,
+    Mail,
+    Recipient,
+    Refusal,
+    StartTls,
+    Verdict,
+)
+from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, Credentials, Exchange, is_question
+from eqmail_core.text.sanitize import plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+MAX_LINE = 4096
+"""Longest command line that is understood, in bytes; the rest of a longer one is thrown away."""
+
+TURN = 100
+"""How many lines and chunks of one client are looked at in a turn; what follows waits until others have had theirs."""
+
+# Replies to commands that nobody knows, or in a wrong order: they refuse no mail.
+_OF_DISORDER = (b"500", b"502", b"503")
+
+# Digits of the length of a chunk.
+_MAX_DIGITS = 12
+
+
+class SmtpServer:
+    """One conversation.  `next_event` until it is None, `answer` what needs a verdict, send `take_output`.
+
+    Where it then `has_more` the next turn may `begin_turn`, once the output has gone and others were served.
+
+    `awaited` is the event that has not been answered yet, `closed`: nothing more is said after the output,
+    `last_words`: the line with which we ended it, `is_secure`: under TLS; `refusals` since `take_refusals`, but for
+    commands that were in disorder.
+    Bounded: input is kept only up to one line beyond what `receive` was given; the recipients, if the rules bound them.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_commands",
+        "_errors",
+        "_exchange",
+        "_first_helo",
+        "_is_skipping",
+        "_message",
+        "_names_sender",
+        "_out",
+        "_position",
+        "_rules",
+        "_turn_left",
+        "authenticated",
+        "awaited",
+        "closed",
+        "extended",
+        "helo",
+        "in_transaction",
+        "is_secure",
+        "last_address",
+        "last_words",
+        "make_challenge",
+        "recipients",
+        "refusals",
+        "sender",
+        "wishes",
+    )
+
+    def __init__(self, rules: Rules, helo: bytes, make_challenge: "Callable[[], bytes]") -> None:
+        self._rules = rules
+        self.awaited: Event | None = None
+        self._buffer = b""
+        self._position = 0
+        self._message = MessageBytes()
+        self._commands = 0
+        self._errors = 0
+        self._exchange: Exchange | None = None
+        self._is_skipping = False
+        self._names_sender = False
+        self._out: list[bytes] = []
+        self.refusals: list[Refusal] = []
+        self._turn_left = TURN
+        self.make_challenge = make_challenge
+        self.authenticated = False
+        self.closed = False
+        self.extended = False
+        self.is_secure = False
+        self.helo = self._first_helo = helo
+        self.in_transaction = False
+        self.last_address: bytes | None = None
+        self.last_words = b""
+        self._reset()
+
+    # --- what the driver calls
+
+    def begin(self) -> Event:
+        """The first event, before any input."""
+        self.awaited = CONNECTED
+        return CONNECTED
+
+    @property
+    def in_body(self) -> bool:
+        """Whether the client is sending a message."""
+        return self._message.is_open
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were received and not looked at yet."""
+        return len(self._buffer) - self._position
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the client; a turn begins."""
+        if self._position < len(self._buffer):
+            self._buffer = self._buffer[self._position :] + data
+        else:
+            self._buffer = data
+        self._position = 0
+        self._turn_left = TURN
+
+    def begin_turn(self) -> None:
+        """Look at some more of what the client has said already."""
+        self._turn_left = TURN
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the turn is over, and there is something for the next one."""
+        if self._turn_left or self.awaited is not None or self.closed:
+            return False
+        return self.unread > 0 or self._message.wants(0)
+
+    def next_event(self) -> Event | None:
+        """What happened next; None while more bytes, a verdict or another turn are needed."""
+        while self._turn_left and self.awaited is None and not self.closed:
+            if self._message.wants(self.unread):
+                self._turn_left -= 1
+                event = self._next_of_message()
+                if event is not None:
+                    return event
+                continue
+            if not self.unread:
+                break
+            self._turn_left -= 1
+            line = self._next_line()
+            if line is None:
+                break
+            event = self._command(line) if self._exchange is None else self._auth_line(line)
+            if event is not None:
+                if event.needs_verdict:
+                    self.awaited = event
+                return event
+        return None
+
+    def answer(self, verdict: Verdict) -> None:
+        """Decide the event that needed a verdict."""
+        event, self.awaited = self.awaited, None
+        self._put(*verdict.lines)
+        if verdict.lines and not verdict.note and type(event) is not Body:
+            self._note_refusal(verdict.lines[-1], event.credentials.user if isinstance(event, Authentication) else None)
+        if verdict.close:
+            self.closed = True
+            self.last_words = verdict.lines[-1] if verdict.lines else b""
+        if verdict.address is not None:
+            self.last_address = verdict.address
+        if verdict.accepted:
+            _CONSEQUENCES[type(event)](self, event, verdict)
+
+    def close(self, line: bytes) -> None:
+        """End the conversation from our side, with a last line."""
+        if not self.closed:
+            self._put(line)
+            self.closed = True
+            self.last_words = line
+
+    def secure(self) -> None:
+        """TLS has begun: what the client said before counts no more (RFC 3207 section 4.2)."""
+        self.is_secure = True
+        self.authenticated = self.extended = False
+        self.helo = self._first_helo
+        self.last_address = None
+        self._reset()
+
+    def _reset(self) -> bool:
+        """There is no transaction, and nothing is left of one; whether there was one, or a message in chunks.
+
+        The one way in which a transaction ends without a message: RSET, HELO, EHLO, MAIL, TLS.
+        """
+        was_there = self._message.is_in_chunks or self.in_transaction
+        self.in_transaction = False
+        self._message.drop_chunks()
+        self.sender: bytes | None = None
+        self.recipients: list[bytes] = []
+        self.wishes: Wishes | None = None
+        return was_there
+
+    def take_refusals(self) -> list[Refusal]:
+        """What was refused since the last call."""
+        refusals, self.refusals = self.refusals, []
+        return refusals
+
+    def take_output(self) -> bytes:
+        """Everything to be sent since the last call."""
+        out, self._out = self._out, []
+        if not out:
+            return b""
+        out.append(b"")
+        return b"\r\n".join(out)
+
+    # --- input
+
+    def _next_line(self) -> bytes | None:
+        """The next line without its end."""
+        while True:
+            start = self._position
+            end = self._buffer.find(b"\n", start)
+            if end < 0:
+                if len(self._buffer) - start > MAX_LINE:
+                    self._is_skipping = True
+                if self._is_skipping:
+                    self._position = len(self._buffer)
+                return None
+            self._position = end + 1
+            if not self._is_skipping and end - start <= MAX_LINE:
+                break
+            self._is_skipping = False
+            self._exchange = None
+            self._put(reply.LINE_TOO_LONG)
+        line = self._buffer[start:end]
+        return line[:-1] if line[-1:] == b"\r" else line
+
+    def _next_of_message(self) -> Event | None:
+        """What the next bytes of a message mean; None for those that are thrown away."""
+        try:
+            body, self._position = self._message.take(self._buffer, self._position)
+        except BareNewline:
+            self.close(reply.BARE_NEWLINE)
+            return BROKEN
+        if body is not None and body.is_last:
+            self.awaited = body
+        elif body is not None and body.ends_chunk:
+            self._put(reply.OK)
+        return body
+
+    # --- commands
+
+    def _command(self, line: bytes) -> Event | None:
+        # C reads a line as a string, which ends at a NUL; but half an address would be another one.
+        text, nul, _ = line.partition(b"\0")
+        verb, _, argument = text.partition(b" ")
+        act = _VERBS.get(verb.upper())
+        if nul and act in _WITH_ADDRESS:
+            return self._say(reply.SYNTAX)
+        if act is None:
+            return self._say(reply.UNRECOGNISED)
+        if self._message.is_in_chunks and act not in _BETWEEN_CHUNKS:
+            return self._say(reply.CHUNK_EXPECTED)
+        if act is not SmtpServer._rcpt:
+            self._commands += 1
+            if 0 < self._rules.max_commands < self._commands:
+                self.close(reply.TOO_MANY_COMMANDS)
+                return None
+        return act(self, argument.lstrip(b" "))
+
+    def _helo(self, name: bytes) -> Event:
+        return Hello(plain(name), False, self._reset())
+
+    def _ehlo(self, name: bytes) -> Event:
+        return Hello(plain(name), True, self._reset())
+
+    def _mail(self, argument: bytes) -> Event | None:
+        self._names_sender = True
+        if self._rules.mail_needs_auth and not self.authenticated:
+            return self._say(reply.AUTHORIZATION_REQUIRED)
+        address, behind = self._address(argument)
+        if address is None:
+            return self._say(reply.SYNTAX)
+        event = self._rules.mail(address, behind, argument)
+        if isinstance(event, bytes):
+            return self._say(event)
+        event.restarts = self._reset()
+        return event
+
+    def _rcpt(self, argument: bytes) -> Event | None:
+        self._names_sender = False
+        if not self.in_transaction:
+            return self._say(reply.MAIL_FIRST)
+        address, behind = self._address(argument)
+        if address is None:
+            return self._say(reply.SYNTAX)
+        if 0 < self._rules.max_recipients <= len(self.recipients):
+            return self._say(reply.TOO_MANY_RECIPIENTS)
+        event = self._rules.recipient(address, behind, self.wishes is not None and self.wishes.is_utf8)
+        return self._say(event) if isinstance(event, bytes) else event
+
+    def _data(self, argument: bytes) -> Event | None:
+        if not self.in_transaction:
+            return self._say(reply.MAIL_FIRST)
+        if not self.recipients:
+            return self._say(reply.RECIPIENT_FIRST)
+        return DATA
+
+    def _bdat(self, argument: bytes) -> Event | None:
+        words = argument.upper().split()
+        if not self._rules.offers_chunks:
+            return self._say(reply.UNRECOGNISED)
+        if not words or not words[0].isdigit() or len(words[0]) > _MAX_DIGITS or words[1:] not in ([], [b"LAST"]):
+            # Where its bytes end nobody knows, and they must not be taken for commands.
+            self.close(reply.BAD_CHUNK)
+            return None
+        self._message.announce(int(words[0]), len(words) > 1)
+        return None if self._message.is_in_chunks else self._data(b"")
+
+    def _rset(self, argument: bytes) -> Event:
+        self._reset()
+        self._put(reply.FLUSHED)
+        return RESET
+
+    def _noop(self, argument: bytes) -> Event | None:
+        return self._say(reply.OK)
+
+    def _vrfy(self, argument: bytes) -> Event | None:
+        return self._say(reply.VERIFY)
+
+    def _help(self, argument: bytes) -> Event | None:
+        return self._say(reply.HELP)
+
+    def _quit(self, argument: bytes) -> Event | None:
+        self.close(reply.farewell(self._rules.greeting))
+        return None
+
+    def _starttls(self, argument: bytes) -> Event | None:
+        if self.is_secure:
+            return self._say(reply.TLS_ALREADY)
+        if argument:
+            return self._say(reply.NO_PARAMETERS)
+        if not self._rules.offers_tls:
+            return self._say(reply.NO_CERTIFICATE)
+        if self.unread:
+            # Somebody between the client and us may have put it there, to be taken for words that TLS protects.
+            self.close(reply.BYTES_BEHIND_STARTTLS)
+            return None
+        return STARTTLS
+
+    def _auth(self, argument: bytes) -> Event | None:
+        word, _, initial = argument.partition(b" ")
+        method = word.lower()
+        objection = self._rules.auth_objection(method, self.is_secure, self.authenticated, self.in_transaction)
+        if objection is not None:
+            return self._say(objection)
+        self._exchange = Exchange(method, self.make_challenge() if method == CRAM_MD5 else b"")
+        return self._exchanged(self._exchange.begin(initial.strip(b" ")))
+
+    def _auth_line(self, line: bytes) -> Event | None:
+        assert self._exchange is not None
+        return self._exchanged(self._exchange.receive(line))
+
+    def _exchanged(self, answer: bytes | Credentials) -> Event | None:
+        if not is_question(answer):
+            self._exchange = None
+        if isinstance(answer, Credentials):
+            return Authentication(answer)
+        return self._say(answer)
+
+    # --- what follows from an accepted event
+
+    def _greet(self, event: Event, verdict: Verdict) -> None:
+        self._out.append(reply.banner(self._rules.greeting))
+
+    def _welcome(self, event: Hello, verdict: Verdict) -> None:
+        self.helo = event.name
+        self.extended = event.extended
+        self._out += self._rules.hello(event.extended, self.is_secure)
+
+    def _open_transaction(self, event: Mail, verdict: Verdict) -> None:
+        self.sender = event.address if verdict.address is None else verdict.address
+        self.wishes = event.wishes
+        self.in_transaction = True
+
+    def _add_recipient(self, event: Recipient, verdict: Verdict) -> None:
+        if event.wish is not None:
+            if self.wishes is None:
+                self.wishes = Wishes()
+            self.wishes.recipients[place_key(len(self.recipients))] = event.wish
+        self.recipients.append(event.address if verdict.address is None else verdict.address)
+
+    def _begin_body(self, event: Event, verdict: Verdict) -> None:
+        self.in_transaction = False
+        if not self._message.begin():
+            self._put(reply.GO_AHEAD)
+
+    def _begin_tls(self, event: Event, verdict: Verdict) -> None:
+        """Nothing yet: it is the handshake that counts."""
+
+    def _end_body(self, event: Event, verdict: Verdict) -> None:
+        """The envelope was over when the body began; a client with a message is no idle talker."""
+        self._commands = 0
+
+    def _know_client(self, event: Event, verdict: Verdict) -> None:
+        self.authenticated = True
+
+    # --- small things
+
+    def _put(self, *lines: bytes) -> None:
+        """Answer, and count what went wrong."""
+        if self._rules.puts_status:
+            lines = tuple(map(reply.with_status, lines))
+        self._out += lines
+        if self._rules.max_errors:
+            self._errors += sum(line[:1] in (b"4", b"5") for line in lines)
+            if self._errors > self._rules.max_errors and not self.closed:
+                self.closed = True
+                self.last_words = reply.TOO_MANY_ERRORS
+                self._put(self.last_words)
+
+    def _say(self, line: bytes) -> Event | None:
+        self._put(line)
+        self._note_refusal(line, None)
+        return None
+
+    def _note_refusal(self, line: bytes, user: bytes | None) -> None:
+        if line[:1] in (b"4", b"5") and line[:3] not in _OF_DISORDER:
+            recipient = None if self._names_sender or user is not None else self.last_address
+            sender = self.last_address if self._names_sender and user is None else self.sender
+            self.refusals.append(Refusal(line, sender, recipient, user))
+
+    def _address(self, argument: bytes) -> tuple[bytes | None, bytes]:
+        """The address in the argument of MAIL or RCPT, and what follows it."""
+        address, behind = self._rules.read_address(argument)
+        if address is None:
+            return None, b""
+        self.last_address = address
+        return address, behind
+
+
+_VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {
+    b"HELO": SmtpServer._helo,
+    b"EHLO": SmtpServer._ehlo,
+    b"MAIL": SmtpServer._mail,
+    b"RCPT": SmtpServer._rcpt,
+    b"DATA": SmtpServer._data,
+    b"BDAT": SmtpServer._bdat,
+    b"RSET": SmtpServer._rset,
+    b"NOOP": SmtpServer._noop,
+    b"VRFY": SmtpServer._vrfy,
+    b"HELP": SmtpServer._help,
+    b"QUIT": SmtpServer._quit,
+    b"STARTTLS": SmtpServer._starttls,
+    b"AUTH": SmtpServer._auth,
+}
+
+_WITH_ADDRESS = (SmtpServer._mail, SmtpServer._rcpt)
+
+_BETWEEN_CHUNKS = (
+    SmtpServer._bdat,
+    SmtpServer._rset,
+    SmtpServer._helo,
+    SmtpServer._ehlo,
+    SmtpServer._noop,
+    SmtpServer._help,
+    SmtpServer._vrfy,
+    SmtpServer._quit,
+)
+
+_CONSEQUENCES: "dict[type[Event | None], Callable[[SmtpServer, Any, Verdict], None]]" = {
+    Connected: SmtpServer._greet,
+    Hello: SmtpServer._welcome,
+    Mail: SmtpServer._open_transaction,
+    Recipient: SmtpServer._add_recipient,
+    Data: SmtpServer._begin_body,
+    Body: SmtpServer._end_body,
+    StartTls: SmtpServer._begin_tls,
+    Authentication: SmtpServer._know_client,
+}

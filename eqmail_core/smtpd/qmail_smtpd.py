@@ -1,0 +1,22 @@
+"""qmail-smtpd: one client on descriptors 0 and 1, who is handed over to the resident service or served here."""
+
+import os
+import sys
+
+from eqmail_core.smtpd.handover_client import hand_over
+from eqmail_core.system.linked import take_over_from
+from eqmail_core.system.log import keep_from_client
+
+
+def receive(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Have the client served; the exit code.  `checker` is the argv of the program that checks passwords."""
+    keep_from_client()
+    code = hand_over(checker, environ)
+    if code is None:
+        # Here, because a client that is handed over shall not wait for all of it.
+        folder, tag = os.path.dirname(__file__), sys.implementation.cache_tag
+        take_over_from(f"{folder}/__pycache__/alone.{tag}.linked")
+        from eqmail_core.smtpd.server.stdio_server import serve
+
+        code = serve(checker, environ)
+    return code

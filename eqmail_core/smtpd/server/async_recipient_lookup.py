@@ -1,0 +1,116 @@
+"""How the resident SMTP service asks the delivering side about recipients: lookup_wire on its event loop.
+
+One connection, which is made anew when it breaks; any number of questions at a time, each for so long and no longer.
+
+Fails: never by exception; where nobody can tell the answer is b"".
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from eqmail_core.ipc import recipient_lookup_protocol as wire
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.smtpd.server.blocking_recipient_lookup import NOBODY_KNOWS, PATIENCE_S
+
+Told = Callable[[bytes], None]
+"""Called once, with the letter of an outcome or b""."""
+
+MOST_WAITING = 4096
+"""Questions without an answer at a time; further ones get none."""
+
+
+class LookUps(Protocol):
+    """Who can be asked about recipients; see `LookUpLink`."""
+
+    def ask(self, recipient: bytes, told: Told) -> None:
+        """Ask; `told` is called soon."""
+
+
+class NobodyToAsk:
+    """Where there is no delivering side."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def ask(self, recipient: bytes, told: Told) -> None:
+        """Know nothing."""
+        self._loop.call_soon(told, NOBODY_KNOWS)
+
+
+class LookUpLink:
+    """The connection to the socket at `path`.
+
+    `complain(line)` is called when nobody answers, and not again until somebody does; a question may take `patience_s`.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        path: str,
+        complain: Callable[[bytes], None],
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._loop = loop
+        self._path = path
+        self._complain = complain
+        self._patience_s = patience_s
+        self._channel: Channel | None = None
+        self._tag = 0
+        self._waiting: dict[int, tuple[Told, asyncio.TimerHandle]] = {}
+        self._has_complained = False
+
+    def ask(self, recipient: bytes, told: Told) -> None:
+        """Ask about a recipient; `told` is never called from within this call."""
+        channel = self._channel or self._open()
+        if channel is None or len(self._waiting) >= MOST_WAITING:
+            self._give_up(told)
+            return
+        self._tag = tag = (self._tag + 1) & 0xFFFFFFFF
+        self._waiting[tag] = (told, self._loop.call_later(self._patience_s, self._expire, tag))
+        channel.send(wire.question(tag, recipient))
+
+    def close(self) -> None:
+        """Let go of the connection; who still waits is told that nobody knows."""
+        if self._channel is not None:
+            self._channel.close()
+
+    def _open(self) -> Channel | None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            sock.setblocking(False)
+            sock.connect(self._path)
+        except OSError:
+            sock.close()
+            return None
+        self._channel = channel = Channel(self._loop, sock, self._on_packet, self._on_close)
+        return channel
+
+    def _on_packet(self, packet: bytes, fd: int) -> None:
+        try:
+            tag, letter = wire.split_answer(packet)
+        except wire.WireError:
+            return
+        told, timer = self._waiting.pop(tag, (None, None))
+        if told is not None and timer is not None:
+            timer.cancel()
+            self._has_complained = False
+            told(letter)
+
+    def _on_close(self) -> None:
+        self._channel = None
+        lost, self._waiting = self._waiting, {}
+        for told, timer in lost.values():
+            timer.cancel()
+            self._give_up(told)
+
+    def _expire(self, tag: int) -> None:
+        told, _ = self._waiting.pop(tag)
+        self._give_up(told)
+
+    def _give_up(self, told: Told) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            self._complain(b"nobody answers at %b: recipients are accepted unseen" % self._path.encode())
+        self._loop.call_soon(told, NOBODY_KNOWS)

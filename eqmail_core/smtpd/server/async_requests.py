@@ -1,0 +1,214 @@
+"""How errands of the reception are run by the resident service: on its event loop, waiting for none of them.
+
+Source: smtp-server.md 4.6, 4.8.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from eqmail_core.event_loop.async_process import PipeReader, kill, on_end
+from eqmail_core.event_loop.child_slots import Slot
+from eqmail_core.filters.verdict import Opinion, Question
+from eqmail_core.smtpd.policy.authentication import is_refusal
+from eqmail_core.smtpd.policy.plugin_protocol import Hearing, PluginReport
+from eqmail_core.smtpd.policy.requests import (
+    CHECKER_S,
+    NO_CHILD,
+    PLUGIN_S,
+    AskDns,
+    AskFilter,
+    AwaitSilence,
+    CheckPassword,
+    Errand,
+    LookUp,
+    Pause,
+    RunPlugin,
+)
+from eqmail_core.smtpd.protocol.events import Verdict
+from eqmail_core.smtpd.server.context import Desk
+from eqmail_core.smtpd.server.helper_process import checker_outcome, plugin_report, start_checker, start_plugin
+
+if TYPE_CHECKING:
+    from eqmail_core.smtpd.policy.requests import Errands, Outcome
+
+# How a checkpassword program may end that has looked at the password (cr.yp.to/checkpwd/interface.html).
+WRONG_PASSWORD = 1
+
+
+class Client(Protocol):
+    """Whose decision it is."""
+
+    seen: int
+
+    @property
+    def remote_ip(self) -> bytes:
+        """Its address."""
+
+    @property
+    def checker(self) -> list[bytes]:
+        """The argv of the program that checks its password."""
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it has said something that nobody has listened to yet, or hung up."""
+
+
+class LoopFilter(Protocol):
+    """A filter of a client of the service."""
+
+    def ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+        """Ask; `done` is called later."""
+
+
+class Deliberation:
+    """A decision in the making: runs errand after errand, and calls `decided(verdict)` in a later turn of the loop."""
+
+    __slots__ = ("_client", "_decided", "_desk", "_errands", "_give_up", "_slot")
+
+    def __init__(self, desk: Desk, client: Client, errands: "Errands", decided: Callable[[Verdict], None]) -> None:
+        self._desk = desk
+        self._client = client
+        self._errands: Errands | None = errands
+        self._decided = decided
+        # Ends the wait for a child.
+        self._give_up: Callable[[], None] | None = None
+        self._slot: Slot | None = None
+        self._go_on(None)
+
+    def abandon(self) -> None:
+        """Nobody waits for the decision any more; a child that runs is left to its end, one that waits is not run."""
+        if self._errands is not None:
+            self._errands.close()
+            self._errands = None
+        if self._slot is not None and not self._slot.has_begun:
+            self._slot.leave()
+
+    def hurry(self) -> None:
+        """It has taken too long: end the wait for a child, if it is one."""
+        if self._give_up is not None:
+            self._give_up()
+
+    def _go_on(self, outcome: "Outcome") -> None:
+        if self._errands is None:
+            return
+        self._client.seen = self._desk.now
+        try:
+            errand = self._errands.send(outcome)
+        except StopIteration as end:
+            self._errands = None
+            self._desk.loop.call_soon(self._decided, end.value)
+            return
+        _WAYS[type(errand)](self, errand)
+
+    def _soon(self, outcome: "Outcome") -> None:
+        self._desk.loop.call_soon(self._go_on, outcome)
+
+    # --- children
+
+    def _run_plugin(self, errand: RunPlugin) -> None:
+        self._give_up = partial(self._ended, PluginReport([], b"fork() failed"))
+        self._slot = self._desk.plugins.enter(self._client.remote_ip, partial(self._start_plugin, errand))
+
+    def _check_password(self, errand: CheckPassword) -> None:
+        self._give_up = partial(self._ended, NO_CHILD)
+        self._slot = self._desk.checkers.enter(self._client.remote_ip, partial(self._start_checker, errand))
+
+    def _not_started(self, outcome: "Outcome") -> None:
+        self._give_up = None
+        self._desk.loop.call_soon(self._ended, outcome)
+
+    def _started(self, limit_s: float, give_up: Callable[[], None]) -> asyncio.TimerHandle:
+        """A child runs; it is given up when its time is over."""
+        self._give_up = give_up
+        return self._desk.loop.call_later(limit_s, give_up)
+
+    def _ended(self, outcome: "Outcome") -> None:
+        """A child has ended, or could not be started."""
+        self._give_up = None
+        slot, self._slot = self._slot, None
+        if slot is not None:
+            slot.leave()
+        self._go_on(outcome)
+
+    def _start_plugin(self, errand: RunPlugin) -> None:
+        started = start_plugin(errand.argv, errand.environ)
+        if isinstance(started, PluginReport):
+            self._not_started(started)
+            return
+        pid, output = started
+        hearing = Hearing()
+
+        def hear(data: bytes) -> bool:
+            hearing.receive(data)
+            if hearing.is_over:
+                on_end(self._desk.loop, pid, ended)
+            return not hearing.is_over
+
+        def ended(code: int) -> None:
+            timer.cancel()
+            self._ended(plugin_report(hearing, code))
+
+        def give_up() -> None:
+            kill(pid)
+            # What it has started may hold its output open.
+            reader.close()
+            if not hearing.is_over:
+                hear(b"")
+
+        reader = PipeReader(self._desk.loop, output, hear)
+        timer = self._started(PLUGIN_S, give_up)
+
+    def _start_checker(self, errand: CheckPassword) -> None:
+        desk, ip = self._desk, self._client.remote_ip
+        if desk.is_guessing(ip):
+            self._not_started(WRONG_PASSWORD)
+            return
+        pid = start_checker(self._client.checker, errand.environ, errand.credentials)
+        if pid <= 0:
+            self._not_started(pid)
+            return
+        timer = self._started(CHECKER_S, partial(kill, pid))
+
+        def ended(code: int) -> None:
+            timer.cancel()
+            outcome = checker_outcome(code)
+            if is_refusal(outcome):
+                desk.note_failure(ip)
+            self._ended(outcome)
+
+        on_end(desk.loop, pid, ended)
+
+    # --- others
+
+    def _ask_dns(self, errand: AskDns) -> None:
+        desk = self._desk
+        answering = desk.ask_dns(errand.questions)
+        if errand.ahead:
+            self._soon([])
+        else:
+            answering.add_done_callback(lambda task: self._go_on([] if task.cancelled() else task.result()))
+
+    def _await_silence(self, errand: AwaitSilence) -> None:
+        self._desk.loop.call_later(errand.seconds, lambda: self._go_on(int(self._client.speaks)))
+
+    def _look_up(self, errand: LookUp) -> None:
+        self._desk.lookups.ask(errand.recipient, self._soon)
+
+    def _ask_filter(self, errand: AskFilter) -> None:
+        cast(LoopFilter, errand.filter).ask(errand.question, self._go_on)
+
+    def _pause(self, errand: Pause) -> None:
+        self._desk.loop.call_later(errand.seconds, self._go_on, None)
+
+
+_WAYS: dict[type[Errand], Callable[[Deliberation, Any], None]] = {
+    AskDns: Deliberation._ask_dns,
+    AskFilter: Deliberation._ask_filter,
+    AwaitSilence: Deliberation._await_silence,
+    CheckPassword: Deliberation._check_password,
+    LookUp: Deliberation._look_up,
+    Pause: Deliberation._pause,
+    RunPlugin: Deliberation._run_plugin,
+}

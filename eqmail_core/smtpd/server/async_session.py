@@ -1,0 +1,408 @@
+"""SMTP conversations of a resident service: many at a time on one event loop, none of which waits for another.
+
+All timeouts are one sweep over the sessions now and then.
+
+Source: smtp-server.md 4; architecture "the receive path parses a buffer".
+Long because one session's bytes, flow control and order of answers belong together.
+"""
+
+import asyncio
+from functools import partial
+from typing import cast
+
+from eqmail_core.queue.client.async_program import QueuePrograms
+from eqmail_core.smtpd.policy.outcome import (
+    BAD_NEWLINES,
+    DENIED,
+    DISMISSALS,
+    NO_PROXY_HEADER,
+    READ_FAILED,
+    TIMED_OUT,
+    log_line,
+    tls_failed,
+)
+from eqmail_core.smtpd.policy.policy import Reception
+from eqmail_core.smtpd.policy.session_log import SmtpLog
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
+from eqmail_core.smtpd.protocol.proxy_header import Ends
+from eqmail_core.smtpd.protocol.session import SmtpServer
+from eqmail_core.smtpd.server.async_requests import Deliberation
+from eqmail_core.smtpd.server.config import NOWHERE, Terms, terms_for
+from eqmail_core.smtpd.server.context import Desk
+from eqmail_core.smtpd.server.filtered_receiver import receive_filtered
+from eqmail_core.smtpd.server.message_receiver import Incoming, Messages
+from eqmail_core.smtpd.server.proxy_protocol import ProxiedClient
+from eqmail_core.tls.server import ServerTls
+from eqmail_core.tls.session_info import HandshakeFailed, Unusable
+
+_UNREAD_BYTES = 65536
+
+# Why a client is not read at the moment.
+_BY_CLIENT, _BY_QUEUE, _BY_VERDICT, _BY_TURN = 1, 2, 4, 8
+
+
+class SmtpSession(asyncio.Protocol):
+    """One client of the service; `begins_with_tls`: TLS comes before the greeting."""
+
+    __slots__ = (
+        "_begins_with_tls",
+        "_core",
+        "_deliberation",
+        "_desk",
+        "_ends",
+        "_has_eof",
+        "_has_failed",
+        "_holds",
+        "_idle_since",
+        "_is_proxied",
+        "_log",
+        "_message",
+        "_reception",
+        "_terms",
+        "_tls",
+        "_transport",
+        "seen",
+    )
+
+    def __init__(self, desk: Desk, begins_with_tls: bool = False, is_proxied: bool = False) -> None:
+        self._desk = desk
+        self._begins_with_tls = begins_with_tls
+        self._ends: Ends | None = None
+        self._is_proxied = is_proxied
+        self._tls: ServerTls | None = None
+        self._deliberation: Deliberation | None = None
+        self._has_eof = False
+        self._has_failed = False
+        self._holds = 0
+        self.seen = self._idle_since = desk.now
+
+    # --- what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client, or send it away when there are too many."""
+        self._transport = cast(asyncio.Transport, transport)
+        terms = self._arrive(transport)
+        if terms is not None:
+            self._welcome(terms)
+
+    def _arrive(self, transport: asyncio.BaseTransport) -> Terms | None:
+        """The terms for this client; None where a proxy has to tell who it is."""
+        settings = self._desk.settings
+        local = transport.get_extra_info("sockname") or NOWHERE
+        peer = transport.get_extra_info("peername") or NOWHERE
+        if not self._is_proxied and settings.proxies.includes(peer[0].encode()):
+            line = log_line(NO_PROXY_HEADER, None, peer[0].encode(), None, None)
+            ProxiedClient(self._desk.loop, self._for_proxied, partial(self._desk.log, line)).begin(self._transport)
+            return None
+        if self._ends is not None:
+            peer, local = self._ends.remote, (self._ends.local[0], local[1])
+        return terms_for(settings, peer, local)
+
+    def _welcome(self, terms: Terms) -> None:
+        desk, house, environ = self._desk, terms.house, terms.environ
+        self._terms = terms
+        queue = environ.get(b"QMAILQUEUE")
+        outbox = desk.outbox if queue is None else QueuePrograms(desk.loop, queue, environ)
+        filters = desk.settings.filters
+        if filters is None:
+            self._reception = Reception(house, environ, desk.date)
+            self._message: Messages = Incoming(outbox, house.rules.size_limit)
+        else:
+            self._reception, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
+        self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
+        self._log = SmtpLog(self._core, self._reception, desk.may_log, self._say)
+        if terms.refusal is None:
+            self._log.note(DENIED)
+            self._transport.close()
+            return
+        refusal = terms.refusal or self._enter()
+        if refusal:
+            self._core.close(refusal)
+            self._flush()
+            return
+        if self._begins_with_tls:
+            self._start_tls()
+        else:
+            self._decide(self._core.begin())
+        self._run()
+
+    def _enter(self) -> bytes:
+        """Be counted; a line for a client that cannot come in."""
+        return self._desk.enter(self, self._reception.remote_ip)
+
+    def data_received(self, data: bytes) -> None:
+        """Go on with the conversation."""
+        core = self._core
+        self.seen = self._desk.now
+        if self._tls is not None:
+            data = self._unwrap(self._tls, data)
+        core.receive(data)
+        if core.awaited is not None:
+            if core.unread > _UNREAD_BYTES:
+                self._hold(_BY_VERDICT)
+            return
+        if not self._holds & _BY_TURN:
+            self._run()
+
+    def eof_received(self) -> bool:
+        """The client says no more; a message that is being queued gets its answer all the same."""
+        self._has_eof = True
+        return self._core.awaited is not None or self._holds & (_BY_CLIENT | _BY_TURN) != 0
+
+    def pause_writing(self) -> None:
+        """The client does not read: neither do we, nor is looked at what it has sent already."""
+        self._hold(_BY_CLIENT)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._release(_BY_CLIENT)
+        if not self._holds & _BY_TURN and self._core.awaited is None:
+            self._run()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone; what is not wholly received is forgotten."""
+        desk = self._desk
+        if self not in desk.sessions:
+            return
+        desk.leave(self, self._reception.remote_ip)
+        if not self._core.closed:
+            self._has_failed = True
+            if not self._message.is_submitted:
+                self._log.note(READ_FAILED)
+            self._core.closed = True
+        self._message.close()
+        if self._deliberation is not None:
+            self._deliberation.abandon()
+            self._deliberation = None
+
+    def _for_proxied(self, ends: Ends | None) -> "SmtpSession":
+        session = SmtpSession(self._desk, self._begins_with_tls, is_proxied=True)
+        session._ends = ends
+        return session
+
+    # --- what the desk calls
+
+    def idle_since(self) -> int:
+        """When it was last in a transaction, or was greeted."""
+        core = self._core
+        if core.in_transaction or core.in_body or core.awaited is not None:
+            self._idle_since = self._desk.now
+        return self._idle_since
+
+    def expire(self) -> None:
+        """The client, or a child, has taken too long."""
+        if self._core.closed or self._transport.is_closing():
+            self._transport.abort()
+        elif self._deliberation is not None:
+            self._deliberation.hurry()
+        elif self._core.awaited is None and not self._holds & _BY_QUEUE:
+            self._fail(TIMED_OUT)
+            self._core.close(reply.TIMEOUT)
+            self._flush()
+
+    def retire(self) -> None:
+        """End the session if it has nothing in work."""
+        core = self._core
+        if not (core.in_transaction or core.in_body or core.awaited is not None or core.closed):
+            core.close(reply.SHUTTING_DOWN)
+            self._flush()
+
+    # --- the conversation
+
+    def _run(self) -> None:
+        """Look at what the client has said, as far as its turn goes, if it takes the answers."""
+        core = self._core
+        core.begin_turn()
+        while not self._holds & _BY_CLIENT and (event := core.next_event()) is not None:
+            if type(event) is Body:
+                self._take(event)
+            elif event is STARTTLS:
+                self._start_tls()
+            elif event.needs_verdict:
+                self._decide(event)
+            elif event is RESET:
+                self._idle_since = self._desk.now
+                self._reception.forget()
+                self._forget_message()
+            elif event is BROKEN:
+                self._fail(BAD_NEWLINES)
+                self._forget_message()
+        if core.awaited is None:
+            if self._desk.is_closing:
+                self.retire()
+            if self._has_eof and not (core.closed or core.has_more or self._holds & _BY_CLIENT):
+                self._fail(READ_FAILED)
+                core.closed = True
+        self._flush()
+        if core.has_more:
+            self._hold(_BY_TURN)
+            self._desk.loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        """The others have had their turn."""
+        if not self._transport.is_closing():
+            self._run()
+        if not self._core.has_more:
+            self._release(_BY_TURN)
+
+    def _flush(self) -> None:
+        if self._core.refusals:
+            self._log.note_refusals()
+        out = self._core.take_output()
+        tls = self._tls
+        if tls is not None:
+            out = b"" if tls.is_shaking else tls.wrap(out)
+        if out:
+            self._transport.write(out)
+        if self._core.closed:
+            if tls is not None and not tls.is_shaking:
+                self._transport.write(tls.farewell())
+            self._transport.close()
+            if self._core.last_words in DISMISSALS:
+                self._log.note(DISMISSALS[self._core.last_words])
+                self._core.last_words = b""
+
+    # --- TLS
+
+    def _start_tls(self) -> None:
+        """Begin TLS, or say why not."""
+        core, desk = self._core, self._terms.tls
+        try:
+            if desk is None:
+                raise Unusable("missing certificate")
+            tls = desk.open()
+        except Unusable as trouble:
+            self._has_failed = self._begins_with_tls
+            core.answer(Verdict(False, [reply.tls_trouble(str(trouble).encode())], close=self._begins_with_tls))
+            return
+        if not self._begins_with_tls:
+            core.answer(Verdict(True, [reply.READY_FOR_TLS]))
+            self._flush()
+        self._tls = tls
+
+    def _unwrap(self, tls: ServerTls, data: bytes) -> bytes:
+        """What the client says under TLS; nothing while the handshake lasts."""
+        if tls.is_shaking:
+            try:
+                is_complete = tls.shake(data)
+            except HandshakeFailed as failure:
+                self._fail(tls_failed(failure))
+                last_words = b"" if self._begins_with_tls else reply.tls_failed(str(failure).encode()) + b"\r\n"
+                self._transport.write(tls.wrap(b"") + last_words)
+                self._core.closed = True
+                return b""
+            self._transport.write(tls.wrap(b""))
+            if not is_complete:
+                return b""
+            data = b""
+            self._core.secure()
+            self._reception.secure(tls.encryption())
+            if self._begins_with_tls:
+                self._decide(self._core.begin())
+        said = tls.receive(data)
+        if tls.is_over:
+            self._has_eof = True
+        return said
+
+    # --- decisions
+
+    def _decide(self, event: Event) -> None:
+        if event.restarts:
+            self._forget_message()
+        decision = self._reception.decide(event)
+        if isinstance(decision, Verdict):
+            self._answer(event, decision)
+        else:
+            self._deliberation = Deliberation(self._desk, self, decision, partial(self._decided, event))
+
+    def _decided(self, event: Event, verdict: Verdict) -> None:
+        """Go on after a decision that took its time."""
+        if self._deliberation is None:
+            return
+        self._deliberation = None
+        self.seen = self._desk.now
+        self._answer(event, verdict)
+        self._go_on()
+
+    def _answer(self, event: Event, verdict: Verdict) -> None:
+        if event is DATA and verdict.accepted:
+            self._message.begin(verdict.header)
+        self._core.answer(verdict)
+        if verdict.note:
+            self._log.note(verdict.note)
+
+    def _go_on(self) -> None:
+        self._run()
+        if self._holds & _BY_VERDICT and self._core.awaited is None:
+            self._release(_BY_VERDICT)
+
+    @property
+    def remote_ip(self) -> bytes:
+        """The address of the client."""
+        return self._reception.remote_ip
+
+    @property
+    def checker(self) -> list[bytes]:
+        """The argv of the program that checks its password."""
+        return self._terms.checker
+
+    @property
+    def speaks(self) -> bool:
+        """Whether the client has said something that is not looked at yet, or has hung up."""
+        return self._core.unread > 0 or self._has_eof
+
+    # --- the message
+
+    def _take(self, body: Body) -> None:
+        if self._message.take(body.text, self._queued, self._queue_ready):
+            self._release(_BY_QUEUE)
+        else:
+            self._hold(_BY_QUEUE)
+        if body.is_last:
+            core = self._core
+            answer = self._message.finish(core.sender or b"", core.recipients, core.wishes, self._queued)
+            if answer is not None:
+                self._conclude(*answer)
+
+    def _queued(self, code: int, number: int, when: int, qp: int) -> None:
+        """The queue has the message, or has refused it, perhaps before it was whole."""
+        answer = self._message.queued(code, when, qp)
+        if answer is not None:
+            self._conclude(*answer)
+            self._go_on()
+
+    def _conclude(self, line: bytes, what: bytes) -> None:
+        self.seen = self._idle_since = self._desk.now
+        self._log.note(what)
+        self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
+
+    def _forget_message(self) -> None:
+        self._message.forget()
+        self._release(_BY_QUEUE)
+
+    def _queue_ready(self) -> None:
+        self._release(_BY_QUEUE)
+
+    # --- small things
+
+    def _hold(self, reason: int) -> None:
+        if not self._holds:
+            self._transport.pause_reading()
+        self._holds |= reason
+
+    def _release(self, reason: int) -> None:
+        if self._holds & reason:
+            self._holds &= ~reason
+            self.seen = self._desk.now
+            if not self._holds and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _fail(self, what: bytes) -> None:
+        """Note why the conversation does not end as it should."""
+        self._has_failed = True
+        self._log.note(what)
+
+    def _say(self, line: bytes) -> None:
+        """A line for the log."""
+        self._desk.log(line)

@@ -1,0 +1,170 @@
+"""How errands of the reception are run by a program that serves one client: one after the other, waiting for each.
+
+Light: no event loop.
+
+Source: smtp-server.md 4.6, 4.8.
+"""
+
+import os
+import select
+import signal
+import time
+
+from eqmail_core.dns.query import CLIENTS_PATIENCE_S, NO_ANSWER
+from eqmail_core.smtpd.policy.plugin_protocol import Hearing, PluginReport
+from eqmail_core.smtpd.policy.requests import (
+    CHECKER_S,
+    PLUGIN_S,
+    AskDns,
+    AskFilter,
+    AwaitSilence,
+    CheckPassword,
+    LookUp,
+    Pause,
+    RunPlugin,
+)
+from eqmail_core.smtpd.server.helper_process import checker_outcome, plugin_report, start_checker, start_plugin
+from eqmail_core.system.files import CHUNK
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from eqmail_core.dns.query import Answer
+    from eqmail_core.dns.resolver import BlockingResolver
+    from eqmail_core.filters.blocking_milter import WaitingMilter
+    from eqmail_core.filters.python_checks import WaitingCheck
+    from eqmail_core.filters.verdict import Opinion
+    from eqmail_core.smtpd.policy.requests import Errand, Errands, Outcome
+    from eqmail_core.smtpd.protocol.events import Verdict
+
+
+class Waiter:
+    """Runs errands.
+
+    `lookup_socket` is where the delivering side is asked; `checker` is the argv of the program that checks passwords;
+    `flush` sends the client what it has not been told yet; `speaks_within(seconds)` tells whether it says something
+    meanwhile.
+    """
+
+    __slots__ = ("_resolver", "checker", "flush", "lookup_socket", "speaks_within")
+
+    def __init__(
+        self,
+        lookup_socket: str,
+        checker: list[bytes],
+        flush: "Callable[[], None]",
+        speaks_within: "Callable[[float], bool]",
+    ) -> None:
+        self.lookup_socket = lookup_socket
+        self.checker = checker
+        self.flush = flush
+        self.speaks_within = speaks_within
+        self._resolver: BlockingResolver | None = None
+
+    @property
+    def resolver(self) -> "BlockingResolver":
+        """What asks the DNS; made when it is needed first, as few servers do."""
+        if self._resolver is None:
+            from eqmail_core.dns.resolver import BlockingResolver
+
+            self._resolver = BlockingResolver(patience_s=CLIENTS_PATIENCE_S)
+        return self._resolver
+
+    def carry_out(self, errands: "Errands") -> "Verdict":
+        """Run what a decision wants to be run; the decision.  Fails: as `flush` and `speaks_within` do."""
+        outcome: Outcome = None
+        while True:
+            try:
+                errand = errands.send(outcome)
+            except StopIteration as end:
+                verdict: Verdict = end.value
+                return verdict
+            outcome = _WAYS[type(errand)](self, errand)
+
+
+def _run_plugin(waiter: Waiter, errand: RunPlugin) -> PluginReport:
+    started = start_plugin(errand.argv, errand.environ)
+    if isinstance(started, PluginReport):
+        return started
+    pid, output = started
+    hearing = Hearing()
+    deadline = time.monotonic() + PLUGIN_S
+    while not hearing.is_over:
+        hearing.receive(os.read(output, CHUNK) if _is_readable(output, deadline) else b"")
+    os.close(output)
+    return plugin_report(hearing, _end_of(pid, deadline))
+
+
+def _check_password(waiter: Waiter, errand: CheckPassword) -> int:
+    pid = start_checker(waiter.checker, errand.environ, errand.credentials)
+    return checker_outcome(_end_of(pid, time.monotonic() + CHECKER_S)) if pid > 0 else pid
+
+
+def _is_readable(fd: int, deadline: float) -> bool:
+    """Wait until there is something to be read, or the deadline has passed: then False."""
+    waiter = select.poll()
+    waiter.register(fd, select.POLLIN)
+    return bool(waiter.poll(max(0.0, deadline - time.monotonic()) * 1000))
+
+
+def _end_of(pid: int, deadline: float) -> int:
+    """The exit code of a child, negative for a signal; a child that was lost has crashed, one that is late is ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        pass  # No such thing here: then it is waited for.
+    else:
+        if not _is_readable(handle, deadline):
+            os.kill(pid, signal.SIGKILL)
+        os.close(handle)
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return -1
+
+
+def _ask_dns(waiter: Waiter, errand: AskDns) -> "list[Answer]":
+    """One question after the other, as long as there is time."""
+    if errand.ahead:
+        return []
+    deadline = time.monotonic() + CLIENTS_PATIENCE_S
+    answers = []
+    for question in errand.questions:
+        left_s = deadline - time.monotonic()
+        answers.append(waiter.resolver.answer(question, left_s) if left_s > 0 else NO_ANSWER)
+    return answers
+
+
+def _await_silence(waiter: Waiter, errand: AwaitSilence) -> int:
+    return int(waiter.speaks_within(errand.seconds))
+
+
+def _look_up(waiter: Waiter, errand: LookUp) -> bytes:
+    # Imported here, because few servers look up and all would pay for it.
+    from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
+
+    return look_up(waiter.lookup_socket, errand.recipient)
+
+
+def _ask_filter(waiter: Waiter, errand: AskFilter) -> "Opinion":
+    waiter.flush()
+    one: WaitingMilter | WaitingCheck = errand.filter  # type: ignore[assignment]  # whose client waits, so does it
+    return one.ask(errand.question)
+
+
+def _pause(waiter: Waiter, errand: Pause) -> None:
+    waiter.flush()
+    time.sleep(errand.seconds)
+
+
+_WAYS: "dict[type[Errand], Callable[[Waiter, Any], Outcome]]" = {
+    AskDns: _ask_dns,
+    AskFilter: _ask_filter,
+    AwaitSilence: _await_silence,
+    CheckPassword: _check_password,
+    LookUp: _look_up,
+    Pause: _pause,
+    RunPlugin: _run_plugin,
+}

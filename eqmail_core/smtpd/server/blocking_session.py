@@ -1,0 +1,210 @@
+"""One SMTP conversation on two descriptors, waiting for the client, for children and for qmail-queue in turn.
+
+For a process that serves one client.  Light: no event loop.
+
+Source: smtp-server.md 4.1, 4.2, 4.5 (qmail-smtpd.c).
+"""
+
+import time
+
+from eqmail_core.dsn.parameters import render_wishes
+from eqmail_core.queue.client.blocking import open_queue
+from eqmail_core.smtpd.policy.log_budget import LineBudget
+from eqmail_core.smtpd.policy.message_checks import Intake
+from eqmail_core.smtpd.policy.outcome import BAD_NEWLINES, DISMISSALS, READ_FAILED, TIMED_OUT, conclude, tls_failed
+from eqmail_core.smtpd.policy.session_log import SmtpLog
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
+from eqmail_core.smtpd.protocol.session import SmtpServer
+from eqmail_core.smtpd.server.blocking_requests import Waiter
+from eqmail_core.system.log import complain
+from eqmail_core.system.timed_stream import Descriptors, Gone, TimedOut
+from eqmail_core.tls.session_info import HandshakeFailed, Unusable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.queue.client.blocking import QueueProgram, QueueService
+    from eqmail_core.site.site import Site
+    from eqmail_core.smtpd.policy.policy import Reception
+    from eqmail_core.tls.session_info import TlsFiles
+
+
+class Conversation:
+    """One client, from the greeting to the end; `checker` is the argv of the program that checks passwords.
+
+    Messages go to the queue through `open_queue`, with the environment of the reception.  `tls`: the keys, if there
+    are any; `begins_with_tls`: before the greeting.  `idle_s`: how long it may be without a transaction; 0: any time.
+    """
+
+    def __init__(
+        self,
+        site: "Site",
+        core: SmtpServer,
+        reception: "Reception",
+        client: Descriptors,
+        checker: list[bytes],
+        tls: "TlsFiles | None" = None,
+        begins_with_tls: bool = False,
+        idle_s: int = 0,
+    ) -> None:
+        self._idle_s = idle_s
+        self._idle_since = 0.0
+        self._site = site
+        self._core = core
+        self._reception = reception
+        self._client = client
+        self._waiter = Waiter(
+            site.socket("lookup"), checker, self._flush, lambda seconds: self._client.speaks_within(seconds)
+        )
+        self._tls = tls
+        self._begins_with_tls = begins_with_tls
+        self._intake = Intake(0)
+        budget = LineBudget()
+        self._log = SmtpLog(core, reception, lambda ip: budget.admits(ip, int(time.monotonic())), complain)
+        self._queue: QueueProgram | QueueService | None = None
+
+    def run(self, databytes: int) -> int:
+        """Converse; the exit code of the process.  `databytes` limits each message, 0: not at all."""
+        self._intake = Intake(databytes)
+        core = self._core
+        try:
+            if self._begins_with_tls and not self._starts_tls():
+                self._log.note_refusals()
+                self._client.write(core.take_output())
+                return 1
+            self._decide(core.begin())
+            self._idle_since = time.monotonic()
+            while True:
+                while (event := core.next_event()) is not None:
+                    if event is BROKEN:
+                        return self._broken()
+                    self._handle(event)
+                self._log.note_refusals()
+                self._client.write(core.take_output())
+                if core.closed:
+                    self._client.close()
+                    self._abandon()
+                    if core.last_words in DISMISSALS:
+                        self._log.note(DISMISSALS[core.last_words])
+                    return 0
+                if core.has_more:
+                    core.begin_turn()
+                else:
+                    self._client.deadline = self._patience_ends()
+                    core.receive(self._client.read())
+        except TimedOut:
+            self._log.note(TIMED_OUT)
+            self._last_words(reply.TIMEOUT)
+        except HandshakeFailed as failure:
+            self._log.note(tls_failed(failure))
+            self._last_words(reply.tls_failed(str(failure).encode()))
+        except Gone as gone:
+            if gone.reading:
+                self._log.note(READ_FAILED)
+        self._abandon()
+        return 1
+
+    def _patience_ends(self) -> float | None:
+        """When a client without a transaction has to have begun one; None: nobody waits for one."""
+        core = self._core
+        if core.in_transaction or core.in_body:
+            self._idle_since = time.monotonic()
+            return None
+        return self._idle_since + self._idle_s if self._idle_s else None
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, Body):
+            self._take(event)
+            self._idle_since = time.monotonic()
+        elif event is RESET:
+            self._reception.forget()
+            self._abandon()
+        elif event is STARTTLS:
+            self._starts_tls()
+        else:
+            self._decide(event)
+
+    def _decide(self, event: Event) -> None:
+        if event.restarts:
+            self._abandon()
+        decision = self._reception.decide(event)
+        verdict = decision if isinstance(decision, Verdict) else self._waiter.carry_out(decision)
+        if event is DATA and verdict.accepted:
+            verdict = self._begin(verdict)
+        self._core.answer(verdict)
+        if verdict.note:
+            self._log.note(verdict.note)
+
+    def _begin(self, verdict: Verdict) -> Verdict:
+        """A message follows, behind the header of this verdict; the verdict, or that there is no queue for it."""
+        try:
+            self._queue = open_queue(self._site, self._reception.environ)
+        except OSError:
+            return Verdict(False, [*verdict.lines, reply.NO_QUEUE])
+        self._queue.write(verdict.header)
+        self._intake.begin()
+        return verdict
+
+    def _starts_tls(self) -> bool:
+        """Begin TLS, or say why not.  Fails: HandshakeFailed, TimedOut, Gone."""
+        core = self._core
+        try:
+            if self._tls is None:
+                raise Unusable("missing certificate")
+            # Here, because few clients of a program need it and all would pay for it.
+            from eqmail_core.tls.timed_stream import SecureDescriptors
+
+            secure = SecureDescriptors(self._client, self._tls, self._log.note)
+        except Unusable as trouble:
+            core.answer(Verdict(False, [reply.tls_trouble(str(trouble).encode())]))
+            return False
+        if not self._begins_with_tls:
+            core.answer(Verdict(True, [reply.READY_FOR_TLS]))
+            self._client.write(core.take_output())
+        encryption = secure.shake()
+        self._client = secure
+        core.secure()
+        self._reception.secure(encryption)
+        return True
+
+    def _flush(self) -> None:
+        self._client.write(self._core.take_output())
+
+    def _take(self, body: Body) -> None:
+        assert self._queue is not None
+        self._intake.see(body.text)
+        if self._intake.is_refused:
+            self._queue.abort()
+        else:
+            self._queue.write(body.text)
+        if body.is_last:
+            queue, self._queue = self._queue, None
+            core = self._core
+            code = queue.finish(core.sender or b"", core.recipients, render_wishes(core.wishes))
+            line, what = conclude(self._intake, code, int(time.time()), queue.qp)
+            self._log.note(what)
+            self._core.answer(Verdict(True, [line]))
+
+    def _abandon(self) -> None:
+        """What has been passed on of a message that is not whole is no message."""
+        if self._queue is not None:
+            queue, self._queue = self._queue, None
+            queue.abort()
+            queue.finish(b"", [])
+
+    def _broken(self) -> int:
+        """A bare newline: say so and be gone; what has been passed on of the message is no message."""
+        self._log.note(BAD_NEWLINES)
+        self._abandon()
+        try:
+            self._client.write(self._core.take_output())
+        except (TimedOut, Gone):
+            pass
+        return 1
+
+    def _last_words(self, line: bytes) -> None:
+        self._core.close(line)
+        try:
+            self._client.write(self._core.take_output())
+        except (TimedOut, Gone):
+            pass

@@ -1,0 +1,113 @@
+"""A message that is kept until filters have decided about it, and what becomes of it then.  Light.
+
+Source: smtp-server.md 4.5; RFC 5321 section 4.2.5.
+"""
+
+from eqmail_core.filters.message import Draft
+from eqmail_core.mail.quote import one_line
+from eqmail_core.queue.format import exit_codes as queue_result
+from eqmail_core.smtpd.policy.message_checks import Intake
+from eqmail_core.smtpd.policy.outcome import conclude
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.system.spooled_buffer import Scratch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eqmail_core.dsn.parameters import Wishes
+    from eqmail_core.smtpd.protocol.events import Verdict
+
+MAX_HEADER = 1 << 20
+"""Longest header of a message that is shown to filters, in bytes."""
+
+Said = tuple[bytes, bytes]
+"""The reply, its lines parted by CRLF, and what the log says."""
+
+
+class KeptMessage:
+    """The messages of one client, one at a time; `trace` goes before each, and filters do not see it."""
+
+    __slots__ = ("_is_out_of_room", "_store", "draft", "intake", "trace")
+
+    def __init__(self, size_limit: int) -> None:
+        self.intake = Intake(size_limit)
+        self.draft: Draft | None = None
+        self._store: Scratch | None = None
+        self._is_out_of_room = False
+        self.trace = b""
+
+    def begin(self, trace: bytes) -> None:
+        """A message follows."""
+        self.forget()
+        self.intake.begin()
+        self._store = Scratch()
+        self._is_out_of_room = False
+        self.trace = trace
+
+    def take(self, text: bytes) -> None:
+        """Take a piece of it."""
+        self.intake.see(text)
+        if self._store is None:
+            return
+        try:
+            if not self.intake.is_refused:
+                self._store.append(text)
+                return
+        except OSError:
+            self._is_out_of_room = True
+        self.forget()
+
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> Said | None:
+        """It is whole: what is said of it at once; None: it is in `draft`, and filters have the word."""
+        if self._store is None:
+            return conclude(
+                self.intake, queue_result.WRITE_ERROR if self._is_out_of_room else queue_result.READ_ERROR, 0, 0
+            )
+        self.draft = Draft(self._store, self._store.beginning(MAX_HEADER), sender, recipients, wishes)
+        if self.draft.header.size >= MAX_HEADER:
+            self.forget()
+            return reply.HEADER_TOO_LONG, b"message rejected (header too long)"
+        return None
+
+    def settle(self, verdict: "Verdict", quarantine_to: bytes | None, now: int) -> Said | None:
+        """The filters have decided: what is said of it; None: it is to be queued, with the envelope of `draft`."""
+        draft = self.draft
+        assert draft is not None
+        if not verdict.accepted:
+            what = b"message rejected (%b)" if verdict.lines[0][:1] == b"5" else b"message delayed (%b)"
+            return b"\r\n".join(verdict.lines), what % b" ".join(verdict.lines)
+        if draft.is_discarded or not draft.recipients:
+            return reply.queued(now, 0), b"message discarded by a filter"
+        if draft.quarantined:
+            if quarantine_to is None:
+                return reply.NO_QUARANTINE, b"message delayed (no place for quarantine)"
+            _set_aside(draft, quarantine_to)
+        return None
+
+    def pieces(self) -> "Iterator[bytes]":
+        """What is to be queued: the trace, and the draft as it is now.  Fails: OSError."""
+        yield self.trace
+        if self.draft is not None:
+            yield from self.draft.pieces()
+
+    def forget(self) -> None:
+        """There is no message."""
+        if self.draft is not None:
+            self.draft.close()
+        elif self._store is not None:
+            self._store.close()
+        self.draft = self._store = None
+
+
+def _set_aside(draft: Draft, quarantine_to: bytes) -> None:
+    """Let one address have the message, with all that it must know to send it on; nobody hears of it if that fails."""
+    told = b" ".join([b"<%b>" % recipient for recipient in draft.recipients])
+    draft.put_on_top(
+        [
+            b"X-Quarantine-Reason: " + one_line(draft.quarantined),
+            b"X-Quarantine-Sender: <%b>" % one_line(draft.sender),
+            b"X-Quarantine-Recipients: " + one_line(told),
+        ]
+    )
+    draft.redirect(quarantine_to)

@@ -1,0 +1,193 @@
+"""What the SMTP conversations of a resident service go by, and what of it a client gets.
+
+Source: smtp-server.md 4.1, 4.9; control-files.md 2.9.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from shutil import which
+
+from eqmail_core.access.networks import RelayClients
+from eqmail_core.control.setting import ControlError
+from eqmail_core.filters.chain import Filters
+from eqmail_core.smtpd.policy.config import House
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.server.smtp_houses import HOUSE_VARIABLES
+from eqmail_core.tcpserver.rules import Rule
+from eqmail_core.tls.server import TlsDesk
+
+_NOBODY = RelayClients(())
+_CIPHERS = b"TLSCIPHERS"
+
+NOWHERE = ("unknown", 0)
+"""The address of an end of a connection that is not known any more."""
+
+
+class Limits:
+    """How much clients may have.
+
+    One address: `sessions` at a time, and `login_failures`, wrong passwords in a while; 0: any number.  `idle_s`: how
+    long a client may be without a transaction; 0: any time.  All clients of a process: `checkers` of passwords and
+    `plugins` at a time.
+    """
+
+    __slots__ = ("checkers", "idle_s", "login_failures", "plugins", "sessions")
+
+    def __init__(
+        self, sessions: int = 0, login_failures: int = 0, idle_s: int = 0, checkers: int = 2, plugins: int = 32
+    ) -> None:
+        self.sessions = sessions
+        self.login_failures = login_failures
+        self.idle_s = idle_s
+        self.checkers = checkers
+        self.plugins = plugins
+
+
+class Settings:
+    """What new sessions go by; replaced as a whole when settings change.
+
+    `houses` by local port; `environ` is the environment of children; `limit` is the number of sessions at a time; `tls`
+    begins TLS, where there are keys; `limits` are those of one address; `rule_for(ip)` is the rule for a client, None
+    where there is none, and may raise OSError; `proxies` tell whose connection it is before anything else.
+    `filters` are asked about every client and message; None: there is none.
+    `house_with(port, environ, checker)` is the house of a port for clients whose variables change it; it may raise
+    ControlError and OSError.
+    `name_servers` and their port answer questions to the DNS; none: those of /etc/resolv.conf.
+    """
+
+    __slots__ = (
+        "checker",
+        "environ",
+        "filters",
+        "house_with",
+        "houses",
+        "limit",
+        "limits",
+        "local_name",
+        "name_servers",
+        "proxies",
+        "relay_clients",
+        "rule_for",
+        "timeout_s",
+        "tls",
+    )
+
+    def __init__(
+        self,
+        houses: dict[int, House],
+        local_name: bytes,
+        environ: dict[bytes, bytes],
+        relay_clients: RelayClients,
+        checker: list[bytes],
+        limit: int,
+        timeout_s: int,
+        tls: TlsDesk | None = None,
+        limits: "Limits | None" = None,
+        rule_for: Callable[[bytes], Rule | None] = lambda ip: None,
+        proxies: RelayClients = _NOBODY,
+        name_servers: tuple[Sequence[str], int] = ((), 53),
+        filters: Filters | None = None,
+        house_with: Callable[[int, dict[bytes, bytes], list[bytes]], House] | None = None,
+    ) -> None:
+        self.houses = houses
+        self.local_name = local_name
+        self.environ = environ
+        self.relay_clients = relay_clients
+        self.checker = checker
+        self.limit = limit
+        self.timeout_s = timeout_s
+        self.tls = tls
+        self.limits = limits or Limits()
+        self.rule_for = rule_for
+        self.proxies = proxies
+        self.name_servers = name_servers
+        self.filters = filters
+        self.house_with = house_with
+
+
+class Terms:
+    """By what one client is served.
+
+    `house` decides, `environ` is the conversation's own, `tls` begins TLS where there are keys, `checker` is the argv
+    of the program that checks passwords; `refusal` is the line for a client that is not served, None: not a word.
+    """
+
+    __slots__ = ("checker", "environ", "house", "refusal", "tls")
+
+    def __init__(
+        self,
+        house: House,
+        environ: dict[bytes, bytes],
+        tls: TlsDesk | None,
+        checker: list[bytes],
+        refusal: bytes | None = b"",
+    ) -> None:
+        self.house = house
+        self.environ = environ
+        self.tls = tls
+        self.checker = checker
+        self.refusal = refusal
+
+
+def terms_for(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> Terms:
+    """The terms for a client that connected to us itself; both ends of the connection are address and port."""
+    house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
+    environ = _client_environ(settings, peer, local)
+    refusal = _apply_rule(settings, environ)
+    is_changed = any(environ.get(name) != settings.environ.get(name) for name in HOUSE_VARIABLES)
+    if is_changed and settings.house_with is not None:
+        try:
+            house = settings.house_with(local[1], environ, settings.checker)
+        except (ControlError, OSError):
+            refusal = refusal if refusal is None else reply.NO_CONTROLS
+    return Terms(house, environ, settings.tls, settings.checker, refusal)
+
+
+def terms_for_handed_over(settings: Settings, checker: list[bytes], environ: dict[bytes, bytes]) -> Terms | None:
+    """The terms for a client that a program hands over: those that the program would have had for it.
+
+    None where it has to serve the client itself.
+    """
+    if settings.house_with is None or environ.get(_CIPHERS) != settings.environ.get(_CIPHERS):
+        return None
+    port = environ.get(b"TCPLOCALPORT", b"")
+    try:
+        house = settings.house_with(int(port) if port.isdigit() else 0, environ, checker)
+    except (ControlError, OSError):
+        return None
+    if checker and b"/" not in checker[0]:
+        # The program would look for it on its own path, we would on ours.
+        found = which(os.fsdecode(checker[0]), path=os.fsdecode(environ.get(b"PATH", os.defpath.encode())))
+        checker = [os.fsencode(found) if found else checker[0], *checker[1:]]
+    return Terms(house, environ, settings.tls, checker)
+
+
+def _client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:
+    """The environment of one conversation: the service's, and who is at both ends."""
+    remote_ip = peer[0].encode()
+    environ = {
+        **settings.environ,
+        b"PROTO": b"TCP",
+        b"TCPREMOTEIP": remote_ip,
+        b"TCPREMOTEPORT": b"%d" % peer[1],
+        b"TCPLOCALIP": local[0].encode(),
+        b"TCPLOCALPORT": b"%d" % local[1],
+        b"TCPLOCALHOST": settings.local_name,
+    }
+    if settings.relay_clients.includes(remote_ip):
+        environ[b"RELAYCLIENT"] = b""
+    return environ
+
+
+def _apply_rule(settings: Settings, environ: dict[bytes, bytes]) -> bytes | None:
+    """Give a client the variables of its rule; a line for one that cannot be served, b"": welcome, None: not a word."""
+    try:
+        rule = settings.rule_for(environ[b"TCPREMOTEIP"])
+    except OSError:
+        return reply.NO_CONTROLS
+    if rule is None:
+        return b""
+    if rule.denies:
+        return None
+    environ.update(rule.variables)
+    return b""

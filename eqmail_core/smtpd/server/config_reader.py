@@ -1,0 +1,149 @@
+"""The settings of the SMTP server, read once: what `policy.reception` and `protocols.smtp_server` go by.
+
+Light: what only some conversations need is imported when they do.
+Fails: ControlError for a control file that is there and cannot be read; OSError for another file of plugins.
+Source: smtp-server.md 4.1; control-files.md 2.9.
+"""
+
+import os
+
+from eqmail_core.access.badmailfrom import BadSenders
+from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.folders import TLS_CERTIFICATES
+from eqmail_core.control.kinds import AS_C
+from eqmail_core.control.setting import ControlError
+from eqmail_core.smtpd.policy.config import House, submission_ports
+from eqmail_core.smtpd.policy.patience import Patience
+from eqmail_core.smtpd.policy.smtpplugins import parse_plugins
+from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.server.auth_methods import login_offer
+from eqmail_core.system.files import read_file
+from eqmail_core.tls.session_info import TlsFiles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eqmail_core.site.site import Site
+    from eqmail_core.smtpd.policy.dnsbl import BlockLists
+    from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+
+
+def read_house(
+    site: "Site",
+    controls: Controls,
+    environ: "Mapping[bytes, bytes]",
+    is_more: "Callable[[list[bytes]], bool]",
+    checker: list[bytes],
+    local_port: bytes,
+    offers_tls: bool = False,
+) -> House:
+    """Read everything that decides how mail is received on `local_port` (b"0": unknown).
+
+    `is_more` looks into the compiled domains, see `policy.rcpthosts`; `checker` is the argv of the program that checks
+    passwords, empty for none.
+    """
+    greeting = controls.smtpgreeting
+    if greeting is None:
+        raise ControlError(Controls.smtpgreeting.file, FileNotFoundError("neither it nor me exists"))
+    # A reply begins with a name, whatever the files lack.
+    greeting = greeting or controls.me or os.fsencode(os.uname().nodename)
+    logins = login_offer(site, controls, checker)
+    rules = Rules(
+        greeting=greeting,
+        size_limit=controls.databytes,
+        max_recipients=controls.maxrcpt,
+        auth_methods=logins.methods,
+        auth_needs_tls=environ.get(b"TLSREQUIRED") == b"1",
+        mail_needs_auth=logins.is_demanded or local_port in submission_ports(environ),
+        local_ip_host=controls.localiphost,
+        is_own_address=_own_address_test(),
+        offers_tls=offers_tls,
+        offers_chunks=controls.chunking,
+        puts_status=controls.enhancedstatus,
+        max_errors=controls.smtpmaxerrors,
+        max_commands=controls.smtpmaxcommands,
+        offers_news=controls.dsn,
+        offers_utf8=controls.smtputf8,
+    )
+    plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
+    return House(
+        rules,
+        RcptHosts(controls.rcpthosts, is_more),
+        BadSenders(controls.badmailfrom),
+        plugins,
+        controls.receivedesmtp,
+        frozenset(line.lower() for line in controls.tlsclients or ()) if offers_tls else frozenset(),
+        Patience(controls.greetdelay, controls.tarpitcount, controls.tarpitdelay),
+        _recipient_check(controls),
+        _block_lists(controls),
+        controls.smtplogformat != AS_C,
+    )
+
+
+def _block_lists(controls: Controls) -> "BlockLists | None":
+    if not controls.dnsbl:
+        return None
+    from eqmail_core.smtpd.policy.dnsbl import BlockLists
+
+    return BlockLists(controls.dnsbl, controls.dnswl or (), controls.dnsblat or b"")
+
+
+def _recipient_check(controls: Controls) -> "RecipientCheck | None":
+    """Which recipients are looked up; None where none is, so that nobody has to ask.
+
+    The tables of the delivering side are read now: what cannot be read is better known before a client is there.
+    """
+    if not controls.rcptcheck:
+        return None
+    from eqmail_core.queue.routing import Routes
+    from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+
+    routes = Routes(
+        controls.envnoathost, controls.locals or (), controls.percenthack or (), controls.virtualdomains or {}
+    )
+    return RecipientCheck(controls.rcptcheck, routes)
+
+
+def read_tls(site: "Site", controls: Controls, complain: "Callable[[bytes], None]") -> TlsFiles | None:
+    """Where the keys of the server lie; None where it has none, or none that we may read, which is complained of."""
+    folder = site.control
+    certificate = f"{folder}/{Controls.servercert.file}"
+    if not os.access(certificate, os.R_OK, effective_ids=True):
+        if os.path.exists(certificate):
+            complain(b"no TLS: unable to read " + os.fsencode(certificate))
+        return None
+    authorities = f"{folder}/{Controls.clientca.file}"
+    return TlsFiles(
+        certificate=certificate,
+        names=f"{folder}/{TLS_CERTIFICATES}",
+        ciphers=controls.tlsserverciphers,
+        authorities=authorities,
+        revoked=f"{folder}/{Controls.clientcrl.file}",
+        dh=f"{folder}/{Controls.dh2048.file}",
+        asks_client=bool(controls.tlsclients) and os.path.exists(authorities),
+    )
+
+
+def _own_address_test() -> "Callable[[bytes], bool]":
+    known: list[frozenset[str]] = []
+
+    def is_own(address: bytes) -> bool:
+        if not known:
+            from eqmail_core.system.own_addresses import own_addresses
+
+            known.append(own_addresses())
+        return address.decode("ascii") in known[0]
+
+    return is_own
+
+
+def _read_plugins(
+    site: "Site", controls: Controls, environ: "Mapping[bytes, bytes]"
+) -> dict[bytes, list[bytes]] | None:
+    """The plugins by section; None where there is not one, so that nobody has to ask again."""
+    other = environ.get(b"SPPCONFFILE")
+    text = read_file(os.path.join(os.fsencode(site.home), other)) if other else controls.smtpplugins
+    plugins = parse_plugins(text)
+    return plugins if any(plugins.values()) else None

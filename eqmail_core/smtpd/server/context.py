@@ -1,0 +1,184 @@
+"""What the SMTP conversations of a resident service share: settings, the way to the queue, the clock, the log.
+
+Source: smtp-server.md 4.1.
+"""
+
+import asyncio
+import os
+import time
+from typing import Protocol
+
+from eqmail_core.access.client_network import client_network
+from eqmail_core.dns.query import CLIENTS_PATIENCE_S, Answer, Question
+from eqmail_core.dns.resolver import AsyncResolver
+from eqmail_core.event_loop.child_slots import ChildSlots
+from eqmail_core.mail.dates import date822
+from eqmail_core.smtpd.policy.log_budget import LineBudget
+from eqmail_core.smtpd.policy.outcome import left_out
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.server.async_recipient_lookup import LookUps, NobodyToAsk
+from eqmail_core.smtpd.server.config import Settings
+from eqmail_core.smtpd.server.connection_counts import Share, Tally
+from eqmail_core.smtpd.server.message_receiver import Outbox
+
+# How long a line of the log may wait for others: a write for each would be a good part of the work for a message.
+_LOG_DELAY_S = 0.01
+
+# How long wrong passwords count.
+_FAILURES_S = 600
+
+
+# Nearly full is when less than an eighth of all sessions is free; nobody may be silent for longer than a minute then.
+_FREE_PART = 8
+_FULL_TIMEOUT_S = 60
+_FULL_IDLE_PART = 10
+
+
+class Session(Protocol):
+    """A conversation; see `smtp_session.SmtpSession`."""
+
+    seen: int
+
+    def idle_since(self) -> int:
+        """When it was last in a transaction, or was greeted."""
+
+    def expire(self) -> None:
+        """The client, or a child, has taken too long."""
+
+    def retire(self) -> None:
+        """End the session if it has nothing in work."""
+
+
+class Desk:
+    """What all sessions of a process share: settings, the way to the queue, the clock, the log, each other."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        settings: Settings,
+        outbox: Outbox,
+        lookups: LookUps | None = None,
+        share: Share | None = None,
+    ) -> None:
+        self.loop = loop
+        self.settings = settings
+        self.outbox = outbox
+        self.lookups = lookups or NobodyToAsk(loop)
+        self.counts = share or Tally().share()
+        self.counts.begin()
+        self._resolver: AsyncResolver | None = None
+        self._dns: set[asyncio.Task[list[Answer]]] = set()
+        self.sessions: set[Session] = set()
+        self.checkers = ChildSlots(settings.limits.checkers)
+        self.plugins = ChildSlots(settings.limits.plugins)
+        self.now = int(time.monotonic())
+        self.is_closing = False
+        self._date = (0, b"")
+        self._lines: list[bytes] = []
+        self._budget = LineBudget()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the processes of the service have all the sessions that they may have together."""
+        return self.counts.total >= self.settings.limit
+
+    def enter(self, session: Session, ip: bytes) -> bytes:
+        """Take in a session of this address; a line for a client that cannot come in, b"": it is in.
+
+        A session counts before it is looked whether there are too many, so that there never are.
+        """
+        if self.is_closing:
+            return reply.SHUTTING_DOWN
+        counts, limits, ip = self.counts, self.settings.limits, client_network(ip)
+        counts.enter(ip)
+        refusal = b""
+        if counts.total > self.settings.limit:
+            refusal = reply.BUSY
+        elif 0 < limits.sessions < counts.sessions_of(ip):
+            refusal = reply.BUSY_WITH_YOU
+        if refusal:
+            counts.leave(ip)
+        else:
+            self.sessions.add(session)
+        return refusal
+
+    def leave(self, session: Session, ip: bytes) -> None:
+        """A session of this address that was taken in is over."""
+        self.sessions.discard(session)
+        self.counts.leave(client_network(ip))
+
+    def note_failure(self, ip: bytes) -> None:
+        """A wrong password came from this address."""
+        if self.settings.limits.login_failures:
+            self.counts.note_failure(client_network(ip), self.now, _FAILURES_S)
+
+    def is_guessing(self, ip: bytes) -> bool:
+        """Tell whether so many wrong passwords came from this address that no other is looked at for now."""
+        most = self.settings.limits.login_failures
+        return 0 < most <= self.counts.failures_of(client_network(ip), self.now, _FAILURES_S)
+
+    def ask_dns(self, questions: list[Question]) -> "asyncio.Task[list[Answer]]":
+        """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
+        if self._resolver is None:
+            self._resolver = AsyncResolver(*self.settings.name_servers, CLIENTS_PATIENCE_S)
+        task = self.loop.create_task(self._resolver.answers(questions, CLIENTS_PATIENCE_S))
+        self._dns.add(task)
+        task.add_done_callback(self._dns.discard)
+        return task
+
+    def date(self) -> bytes:
+        """Now, as in a Received line."""
+        second = int(time.time())
+        if second != self._date[0]:
+            self._date = (second, date822(second))
+        return self._date[1]
+
+    def challenge(self) -> bytes:
+        """A CRAM-MD5 challenge that nobody can foresee."""
+        number = int.from_bytes(os.urandom(7), "big")
+        return b"<%d.%d@%b>" % (number, int(time.time()), self.settings.local_name)
+
+    def may_log(self, ip: bytes) -> bool:
+        """Tell whether one line more about this address is written."""
+        return self._budget.admits(client_network(ip), self.now)
+
+    def log(self, line: bytes) -> None:
+        """Write a line to standard error soon, together with others."""
+        if not self._lines:
+            self.loop.call_later(_LOG_DELAY_S, self.write_log)
+        self._lines.append(line)
+
+    def write_log(self) -> None:
+        """Write what the log waits for."""
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        try:
+            os.write(2, b"".join(lines))
+        except OSError:
+            pass
+
+    def sweep(self) -> None:
+        """Look at the clock, and at every session whether its time is over; to be called about once a second."""
+        self.now = int(time.monotonic())
+        timeout_s, idle_s = max(1, self.settings.timeout_s), self.settings.limits.idle_s
+        if self.counts.total >= self.settings.limit - self.settings.limit // _FREE_PART:
+            timeout_s, idle_s = min(timeout_s, _FULL_TIMEOUT_S), max(1, idle_s // _FULL_IDLE_PART) if idle_s else 0
+        oldest, idlest = self.now - timeout_s, self.now - idle_s if idle_s else -1
+        for session in [each for each in self.sessions if each.seen < oldest or each.idle_since() < idlest]:
+            session.expire()
+        number = self._budget.left_out(self.now)
+        if number:
+            self.log(left_out(number))
+
+    def renew(self, settings: Settings) -> None:
+        """Go by new settings."""
+        self.settings = settings
+        self.checkers.most, self.plugins.most = settings.limits.checkers, settings.limits.plugins
+        self._resolver = None
+
+    def retire(self) -> None:
+        """Take no more transactions: every session ends as soon as it has no message in work."""
+        self.is_closing = True
+        for session in list(self.sessions):
+            session.retire()

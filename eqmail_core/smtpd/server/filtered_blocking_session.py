@@ -1,0 +1,86 @@
+"""An SMTP conversation on two descriptors whose messages filters decide about: kept until they have, then queued.
+
+Source: smtp-server.md 4.1, 4.5.
+"""
+
+import time
+
+from eqmail_core.filters.chain import Filters
+from eqmail_core.queue.client.blocking import open_queue
+from eqmail_core.queue.format import exit_codes as queue_result
+from eqmail_core.smtpd.policy.filtered_policy import FilteredReception
+from eqmail_core.smtpd.policy.outcome import conclude
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import Body, Verdict
+from eqmail_core.smtpd.server.blocking_session import Conversation
+from eqmail_core.smtpd.server.buffered_message import KeptMessage, Said
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eqmail_core.smtpd.policy.config import House
+
+
+class FilteringReception(FilteredReception):
+    """As FilteredReception, with the panel to be closed when the client has gone, and where quarantine goes."""
+
+    __slots__ = ("panel", "quarantine_to")
+
+    def __init__(
+        self, house: "House", environ: dict[bytes, bytes], date: "Callable[[], bytes]", filters: Filters
+    ) -> None:
+        self.panel = filters.waiting_panel(environ)
+        self.quarantine_to = filters.quarantine_to
+        super().__init__(house, environ, date, self.panel)
+
+
+class FilteredConversation(Conversation):
+    """As Conversation, with filters."""
+
+    _reception: FilteringReception
+
+    def run(self, databytes: int) -> int:
+        """Converse; the exit code of the process."""
+        self._kept = KeptMessage(databytes)
+        try:
+            return super().run(databytes)
+        finally:
+            self._reception.panel.close()
+
+    def _begin(self, verdict: Verdict) -> Verdict:
+        self._kept.begin(verdict.header)
+        return verdict
+
+    def _take(self, body: Body) -> None:
+        self._kept.take(body.text)
+        if body.is_last:
+            line, what = self._conclude()
+            self._kept.forget()
+            self._log.note(what)
+            self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
+
+    def _conclude(self) -> Said:
+        """Let the filters decide, and queue what they have left of the message: what is said of it."""
+        said = self._kept.finish(self._core.sender or b"", self._core.recipients, self._core.wishes)
+        draft = self._kept.draft
+        if said is not None or draft is None:
+            return said or conclude(self._kept.intake, queue_result.READ_ERROR, 0, 0)
+        verdict = self._waiter.carry_out(self._reception.judge(draft))
+        said = self._kept.settle(verdict, self._reception.quarantine_to, int(time.time()))
+        if said is not None:
+            return said
+        try:
+            queue = open_queue(self._site, self._reception.environ)
+        except OSError:
+            return reply.NO_QUEUE, b"message delayed (qqt failure)"
+        try:
+            for piece in self._kept.pieces():
+                queue.write(piece)
+        except OSError:
+            queue.abort()
+        code = queue.finish(draft.sender, draft.recipients, draft.wishes_left())
+        return conclude(self._kept.intake, code, int(time.time()), queue.qp)
+
+    def _abandon(self) -> None:
+        self._kept.forget()

@@ -1,0 +1,197 @@
+"""Clients of the resident SMTP service that qmail-smtpd was started for, and hands over.
+
+Each is served as its program would have served it: by its environment, with its password checker, and with its log on
+the program's standard error.  It counts among the sessions; where there is no room the program serves it itself.
+
+Fails: never; a program that speaks another language is hung up on, and serves its client itself.
+Source: protocols/handover_wire.py; docs/adr/0010.
+"""
+
+import asyncio
+import os
+import socket
+from functools import partial
+from typing import cast
+
+from eqmail_core.event_loop.async_listener import LoopListener
+from eqmail_core.ipc import handover_protocol as wire
+from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.background_close import close_aside
+from eqmail_core.ipc.packet_socket import peer_credentials
+from eqmail_core.smtpd.server.async_session import SmtpSession
+from eqmail_core.smtpd.server.config import Terms, terms_for_handed_over
+from eqmail_core.smtpd.server.context import Desk
+from eqmail_core.system.log import say
+
+# Lines that a program does not take; further ones are lost, as the memory for them would be.
+_MOST_LINES = 1000
+
+
+class Porch:
+    """Where programs come with their clients: `listener`, for our own account alone."""
+
+    def __init__(self, desk: Desk, listener: socket.socket) -> None:
+        self._desk = desk
+        self._listener = LoopListener(desk.loop, listener, self._accept, partial(say, "smtpd"))
+
+    def close(self) -> None:
+        """Take no more clients."""
+        self._listener.close()
+
+    def _accept(self, sock: socket.socket) -> None:
+        # Another account's client must not get our rights; nor could we be sure to have those of root.
+        if peer_credentials(sock).uid != os.geteuid():
+            close_aside(sock.detach())
+            return
+        Program(self._desk, sock)
+
+
+class Program:
+    """One program with its client."""
+
+    def __init__(self, desk: Desk, sock: socket.socket) -> None:
+        self._desk = desk
+        self._session: HandedOver | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_over = False
+        self._channel = Channel(desk.loop, sock, self._packet, self._closed, self._drained, takes_descriptors=True)
+        if desk.is_closing or desk.is_full:
+            self._refuse(b"busy")
+        else:
+            self._channel.send(wire.READY)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody waits for the end of the conversation any more."""
+        return self._channel.closed
+
+    def log(self, line: bytes) -> None:
+        """A line for the log of the program; one that has gone cannot have it, and the service keeps it."""
+        if self.is_gone:
+            self._desk.log(line)
+        elif self._channel.waiting < _MOST_LINES:
+            self._channel.send(wire.LINE + line)
+
+    def end(self, has_failed: bool) -> None:
+        """The conversation is over."""
+        self._is_over = True
+        self._channel.send(wire.end(int(has_failed)))
+        self._drained()
+
+    def _drained(self) -> None:
+        if self._is_over and not self._channel.waiting:
+            self._channel.close()
+
+    def _refuse(self, reason: bytes) -> None:
+        self._channel.send(wire.REFUSED + reason)
+        self._channel.close()
+
+    def _packet(self, packet: bytes, fd: int) -> None:
+        if fd < 0 or self._session is not None:
+            if fd >= 0:
+                close_aside(fd)
+            self._channel.close()
+            return
+        try:
+            connection = socket.socket(fileno=fd)
+        except OSError:
+            close_aside(fd)
+            self._refuse(b"no socket")
+            return
+        reason = self._take(connection, packet)
+        if reason:
+            close_aside(connection.detach())
+            self._refuse(reason)
+
+    def _take(self, connection: socket.socket, packet: bytes) -> bytes:
+        """Take the client; why not, if not."""
+        desk = self._desk
+        if connection.type != socket.SOCK_STREAM:
+            return b"no connection"
+        try:
+            terms = terms_for_handed_over(desk.settings, *wire.split_offer(packet))
+        except wire.WireError:
+            return b"unintelligible"
+        if terms is None:
+            return b"other settings"
+        session = HandedOver(desk, terms, self)
+        if desk.enter(session, session.remote_ip):
+            return b"busy"
+        self._session = session
+        self._channel.send(wire.TAKEN)
+        if self.is_gone:
+            # It was not told, so it serves the client itself.
+            desk.leave(session, session.remote_ip)
+            return b"gone"
+        self._task = desk.loop.create_task(self._begin(session, connection))
+        return b""
+
+    async def _begin(self, session: "HandedOver", connection: socket.socket) -> None:
+        try:
+            await self._desk.loop.connect_accepted_socket(lambda: session, connection)
+        except OSError:
+            connection.close()
+            self._desk.leave(session, session.remote_ip)
+            self.end(has_failed=True)
+
+    def _closed(self) -> None:
+        if self._session is not None:
+            self._session.desert()
+
+
+class HandedOver(SmtpSession):
+    """The client of such a program."""
+
+    __slots__ = ("_ip", "_is_begun", "_own_terms", "_program")
+
+    def __init__(self, desk: Desk, terms: Terms, program: Program) -> None:
+        super().__init__(desk, b"SMTPS" in terms.environ)
+        self._own_terms = terms
+        self._ip = terms.environ.get(b"TCPREMOTEIP", b"unknown")
+        self._program = program
+        self._is_begun = False
+
+    @property
+    def remote_ip(self) -> bytes:
+        """The address of the client, as the program knows it."""
+        return self._ip
+
+    def desert(self) -> None:
+        """The program is gone, and so must its client."""
+        if self._is_begun and not self._transport.is_closing():
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet the client, if its program is still there."""
+        self._is_begun = True
+        super().connection_made(transport)
+        if self._program.is_gone:
+            cast(asyncio.Transport, transport).abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone; the program may end."""
+        super().connection_lost(error)
+        self._program.end(self._has_failed)
+
+    def idle_since(self) -> int:
+        """When it was last in a transaction, or was greeted."""
+        return super().idle_since() if self._is_begun else self._desk.now
+
+    def expire(self) -> None:
+        """The client, or a child, has taken too long."""
+        if self._is_begun:
+            super().expire()
+
+    def retire(self) -> None:
+        """End the session if it has nothing in work."""
+        if self._is_begun:
+            super().retire()
+
+    def _arrive(self, transport: asyncio.BaseTransport) -> Terms:
+        return self._own_terms
+
+    def _enter(self) -> bytes:
+        return b""
+
+    def _say(self, line: bytes) -> None:
+        self._program.log(line)

@@ -1,0 +1,86 @@
+"""The programs that have a say in an SMTP conversation: plugins and password checkers, started and heard.
+
+Their working directory is ours, which must be the home of the installation.  Light, and without an opinion on how the
+end of a child is awaited.
+
+Source: smtp-server.md 4.6 (checkpassword on descriptor 3), 4.8 (qmail-spp.c); checkpassword's interface, cr.yp.to.
+"""
+
+import os
+
+from eqmail_core.smtpd.policy.plugin_protocol import TROUBLE_EXIT, Hearing, PluginReport
+from eqmail_core.smtpd.policy.requests import CHECKER_CRASHED, NO_CHILD, NO_PIPE
+from eqmail_core.system.log import complain, in_words
+from eqmail_core.system.processes import IGNORED_BY_PYTHON
+from eqmail_core.text.framing import join
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.smtpd.protocol.sasl import Credentials
+
+_SIGPIPE = 13
+_CANNOT_FORK = frozenset((11, 12))  # EAGAIN, ENOMEM
+_CREDENTIALS_FD = 3
+
+
+def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[int, int] | PluginReport":
+    """Start a plugin: its process id and the descriptor of its output, or the report that it could not be started."""
+    try:
+        reading, writing = os.pipe()
+    except OSError:
+        return PluginReport([], b"can't pipe()")
+    actions = [(os.POSIX_SPAWN_DUP2, writing, 1), (os.POSIX_SPAWN_CLOSE, 0)]
+    try:
+        pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
+    except (OSError, ValueError) as error:
+        os.close(reading)
+        return PluginReport([], b"fork() failed" if _cannot_fork(error) else b"can't execute")
+    finally:
+        os.close(writing)
+    return pid, reading
+
+
+def plugin_report(hearing: Hearing, code: int) -> PluginReport:
+    """How a plugin did that ended with `code`, negative for a signal.
+
+    One that wrote on after its last word, and so died of SIGPIPE, did nothing wrong.
+    """
+    if code < 0 and not (hearing.is_over and code == -_SIGPIPE):
+        return PluginReport([], b"child crashed")
+    return PluginReport([], b"can't execute") if code == TROUBLE_EXIT else PluginReport(hearing.instructions)
+
+
+def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials") -> int:
+    """Start a password checker, with the credentials on descriptor 3: its process id, or an outcome if it is not > 0.
+
+    One that cannot be run is said in the log; nobody can tell whether the password is wrong then.
+    The credentials fit a pipe and are in it before the program runs, so that nobody waits for anybody.
+    """
+    try:
+        reading, writing = os.pipe()
+    except OSError:
+        return NO_PIPE
+    try:
+        os.write(writing, join(credentials.user, credentials.password, credentials.challenge))
+    finally:
+        os.close(writing)
+    actions = [(os.POSIX_SPAWN_DUP2, reading, _CREDENTIALS_FD)]
+    try:
+        return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
+    except (OSError, ValueError) as error:
+        complain(b"alert: unable to run %b\n" % in_words(error))
+        return NO_CHILD
+    finally:
+        os.close(reading)
+
+
+def _cannot_fork(error: OSError | ValueError) -> bool:
+    """Tell whether the system has no room for a child; a ValueError is a word that no program can have."""
+    return isinstance(error, OSError) and error.errno in _CANNOT_FORK
+
+
+def checker_outcome(code: int) -> int:
+    """What the end of a password checker means: its exit code, or that it crashed."""
+    return CHECKER_CRASHED if code < 0 else code

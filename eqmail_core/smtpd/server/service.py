@@ -1,0 +1,297 @@
+"""The resident SMTP service: qmaild's process, which receives mail and hands it to the queue service.
+
+Its clients come on TCP, or are handed over by the programs that were started for them (net/handed_over.py).
+
+HUP makes new sessions go by the settings as they are then, and so does a first certificate; TERM lets transactions
+end, for half a minute at most.
+
+Fails: a start that cannot succeed is one line on standard error and SystemExit(111).
+Source: architecture "privilege boundaries", smtp-server.md.
+"""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
+
+from eqmail_core.access import rcpthosts_database as domains_db
+from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.rcpthosts_db import more_hosts
+from eqmail_core.auth.secrets_file import FILE as SECRETS
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import ControlError
+from eqmail_core.dns import resolver
+from eqmail_core.event_loop.event_loop import new_event_loop
+from eqmail_core.filters import async_milter as milter_on_loop
+from eqmail_core.filters import python_checks
+from eqmail_core.filters.chain import load_checks, read_filters
+from eqmail_core.ipc.packet_socket import TlsListener
+from eqmail_core.mail import domain_name
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.queue import routing
+from eqmail_core.queue.client.async_service import QueueLink
+from eqmail_core.service.readiness import tell_failure, tell_ready
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.policy import dnsbl as blocklists
+from eqmail_core.smtpd.policy import recipient_check
+from eqmail_core.smtpd.policy.config import House
+from eqmail_core.smtpd.server.async_recipient_lookup import LookUpLink
+from eqmail_core.smtpd.server.async_session import SmtpSession
+from eqmail_core.smtpd.server.auth_methods import checkable
+from eqmail_core.smtpd.server.config import Limits, Settings
+from eqmail_core.smtpd.server.config_reader import read_tls
+from eqmail_core.smtpd.server.connection_counts import Share
+from eqmail_core.smtpd.server.context import Desk
+from eqmail_core.smtpd.server.handover_receiver import Porch
+from eqmail_core.smtpd.server.smtp_houses import HouseBuilder
+from eqmail_core.system.installation import read_controls
+from eqmail_core.system.kernel import forbid_io_uring
+from eqmail_core.system.log import say
+from eqmail_core.system.own_addresses import own_addresses
+from eqmail_core.system.privileges import CannotSettle, settle
+from eqmail_core.tcpserver.rules import Rule
+from eqmail_core.tcpserver.rules_database import find_rule
+from eqmail_core.tls.server import TlsDesk, stamp
+from eqmail_core.tls.session_info import Unusable
+
+NAME = "smtpd"
+
+# Imported by others only when they need it; here it must be before the role is settled.
+_LATER_NEEDED = (milter_on_loop, python_checks, own_addresses, domains_db, blocklists, recipient_check, routing)
+
+_SWEEP_S = 1.0
+_GRACE_S = 30.0
+_BACKLOG = 1024
+
+# Checking a password is work for a processor, which further ones at the same time would not get done sooner; plugins
+# mostly wait for somebody.
+_CHECKERS_PER_PROCESSOR = 2
+_PLUGINS_PER_PROCESSOR = 32
+
+# Young objects to be created before the collector looks: sessions hardly make cycles, and looking costs.
+_GC_THRESHOLD = 20_000
+
+
+def run(
+    site: Site, listeners: list[socket.socket], share: Share | None = None, handover: socket.socket | None = None
+) -> None:
+    """Serve on these sockets until TERM; `share` is ours of what all processes count together.
+
+    At `handover`, if it is there, programs hand over the clients for which they were started.
+    """
+    environ = dict(os.environb)
+    try:
+        resolver.preload()
+        domain_name.preload()
+        forbid_io_uring()
+        settle(site, "qmaild")
+        os.chdir(site.home)
+        # Somebody else's code: it never runs with more rights than a client's conversation has.
+        load_checks(read_controls(site, environ).smtpchecks)
+        settings = read_settings(site, environ, listeners)
+    except (CannotSettle, ControlError, OSError) as reason:
+        _give_up(str(reason))
+    _allow_descriptors()
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    link = QueueLink(loop, site.socket("queue"))
+    desk = Desk(loop, settings, link, LookUpLink(loop, site.socket("lookup"), _complain), share)
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+    try:
+        loop.run_until_complete(_serve(site, desk, listeners, environ, handover))
+    finally:
+        desk.write_log()
+        link.close()
+        loop.close()
+
+
+def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socket.socket]) -> Settings:
+    """The settings as they are now.
+
+    Fails: ControlError, OSError: as `read_house`.
+    """
+    controls = read_controls(site, environ)
+    checker = (controls.smtpcheckpw or b"").split()
+    ports = {listener.getsockname()[1] for listener in listeners}
+    tls = _read_tls(site, controls)
+    if tls is not None:
+        # A password that could be hidden is not taken in clear, unless the administrator wants it.
+        environ = {b"TLSREQUIRED": b"1"} | environ
+    builder = HouseBuilder(site, controls, more_hosts(site), tls is not None)
+    houses = {port: builder.house(port, environ, checker) for port in ports}
+    _complain_of(houses)
+    return Settings(
+        houses=houses,
+        local_name=controls.me or b"unknown",
+        environ=environ,
+        relay_clients=_networks(Controls.relayclients.file, controls.relayclients),
+        checker=checker,
+        limit=controls.smtpconcurrency,
+        timeout_s=controls.timeoutsmtpd,
+        tls=tls,
+        limits=_limits(controls),
+        rule_for=_rules_of(site),
+        proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
+        filters=read_filters(controls, _complain),
+        house_with=builder.house,
+    )
+
+
+def _limits(controls: Controls) -> Limits:
+    processors = len(os.sched_getaffinity(0))
+    return Limits(
+        sessions=controls.smtpperaddress,
+        login_failures=controls.smtpauthfailures,
+        idle_s=controls.smtpidle,
+        checkers=controls.smtpcheckers or _CHECKERS_PER_PROCESSOR * processors,
+        plugins=controls.smtppluginprocesses or _PLUGINS_PER_PROCESSOR * processors,
+    )
+
+
+def _rules_of(site: Site) -> Callable[[bytes], Rule | None]:
+    """What finds the rule for a client, as long as there are rules."""
+    path = f"{site.control}/{Controls.tcprules_cdb.file}"
+    return lambda ip: find_rule(path, ip, None, None) if os.path.exists(path) else None
+
+
+def _networks(name: str, entries: list[bytes] | None) -> RelayClients:
+    """Addresses and networks; what is neither is complained of."""
+    networks = RelayClients(entries)
+    for entry in networks.ignored:
+        _complain(b"%b: %b is no address or network, ignored" % (name.encode(), entry))
+    return networks
+
+
+def _complain_of(houses: dict[int, House]) -> None:
+    """Say what was not understood, once for all ports."""
+    lists = next((house.block_lists for house in houses.values()), None)
+    for line in lists.ignored if lists else ():
+        _complain(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
+
+
+def _read_tls(site: Site, controls: Controls) -> TlsDesk | None:
+    """What begins TLS; None, and a line in the log where that is a surprise, if there are no keys that can be used."""
+    files = read_tls(site, controls, _complain)
+    if files is None:
+        return None
+    desk = TlsDesk(files, _complain)
+    try:
+        desk.check()
+    except Unusable as trouble:
+        _complain(b"no TLS: " + str(trouble).encode())
+        return None
+    return desk
+
+
+def _complain(what: bytes) -> None:
+    say(NAME, f"warning: {what.decode('utf-8', 'replace')}")
+
+
+async def _serve(
+    site: Site,
+    desk: Desk,
+    listeners: list[socket.socket],
+    environ: dict[bytes, bytes],
+    handover: socket.socket | None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    told_to_end = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, told_to_end.set)
+    loop.add_signal_handler(signal.SIGINT, told_to_end.set)
+    loop.add_signal_handler(signal.SIGHUP, _renew, site, desk, listeners, environ)
+    servers = [
+        await loop.create_server(
+            partial(SmtpSession, desk, isinstance(listener, TlsListener)), sock=listener, backlog=_BACKLOG
+        )
+        for listener in listeners
+    ]
+    porch = None if handover is None else Porch(desk, handover)
+    tell_ready()
+    renew = partial(_renew, site, desk, listeners, environ)
+    looks = _certificate_watch(site, desk, renew), _secrets_watch(site, desk, environ, renew)
+    sweeper = loop.create_task(_sweep(desk, looks))
+    await told_to_end.wait()
+    for server in servers:
+        server.close()
+    if porch is not None:
+        porch.close()
+    desk.retire()
+    deadline = loop.time() + _GRACE_S
+    while desk.sessions and loop.time() < deadline:
+        await asyncio.sleep(0.05)
+    sweeper.cancel()
+
+
+async def _sweep(desk: Desk, looks: tuple[Callable[[], None], ...]) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        desk.sweep()
+        for look in looks:
+            look()
+
+
+def _certificate_watch(site: Site, desk: Desk, renew: Callable[[], None]) -> Callable[[], None]:
+    """What has a first certificate count as soon as it is there; changes of one that is in use are noticed anyway."""
+    path = f"{site.control}/{Controls.servercert.file}"
+    seen = stamp(path)
+
+    def look() -> None:
+        nonlocal seen
+        if desk.settings.tls is None:
+            before, seen = seen, stamp(path)
+            if seen is not None and seen != before:
+                renew()
+
+    return look
+
+
+def _secrets_watch(
+    site: Site, desk: Desk, environ: dict[bytes, bytes], renew: Callable[[], None]
+) -> Callable[[], None]:
+    """What has the first secret of another kind count as soon as it is there: other methods can be offered then."""
+    path = f"{site.users}/{SECRETS}"
+
+    def methods() -> tuple[bytes, ...]:
+        checker = desk.settings.checker
+        try:
+            return checkable(site, read_controls(site, environ), checker) if checker else ()
+        except ControlError:
+            return ()
+
+    seen, known = stamp(path), methods()
+
+    def look() -> None:
+        nonlocal seen, known
+        before, seen = seen, stamp(path)
+        if seen != before:
+            old, known = known, methods()
+            if old != known:
+                renew()
+
+    return look
+
+
+def _renew(site: Site, desk: Desk, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
+    try:
+        desk.renew(read_settings(site, environ, listeners))
+    except (ControlError, OSError) as reason:
+        say(NAME, f"alert: unable to reread controls, the old ones stay: {reason}")
+
+
+def _allow_descriptors() -> None:
+    """Let the process have as many descriptors as the system lets it have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _give_up(reason: str) -> NoReturn:
+    tell_failure(reason)
+    say(NAME, f"fatal: {reason}")
+    raise SystemExit(EXIT_TEMPORARY)

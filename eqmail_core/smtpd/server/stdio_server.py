@@ -1,0 +1,59 @@
+"""One SMTP client on descriptors 0 and 1, served by a process of its own.
+
+Light: all of it is imported for each client.  Source: smtp-server.md 4.1; qmail-smtpd(8).
+"""
+
+import os
+import time
+
+from eqmail_core.access.rcpthosts_db import more_hosts
+from eqmail_core.control.setting import ControlError
+from eqmail_core.filters.chain import read_filters
+from eqmail_core.mail.dates import date822
+from eqmail_core.smtpd.policy.outcome import NO_CONTROLS, log_line
+from eqmail_core.smtpd.policy.policy import Reception
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.session import SmtpServer
+from eqmail_core.smtpd.server.blocking_session import Conversation
+from eqmail_core.smtpd.server.config_reader import read_house, read_tls
+from eqmail_core.system.installation import read_controls, read_site
+from eqmail_core.system.log import complain
+from eqmail_core.system.timed_stream import Descriptors
+
+
+def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
+    """Serve the client; the exit code.  `checker` is the argv of the program that checks passwords."""
+    remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
+    try:
+        site = read_site(environ)
+        os.chdir(site.home)
+        controls = read_controls(site, environ)
+        port = environ.get(b"TCPLOCALPORT", b"0")
+        tls = read_tls(site, controls, lambda what: _log(what, environ))
+        house = read_house(site, controls, environ, more_hosts(site), checker, port, tls is not None)
+        timeout_s, idle_s = controls.timeoutsmtpd, controls.smtpidle
+        filters = read_filters(controls, lambda what: _log(what, environ))
+    except (ControlError, OSError, ValueError):
+        _log(NO_CONTROLS, environ)
+        os.write(1, reply.NO_CONTROLS + b"\r\n")
+        return 1
+    local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
+    core = SmtpServer(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
+    conversation, reception = Conversation, Reception(house, environ, _date)
+    if filters is not None:
+        # Here, because few servers have filters and all would pay for it.
+        from eqmail_core.smtpd.server.filtered_blocking_session import FilteredConversation, FilteringReception
+
+        conversation, reception = FilteredConversation, FilteringReception(house, environ, _date, filters)
+    client = Descriptors(timeout_s)
+    one = conversation(site, core, reception, client, checker, tls, b"SMTPS" in environ, idle_s)
+    return one.run(house.rules.size_limit)
+
+
+def _date() -> bytes:
+    return date822(time.time())
+
+
+def _log(what: bytes, environ: dict[bytes, bytes]) -> None:
+    remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
+    complain(log_line(what, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))

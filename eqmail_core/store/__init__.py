@@ -1,1 +1,0 @@
-"""The disk: queue, journal, mailboxes, user database."""

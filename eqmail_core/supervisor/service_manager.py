@@ -1,0 +1,108 @@
+"""What a service manager gives to a daemon and wants to hear from it: sockets, readiness, signs of life.
+
+The protocol is systemd's; dpkg's start-stop-daemon and s6 tools speak it too. Without a manager everything here is
+silent.
+
+Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
+"""
+
+import errno
+import os
+import socket
+import struct
+
+from eqmail_core.ipc.packet_socket import TlsListener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+FIRST_FD = 3
+TLS_NAME = b"tls"
+NO_HURRY_S = 86400.0
+
+_STARTING_S = 60
+"""How long after one sign of a start the next may be in coming."""
+
+# A second, as the system counts it.
+_PATIENCE = struct.pack("@ll", 1, 0)
+
+
+class Herald:
+    """Tells the service manager how things stand.
+
+    `address` is its datagram socket, empty for nobody; `watchdog_s` the longest silence that it bears, 0 for any.
+    """
+
+    __slots__ = ("_address", "pause_s")
+
+    def __init__(self, address: bytes = b"", watchdog_s: float = 0.0) -> None:
+        self._address = b"\0" + address[1:] if address.startswith(b"@") else address
+        self.pause_s = watchdog_s / 2 or NO_HURRY_S
+
+    def ready(self) -> None:
+        """Everything is there and serves, by the word of every service."""
+        self._tell(b"READY=1\nMAINPID=%d" % os.getpid())
+
+    def starting(self) -> None:
+        """Not everything serves yet, and the manager need not lose patience."""
+        self._tell(b"EXTEND_TIMEOUT_USEC=%d" % (_STARTING_S * 1_000_000))
+
+    def alive(self) -> None:
+        """A sign of life; due at least every `pause_s` seconds."""
+        if self.pause_s != NO_HURRY_S:
+            self._tell(b"WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """The end has begun and takes as long as it takes; no more signs of life will come."""
+        self._tell(b"STOPPING=1\nWATCHDOG_USEC=0" if self.pause_s != NO_HURRY_S else b"STOPPING=1")
+
+    def failed(self, code: int) -> int:
+        """There will be no start, so that nobody need wait for it; returns the exit code that it is given."""
+        self._tell(b"ERRNO=%d" % errno.ECANCELED)
+        return code
+
+    def _tell(self, state: bytes) -> None:
+        if not self._address:
+            return
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                # Not settimeout: to poll, a peer that does not read is ready, and Python would try without pause.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)
+                sock.sendto(state, self._address)
+        except OSError:
+            # A manager that does not listen is no reason to serve nobody.
+            return
+
+
+def herald(environ: "MutableMapping[bytes, bytes]") -> Herald:
+    """The herald that the environment asks for; it is taken from there, so that no child speaks in our name."""
+    address = environ.pop(b"NOTIFY_SOCKET", b"")
+    micros, pid = environ.pop(b"WATCHDOG_USEC", b""), environ.pop(b"WATCHDOG_PID", b"")
+    watched = micros.isdigit() and pid in (b"", b"%d" % os.getpid())
+    return Herald(address, int(micros) / 1e6 if watched else 0.0)
+
+
+def given_listeners(environ: "MutableMapping[bytes, bytes]") -> list[socket.socket]:
+    """The listening TCP sockets that were opened for this process; taken from the environment.
+
+    One with the name tls (FileDescriptorName=tls) speaks TLS from the first byte.
+
+    Fails: OSError for a descriptor that is not a listening TCP socket.
+    """
+    pid, count = environ.pop(b"LISTEN_PID", b""), environ.pop(b"LISTEN_FDS", b"")
+    names = environ.pop(b"LISTEN_FDNAMES", b"").split(b":")
+    if pid != b"%d" % os.getpid() or not count.isdigit():
+        return []
+    names += [b""] * (int(count) - len(names))
+    return [_listener(FIRST_FD + index, names[index]) for index in range(int(count))]
+
+
+def _listener(fd: int, name: bytes) -> socket.socket:
+    os.set_inheritable(fd, False)
+    sock = TlsListener(fileno=fd) if name == TLS_NAME else socket.socket(fileno=fd)
+    internet = sock.family in (socket.AF_INET, socket.AF_INET6)
+    if not internet or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()
+        raise OSError(None, f"descriptor {fd}, which the service manager gave, is no listening TCP socket")
+    return sock

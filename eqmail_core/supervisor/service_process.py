@@ -1,0 +1,173 @@
+"""One service as its supervisor sees it: what it runs, the process in which it does, and what is known of that.
+
+A process has the descriptors that are its own and no others: neither the sockets of other services nor the lock of the
+installation, whatever becomes of it.
+
+Fails: OSError from `fork`.
+"""
+
+import fcntl
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_core.service.readiness import Heard, adopt, tell_failure
+from eqmail_core.service.status import DOWN, READY, STARTING, ServiceStatus
+from eqmail_core.system import kernel
+from eqmail_core.system.log import say
+from eqmail_core.system.privileges import CannotSettle
+
+NAME = "qmail-start"
+
+
+class Service:
+    """One resident process: its name, what it runs, its place in the order of ending, and the signals it wants.
+
+    `run` is called in the child with the child's process to itself and ends when the service is told TERM.  `load` is
+    called in the parent just before the first start: services share what was loaded for them and those before them.
+    `last` services are ended only when all others have gone (0 first, then 1, ...).  A process keeps its `listeners`
+    and the descriptors of `kept`, and no others.  One that `becomes_program` serves as soon as it is that program.
+    """
+
+    __slots__ = (
+        *("becomes_program", "ended_at", "ends", "heard", "kept", "last", "listeners", "load", "name", "pause_s"),
+        *("pid", "reason", "run", "signals", "since", "start_at", "state_since"),
+    )
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[], None],
+        listeners: list[socket.socket],
+        last: int,
+        signals: tuple[signal.Signals, ...] = (),
+        load: Callable[[], object] = lambda: None,
+        kept: tuple[int, ...] = (),
+        becomes_program: bool = False,
+    ) -> None:
+        self.name = name
+        self.run = run
+        self.listeners = listeners
+        self.last = last
+        self.signals = signals
+        self.load = load
+        self.kept = kept
+        self.becomes_program = becomes_program
+        self.pid = 0
+        self.since = self.start_at = self.pause_s = 0.0
+        self.heard: Heard | None = None
+        self.ends = self.ended_at = self.state_since = 0
+        self.reason = ""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it runs and serves."""
+        heard = self.heard
+        return bool(self.pid and heard and (heard.is_ready or (self.becomes_program and heard.is_closed)))
+
+    def listen(self) -> bool:
+        """Take in what it tells; whether it has become ready."""
+        if self.heard is None:
+            return False
+        was_ready = self.is_ready
+        self.heard.listen()
+        if self.is_ready and not was_ready:
+            self.state_since = int(time.time())
+            return True
+        return False
+
+    def fork(self, others: "set[socket.socket]", blocked: "set[signal.Signals]") -> None:
+        """Start the process; `others` are the sockets that it must not have, `blocked` what its parent waits for.
+
+        SIGIO comes to the parent when the process tells something.  Fails: OSError.
+        """
+        self.since, self.state_since = time.monotonic(), int(time.time())
+        hearing, telling = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(hearing)
+            os.close(telling)
+            raise
+        if not self.pid:
+            self._become(telling, others, blocked)
+        os.close(telling)
+        self.heard = Heard(hearing)
+        _have_signalled(hearing)
+
+    def note_end(self, how: str) -> None:
+        """The process has gone, or was never there: remember why."""
+        self.pid = 0
+        self.ends += 1
+        self.ended_at = self.state_since = int(time.time())
+        told = ""
+        if self.heard is not None:
+            self.heard.listen()
+            told = self.heard.reason
+            self.heard.close()
+            self.heard = None
+        self.reason = told or how
+
+    def _become(self, telling: int, others: "set[socket.socket]", blocked: "set[signal.Signals]") -> NoReturn:
+        """The child."""
+        code = EXIT_TEMPORARY
+        try:
+            adopt(telling)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+            for sock in others:
+                sock.close()
+            kernel.close_all_but({0, 1, 2, telling, *self.kept, *(sock.fileno() for sock in self.listeners)})
+            kernel.name_process(f"eq-{self.name}")
+            kernel.end_with_parent()
+            self.run()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else code
+        except BaseException as surprise:
+            reason = _reason(surprise)
+            tell_failure(reason)
+            say(NAME, f"fatal: {self.name}: {reason}")
+        finally:
+            os._exit(code)
+
+    def close(self) -> None:
+        """Let go of its sockets, so that nobody waits there."""
+        for sock in self.listeners:
+            sock.close()
+
+    def status(self) -> ServiceStatus:
+        """How it stands, for the record."""
+        state = READY if self.is_ready else STARTING if self.pid else DOWN
+        return ServiceStatus(self.name, self.pid, state, self.state_since, self.ends, self.ended_at, self.reason)
+
+
+def _have_signalled(fd: int) -> None:
+    """SIGIO comes when there is something to hear, so that the parent waits for signals alone."""
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+    except (OSError, AttributeError):
+        pass  # then it is looked at now and then
+
+
+def _reason(surprise: BaseException) -> str:
+    """What a person can make of it; what is a bug of ours has its place in our files."""
+    if isinstance(surprise, CannotSettle):
+        return str(surprise)
+    if isinstance(surprise, OSError) and surprise.filename:
+        return f"{os.fsdecode(surprise.filename)}: {surprise.strerror}"
+    if type(surprise).__module__.startswith("eqmail_core.") and isinstance(surprise, Exception):
+        return str(surprise)
+    return f"{type(surprise).__name__}: {surprise}{_where(surprise)}"
+
+
+def _where(surprise: BaseException) -> str:
+    """The innermost place of a surprise in our own files, for the report of a bug."""
+    trace = surprise.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace else ""

@@ -1,0 +1,101 @@
+"""The services of an installation, in the order of starting: what each loads, runs and listens on, when it ends.
+
+The local spawner, which forks most, comes first: it carries the code of nobody else.  Those after it share theirs.
+
+Source: architecture "privilege boundaries".
+"""
+
+import os
+from functools import partial
+from importlib import import_module
+from signal import SIGALRM, SIGHUP
+from typing import TYPE_CHECKING
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.service.record import write_record
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.server.connection_counts import Share, Tally
+from eqmail_core.supervisor import (
+    local_service as local,
+)
+from eqmail_core.supervisor import (
+    queue_service as queue,
+)
+from eqmail_core.supervisor import (
+    remote_service as remote,
+)
+from eqmail_core.supervisor import (
+    send_service as send,
+)
+from eqmail_core.supervisor.service_manager import Herald
+from eqmail_core.supervisor.service_process import Service
+from eqmail_core.supervisor.start import listen_for_services, listen_for_workers, lock_installation, smtp_listeners
+from eqmail_core.supervisor.supervisor import Supervisor, logging_services
+from eqmail_core.system.installation import read_controls
+
+if TYPE_CHECKING:
+    import socket
+
+DEFAULT_DELIVERY = b"./Mailbox"
+
+
+def supervisor(
+    site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes], herald: Herald
+) -> Supervisor:
+    """What keeps the services; SMTP is served at `addresses`, `words`: the default delivery, the logger's command.
+
+    Fails: CannotStart, ValueError, OSError.
+    """
+    lock_installation(site)
+    caller_stderr = os.dup(2)  # before it becomes the log
+    controls = read_controls(site, environ)
+    services = staff(site, controls, addresses, words)
+    return Supervisor(services, herald, partial(write_record, site), controls.stopseconds, caller_stderr)
+
+
+def staff(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[Service]:
+    """The services in the order of their starts.  Fails: CannotStart, OSError."""
+    tcp = smtp_listeners(addresses, controls.smtplisten or [])
+    services, log_fd = logging_services(site, [os.fsdecode(word) for word in words[1:]])
+    takes_over = bool(tcp) if controls.smtphandover is None else controls.smtphandover
+    at = listen_for_services(site, takes_over)
+    default = words[0] if words else DEFAULT_DELIVERY
+    carry = controls.localcarrier, local_share(site, controls)
+    deliver = partial(local.run, site, default, at["local"], at["lookup"], *carry)
+    remotes = listen_for_workers(site, "remote", at["remote"], controls.remoteworkers)
+    schedule = partial(send.run, site, log_fd, list(remotes), at["send"])
+    services += [
+        Service("lspawn", deliver, [at["local"], at["lookup"]], 2, load=local.load),
+        Service("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3, load=queue.load),
+        *(
+            Service("remote", partial(remote.run, site, sock), [sock], 2, (SIGHUP,), remote.load)
+            for sock in remotes.values()
+        ),
+        Service("send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load),
+    ]
+    handover = at.get("smtp")
+    sockets = tcp if handover is None else [*tcp, handover]
+    for share in Tally(max(1, controls.smtpworkers)).shares() if sockets else ():
+        serve = partial(_serve_smtp, site, tcp, share, handover)
+        kept = (share.tally.fd,)
+        services.append(Service("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept))
+    return services
+
+
+def local_share(site: Site, controls: Controls) -> int:
+    """How many local deliveries of one account run at a time: half of all, unless the administrator says otherwise.
+
+    Where all accounts are one it may have them all.
+    """
+    places = min(controls.concurrencylocal, site.spawn)
+    return controls.localperuser or (places if site.single_user else max(1, places // 2))
+
+
+def _load_smtp() -> None:
+    import_module("eqmail_core.smtpd.server.service")
+
+
+def _serve_smtp(site: Site, listeners: "list[socket.socket]", share: Share, handover: "socket.socket | None") -> None:
+    from eqmail_core.smtpd.server import service as smtp
+
+    smtp.run(site, listeners, share, handover)

@@ -1,0 +1,246 @@
+"""The supervisor: forks the services, awaits that all serve, starts again what ends, ends them in order.
+
+The service manager is told that mail is served when each service has said so.  Where one ends before, the start has
+failed: all are ended again, and the reason is that service's own.  Later a service that ends is started again, at once
+or with growing pauses, and run/status keeps on record what is down, since when and why.
+
+Fails: StartFailed, with the reason of every service that could not start.
+"""
+
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from eqmail_core.service.status import ServiceStatus
+from eqmail_core.site.site import Site
+from eqmail_core.supervisor.service_manager import Herald
+from eqmail_core.supervisor.service_process import NAME, Service
+from eqmail_core.system.log import say
+from eqmail_core.system.privileges import settle
+
+SHORT_LIFE_S = 10.0
+MAX_PAUSE_S = 60.0
+
+REPEATED_S = 1.0
+"""A second TERM counts as impatience when it comes so long after the first: some managers send two at once."""
+
+_LOOK_S = 10.0
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+_WATCHED = {signal.SIGCHLD, signal.SIGIO, signal.SIGHUP, signal.SIGALRM} | _ENDING
+
+
+class StartFailed(Exception):
+    """Why the services were ended before all of them served."""
+
+
+def logging_services(site: Site, argv: list[str]) -> tuple[list[Service], int]:
+    """The logger as a service, if one was asked for, and the descriptor of the log.
+
+    Without a logger the log is our own standard output, as in C.  With one, whatever the services say on standard
+    error goes to it too.  The logger reads a pipe that outlives it, so that no line is lost when it is started again;
+    it writes where the log would have gone without it, its complaints, too.
+    """
+    if not argv:
+        return [], 1
+    reading, writing = os.pipe()
+    original = os.dup(1)
+    os.dup2(writing, 1)
+    os.dup2(writing, 2)
+
+    def run() -> None:
+        settle(site, "qmaill")
+        for fd, source in enumerate((reading, original, original)):
+            os.dup2(source, fd)
+        os.execvp(argv[0], argv)
+
+    return [Service("logger", run, [], last=9, kept=(reading, original), becomes_program=True)], 1
+
+
+class Supervisor:
+    """Runs these services until TERM or INT; HUP and ALRM are passed on to those that want them.
+
+    `herald` tells the service manager how things stand, `record` keeps it for others.  What still runs `stop_s`
+    seconds after TERM, or at a second TERM, is killed, rank by rank; 0 waits for ever.  `caller_stderr`, owned here, is
+    where a failure of the start is told.
+    """
+
+    def __init__(
+        self,
+        services: list[Service],
+        herald: Herald,
+        record: Callable[[list[ServiceStatus]], None] = lambda services: None,
+        stop_s: float = 0.0,
+        caller_stderr: int = -1,
+    ) -> None:
+        self._services = services
+        self._herald = herald
+        self._record = record
+        self._stop_s = stop_s
+        self._caller_stderr = caller_stderr
+        self._all_served = False
+
+    def run(self) -> None:
+        """Start all, keep all, end all.
+
+        Fails: StartFailed; then none is left.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
+        for service in self._services:
+            service.load()
+            gc.collect()
+            gc.freeze()
+            self._start(service)
+        self._note()
+        while not self._take_turn():
+            pass
+        self._herald.stopping()
+        self._end()
+        fallen = [] if self._all_served else [f"{it.name}: {it.reason}" for it in self._services if it.ends]
+        if fallen:
+            self._speak_to_caller()
+            raise StartFailed("; ".join(dict.fromkeys(fallen)))
+
+    def _take_turn(self) -> bool:
+        """Wait for something and answer it; whether the end has come."""
+        event = signal.sigtimedwait(_WATCHED, self._pause_s())
+        if self._all_served:
+            self._herald.alive()
+        number = event.si_signo if event else 0
+        if number in _ENDING:
+            return True
+        if number in (signal.SIGHUP, signal.SIGALRM):
+            self._pass_on(signal.Signals(number))
+        changed = sum(service.listen() for service in self._services) > 0
+        changed |= self._reap()
+        if not self._all_served:
+            if any(service.ends for service in self._services):
+                return True
+            if all(service.is_ready for service in self._services):
+                self._all_served = True
+                self._forget_caller()
+                self._herald.ready()
+            else:
+                self._herald.starting()
+        for service in self._services:
+            if not service.pid and service.start_at <= time.monotonic():
+                self._start(service)
+                changed = True
+        if changed:
+            self._note()
+        return False
+
+    def _speak_to_caller(self) -> None:
+        """From here on standard error is that of whoever started us: the log has ended."""
+        if self._caller_stderr >= 0:
+            os.dup2(self._caller_stderr, 2)
+            self._forget_caller()
+
+    def _forget_caller(self) -> None:
+        """Let go of that standard error, so that nobody waits for its end."""
+        if self._caller_stderr >= 0:
+            os.close(self._caller_stderr)
+            self._caller_stderr = -1
+
+    def _pause_s(self) -> float:
+        waits = [service.start_at - time.monotonic() for service in self._services if not service.pid]
+        if not all(service.is_ready for service in self._services):
+            waits.append(_LOOK_S)
+        return max(0.0, min([self._herald.pause_s, *waits]))
+
+    def _note(self) -> None:
+        self._record([service.status() for service in self._services])
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        for service in self._services:
+            if service.pid and number in service.signals:
+                os.kill(service.pid, number)
+
+    # Starting.
+
+    def _start(self, service: Service) -> None:
+        """Fork a service; where that cannot be done, as if it had ended at once."""
+        others = {sock for other in self._services for sock in other.listeners} - set(service.listeners)
+        try:
+            service.fork(others, _WATCHED)
+        except OSError as error:
+            self._has_ended(service, f"cannot be started: {error.strerror}")
+
+    # Ending.
+
+    def _reap(self) -> bool:
+        """Take note of the dead; whether there were any."""
+        found = False
+        while ended := _next_dead(os.WNOHANG):
+            pid, status = ended
+            for service in self._services:
+                if service.pid == pid:
+                    self._has_ended(service, _how(status))
+                    found = True
+        return found
+
+    def _has_ended(self, service: Service, how: str) -> None:
+        """Decide when it starts again: at once, or later and later if it dies young."""
+        now = time.monotonic()
+        young = now - service.since < SHORT_LIFE_S
+        service.pause_s = min(MAX_PAUSE_S, service.pause_s * 2 or 0.25) if young else 0.0
+        service.start_at = now + service.pause_s
+        service.note_end(how)
+        then = f", starting it again in {service.pause_s:g} s" if self._all_served else ""
+        say(NAME, f"alert: {service.name} {how}{then}")
+
+    def _end(self) -> None:
+        """End the services rank by rank; running deliveries are awaited.
+
+        A service that is dead is not started any more: its sockets are closed, or its callers would wait in their
+        backlog for ever, and be waited for.
+        """
+        begun = time.monotonic()
+        for service in self._services:
+            if not service.pid:
+                service.close()
+        for rank in sorted({service.last for service in self._services}):
+            ranked = [service for service in self._services if service.last == rank and service.pid]
+            for service in ranked:
+                os.kill(service.pid, signal.SIGTERM)
+            is_killed = False
+            while any(service.pid for service in ranked):
+                if not is_killed and self._is_told_to_hurry(begun):
+                    is_killed = True
+                    _kill([service for service in ranked if service.pid])
+                elif is_killed:
+                    signal.sigtimedwait(_WATCHED, _LOOK_S)
+                while ended := _next_dead(os.WNOHANG):
+                    for service in self._services:
+                        if service.pid == ended[0]:
+                            service.pid = 0
+                            service.close()
+
+    def _is_told_to_hurry(self, begun: float) -> bool:
+        """Wait for a moment or for a death; whether the patience of this end is over."""
+        left = begun + self._stop_s - time.monotonic() if self._stop_s else _LOOK_S
+        if left <= 0:
+            return True
+        event = signal.sigtimedwait(_WATCHED, min(left, _LOOK_S))
+        return event is not None and event.si_signo in _ENDING and time.monotonic() - begun >= REPEATED_S
+
+
+def _next_dead(flags: int) -> tuple[int, int] | None:
+    try:
+        pid, status = os.waitpid(-1, flags)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
+
+
+def _kill(services: list[Service]) -> None:
+    """End by force: nothing is lost, for what is accepted is on the disk, but what is under way may come twice."""
+    say(NAME, f"alert: still running and killed: {', '.join(service.name for service in services)}")
+    for service in services:
+        os.kill(service.pid, signal.SIGKILL)
+
+
+def _how(status: int) -> str:
+    code = os.waitstatus_to_exitcode(status)
+    return f"died of signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,82 @@
+"""Children that stay: forked, not executed, with one socket to their parent and nothing else of its.
+
+Fails: OSError when there can be no child.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Callable
+
+from eqmail_core.ipc.packet_socket import refuse_descriptors, widen
+from eqmail_core.system.log import say
+
+_KEPT = 3
+_TOO_HIGH = 1 << 30
+
+
+def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[int, socket.socket]:
+    """Fork a child that runs `act` with its end of a packet socket and exits with what that returns.
+
+    The child has no other descriptors than 0, 1, 2 and the socket, and the default signals.  It ends by itself when
+    it sees the end of its socket; a surprise is one line on standard error, led by `name`.
+    Returns its process id and our end, which does not block.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        pid = os.fork()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    if pid == 0:
+        code = 111
+        try:
+            code = act(_only(theirs))
+        except BaseException as surprise:
+            say(name, f"alert: {type(surprise).__name__}: {surprise}")
+        finally:
+            os._exit(code)
+    theirs.close()
+    ours.setblocking(False)
+    refuse_descriptors(ours)
+    widen(ours)
+    return pid, ours
+
+
+def _only(sock: socket.socket) -> socket.socket:
+    """Forget everything of the parent's but `sock`, which is returned as descriptor 3.
+
+    The parent's socket objects live on in our memory, closed behind their backs; a child never returns to code that
+    would use them or let them go.
+    """
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    fd = sock.detach()
+    if fd != _KEPT:
+        os.dup2(fd, _KEPT, inheritable=False)
+    os.closerange(_KEPT + 1, _TOO_HIGH)
+    kept = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=_KEPT)
+    widen(kept)
+    return kept
+
+
+def end(pid: int) -> int:
+    """Make sure that a child has ended; its exit code, or the negative number of a signal.
+
+    A child that was already on its way out keeps its code.
+    """
+    try:
+        os.kill(pid, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except (ProcessLookupError, ChildProcessError):
+        return -int(signal.SIGKILL)
+
+
+def has_ended(pid: int) -> bool:
+    """Bury a child if it has ended by now."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True

@@ -1,0 +1,1 @@
+"""Small grammars of text: lines, fields, options."""

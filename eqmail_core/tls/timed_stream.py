@@ -1,0 +1,55 @@
+"""A client on two descriptors, under TLS; for a process that serves one client.  Imported when TLS begins.
+
+Source: smtp-server.md 4.7.
+"""
+
+from eqmail_core.system.timed_stream import Descriptors, Gone, TimedOut
+from eqmail_core.tls.server import PIECE, TlsDesk
+from eqmail_core.tls.session_info import Encryption, TlsFiles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class SecureDescriptors(Descriptors):
+    """The same client, whose words are protected from the end of `shake` on.
+
+    Fails: Unusable, before anything was said.
+    """
+
+    def __init__(self, plain: Descriptors, files: TlsFiles, say: "Callable[[bytes], None]") -> None:
+        self._plain = plain
+        self.deadline = None
+        self._tls = TlsDesk(files, say).open()
+
+    def shake(self) -> Encryption:
+        """The handshake.  Fails: HandshakeFailed, TimedOut, Gone."""
+        tls, plain = self._tls, self._plain
+        try:
+            while not tls.shake(plain.read()):
+                plain.write(tls.wrap(b""))
+        finally:
+            plain.write(tls.wrap(b""))
+        return tls.encryption()
+
+    def read(self, at_most: int = PIECE) -> bytes:
+        """Some bytes.  Fails: TimedOut, Gone."""
+        data = self._tls.receive(b"")
+        self._plain.deadline = self.deadline
+        while not data:
+            if self._tls.is_over:
+                raise Gone(reading=True)
+            data = self._tls.receive(self._plain.read())
+        return data
+
+    def write(self, data: bytes) -> None:
+        """All bytes.  Fails: TimedOut, Gone."""
+        self._plain.write(self._tls.wrap(data))
+
+    def close(self) -> None:
+        """Say that nothing more will come."""
+        try:
+            self._plain.write(self._tls.farewell())
+        except (TimedOut, Gone):
+            pass

@@ -1,0 +1,116 @@
+"""Making an assign file from the accounts of a system: who is in it, and under which names.
+
+Pure: the owners of homes come from a callable.
+
+Source: delivery.md 5.3 (qmail-pw2u.c); qmail-pw2u(8).
+"""
+
+from errno import ENOENT
+
+from eqmail_core.users.assign_file import END, simple_line, wildcard_line
+from eqmail_core.users.passwd import Account, parse_account
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+# What a home must be.
+ANY_HOME = 0
+HOME_MUST_EXIST = 1
+SKIP_BAD_HOME = 2
+
+
+class CannotAssign(Exception):
+    """The accounts do not make an assign file; `text` says why."""
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text.decode("latin-1"))
+        self.text = text
+
+
+class AssignRules:
+    """Who counts, and how the lines look.
+
+    `include`, `exclude`: names, None where there is no such list; `mail_names`: colon-separated local parts by
+    account name; all in lower case.  `subusers`: lines without newline; `append`: lines for the end.  `dash` is the
+    dash field of wildcards.
+    """
+
+    def __init__(self, alias: bytes, break_char: bytes) -> None:
+        self.alias = alias
+        self.break_char = break_char
+        self.dash = b"-"
+        self.homes = SKIP_BAD_HOME
+        self.allow_upper_case = False
+        self.include: set[bytes] | None = None
+        self.exclude: set[bytes] | None = None
+        self.mail_names: dict[bytes, bytes] = {}
+        self.subusers: list[bytes] = []
+        self.append = b""
+
+
+def assign_text(
+    rules: AssignRules, passwd: "Iterable[bytes]", home_owner: "Callable[[bytes], int]"
+) -> "Iterator[bytes]":
+    """The lines of the assign file, in the order of the accounts, then of the subusers.
+
+    `passwd`: lines without newline; `home_owner(home)` gives a uid or raises OSError.
+    Fails: CannotAssign, when the iteration reaches the trouble.
+    """
+    kept: dict[bytes, Account] = {}
+    has_alias = False
+    for line in passwd:
+        account = parse_account(line)
+        if account is None or not _counts(rules, account, home_owner):
+            continue
+        kept[account.name.lower()] = account
+        if account.name == rules.alias:
+            has_alias = True
+            yield wildcard_line(b"", _fields(account, rules.dash, b""))
+        names = rules.mail_names.get(account.name.lower(), account.name)
+        for name in filter(None, names.split(b":")):
+            yield simple_line(name, _fields(account, b"", b""))
+            if rules.break_char:
+                yield wildcard_line(name + rules.break_char, _fields(account, rules.dash, b""))
+    if not has_alias:
+        raise CannotAssign(b"unable to find " + rules.alias + b" user")
+    for line in rules.subusers:
+        yield from _subuser_lines(rules, kept, line)
+    yield rules.append
+    yield END
+
+
+def _counts(rules: AssignRules, account: Account, home_owner: "Callable[[bytes], int]") -> bool:
+    if account.number == 0 or (not rules.allow_upper_case and account.name != account.name.lower()):
+        return False
+    name = account.name.lower()
+    if rules.include is not None and name not in rules.include:
+        return False
+    if rules.exclude is not None and name in rules.exclude:
+        return False
+    if rules.homes == ANY_HOME:
+        return True
+    try:
+        return home_owner(account.home) == account.number
+    except OSError as error:
+        if error.errno == ENOENT and rules.homes == SKIP_BAD_HOME:
+            return False
+        raise CannotAssign(b"unable to stat " + account.home) from error
+
+
+def _subuser_lines(rules: AssignRules, kept: dict[bytes, Account], line: bytes) -> "Iterator[bytes]":
+    parts = line.split(b":")
+    if len(parts) < 3:
+        return
+    name, owner = parts[:2]
+    account = kept.get(owner.lower())
+    if account is None:
+        raise CannotAssign(b"unable to find " + owner + b" user for subuser")
+    if len(parts) > 3:
+        yield simple_line(name, _fields(account, rules.dash, parts[2]))
+        if rules.break_char:
+            yield wildcard_line(name + rules.break_char, _fields(account, rules.dash, parts[2] + b"-"))
+
+
+def _fields(account: Account, dash: bytes, ext: bytes) -> tuple[bytes, ...]:
+    return account.name, account.uid, account.gid, account.home, dash, ext

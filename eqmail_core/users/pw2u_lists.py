@@ -1,0 +1,36 @@
+"""The administrator's lists that steer the making of an assign file from the accounts.
+
+Source: delivery.md 5.3; qmail-pw2u(8).
+"""
+
+import os
+
+from eqmail_core.system.files import read_file
+from eqmail_core.text.lines import listed, mapped
+from eqmail_core.users.pw2u import AssignRules
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from eqmail_core.site.site import Site
+
+
+def read_assign_rules(site: "Site") -> AssignRules:
+    """The rules of an installation, with what include, exclude, mailnames, subusers and append say.
+
+    Fails: OSError.
+    """
+
+    def content(name: str) -> bytes | None:
+        return read_file(f"{site.users}/{name}")
+
+    rules = AssignRules(os.fsencode(site.accounts.user("alias")), site.break_char)
+    rules.include = _names(content("include"))
+    rules.exclude = _names(content("exclude"))
+    rules.mail_names = mapped(listed(content("mailnames") or b""))
+    rules.subusers = (content("subusers") or b"").split(b"\n")
+    rules.append = content("append") or b""
+    return rules
+
+
+def _names(text: bytes | None) -> set[bytes] | None:
+    return None if text is None else {name.lower() for name in listed(text)}

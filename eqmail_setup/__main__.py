@@ -1,5 +1,5 @@
 """`python -m eqmail_setup` is the command `eqmail`."""
 
-from eqmail_setup.cli import main
+from eqmail_setup.cli.app import main
 
 main()

@@ -58,7 +58,7 @@ def test_the_toolkit_answers_help_without_its_machinery() -> None:
     """`eqmail --help` loads click, and neither pydantic nor jinja2 nor a service."""
     code = (
         "import sys; sys.argv = ['eqmail', '--help']\n"
-        "from eqmail_setup.cli import main\n"
+        "from eqmail_setup.cli.app import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "print('LOADED', *sys.modules)"

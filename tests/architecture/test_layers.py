@@ -227,7 +227,7 @@ def test_the_toolkit_imports_downward() -> None:
         name = short(path, TOOLKIT)
         if name.startswith(("cli/", "__main__", "legacy/")):
             continue
-        wrong += [f"{name}: {found}" for found in imports(path) if found.startswith("eqmail_setup.cli")]
+        wrong += [f"{name}: {found}" for found in imports(path) if found.startswith("eqmail_setup.cli.app")]
     assert not wrong
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.control.declared import Controls
-from eqmail_setup.suite import TOOLKIT, programs
+from eqmail_setup.installation.launchers import TOOLKIT, programs
 from tests.conftest import eqmail
 
 pytestmark = pytest.mark.slow

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eqmail_core.site.site import Site
-from eqmail_setup.service_files.compose import compose
-from eqmail_setup.service_files.flavours import FLAVOURS, Piece
-from eqmail_setup.service_files.nodes import content
-from eqmail_setup.service_files.offers import OFFERS, lacking
-from eqmail_setup.service_files.values import Wishes
+from eqmail_setup.services.compose import compose
+from eqmail_setup.services.definitions import OFFERS, lacking
+from eqmail_setup.services.managers import FLAVOURS, Piece
+from eqmail_setup.services.manifest import content
+from eqmail_setup.services.options import Wishes
 
 RECORDED = Path(__file__).parents[1] / "data/templates"
 HOME = "/srv/qmail"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import FOUND, USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import FOUND, USAGE
 
 COMMANDS = ("gen-xinetd", "gen-init", "gen-daemontools", "gen-runit", "gen-s6", "gen-systemd")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.render import template_names
-from eqmail_setup.seal import Origin, origin_of
+from eqmail_setup.installation.managed_file import Origin, origin_of
+from eqmail_setup.templating import template_names
 from tests.service_files.cases import CASES, RECORDED, pieces_of, recorded, texts_of
 
 SCRIPTS = sorted(path for path in recorded() if path.read_bytes().startswith(b"#!"))

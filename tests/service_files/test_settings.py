@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.commands.gen import gen_command
-from eqmail_setup.refusal import Refusal
-from eqmail_setup.service_files.flavours import FLAVOURS
-from eqmail_setup.service_files.offers import MTA, OFFERS
-from eqmail_setup.service_files.starting import next_steps
-from eqmail_setup.service_files.values import Settings, manual
+from eqmail_setup.cli.commands.gen import gen_command
+from eqmail_setup.errors import Refusal
+from eqmail_setup.services.activation import next_steps
+from eqmail_setup.services.definitions import MTA, OFFERS
+from eqmail_setup.services.managers import FLAVOURS
+from eqmail_setup.services.options import Settings, manual
 from tests.service_files.cases import HOME, Case, pieces_of, texts_of
 
 # Another value than the usual one for every key.
@@ -113,8 +113,8 @@ def test_what_is_not_installed_is_named_with_what_is(tmp_path: Path) -> None:
 
 def pieces_without_making(root: Path, services: tuple[str, ...]) -> object:
     from eqmail_core.site.site import Site
-    from eqmail_setup.service_files.compose import compose
-    from eqmail_setup.service_files.values import Wishes
+    from eqmail_setup.services.compose import compose
+    from eqmail_setup.services.options import Wishes
 
     return compose(FLAVOURS["s6"], Site(home=HOME), Wishes((), tuple(OFFERS)), services, str(root))
 

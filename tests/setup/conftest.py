@@ -8,7 +8,7 @@ from pathlib import Path
 import dns.resolver
 import pytest
 
-from eqmail_setup.cli import run
+from eqmail_setup.cli.app import run
 from tests.needs import demand_own_sources
 from tests.net.name_server import NameServer, Zone
 

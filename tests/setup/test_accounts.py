@@ -7,10 +7,10 @@ import pytest
 
 from eqmail_core.site.accounts import Accounts
 from eqmail_core.site.site import Site
-from eqmail_setup import accounts
-from eqmail_setup.accounts import TOOLS, Census, missing_commands
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import Refusal
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import Refusal
+from eqmail_setup.installation import account_creation as accounts
+from eqmail_setup.installation.account_creation import TOOLS, Census, missing_commands
 
 SHADOW, PW, BUSYBOX = TOOLS
 EMPTY = Census({"root": 0}, {"root": (0, 0)})

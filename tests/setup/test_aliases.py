@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import FOUND, USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import FOUND, USAGE
 
 
 def test_the_aliases_of_every_host_lead_to_one_person(at_home: str) -> None:

@@ -11,9 +11,9 @@ import trustme
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqmail_setup import keys
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import FOUND, USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.mail import certificates as keys
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 KEY = keys.new_key(keys.ECDSA)

@@ -13,9 +13,9 @@ import trustme
 
 from eqmail_core.queue.admin.transfer import survey
 from eqmail_core.site.site import Site
-from eqmail_setup.choices import kept_site
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import DIFFERS
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import DIFFERS
+from eqmail_setup.installation.build_config import kept_site
 from tests.setup.conftest import picture
 from tests.store.test_queue_transfer import contents, put, some_messages
 

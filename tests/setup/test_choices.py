@@ -6,8 +6,8 @@ import pytest
 
 from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111
 from eqmail_core.site.site import Site
-from eqmail_setup.choices import Choice, decide, home_of, kept_site, read_choices
-from eqmail_setup.refusal import USAGE, Refusal
+from eqmail_setup.errors import USAGE, Refusal
+from eqmail_setup.installation.build_config import Choice, decide, home_of, kept_site, read_choices
 
 SHIPPED_USERS = "alias\nqmaild\nqmaill\nroot\nqmailp\nqmailq\nqmailr\nqmails\n\nThese are the qmail users.\n"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.classic import config
-from eqmail_setup.history import History
+from eqmail_setup.legacy import config
+from eqmail_setup.transaction.history import History
 from tests.net.name_server import Zone
 
 ZONE = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from eqmail_setup.cli import COMMANDS, cli, run
-from eqmail_setup.refusal import DIFFERS, FOUND, INTERNAL, PRIVILEGE, USAGE
+from eqmail_setup.cli.app import COMMANDS, cli, run
+from eqmail_setup.errors import DIFFERS, FOUND, INTERNAL, PRIVILEGE, USAGE
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -174,10 +174,12 @@ def test_a_mistake_of_ours_is_one_line_unless_its_story_is_asked_for(
     def stumbles(name: str) -> object:
         raise TypeError(f"{name} is no module")
 
-    monkeypatch.setattr("eqmail_setup.cli.import_module", stumbles)
+    monkeypatch.setattr("eqmail_setup.cli.app.import_module", stumbles)
     assert run(["check"]) == INTERNAL
     said = capsys.readouterr().err
-    assert said.startswith("eqmail: fatal: internal: TypeError: eqmail_setup.commands.check is no module (test_cli.py:")
+    assert said.startswith(
+        "eqmail: fatal: internal: TypeError: eqmail_setup.cli.commands.check is no module (test_cli.py:"
+    )
     assert "please report this; with EQMAIL_DEBUG=1" in said
     assert said.count("\n") == 1
     monkeypatch.setenv("EQMAIL_DEBUG", "1")
@@ -187,7 +189,7 @@ def test_a_mistake_of_ours_is_one_line_unless_its_story_is_asked_for(
 
 def test_help_imports_nothing_that_only_a_command_needs() -> None:
     code = (
-        "import sys; from eqmail_setup.cli import run; run(['--help']); "
+        "import sys; from eqmail_setup.cli.app import run; run(['--help']); "
         "print([m for m in ('pydantic', 'jinja2', 'rich', 'publicsuffixlist', 'uvloop') if m in sys.modules])"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT)

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from eqmail_setup.cli import run
-from eqmail_setup.commands.completion import SHELLS
-from eqmail_setup.refusal import USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.cli.commands.completion import SHELLS
+from eqmail_setup.errors import USAGE
 
 
 @pytest.mark.parametrize("shell", SHELLS)

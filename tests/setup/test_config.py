@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import FOUND, PRIVILEGE, USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import FOUND, PRIVILEGE, USAGE
 
 
 def test_lines_are_added_and_removed_and_comments_stay(at_home: str) -> None:

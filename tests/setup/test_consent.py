@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.cli import run
+from eqmail_setup.cli.app import run
 
 
 def on_terminal(words: list[str], typed: str) -> tuple[int, str]:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.cli import run
-from eqmail_setup.commands.demo import MARK
-from eqmail_setup.demonstration import HOST, clear, free_port
-from eqmail_setup.refusal import FOUND, Refusal
+from eqmail_setup.cli.app import run
+from eqmail_setup.cli.commands.demo import MARK
+from eqmail_setup.demo import HOST, clear, free_port
+from eqmail_setup.errors import FOUND, Refusal
 
 
 def test_the_demonstration_delivers_over_every_way_and_stops(

@@ -13,9 +13,11 @@ import pytest
 import trustme
 
 from eqmail_core.tcpserver.rules_database import compile_rules
-from eqmail_setup import examination, listeners, outside_view
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import DIFFERS, FOUND, PRIVILEGE, USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.diagnostics.checks import services as outside_view
+from eqmail_setup.diagnostics.checks import settings as examination
+from eqmail_setup.errors import DIFFERS, FOUND, PRIVILEGE, USAGE
+from eqmail_setup.network import listeners
 from tests.flow.house import House, until
 from tests.net.name_server import Zone
 from tests.services_real.island import ROOT

@@ -10,9 +10,9 @@ import pytest
 
 from eqmail_core.access.rcpthosts_database import lists_domain
 from eqmail_core.system.installation import read_site
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import FOUND, USAGE
-from eqmail_setup.reloading import running_pid
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.settings.reload import running_pid
 
 
 def control(home: str, name: str) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 import pytest
 
-from eqmail_setup import keys
-from eqmail_setup.cli import cli, run
-from eqmail_setup.refusal import DIFFERS
+from eqmail_setup.cli.app import cli, run
+from eqmail_setup.errors import DIFFERS
+from eqmail_setup.mail import certificates as keys
 from tests.setup.conftest import picture
 from tests.setup.test_import import old_home
 

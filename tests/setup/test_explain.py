@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import USAGE
 from tests.net.name_server import Zone
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from eqmail_core.site.layout import EQMAIL_111
 from eqmail_core.site.site import Site
-from eqmail_setup.first_settings import first_settings
-from eqmail_setup.history import History
-from eqmail_setup.steps import take
+from eqmail_setup.settings.classic_steps import take
+from eqmail_setup.settings.initial import first_settings
+from eqmail_setup.transaction.history import History
 
 
 def write(site: Site, name: str, said: list[str]) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.cli import run
-from eqmail_setup.history import History
-from eqmail_setup.refusal import FOUND, USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import FOUND, USAGE
+from eqmail_setup.transaction.history import History
 from tests.setup.conftest import killed_at, picture
 
 # Commands that change something in a fresh installation; each is run twice, cut off everywhere, and taken back.

@@ -2,8 +2,8 @@
 
 import pytest
 
-from eqmail_setup.host_names import demand_host_name, domains_of
-from eqmail_setup.refusal import USAGE, Refusal
+from eqmail_setup.errors import USAGE, Refusal
+from eqmail_setup.network.hostnames import demand_host_name, domains_of
 
 
 @pytest.mark.parametrize(

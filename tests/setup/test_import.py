@@ -18,12 +18,12 @@ from eqmail_core.queue.admin.transfer import survey
 from eqmail_core.site.accounts import ROLES, Accounts
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
-from eqmail_setup.carrying import Route, _worn
-from eqmail_setup.choices import kept_site
-from eqmail_setup.cli import run
-from eqmail_setup.patches import FOREIGN, RENAMED
-from eqmail_setup.refusal import FOUND, PRIVILEGE
-from eqmail_setup.tree import Dress
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import FOUND, PRIVILEGE
+from eqmail_setup.installation.build_config import kept_site
+from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.migration.copy_files import Route, _worn
+from eqmail_setup.migration.unsupported import FOREIGN, RENAMED
 from tests.conftest import eqmail
 from tests.flow.house import House, messages, until
 from tests.setup.conftest import picture

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup import bytecode, linking
-from eqmail_setup.suite import module_file, programs
+from eqmail_setup.installation import bytecode
+from eqmail_setup.installation import linker as linking
+from eqmail_setup.installation.launchers import module_file, programs
 
 LINKED = [program for program in programs() if linking.is_linked(module_file(program))]
 

@@ -8,11 +8,11 @@ import pytest
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.environment import VARIABLES
-from eqmail_setup.cli import COMMANDS
-from eqmail_setup.manual import pages
-from eqmail_setup.manual.program_pages import FOR_USERS
-from eqmail_setup.manual.roff import Page
-from eqmail_setup.suite import FACES, programs
+from eqmail_setup.cli.app import COMMANDS
+from eqmail_setup.installation.launchers import FACES, programs
+from eqmail_setup.reference.manual import pages
+from eqmail_setup.reference.manual.program_pages import FOR_USERS
+from eqmail_setup.reference.manual.roff import Page
 
 PAGES = {page.name: page for page in pages()}
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.actions import Action, Make, Write
-from eqmail_setup.cli import run
-from eqmail_setup.disk_world import RealWorld
-from eqmail_setup.history import BEGUN, BROKEN, History, Run
-from eqmail_setup.tree import Dress
-from eqmail_setup.who import caller
+from eqmail_setup.cli.app import run
+from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.transaction.disk_filesystem import RealWorld
+from eqmail_setup.transaction.history import BEGUN, BROKEN, History, Run
+from eqmail_setup.transaction.operations import Action, Make, Write
 
 NOBODY = 65534
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.classic import mksrvrcerts
-from eqmail_setup.cli import run
-from eqmail_setup.keys import read
+from eqmail_setup.cli.app import run
+from eqmail_setup.legacy import mksrvrcerts
+from eqmail_setup.mail.certificates import read
 
 
 def make(home: str) -> int:

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from eqmail_core.control.declared import Controls
 from eqmail_core.programs.qmail_newmrh import main
 from eqmail_core.site.site import Site
-from eqmail_setup import service_scripts
-from eqmail_setup.models import UNREADABLE, ControlsModel, remarks_on
-from eqmail_setup.plan import Weight
+from eqmail_setup.diagnostics.checks import start_scripts as service_scripts
+from eqmail_setup.settings.validation import UNREADABLE, ControlsModel, remarks_on
+from eqmail_setup.transaction.plan import Weight
 
 HEALTHY = {
     "me": "mail.example.org\n",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.site.site import Site
-from eqmail_setup import old_programs
-from eqmail_setup.cli import run
-from eqmail_setup.old_programs import old_ways
+from eqmail_setup.cli.app import run
+from eqmail_setup.diagnostics.checks import old_programs
+from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from tests.setup.test_import import old_home
 
 

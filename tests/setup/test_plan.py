@@ -8,12 +8,12 @@ import pytest
 
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
-from eqmail_setup.actions import Action
-from eqmail_setup.disk_world import RealWorld
-from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.plan import Difference, Weight, apply, observe
-from eqmail_setup.recorded_world import RecordedWorld
-from eqmail_setup.who import caller
+from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.manifest import hierarchy
+from eqmail_setup.transaction.disk_filesystem import RealWorld
+from eqmail_setup.transaction.operations import Action
+from eqmail_setup.transaction.plan import Difference, Weight, apply, observe
+from eqmail_setup.transaction.staged_filesystem import RecordedWorld
 
 SPLIT = 3
 

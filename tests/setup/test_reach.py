@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-import eqmail_setup.reach
-from eqmail_setup.reach import reachable
+import eqmail_setup.installation.runtime_access
+from eqmail_setup.installation.runtime_access import reachable
 
 
 @pytest.fixture
@@ -15,12 +15,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir(parents=True)
     for step in (folder, folder.parent, tmp_path):
         step.chmod(0o755)
-    steps = eqmail_setup.reach._steps
+    steps = eqmail_setup.installation.runtime_access._steps
     monkeypatch.setattr(
-        eqmail_setup.reach, "_steps", lambda path: [step for step in steps(path) if step.startswith(str(tmp_path))]
+        eqmail_setup.installation.runtime_access,
+        "_steps",
+        lambda path: [step for step in steps(path) if step.startswith(str(tmp_path))],
     )
-    monkeypatch.setattr(eqmail_setup.reach, "interpreter", lambda: str(folder))
-    monkeypatch.setattr(eqmail_setup.reach, "folders", list)
+    monkeypatch.setattr(eqmail_setup.installation.runtime_access, "interpreter", lambda: str(folder))
+    monkeypatch.setattr(eqmail_setup.installation.runtime_access, "folders", list)
     return folder
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.environment import VARIABLES
-from eqmail_setup.cli import COMMANDS
-from eqmail_setup.reference import pages, stale_pages, write_pages
-from eqmail_setup.suite import programs
+from eqmail_setup.cli.app import COMMANDS
+from eqmail_setup.installation.launchers import programs
+from eqmail_setup.reference.pages import pages, stale_pages, write_pages
 
 
 def test_every_declaration_is_on_its_page() -> None:

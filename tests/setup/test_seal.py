@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_setup.seal import PLACE, Origin, origin_of, sealed
+from eqmail_setup.installation.managed_file import PLACE, Origin, origin_of, sealed
 
 TEXT = b"#!/bin/sh\n" + PLACE + b"echo hello\n"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.site.site import Site
-from eqmail_setup.service_files.values import MEMORY_BYTES
-from eqmail_setup.service_scripts import ENOUGH_BYTES, scripts
+from eqmail_setup.diagnostics.checks.start_scripts import ENOUGH_BYTES, scripts
+from eqmail_setup.services.options import MEMORY_BYTES
 
 LIFE_WITH_QMAIL = """#!/bin/sh
 QMAILDUID=`id -u qmaild`

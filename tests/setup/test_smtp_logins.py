@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from eqmail_core.auth.crypt import crypted
 from eqmail_core.auth.secrets_file import entries, find_secret
 from eqmail_core.site.site import Site
-from eqmail_setup import smtp_logins
-from eqmail_setup.actions import Write
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import USAGE
-from eqmail_setup.tree import Dress
-from eqmail_setup.world import Seen
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import USAGE
+from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.mail import credentials as smtp_logins
+from eqmail_setup.transaction.filesystem import Seen
+from eqmail_setup.transaction.operations import Write
 
 # From the reference implementation: argon2 0123456789abcdef -id -t 1 -k 64 -p 1, for the password x.
 ARGON2 = "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$nExs6F5aSyFdCBFWsDPERSu6Kn58pvJNrPEVy1YGfGk"

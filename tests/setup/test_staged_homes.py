@@ -13,9 +13,9 @@ import pytest
 from eqmail_core.queue.admin.transfer import survey
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
-from eqmail_setup.choices import kept_site
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import DIFFERS, USAGE
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import DIFFERS, USAGE
+from eqmail_setup.installation.build_config import kept_site
 from tests.services_real.island import ROOT
 from tests.setup.conftest import picture
 from tests.setup.test_import import SETTINGS, old_home

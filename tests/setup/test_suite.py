@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-import eqmail_setup.suite
-from eqmail_setup.seal import Origin, origin_of
-from eqmail_setup.suite import ROOT_ONLY, interpreter, program_text, programs
+import eqmail_setup.installation.launchers
+from eqmail_setup.installation.launchers import ROOT_ONLY, interpreter, program_text, programs
+from eqmail_setup.installation.managed_file import Origin, origin_of
 
 
 def test_every_module_of_the_suite_has_a_program_and_only_root_programs_are_closed() -> None:
@@ -50,5 +50,5 @@ def test_an_interpreter_with_a_blank_in_its_path_is_started_all_the_same(
 ) -> None:
     python = tmp_path / "my python"
     python.symlink_to(interpreter())
-    monkeypatch.setattr(eqmail_setup.suite, "interpreter", lambda: str(python))
+    monkeypatch.setattr(eqmail_setup.installation.launchers, "interpreter", lambda: str(python))
     assert run(tmp_path, "/var/qmail").startswith("eqmail, version ")

@@ -8,8 +8,8 @@ import pytest
 
 from eqmail_core.site.layout import EQMAIL_111, NETQMAIL
 from eqmail_core.site.site import Site
-from eqmail_setup.refusal import Refusal
-from eqmail_setup.survey import demand_harmless, found_site
+from eqmail_setup.errors import Refusal
+from eqmail_setup.installation.detection import demand_harmless, found_site
 
 
 def queue(home: Path, layout: str, split: int, split_todo: bool) -> None:

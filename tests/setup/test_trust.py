@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import PRIVILEGE, Refusal
-from eqmail_setup.trust import doubt_about, doubt_on_the_way_to
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import PRIVILEGE, Refusal
+from eqmail_setup.installation.trust import doubt_about, doubt_on_the_way_to
 
 NOBODY = 65534
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of others")
@@ -149,7 +149,7 @@ def test_what_a_group_may_write_to_is_named(tmp_path: Path) -> None:
 
 
 def test_the_refusal_says_what_helps(tmp_path: Path) -> None:
-    from eqmail_setup.trust import demand_trusted
+    from eqmail_setup.installation.trust import demand_trusted
 
     os.chown(tmp_path, NOBODY, NOBODY)
     with pytest.raises(Refusal, match="or give it to root"):

@@ -9,9 +9,9 @@ import pytest
 from eqmail_core.site.site import Site
 from eqmail_core.system.cdb import write_cdb
 from eqmail_core.users.database import compile_users
-from eqmail_setup.assignments import Assignments, Entry, compiled
-from eqmail_setup.cli import run
-from eqmail_setup.refusal import FOUND, PRIVILEGE, USAGE, Refusal
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import FOUND, PRIVILEGE, USAGE, Refusal
+from eqmail_setup.mail.assign_file import Assignments, Entry, compiled
 from tests.conftest import eqmail
 
 CHECKOUT = Path(__file__).parents[2]

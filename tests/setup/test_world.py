@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup import disk_world
-from eqmail_setup.disk_world import RealWorld
-from eqmail_setup.opened import locked
-from eqmail_setup.refusal import Refusal
-from eqmail_setup.tree import Dress
-from eqmail_setup.who import caller
-from eqmail_setup.world import Distrusted
+from eqmail_setup.errors import Refusal
+from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.loading import locked
+from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.transaction import disk_filesystem as disk_world
+from eqmail_setup.transaction.disk_filesystem import RealWorld
+from eqmail_setup.transaction.filesystem import Distrusted
 
 
 def own(mode: int) -> Dress:

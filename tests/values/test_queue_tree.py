@@ -5,8 +5,8 @@ import pytest
 from eqmail_core.queue.format.tree import queue_tree
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
-from eqmail_setup.hierarchy import hierarchy
-from eqmail_setup.tree import Directory, Fifo, Zeroed
+from eqmail_setup.installation.manifest import hierarchy
+from eqmail_setup.installation.manifest_nodes import Directory, Fifo, Zeroed
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=lambda layout: str(layout.name))

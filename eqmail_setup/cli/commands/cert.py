@@ -1,0 +1,165 @@
+"""`eqmail cert`: the certificate of the SMTP server, made, renewed and shown."""
+
+import json
+import os
+from collections.abc import Sequence
+
+import click
+
+from eqmail_core.site.site import Site
+from eqmail_core.system.files import read_file
+from eqmail_core.system.installation import read_controls
+from eqmail_setup.cli.output import reporting
+from eqmail_setup.errors import Refusal
+from eqmail_setup.installation.loading import demand_installation
+from eqmail_setup.network.hostnames import demand_host_name
+from eqmail_setup.transaction.transaction import Manner, carry_out, changing
+
+_days = click.option("--days", type=click.IntRange(1, 36500), help="How long it is valid; two years.")
+
+
+@click.group("cert")
+def command() -> None:
+    """Make, renew and show the certificate of the SMTP server, control/servercert.pem.
+
+    One of a public authority goes into the same file: eqmail cert install puts it there. Running services take a new
+    file with their next client.
+
+    \b
+    Examples:
+      eqmail cert make
+      eqmail cert install fullchain.pem privkey.pem
+      eqmail cert renew
+      eqmail cert show
+    """
+
+
+@command.command("make")
+@click.argument("names", nargs=-1)
+@click.option("--kind", type=click.Choice(("ecdsa", "rsa")), default="ecdsa", help="Kind of key: ecdsa (P-256) or rsa.")
+@_days
+@click.option("--replace", is_flag=True, help="Also where there is a certificate.")
+@changing
+@click.pass_context
+def make(
+    context: click.Context, names: tuple[str, ...], kind: str, days: int | None, replace: bool, manner: Manner
+) -> int:
+    """Make a key and a certificate that nobody vouches for, for the host NAMES; else for the name of this host.
+
+    Other servers take it. Mail programs of people ask about it.
+
+    \b
+    Examples:
+      eqmail cert make
+      eqmail cert make mail.example.org mx.example.net --kind rsa --replace
+    """
+    from eqmail_setup.mail.certificates import USUAL_DAYS, making
+
+    site = demand_installation(context)
+    chosen = names or (_name_of(site),)
+    for name in chosen:
+        demand_host_name(name)
+    carry_out(context, site, manner, lambda world: making(site, world, chosen, kind, days or USUAL_DAYS, replace))
+    return 0
+
+
+@command.command("install")
+@click.argument("chain", type=click.Path(exists=True, dir_okay=False))
+@click.argument("key", type=click.Path(exists=True, dir_okay=False))
+@changing
+@click.pass_context
+def install(context: click.Context, chain: str, key: str, manner: Manner) -> int:
+    """Put a certificate of an authority in place: CHAIN, that of this host first, and its private KEY, both PEM.
+
+    Refuses a key that belongs to another certificate, a chain that does not hang together, a certificate that is over.
+    Fit for the hook of an ACME client.
+
+    \b
+    Examples:
+      eqmail cert install /etc/letsencrypt/live/mail.example.org/fullchain.pem \\
+        /etc/letsencrypt/live/mail.example.org/privkey.pem
+    """
+    from datetime import UTC, datetime
+
+    from eqmail_setup.mail.certificates import installing, read
+
+    site = demand_installation(context)
+    certificates, secret = (read_file(path) or b"" for path in (chain, key))
+    carry_out(context, site, manner, lambda world: installing(site, world, certificates, secret, datetime.now(UTC)))
+    names = read(certificates).names
+    if not (_is_among(_name_of(site), names) or manner.as_json):
+        click.echo(f"eqmail: warning: it is for {' '.join(names)}, and this host is {_name_of(site)}", err=True)
+    return 0
+
+
+@command.command("renew")
+@_days
+@click.option("--within", type=click.IntRange(0), default=30, help="Only if it ends within so many days; 30.")
+@click.option("--new-key", is_flag=True, help="With a new key; TLSA records then have to change, too.")
+@changing
+@click.pass_context
+def renew(context: click.Context, days: int | None, within: int, new_key: bool, manner: Manner) -> int:
+    """Make the certificate last longer, if it ends soon; names and key stay. Fit for cron.
+
+    Refuses one that an authority issued.
+
+    \b
+    Examples:
+      eqmail cert renew
+      eqmail cert renew --within 3650 --new-key
+    """
+    from eqmail_setup.mail.certificates import USUAL_DAYS, renewing
+
+    site = demand_installation(context)
+    carry_out(context, site, manner, lambda world: renewing(site, world, days or USUAL_DAYS, within, new_key))
+    return 0
+
+
+@command.command("show")
+@reporting
+@click.pass_context
+def show(context: click.Context, as_json: bool) -> int:
+    """Show names, issuer and end of the certificate, and what to publish of it (TLSA).
+
+    \b
+    Examples:
+      eqmail cert show --json
+    """
+    from eqmail_setup.mail.certificates import path_in, read
+
+    site = demand_installation(context)
+    path = f"{site.home}/{path_in(site)}"
+    content = read_file(path)
+    if content is None:
+        raise Refusal(f"{path}: missing, so the SMTP server offers no TLS; make one: eqmail cert make")
+    try:
+        found = read(content)
+    except ValueError as error:
+        raise Refusal(f"{path}: holds no certificate; put the chain and the key into it: eqmail cert make") from error
+    record = f"_25._tcp.{_name_of(site)}. IN TLSA 3 1 1 {found.tlsa}"
+    if as_json:
+        dates = {"begins": found.begins.isoformat(), "ends": found.ends.isoformat()}
+        click.echo(json.dumps({**found._asdict(), **dates, "record": record}, indent=1))
+        return 0
+    for key, value in (
+        ("names", " ".join(found.names)),
+        ("issuer", "nobody: it vouches for itself" if found.is_self_signed else found.issuer),
+        ("key", found.kind),
+        ("valid", f"{found.begins:%Y-%m-%d} to {found.ends:%Y-%m-%d}"),
+        ("SHA-256", found.fingerprint),
+        ("TLSA", record),
+    ):
+        click.echo(f"{key:8} {value}")
+    return 0
+
+
+def _is_among(host: str, names: Sequence[str]) -> bool:
+    host = host.lower()
+    return any(name.lower() in (host, "*." + host.partition(".")[2]) for name in names)
+
+
+def _name_of(site: Site) -> str:
+    name = read_controls(site).me
+    if name is None:
+        raise Refusal(f"{site.control}: does not say the name of this host; run: eqmail config-fast NAME")
+    return os.fsdecode(name)

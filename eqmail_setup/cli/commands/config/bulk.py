@@ -1,0 +1,81 @@
+"""The verbs of `eqmail config` that are about all settings at once, as JSON: export, import, schema."""
+
+import json
+from typing import Any
+
+import click
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.system.files import read_file
+from eqmail_setup.cli.commands.config.common import carry_out_changes, reloading, written
+from eqmail_setup.errors import usage
+from eqmail_setup.installation.loading import demand_installation
+from eqmail_setup.settings.editor import declared
+from eqmail_setup.transaction.transaction import Manner, staging
+
+_SECRET = (".pem", ".cdb")
+
+
+@click.command("export")
+@click.pass_context
+def export(context: click.Context) -> int:
+    """Print every setting that was made as JSON, without keys and compiled files.
+
+    \b
+    Examples:
+      eqmail config export > settings.json
+    """
+    site, found = demand_installation(context), {}
+    for control in Controls.declared().values():
+        content = None if control.file.endswith(_SECRET) else read_file(f"{site.control}/{control.file}")
+        if content is not None:
+            found[control.file] = content.decode("utf-8", "surrogateescape")
+    click.echo(json.dumps(found, indent=1))
+    return 0
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@reloading
+@staging
+@click.pass_context
+def import_(context: click.Context, file: Any, reload: bool, manner: Manner) -> int:
+    """Write the settings of a JSON FILE that export made (- for standard input); others stay as they are.
+
+    \b
+    Examples:
+      eqmail config import settings.json --diff
+    """
+    try:
+        made = json.loads(file.read())
+        if not isinstance(made, dict) or not all(isinstance(text, str) for text in made.values()):
+            raise TypeError("it is one JSON object of names and texts")
+        contents = {declared(name): made[name].encode("utf-8", "surrogateescape") for name in made}
+    except (ValueError, TypeError) as error:
+        raise usage(f"{file.name}: is not what export makes ({error})") from error
+    return carry_out_changes(
+        context,
+        manner,
+        reload,
+        list(contents),
+        lambda site, world: [
+            item for control, content in contents.items() for item in written(site, world, control, content)
+        ],
+    )
+
+
+@click.command("schema")
+def schema() -> int:
+    """Print a JSON schema of all settings.
+
+    \b
+    Examples:
+      eqmail config schema > settings.schema.json
+    """
+    from eqmail_setup.settings.validation import ControlsModel
+
+    click.echo(json.dumps(ControlsModel.model_json_schema(), indent=1))
+    return 0
+
+
+VERBS = (export, import_, schema)

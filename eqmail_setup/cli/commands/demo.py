@@ -1,0 +1,77 @@
+"""`eqmail demo`: an installation of the caller's own, below one folder, shown at work and stopped again."""
+
+import os
+import time
+from pathlib import Path
+from shutil import which
+from tempfile import mkdtemp
+
+import click
+
+from eqmail_core.site.site import Site
+from eqmail_setup.demo import HOST, Demonstration, clear
+from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.loading import LONGEST_HOME
+from eqmail_setup.installation.manifest import hierarchy
+from eqmail_setup.settings.classic_steps import take
+from eqmail_setup.settings.initial import first_settings
+from eqmail_setup.transaction.disk_filesystem import RealWorld
+from eqmail_setup.transaction.operations import Action
+from eqmail_setup.transaction.plan import apply, observe
+
+MARK = ".made-by-eqmail-demo"
+_IN_CHECKOUT = (
+    "sudo make users setup",
+    'sudo ./config-fast "$(hostname -f)"',
+    "sudo /var/qmail/bin/eqmail run --smtp 0.0.0.0:25",
+)
+_ELSEWHERE = (
+    "sudo eqmail mkusers && sudo eqmail setup",
+    'sudo eqmail config-fast "$(hostname -f)"',
+    "sudo eqmail run --smtp 0.0.0.0:25",
+)
+
+
+@click.command("demo")
+@click.option("--folder", metavar="DIR", default=".demo", help="Where everything goes; .demo when left out.")
+@click.pass_context
+def command(context: click.Context, folder: str) -> int:
+    """Set up a private installation, send mail through it, show what happens, and stop it. Needs no root.
+
+    \b
+    Examples:
+      eqmail demo
+      eqmail demo --folder /tmp/demo
+    """
+    begun = time.monotonic()
+    home = os.path.abspath(f"{folder}/home")
+    if len(os.fsencode(home)) > LONGEST_HOME:
+        # The addresses of Unix sockets are short; the log and the letters are shown all the same.
+        home = os.path.join(mkdtemp(prefix="eqmail-demo-"), "home")
+    clear(home, MARK)
+    site = Site(home=home, single_user=True)
+    click.echo(f"Setting up a private installation in {home}")
+    os.makedirs(home)
+    Path(home, MARK).touch()
+    world = RealWorld(home)
+    done = apply(observe(hierarchy(site, caller()), world), world, _silently)
+    click.echo(f"   {done} directories, files and programs")
+    take(site, "config-fast", lambda world: first_settings(site, HOST, world), lambda line: click.echo(f"   {line}"))
+    demonstration = Demonstration(site, click.echo)
+    demonstration.prepare()
+    click.echo("\nStarting the services")
+    try:
+        port = demonstration.start()
+        demonstration.send(port)
+        demonstration.show()
+        click.echo("\nStopping the services")
+    finally:
+        demonstration.stop()
+    click.echo(f"\nDone in {time.monotonic() - begun:.1f} seconds. A real installation:")
+    for line in _IN_CHECKOUT if os.path.exists("Makefile") and which("make") else _ELSEWHERE:
+        click.echo(f"   {line}")
+    return 0
+
+
+def _silently(action: Action) -> None:
+    """Tell nobody."""

@@ -1,0 +1,228 @@
+"""What `eqmail gen-xinetd` and its sisters share: choose services, render their files, show or write them."""
+
+import json
+import os
+import textwrap
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.installation.loading import locked, open_installation
+from eqmail_setup.installation.trust import demand_trusted_tree
+from eqmail_setup.transaction.transaction import LOCK, Manner, carry_out, changing, preview
+
+if TYPE_CHECKING:
+    from eqmail_core.site.site import Site
+    from eqmail_setup.services.managers import Flavour, Piece
+    from eqmail_setup.transaction.disk_filesystem import RealWorld
+    from eqmail_setup.transaction.filesystem import World
+    from eqmail_setup.transaction.plan import Difference
+
+
+def gen_command(name: str, what: str, flavours: tuple[str, ...] = ()) -> click.Command:
+    """The command `eqmail gen-NAME`; with `flavours`, --flavour chooses one, else it is the first."""
+
+    @click.command(f"gen-{name}", help=_help(name, what))
+    @click.option("--service", "services", metavar="NAME", multiple=True, help="What to run; may be given again.")
+    @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="A setting; --settings lists all.")
+    @click.option("--settings", "ask", is_flag=True, help="List what --set can set, and do nothing else.")
+    @click.option("--output", metavar="DIR", help="Write the files below DIR, owned by the caller.")
+    @click.option("--install", is_flag=True, help="Write the files into the system's places.")
+    @click.option("--start", is_flag=True, help="With --install: start it, too, and at every boot.")
+    @click.option(
+        "--root", metavar="DIR", default="", help="With --install: stage below DIR; a manifest keeps the owners."
+    )
+    @click.option(
+        "--templates", metavar="DIR", default="", help="Templates in DIR go before those of the same name here."
+    )
+    @changing
+    @click.pass_context
+    def command(
+        context: click.Context,
+        manner: Manner,
+        services: tuple[str, ...],
+        pairs: tuple[str, ...],
+        ask: bool,
+        output: str | None,
+        install: bool,
+        start: bool,
+        root: str,
+        templates: str,
+        flavour: str = name,
+    ) -> int:
+        return _generate(context, manner, services, pairs, ask, output, install, start, root, templates, flavour)
+
+    if flavours:
+        kinds = click.Choice(flavours)
+        option = click.option(
+            "--flavour", type=kinds, default=flavours[0], metavar="NAME", help=f"{' or '.join(flavours)}."
+        )
+        command = option(command)
+    return command
+
+
+def _help(name: str, what: str) -> str:
+    return f"""Make the files with which {what}.
+
+    Without --output or --install the files are printed, and nothing is written. What an administrator edited is kept
+    and named; a second run has nothing to do.
+
+    \b
+    Examples:
+      eqmail gen-{name}
+      eqmail gen-{name} --install --diff
+      eqmail gen-{name} --set name=mail --output ./files
+    """
+
+
+def _generate(
+    context: click.Context,
+    manner: Manner,
+    services: tuple[str, ...],
+    pairs: tuple[str, ...],
+    ask: bool,
+    output: str | None,
+    install: bool,
+    begin: bool,
+    root: str,
+    templates: str,
+    flavour_name: str,
+) -> int:
+    from eqmail_setup.services.activation import demand_startable, next_steps, start
+    from eqmail_setup.services.compose import compose
+    from eqmail_setup.services.definitions import OFFERS
+    from eqmail_setup.services.managers import FLAVOURS
+    from eqmail_setup.services.options import Wishes
+
+    flavour = FLAVOURS[flavour_name]
+    if ask:
+        return _list_settings(flavour.keys)
+    for service in services:
+        if service not in OFFERS:
+            raise usage(f"--service {service}: there are {', '.join(OFFERS)}")
+    if output is not None and (install or root):
+        raise usage("--output and --install exclude each other")
+    if root and not install:
+        raise usage("--root belongs to --install")
+    if begin and (root or not install):
+        raise usage("--start belongs to --install, and starts nothing below another root")
+    if templates and not os.path.isdir(templates):
+        raise usage(f"--templates {templates}: is no folder")
+    root = os.path.abspath(root) if root else ""
+    site, where = _found(context, root)
+    pieces = compose(flavour, site, Wishes(pairs, tuple(OFFERS)), services, where)
+    templates = os.path.abspath(templates) if templates else ""
+    if templates and os.geteuid() == 0:
+        demand_trusted_tree(templates, "what root runs")
+    if output is not None:
+        _into_folder(os.path.abspath(output), pieces, templates, manner)
+    elif install or manner.only_look:
+        if begin and not manner.only_look:
+            demand_startable(flavour, pieces)
+        _into_system(context, site, flavour if begin else None, pieces, templates, manner, root)
+        if manner.only_look or root:
+            return 0
+        if begin:
+            start(flavour, pieces, lambda step: click.echo(step, err=manner.as_json))
+        elif not manner.as_json:
+            click.echo("to begin:")
+            for step in next_steps(flavour, pieces):
+                click.echo(f"  {step}")
+    else:
+        _print(pieces, templates, manner.as_json)
+    return 0
+
+
+def _found(context: click.Context, root: str) -> "tuple[Site, str]":
+    """The installation, and the root below which it lies: the stage, if it is there, else the real one."""
+    for place in dict.fromkeys((root, "")):
+        opened = open_installation(context, root=place)
+        if opened.before is not None:
+            return opened.before, place
+    home = opened.site.home
+    raise Refusal(f"{home}: no installation here; run: eqmail --home {home} setup")
+
+
+def _list_settings(keys: tuple[str, ...]) -> int:
+    from eqmail_setup.services.options import manual
+
+    for line, text in manual():
+        if line.partition("=")[0] in keys:
+            click.echo(line)
+            click.echo(textwrap.indent(textwrap.fill(text, 100), "    "))
+    return 0
+
+
+def _print(pieces: "list[Piece]", templates: str, as_json: bool) -> None:
+    from eqmail_setup.services.manifest import content
+
+    files = [(piece, content(piece, templates).decode()) for piece in pieces if piece.template]
+    if as_json:
+        click.echo(
+            json.dumps([{"path": p.path, "mode": f"{p.mode:04o}", "content": text} for p, text in files], indent=1)
+        )
+        return
+    for piece, text in files:
+        click.echo(f"==> {piece.path} ({piece.mode:04o}) <==\n{text}")
+
+
+def _into_system(
+    context: click.Context,
+    site: "Site",
+    linked_for: "Flavour | None",
+    pieces: "list[Piece]",
+    templates: str,
+    manner: Manner,
+    root: str,
+) -> None:
+    from eqmail_setup.services.activation import linking
+    from eqmail_setup.services.manifest import in_place
+    from eqmail_setup.transaction.plan import observe
+    from eqmail_setup.transaction.staged_filesystem import RecordedWorld
+
+    def plan(world: "World") -> "list[Difference]":
+        found = observe(in_place(pieces, templates, site, world), world)
+        return [*found, *linking(linked_for, pieces, world)] if linked_for else found
+
+    if root:
+        os.makedirs(root, exist_ok=True)
+        _write(RecordedWorld(site.home, root), plan, manner, f"{root}/{LOCK}")
+    else:
+        carry_out(context, site, manner, plan)
+
+
+def _into_folder(folder: str, pieces: "list[Piece]", templates: str, manner: Manner) -> None:
+    from eqmail_setup.services.manifest import in_folder
+    from eqmail_setup.transaction.disk_filesystem import RealWorld
+    from eqmail_setup.transaction.plan import observe
+
+    _write(RealWorld(folder), lambda world: observe(in_folder(pieces, templates), world), manner, "")
+
+
+def _write(world: "RealWorld", plan: "Callable[[World], list[Difference]]", manner: Manner, lock: str) -> None:
+    """Plan and apply in a world that has no history; every file is put in place as a whole."""
+    from eqmail_setup.transaction.plan import Weight, apply
+
+    if manner.only_look:
+        preview(plan(world), world, manner.as_json, manner.diff)
+        return
+    done: list[Any] = []
+    with locked(lock) if lock else nullcontext():
+        differences = plan(world)
+        for item in differences:
+            if item.action is None and item.weight is Weight.WRONG:
+                raise Refusal(item.line())
+        apply(differences, world, done.append)
+        world.finish()
+    kept = [item.line() for item in differences if item.action is None]
+    sentences = [action.sentence(world) for action in done]
+    if manner.as_json:
+        click.echo(json.dumps({"done": sentences, "kept": kept}, indent=1))
+        return
+    for line in (*sentences, *kept):
+        click.echo(line)
+    if not sentences:
+        click.echo("nothing to do")

@@ -1,5 +1,0 @@
-"""`eqmail gen-init`: init scripts, SysV or OpenRC."""
-
-from eqmail_setup.commands.gen import gen_command
-
-command = gen_command("init", "init starts and stops the mail system", ("sysv", "openrc"))

@@ -1,5 +1,0 @@
-"""`eqmail gen-systemd`: units for systemd."""
-
-from eqmail_setup.commands.gen import gen_command
-
-command = gen_command("systemd", "systemd runs the mail system, with sockets of its own")

@@ -1,5 +1,0 @@
-"""`eqmail gen-xinetd`: mail servers below xinetd."""
-
-from eqmail_setup.commands.gen import gen_command
-
-command = gen_command("xinetd", "xinetd runs the SMTP server and its kind")

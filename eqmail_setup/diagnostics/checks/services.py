@@ -1,0 +1,240 @@
+"""What the doctor asks of running services and of DNS: whether they listen, refuse to relay, and are found by others.
+
+Fails: Unanswered when DNS gives no answer; OSError never, an end of a connection is a finding.
+"""
+
+import os
+import smtplib
+import socket
+import ssl
+import time
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from eqmail_core.access.networks import RelayClients
+from eqmail_core.control.declared import Controls
+from eqmail_core.service.parent import is_stopped
+from eqmail_core.service.probe import trouble_with
+from eqmail_core.service.record import read_record
+from eqmail_core.service.status import DOWN, READY, STARTING
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.policy.config import submission_ports
+from eqmail_core.system.installation import read_controls
+from eqmail_core.text.listen_address import parse_listen_address
+from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
+from eqmail_setup.network.dns import Unanswered, ask, names_of
+from eqmail_setup.network.listeners import listeners
+from eqmail_setup.settings.reload import running_pid
+
+PATIENCE_S = 10.0
+
+LATELY_S = 86400
+"""A service that ended longer ago is no news any more."""
+
+MOST_DOMAINS = 20
+STRANGER = "doctor@relay-test.invalid"
+_EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+_SOCKETS = {
+    "queue": "nothing can be queued",
+    "send": "nothing is delivered",
+    "local": "nothing is delivered here",
+    "remote": "nothing is delivered elsewhere",
+    "lookup": "recipients are accepted unseen",
+}
+_STATES = {STARTING: "starting", DOWN: "down"}
+_FOR_PEOPLE = {b"465", b"587"}
+_AUTHENTICATION_REQUIRED = 530
+_AUTH_REFUSED = 535
+_REFUSALS = 400
+_NOBODY = b64encode(b"\0doctor-test@relay-test.invalid\0doctor-test").decode()
+"""A login that nobody has, as AUTH PLAIN wants it."""
+
+
+def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+    """Whether the services run, and answer where they should."""
+    pid = running_pid(site)
+    if not pid:
+        yield Finding("listening.stopped", WARNING, "the services do not run", "start them: eqmail run, or qmail-start")
+        return
+    if is_stopped(pid):
+        fact = f"process {pid} (qmail-start) is stopped, so mail is accepted and not delivered"
+        yield Finding("listening.paused", WARNING, fact, f"let it go on: kill -CONT {pid}, or svc -c")
+    yield from services_now(site, int(time.time()))
+    yield from _passwords(site)
+    for address in _addresses(site, addresses):
+        try:
+            with socket.create_connection(_endpoint(address), PATIENCE_S) as sock:
+                sock.settimeout(PATIENCE_S)
+                greeting = sock.recv(512)
+        except OSError as error:
+            fact = f"{address}: {error.strerror or error}"
+            yield Finding("listening.smtp", ERROR, fact, "start the services again; their log says why")
+            continue
+        if not greeting.startswith(b"220"):
+            fact = f"{address}: greets with {greeting[:60].decode('latin-1').strip()!r}"
+            yield Finding("listening.smtp", ERROR, fact, "look into the log of the server")
+
+
+def services_now(site: Site, now: int) -> Iterator[Finding]:
+    """Which services do not serve, or have ended of late: since when, how often, and why."""
+    try:
+        found = read_record(site)
+    except (OSError, ValueError):
+        found = []
+    for it in found:
+        history = f"ended {it.ends} times, last at {_clock(it.ended_at)}: {it.reason}" if it.ends else ""
+        if it.state != READY:
+            fact = f"{it.name}: {_STATES[it.state]} since {_clock(it.since)}" + (f"; {history}" if history else "")
+            yield Finding("listening.service", ERROR, fact, "mend what the reason names; it is tried again by itself")
+        elif it.ends and now - it.ended_at < LATELY_S:
+            fact = f"{it.name}: {history}; it runs again since {_clock(it.since)}"
+            yield Finding("listening.restarted", WARNING, fact, "look into the log around that time")
+    workers = range(2, (read_controls(site).remoteworkers if found else 1) + 1)
+    for name, socket_name in [*((name, name) for name in _SOCKETS), *(("remote", f"remote{n}") for n in workers)]:
+        trouble = trouble_with(site, name, socket_name, PATIENCE_S)
+        if trouble:
+            fact = f"{site.socket(socket_name)}: {trouble}, so {_SOCKETS[name]}"
+            yield Finding(f"listening.{name}", ERROR, fact, "start the services again; their log says why")
+
+
+def _clock(when: int) -> str:
+    return f"{datetime.fromtimestamp(when):%Y-%m-%d %H:%M:%S}"
+
+
+def _passwords(site: Site) -> Iterator[Finding]:
+    """Whether the resident SMTP service, as it was started, takes passwords only under TLS, and mail only with them."""
+    if not read_controls(site).smtpcheckpw:
+        return
+    pid = running_pid(site)
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            fields = [field.partition(b"=") for field in file.read().split(b"\0")]
+    except OSError:
+        return
+    variables = {name: value for name, _, value in fields}
+    ports = {b"%d" % one.port for one in listeners() if pid in one.pids} & _FOR_PEOPLE
+    for port in sorted(ports - set(submission_ports(variables))):
+        fact = f"port {port.decode()}: takes mail for this host from anybody, without a password"
+        remedy = (
+            "start the services with SUBMISSIONPORT='587 465' in their environment, as the files of eqmail gen-... do"
+        )
+        yield Finding("listening.submission", WARNING, fact, remedy)
+    has_certificate = os.path.exists(f"{site.control}/{Controls.servercert.file}")
+    if variables.get(b"TLSREQUIRED", b"1" if has_certificate else b"") != b"1":
+        fact = f"{site.control}/{Controls.smtpcheckpw.file}: is set, and passwords are taken without TLS, too"
+        remedy = "start the services with TLSREQUIRED=1 in their environment, as the files of eqmail gen-... do"
+        yield Finding("listening.clear-passwords", WARNING, fact, remedy)
+
+
+def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+    """Whether the running server refuses to relay and takes mail for its own postmaster; no mail is sent."""
+    if not running_pid(site):
+        return
+    controls = read_controls(site)
+    trusted = RelayClients(controls.relayclients)
+    for address in _addresses(site, addresses):
+        host, port = _endpoint(address)
+        try:
+            with smtplib.SMTP(host, port, local_hostname="localhost", timeout=PATIENCE_S) as client:
+                client.ehlo()
+                yield from _secured(site, client, address)
+                if client.mail(STRANGER)[0] == _AUTHENTICATION_REQUIRED:
+                    continue  # a port of submission, where strangers have nothing to say
+                foreign, _ = client.rcpt("nobody@relay-test.invalid")
+                own, said = client.rcpt(f"postmaster@{os.fsdecode(controls.me or b'localhost')}")
+        except (OSError, smtplib.SMTPException) as error:
+            yield Finding("selftest.dialogue", ERROR, f"{address}: {error}", "look into the log of the server")
+            continue
+        if foreign < 400 and trusted.includes(host.encode()):
+            fact = f"{address}: {host} may relay, so nothing is known about strangers"
+            yield Finding("selftest.trusted", NOTE, fact, "repeat the test from another host")
+        elif foreign < 400:
+            fact = f"{address}: takes mail from strangers to anywhere"
+            yield Finding("selftest.relays", ERROR, fact, "eqmail doctor --only relaying tells why")
+        if own >= 400:
+            fact = f"{address}: refuses mail for its postmaster: {own} {said.decode('latin-1')}"
+            yield Finding("selftest.postmaster", ERROR, fact, "eqmail domain list tells what is accepted")
+
+
+def _secured(site: Site, client: smtplib.SMTP, address: str) -> Iterator[Finding]:
+    """Whether TLS begins where there is a certificate, and whether passwords are looked at; the session goes on."""
+    certificate = f"{site.control}/{Controls.servercert.file}"
+    if client.has_extn("starttls"):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        client.starttls(context=context)
+        client.ehlo()
+    elif os.path.exists(certificate):
+        fact = f"{address}: offers no STARTTLS, though there is {certificate}"
+        yield Finding("selftest.tls", ERROR, fact, "eqmail doctor --only certificates, and the log of the server")
+    controls = read_controls(site)
+    if not controls.smtpcheckpw or (controls.authmethods or b"").endswith(b"-"):
+        return
+    if not client.has_extn("auth"):
+        fact = f"{address}: offers no AUTH, though there is {site.control}/{Controls.smtpcheckpw.file}"
+        yield Finding("selftest.auth", WARNING, fact, "with TLSREQUIRED it needs a certificate: eqmail cert make")
+    elif "PLAIN" in client.esmtp_features["auth"].split():
+        code, said = client.docmd("AUTH", f"PLAIN {_NOBODY}")
+        if code < _REFUSALS:
+            fact = f"{address}: takes a password that nobody has: {code} {said.decode('latin-1')}"
+            yield Finding("selftest.auth", ERROR, fact, f"see to the program in {Controls.smtpcheckpw.file}")
+        elif code != _AUTH_REFUSED:
+            fact = f"{address}: cannot check passwords: {code} {said.decode('latin-1')}"
+            yield Finding("selftest.auth", ERROR, fact, f"see to the program in {Controls.smtpcheckpw.file}")
+
+
+def names(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+    """Whether other hosts find this one by DNS and have reason to trust its mail."""
+    controls = read_controls(site)
+    if controls.me is None:
+        return
+    me = os.fsdecode(controls.me)
+    own = [*ask(me, "A"), *ask(me, "AAAA")]
+    if not own:
+        yield Finding("dns.address", ERROR, f"{me}: has no A or AAAA record", "publish one; many servers demand it")
+    for address in own:
+        found = names_of(address)
+        if not any(address in (*ask(name, "A"), *ask(name, "AAAA")) for name in found):
+            fact = f"{address}: {', '.join(found) or 'no name'} does not lead back to it (PTR)"
+            yield Finding("dns.reverse", WARNING, fact, f"ask your provider to name {address} {me}")
+    virtual = [key for key in controls.virtualdomains or {} if key and b"@" not in key and not key.startswith(b".")]
+    for domain in [*(controls.locals or []), *virtual][:MOST_DOMAINS]:
+        yield from _domain(os.fsdecode(domain))
+
+
+def _domain(domain: str) -> Iterator[Finding]:
+    exchangers = ask(domain, "MX")
+    if not exchangers and not [*ask(domain, "A"), *ask(domain, "AAAA")]:
+        yield Finding("dns.mx", ERROR, f"{domain}: has no MX record and no address", f"publish an MX for {domain}")
+    for record in exchangers:
+        name = record.split()[-1]
+        if name != "." and not [*ask(name, "A"), *ask(name, "AAAA")]:
+            yield Finding("dns.mx-address", ERROR, f"{domain}: its MX {name} has no address", f"publish one for {name}")
+    if not [text for text in ask(domain, "TXT") if text.lower().startswith("v=spf1")]:
+        remedy = f'publish TXT "v=spf1 mx -all" for {domain}, with all hosts that send its mail'
+        yield Finding("dns.spf", WARNING, f"{domain}: publishes no SPF", remedy)
+    if not [text for text in ask(f"_dmarc.{domain}", "TXT") if text.lower().startswith("v=dmarc1")]:
+        remedy = f'publish TXT "v=DMARC1; p=none" for _dmarc.{domain} or its organisational domain'
+        yield Finding("dns.dmarc", NOTE, f"{domain}: publishes no DMARC policy", remedy)
+
+
+def answered(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The same findings; where DNS ends giving answers, one that says so."""
+    try:
+        yield from findings
+    except Unanswered as silence:
+        yield Finding("dns.unanswered", WARNING, silence.fact, "--offline asks nothing")
+
+
+def _addresses(site: Site, given: Iterable[str]) -> list[str]:
+    lines = list(given) or [os.fsdecode(line) for line in read_controls(site).smtplisten or []]
+    at = {line: parse_listen_address(line) for line in lines}
+    # What is no address is a finding among the settings.
+    return [line for line, address in at.items() if address is not None and not address.is_tls]
+
+
+def _endpoint(address: str) -> tuple[str, int]:
+    at = parse_listen_address(address)
+    assert at is not None
+    return _EVERYWHERE.get(at.host, at.host), at.port

@@ -1,0 +1,207 @@
+"""What the doctor looks at on this host: files, queue, settings, users, aliases, relaying, certificates.
+
+Nothing is changed. Each check yields findings; a check that cannot look says so.
+
+Fails: OSError, where the caller may not look.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import ControlError
+from eqmail_core.queue.admin.faults import look_for_faults
+from eqmail_core.site.site import Site
+from eqmail_core.system.files import read_file
+from eqmail_core.system.installation import read_controls
+from eqmail_core.tcpserver.rules_database import find_rule
+from eqmail_core.users.assign_file import BadAssign
+from eqmail_core.users.database import assign_path, database_path
+from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
+from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.manifest import hierarchy
+from eqmail_setup.installation.runtime_access import reachable
+from eqmail_setup.mail.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, examined, file_of, home_of_aliases
+from eqmail_setup.mail.assign_file import compiled
+from eqmail_setup.mail.routing import whither
+from eqmail_setup.settings.validation import remarks_on
+from eqmail_setup.transaction.disk_filesystem import RealWorld
+from eqmail_setup.transaction.history import History
+from eqmail_setup.transaction.plan import Weight, observe
+
+RULES = (
+    "/etc/tcp.smtp.cdb",
+    "/etc/tcp.cdb",
+    "{home}/etc/tcp.smtp.cdb",
+    "{home}/control/tcp.smtp.cdb",
+    f"{{home}}/control/{Controls.tcprules_cdb.file}",
+)
+"""Where rules for tcpserver usually lie, and those of the resident service."""
+
+OPEN_KEY = "certificates.open-key"
+_STRANGER = b"198.51.100.77"
+_SOON = timedelta(days=30)
+_WEIGHTS = {Weight.WRONG: ERROR, Weight.ADVICE: WARNING, Weight.KEPT: NOTE}
+_WIDEST = {4: 8, 6: 16}
+
+
+def permissions(site: Site) -> Iterator[Finding]:
+    """Owners, groups, modes and programs, as `eqmail check` sees them."""
+    for item in observe(hierarchy(site, caller()), RealWorld(site.home)):
+        remedy = "eqmail setup mends it" if item.action else f"{item.weight.value} {item.wanted}"
+        fact = f"{item.path}: {item.found}, {item.weight.value} {item.wanted}"
+        yield Finding("permissions.differs", _WEIGHTS[item.weight], fact, remedy)
+    for item in reachable(site.single_user):
+        yield Finding("permissions.unreachable", _WEIGHTS[item.weight], f"{item.path}: {item.found}", item.wanted)
+    for run in History(site.home).broken():
+        fact = f"run {run.number} ({run.command}) broke off"
+        yield Finding("permissions.broken-run", WARNING, fact, "the next changing command undoes it, eqmail setup too")
+
+
+def queue(site: Site) -> Iterator[Finding]:
+    """Whether every message has the files, the names, the places and the owners that it must have."""
+    found = look_for_faults(site)
+    for path in found.strangers:
+        yield Finding("queue.stranger", WARNING, f"{path}: is no file of a queue", "move it away")
+    remedy = "stop the services, then: eqmail check --fix"
+    for path in found.misplaced:
+        yield Finding("queue.split", ERROR, f"{path}: nobody looks for it there", remedy)
+    for path, inode in found.misnamed:
+        yield Finding("queue.inode", ERROR, f"{path}: has the inode number {inode}", remedy)
+    for path, what, wanted in found.undressed:
+        yield Finding("queue.owner", ERROR, f"{path}: {what}, should be {wanted}", remedy)
+    for number, folders in found.broken.items():
+        fact = f"message {number} has files in {', '.join(sorted(folders))} only"
+        remedy = "look at what is left of it, stop the services and move the files out of the queue"
+        yield Finding("queue.state", ERROR, fact, remedy)
+
+
+def settings(site: Site) -> Iterator[Finding]:
+    """Settings that a program misreads, and settings that contradict each other."""
+    is_missing = not os.path.lexists(f"{site.control}/{Controls.rcpthosts.file}")
+    for remark in remarks_on(site):
+        if is_missing and remark.file == Controls.rcpthosts.file:
+            continue  # `relaying` says it
+        fact = f"{site.control}/{remark.file}: {remark.found}"
+        weight = _WEIGHTS[remark.weight]
+        yield Finding(f"settings.{remark.name or remark.file}", weight, fact, f"{remark.weight.value} {remark.wanted}")
+
+
+def users(site: Site) -> Iterator[Finding]:
+    """Whether the user database says what its text says."""
+    assign, database = read_file(assign_path(site)), read_file(database_path(site))
+    if assign is None:
+        if database is not None:
+            remedy = "restore the file, else nobody can change the database"
+            yield Finding("users.no-text", WARNING, f"{assign_path(site)}: missing, and was compiled", remedy)
+        return
+    try:
+        wanted = compiled(assign)
+    except BadAssign as bad:
+        remedy = "mend the line, then: eqmail user compile"
+        yield Finding("users.assign", ERROR, f"{assign_path(site)}: line {bad.line}: is no entry", remedy)
+        return
+    if database != wanted:
+        fact = f"{database_path(site)}: {'missing' if database is None else 'not what its text says'}"
+        yield Finding("users.stale", ERROR, fact, "eqmail user compile")
+
+
+def aliases(site: Site) -> Iterator[Finding]:
+    """Whether the addresses that every host must have lead somewhere."""
+    for item in home_of_aliases(site):
+        yield Finding("aliases.home", WARNING, f"{item.path}: {item.found}", f"better {item.wanted}")
+    for item in examined(site, RealWorld(site.home)):
+        fact, remedy = f"{item.path}: {item.found}", f"{item.weight.value} {item.wanted}"
+        yield Finding("aliases.misread", WARNING, fact, remedy)
+    controls = read_controls(site)
+    host = (controls.locals or [b""])[0]
+    for name in (POSTMASTER, *SAME_AS_POSTMASTER, ROOT):
+        found = whither(site, name.encode() + (b"@" + host if host else b""))
+        if found.trouble.endswith("(#5.1.1)"):
+            folder = os.fsdecode(found.user.home) if found.user else site.alias
+            fact = f"{folder}/{file_of(name)}: missing, so mail for {name} bounces"
+            yield Finding("aliases.missing", WARNING, fact, "eqmail alias init ADDRESS")
+        elif found.trouble:
+            fact = f"mail for {name} is not delivered: {found.trouble}"
+            yield Finding("aliases.trouble", ERROR, fact, f"eqmail explain {name} tells more")
+
+
+def relaying(site: Site) -> Iterator[Finding]:
+    """Whether strangers may send mail anywhere."""
+    controls = read_controls(site)
+    try:
+        is_open = controls.rcpthosts is None
+    except ControlError as error:
+        fact = f"{site.control}/{error}, so mail from other hosts is refused for now"
+        yield Finding("relaying.unreadable", ERROR, fact, "make the file readable; removing it would open the relay")
+        is_open = False
+    if is_open:
+        remedy = "eqmail domain add DOMAIN makes the file, with all domains that are delivered here"
+        fact = f"{site.control}/{Controls.rcpthosts.file}: missing, so this host relays for the whole world"
+        yield Finding("relaying.open", ERROR, fact, remedy)
+    if not controls.rcptcheck:
+        fact = f"{site.control}/{Controls.rcptcheck.file}: missing, so unknown recipients make bounces to strangers"
+        yield Finding("relaying.backscatter", NOTE, fact, f"eqmail config set {Controls.rcptcheck.file} '*'")
+    where = f"{site.control}/{Controls.relayclients.file}"
+    for entry in controls.relayclients or ():
+        try:
+            network = ip_network(os.fsdecode(entry), strict=False)
+        except ValueError:
+            continue
+        if network.prefixlen < _WIDEST[network.version]:
+            remedy = f"eqmail config remove {Controls.relayclients.file} {network}"
+            yield Finding("relaying.everybody", ERROR, f"{where}: {network} is half the world", remedy)
+    for path in (place.format(home=site.home) for place in RULES):
+        if os.path.exists(path):
+            yield from _rules(path)
+
+
+def _rules(path: str) -> Iterator[Finding]:
+    try:
+        rule = find_rule(path, _STRANGER, None, None)
+    except OSError as error:
+        yield Finding("relaying.rules", ERROR, f"{path}: {error.strerror or error}", "make it anew with tcprules")
+        return
+    if rule is not None and not rule.denies and b"RELAYCLIENT" in rule.variables:
+        remedy = "set RELAYCLIENT for your own networks only, then run tcprules"
+        yield Finding("relaying.rules", ERROR, f"{path}: sets RELAYCLIENT for everybody", remedy)
+    text = path.removesuffix(".cdb")
+    if os.path.exists(text) and os.path.getmtime(text) > os.path.getmtime(path):
+        yield Finding(
+            "relaying.stale-rules", WARNING, f"{path}: older than {text}", f"tcprules {path} {path}.tmp < {text}"
+        )
+
+
+def certificates(site: Site) -> Iterator[Finding]:
+    """Whether certificates are valid, for how long, and whether their keys are kept."""
+    from cryptography import x509
+
+    from eqmail_setup.mail.certificates import pair_trouble
+
+    for control in (Controls.servercert, Controls.clientcert):
+        path = f"{site.control}/{control.file}"
+        content = read_file(path)
+        if content is None:
+            continue
+        try:
+            end = x509.load_pem_x509_certificate(content).not_valid_after_utc
+        except ValueError:
+            remedy = "put the certificate chain and the key into it, or remove it"
+            yield Finding("certificates.unreadable", ERROR, f"{path}: holds no certificate", remedy)
+            continue
+        left, day = end - datetime.now(UTC), f"{end:%Y-%m-%d}"
+        if left < timedelta():
+            yield Finding("certificates.expired", ERROR, f"{path}: expired on {day}", "get a new certificate")
+        elif left < _SOON:
+            yield Finding("certificates.expires", WARNING, f"{path}: expires on {day}", "get a new certificate soon")
+        if b"PRIVATE KEY" not in content:
+            yield Finding("certificates.no-key", ERROR, f"{path}: holds no private key", "append the key")
+        elif trouble := pair_trouble(content):
+            fact = f"{path}: {trouble}, so there is no TLS with it"
+            yield Finding("certificates.pair", ERROR, fact, "eqmail cert install CHAIN KEY checks what it takes")
+        if b"PRIVATE KEY" in content and stat.S_IMODE(os.stat(path).st_mode) & 0o004:
+            fact = f"{path}: everybody can read the private key"
+            yield Finding(OPEN_KEY, ERROR, fact, f"chmod 0640 {path}")

@@ -1,0 +1,41 @@
+"""What the doctor finds: each finding has a name for ever, a weight, a fact, and what helps."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from eqmail_core.control.setting import ControlError
+from eqmail_core.system.log import in_words
+from eqmail_setup.errors import Refusal
+
+ERROR, WARNING, NOTE = "error", "warning", "note"
+WEIGHTS = (ERROR, WARNING, NOTE)
+
+
+class Finding(NamedTuple):
+    """One fact that somebody should know. `name` is GROUP.WHAT and never changes its meaning."""
+
+    name: str
+    weight: str
+    fact: str
+    remedy: str
+
+    def line(self) -> str:
+        """The finding in one line."""
+        return f"{self.weight}: {self.name}: {self.fact}; {self.remedy}"
+
+
+def chosen(name: str, only: Iterable[str], skip: Iterable[str]) -> bool:
+    """Whether a finding is wanted: by its name or its group."""
+    names = {name, name.partition(".")[0]}
+    return (not list(only) or bool(names & set(only))) and not names & set(skip)
+
+
+def going_on(group: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The same findings; where the check itself fails, one that says so, so that no other check is lost by it."""
+    try:
+        yield from findings
+    except Exception as surprise:
+        is_plain = isinstance(surprise, Refusal | ControlError)
+        why = str(surprise) if is_plain else in_words(surprise).decode("utf-8", "replace")
+        fact = f"not all of {group} could be examined: {why}"
+        yield Finding(f"{group}.failed", ERROR, fact, f"mend what it names, then: eqmail doctor --only {group}")

@@ -1,0 +1,206 @@
+"""What every command begins with: the home, the choices, the site and the lock, from the command line."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import click
+
+from eqmail_core.site.layout import DEFAULT_HOME, HOME_VARIABLE
+from eqmail_core.site.site import Site
+from eqmail_core.site.site_file import SITE_FILE
+from eqmail_setup.errors import Refusal
+from eqmail_setup.installation.accounts import missing_accounts
+from eqmail_setup.installation.build_config import (
+    Choice,
+    Choices,
+    choices_around,
+    decide,
+    home_of,
+    kept_site,
+    read_choices,
+)
+from eqmail_setup.installation.detection import found_site
+from eqmail_setup.installation.trust import demand_trusted
+
+# A Unix socket's address has 108 bytes on Linux and 104 elsewhere; the longest one of ours is run/remote-99.sock.
+LONGEST_HOME = 104 - len("/run/remote-99.sock") - 1
+
+
+class Opened(NamedTuple):
+    """An installation and what is now chosen for it; `before` is what it was, None where there was none."""
+
+    site: Site
+    before: Site | None
+    choices: Choices
+
+
+def open_installation(
+    context: click.Context, conf: str | None = None, chosen: dict[str, str] | None = None, root: str = ""
+) -> Opened:
+    """Find the home and make up the site; `chosen` are options that beat the conf-* files."""
+    choices = read_choices(conf) if conf else trusted_choices()
+    if choices and not conf:
+        _note_once(f"what is not given is chosen by {_files_of(choices)} in {os.getcwd()}")
+    for key, text in (chosen or {}).items():
+        choices[key] = Choice(text, f"--{key}")
+    home = chosen_home(context, choices)
+    if os.path.exists(f"{root}{home}") and not os.path.isdir(f"{root}{home}"):
+        raise Refusal(f"{root}{home}: is a file; choose another home with --home DIR", 2)
+    before = kept_site(home, root) or found_site(home, root)
+    return Opened(decide(home, choices, before), before, choices)
+
+
+def trusted_choices() -> Choices:
+    """The choices in the current folder, if it is the caller's; a note tells of others."""
+    choices, doubt = choices_around()
+    if doubt:
+        _note_once(f"{_files_of(choices)} in {os.getcwd()} not used: {doubt}; --conf and --home say what is meant")
+        return {}
+    return choices
+
+
+def chosen_home(context: click.Context, choices: Choices) -> str:
+    """The home as `home_of` finds it; root takes one that was not given on the command line from nobody else.
+
+    Fails: Refusal.
+    """
+    given = context.find_root().obj
+    home = home_of(given, choices, os.environ)
+    if not given:
+        if os.geteuid() == 0 and home != DEFAULT_HOME:
+            demand_trusted([home], "what is done there")
+        if "home" in choices and HOME_VARIABLE.decode() not in os.environ:
+            _note_once(f"the home is {home}, by {choices['home'].origin} in {os.getcwd()}")
+    return home
+
+
+def _files_of(choices: Choices) -> str:
+    return ", ".join(dict.fromkeys(os.path.basename(choice.origin.partition(":")[0]) for choice in choices.values()))
+
+
+def _note_once(text: str) -> None:
+    noted = click.get_current_context().find_root().meta.setdefault(_NOTED, set())
+    if text not in noted:
+        noted.add(text)
+        click.echo(f"eqmail: note: {text}", err=True)
+
+
+_NOTED = "eqmail.noted"
+
+STAGE = "eqmail.stage"
+"""Where a context keeps the root below which a command stages its changes."""
+
+
+class StagedSite(Site):
+    """A site below a staging root: its home is where its files are now, not where they will be."""
+
+    __slots__ = ("stage",)
+    stage: str
+
+
+def below(site: Site, stage: str) -> Site:
+    """The same site below a staging root; itself where there is none, ""."""
+    if not stage:
+        return site
+    made = StagedSite(**_choices_of(site) | {"home": stage + site.home})
+    made.stage = stage
+    return made
+
+
+def as_installed(site: Site, path: str) -> str:
+    """A path as it will be once what is staged is in its place."""
+    return path.removeprefix(site.stage) if isinstance(site, StagedSite) else path
+
+
+def installed(site: Site) -> Site:
+    """The site as it will be once what is staged is in its place."""
+    return Site(**_choices_of(site) | {"home": as_installed(site, site.home)})
+
+
+def on_disk(site: Site) -> Site:
+    """The site with the owners that its files have now: below a staging root everything belongs to the caller."""
+    return Site(**_choices_of(site) | {"single_user": site.single_user or isinstance(site, StagedSite)})
+
+
+def _choices_of(site: Site) -> dict[str, Any]:
+    return {name: getattr(site, name) for name in Site.__slots__}
+
+
+def stage_of(context: click.Context) -> str:
+    """The root below which a command stages its changes; "" for none."""
+    return str(context.find_root().meta.get(STAGE, ""))
+
+
+def demand_installation(context: click.Context) -> Site:
+    """The site of an installation that setup has made, below the root of a stage where one is asked for.
+
+    Fails: Refusal where there is none.
+    """
+    stage = stage_of(context)
+    return below(_installation(context, stage), stage)
+
+
+def real_installation(context: click.Context) -> Site:
+    """The site of an installation that setup has made, whether something is staged or not.
+
+    Fails: Refusal where there is none.
+    """
+    return _installation(context, "")
+
+
+def _installation(context: click.Context, stage: str) -> Site:
+    home = chosen_home(context, trusted_choices())
+    site = kept_site(home, stage)
+    if site is None:
+        more = f" --root {stage}" if stage else ""
+        raise Refusal(f"{stage}{home}: no installation here; run: eqmail --home {home} setup{more}")
+    return site
+
+
+def demand_accounts(site: Site) -> None:
+    """Refuse to go on without the accounts of an installation.
+
+    Fails: Refusal with the names that are missing.
+    """
+    missing = [] if site.single_user else missing_accounts(site.accounts)
+    if missing:
+        remedy = "create them with: eqmail mkusers (in a checkout: make users)"
+        raise Refusal(f"these accounts do not exist: {', '.join(missing)}; {remedy}")
+
+
+def demand_own(site: Site) -> None:
+    """Refuse an installation whose programs, or the choice of its accounts, others could replace.
+
+    Fails: Refusal.
+    """
+    demand_trusted([site.home, f"{site.home}/{SITE_FILE}", site.bin], "the programs that run there")
+
+
+def demand_short(home: str) -> None:
+    """Refuse a home whose sockets nobody could connect to.
+
+    Fails: Refusal (wrong usage).
+    """
+    length = len(os.fsencode(home))
+    if length > LONGEST_HOME:
+        raise Refusal(f"{home}: {length} bytes are too long for the sockets in it; choose at most {LONGEST_HOME}", 2)
+
+
+@contextmanager
+def locked(path: str) -> Iterator[None]:
+    """Hold the lock of one installation.
+
+    Fails: Refusal when another command holds it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f"another eqmail command works on this installation ({path} is locked); try later") from None
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,43 @@
+"""How a program of a classic name speaks and ends: sentences on standard output, one line on standard error at last."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from eqmail_core.outcome import EXIT_TEMPORARY
+from eqmail_setup.errors import Refusal
+
+
+def say(line: str) -> None:
+    """Say one line."""
+    sys.stdout.write(line + "\n")
+
+
+def ended(name: str, work: Callable[[], int]) -> int:
+    """Do the work of a program; its exit code, 111 with one line that tells the trouble where it could not be done."""
+    try:
+        code = work()
+    except Refusal as refusal:
+        return fatal(name, refusal.text)
+    except KeyboardInterrupt:
+        return fatal(name, "interrupted; nothing was changed")
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+        return fatal(name, f"{where}{error.strerror or error}")
+    return flushed() or code
+
+
+def fatal(name: str, text: str, code: int = EXIT_TEMPORARY) -> int:
+    """Say why nothing was done; the exit code."""
+    flushed()
+    sys.stderr.write(f"{name}: fatal: {text}\n")
+    return code
+
+
+def flushed() -> int:
+    """Make sure that everything was said; the exit code where nobody listens."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return EXIT_TEMPORARY
+    return 0

@@ -1,0 +1,183 @@
+"""The domains of an installation: delivered here, belonging to a local user, accepted from the network; kept together.
+
+A domain that is delivered here has to be accepted, and is either local or virtual. So a domain is one thing that
+lies in two or three files, and they change in one run.
+
+Fails: Refusal.
+Source: control-files.md 2.2, 2.3; queue.md 3.8.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import Control, HostName
+from eqmail_core.site.site import Site
+from eqmail_core.system.installation import read_controls
+from eqmail_core.text.lines import listed
+from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.mail.routing import text
+from eqmail_setup.settings.editor import compiling, content_of, with_lines, without_lines, writing
+from eqmail_setup.transaction.filesystem import World
+from eqmail_setup.transaction.plan import Difference
+
+MANY = 50
+"""Domains in rcpthosts, above which further ones go into the database, as the manual of qmail-smtpd says."""
+
+
+class Domain(NamedTuple):
+    """One domain: "local", "virtual" or "accepted" only; `prefix` is that of a virtual one."""
+
+    name: str
+    kind: str
+    prefix: str
+    accepted: bool
+
+
+def domains_of(site: Site, world: World) -> list[Domain]:
+    """Every domain of an installation, by name."""
+    held = _Held(site, world)
+    accepts = held.accepts()
+    found = {
+        name: Domain(name, "accepted", "", True)
+        for name in map(text, (*(held.entries(Controls.rcpthosts)), *held.entries(Controls.morercpthosts)))
+    }
+    for line in held.entries(Controls.virtualdomains):
+        key, _, prefix = line.partition(b":")
+        found[text(key)] = Domain(text(key), "virtual" if prefix else "remote", text(prefix), accepts(key))
+    for name in held.locals():
+        found[text(name)] = Domain(text(name), "local", "", accepts(name))
+    return [found[name] for name in sorted(found)]
+
+
+class _Held:
+    """What the files say, and the new contents while they are made."""
+
+    def __init__(self, site: Site, world: World) -> None:
+        self._site, self._world = site, world
+        self.contents: dict[str, bytes | None] = {}
+
+    def content(self, control: Control[Any]) -> bytes | None:
+        if control.file not in self.contents:
+            self.contents[control.file] = content_of(self._site, self._world, control)
+        return self.contents[control.file]
+
+    def entries(self, control: Control[Any]) -> list[bytes]:
+        return listed(self.content(control) or b"")
+
+    def locals(self) -> list[bytes]:
+        """The local domains; without the file, the name of the host."""
+        if self.content(Controls.locals) is not None:
+            return self.entries(Controls.locals)
+        me = read_controls(self._site).me
+        return [me] if me else []
+
+    def accepts(self) -> Any:
+        listed_here = None if self.content(Controls.rcpthosts) is None else self.entries(Controls.rcpthosts)
+        more = {line.lower() for line in self.entries(Controls.morercpthosts)}
+        hosts = RcptHosts(listed_here, lambda names: names[0] in more)
+        return lambda domain: hosts.accepts(b"x@" + domain)
+
+    def differences(self) -> list[Difference]:
+        found: list[Difference] = []
+        for control in (Controls.locals, Controls.virtualdomains, Controls.rcpthosts, Controls.morercpthosts):
+            made = self.contents.get(control.file)
+            if made is not None:
+                found += writing(self._site, self._world, control, made)
+        more = self.content(Controls.morercpthosts)
+        if more is not None:
+            found += compiling(self._site, self._world, more)
+        return found
+
+
+def adding(site: Site, world: World, name: str, prefix: str | None, many: bool, replace: bool) -> list[Difference]:
+    """What has to be done so that mail for a domain is accepted and delivered here, or to a local user.
+
+    Fails: Refusal, unless `replace`, where the domain is delivered another way.
+    """
+    domain = _demand_domain(name, prefix is not None)
+    held = _Held(site, world)
+    _demand_free(site, held, domain, prefix, replace)
+    if prefix is None:
+        held.contents[Controls.virtualdomains.file] = _without_key(held, domain)
+        held.contents[Controls.locals.file] = with_lines(_listing(held.locals(), held, Controls.locals), [domain])
+    else:
+        line = domain + b":" + _demand_prefix(prefix)
+        if line not in held.entries(Controls.virtualdomains):
+            held.contents[Controls.virtualdomains.file] = with_lines(_without_key(held, domain), [line])
+        if domain in [entry.lower() for entry in held.locals()]:
+            left = without_lines(_listing(held.locals(), held, Controls.locals), lambda entry: entry.lower() == domain)
+            held.contents[Controls.locals.file] = left
+    _accept(held, domain, many)
+    return held.differences()
+
+
+def removing(site: Site, world: World, name: str) -> list[Difference]:
+    """What has to be done so that a domain is neither delivered here nor accepted."""
+    domain = _demand_domain(name, True)
+    held = _Held(site, world)
+    if held.content(Controls.locals) is None and domain in held.locals():
+        me = Controls.me.file
+        raise Refusal(f"{name} is local because {site.control}/{me} names it; list other local domains first")
+    for control in (Controls.locals, Controls.rcpthosts, Controls.morercpthosts):
+        left = without_lines(held.content(control), lambda entry: entry.lower() == domain)
+        held.contents[control.file] = left
+    held.contents[Controls.virtualdomains.file] = _without_key(held, domain)
+    return held.differences()
+
+
+def _accept(held: _Held, domain: bytes, many: bool) -> None:
+    rcpthosts = held.content(Controls.rcpthosts)
+    if rcpthosts is None:
+        # To make the file is to end relaying for everybody, and so it has to list all that is delivered here.
+        virtual = [line.partition(b":")[0] for line in held.entries(Controls.virtualdomains)]
+        held.contents[Controls.rcpthosts.file] = with_lines(None, [*held.locals(), *virtual, domain])
+        return
+    if held.accepts()(domain):
+        return
+    plenty = held.content(Controls.morercpthosts) is not None and len(held.entries(Controls.rcpthosts)) >= MANY
+    control: Control[Any] = Controls.rcpthosts
+    if (many or plenty) and not domain.startswith(b"."):
+        control = Controls.morercpthosts
+    held.contents[control.file] = with_lines(held.content(control), [domain])
+
+
+def _demand_free(site: Site, held: _Held, domain: bytes, prefix: str | None, replace: bool) -> None:
+    if replace:
+        return
+    for line in held.entries(Controls.virtualdomains):
+        key, _, other = line.partition(b":")
+        if key.lower() == domain and (prefix is None or os.fsencode(prefix) != other):
+            where = f"{site.control}/{Controls.virtualdomains.file}"
+            raise Refusal(f"{where}: {text(domain)} belongs to {text(other) or 'nobody'}; --replace changes that")
+    if prefix is not None and domain in [entry.lower() for entry in held.locals()]:
+        where = f"{site.control}/{Controls.locals.file}"
+        raise Refusal(f"{where}: {text(domain)} is local; --replace makes it virtual")
+
+
+def _listing(names: Iterable[bytes], held: _Held, control: Control[Any]) -> bytes:
+    """The content of a list; where there is none, what its absence means."""
+    content = held.content(control)
+    return with_lines(None, names) if content is None else content
+
+
+def _without_key(held: _Held, domain: bytes) -> bytes | None:
+    content = held.content(Controls.virtualdomains)
+    return without_lines(content, lambda entry: entry.partition(b":")[0].lower() == domain)
+
+
+def _demand_domain(name: str, wildcard: bool) -> bytes:
+    domain = os.fsencode(name).lower().rstrip(b".")
+    bare = domain.removeprefix(b".") if wildcard else domain
+    if HostName("", default=b"").parse(bare + b"\n")[1] or bare.startswith(b".") or b".." in bare:
+        more = "; .DOMAIN is for virtual domains only" if name.startswith(".") and not wildcard else ""
+        raise usage(f"{name!r} is not a domain; give one such as example.org (another script: its xn-- form){more}")
+    return domain
+
+
+def _demand_prefix(prefix: str) -> bytes:
+    if not prefix or any(sign in "@:/" or sign.isspace() for sign in prefix):
+        raise usage(f"--virtual {prefix!r}: give the name of the user whose the domain is, such as joe")
+    return os.fsencode(prefix)

@@ -1,0 +1,1 @@
+"""Taking over another qmail, and handing over to one."""

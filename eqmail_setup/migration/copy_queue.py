@@ -1,0 +1,127 @@
+"""Bringing the queue of one home into another as a part of a run: what there is to do, and doing it.
+
+The copies are not taken back with their run, for services may have delivered them since; each is in a book below the
+history of the installation, so that none is brought twice, however often the command is given.
+
+Fails: Refusal; OSError.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from eqmail_core.queue.admin.transfer import Book, survey, transfer
+from eqmail_core.site.site import Site
+from eqmail_setup.cli.progress import progress
+from eqmail_setup.errors import Refusal
+from eqmail_setup.installation.loading import StagedSite, as_installed
+from eqmail_setup.migration.source import alone_with
+from eqmail_setup.migration.staged_ownership import dress_messages
+from eqmail_setup.transaction.filesystem import World
+from eqmail_setup.transaction.history import FOLDER
+from eqmail_setup.transaction.operations import Left
+from eqmail_setup.transaction.plan import Difference, Weight
+
+_OVERHEAD = 4 * 4096
+"""What a message takes on the disk besides its bytes, at most: four small files."""
+
+
+class Bring(NamedTuple):
+    """Copy messages from one queue into another, and, if they are to be moved, remove the originals."""
+
+    source: Site
+    target: Site
+    book: str
+    messages: int
+    move: bool
+
+    def sentence(self, world: World) -> str:
+        """What this does."""
+        verb = "move" if self.move else "copy"
+        return f"{verb} {_messages(self.messages)} from {self.source.queue.root} to {self.target.queue.root}"
+
+    def final(self) -> bool:
+        """Whether originals go."""
+        return self.move
+
+    def leaves(self, world: World) -> Left:
+        """Nothing that could be put back."""
+        yield from ()
+
+    def perform(self, world: World) -> None:
+        """Do it."""
+        with alone_with(self.source, self.target), progress("copying messages", self.messages) as told:
+            found = survey(self.source).messages
+            os.makedirs(os.path.dirname(self.book), mode=0o700, exist_ok=True)
+            transfer(found, self.target.queue, Book(self.book), told, self.move)
+            dress_messages(self.target, world, self.book)
+
+
+def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Difference]:
+    """What has to be done so that every message of the source is in the target; `home` keeps the books.
+
+    Fails: Refusal where a scheduler runs, where the disk is too small, and where it would bring messages back to a
+    home that still has the originals.
+    """
+    with alone_with(source, target):
+        found = survey(source)
+        book = Book(book_of(home, source, target))
+        waiting = [message for message in found.messages if message not in book]
+        _demand_no_originals(home, source, target)
+    queue = source.queue.root
+    if found.remains:
+        wanted = "where they are: no message belongs to them"
+        yield Difference(queue, f"files of {_numbers(found.remains)}", wanted, weight=Weight.KEPT)
+    if found.unfinished:
+        wanted = "where they are: these submissions never ended"
+        yield Difference(queue, f"files of {_numbers(found.unfinished)}", wanted, weight=Weight.KEPT)
+    if waiting or (move and found.messages):
+        _demand_room(target, sum(message.size + _OVERHEAD for message in waiting))
+        count = len(found.messages) if move else len(waiting)
+        action = Bring(source, target, book.path, count, move)
+        yield Difference(queue, _messages(count), f"in {target.queue.root}", action)
+        if isinstance(target, StagedSite):
+            wanted = "put in place by renaming, on one file system: message numbers are inode numbers"
+            yield Difference(target.queue.root, "staged", wanted, weight=Weight.ADVICE)
+    elif found.messages:
+        yield Difference(
+            queue, f"{_messages(len(found.messages))} that were copied before", "as it is", weight=Weight.KEPT
+        )
+
+
+def book_of(home: str, source: Site, target: Site) -> str:
+    """The path of the book of the road from one queue to another, kept in `home`; the same once all is in place."""
+    roads = "\0".join(os.path.realpath(as_installed(site, site.queue.root)) for site in (source, target))
+    return f"{home}/{FOLDER}/queue-{hashlib.sha256(os.fsencode(roads)).hexdigest()[:16]}"
+
+
+def _demand_no_originals(home: str, source: Site, target: Site) -> None:
+    """Refuse to bring messages to where they came from while their originals are still there: all would come twice."""
+    before = Book(book_of(home, target, source))
+    left = sum(message in before for message in survey(target).messages)
+    if left:
+        words = f"import {target.home}" if source.home == home else f"export --to {source.layout.name} {source.home}"
+        raise Refusal(
+            f"{target.queue.root} still has the originals of {_messages(left)} that were copied to {source.home}; "
+            f"remove them first: eqmail --home {home} {words} --move"
+        )
+
+
+def _demand_room(target: Site, size: int) -> None:
+    folder = target.queue.root
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
+    if free < size:
+        raise Refusal(f"{folder}: {size >> 20} MiB are needed and {free >> 20} MiB are free; make room first")
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count} messages"
+
+
+def _numbers(numbers: list[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    return shown if len(numbers) <= 5 else f"{shown} and {len(numbers) - 5} more"

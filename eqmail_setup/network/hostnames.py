@@ -1,0 +1,51 @@
+"""Names of hosts: the one of this host, the domains that follow from one, and whether a text is one at all.
+
+Fails: Refusal (wrong usage) for a text that is no name.
+Source: control-files.md 2.4; RFC 1123 section 2.1, RFC 1035 section 2.3.4.
+"""
+
+import re
+import socket
+
+from eqmail_setup.errors import usage
+
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_LONGEST_NAME = 253
+
+
+def host_name_of(host: str) -> str:
+    """The canonical name of this host, as `hostname -f` tells it; the bare name where nothing knows more."""
+    try:
+        found = socket.getaddrinfo(host, None, flags=socket.AI_CANONNAME)
+    except OSError:
+        return host
+    return found[0][3] or host
+
+
+def domains_of(name: str) -> tuple[str, str]:
+    """The default domain (without the first label) and the plus domain (the last two labels) of a host name."""
+    labels = name.split(".")
+    if len(labels) < 3:
+        return name, name
+    return ".".join(labels[1:]), ".".join(labels[-2:])
+
+
+def is_host_name(name: str) -> bool:
+    """Whether a text can be the name of a host, with a domain or without."""
+    return len(name) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in name.split("."))
+
+
+def demand_host_name(name: str) -> None:
+    """Refuse what is no fully qualified host name, with the reason and an example."""
+    labels = name.split(".")
+    if name.endswith("."):
+        reason = "ends in a dot; leave it out"
+    elif len(labels) < 2:
+        reason = "has no domain; give the full name, such as mail.example.org"
+    elif labels[-1].isdigit():
+        reason = "is an address; give the name of this host, such as mail.example.org"
+    elif not is_host_name(name):
+        reason = "is not a host name; give one such as mail.example.org (a name in another script in its xn-- form)"
+    else:
+        return
+    raise usage(f"{name!r} {reason}")

@@ -1,0 +1,162 @@
+"""All that a new server consists of, as one plan made of those of the single commands.
+
+What exists stays as an administrator has it: settings are written where they are missing, and nowhere else.
+
+Fails: Refusal for a target that cannot get mail.
+"""
+
+import pwd
+import tempfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.site.site import Site
+from eqmail_core.system.files import read_file
+from eqmail_core.tcpserver.rules_database import compile_rules
+from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.installation.accounts import caller, group_name
+from eqmail_setup.installation.manifest import Wardrobe, hierarchy
+from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.mail import certificates as keys
+from eqmail_setup.mail import credentials as smtp_logins
+from eqmail_setup.mail.aliases import beginning
+from eqmail_setup.mail.users import PARTS, within
+from eqmail_setup.services.activation import linking
+from eqmail_setup.services.managers import Flavour, Piece
+from eqmail_setup.services.manifest import in_place
+from eqmail_setup.settings.editor import path_of, writing
+from eqmail_setup.settings.initial import first_settings
+from eqmail_setup.templating import render
+from eqmail_setup.transaction.filesystem import World, state_of
+from eqmail_setup.transaction.operations import Make, Write
+from eqmail_setup.transaction.plan import Difference, observe
+
+MAILDIR = "./Maildir/"
+RULES = Controls.tcprules_cdb.file.removesuffix(".cdb")
+"""The text of the rules beside the database that is made of it."""
+
+
+class Share(NamedTuple):
+    """The service files of one flavour."""
+
+    flavour: Flavour
+    pieces: list[Piece]
+
+
+class Wanted(NamedTuple):
+    """What the newcomer wants: this installation, this host name, mail for root to go there, and these services.
+
+    `target` is the line of .qmail-root, `maildir` a Maildir that has to be there, `dress` its owner and mode.
+    """
+
+    site: Site
+    name: str
+    target: str
+    maildir: str
+    dress: Dress
+    shares: tuple[Share, ...]
+    staged: bool = False
+
+
+def destination(site: Site, to: str) -> tuple[str, str, Dress]:
+    """Where mail for root goes: the line of its alias, the Maildir that this needs, "" for none, and its dress.
+
+    Fails: Refusal (wrong usage) for an account that does not exist, or gets no mail.
+    """
+    dress = Wardrobe(site, caller())("alias", 0o700)
+    if not to:
+        return MAILDIR, f"{site.layout.alias}/Maildir", dress
+    if "@" in to:
+        return f"&{to}", "", dress
+    try:
+        account = pwd.getpwnam(to)
+    except KeyError:
+        raise usage(f"--to {to}: there is no such account; name one, give an address, or leave it out") from None
+    if account.pw_uid == 0:
+        raise usage(f"--to {to}: nothing is delivered to root; name somebody else, or leave it out")
+    home = account.pw_dir.rstrip("/")
+    return f"&{to}", f"{home}/Maildir", Dress(to, group_name(account.pw_gid), 0o700)
+
+
+def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes]]:
+    """What a server of today wants and C has not on by default: control files with their contents.
+
+    `starts_programs`: connections come in where a program is started for each.
+    """
+    yield Controls.defaultdelivery.file, f"{MAILDIR}\n".encode()
+    yield Controls.rcptcheck.file, b"*\n"
+    yield Controls.enhancedstatus.file, b"1\n"
+    yield Controls.chunking.file, b"1\n"
+    yield Controls.bounceformat.file, b"dsn\n"
+    yield Controls.smtpcheckpw.file, f"{site.bin}/qmail-chkpw\n".encode()
+    yield Controls.smtpauthfailures.file, b"10\n"
+    yield Controls.smtpperaddress.file, b"50\n"
+    yield Controls.smtpmaxerrors.file, b"20\n"
+    yield Controls.smtpmaxcommands.file, b"100\n"
+    if starts_programs:
+        yield Controls.smtphandover.file, b"1\n"
+
+
+def differences(wanted: Wanted, world: World) -> list[Difference]:
+    """What has to be done, folders before what lies in them."""
+    site = wanted.site
+    found = observe(hierarchy(site, caller(), wanted.staged), world)
+    made = {item.action.path for item in found if isinstance(item.action, Make)}
+    for _, action in first_settings(site, wanted.name, world):
+        if action and not (isinstance(action, Make) and action.path in made):
+            found.append(Difference(site.home, "", "", action))
+    found += _settings(wanted, world)
+    found += _mailbox(wanted, world)
+    found += beginning(site, world, wanted.target, checked=False)
+    found += smtp_logins.beginning(site, world)
+    if state_of(keys.path_in(site), world) is None:
+        found += keys.making(site, world, (wanted.name,), keys.ECDSA, keys.USUAL_DAYS, False)
+    return found + of_services(wanted, world)
+
+
+def of_services(wanted: Wanted, world: World) -> list[Difference]:
+    """What has to be done about service files."""
+    found: list[Difference] = []
+    for flavour, pieces in wanted.shares:
+        found += observe(in_place(pieces, "", wanted.site, world), world)
+        found += [] if wanted.staged else linking(flavour, pieces, world)
+    return found
+
+
+def _settings(wanted: Wanted, world: World) -> Iterator[Difference]:
+    site = wanted.site
+    declared = {control.file: control for control in Controls.declared().values()}
+    for file, content in settings_for(site, any(not share.flavour.listeners for share in wanted.shares)):
+        if state_of(path_of(site, declared[file]), world) is None:
+            yield from writing(site, world, declared[file], content)
+    text, database = f"{site.layout.control}/{RULES}", path_of(site, Controls.tcprules_cdb)
+    if state_of(text, world) is None and state_of(database, world) is None:
+        rules, dress = (
+            render("control/tcprules.j2", home=site.home, file=RULES),
+            Wardrobe(site, caller())("owner", 0o644),
+        )
+        yield Difference(world.show(text), "missing", "rules for clients", Write(text, rules, dress))
+        yield Difference(world.show(database), "missing", "made of it", Write(database, _compiled(rules), dress))
+
+
+def _compiled(rules: bytes) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="eqmail-") as folder:
+        compile_rules(f"{folder}/cdb", f"{folder}/tmp", rules.splitlines(keepends=True))
+        return read_file(f"{folder}/cdb") or b""
+
+
+def _mailbox(wanted: Wanted, world: World) -> Iterator[Difference]:
+    if not wanted.maildir:
+        return
+    maildir = within(wanted.site, wanted.maildir)
+    home = maildir.rpartition("/")[0]
+    if home != wanted.site.layout.alias and world.look(home) is None:
+        raise Refusal(f"{home}: missing, and {wanted.dress.owner} lives there; make it first")
+    for part in PARTS:
+        path = f"{maildir}{part}"
+        seen = world.look(path)
+        if seen is None:
+            yield Difference(world.show(path), "missing", "a Maildir", Make(path, "a directory", wanted.dress))
+        elif seen.kind != "a directory":
+            raise Refusal(f"{world.show(path)}: {seen.kind}, should be a Maildir; move it away")

@@ -1,0 +1,70 @@
+"""What keeps a new server from running, found before anything is changed; each with its remedy.
+
+Fails: Refusal, that is what it is for.
+"""
+
+import os
+from collections.abc import Iterable
+
+from eqmail_core.site.site import Site
+from eqmail_setup.errors import Refusal, privilege
+from eqmail_setup.installation.accounts import missing_accounts
+from eqmail_setup.installation.runtime_access import unreadable
+from eqmail_setup.mail.aliases import home_of_aliases
+from eqmail_setup.network.listeners import Listener, below, listeners, taken
+from eqmail_setup.quickstart.plan import Share
+from eqmail_setup.settings.reload import running_pid
+
+
+def demand_root() -> None:
+    """Refuse whoever cannot give files to other accounts."""
+    if os.geteuid() != 0:
+        raise privilege(
+            "quickstart needs root, because it makes accounts and services; without root: eqmail demo shows all of "
+            "it at work, --dry-run says what it would do, --root DIR stages it"
+        )
+
+
+def demand_readable_python() -> None:
+    """Refuse an interpreter that the services could not run."""
+    for item in unreadable():
+        raise Refusal(f"{item.path}: {item.found}; {item.wanted}")
+
+
+def demand_aliases_at_home(site: Site) -> None:
+    """Refuse an account of the aliases that lives elsewhere: its .qmail files would not be found here."""
+    if site.accounts.user("alias") in missing_accounts(site.accounts):
+        return
+    for item in home_of_aliases(site):
+        raise Refusal(f"{item.path}: {item.found}, should be {item.wanted}")
+
+
+def addresses_of(shares: Iterable[Share]) -> list[tuple[str, str, int]]:
+    """Where the services listen: each service with host and port."""
+    found: dict[tuple[str, str, int], None] = {}
+    for share in shares:
+        for piece in share.pieces:
+            for socket in piece.values.sockets:
+                for address in socket.addresses:
+                    host, _, port = address.rpartition(":")
+                    found[socket.service, host.strip("[]"), int(port)] = None
+    return list(found)
+
+
+def demand_free_ports(site: Site, shares: Iterable[Share]) -> None:
+    """Refuse ports at which somebody else listens, and name who it is."""
+    own = below(running_pid(site)) if running_pid(site) else set()
+    for service, host, port in addresses_of(shares):
+        if not taken(host, port):
+            continue
+        holders = [listener for listener in listeners() if listener.port == port]
+        if any(set(listener.pids) & own for listener in holders):
+            continue
+        raise Refusal(
+            f"port {port} for {service} is taken by {_said(holders)}; stop that and keep it from starting again, or "
+            f"choose another port: --set {service}.port=NUMBER"
+        )
+
+
+def _said(holders: list[Listener]) -> str:
+    return " and ".join(dict.fromkeys(listener.said() for listener in holders)) or "another program"

@@ -1,0 +1,62 @@
+"""Which services a new server runs, and how: from the words of the command line to rendered pieces.
+
+Fails: Refusal for words that make no sense.
+"""
+
+import socket
+
+from eqmail_core.site.site import Site
+from eqmail_setup.errors import usage
+from eqmail_setup.quickstart.plan import Share
+from eqmail_setup.services.compose import compose
+from eqmail_setup.services.definitions import OFFERS
+from eqmail_setup.services.deployments import NONE, WAYS
+from eqmail_setup.services.managers import FLAVOURS, Flavour
+from eqmail_setup.services.options import Wishes
+
+USUAL = ("smtp", "submission", "smtps")
+"""What a mail server offers: mail from other servers, and from people who log in."""
+
+
+def shares_of(way: str, site: Site, pairs: tuple[str, ...]) -> tuple[Share, ...]:
+    """The service files of one way of running everything, or of none."""
+    if way == NONE:
+        return ()
+    if way not in WAYS:
+        raise usage(f"--service {way}: there are {', '.join(WAYS)} and {NONE}")
+    found = []
+    for name, services in WAYS[way].shares(USUAL):
+        flavour = FLAVOURS[name]
+        wishes = Wishes((*_usual_pairs(flavour, site), *_for(flavour, pairs)), tuple(OFFERS))
+        found.append(Share(flavour, compose(flavour, site, wishes, services, installed=False)))
+    known = {key for share in found for key in share.flavour.keys}
+    for pair in pairs:
+        if _key(pair) not in known:
+            raise usage(f"--set {pair}: means nothing for {way}; it obeys {', '.join(sorted(known))}")
+    return tuple(found)
+
+
+def _usual_pairs(flavour: Flavour, site: Site) -> list[str]:
+    """What this server wants otherwise than the single commands: one resident service, on both families."""
+    usual = {"listener": "resident", "checkpassword": f"{site.bin}/qmail-chkpw /bin/true"}
+    if _has_ipv6():
+        usual["ipv6"] = "yes"
+    return [f"{key}={value}" for key, value in usual.items() if key in flavour.keys]
+
+
+def _for(flavour: Flavour, pairs: tuple[str, ...]) -> list[str]:
+    """The pairs that concern a flavour; where there are two, a pair may concern one of them."""
+    return [pair for pair in pairs if "=" not in pair or _key(pair) in flavour.keys]
+
+
+def _key(pair: str) -> str:
+    return pair.partition("=")[0].rpartition(".")[2]
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

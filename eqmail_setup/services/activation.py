@@ -1,0 +1,133 @@
+"""Bringing service files to life: links in the folder that a supervisor watches, then the commands of an init system.
+
+Fails: Refusal where a command is missing or fails, or where no supervisor watches the folder.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+
+from eqmail_setup.errors import Refusal
+from eqmail_setup.services.managers import Flavour, Piece
+from eqmail_setup.services.supervisor_tools import KITS
+from eqmail_setup.transaction.filesystem import World, state_of
+from eqmail_setup.transaction.operations import Link
+from eqmail_setup.transaction.plan import Difference
+
+PATIENCE_S = 120
+
+
+def next_steps(flavour: Flavour, pieces: list[Piece]) -> list[str]:
+    """The commands that bring these files to life."""
+    links = [f"ln -s {shlex.join([*_folders(pieces), pieces[0].values.scanned])}/"] if flavour.scanned else []
+    return links + _commands(flavour, pieces)
+
+
+def _commands(flavour: Flavour, pieces: list[Piece]) -> list[str]:
+    units = [piece.short for piece in pieces if piece.short and "@" not in piece.short]
+    values = pieces[0].values
+    words = {"name": values.name, "units": shlex.join(units), "scanned": shlex.quote(values.scanned)}
+    return [step.format(**words) for step in flavour.next]
+
+
+def _awakening(flavour: Flavour, pieces: list[Piece]) -> list[str]:
+    """The commands that start what is supervised already: a stopped service stays down, whatever links come and go."""
+    if not flavour.kit:
+        return []
+    return [
+        KITS[flavour.kit].up.format(service=shlex.quote(folder))
+        for folder in _folders(pieces)
+        if _is_supervised(folder)
+    ]
+
+
+def _is_supervised(folder: str) -> bool:
+    """Whether a supervisor reads commands for this service."""
+    try:
+        os.close(os.open(f"{folder}/supervise/control", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _folders(pieces: list[Piece]) -> list[str]:
+    return [piece.path for piece in pieces if not piece.template and piece.short and "/" not in piece.short]
+
+
+def linking(flavour: Flavour, pieces: list[Piece], world: World) -> list[Difference]:
+    """The links that a supervisor wants to see, as far as they are missing.
+
+    Fails: Refusal where something else has that name.
+    """
+    found: list[Difference] = []
+    for folder in _folders(pieces) if flavour.scanned else ():
+        path = f"{pieces[0].values.scanned}/{os.path.basename(folder)}"
+        target = world.target(path)
+        if target is None and state_of(path, world) is not None:
+            raise Refusal(f"{world.show(path)}: is there and no link; move it away, or choose --set name=NAME")
+        if target != folder:
+            found.append(Difference(world.show(path), "missing", f"a link to {folder}", Link(path, folder)))
+    return found
+
+
+def demand_startable(flavour: Flavour, pieces: list[Piece]) -> None:
+    """Refuse before anything is written what could not be started afterwards.
+
+    Fails: Refusal with the remedy.
+    """
+    for step in _commands(flavour, pieces):
+        program = shlex.split(step)[0]
+        if not shutil.which(program):
+            raise Refusal(f"{program} is not installed here, so {flavour.title} cannot start services; choose another")
+    if flavour.scanned:
+        scanner, scanned = KITS[flavour.kit].scanner, pieces[0].values.scanned
+        if not os.path.isdir(scanned):
+            raise Refusal(f"{scanned}: missing; name the folder that {scanner} watches with --set scanned=DIR")
+        if not any(_watches(words, scanner, scanned) for words in processes()):
+            raise Refusal(f"no {scanner} watches {scanned}; start it, or name its folder with --set scanned=DIR")
+
+
+def _watches(words: list[str], scanner: str, scanned: str) -> bool:
+    """Whether this is the supervisor, with the folder among its words or as the one in which it was started."""
+    if os.path.basename(words[0]) != scanner:
+        return False
+    return len(words) == 1 or any(os.path.realpath(word) == os.path.realpath(scanned) for word in words[1:])
+
+
+def processes() -> list[list[str]]:
+    """The words of every process of this host, as far as this system tells."""
+    found = []
+    for entry in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        try:
+            with open(f"/proc/{entry}/cmdline", "rb") as file:
+                words = os.fsdecode(file.read()).rstrip("\0").split("\0")
+        except (OSError, ValueError):
+            continue
+        if words[0]:
+            found.append(words)
+    return found
+
+
+def start(flavour: Flavour, pieces: list[Piece], say: Callable[[str], None]) -> None:
+    """Run the commands, telling each; links are made by then.
+
+    Fails: Refusal at the first that fails, with what it said.
+    """
+    for step in [*_commands(flavour, pieces), *_awakening(flavour, pieces)]:
+        say(step)
+        # Into a file: what is started may keep a pipe open for ever.
+        with tempfile.TemporaryFile() as output:
+            try:
+                code = subprocess.call(
+                    shlex.split(step), stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=PATIENCE_S
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                raise Refusal(f"{step}: {error}; the files are in their places, start them by hand") from error
+            output.seek(0)
+            said = output.read().decode("utf-8", "replace").strip().splitlines()
+        if code:
+            what = said[-1] if said else f"exit code {code}"
+            raise Refusal(f"{step}: {what}; the files are in their places, start them by hand")

@@ -1,0 +1,1 @@
+"""Control files: reading, checking, changing and describing them."""

@@ -1,0 +1,55 @@
+"""How a setting and its value are told, to people and as JSON."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import Control, ControlError
+from eqmail_core.site.site import Site
+from eqmail_core.system.installation import read_controls
+from eqmail_setup.mail.routing import text
+from eqmail_setup.settings.reload import moments
+
+
+def explained(site: Site, control: Control[Any]) -> Iterator[str]:
+    """What a setting means, what it is, who reads it and when a change is in force; a line each."""
+    key = next(key for key, item in Controls.declared().items() if item is control)
+    yield f"{control.file} ({control.kind}): {control.manual}"
+    yield f"value: {shown(read_controls(site), key, control)}"
+    yield f"file: {site.control}/{control.file}"
+    yield f"read by: {', '.join(control.used_by) or 'nobody'}"
+    if control.env:
+        yield f"overridden by: the environment variable {control.env}"
+    yield f"in force: {moments(control)}"
+
+
+def shown(values: Controls, key: str, control: Control[Any]) -> str:
+    """A value in one line; a whole file as its size, and passwords not at all."""
+    try:
+        value = getattr(values, key)
+    except ControlError as error:
+        return f"cannot be read ({error.error.strerror})"
+    if control.kind == "file":
+        return "absent" if value is None else f"{len(value)} bytes"
+    if isinstance(value, dict):
+        return "; ".join(f"{text(left)}:{text(right).split(' ', 1)[0]}" for left, right in value.items())
+    if isinstance(value, list):
+        return " ".join(map(text, value))
+    return "none" if value is None else text(value) if isinstance(value, bytes) else str(value)
+
+
+def value_of(values: Controls, key: str, control: Control[Any]) -> object:
+    """The same value as JSON has it."""
+    try:
+        value = getattr(values, key)
+    except ControlError:
+        return None
+    if isinstance(value, dict):
+        return {_raw(left): _raw(right).split(" ", 1)[0] for left, right in value.items()}
+    if isinstance(value, list):
+        return [_raw(item) for item in value]
+    return shown(values, key, control) if isinstance(value, bytes) else value
+
+
+def _raw(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")

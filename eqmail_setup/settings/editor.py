@@ -1,0 +1,115 @@
+"""Changing control files: single lines of a list, or whole files; refused where a program could not use the result.
+
+Fails: Refusal that names file, line and remedy.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from eqmail_core.access.rcpthosts_database import domain_records
+from eqmail_core.control.checks import troubles
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.setting import Control
+from eqmail_core.site.site import Site
+from eqmail_core.text.lines import listed
+from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.installation.accounts import caller
+from eqmail_setup.installation.manifest import Wardrobe
+from eqmail_setup.settings.cdb import database_bytes
+from eqmail_setup.transaction.filesystem import World, state_of
+from eqmail_setup.transaction.operations import Unlink, Write
+from eqmail_setup.transaction.plan import Difference
+
+
+def declared(name: str) -> Control[Any]:
+    """The setting of this file name.
+
+    Fails: Refusal where there is none, with the nearest name.
+    """
+    controls = {control.file: control for control in Controls.declared().values()}
+    if name in controls:
+        return controls[name]
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, controls, 1)
+    hint = f"did you mean {near[0]}?" if near else "eqmail config show lists all"
+    raise usage(f"there is no setting {name!r}; {hint}")
+
+
+def path_of(site: Site, control: Control[Any]) -> str:
+    """Where a setting lies, as the world wants it."""
+    return f"{site.layout.control}/{control.file}"
+
+
+def content_of(site: Site, world: World, control: Control[Any]) -> bytes | None:
+    """The bytes of a control file as they are; None where it does not exist."""
+    state = state_of(path_of(site, control), world)
+    if state is None:
+        return None
+    if state.kind != "a file":
+        return world.read(path_of(site, control))
+    return state.content
+
+
+def writing(site: Site, world: World, control: Control[Any], content: bytes) -> list[Difference]:
+    """What has to be done so that a control file has this content."""
+    demand_usable(site, control, content)
+    path = path_of(site, control)
+    state = state_of(path, world)
+    if state is not None and state.content == content and state.kind == "a file":
+        return []
+    dress = state.dress if state and state.kind == "a file" else Wardrobe(site, caller())("owner", 0o644)
+    write = Write(path, content, dress)
+    return [Difference(world.show(path), "other content" if state else "missing", "this content", write)]
+
+
+def unsetting(site: Site, world: World, control: Control[Any]) -> list[Difference]:
+    """What has to be done so that the default of a setting is in force."""
+    path = path_of(site, control)
+    if state_of(path, world) is None:
+        return []
+    return [Difference(world.show(path), "set", "absent, so that the default is in force", Unlink(path))]
+
+
+def compiling(site: Site, world: World, text: bytes) -> list[Difference]:
+    """What has to be done so that morercpthosts.cdb is what qmail-newmrh makes of this text."""
+    path, content = path_of(site, Controls.morercpthosts_cdb), database_bytes(domain_records(text))
+    state = state_of(path, world)
+    if state is not None and state.content == content:
+        return []
+    write = Write(path, content, state.dress if state else Wardrobe(site, caller())("owner", 0o644))
+    return [Difference(world.show(path), "older than its text" if state else "missing", "made anew", write)]
+
+
+def with_lines(content: bytes | None, lines: Iterable[bytes]) -> bytes:
+    """A list with these lines at its end, as far as it has not got them; all others stay byte for byte."""
+    made = content or b""
+    for line in lines:
+        if line.lower() not in {entry.lower() for entry in listed(made)}:
+            made += (b"" if made.endswith(b"\n") or not made else b"\n") + line + b"\n"
+    return made
+
+
+def without_lines(content: bytes | None, unwanted: Callable[[bytes], bool]) -> bytes | None:
+    """A list without some entries; comments and all other lines stay byte for byte."""
+    if content is None:
+        return None
+    kept = []
+    for line in content.splitlines(keepends=True):
+        entries = listed(line)
+        if not entries or not unwanted(entries[0]):
+            kept.append(line)
+    return b"".join(kept)
+
+
+def demand_usable(site: Site, control: Control[Any], content: bytes) -> None:
+    """Refuse what a program could not use, or would read as something else than was meant."""
+    for trouble in troubles(control, content):
+        where = f"{site.control}/{control.file}: " + (f"line {trouble.line}: " if trouble.line else "")
+        raise usage(f"{where}{trouble.said}; eqmail config explain {control.file} tells what it may hold")
+
+
+def demand_settable(control: Control[Any]) -> None:
+    """Refuse what is made by a program and not by hand."""
+    if control is Controls.morercpthosts_cdb:
+        raise Refusal(f"{control.file} is made of {Controls.morercpthosts.file}; set that one")

@@ -1,0 +1,255 @@
+"""The settings as a pydantic model, made from the declarations that the programs read; and what check says of them.
+
+A program reads leniently, as C does; here the same parser is strict: every remark is an error of its field. Relations
+between files are checked on the lenient values, so that one mistake does not hide another.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import PydanticCustomError
+
+from eqmail_core.access.rcpthosts_database import domain_records
+from eqmail_core.control.checks import troubles
+from eqmail_core.control.controls import controls_in
+from eqmail_core.control.declared import Controls
+from eqmail_core.control.folders import FOLDERS
+from eqmail_core.control.setting import Control, ControlError
+from eqmail_core.site.site import Site
+from eqmail_core.smtpd.policy.smtpplugins import parse_plugins, plugin_argv
+from eqmail_core.system.files import read_file
+from eqmail_core.text.invisible_characters import cleaned, visible
+from eqmail_setup.diagnostics.checks.readability import shut_out, worn
+from eqmail_setup.diagnostics.checks.start_scripts import readers_of_settings
+from eqmail_setup.installation.accounts import caller
+from eqmail_setup.migration.unsupported import FOREIGN, RENAMED
+from eqmail_setup.network.public_suffix import is_public_suffix
+from eqmail_setup.settings.cdb import database_bytes
+from eqmail_setup.transaction.plan import Weight
+
+# Files that lie among the settings without being settings.
+_COMPANIONS = {"tcprules", "servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}
+
+_JSON_TYPES = dict.fromkeys(("number", "seconds", "bytes"), "integer") | {
+    "flag": "boolean",
+    "list": "array",
+    "map": "object",
+}
+
+
+UNREADABLE = "unreadable"
+"""Name of the finding about files that somebody who has to read them cannot read."""
+
+MOST_SAID = 5
+"""How much is said about one file; the rest is counted."""
+
+
+class Remark(NamedTuple):
+    """What check has to say about one file.
+
+    `name`: of the finding, where it is not that of the file.  `mended`: the content that `check --fix` gives the file.
+    """
+
+    file: str
+    found: str
+    wanted: str
+    weight: Weight = Weight.WRONG
+    name: str = ""
+    mended: bytes | None = None
+
+
+def _strict(control: Control[Any]) -> BeforeValidator:
+    def parse(text: object) -> object:
+        if not isinstance(text, bytes):
+            return text
+        found = [trouble.said for trouble in troubles(control, text)]
+        if found:
+            more = [f"and {len(found) - MOST_SAID} more"] if len(found) > MOST_SAID else []
+            raise PydanticCustomError("remarks", "{remarks}", {"remarks": "; ".join([*found[:MOST_SAID], *more])})
+        return control.parse(text)[0]
+
+    return BeforeValidator(parse)
+
+
+def _field(control: Control[Any]) -> tuple[Any, Any]:
+    shape = {"type": _JSON_TYPES.get(control.kind, "string"), "x-kind": control.kind}
+    field = Field(default=control.default, description=control.manual, title=control.file, json_schema_extra={**shape})
+    return Annotated[Any, _strict(control)], field
+
+
+_FIELDS: dict[str, Any] = {name: _field(control) for name, control in Controls.declared().items()}
+ControlsModel: type[BaseModel] = create_model("ControlsModel", __config__=ConfigDict(extra="forbid"), **_FIELDS)
+"""Every setting with its manual and default; the bytes of its file are what validation takes."""
+
+
+def remarks_on(site: Site) -> list[Remark]:
+    """Everything that a careful administrator should know about the settings of an installation.
+
+    Fails: PermissionError when the folder cannot be read.
+    """
+    try:
+        names = sorted(os.listdir(site.control))
+    except FileNotFoundError:
+        return []
+    if not names:
+        # Between setup and config-fast nothing is wrong yet.
+        wanted = "with the name of this host: eqmail config-fast NAME"
+        return [Remark(Controls.me.file, "missing, as all settings are", wanted, Weight.ADVICE)]
+    texts = {}
+    remarks = list(_unreadable(site, names))
+    for name, control in Controls.declared().items():
+        text = _seen(f"{site.control}/{control.file}") if control.file in names else None
+        if text is not None:
+            texts[name] = text
+    remarks += unknown_files(site, names)
+    try:
+        ControlsModel(**texts)
+    except ValidationError as errors:
+        remarks += [_from_error(error["loc"][0], error["msg"], texts) for error in errors.errors()]
+    remarks += _between_files(site)
+    return sorted(remarks, key=lambda remark: remark.file)
+
+
+def _unreadable(site: Site, names: list[str]) -> Iterator[Remark]:
+    """Files that those who have to read them cannot read; that the caller cannot is no trouble where others read."""
+    for control in Controls.declared().values():
+        path = f"{site.control}/{control.file}"
+        if control.file not in names:
+            continue
+        try:
+            read_file(path)
+        except OSError as error:
+            if site.single_user or not isinstance(error, PermissionError):
+                fact = f"cannot be read by {caller()[0]}: {str(error.strerror).lower()}, {worn(path)}"
+                yield Remark(control.file, fact, "a readable file", name=UNREADABLE)
+                continue
+        if shut := shut_out(site, control, path):
+            wanted = f"readable for the account: chmod a+r {path}, or its group and chmod g+r where it is secret"
+            yield Remark(control.file, f"cannot be read by {', '.join(shut)}: {worn(path)}", wanted, name=UNREADABLE)
+
+
+def _seen(path: str) -> bytes | None:
+    """The content of a file, as far as we may see it: what cannot be read is a remark of its own."""
+    try:
+        return read_file(path)
+    except OSError:
+        return None
+
+
+def _known_files() -> set[str]:
+    return {control.file for control in Controls.declared().values()}
+
+
+def unknown_files(site: Site, names: list[str]) -> Iterator[Remark]:
+    """What is to be said of files that no program of ours reads: whose they are, if that is known."""
+    unknown = [name for name in names if name not in {*_known_files(), *FOLDERS, *_COMPANIONS}]
+    readers = readers_of_settings(site, unknown)
+    for name in unknown:
+        if name in readers:
+            remark = Remark(name, f"read by {readers[name]}, and by no program here", "as it is", Weight.KEPT)
+        elif name in RENAMED:
+            wanted = f"as {RENAMED[name]}, which it is here, unless a script of yours reads it"
+            remark = Remark(name, "of another qmail", wanted, Weight.ADVICE)
+        elif name in FOREIGN:
+            remark = Remark(
+                name, f"of a patch of qmail, and no program here reads it: {FOREIGN[name]}", "as it is", Weight.KEPT
+            )
+        else:
+            remedy = "left to whoever reads it, or renamed to what was meant: eqmail config show lists all names"
+            remark = Remark(name, f"no program reads this file in {site.layout.control}", remedy, Weight.ADVICE)
+        yield remark
+
+
+def _from_error(name: object, message: str, texts: dict[str, bytes]) -> Remark:
+    control, text = Controls.declared()[str(name)], texts[str(name)]
+    if cleaned(text) != text:
+        return Remark(control.file, message, "without that: eqmail check --fix", mended=cleaned(text))
+    return Remark(control.file, message, f"a {control.kind}: eqmail config show {control.file} explains it")
+
+
+def _between_files(site: Site) -> Iterator[Remark]:
+    """Relations between files that no program checks and that lose or refuse mail when they are wrong."""
+    controls = controls_in(site.control, _plainly)
+    for relation in (_name_of_host, _domains, _compiled, _programs):
+        try:
+            yield from relation(site, controls)
+        except ControlError:
+            continue  # that it cannot be read is a remark of its own
+
+
+def _plainly(path: str) -> bytes | None:
+    """The text of a file as it is meant, so that what is odd about it is said once."""
+    text = read_file(path)
+    return text if text is None or path.endswith((".pem", ".cdb")) else cleaned(text)
+
+
+def _name_of_host(site: Site, controls: Controls) -> Iterator[Remark]:
+    if controls.me is None:
+        yield Remark(Controls.me.file, "missing", "the name of this host: eqmail config-fast NAME")
+    plus = controls.plusdomain.decode("latin-1")
+    if controls.me is not None and is_public_suffix(plus):
+        wanted = f"a domain of your own: everybody under {plus} would be taken for it"
+        yield Remark(Controls.plusdomain.file, f"{plus} is a public suffix", wanted, Weight.ADVICE)
+
+
+def _domains(site: Site, controls: Controls) -> Iterator[Remark]:
+    here = {domain.lower() for domain in controls.locals or []}
+    virtual = {key for key, prefix in (controls.virtualdomains or {}).items() if key and prefix}
+    both = sorted(here & virtual)
+    for domain in both:
+        found = f"{visible(domain)} is also in {Controls.locals.file}, which wins"
+        yield Remark(Controls.virtualdomains.file, found, "in one of the two")
+    if controls.rcpthosts is None:
+        found = "missing, so this host relays for the whole world"
+        yield Remark(Controls.rcpthosts.file, found, f"the domains of {Controls.locals.file}")
+        return
+    accepted = {domain.lower() for domain in (*controls.rcpthosts, *(controls.morercpthosts or []))}
+    if controls.morercpthosts is None and controls.morercpthosts_cdb is not None:
+        return
+    for domain in sorted(here | {key for key in virtual if b"@" not in key}):
+        if not _accepted(domain, accepted):
+            found = f"lacks {visible(domain)}, so mail for it from other hosts is refused"
+            yield Remark(Controls.rcpthosts.file, found, f"listing {visible(domain)}")
+
+
+def _accepted(domain: bytes, accepted: set[bytes]) -> bool:
+    """Whether the domain, or a suffix of it that begins with a dot, is listed."""
+    dots = [index for index, byte in enumerate(domain) if byte == 46]
+    return any(name in accepted for name in (domain, *(domain[index:] for index in dots)))
+
+
+def _compiled(site: Site, controls: Controls) -> Iterator[Remark]:
+    text, compiled = (f"{site.control}/{item.file}" for item in (Controls.morercpthosts, Controls.morercpthosts_cdb))
+    if not os.path.exists(text):
+        return
+    name, remedy = Controls.morercpthosts_cdb.file, "made anew: run qmail-newmrh"
+    if not os.path.exists(compiled):
+        yield Remark(name, "missing", remedy)
+    elif _seen(compiled) != database_bytes(domain_records(_seen(text) or b"")):
+        yield Remark(name, f"not what {Controls.morercpthosts.file} says", remedy)
+    if controls.rcpthosts is None:
+        yield Remark(Controls.morercpthosts.file, "not read without rcpthosts", f"with {Controls.rcpthosts.file}")
+
+
+def _programs(site: Site, controls: Controls) -> Iterator[Remark]:
+    """Programs that the SMTP server is to run, in the home of the installation, and cannot."""
+    wanted = "the path of a program"
+    checker = (controls.smtpcheckpw or b"").split()[:1]
+    if checker and not _is_program(site, checker[0], f"{site.bin}:{os.environ.get('PATH', os.defpath)}"):
+        yield Remark(Controls.smtpcheckpw.file, f"{visible(checker[0])} cannot be run, so nobody can log in", wanted)
+    plugins = {plugin_argv(line)[0] for lines in parse_plugins(controls.smtpplugins).values() for line in lines}
+    for plugin in sorted(plugins):
+        if not _is_program(site, plugin, site.home):
+            found = f"{visible(plugin)} cannot be run, so clients are told to come back later"
+            yield Remark(Controls.smtpplugins.file, found, wanted)
+
+
+def _is_program(site: Site, name: bytes, places: str) -> bool:
+    """Whether there is such a program; a name with a slash is a path from the home, others are looked for in places."""
+    path = os.fsdecode(name)
+    found = shutil.which(os.path.join(site.home, path) if "/" in path else path, os.F_OK, places)
+    # Not whether we may run it: it is the server that does.
+    return found is not None and bool(os.stat(found).st_mode & 0o111)

@@ -1,0 +1,1 @@
+"""Changes that happen as a whole or not at all, and can be undone."""

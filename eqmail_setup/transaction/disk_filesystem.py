@@ -1,0 +1,251 @@
+"""The file system under one home, changed so that root can work where service accounts may write.
+
+No step follows a symbolic link that one of them could have made, and a file with a second name elsewhere is left
+alone. Every file is put in place as a whole.
+
+Fails: OSError as the system says it; `Distrusted` for a link that must not be followed; KeyError for a missing account.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EFBIG, EINVAL, ENOTDIR
+
+from eqmail_core.system.files import CHUNK, write_all
+from eqmail_core.system.kernel import sync_file_system
+from eqmail_setup.installation.accounts import group_name, group_number, user_name, user_number
+from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.transaction.filesystem import ASIDE, LINK, Distrusted, Seen
+
+_WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
+_OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+MOST_BYTES = 16 << 20
+"""So much is read of a file of an account that is not trusted; .qmail files and secrets are far shorter."""
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFREG: "a file",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFLNK: LINK,
+}
+
+
+class RealWorld:
+    """The file system itself. `root`, when given, stands before every path (see `RecordedWorld`)."""
+
+    def __init__(self, home: str, root: str = "") -> None:
+        self.home = home
+        self._root = root.rstrip("/")
+        self._base = self._root + home
+        self._trusted = {0, os.geteuid()}
+        self._touched: set[str] = set()
+        self._loose = False
+
+    def show(self, path: str) -> str:
+        """The path as people should read it."""
+        if path.startswith("/"):
+            return self._root + path
+        return f"{self._base}/{path}" if path else self._base
+
+    def look(self, path: str) -> Seen | None:
+        """What is there; None for nothing."""
+        try:
+            fd, linked = self._open(path, _WALK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except Distrusted:
+            return Seen("an untrusted symbolic link", Dress("?", "?", 0), 0, True)
+        try:
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
+        dress = Dress(user_name(found.st_uid), group_name(found.st_gid), stat.S_IMODE(found.st_mode))
+        return Seen(kind, dress, found.st_size, linked)
+
+    def read(self, path: str) -> bytes:
+        """The content of a file; one that somebody else may write to is read only where it is not long."""
+        fd, _ = self._open(path, _OPEN)
+        with os.fdopen(fd, "rb", CHUNK) as file:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError(EINVAL, "it is no regular file", self.show(path))
+            content = file.read(MOST_BYTES + 1) if found.st_uid not in self._trusted else file.read()
+            if found.st_uid not in self._trusted and len(content) > MOST_BYTES:
+                raise OSError(EFBIG, f"it is longer than {MOST_BYTES} bytes", self.show(path))
+            return content
+
+    def names(self, path: str) -> list[str]:
+        """What lies in a directory, sorted."""
+        fd, _ = self._open(path, _OPEN | os.O_DIRECTORY)
+        try:
+            return sorted(os.listdir(fd))
+        finally:
+            os.close(fd)
+
+    def target(self, path: str) -> str | None:
+        """Where a symbolic link points to; None for anything else."""
+        try:
+            with self._parent(path, touch=False) as (parent, name):
+                return os.readlink(name or ".", dir_fd=parent)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in (EINVAL, ENOTDIR):
+                return None
+            raise
+
+    def make(self, path: str, kind: str, dress: Dress) -> None:
+        """Make a directory or a named pipe."""
+        if not path:
+            os.makedirs(os.path.dirname(self._base), mode=0o755, exist_ok=True)
+            os.mkdir(self._base, 0o700)
+        else:
+            with self._parent(path) as (parent, name):
+                if kind == "a named pipe":
+                    os.mkfifo(name, 0o600, dir_fd=parent)
+                else:
+                    os.mkdir(name, 0o700, dir_fd=parent)
+        self.dress(path, dress)
+
+    def write(self, path: str, content: bytes, dress: Dress, flush: bool = True) -> None:
+        """Put a file in place as a whole; without `flush` it is on the disk after `finish` only."""
+        with self._parent(path) as (parent, name):
+            temporary = _unlinked(f".{name}.new", parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(temporary, flags, 0o600, dir_fd=parent)
+            try:
+                try:
+                    write_all(fd, content)
+                    self._dress(fd, path, dress)
+                    if flush:
+                        os.fsync(fd)
+                    self._loose |= not flush
+                finally:
+                    os.close(fd)
+                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except (OSError, KeyError):
+                os.unlink(temporary, dir_fd=parent)
+                raise
+
+    def dress(self, path: str, dress: Dress) -> None:
+        """Set owner, group and mode."""
+        fd, _ = self._open(path, _OPEN)
+        try:
+            self._dress(fd, path, dress)
+        finally:
+            os.close(fd)
+
+    def set_aside(self, path: str) -> None:
+        """Rename a file to NAME.before-eqmail, readable by its owner only."""
+        fd, _ = self._open(path, _OPEN)
+        try:
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
+        with self._parent(path) as (parent, name):
+            os.rename(name, name + ASIDE, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def remove(self, path: str) -> None:
+        """Remove an empty directory."""
+        with self._parent(path) as (parent, name):
+            os.rmdir(name, dir_fd=parent)
+
+    def unlink(self, path: str) -> None:
+        """Remove a file, a link or a named pipe; one that is gone already is fine."""
+        with self._parent(path) as (parent, name):
+            _unlinked(name, parent)
+
+    def discard(self, path: str) -> None:
+        """Remove a directory with everything in it, following no link."""
+        with self._parent(path) as (parent, name):
+            shutil.rmtree(name, dir_fd=parent)
+
+    def discard_unfinished(self, path: str) -> None:
+        """Remove what a broken `write` or `link` left beside a path."""
+        with self._parent(path) as (parent, name):
+            _unlinked(f".{name}.new", parent)
+
+    def link(self, path: str, target: str) -> None:
+        """Put a symbolic link in place."""
+        with self._parent(path) as (parent, name):
+            temporary = _unlinked(f".{name}.new", parent)
+            os.symlink(target, temporary, dir_fd=parent)
+            os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+
+    def finish(self) -> None:
+        """Put the entries of every changed folder on the disk, after the last change."""
+        if self._loose:
+            fd = os.open(self._base, _OPEN | os.O_DIRECTORY)
+            try:
+                sync_file_system(fd)
+            finally:
+                os.close(fd)
+            self._loose = False
+        for folder in sorted(self._touched):
+            try:
+                fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
+            except FileNotFoundError:
+                continue
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        self._touched.clear()
+
+    def _dress(self, fd: int, path: str, dress: Dress) -> None:
+        found = os.fstat(fd)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+            raise Distrusted(f"has {found.st_nlink} names; remove the others", self.show(path))
+        os.fchown(fd, user_number(dress.owner), group_number(dress.group))
+        os.fchmod(fd, dress.mode)
+
+    @contextmanager
+    def _parent(self, path: str, touch: bool = True) -> Iterator[tuple[int, str]]:
+        folder, slash, name = path.rpartition("/")
+        folder = folder or slash
+        fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
+        try:
+            yield fd, name
+            if touch:
+                self._touched.add(folder)
+        finally:
+            os.close(fd)
+
+    def _open(self, path: str, flags: int) -> tuple[int, bool]:
+        """Walk from the home to `path`, one component at a time; also tell whether the last one is a link."""
+        base = f"{self._root}/" if path.startswith("/") else self._base
+        parts = [part for part in path.split("/") if part]
+        fd = os.open(base, _WALK if parts else flags)
+        linked = False
+        for number, part in enumerate(parts, 1):
+            try:
+                step, linked = self._step(fd, part, flags if number == len(parts) else _WALK)
+            except Distrusted as error:
+                raise Distrusted(str(error.strerror), self.show(path)) from None
+            finally:
+                os.close(fd)
+            fd = step
+        return fd, linked
+
+    def _step(self, fd: int, name: str, flags: int) -> tuple[int, bool]:
+        found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        if not stat.S_ISLNK(found.st_mode):
+            return os.open(name, flags | os.O_NOFOLLOW, dir_fd=fd), False
+        # A link is followed only where nobody but root or the caller can have made it or could swap it now.
+        folder = os.fstat(fd)
+        if found.st_uid not in self._trusted or folder.st_uid not in self._trusted or folder.st_mode & 0o022:
+            raise Distrusted("a symbolic link in a place that others can write")
+        return os.open(name, flags, dir_fd=fd), True
+
+
+def _unlinked(name: str, parent: int) -> str:
+    """Remove a name from a folder, if it is there; the name."""
+    try:
+        os.unlink(name, dir_fd=parent)
+    except FileNotFoundError:
+        pass
+    return name

@@ -1,0 +1,242 @@
+"""What every run changed, written down before it begins, so that it can be undone, and a broken run is undone.
+
+HOME/history/NUMBER.json is one run: who, when, which command, and for every path what lay there before and what lies
+there after; HOME/history/blobs holds the old contents by their digest. Only the owner of the installation can read
+either, because settings may hold passwords.
+
+*Invariant.* Before a run touches anything its record and all old contents are on the disk, with the state BEGUN. Each
+path of a BEGUN run holds what was there before, what the run wanted, or somebody's edit since; `mend` puts the first
+back for the second and leaves the third.
+
+Fails: OSError; Refusal for a record that makes no sense.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from eqmail_core.system.files import read_file, write_atomically
+from eqmail_setup.errors import Refusal
+from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.transaction.filesystem import LINK, State, World, state_of
+from eqmail_setup.transaction.operations import Action, Give, Link, Make, Remove, Unlink, Write
+
+FOLDER = "history"
+BEGUN, DONE, BROKEN = "begun", "done", "broken off and undone"
+KEPT_RUNS = 500
+KEPT_BYTES = 1 << 30
+
+
+class Trace(NamedTuple):
+    """A state without its content; `digest` tells contents apart and finds them, "" where there is none."""
+
+    kind: str
+    dress: Dress
+    digest: str
+
+    def is_like(self, other: "Trace | None") -> bool:
+        """Whether the same thing lies there, in whatever dress."""
+        return other is not None and (self.kind, self.digest) == (other.kind, other.digest)
+
+
+class Step(NamedTuple):
+    """One path of a run."""
+
+    path: str
+    before: Trace | None
+    after: Trace | None
+
+    def now(self, world: World) -> Trace | None:
+        """What lies there; a link that the run made or took away is seen as one, whatever it points to."""
+        is_about_link = any(known is not None and known.kind == LINK for known in (self.before, self.after))
+        return trace(state_of(self.path, world, is_about_link))
+
+
+class Run(NamedTuple):
+    """One run of a changing command; `undoes` is the number of the run that it took back, or 0."""
+
+    number: int
+    began: int
+    who: str
+    command: str
+    state: str
+    undoes: int
+    steps: tuple[Step, ...]
+
+    def with_state(self, state: str) -> "Run":
+        """The same run, in another state."""
+        return self._replace(state=state)
+
+
+class History:
+    """The runs of one installation. Whoever writes holds the lock of the installation."""
+
+    def __init__(self, home: str) -> None:
+        self._folder = f"{home}/{FOLDER}"
+        self._blobs = f"{self._folder}/blobs"
+
+    def numbers(self) -> list[int]:
+        """The numbers of all runs, the oldest first."""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            return []
+        return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
+
+    def run(self, number: int) -> Run | None:
+        """One run; None where there is none of this number (any more)."""
+        text = read_file(self._path(number))
+        if text is None:
+            return None
+        try:
+            return _run(json.loads(text))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refusal(f"{self._path(number)}: makes no sense ({error}); move it away") from error
+
+    def runs(self) -> Iterator[Run]:
+        """Every run, the oldest first."""
+        for number in self.numbers():
+            run = self.run(number)
+            if run is not None:
+                yield run
+
+    def undone(self) -> dict[int, int]:
+        """The runs that are taken back at present, each with the number of the run that did it."""
+        taken: dict[int, int] = {}
+        for run in self.runs():
+            if run.undoes and run.state == DONE:
+                taken[run.undoes] = run.number
+                again = [old for old, by in taken.items() if by == run.undoes]
+                for number in again:
+                    del taken[number]
+        return taken
+
+    def prepare(self) -> None:
+        """Make the folders, for nobody but their owner."""
+        for folder in (self._folder, self._blobs):
+            try:
+                os.mkdir(folder, 0o700)
+            except FileExistsError:
+                if os.stat(folder).st_mode & 0o077:
+                    os.chmod(folder, 0o700)
+
+    def begin(self, run: Run, world: World, actions: Iterable[Action]) -> Run:
+        """Write down what the actions are about to change; then, and only then, they may be performed."""
+        first: dict[str, Trace | None] = {}
+        last: dict[str, Trace | None] = {}
+        for action in actions:
+            for path, left in action.leaves(world):
+                if path not in first:
+                    before = state_of(path, world, isinstance(action, Link | Unlink))
+                    first[path] = trace(before)
+                    if before is not None and before.content:
+                        self._keep(before.content)
+                last[path] = trace(left)
+        steps = tuple(Step(path, before, last[path]) for path, before in first.items())
+        begun = run._replace(number=max(self.numbers(), default=0) + 1, state=BEGUN, steps=steps)
+        self.write(begun)
+        return begun
+
+    def write(self, run: Run) -> None:
+        """Put the record of a run on the disk."""
+        write_atomically(self._path(run.number), json.dumps(_value(run), indent=1).encode(), 0o600)
+
+    def content(self, digest: str) -> bytes:
+        """An old content.
+
+        Fails: Refusal when it is gone or damaged.
+        """
+        data = read_file(f"{self._blobs}/{digest}") if digest else b""
+        if data is None or (digest and hashlib.sha256(data).hexdigest() != digest):
+            raise Refusal(f"{self._blobs}/{digest}: missing or damaged, so this run cannot be undone")
+        return data
+
+    def broken(self) -> list[Run]:
+        """Runs that somebody or something ended before they were done."""
+        return [run for run in self.runs() if run.state == BEGUN]
+
+    def restoring(self, step: Step, world: World) -> list[Action]:
+        """The actions that put back what was there before a step; none where it is there."""
+        now = step.now(world)
+        path, before = step.path, step.before
+        if now == before:
+            return []
+        if before is None:
+            return [Remove(path) if now and now.kind == "a directory" else Unlink(path)]
+        if now is not None and now.kind != before.kind:
+            clear: list[Action] = [Remove(path) if now.kind == "a directory" else Unlink(path)]
+        else:
+            clear = []
+        if before.kind == LINK:
+            return [*clear, Link(path, os.fsdecode(self.content(before.digest)))]
+        if before.is_like(now):
+            return [Give(path, before.dress)]
+        if before.kind == "a file":
+            return [*clear, Write(path, self.content(before.digest), before.dress)]
+        return [*clear, Make(path, before.kind, before.dress)]
+
+    def prune(self) -> None:
+        """Forget the oldest runs when there are too many of them, or their contents take too much room."""
+        numbers = self.numbers()
+        sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._blobs)}
+        if len(numbers) <= KEPT_RUNS and sum(sizes.values()) <= KEPT_BYTES:
+            return
+        needed: set[str] = set()
+        room = 0
+        for count, number in enumerate(reversed(numbers), 1):
+            run = self.run(number)
+            new = {step.before.digest for step in run.steps if step.before} - needed if run else set()
+            room += sum(sizes.get(name, 0) for name in new)
+            if count > 1 and (count > KEPT_RUNS or room > KEPT_BYTES):
+                os.unlink(self._path(number))
+            else:
+                needed |= new
+        for name in sizes.keys() - needed:
+            os.unlink(f"{self._blobs}/{name}")
+
+    def _path(self, number: int) -> str:
+        return f"{self._folder}/{number}.json"
+
+    def _keep(self, content: bytes) -> None:
+        path = f"{self._blobs}/{hashlib.sha256(content).hexdigest()}"
+        if not os.path.exists(path):
+            write_atomically(path, content, 0o600)
+
+
+def trace(state: State | None) -> Trace | None:
+    """A state without its content."""
+    if state is None:
+        return None
+    return Trace(state.kind, state.dress, hashlib.sha256(state.content).hexdigest() if state.content else "")
+
+
+def _value(run: Run) -> dict[str, Any]:
+    steps = [{"path": step.path, "before": _shape(step.before), "after": _shape(step.after)} for step in run.steps]
+    return {**run._asdict(), "steps": steps}
+
+
+def _shape(of: Trace | None) -> dict[str, Any] | None:
+    if of is None:
+        return None
+    dress = of.dress
+    return {
+        "kind": of.kind,
+        "owner": dress.owner,
+        "group": dress.group,
+        "mode": f"{dress.mode:04o}",
+        "sha256": of.digest,
+    }
+
+
+def _run(value: dict[str, Any]) -> Run:
+    steps = tuple(Step(step["path"], _trace(step["before"]), _trace(step["after"])) for step in value["steps"])
+    who, command, state = (str(value[key]) for key in ("who", "command", "state"))
+    return Run(int(value["number"]), int(value["began"]), who, command, state, int(value["undoes"]), steps)
+
+
+def _trace(value: dict[str, Any] | None) -> Trace | None:
+    if value is None:
+        return None
+    return Trace(value["kind"], Dress(value["owner"], value["group"], int(value["mode"], 8)), value["sha256"])

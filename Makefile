@@ -65,8 +65,8 @@ docs:
 	@$(RUN) eqmail reference docs/reference
 
 screens:
-	@$(RUN_TEST) python -m tests.setup.screens docs
-	@$(RUN_TEST) python -m tests.setup.bad_inputs docs/answers.md
+	@$(RUN_TEST) python -m tests.support.screens docs
+	@$(RUN_TEST) python -m tests.support.bad_inputs docs/answers.md
 
 docs-check:
 	@$(RUN) eqmail reference docs/reference --check

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eqmail_core.queue.service import message_store as keeper
-from tests.crash.sim_disk import SimDisk
-from tests.crash.sim_house import FOLDERS, House, World
+from tests.support.simulated_disk import SimDisk
+from tests.support.simulated_queue import FOLDERS, House, World
 
 NONE: Callable[[int], int] = lambda most: 0  # noqa: E731
 ALL: Callable[[int], int] = lambda most: most  # noqa: E731

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from eqmail_core.queue.service import message_store as keeper
-from tests.crash.sim_house import World
-from tests.crash.sim_os import SimOs, TimedDisk, install
-from tests.crash.sim_scheduler import FOLDERS, Services
 from tests.crash.test_power_cuts import ALL, NONE, some
+from tests.support.simulated_os import SimOs, TimedDisk, install
+from tests.support.simulated_queue import World
+from tests.support.simulated_scheduler import FOLDERS, Services
 
 
 @pytest.fixture(autouse=True, scope="module")

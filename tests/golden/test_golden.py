@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import lack
+from tests.support.requirements import lack
 
 HERE = Path(__file__).resolve().parent
 CASES = HERE.parent / "data/golden"

@@ -15,9 +15,9 @@ import pytest
 
 from eqmail_core.smtpd.policy import authentication as login
 from tests.conftest import eqmail
-from tests.flow.house import make_maildir
-from tests.net.filtered_servers import KINDS, MESSAGE, Talk, talk
-from tests.net.smtp_servers import Home
+from tests.support.filtered_servers import KINDS, MESSAGE, Talk, talk
+from tests.support.mail_system import make_maildir
+from tests.support.smtp_servers import Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.house import until
-from tests.interop.foreign import unpacked
-from tests.net.filtered_servers import KINDS, MESSAGE, QUEUED, talk
-from tests.net.smtp_servers import Home
+from tests.support.filtered_servers import KINDS, MESSAGE, QUEUED, talk
+from tests.support.foreign_servers import unpacked
+from tests.support.mail_system import until
+from tests.support.smtp_servers import Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.house import messages, until
-from tests.interop.clients import BOX, CLIENTS, WAYS, ClientHouse, Errand, Tap, client_house, table
+from tests.support.mail_clients import BOX, CLIENTS, WAYS, ClientHouse, Errand, Tap, client_house, table
+from tests.support.mail_system import messages, until
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -43,4 +43,4 @@ def test_a_message_arrives_as_it_was_sent(name: str, way: str, house: ClientHous
 
 
 def test_the_document_has_this_table() -> None:
-    assert table() in (ROOT / "docs/interop.md").read_text(), "render it with: python -m tests.interop.clients"
+    assert table() in (ROOT / "docs/interop.md").read_text(), "render it with: python -m tests.support.mail_clients"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.house import PATIENCE_S, House, make_maildir, until
-from tests.interop.dovecot import Dovecot
+from tests.support.dovecot import Dovecot
+from tests.support.mail_system import PATIENCE_S, House, make_maildir, until
 
 pytestmark = pytest.mark.root
 ME = "mail.example.org"

@@ -16,11 +16,11 @@ import dns.rcode
 import pytest
 
 from eqmail_core.dns import resolver
-from tests.flow.house import free_port, until
-from tests.interop.foreign import unpacked
-from tests.net.name_server import NameServer
-from tests.net.scripted_server import PIPELINING, ScriptedServer
-from tests.services.remote.remote_house import House
+from tests.support.foreign_servers import unpacked
+from tests.support.mail_system import free_port, until
+from tests.support.name_server import NameServer
+from tests.support.remote_harness import House
+from tests.support.scripted_server import PIPELINING, ScriptedServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.flow.house import free_port, make_maildir, messages, until
-from tests.flow.test_tls_listener import TlsHouse
-from tests.interop.foreign import unpacked
-from tests.net.test_smtp_tls import AUTHORITY, put_certificate
+from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
+from tests.support.foreign_servers import unpacked
+from tests.support.mail_system import free_port, make_maildir, messages, until
+from tests.system.test_tls_listener import TlsHouse
 
 pytestmark = pytest.mark.slow
 ME = "mail.example.org"

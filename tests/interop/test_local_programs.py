@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.house import House, make_maildir, messages, until
-from tests.needs import demand_namespaces
+from tests.support.mail_system import House, make_maildir, messages, until
+from tests.support.requirements import demand_namespaces
 
 pytestmark = pytest.mark.root
 ME = "mail.example.org"

@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.flow.house import free_port
-from tests.net.filtered_servers import KINDS, talk
-from tests.net.smtp_servers import Home
+from tests.support.filtered_servers import KINDS, talk
+from tests.support.mail_system import free_port
+from tests.support.smtp_servers import Home
 
 pytestmark = pytest.mark.skipif(shutil.which("opendkim") is None, reason="needs opendkim")
 MESSAGE = (

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.house import House, make_maildir, messages, until
-from tests.interop.clients import Tap, client_house
-from tests.interop.foreign import PASSWORD, USER, Foreign, Relay, foreign
-from tests.net.test_smtp_tls import put_certificate
+from tests.integration.smtpd.test_tls import put_certificate
+from tests.support.foreign_servers import PASSWORD, USER, Foreign, Relay, foreign
+from tests.support.mail_clients import Tap, client_house
+from tests.support.mail_system import House, make_maildir, messages, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.root]
 ME = "mail.example.org"

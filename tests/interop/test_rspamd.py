@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.house import free_port
-from tests.net.filtered_servers import KINDS, MESSAGE, QUEUED, talk
-from tests.net.smtp_servers import Home
+from tests.support.filtered_servers import KINDS, MESSAGE, QUEUED, talk
+from tests.support.mail_system import free_port
+from tests.support.smtp_servers import Home
 
 pytestmark = pytest.mark.skipif(shutil.which("rspamd") is None, reason="needs rspamd")
 # The test pattern for spam, which every scanner knows; in pieces, so that none takes offence at this file.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flow.house import until
-from tests.interop.clients import BOX, ClientHouse, client_house
+from tests.support.mail_clients import BOX, ClientHouse, client_house
+from tests.support.mail_system import until
 
 pytestmark = pytest.mark.slow
 ELSEWHERE = "elsewhere.test"

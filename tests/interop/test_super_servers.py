@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import eqmail
-from tests.flow.house import House, free_port, make_maildir, messages, until
-from tests.interop.foreign import unpacked
+from tests.support.foreign_servers import unpacked
+from tests.support.mail_system import House, free_port, make_maildir, messages, until
 
 pytestmark = pytest.mark.slow
 ME = "mail.example.org"

@@ -6,13 +6,13 @@ import signal
 import time
 from pathlib import Path
 
-from tests.flow.house import free_port
 from tests.reliability.failing_calls import FailingCalls, Fault
 from tests.reliability.installation import installed, kill
 from tests.reliability.load import Load, Sent
 from tests.reliability.outcome import outcome
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import MIXED, Sink
+from tests.support.mail_system import free_port
 
 HIT_S = 10
 DELIVERING = ("eq-carrier", "eq-agent")

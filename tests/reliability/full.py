@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tests.flow.house import free_port
 from tests.reliability.installation import STOP_S, Installation, installed
 from tests.reliability.load import ACKNOWLEDGED, Load, Sent
 from tests.reliability.mounts import make_image, memory_folder, mounted
 from tests.reliability.outcome import outcome
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import MIXED, Sink
+from tests.support.mail_system import free_port
 
 WAYS = ("kept", "each", "inject", "queue")
 FULL_S, FREE_S = 3.0, 3.0

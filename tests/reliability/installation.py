@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import eqmail
-from tests.flow.house import free_port, make_maildir
 from tests.reliability.checker import BOUNCES, MAILDIRS, MBOX
 from tests.reliability.load import ME, REMOTE, USER
+from tests.support.mail_system import free_port, make_maildir
 
 UID = 22002
 """Of the user, who has no account: users/assign names him."""

@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.flow.house import free_port
 from tests.reliability.installation import START_S, STOP_S, Failed, Installation, installed, kill
 from tests.reliability.load import Load
 from tests.reliability.outcome import outcome
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import Sink
+from tests.support.mail_system import free_port
 
 PAUSE_S = (0.05, 0.9)
 KILLED_DURING_START = 0.25

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.flow.house import free_port
 from tests.reliability.checker import MBOX, Findings, read_mail
 from tests.reliability.installation import KEEP, Failed, Installation, installed, kill
 from tests.reliability.load import UNKNOWN, Load, Sent
@@ -26,6 +25,7 @@ from tests.reliability.outcome import outcome
 from tests.reliability.recorded_disk import FLUSH, WRITE, Entry, read_record
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import MIXED, Delivery, Sink
+from tests.support.mail_system import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE_MB = 400

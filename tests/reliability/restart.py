@@ -6,12 +6,12 @@ from pathlib import Path
 
 from eqmail_core.queue.admin.journal_status import live_messages
 from tests.conftest import eqmail
-from tests.flow.house import free_port
 from tests.reliability.installation import Installation, installed
 from tests.reliability.load import Load
 from tests.reliability.outcome import outcome
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import MIXED, Sink
+from tests.support.mail_system import free_port
 
 OF_THE_SINK = {"broken off and delivered"}
 """Copies that no stop causes: the sink had the message, and broke off before it said so."""

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from eqmail_core.queue.format import journal
 from eqmail_core.queue.format.journal_reading import read
-from tests.flow.house import free_port, until
 from tests.reliability.checker import Findings
 from tests.reliability.installation import Failed, Installation, installed, kill
 from tests.reliability.load import ACKNOWLEDGED, ME, USER, Client, Sent
@@ -20,6 +19,7 @@ from tests.reliability.mounts import copy_image, make_image, memory_folder, moun
 from tests.reliability.outcome import outcome
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import ACCEPT, Sink
+from tests.support.mail_system import free_port, until
 
 MESSAGES = 100
 IMAGE_MB = 300

@@ -7,12 +7,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.flow.house import free_port
 from tests.reliability.installation import Installation, installed
 from tests.reliability.load import Load
 from tests.reliability.outcome import outcome
 from tests.reliability.report import Report, Row
 from tests.reliability.sink import ACCEPT, MIXED, Sink
+from tests.support.mail_system import free_port
 
 PAUSE_S = 0.2
 SAMPLES = 60

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.flow.house import python_is_reachable
 from tests.reliability.mounts import MAKE
+from tests.support.mail_system import python_is_reachable
 
 pytestmark = [
     pytest.mark.root,

@@ -1,0 +1,1 @@
+"""data/templates/runit-all/qmail-pop3d/log"""

@@ -1,0 +1,1 @@
+"""data/templates/runit-all/var/log/qmail/qmail-smtpd"""

@@ -1,0 +1,1 @@
+"""data/templates/runit/var/log/qmail/qmail-smtpd"""

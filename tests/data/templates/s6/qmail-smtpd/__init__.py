@@ -1,0 +1,1 @@
+"""data/templates/s6/qmail-smtpd"""

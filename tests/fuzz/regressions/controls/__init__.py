@@ -1,0 +1,1 @@
+"""fuzz/regressions/controls"""

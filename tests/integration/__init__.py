@@ -1,0 +1,1 @@
+"""A few modules with real sockets, files and processes."""

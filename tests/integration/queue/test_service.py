@@ -1,0 +1,419 @@
+"""The queue service on real sockets: submissions, admissions, limits, the end and the next start."""
+
+import fcntl
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.ipc import admission_protocol as admission
+from eqmail_core.ipc import submission_protocol as wire
+from eqmail_core.ipc.packet_socket import connect_to
+from eqmail_core.queue.client.async_service import QueueLink
+from eqmail_core.queue.format import exit_codes as q
+from eqmail_core.queue.format.envelope import parse_todo
+from eqmail_core.queue.service.budget import Budget
+from tests.support.queue_harness import Desk, make_site
+
+ROOT = Path(__file__).parents[3]
+ENVELOPE = wire.render_envelope(b"s@x", [b"r@x", b"q@x"])
+MESSAGE = b"Subject: one\n\nbody\n"
+SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+RECEIVED = rb"Received: \(qmail \d+ invoked by uid %d\); \d+ \w+ \d+ \d\d:\d\d:\d\d [+-]\d{4}\n" % os.getuid()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(make_site(tmp_path))
+    yield desk
+    if not desk.loop.is_closed():
+        desk.close()
+
+
+class Results:
+    """Collects results of submissions."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.numbers: list[int] = []
+        self.qps: list[int] = []
+
+    def __call__(self, code: int, number: int, when: int, qp: int) -> None:
+        self.codes.append(code)
+        self.numbers.append(number)
+        self.qps.append(qp)
+
+
+def submit(desk: Desk, *messages: bytes) -> Results:
+    link, results = QueueLink(desk.loop, desk.path), Results()
+    for message in messages:
+        link.submit(ENVELOPE, message, results)
+    desk.until(lambda: len(results.codes) == len(messages))
+    link.close()
+    return results
+
+
+def content(fd: int) -> bytes:
+    return os.pread(fd, 10_000_000, 0)
+
+
+def test_a_message_is_answered_and_handed_to_the_scheduler_sealed(desk: Desk) -> None:
+    scheduler = desk.scheduler()
+    results = submit(desk, MESSAGE)
+    assert results.codes == [0] and results.qps == [os.getpid()]
+    desk.until(lambda: scheduler.admitted)
+    it, fd = scheduler.admitted[0]
+    assert (it.number, it.uid, it.qp, it.envelope) == (results.numbers[0], os.getuid(), os.getpid(), ENVELOPE[:-1])
+    assert re.fullmatch(RECEIVED + MESSAGE, content(fd))
+    assert it.size == os.fstat(fd).st_size
+    assert fcntl.fcntl(fd, fcntl.F_GET_SEALS) == SEALS
+    with pytest.raises(PermissionError):
+        os.pwrite(fd, b"x", 0)
+    scheduler.send(admission.FINISHED, it.serial)
+    scheduler.close()
+    desk.stop()
+    assert not desk.files("mess") and not desk.files("pid") and not desk.files("todo")
+
+
+def test_many_messages_over_one_connection_are_told_apart(desk: Desk) -> None:
+    scheduler = desk.scheduler()
+    results = submit(desk, *(b"message %d\n" % count for count in range(50)))
+    assert results.codes == [0] * 50
+    assert len(set(results.numbers)) == len(set(results.qps)) == 50
+    desk.until(lambda: len(scheduler.admitted) == 50)
+    assert len({it.serial for it, _ in scheduler.admitted}) == 50
+    scheduler.close()
+
+
+@pytest.mark.parametrize("size", [65000, 66000, 300_000])
+def test_a_long_message_arrives_whole(desk: Desk, size: int) -> None:
+    scheduler = desk.scheduler()
+    message = os.urandom(size // 2).hex().encode()
+    assert submit(desk, message).codes == [0]
+    desk.until(lambda: scheduler.admitted)
+    it, fd = scheduler.admitted[0]
+    assert re.fullmatch(RECEIVED + re.escape(message), content(fd))
+    scheduler.send(admission.FINISHED, it.serial)
+    scheduler.close()
+    desk.stop()
+    assert not desk.files("pid")
+
+
+def test_a_message_in_pieces_waits_for_its_commit_and_can_be_given_up(desk: Desk) -> None:
+    scheduler = desk.scheduler()
+    results, ready = Results(), []
+    link = QueueLink(desk.loop, desk.path)
+    kept, dropped = (link.open_long(results, lambda: ready.append(1)) for _ in range(2))
+    piece = b"z" * 60000
+    for _ in range(40):
+        if not kept.write(piece):
+            count = len(ready)
+            desk.until(lambda count=count: len(ready) > count)
+        dropped.write(piece)
+        desk.until(lambda: True)
+    dropped.abort()
+    kept.commit(ENVELOPE)
+    desk.until(lambda: results.codes)
+    assert results.codes == [0]
+    desk.until(lambda: scheduler.admitted)
+    assert scheduler.admitted[0][0].size > 40 * 60000
+    scheduler.close()
+    desk.stop()
+    assert len(desk.files("mess")) == 1
+    assert not desk.files("pid")
+
+
+def test_without_a_scheduler_a_message_is_queued_as_files(desk: Desk) -> None:
+    results = submit(desk, MESSAGE)
+    assert results.codes == [0]
+    (mess,), (todo,) = desk.files("mess"), desk.files("todo")
+    assert mess.name == todo.name == str(results.numbers[0]) == str(mess.stat().st_ino)
+    assert mess.stat().st_mode & 0o777 == todo.stat().st_mode & 0o777 == 0o644
+    known = parse_todo(todo.read_bytes())
+    assert (known.uid, known.sender, known.recipients) == (os.getuid(), b"s@x", [b"r@x", b"q@x"])
+
+
+def test_wishes_go_with_their_message_and_into_its_files(desk: Desk) -> None:
+    results, link = Results(), QueueLink(desk.loop, desk.path)
+    link.submit(ENVELOPE + b"W E:id 1:n:\0", MESSAGE, results)
+    link.submit(ENVELOPE + b"W rubbish\0", MESSAGE, results)
+    link.submit(ENVELOPE + b"W U\0", b"x" * 100_000, results)
+    desk.until(lambda: len(results.codes) == 3)
+    link.close()
+    assert results.codes == [0] * 3
+    found = sorted(parse_todo(todo.read_bytes()).wishes for todo in desk.files("todo"))
+    assert found == [b"", b"W E:id 1:n:", b"W U"]
+
+
+def test_a_message_that_has_to_wait_is_written_and_then_forgotten(desk: Desk) -> None:
+    scheduler = desk.scheduler()
+    submit(desk, MESSAGE)
+    desk.until(lambda: scheduler.admitted)
+    it, _ = scheduler.admitted[0]
+    scheduler.send(admission.WAITS, it.serial)
+    desk.until(lambda: scheduler.answers)
+    assert admission.split_waits_answer(scheduler.answers[0]) == (it.serial, True)
+    (mess,) = desk.files("mess")
+    assert mess.name == str(it.number) and mess.read_bytes().endswith(MESSAGE)
+    scheduler.send(admission.PLACED, it.serial)
+    scheduler.channel.send(admission.CLEAN + b"foop/%d\0" % it.number)
+    scheduler.channel.send(admission.CLEAN + b"mess/%d\0" % it.number)
+    desk.until(lambda: len(scheduler.answers) == 3)
+    assert scheduler.answers[1:] == [b"X+", b"Xx"]
+    assert not desk.files("mess")
+    scheduler.close()
+
+
+def test_after_a_sudden_death_everything_unfinished_is_admitted_again(tmp_path: Path) -> None:
+    desk = Desk(make_site(tmp_path))
+    scheduler = desk.scheduler()
+    submit(desk, b"small\n", b"waits\n", b"L" * 200_000, b"done\n")
+    desk.until(lambda: len(scheduler.admitted) == 4)
+    of = {content(fd).split(b"\n", 1)[1][:5]: it for it, fd in scheduler.admitted}
+    scheduler.send(admission.WAITS, of[b"waits"].serial)
+    scheduler.send(admission.FINISHED, of[b"done\n"].serial)
+    desk.until(lambda: scheduler.answers)
+    submit(desk, b"last\n")  # takes the tombstone along
+    scheduler.close()
+    desk.close()
+    desk = Desk(desk.site)
+    scheduler = desk.scheduler()
+    desk.until(lambda: len(scheduler.admitted) == 4)
+    again = {content(fd).split(b"\n", 1)[1][:5]: it for it, fd in scheduler.admitted}
+    assert set(again) == {b"small", b"waits", b"LLLLL", b"last\n"}
+    for name in (b"small", b"waits", b"LLLLL"):
+        assert (again[name].serial, again[name].number) == (of[name].serial, of[name].number)
+    scheduler.close()
+    desk.stop()
+    assert len(desk.files("mess")) == len(desk.files("todo")) == 4
+
+
+def test_only_the_scheduler_may_say_hello(desk: Desk) -> None:
+    desk.service._reception.house.scheduler = os.getuid() + 1
+    sock = connect_to(desk.path, 60)
+    sock.send(admission.HELLO)
+    desk.until(lambda: not desk.service._reception._visitors)
+    assert desk.receive(sock) == b""
+    sock.close()
+
+
+def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
+    house = desk.service._reception.house
+    house.accounts.clear()
+    house.per_user = 2
+    socks = [connect_to(desk.path, 60) for _ in range(3)]
+    desk.until(lambda: len(desk.service._reception._visitors) == 2)
+    assert desk.receive(socks[2]) == b""
+    socks[0].close()
+    desk.until(lambda: len(desk.service._reception._visitors) == 1)
+    again = connect_to(desk.path, 60)
+    again.send(wire.whole(7, ENVELOPE, MESSAGE))
+    assert wire.split_result(desk.receive(again))[:2] == (7, 0)
+    for sock in (*socks, again):
+        sock.close()
+
+
+@pytest.mark.parametrize("packet", [b"S", b"Z\0\0\0\0", b"S\1\0\0\0\xff\0\0\0short", b"B\1"])
+def test_nonsense_ends_the_connection_and_nothing_else(desk: Desk, packet: bytes) -> None:
+    sock = connect_to(desk.path, 60)
+    sock.send(packet)
+    desk.until(lambda: not desk.service._reception._visitors)
+    assert desk.receive(sock) == b""
+    sock.close()
+    assert submit(desk, MESSAGE).codes == [0]
+
+
+def test_a_client_that_goes_away_leaves_nothing(desk: Desk) -> None:
+    sock = connect_to(desk.path, 60)
+    for _ in range(5):
+        sock.send(wire.tagged(wire.BODY, 1, b"x" * 60000))
+    desk.until(lambda: any(path.stat().st_size for path in desk.files("pid")))
+    sock.close()
+    desk.until(lambda: not any(path.stat().st_size for path in desk.files("pid")))
+    desk.stop()
+    assert not desk.files("mess") and not desk.files("pid")
+
+
+def test_those_who_bring_too_much_wait_and_lose_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eqmail_core.queue.service.listener.MAX_LOAD", 100_000)
+    scheduler = desk.scheduler()
+    assert submit(desk, *([b"y" * 40000] * 300)).codes == [0] * 300
+    desk.until(lambda: len(scheduler.admitted) == 300)
+    scheduler.close()
+
+
+# The light client, as a program.
+
+
+def qmail_queue(desk: Desk, message: bytes, envelope: bytes) -> int:
+    """Run the program while the service runs here; its exit code."""
+    read, write = os.pipe()
+    os.write(write, envelope)
+    os.close(write)
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        "from eqmail_core.programs.qmail_queue import main\n"
+        f"sys.exit(main([b'qmail-queue'], {{b'EQMAIL_HOME': {desk.site.home.encode()!r}}}))"
+    )
+    done: list[int] = []
+
+    def run() -> None:
+        process = subprocess.Popen([sys.executable, "-ISc", code], stdin=subprocess.PIPE, stdout=read)
+        process.communicate(message)
+        done.append(process.returncode)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    desk.until(lambda: done)
+    thread.join()
+    os.close(read)
+    return done[0]
+
+
+@pytest.mark.parametrize(
+    ("envelope", "code"),
+    [
+        (ENVELOPE, 0),
+        (b"F\0\0", 0),
+        (b"Fa@b\0", 54),
+        (b"Xa@b\0", 91),
+        (b"Fa@b\0Xq\0\0", 91),
+        (b"F" + b"s" * 1003 + b"\0\0", 11),
+    ],
+)
+def test_qmail_queue_ends_as_ever(desk: Desk, envelope: bytes, code: int) -> None:
+    assert qmail_queue(desk, MESSAGE, envelope) == code
+    assert len(desk.files("todo")) == (code == 0)
+
+
+def test_qmail_queue_passes_on_a_long_message(desk: Desk) -> None:
+    message = b"0123456789abcde\n" * 20000
+    assert qmail_queue(desk, message, ENVELOPE) == 0
+    (mess,) = desk.files("mess")
+    assert re.fullmatch(RECEIVED + message, mess.read_bytes())
+
+
+def test_two_services_never_work_on_one_queue(desk: Desk) -> None:
+    from eqmail_core.queue.service.service import CannotServe, lock_queue
+
+    with pytest.raises(CannotServe):
+        lock_queue(desk.site)
+
+
+# What an ordinary user may take.
+
+
+def as_ordinary_user(desk: Desk) -> None:
+    """From now on our own account is none of the mail accounts."""
+    desk.service._reception.house.accounts.clear()
+
+
+def put(desk: Desk, sock: socket.socket, packet: bytes) -> None:
+    """Send a packet while the service runs."""
+    sock.setblocking(False)
+
+    def sent() -> bool:
+        try:
+            return bool(sock.send(packet))
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    desk.until(sent)
+
+
+def test_one_connection_with_unfinished_envelopes_takes_a_bounded_memory(desk: Desk) -> None:
+    as_ordinary_user(desk)
+    memory = desk.service._reception.memory
+    memory._whole, memory._most_of_one = 4 << 20, 1 << 20
+    sock = connect_to(desk.path, 60)
+    for tag in range(8):
+        for _ in range(8):
+            put(desk, sock, wire.tagged(wire.ENVELOPE, tag, b"F" * wire.MAX_PIECE))
+            assert memory.total <= 1 << 20
+    for tag in range(8):
+        put(desk, sock, wire.tagged(wire.COMMIT, tag))
+    codes = [wire.split_result(desk.receive(sock))[1] for _ in range(8)]
+    assert codes.count(q.NO_MEMORY) == 6
+    assert memory.total == 0
+    assert submit(desk, MESSAGE).codes == [0]
+    sock.close()
+
+
+def test_an_ordinary_connection_has_few_unfinished_messages(desk: Desk) -> None:
+    as_ordinary_user(desk)
+    sock = connect_to(desk.path, 60)
+    for tag in range(9):
+        put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * wire.MAX_PIECE))
+        put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * 10))
+    desk.until(lambda: not desk.service._reception._visitors)
+    assert desk.service._reception.places.total == desk.service._reception.memory.total == 0
+    sock.close()
+
+
+def test_what_lies_idle_goes_when_another_needs_its_place(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_ordinary_user(desk)
+    reception = desk.service._reception
+    reception.places._most_of_one = 4
+    now = reception.now()
+    monkeypatch.setattr(reception, "now", lambda: now)
+    idle = [connect_to(desk.path, 60) for _ in range(2)]
+    for sock in idle:
+        sock.send(wire.tagged(wire.BODY, 1, b"begun"))
+    desk.until(lambda: reception.places.total == 4)
+    third = connect_to(desk.path, 60)
+    assert desk.receive(third) == b""
+    third.close()
+    now += 301
+    fourth = connect_to(desk.path, 60)
+    fourth.send(wire.whole(7, ENVELOPE, MESSAGE))
+    assert wire.split_result(desk.receive(fourth))[:2] == (7, 0)
+    assert [wire.split_result(desk.receive(sock))[1] for sock in idle] == [q.TIMEOUT, q.TIMEOUT]
+    for sock in (*idle, fourth):
+        sock.close()
+
+
+def test_mail_accounts_have_a_reserve() -> None:
+    budget = Budget(100, {7})
+    assert budget.take(1, 25) and not budget.take(1, 1)
+    assert budget.take(2, 25) and not budget.take(3, 1)
+    assert budget.take(7, 50) and not budget.take(7, 1)
+    budget.give_back(1, 25)
+    assert budget.take(3, 20) and budget.take(7, 5)
+    assert budget.total == 100
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        admission.FINISHED + b"1234567",
+        admission.PLACED + b"x" * 9,
+        admission.WAITS + b"",
+        admission.WAITS + b"1",
+        admission.CLEAN + b"foop/" + b"9" * 5000 + b"\0",
+        b"?",
+    ],
+)
+def test_a_bad_packet_of_the_scheduler_never_ends_the_service(desk: Desk, packet: bytes) -> None:
+    scheduler = desk.scheduler()
+    scheduler.channel.send(packet)
+    desk.until(lambda: scheduler.channel.waiting == 0)
+    assert submit(desk, MESSAGE).codes == [0]
+    scheduler.close()
+    assert desk.service.surprise is None
+
+
+def test_a_bad_greeting_never_ends_the_service(desk: Desk) -> None:
+    sock = connect_to(desk.path, 60)
+    sock.send(admission.HELLO + b"123")
+    assert desk.receive(sock) == b""
+    sock.close()
+    assert submit(desk, MESSAGE).codes == [0]
+    assert desk.service.surprise is None

@@ -1,0 +1,41 @@
+"""Delay warnings only name recipients about whom the sender may be told, and there is none where nobody is left."""
+
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.scheduler.core import Core, Settings
+from eqmail_core.scheduler.ports import AtOnce, Job
+from eqmail_core.site.site import Site
+from tests.support.scheduler_harness import RecordedCleaner, RecordedDeliverer, RecordedInjector
+
+
+@pytest.mark.parametrize(
+    ("wishes", "named"),
+    [(b"", [b"a@other.net", b"b@other.net"]), (b"r0:d: r13:sf:", [b"a@other.net"]), (b"r0:n: r13:f:", [])],
+)
+def test_a_delay_is_told_as_it_is_wished(tmp_path: Path, wishes: bytes, named: list[bytes]) -> None:
+    site = Site(home=str(tmp_path), single_user=True)
+    for name, text in (("me", "me.test"), ("locals", "me.test"), ("delaywarning", "60")):
+        (tmp_path / "control").mkdir(exist_ok=True)
+        (tmp_path / "control" / name).write_text(text + "\n")
+    info = b"Fs@x\0" + (b"W %b\0" % wishes if wishes else b"")
+    paths = site.queue
+    files = (
+        (paths.info(7), info),
+        (paths.channel("remote", 7), b"Ta@other.net\0Tb@other.net\0"),
+        (paths.mess(7), b"\n"),
+    )
+    for path, content in files:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_bytes(content)
+    injector = RecordedInjector()
+    lanes = (RecordedDeliverer(), RecordedDeliverer())
+    core = Core(site, Settings(site), lanes, (1, 1), RecordedCleaner(paths), injector, AtOnce())
+    sender, birth, found = core.ledger.about(7)
+    job = Job(core.scheduler.book, 7, 1, sender, birth, core.ledger.recipients(7, 1), False)
+    job.wishes, job.age = found, 61
+    core._deferred(job)
+    told = b"".join(text for _, _, text in injector.bounces)
+    assert [it for it in (b"a@other.net", b"b@other.net") if b"Final-Recipient: rfc822; " + it in told] == named
+    assert len(injector.bounces) == bool(named)

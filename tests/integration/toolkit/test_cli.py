@@ -1,0 +1,254 @@
+"""The command line: one line per failure, the right exit code, and nothing imported before it is needed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from eqmail_setup.cli.app import COMMANDS, cli, run
+from eqmail_setup.errors import DIFFERS, FOUND, INTERNAL, PRIVILEGE, USAGE
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No conf-* files lie in the current folder, and no home in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EQMAIL_HOME", raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> str:
+    made = str(tmp_path / "home")
+    assert run(["--home", made, "setup", "--single-user"]) == 0
+    assert run(["--home", made, "config-fast", "mail.example.org"]) == 0
+    return made
+
+
+@pytest.mark.usefixtures("own_sources")
+def test_a_new_installation_is_as_it_should_be_and_a_second_setup_has_nothing_to_do(
+    home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--home", home, "check"]) == 0
+    capsys.readouterr()
+    assert run(["--home", home, "setup"]) == 0
+    assert capsys.readouterr().out == f"{home}: nothing to do\n"
+
+
+def test_check_exits_1_with_what_is_and_what_should_be(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    os.chmod(f"{home}/queue/mess", 0o700)
+    Path(home, "control/concurrencyremote").write_text("twenty\n")
+    capsys.readouterr()
+    assert run(["--home", home, "check"]) == DIFFERS
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{home}/queue/mess: mode 0700, should be 0750" in lines
+    assert any(line.startswith(f"{home}/control/concurrencyremote: is not a number") for line in lines)
+    assert run(["--home", home, "check", "--json"]) == DIFFERS
+    assert {
+        "path": f"{home}/queue/mess",
+        "is": "mode 0700",
+        "should": "0750",
+        "weight": "wrong",
+        "fix": True,
+    } in json.loads(capsys.readouterr().out)
+
+
+def test_a_dry_run_says_everything_and_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "home"
+    assert run(["--home", str(home), "setup", "--single-user", "--dry-run"]) == 0
+    assert f"make a directory {home}/queue/mess" in capsys.readouterr().out
+    assert not home.exists()
+
+
+def test_a_diff_shows_how_a_file_would_change(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("conf-spawn").write_text("50\n")
+    capsys.readouterr()
+    assert run(["--home", home, "setup", "--diff"]) == 0
+    assert "-spawn 120\n+spawn 50\n" in capsys.readouterr().out
+
+
+def test_staging_works_without_root_and_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--home", "/var/qmail", "setup", "--root", str(tmp_path / "stage")]
+    assert run(words) == 0
+    assert run(words) == 0
+    assert capsys.readouterr().out.endswith("nothing to do\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "sentence"),
+    [
+        (["bogus"], USAGE, "No such command"),
+        (["setup", "--bogus"], USAGE, "No such option"),
+        (["setup", "--layout", "exim"], USAGE, "write one of eqmail-1.09, eqmail-1.11, netqmail"),
+        (["setup", "--conf", "/nonexistent"], USAGE, "holds no conf-qmail"),
+        (["--home", "/dev/null", "setup"], USAGE, "is a file; choose another home"),
+        (["--home", "/dev/null/x", "setup", "--single-user"], USAGE, "is not a directory"),
+        (["--home", "/tmp/" + "x" * 100, "setup", "--single-user"], USAGE, "are too long for the sockets in it"),
+        (["--home", "/nonexistent", "check"], FOUND, "no installation here; run: eqmail --home /nonexistent setup"),
+        (["--home", "/nonexistent", "run"], FOUND, "no installation here"),
+        (["--home", "/nonexistent", "config", "show"], FOUND, "no installation here"),
+        (["--home", "/proc/x", "setup", "--single-user"], FOUND, "/proc/x"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(
+    words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == code
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert said.startswith("eqmail: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["config-fast", "box"], "give the full name"),
+        (["config", "set", "databytes", "10x"], "has text after the number 10"),
+        (["config", "set", "databytes"], "give values for databytes"),
+        (["config", "set", "lcals", "x"], "there is no setting 'lcals'"),
+        (["run", "--smtp", "25"], "write ADDRESS:PORT"),
+        (["run", "--smtp", "127.0.0.1:99999"], "write ADDRESS:PORT"),
+        (["alias", "init", "joe@"], "is not an address"),
+    ],
+)
+def test_a_wrong_word_to_an_installation_is_usage(
+    home: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert run(["--home", home, *words]) == USAGE
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_settings_are_set_shown_and_unset(home: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run(["--home", home, "config", "set", "rcpthosts", "a.example", "b.example"]) == 0
+    capsysbinary.readouterr()
+    assert run(["--home", home, "config", "get", "rcpthosts"]) == 0
+    assert capsysbinary.readouterr().out == b"a.example\nb.example\n"
+    assert run(["--home", home, "config", "show", "rcpthosts"]) == 0
+    assert b"value: a.example b.example" in capsysbinary.readouterr().out
+    assert run(["--home", home, "config", "set", "rcpthosts", "--unset"]) == 0
+    assert run(["--home", home, "config", "get", "rcpthosts"]) == FOUND
+
+
+def test_a_changed_split_is_refused_while_mail_is_queued(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(home, "queue/mess/5/28").touch()
+    Path("conf-split").write_text("7\n")
+    capsys.readouterr()
+    assert run(["--home", home, "setup"]) == FOUND
+    assert "let it run empty and stop the services first" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do all that is tested here")
+def test_what_needs_root_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", str(tmp_path / "h"), "setup"]) == PRIVILEGE
+    assert "without root: --single-user" in capsys.readouterr().err
+
+
+@pytest.mark.root
+def test_what_needs_root_says_so_to_others(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "eqmail_setup", "--home", "/nonexistent/home", "setup"]
+    ended = subprocess.run(command, user="nobody", capture_output=True, text=True, cwd=CHECKOUT)
+    assert ended.returncode == PRIVILEGE
+    assert "needs root" in ended.stderr
+
+
+@pytest.mark.root
+def test_missing_accounts_are_named_with_the_remedy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("conf-groups").write_text("nosuchgroup1\nnosuchgroup2\n")
+    assert run(["--home", str(tmp_path / "h"), "setup"]) == FOUND
+    assert "nosuchgroup1, nosuchgroup2; create them with: eqmail mkusers" in capsys.readouterr().err
+    assert not (tmp_path / "h/bin").exists()
+
+
+def test_a_mistake_of_ours_is_one_line_unless_its_story_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stumbles(name: str) -> object:
+        raise TypeError(f"{name} is no module")
+
+    monkeypatch.setattr("eqmail_setup.cli.app.import_module", stumbles)
+    assert run(["check"]) == INTERNAL
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "eqmail: fatal: internal: TypeError: eqmail_setup.cli.commands.check is no module (test_cli.py:"
+    )
+    assert "please report this; with EQMAIL_DEBUG=1" in said
+    assert said.count("\n") == 1
+    monkeypatch.setenv("EQMAIL_DEBUG", "1")
+    assert run(["check"]) == INTERNAL
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_help_imports_nothing_that_only_a_command_needs() -> None:
+    code = (
+        "import sys; from eqmail_setup.cli.app import run; run(['--help']); "
+        "print([m for m in ('pydantic', 'jinja2', 'rich', 'publicsuffixlist', 'uvloop') if m in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=CHECKOUT)
+    assert ended.stdout.endswith("[]\n")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    assert "Usage: eqmail" in capsys.readouterr().out
+
+
+def _all_commands(command: click.Command, name: str) -> list[tuple[str, click.Command]]:
+    found = [(name, command)]
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=name)
+        for inner in command.list_commands(context):
+            below = command.get_command(context, inner)
+            assert below is not None
+            found += _all_commands(below, f"{name} {inner}")
+    return found
+
+
+def test_every_command_gives_examples() -> None:
+    commands = dict(_all_commands(cli, "eqmail"))
+    without = {name for name, command in commands.items() if "Examples:" not in (command.help or "")}
+    assert {name for name in without if not name.startswith("eqmail queue")} == {"eqmail"}
+
+
+@pytest.mark.parametrize("words", [[], ["config"], ["alias"]])
+def test_a_command_without_its_verb_shows_its_help(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    run(words)
+    said = capsys.readouterr()
+    lines = (said.out + said.err).splitlines()
+    assert lines[0] == " ".join(["Usage: eqmail", *words, "[OPTIONS] COMMAND [ARGS]..."])
+    assert any(line.startswith("Commands:") for line in lines)
+
+
+@pytest.mark.root
+def test_a_folder_that_cannot_be_entered_holds_no_choices(tmp_path: Path) -> None:
+    """`su nobody` leaves the new user in the folder of the old one."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "conf-split").write_text("many\n")
+    command = [sys.executable, "-m", "eqmail_setup", "--home", "/nonexistent", "check"]
+    entering = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command]
+    ended = subprocess.run(entering, cwd=closed, env={"PYTHONPATH": str(CHECKOUT)}, capture_output=True, text=True)
+    assert ended.stderr == "eqmail: /nonexistent: no installation here; run: eqmail --home /nonexistent setup\n"
+
+
+def test_an_empty_list_says_what_that_means(home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, sentence in (
+        (["user", "list"], "no entries; accounts of the system get their mail without"),
+        (["user", "list", "--smtp-auth"], "nobody may log in; eqmail user passwd LOGIN changes that"),
+        (["alias", "list"], "no aliases yet; eqmail alias init ADDRESS"),
+    ):
+        capsys.readouterr()
+        assert run(["--home", home, *words]) == 0
+        said = capsys.readouterr()
+        assert (said.out, said.err) == ("", f"eqmail: note: {sentence}\n")
+        assert run(["--home", home, *words, "--json"]) == 0
+        assert json.loads(capsys.readouterr().out) == []

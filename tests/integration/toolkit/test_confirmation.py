@@ -1,0 +1,55 @@
+"""Before what no rollback brings back, somebody on a terminal is asked; nobody else is."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eqmail_setup.cli.app import run
+
+
+def on_terminal(words: list[str], typed: str) -> tuple[int, str]:
+    """Run a command with a terminal, on which this is typed; its exit code and what the terminal showed."""
+    main, side = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "eqmail_setup", *words]
+        environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+        with subprocess.Popen(command, stdin=side, stdout=side, stderr=side, env=environ) as process:
+            os.close(side)
+            os.write(main, typed.encode())
+            shown = b""
+            try:
+                while chunk := os.read(main, 4096):
+                    shown += chunk
+            except OSError:
+                pass  # the other side is closed
+            return process.wait(), shown.decode()
+    finally:
+        os.close(main)
+
+
+@pytest.mark.parametrize(("typed", "more", "goes"), [("n\n", [], False), ("y\n", [], True), ("", ["--yes"], True)])
+def test_somebody_on_a_terminal_is_asked(at_home: str, typed: str, more: list[str], goes: bool) -> None:
+    assert run(["--home", at_home, "user", "add", "foo"]) == 0
+    Path(at_home, "users/foo/.Maildir/new/1.2.x").write_text("mail\n")
+    code, shown = on_terminal(["--home", at_home, "user", "remove", "foo", "--discard-mail", *more], typed)
+    assert Path(at_home, "users/foo/.Maildir").exists() is not goes
+    assert (code == 0) is goes, shown
+    assert ("no rollback brings that back; go on?" in shown) is (not more)
+
+
+def test_without_a_terminal_nothing_is_asked(at_home: str) -> None:
+    assert run(["--home", at_home, "user", "add", "foo"]) == 0
+    words = ["--home", at_home, "user", "remove", "foo", "--discard-mail"]
+    done = subprocess.run(
+        [sys.executable, "-m", "eqmail_setup", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+    )
+    assert b"go on?" not in done.stdout + done.stderr
+    assert not Path(at_home, "users/foo/.Maildir").exists()

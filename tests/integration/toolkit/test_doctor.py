@@ -1,0 +1,404 @@
+"""The doctor: every fault has its name, its weight and its remedy; a healthy installation has no errors."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from eqmail_core.tcpserver.rules_database import compile_rules
+from eqmail_setup.cli.app import run
+from eqmail_setup.diagnostics.checks import services as outside_view
+from eqmail_setup.diagnostics.checks import settings as examination
+from eqmail_setup.errors import DIFFERS, FOUND, PRIVILEGE, USAGE
+from eqmail_setup.network import listeners
+from tests.support.isolated_root import ROOT
+from tests.support.mail_system import House, until
+from tests.support.name_server import Zone
+
+
+def findings(home: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, dict[str, str]]:
+    capsys.readouterr()
+    run(["--home", home, "doctor", "--offline", "--json", "--skip", "permissions.unreachable", *words])
+    return {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+
+
+@pytest.fixture
+def healthy(at_home: str) -> str:
+    assert run(["--home", at_home, "alias", "init", "joe@elsewhere.example"]) == 0
+    Path(at_home, "control/rcptcheck").write_text("*\n")
+    return at_home
+
+
+def test_a_healthy_installation_that_does_not_run_has_one_warning(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(findings(healthy, capsys)) == ["listening.stopped"]
+    words = ["--home", healthy, "doctor", "--offline", "--skip", "permissions.unreachable"]
+    assert run(words) == DIFFERS
+    assert run([*words, "--skip", "listening"]) == 0
+
+
+@pytest.mark.root
+def test_the_settings_can_be_examined_without_root(real_home: Path) -> None:
+    words = [sys.executable, "-m", "eqmail_setup", "--home", str(real_home), "doctor", "--offline"]
+    codes = {}
+    for only in ("settings", "queue"):
+        ended = subprocess.run([*words, "--only", only], user="nobody", group=65534, extra_groups=[], env={}, cwd=ROOT)
+        codes[only] = ended.returncode
+    assert codes == {"settings": 0, "queue": PRIVILEGE}
+
+
+def test_a_listener_that_is_none_is_a_finding_and_nothing_else_is_lost(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(healthy, "control/smtplisten").write_text("25\n[::1]:x\n")
+    found = findings(healthy, capsys)
+    assert set(found) == {"settings.smtplisten", "listening.stopped"}
+    assert "'25' is not ADDRESS:PORT" in found["settings.smtplisten"]["fact"]
+    capsys.readouterr()
+    assert run(["--home", healthy, "check"]) == DIFFERS
+    assert "smtplisten: '25' is not ADDRESS:PORT" in capsys.readouterr().out
+
+
+def test_an_unreadable_rcpthosts_is_not_a_missing_one(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/rcpthosts").unlink()
+    Path(healthy, "control/rcpthosts").mkdir()
+    found = findings(healthy, capsys)
+    assert {"settings.unreadable", "relaying.unreadable"} <= set(found)
+    assert "relaying.open" not in found
+    assert "removing it would open the relay" in found["relaying.unreadable"]["remedy"]
+
+
+def test_a_check_that_fails_ends_no_other(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/locals").unlink()
+    Path(healthy, "control/locals").mkdir()
+    found = findings(healthy, capsys)
+    assert {"settings.unreadable", "aliases.failed", "listening.stopped"} <= set(found)
+    assert "locals: Is a directory" in found["aliases.failed"]["fact"]
+
+
+def test_an_empty_name_of_the_host_is_found(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/me").write_text("\n")
+    assert findings(healthy, capsys)["settings.me"]["fact"].endswith("me: is empty; every host has a name")
+
+
+def test_backscatter_has_a_cure(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(healthy, "control/rcptcheck").unlink()
+    found = findings(healthy, capsys, "--skip", "listening")
+    assert list(found) == ["relaying.backscatter"]
+    assert found["relaying.backscatter"]["remedy"] == "eqmail config set rcptcheck '*'"
+    assert run(["--home", healthy, "config", "set", "rcptcheck", "*"]) == 0
+    assert not findings(healthy, capsys, "--skip", "listening")
+
+
+def _certificate(home: str, days: float, mode: int = 0o640) -> None:
+    end = datetime.now(UTC) + timedelta(days=days)
+    made = trustme.CA().issue_cert("mail.example.org", not_after=end, not_before=end - timedelta(days=1))
+    path = Path(home, "control/servercert.pem")
+    path.write_bytes(made.private_key_and_cert_chain_pem.bytes())
+    path.chmod(mode)
+
+
+def _write(path: str, content: str) -> Callable[[str], None]:
+    def write(home: str) -> None:
+        Path(home, path).write_text(content)
+
+    return write
+
+
+def _stale(home: str) -> None:
+    assert run(["--home", home, "user", "add", "foo"]) == 0
+    Path(home, "users/assign").write_text(".\n")
+
+
+def _message(name: str, *folders: str) -> Callable[[str], None]:
+    def make(home: str) -> None:
+        for folder in folders:
+            Path(home, "queue", folder, str(int(name) % 2), name).touch()
+
+    return make
+
+
+def _misplaced(home: str) -> None:
+    path = Path(home, "queue/mess/0/x")
+    path.touch()
+    number = path.stat().st_ino
+    path.rename(Path(home, "queue/mess", str((number + 1) % 2), str(number)))
+
+
+FAULTS: list[tuple[str, str, Callable[[str], None]]] = [
+    ("permissions.differs", "error", lambda home: os.chmod(f"{home}/queue/mess", 0o777)),
+    ("queue.inode", "error", _message("1", "mess", "todo")),
+    ("queue.state", "error", _message("2", "info", "local")),
+    ("queue.split", "error", _misplaced),
+    ("queue.stranger", "warning", lambda home: Path(home, "queue/mess/0/core").touch()),
+    ("settings.virtualdomains", "error", _write("control/virtualdomains", "mail.example.org:joe\n")),
+    ("settings.concurrencyremote", "error", _write("control/concurrencyremote", "many\n")),
+    ("settings.plusdomain", "warning", _write("control/plusdomain", "co.uk\n")),
+    ("settings.rcpthosts", "error", _write("control/rcpthosts", "other.example\n")),
+    ("relaying.open", "error", lambda home: os.unlink(f"{home}/control/rcpthosts")),
+    ("relaying.everybody", "error", _write("control/relayclients", "0.0.0.0/0\n")),
+    ("users.stale", "error", _stale),
+    ("users.assign", "error", _write("users/assign", "nonsense\n")),
+    ("users.no-text", "warning", _write("users/cdb", "")),
+    ("aliases.missing", "warning", lambda home: os.unlink(f"{home}/alias/.qmail-abuse")),
+    ("aliases.trouble", "error", _write("alias/.qmail-postmaster", "\n")),
+    ("certificates.expired", "error", lambda home: _certificate(home, -1)),
+    ("certificates.expires", "warning", lambda home: _certificate(home, 3)),
+    ("certificates.open-key", "error", lambda home: _certificate(home, 300, 0o644)),
+    ("certificates.unreadable", "error", _write("control/servercert.pem", "nothing\n")),
+    ("settings.milters", "error", _write("control/milters", "nonsense timeout=soon\n")),
+    ("filters.milter", "error", _write("control/milters", "unix:/nonexistent\n")),
+    ("filters.check", "error", _write("control/smtpchecks", "nonexistent\n")),
+]
+
+
+@pytest.mark.parametrize(("name", "weight", "damage"), FAULTS, ids=[name for name, _, _ in FAULTS])
+def test_a_fault_is_found_under_its_name_with_a_remedy(
+    healthy: str, name: str, weight: str, damage: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(healthy)
+    found = findings(healthy, capsys)
+    assert found[name]["weight"] == weight
+    assert found[name]["remedy"]
+    assert list(findings(healthy, capsys, "--only", name)) == [name]
+    assert name not in findings(healthy, capsys, "--skip", name.partition(".")[0])
+    assert run(["--home", healthy, "doctor", "--offline", "--only", name]) == (FOUND if weight == "error" else DIFFERS)
+
+
+def test_rules_that_let_everybody_relay_are_found(
+    healthy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(examination, "RULES", ("{home}/tcp.cdb",))
+    compile_rules(f"{healthy}/tcp.cdb", f"{healthy}/tcp.tmp", [b'127.:allow,RELAYCLIENT=""\n', b":allow\n"])
+    assert "relaying.rules" not in findings(healthy, capsys)
+    compile_rules(f"{healthy}/tcp.cdb", f"{healthy}/tcp.tmp", [b':allow,RELAYCLIENT=""\n'])
+    assert findings(healthy, capsys)["relaying.rules"]["weight"] == "error"
+
+
+GOOD_ZONE = {
+    ("mail.example.org", "A"): ["192.0.2.1"],
+    ("mail.example.org", "AAAA"): ["2001:db8::1"],
+    ("mail.example.org", "MX"): ["10 mail.example.org."],
+    ("mail.example.org", "TXT"): ['"v=spf1 mx " "-all"'],
+    ("_dmarc.mail.example.org", "TXT"): ['"v=DMARC1; p=none"'],
+    ("1.2.0.192.in-addr.arpa", "PTR"): ["mail.example.org."],
+    (f"1.{'0.' * 23}8.b.d.0.1.0.0.2.ip6.arpa", "PTR"): ["mail.example.org."],
+}
+WITHOUT: list[tuple[str, str, Zone]] = [
+    ("dns.address", "error", {("mail.example.org", "A"): [], ("mail.example.org", "AAAA"): []}),
+    ("dns.reverse", "warning", {("1.2.0.192.in-addr.arpa", "PTR"): ["other.example."]}),
+    ("dns.reverse", "warning", {(f"1.{'0.' * 23}8.b.d.0.1.0.0.2.ip6.arpa", "PTR"): []}),
+    ("dns.mx-address", "error", {("mail.example.org", "MX"): ["10 gone.example.org."]}),
+    ("dns.spf", "warning", {("mail.example.org", "TXT"): ['"something else"']}),
+    ("dns.dmarc", "note", {("_dmarc.mail.example.org", "TXT"): []}),
+    ("dns.unanswered", "warning", {("mail.example.org", "MX"): ["10 servfail.example.org."]}),
+]
+
+
+def test_a_zone_that_is_right_has_no_findings(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
+    zone |= GOOD_ZONE
+    assert run(["--home", healthy, "doctor", "--only", "dns"]) == 0
+    assert capsys.readouterr().out == f"{healthy}: nothing found\n"
+
+
+@pytest.mark.parametrize(("name", "weight", "instead"), WITHOUT, ids=[name for name, _, _ in WITHOUT])
+def test_a_fault_of_the_zone_is_found_under_its_name(
+    healthy: str, zone: Zone, name: str, weight: str, instead: Zone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zone |= GOOD_ZONE | instead
+    capsys.readouterr()
+    run(["--home", healthy, "doctor", "--only", "dns", "--json"])
+    found = {item["name"]: item for item in json.loads(capsys.readouterr().out)}
+    assert found[name]["weight"] == weight
+    assert found[name]["remedy"]
+
+
+def test_a_domain_that_nobody_finds_is_an_error(healthy: str, zone: Zone, capsys: pytest.CaptureFixture[str]) -> None:
+    zone |= GOOD_ZONE
+    assert run(["--home", healthy, "domain", "add", "lost.example"]) == 0
+    capsys.readouterr()
+    assert run(["--home", healthy, "doctor", "--only", "dns.mx", "--json"]) == FOUND
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["fact"] == "lost.example: has no MX record and no address"
+
+
+def test_a_running_server_is_asked_whether_it_relays_and_reloads(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = House(Path(healthy))
+    try:
+        address = f"127.0.0.1:{house.port}"
+        assert findings(healthy, capsys, "--smtp", address) == {}
+        assert "selftest.trusted" not in findings(healthy, capsys, "--smtp", address)
+        assert run(["--home", healthy, "config", "add", "rcpthosts", "relay-test.invalid", "--reload"]) == 0
+        assert "sent HUP to qmail-start" in capsys.readouterr().out
+        for _ in range(50):
+            found = findings(healthy, capsys, "--only", "selftest", "--smtp", address)
+            if found:
+                break
+        assert found["selftest.relays"]["weight"] == "error"
+    finally:
+        house.stop()
+
+
+def test_services_that_are_paused_are_found(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    house = House(Path(healthy))
+    assert house.process is not None
+    try:
+        assert not findings(healthy, capsys, "--only", "listening")
+        house.process.send_signal(signal.SIGSTOP)
+        until(lambda: list(findings(healthy, capsys, "--only", "listening")) == ["listening.paused"], "the finding")
+        house.process.send_signal(signal.SIGCONT)
+        until(lambda: not findings(healthy, capsys, "--only", "listening"), "its end")
+    finally:
+        house.kill()
+
+
+@pytest.mark.parametrize(
+    ("checker", "environ", "found"),
+    [("/bin/true", {}, True), ("/bin/true", {"TLSREQUIRED": "1"}, False), ("", {}, False)],
+)
+def test_passwords_without_tls_are_found_by_what_the_services_were_started_with(
+    healthy: str, checker: str, environ: dict[str, str], found: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(healthy, "control/smtpcheckpw").write_text(checker)
+    house = House(Path(healthy), **environ)
+    try:
+        names = findings(healthy, capsys, "--only", "listening")
+        assert ("listening.clear-passwords" in names) == found
+    finally:
+        house.kill()
+
+
+@pytest.mark.parametrize(("ports", "found"), [("587", True), ("587 465", False), (None, True)])
+def test_a_port_for_people_who_log_in_that_takes_mail_from_anybody_is_found(
+    healthy: str,
+    ports: str | None,
+    found: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(healthy, "control/smtpcheckpw").write_text("/bin/true\n")
+    house = House(Path(healthy), TLSREQUIRED="1", **({"SUBMISSIONPORT": ports} if ports else {}))
+    try:
+        # As if it listened on the usual ports, which the machine of the test may use for itself.
+        ours = [one for one in listeners.listeners() if one.port == house.port]
+        assert ours
+        monkeypatch.setattr(
+            outside_view, "listeners", lambda: [one._replace(port=p) for one in ours for p in (465, 587)]
+        )
+        names = findings(healthy, capsys, "--only", "listening")
+        assert ("listening.submission" in names) == found
+        if found:
+            assert names["listening.submission"]["fact"].startswith("port 465: ")
+    finally:
+        house.kill()
+
+
+def test_a_port_that_wants_a_login_is_no_broken_one(healthy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    house = House(Path(healthy))
+    try:
+        house.stop()
+        house.environ["SUBMISSIONPORT"] = f"587 {house.port}"
+        house.start()
+        assert findings(healthy, capsys, "--only", "selftest", "--smtp", f"127.0.0.1:{house.port}") == {}
+    finally:
+        house.stop()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [(["--only", "bogus"], "there is no check 'bogus'"), (["--smtp", "25"], "write ADDRESS:PORT")],
+)
+def test_a_mistake_is_usage(healthy: str, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["--home", healthy, "doctor", *words]) == USAGE
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_service_that_was_started_again_is_named_with_its_reason(
+    healthy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    house = House(Path(healthy))
+    try:
+        pids = {name: pid for pid, name in house.services().items()}
+        os.kill(pids["eq-queue"], signal.SIGKILL)
+        until(lambda: "listening.restarted" in findings(healthy, capsys, "--only", "listening"), "the finding")
+        found = findings(healthy, capsys, "--only", "listening")
+        assert list(found) == ["listening.restarted"]
+        assert found["listening.restarted"]["fact"].startswith("queue: ended 1 times, last at ")
+        assert "died of signal 9; it runs again since " in found["listening.restarted"]["fact"]
+    finally:
+        house.stop()
+
+
+def test_a_service_that_cannot_start_again_is_named_with_the_file(
+    healthy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside_view, "PATIENCE_S", 3.0)
+    house = House(Path(healthy))
+    lock = Path(healthy, "queue/journal/lock")
+    try:
+        pids = {name: pid for pid, name in house.services().items()}
+        lock.unlink()
+        lock.mkdir()
+        os.kill(pids["eq-queue"], signal.SIGKILL)
+        until(lambda: "listening.service" in findings(healthy, capsys, "--only", "listening.service"), "the finding")
+        until(lambda: "journal" in findings(healthy, capsys, "--only", "listening")["listening.service"]["fact"], "why")
+        assert "listening.queue" in findings(healthy, capsys, "--only", "listening")
+    finally:
+        lock.rmdir()
+        until(lambda: "listening.service" not in findings(healthy, capsys, "--only", "listening"), "a queue")
+        house.stop()
+
+
+def test_a_service_that_does_not_answer_is_found(
+    healthy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside_view, "PATIENCE_S", 5.0)
+    house = House(Path(healthy))
+    try:
+        pids = {name: pid for pid, name in house.services().items()}
+        os.kill(pids["eq-send"], signal.SIGSTOP)
+        found = findings(healthy, capsys, "--only", "listening")
+        assert found["listening.send"]["fact"].endswith("send.sock: no answer in 5 s, so nothing is delivered")
+        os.kill(pids["eq-send"], signal.SIGCONT)
+        assert not findings(healthy, capsys, "--only", "listening")
+    finally:
+        os.kill(pids["eq-send"], signal.SIGCONT)
+        house.stop()
+
+
+def test_tls_and_passwords_are_tried_where_they_should_work(
+    healthy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checker = tmp_path / "checker"
+    checker.write_text("#!/bin/sh\nexit 1\n")
+    checker.chmod(0o755)
+    Path(healthy, "control/smtpcheckpw").write_text(f"{checker}\n")
+    assert run(["--home", healthy, "cert", "make"]) == 0
+    house = House(Path(healthy), TLSREQUIRED="1")
+    words = ("--only", "selftest", "--smtp", f"127.0.0.1:{house.port}")
+    try:
+        assert findings(healthy, capsys, *words) == {}
+        checker.write_text("#!/bin/sh\nexit 0\n")
+        assert "takes a password that nobody has" in findings(healthy, capsys, *words)["selftest.auth"]["fact"]
+        checker.write_text("#!/bin/sh\nexit 111\n")
+        assert "cannot check passwords" in findings(healthy, capsys, *words)["selftest.auth"]["fact"]
+        house.stop()
+        certificate = Path(healthy, "control/servercert.pem")
+        certificate.write_bytes(certificate.read_bytes().partition(b"-----BEGIN PRIVATE")[0])
+        house.start()
+        assert list(findings(healthy, capsys, *words)) == ["selftest.tls"]
+        assert run(["--home", healthy, "cert", "make", "--replace"]) == 0
+        until(lambda: "selftest.tls" not in findings(healthy, capsys, *words), "TLS")
+    finally:
+        house.stop()

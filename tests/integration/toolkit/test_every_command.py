@@ -1,0 +1,165 @@
+"""What holds for every changing command: a rehearsal changes nothing, a second run has nothing to do.
+
+plan(apply(plan(x))) is empty: after a run, the plan of the same command holds no action.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import pytest
+
+from eqmail_setup.cli.app import cli, run
+from eqmail_setup.errors import DIFFERS
+from eqmail_setup.mail import certificates as keys
+from tests.integration.toolkit.conftest import picture
+from tests.integration.toolkit.test_import import old_home
+
+# In the order of a life: later commands need what earlier ones made. {root} is a folder of the test's own.
+COMMANDS: dict[str, list[str]] = {
+    "setup": ["--single-user"],
+    "config-fast": ["mail.example.org"],
+    "mkusers": [],
+    "alias init": ["joe@elsewhere.example"],
+    "alias add": ["sales", "joe@elsewhere.example"],
+    "alias remove": ["sales"],
+    "domain add": ["virtual.example", "--virtual", "joe"],
+    "domain remove": ["virtual.example"],
+    "config set": ["databytes", "1000"],
+    "config add": ["percenthack", "pct.example"],
+    "config remove": ["percenthack", "pct.example"],
+    "config unset": ["databytes"],
+    "config import": ["{root}/settings.json"],
+    "user add": ["foo"],
+    "user import-passwd": ["{root}/passwd"],
+    "user compile": [],
+    "user remove": ["foo"],
+    "import": ["{root}/old"],
+    "export": ["--to", "netqmail", "{root}/back"],
+    "cert install": ["{root}/pair.pem", "{root}/pair.pem"],
+    "check": ["--fix"],
+    "gen-xinetd": ["--output", "{root}/files"],
+    "gen-init": ["--output", "{root}/files"],
+    "gen-daemontools": ["--output", "{root}/files"],
+    "gen-systemd": ["--output", "{root}/files"],
+    "gen-runit": ["--output", "{root}/files"],
+    "gen-s6": ["--output", "{root}/files"],
+}
+OTHERS = {
+    "rollback": "tests/integration/toolkit/test_history.py",
+    "config edit": "asks an editor",
+    "user passwd": "asks for a secret",
+    "cert make": "refuses where there is a certificate",
+    "cert renew": "makes a new certificate each time",
+    "cert request": "as cert make",
+    "quickstart": "a test of its own",
+}
+"""Changing commands that are no rows of the table, and why."""
+
+ENDS = {"check": (0, DIFFERS)}
+"""What a command may exit with besides 0: check says what it had to leave."""
+
+STAGED = ("check", "export", "import", "mkusers", "config-fast", "alias", "domain", "config", "user", "gen-", "setup")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path
+    old_home(folder / "old", 5)
+    (folder / "settings.json").write_text('{"concurrencyremote": "7\\n"}')
+    pair = keys.self_signed(keys.new_key(keys.ECDSA), ["mail.example.org"], datetime.now(UTC), 90)
+    (folder / "pair.pem").write_bytes(pair)
+    uid = os.getuid() or 12
+    (folder / "homes").mkdir()
+    os.chown(folder / "homes", uid, -1)
+    lines = [f"{name}:x:{uid}:{uid}::{folder}/homes:/bin/sh\n" for name in ("alias", "me")]
+    (folder / "passwd").write_text("".join(lines))
+    (folder / "conf-split").write_text("2\n")
+    before = os.getcwd()
+    os.chdir(folder)
+    yield folder
+    os.chdir(before)
+
+
+def words(name: str, root: Path, *more: str) -> list[str]:
+    rest = [word.format(root=root) for word in COMMANDS[name]]
+    return ["--home", str(root / "home"), *name.split(" "), *rest, *more]
+
+
+def actions(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The sentences of the plan, as --json tells them."""
+    capsys.readouterr()
+    assert run(words(name, root, "--dry-run", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    return [item["action"] for item in found if item["action"] and "byte-compile" not in item["action"]]
+
+
+def test_a_rehearsal_changes_nothing_and_a_second_run_has_nothing_to_do(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One life of one installation, in the order of the table."""
+    for name in COMMANDS:
+        before = picture(str(root))
+        assert run(words(name, root, "--dry-run")) == 0, name
+        assert run(words(name, root, "--diff")) == 0, name
+        planned = actions(name, root, capsys)
+        assert picture(str(root)) == before, f"{name}: a rehearsal changes nothing"
+        assert run(words(name, root, "--yes")) in ENDS.get(name, (0,)), f"{name}: {capsys.readouterr().err}"
+        assert planned or picture(str(root)) == before, f"{name}: what is done is foretold"
+        assert actions(name, root, capsys) == [], name
+        after = picture(str(root))
+        assert run(words(name, root)) in ENDS.get(name, (0,)), name
+        assert picture(str(root)) == after, f"{name}: a second run has nothing to do"
+
+
+def every_command() -> Iterator[tuple[str, click.Command]]:
+    top = click.Context(cli, info_name="eqmail")
+    for name in cli.list_commands(top):
+        command = cli.get_command(top, name)
+        if isinstance(command, click.Group):
+            context = click.Context(command, parent=top, info_name=name)
+            for inner in command.list_commands(context):
+                found = command.get_command(context, inner)
+                if found:
+                    yield f"{name} {inner}", found
+        elif command:
+            yield name, command
+
+
+def options(command: click.Command) -> set[str]:
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def test_every_changing_command_is_in_the_table_and_has_the_options_of_all() -> None:
+    changing = {name: options(command) for name, command in every_command() if "--diff" in options(command)}
+    assert set(changing) - set(OTHERS) == set(COMMANDS)
+    for name, known in changing.items():
+        wanted = {"--dry-run", "--diff", "--json", "--yes"} | ({"--root"} if name.startswith(STAGED) else set())
+        assert wanted <= known, name
+
+
+def test_what_is_staged_says_nothing_of_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stage = str(tmp_path / "stage")
+    assert run(["--home", "/var/mail-home", "setup", "--root", stage]) == 0
+    for line in (
+        "config-fast mail.example.org",
+        "alias add sales joe@elsewhere.example",
+        "user add foo --ids 65534:65533",
+        "domain add a.example",
+        "config set databytes 5",
+    ):
+        for said in ("", "nothing to do"):
+            capsys.readouterr()
+            assert run(["--home", "/var/mail-home", *line.split(" "), "--root", stage]) == 0
+            assert said in capsys.readouterr().out
+    for folder, _, files in os.walk(stage):
+        for name in files:
+            path = Path(folder, name)
+            assert not path.is_file() or stage.encode() not in path.read_bytes(), name
+    manifest = Path(stage, "eqmail.manifest").read_text()
+    assert "0700 nobody 65533 /var/mail-home/users/foo\n" in manifest
+    assert run(["--home", "/var/mail-home", "alias", "remove", "sales", "--root", stage]) == 0
+    assert ".qmail-sales" not in Path(stage, "eqmail.manifest").read_text()

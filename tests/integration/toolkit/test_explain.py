@@ -1,0 +1,137 @@
+"""Explaining an address: the answer is what the delivery would do, and nothing is done."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from eqmail_setup.cli.app import run
+from eqmail_setup.errors import USAGE
+from tests.support.name_server import Zone
+
+
+def explained(home: str, address: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, object]:
+    capsys.readouterr()
+    assert run(["--home", home, "explain", address, "--json", *words]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert isinstance(value, dict)
+    return value
+
+
+def test_an_alias_is_followed_to_its_file(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "alias", "add", "first.last", "joe@elsewhere.example", "./copies/"]) == 0
+    found = explained(at_home, "First.Last@mail.example.org", capsys)
+    assert found["channel"] == "local"
+    assert found["accepted"] is True
+    assert found["file"] == f"{at_home}/alias/.qmail-first:last"
+    assert found["instructions"] == [["forward", "joe@elsewhere.example"], ["maildir", "./copies/"]]
+
+
+def test_a_blank_default_delivery_is_trouble(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(at_home, "control/defaultdelivery").write_text("\n")
+    Path(at_home, "alias/.qmail-joe").touch()
+    found = explained(at_home, "joe@mail.example.org", capsys)
+    assert "first line of .qmail file is blank" in str(found["trouble"]) and not found["instructions"]
+
+
+def test_every_file_that_was_tried_is_named(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(at_home, "alias/.qmail-list-default").write_text("|cat\n")
+    found = explained(at_home, "list-a-b@mail.example.org", capsys)
+    assert found["tried"] == [
+        [".qmail-list-a-b", "no such file or directory"],
+        [".qmail-list-a-default", "no such file or directory"],
+        [".qmail-list-default", "found, mode 0644"],
+    ]
+    assert found["instructions"] == [["program", "cat"]]
+
+
+def test_a_virtual_domain_and_a_user_of_the_database(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "user", "add", "foo"]) == 0
+    assert run(["--home", at_home, "domain", "add", "example.net", "--virtual", "foo+x"]) == 0
+    Path(at_home, "users/foo/.qmail-default").write_text("")
+    found = explained(at_home, "joe@example.net", capsys, "--delivery", "./Mail/")
+    assert found["address"] == "foo+x-joe@example.net"
+    assert found["source"] == f"{at_home}/users/cdb"
+    assert found["instructions"] == [["maildir", "./Mail/"]]
+    assert found["file"] == f"{at_home}/users/foo/.qmail-default"
+
+
+def test_a_foreign_address_takes_its_route_and_no_password_is_shown(
+    at_home: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["--home", at_home, "config", "set", "smtproutes", ".example:relay:587 user secret"]) == 0
+    found = explained(at_home, "joe@far.example", capsys)
+    assert found["channel"] == "remote"
+    assert found["accepted"] is False
+    assert str(found["relay"]).startswith("relay, port 587, with a password")
+    assert "secret" not in str(found)
+    assert run(["--home", at_home, "explain", "joe@other.test"]) == 0
+    assert "the mail exchangers (MX) of other.test" in capsys.readouterr().out
+
+
+def test_each_mail_exchanger_is_named_with_its_tls(
+    at_home: str, zone: Zone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    zone[("far.example", "MX")] = ["10 a.far.example.", "20 b.far.example.", "30 c.far.example."]
+    demanding, forbidding = Path(at_home, "control/tlshosts"), Path(at_home, "control/notlshosts")
+    for path in (demanding / "a.far.example.pem", forbidding / "b.far.example"):
+        path.parent.mkdir()
+        path.touch()
+    found = explained(at_home, "joe@far.example", capsys, "--dns")
+    assert found["exchangers"] == ["10 a.far.example", "20 b.far.example", "30 c.far.example"]
+    assert found["tls"] == {
+        "a.far.example": f"only by TLS, with a certificate that {demanding}/a.far.example.pem vouches for",
+        "b.far.example": "never by TLS",
+        "c.far.example": "by TLS where it is offered",
+    }
+    zone[("null.example", "MX")] = ["0 ."]
+    assert explained(at_home, "joe@null.example", capsys, "--dns")["tls"] == {}
+    zone[("none.example", "A")] = ["192.0.2.1"]
+    assert run(["--home", at_home, "explain", "joe@none.example", "--dns"]) == 0
+    assert "no MX record: the address of none.example counts" in capsys.readouterr().out
+
+
+def test_a_relay_is_named_with_its_tls(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "config", "set", "smtproutes", "far.example:relay.example:465"]) == 0
+    assert explained(at_home, "joe@far.example", capsys)["tls"] == {"relay.example": "by TLS from the beginning"}
+
+
+def test_an_address_in_brackets_is_the_host_itself(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explained(at_home, "joe@[192.0.2.1]", capsys)["relay"] == "the host [192.0.2.1] itself"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "trouble"),
+    [
+        ("", "Sorry, no mailbox here by that name. (#5.1.1)"),
+        ("echo > .qmail-ghost", "Uh-oh: first line of .qmail file is blank. (#4.2.1)"),
+        ("echo joe@x > .qmail-ghost; chmod 666 .qmail-ghost", "Uh-oh: .qmail file is writable. (#4.7.0)"),
+        ("chmod 1755 .", "Sorry, no mailbox here by that name. (#5.1.1)"),
+        ("chmod 777 .", "Uh-oh: home directory is writable. (#4.7.0)"),
+    ],
+)
+def test_what_a_delivery_would_fail_of_is_said(
+    at_home: str, prepare: str, trouble: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.system(f"cd {at_home}/alias && {prepare or 'true'}")
+    assert explained(at_home, "ghost@mail.example.org", capsys)["trouble"] == trouble
+
+
+def test_a_damaged_database_is_said_to_be_one(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(at_home, "users/cdb").write_bytes(b"no database")
+    assert "eqmail user compile" in str(explained(at_home, "joe", capsys)["trouble"])
+
+
+@pytest.mark.parametrize("address", ["", "a\nb"])
+def test_no_address_is_usage(at_home: str, address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run(["--home", at_home, "explain", address]) == USAGE
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["@", "x@", "@mail.example.org", "a" * 3000, "a/../../b", "é@ü", "a@b@mail.example.org"]
+)
+def test_no_address_is_too_strange(at_home: str, address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--home", at_home, "explain", address]) == 0

@@ -1,1 +1,0 @@
-"""Service files: their texts, without running them."""

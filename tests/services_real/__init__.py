@@ -1,1 +1,0 @@
-"""Service files at work, under the init systems and supervisors that they are made for."""

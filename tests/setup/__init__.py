@@ -1,1 +1,0 @@
-"""The toolkit: what it plans, what it does, what it refuses."""

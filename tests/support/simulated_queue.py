@@ -1,0 +1,291 @@
+"""A queue service and a scheduler without sockets, threads or clock, on a disk that can lose power.
+
+`World` is what a power cut does not touch: what was sent and acknowledged, and what has arrived in mailboxes.
+"""
+
+import os
+import random
+from collections import Counter, deque
+from collections.abc import Callable
+from zlib import crc32
+
+from eqmail_core.event_loop.worker_thread import Call
+from eqmail_core.queue.format.envelope import parse_todo, split_envelope
+from eqmail_core.queue.format.queue_state import classify
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.journal import Journal
+from eqmail_core.queue.service.message_store import STAYS, Keeper
+from eqmail_core.queue.service.number_pool import Pool
+from eqmail_core.queue.service.recovery import recover
+from eqmail_core.site.layout import QueuePaths
+from tests.support.simulated_disk import SimDisk
+
+PATHS = QueuePaths("q", 2, True)
+SPLIT = ("mess", "info", "local", "remote", "intd", "todo")
+FOLDERS = ["q/pid", "q/journal", *(f"q/{name}/{part}" for name in SPLIT for part in range(2))]
+SEGMENT = 8192
+
+
+class World:
+    def __init__(self) -> None:
+        self.sent: dict[bytes, list[bytes]] = {}
+        self.acknowledged: set[bytes] = set()
+        self.refused: set[bytes] = set()
+        self.forgotten: set[bytes] = set()
+        self.arrived: Counter[tuple[bytes, bytes]] = Counter()
+
+    def copy(self) -> "World":
+        other = World()
+        other.sent = dict(self.sent)
+        other.acknowledged, other.refused = set(self.acknowledged), set(self.refused)
+        other.forgotten, other.arrived = set(self.forgotten), Counter(self.arrived)
+        return other
+
+    def deliver(self, body: bytes, recipient: bytes) -> None:
+        assert body in self.sent, f"a message that nobody sent: {body[:60]!r}"
+        assert recipient in self.sent[body]
+        assert body not in self.forgotten, f"its end was on the disk: {body[:60]!r}"
+        self.arrived[body, recipient] += 1
+
+    def missing(self) -> set[bytes]:
+        return {body for body in self.acknowledged for it in self.sent[body] if not self.arrived[body, it]}
+
+
+class Stage:
+    """Everything that could happen next; `step` lets one of it happen."""
+
+    def __init__(self) -> None:
+        self.workers = (Hand(), Hand())
+        self.calls: deque[Call] = deque()
+        self.timers: deque[Call] = deque()
+        self.lines = [self.calls, *(worker.jobs for worker in self.workers)]
+
+    def soon(self, call: Call) -> None:
+        self.calls.append(call)
+
+    def later(self, seconds: float, call: Call) -> None:
+        self.timers.append(call)
+
+    def step(self, dice: random.Random) -> bool:
+        lines = [it for it in self.lines if it]
+        if not lines:
+            return False
+        dice.choice(lines).popleft()()
+        return True
+
+    def settle(self, dice: random.Random, timers: bool = True) -> None:
+        while True:
+            while self.step(dice):
+                pass
+            if not self.timers or not timers:
+                return
+            self.timers.popleft()()
+
+
+class Hand:
+    """A worker whose jobs run when the stage says so."""
+
+    def __init__(self) -> None:
+        self.jobs: deque[Call] = deque()
+        self.is_working = False
+
+    def run(self, job: Callable[[], object], then: Callable[..., None]) -> None:
+        def do() -> None:
+            result, trouble = None, None
+            self.is_working = True
+            try:
+                result = job()
+            except OSError as error:
+                trouble = error
+            self.is_working = False
+            then(result, trouble)
+
+        self.jobs.append(do)
+
+
+class WatchedKeeper(Keeper):
+    """Notes whose end is on the disk."""
+
+    forgotten: Callable[[Message], None]
+
+    def _ended_for_good(self, message: Message) -> None:
+        self.forgotten(message)
+        super()._ended_for_good(message)
+
+
+class House:
+    """One life of the service, from recovery on."""
+
+    def __init__(self, disk: SimDisk, world: World, goes_direct: bool = False, budget: int = 10**6) -> None:
+        self.disk, self.world, self.stage = disk, world, Stage()
+        self.body_of: dict[int, bytes] = {}
+        self.birth = 1
+        self.admitted: list[Message] = []
+        self.is_stopped = False
+        journal, pool = Journal(disk, PATHS.journal, SEGMENT), Pool(disk, PATHS)
+        self.keeper = WatchedKeeper(disk, PATHS, pool, journal, self.stage.workers, self.stage, budget, goes_direct)
+        self.keeper.forgotten = self._note_end
+        self.found = recover(disk, PATHS, pool, journal, self.keeper, 1)
+        assert not self.found.lost
+        journal.prepare()
+
+    # Bringing messages.
+
+    def submit(self, body: bytes, recipients: list[bytes], in_file: bool) -> None:
+        self.world.sent[body] = recipients
+        envelope = b"Fs@x\0" + b"".join(b"T%b\0" % it for it in recipients)
+        try:
+            number = self.keeper.take_number()
+            if in_file:
+                fd = self.disk.open(self.keeper.path_of(number), os.O_WRONLY | os.O_TRUNC)
+                self.disk.write(fd, body[:700])
+                self.disk.write(fd, body[700:])
+                self.disk.close(fd)
+        except OSError:
+            self.world.refused.add(body)
+            return
+        kept = None if in_file else body
+        message = Message(number, self.birth, 2, 3, envelope, kept, len(body), crc32(body) if in_file else 0)
+
+        def answer(code: int, it: Message) -> None:
+            (self.world.refused if code else self.world.acknowledged).add(body)
+
+        self.keeper.keep(message, answer)
+        self.body_of[message.serial] = body
+
+    # The scheduler.
+
+    def admit(self, message: Message) -> None:
+        body = message.body
+        if body is None:
+            body = self.disk.content(self.keeper.path_of(message.number)) or b""
+        assert body in self.world.sent, f"torn: {body[:60]!r}"
+        assert len(body) == message.size
+        self.body_of[message.serial] = body
+        self.admitted.append(message)
+
+    def finish(self, message: Message) -> None:
+        if self.disk.exists(PATHS.info(message.number)):
+            self.keeper.placed(message.serial)
+            return
+        for recipient in split_envelope(message.envelope)[1]:
+            self.world.deliver(self.body_of[message.serial], recipient)
+        self.keeper.finished(message.serial)
+
+    def let_wait(self, message: Message) -> None:
+        number, serial = message.number, message.serial
+
+        def written(ok: bool) -> None:
+            if ok:
+                self.write_lists(number, split_envelope(message.envelope)[1])
+                self.keeper.placed(serial)
+
+        if self.disk.exists(PATHS.info(number)):
+            self.keeper.placed(serial)
+        else:
+            self.keeper.waits(serial, written)
+
+    def write_lists(self, number: int, recipients: list[bytes]) -> None:
+        for path, text in (
+            (PATHS.channel("local", number), b"".join(b"T%b\0" % it for it in recipients)),
+            (PATHS.info(number), b"Fs@x\0"),
+        ):
+            if self.disk.exists(path):
+                self.disk.unlink(path)
+            fd = self.disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            self.disk.write(fd, text)
+            self.disk.sync(fd)
+            self.disk.close(fd)
+            self.disk.sync_folder(path.rpartition("/")[0])
+
+    def sweep_lists(self) -> None:
+        """A scheduler that starts removes what a placing that was cut short left."""
+        for number in self.numbers("local"):
+            if not self.disk.exists(PATHS.info(number)):
+                self.disk.unlink(PATHS.channel("local", number))
+                self.disk.sync_folder(PATHS.channel("local", number).rpartition("/")[0])
+
+    def scan_todo(self) -> None:
+        for number in self.numbers("todo"):
+            if self.disk.exists(PATHS.info(number)):
+                self.disk.unlink(PATHS.info(number))
+            todo = parse_todo(self.disk.content(PATHS.todo(number)) or b"")
+            self.write_lists(number, todo.recipients)
+            self.clean(b"todo", number)
+
+    def deliver_files(self) -> None:
+        """Every message in S5 to all of its recipients, and to its end."""
+        for number in self.numbers("info"):
+            if self.disk.exists(PATHS.todo(number)):
+                continue
+            body = self.disk.content(PATHS.mess(number))
+            assert body is not None, f"info/{number} without mess/{number}"
+            lists = self.disk.content(PATHS.channel("local", number)) or b""
+            for record in lists.split(b"\0")[:-1]:
+                self.world.deliver(body, record[1:])
+            for path in (PATHS.channel("local", number), PATHS.info(number)):
+                if self.disk.exists(path):
+                    self.disk.unlink(path)
+                    self.disk.sync_folder(path.rpartition("/")[0])
+            self.clean(b"foop", number)
+
+    def clean(self, what: bytes, number: int) -> None:
+        """Have the files removed; where names survive one by one, do not go on before that is on the disk.
+
+        (qmail-clean does not flush, so on such a disk a todo/N of an earlier message could come back.)
+        """
+
+        def cleaned(answer: bytes) -> None:
+            assert answer == b"+"
+            if not self.disk.ordered:
+                self.disk.sync_folders(
+                    [path(number).rpartition("/")[0] for path in (PATHS.intd, PATHS.todo, PATHS.mess)]
+                )
+
+        self.keeper.clean(b"%b/%d/%d" % (what, number % 2, number), cleaned)
+
+    def finish_all(self, dice: random.Random) -> None:
+        """Everything that is in the queue goes where it has to."""
+        self.stage.settle(dice)
+        self.sweep_lists()
+        self.keeper.scheduler_came(self, set())
+        for _ in range(3):
+            self.stage.settle(dice)
+            admitted, self.admitted = self.admitted, []
+            for message in admitted:
+                self.finish(message)
+            self.stage.settle(dice)
+            self.scan_todo()
+            self.stage.settle(dice)
+            self.deliver_files()
+            self.stage.settle(dice)
+
+    def stop(self, dice: random.Random) -> None:
+        def stopped() -> None:
+            self.is_stopped = True
+
+        self.keeper.stop(stopped)
+        self.stage.settle(dice)
+        assert self.is_stopped
+
+    # Looking.
+
+    def numbers(self, folder: str) -> list[int]:
+        found = {path.rpartition("/")[2] for path in self.disk.paths() if path.startswith(f"q/{folder}/")}
+        return sorted(int(name) for name in found if name.isdigit())
+
+    def faults(self) -> list[tuple[int, set[str]]]:
+        """Messages whose files are in no state of the queue.
+
+        Where names survive one by one, an intd/N that qmail-clean had removed may come back alone; nobody reads it.
+        """
+        files: dict[int, set[str]] = {}
+        for folder in SPLIT if self.disk.ordered else [name for name in SPLIT if name != "intd"]:
+            for number in self.numbers(folder):
+                files.setdefault(number, set()).add(folder)
+        held = {message.number for message in self.keeper._held.values()}
+        return [(number, them) for number, them in files.items() if classify(them, number in held) is None]
+
+    def _note_end(self, message: Message) -> None:
+        if message.fate != STAYS and self.body_of.get(message.serial):
+            self.world.forgotten.add(self.body_of[message.serial])

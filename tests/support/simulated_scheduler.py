@@ -1,0 +1,257 @@
+"""The real scheduler beside the real queue service, on a disk that can lose power: wires are queues of calls.
+
+What is played by the test: the wires, those who deliver, who succeed, defer (a recipient `r...`, for a while) or refuse
+(a recipient `bad...`), and the sender, who reads bounces.
+"""
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from eqmail_core.dsn.notification import Bounce, Postmaster
+from eqmail_core.event_loop.worker_thread import Call
+from eqmail_core.ipc.admission_protocol import Admission
+from eqmail_core.queue.files import Ledger
+from eqmail_core.queue.format.channels import HELD_UNTIL, Patience
+from eqmail_core.queue.format.send_log import LogLines
+from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.routing import Routes
+from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.scheduler.completion import LOST_TEXT, Ending
+from eqmail_core.scheduler.memory.queue import HeldMessages
+from eqmail_core.scheduler.ports import Body, Delivery, Log
+from eqmail_core.scheduler.queue_scanner import Arrivals
+from eqmail_core.scheduler.scheduler import Scheduler
+from tests.support.simulated_os import SimOs, TimedDisk
+from tests.support.simulated_queue import FOLDERS as QUEUE_FOLDERS
+from tests.support.simulated_queue import PATHS, Hand, House, World
+
+FOLDERS = [*QUEUE_FOLDERS, "q/bounce"]
+
+# Longer than any retry, and than the age at which the remains of an injection are swept.
+LATER_S = 140_000
+
+
+class Services(House):
+    """One life of both services, from recovery on."""
+
+    def __init__(self, disk: TimedDisk, world: World, sim_os: SimOs, dice: random.Random, budget: int = 10**6) -> None:
+        sim_os.disk = disk
+        self._sim_os = sim_os
+        self.timed = disk
+        self.dice = dice
+        self.is_hasty = False
+        self.scheduler: SimScheduler | None = None
+        super().__init__(disk, world, budget=budget)
+
+    @property
+    def now(self) -> float:
+        return self.timed.now_ns / 1e9
+
+    def wait(self, seconds: float) -> None:
+        self.timed.now_ns += int(seconds * 1e9)
+        self.birth = int(self.now)
+        if self.scheduler is not None:
+            self.scheduler.wake()
+
+    def start_scheduler(self) -> None:
+        self.birth = int(self.now)
+        self.scheduler = SimScheduler(self)
+        self.scheduler.start()
+
+    def kill_scheduler(self) -> None:
+        """What it did stays, what it was about to do or to say does not."""
+        scheduler, self.scheduler = self.scheduler, None
+        assert scheduler is not None
+        scheduler.is_alive = False
+        for line in scheduler.lines:
+            line.clear()
+        gone = {id(line) for line in scheduler.lines}
+        self.stage.lines = [line for line in self.stage.lines if id(line) not in gone]
+        self.keeper.scheduler_left(scheduler)
+        for message in self.keeper._held.values():
+            if message.link is scheduler:
+                message.link = None
+
+    def drain(self) -> None:
+        """Everything that is in the queue goes where it has to, and nobody defers anything."""
+        self.is_hasty = True
+        if self.scheduler is None:
+            self.start_scheduler()
+        assert self.scheduler is not None
+        for _ in range(4):
+            self.stage.settle(self.dice)
+            self.wait(LATER_S)
+            self.scheduler.core.now = int(self.now)
+            self.scheduler.core.hurry()
+            self.scheduler.arrivals.triggered()
+            self.scheduler.wake()
+        self.stage.settle(self.dice)
+
+    def leftovers(self) -> list[str]:
+        """What is in a queue that should be empty.
+
+        Where names survive one by one, intd/N may be, which nobody reads, and an info/N that had been removed, which is
+        held where its number is another message's by now.
+        """
+        left = [path for path in self.disk.paths() if not path.startswith(("q/pid/", "q/journal/"))]
+        if self.disk.ordered or self.scheduler is None:
+            return left
+        held = {number for lane in self.scheduler.core.lanes for number, due in lane.due if due >= HELD_UNTIL}
+        return [path for path in left if "/intd/" not in path and int(path.rpartition("/")[2]) not in held]
+
+
+class SimScheduler:
+    """A scheduler as `resident` puts it together; it is link, keeper and cleaner to itself, over the wires."""
+
+    alive = True
+
+    def __init__(self, house: Services) -> None:
+        self._house = house
+        self.is_alive = True
+        self.calls: deque[Call] = deque()
+        self.to_queue: deque[Call] = deque()
+        self.from_queue: deque[Call] = deque()
+        self.deliveries: deque[Call] = deque()
+        self._hand = Hand()
+        self.lines = [self.calls, self.to_queue, self.from_queue, self.deliveries, self._hand.jobs]
+        house.stage.lines += self.lines
+        self.ledger = Ledger(PATHS)
+        self.log = Log(LogLines())
+        self.said: list[bytes] = []
+        postmaster = Postmaster(b"MAILER-DAEMON", b"x", b"postmaster@x")
+        self._ending = Ending(self.ledger, self.log, self, self, postmaster, lambda: b"DATE")
+        routes, patience = Routes(b"x", [b"x"], [], {}), Patience(10**9)
+        self.core = Scheduler(self.ledger, self.log, routes, patience, (self, self), (3, 3), self._ending.add)
+        self.core.worker = self
+        preparation = Preparation(self.ledger, self.log.lines)
+        self.memory = HeldMessages(self.core, self._ending, preparation, self, self, limit=20)
+        self.arrivals = Arrivals(self.core, self._ending, preparation, self, self, self.memory.is_held)
+        self._wakes = False
+
+    def start(self) -> None:
+        self.arrivals.find_old(int(self._house.now))
+        self.to_queue.append(lambda: self._house.keeper.scheduler_came(self, set()))
+        self.wake()
+
+    def wake(self) -> None:
+        if not self._wakes and self.is_alive:
+            self._wakes = True
+            self.calls.append(self._turn)
+
+    def _turn(self) -> None:
+        self._wakes = False
+        now = self._house.now
+        self.memory.spilling.pump(now)
+        more = self.arrivals.pump(int(now))
+        more |= self.core.pump(now)
+        more |= self._ending.pump(now)
+        self.said += self.log.take().splitlines()
+        if more:
+            self.wake()
+
+    def _hear(self, call: Call) -> None:
+        """Something comes over a wire."""
+        call()
+        self.wake()
+
+    # The link: what the queue service says.
+
+    def admit(self, message: Message) -> None:
+        disk = self._house.timed
+        if message.body is not None:
+            fd = disk.memory(message.body)
+        else:
+            fd = disk.open(self._house.keeper.path_of(message.number), 0)
+        self._house.body_of.setdefault(message.serial, bytes(disk.read_at(fd, message.size, 0)))
+        it = Admission(message.serial, message.number, message.size, message.birth, 7, 42, message.envelope)
+        self.from_queue.append(partial(self._hear, lambda: self.memory.admit(it, fd, self._house.now)))
+
+    def _answer(self, call: Call) -> None:
+        if self.is_alive:
+            self.from_queue.append(partial(self._hear, call))
+
+    # Keeper and cleaner: what the queue service is told.
+
+    def finished(self, serial: int) -> None:
+        self.to_queue.append(lambda: self._house.keeper.finished(serial))
+
+    def placed(self, serial: int) -> None:
+        self.to_queue.append(lambda: self._house.keeper.placed(serial))
+
+    def waits(self, serial: int) -> None:
+        def written(ok: bool) -> None:
+            self._answer(lambda: self.memory.spilling.answered(serial, ok))
+
+        self.to_queue.append(lambda: self._house.keeper.waits(serial, written))
+
+    def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
+        number = int(name.rpartition(b"/")[2])
+        if name.startswith(b"foop"):
+            assert not self._house.disk.exists(PATHS.info(number)), f"mess/{number} would go before its info"
+
+        def cleaned(answer: bytes) -> None:
+            if not self._house.disk.ordered:
+                # qmail-clean does not flush, so on such a disk a todo/N of an earlier message could come back.
+                folders = (path(number).rpartition("/")[0] for path in (PATHS.intd, PATHS.todo, PATHS.mess))
+                self._house.disk.sync_folders(list(folders))
+            self._answer(lambda: then(answer))
+
+        self.to_queue.append(lambda: self._house.keeper.clean(name, cleaned))
+
+    # The worker.
+
+    def do(self, work: Callable[[], object], then: Callable[..., None]) -> None:
+        def done(result: object, error: OSError | None) -> None:
+            assert error is None, "work does not fail"
+            self._hear(lambda: then(result))
+
+        self._hand.run(work, done)
+
+    # Those who deliver.
+
+    def can_take(self) -> bool:
+        return True
+
+    def deliver(self, delivery: Delivery, sender: bytes) -> None:
+        self.deliveries.append(partial(self._hear, lambda: self._attempt(delivery)))
+
+    def _attempt(self, delivery: Delivery) -> None:
+        job, house = delivery.job, self._house
+        if job.body is None:
+            try:
+                job.body = Body(self.ledger.open_message(job.number))
+            except OSError:
+                self.core.report(delivery, b"Z", b"unable to open message")
+                return
+        body = bytes(house.timed.read_at(job.body.fd, 1 << 20, 0))
+        if delivery.recipient.startswith(b"bad"):
+            self.core.report(delivery, b"D", b"no such user\n")
+        elif not house.is_hasty and house.dice.random() < 0.4:
+            self.core.report(delivery, b"Z", b"later\n")
+        else:
+            house.world.deliver(body, delivery.recipient)
+            is_durable = house.dice.random() < 0.5
+            self.core.report(delivery, b"K", b"", is_durable)
+            if not is_durable:
+                self.deliveries.append(partial(self._hear, lambda: self.core.settled(delivery)))
+
+    # The sender, who gets bounces.
+
+    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+        try:
+            text = b"".join(pieces)
+        except OSError:
+            self.calls.append(partial(self._hear, lambda: then(54, 0)))
+            return
+        head, _, body = text.partition(b"Return-Path: <s@x>\n")
+        failed = [line[1:-2] for line in head.splitlines() if line.startswith(b"<bad")]
+        assert failed
+        if body == b"".join(LOST_TEXT):
+            # a second bounce, because info/N and bounce/N came back without the message
+            assert not self._house.disk.ordered
+        else:
+            for recipient in failed:
+                self._house.world.deliver(body, recipient)
+        self.calls.append(partial(self._hear, lambda: then(0, 1)))

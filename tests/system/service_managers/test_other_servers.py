@@ -1,0 +1,141 @@
+"""The servers beside SMTP, below supervisors and xinetd: mail comes in by QMTP, and is fetched by POP3."""
+
+import re
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.mail_system import free_port, until
+from tests.support.service_managers import RECIPIENT, Town, demand
+from tests.system.service_managers.test_supervisors import SUPERVISORS, demand_logs, end
+from tests.system.service_managers.test_xinetd import start_both, stop_both
+
+SERVICES = ("qmtp", "pop3")
+CURL = ("curl", "--silent", "--show-error", "--max-time", "60", "--user")
+CHECKER = """#!/bin/sh
+# A checkpassword program: ann with her password, or its digest by APOP, becomes her user, in her home.
+credentials=$(tr '\\0' '\\n' <&3)
+field() {{ printf '%s' "$credentials" | sed -n "$1p"; }}
+digest=$(printf '%ssecret' "$(field 3)" | md5sum | cut -d ' ' -f 1)
+[ "$(field 1)" = ann ] || exit 1
+[ "$(field 2)" = secret ] || [ "$(field 2)" = "$digest" ] || exit 1
+cd {home}/people/ann || exit 111
+exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@" 3<&-
+"""
+
+
+class Ports:
+    """Where the two servers listen, and what their service files have to be told."""
+
+    def __init__(self, town: Town) -> None:
+        self.qmtp, self.pop3 = free_port(), free_port()
+        self.checker = town.folder / "checker"
+        self.checker.write_text(CHECKER.format(home=town.home))
+        self.checker.chmod(0o755)
+        self.words = [word for service in SERVICES for word in ("--service", service)]
+        self.settings: dict[str, object] = {
+            "address": "127.0.0.1",
+            "qmtp.port": self.qmtp,
+            "pop3.port": self.pop3,
+            "pop3.checkpassword": self.checker,
+        }
+
+
+def netstring(text: bytes) -> bytes:
+    return b"%d:%b," % (len(text), text)
+
+
+def send_by_qmtp(port: int, mark: str) -> str:
+    """Send one message; what the server says about its recipient."""
+    message = b"\nFrom: bob@example.net\nSubject: " + mark.encode() + b"\n\ntext\n"
+    packet = netstring(message) + netstring(b"bob@example.net") + netstring(netstring(RECIPIENT.encode()))
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
+        sock.sendall(packet)
+        sock.settimeout(60)
+        answer = b""
+        while not answer.endswith(b","):
+            piece = sock.recv(1000)
+            assert piece, answer
+            answer += piece
+    return answer.partition(b":")[2].decode()
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 5).close()
+    except OSError:
+        return False
+    return True
+
+
+def demand_mail_both_ways(town: Town, ports: Ports) -> None:
+    """A message in by QMTP and out by POP3, with curl; who has the wrong password gets nothing."""
+    mark = f"by QMTP at {time.monotonic_ns()}"
+    until(lambda: answers(ports.qmtp) and answers(ports.pop3), f"both servers{town.logs()}", 60)
+    assert send_by_qmtp(ports.qmtp, mark).startswith("Kok ")
+    until(lambda: any(f"Subject: {mark}\n" in text for text in town.inbox()), f"delivery of {mark}{town.logs()}", 60)
+    demand_in_maildrop(town, ports.pop3, f"Subject: {mark}")
+    town.run(*CURL, "ann:wrong", f"pop3://127.0.0.1:{ports.pop3}/", code=67)
+
+
+def demand_in_maildrop(town: Town, port: int, mark: str) -> None:
+    """Fetch all messages that ann has until one has this mark: those of this very second are not shown yet."""
+    until(lambda: mark in _fetched(port), f"{mark} by POP3{town.logs()}", 60)
+
+
+def _fetched(port: int) -> str:
+    """All messages in one session; fewer when the session before this one has not ended yet, and moves them."""
+    url = f"pop3://127.0.0.1:{port}/"
+
+    def curl(url: str) -> str:
+        return subprocess.run([*CURL, "ann:secret", url], capture_output=True, text=True, check=False).stdout
+
+    numbers = re.findall(r"^(\d+) \d+\r?$", curl(url), re.M)
+    return curl(f"{url}[1-{numbers[-1]}]") if numbers else ""
+
+
+@pytest.mark.parametrize("name", SUPERVISORS)
+def test_a_supervisor_keeps_qmtp_and_pop3_running(name: str, town: Town) -> None:
+    supervisor, ports = SUPERVISORS[name], Ports(town)
+    demand(*supervisor.needs, "tcpserver", "curl", "setpriv")
+    logs = town.folder / "log"
+    town.generate(name, "--service", "mta", *ports.words, logdir=logs, **ports.settings)
+    services = ("qmail-send", "qmail-qmtpd", "qmail-pop3d")
+    assert {path.name for path in (town.folder / name).iterdir()} == set(services)
+    scanned = town.folder / "scan"
+    scanned.mkdir()
+    for service in services:
+        (scanned / service).symlink_to(town.folder / name / service)
+    manager = town.start(*supervisor.scan(str(scanned)))
+    town.demand_services()
+    demand_mail_both_ways(town, ports)
+    servers = {
+        Path(f"/proc/{pid}").owner()
+        for pid, line in town.processes().items()
+        if line.startswith("tcpserver ") and f" {ports.qmtp} " in line
+    }
+    assert servers == {"qmaild"}
+    demand_logs(logs, services)
+    for service in services[1:]:
+        folder = str(scanned / service)
+        assert supervisor.running in town.run(*supervisor.status(folder))
+        town.run(*supervisor.down(folder))
+        town.run(*supervisor.up(folder))
+    demand_mail_both_ways(town, ports)
+
+    end(town, name, manager, [str(scanned / service) for service in services])
+    until(lambda: not answers(ports.qmtp) and not answers(ports.pop3), "an end of both servers")
+    town.demand_silence()
+
+
+def test_xinetd_serves_qmtp_and_pop3(town: Town) -> None:
+    ports = Ports(town)
+    demand("curl", "setpriv")
+    start_both(town, *ports.words, **ports.settings)
+    demand_mail_both_ways(town, ports)
+    stop_both(town)
+    assert not answers(ports.qmtp)
+    assert not answers(ports.pop3)

@@ -1,0 +1,171 @@
+"""daemontools, runit and s6 keep the mail system running from their service folders, with tcpserver or without."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.mail_system import until
+from tests.support.service_managers import Town, demand
+
+Command = Callable[[str], tuple[str, ...]]
+
+
+class Supervisor(NamedTuple):
+    """The commands of one supervisor; each gets a folder: that of all services, or that of one."""
+
+    needs: tuple[str, ...]
+    scan: Command
+    up: Command
+    down: Command
+    reload: Command
+    pause: Command
+    go_on: Command
+    status: Command
+    running: str
+    finish: Command
+
+
+SUPERVISORS = {
+    "daemontools": Supervisor(
+        needs=("svscan", "supervise", "svc", "multilog", "envdir", "softlimit", "setuidgid"),
+        scan=lambda folder: ("svscan", folder),
+        up=lambda folder: ("svc", "-u", folder),
+        down=lambda folder: ("svc", "-d", folder),
+        reload=lambda folder: ("svc", "-h", folder),
+        pause=lambda folder: ("svc", "-p", folder),
+        go_on=lambda folder: ("svc", "-c", folder),
+        status=lambda folder: ("svstat", folder),
+        running=": up (pid",
+        finish=lambda folder: ("svc", "-dx", folder, f"{folder}/log"),
+    ),
+    "runit": Supervisor(
+        needs=("runsvdir", "runsv", "sv", "svlogd", "chpst"),
+        scan=lambda folder: ("runsvdir", folder),
+        up=lambda folder: ("sv", "-w", "60", "start", folder),
+        down=lambda folder: ("sv", "-w", "60", "stop", folder),
+        reload=lambda folder: ("sv", "hup", folder),
+        pause=lambda folder: ("sv", "pause", folder),
+        go_on=lambda folder: ("sv", "cont", folder),
+        status=lambda folder: ("sv", "status", folder),
+        running="run: ",
+        finish=lambda folder: ("sv", "-w", "60", "exit", folder),
+    ),
+    "s6": Supervisor(
+        needs=("s6-svscan", "s6-supervise", "s6-svc", "s6-log", "s6-envdir", "s6-softlimit", "s6-setuidgid"),
+        scan=lambda folder: ("s6-svscan", folder),
+        up=lambda folder: ("s6-svc", "-wu", "-u", folder),
+        down=lambda folder: ("s6-svc", "-wd", "-d", folder),
+        reload=lambda folder: ("s6-svc", "-h", folder),
+        pause=lambda folder: ("s6-svc", "-p", folder),
+        go_on=lambda folder: ("s6-svc", "-c", folder),
+        status=lambda folder: ("s6-svstat", folder),
+        running="up (pid",
+        finish=lambda folder: ("s6-svc", "-wD", "-dx", folder),
+    ),
+}
+
+
+def demand_logs(logs: Path, services: Iterable[str]) -> None:
+    """Every service has logged something."""
+    for service in services:
+        current = logs / service / "current"
+        until(lambda current=current: current.exists() and current.read_text(), f"a log in {current}")  # type: ignore[misc]
+
+
+def end(town: Town, name: str, manager: "subprocess.Popen[bytes]", folders: Sequence[str]) -> None:
+    """End the supervisor, and the services of these folders for good."""
+    manager.kill()
+    manager.wait()
+    for folder in reversed(folders):
+        town.run(*SUPERVISORS[name].finish(folder))
+    if name == "s6":
+        for folder in folders:
+            town.run("s6-svc", "-x", f"{folder}/log")
+
+
+@pytest.mark.parametrize("listener", ["tcpserver", "resident"])
+@pytest.mark.parametrize("name", SUPERVISORS)
+def test_a_supervisor_keeps_the_mail_system_running(name: str, listener: str, town: Town) -> None:
+    supervisor = SUPERVISORS[name]
+    demand(*supervisor.needs, "tcpserver", "swaks")
+    logs = town.folder / "log"
+    town.generate(name, listener=listener, address="127.0.0.1", port=town.port, logdir=logs)
+    services = ["qmail-send", "qmail-smtpd"] if listener == "tcpserver" else ["qmail-send"]
+    scanned = town.folder / "scan"
+    scanned.mkdir()
+    assert sorted(path.name for path in (town.folder / name).iterdir()) == services
+    for service in services:
+        (scanned / service).symlink_to(town.folder / name / service)
+    manager = town.start(*supervisor.scan(str(scanned)))
+    town.demand_services()
+    town.demand_greeting()
+    text = town.demand_delivery()
+    assert "127.0.0.1" in text
+    accounts = town.accounts()
+    assert {"eq-queue": "qmailq", "eq-send": "qmails", "eq-remote": "qmailr", "eq-lspawn": "root"}.items() <= (
+        accounts.items()
+    )
+    server = {"tcpserver": "tcpserver", "resident": "eq-smtpd"}[listener]
+    assert accounts[server] == "qmaild"
+    loggers = {"multilog", "svlogd", "s6-log"} & set(accounts)
+    assert [accounts[logger] for logger in loggers] == ["qmaill"]
+    demand_logs(logs, services)
+    assert "starting delivery" in (logs / "qmail-send/current").read_text()
+
+    send = str(scanned / "qmail-send")
+    assert supervisor.running in town.run(*supervisor.status(send))
+    town.run(*supervisor.reload(send))
+
+    town.run(*supervisor.pause(send))
+    time.sleep(1.1)
+    mark = town.hand_in()
+    until(lambda: "no delivery starts" in (logs / "qmail-send/current").read_text(), f"a pause{town.logs()}")
+    assert not any(mark in text for text in town.inbox())
+    town.run(*supervisor.go_on(send))
+    town.demand_arrival(mark)
+
+    before = set(town.processes())
+    town.run(*supervisor.down(send))
+    until(lambda: supervisor.running not in town.run(*supervisor.status(send)).partition(";")[0], "an end")
+    assert "eq-send" not in town.accounts()
+    town.run(*supervisor.up(send))
+    town.demand_services()
+    assert set(town.processes()) != before
+    town.demand_greeting()
+    town.demand_delivery()
+
+    end(town, name, manager, [str(scanned / service) for service in services])
+    town.demand_silence()
+
+
+def test_the_variables_of_a_service_are_those_of_its_folder(town: Town) -> None:
+    """A file in env/ beside ours reaches the server: here, it lets a stranger relay."""
+    demand(*SUPERVISORS["daemontools"].needs, "tcpserver", "swaks")
+    town.generate("daemontools", address="127.0.0.1", port=town.port, logdir=town.folder / "log")
+    service = town.folder / "daemontools/qmail-smtpd"
+    stranger = ("swaks", "--server", f"127.0.0.1:{town.port}", "--quit-after", "RCPT", "--from", "a@b.example")
+    process = town.start("supervise", service)
+    town.demand_greeting()
+    assert "553" in town.run(*stranger, "--to", "c@elsewhere.example", code=24)
+    Path(service, "env/RELAYCLIENT").write_text("\n")
+    town.run("svc", "-t", service)
+    until(lambda: "RELAYCLIENT" in _environment_of_tcpserver(town), "the variable")
+    town.demand_greeting()
+    town.run(*stranger, "--to", "c@elsewhere.example")
+    town.run("svc", "-dx", service)
+    assert process.wait(60) == 0
+    town.demand_silence()
+
+
+def _environment_of_tcpserver(town: Town) -> str:
+    for pid in town.processes():
+        try:
+            if Path(f"/proc/{pid}/comm").read_text() == "tcpserver\n":
+                return Path(f"/proc/{pid}/environ").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return ""

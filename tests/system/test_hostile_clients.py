@@ -1,0 +1,268 @@
+"""Clients that go in the middle, never end, or take for ever: nothing of them is left, and nobody waits for them."""
+
+import base64
+import os
+import socket
+import ssl
+import struct
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import eqmail
+from tests.integration.smtpd.test_tls import AUTHORITY, put_certificate
+from tests.support.mail_system import House, make_maildir, messages, until
+
+pytestmark = pytest.mark.slow
+ME = "mail.example.org"
+
+HELLO = b"EHLO client.test\r\n"
+ENVELOPE = b"MAIL FROM:<>\r\nRCPT TO:<box@mail.example.org>\r\n"
+TEXT = b"Subject: whole\r\n\r\none\r\n..\r\n"
+PASSWORD = base64.b64encode(b"\0joe\0secret")
+SPEECHES = {
+    "DATA": HELLO + ENVELOPE + b"DATA\r\n" + TEXT + b".\r\n",
+    "BDAT": HELLO + ENVELOPE + b"BDAT 10\r\n" + TEXT[:10] + b"BDAT %d LAST\r\n" % len(TEXT[10:]) + TEXT[10:],
+    "AUTH": HELLO + b"AUTH PLAIN\r\n" + PASSWORD + b"\r\n" + ENVELOPE + b"DATA\r\n" + TEXT + b".\r\n",
+}
+LONG = b"x" * 997 + b"\r\n"
+
+
+class HostileHouse(House):
+    """A house that takes everything, and can tell what is left of it."""
+
+    def __init__(self, home: Path) -> None:
+        make_maildir(home / "alias/Maildir")
+        (home / "alias/.qmail-box").write_text("./Maildir/\n")
+        (home / "checker").write_text("#!/bin/sh\nexit 0\n")
+        (home / "checker").chmod(0o755)
+        put_certificate(home / "control/servercert.pem", ME, "127.0.0.1")
+        for name, text in {
+            "smtpcheckpw": f"{home}/checker",
+            "chunking": "1",
+            "smtpconcurrency": "2000",
+            "smtplimits": "c",
+        }.items():
+            (home / "control" / name).write_text(text + "\n")
+        super().__init__(home, TLSREQUIRED="0")
+
+    def process_of(self, name: str) -> int:
+        (pid,) = [pid for pid, found in self.services().items() if found == name]
+        return pid
+
+    def delivered(self) -> int:
+        """How many messages have arrived."""
+        return len(messages(self.home / "alias/Maildir"))
+
+    def descriptors(self) -> dict[str, int]:
+        """How many descriptors the services have open that hear of clients."""
+        return {name: len(os.listdir(f"/proc/{self.process_of(name)}/fd")) for name in ("eq-smtpd", "eq-queue")}
+
+    def queue_files(self) -> list[str]:
+        """Every file of the queue but the fixed ones and the pool of numbers, which are empty files in pid/."""
+        queue = self.home / "queue"
+        found = [path for path in queue.rglob("*") if path.is_file()]
+        found = [path for path in found if path.relative_to(queue).parts[0] not in ("lock", "journal")]
+        return [str(path) for path in found if path.parent.name != "pid" or path.stat().st_size]
+
+    def connect(self) -> socket.socket:
+        """A client that has been greeted."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        assert client.recv(200).startswith(b"220 ")
+        return client
+
+    def is_as_before(self, descriptors: dict[str, int]) -> None:
+        """Nothing is left of anybody, and the services are the ones that were there."""
+        until(lambda: self.descriptors() == descriptors, f"{descriptors}, not {self.descriptors()}")
+        until(lambda: not self.queue_files(), f"no file in the queue: {self.queue_files()}")
+        log = self.log()
+        assert not [line for line in log.splitlines() if "fatal" in line or "alert" in line or "Traceback" in line]
+
+
+def hang_up(client: socket.socket, rudely: bool) -> None:
+    """Go, with a reset or with an end."""
+    if rudely:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileHouse]:
+    home = tmp_path_factory.mktemp("hostile") / "home"
+    assert eqmail("--home", home, "setup", "--single-user").returncode == 0
+    assert eqmail("--home", home, "config-fast", ME).returncode == 0
+    house = HostileHouse(home)
+    house.send([f"box@{ME}"], "Subject: first\n\n")
+    until(house.delivered, "the first message")
+    yield house
+    house.stop()
+    assert not house.queue_files() and not list((home / "queue/pid").rglob("*/*"))
+
+
+@pytest.fixture
+def before(house: HostileHouse) -> Iterator[dict[str, int]]:
+    """The descriptors of the services while nobody is there; afterwards they are the same."""
+    descriptors = house.descriptors()
+    until(lambda: house.delivered() and not house.queue_files(), "rest")
+    yield descriptors
+    house.is_as_before(descriptors)
+
+
+@pytest.mark.parametrize("name", SPEECHES)
+def test_a_client_that_goes_after_any_byte_leaves_nothing(
+    name: str, house: HostileHouse, before: dict[str, int]
+) -> None:
+    speech, arrived = SPEECHES[name], house.delivered()
+    for cut in range(len(speech)):
+        client = house.connect()
+        client.sendall(speech[:cut])
+        hang_up(client, cut % 2 == 1)
+    with house.connect() as client:
+        client.sendall(speech + b"QUIT\r\n")
+        while client.recv(4096):
+            pass
+    until(lambda: house.delivered() > arrived, "the whole one")
+    house.is_as_before(before)
+    assert house.delivered() == arrived + 1
+
+
+def test_under_tls_too(house: HostileHouse, before: dict[str, int]) -> None:
+    """Cut anywhere in what goes over the wire: words before TLS, its handshake, and what it carries."""
+    arrived, cut = house.delivered(), 0
+    while not speak_tls(house, cut):
+        cut += 5
+    assert cut > 500
+    until(lambda: house.delivered() > arrived, "the whole one")
+    house.is_as_before(before)
+    assert house.delivered() == arrived + 1
+
+
+def speak_tls(house: HostileHouse, allowed: int) -> bool:
+    """Send a message with STARTTLS, but go after so many bytes on the wire; True if it was sent as a whole."""
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    client, rudely = house.connect(), allowed % 2 == 1
+
+    def send(data: bytes) -> None:
+        nonlocal allowed
+        client.sendall(data[:allowed])
+        allowed -= len(data)
+        if allowed < 0:
+            raise EOFError
+
+    def step(action: Callable[[], object]) -> object:
+        while True:
+            try:
+                return action()
+            except ssl.SSLWantReadError:
+                send(outgoing.read())
+                incoming.write(client.recv(65536))
+
+    try:
+        send(HELLO + b"STARTTLS\r\n")
+        said = b""
+        while b"220 ready for tls\r\n" not in said:
+            said += client.recv(4096)
+        step(tls.do_handshake)
+        tls.write(SPEECHES["DATA"] + b"QUIT\r\n")
+        send(outgoing.read())
+        while step(lambda: tls.read(4096)):
+            pass
+    except EOFError:
+        hang_up(client, rudely)
+        return False
+    except ssl.SSLError:
+        pass
+    client.close()
+    return True
+
+
+@pytest.mark.parametrize("way", ["DATA", "BDAT"])
+def test_half_of_a_long_message_leaves_nothing(way: str, house: HostileHouse, before: dict[str, int]) -> None:
+    arrived = house.delivered()
+    for count in (60, 65, 66, 67, 100, 300, 1200, 3000):
+        client = house.connect()
+        body = LONG * count
+        client.sendall(HELLO + ENVELOPE + (b"DATA\r\n" if way == "DATA" else b"BDAT %d LAST\r\n" % (len(body) + 1)))
+        client.sendall(body)
+        hang_up(client, count % 2 == 1)
+    house.is_as_before(before)
+    assert house.delivered() == arrived
+
+
+def test_nor_does_one_that_leaves_the_program(house: HostileHouse, before: dict[str, int]) -> None:
+    """qmail-smtpd as tcpserver runs it."""
+    arrived, speech = house.delivered(), SPEECHES["DATA"]
+    environ = {"PATH": os.environ["PATH"], "TCPREMOTEIP": "127.0.0.1", "TCPLOCALPORT": "25"}
+    for cut in [*range(0, len(speech), 16), len(speech) - 1]:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            program = subprocess.Popen(
+                [house.home / "bin/qmail-smtpd"], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, env=environ
+            )
+        ours.sendall(speech[:cut])
+        ours.close()
+        assert program.wait(60) in (0, 1)
+    house.is_as_before(before)
+    assert house.delivered() == arrived
+
+
+SENT_BYTES = 16 << 20
+KEPT_KIB = 12 << 10
+FLOODS = {
+    "line": (b"", b"x" * 65536),
+    "recipient": (b"MAIL FROM:<>\r\nRCPT TO:<", b"x" * 65536),
+    "header": (ENVELOPE + b"DATA\r\nSubject: ", b"x" * 65536),
+    "header of many lines": (ENVELOPE + b"DATA\r\n", b"X: y\r\n" * 10000),
+    "AUTH response": (b"AUTH PLAIN\r\n", b"QUJD" * 16384),
+    "AUTH exchanges": (b"", b"AUTH LOGIN\r\nQUJD\r\n*\r\n" * 1000),
+    "NOOP": (b"", b"NOOP\r\n" * 10000),
+    "unknown commands": (b"", b"XYZZY\r\n" * 10000),
+    "refused recipients": (b"MAIL FROM:<>\r\n", b"RCPT TO:<a@elsewhere.test>\r\n" * 2000),
+    "refused chunk": (b"BDAT 999999999999 LAST\r\n", b"x" * 65536),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_a_client_without_end_occupies_little(name: str, house: HostileHouse, before: dict[str, int]) -> None:
+    """It does not listen to what it is told, either."""
+    first, more = FLOODS[name]
+    pid = house.process_of("eq-smtpd")
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    start = peak_kib(pid)
+    client = house.connect()
+    client.settimeout(5)
+    sent = client.send(HELLO + first)
+    try:
+        while sent < SENT_BYTES:
+            sent += client.send(more)
+    except TimeoutError:
+        assert name in ("NOOP", "AUTH exchanges", "unknown commands", "refused recipients"), f"not read beyond {sent}"
+    grown = peak_kib(pid) - start
+    hang_up(client, True)
+    assert grown < KEPT_KIB, f"{grown} KiB for {sent >> 10} KiB"
+
+
+def peak_kib(pid: int) -> int:
+    return next(
+        int(line.split()[1]) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "VmHWM" in line
+    )
+
+
+def test_a_crowd_keeps_nobody_waiting(house: HostileHouse, before: dict[str, int]) -> None:
+    """500 clients that say nothing and 200 that say a byte now and then."""
+    arrived = house.delivered()
+    idle = [house.connect() for _ in range(500)]
+    dribbling = [house.connect() for _ in range(200)]
+    for number in range(10):
+        for client in dribbling:
+            client.sendall(SPEECHES["DATA"][number : number + 1])
+        house.send([f"box@{ME}"], f"Subject: {number}\n\nhello\n")
+    until(lambda: house.delivered() == arrived + 10, "all messages")
+    for client in idle + dribbling:
+        hang_up(client, False)

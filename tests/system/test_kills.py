@@ -1,0 +1,133 @@
+"""Services killed at random moments under load: every acknowledged message arrives; duplicates are counted.
+
+Each message has a recipient who is deferred until the kills are over, so that messages are spilled and are on the disk.
+"""
+
+import os
+import random
+import re
+import signal
+import smtplib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.mail_system import House, make_maildir, messages, until
+
+KILLS = 56
+ALL_AT_ONCE_EVERY = 8
+ME = "mail.example.org"
+
+
+class Client(threading.Thread):
+    """Sends numbered messages until it is told to stop; remembers which were acknowledged."""
+
+    def __init__(self, house: House, name: str, recipients: tuple[str, ...] = (f"box@{ME}",)) -> None:
+        super().__init__(name=name, daemon=True)
+        self.house = house
+        self.recipients = recipients
+        self.stopping = threading.Event()
+        self.acknowledged: list[str] = []
+        self.sent = 0
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                with smtplib.SMTP("127.0.0.1", self.house.port, "load.example.net", timeout=60) as client:
+                    while not self.stopping.is_set():
+                        self.sent += 1
+                        mark = f"{self.name}-{self.sent}"
+                        # now and then a message that is too long for one packet, so that both ways are hit
+                        body = "y" * 70 + "\r\n"
+                        text = f"Subject: load\r\nX-Mark: {mark}\r\n\r\n" + body * (2000 if self.sent % 29 == 0 else 40)
+                        client.sendmail("load@example.net", self.recipients, text)
+                        self.acknowledged.append(mark)
+                        time.sleep(0.002)
+            except (OSError, smtplib.SMTPException):
+                time.sleep(0.05)
+
+
+def left_over(queue: Path) -> list[str]:
+    """Files of messages in a queue that should be empty, but for mess/N of submissions that were never answered."""
+    folders = ("info", "local", "remote", "bounce", "todo", "intd")
+    return sorted(str(path) for name in folders for path in (queue / name).rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_nothing_acknowledged_is_lost(private_home: Path, record_property: Callable[[str, object], None]) -> None:
+    alias = private_home / "alias"
+    maildir = make_maildir(alias / "Maildir")
+    (alias / ".qmail-box").write_text("./Maildir/\n")
+    (alias / ".qmail-postmaster").write_text("./Maildir/\n")
+    later, is_open = make_maildir(alias / "Later"), alias / "open"
+    (alias / ".qmail-later").write_text(f"|test -e {is_open} || exit 111\n./Later/\n")
+    house = House(private_home)
+    clients = [Client(house, f"c{number}", (f"box@{ME}", f"later@{ME}")) for number in range(4)]
+    for client in clients:
+        client.start()
+    dice = random.Random(20261123)
+    killed: Counter[str] = Counter()
+    for count in range(1, KILLS + 1):
+        time.sleep(dice.uniform(0.1, 0.7))
+        if count % ALL_AT_ONCE_EVERY == 0:
+            house.kill()
+            killed["everything"] += 1
+            house.start()
+            continue
+        below = house.services()
+        if below:
+            name = dice.choice(sorted(set(below.values())))
+            pid = dice.choice(sorted(pid for pid, its in below.items() if its == name))
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            killed[name] += 1
+    for client in clients:
+        client.stopping.set()
+    for client in clients:
+        client.join(60)
+    is_open.touch()
+    acknowledged = {mark for client in clients for mark in client.acknowledged}
+
+    def arrived(where: Path) -> Counter[str]:
+        found: Counter[str] = Counter()
+        for text in messages(where):
+            found.update(re.findall(r"^X-Mark: (\S+)$", text, re.M))
+        return found
+
+    def missing() -> set[str]:
+        return (acknowledged - set(arrived(maildir))) | (acknowledged - set(arrived(later)))
+
+    def none_missing_after_a_nudge() -> bool:
+        """Deferred messages would wait for minutes: ALRM has them tried now."""
+        assert house.process is not None
+        house.process.send_signal(signal.SIGALRM)
+        time.sleep(1)
+        return not missing()
+
+    try:
+        until(none_missing_after_a_nudge, "every acknowledged message", 240)
+        until(lambda: not left_over(private_home / "queue"), "an empty queue", 60)
+    except AssertionError:
+        lost, left = sorted(missing()), left_over(private_home / "queue")
+        house.kill()
+        raise AssertionError(
+            f"{len(lost)} of {len(acknowledged)} lost: {lost[:10]}; left: {left}\n{house.log()[-3000:]}"
+        ) from None
+    house.stop()
+    torn = [text for where in (maildir, later) for text in messages(where) if not text.endswith("y\n")]
+    assert not torn
+    assert not left_over(private_home / "queue")
+    assert " is younger than " not in house.log()
+    twice = sum(count - 1 for where in (maildir, later) for count in arrived(where).values())
+    report = (
+        f"{sum(killed.values())} kills {dict(killed)}: {len(acknowledged)} acknowledged, 0 lost, {twice} extra copies"
+    )
+    record_property("kills", report)
+    print(report)
+    assert sum(killed.values()) >= 50

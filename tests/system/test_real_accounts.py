@@ -1,0 +1,176 @@
+"""Mail flows through an installation with real accounts: who runs as whom, and whose files come out."""
+
+import os
+import pwd
+import shutil
+import smtplib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import eqmail
+from tests.support.mail_system import House, make_maildir, messages, until
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+ME = "mail.example.org"
+USER = "eqmailjoe"
+
+
+@pytest.fixture(scope="module")
+def joe() -> Iterator[pwd.struct_passwd]:
+    """A real user with a Maildir, for as long as these tests run."""
+    home = Path(f"/tmp/{USER}")
+    shutil.rmtree(home, ignore_errors=True)
+    subprocess.run(["useradd", "-d", str(home), "-s", "/bin/sh", USER], check=False, capture_output=True)
+    found = pwd.getpwnam(USER)
+    make_maildir(home / "Maildir")
+    (home / ".qmail-who").write_text("|id -un >who; id -G | wc -w >>who; umask >>who; ls /proc/self/fd | wc -l >>who\n")
+    for path in (home, *home.rglob("*")):
+        os.chown(path, found.pw_uid, found.pw_gid)
+    yield found
+    subprocess.run(["userdel", USER], check=False, capture_output=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def house(real_home: Path) -> Iterator[House]:
+    running = House(real_home)
+    yield running
+    running.stop()
+
+
+def test_every_service_has_its_own_account(house: House, joe: pwd.struct_passwd) -> None:
+    house.send([f"{USER}@{ME}", f"{USER}+who@{ME}"], "Subject: wake the carrier and the agent\n\n")
+    until(lambda: {"eq-carrier", "eq-agent"} <= set(house.services().values()), "carrier and agent")
+    owners: dict[str, set[str]] = {}
+    for pid, name in house.services().items():
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except FileNotFoundError:
+            continue  # an agent of another test that has just ended
+        uids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
+        assert len(set(uids)) == 1, f"{name} could come back: {uids}"
+        if name.startswith("eq-"):
+            owners.setdefault(name, set()).add(pwd.getpwuid(int(uids[0])).pw_name)
+    # Others may have left mail for the alias user in this house.
+    owners["eq-agent"].discard("alias")
+    assert owners == {
+        "eq-queue": {"qmailq"},
+        "eq-lspawn": {"root"},
+        "eq-getpw": {"qmailp"},
+        "eq-carrier": {"root"},
+        "eq-agent": {USER},
+        "eq-remote": {"qmailr"},
+        "eq-send": {"qmails"},
+        "eq-smtpd": {"qmaild"},
+    }
+
+
+def test_swaks_reaches_the_users_maildir(house: House, joe: pwd.struct_passwd) -> None:
+    maildir = Path(joe.pw_dir) / "Maildir"
+    command = ["swaks", "--server", f"127.0.0.1:{house.port}", "--from", "a@example.net", "--to", f"{USER}@{ME}"]
+    run = subprocess.run([*command, "--header", "Subject: by swaks"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    until(lambda: any("Subject: by swaks" in text for text in messages(maildir)), "the message")
+    (path,) = (path for path in (maildir / "new").iterdir() if "Subject: by swaks" in path.read_text())
+    assert path.owner() == USER and path.stat().st_mode & 0o777 == 0o600
+    assert "invoked from network" in path.read_text()
+
+
+def test_inject_as_a_user(house: House, joe: pwd.struct_passwd) -> None:
+    maildir = Path(joe.pw_dir) / "Maildir"
+    program = f"echo to: {USER} | {house.home}/bin/qmail-inject"
+    run = subprocess.run(["su", "-s", "/bin/sh", USER, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    until(lambda: any(f"invoked by uid {joe.pw_uid}" in text for text in messages(maildir)), "the message")
+
+
+def test_programs_run_as_the_user_with_nothing_inherited(house: House, joe: pwd.struct_passwd) -> None:
+    house.send([f"{USER}+who@{ME}"], "Subject: who\n\n")
+    seen = Path(joe.pw_dir) / "who"
+    until(lambda: seen.exists() and seen.read_text().count("\n") == 4, "the program's output")
+    name, groups, mask, descriptors = seen.read_text().split()
+    assert (name, groups, mask) == (USER, "1", "0077")
+    assert int(descriptors) <= 5
+
+
+def test_a_stranger_cannot_give_orders(house: House, joe: pwd.struct_passwd) -> None:
+    """Only the scheduler's account may connect to the delivering services, and only it is the scheduler."""
+    code = (
+        "import socket, sys\n"
+        f"for name in ('local', 'remote'):\n"
+        "    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+        f"    try: s.connect('{house.home}/run/' + name + '.sock'); print('connected to', name)\n"
+        "    except PermissionError: pass\n"
+        "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+        f"s.connect('{house.home}/run/queue.sock'); s.settimeout(60); s.send(b'H')\n"
+        "print('answer', s.recv(100))\n"
+    )
+    run = subprocess.run(
+        ["su", "-s", "/bin/sh", USER, "-c", f'/usr/bin/python3 -c "{code}"'],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stdout == "answer b''\n", run.stdout + run.stderr
+
+
+def test_setup_again_and_check(house: House) -> None:
+    again = eqmail("--home", house.home, "setup")
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+    queue = house.home / "queue/mess"
+    queue.chmod(0o777)
+    try:
+        found = eqmail("--home", house.home, "check")
+        assert found.returncode == 1
+        assert [line for line in (found.stdout + found.stderr).splitlines() if "queue/mess" in line and "0777" in line]
+    finally:
+        queue.chmod(0o750)
+    assert eqmail("--home", house.home, "check").returncode == 0
+
+
+def test_a_full_disk_loses_nothing(joe: pwd.struct_passwd) -> None:
+    home = Path("/tmp/eqmail-full")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(mode=0o755)
+    assert eqmail("--home", home, "setup").returncode == 0
+    assert eqmail("--home", home, "config-fast", ME).returncode == 0
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=44m,mode=755", "tmpfs", home / "queue"], check=True)
+    maildir = Path(joe.pw_dir) / "Maildir"
+    house = None
+    try:
+        assert eqmail("--home", home, "setup").returncode == 0
+        house = House(home)
+        house.send([f"{USER}@{ME}"], "Subject: before\n\nbody\n")
+        until(lambda: any("Subject: before" in text for text in messages(maildir)), "the first message")
+        filler = home / "queue/filler"
+        fd = os.open(filler, os.O_WRONLY | os.O_CREAT)
+        with pytest.raises(OSError, match="No space"):
+            while True:
+                os.write(fd, bytes(4096))
+        os.close(fd)
+        large = "Subject: large\n\n" + ("z" * 70 + "\n") * 20000
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            house.send([f"{USER}@{ME}"], large)
+        assert refused.value.smtp_code in (451, 452) and b"disk full" in refused.value.smtp_error
+        envelope = f"Fa@example.net\0T{USER}@{ME}\0\0".encode()
+        reading, writing = os.pipe()
+        os.write(writing, envelope)
+        os.close(writing)
+        run = subprocess.run([home / "bin/qmail-queue"], input=large.encode(), stdout=reading, check=False)
+        os.close(reading)
+        assert run.returncode == 53
+        filler.unlink()
+        house.send([f"{USER}@{ME}"], large.replace("Subject: large", "Subject: after"))
+        until(lambda: any("Subject: after" in text for text in messages(maildir)), "the message after")
+        assert not any("Subject: large" in text for text in messages(maildir))
+        house.stop()
+        house = None
+        assert not list((home / "queue/todo").rglob("*/[0-9]*")) and not list((home / "queue/pid").iterdir())
+    finally:
+        if house:
+            house.kill()
+        subprocess.run(["umount", home / "queue"], check=False)
+        shutil.rmtree(home, ignore_errors=True)

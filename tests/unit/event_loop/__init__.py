@@ -1,0 +1,1 @@
+"""unit/event_loop"""

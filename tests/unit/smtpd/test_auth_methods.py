@@ -1,0 +1,93 @@
+"""Which methods of AUTH are offered: those that the password checker can check."""
+
+from pathlib import Path
+
+import pytest
+
+from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, METHODS, PLAIN
+from eqmail_core.smtpd.server.auth_methods import login_offer
+from eqmail_core.system.installation import read_controls
+from tests.support.smtp_servers import Home
+
+PASSWORDS = (LOGIN, PLAIN)
+HASHED, CLEAR = "joe:$y$j9T$salt$hash\n", "ann:secret\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+def offered(home: Home, *checker: str) -> tuple[bytes, ...]:
+    return login_offer(home.site, home.controls(), [word.encode() for word in checker]).methods
+
+
+def secrets(home: Home, text: str) -> None:
+    Path(home.site.users).mkdir(exist_ok=True)
+    Path(home.site.users, "smtpauth").write_text(text)
+
+
+def test_without_a_checker_there_is_no_auth(home: Home) -> None:
+    assert offered(home) == ()
+    home.write("authmethods", "+cram\n")
+    assert offered(home) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "methods"),
+    [
+        (HASHED, PASSWORDS),
+        (HASHED + CLEAR, METHODS),
+        (CLEAR, METHODS),
+        ("# ann:secret\n" + HASHED, PASSWORDS),
+        ("", PASSWORDS),
+        ("old:abJnggxhB/yWI\n", METHODS),
+    ],
+)
+def test_our_checker_can_what_its_secrets_are_good_for(home: Home, text: str, methods: tuple[bytes, ...]) -> None:
+    secrets(home, text)
+    assert offered(home, "bin/qmail-chkpw", "/bin/true") == methods
+
+
+def test_without_a_file_of_secrets_nobody_knows_a_clear_one(home: Home) -> None:
+    assert offered(home, "/any/where/qmail-chkpw") == PASSWORDS
+
+
+def test_of_a_foreign_checker_everything_is_expected(home: Home) -> None:
+    secrets(home, HASHED)
+    assert offered(home, "/bin/checkpassword", "/bin/true") == METHODS
+
+
+def test_a_wrapper_can_what_one_of_its_tools_can(home: Home, tmp_path: Path) -> None:
+    ours, other = tmp_path / "qmail-chkpw", tmp_path / "cmd5checkpw"
+    ours.touch()
+    home.write("checkpwtools", f"# tools\n{ours}\n{other}\n")
+    secrets(home, HASHED)
+    assert offered(home, "bin/qmail-pwrap", "/bin/true") == PASSWORDS
+    other.touch()
+    assert offered(home, "bin/qmail-pwrap", "/bin/true") == METHODS
+
+
+@pytest.mark.parametrize(
+    ("word", "methods", "is_demanded"),
+    [
+        ("", PASSWORDS, False),
+        ("cram", (CRAM_MD5,), False),
+        ("+cram", METHODS, False),
+        ("-", (), False),
+        ("!", PASSWORDS, True),
+        ("!cram", (CRAM_MD5,), True),
+        ("!+cram", METHODS, True),
+        ("plain", METHODS, False),
+    ],
+)
+def test_the_administrator_knows_better(home: Home, word: str, methods: tuple[bytes, ...], is_demanded: bool) -> None:
+    home.write("authmethods", word + "\n")
+    offer = login_offer(home.site, home.controls(), [b"/bin/checkpassword"])
+    assert (offer.methods, offer.is_demanded) == (methods, is_demanded)
+
+
+def test_the_variable_counts_before_the_file(home: Home) -> None:
+    home.write("authmethods", "-\n")
+    controls = read_controls(home.site, {b"SMTPAUTH": b"+cram"})
+    assert login_offer(home.site, controls, [b"bin/checker"]).methods == METHODS

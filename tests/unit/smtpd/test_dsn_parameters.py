@@ -1,0 +1,134 @@
+"""DSN and SMTPUTF8 in MAIL and RCPT: what is offered, taken, refused, and what no client can break."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eqmail_core.dsn.parameters import Wish, Wishes, parse_wishes, render_wishes
+from eqmail_core.dsn.smtp_parameters import (
+    BadParameter,
+    mail_parameters,
+    read_mail,
+    read_recipient,
+    recipient_parameters,
+)
+from eqmail_core.smtpd.protocol.options import Rules
+from tests.unit.dsn.test_parameters import NEWS, ORCPT, WISHES, content
+from tests.unit.smtpd.test_session import Client
+
+RULES = Rules(b"mx", offers_news=True, offers_utf8=True)
+BAD = b"501 syntax error in parameters (#5.5.4)\r\n"
+
+
+def test_what_is_offered() -> None:
+    assert Client(RULES).send(b"EHLO c\r\n").endswith(b"250-SIZE 0\r\n250-DSN\r\n250 SMTPUTF8\r\n")
+    assert b"DSN" not in Client(Rules(b"mx", offers_utf8=True)).send(b"EHLO c\r\n")
+
+
+def test_wishes_are_those_of_one_message() -> None:
+    client = Client(RULES)
+    client.send(b"EHLO c\r\nMAIL FROM:<a@b> SIZE=10 RET=HDRS ENVID=QQ+2B SMTPUTF8 BODY=8BITMIME\r\n")
+    client.send(b"RCPT TO:<c@d> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;C+40D\r\nRCPT TO:<e@f>\r\n")
+    client.send(b"RCPT TO:<g@h> notify=never\r\n")
+    assert render_wishes(client.core.wishes) == b"W U H E:QQ+2B 0:sf:rfc822;C+40D 2:n:"
+    client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n")
+    assert client.core.wishes is None
+    client.send(b"RCPT TO:<c@d> NOTIFY=DELAY\r\n")
+    assert render_wishes(client.core.wishes) == b"W 1:d:"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        b"MAIL FROM:<a@b> RET=HALF",
+        b"MAIL FROM:<a@b> RET=",
+        b"MAIL FROM:<a@b> RET",
+        b"MAIL FROM:<a@b> RET=FULL RET=HDRS",
+        b"MAIL FROM:<a@b> ENVID=",
+        b"MAIL FROM:<a@b> ENVID=a=b",
+        b"MAIL FROM:<a@b> ENVID=a+4",
+        b"MAIL FROM:<a@b> ENVID=" + b"x" * 101,
+        b"MAIL FROM:<a@b> SMTPUTF8=yes",
+        b"RCPT TO:<a@b> NOTIFY=",
+        b"RCPT TO:<a@b> NOTIFY=NEVER,SUCCESS",
+        b"RCPT TO:<a@b> NOTIFY=OFTEN",
+        b"RCPT TO:<a@b> NOTIFY=SUCCESS NOTIFY=SUCCESS",
+        b"RCPT TO:<a@b> ORCPT=a@b",
+        b"RCPT TO:<a@b> ORCPT=rfc822;",
+        b"RCPT TO:<a@b> ORCPT=rfc822;a=b",
+        b"RCPT TO:<a@b> ORCPT=rfc822;a ORCPT=rfc822;a",
+        b"RCPT TO:<a@b> ORCPT=rfc822;" + b"x" * 500,
+    ],
+)
+def test_what_a_parameter_cannot_be(command: bytes) -> None:
+    client = Client(RULES)
+    client.send(b"MAIL FROM:<a@b>\r\n")
+    assert client.send(command + b"\r\n") == BAD
+    assert client.core.recipients == []
+    if command.startswith(b"RCPT"):
+        assert client.send(b"RCPT TO:<a@b>\r\n") == b"250 ok\r\n"
+
+
+def test_what_was_not_offered_is_passed_over_as_by_c() -> None:
+    client = Client()
+    assert client.send(b"MAIL FROM:<a@b> RET=HALF SMTPUTF8=1\r\nRCPT TO:<c@d> NOTIFY=x\r\n") == b"250 ok\r\n" * 2
+    assert client.core.wishes is None
+
+
+def test_parameters_follow_the_address_wherever_it_ends() -> None:
+    client = Client(RULES)
+    client.send(b'MAIL FROM:<"a b> RET=FULL"@c> RET=HDRS\r\n')
+    assert client.core.sender == b"a b> RET=FULL@c"
+    assert render_wishes(client.core.wishes) == b"W H"
+    client.send(b"RCPT TO:c@d ORCPT=rfc822;c>\r\n")
+    assert client.core.recipients == [b"c@d"]
+    assert render_wishes(client.core.wishes) == b"W H 0::rfc822;c>"
+
+
+def test_hexadecimal_digits_in_small_letters_are_understood() -> None:
+    wish = read_recipient(b" ORCPT=rfc822;a+2bb@c")
+    assert wish is not None and wish.orcpt == b"rfc822;a+2Bb@c"
+
+
+@given(st.text(max_size=60).map(str.encode) | st.binary(max_size=60), st.sampled_from([b"MAIL FROM:", b"RCPT TO:"]))
+def test_no_parameter_breaks_the_conversation(soup: bytes, command: bytes) -> None:
+    client = Client(RULES)
+    client.send(b"MAIL FROM:<a@b>\r\n")
+    line = command + b"<c@d> " + soup.replace(b"\n", b" ") + b"\r\n"
+    assert client.send(line)[:4] in (b"250 ", b"501 ", b"552 ", b"555 ")
+    assert client.send(b"NOOP\r\n") == b"250 ok\r\n"
+    text = render_wishes(client.core.wishes)
+    assert not text or render_wishes(parse_wishes(text)) == text
+
+
+PARAMETERS = st.lists(
+    st.sampled_from(
+        [b"RET=", b"ENVID=", b"SMTPUTF8", b"NOTIFY=", b"ORCPT=", b"ret=full", b"NOTIFY=never", b"a+2B", b";"]
+    )
+    | st.binary(max_size=4),
+    max_size=6,
+).map(b" ".join)
+
+
+@given(PARAMETERS)
+def test_every_soup_of_words_is_read_or_refused(soup: bytes) -> None:
+    for read in (lambda: read_mail(soup, True, True), lambda: read_recipient(soup)):
+        try:
+            read()
+        except BadParameter:
+            pass
+
+
+@given(WISHES)
+def test_what_is_said_to_a_server_is_what_was_heard(wishes: Wishes) -> None:
+    wishes.recipients.clear()
+    heard = read_mail(mail_parameters(wishes, knows_news=True), True, True)
+    assert (heard is None) == (not render_wishes(wishes))
+    if heard is not None:
+        assert content(heard) == content(wishes)
+
+
+@given(NEWS, st.just(b"") | ORCPT)
+def test_what_is_said_about_a_recipient_is_what_was_heard(news: bytes, orcpt: bytes) -> None:
+    heard = read_recipient(recipient_parameters(Wish(news, orcpt)))
+    assert (heard.news, heard.orcpt) == (news, orcpt) if heard is not None else not news and not orcpt

@@ -1,0 +1,87 @@
+"""Which recipients are looked up, and as what."""
+
+import pytest
+
+from eqmail_core.queue.routing import Routes
+from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
+from eqmail_core.smtpd.policy.requests import LookUp
+from eqmail_core.smtpd.protocol import replies as reply
+from eqmail_core.smtpd.protocol.events import Mail, Recipient, Verdict
+from tests.unit.smtpd.test_policy import CLIENT, house
+
+ROUTES = Routes(b"here", [b"here", b"a.test", b"b.a.test"], [b"here"], {b"virtual.test": b"joe-v", b"out.test": b""})
+
+
+@pytest.mark.parametrize(
+    ("entries", "recipient", "wanted"),
+    [
+        ([b"*"], b"joe@A.TEST", b"joe@A.TEST"),
+        ([b"*"], b"joe", b"joe@here"),
+        ([b"*"], b"joe@virtual.test", b"joe-v-joe@virtual.test"),
+        ([b"*"], b"joe@out.test", None),
+        ([b"*"], b"joe@foreign.test", None),
+        ([b"*"], b"joe%a.test@here", b"joe@a.test"),
+        ([b"*"], b"jo\0e@here", None),
+        ([b"*", b"!A.test"], b"joe@a.test", None),
+        ([b"*", b"!a.test"], b"joe@b.a.test", b"joe@b.a.test"),
+        ([b"*", b"!.a.test"], b"joe@b.a.test", None),
+        ([b".a.test", b"!b.a.test"], b"joe@b.a.test", None),
+        ([b".A.test"], b"joe@b.a.test", b"joe@b.a.test"),
+        ([b"a.test"], b"joe@b.a.test", None),
+        ([b"!*", b"a.test"], b"joe@a.test", b"joe@a.test"),
+    ],
+)
+def test_the_entry_that_says_most_counts(entries: list[bytes], recipient: bytes, wanted: bytes | None) -> None:
+    assert RecipientCheck(entries, ROUTES).wanted(recipient) == wanted
+
+
+class Asked:
+    """A reception whose recipients are looked up."""
+
+    def __init__(self, letter: bytes, plugins: bytes | None = None, **variables: bytes) -> None:
+        from eqmail_core.smtpd.policy.policy import Reception
+
+        settings = house(plugins)
+        settings.recipient_check = RecipientCheck([b"*"], Routes(b"ours", [b"ours"]))
+        self.letter = letter
+        self.asked: list[bytes] = []
+        environ = CLIENT | {name.encode(): value for name, value in variables.items()}
+        self.reception = Reception(settings, environ, lambda: b"NOW")
+        self.reception.decide(Mail(b"a@b", None))
+
+    def rcpt(self, address: bytes) -> Verdict:
+        decision = self.reception.decide(Recipient(address))
+        if isinstance(decision, Verdict):
+            return decision
+        outcome = None
+        while True:
+            try:
+                errand = decision.send(outcome)
+            except StopIteration as end:
+                assert isinstance(end.value, Verdict)
+                return end.value
+            assert isinstance(errand, LookUp)
+            self.asked.append(errand.recipient)
+            outcome = self.letter
+
+
+@pytest.mark.parametrize(
+    ("letter", "line"), [(b"K", reply.OK), (b"", reply.OK), (b"D", reply.NO_MAILBOX), (b"Z", reply.MAILBOX_AWAY)]
+)
+def test_the_letter_decides(letter: bytes, line: bytes) -> None:
+    front = Asked(letter)
+    verdict = front.rcpt(b"joe@ours")
+    assert (verdict.lines, verdict.accepted, front.asked) == ([line], line == reply.OK, [b"joe@ours"])
+    assert front.reception._accepted == (line == reply.OK)
+
+
+def test_nothing_is_looked_up_for_strangers_and_for_mail_that_goes_on() -> None:
+    front = Asked(b"D")
+    assert front.rcpt(b"joe@foreign").lines == [reply.NO_RELAY]
+    assert Asked(b"D", RELAYCLIENT=b"").rcpt(b"joe@foreign").accepted
+    assert Asked(b"D", RELAYCLIENT=b"@gate").rcpt(b"joe@ours").accepted
+    assert not front.asked
+
+
+def test_clients_that_may_relay_are_told_too() -> None:
+    assert Asked(b"D", RELAYCLIENT=b"").rcpt(b"joe@ours").lines == [reply.NO_MAILBOX]

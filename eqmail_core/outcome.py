@@ -36,11 +36,11 @@ class Failure(Exception):
         return EXIT_OF[self.outcome]
 
 
-class Temporary(Failure):
+class TemporaryFailure(Failure):
     """Trouble that may pass: try again later."""
 
 
-class Permanent(Failure):
+class PermanentFailure(Failure):
     """Trouble that will not pass by waiting."""
 
     outcome = PERMANENT

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
 
-class RelayClients:
+class NetworkSet:
     """Addresses and networks (CIDR) whose clients may relay; entries that are neither are kept in `ignored`."""
 
     __slots__ = ("_addresses", "_networks", "ignored")

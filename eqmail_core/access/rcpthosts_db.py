@@ -7,7 +7,7 @@ Source: control-files.md 2.3.
 import os
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +31,6 @@ def more_hosts(site: "Site") -> "Callable[[list[bytes]], bool]":
         try:
             return any(lists_domain(path, name) for name in names)
         except OSError as error:
-            raise Temporary(b"unable to read controls") from error
+            raise TemporaryFailure(b"unable to read controls") from error
 
     return is_more

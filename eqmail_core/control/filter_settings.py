@@ -1,6 +1,6 @@
 """The control files that name filters of the SMTP server; without them nothing is asked, and nothing is slower."""
 
-from eqmail_core.control.filters import Filters, Milters
+from eqmail_core.control.filters import FilterList, Milters
 from eqmail_core.control.readers import SMTPD
 from eqmail_core.control.setting import ControlSet, Line
 
@@ -18,7 +18,7 @@ class FilterSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpchecks = Filters(
+    smtpchecks = FilterList(
         "Checks in Python that are asked before the server's own, in this order: NAME [timeout=SECONDS] "
         "[default=tempfail|accept|reject]. NAME is an entry point in the group eqmail.smtp of a distribution that is "
         "installed beside eqmail. A check may take timeout seconds for an answer (10); default says what holds when "

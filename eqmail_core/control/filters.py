@@ -8,7 +8,7 @@ MILTER_TIMEOUT_S = 30
 CHECK_TIMEOUT_S = 10
 
 
-class Filters(Control["list[FilterEntry] | None"]):
+class FilterList(Control["list[FilterEntry] | None"]):
     """Lines WHAT [timeout=SECONDS] [default=tempfail|accept|reject], in the order in which they are asked."""
 
     kind = "list of filters"
@@ -31,7 +31,7 @@ class Filters(Control["list[FilterEntry] | None"]):
         return []
 
 
-class Milters(Filters):
+class Milters(FilterList):
     """Filters named by their addresses."""
 
     kind = "list of milters"

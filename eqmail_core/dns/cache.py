@@ -5,13 +5,13 @@ Fails: never.
 
 import time
 
-from eqmail_core.dns.query import Answer
+from eqmail_core.dns.query import DnsAnswer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eqmail_core.dns.query import Question
+    from eqmail_core.dns.query import DnsQuestion
 
 CACHE_SIZE = 50000
 """Records that are kept at most; an answer without any counts as one."""
@@ -23,7 +23,7 @@ class Cache:
     __slots__ = ("_answers", "_clock", "_records", "_size")
 
     def __init__(self, size: int = CACHE_SIZE, clock: "Callable[[], float]" = time.monotonic) -> None:
-        self._answers: dict[Question, tuple[float, Answer]] = {}
+        self._answers: dict[DnsQuestion, tuple[float, DnsAnswer]] = {}
         self._records = 0
         self._size = size
         self._clock = clock
@@ -31,7 +31,7 @@ class Cache:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def find(self, question: "Question") -> Answer | None:
+    def find(self, question: "DnsQuestion") -> DnsAnswer | None:
         """The answer that is still valid, None where there is none."""
         found = self._answers.get(question)
         if found is None:
@@ -41,7 +41,7 @@ class Cache:
             return None
         return found[1]
 
-    def keep(self, question: "Question", answer: Answer, seconds: float) -> None:
+    def keep(self, question: "DnsQuestion", answer: DnsAnswer, seconds: float) -> None:
         """Keep an answer for a while; one that is temporary is not kept."""
         if answer.is_temporary:
             return
@@ -57,11 +57,11 @@ class Cache:
         self._answers.clear()
         self._records = 0
 
-    def _drop(self, question: "Question") -> None:
+    def _drop(self, question: "DnsQuestion") -> None:
         found = self._answers.pop(question, None)
         if found is not None:
             self._records -= _records_of(found[1])
 
 
-def _records_of(answer: Answer) -> int:
+def _records_of(answer: DnsAnswer) -> int:
     return max(1, len(answer.names) + len(answer.addresses))

@@ -19,7 +19,7 @@ _LISTED = ip_network("127.0.0.0/8")
 _TROUBLE = ip_network("127.255.255.0/24")
 
 
-class Zone:
+class DnsblZone:
     """One list: its domain, the answers that count (None: all that a list gives), and what a client is told."""
 
     __slots__ = ("name", "networks", "text")
@@ -37,7 +37,7 @@ class Zone:
         return any(answer in network for answer in answers for network in self.networks)
 
 
-def parse_zone(line: bytes) -> Zone:
+def parse_zone(line: bytes) -> DnsblZone:
     """Understand a line.  Fails: ValueError for one that names no zone, or answers that are no addresses."""
     name, _, rest = line.strip().partition(b" ")
     networks = None
@@ -47,7 +47,7 @@ def parse_zone(line: bytes) -> Zone:
         networks = [ip_network(answer.decode("ascii")) for answer in answers.split(b",")]
     if not name.strip(b".") or b"=" in name or len(name) > 200:
         raise ValueError("no zone")
-    return Zone(name.strip(b".").lower(), networks, rest.strip())
+    return DnsblZone(name.strip(b".").lower(), networks, rest.strip())
 
 
 def reversed_address(ip: bytes) -> bytes:

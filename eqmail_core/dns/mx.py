@@ -11,17 +11,17 @@ Source: delivery.md 5.6; RFC 5321 section 5.1; RFC 7505 (null MX).
 
 from eqmail_core.dns.query import AAAA, CNAME, MX, A
 from eqmail_core.mail.domain_name import ascii_domain
-from eqmail_core.outcome import Permanent, Temporary
+from eqmail_core.outcome import PermanentFailure, TemporaryFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Sequence
     from typing import TypeAlias, TypeVar
 
-    from eqmail_core.dns.query import Answer, Question
+    from eqmail_core.dns.query import DnsAnswer, DnsQuestion
 
     Found = TypeVar("Found")
-    Search: TypeAlias = Generator[list[Question], list[Answer], Found]
+    Search: TypeAlias = Generator[list[DnsQuestion], list[DnsAnswer], Found]
     Literal: TypeAlias = Callable[[bytes], str | None]
     Shuffle: TypeAlias = Callable[[list[tuple[int, bytes]]], None]
 
@@ -35,7 +35,7 @@ MAX_ADDRESSES = 5
 _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
 
 
-class Candidate:
+class MxCandidate:
     """One address to try: text form, preference of its exchanger (0 is best), and the exchanger's name."""
 
     __slots__ = ("ip", "name", "preference")
@@ -57,7 +57,9 @@ class Missing:
         self.is_temporary = is_temporary
 
 
-def exchangers(host: bytes, literal: "Literal", shuffle: "Shuffle") -> "Search[tuple[list[Candidate], list[Missing]]]":
+def exchangers(
+    host: bytes, literal: "Literal", shuffle: "Shuffle"
+) -> "Search[tuple[list[MxCandidate], list[Missing]]]":
     """Addresses of the exchangers of `host`, and the exchangers that have none.
 
     Best preference first, `shuffle`d among equals, IPv6 before IPv4.  `literal(host)` tells the address that a host
@@ -71,7 +73,7 @@ def exchangers(host: bytes, literal: "Literal", shuffle: "Shuffle") -> "Search[t
     if not answer.names:
         return (yield from addresses(host, literal)), []
     if all(not name for _, name in answer.names):
-        raise Permanent(b"Sorry, %b does not accept mail. (#5.1.10)" % host.translate(_SAFE))
+        raise PermanentFailure(b"Sorry, %b does not accept mail. (#5.1.10)" % host.translate(_SAFE))
     ranked = list(answer.names)
     shuffle(ranked)
     ranked.sort(key=lambda item: item[0])
@@ -85,27 +87,27 @@ def exchangers(host: bytes, literal: "Literal", shuffle: "Shuffle") -> "Search[t
         pair = () if ip else (next(answers), next(answers))
         ips = [ip] if ip else [ip for answer in pair for ip in answer.addresses[:MAX_ADDRESSES]]
         if ips:
-            found += [Candidate(ip, preference, name) for ip in ips]
+            found += [MxCandidate(ip, preference, name) for ip in ips]
         else:
             missing.append(Missing(preference, name, any(answer.is_temporary for answer in pair)))
     if not found:
         if any(it.is_temporary for it in missing) or len(ranked) < len(answer.names):
             raise _no_answer()
-        raise Permanent(b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)")
+        raise PermanentFailure(b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)")
     return found, missing
 
 
-def addresses(host: bytes, literal: "Literal") -> "Search[list[Candidate]]":
+def addresses(host: bytes, literal: "Literal") -> "Search[list[MxCandidate]]":
     """The addresses of `host` itself, IPv6 before IPv4."""
     ip = literal(host)
     if ip:
-        return [Candidate(ip, 0, host)]
+        return [MxCandidate(ip, 0, host)]
     answers = yield [(AAAA, host), (A, host)]
-    found = [Candidate(ip, 0, host) for answer in answers for ip in answer.addresses[:MAX_ADDRESSES]]
+    found = [MxCandidate(ip, 0, host) for answer in answers for ip in answer.addresses[:MAX_ADDRESSES]]
     if not found:
         if any(answer.is_temporary for answer in answers):
             raise _no_answer()
-        raise Permanent(b"Sorry, I couldn't find any host named %b. (#5.1.2)" % host.translate(_SAFE))
+        raise PermanentFailure(b"Sorry, I couldn't find any host named %b. (#5.1.2)" % host.translate(_SAFE))
     return found
 
 
@@ -118,7 +120,7 @@ def canonical_name(host: bytes) -> "Search[bytes]":
             return name
         (answer,) = yield [(CNAME, ascii_domain(name))]
         if answer.is_temporary:
-            raise Temporary(b"CNAME lookup failed temporarily. (#4.4.3)")
+            raise TemporaryFailure(b"CNAME lookup failed temporarily. (#4.4.3)")
         if not answer.names:
             return name
         name = answer.names[0][1]
@@ -126,11 +128,11 @@ def canonical_name(host: bytes) -> "Search[bytes]":
 
 
 def without_loop(
-    candidates: "list[Candidate]",
+    candidates: "list[MxCandidate]",
     own: "Collection[str]",
     missing: "Sequence[Missing]" = (),
     own_names: "Collection[bytes]" = (),
-) -> "list[Candidate]":
+) -> "list[MxCandidate]":
     """Those candidates that are better than this host itself, whose addresses are `own`.
 
     An exchanger of one of `own_names` (in lower case) whose address cannot be found out now is this host too.
@@ -148,8 +150,8 @@ def without_loop(
     if any(it.is_temporary and (it.preference < mine or it.name.lower() in own_names) for it in missing):
         raise _no_answer()
     if any(it.preference < mine for it in missing):
-        raise Temporary(b"Sorry, I couldn't find a mail exchanger or IP address. (#4.4.4)")
-    raise Permanent(
+        raise TemporaryFailure(b"Sorry, I couldn't find a mail exchanger or IP address. (#4.4.4)")
+    raise PermanentFailure(
         b"Sorry. Although I'm listed as a best-preference MX or A for that host,\n"
         b"it isn't in my control/locals file, so I don't treat it as local. (#5.4.6)"
     )
@@ -160,5 +162,5 @@ def is_own(ip: str, own: "Collection[str]") -> bool:
     return ip in own or ip.removeprefix("::ffff:") in own
 
 
-def _no_answer() -> Temporary:
-    return Temporary(b"Sorry, I couldn't find any host by that name. (#4.1.2)")
+def _no_answer() -> TemporaryFailure:
+    return TemporaryFailure(b"Sorry, I couldn't find any host by that name. (#4.1.2)")

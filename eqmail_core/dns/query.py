@@ -11,10 +11,10 @@ CNAME = "CNAME"
 CLIENTS_PATIENCE_S = 6.0
 """How long a client that connects waits at most for what the DNS says about it, in seconds."""
 
-Question = tuple[str, bytes]
+DnsQuestion = tuple[str, bytes]
 
 
-class Answer:
+class DnsAnswer:
     """What the DNS says, or that it says nothing for now (`is_temporary`).
 
     `names`: for MX each exchanger with its preference, for CNAME the canonical name with 0; `addresses`: for A and
@@ -31,8 +31,8 @@ class Answer:
         self.is_temporary = is_temporary
 
 
-NOTHING = Answer()
+NOTHING = DnsAnswer()
 """There is no such name, or no record of that kind."""
 
-NO_ANSWER = Answer(is_temporary=True)
+NO_ANSWER = DnsAnswer(is_temporary=True)
 """No server could tell; asking later may help."""

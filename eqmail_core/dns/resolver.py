@@ -12,7 +12,7 @@ Source: delivery.md 5.6 (DNS); RFC 1035, RFC 2181 section 5.2, RFC 2308 (negativ
 """
 
 from eqmail_core.dns.cache import Cache
-from eqmail_core.dns.query import CNAME, MX, NO_ANSWER, NOTHING, Answer
+from eqmail_core.dns.query import CNAME, MX, NO_ANSWER, NOTHING, DnsAnswer
 from eqmail_core.mail.domain_name import ascii_domain
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import dns.name
     import dns.resolver
 
-    from eqmail_core.dns.query import Question
+    from eqmail_core.dns.query import DnsQuestion
 
 MOST_RECORDS = 100
 """Records of one answer that are kept; of exchangers the best."""
@@ -68,7 +68,7 @@ class BlockingResolver:
         self._resolver = dns.resolver.Resolver(configure=False)
         self._ready = _configure(self._resolver, nameservers, port, patience_s)
 
-    def answer(self, question: "Question", within_s: float | None = None) -> Answer:
+    def answer(self, question: "DnsQuestion", within_s: float | None = None) -> DnsAnswer:
         """The answer to one question; after `within_s` seconds, where that is less than the patience, temporary."""
         question = _normal(question)
         known = self._cache.find(question)
@@ -103,7 +103,7 @@ class AsyncResolver:
         import dns.asyncresolver
 
         self._cache = Cache()
-        self._asked: dict[Question, asyncio.Task[Answer]] = {}
+        self._asked: dict[DnsQuestion, asyncio.Task[DnsAnswer]] = {}
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
         self._beside = 0
         self._where = (nameservers, port, patience_s)
@@ -117,7 +117,7 @@ class AsyncResolver:
         self._resolver = self._new(configure=False)
         self._ready = _configure(self._resolver, *self._where)
 
-    async def answers(self, questions: "list[Question]", within_s: float = SEARCH_S) -> list[Answer]:
+    async def answers(self, questions: "list[DnsQuestion]", within_s: float = SEARCH_S) -> list[DnsAnswer]:
         """The answers to these questions, in their order; what has none within `within_s` seconds is temporary."""
         questions = [_normal(question) for question in questions]
         found = {question: answer for question in questions if (answer := self._cache.find(question)) is not None}
@@ -141,7 +141,7 @@ class AsyncResolver:
                     task.cancel()
         return [found.get(question, NO_ANSWER) for question in questions]
 
-    def _once(self, question: "Question") -> "asyncio.Future[Answer]":
+    def _once(self, question: "DnsQuestion") -> "asyncio.Future[DnsAnswer]":
         """The answer to a question that others may be asking too; who gives up does not disturb them."""
         task = self._asked.get(question)
         if task is None:
@@ -150,7 +150,7 @@ class AsyncResolver:
             task.add_done_callback(lambda _: self._asked.pop(question, None))
         return self._asyncio.shield(task)
 
-    async def _ask(self, question: "Question") -> Answer:
+    async def _ask(self, question: "DnsQuestion") -> DnsAnswer:
         known = self._cache.find(question)
         name = _name_of(question[1])
         if known is not None or name is None:
@@ -227,7 +227,7 @@ def _prefer(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer |
         resolver.nameservers = [server, *(it for it in servers if it != server)]
 
 
-def _normal(question: "Question") -> "Question":
+def _normal(question: "DnsQuestion") -> "DnsQuestion":
     return question[0], question[1].lower()
 
 
@@ -243,7 +243,7 @@ def _name_of(name: bytes) -> "dns.name.Name | None":
         return None
 
 
-def _learn(cache: Cache, question: "Question", found: "dns.resolver.Answer | Exception") -> Answer:
+def _learn(cache: Cache, question: "DnsQuestion", found: "dns.resolver.Answer | Exception") -> DnsAnswer:
     """Turn what dnspython found into an answer, and keep it as long as it may be kept."""
     import dns.resolver
 
@@ -259,16 +259,16 @@ def _learn(cache: Cache, question: "Question", found: "dns.resolver.Answer | Exc
     return answer
 
 
-def _answer(kind: str, found: "dns.resolver.Answer") -> Answer:
+def _answer(kind: str, found: "dns.resolver.Answer") -> DnsAnswer:
     records = list(found.rrset or ())
     if not records:
         return NOTHING
     if kind == MX:
         best = sorted(records, key=lambda it: it.preference)[:MOST_RECORDS]
-        return Answer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in best))
+        return DnsAnswer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in best))
     if kind == CNAME:
-        return Answer(names=tuple((0, _bytes_of(it.target)) for it in records))
-    return Answer(addresses=tuple(it.address for it in records[:MOST_RECORDS]))
+        return DnsAnswer(names=tuple((0, _bytes_of(it.target)) for it in records))
+    return DnsAnswer(addresses=tuple(it.address for it in records[:MOST_RECORDS]))
 
 
 def _bytes_of(name: "dns.name.Name") -> bytes:

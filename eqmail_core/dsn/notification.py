@@ -9,7 +9,7 @@ Source: queue.md 3.10 (qmail-send.c injectbounce); RFC 3461 section 6, RFC 3464 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from eqmail_core.dsn.parameters import HEADER_ONLY, Wishes, render_wishes
+from eqmail_core.dsn.parameters import HEADER_ONLY, DsnParameters, render_wishes
 from eqmail_core.dsn.qsbmf import ORIGINAL, bounce_break, bounce_head, bounce_text, failure_block, return_path
 from eqmail_core.dsn.report import (
     DELAYED,
@@ -49,7 +49,7 @@ _DELAY_TEXT = (
 )
 _SUCCESS_HEAD = b"This is the mail system at %b.\n"
 _SUCCESS_TEXT = b"Your message was delivered to the following addresses, as you wished to know.\n\n"
-_NO_WISHES = Wishes()
+_NO_WISHES = DsnParameters()
 _SUCCESSES = {GOT_IT.strip(): DELIVERED, PASSED_ON.strip(): RELAYED, SPREAD.strip(): EXPANDED}
 _HEADER_BYTES = 1 << 16
 _MAX_LISTED_BYTES = 1 << 20
@@ -58,7 +58,7 @@ _BOUNDARY = b"=_%b"
 _CUT = b"\n--- The message had %d bytes; only its header is shown.\n"
 
 
-class Postmaster:
+class BounceConfig:
     """Whose name stands on bounces, who gets bounces of bounces, and how bounces are written.
 
     `is_dsn`: as RFC 3464 wants them; `max_bytes`: larger messages come back as their header only, 0 for none;
@@ -84,7 +84,7 @@ class Postmaster:
         self.max_recipients = max_recipients
 
 
-class Returned:
+class ReportedMessage:
     """A message that is written about: sender, size in bytes, and when it came, as a date.
 
     `failures` opens what is to be said about recipients, in blocks; `original` opens the message.  `wishes`: of the
@@ -100,7 +100,7 @@ class Returned:
         size: int,
         failures: Pieces,
         original: Pieces,
-        wishes: Wishes | None = None,
+        wishes: DsnParameters | None = None,
     ) -> None:
         self.sender = sender
         self.arrival = arrival
@@ -110,7 +110,7 @@ class Returned:
         self.wishes = wishes
 
 
-class Bounce:
+class Notification:
     """One bounce: its envelope, with its own wishes as a list, and its text in `pieces`, made when its turn comes."""
 
     __slots__ = ("pieces", "recipient", "sender", "wishes")
@@ -122,7 +122,7 @@ class Bounce:
         self.wishes = wishes
 
 
-def compose(it: Returned, postmaster: Postmaster, date: bytes, identity: bytes) -> Bounce | None:
+def compose(it: ReportedMessage, postmaster: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
     """The bounce for a failed message; None for a failed double bounce, which nobody gets.
 
     A failed bounce goes to the postmaster as a double bounce, any other failure to the sender.  `identity` names the
@@ -138,10 +138,10 @@ def compose(it: Returned, postmaster: Postmaster, date: bytes, identity: bytes) 
     else:
         head = partial(bounce_head, date, postmaster.box, postmaster.host, recipient, is_double, identity)
         pieces = _plain(it, postmaster, head, bounce_break(sender, is_double))
-    return Bounce(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_wishes(it, recipient))
+    return Notification(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_wishes(it, recipient))
 
 
-def delay_warning(it: Returned, postmaster: Postmaster, date: bytes, identity: bytes) -> Bounce | None:
+def delay_warning(it: ReportedMessage, postmaster: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
     """What the sender of a message that still waits is told; None where nobody is to be told.
 
     It is always a report, so that nobody takes it for a failure, and never has more than the header.  `identity` as in
@@ -151,17 +151,19 @@ def delay_warning(it: Returned, postmaster: Postmaster, date: bytes, identity: b
     if not sender or it.sender in (NULL_SENDER, DOUBLE_BOUNCE):
         return None
     pieces = _delayed(it, postmaster, sender, date, identity)
-    return Bounce(NULL_SENDER, sender, pieces, _own_wishes(it, sender))
+    return Notification(NULL_SENDER, sender, pieces, _own_wishes(it, sender))
 
 
-def _own_wishes(it: Returned, recipient: bytes) -> bytes:
+def _own_wishes(it: ReportedMessage, recipient: bytes) -> bytes:
     """A bounce is in the letters of its message where its own header needs them (RFC 6533 section 4)."""
     if it.wishes is None or not it.wishes.is_utf8 or recipient.isascii():
         return b""
-    return render_wishes(Wishes(is_utf8=True))
+    return render_wishes(DsnParameters(is_utf8=True))
 
 
-def _plain(it: Returned, postmaster: Postmaster, head: Callable[[bytes], bytes], middle: bytes) -> Iterator[bytes]:
+def _plain(
+    it: ReportedMessage, postmaster: BounceConfig, head: Callable[[bytes], bytes], middle: bytes
+) -> Iterator[bytes]:
     is_cut = 0 < postmaster.max_bytes < it.size
 
     def parts() -> Iterator[bytes]:
@@ -175,11 +177,13 @@ def _plain(it: Returned, postmaster: Postmaster, head: Callable[[bytes], bytes],
         yield _CUT % it.size
 
 
-def _failures(it: Returned, postmaster: Postmaster) -> Iterator[bytes]:
+def _failures(it: ReportedMessage, postmaster: BounceConfig) -> Iterator[bytes]:
     return listed(it.failures(), postmaster.max_recipients, _MAX_LISTED_BYTES)
 
 
-def _ended(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, identity: bytes) -> Iterator[bytes]:
+def _ended(
+    it: ReportedMessage, postmaster: BounceConfig, sender: bytes, date: bytes, identity: bytes
+) -> Iterator[bytes]:
     """The report on a message whose recipients have all failed, or have got it."""
     boundary = _BOUNDARY % identity
     told = list(_told(it, postmaster)) if it.wishes is not None else []
@@ -191,16 +195,18 @@ def _ended(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, ide
     yield report_head(date, postmaster.box, postmaster.host, recipient, subject, identity, boundary)
     yield bounce_text(postmaster.host, not sender) if has_failed else _SUCCESS_HEAD % postmaster.host
     if successes:
-        yield from as_utf8(map(_Told.text, failures))
+        yield from as_utf8(map(RecipientStatus.text, failures))
         yield _SUCCESS_TEXT
-        yield from as_utf8(map(_Told.text, successes))
+        yield from as_utf8(map(RecipientStatus.text, successes))
     else:
         yield from as_utf8(_failures(it, postmaster))
     is_whole = has_failed and not (postmaster.max_bytes and it.size > postmaster.max_bytes)
     yield from _for_programs(it, postmaster, sender, boundary, _told(it, postmaster), is_whole)
 
 
-def _delayed(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, identity: bytes) -> Iterator[bytes]:
+def _delayed(
+    it: ReportedMessage, postmaster: BounceConfig, sender: bytes, date: bytes, identity: bytes
+) -> Iterator[bytes]:
     """The report on a message that waits."""
     boundary = _BOUNDARY % identity
     yield report_head(date, postmaster.box, postmaster.host, sender, DELAY_SUBJECT, identity, boundary)
@@ -210,7 +216,12 @@ def _delayed(it: Returned, postmaster: Postmaster, sender: bytes, date: bytes, i
 
 
 def _for_programs(
-    it: Returned, postmaster: Postmaster, sender: bytes, boundary: bytes, told: "Iterable[_Told]", is_whole: bool
+    it: ReportedMessage,
+    postmaster: BounceConfig,
+    sender: bytes,
+    boundary: bytes,
+    told: "Iterable[RecipientStatus]",
+    is_whole: bool,
 ) -> Iterator[bytes]:
     """The parts behind the text: the status of each recipient, and the original, or its header."""
     wishes = it.wishes or _NO_WISHES
@@ -223,7 +234,7 @@ def _for_programs(
     yield report_end(boundary)
 
 
-class _Told:
+class RecipientStatus:
     """What is told about one recipient, and by which name the sender knows it (`orcpt`, b"": by no other)."""
 
     __slots__ = ("action", "orcpt", "recipient", "report")
@@ -239,7 +250,7 @@ class _Told:
         return failure_block(self.recipient, self.report, self.orcpt)
 
 
-def _told(it: Returned, postmaster: Postmaster, action: bytes = b"") -> Iterator[_Told]:
+def _told(it: ReportedMessage, postmaster: BounceConfig, action: bytes = b"") -> Iterator[RecipientStatus]:
     """The recipients that something is told of; without an `action` the words of each report tell it.
 
     A name counts only if it is one that the sender gave: reports may be the words of strangers.
@@ -250,4 +261,4 @@ def _told(it: Returned, postmaster: Postmaster, action: bytes = b"") -> Iterator
         name = last.removeprefix(ORIGINAL)
         orcpt = name if name != last and name in names else b""
         text = text if orcpt else report
-        yield _Told(recipient, text, orcpt, action or _SUCCESSES.get(text, FAILED))
+        yield RecipientStatus(recipient, text, orcpt, action or _SUCCESSES.get(text, FAILED))

@@ -45,7 +45,7 @@ _NEWS = frozenset(s + f + d for s in (b"", SUCCESS) for f in (b"", FAILURE) for 
 _MOST_DIGITS = 19
 
 
-class Wish:
+class RecipientDsn:
     """What is wished about one recipient: letters of `news`, b"" for our habit, and `orcpt`, b"" for none."""
 
     __slots__ = ("news", "orcpt")
@@ -70,10 +70,10 @@ class Wish:
         return not self.news or DELAY in self.news
 
 
-NO_WISH = Wish()
+NO_DSN = RecipientDsn()
 
 
-class Wishes:
+class DsnParameters:
     """The wishes of a message: `ret` is FULL, HEADER_ONLY or b""; `envid` b"" or xtext; `recipients` by their keys."""
 
     __slots__ = ("envid", "is_utf8", "recipients", "ret")
@@ -82,28 +82,28 @@ class Wishes:
         self.is_utf8 = is_utf8
         self.ret = ret
         self.envid = envid
-        self.recipients: dict[bytes, Wish] = {}
+        self.recipients: dict[bytes, RecipientDsn] = {}
 
     @property
     def is_about_news(self) -> bool:
         """Whether the sender speaks RFC 3461, and so understands its reports."""
         return bool(self.envid or self.recipients or self.ret)
 
-    def of(self, key: bytes) -> Wish:
+    def of(self, key: bytes) -> RecipientDsn:
         """The wish about one recipient."""
-        return self.recipients.get(key, NO_WISH)
+        return self.recipients.get(key, NO_DSN)
 
-    def only_of(self, key: bytes) -> "Wishes":
+    def only_of(self, key: bytes) -> "DsnParameters":
         """The wishes of the message as one that goes to this recipient alone, at place 0."""
         return self.rekeyed(lambda it: b"0" if it == key else None)
 
-    def of_each(self, count: int) -> "Wishes":
+    def of_each(self, count: int) -> "DsnParameters":
         """The same for so many recipients, each with the wish about the one at place 0."""
-        other = Wishes(self.is_utf8, self.ret, self.envid)
+        other = DsnParameters(self.is_utf8, self.ret, self.envid)
         other.recipients = {place_key(place): self.of(place_key(0)) for place in range(count)}
         return other
 
-    def passed_on(self, count: int, is_alone: bool) -> "Wishes":
+    def passed_on(self, count: int, is_alone: bool) -> "DsnParameters":
         """The wishes of a message that an address passes on to so many others in the name of the same sender.
 
         To one alone as they are.  Otherwise who passes it on tells of success, and those after it tell of the rest.
@@ -112,12 +112,12 @@ class Wishes:
         other = self.of_each(count)
         for key, wish in other.recipients.items() if not is_alone else ():
             if wish.wants_success:
-                other.recipients[key] = Wish(wish.news.replace(SUCCESS, b"") or NEVER, wish.orcpt)
+                other.recipients[key] = RecipientDsn(wish.news.replace(SUCCESS, b"") or NEVER, wish.orcpt)
         return other
 
-    def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "Wishes":
+    def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "DsnParameters":
         """The same with other keys; recipients without a new one are left out."""
-        other = Wishes(self.is_utf8, self.ret, self.envid)
+        other = DsnParameters(self.is_utf8, self.ret, self.envid)
         for key, wish in self.recipients.items():
             new = new_key(key)
             if new is not None:
@@ -125,7 +125,7 @@ class Wishes:
         return other
 
 
-def render_wishes(wishes: Wishes | None) -> bytes:
+def render_wishes(wishes: DsnParameters | None) -> bytes:
     """The list of these wishes, without an end; b"" where there are none."""
     if wishes is None:
         return b""
@@ -150,15 +150,15 @@ def wishes_passed_on(text: bytes, count: int, is_alone: bool = False, is_same_se
     wishes = parse_wishes(text)
     if wishes is None:
         return b""
-    return render_wishes(wishes.passed_on(count, is_alone) if is_same_sender else Wishes(wishes.is_utf8))
+    return render_wishes(wishes.passed_on(count, is_alone) if is_same_sender else DsnParameters(wishes.is_utf8))
 
 
-def parse_wishes(text: bytes) -> Wishes | None:
+def parse_wishes(text: bytes) -> DsnParameters | None:
     """Read a list, which anybody may have written; None where it is none, or has a word that is wrong."""
     first, *words = text.split(b" ")
     if first != _MARK or not words:
         return None
-    wishes = Wishes()
+    wishes = DsnParameters()
     for word in words:
         key, colon, value = word.partition(b":")
         if key == _UTF8 and not colon:
@@ -171,7 +171,7 @@ def parse_wishes(text: bytes) -> Wishes | None:
             news, _, orcpt = value.partition(b":")
             if news not in _NEWS or (orcpt and not is_orcpt(orcpt)):
                 return None
-            wishes.recipients[key] = Wish(news, orcpt)
+            wishes.recipients[key] = RecipientDsn(news, orcpt)
         else:
             return None
     return wishes

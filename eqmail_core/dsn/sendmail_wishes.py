@@ -3,19 +3,19 @@
 Source: RFC 3461; sendmail(8).
 """
 
-from eqmail_core.dsn.parameters import Wish, Wishes, encode_xtext, is_envid, place_key
+from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn, encode_xtext, is_envid, place_key
 from eqmail_core.dsn.smtp_parameters import BadParameter, read_news, read_ret
 
 
-def wishes_of(options: list[tuple[bytes, bytes]]) -> Wishes:
+def wishes_of(options: list[tuple[bytes, bytes]]) -> DsnParameters:
     """The wishes in these options, those about the recipient at place 0 being about each.
 
     An ENVID that is no xtext becomes one.  Fails: BadParameter.
     """
-    wishes = Wishes()
+    wishes = DsnParameters()
     for letter, argument in options:
         if letter == b"N":
-            wishes.recipients[place_key(0)] = Wish(read_news(argument))
+            wishes.recipients[place_key(0)] = RecipientDsn(read_news(argument))
         elif letter == b"R":
             wishes.ret = read_ret(argument)
         else:

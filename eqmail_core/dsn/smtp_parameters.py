@@ -10,8 +10,8 @@ from eqmail_core.dsn.parameters import (
     HEADER_ONLY,
     NEVER,
     SUCCESS,
-    Wish,
-    Wishes,
+    DsnParameters,
+    RecipientDsn,
     is_envid,
     is_orcpt,
 )
@@ -25,12 +25,12 @@ class BadParameter(ValueError):
     """A parameter that is known, and has no value that it may have, or comes twice."""
 
 
-def read_mail(parameters: bytes, reads_news: bool, reads_utf8: bool) -> Wishes | None:
+def read_mail(parameters: bytes, reads_news: bool, reads_utf8: bool) -> DsnParameters | None:
     """The wishes in what follows the address of a MAIL command; None: there are none.  Others are passed over.
 
     Fails: BadParameter.
     """
-    wishes = Wishes()
+    wishes = DsnParameters()
     seen = set()
     for word in parameters.split():
         keyword, is_given, value = word.partition(b"=")
@@ -52,7 +52,7 @@ def read_mail(parameters: bytes, reads_news: bool, reads_utf8: bool) -> Wishes |
     return wishes if seen else None
 
 
-def read_recipient(parameters: bytes) -> Wish | None:
+def read_recipient(parameters: bytes) -> RecipientDsn | None:
     """The wish in what follows the address of a RCPT command; None: there is none.  Other parameters are passed over.
 
     Fails: BadParameter.
@@ -70,7 +70,7 @@ def read_recipient(parameters: bytes) -> Wish | None:
             if orcpt is not None or not is_orcpt(_upper_hex(value)):
                 raise BadParameter
             orcpt = _upper_hex(value)
-    return None if news is None and orcpt is None else Wish(news or b"", orcpt or b"")
+    return None if news is None and orcpt is None else RecipientDsn(news or b"", orcpt or b"")
 
 
 def read_news(value: bytes) -> bytes:
@@ -94,7 +94,7 @@ def read_ret(value: bytes) -> bytes:
         raise BadParameter from error
 
 
-def mail_parameters(wishes: Wishes, knows_news: bool) -> bytes:
+def mail_parameters(wishes: DsnParameters, knows_news: bool) -> bytes:
     """What to put behind the address of a MAIL command, for a server that may know RFC 3461."""
     words = [b""]
     if knows_news and wishes.ret:
@@ -106,7 +106,7 @@ def mail_parameters(wishes: Wishes, knows_news: bool) -> bytes:
     return b" ".join(words)
 
 
-def recipient_parameters(wish: Wish) -> bytes:
+def recipient_parameters(wish: RecipientDsn) -> bytes:
     """What to put behind the address of a RCPT command, for a server that knows RFC 3461."""
     text = b""
     if wish.news:

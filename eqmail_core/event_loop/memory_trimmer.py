@@ -13,7 +13,7 @@ _LOOK_S = 3.0
 _BURST = 500
 
 
-class Tidying:
+class MemoryTrimmer:
     """Looks now and then at `held()`, the number of messages in memory, for as long as the loop runs."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, held: Callable[[], int]) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class BesideTheLoop:
+class ThreadExecutor:
     """The worker of a resident system: one thread, whose results come back on the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_result: Callable[[], None]) -> None:

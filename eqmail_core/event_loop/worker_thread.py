@@ -16,14 +16,14 @@ Result = TypeVar("Result")
 Call = Callable[[], None]
 
 
-class Runs(Protocol):
+class Executor(Protocol):
     """Something that runs `job` sometime, and then calls `then` on the owner's thread."""
 
     def run(self, job: Callable[[], Result], then: Callable[[Result | None, OSError | None], None]) -> None:
         """Run a job; `then` gets its result, or the error that it ended with."""
 
 
-class Worker:
+class WorkerThread:
     """One thread; `call_owner(call)` must make the owner's thread call `call` soon."""
 
     def __init__(self, name: str, call_owner: Callable[[Call], object]) -> None:
@@ -59,7 +59,7 @@ class Worker:
             job()
 
 
-class Groups(Generic[Item, Result]):
+class Batcher(Generic[Item, Result]):
     """Collects items; a group is what came since the last group was taken.
 
     `work(items)` runs on the worker, `done(items, result, error)` on the owner's thread; `soon(call)` calls once the
@@ -68,7 +68,7 @@ class Groups(Generic[Item, Result]):
 
     def __init__(
         self,
-        worker: Runs,
+        worker: Executor,
         soon: Callable[[Call], object],
         work: Callable[[list[Item]], Result],
         done: Callable[[list[Item], Result | None, OSError | None], None],

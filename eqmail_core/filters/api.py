@@ -10,8 +10,8 @@ Texts are str; bytes that are not UTF-8 become surrogates, as in file names (PEP
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from eqmail_core.filters.message import Draft
-from eqmail_core.filters.verdict import ACCEPT, CONTINUE, REFUSE, Opinion, Question
+from eqmail_core.filters.message import FilteredMessage
+from eqmail_core.filters.verdict import ACCEPT, CONTINUE, REFUSE, FilterQuery, FilterVerdict
 from eqmail_core.mail.header import field_text, is_field
 
 GROUP = "eqmail.smtp"
@@ -66,7 +66,7 @@ class Message:
 
     __slots__ = ("_draft",)
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: FilteredMessage) -> None:
         self._draft = draft
 
     @property
@@ -119,7 +119,7 @@ class Context:
     message: Message | None
 
 
-def context_of(question: Question) -> Context:
+def context_of(question: FilterQuery) -> Context:
     """What a check is given."""
     facts = question.facts
     encryption = facts.encryption
@@ -142,9 +142,9 @@ def context_of(question: Question) -> Context:
     )
 
 
-def opinion_of(answer: object) -> Opinion:
+def opinion_of(answer: object) -> FilterVerdict:
     """The opinion in what a check returned.  Fails: TypeError, ValueError: the check did not keep to the rules."""
-    opinion = Opinion()
+    opinion = FilterVerdict()
     for part in answer if isinstance(answer, list | tuple) else [answer]:
         if isinstance(part, AddHeader):
             opinion.headers.append(_header(part))

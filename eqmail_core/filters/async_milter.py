@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from eqmail_core.control.filter_entries import FilterEntry
 from eqmail_core.filters.milter.client import MilterClient
-from eqmail_core.filters.milter_filter import CONNECT, LIMIT_S, Health, MilterFilter
-from eqmail_core.filters.verdict import Opinion, Question
+from eqmail_core.filters.milter_filter import CONNECT, LIMIT_S, MilterFilter, MilterHealth
+from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
 
 _RECEIVE = 65536
 
@@ -16,14 +16,14 @@ class LoopMilter(MilterFilter):
 
     __slots__ = ("_loop", "_reader", "_task", "_writer")
 
-    def __init__(self, entry: FilterEntry, health: Health, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, entry: FilterEntry, health: MilterHealth, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(entry, health)
         self._loop = loop
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._task: asyncio.Task[None] | None = None
 
-    def ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+    def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
         """Ask; `done` is called later, never from within this call, and not after `close`."""
         self._task = self._loop.create_task(self._ask(question, done))
 
@@ -35,7 +35,7 @@ class LoopMilter(MilterFilter):
             self.forget_body()
         self._hang_up()
 
-    async def _ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+    async def _ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
         steps = self.hold(question)
         while True:
             try:

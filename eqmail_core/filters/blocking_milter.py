@@ -9,7 +9,7 @@ from eqmail_core.filters.milter_filter import CONNECT, LIMIT_S, MilterFilter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.filters.milter.client import MilterClient
-    from eqmail_core.filters.verdict import Opinion, Question
+    from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
 
 _RECEIVE = 65536
 
@@ -20,14 +20,14 @@ class WaitingMilter(MilterFilter):
     __slots__ = ("_sock",)
     _sock: socket.socket | None
 
-    def ask(self, question: "Question") -> "Opinion":
+    def ask(self, question: "FilterQuery") -> "FilterVerdict":
         """Its opinion, when it has come."""
         steps = self.hold(question)
         while True:
             try:
                 step = next(steps)
             except StopIteration as end:
-                opinion: Opinion = end.value
+                opinion: FilterVerdict = end.value
                 return opinion
             assert self.client is not None
             try:

@@ -22,7 +22,7 @@ NO_FILTERS_VARIABLE = b"NOMILTER"
 """A client whose environment has it is not shown to milters."""
 
 
-class Filters:
+class FilterConfig:
     """Milters and checks in their order; `quarantine_to`: who gets what milters set aside; `complain` is the log.
 
     Fails: never; a check that cannot be had is a filter all the same, with the opinion that its entry says.
@@ -37,38 +37,38 @@ class Filters:
         quarantine_to: bytes | None,
         complain: "Callable[[bytes], None]",
     ) -> None:
-        from eqmail_core.filters.milter_filter import Health
+        from eqmail_core.filters.milter_filter import MilterHealth
 
         self._milters = milters
         self._checks = checks
-        self._health = Health(self._say)
+        self._health = MilterHealth(self._say)
         self._complain = complain
         self.quarantine_to = quarantine_to
         for entry, check in checks:
             if check.trouble:
                 self._say(f"check {entry.name.decode('utf-8', 'replace')}: {check.trouble}")
 
-    def waiting_panel(self, environ: dict[bytes, bytes]) -> "Panel":
+    def waiting_panel(self, environ: dict[bytes, bytes]) -> "FilterChain":
         """For a program that serves the client of this environment."""
         from eqmail_core.filters.blocking_milter import WaitingMilter
 
         milters = [WaitingMilter(entry, self._health) for entry in self._for(environ)]
         if not self._checks:
-            return Panel([], milters)
+            return FilterChain([], milters)
         from eqmail_core.filters.python_checks import WaitingCheck
 
-        return Panel([WaitingCheck(entry, check, self._say) for entry, check in self._checks], milters)
+        return FilterChain([WaitingCheck(entry, check, self._say) for entry, check in self._checks], milters)
 
-    def loop_panel(self, loop: "asyncio.AbstractEventLoop", environ: dict[bytes, bytes]) -> "Panel":
+    def loop_panel(self, loop: "asyncio.AbstractEventLoop", environ: dict[bytes, bytes]) -> "FilterChain":
         """For a service that serves the client of this environment among others."""
         from eqmail_core.filters.async_milter import LoopMilter
 
         milters = [LoopMilter(entry, self._health, loop) for entry in self._for(environ)]
         if not self._checks:
-            return Panel([], milters)
+            return FilterChain([], milters)
         from eqmail_core.filters.python_checks import LoopCheck
 
-        return Panel([LoopCheck(entry, check, self._say, loop) for entry, check in self._checks], milters)
+        return FilterChain([LoopCheck(entry, check, self._say, loop) for entry, check in self._checks], milters)
 
     def _say(self, text: str) -> None:
         self._complain(text.encode("utf-8", "replace"))
@@ -86,14 +86,16 @@ def load_checks(entries: "Sequence[FilterEntry] | None") -> "list[tuple[FilterEn
     return [(entry, load_check(entry.name.decode("utf-8", "replace"))) for entry in entries]
 
 
-def read_filters(controls: "Controls", complain: "Callable[[bytes], None]") -> Filters | None:
+def read_filters(controls: "Controls", complain: "Callable[[bytes], None]") -> FilterConfig | None:
     """The filters that the settings name; None where there is none, so that nobody has to ask.  Fails: ControlError."""
     if not controls.milters and not controls.smtpchecks:
         return None
-    return Filters(controls.milters or [], load_checks(controls.smtpchecks), controls.quarantineto or None, complain)
+    return FilterConfig(
+        controls.milters or [], load_checks(controls.smtpchecks), controls.quarantineto or None, complain
+    )
 
 
-class Panel:
+class FilterChain:
     """The filters of one conversation: checks are asked `before` the house decides about a command, milters `after`."""
 
     __slots__ = ("after", "before")

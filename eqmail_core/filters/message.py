@@ -4,7 +4,7 @@ What it is made of lies with whoever serves the client (`Store`); the trace line
 because filters do not see them.
 """
 
-from eqmail_core.dsn.parameters import NO_WISH, Wishes, place_key, render_wishes
+from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, place_key, render_wishes
 from eqmail_core.dsn.smtp_parameters import read_mail, read_recipient
 from eqmail_core.filters.milter import packets as wire
 from eqmail_core.mail.header_editor import EditedHeader
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.filters.milter.modifications import Change
 
-    class Store(Protocol):
+    class ByteStore(Protocol):
         """Bytes that can be read again and again."""
 
         size: int
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
             """Forget them."""
 
 
-class Draft:
+class FilteredMessage:
     """Envelope, header and body; `store` holds the message as it came, `head` its first bytes with the whole header.
 
     `is_discarded`: it is to be accepted, and nobody gets it.  `quarantined`: why it is to be set aside, b"": it is not.
@@ -51,16 +51,21 @@ class Draft:
     )
 
     def __init__(
-        self, store: "Store", head: bytes, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None
+        self,
+        store: "ByteStore",
+        head: bytes,
+        sender: bytes,
+        recipients: list[bytes],
+        wishes: "DsnParameters | None" = None,
     ) -> None:
         self._store = store
-        self._body: Store | None = None
+        self._body: ByteStore | None = None
         self.header = EditedHeader(head)
         self._body_start = self.header.size
         self.sender = sender
-        self._wishes = Wishes() if wishes is None else Wishes(wishes.is_utf8, wishes.ret, wishes.envid)
+        self._wishes = DsnParameters() if wishes is None else DsnParameters(wishes.is_utf8, wishes.ret, wishes.envid)
         # Parallel to the recipients.
-        self._wish_of = [NO_WISH if wishes is None else wishes.of(place_key(it)) for it in range(len(recipients))]
+        self._wish_of = [NO_DSN if wishes is None else wishes.of(place_key(it)) for it in range(len(recipients))]
         self.recipients = list(recipients)
         self.is_discarded = False
         self.quarantined = b""
@@ -91,7 +96,7 @@ class Draft:
             yield self.header.render(b"\n") + b"\n"
             yield from self._body.pieces()
 
-    def replace_body(self, body: "Store") -> None:
+    def replace_body(self, body: "ByteStore") -> None:
         """Take another body, which is ours from now on."""
         if self._body is not None:
             self._body.close()
@@ -115,7 +120,7 @@ class Draft:
 
     def redirect(self, recipient: bytes) -> None:
         """Let this one have it and nobody else, and nobody hear of it if that fails."""
-        self.sender, self.recipients, self._wish_of = b"", [recipient], [NO_WISH]
+        self.sender, self.recipients, self._wish_of = b"", [recipient], [NO_DSN]
 
     def close(self) -> None:
         """Forget everything."""
@@ -137,7 +142,7 @@ class Draft:
     def _add_recipient(self, index: int, address: bytes, parameters: bytes) -> None:
         if address not in self.recipients:
             self.recipients.append(address)
-            self._wish_of.append(read_recipient(parameters) or NO_WISH)
+            self._wish_of.append(read_recipient(parameters) or NO_DSN)
 
     def _delete_recipient(self, index: int, address: bytes, value: bytes) -> None:
         wanted = address.lower()
@@ -148,20 +153,20 @@ class Draft:
     def _change_sender(self, index: int, address: bytes, parameters: bytes) -> None:
         """What the parameters say counts, what they do not mention stays."""
         self.sender = address
-        new, old = read_mail(parameters, True, True) or Wishes(), self._wishes
-        self._wishes = Wishes(new.is_utf8 or old.is_utf8, new.ret or old.ret, new.envid or old.envid)
+        new, old = read_mail(parameters, True, True) or DsnParameters(), self._wishes
+        self._wishes = DsnParameters(new.is_utf8 or old.is_utf8, new.ret or old.ret, new.envid or old.envid)
 
     def _quarantine(self, index: int, reason: bytes, value: bytes) -> None:
         self.quarantined = reason or b"no reason given"
 
 
-_CHANGES: "dict[bytes, Callable[[Draft, Any, bytes, bytes], None]]" = {
-    wire.ADD_HEADER: Draft._add_header,
-    wire.INSERT_HEADER: Draft._insert_header,
-    wire.CHANGE_HEADER: Draft._change_header,
-    wire.ADD_RECIPIENT: Draft._add_recipient,
-    wire.ADD_RECIPIENT_PARAMETERS: Draft._add_recipient,
-    wire.DELETE_RECIPIENT: Draft._delete_recipient,
-    wire.CHANGE_SENDER: Draft._change_sender,
-    wire.QUARANTINE: Draft._quarantine,
+_CHANGES: "dict[bytes, Callable[[FilteredMessage, Any, bytes, bytes], None]]" = {
+    wire.ADD_HEADER: FilteredMessage._add_header,
+    wire.INSERT_HEADER: FilteredMessage._insert_header,
+    wire.CHANGE_HEADER: FilteredMessage._change_header,
+    wire.ADD_RECIPIENT: FilteredMessage._add_recipient,
+    wire.ADD_RECIPIENT_PARAMETERS: FilteredMessage._add_recipient,
+    wire.DELETE_RECIPIENT: FilteredMessage._delete_recipient,
+    wire.CHANGE_SENDER: FilteredMessage._change_sender,
+    wire.QUARANTINE: FilteredMessage._quarantine,
 }

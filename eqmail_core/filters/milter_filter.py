@@ -10,14 +10,14 @@ from eqmail_core.control.filter_entries import FilterEntry, milter_address
 from eqmail_core.filters import verdict as op
 from eqmail_core.filters.milter import packets as wire
 from eqmail_core.filters.milter.client import MilterClient
-from eqmail_core.filters.verdict import Opinion, Question
-from eqmail_core.system.spooled_buffer import Scratch
+from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
+from eqmail_core.system.spooled_buffer import SpooledBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from eqmail_core.filters.transaction import Facts
+    from eqmail_core.filters.transaction import TransactionInfo
 
 CONNECT, TALK = "connect", "talk"
 """What `hold` asks for: a new connection for `client`; carry on until `client.answer`."""
@@ -34,7 +34,7 @@ _NEW_BODY_TIMES = 4
 _STAGES = frozenset((op.CONNECTED, op.HELLO, op.MAIL, op.RECIPIENT, op.DATA, op.MESSAGE))
 
 
-class Health:
+class MilterHealth:
     """Which milters are known to be in trouble, so that the log tells it once, and once when they are back."""
 
     __slots__ = ("_complain", "_in_trouble")
@@ -69,15 +69,15 @@ class MilterFilter:
     __slots__ = ("_body", "_entry", "_health", "address", "client", "timeout_s")
     stages = _STAGES
 
-    def __init__(self, entry: FilterEntry, health: Health) -> None:
+    def __init__(self, entry: FilterEntry, health: MilterHealth) -> None:
         self._entry = entry
         self._health = health
-        self._body: Scratch | None = None
+        self._body: SpooledBuffer | None = None
         self.address = milter_address(entry.name)
         self.client: MilterClient | None = None
         self.timeout_s = entry.timeout_s
 
-    def hold(self, question: Question) -> "Generator[str, None, Opinion]":
+    def hold(self, question: FilterQuery) -> "Generator[str, None, FilterVerdict]":
         """Ask: yields what is to be done next; its value is the opinion."""
         facts, stage = question.facts, question.stage
         self.timeout_s = self._entry.timeout_s
@@ -106,7 +106,7 @@ class MilterFilter:
         """Put aside what has come of a new body; call it after every `client.receive`.  Fails: OSError."""
         text = self.client.take_body() if self.client is not None else b""
         if text:
-            self._body = self._body or Scratch()
+            self._body = self._body or SpooledBuffer()
             self._body.append(text)
 
     def forget_body(self) -> None:
@@ -115,31 +115,31 @@ class MilterFilter:
             self._body.close()
             self._body = None
 
-    def _introductions(self, facts: "Facts", stage: str) -> list[str]:
+    def _introductions(self, facts: "TransactionInfo", stage: str) -> list[str]:
         """What a milter has missed that is connected to at this stage."""
         if stage == op.CONNECTED:
             return []
         return [op.CONNECTED] if facts.helo is None or stage == op.HELLO else [op.CONNECTED, op.HELLO]
 
-    def _opinion(self, question: Question) -> Opinion:
+    def _opinion(self, question: FilterQuery) -> FilterVerdict:
         client, draft = self.client, question.draft
         body, self._body = self._body, None
         answer = client.answer if client is not None and not client.trouble else None
         self._health.note(self._entry, client.trouble if client is not None else "")
         if answer is not None and draft is not None and answer.has_body:
-            draft.replace_body(body or Scratch())
+            draft.replace_body(body or SpooledBuffer())
         elif body is not None:
             body.close()
         if answer is not None:
-            opinion = Opinion(_KINDS[answer.kind], answer.lines)
+            opinion = FilterVerdict(_KINDS[answer.kind], answer.lines)
             opinion.changes = answer.changes
             return opinion
         if question.stage in (op.CONNECTED, op.HELLO):
-            return op.NO_OPINION  # a client may introduce itself; it is told when it wants something
+            return op.NO_VERDICT  # a client may introduce itself; it is told when it wants something
         return op.opinion_of_absent(self._entry.default)
 
 
-def _connected(client: MilterClient, facts: "Facts") -> None:
+def _connected(client: MilterClient, facts: "TransactionInfo") -> None:
     client.connected(facts.host, facts.ip, facts.port, facts.macros())
 
 
@@ -151,7 +151,7 @@ _KINDS = {
     wire.REJECT: op.REFUSE,
 }
 
-_ASK: "dict[str, Callable[[MilterClient, Facts], None]]" = {
+_ASK: "dict[str, Callable[[MilterClient, TransactionInfo], None]]" = {
     op.CONNECTED: _connected,
     op.HELLO: lambda client, facts: client.hello(facts.helo or b"", facts.macros()),
     op.MAIL: lambda client, facts: client.mail(facts.address, facts.parameters, facts.macros()),

@@ -15,7 +15,7 @@ from eqmail_core.control.filter_entries import FilterEntry
 from eqmail_core.filters import verdict as op
 from eqmail_core.filters.api import context_of, opinion_of
 from eqmail_core.filters.check_loading import LoadedCheck
-from eqmail_core.filters.verdict import Opinion, Question
+from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
 
 MOST_THREADS = 100
 """Most calls that may be running in threads at a time, with those that were left alone."""
@@ -39,15 +39,15 @@ class CheckFilter:
     def close(self) -> None:
         """The client has gone."""
 
-    def _call(self, question: Question) -> object:
+    def _call(self, question: FilterQuery) -> object:
         """What the method returns: an answer, or for an `async` one a coroutine of it."""
         return getattr(self._check.subject, question.stage)(context_of(question))
 
-    def _call_to_its_end(self, question: Question) -> object:
+    def _call_to_its_end(self, question: FilterQuery) -> object:
         answer = self._call(question)
         return asyncio.run(answer) if inspect.iscoroutine(answer) else answer
 
-    def _in_thread(self, question: Question, done: Callable[[object], None]) -> bool:
+    def _in_thread(self, question: FilterQuery, done: Callable[[object], None]) -> bool:
         """Have the method called in a thread, which calls `done` with what it returned or raised; False: no room."""
         if not _running.acquire(blocking=False):
             return False
@@ -64,7 +64,7 @@ class CheckFilter:
         threading.Thread(target=work, name=f"check {self._entry.name!r}", daemon=True).start()
         return True
 
-    def _opinion(self, question: Question, result: object) -> Opinion:
+    def _opinion(self, question: FilterQuery, result: object) -> FilterVerdict:
         if isinstance(result, BaseException):
             return self._absent(question, f"{type(result).__name__}: {result}")
         try:
@@ -72,11 +72,11 @@ class CheckFilter:
         except (TypeError, ValueError) as error:
             return self._absent(question, str(error))
 
-    def _absent(self, question: Question, trouble: str) -> Opinion:
+    def _absent(self, question: FilterQuery, trouble: str) -> FilterVerdict:
         name, default = self._entry.name.decode("ascii", "backslashreplace"), self._entry.default
         self._complain(f"check {name}: {question.stage}: {trouble}; {_MEANS[default]} (default={default.decode()})")
         is_too_early = question.stage in (op.CONNECTED, op.HELLO) and default == b"tempfail"
-        return op.NO_OPINION if is_too_early else op.opinion_of_absent(default)
+        return op.NO_VERDICT if is_too_early else op.opinion_of_absent(default)
 
     @property
     def _overrun(self) -> str:
@@ -86,7 +86,7 @@ class CheckFilter:
 class WaitingCheck(CheckFilter):
     """For a program that serves one client."""
 
-    def ask(self, question: Question) -> Opinion:
+    def ask(self, question: FilterQuery) -> FilterVerdict:
         """Its opinion, when it has come."""
         if self._check.trouble:
             return self._absent(question, self._check.trouble)
@@ -118,10 +118,10 @@ class LoopCheck(CheckFilter):
     ) -> None:
         super().__init__(entry, check, complain)
         self._loop = loop
-        self._done: Callable[[Opinion], None] | None = None
+        self._done: Callable[[FilterVerdict], None] | None = None
         self._task: asyncio.Task[object] | None = None
 
-    def ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+    def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
         """Ask; `done` is called later, never from within this call, and not after `close`."""
         self._question, self._done = question, done
         if self._check.trouble:
@@ -138,7 +138,7 @@ class LoopCheck(CheckFilter):
         self._done = None
         self._stop()
 
-    async def _await(self, question: Question) -> None:
+    async def _await(self, question: FilterQuery) -> None:
         call = self._call(question)
         assert isinstance(call, Coroutine)
         try:
@@ -147,23 +147,23 @@ class LoopCheck(CheckFilter):
             result = surprise
         self._take(question, result)
 
-    def _hand_over(self, question: Question, result: object) -> None:
+    def _hand_over(self, question: FilterQuery, result: object) -> None:
         """From the thread to the loop, which may be gone."""
         try:
             self._loop.call_soon_threadsafe(self._take, question, result)
         except RuntimeError:
             pass
 
-    def _take(self, question: Question, result: object) -> None:
+    def _take(self, question: FilterQuery, result: object) -> None:
         if self._done is not None and question is self._question:
             self._task = None
             self._finish(self._opinion(question, result))
 
-    def _give_up(self, question: Question, trouble: str) -> None:
+    def _give_up(self, question: FilterQuery, trouble: str) -> None:
         if self._done is not None and question is self._question:
             self._finish(self._absent(question, trouble))
 
-    def _finish(self, opinion: Opinion) -> None:
+    def _finish(self, opinion: FilterVerdict) -> None:
         done, self._done = self._done, None
         self._stop()
         if done is not None:

@@ -4,12 +4,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eqmail_core.tls.session_info import Encryption
+    from eqmail_core.tls.session_info import TlsSessionInfo
 
 _UNKNOWN = b"unknown"
 
 
-class Facts:
+class TransactionInfo:
     """One conversation.  `environ` tells who is at both ends; `own_name` is the name of this host.
 
     `helo` None: not said; `user` None: not authenticated; `sender` None: no transaction; `address` is the one in hand;
@@ -36,7 +36,7 @@ class Facts:
     def __init__(self, environ: dict[bytes, bytes], own_name: bytes) -> None:
         self.environ = environ
         self.own_name = own_name
-        self.encryption: Encryption | None = None
+        self.encryption: TlsSessionInfo | None = None
         self.forget_client()
 
     def forget_client(self) -> None:

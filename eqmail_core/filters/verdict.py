@@ -10,26 +10,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Protocol
 
-    from eqmail_core.filters.message import Draft
+    from eqmail_core.filters.message import FilteredMessage
     from eqmail_core.filters.milter.modifications import Change
-    from eqmail_core.filters.transaction import Facts
+    from eqmail_core.filters.transaction import TransactionInfo
 
-    class Filter(Protocol):
+    class FilterPort(Protocol):
         """A filter in one conversation; how it is asked knows whoever serves the client."""
 
         @property
         def stages(self) -> frozenset[str]:
             """What it is asked about."""
 
-    class Panel(Protocol):
+    class FilterPanel(Protocol):
         """The filters of one conversation, in their order: those asked before the house decides, and after it."""
 
         @property
-        def before(self) -> Sequence[Filter]:
+        def before(self) -> Sequence[FilterPort]:
             """Who is asked first."""
 
         @property
-        def after(self) -> Sequence[Filter]:
+        def after(self) -> Sequence[FilterPort]:
             """Who is asked about what would be accepted."""
 
         def new_id(self) -> bytes:
@@ -43,18 +43,18 @@ DATA, MESSAGE = "data", "message"
 CONTINUE, ACCEPT, REFUSE, DISCARD = "continue", "accept", "refuse", "discard"
 
 
-class Question:
+class FilterQuery:
     """What a filter is asked: the stage, what is known by now, and for MESSAGE the message."""
 
     __slots__ = ("draft", "facts", "stage")
 
-    def __init__(self, stage: str, facts: "Facts", draft: "Draft | None" = None) -> None:
+    def __init__(self, stage: str, facts: "TransactionInfo", draft: "FilteredMessage | None" = None) -> None:
         self.stage = stage
         self.facts = facts
         self.draft = draft
 
 
-class Opinion:
+class FilterVerdict:
     """What a filter answers: a kind, and for REFUSE the reply lines.
 
     `headers`: fields without LF to be put before the message, `relays`: the client may send anywhere (checks only);
@@ -71,9 +71,11 @@ class Opinion:
         self.changes: list[Change] = []
 
 
-NO_OPINION = Opinion()
+NO_VERDICT = FilterVerdict()
 
 
-def opinion_of_absent(default: bytes) -> Opinion:
+def opinion_of_absent(default: bytes) -> FilterVerdict:
     """What holds where a filter cannot be asked; `default` is one of `formats.filter_list.DEFAULTS`."""
-    return {b"accept": NO_OPINION, b"reject": Opinion(REFUSE, [REJECTED])}.get(default) or Opinion(REFUSE, [TRY_LATER])
+    return {b"accept": NO_VERDICT, b"reject": FilterVerdict(REFUSE, [REJECTED])}.get(default) or FilterVerdict(
+        REFUSE, [TRY_LATER]
+    )

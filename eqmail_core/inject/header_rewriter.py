@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from eqmail_core.inject.host_defaults import HostRules
-    from eqmail_core.inject.originator import Person
+    from eqmail_core.inject.host_defaults import HostDefaults
+    from eqmail_core.inject.originator import Originator
     from eqmail_core.mail.address_list import Token
 
 _SHOWN_RECIPIENTS = (b"to", b"cc")
@@ -34,7 +34,7 @@ _RESENT = frozenset(
 _NOBODY_SHOWN = b"Cc: recipient list not shown: ;\n"
 
 
-class Injection:
+class HeaderRewriter:
     """One message on its way in.
 
     First the words of the command line (`use_sender`, `add_recipient`), then the header (`take_header`); from then on
@@ -45,8 +45,8 @@ class Injection:
 
     def __init__(
         self,
-        rules: "HostRules",
-        person: "Person",
+        rules: "HostDefaults",
+        person: "Originator",
         id_host: bytes,
         now: float,
         pid: int,

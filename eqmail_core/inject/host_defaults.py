@@ -24,7 +24,7 @@ class BadAddress(Exception):
         return cls(b"unable to parse this line:\n" + line)
 
 
-class HostRules:
+class HostDefaults:
     """The three defaults of an installation, applied to one address at a time.
 
     Fails: BadAddress from the constructor, for a default that is no list of tokens.

@@ -20,7 +20,7 @@ NAME_VARIABLES = (b"QMAILNAME", b"MAILNAME", b"NAME")
 NOBODY = b"anonymous"
 
 
-class Person:
+class Originator:
     """User, host and full name for From, and the letters of QMAILINJECT; host and name are None where not given."""
 
     __slots__ = ("host", "name", "sender_host", "sender_user", "user", "wishes")

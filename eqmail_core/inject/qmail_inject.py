@@ -10,12 +10,12 @@ import time
 
 from eqmail_core.control.inject_settings import InjectSettings
 from eqmail_core.control.setting import ControlError
-from eqmail_core.inject.header_rewriter import Injection
-from eqmail_core.inject.host_defaults import BadAddress, HostRules
-from eqmail_core.inject.originator import Person
+from eqmail_core.inject.header_rewriter import HeaderRewriter
+from eqmail_core.inject.host_defaults import BadAddress, HostDefaults
+from eqmail_core.inject.originator import Originator
 from eqmail_core.mail.header import LfLines
 from eqmail_core.mail.quote import header_address
-from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, Temporary
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, TemporaryFailure
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.client.enqueue import hand_over
 from eqmail_core.system.files import CHUNK, read_file, write_all
@@ -29,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from eqmail_core.dsn.parameters import Wishes
+    from eqmail_core.dsn.parameters import DsnParameters
     from eqmail_core.mail.header import HeaderReader
     from eqmail_core.site.site import Site
 
@@ -58,7 +58,7 @@ class _Words:
 
 
 def inject(
-    argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"", wishes: "Wishes | None" = None
+    argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"", wishes: "DsnParameters | None" = None
 ) -> int:
     """Complete the message on standard input, which `prefix` precedes, and queue it; the exit code: 0, 100 or 111.
 
@@ -81,7 +81,7 @@ def inject(
     return EXIT_DONE
 
 
-def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, wishes: "Wishes | None") -> None:
+def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, wishes: "DsnParameters | None") -> None:
     now = time.time()
     site = read_site(environ)
     injection = _begin(site, environ, now)
@@ -100,7 +100,7 @@ def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, 
         _copy(lambda data: write_all(1, data), sender_line + injection.header, reader)
 
 
-def _list_of(wishes: "Wishes | None", count: int) -> bytes:
+def _list_of(wishes: "DsnParameters | None", count: int) -> bytes:
     """The wishes as a list for so many recipients."""
     if wishes is None:
         return b""
@@ -113,7 +113,7 @@ def _list_of(wishes: "Wishes | None", count: int) -> bytes:
 def _queue(
     site: "Site",
     environ: "Mapping[bytes, bytes]",
-    injection: Injection,
+    injection: HeaderRewriter,
     reader: "HeaderReader",
     recipients: list[bytes],
     wishes: bytes,
@@ -121,7 +121,7 @@ def _queue(
     try:
         queue = open_queue(site, environ)
     except OSError as error:
-        raise Temporary(b"unable to run qmail-queue") from error
+        raise TemporaryFailure(b"unable to run qmail-queue") from error
     try:
         _copy(queue.write, injection.header, reader)
     except OSError:
@@ -131,12 +131,12 @@ def _queue(
     hand_over(queue, injection.sender, recipients, wishes)
 
 
-def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Injection:
+def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> HeaderRewriter:
     lists = read_file(environ[b"QMAILMFTFILE"]) if b"QMAILMFTFILE" in environ else None
     # Not all settings: that table is long, and few of them complete what is injected.
     controls = InjectSettings(lambda name: read_file(f"{site.control}/{name}"), environ)
-    rules = HostRules(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
-    return Injection(rules, Person(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
+    rules = HostDefaults(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
+    return HeaderRewriter(rules, Originator(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
 
 
 def _copy(put: "Callable[[bytes], None]", header: bytes, reader: "HeaderReader") -> None:

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eqmail_core.dsn.parameters import Wishes
+    from eqmail_core.dsn.parameters import DsnParameters
 
 INJECT = "inject"
 NEW_ALIASES = "newaliases"
@@ -64,7 +64,7 @@ class Elsewhere(Exception):
     """What is asked for is done in another way, which the text tells."""
 
 
-class Errand:
+class SendmailInvocation:
     """What to do: INJECT with these words of qmail-inject, an action of PROGRAMS, NEW_ALIASES or NOTHING; and where.
 
     `wishes`: of the sender, those about the recipient at place 0 being about each; None: there are none.
@@ -73,7 +73,7 @@ class Errand:
     __slots__ = ("action", "argv", "environ", "wishes")
 
     def __init__(
-        self, action: str, argv: list[bytes], environ: dict[bytes, bytes], wishes: "Wishes | None" = None
+        self, action: str, argv: list[bytes], environ: dict[bytes, bytes], wishes: "DsnParameters | None" = None
     ) -> None:
         self.action = action
         self.argv = argv
@@ -81,7 +81,7 @@ class Errand:
         self.wishes = wishes
 
 
-def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
+def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> SendmailInvocation:
     """Translate a command line.  Fails: BadOption, Usage, Elsewhere."""
     options, recipients = parse_options(argv, _LETTERS)
     changed = dict(environ)
@@ -89,9 +89,9 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
     wished = []
     letters = {letter for letter, _ in options}
     if b"q" in letters and b"t" not in letters and not recipients and b"b" not in letters:
-        return Errand(NOTHING, [], changed)
+        return SendmailInvocation(NOTHING, [], changed)
     if b"I" in letters:
-        return Errand(NEW_ALIASES, [], changed)
+        return SendmailInvocation(NEW_ALIASES, [], changed)
     for letter, argument in options:
         if letter == b"t":
             source = b"-H"
@@ -105,7 +105,7 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
             return _other(argument[:1], changed)
     action = _NAMES.get(program_name(argv))
     if action is not None:
-        return Errand(action, [], changed)
+        return SendmailInvocation(action, [], changed)
     words = [b"bin/qmail-inject", source]
     if sender == _NULL_SENDER:
         # From is the caller's: nobody is called <>.
@@ -113,10 +113,10 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> Errand:
     elif sender is not None:
         words += (b"-f", sender)
         _show_sender(changed, sender)
-    return Errand(INJECT, [*words, b"--", *recipients], changed, _wished(wished) if wished else None)
+    return SendmailInvocation(INJECT, [*words, b"--", *recipients], changed, _wished(wished) if wished else None)
 
 
-def _wished(options: "list[tuple[bytes, bytes]]") -> "Wishes":
+def _wished(options: "list[tuple[bytes, bytes]]") -> "DsnParameters":
     """What -N, -R and -V ask for.  Fails: Usage."""
     # Here, because few have wishes and all would pay for them.
     from eqmail_core.dsn.sendmail_wishes import wishes_of
@@ -128,14 +128,14 @@ def _wished(options: "list[tuple[bytes, bytes]]") -> "Wishes":
         raise Usage from bad
 
 
-def _other(mode: bytes, environ: dict[bytes, bytes]) -> Errand:
+def _other(mode: bytes, environ: dict[bytes, bytes]) -> SendmailInvocation:
     if mode in _ELSEWHERE:
         raise Elsewhere(f"-b{mode.decode()}: {_ELSEWHERE[mode]}")
     if mode not in _MODES:
         raise Usage
     if _MODES[mode] == "serve" and b"PROTO" not in environ:
         environ.update(_LOCAL_CLIENT)
-    return Errand(_MODES[mode], [], environ)
+    return SendmailInvocation(_MODES[mode], [], environ)
 
 
 def _show_sender(environ: dict[bytes, bytes], sender: bytes) -> None:

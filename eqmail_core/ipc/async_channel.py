@@ -16,7 +16,7 @@ from eqmail_core.ipc.packet_socket import receive_packet, refuse_descriptors, se
 _BURST = 64
 
 
-class Channel:
+class AsyncChannel:
     """One connected SOCK_SEQPACKET socket; `on_packet(data, fd)` owns the descriptor it is given (-1: none).
 
     `on_close()` is called once, when the peer has gone or `close` was called; `on_drained()` whenever all that had to

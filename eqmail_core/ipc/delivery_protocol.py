@@ -28,7 +28,7 @@ _ORDER = struct.Struct("<cQQ")
 _REPORT = struct.Struct("<cQBc")
 
 
-class Order:
+class DeliveryRequest:
     """One recipient of one message, to be delivered now.
 
     `takes_over`: whoever was last offered the message tells its sender the news that were wished.
@@ -48,14 +48,14 @@ class Order:
         self.takes_over = False
 
 
-def order(it: Order) -> bytes:
+def order(it: DeliveryRequest) -> bytes:
     """Render a D packet."""
     head = _ORDER.pack(ORDER, it.serial, it.number)
     wishes = it.wishes + b"\0" if it.wishes else b""
     return head + b"%b\0%b\0%b\0%b" % (it.name, it.sender, it.recipient, wishes)
 
 
-def split_order(packet: bytes) -> Order:
+def split_order(packet: bytes) -> DeliveryRequest:
     """Read a D packet.  Fails: ValueError for any other."""
     try:
         kind, serial, number = _ORDER.unpack_from(packet)
@@ -64,7 +64,7 @@ def split_order(packet: bytes) -> Order:
         raise ValueError("short order") from error
     if kind != ORDER or not 1 <= len(wishes) <= 2 or wishes[-1]:
         raise ValueError("not an order")
-    return Order(serial, number, name, sender, recipient, wishes[0])
+    return DeliveryRequest(serial, number, name, sender, recipient, wishes[0])
 
 
 def report(

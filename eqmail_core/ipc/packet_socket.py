@@ -15,7 +15,7 @@ import struct
 from array import array
 
 from eqmail_core.ipc.background_close import close_aside
-from eqmail_core.site.accounts import Credentials
+from eqmail_core.site.accounts import PeerCredentials
 
 PACKET = 131072
 """Largest packet that any wire here carries, in bytes."""
@@ -34,10 +34,10 @@ class TlsListener(socket.socket):
     """A listening socket whose clients speak TLS from the first byte."""
 
 
-def peer_credentials(sock: socket.socket) -> Credentials:
+def peer_credentials(sock: socket.socket) -> PeerCredentials:
     """Who connected, as the kernel vouches."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return Credentials(*struct.unpack("3i", raw))
+    return PeerCredentials(*struct.unpack("3i", raw))
 
 
 def refuse_descriptors(sock: socket.socket) -> bool:

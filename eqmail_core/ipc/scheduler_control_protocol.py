@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-class MemoryMessage:
+class MemoryMessageRecord:
     """A message that is only in memory and in the journal: its recipients are channel, whether done, and address.
 
     `size` is in bytes, `birth` in seconds; `bounces`: its sender will be told of a failure.
@@ -61,7 +61,7 @@ class MemoryMessage:
         self.recipients: list[tuple[str, bool, bytes]] = []
 
 
-def message_packets(it: MemoryMessage) -> "Iterator[bytes]":
+def message_packets(it: MemoryMessageRecord) -> "Iterator[bytes]":
     """The M packet of a message and the T packets of its recipients."""
     fields = (b"%d" % it.serial, b"%d" % it.number, b"%d" % it.birth, b"%d" % it.size, b"%d" % it.bounces, it.sender)
     yield MESSAGE + b"\0".join(fields) + b"\0"
@@ -69,10 +69,10 @@ def message_packets(it: MemoryMessage) -> "Iterator[bytes]":
     yield from packets(RECIPIENTS, records)
 
 
-def split_message(packet: bytes) -> MemoryMessage:
+def split_message(packet: bytes) -> MemoryMessageRecord:
     """Read an M packet.  Fails: ValueError."""
     serial, number, birth, size, bounces, sender = fields(packet)
-    return MemoryMessage(int(serial), int(number), int(birth), int(size), sender, bounces == b"1")
+    return MemoryMessageRecord(int(serial), int(number), int(birth), int(size), sender, bounces == b"1")
 
 
 def split_recipients(packet: bytes) -> "list[tuple[str, bool, bytes]]":

@@ -18,7 +18,7 @@ MOST_PENDING = 1000
 """Packets that wait for the peer to read; while there are so many, no more of its own are read."""
 
 
-class Line:
+class SelectorChannel:
     """One connection; `on_packet(line, data, fd)` owns the descriptor it is given, -1 where there is none.
 
     Where none is due (`takes_descriptors` False) a peer that sends one is hung up on.
@@ -39,7 +39,7 @@ class Line:
         self,
         selector: selectors.BaseSelector,
         sock: socket.socket,
-        on_packet: "Callable[[Line, bytes, int], None]",
+        on_packet: "Callable[[SelectorChannel, bytes, int], None]",
         takes_descriptors: bool = False,
     ) -> None:
         sock.setblocking(False)

@@ -12,7 +12,7 @@ import time
 
 from eqmail_core.mailbox.maildir_quota import quota_of
 from eqmail_core.mailbox.maildirsize import sized
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 
 NO_FOLDER = b"Unable to chdir to maildir. (#4.2.1)"
@@ -25,7 +25,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _TRIES = 3
 
 
-class Naming:
+class MaildirNames:
     """Gives file names that nobody else on this host or, by its name, elsewhere gives: TIME.UNIQUE.HOST."""
 
     __slots__ = ("_count", "_unique", "host")
@@ -48,9 +48,9 @@ class Naming:
         return b"%b.%b" % (name, self.host) if part == 0 else b"%b_%d.%b" % (name, part, self.host)
 
 
-def own_naming() -> Naming:
+def own_naming() -> MaildirNames:
     """Names for this process; to be asked for again after a fork."""
-    return Naming(os.uname().nodename, os.getpid())
+    return MaildirNames(os.uname().nodename, os.getpid())
 
 
 class Maildir:
@@ -66,7 +66,7 @@ class Maildir:
         try:
             base = os.open(path, _PATH)
         except OSError as error:
-            raise Temporary(NO_FOLDER) from error
+            raise TemporaryFailure(NO_FOLDER) from error
         self.tmp = self.new = -1
         self.quota = None
         try:
@@ -75,11 +75,11 @@ class Maildir:
             self.new = os.open("new", _FOLDER, dir_fd=base)
         except OSError as error:
             self.close()
-            raise Temporary(TROUBLE) from error
+            raise TemporaryFailure(TROUBLE) from error
         finally:
             os.close(base)
 
-    def write(self, naming: Naming, wanted: bytes, head: bytes, message: MessageFile) -> "Copy":
+    def write(self, naming: MaildirNames, wanted: bytes, head: bytes, message: MessageFile) -> "MaildirFile":
         """Write `head` and the message to a file in tmp/; it will be called `wanted`, or by a new name if that is b"".
 
         A copy with a wanted name replaces the one of the same name: it is the same delivery again.
@@ -95,8 +95,8 @@ class Maildir:
         except (OSError, MessageUnreadable) as error:
             os.close(fd)
             os.unlink(temporary, dir_fd=self.tmp)
-            raise Temporary(TROUBLE if isinstance(error, OSError) else UNREADABLE) from error
-        return Copy(self, fd, temporary, wanted, size)
+            raise TemporaryFailure(TROUBLE if isinstance(error, OSError) else UNREADABLE) from error
+        return MaildirFile(self, fd, temporary, wanted, size)
 
     def identity(self) -> tuple[int, int]:
         """Disk and inode of new/: the same for the same Maildir, however often it was opened."""
@@ -117,7 +117,7 @@ class Maildir:
             self.quota.close()
             self.quota = None
 
-    def _create(self, naming: Naming, size: int) -> tuple[bytes, int]:
+    def _create(self, naming: MaildirNames, size: int) -> tuple[bytes, int]:
         for _ in range(_TRIES):
             name = sized(naming.fresh(), size) if size else naming.fresh()
             try:
@@ -125,11 +125,11 @@ class Maildir:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise Temporary(TROUBLE) from error
-        raise Temporary(TROUBLE)
+                raise TemporaryFailure(TROUBLE) from error
+        raise TemporaryFailure(TROUBLE)
 
 
-class Copy:
+class MaildirFile:
     """One copy on its way: written, then `sync` (or a barrier of the caller's), then `publish`; or `discard`.
 
     `size` counts against the quota; 0 where there is none.
@@ -160,7 +160,7 @@ class Copy:
                 self.discard()
         except OSError as error:
             self.discard()
-            raise Temporary(TROUBLE) from error
+            raise TemporaryFailure(TROUBLE) from error
         if self._size and self.maildir.quota is not None:
             self.maildir.quota.note(self._size)
 
@@ -190,6 +190,6 @@ def deliver_to_maildir(path: bytes, head: bytes, message: MessageFile, wanted: b
             maildir.sync()
         except OSError as error:
             copy.discard()
-            raise Temporary(TROUBLE) from error
+            raise TemporaryFailure(TROUBLE) from error
     finally:
         maildir.close()

@@ -12,7 +12,7 @@ import os
 import time
 
 from eqmail_core.mailbox import maildirsize
-from eqmail_core.outcome import Permanent, Temporary
+from eqmail_core.outcome import PermanentFailure, TemporaryFailure
 from eqmail_core.system.files import open_regular, read_upto, write_all
 from eqmail_core.text.error_text import error_text
 
@@ -53,7 +53,7 @@ def quota_of(maildir: int, path: bytes, may_count: bool = True) -> "Quota | None
     above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=maildir)
     try:
         file = _open(above)
-    except Temporary:
+    except TemporaryFailure:
         os.close(above)
         raise
     if file is not None:
@@ -77,7 +77,7 @@ class Quota:
             self._read()
             if self._length > maildirsize.MOST_BYTES:
                 self._count_anew()
-        except (Temporary, CountIsDue):
+        except (TemporaryFailure, CountIsDue):
             self.close()
             raise
 
@@ -88,7 +88,7 @@ class Quota:
             if can_ever and time.time() - os.fstat(self._file).st_mtime > OLD_S:
                 self._count_anew()
             if not self._fits(size):
-                raise Permanent(FULL)
+                raise PermanentFailure(FULL)
         self._granted = (self._granted[0] + size, self._granted[1] + 1)
 
     def note(self, size: int) -> None:
@@ -209,7 +209,7 @@ def _open(maildir: int) -> int | None:
     except OSError as error:
         raise _trouble(b"open", error) from error
     if file is None:
-        raise Temporary(NO_FILE)
+        raise TemporaryFailure(NO_FILE)
     return file
 
 
@@ -221,5 +221,5 @@ def _exists(folder: int, name: bytes) -> bool:
     return True
 
 
-def _trouble(doing: bytes, error: OSError) -> Temporary:
-    return Temporary(b"Unable to %b %b: %b. (#4.3.0)" % (doing, _NAME, error_text(error.errno)))
+def _trouble(doing: bytes, error: OSError) -> TemporaryFailure:
+    return TemporaryFailure(b"Unable to %b %b: %b. (#4.3.0)" % (doing, _NAME, error_text(error.errno)))

@@ -7,7 +7,7 @@ Source: delivery.md 5.9 (maildir.c); maildir(5).
 
 import os
 
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.text.error_text import error_text
 
 TYPE_CHECKING = False
@@ -21,11 +21,11 @@ def enter_maildir(environ: "Mapping[bytes, bytes]") -> None:
     """Make the Maildir that MAILDIR names the current folder."""
     maildir = environ.get(b"MAILDIR")
     if maildir is None:
-        raise Temporary(b"MAILDIR not set")
+        raise TemporaryFailure(b"MAILDIR not set")
     try:
         os.chdir(maildir)
     except OSError as error:
-        raise Temporary(b"unable to chdir to %b: %b" % (maildir, error_text(error.errno))) from error
+        raise TemporaryFailure(b"unable to chdir to %b: %b" % (maildir, error_text(error.errno))) from error
 
 
 def sweep_tmp(now: float) -> None:
@@ -49,7 +49,7 @@ def messages_in(folders: tuple[bytes, ...], now: float) -> list[tuple[int, bytes
         try:
             names = _names(folder, must_exist=True)
         except OSError as error:
-            raise Temporary(b"unable to scan $MAILDIR/%b: %b" % (folder, error_text(error.errno))) from error
+            raise TemporaryFailure(b"unable to scan $MAILDIR/%b: %b" % (folder, error_text(error.errno))) from error
         for name in names:
             path = folder + b"/" + name
             try:

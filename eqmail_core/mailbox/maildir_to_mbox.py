@@ -8,7 +8,7 @@ import os
 
 from eqmail_core.mail.dates import ctime_utc
 from eqmail_core.mail.mbox import FromQuoter
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.system.files import CHUNK, open_regular, sync_folder, write_all
 from eqmail_core.text.error_text import error_text
 
@@ -40,7 +40,7 @@ def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: byte
                 _write(new, temporary, _quoted(born, path))
             with _Doing(b"unable to write to " + temporary):
                 os.fsync(new)
-        except Temporary:
+        except TemporaryFailure:
             # A part of it would only take room that is missing already.
             _removed(temporary)
             raise
@@ -65,7 +65,7 @@ class _Doing:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
-            raise Temporary(self._what + b": " + error_text(error.errno)) from error
+            raise TemporaryFailure(self._what + b": " + error_text(error.errno)) from error
 
 
 def _open(path: bytes, flags: int, mode: int, what: bytes) -> int:
@@ -78,7 +78,7 @@ def _open_message(path: bytes, what: bytes) -> int:
     with _Doing(what):
         fd = open_regular(path)
     if fd is None:
-        raise Temporary(what + b": it is no regular file")
+        raise TemporaryFailure(what + b": it is no regular file")
     return fd
 
 

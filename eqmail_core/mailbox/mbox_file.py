@@ -9,7 +9,7 @@ import os
 import time
 
 from eqmail_core.mail.mbox import FromQuoter
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.system.files import write_all
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.text.error_text import error_text
@@ -26,7 +26,7 @@ def append_to_mailbox(path: bytes, head: bytes, message: MessageFile, patience_s
     try:
         fd = os.open(path, _APPEND, 0o600)
     except OSError as error:
-        raise Temporary(b"Unable to open %b: %b. (#4.2.1)" % (path, error_text(error.errno))) from error
+        raise TemporaryFailure(b"Unable to open %b: %b. (#4.2.1)" % (path, error_text(error.errno))) from error
     try:
         locked = _lock(fd, patience_s)
         end = os.fstat(fd).st_size
@@ -36,8 +36,8 @@ def append_to_mailbox(path: bytes, head: bytes, message: MessageFile, patience_s
             if locked:
                 _take_back(fd, end)
             if isinstance(error, OSError):
-                raise Temporary(b"Unable to write %b: %b. (#4.3.0)" % (path, error_text(error.errno))) from error
-            raise Temporary(b"Unable to read message. (#4.3.0)") from error
+                raise TemporaryFailure(b"Unable to write %b: %b. (#4.3.0)" % (path, error_text(error.errno))) from error
+            raise TemporaryFailure(b"Unable to read message. (#4.3.0)") from error
     finally:
         os.close(fd)
 
@@ -68,7 +68,7 @@ def _lock(fd: int, patience_s: float) -> bool:
             return True
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                raise Temporary(LOCKED) from None
+                raise TemporaryFailure(LOCKED) from None
             time.sleep(_PAUSE_S)
         except OSError:
             return False

@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.12 (qmail-pop3d.c blast); RFC 1939 sections 3 and 7 (TOP).
 """
 
-from eqmail_core.smtp.dot_stuffing import DotStuffing
+from eqmail_core.smtp.dot_stuffing import DotStuffer
 
 _END = b"\r\n.\r\n"
 
@@ -16,7 +16,7 @@ class MessageText:
 
     def __init__(self, lines: int | None = None) -> None:
         self.is_over = False
-        self._stuffing = DotStuffing()
+        self._stuffing = DotStuffer()
         self._lines = lines
         self._in_header = True
 

@@ -42,7 +42,7 @@ def refusal(text: bytes) -> bytes:
     return b"-ERR " + text + b"\r\n"
 
 
-class Message:
+class MaildropMessage:
     """What POP3 tells of a message: its size in bytes and a name that stays the same from session to session."""
 
     __slots__ = ("name", "size")
@@ -79,7 +79,7 @@ class Flush:
 
 FLUSH = Flush()
 
-Event = Credentials | Retrieve | Update | Flush
+Pop3Event = Credentials | Retrieve | Update | Flush
 
 
 class _Machine:
@@ -97,7 +97,7 @@ class _Machine:
         self._buffer = self._buffer[self._position :] + data
         self._position = 0
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> Pop3Event | None:
         """What needs somebody else, None while more bytes are needed; nothing behind an event is looked at before."""
         while not self.closed:
             start = self._position
@@ -129,7 +129,7 @@ class _Machine:
         self._say() if problem is None else self._refuse(problem)
         self.closed = True
 
-    def _command(self, line: bytes) -> Event | None:
+    def _command(self, line: bytes) -> Pop3Event | None:
         raise NotImplementedError
 
     def _say(self, text: bytes = b"") -> None:
@@ -149,7 +149,7 @@ class Authorisation(_Machine):
         self._user: bytes | None = None
         self._say(greeting)
 
-    def _command(self, line: bytes) -> Event | None:
+    def _command(self, line: bytes) -> Pop3Event | None:
         verb, argument = _words(line)
         if verb == b"user":
             self._user = argument or self._user
@@ -179,7 +179,7 @@ class Transaction(_Machine):
     After a Retrieve, `send_message` or `refuse`; after an Update, `end`.
     """
 
-    def __init__(self, messages: list[Message]) -> None:
+    def __init__(self, messages: list[MaildropMessage]) -> None:
         super().__init__()
         self._messages = messages
         self._deleted: set[int] = set()
@@ -194,7 +194,7 @@ class Transaction(_Machine):
         """Say why the message that was asked for does not come."""
         self._refuse(text)
 
-    def _command(self, line: bytes) -> Event | None:
+    def _command(self, line: bytes) -> Pop3Event | None:
         verb, argument = _words(line)
         act = _VERBS.get(verb)
         if act is None:
@@ -224,13 +224,13 @@ class Transaction(_Machine):
         kept = self._kept()
         self._say(b"%d %d" % (len(kept), sum(self._messages[index].size for index in kept)))
 
-    def _list(self, argument: bytes) -> Event | None:
+    def _list(self, argument: bytes) -> Pop3Event | None:
         return self._tell(argument, lambda message: b"%d" % message.size)
 
-    def _uidl(self, argument: bytes) -> Event | None:
+    def _uidl(self, argument: bytes) -> Pop3Event | None:
         return self._tell(argument, lambda message: message.name)
 
-    def _tell(self, argument: bytes, fact: "Callable[[Message], bytes]") -> Event | None:
+    def _tell(self, argument: bytes, fact: "Callable[[MaildropMessage], bytes]") -> Pop3Event | None:
         if argument:
             index = self._index(argument)
             if index is not None:
@@ -248,11 +248,11 @@ class Transaction(_Machine):
             self._last = max(self._last, index + 1)
             self._say()
 
-    def _retr(self, argument: bytes) -> Event | None:
+    def _retr(self, argument: bytes) -> Pop3Event | None:
         index = self._index(argument)
         return None if index is None else Retrieve(index, None)
 
-    def _top(self, argument: bytes) -> Event | None:
+    def _top(self, argument: bytes) -> Pop3Event | None:
         index = self._index(argument)
         return None if index is None else Retrieve(index, leading_number(argument.lstrip(b"0123456789").lstrip(b" ")))
 
@@ -267,7 +267,7 @@ class Transaction(_Machine):
     def _noop(self, argument: bytes) -> None:
         self._say()
 
-    def _quit(self, argument: bytes) -> Event:
+    def _quit(self, argument: bytes) -> Pop3Event:
         return Update(sorted(self._deleted))
 
 
@@ -277,7 +277,7 @@ def _words(line: bytes) -> tuple[bytes, bytes]:
     return verb.lower(), argument.lstrip(b" ")
 
 
-_VERBS: "dict[bytes, Callable[[Transaction, bytes], Event | None]]" = {
+_VERBS: "dict[bytes, Callable[[Transaction, bytes], Pop3Event | None]]" = {
     b"stat": Transaction._stat,
     b"list": Transaction._list,
     b"uidl": Transaction._uidl,

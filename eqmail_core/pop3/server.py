@@ -15,7 +15,7 @@ from eqmail_core.smtpd.protocol.sasl import Credentials
 from eqmail_core.smtpd.server.helper_process import start_checker
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.processes import await_end
-from eqmail_core.system.timed_stream import Descriptors, Gone, TimedOut
+from eqmail_core.system.timed_stream import ConnectionLost, TimedOut, TimedStream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def find_out_who(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes,
     No byte behind the line that completes the credentials is read: it belongs to whom the checker starts.
     """
     machine = pop3.Authorisation(b"<%d.%d@%b>" % (os.getpid(), int(time.time()), hostname))
-    client = Descriptors(TIMEOUT_S)
+    client = TimedStream(TIMEOUT_S)
     try:
         client.write(machine.take_output())
         while not machine.closed:
@@ -46,7 +46,7 @@ def find_out_who(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes,
                     client.write(pop3.refusal(problem))
                 return
             client.write(machine.take_output())
-    except (TimedOut, Gone):
+    except (TimedOut, ConnectionLost):
         pass
 
 
@@ -61,7 +61,7 @@ def _ask(checker: list[bytes], environ: "Mapping[bytes, bytes]", credentials: Cr
 
 def serve_maildir(maildir: bytes) -> None:
     """Serve the messages of a Maildir; nothing is removed before the client has said QUIT."""
-    client = Descriptors(TIMEOUT_S)
+    client = TimedStream(TIMEOUT_S)
     try:
         try:
             os.chdir(maildir)
@@ -74,12 +74,12 @@ def serve_maildir(maildir: bytes) -> None:
             client.write(pop3.refusal(pop3.CANNOT_SCAN))
             return
         _converse(client, messages)
-    except (TimedOut, Gone):
+    except (TimedOut, ConnectionLost):
         pass
 
 
-def _converse(client: Descriptors, messages: list[maildrop.Filed]) -> None:
-    machine = pop3.Transaction([pop3.Message(message.size, message.name) for message in messages])
+def _converse(client: TimedStream, messages: list[maildrop.Filed]) -> None:
+    machine = pop3.Transaction([pop3.MaildropMessage(message.size, message.name) for message in messages])
     while True:
         while (event := machine.next_event()) is not None:
             if isinstance(event, pop3.Retrieve):
@@ -95,7 +95,7 @@ def _converse(client: Descriptors, messages: list[maildrop.Filed]) -> None:
         machine.receive(client.read())
 
 
-def _send(client: Descriptors, machine: pop3.Transaction, message: maildrop.Filed, lines: int | None) -> None:
+def _send(client: TimedStream, machine: pop3.Transaction, message: maildrop.Filed, lines: int | None) -> None:
     try:
         fd = maildrop.open_message(message)
     except OSError:
@@ -117,4 +117,4 @@ def _read(fd: int) -> bytes:
     try:
         return os.read(fd, CHUNK)
     except OSError as error:
-        raise Gone(reading=False) from error
+        raise ConnectionLost(reading=False) from error

@@ -8,7 +8,7 @@ import os
 import time
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.spool import SWEEP_EVERY, clean, sweep
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.installation import read_site
@@ -23,7 +23,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         os.chdir(paths.root)
     except (OSError, ValueError):
         return EXIT_TEMPORARY
-    disk, pending, count = Disk(), b"", 0
+    disk, pending, count = FileSystem(), b"", 0
     while True:
         if count % SWEEP_EVERY == 0:
             sweep(disk, paths, time.time())

@@ -7,7 +7,7 @@ Source: qmail-local(8).
 import os
 
 from eqmail_core.local.delivery.deliver import deliver, rehearse
-from eqmail_core.local.delivery.request import Delivery
+from eqmail_core.local.delivery.request import LocalDelivery
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
@@ -29,7 +29,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         dry = option.endswith(b"n")
     if len(words) != 8 or words[1][:1] != b"/":
         return _usage()
-    it = Delivery(*words)
+    it = LocalDelivery(*words)
     site = read_site(environ)
     os.umask(0o077)
     try:

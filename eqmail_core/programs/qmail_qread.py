@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from signal import SIG_DFL, SIGPIPE, signal
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.queue.admin.messages import Entry, each
-from eqmail_core.queue.admin.scheduler_client import Books, books_if_allowed
+from eqmail_core.queue.admin.messages import QueuedMessage, each
+from eqmail_core.queue.admin.scheduler_client import SchedulerState, books_if_allowed
 from eqmail_core.queue.format.listing import message_line, recipient_line
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.system.files import write_all, write_pieces
@@ -33,7 +33,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     return 0
 
 
-def _lines(queue: QueuePaths, books: Books | None) -> Iterator[bytes]:
+def _lines(queue: QueuePaths, books: SchedulerState | None) -> Iterator[bytes]:
     warnings: list[bytes] = []
 
     def unread(number: int, error: OSError) -> None:
@@ -46,7 +46,7 @@ def _lines(queue: QueuePaths, books: Books | None) -> Iterator[bytes]:
     yield from warnings
 
 
-def _text(it: Entry) -> bytes | None:
+def _text(it: QueuedMessage) -> bytes | None:
     if it.state == "new":
         return None
     lines = [recipient_line(*recipient) for recipient in it.recipients]

@@ -5,7 +5,7 @@ Exits: see values/queue_result.py.  Source: queue.md 3.5; qmail-queue(8).
 """
 
 from eqmail_core.queue.client.qmail_queue import guard, submit
-from eqmail_core.queue.client.submission import Submission, connect
+from eqmail_core.queue.client.submission import QueueSubmission, connect
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.system.installation import read_site
 
@@ -27,4 +27,4 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         from eqmail_core.queue.standalone import queue_alone
 
         return queue_alone(site, 0, 1)
-    return submit(Submission(sock), 0, 1)
+    return submit(QueueSubmission(sock), 0, 1)

@@ -7,7 +7,7 @@ Source: delivery.md 5.6; qmail-remote(8).
 
 import os
 
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.remote.qmail_remote import deliver_once, message_report
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_controls, read_site
@@ -19,7 +19,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         os.chdir(site.home)
     except OSError:
-        report = message_report(Temporary(b"Unable to switch to home directory. (#4.3.0)"))
+        report = message_report(TemporaryFailure(b"Unable to switch to home directory. (#4.3.0)"))
     else:
         report = deliver_once(site, read_controls(site), argv[1:])
     write_all(1, report)

@@ -10,7 +10,7 @@ import os
 from eqmail_core.supervisor.service_manager import herald
 from eqmail_core.supervisor.service_process import NAME
 from eqmail_core.supervisor.services import supervisor
-from eqmail_core.supervisor.start import CannotStart
+from eqmail_core.supervisor.start import StartError
 from eqmail_core.supervisor.supervisor import StartFailed
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import in_words, say
@@ -29,7 +29,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         site = read_site(environ)
         supervisor(site, environ, addresses, words, manager).run()
-    except (CannotStart, StartFailed) as reason:
+    except (StartError, StartFailed) as reason:
         say(NAME, f"fatal: {reason}")
         return manager.failed(111)
     except (ValueError, OSError, ImportError) as reason:

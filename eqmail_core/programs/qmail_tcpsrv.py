@@ -13,7 +13,7 @@ import os
 from eqmail_core.outcome import EXIT_PERMANENT
 from eqmail_core.system.log import fatal, say
 from eqmail_core.tcpserver.options import USAGE, BadUsage, parse_command_line
-from eqmail_core.tcpserver.server import NAME, CannotServe, TcpServer
+from eqmail_core.tcpserver.server import NAME, TcpServer, TcpServerError
 from eqmail_core.text.options import BadOption
 
 
@@ -32,5 +32,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         server = TcpServer(options, environ)
         server.settle()
         server.run()
-    except CannotServe as reason:
+    except TcpServerError as reason:
         return fatal(NAME, str(reason))

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    Steps = Generator["Event | None", None, None]
+    Steps = Generator["QmtpEvent | None", None, None]
 
 MAX_LENGTH = 200_000_000
 """Longest netstring that is read, in bytes."""
@@ -39,7 +39,7 @@ class TooLong(Exception):
     """A netstring that nobody should send."""
 
 
-class Event:
+class QmtpEvent:
     """BEGIN of a message; TEXT, a piece of it; SENDER and RECIPIENT, None where unusable; END of its envelope."""
 
     __slots__ = ("kind", "value")
@@ -63,7 +63,7 @@ class Reader:
         self._buffer = self._buffer[self._position :] + data
         self._position = 0
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> QmtpEvent | None:
         """The next event, None while more bytes are needed."""
         return next(self._steps, None)
 
@@ -72,7 +72,7 @@ class Reader:
 
     # --- pieces of a netstring; each waits, by yielding None, until the bytes are there
 
-    def _take(self, at_most: int) -> "Generator[Event | None, None, bytes]":
+    def _take(self, at_most: int) -> "Generator[QmtpEvent | None, None, bytes]":
         """At least one and at most so many bytes; of an outer netstring, no more than it has."""
         if self._left is not None:
             if not self._left:
@@ -86,7 +86,7 @@ class Reader:
             self._left -= len(piece)
         return piece
 
-    def _length(self) -> "Generator[Event | None, None, int]":
+    def _length(self) -> "Generator[QmtpEvent | None, None, int]":
         length = 0
         while True:
             digit = (yield from self._take(1))[0]
@@ -113,7 +113,7 @@ class Reader:
                 held = piece[-1:] if piece.endswith(b"\r") and length else b""
                 piece = (piece[:-1] if held else piece).replace(b"\r\n", b"\n")
             if piece:
-                yield Event(TEXT, piece)
+                yield QmtpEvent(TEXT, piece)
 
     def _address(self, kind: str, length: int) -> "Steps":
         """An address of so many bytes as an event."""
@@ -126,7 +126,7 @@ class Reader:
                 pieces.append(piece)
         address = b"".join(pieces)
         is_usable = length <= MAX_ADDRESS and _UNUSABLE.isdisjoint(address)
-        yield Event(kind, address if is_usable else None)
+        yield QmtpEvent(kind, address if is_usable else None)
 
 
 class QmtpReader(Reader):
@@ -140,7 +140,7 @@ class QmtpReader(Reader):
             mark = yield from self._take(1)
             if mark not in (b"\n", b"\r"):
                 raise BadFraming
-            yield Event(BEGIN)
+            yield QmtpEvent(BEGIN)
             yield from self._text(length - 1, mark == b"\r")
             yield from self._comma()
             yield from self._address(SENDER, (yield from self._length()))
@@ -151,7 +151,7 @@ class QmtpReader(Reader):
                 yield from self._comma()
             self._left = None
             yield from self._comma()
-            yield Event(END)
+            yield QmtpEvent(END)
 
 
 class QmqpReader(Reader):
@@ -168,7 +168,7 @@ class QmqpReader(Reader):
             raise
 
     def _mail(self) -> "Steps":
-        yield Event(BEGIN)
+        yield QmtpEvent(BEGIN)
         yield from self._text((yield from self._length()), False)
         yield from self._comma()
         yield from self._address(SENDER, (yield from self._length()))
@@ -178,4 +178,4 @@ class QmqpReader(Reader):
             yield from self._comma()
         self._left = None
         yield from self._comma()
-        yield Event(END)
+        yield QmtpEvent(END)

@@ -9,7 +9,7 @@ import time
 
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.received import received
-from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Temporary
+from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, TemporaryFailure
 from eqmail_core.qmtp import protocol as qmtp
 from eqmail_core.qmtp import qmtp_answers as answers
 from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from eqmail_core.access.rcpthosts import RcptHosts
     from eqmail_core.site.site import Site
 
-    Take = Callable[[qmtp.Event, "_Message"], None]
+    Take = Callable[[qmtp.QmtpEvent, "_Message"], None]
 
 LIFETIME_S = 3600.0
 """How long a client may stay altogether."""
@@ -79,7 +79,7 @@ class MailFrame:
         """
         reader = QmtpReader()
 
-        def take(event: qmtp.Event, message: _Message) -> None:
+        def take(event: qmtp.QmtpEvent, message: _Message) -> None:
             if event.kind == qmtp.RECIPIENT:
                 if len(message.answers) >= MOST_ANSWERS:
                     raise TooLong
@@ -95,7 +95,7 @@ class MailFrame:
     def run_qmqp(self) -> int:
         """Take one message; the exit code of the process."""
 
-        def take(event: qmtp.Event, message: _Message) -> None:
+        def take(event: qmtp.QmtpEvent, message: _Message) -> None:
             if event.kind == qmtp.RECIPIENT:
                 message.answers.append(answers.ACCEPTED if event.value is not None else answers.BAD_ADDRESS)
                 message.recipients.append(event.value or b"")
@@ -125,7 +125,7 @@ class MailFrame:
             return EXIT_DONE
         except BadFraming:
             return EXIT_PERMANENT
-        except (_Late, TooLong, OSError, Temporary):
+        except (_Late, TooLong, OSError, TemporaryFailure):
             return EXIT_TEMPORARY
         finally:
             if self._message is not None:
@@ -171,7 +171,7 @@ class MailFrame:
         return data
 
 
-def _take_text(event: qmtp.Event, message: _Message, databytes: int) -> None:
+def _take_text(event: qmtp.QmtpEvent, message: _Message, databytes: int) -> None:
     if event.kind == qmtp.SENDER:
         message.sender = event.value
     elif event.value is not None:

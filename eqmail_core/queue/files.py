@@ -10,7 +10,7 @@ Source: queue.md 3.3, 3.4, 3.7.
 import os
 from collections.abc import Iterator
 
-from eqmail_core.dsn.parameters import Wishes, parse_wishes
+from eqmail_core.dsn.parameters import DsnParameters, parse_wishes
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.info import parse_info, wishes_in_info
 from eqmail_core.queue.format.recipient_list import DONE, records
@@ -30,7 +30,7 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _DONE = bytes((DONE,))
 
 
-class Trouble(Exception):
+class QueueFileError(Exception):
     """An operation on the queue that did not succeed; `text` says which, and what the system said to it."""
 
     def __init__(self, text: bytes) -> None:
@@ -46,7 +46,7 @@ class Trouble(Exception):
         return b"%b (%b)" % (self._text, error_text(cause.errno))
 
 
-class Ledger:
+class QueueFiles:
     """The files info/N, local/N, remote/N and bounce/N of one queue, and mess/N for reading."""
 
     def __init__(self, paths: QueuePaths) -> None:
@@ -70,7 +70,7 @@ class Ledger:
                 found.append((channel, int(state.st_mtime)))
         return found
 
-    def about(self, number: int) -> tuple[bytes, int, Wishes | None]:
+    def about(self, number: int) -> tuple[bytes, int, DsnParameters | None]:
         """Sender, birth and wishes.  Fails: Trouble."""
         path = self.paths.info(number)
         try:
@@ -84,9 +84,9 @@ class Ledger:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise Trouble(b"trouble opening %b; will try again later" % self.short(path)) from error
+            raise QueueFileError(b"trouble opening %b; will try again later" % self.short(path)) from error
         if sender is None:
-            raise Trouble(b"trouble reading %b; will try again later" % self.short(path))
+            raise QueueFileError(b"trouble reading %b; will try again later" % self.short(path))
         return sender, birth, parse_wishes(wishes_in_info(text))
 
     def born_ns(self, number: int) -> int | None:
@@ -118,7 +118,7 @@ class Ledger:
                 os.close(fd)
                 raise
         except OSError as error:
-            raise Trouble(b"trouble opening %b; will try again later" % self.short(path)) from error
+            raise QueueFileError(b"trouble opening %b; will try again later" % self.short(path)) from error
         if len(head) == CHUNK:
             return records(_rest_of(fd, head))
         os.close(fd)
@@ -134,7 +134,7 @@ class Ledger:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise Trouble(b"trouble marking %b; message will be delivered twice!" % self.short(path)) from error
+            raise QueueFileError(b"trouble marking %b; message will be delivered twice!" % self.short(path)) from error
 
     def finish_channel(self, number: int, channel: int) -> bool:
         """Remove the list of a channel whose recipients are all finished; tells whether it was the last one.
@@ -146,7 +146,7 @@ class Ledger:
         other = self.paths.channel(CHANNELS[1 - channel], number)
         try:
             return self.stat(other) is None
-        except Trouble:
+        except QueueFileError:
             return True
 
     def is_finished(self, number: int) -> bool:
@@ -168,7 +168,7 @@ class Ledger:
             finally:
                 os.close(fd)
         except OSError as error:
-            raise Trouble(b"unable to append to bounce message; HELP! will try the recipient again") from error
+            raise QueueFileError(b"unable to append to bounce message; HELP! will try the recipient again") from error
 
     def flush_failures(self, number: int) -> None:
         """Put on the disk what the sender will be told.  Fails: Trouble."""
@@ -181,7 +181,7 @@ class Ledger:
                 os.close(fd)
             sync_folder(self.paths.bounces)
         except OSError as error:
-            raise Trouble(b"trouble fsyncing %b; will try its recipients again" % self.short(path)) from error
+            raise QueueFileError(b"trouble fsyncing %b; will try its recipients again" % self.short(path)) from error
 
     def has_failures(self, number: int) -> bool:
         """Tell whether the sender has to be told something.  Fails: Trouble."""
@@ -205,7 +205,7 @@ class Ledger:
         try:
             os.unlink(path)
         except OSError as error:
-            raise Trouble(b"unable to unlink " + self.short(path)) from error
+            raise QueueFileError(b"unable to unlink " + self.short(path)) from error
 
     def forget(self, number: int) -> None:
         """The message has left the queue; what remains of it is for the cleaner.  Fails: Trouble."""
@@ -219,7 +219,7 @@ class Ledger:
             if int(os.lstat(path).st_mtime) != due:
                 os.utime(path, (due, due), follow_symlinks=False)
         except OSError as error:
-            raise Trouble(b"unable to utime %b; message will be retried too soon" % self.short(path)) from error
+            raise QueueFileError(b"unable to utime %b; message will be retried too soon" % self.short(path)) from error
 
     def size(self, number: int) -> int:
         """Bytes of the message, 0 where it is not there.  Fails: Trouble."""
@@ -240,7 +240,7 @@ class Ledger:
         try:
             os.chmod(path, os.stat(path).st_mode & OLDER_CLOCK | WARNED_MODE)
         except OSError as error:
-            raise Trouble(b"unable to chmod %b; its sender may be told again" % self.short(path)) from error
+            raise QueueFileError(b"unable to chmod %b; its sender may be told again" % self.short(path)) from error
 
     def is_ossified(self, number: int, now: int, age_s: int) -> bool:
         """Tell whether mess/N was left by an injection that died more than `age_s` ago."""
@@ -250,7 +250,7 @@ class Ledger:
                 and self.stat(self.paths.info(number)) is None
                 and self.stat(self.paths.todo(number)) is None
             )
-        except (OSError, Trouble):
+        except (OSError, QueueFileError):
             return False
 
     def stat(self, path: str) -> os.stat_result | None:
@@ -260,13 +260,13 @@ class Ledger:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Trouble(b"unable to stat %b; will try again later" % self.short(path)) from error
+            raise QueueFileError(b"unable to stat %b; will try again later" % self.short(path)) from error
 
     def _unlink(self, path: str) -> None:
         try:
             os.unlink(path)
         except OSError as error:
-            raise Trouble(b"unable to unlink %b; will try again later" % self.short(path)) from error
+            raise QueueFileError(b"unable to unlink %b; will try again later" % self.short(path)) from error
 
 
 def _rest_of(fd: int, head: bytes) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ _MOST_PIECES = 1024
 _FEW = 3
 
 
-class Disk:
+class FileSystem:
     """The real one."""
 
     def open(self, path: str, flags: int, mode: int = 0o644) -> int:

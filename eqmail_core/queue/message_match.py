@@ -9,14 +9,14 @@ Fails: Trouble.
 
 import os
 
-from eqmail_core.queue.files import LIST_MODE, Ledger, Trouble
+from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
 from eqmail_core.queue.format.tree import OLDER_CLOCK, WARNED
 
 FITS, MISSING, FOREIGN, NO_INFO = range(4)
 """mess/N is the message of info/N; is not there; is younger, so another with that number; or there is no info/N."""
 
 
-def message_state(ledger: Ledger, number: int) -> int:
+def message_state(ledger: QueueFiles, number: int) -> int:
     """What mess/N is to info/N: FITS, MISSING, FOREIGN or NO_INFO."""
     info = ledger.stat(ledger.paths.info(number))
     if info is None:
@@ -28,7 +28,7 @@ def message_state(ledger: Ledger, number: int) -> int:
     return FOREIGN if is_other else FITS
 
 
-def vouch(ledger: Ledger, number: int) -> None:
+def vouch(ledger: QueueFiles, number: int) -> None:
     """Note, where times do not show it, that info/N and mess/N belong together."""
     path = ledger.paths.info(number)
     info, mess = ledger.stat(path), ledger.stat(ledger.paths.mess(number))
@@ -36,7 +36,7 @@ def vouch(ledger: Ledger, number: int) -> None:
         try:
             os.chmod(path, info.st_mode & WARNED | LIST_MODE | OLDER_CLOCK)
         except OSError as error:
-            raise Trouble(b"unable to chmod " + ledger.short(path)) from error
+            raise QueueFileError(b"unable to chmod " + ledger.short(path)) from error
 
 
 def _looks_older(info: os.stat_result, mess: os.stat_result) -> bool:

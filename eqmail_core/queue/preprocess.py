@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeVar
 
 from eqmail_core.dsn.parameters import list_key, parse_wishes, place_key, render_wishes
-from eqmail_core.queue.files import LIST_MODE, Ledger, Trouble
+from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.envelope import parse_born
 from eqmail_core.queue.format.info import born_ns, render_info
@@ -27,7 +27,7 @@ _EXCL = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _UID, _PID = b"u"[0], b"p"[0]
 
 
-class Placement:
+class SpillFiles:
     """A message on its way from memory to the disk: `lists` are channel, content and due time of each list.
 
     `wishes`: a list of them as info/N has it; `mark`: see `formats.info`.
@@ -54,10 +54,10 @@ class Placement:
         self.mark = mark
 
 
-class Preparation:
+class Preprocessor:
     """Writes the files of new messages; what is said about them goes to a list of log lines."""
 
-    def __init__(self, ledger: Ledger, lines: LogLines) -> None:
+    def __init__(self, ledger: QueueFiles, lines: LogLines) -> None:
         self.ledger = ledger
         self.lines = lines
 
@@ -104,9 +104,9 @@ class Preparation:
                     say(self.lines.about_message(number, size, text, qp, uid))
                     about_said = True
                 else:
-                    raise Trouble(b"unknown record type in " + short(todo))
+                    raise QueueFileError(b"unknown record type in " + short(todo))
             if not about_said:
-                raise Trouble(b"no sender in " + short(todo))
+                raise QueueFileError(b"no sender in " + short(todo))
             files[info].write(wishes.of_lists())
             if birth:
                 files[info].flush()
@@ -123,20 +123,20 @@ class Preparation:
                 file.close()
         return [channel for channel, path in enumerate(lists) if path in files]
 
-    def place(self, placements: list[Placement]) -> list[Trouble | None]:
+    def place(self, placements: list[SpillFiles]) -> list[QueueFileError | None]:
         """Write the files of messages whose mess/N is on the disk, each wholly or not at all; one result for each.
 
         info/N appears last, at once and complete, when everything else of the message is on the disk: whoever finds
         info/N after a crash may forget every other copy.
         """
-        results: list[Trouble | None] = [None] * len(placements)
+        results: list[QueueFileError | None] = [None] * len(placements)
 
-        def each(act: Callable[[Placement], None]) -> None:
+        def each(act: Callable[[SpillFiles], None]) -> None:
             for index, it in enumerate(placements):
                 if results[index] is None:
                     try:
                         act(it)
-                    except Trouble as trouble:
+                    except QueueFileError as trouble:
                         results[index] = trouble
 
         each(self._remove_info)
@@ -146,12 +146,12 @@ class Preparation:
         each(self._sync_info_folders())
         return results
 
-    def _remove_info(self, it: Placement) -> None:
+    def _remove_info(self, it: SpillFiles) -> None:
         """Whose placement failed when info/N was there already must not be found complete while its lists change."""
         path = self.ledger.paths.info(it.number)
         _attempt(b"unable to unlink", self.ledger.short(path), remove_for_good, path)
 
-    def _write_lists(self, it: Placement) -> None:
+    def _write_lists(self, it: SpillFiles) -> None:
         paths = self.ledger.paths
         contents = {paths.channel(CHANNELS[channel], it.number): (text, due) for channel, text, due in it.lists}
         for name in CHANNELS:
@@ -165,7 +165,7 @@ class Preparation:
         if it.failures:
             self._write_whole(bounce, it.failures, 0)
 
-    def _write_info(self, it: Placement) -> None:
+    def _write_info(self, it: SpillFiles) -> None:
         path = self.ledger.paths.info(it.number)
         temporary = f"{path}.tmp"
         _attempt(b"unable to unlink", self.ledger.short(temporary), remove_for_good, temporary)
@@ -184,11 +184,11 @@ class Preparation:
         finally:
             file.close()
 
-    def _sync_list_folders(self) -> Callable[[Placement], None]:
+    def _sync_list_folders(self) -> Callable[[SpillFiles], None]:
         """What puts the names of a message's lists on the disk, each folder once for a whole group."""
         paths, sync = self.ledger.paths, _SyncedFolders(self.ledger)
 
-        def act(it: Placement) -> None:
+        def act(it: SpillFiles) -> None:
             for channel, _, _ in it.lists:
                 sync(paths.channel(CHANNELS[channel], it.number))
             if it.failures:
@@ -196,7 +196,7 @@ class Preparation:
 
         return act
 
-    def _sync_info_folders(self) -> Callable[[Placement], None]:
+    def _sync_info_folders(self) -> Callable[[SpillFiles], None]:
         sync = _SyncedFolders(self.ledger)
         return lambda it: sync(self.ledger.paths.info(it.number))
 
@@ -270,7 +270,7 @@ def _attempt(what: bytes, name: bytes, act: Callable[..., T], *arguments: object
     try:
         return act(*arguments)
     except OSError as error:
-        raise Trouble(what + b" " + name) from error
+        raise QueueFileError(what + b" " + name) from error
 
 
 def _chunks(fd: int, name: bytes) -> Iterator[bytes]:
@@ -281,7 +281,7 @@ def _chunks(fd: int, name: bytes) -> Iterator[bytes]:
 class _SyncedFolders:
     """Flushes the folder of a file unless it did so before; made anew after every group of writes."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: QueueFiles) -> None:
         self._ledger = ledger
         self._synced: set[str] = set()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class QueuePart:
+class QueuePartition:
     """Open folders, and the numbers that were in them: `new` in todo, `old` in info, `listed` by channel.
 
     todo/ is looked at first: what is in `old` alone is preprocessed, and what moves between them is in both.
@@ -74,10 +74,10 @@ class QueuePart:
         return fd
 
 
-def parts(queue: "QueuePaths") -> "Iterator[QueuePart]":
+def parts(queue: "QueuePaths") -> "Iterator[QueuePartition]":
     """Every part of a queue, open until the next one is asked for."""
     for index in range(queue.split):
-        part = QueuePart(queue, index)
+        part = QueuePartition(queue, index)
         try:
             yield part
         finally:

@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eqmail_core.queue.filesystem import Disk
+    from eqmail_core.queue.filesystem import FileSystem
     from eqmail_core.site.layout import QueuePaths
 
 POOL_PREFIX = "pool."
@@ -34,7 +34,7 @@ _TRIES = 9
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
-class QueueTrouble(Exception):
+class SpoolError(Exception):
     """A message that could not be queued; `code` is the exit code of qmail-queue."""
 
     def __init__(self, code: int) -> None:
@@ -42,7 +42,7 @@ class QueueTrouble(Exception):
         self.code = code
 
 
-class Bringer:
+class Submitter:
     """Who queues a message and when: `tag` makes file names unique, `received` is the line put before the message."""
 
     __slots__ = ("pid", "received", "tag", "uid")
@@ -55,9 +55,9 @@ class Bringer:
 
 
 def queue_one(
-    disk: "Disk",
+    disk: "FileSystem",
     paths: "QueuePaths",
-    bringer: Bringer,
+    bringer: Submitter,
     read_message: "Callable[[], bytes]",
     read_recipients: "Callable[[], bytes]",
     has_more: "Callable[[], bool]" = lambda: False,
@@ -86,7 +86,7 @@ def queue_one(
                 disk.sync(envelope)
         finally:
             disk.close(envelope)
-    except QueueTrouble as trouble:
+    except SpoolError as trouble:
         if trouble.code in (q.READ_ERROR, q.WRITE_ERROR):
             for path in made:
                 _discard(disk, path)
@@ -98,7 +98,7 @@ def queue_one(
     return number
 
 
-def clean(disk: "Disk", paths: "QueuePaths", request: bytes) -> bytes:
+def clean(disk: "FileSystem", paths: "QueuePaths", request: bytes) -> bytes:
     """Do what a request to qmail-clean (without its NUL) asks; the answer: + or ! behind an x for each fault, as C."""
     if not 6 <= len(request) < 100:
         return b"x"
@@ -115,7 +115,7 @@ def clean(disk: "Disk", paths: "QueuePaths", request: bytes) -> bytes:
     return faults + b"+"
 
 
-def sweep(disk: "Disk", paths: "QueuePaths", now: float) -> None:
+def sweep(disk: "FileSystem", paths: "QueuePaths", now: float) -> None:
     """Remove what was left in pid/ 36 hours ago, but not the pool of numbers; trouble is left for the next sweep."""
     try:
         names = [name for name, _ in disk.entries(paths.pid) if not name.startswith((".", POOL_PREFIX))]
@@ -130,7 +130,7 @@ def sweep(disk: "Disk", paths: "QueuePaths", now: float) -> None:
             continue
 
 
-def remove(disk: "Disk", path: str) -> None:
+def remove(disk: "FileSystem", path: str) -> None:
     """Take a name away; that it was not there is fine."""
     try:
         disk.unlink(path)
@@ -151,14 +151,14 @@ class _Failing:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if isinstance(error, OSError):
-            raise QueueTrouble(self.code) from error
+            raise SpoolError(self.code) from error
 
 
 def _folder(path: str) -> str:
     return path.rpartition("/")[0]
 
 
-def _name_message(disk: "Disk", paths: "QueuePaths", tag: str) -> tuple[int, int]:
+def _name_message(disk: "FileSystem", paths: "QueuePaths", tag: str) -> tuple[int, int]:
     """Steps 4 and 5: an empty file whose name is its inode number; that number and the open file."""
     with _Failing(q.NO_PID_FILE):
         for count in range(1, _TRIES + 1):
@@ -175,13 +175,13 @@ def _name_message(disk: "Disk", paths: "QueuePaths", tag: str) -> tuple[int, int
             disk.link(path, paths.mess(number))
         with _Failing(q.NO_PID_FILE):
             disk.unlink(path)
-    except QueueTrouble:
+    except SpoolError:
         disk.close(message)
         raise
     return number, message
 
 
-def _copy(disk: "Disk", message: int, received: bytes, read: "Callable[[], bytes]") -> None:
+def _copy(disk: "FileSystem", message: int, received: bytes, read: "Callable[[], bytes]") -> None:
     disk.write(message, received)
     while piece := _read(read):
         disk.write(message, piece)
@@ -196,11 +196,11 @@ def _read(read: "Callable[[], bytes]") -> bytes:
 def _read_checked(read: "Callable[[], bytes]", has_more: "Callable[[], bool]") -> bytes:
     code, envelope = read_envelope(lambda: _read(read), has_more)
     if code != q.OK:
-        raise QueueTrouble(code)
+        raise SpoolError(code)
     return envelope
 
 
-def _discard(disk: "Disk", path: str) -> None:
+def _discard(disk: "FileSystem", path: str) -> None:
     """Empty a file and take its name away, as far as that works."""
     try:
         fd = disk.open(path, os.O_WRONLY | os.O_TRUNC)

@@ -10,10 +10,10 @@ import time
 
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.invoked import invocation, invoked_line
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import WISHES_S
-from eqmail_core.queue.spool import Bringer, QueueTrouble, queue_one
+from eqmail_core.queue.spool import SpoolError, Submitter, queue_one
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.system.files import CHUNK, has_more
 from eqmail_core.system.role_ids import bringers
@@ -46,14 +46,14 @@ def queue_alone(site: "Site", message: int, envelope: int) -> int:
     try:
         _own_files_as(paths.pid)
         queue_one(
-            Disk(),
+            FileSystem(),
             paths,
-            Bringer(pid, uid, now, received),
+            Submitter(pid, uid, now, received),
             lambda: os.read(message, CHUNK),
             lambda: os.read(envelope, CHUNK),
             lambda: has_more(envelope, WISHES_S),
         )
-    except QueueTrouble as trouble:
+    except SpoolError as trouble:
         refused = trouble.code == q.NO_PID_FILE and isinstance(trouble.__cause__, PermissionError)
         return q.SERVICE_AWAY if refused else trouble.code
     return q.OK
@@ -69,4 +69,4 @@ def _own_files_as(folder: str) -> None:
             os.setegid(owner.st_gid)
             os.seteuid(owner.st_uid)
     except OSError as error:
-        raise QueueTrouble(q.NO_PID_FILE) from error
+        raise SpoolError(q.NO_PID_FILE) from error

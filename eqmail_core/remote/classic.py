@@ -9,7 +9,7 @@ import pwd
 from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.remote.report import report_of_run
 from eqmail_core.remote.settings import SUBSTITUTE_VARIABLE
-from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.slow_hosts import TcptoCache
 from eqmail_core.site.site import Site
 from eqmail_core.spawn.protocol import Command
 from eqmail_core.spawn.spawner import ClassicSpawner
@@ -20,7 +20,7 @@ def run(site: Site, environ: dict[bytes, bytes]) -> None:
     """Serve descriptors 0 and 1 until the input ends.  Fails: OSError, KeyError when the queue's owner is missing."""
     owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
     os.chdir(f"{site.queue.root}/mess")
-    SlowHosts(site.queue.tcpto).clear()
+    TcptoCache(site.queue.tcpto).clear()
     program = environ.get(SUBSTITUTE_VARIABLE) or _installed(site)
     environ = environ | {b"PATH": environ.get(b"PATH", os.defpath.encode()) + b":" + os.fsencode(site.bin)}
 

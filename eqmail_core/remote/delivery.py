@@ -14,21 +14,21 @@ import time
 
 from eqmail_core.auth.client import Credentials
 from eqmail_core.control.remote_limits_formats import limit_of
-from eqmail_core.dns.mx import Candidate
+from eqmail_core.dns.mx import MxCandidate
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.dsn.parameters import parse_wishes
-from eqmail_core.ipc.delivery_protocol import Order
+from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.outcome import PERMANENT, TEMPORARY, Failure
-from eqmail_core.remote.plan import Attempts, RemotePlan, Surroundings, needs_utf8, plan_delivery
+from eqmail_core.remote.plan import Attempts, PlanEnvironment, RemotePlan, needs_utf8, plan_delivery
 from eqmail_core.remote.report import report_of_output, report_of_run
-from eqmail_core.remote.settings import Settings, SettingsSource
-from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.settings import RemoteSettings, SettingsSource
+from eqmail_core.remote.slow_hosts import TcptoCache
 from eqmail_core.remote.tls_policy import may_go_plain, wish_for
 from eqmail_core.site.site import Site
-from eqmail_core.smtp.async_client import Session, Watch
+from eqmail_core.smtp.async_client import ClientConnection, ConnectionTimer
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import literal_address
-from eqmail_core.smtp.connection_cache import IdleSessions
+from eqmail_core.smtp.connection_cache import ConnectionCache
 from eqmail_core.smtp.exchange import TRY_NEXT
 from eqmail_core.spawn.request_check import objection
 from eqmail_core.system.files import CHUNK
@@ -37,12 +37,12 @@ from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.text.error_text import error_text
 from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT
-from eqmail_core.tls.tls_wish import PLAIN, TlsWish
+from eqmail_core.tls.tls_wish import PLAIN, TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.dns.mx import Search
-    from eqmail_core.smtp.client_tls import Tls
+    from eqmail_core.smtp.client_tls import ClientTls
 
 Report = tuple[bytes, bytes]
 """Outcome letter and text."""
@@ -59,7 +59,9 @@ class _Job:
 
     __slots__ = ("attempts", "message", "most", "order", "plan", "settings", "wishes")
 
-    def __init__(self, settings: Settings, order: Order, message: int, plan: RemotePlan, most: int) -> None:
+    def __init__(
+        self, settings: RemoteSettings, order: DeliveryRequest, message: int, plan: RemotePlan, most: int
+    ) -> None:
         self.settings = settings
         self.order = order
         self.message = message
@@ -82,24 +84,24 @@ class RemoteDeliveries:
         site: Site,
         source: SettingsSource,
         resolver: AsyncResolver,
-        slow_hosts: SlowHosts,
-        watch: Watch,
+        slow_hosts: TcptoCache,
+        watch: ConnectionTimer,
         owner: int,
         implicit_tls_port: int = IMPLICIT_TLS_PORT,
     ) -> None:
         self._site = site
         self.source = source
         self.resolver = resolver
-        self.idle = IdleSessions(MOST_IDLE)
+        self.idle = ConnectionCache(MOST_IDLE)
         self._slow_hosts = slow_hosts
         self._watch = watch
         self._owner = owner
         self._implicit_tls_port = implicit_tls_port
         self._own: frozenset[str] = frozenset()
         self._own_until = 0.0
-        self._world = Surroundings(literal_address, self._own_addresses, random.shuffle)
+        self._world = PlanEnvironment(literal_address, self._own_addresses, random.shuffle)
 
-    async def deliver(self, order: Order, message: int) -> Report:
+    async def deliver(self, order: DeliveryRequest, message: int) -> Report:
         """Deliver the message behind the descriptor `message` to one recipient."""
         trouble = objection(order.recipient, message, self._owner)
         if trouble:
@@ -118,7 +120,7 @@ class RemoteDeliveries:
         except OSError:
             return TEMPORARY, b"System resources temporarily unavailable. (#4.3.0)\n"
 
-    async def _send(self, settings: Settings, order: Order, message: int) -> bytes:
+    async def _send(self, settings: RemoteSettings, order: DeliveryRequest, message: int) -> bytes:
         host = order.recipient.rpartition(b"@")[2]
         search = plan_delivery(host, order.sender, [order.recipient], settings.routes, self._world, settings.own_names)
         plan = await self._answered(search, settings.search_s)
@@ -146,7 +148,7 @@ class RemoteDeliveries:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
 
-    async def _offer(self, job: _Job, candidate: Candidate) -> SmtpClient | None:
+    async def _offer(self, job: _Job, candidate: MxCandidate) -> SmtpClient | None:
         """Offer the message to one address; None where there is no server.
 
         With the status TRY_NEXT the server wants nothing now, otherwise there is a report.
@@ -171,17 +173,17 @@ class RemoteDeliveries:
             client = await self._offer_anew(job, candidate, PLAIN, None)
         return client
 
-    async def _offer_anew(self, job: _Job, candidate: Candidate, wish: TlsWish, key: object) -> SmtpClient | None:
+    async def _offer_anew(self, job: _Job, candidate: MxCandidate, wish: TlsPolicy, key: object) -> SmtpClient | None:
         """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""
         settings, route = job.settings, job.plan.route
         credentials = None if route.user is None else Credentials(route.user, route.password)
         keep = settings.reuse_s > 0 and key is not None
         client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, wish)
 
-        def secure() -> "Tls | None":
+        def secure() -> "ClientTls | None":
             return settings.tls.open(client, candidate.name, wish)
 
-        session = Session(self._watch, candidate.ip, client, secure)
+        session = ClientConnection(self._watch, candidate.ip, client, secure)
         try:
             error = await session.dial(route.port, settings.connect_s, settings.sources)
         except asyncio.CancelledError:
@@ -195,7 +197,7 @@ class RemoteDeliveries:
         await self._carry(session, key, job)
         return client
 
-    async def _carry(self, session: Session, key: object, job: _Job) -> None:
+    async def _carry(self, session: ClientConnection, key: object, job: _Job) -> None:
         """Carry the message over one session, and keep the session if it can be used again."""
         position = 0
 
@@ -224,7 +226,7 @@ class RemoteDeliveries:
         return self._own
 
 
-async def _run_substitute(program: bytes, order: Order, message: int) -> Report:
+async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) -> Report:
     """Run a program as the spawner runs qmail-remote: HOST SENDER RECIPIENT, the message on descriptor 0."""
     name = os.path.basename(program)
     host = order.recipient.rpartition(b"@")[2]

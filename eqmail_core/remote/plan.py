@@ -7,14 +7,14 @@ Source: delivery.md 5.6.
 from eqmail_core.dns.mx import addresses, canonical_name, exchangers, without_loop
 from eqmail_core.mail.domain_name import ascii_domain
 from eqmail_core.mail.quote import quote_box
-from eqmail_core.outcome import Permanent, Temporary
+from eqmail_core.outcome import PermanentFailure, TemporaryFailure
 from eqmail_core.remote.smtproutes import route_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-    from eqmail_core.dns.mx import Candidate, Literal, Search, Shuffle
+    from eqmail_core.dns.mx import Literal, MxCandidate, Search, Shuffle
     from eqmail_core.remote.routes import Route
 
 
@@ -41,11 +41,11 @@ class Attempts:
         self._untold = 0
         self.said = b""
 
-    def left_alone(self, candidate: "Candidate", port: int) -> None:
+    def left_alone(self, candidate: "MxCandidate", port: int) -> None:
         """This address was not tried: it did not answer lately."""
         self.failed(candidate, port, b"not tried, as it did not answer before")
 
-    def failed(self, candidate: "Candidate", port: int, reason: bytes) -> None:
+    def failed(self, candidate: "MxCandidate", port: int, reason: bytes) -> None:
         """There was no connection to this address."""
         if len(self._reasons) == MOST_TOLD:
             self._untold += 1
@@ -55,12 +55,12 @@ class Attempts:
         self._reasons.append(b"%b port %d: %b" % (ip if host == ip else b"%b %b" % (host, ip), port, reason))
 
     @property
-    def failure(self) -> Temporary:
+    def failure(self) -> TemporaryFailure:
         """The failure to be reported: the words of C, and behind them the reasons."""
         more = [b"%d more" % self._untold] if self._untold else []
         told = b" (%b)" % b"; ".join(self._reasons + more) if self._reasons else b""
         said = b"\n" + self.said.rstrip(b"\n") if self.said else b""
-        return Temporary(NO_CONNECTION + told + said)
+        return TemporaryFailure(NO_CONNECTION + told + said)
 
 
 class RemotePlan:
@@ -68,14 +68,14 @@ class RemotePlan:
 
     __slots__ = ("candidates", "recipients", "route", "sender")
 
-    def __init__(self, candidates: "list[Candidate]", route: "Route", sender: bytes, recipients: list[bytes]) -> None:
+    def __init__(self, candidates: "list[MxCandidate]", route: "Route", sender: bytes, recipients: list[bytes]) -> None:
         self.candidates = candidates
         self.route = route
         self.sender = sender
         self.recipients = recipients
 
 
-class Surroundings:
+class PlanEnvironment:
     """What a plan needs to know of the world: literal addresses, our own ones, and chance."""
 
     __slots__ = ("literal", "own", "shuffle")
@@ -96,7 +96,7 @@ def plan_delivery(
     sender: bytes,
     recipients: list[bytes],
     routes: "Mapping[bytes, bytes] | None",
-    world: Surroundings,
+    world: PlanEnvironment,
     own_names: "Collection[bytes]" = (),
 ) -> "Search[RemotePlan]":
     """Search the addresses for mail to `recipients` at `host`; see `policy.mx` for how to run the search.
@@ -107,7 +107,7 @@ def plan_delivery(
     """
     for address in (sender, *recipients):
         if b"\n" in address or b"\r" in address:
-            raise Permanent(b"Sorry, an address with a line break cannot be sent by SMTP. (#5.1.3)")
+            raise PermanentFailure(b"Sorry, an address with a line break cannot be sent by SMTP. (#5.1.3)")
     route = route_for(routes, host)
     if route.relay:
         found = yield from addresses(ascii_domain(route.relay), world.literal)

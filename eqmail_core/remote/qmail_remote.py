@@ -11,11 +11,18 @@ from eqmail_core.auth.client import Credentials
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dns.query import NO_ANSWER
-from eqmail_core.dsn.parameters import Wishes
+from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.mail.received import is_beyond_ascii
-from eqmail_core.outcome import Failure, Permanent, Temporary
-from eqmail_core.remote.plan import NO_CONTROLS, Attempts, Surroundings, names_of_this_host, needs_utf8, plan_delivery
-from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.outcome import Failure, PermanentFailure, TemporaryFailure
+from eqmail_core.remote.plan import (
+    NO_CONTROLS,
+    Attempts,
+    PlanEnvironment,
+    names_of_this_host,
+    needs_utf8,
+    plan_delivery,
+)
+from eqmail_core.remote.slow_hosts import TcptoCache
 from eqmail_core.remote.tls_policy import may_go_plain, tls_maker, wish_for
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.blocking_client import converse
@@ -26,23 +33,23 @@ from eqmail_core.system.files import CHUNK
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.text.error_text import error_text
 from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT
-from eqmail_core.tls.tls_wish import PLAIN, TlsWish
+from eqmail_core.tls.tls_wish import PLAIN, TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from eqmail_core.dns.mx import Candidate, Search
-    from eqmail_core.dns.query import Answer, Question
+    from eqmail_core.dns.mx import MxCandidate, Search
+    from eqmail_core.dns.query import DnsAnswer, DnsQuestion
     from eqmail_core.remote.plan import RemotePlan
-    from eqmail_core.smtp.client_tls import Tls
+    from eqmail_core.smtp.client_tls import ClientTls
 
 
 def deliver_once(
     site: Site,
     controls: Controls,
     arguments: list[bytes],
-    ask: "Callable[[Question], Answer] | None" = None,
+    ask: "Callable[[DnsQuestion], DnsAnswer] | None" = None,
     implicit_tls_port: int = IMPLICIT_TLS_PORT,
 ) -> bytes:
     """Deliver the message on descriptor 0; `arguments` are host, sender and recipients.  Returns the report.
@@ -51,14 +58,14 @@ def deliver_once(
     """
     try:
         if len(arguments) < 3:
-            raise Permanent(b"I (qmail-remote) was invoked improperly. (#5.3.5)")
+            raise PermanentFailure(b"I (qmail-remote) was invoked improperly. (#5.3.5)")
         return _deliver(site, controls, arguments, ask, implicit_tls_port)
     except ControlError:
-        failure: Failure = Temporary(NO_CONTROLS)
+        failure: Failure = TemporaryFailure(NO_CONTROLS)
     except MemoryError:
-        failure = Temporary(b"Out of memory. (#4.3.0)")
+        failure = TemporaryFailure(b"Out of memory. (#4.3.0)")
     except OSError:
-        failure = Temporary(b"System resources temporarily unavailable. (#4.3.0)")
+        failure = TemporaryFailure(b"System resources temporarily unavailable. (#4.3.0)")
     except Failure as known:
         failure = known
     return message_report(failure)
@@ -73,15 +80,15 @@ def _deliver(
     site: Site,
     controls: Controls,
     arguments: list[bytes],
-    ask: "Callable[[Question], Answer] | None",
+    ask: "Callable[[DnsQuestion], DnsAnswer] | None",
     implicit_tls_port: int,
 ) -> bytes:
     host, sender, *recipients = arguments
     hello = controls.helohost
     if hello is None:
-        raise Temporary(NO_CONTROLS)
+        raise TemporaryFailure(NO_CONTROLS)
     connection = _Connections(site, controls, hello)
-    world = Surroundings(literal_address, own_addresses, _shuffle)
+    world = PlanEnvironment(literal_address, own_addresses, _shuffle)
     own_names = names_of_this_host(controls.me, hello)
     search = plan_delivery(host, sender, recipients, controls.smtproutes, world, own_names)
     plan = _answered(search, ask, controls.timeoutdns)
@@ -114,13 +121,13 @@ class _Connections:
         self._hello = hello
         self._timeout_s = controls.timeoutremote
         self._connect_s = controls.timeoutconnect
-        self.slow_hosts = SlowHosts(site.queue.tcpto)
+        self.slow_hosts = TcptoCache(site.queue.tcpto)
         self.attempts = Attempts()
         # The beginning of the message, once it was read, and whether it is to go by SMTPUTF8.
         self._first: bytes | None = None
-        self._wishes: Wishes | None = None
+        self._wishes: DsnParameters | None = None
 
-    def try_one(self, candidate: "Candidate", plan: "RemotePlan", wish: TlsWish) -> SmtpClient | None:
+    def try_one(self, candidate: "MxCandidate", plan: "RemotePlan", wish: TlsPolicy) -> SmtpClient | None:
         """Offer the message to one address; None where there is no connection."""
         route = plan.route
         try:
@@ -133,14 +140,14 @@ class _Connections:
         credentials = None if route.user is None else Credentials(route.user, route.password)
         client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=wish)
 
-        def secure() -> "Tls | None":
+        def secure() -> "ClientTls | None":
             return tls_maker(self._site, self._controls).open(client, candidate.name, wish)
 
         if self._first is None:
             self._first = os.read(0, CHUNK)
             # Nobody but its own header tells this program how a message came.
             if is_beyond_ascii(self._first) and needs_utf8(plan, self._beginning()):
-                self._wishes = Wishes(is_utf8=True)
+                self._wishes = DsnParameters(is_utf8=True)
         client.begin(plan.sender, plan.recipients, self._wishes)
         with sock:
             converse(sock, client, self._read, self._timeout_s, secure)
@@ -167,7 +174,7 @@ def _shuffle(items: list[tuple[int, bytes]]) -> None:
 
 
 def _answered(
-    search: "Search[RemotePlan]", ask: "Callable[[Question], Answer] | None", within_s: float
+    search: "Search[RemotePlan]", ask: "Callable[[DnsQuestion], DnsAnswer] | None", within_s: float
 ) -> "RemotePlan":
     """Run a search to its end, in so much time; name servers are looked for only when there is a question."""
     until = time.monotonic() + within_s

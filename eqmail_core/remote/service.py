@@ -19,36 +19,36 @@ from eqmail_core.dns import resolver
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.event_loop.async_listener import LoopListener
 from eqmail_core.event_loop.event_loop import new_event_loop
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.background_close import close_aside, close_received
-from eqmail_core.ipc.delivery_protocol import Order, report, split_order
+from eqmail_core.ipc.delivery_protocol import DeliveryRequest, report, split_order
 from eqmail_core.outcome import TEMPORARY
 from eqmail_core.remote.delivery import NAME, RemoteDeliveries, Report
 from eqmail_core.remote.settings import SettingsSource
-from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.slow_hosts import TcptoCache
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
-from eqmail_core.smtp.async_client import Watch
+from eqmail_core.smtp.async_client import ConnectionTimer
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
 
 
-class Pool:
+class RemoteService:
     """The deliveries of this process, and the wires to the schedulers that ordered them."""
 
     def __init__(self, deliveries: RemoteDeliveries, limit: int) -> None:
         self._deliveries = deliveries
         self._limit = limit
         self._running: set[asyncio.Task[None]] = set()
-        self._wires: set[Wire] = set()
+        self._wires: set[SchedulerConnection] = set()
         self._is_ending = False
         self._idle = asyncio.Event()
         self._idle.set()
 
     def serve(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         """Take orders from a scheduler that has connected."""
-        self._wires.add(Wire(self, loop, sock))
+        self._wires.add(SchedulerConnection(self, loop, sock))
 
     @property
     def has_room(self) -> bool:
@@ -62,7 +62,7 @@ class Pool:
             wire.stop()
         await self._idle.wait()
 
-    def start(self, wire: "Wire", order: Order, message: int) -> asyncio.Task[None]:
+    def start(self, wire: "SchedulerConnection", order: DeliveryRequest, message: int) -> asyncio.Task[None]:
         """Start a delivery; it owns the descriptor."""
         task = asyncio.get_running_loop().create_task(self._deliver(wire, order, message))
         self._running.add(task)
@@ -71,15 +71,15 @@ class Pool:
         task.add_done_callback(lambda task: self._ended(wire, message, task))
         return task
 
-    def forget(self, wire: "Wire") -> None:
+    def forget(self, wire: "SchedulerConnection") -> None:
         """A scheduler has gone."""
         self._wires.discard(wire)
 
-    async def _deliver(self, wire: "Wire", order: Order, message: int) -> None:
+    async def _deliver(self, wire: "SchedulerConnection", order: DeliveryRequest, message: int) -> None:
         letter, text = await self._deliver_surely(order, message)
         wire.channel.send(report(order.serial, True, letter, text, order.takes_over))
 
-    def _ended(self, wire: "Wire", message: int, task: asyncio.Task[None]) -> None:
+    def _ended(self, wire: "SchedulerConnection", message: int, task: asyncio.Task[None]) -> None:
         close_received(message)
         self._running.discard(task)
         wire.tasks.discard(task)
@@ -88,7 +88,7 @@ class Pool:
         for other in list(self._wires):
             other.go_on()
 
-    async def _deliver_surely(self, order: Order, message: int) -> Report:
+    async def _deliver_surely(self, order: DeliveryRequest, message: int) -> Report:
         """Deliver; a bug of ours must neither leave an order unanswered nor stop the other deliveries."""
         try:
             return await self._deliveries.deliver(order, message)
@@ -99,15 +99,15 @@ class Pool:
             return TEMPORARY, b"Internal error in remote delivery. (#4.3.5)\n"
 
 
-class Wire:
+class SchedulerConnection:
     """One scheduler: its orders that wait for room, and its deliveries."""
 
-    def __init__(self, pool: Pool, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    def __init__(self, pool: RemoteService, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._pool = pool
-        self._waiting: deque[tuple[Order, int]] = deque()
+        self._waiting: deque[tuple[DeliveryRequest, int]] = deque()
         self._is_paused = False
         self.tasks: set[asyncio.Task[None]] = set()
-        self.channel = Channel(loop, sock, self._ordered, self._gone, takes_descriptors=True)
+        self.channel = AsyncChannel(loop, sock, self._ordered, self._gone, takes_descriptors=True)
 
     def go_on(self) -> None:
         """Start what waits, as far as there is room."""
@@ -171,12 +171,12 @@ async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
     loop = asyncio.get_running_loop()
     source = SettingsSource(site, os.environb)
     source.check()
-    slow_hosts = SlowHosts(site.queue.tcpto)
+    slow_hosts = TcptoCache(site.queue.tcpto)
     slow_hosts.clear()
-    watch = Watch(loop)
+    watch = ConnectionTimer(loop)
     asked = AsyncResolver()
     deliveries = RemoteDeliveries(site, source, asked, slow_hosts, watch, owner)
-    pool = Pool(deliveries, site.spawn)
+    pool = RemoteService(deliveries, site.spawn)
     ended = asyncio.Event()
 
     def reread() -> None:

@@ -11,7 +11,7 @@ import time
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.remote.beforemote import is_idle
 from eqmail_core.remote.plan import NO_CONTROLS, names_of_this_host
 from eqmail_core.remote.tls_policy import tls_maker
@@ -22,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eqmail_core.smtp.client_tls import TlsMaker
+    from eqmail_core.smtp.client_tls import ClientTlsContexts
 
 LOOK_S = 1.0
 SUBSTITUTE_VARIABLE = b"QMAILREMOTE"
@@ -46,7 +46,7 @@ _READ = (
 )
 
 
-class Settings:
+class RemoteSettings:
     """One reading of everything; `substitute` is a program to run per message in place of our own code."""
 
     __slots__ = (
@@ -65,10 +65,10 @@ class Settings:
         "tls_falls_back",
     )
 
-    def __init__(self, controls: Controls, substitute: bytes | None, tls: "TlsMaker") -> None:
+    def __init__(self, controls: Controls, substitute: bytes | None, tls: "ClientTlsContexts") -> None:
         hello = controls.helohost
         if hello is None:
-            raise Temporary(NO_CONTROLS)
+            raise TemporaryFailure(NO_CONTROLS)
         self.hello = hello
         self.own_names = names_of_this_host(controls.me, hello)
         self.routes = controls.smtproutes
@@ -94,9 +94,9 @@ class SettingsSource:
         self._files = [f"{site.control}/{control.file}" for control in _READ] + [self._bfrmt]
         self._stamps: list[tuple[int, int] | None] = []
         self._looked = 0.0
-        self._settings: Settings | Temporary = Temporary(NO_CONTROLS)
+        self._settings: RemoteSettings | TemporaryFailure = TemporaryFailure(NO_CONTROLS)
 
-    def current(self) -> Settings:
+    def current(self) -> RemoteSettings:
         """The settings now.  Fails: Temporary when they cannot be read."""
         now = time.monotonic()
         if now - self._looked >= LOOK_S or not self._stamps:
@@ -105,7 +105,7 @@ class SettingsSource:
             if stamps != self._stamps:
                 self._stamps = stamps
                 self._settings = self._read()
-        if isinstance(self._settings, Temporary):
+        if isinstance(self._settings, TemporaryFailure):
             raise self._settings
         return self._settings
 
@@ -113,23 +113,23 @@ class SettingsSource:
         """Read everything as deliveries will.  Fails: ControlError, with the file that cannot be read."""
         try:
             self._settings_now()
-        except Temporary:
+        except TemporaryFailure:
             pass  # a host without a name: each delivery says so
 
     def reread(self) -> None:
         """Read everything again at the next use, changed or not."""
         self._stamps = []
 
-    def _settings_now(self) -> Settings:
+    def _settings_now(self) -> RemoteSettings:
         controls = read_controls(self._site, self._environ)
-        return Settings(controls, self._substitute(controls), tls_maker(self._site, controls))
+        return RemoteSettings(controls, self._substitute(controls), tls_maker(self._site, controls))
 
-    def _read(self) -> "Settings | Temporary":
+    def _read(self) -> "RemoteSettings | TemporaryFailure":
         try:
             return self._settings_now()
         except ControlError:
-            return Temporary(NO_CONTROLS)
-        except Temporary as reason:
+            return TemporaryFailure(NO_CONTROLS)
+        except TemporaryFailure as reason:
             return reason
 
     def _substitute(self, controls: Controls) -> bytes | None:

@@ -15,16 +15,16 @@ from eqmail_core.smtp.connect import counts_as_timeout, packed_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.remote.tcpto_table import Entry
+    from eqmail_core.remote.tcpto_table import TcptoEntry
 
 
-class SlowHosts:
+class TcptoCache:
     """The table at `path`; without a usable file nothing is skipped and nothing remembered."""
 
     def __init__(self, path: str) -> None:
         self._file = TcptoFile(path)
         self._stamp = (-1, -1)
-        self._entries: list[Entry] = []
+        self._entries: list[TcptoEntry] = []
 
     def clear(self) -> None:
         """Forget all hosts, as the spawner does when it starts."""

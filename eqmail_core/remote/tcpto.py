@@ -9,7 +9,7 @@ import os
 from fcntl import LOCK_EX, flock
 
 from eqmail_core.remote.tcpto_policy import after_attempt, is_to_skip
-from eqmail_core.remote.tcpto_table import Entry, parse_table, records_of
+from eqmail_core.remote.tcpto_table import TcptoEntry, parse_table, records_of
 from eqmail_core.system.files import read_all, write_all
 
 
@@ -49,7 +49,7 @@ class TcptoFile:
         finally:
             os.close(fd)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[TcptoEntry]:
         """Every place of the table, free ones included.
 
         Fails: OSError.

@@ -19,7 +19,7 @@ INET6 = 10
 _ADDRESS_SIZE = {INET: 4, INET6: 16}
 
 
-class Entry:
+class TcptoEntry:
     """One host: how often it timed out (0 to 10, 0 is a free place) and when last, in seconds since the epoch."""
 
     __slots__ = ("af", "count", "ip", "when")
@@ -31,7 +31,7 @@ class Entry:
         self.ip = ip
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Entry) and self._key() == other._key()
+        return isinstance(other, TcptoEntry) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -51,12 +51,12 @@ class StructRecords:
         self.size = self._struct.size
         self.families: tuple[int, ...] = (INET, INET6)
 
-    def parse(self, record: bytes) -> Entry:
+    def parse(self, record: bytes) -> TcptoEntry:
         """The entry in one record."""
         af, count, when, address = self._struct.unpack(record)
-        return Entry(af, count, when, address[: _ADDRESS_SIZE.get(af, 16)])
+        return TcptoEntry(af, count, when, address[: _ADDRESS_SIZE.get(af, 16)])
 
-    def render(self, entry: Entry) -> bytes:
+    def render(self, entry: TcptoEntry) -> bytes:
         """The record of one entry."""
         return self._struct.pack(entry.af, entry.count, entry.when, entry.ip)
 
@@ -69,12 +69,12 @@ class QmailRecords:
         self.size = self._struct.size
         self.families: tuple[int, ...] = (INET,)
 
-    def parse(self, record: bytes) -> Entry:
+    def parse(self, record: bytes) -> TcptoEntry:
         """The entry in one record."""
         ip, count, when = self._struct.unpack(record)
-        return Entry(INET, count, when, ip)
+        return TcptoEntry(INET, count, when, ip)
 
-    def render(self, entry: Entry) -> bytes:
+    def render(self, entry: TcptoEntry) -> bytes:
         """The record of one entry."""
         return self._struct.pack(entry.ip, entry.count, entry.when & 0xFFFFFFFF)
 
@@ -93,7 +93,7 @@ def records_of(table: bytes) -> Records:
     return _BY_TABLE_SIZE.get(len(table), EQMAIL_64)
 
 
-def parse_table(table: bytes) -> list[Entry]:
+def parse_table(table: bytes) -> list[TcptoEntry]:
     """Every entry in its place, free ones included; an incomplete record at the end is left out."""
     records = records_of(table)
     return [records.parse(record) for record in _cut(table, records.size)]

@@ -7,19 +7,19 @@ import os
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.remote.by_host import find_by_host
 from eqmail_core.site.site import Site
-from eqmail_core.tls.client_policy import TlsFiles, tls_wish
+from eqmail_core.tls.client_policy import ClientTlsFiles, tls_wish
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.smtp.client import SmtpClient
-    from eqmail_core.smtp.client_tls import TlsMaker
-    from eqmail_core.tls.tls_wish import TlsWish
+    from eqmail_core.smtp.client_tls import ClientTlsContexts
+    from eqmail_core.tls.tls_wish import TlsPolicy
 
 
-def wish_for(site: Site, host: bytes, is_implicit: bool) -> "TlsWish":
+def wish_for(site: Site, host: bytes, is_implicit: bool) -> "TlsPolicy":
     """What is to be had of TLS with the server `host`.
 
     Fails: Temporary when it cannot be found out: mail that was to be safe must not become unsafe by a wrong mode.
@@ -33,16 +33,16 @@ def wish_for(site: Site, host: bytes, is_implicit: bool) -> "TlsWish":
             return False
         except OSError as error:
             reason = os.strerror(error.errno or 0).encode()
-            raise Temporary(b"TLS unable to look for %b: %b. (#4.3.0)" % (path, reason)) from error
+            raise TemporaryFailure(b"TLS unable to look for %b: %b. (#4.3.0)" % (path, reason)) from error
         return True
 
     places = (os.fsencode(f"{site.layout.control}/{name}") for name in (TLS_HOSTS, PLAIN_HOSTS, ONLY_LISTED))
-    return tls_wish(host, is_implicit, TlsFiles(*places), exists)
+    return tls_wish(host, is_implicit, ClientTlsFiles(*places), exists)
 
 
-def tls_maker(site: Site, controls: Controls) -> "TlsMaker":
+def tls_maker(site: Site, controls: Controls) -> "ClientTlsContexts":
     """What makes TLS for connections.  Fails: ControlError."""
-    from eqmail_core.smtp.client_tls import TlsMaker
+    from eqmail_core.smtp.client_tls import ClientTlsContexts
 
     folder = site.layout.control
     for_all = b":".join(controls.tlsclientciphers or ()), f"{folder}/{Controls.tlsclientciphers.file}"
@@ -52,9 +52,9 @@ def tls_maker(site: Site, controls: Controls) -> "TlsMaker":
         found = find_by_host(special, host)
         return for_all if found is None else (found, f"{folder}/{Controls.tlsdestciphers.file}")
 
-    return TlsMaker(site.home, f"{folder}/{Controls.clientcert.file}", ciphers_for)
+    return ClientTlsContexts(site.home, f"{folder}/{Controls.clientcert.file}", ciphers_for)
 
 
-def may_go_plain(client: "SmtpClient", wish: "TlsWish", falls_back: bool, has_password: bool) -> bool:
+def may_go_plain(client: "SmtpClient", wish: "TlsPolicy", falls_back: bool, has_password: bool) -> bool:
     """Tell whether a message whose TLS has failed is to be sent without: as wanted, and where no secret is at stake."""
     return client.has_broken_tls and falls_back and wish.may_be_plain and not has_password

@@ -3,14 +3,14 @@
 from collections import deque
 
 from eqmail_core.queue.format.channels import CHANNELS, DueQueue
-from eqmail_core.scheduler.destination_queues import WaitingRoom
+from eqmail_core.scheduler.destination_queues import DestinationQueues
 from eqmail_core.scheduler.ports import Deliverer, Delivery, Job
 
 Record = tuple[int, int, bytes]
 """Offset, mark and address of a recipient."""
 
 
-class Lane:
+class ChannelState:
     """`waiting` are new messages in memory, `due` older ones on the disk, `job` the attempt whose list is being read.
 
     With a `room`, recipients wait there for their destinations.  `stalled` are attempts with more recipients for one
@@ -48,7 +48,7 @@ class Lane:
         self.resting: deque[Job] = deque()
         self.job: Job | None = None
         self.open: dict[int, Job] = {}
-        self.room: WaitingRoom[Delivery] | None = None
+        self.room: DestinationQueues[Delivery] | None = None
         self.stalled: deque[tuple[Job, Record]] = deque()
 
     @property

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.queue.files import Ledger
+from eqmail_core.queue.files import QueueFiles
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
-from eqmail_core.scheduler.core import UMASK, CannotStart, Core, Settings, Trigger, lock_queue
+from eqmail_core.scheduler.core import UMASK, SchedulerCore, SchedulerSettings, SchedulerStartError, Trigger, lock_queue
 from eqmail_core.scheduler.inject_program import ProgramInjector
-from eqmail_core.scheduler.ports import AtOnce, Delivery
+from eqmail_core.scheduler.ports import Delivery, InlineExecutor
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import CHUNK, write_all
 
@@ -30,10 +30,10 @@ REPORT_BYTES = 10000
 MAX_SLEEP_S = 86400.0
 
 
-class Spawner:
+class SpawnerPipe:
     """The pipes to one spawner: commands with a delivery number out, reports with that number back."""
 
-    def __init__(self, ledger: Ledger, to_fd: int, from_fd: int, limit: int) -> None:
+    def __init__(self, ledger: QueueFiles, to_fd: int, from_fd: int, limit: int) -> None:
         self.alive = True
         self.to_fd = to_fd
         self.from_fd = from_fd
@@ -111,21 +111,21 @@ class ClassicSend:
     """The event loop around the core."""
 
     def __init__(self, site: Site, environ: Mapping[bytes, bytes]) -> None:
-        settings = Settings(site)
+        settings = SchedulerSettings(site)
         self._mutex = lock_queue(site)
         limits = tuple(min(limit, _spawn_limit(fd)) for limit, fd in zip(settings.limits, SPAWN_FROM, strict=True))
-        ledger = Ledger(site.queue)
-        self._spawners = tuple(Spawner(ledger, SPAWN_TO[c], SPAWN_FROM[c], limits[c]) for c in (LOCAL, REMOTE))
+        ledger = QueueFiles(site.queue)
+        self._spawners = tuple(SpawnerPipe(ledger, SPAWN_TO[c], SPAWN_FROM[c], limits[c]) for c in (LOCAL, REMOTE))
         self._cleaner = CleanProgram()
         self._trigger = Trigger(site.queue.trigger)
-        self._core = Core(
+        self._core = SchedulerCore(
             site,
             settings,
             (self._spawners[LOCAL], self._spawners[REMOTE]),
             (limits[LOCAL], limits[REMOTE]),
             self._cleaner,
-            ProgramInjector(site, environ, AtOnce()),
-            AtOnce(),
+            ProgramInjector(site, environ, InlineExecutor()),
+            InlineExecutor(),
         )
         self._acts: dict[int, Callable[[], None]] = {
             signal.SIGTERM: self._core.exit,
@@ -200,7 +200,7 @@ class ClassicSend:
             if spawner.alive and spawner.from_fd in readable:
                 self._take_reports(spawner)
 
-    def _take_reports(self, spawner: Spawner) -> None:
+    def _take_reports(self, spawner: SpawnerPipe) -> None:
         core = self._core
         try:
             data = os.read(spawner.from_fd, CHUNK)
@@ -222,7 +222,7 @@ class ClassicSend:
                 except OSError:
                     self._lost(spawner)
 
-    def _lost(self, spawner: Spawner) -> None:
+    def _lost(self, spawner: SpawnerPipe) -> None:
         self._core.log.alert(b"oh no! lost spawn connection! dying...")
         spawner.alive = False
         self._core.exit()
@@ -238,7 +238,7 @@ def _spawn_limit(fd: int) -> int:
     except OSError:
         first = b""
     if not first:
-        raise CannotStart(b"hath the daemon spawn no fire?")
+        raise SchedulerStartError(b"hath the daemon spawn no fire?")
     return first[0]
 
 
@@ -256,7 +256,7 @@ def run(site: Site, environ: Mapping[bytes, bytes]) -> int:
     try:
         sender = ClassicSend(site, environ)
         sender.run()
-    except CannotStart as reason:
+    except SchedulerStartError as reason:
         _write_log(b"alert: cannot start: %b\n" % reason.text)
         return EXIT_TEMPORARY
     return 0

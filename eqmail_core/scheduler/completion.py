@@ -7,11 +7,11 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 
-from eqmail_core.dsn.notification import Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.notification import BounceConfig, Notification, ReportedMessage, compose, delay_warning
 from eqmail_core.dsn.rate_limit import BounceLimit
 from eqmail_core.mail.address import NULL_SENDER
 from eqmail_core.mail.dates import date822
-from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import DueQueue
 from eqmail_core.queue.format.info import is_born
 from eqmail_core.queue.message_match import FITS, message_state, vouch
@@ -26,7 +26,7 @@ _PER_TURN = 32
 _MOST_ENDED = 10_000
 
 
-class Ending:
+class MessageCompletion:
     """Messages on the disk whose recipients are all finished; and the bounces of all messages.
 
     `date()` is the date for a bounce that is sent now.  `telling` are those whose bounce is on its way.
@@ -35,11 +35,11 @@ class Ending:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: QueueFiles,
         log: Log,
         cleaner: Cleaner,
         injector: Injector,
-        postmaster: Postmaster,
+        postmaster: BounceConfig,
         date: Callable[[], bytes],
     ) -> None:
         self.due = DueQueue()
@@ -77,7 +77,7 @@ class Ending:
         """When the next message may be ended; None while none can."""
         return self.due.wakes_at() if self.ready else None
 
-    def tell(self, number: int, it: Returned, then: Callable[[int], None]) -> None:
+    def tell(self, number: int, it: ReportedMessage, then: Callable[[int], None]) -> None:
         """Bounce a message to its sender; `then` gets 0 when that is settled, else in how many seconds to try again."""
         bounce = compose(it, self._postmaster, self._date(), _identity(number))
         if bounce is None:
@@ -98,13 +98,13 @@ class Ending:
 
         self._inject(number, bounce, self._log.lines.bounced, injected)
 
-    def warn(self, number: int, it: Returned) -> None:
+    def warn(self, number: int, it: ReportedMessage) -> None:
         """Tell the sender of a message on the disk, once, that it still waits."""
         try:
             warning = delay_warning(it, self._postmaster, self._date(), _identity(number))
             if warning is None or number in self.telling or self._ledger.is_warned(number) or not self.ready:
                 return
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._log.warning(trouble.text)
             return
         self.telling.add(number)
@@ -115,13 +115,13 @@ class Ending:
                 try:
                     self._ledger.note_warned(number)
                     vouch(self._ledger, number)
-                except Trouble as trouble:
+                except QueueFileError as trouble:
                     self._log.warning(trouble.text)
 
         self._inject(number, warning, self._log.lines.warned, told)
 
     def _inject(
-        self, number: int, bounce: Bounce, line: Callable[[int, int], bytes], then: Callable[[int], None]
+        self, number: int, bounce: Notification, line: Callable[[int, int], bytes], then: Callable[[int], None]
     ) -> None:
         log = self._log
 
@@ -147,7 +147,7 @@ class Ending:
                 self.remove(number)
                 return
             it = self.returned(number)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._again(number, trouble)
             return
 
@@ -161,17 +161,17 @@ class Ending:
                     return
                 ledger.forget_failures(number)
                 self.remove(number)
-            except Trouble as trouble:
+            except QueueFileError as trouble:
                 self._again(number, trouble)
 
         self.tell(number, it, told)
 
-    def returned(self, number: int) -> Returned:
+    def returned(self, number: int) -> ReportedMessage:
         """A message on the disk as its sender will be told of it.  Fails: Trouble."""
         ledger = self._ledger
         sender, birth, wishes = ledger.about(number)
         is_there = message_state(ledger, number) == FITS
-        return Returned(
+        return ReportedMessage(
             sender,
             date822(birth),
             ledger.size(number),
@@ -212,7 +212,7 @@ class Ending:
 
         self._cleaner.clean(name, cleaned)
 
-    def _again(self, number: int, trouble: Trouble) -> None:
+    def _again(self, number: int, trouble: QueueFileError) -> None:
         self._log.warning(trouble.text)
         self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
 

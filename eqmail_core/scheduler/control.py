@@ -11,25 +11,25 @@ Source: protocols.control_wire.
 from collections.abc import Callable, Iterator
 
 from eqmail_core.ipc import scheduler_control_protocol as wire
-from eqmail_core.ipc.scheduler_control_protocol import MemoryMessage
+from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
 from eqmail_core.queue.admin.actions import empty, fail, set_due, stamp_of
-from eqmail_core.queue.files import Trouble
+from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, DueQueue
 from eqmail_core.queue.format.recipient_list import numbered
-from eqmail_core.scheduler.completion import Ending
-from eqmail_core.scheduler.disk_recorder import LedgerBook
-from eqmail_core.scheduler.memory.message import Held
-from eqmail_core.scheduler.memory.queue import HeldMessages
+from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.disk_recorder import DiskRecorder
+from eqmail_core.scheduler.memory.message import MemoryMessage
+from eqmail_core.scheduler.memory.queue import MemoryQueue
 from eqmail_core.scheduler.ports import Job
 from eqmail_core.scheduler.scheduler import Scheduler
 
 Then = Callable[[bytes], None]
 
 
-class Desk:
+class SchedulerControl:
     """Answers questions and makes changes."""
 
-    def __init__(self, scheduler: Scheduler, ending: Ending, held: HeldMessages) -> None:
+    def __init__(self, scheduler: Scheduler, ending: MessageCompletion, held: MemoryQueue) -> None:
         self._held = held
         self._scheduler = scheduler
         self._ledger = scheduler.ledger
@@ -123,7 +123,7 @@ class Desk:
                 return b"its bounce is on its way"
             sender, _, _ = self._ledger.about(number)
             result = self._acts[verb](number)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             return trouble.text
         self._log.say(self._log.lines.audit(who, verb, number, sender, result))
         return result
@@ -166,7 +166,7 @@ class Desk:
         """Do it; where that fails the message goes on as if nobody had asked."""
         try:
             act(number)
-        except Trouble:
+        except QueueFileError:
             for channel, due in self._ledger.find(number) or ():
                 self._scheduler.enqueue(number, channel, due)
             raise
@@ -174,7 +174,7 @@ class Desk:
     def _end_late(self, number: int, act: Callable[[int], None]) -> None:
         try:
             self._end(number, act)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._log.warning(trouble.text)
 
     def _delete(self, number: int) -> None:
@@ -200,7 +200,7 @@ class Desk:
 class _Afterwards:
     """The book of attempts whose message is to be taken out of the queue when the last of them is over."""
 
-    def __init__(self, book: LedgerBook, jobs: set[Job], act: Callable[[], None]) -> None:
+    def __init__(self, book: DiskRecorder, jobs: set[Job], act: Callable[[], None]) -> None:
         self.done = book.done
         self.news = book.news
         self._jobs = jobs
@@ -213,8 +213,8 @@ class _Afterwards:
             self._act()
 
 
-def _described(held: Held) -> MemoryMessage:
-    it = MemoryMessage(held.serial, held.number, held.birth, held.size, held.sender, bool(held.failures))
+def _described(held: MemoryMessage) -> MemoryMessageRecord:
+    it = MemoryMessageRecord(held.serial, held.number, held.birth, held.size, held.sender, bool(held.failures))
     for job, addresses in zip(held.jobs, held.recipients, strict=True):
         done = set(job.done)
         for offset, _, address in numbered(addresses):

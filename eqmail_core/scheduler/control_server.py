@@ -16,10 +16,10 @@ from functools import partial
 
 from eqmail_core.event_loop.async_listener import LoopListener
 from eqmail_core.ipc import scheduler_control_protocol as wire
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
-from eqmail_core.scheduler.control import Desk
-from eqmail_core.scheduler.ports import Worker
+from eqmail_core.scheduler.control import SchedulerControl
+from eqmail_core.scheduler.ports import DelivererPort
 from eqmail_core.system.kernel import sync_file_system
 from eqmail_core.system.log import say
 
@@ -30,15 +30,15 @@ _PER_TURN = 25
 _MOST_VISITORS = 8
 
 
-class Visitors:
+class ControlServer:
     """Whoever connects to `listener`: root, and the account that we run as; `queue` is the folder of the queue."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
-        desk: Desk,
-        worker: Worker,
+        desk: SchedulerControl,
+        worker: DelivererPort,
         queue: str,
         on_change: Callable[[], None],
     ) -> None:
@@ -47,7 +47,7 @@ class Visitors:
         self.worker = worker
         self.on_change = on_change
         self._queue = queue
-        self._visits: set[_Visit] = set()
+        self._visits: set[_ControlConnection] = set()
         self._listener = LoopListener(loop, listener, self._accept, partial(say, "qmail-send"))
 
     def end(self) -> None:
@@ -72,13 +72,15 @@ class Visitors:
         if uid not in (0, os.geteuid()) or len(self._visits) >= _MOST_VISITORS:
             hang_up(sock)
             return
-        self._visits.add(_Visit(self, sock, uid, self._visits.discard))
+        self._visits.add(_ControlConnection(self, sock, uid, self._visits.discard))
 
 
-class _Visit:
+class _ControlConnection:
     """One connection: requests that wait, and the answer that is being given."""
 
-    def __init__(self, visitors: Visitors, sock: socket.socket, uid: int, on_end: Callable[["_Visit"], None]) -> None:
+    def __init__(
+        self, visitors: ControlServer, sock: socket.socket, uid: int, on_end: Callable[["_ControlConnection"], None]
+    ) -> None:
         self._house = visitors
         self._uid = uid
         self._on_end = on_end
@@ -87,7 +89,7 @@ class _Visit:
         self._targets: Iterator[tuple[bytes, int, bytes]] | None = None
         self._outstanding = 0
         self._has_entered = False
-        self.channel = Channel(visitors.loop, sock, self._packet, self._closed, self._go_on)
+        self.channel = AsyncChannel(visitors.loop, sock, self._packet, self._closed, self._go_on)
 
     def _packet(self, packet: bytes, _fd: int) -> None:
         self._requests.append(packet)

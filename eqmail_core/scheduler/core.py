@@ -10,19 +10,19 @@ from typing import Protocol
 from eqmail_core.control.controls import reload_settings
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
-from eqmail_core.dsn.notification import Postmaster
+from eqmail_core.dsn.notification import BounceConfig
 from eqmail_core.mail.dates import date822
-from eqmail_core.queue.files import Ledger, Trouble
-from eqmail_core.queue.format.channels import REMOTE, Patience
+from eqmail_core.queue.files import QueueFileError, QueueFiles
+from eqmail_core.queue.format.channels import REMOTE, RetrySchedule
 from eqmail_core.queue.format.recipient_list import TODO
 from eqmail_core.queue.format.send_log import log_lines
-from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.clock_watch import ClockWatch
-from eqmail_core.scheduler.completion import Ending
-from eqmail_core.scheduler.destination_queues import WaitingRoom
-from eqmail_core.scheduler.ports import Cleaner, Deliverer, Injector, Job, Log, Worker
-from eqmail_core.scheduler.queue_scanner import Arrivals
+from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.destination_queues import DestinationQueues
+from eqmail_core.scheduler.ports import Cleaner, Deliverer, DelivererPort, Injector, Job, Log
+from eqmail_core.scheduler.queue_scanner import QueueScanner
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
@@ -31,7 +31,7 @@ UMASK = 0o077
 """What the scheduler writes is nobody else's business."""
 
 
-class CannotStart(Exception):
+class SchedulerStartError(Exception):
     """Why there will be no scheduler; `text` completes the alert `cannot start: `."""
 
     def __init__(self, text: bytes) -> None:
@@ -39,7 +39,7 @@ class CannotStart(Exception):
         self.text = text
 
 
-class Settings:
+class SchedulerSettings:
     """The control files that the scheduler uses, as it uses them.
 
     Fails: CannotStart.
@@ -49,8 +49,8 @@ class Settings:
         try:
             self.controls = controls = read_controls(site)
             if not os.path.isdir(site.control) and not os.path.isdir(site.home):
-                raise CannotStart(b"unable to switch to home directory")
-            self.postmaster = Postmaster(
+                raise SchedulerStartError(b"unable to switch to home directory")
+            self.postmaster = BounceConfig(
                 controls.bouncefrom,
                 controls.bouncehost,
                 controls.doublebounceto + b"@" + controls.doublebouncehost,
@@ -59,17 +59,17 @@ class Settings:
                 controls.bouncemaxrecipients,
             )
             self.delay_s = controls.delaywarning
-            self.patience = Patience(
+            self.patience = RetrySchedule(
                 controls.queuelifetime, controls.retryschedule or (), controls.queuelifetimes or {}
             )
             self.limits = (controls.concurrencylocal, controls.concurrencyremote)
             self.lines = log_lines(controls.logformat)
             self.routes = _routes(controls)
         except ControlError as error:
-            raise CannotStart(b"unable to read controls: " + os.fsencode(str(error))) from error
+            raise SchedulerStartError(b"unable to read controls: " + os.fsencode(str(error))) from error
         if controls.locals is None:
             missing = f"{site.control}/{Controls.locals.file} is missing, and so is {Controls.me.file}"
-            raise CannotStart(b"unable to read controls: " + os.fsencode(missing))
+            raise SchedulerStartError(b"unable to read controls: " + os.fsencode(missing))
 
     def reload(self, site: Site) -> None:
         """Read locals and virtualdomains anew.  Fails: Trouble; then nothing changes."""
@@ -77,12 +77,12 @@ class Settings:
         folder = site.layout.control.encode()
         try:
             if fresh.locals is None:
-                raise Trouble(b"unable to reread %b/%b" % (folder, Controls.locals.file.encode()))
+                raise QueueFileError(b"unable to reread %b/%b" % (folder, Controls.locals.file.encode()))
             reload_settings(self.controls, fresh)
         except ControlError as error:
             names = (Controls.locals.file, Controls.virtualdomains.file)
             name = error.name if error.name in names else Controls.locals.file
-            raise Trouble(b"unable to reread %b/%b" % (folder, name.encode())) from error
+            raise QueueFileError(b"unable to reread %b/%b" % (folder, name.encode())) from error
         self.routes = _routes(self.controls)
 
 
@@ -95,16 +95,16 @@ def _routes(controls: Controls) -> Routes:
 def lock_queue(site: Site) -> int:
     """Hold the lock that only one scheduler of a queue can have; the descriptor keeps it.  Fails: CannotStart."""
     if not os.path.isdir(site.queue.root):
-        raise CannotStart(b"unable to switch to queue directory")
+        raise SchedulerStartError(b"unable to switch to queue directory")
     try:
         fd = os.open(site.queue.sendmutex, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise CannotStart(b"unable to open mutex") from error
+        raise SchedulerStartError(b"unable to open mutex") from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(fd)
-        raise CannotStart(b"qmail-send is already running") from error
+        raise SchedulerStartError(b"qmail-send is already running") from error
     return fd
 
 
@@ -138,7 +138,7 @@ class KeepsTimes(Protocol):
         """The clock was set back."""
 
 
-class Core:
+class SchedulerCore:
     """The scheduler with its searches and endings; `is_held` tells which message numbers are in memory elsewhere.
 
     `keeps_times`: who else hears of a clock that was set back.
@@ -147,16 +147,16 @@ class Core:
     def __init__(
         self,
         site: Site,
-        settings: Settings,
+        settings: SchedulerSettings,
         deliverers: tuple[Deliverer, Deliverer],
         limits: tuple[int, int],
         cleaner: Cleaner,
         injector: Injector,
-        worker: Worker,
+        worker: DelivererPort,
     ) -> None:
         self.log = Log(settings.lines)
-        self.ledger = Ledger(site.queue)
-        self.ending = Ending(self.ledger, self.log, cleaner, injector, settings.postmaster, _date)
+        self.ledger = QueueFiles(site.queue)
+        self.ending = MessageCompletion(self.ledger, self.log, cleaner, injector, settings.postmaster, _date)
         self.ending.limit.per_hour = settings.controls.bouncelimit
         self.scheduler = Scheduler(
             self.ledger, self.log, settings.routes, settings.patience, deliverers, limits, self.ending.add
@@ -164,8 +164,8 @@ class Core:
         self.scheduler.worker = worker
         if settings.delay_s:
             self.scheduler.on_deferred = self._deferred
-        self.preparation = Preparation(self.ledger, settings.lines)
-        self.arrivals = Arrivals(self.scheduler, self.ending, self.preparation, cleaner, worker, self._is_held)
+        self.preparation = Preprocessor(self.ledger, settings.lines)
+        self.arrivals = QueueScanner(self.scheduler, self.ending, self.preparation, cleaner, worker, self._is_held)
         self.is_held = _nothing_is_held
         self.keeps_times: list[KeepsTimes] = []
         self._clock = ClockWatch()
@@ -183,7 +183,7 @@ class Core:
             it = self.ending.returned(job.number)
             if job.wishes is not None and next(self._waiting(job), None) is None:
                 return
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self.log.warning(trouble.text)
             return
         except OSError:
@@ -206,7 +206,7 @@ class Core:
         except OSError as error:
             folder = os.path.basename(os.path.dirname(self.ledger.paths.info(0))).encode()
             self.log.alert(b"unable to opendir %b, sleeping..." % folder)
-            raise CannotStart(b"unable to read the queue") from error
+            raise SchedulerStartError(b"unable to read the queue") from error
 
     def watch_clock(self, now: float) -> None:
         """To be called first in each turn."""
@@ -238,7 +238,7 @@ class Core:
         """HUP: read locals, virtualdomains, remotelimits and bouncelimit again."""
         try:
             self._settings.reload(self._site)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self.log.alert(trouble.text)
             return
         self.scheduler.routes = self._settings.routes
@@ -250,7 +250,7 @@ class Core:
     def let_remote_mail_wait(self) -> None:
         """Have recipients of remote mail wait for their destinations, so that none delays another."""
         lane = self.scheduler.lanes[REMOTE]
-        lane.room = WaitingRoom(lane.limit, self._settings.controls.remotelimits)
+        lane.room = DestinationQueues(lane.limit, self._settings.controls.remotelimits)
 
     def exit(self) -> None:
         """TERM: start nothing more."""
@@ -267,7 +267,7 @@ class Core:
             for number, due in lane.due:
                 try:
                     self.ledger.note_due(number, lane.index, due)
-                except Trouble as trouble:
+                except QueueFileError as trouble:
                     self.log.warning(trouble.text)
         self.log.say(self.log.lines.exiting())
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from eqmail_core.ipc import delivery_protocol as delivery_wire
 from eqmail_core.queue.format.channels import LOCAL
 from eqmail_core.queue.format.info import delivery_name, mark_of
-from eqmail_core.scheduler.links import Wire
-from eqmail_core.scheduler.ports import NO_SERIAL, Body, Delivery
+from eqmail_core.scheduler.links import ReconnectingChannel
+from eqmail_core.scheduler.ports import NO_SERIAL, Delivery, SharedMessageFd
 from eqmail_core.scheduler.scheduler import Scheduler
 
 LOST = b"Lost the connection to the delivery service; will try again. (#4.3.0)\n"
@@ -23,7 +23,7 @@ NO_MESSAGE = b"qmail-spawn unable to open message. (#4.3.0)"
 _MANY = 64
 
 
-class DeliveryWire:
+class DelivererLink:
     """The wire to one process that delivers: orders out, reports back."""
 
     def __init__(
@@ -34,7 +34,7 @@ class DeliveryWire:
         self._scheduler = scheduler
         self._on_change = on_change
         self._serial = 0
-        self.wire = Wire(loop, path, self._packet, on_change, self._lost)
+        self.wire = ReconnectingChannel(loop, path, self._packet, on_change, self._lost)
 
     def can_take(self) -> bool:
         """Whether it is there and keeps up."""
@@ -47,7 +47,7 @@ class DeliveryWire:
         assert channel is not None
         if job.body is None:
             try:
-                job.body = Body(self._scheduler.ledger.open_message(job.number))
+                job.body = SharedMessageFd(self._scheduler.ledger.open_message(job.number))
             except OSError:
                 self._scheduler.report(it, b"Z", NO_MESSAGE)
                 return
@@ -57,7 +57,9 @@ class DeliveryWire:
             mark = self._scheduler.ledger.mark(job.number) if job.serial == NO_SERIAL else mark_of(job.serial)
             name = delivery_name(job.birth, mark, job.number, it.offset)
         self.orders[serial] = it
-        order = delivery_wire.Order(serial, job.number, name, sender, it.recipient, job.wishes_text(it.offset))
+        order = delivery_wire.DeliveryRequest(
+            serial, job.number, name, sender, it.recipient, job.wishes_text(it.offset)
+        )
         channel.send(delivery_wire.order(order), job.body.fd)
 
     def _packet(self, packet: bytes, fd: int) -> None:
@@ -113,7 +115,7 @@ class Deliverers:
     alive = True
 
     def __init__(self) -> None:
-        self.wires: list[DeliveryWire] = []
+        self.wires: list[DelivererLink] = []
 
     def can_take(self) -> bool:
         """Whether one of them takes an order."""

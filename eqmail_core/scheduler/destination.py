@@ -24,7 +24,7 @@ _SAID = b"Remote host said: "
 _NOBODY = (b"(#4.4.1)", b"(#4.4.2)", b"(#4.4.3)", b"(#4.1.2)")
 
 
-class Destination:
+class DestinationThrottle:
     """The deliveries to one destination that run now, and when the next one may start.
 
     `is_proven`: it has answered since it last did not.  `answered_at` is the time of its last answer, `excuse` why it

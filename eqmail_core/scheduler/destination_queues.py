@@ -15,9 +15,9 @@ from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
 from eqmail_core.control.remote_limits_formats import Limit, limit_of
-from eqmail_core.scheduler.destination import Destination
+from eqmail_core.scheduler.destination import DestinationThrottle
 
-Guest = TypeVar("Guest")
+Item = TypeVar("Item")
 
 ROOM = 20_000
 """How many may wait, altogether."""
@@ -29,19 +29,19 @@ MOST_KNOWN = 10_000
 """Destinations that are remembered while nobody waits for them."""
 
 
-class Queue(Generic[Guest]):
+class DestinationQueue(Generic[Item]):
     """Those who wait for one destination, with the times of their arrival."""
 
     __slots__ = ("alarm_at", "destination", "is_awake", "waiting")
 
     def __init__(self, limit: Limit) -> None:
-        self.destination = Destination(limit)
-        self.waiting: deque[tuple[float, Guest]] = deque()
+        self.destination = DestinationThrottle(limit)
+        self.waiting: deque[tuple[float, Item]] = deque()
         self.is_awake = False
         self.alarm_at = 0.0
 
 
-class WaitingRoom(Generic[Guest]):
+class DestinationQueues(Generic[Item]):
     """Who waits for which of `places`; `limits` are those of control/remotelimits."""
 
     def __init__(self, places: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = ROOM) -> None:
@@ -51,10 +51,10 @@ class WaitingRoom(Generic[Guest]):
         # An eighth of the places, and one at least, is for others.
         self._most = max(1, places - max(1, places // 8))
         self._unproven = 0
-        self._queues: dict[bytes, Queue[Guest]] = {}
-        self._awake: deque[Queue[Guest]] = deque()
-        self._strangers: deque[Queue[Guest]] = deque()
-        self._alarms: list[tuple[float, int, Queue[Guest]]] = []
+        self._queues: dict[bytes, DestinationQueue[Item]] = {}
+        self._awake: deque[DestinationQueue[Item]] = deque()
+        self._strangers: deque[DestinationQueue[Item]] = deque()
+        self._alarms: list[tuple[float, int, DestinationQueue[Item]]] = []
         self._alarm_count = 0
 
     def has_room(self, domain: bytes, share: int = 2) -> bool:
@@ -67,23 +67,23 @@ class WaitingRoom(Generic[Guest]):
         queue = self._queues.get(domain)
         return queue is not None and now - queue.destination.answered_at < PATIENCE_S
 
-    def last(self, domain: bytes) -> Guest | None:
+    def last(self, domain: bytes) -> Item | None:
         """Who came last of those who wait for a destination."""
         queue = self._queues.get(domain)
         return queue.waiting[-1][1] if queue and queue.waiting else None
 
-    def enter(self, domain: bytes, guest: Guest, now: float) -> Queue[Guest]:
+    def enter(self, domain: bytes, guest: Item, now: float) -> DestinationQueue[Item]:
         """Let a guest wait; the queue is to be given back with `ended` when its delivery was."""
         queue = self._queues.get(domain)
         if queue is None:
             self._forget_old(now)
-            queue = self._queues[domain] = Queue(limit_of(self._limits, domain))
+            queue = self._queues[domain] = DestinationQueue(limit_of(self._limits, domain))
         queue.waiting.append((now, guest))
         self.waiting += 1
         self._wake(queue)
         return queue
 
-    def call(self, now: float) -> tuple[Guest, bytes] | None:
+    def call(self, now: float) -> tuple[Item, bytes] | None:
         """The next whose turn it is, with b"", or who is turned away, with the reason; None: nobody now."""
         awake = self._awake
         self._ring_alarms(now)
@@ -106,7 +106,7 @@ class WaitingRoom(Generic[Guest]):
             queue.is_awake = False
         return None
 
-    def ended(self, queue: Queue[Guest], letter: bytes, text: bytes, now: float) -> None:
+    def ended(self, queue: DestinationQueue[Item], letter: bytes, text: bytes, now: float) -> None:
         """A delivery to somebody who was called has ended with this report."""
         destination = queue.destination
         before = 0 if destination.is_proven else destination.running
@@ -120,7 +120,7 @@ class WaitingRoom(Generic[Guest]):
         """When somebody may be called who may not now, if nothing happens before."""
         return self._alarms[0][0] if self._alarms else None
 
-    def take_out(self, is_meant: Callable[[Guest], bool]) -> list[Guest]:
+    def take_out(self, is_meant: Callable[[Item], bool]) -> list[Item]:
         """Let guests go who wait no longer, without a word."""
         gone = []
         for queue in self._queues.values():
@@ -152,14 +152,14 @@ class WaitingRoom(Generic[Guest]):
             queue.destination.forgive()
             self._wake(queue)
 
-    def _leave(self, queue: Queue[Guest], now: float) -> Guest:
+    def _leave(self, queue: DestinationQueue[Item], now: float) -> Item:
         destination = queue.destination
         destination.start(now)
         self._unproven += not destination.is_proven
         self.waiting -= 1
         return queue.waiting.popleft()[1]
 
-    def _reason_to_go(self, queue: Queue[Guest], now: float) -> bytes:
+    def _reason_to_go(self, queue: DestinationQueue[Item], now: float) -> bytes:
         destination = queue.destination
         if destination.is_dead:
             return b"Left alone for now, after: " + destination.excuse
@@ -168,12 +168,12 @@ class WaitingRoom(Generic[Guest]):
             return b""
         return b"Too much mail for this destination at a time; this one has to wait. (#4.4.5)\n"
 
-    def _wake(self, queue: Queue[Guest]) -> None:
+    def _wake(self, queue: DestinationQueue[Item]) -> None:
         if not queue.is_awake and queue.waiting:
             queue.is_awake = True
             self._awake.append(queue)
 
-    def _set_alarm(self, queue: Queue[Guest], now: float, seconds: float) -> None:
+    def _set_alarm(self, queue: DestinationQueue[Item], now: float, seconds: float) -> None:
         """Have a queue looked at after this time at the latest; one that has an earlier alarm needs no other."""
         when = now + seconds
         if not now < queue.alarm_at <= when:

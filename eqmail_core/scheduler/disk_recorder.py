@@ -3,7 +3,7 @@
 Source: queue.md 3.7 (qmail-send.c markdone, addbounce, job_close).
 """
 
-from eqmail_core.queue.files import Trouble
+from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Job
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from eqmail_core.scheduler.scheduler import Scheduler
 
 
-class LedgerBook:
+class DiskRecorder:
     """The book of messages on the disk."""
 
     def __init__(self, scheduler: "Scheduler") -> None:
@@ -22,7 +22,7 @@ class LedgerBook:
         """Mark the recipient; where that fails it will be delivered twice, as in C."""
         try:
             self._scheduler.ledger.mark_done(job.number, job.channel, offset)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._scheduler.log.warning(trouble.text)
 
     def news(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
@@ -33,7 +33,7 @@ class LedgerBook:
         block = self._scheduler.block(recipient, report, job.wish(offset))
         try:
             self._scheduler.ledger.add_failure(job.number, block)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._scheduler.log.alert(trouble.text)
             return False
         if has_failed:
@@ -51,13 +51,13 @@ class LedgerBook:
                 if scheduler.ledger.finish_channel(job.number, job.channel):
                     scheduler.finish(job.number, scheduler.now)
                 return
-            except Trouble as trouble:
+            except QueueFileError as trouble:
                 scheduler.log.warning(trouble.text)
                 due = scheduler.now + SYSTEM_TROUBLE_S
         if due >= HELD_UNTIL:
             try:
                 scheduler.ledger.note_due(job.number, job.channel, due)
-            except Trouble as trouble:
+            except QueueFileError as trouble:
                 scheduler.log.warning(trouble.text)
         else:
             scheduler.on_deferred(job)

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from eqmail_core.dsn.notification import Bounce
+from eqmail_core.dsn.notification import Notification
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format.exit_codes import READ_ERROR
-from eqmail_core.scheduler.ports import NOT_STARTED, Worker
+from eqmail_core.scheduler.ports import NOT_STARTED, DelivererPort
 from eqmail_core.site.site import Site
 
 
 class ProgramInjector:
     """Through qmail-queue, or what QMAILQUEUE names."""
 
-    def __init__(self, site: Site, environ: Mapping[bytes, bytes], worker: Worker) -> None:
+    def __init__(self, site: Site, environ: Mapping[bytes, bytes], worker: DelivererPort) -> None:
         self._site = site
         self._environ = environ
         self._worker = worker
@@ -21,11 +21,11 @@ class ProgramInjector:
         """Always."""
         return True
 
-    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+    def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
         """Run the program to its end."""
         self._worker.do(lambda: self._run(bounce, pieces), lambda result: then(*result))
 
-    def _run(self, bounce: Bounce, pieces: Iterator[bytes]) -> tuple[int, int]:
+    def _run(self, bounce: Notification, pieces: Iterator[bytes]) -> tuple[int, int]:
         try:
             queue = open_queue(self._site, self._environ)
         except OSError:

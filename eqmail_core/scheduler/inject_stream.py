@@ -4,19 +4,19 @@ import asyncio
 from collections.abc import Callable, Iterator
 from itertools import chain
 
-from eqmail_core.dsn.notification import Bounce
+from eqmail_core.dsn.notification import Notification
 from eqmail_core.ipc.submission_protocol import MAX_WHOLE, render_envelope
-from eqmail_core.queue.client.async_service import LongSubmission, QueueLink
+from eqmail_core.queue.client.async_service import AsyncQueueClient, StreamedSubmission
 from eqmail_core.queue.format.exit_codes import READ_ERROR
 
 # Bounces that are on their way at a time.
 _AT_A_TIME = 20
 
 
-class WireInjector:
+class StreamInjector:
     """Over the queue service's wire; `on_result()` is called after every result, for the loop to take its turn."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, link: QueueLink, on_result: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: AsyncQueueClient, on_result: Callable[[], None]) -> None:
         self._loop = loop
         self._link = link
         self._on_result = on_result
@@ -26,7 +26,7 @@ class WireInjector:
         """Whether one more may be on its way."""
         return self._running < _AT_A_TIME
 
-    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+    def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
         """Send the message: at once when it fits a packet, else as fast as the queue takes it."""
         self._running += 1
 
@@ -43,7 +43,7 @@ class WireInjector:
                 head.append(piece)
                 room -= len(piece)
                 if room < 0:
-                    _Feeder(self._loop, self._link, envelope, chain(head, pieces), done)
+                    StreamFeeder(self._loop, self._link, envelope, chain(head, pieces), done)
                     return
         except OSError:
             self._loop.call_soon(done, READ_ERROR, 0, 0, 0)
@@ -51,13 +51,13 @@ class WireInjector:
         self._link.submit(envelope, b"".join(head), done)
 
 
-class _Feeder:
+class StreamFeeder:
     """Feeds one long submission whenever it is ready for more."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        link: QueueLink,
+        link: AsyncQueueClient,
         envelope: bytes,
         pieces: Iterator[bytes],
         done: Callable[[int, int, int, int], None],
@@ -67,7 +67,7 @@ class _Feeder:
         self._pieces = pieces
         self._done = done
         self._over = False
-        self._submission: LongSubmission = link.open_long(self._finish, self._feed)
+        self._submission: StreamedSubmission = link.open_long(self._finish, self._feed)
         loop.call_soon(self._feed)
 
     def _feed(self) -> None:

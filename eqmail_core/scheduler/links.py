@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from eqmail_core.ipc import admission_protocol as admission
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import connect_to
 
 FIRST_PAUSE_S = 0.05
@@ -21,7 +21,7 @@ MOST_SERIALS = 8000
 """Serials that go into one packet."""
 
 
-class Wire:
+class ReconnectingChannel:
     """One connection to the socket at `path`, kept up; `on_open()` follows every connect, `on_close()` every loss."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Wire:
         self._on_close = on_close
         self._pause_s = FIRST_PAUSE_S
         self._ended = False
-        self.channel: Channel | None = None
+        self.channel: AsyncChannel | None = None
 
     def connect(self) -> None:
         """Connect now, or later and again."""
@@ -55,7 +55,7 @@ class Wire:
             return
         self._pause_s = FIRST_PAUSE_S
         rights = self._takes_descriptors
-        self.channel = Channel(self._loop, sock, self._on_packet, self._closed, takes_descriptors=rights)
+        self.channel = AsyncChannel(self._loop, sock, self._on_packet, self._closed, takes_descriptors=rights)
         self._on_open()
 
     def end(self) -> None:
@@ -71,7 +71,7 @@ class Wire:
             self._loop.call_later(self._pause_s, self.connect)
 
 
-class QueueEnd:
+class QueueLink:
     """The wire to the queue service: keeper of the messages in memory, and cleaner.
 
     What is said about serials goes out in groups with `flush`; what may not have arrived when the wire broke is said
@@ -104,7 +104,7 @@ class QueueEnd:
         self.finished = self._said[admission.FINISHED].append
         self.waits = self._said[admission.WAITS].append
         self.placed = self._said[admission.PLACED].append
-        self.wire = Wire(loop, path, self._packet, self._opened, self._lost, takes_descriptors=True)
+        self.wire = ReconnectingChannel(loop, path, self._packet, self._opened, self._lost, takes_descriptors=True)
 
     @property
     def is_settled(self) -> bool:
@@ -181,6 +181,6 @@ class QueueEnd:
         self._on_change()
 
 
-def _send_serials(channel: Channel, kind: bytes, numbers: list[int]) -> None:
+def _send_serials(channel: AsyncChannel, kind: bytes, numbers: list[int]) -> None:
     for start in range(0, len(numbers), MOST_SERIALS):
         channel.send(admission.serials(kind, numbers[start : start + MOST_SERIALS]))

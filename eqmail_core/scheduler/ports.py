@@ -7,15 +7,15 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
-from eqmail_core.dsn.notification import Bounce
-from eqmail_core.dsn.parameters import NO_WISH, Wish, Wishes, list_key, render_wishes
+from eqmail_core.dsn.notification import Notification
+from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, RecipientDsn, list_key, render_wishes
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.system.repeated_lines import RepeatedLines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.scheduler.destination_queues import Queue
+    from eqmail_core.scheduler.destination_queues import DestinationQueue
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Log:
         return text
 
 
-class Body:
+class SharedMessageFd:
     """A message's descriptor that several jobs share; the last one closes it."""
 
     __slots__ = ("_users", "fd")
@@ -68,7 +68,7 @@ class Body:
         self.fd = fd
         self._users = 1
 
-    def share(self) -> "Body":
+    def share(self) -> "SharedMessageFd":
         """One more user."""
         self._users += 1
         return self
@@ -80,7 +80,7 @@ class Body:
             os.close(self.fd)
 
 
-class Book(Protocol):
+class RecipientRecorder(Protocol):
     """Where the fate of a job's recipients is written down: on the disk, or in memory as long as nobody waits."""
 
     def done(self, job: "Job", offset: int) -> None:
@@ -132,7 +132,7 @@ class Job:
 
     def __init__(
         self,
-        book: Book,
+        book: RecipientRecorder,
         number: int,
         channel: int,
         sender: bytes,
@@ -158,11 +158,11 @@ class Job:
         self.started = 0.0
         self.tried = 0.0
         self.retry = 0
-        self.body: Body | None = None
+        self.body: SharedMessageFd | None = None
         self.done: list[int] = []
         self.failed: list[int] = []
         self.is_flushing = False
-        self.wishes: Wishes | None = None
+        self.wishes: DsnParameters | None = None
 
     def set_back(self, seconds: int) -> None:
         """The clock was set back."""
@@ -170,9 +170,9 @@ class Job:
         self.started = max(self.started - seconds, 1.0) if self.started else 0.0
         self.tried = max(self.tried - seconds, 1.0) if self.tried else 0.0
 
-    def wish(self, offset: int) -> Wish:
+    def wish(self, offset: int) -> RecipientDsn:
         """The wish about the recipient at `offset`."""
-        return NO_WISH if self.wishes is None else self.wishes.of(list_key(self.channel, offset))
+        return NO_DSN if self.wishes is None else self.wishes.of(list_key(self.channel, offset))
 
     def wishes_text(self, offset: int) -> bytes:
         """The list of wishes for whoever delivers to the recipient at `offset` alone."""
@@ -189,7 +189,7 @@ class Delivery:
 
     def __init__(self, job: Job, offset: int, recipient: bytes, place: int) -> None:
         self.number = 0
-        self.queue: Queue[Delivery] | None = None
+        self.queue: DestinationQueue[Delivery] | None = None
         self.job = job
         self.offset = offset
         self.recipient = recipient
@@ -226,14 +226,14 @@ class Injector(Protocol):
     def can_take(self) -> bool:
         """Whether one more can be started."""
 
-    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+    def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
         """Queue the message made of `pieces`; `then` gets an exit code of qmail-queue and its qp.
 
         An OSError from `pieces` aborts the injection: any code but 0.
         """
 
 
-class Keeper(Protocol):
+class MessageKeeper(Protocol):
     """The queue service, which keeps admitted messages safe while they are in memory."""
 
     def finished(self, serial: int) -> None:
@@ -246,14 +246,14 @@ class Keeper(Protocol):
         """It is an ordinary message now: forget the other copy."""
 
 
-class Worker(Protocol):
+class DelivererPort(Protocol):
     """Does what may block: at once in a classic system, beside the loop in a resident one."""
 
     def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """Run `work`, which does not fail, and give its result to `then`, one after the other."""
 
 
-class AtOnce:
+class InlineExecutor:
     """The worker of a system that may block."""
 
     def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:

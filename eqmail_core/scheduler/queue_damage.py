@@ -13,11 +13,11 @@ Source: queue.md 3.3, 3.4.
 import os
 
 from eqmail_core.queue.admin.actions import empty, remove_lists
-from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.message_match import FITS, FOREIGN, NO_INFO, message_state
 from eqmail_core.queue.queue_scan import numbers_in
-from eqmail_core.queue.scan import QueuePart
+from eqmail_core.queue.scan import QueuePartition
 from eqmail_core.scheduler.ports import Log
 
 WHOLE, HELD, GONE, FINISHED = range(4)
@@ -29,11 +29,11 @@ _NOT_DAMAGED = {FITS: WHOLE, NO_INFO: GONE}
 class QueueDamage:
     """Looks for such files, removes what is safe to remove, and says so."""
 
-    def __init__(self, ledger: Ledger, log: Log) -> None:
+    def __init__(self, ledger: QueueFiles, log: Log) -> None:
         self._ledger = ledger
         self._log = log
 
-    def sweep(self, part: QueuePart) -> set[int]:
+    def sweep(self, part: QueuePartition) -> set[int]:
         """Remove what belongs to no message in a part of the queue; the messages that can be scheduled.
 
         Called before anything is written.
@@ -85,7 +85,7 @@ class QueueDamage:
     def _checked(self, number: int) -> int:
         try:
             return self.check(number)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._log.warning(trouble.text)
             return WHOLE
 
@@ -93,7 +93,7 @@ class QueueDamage:
         ledger = self._ledger
         try:
             sender = self._log.lines.safe(ledger.about(number)[0])
-        except Trouble:
+        except QueueFileError:
             sender = b""
         names = [CHANNELS[channel].encode() for channel, _ in ledger.find(number) or ()]
         left = b" and ".join(names) + b" recipients were left" if names else b"no recipients were left"

@@ -7,13 +7,13 @@ Source: queue.md 3.7 (qmail-send.c todo, pqstart, pqadd, cleanup).
 
 from collections.abc import Callable
 
-from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import DueQueue
-from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.queue_scan import NOTHING, QueueScan
 from eqmail_core.queue.scan import parts
-from eqmail_core.scheduler.completion import Ending
-from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Cleaner, Log, Worker
+from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Cleaner, DelivererPort, Log
 from eqmail_core.scheduler.scheduler import Scheduler
 
 TODO_SCAN_S = 1500
@@ -32,10 +32,10 @@ _STEPS_PER_TURN = 64
 _PREPARED_AT_A_TIME = 4
 
 
-class Walk:
+class PeriodicScan:
     """One repeated search through folders: when it begins, and which number is next."""
 
-    def __init__(self, ledger: Ledger, log: Log, folders: list[str], every_s: int) -> None:
+    def __init__(self, ledger: QueueFiles, log: Log, folders: list[str], every_s: int) -> None:
         self.next_start = 0
         self._ledger = ledger
         self._log = log
@@ -71,16 +71,16 @@ class Walk:
         return NOTHING
 
 
-class Arrivals:
+class QueueScanner:
     """Finds messages and hands them to the scheduler."""
 
     def __init__(
         self,
         scheduler: Scheduler,
-        ending: Ending,
-        preparation: Preparation,
+        ending: MessageCompletion,
+        preparation: Preprocessor,
         cleaner: Cleaner,
-        worker: Worker,
+        worker: DelivererPort,
         is_held: Callable[[int], bool],
     ) -> None:
         self._scheduler = scheduler
@@ -92,8 +92,8 @@ class Arrivals:
         self._worker = worker
         self._is_held = is_held
         paths = self._ledger.paths
-        self._todo = Walk(self._ledger, self._log, paths.todo_dirs(), TODO_SCAN_S)
-        self._sweep = Walk(self._ledger, self._log, paths.mess_dirs(), SWEEP_S)
+        self._todo = PeriodicScan(self._ledger, self._log, paths.todo_dirs(), TODO_SCAN_S)
+        self._sweep = PeriodicScan(self._ledger, self._log, paths.mess_dirs(), SWEEP_S)
         self._preparing: set[int] = set()
         self._damage = scheduler.damage
         self._uncertain = DueQueue()
@@ -163,16 +163,16 @@ class Arrivals:
         route = self._scheduler.routes.route
         lines: list[bytes] = []
 
-        def prepare() -> list[int] | Trouble:
+        def prepare() -> list[int] | QueueFileError:
             try:
                 return self._preparation.preprocess(number, route, lines.append)
-            except Trouble as trouble:
+            except QueueFileError as trouble:
                 return trouble
 
-        def prepared(channels: list[int] | Trouble) -> None:
+        def prepared(channels: list[int] | QueueFileError) -> None:
             for line in lines:
                 self._log.say(line)
-            if isinstance(channels, Trouble):
+            if isinstance(channels, QueueFileError):
                 self._log.warning(channels.text)
                 self._preparing.discard(number)
             else:
@@ -198,7 +198,7 @@ class Arrivals:
         """Whether the cleaner died after its work and before its answer."""
         try:
             return self._ledger.find(number) is not None
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._log.warning(trouble.text)
             self._uncertain.insert(number, now + SYSTEM_TROUBLE_S)
             return False
@@ -206,7 +206,7 @@ class Arrivals:
     def _add(self, number: int, now: int) -> None:
         try:
             found = self._ledger.find(number)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._log.warning(trouble.text)
             self._uncertain.insert(number, now + SYSTEM_TROUBLE_S)
             return

@@ -10,18 +10,18 @@ Long because what starts deliveries and what ends them keep the same books.
 from collections.abc import Callable
 
 from eqmail_core.dsn.notification import GOT_IT, PASSED_ON, SPREAD, TOO_LONG
-from eqmail_core.dsn.parameters import NO_WISH, Wish
+from eqmail_core.dsn.parameters import NO_DSN, RecipientDsn
 from eqmail_core.dsn.qsbmf import failure_block
 from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, is_verp_base, verp_sender
 from eqmail_core.mail.domain_name import table_key
-from eqmail_core.queue.files import Ledger, Trouble
-from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, Patience, come_back_in
+from eqmail_core.queue.files import QueueFileError, QueueFiles
+from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, LOCAL, REMOTE, RetrySchedule, come_back_in
 from eqmail_core.queue.format.recipient_list import DONE, TODO
 from eqmail_core.queue.routing import Routes
-from eqmail_core.scheduler.channel import Lane, Record
-from eqmail_core.scheduler.destination_queues import Queue
-from eqmail_core.scheduler.disk_recorder import LedgerBook
-from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, AtOnce, Deliverer, Delivery, Job, Log, Worker
+from eqmail_core.scheduler.channel import ChannelState, Record
+from eqmail_core.scheduler.destination_queues import DestinationQueue
+from eqmail_core.scheduler.disk_recorder import DiskRecorder
+from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Deliverer, DelivererPort, Delivery, InlineExecutor, Job, Log
 from eqmail_core.scheduler.queue_damage import FINISHED, HELD, WHOLE, QueueDamage
 
 # Records looked at per channel and turn, so that a long list of finished recipients does not hold up the rest.
@@ -44,10 +44,10 @@ class Scheduler:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: QueueFiles,
         log: Log,
         routes: Routes,
-        patience: Patience,
+        patience: RetrySchedule,
         deliverers: tuple[Deliverer, Deliverer],
         limits: tuple[int, int],
         on_finished: Callable[[int, int], None],
@@ -60,15 +60,15 @@ class Scheduler:
         self.exiting = False
         self.paused = False
         self.unsettled = 0
-        self.worker: Worker = AtOnce()
+        self.worker: DelivererPort = InlineExecutor()
         self._flushing = 0
         self.on_deferred: Callable[[Job], None] = lambda job: None
-        self.book = LedgerBook(self)
-        self.lanes = (Lane(LOCAL, deliverers[0], limits[0]), Lane(REMOTE, deliverers[1], limits[1]))
+        self.book = DiskRecorder(self)
+        self.lanes = (ChannelState(LOCAL, deliverers[0], limits[0]), ChannelState(REMOTE, deliverers[1], limits[1]))
         self._patience = patience
         self._on_finished = on_finished
         self._deliveries = 0
-        self._ended: list[tuple[Queue[Delivery], bytes, bytes]] = []
+        self._ended: list[tuple[DestinationQueue[Delivery], bytes, bytes]] = []
 
     def log_status(self) -> None:
         """Say how many deliveries run."""
@@ -145,7 +145,7 @@ class Scheduler:
             return None
         return min((time for lane in self.lanes if (time := lane.wakes_at()) is not None), default=None)
 
-    def _pass(self, lane: Lane, now: float) -> bool:
+    def _pass(self, lane: ChannelState, now: float) -> bool:
         """Start deliveries of one channel; True when the turn ended before the work did."""
         work, room = _RECORDS_PER_TURN, lane.room
         while work > 0:
@@ -171,7 +171,7 @@ class Scheduler:
                     self.prepare(job)
             try:
                 record = next(job.records, None)
-            except (OSError, Trouble):
+            except (OSError, QueueFileError):
                 self._stop_reading(lane, b"trouble reading %b; will try again later")
                 continue
             if record is None:
@@ -189,7 +189,7 @@ class Scheduler:
                 self._stop_reading(lane, b"unknown record type in %b!")
         return True
 
-    def _next_job(self, lane: Lane) -> Job | None:
+    def _next_job(self, lane: ChannelState) -> Job | None:
         """New messages in memory, older ones on the disk and resting ones take turns, so that none starves."""
         sources = (self._from_memory, self._from_disk, self._rested)
         for count in range(lane.next_source, lane.next_source + len(sources)):
@@ -199,17 +199,17 @@ class Scheduler:
                 return job
         return None
 
-    def _from_memory(self, lane: Lane) -> Job | None:
+    def _from_memory(self, lane: ChannelState) -> Job | None:
         while lane.waiting:
             job = lane.waiting.popleft()
             if not job.cancelled:
                 return job
         return None
 
-    def _rested(self, lane: Lane) -> Job | None:
+    def _rested(self, lane: ChannelState) -> Job | None:
         return lane.resting.popleft() if lane.resting else None
 
-    def _rest(self, lane: Lane, job: Job) -> None:
+    def _rest(self, lane: ChannelState, job: Job) -> None:
         """Let other messages have their turn; where too many rest already, this one comes back later."""
         lane.job, lane.next_source = None, 0
         if len(lane.resting) < _MOST_RESTING:
@@ -218,7 +218,7 @@ class Scheduler:
             job.retry = min(job.retry, self.now + come_back_in(job.age, is_moving=True))
             self.release(job)
 
-    def _from_disk(self, lane: Lane) -> Job | None:
+    def _from_disk(self, lane: ChannelState) -> Job | None:
         while (number := lane.due.take(self.now)) is not None:
             try:
                 state = self.damage.check(number)
@@ -231,7 +231,7 @@ class Scheduler:
                 sender, birth, wishes = self.ledger.about(number)
                 # Last, for it may keep a file open, which only who reads it closes.
                 records = self.ledger.recipients(number, lane.index)
-            except Trouble as trouble:
+            except QueueFileError as trouble:
                 self.log.warning(trouble.text)
                 lane.due.insert(number, self.now + SYSTEM_TROUBLE_S)
                 continue
@@ -257,7 +257,7 @@ class Scheduler:
                 self.release(job)
         return [lane.open[number] for lane in self.lanes if number in lane.open]
 
-    def _stop_reading(self, lane: Lane, warning: bytes = b"") -> None:
+    def _stop_reading(self, lane: ChannelState, warning: bytes = b"") -> None:
         job, lane.job = lane.job, None
         assert job is not None
         if warning:
@@ -275,7 +275,7 @@ class Scheduler:
         job.pending += 1
         return Delivery(job, record[0], record[2], place)
 
-    def _let_wait(self, lane: Lane, job: Job, record: Record, now: float) -> None:
+    def _let_wait(self, lane: ChannelState, job: Job, record: Record, now: float) -> None:
         """Have a recipient wait for the destination; where there is no room for that the message comes back later.
 
         Unless it is the message itself that takes up the room: then its list is read on when others have gone.
@@ -297,7 +297,7 @@ class Scheduler:
         job.pending += 1
         job.retry = min(job.retry, self.now + come_back_in(job.age, moves))
 
-    def _read_on(self, lane: Lane, now: float) -> bool:
+    def _read_on(self, lane: ChannelState, now: float) -> bool:
         """Go on with a stalled attempt, if its destination has taken much of what waited."""
         room = lane.room
         assert room is not None
@@ -310,7 +310,7 @@ class Scheduler:
         self._let_wait(lane, job, record, now)
         return True
 
-    def _called(self, lane: Lane, delivery: Delivery, reason: bytes) -> None:
+    def _called(self, lane: ChannelState, delivery: Delivery, reason: bytes) -> None:
         """The turn of a recipient has come, or will not come for the reason given."""
         if reason:
             delivery.queue = None
@@ -319,13 +319,13 @@ class Scheduler:
         else:
             self._start(lane, delivery)
 
-    def _start(self, lane: Lane, delivery: Delivery) -> None:
+    def _start(self, lane: ChannelState, delivery: Delivery) -> None:
         self._begin(lane, delivery)
         job = delivery.job
         sender = verp_sender(job.sender, delivery.recipient) if job.verp else job.sender
         lane.deliverer.deliver(delivery, sender)
 
-    def _begin(self, lane: Lane, delivery: Delivery) -> None:
+    def _begin(self, lane: ChannelState, delivery: Delivery) -> None:
         self._deliveries = delivery.number = self._deliveries + 1
         delivery.job.tried = delivery.job.tried or self.now
         lane.used += 1
@@ -410,14 +410,14 @@ class Scheduler:
         job.refs += 1
         self._flushing += 1
 
-        def flush() -> Trouble | None:
+        def flush() -> QueueFileError | None:
             try:
                 self.ledger.flush_failures(job.number)
-            except Trouble as trouble:
+            except QueueFileError as trouble:
                 return trouble
             return None
 
-        def flushed(trouble: Trouble | None) -> None:
+        def flushed(trouble: QueueFileError | None) -> None:
             self._flushing -= 1
             job.is_flushing = False
             if trouble is None:
@@ -432,6 +432,6 @@ class Scheduler:
 
         self.worker.do(flush, flushed)
 
-    def block(self, recipient: bytes, report: bytes, wish: Wish = NO_WISH) -> bytes:
+    def block(self, recipient: bytes, report: bytes, wish: RecipientDsn = NO_DSN) -> bytes:
         """What a bounce says about a recipient."""
         return failure_block(self.routes.as_sent(recipient), report, wish.orcpt)

@@ -18,23 +18,23 @@ from collections.abc import Callable
 from functools import partial
 
 from eqmail_core.event_loop.event_loop import new_event_loop
-from eqmail_core.event_loop.memory_trimmer import Tidying
+from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import heed
-from eqmail_core.event_loop.thread_executor import BesideTheLoop
+from eqmail_core.event_loop.thread_executor import ThreadExecutor
 from eqmail_core.ipc.admission_protocol import Admission
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.queue.client.async_service import QueueLink
+from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
-from eqmail_core.scheduler.control import Desk
-from eqmail_core.scheduler.control_server import Visitors
-from eqmail_core.scheduler.core import UMASK, CannotStart, Core, Settings, Trigger, lock_queue
-from eqmail_core.scheduler.deliverer_links import Deliverers, DeliveryWire
+from eqmail_core.scheduler.control import SchedulerControl
+from eqmail_core.scheduler.control_server import ControlServer
+from eqmail_core.scheduler.core import UMASK, SchedulerCore, SchedulerSettings, SchedulerStartError, Trigger, lock_queue
+from eqmail_core.scheduler.deliverer_links import DelivererLink, Deliverers
 from eqmail_core.scheduler.inject_program import ProgramInjector
-from eqmail_core.scheduler.inject_stream import WireInjector
-from eqmail_core.scheduler.links import QueueEnd
-from eqmail_core.scheduler.memory.queue import HeldMessages
+from eqmail_core.scheduler.inject_stream import StreamInjector
+from eqmail_core.scheduler.links import QueueLink
+from eqmail_core.scheduler.memory.queue import MemoryQueue
 from eqmail_core.scheduler.ports import Injector
-from eqmail_core.service.parent import ParentWatch
+from eqmail_core.service.parent import ParentMonitor
 from eqmail_core.service.readiness import tell_failure, tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import write_all
@@ -69,9 +69,9 @@ class ResidentSend:
     ) -> None:
         self._loop = loop
         self._log_fd = log_fd
-        settings = Settings(site)
+        settings = SchedulerSettings(site)
         self._mutex = lock_queue(site)
-        self._parent = ParentWatch()
+        self._parent = ParentMonitor()
         self._turn_is_due = False
         self._timer: asyncio.TimerHandle | None = None
         self._exiting = False
@@ -79,8 +79,8 @@ class ResidentSend:
         self._is_hurried = False
         self._quiet_since = 0.0
         self._surprise: BaseException | None = None
-        worker = BesideTheLoop(loop, self.wake)
-        self._queue = queue = QueueEnd(
+        worker = ThreadExecutor(loop, self.wake)
+        self._queue = queue = QueueLink(
             loop,
             site.socket("queue"),
             self._admit,
@@ -94,25 +94,30 @@ class ResidentSend:
         if b"QMAILQUEUE" in os.environb:
             injector = ProgramInjector(site, os.environb, worker)
         else:
-            injector = WireInjector(loop, QueueLink(loop, site.socket("queue")), self.wake)
+            injector = StreamInjector(loop, AsyncQueueClient(loop, site.socket("queue")), self.wake)
         local, remote = Deliverers(), Deliverers()
         limits = (min(settings.limits[LOCAL], site.spawn), min(settings.limits[REMOTE], site.spawn))
-        self._core = core = Core(site, settings, (local, remote), limits, queue, injector, worker)
+        self._core = core = SchedulerCore(site, settings, (local, remote), limits, queue, injector, worker)
         core.let_remote_mail_wait()
-        self._held = HeldMessages(
+        self._held = MemoryQueue(
             core.scheduler, core.ending, core.preparation, queue, worker, min(HELD_LIMIT, _room_for_descriptors())
         )
         self._spilling = self._held.spilling
         core.is_held = self._held.is_held
         core.keeps_times.append(self._spilling)
         for deliverers, paths in ((local, [site.socket("local")]), (remote, remotes)):
-            deliverers.wires = [DeliveryWire(loop, path, core.scheduler, self.wake) for path in paths]
+            deliverers.wires = [DelivererLink(loop, path, core.scheduler, self.wake) for path in paths]
         self._wires = [wire.wire for wire in (*local.wires, *remote.wires)]
         self._trigger = Trigger(site.queue.trigger)
-        self._visitors: Visitors | None = None
+        self._visitors: ControlServer | None = None
         if control is not None:
-            self._visitors = Visitors(
-                loop, control, Desk(core.scheduler, core.ending, self._held), worker, site.queue.root, self.wake
+            self._visitors = ControlServer(
+                loop,
+                control,
+                SchedulerControl(core.scheduler, core.ending, self._held),
+                worker,
+                site.queue.root,
+                self.wake,
             )
 
     def run(self) -> None:
@@ -122,7 +127,7 @@ class ResidentSend:
         signals = {signal.SIGTERM: self._exit, signal.SIGALRM: core.hurry, signal.SIGHUP: core.reread}
         heed(loop, {number: partial(self._on_signal, act) for number, act in signals.items()})
         core.start(time.time())
-        Tidying(loop, lambda: len(self._held.messages))
+        MemoryTrimmer(loop, lambda: len(self._held.messages))
         self._watch_trigger()
         for wire in (*self._wires, self._queue.wire):
             wire.connect()
@@ -280,7 +285,7 @@ def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | No
     asyncio.set_event_loop(loop)
     try:
         ResidentSend(loop, site, log_fd, remotes, control).run()
-    except CannotStart as reason:
+    except SchedulerStartError as reason:
         tell_failure(f"cannot start: {reason}")
         try:
             write_all(log_fd, b"alert: cannot start: %b\n" % reason.text)

@@ -18,7 +18,7 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
-class ParentWatch:
+class ParentMonitor:
     """Looks at the parent, at most once a second."""
 
     __slots__ = ("_is_stopped", "_looked_at", "_pid")

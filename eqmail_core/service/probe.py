@@ -26,8 +26,8 @@ _NOBODY = b"postmaster@localhost"
 QUESTIONS = {
     "queue": queue_wire.tagged(queue_wire.COMMIT, 0),
     "send": control_wire.STATS,
-    "local": delivery_wire.order(delivery_wire.Order(1, 0, b"", b"", _NOBODY)),
-    "remote": delivery_wire.order(delivery_wire.Order(1, 0, b"", b"", _NOBODY)),
+    "local": delivery_wire.order(delivery_wire.DeliveryRequest(1, 0, b"", b"", _NOBODY)),
+    "remote": delivery_wire.order(delivery_wire.DeliveryRequest(1, 0, b"", b"", _NOBODY)),
     "lookup": lookup_wire.question(1, _NOBODY),
 }
 """The first packet on each socket of services, by the kind of service; any packet is an answer."""

@@ -39,7 +39,7 @@ def _tell(line: bytes) -> None:
             pass  # the supervisor has gone, or does not read: there is nobody else to tell
 
 
-class Heard:
+class ReadinessReport:
     """What a supervisor has heard of one process: whether it `is_ready`, the last `reason`, whether that was all."""
 
     __slots__ = ("_fd", "_rest", "is_closed", "is_ready", "reason")

@@ -39,7 +39,7 @@ class Accounts:
         return self.groups[GROUP_OF[role]]
 
 
-class Credentials:
+class PeerCredentials:
     """Who is at the other end of a Unix socket, as the kernel says: process, user, group."""
 
     __slots__ = ("gid", "pid", "uid")

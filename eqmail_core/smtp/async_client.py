@@ -10,9 +10,9 @@ import asyncio
 import errno
 from collections.abc import Callable, Sequence
 
-from eqmail_core.dsn.parameters import Wishes
+from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.smtp.client import SmtpClient
-from eqmail_core.smtp.client_tls import Tls
+from eqmail_core.smtp.client_tls import ClientTls
 from eqmail_core.smtp.connect import acknowledge_now, dial_failure, start_dialing, unread
 from eqmail_core.smtp.exchange import CONTENT, HANDSHAKE, TRY_NEXT, WAITING
 
@@ -22,15 +22,15 @@ RECEIVE = 65536
 _BURST = 16
 
 ReadPiece = Callable[[], bytes]
-Secure = Callable[[], Tls | None]
+Secure = Callable[[], ClientTls | None]
 
 
-class Watch:
+class ConnectionTimer:
     """Ends sessions whose time is over; looks every `tick_s` seconds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tick_s: float = 1.0) -> None:
         self.loop = loop
-        self.sessions: set[Session] = set()
+        self.sessions: set[ClientConnection] = set()
         self._tick_s = tick_s
         self._timer = loop.call_later(tick_s, self._look)
 
@@ -47,7 +47,7 @@ class Watch:
             session.retire()
 
 
-class Session:
+class ClientConnection:
     """One connection, from dialing on; it belongs to one delivery at a time, or to nobody while it is idle.
 
     `deadline` is in the time of the loop; `secure` begins TLS for a client that may ask for it.  An idle session
@@ -76,10 +76,10 @@ class Session:
         "on_close",
     )
 
-    def __init__(self, watch: Watch, ip: str, client: SmtpClient, secure: Secure | None = None) -> None:
+    def __init__(self, watch: ConnectionTimer, ip: str, client: SmtpClient, secure: Secure | None = None) -> None:
         self._watch = watch
         self._secure = secure
-        self._tls: Tls | None = None
+        self._tls: ClientTls | None = None
         self._loop = watch.loop
         self._waiter: asyncio.Future[int] | None = None
         self._read: ReadPiece = bytes
@@ -94,7 +94,7 @@ class Session:
         self.client = client
         self.carried = 0
         self.deadline = 0.0
-        self.on_close: Callable[[Session], None] | None = None
+        self.on_close: Callable[[ClientConnection], None] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -126,7 +126,7 @@ class Session:
         recipients: list[bytes],
         read: ReadPiece,
         patience_s: float,
-        wishes: Wishes | None = None,
+        wishes: DsnParameters | None = None,
     ) -> "asyncio.Future[int]":
         """Carry a message; when the result (0) is there, `client.status` is TRY_NEXT or DONE.
 

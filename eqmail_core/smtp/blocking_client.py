@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from eqmail_core.smtp.client_tls import Tls
+    from eqmail_core.smtp.client_tls import ClientTls
 
 RECEIVE = 65536
 
@@ -25,7 +25,7 @@ def converse(
     client: SmtpClient,
     read_piece: "Callable[[], bytes]",
     timeout_s: float,
-    secure: "Callable[[], Tls | None] | None" = None,
+    secure: "Callable[[], ClientTls | None] | None" = None,
 ) -> None:
     """Carry the message that `client` has begun to its end; `client.status` is then TRY_NEXT or DONE.
 
@@ -37,7 +37,7 @@ def converse(
     unsent = b""
     answers = -1
     deadline = 0.0
-    tls: Tls | None = None
+    tls: ClientTls | None = None
     while True:
         if client.status == CONTENT and not unsent:
             _supply(client, read_piece)
@@ -89,7 +89,7 @@ def _supply(client: SmtpClient, read_piece: "Callable[[], bytes]") -> None:
         client.supply(piece)
 
 
-def _receive(sock: "socket.socket", client: SmtpClient, tls: "Tls | None") -> None:
+def _receive(sock: "socket.socket", client: SmtpClient, tls: "ClientTls | None") -> None:
     try:
         data = sock.recv(RECEIVE)
     except BlockingIOError:

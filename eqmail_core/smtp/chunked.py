@@ -8,7 +8,7 @@ Source: RFC 3030 (BDAT).
 from eqmail_core.smtp.data import BareNewline
 
 
-class ChunkedBody:
+class ChunkDecoder:
     """Decoder of one message, in pieces of any size; holds back at most one byte."""
 
     __slots__ = ("_has_ended_line", "_held")

@@ -15,26 +15,26 @@ Long because one session is one machine: its states hand over to each other.
 from eqmail_core.auth.client import Credentials, answers, choose_mechanism, first_line
 from eqmail_core.dsn.parameters import encode_xtext, place_key
 from eqmail_core.dsn.smtp_parameters import mail_parameters, recipient_parameters
-from eqmail_core.smtp.dot_stuffing import DotStuffing
+from eqmail_core.smtp.dot_stuffing import DotStuffer
 from eqmail_core.smtp.exchange import (
     CONTENT,
     DONE,
     HANDSHAKE,
     TRY_NEXT,
     WAITING,
-    Exchange,
+    SmtpExchange,
     letter,
     recipient_letter,
     remote_said,
 )
 from eqmail_core.smtp.reply_reader import GARBLED, Reply, ReplyReader
-from eqmail_core.tls.tls_wish import PLAIN, TlsWish
+from eqmail_core.tls.tls_wish import PLAIN, TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eqmail_core.dsn.parameters import Wishes
+    from eqmail_core.dsn.parameters import DsnParameters
 
 GO_AHEAD = 354
 
@@ -42,7 +42,7 @@ GROUP = 500
 """Most recipients sent ahead of their replies."""
 
 
-class SmtpClient(Exchange):
+class SmtpClient(SmtpExchange):
     """One session, from the greeting on.
 
     `peer`: the server's address as reports name it; `hello`: our name; `keep`: end an accepted message without QUIT,
@@ -82,7 +82,7 @@ class SmtpClient(Exchange):
         hello: bytes,
         credentials: Credentials | None = None,
         keep: bool = False,
-        tls: TlsWish = PLAIN,
+        tls: TlsPolicy = PLAIN,
     ) -> None:
         super().__init__(peer, self._greeted)
         self._hello = hello
@@ -98,10 +98,10 @@ class SmtpClient(Exchange):
         self._pipelining = False
         self._authenticated = False
         self._pending_answers: list[tuple[bytes, Callable[[bytes], bytes]]] = []
-        self._stuffing = DotStuffing(guards_cr=True)
+        self._stuffing = DotStuffer(guards_cr=True)
         self._held = b""
 
-    def begin(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> None:
+    def begin(self, sender: bytes, recipients: list[bytes], wishes: "DsnParameters | None" = None) -> None:
         """Start a message: at once on a session that stands, after the introductions on a new one.
 
         Sender and recipients (at least one) are as they go between < and >, already quoted; `wishes`: of the sender.
@@ -384,7 +384,7 @@ class SmtpClient(Exchange):
         elif reply.code != GO_AHEAD:
             self._quit(letter(reply), b"%b failed on DATA command.\n" % self._peer, reply)
         else:
-            self._stuffing = DotStuffing(guards_cr=True)
+            self._stuffing = DotStuffer(guards_cr=True)
             self._held = b""
             self.status = CONTENT
 

@@ -13,7 +13,7 @@ from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.exchange import HANDSHAKE
 from eqmail_core.tls.client_policy import name_objection
 from eqmail_core.tls.error_text import tls_words
-from eqmail_core.tls.tls_wish import TlsWish
+from eqmail_core.tls.tls_wish import TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MOST_REMEMBERED = 256
 _DEFAULT_CIPHERS = b"DEFAULT"
 
 
-class TlsMaker:
+class ClientTlsContexts:
     """Makes TLS for connections; one for each reading of the settings.
 
     Paths are relative to `home`, as reports show them: `certificate` is our own, shown where there is one;
@@ -44,7 +44,7 @@ class TlsMaker:
         self._contexts: dict[Terms, tuple[Stamp, ssl.SSLContext]] = {}
         self._remembered: dict[tuple[bytes, Terms], ssl.SSLSession] = {}
 
-    def open(self, client: SmtpClient, host: bytes, wish: TlsWish) -> "Tls | None":
+    def open(self, client: SmtpClient, host: bytes, wish: TlsPolicy) -> "ClientTls | None":
         """Begin TLS with the server `host` for a machine that waits for it; None when it was told that this failed."""
         ciphers, said_by = self._ciphers_for(host)
         terms = (wish.demanded_by, ciphers)
@@ -61,7 +61,7 @@ class TlsMaker:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = session
 
-        return Tls(client, context, host, wish, known, remember)
+        return ClientTls(client, context, host, wish, known, remember)
 
     def _context(self, terms: "Terms", said_by: str) -> ssl.SSLContext:
         """The context for servers with these terms; `said_by` is the file with the ciphers.  Fails: _Unusable."""
@@ -102,7 +102,7 @@ class TlsMaker:
         return found.st_mtime_ns, found.st_ino
 
 
-class Tls:
+class ClientTls:
     """TLS on one connection, from the handshake on, on behalf of the machine `client`."""
 
     __slots__ = ("_client", "_host", "_incoming", "_is_up", "_outgoing", "_remember", "_tls", "_wish")
@@ -112,7 +112,7 @@ class Tls:
         client: SmtpClient,
         context: ssl.SSLContext,
         host: bytes,
-        wish: TlsWish,
+        wish: TlsPolicy,
         known: ssl.SSLSession | None,
         remember: "Callable[[ssl.SSLSession], None]",
     ) -> None:

@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.text.error_text import error_text
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ def start_dialing(ip: str, port: int, sources: "Sequence[bytes]" = ()) -> socket
         if source is not None:
             _leave_from(sock, source)
         code = sock.connect_ex((ip, port))
-    except (OSError, Temporary):
+    except (OSError, TemporaryFailure):
         sock.close()
         raise
     if code not in (0, errno.EINPROGRESS):
@@ -79,7 +79,9 @@ def _leave_from(sock: socket.socket, source: bytes) -> None:
         sock.bind((address, 0))
     except OSError as error:
         reason = error_text(error.errno or errno.EINVAL)
-        raise Temporary(b"Unable to send from %b, as outgoingip wants: %b. (#4.3.5)" % (source, reason)) from error
+        raise TemporaryFailure(
+            b"Unable to send from %b, as outgoingip wants: %b. (#4.3.5)" % (source, reason)
+        ) from error
 
 
 def dial_failure(sock: socket.socket) -> int:

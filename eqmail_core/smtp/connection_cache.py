@@ -3,21 +3,21 @@
 Source: RFC 5321 section 4.1.1.4 (several messages in one session).
 """
 
-from eqmail_core.smtp.async_client import Session
+from eqmail_core.smtp.async_client import ClientConnection
 
 
-class IdleSessions:
+class ConnectionCache:
     """Sessions that stand and carry nothing, by destination; each for a short time and a bounded number in all."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._count = 0
-        self._by_key: dict[object, list[Session]] = {}
+        self._by_key: dict[object, list[ClientConnection]] = {}
 
     def __len__(self) -> int:
         return self._count
 
-    def take(self, key: object) -> Session | None:
+    def take(self, key: object) -> ClientConnection | None:
         """The session to a destination that was used last, None where there is none."""
         sessions = self._by_key.get(key)
         if not sessions:
@@ -27,7 +27,7 @@ class IdleSessions:
         session.on_close = None
         return session
 
-    def put(self, key: object, session: Session, until: float) -> None:
+    def put(self, key: object, session: ClientConnection, until: float) -> None:
         """Keep a session that nobody uses until the loop's time is `until`."""
         if self._count >= self._most:
             session.retire()
@@ -37,7 +37,7 @@ class IdleSessions:
         self._by_key.setdefault(key, []).append(session)
         self._count += 1
 
-    def _drop(self, key: object, session: Session) -> None:
+    def _drop(self, key: object, session: ClientConnection) -> None:
         sessions = self._by_key[key]
         sessions.remove(session)
         self._count -= 1

@@ -16,7 +16,7 @@ class BareNewline(Exception):
     """A LF without a CR before it."""
 
 
-class DottedBody:
+class DotUnstuffer:
     """Decoder of one message, in chunks of any size; holds back at most four bytes.
 
     A message that begins with a dot is read as if it followed a CRLF; the newline that this adds is taken off again.

@@ -6,7 +6,7 @@ Source: RFC 5321 sections 2.3.8 and 4.5.2; delivery.md 5.6.
 """
 
 
-class DotStuffing:
+class DotStuffer:
     """Encodes one message, piece by piece.
 
     `guards_cr`: a dot behind a CR is doubled, too.  To a server that takes a CR for the end of a line, CR . CR would

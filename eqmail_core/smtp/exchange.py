@@ -27,7 +27,7 @@ DONE = 4
 CLOSING = 421
 
 
-class Exchange:
+class SmtpExchange:
     """One connection to the server `peer`, as reports name it; `expected` takes its first reply."""
 
     __slots__ = (

@@ -13,7 +13,7 @@ from eqmail_core.smtp.reply_reader import Reply
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.dsn.parameters import Wishes
+    from eqmail_core.dsn.parameters import DsnParameters
 
 
 class LmtpClient(SmtpClient):
@@ -23,7 +23,7 @@ class LmtpClient(SmtpClient):
 
     __slots__ = ("_awaited", "_stored")
 
-    def begin(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> None:
+    def begin(self, sender: bytes, recipients: list[bytes], wishes: "DsnParameters | None" = None) -> None:
         """Start a message, see `SmtpClient.begin`."""
         self._awaited: list[int] | None = None
         self._stored: Reply | None = None

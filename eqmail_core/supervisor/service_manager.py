@@ -28,7 +28,7 @@ _STARTING_S = 60
 _PATIENCE = struct.pack("@ll", 1, 0)
 
 
-class Herald:
+class ServiceManager:
     """Tells the service manager how things stand.
 
     `address` is its datagram socket, empty for nobody; `watchdog_s` the longest silence that it bears, 0 for any.
@@ -75,12 +75,12 @@ class Herald:
             return
 
 
-def herald(environ: "MutableMapping[bytes, bytes]") -> Herald:
+def herald(environ: "MutableMapping[bytes, bytes]") -> ServiceManager:
     """The herald that the environment asks for; it is taken from there, so that no child speaks in our name."""
     address = environ.pop(b"NOTIFY_SOCKET", b"")
     micros, pid = environ.pop(b"WATCHDOG_USEC", b""), environ.pop(b"WATCHDOG_PID", b"")
     watched = micros.isdigit() and pid in (b"", b"%d" % os.getpid())
-    return Herald(address, int(micros) / 1e6 if watched else 0.0)
+    return ServiceManager(address, int(micros) / 1e6 if watched else 0.0)
 
 
 def given_listeners(environ: "MutableMapping[bytes, bytes]") -> list[socket.socket]:

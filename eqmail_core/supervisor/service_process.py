@@ -15,16 +15,16 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.service.readiness import Heard, adopt, tell_failure
+from eqmail_core.service.readiness import ReadinessReport, adopt, tell_failure
 from eqmail_core.service.status import DOWN, READY, STARTING, ServiceStatus
 from eqmail_core.system import kernel
 from eqmail_core.system.log import say
-from eqmail_core.system.privileges import CannotSettle
+from eqmail_core.system.privileges import PrivilegeError
 
 NAME = "qmail-start"
 
 
-class Service:
+class SupervisedService:
     """One resident process: its name, what it runs, its place in the order of ending, and the signals it wants.
 
     `run` is called in the child with the child's process to itself and ends when the service is told TERM.  `load` is
@@ -59,7 +59,7 @@ class Service:
         self.becomes_program = becomes_program
         self.pid = 0
         self.since = self.start_at = self.pause_s = 0.0
-        self.heard: Heard | None = None
+        self.heard: ReadinessReport | None = None
         self.ends = self.ended_at = self.state_since = 0
         self.reason = ""
 
@@ -96,7 +96,7 @@ class Service:
         if not self.pid:
             self._become(telling, others, blocked)
         os.close(telling)
-        self.heard = Heard(hearing)
+        self.heard = ReadinessReport(hearing)
         _have_signalled(hearing)
 
     def note_end(self, how: str) -> None:
@@ -156,7 +156,7 @@ def _have_signalled(fd: int) -> None:
 
 def _reason(surprise: BaseException) -> str:
     """What a person can make of it; what is a bug of ours has its place in our files."""
-    if isinstance(surprise, CannotSettle):
+    if isinstance(surprise, PrivilegeError):
         return str(surprise)
     if isinstance(surprise, OSError) and surprise.filename:
         return f"{os.fsdecode(surprise.filename)}: {surprise.strerror}"

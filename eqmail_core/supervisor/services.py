@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from eqmail_core.control.declared import Controls
 from eqmail_core.service.record import write_record
 from eqmail_core.site.site import Site
-from eqmail_core.smtpd.server.connection_counts import Share, Tally
+from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
 from eqmail_core.supervisor import (
     local_service as local,
 )
@@ -27,8 +27,8 @@ from eqmail_core.supervisor import (
 from eqmail_core.supervisor import (
     send_service as send,
 )
-from eqmail_core.supervisor.service_manager import Herald
-from eqmail_core.supervisor.service_process import Service
+from eqmail_core.supervisor.service_manager import ServiceManager
+from eqmail_core.supervisor.service_process import SupervisedService
 from eqmail_core.supervisor.start import listen_for_services, listen_for_workers, lock_installation, smtp_listeners
 from eqmail_core.supervisor.supervisor import Supervisor, logging_services
 from eqmail_core.system.installation import read_controls
@@ -40,7 +40,7 @@ DEFAULT_DELIVERY = b"./Mailbox"
 
 
 def supervisor(
-    site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes], herald: Herald
+    site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes], herald: ServiceManager
 ) -> Supervisor:
     """What keeps the services; SMTP is served at `addresses`, `words`: the default delivery, the logger's command.
 
@@ -53,7 +53,7 @@ def supervisor(
     return Supervisor(services, herald, partial(write_record, site), controls.stopseconds, caller_stderr)
 
 
-def staff(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[Service]:
+def staff(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[SupervisedService]:
     """The services in the order of their starts.  Fails: CannotStart, OSError."""
     tcp = smtp_listeners(addresses, controls.smtplisten or [])
     services, log_fd = logging_services(site, [os.fsdecode(word) for word in words[1:]])
@@ -65,20 +65,20 @@ def staff(site: Site, controls: Controls, addresses: list[str], words: list[byte
     remotes = listen_for_workers(site, "remote", at["remote"], controls.remoteworkers)
     schedule = partial(send.run, site, log_fd, list(remotes), at["send"])
     services += [
-        Service("lspawn", deliver, [at["local"], at["lookup"]], 2, load=local.load),
-        Service("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3, load=queue.load),
+        SupervisedService("lspawn", deliver, [at["local"], at["lookup"]], 2, load=local.load),
+        SupervisedService("queue", partial(queue.run, site, at["queue"]), [at["queue"]], 3, load=queue.load),
         *(
-            Service("remote", partial(remote.run, site, sock), [sock], 2, (SIGHUP,), remote.load)
+            SupervisedService("remote", partial(remote.run, site, sock), [sock], 2, (SIGHUP,), remote.load)
             for sock in remotes.values()
         ),
-        Service("send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load),
+        SupervisedService("send", schedule, [at["send"]], 1, (SIGHUP, SIGALRM), send.load),
     ]
     handover = at.get("smtp")
     sockets = tcp if handover is None else [*tcp, handover]
-    for share in Tally(max(1, controls.smtpworkers)).shares() if sockets else ():
+    for share in SharedCounters(max(1, controls.smtpworkers)).shares() if sockets else ():
         serve = partial(_serve_smtp, site, tcp, share, handover)
         kept = (share.tally.fd,)
-        services.append(Service("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept))
+        services.append(SupervisedService("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept))
     return services
 
 
@@ -95,7 +95,9 @@ def _load_smtp() -> None:
     import_module("eqmail_core.smtpd.server.service")
 
 
-def _serve_smtp(site: Site, listeners: "list[socket.socket]", share: Share, handover: "socket.socket | None") -> None:
+def _serve_smtp(
+    site: Site, listeners: "list[socket.socket]", share: ProcessCounters, handover: "socket.socket | None"
+) -> None:
     from eqmail_core.smtpd.server import service as smtp
 
     smtp.run(site, listeners, share, handover)

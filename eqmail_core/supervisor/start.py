@@ -37,7 +37,7 @@ _HANDOVER = {"smtp": ("qmaild", 0o600)}
 _WITHOUT_DESCRIPTORS = ("queue", "lookup", "send")
 
 
-class CannotStart(Exception):
+class StartError(Exception):
     """Why nothing was started, and what to do about it."""
 
 
@@ -46,12 +46,12 @@ def lock_installation(site: Site) -> int:
     try:
         fd = os.open(f"{site.run}/start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CannotStart(f"{site.run}/start.lock: {error.strerror}; run: eqmail --home {site.home} setup") from error
+        raise StartError(f"{site.run}/start.lock: {error.strerror}; run: eqmail --home {site.home} setup") from error
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:
         os.close(fd)
-        raise CannotStart(f"the services of {site.home} are running already") from error
+        raise StartError(f"the services of {site.home} are running already") from error
     return fd
 
 
@@ -64,16 +64,16 @@ def listen_for(site: Site, name: str, role: str | None, mode: int) -> socket.soc
             gid = grp.getgrnam(site.accounts.group(role)).gr_gid
         return listen_at(site.socket(name), mode, uid, gid, refuses_descriptors=name in _WITHOUT_DESCRIPTORS)
     except KeyError as missing:
-        raise CannotStart(f"{missing}; create the accounts with: eqmail mkusers") from missing
+        raise StartError(f"{missing}; create the accounts with: eqmail mkusers") from missing
     except OSError as error:
-        raise CannotStart(f"{site.socket(name)}: {error.strerror}") from error
+        raise StartError(f"{site.socket(name)}: {error.strerror}") from error
 
 
 def listen_on(address: str) -> socket.socket:
     """A TCP socket on ADDRESS:PORT or [IPv6]:PORT, shared by all workers that inherit it; tls: before it means TLS."""
     at = parse_listen_address(address)
     if at is None:
-        raise CannotStart(f"{address!r} {WANTED}")
+        raise StartError(f"{address!r} {WANTED}")
     family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
     sock = (TlsListener if at.is_tls else socket.socket)(family, socket.SOCK_STREAM)
     try:
@@ -84,7 +84,7 @@ def listen_on(address: str) -> socket.socket:
         sock.listen(SMTP_BACKLOG)
     except OSError as error:
         sock.close()
-        raise CannotStart(f"cannot listen on {address}: {error.strerror}") from error
+        raise StartError(f"cannot listen on {address}: {error.strerror}") from error
     return sock
 
 
@@ -109,7 +109,7 @@ def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket
     try:
         given = given_listeners(os.environb)
     except OSError as error:
-        raise CannotStart(str(error.strerror)) from error
+        raise StartError(str(error.strerror)) from error
     addresses = asked if asked or given else list(_usable([os.fsdecode(line) for line in settled]))
     return given + [listen_on(address) for address in addresses]
 

@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from eqmail_core.service.status import ServiceStatus
 from eqmail_core.site.site import Site
-from eqmail_core.supervisor.service_manager import Herald
-from eqmail_core.supervisor.service_process import NAME, Service
+from eqmail_core.supervisor.service_manager import ServiceManager
+from eqmail_core.supervisor.service_process import NAME, SupervisedService
 from eqmail_core.system.log import say
 from eqmail_core.system.privileges import settle
 
@@ -35,7 +35,7 @@ class StartFailed(Exception):
     """Why the services were ended before all of them served."""
 
 
-def logging_services(site: Site, argv: list[str]) -> tuple[list[Service], int]:
+def logging_services(site: Site, argv: list[str]) -> tuple[list[SupervisedService], int]:
     """The logger as a service, if one was asked for, and the descriptor of the log.
 
     Without a logger the log is our own standard output, as in C.  With one, whatever the services say on standard
@@ -55,7 +55,7 @@ def logging_services(site: Site, argv: list[str]) -> tuple[list[Service], int]:
             os.dup2(source, fd)
         os.execvp(argv[0], argv)
 
-    return [Service("logger", run, [], last=9, kept=(reading, original), becomes_program=True)], 1
+    return [SupervisedService("logger", run, [], last=9, kept=(reading, original), becomes_program=True)], 1
 
 
 class Supervisor:
@@ -68,8 +68,8 @@ class Supervisor:
 
     def __init__(
         self,
-        services: list[Service],
-        herald: Herald,
+        services: list[SupervisedService],
+        herald: ServiceManager,
         record: Callable[[list[ServiceStatus]], None] = lambda services: None,
         stop_s: float = 0.0,
         caller_stderr: int = -1,
@@ -159,7 +159,7 @@ class Supervisor:
 
     # Starting.
 
-    def _start(self, service: Service) -> None:
+    def _start(self, service: SupervisedService) -> None:
         """Fork a service; where that cannot be done, as if it had ended at once."""
         others = {sock for other in self._services for sock in other.listeners} - set(service.listeners)
         try:
@@ -180,7 +180,7 @@ class Supervisor:
                     found = True
         return found
 
-    def _has_ended(self, service: Service, how: str) -> None:
+    def _has_ended(self, service: SupervisedService, how: str) -> None:
         """Decide when it starts again: at once, or later and later if it dies young."""
         now = time.monotonic()
         young = now - service.since < SHORT_LIFE_S
@@ -234,7 +234,7 @@ def _next_dead(flags: int) -> tuple[int, int] | None:
     return (pid, status) if pid else None
 
 
-def _kill(services: list[Service]) -> None:
+def _kill(services: list[SupervisedService]) -> None:
     """End by force: nothing is lost, for what is accepted is on the disk, but what is under way may come twice."""
     say(NAME, f"alert: still running and killed: {', '.join(service.name for service in services)}")
     for service in services:

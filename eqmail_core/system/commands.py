@@ -7,7 +7,7 @@ Source: delivery.md 5.9.
 import errno
 import os
 
-from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY, Permanent, Temporary
+from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY, PermanentFailure, TemporaryFailure
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.processes import IGNORED_BY_PYTHON, await_end
 from eqmail_core.text.error_text import error_text, is_temporary
@@ -36,7 +36,7 @@ def consult(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
     except OSError as error:
         code = EXIT_TEMPORARY if is_temporary(error) else EXIT_PERMANENT
     if code == EXIT_TEMPORARY:
-        raise Temporary(b"temporary child error")
+        raise TemporaryFailure(b"temporary child error")
     return code
 
 
@@ -52,7 +52,7 @@ def feed(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: bytes, sour
     except OSError as error:
         os.close(writing)
         text = b"unable to run %b: %b" % (argv[0], error_text(error.errno))
-        raise (Temporary(text) if is_temporary(error) else Permanent(text)) from error
+        raise (TemporaryFailure(text) if is_temporary(error) else PermanentFailure(text)) from error
     finally:
         os.close(reading)
     try:
@@ -60,7 +60,7 @@ def feed(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: bytes, sour
         while more and source is not None and (data := os.read(source, CHUNK)):
             more = _passed_on(writing, data)
     except OSError as error:
-        raise Temporary(b"unable to copy input: " + error_text(error.errno)) from error
+        raise TemporaryFailure(b"unable to copy input: " + error_text(error.errno)) from error
     finally:
         os.close(writing)
     return _await(pid)
@@ -76,7 +76,7 @@ def _start(argv: list[bytes], environ: "Mapping[bytes, bytes]", stdin: int = -1)
 def _await(pid: int) -> int:
     code = await_end(pid)
     if code < 0:
-        raise Temporary(b"child crashed")
+        raise TemporaryFailure(b"child crashed")
     return code
 
 

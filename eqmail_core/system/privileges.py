@@ -10,7 +10,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.system import kernel
 
 
-class CannotSettle(Exception):
+class PrivilegeError(Exception):
     """The process could not become the role, or could come back; it must end."""
 
 
@@ -25,7 +25,7 @@ def settle(site: Site, role: str) -> None:
         _become_role(site, role)
     kernel.end_with_parent()
     if os.getppid() != parent:
-        raise CannotSettle("the parent is gone")
+        raise PrivilegeError("the parent is gone")
 
 
 def _become_role(site: Site, role: str) -> None:
@@ -35,7 +35,7 @@ def _become_role(site: Site, role: str) -> None:
     try:
         uid, gid = pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
     except KeyError as missing:
-        raise CannotSettle(f"{role}: {missing}; create the accounts with: eqmail mkusers") from missing
+        raise PrivilegeError(f"{role}: {missing}; create the accounts with: eqmail mkusers") from missing
     become(uid, gid)
 
 
@@ -45,14 +45,14 @@ def become(uid: int, gid: int) -> None:
     Fails: CannotSettle.
     """
     if os.getuid() != 0 and (os.getuid(), os.geteuid()) != (uid, uid):
-        raise CannotSettle(f"must be started by root to become uid {uid}")
+        raise PrivilegeError(f"must be started by root to become uid {uid}")
     try:
         if os.getuid() == 0:
             os.setgroups([gid])
             os.setresgid(gid, gid, gid)
             os.setresuid(uid, uid, uid)
     except (OSError, OverflowError) as error:
-        raise CannotSettle(f"cannot become uid {uid}: {error}") from error
+        raise PrivilegeError(f"cannot become uid {uid}: {error}") from error
     if uid == 0:
         return
     try:
@@ -60,12 +60,12 @@ def become(uid: int, gid: int) -> None:
     except PermissionError:
         pass
     else:
-        raise CannotSettle(f"uid {uid} could become root again")
+        raise PrivilegeError(f"uid {uid} could become root again")
     if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid):
-        raise CannotSettle(f"is not uid {uid} and gid {gid} after all")
+        raise PrivilegeError(f"is not uid {uid} and gid {gid} after all")
 
 
-class Acting:
+class TemporaryIdentity:
     """`with Acting(uid, gid)`: what root touches meanwhile is touched as that account, with its rights and no others.
 
     The real and the saved user stay root, so no process of the account may send signals to ours or trace it.  The
@@ -87,10 +87,10 @@ class Acting:
             os.seteuid(uid)
         except (OSError, OverflowError) as error:
             _act_as_root()
-            raise CannotSettle(f"cannot act as uid {uid}: {error}") from error
+            raise PrivilegeError(f"cannot act as uid {uid}: {error}") from error
         if uid == 0 or os.geteuid() != uid or os.getegid() != gid:
             _act_as_root()
-            raise CannotSettle(f"does not act as uid {uid} and gid {gid} after all")
+            raise PrivilegeError(f"does not act as uid {uid} and gid {gid} after all")
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         _act_as_root()

@@ -15,7 +15,7 @@ _FEW = 65536
 _FOLDERS = ("/var/tmp", "/tmp")
 
 
-class Scratch:
+class SpooledBuffer:
     """Takes bytes with `append`, gives them with `pieces`; `size` is how many there are.
 
     Fails: OSError where the system has no room; then `close`.

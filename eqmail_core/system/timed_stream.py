@@ -14,7 +14,7 @@ class TimedOut(Exception):
     """The client did not read or write for too long."""
 
 
-class Gone(Exception):
+class ConnectionLost(Exception):
     """The client closed the connection; `reading`: we were waiting for its words."""
 
     def __init__(self, reading: bool) -> None:
@@ -22,7 +22,7 @@ class Gone(Exception):
         self.reading = reading
 
 
-class Descriptors:
+class TimedStream:
     """A client on two descriptors, each read and write limited in time."""
 
     def __init__(self, timeout_s: int, reading: int = 0, writing: int = 1) -> None:
@@ -41,9 +41,9 @@ class Descriptors:
         try:
             data = os.read(self._reading, at_most)
         except OSError as error:
-            raise Gone(reading=True) from error
+            raise ConnectionLost(reading=True) from error
         if not data:
-            raise Gone(reading=True)
+            raise ConnectionLost(reading=True)
         return data
 
     def write(self, data: bytes) -> None:
@@ -54,7 +54,7 @@ class Descriptors:
             try:
                 view = view[os.write(self._writing, view[:CHUNK]) :]
             except OSError as error:
-                raise Gone(reading=False) from error
+                raise ConnectionLost(reading=False) from error
 
     def speaks_within(self, seconds: float) -> bool:
         """Wait whether the client says something; it stays unread."""

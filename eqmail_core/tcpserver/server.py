@@ -32,7 +32,7 @@ _DROPPING = b"warning: dropping connection, "
 _BREATH_S = 0.1
 
 
-class CannotServe(Exception):
+class TcpServerError(Exception):
     """The server cannot start; the text says why."""
 
 
@@ -46,7 +46,7 @@ class TcpServer:
         try:
             self._listener = listen(options)
         except CannotListen as reason:
-            raise CannotServe(str(reason)) from reason
+            raise TcpServerError(str(reason)) from reason
 
     def settle(self) -> None:
         """Become the user that was chosen, tell the port where asked to, and let go of the terminal.
@@ -66,7 +66,7 @@ class TcpServer:
             for fd in (0, 1):
                 os.dup2(nothing, fd)
         except OSError as error:
-            raise CannotServe(f"unable to settle: {error.strerror}") from error
+            raise TcpServerError(f"unable to settle: {error.strerror}") from error
 
     def run(self) -> "NoReturn":
         """Serve until TERM, which ends the process at once and leaves the programs alone."""

@@ -4,7 +4,7 @@ Fails: never by itself; what `exists` raises passes through.
 Source: delivery.md 5.6 (TLS client); RFC 3207; RFC 8314 (port 465).
 """
 
-from eqmail_core.tls.tls_wish import IF_OFFERED, PLAIN, TlsWish
+from eqmail_core.tls.tls_wish import IF_OFFERED, PLAIN, TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ IMPLICIT_TLS_PORT = 465
 _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
 
 
-class TlsFiles:
+class ClientTlsFiles:
     """Where it is written: the folders `demanded` and `plain`, and the file `only_listed`."""
 
     __slots__ = ("demanded", "only_listed", "plain")
@@ -26,7 +26,7 @@ class TlsFiles:
         self.only_listed = only_listed
 
 
-def tls_wish(host: bytes, is_implicit: bool, files: TlsFiles, exists: "Callable[[bytes], bool]") -> TlsWish:
+def tls_wish(host: bytes, is_implicit: bool, files: ClientTlsFiles, exists: "Callable[[bytes], bool]") -> TlsPolicy:
     """Choose for a server named `host`; `exists` tells whether there is a file.
 
     The first that applies: its certificate file demands TLS, a port with implicit TLS has it anyway, and the two
@@ -36,9 +36,9 @@ def tls_wish(host: bytes, is_implicit: bool, files: TlsFiles, exists: "Callable[
     if name:
         path = b"%b/%b.pem" % (files.demanded, name)
         if exists(path):
-            return TlsWish(True, path, is_implicit)
+            return TlsPolicy(True, path, is_implicit)
     if is_implicit:
-        return TlsWish(True, b"", True)
+        return TlsPolicy(True, b"", True)
     if name and exists(b"%b/%b" % (files.plain, name)):
         return PLAIN
     return PLAIN if exists(files.only_listed) else IF_OFFERED

@@ -11,7 +11,7 @@ import ssl
 
 from eqmail_core.text.sanitize import plain
 from eqmail_core.tls.error_text import tls_words
-from eqmail_core.tls.session_info import Encryption, HandshakeFailed, TlsFiles, Unusable
+from eqmail_core.tls.session_info import ServerTlsFiles, TlsHandshakeError, TlsSessionInfo, TlsUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ _SHORT = {
 _NO_CONTEXT = "unable to initialize ctx"
 
 
-class TlsDesk:
+class ServerTlsContexts:
     """Begins TLS for clients; reads the files again when they have changed, and keeps the old ones if that fails.
 
     `say` gets a sentence for the log when that happens.
     """
 
-    def __init__(self, files: TlsFiles, say: "Callable[[bytes], None]") -> None:
+    def __init__(self, files: ServerTlsFiles, say: "Callable[[bytes], None]") -> None:
         self._files = files
         self._say = say
         self._contexts: dict[str, tuple[Stamp, ssl.SSLContext]] = {}
@@ -62,7 +62,7 @@ class TlsDesk:
             return known[1]
         try:
             context = _make_context(files, certificate)
-        except Unusable as trouble:
+        except TlsUnavailable as trouble:
             if not known:
                 raise
             self._say(b"the certificates in use stay: " + _bytes(str(trouble)))
@@ -83,7 +83,7 @@ class TlsDesk:
             return
         try:
             tls.context = self._context(path)
-        except Unusable as trouble:
+        except TlsUnavailable as trouble:
             # Once for each file: clients choose how often they ask for the name.
             if self._complained.get(path) == found:
                 return
@@ -114,7 +114,7 @@ class ServerTls:
         except ssl.SSLWantReadError:
             return False
         except (ssl.SSLError, ValueError) as error:
-            raise HandshakeFailed(tls_words(error)) from error
+            raise TlsHandshakeError(tls_words(error)) from error
         self.is_shaking = False
         return True
 
@@ -150,12 +150,12 @@ class ServerTls:
             pass
         return self._outgoing.read()
 
-    def encryption(self) -> Encryption:
+    def encryption(self) -> TlsSessionInfo:
         """What there is to be told about it after the handshake."""
         cipher, _, bits = self._tls.cipher() or ("unknown", "", 0)
         certificate = self._tls.getpeercert() or {}
         version = self._tls.version() or "TLS"
-        return Encryption(
+        return TlsSessionInfo(
             version.encode(),
             cipher.encode(),
             _emails(certificate) if certificate else None,
@@ -165,7 +165,7 @@ class ServerTls:
         )
 
 
-def _make_context(files: TlsFiles, certificate: str) -> ssl.SSLContext:
+def _make_context(files: ServerTlsFiles, certificate: str) -> ssl.SSLContext:
     """Fails: Unusable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -190,7 +190,7 @@ def _do(what: str, action: "Callable[[], object]") -> None:
     try:
         action()
     except (OSError, ValueError) as error:
-        raise Unusable(f"{what}: {tls_words(error)}") from error
+        raise TlsUnavailable(f"{what}: {tls_words(error)}") from error
 
 
 def stamp(path: str) -> "tuple[int, int, int] | None":

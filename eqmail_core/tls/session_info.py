@@ -7,15 +7,15 @@ NO_EMAIL = b"contains no email address"
 NOT_LISTED = b"email address not in my list of tlsclients"
 
 
-class Unusable(Exception):
+class TlsUnavailable(Exception):
     """TLS cannot begin; the text says what is missing or wrong, with the reason."""
 
 
-class HandshakeFailed(Exception):
+class TlsHandshakeError(Exception):
     """The client and we did not come to terms."""
 
 
-class TlsFiles:
+class ServerTlsFiles:
     """Where the server's keys lie: absolute paths; the last three may lead to nothing.
 
     `names` is a folder with a file NAME.pem for each further name of the host; `authorities` vouch for clients, who are
@@ -43,7 +43,7 @@ class TlsFiles:
         self.asks_client = asks_client
 
 
-class Encryption:
+class TlsSessionInfo:
     """TLS of one connection.
 
     `emails` are the addresses in the certificate of the client, which was verified; None: it showed none.  `subject`

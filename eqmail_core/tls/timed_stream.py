@@ -3,27 +3,27 @@
 Source: smtp-server.md 4.7.
 """
 
-from eqmail_core.system.timed_stream import Descriptors, Gone, TimedOut
-from eqmail_core.tls.server import PIECE, TlsDesk
-from eqmail_core.tls.session_info import Encryption, TlsFiles
+from eqmail_core.system.timed_stream import ConnectionLost, TimedOut, TimedStream
+from eqmail_core.tls.server import PIECE, ServerTlsContexts
+from eqmail_core.tls.session_info import ServerTlsFiles, TlsSessionInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class SecureDescriptors(Descriptors):
+class TlsTimedStream(TimedStream):
     """The same client, whose words are protected from the end of `shake` on.
 
     Fails: Unusable, before anything was said.
     """
 
-    def __init__(self, plain: Descriptors, files: TlsFiles, say: "Callable[[bytes], None]") -> None:
+    def __init__(self, plain: TimedStream, files: ServerTlsFiles, say: "Callable[[bytes], None]") -> None:
         self._plain = plain
         self.deadline = None
-        self._tls = TlsDesk(files, say).open()
+        self._tls = ServerTlsContexts(files, say).open()
 
-    def shake(self) -> Encryption:
+    def shake(self) -> TlsSessionInfo:
         """The handshake.  Fails: HandshakeFailed, TimedOut, Gone."""
         tls, plain = self._tls, self._plain
         try:
@@ -39,7 +39,7 @@ class SecureDescriptors(Descriptors):
         self._plain.deadline = self.deadline
         while not data:
             if self._tls.is_over:
-                raise Gone(reading=True)
+                raise ConnectionLost(reading=True)
             data = self._tls.receive(self._plain.read())
         return data
 
@@ -51,5 +51,5 @@ class SecureDescriptors(Descriptors):
         """Say that nothing more will come."""
         try:
             self._plain.write(self._tls.farewell())
-        except (TimedOut, Gone):
+        except (TimedOut, ConnectionLost):
             pass

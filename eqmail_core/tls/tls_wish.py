@@ -1,7 +1,7 @@
 """What one connection to another server is to have of TLS."""
 
 
-class TlsWish:
+class TlsPolicy:
     """Whether TLS is tried where it is offered, and what demands it, if anything does.
 
     `demanded_by`: the file with the authorities that must vouch for the server, b"" where any certificate will do and
@@ -21,5 +21,5 @@ class TlsWish:
         return not (self.demanded_by or self.is_implicit)
 
 
-PLAIN = TlsWish(False)
-IF_OFFERED = TlsWish(True)
+PLAIN = TlsPolicy(False)
+IF_OFFERED = TlsPolicy(True)

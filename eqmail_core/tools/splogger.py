@@ -11,7 +11,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.text.lines import leading_number
-from eqmail_core.tools.syslog_lines import ALERT, INFO, WARNING, LogLines
+from eqmail_core.tools.syslog_lines import ALERT, INFO, WARNING, SyslogLines
 
 PRIORITIES = {INFO: syslog.LOG_INFO, WARNING: syslog.LOG_WARNING, ALERT: syslog.LOG_ALERT}
 
@@ -21,14 +21,14 @@ def copy(words: list[bytes], environ: dict[bytes, bytes], data: bytes) -> None:
     tag = os.fsdecode(words[0]) if words else "splogger"
     facility = (leading_number(words[1]) or 0) << 3 if len(words) > 1 else syslog.LOG_MAIL
     syslog.openlog(tag, 0, facility)
-    lines = LogLines(stamped=_is_stamped(environ))
+    lines = SyslogLines(stamped=_is_stamped(environ))
     while data:
         _log(lines, data)
         data = os.read(0, CHUNK)
     _log(lines, b"\n")
 
 
-def _log(lines: LogLines, data: bytes) -> None:
+def _log(lines: SyslogLines, data: bytes) -> None:
     for rank, text in lines.feed(data, time.time_ns() // 1000):
         syslog.syslog(PRIORITIES[rank], text.decode("ascii"))
 

@@ -11,7 +11,7 @@ _LIMIT = 799
 _RANKS = ((b"warning:", WARNING), (b"alert:", ALERT))
 
 
-class LogLines:
+class SyslogLines:
     """Takes a log in pieces and gives entries: rank and text.
 
     A long line becomes several entries of the rank of the first.  With `stamped`, the first begins SECONDS.MICROSECONDS

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.queue.admin.transfer import Book, survey, transfer
+from eqmail_core.queue.admin.transfer import TransferLog, survey, transfer
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.progress import progress
 from eqmail_setup.errors import Refusal
@@ -54,7 +54,7 @@ class Bring(NamedTuple):
         with alone_with(self.source, self.target), progress("copying messages", self.messages) as told:
             found = survey(self.source).messages
             os.makedirs(os.path.dirname(self.book), mode=0o700, exist_ok=True)
-            transfer(found, self.target.queue, Book(self.book), told, self.move)
+            transfer(found, self.target.queue, TransferLog(self.book), told, self.move)
             dress_messages(self.target, world, self.book)
 
 
@@ -66,7 +66,7 @@ def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Diff
     """
     with alone_with(source, target):
         found = survey(source)
-        book = Book(book_of(home, source, target))
+        book = TransferLog(book_of(home, source, target))
         waiting = [message for message in found.messages if message not in book]
         _demand_no_originals(home, source, target)
     queue = source.queue.root
@@ -98,7 +98,7 @@ def book_of(home: str, source: Site, target: Site) -> str:
 
 def _demand_no_originals(home: str, source: Site, target: Site) -> None:
     """Refuse to bring messages to where they came from while their originals are still there: all would come twice."""
-    before = Book(book_of(home, target, source))
+    before = TransferLog(book_of(home, target, source))
     left = sum(message in before for message in survey(target).messages)
     if left:
         words = f"import {target.home}" if source.home == home else f"export --to {source.layout.name} {source.home}"

@@ -20,12 +20,12 @@ from eqmail_core.queue.admin.control import (
     NEW,
     RELEASE,
     RETRY,
-    Control,
+    QueueControl,
 )
 from eqmail_core.queue.admin.copy import copy_message
-from eqmail_core.queue.admin.filter import Filter
-from eqmail_core.queue.admin.messages import Entry, each
-from eqmail_core.queue.admin.scheduler_client import Books
+from eqmail_core.queue.admin.filter import MessageFilter
+from eqmail_core.queue.admin.messages import QueuedMessage, each
+from eqmail_core.queue.admin.scheduler_client import SchedulerState
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.site.site import Site
@@ -49,10 +49,10 @@ _SENTENCES = {
 class Choice(NamedTuple):
     """The messages that are meant: those of `numbers` (None: all) that match."""
 
-    where: Filter
+    where: MessageFilter
     numbers: list[int] | None
 
-    def of(self, site: Site, books: Books | None, view: Callable[[Entry], T | None]) -> Iterator[T]:
+    def of(self, site: Site, books: SchedulerState | None, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
         """What `view` makes of each of them but None; `books` are the scheduler's, None where none runs."""
         now, matches = time.time(), self.where.matches
         return each(site.queue, books, lambda it: view(it) if matches(it, now) else None, self.numbers)
@@ -72,10 +72,10 @@ def outcome(number: int, result: bytes) -> Outcome:
     return Outcome(number, result in (DONE, BUSY), text)
 
 
-def change(site: Site, control: Control, verb: bytes, choice: Choice) -> Iterator[Outcome]:
+def change(site: Site, control: QueueControl, verb: bytes, choice: Choice) -> Iterator[Outcome]:
     """Change every message that is meant; one that moved meanwhile is looked at again."""
 
-    def target(it: Entry) -> tuple[int, bytes] | None:
+    def target(it: QueuedMessage) -> tuple[int, bytes] | None:
         return (it.number, it.stamp) if _is_fit(verb, it) else None
 
     again: list[int] = []
@@ -93,7 +93,7 @@ def change(site: Site, control: Control, verb: bytes, choice: Choice) -> Iterato
         time.sleep(_PAUSE_S)
 
 
-def _is_fit(verb: bytes, it: Entry) -> bool:
+def _is_fit(verb: bytes, it: QueuedMessage) -> bool:
     """Whether a verb means anything to a message: held ones are released, others held or tried."""
     if not it.stamp:
         return False
@@ -102,18 +102,18 @@ def _is_fit(verb: bytes, it: Entry) -> bool:
     return verb != RELEASE or it.state == "held"
 
 
-def move(site: Site, control: Control, target: QueuePaths, choice: Choice) -> Iterator[Outcome]:
+def move(site: Site, control: QueueControl, target: QueuePaths, choice: Choice) -> Iterator[Outcome]:
     """Move every message on the disk that is meant into another queue; it is held while it is copied.
 
     A message in memory is written to the disk first.  When cut off before the removal it is in both queues, held here.
     """
-    for it in choice.of(site, control.books(), Entry.whole):
+    for it in choice.of(site, control.books(), QueuedMessage.whole):
         if not it.stamp:
             yield outcome(it.number, NEW)
             continue
         result = _one(control, HOLD, it.number, it.stamp)
         if result == DONE and it.state == "memory":
-            it = next(each(site.queue, None, Entry.whole, [it.number]), it)
+            it = next(each(site.queue, None, QueuedMessage.whole, [it.number]), it)
         if result != DONE:
             if result == BUSY:
                 _one(control, RELEASE, it.number, it.stamp)
@@ -137,7 +137,7 @@ def move(site: Site, control: Control, target: QueuePaths, choice: Choice) -> It
         yield Outcome(it.number, done, f"is #{new} there{left}")
 
 
-def _one(control: Control, verb: bytes, number: int, stamp: bytes) -> bytes:
+def _one(control: QueueControl, verb: bytes, number: int, stamp: bytes) -> bytes:
     results = [result for _, result in control.change(verb, [(number, stamp)])]
     return results[0] if results else GONE
 

@@ -5,7 +5,7 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable
 
-from eqmail_core.queue.admin.messages import Entry
+from eqmail_core.queue.admin.messages import QueuedMessage
 from eqmail_core.queue.format.channels import HELD_UNTIL
 
 AGES = ((300, "5 minutes"), (3600, "1 hour"), (14400, "4 hours"), (86400, "1 day"), (259200, "3 days"))
@@ -42,7 +42,7 @@ def size(count: int) -> str:
     return str(count)
 
 
-def lines_of(it: Entry, now: float) -> Iterable[str]:
+def lines_of(it: QueuedMessage, now: float) -> Iterable[str]:
     """A message as text: a line about it, and one for each recipient."""
     bouncing = "  bouncing" if it.bounces else ""
     yield f"#{it.number}  {it.state}  {age(now - it.birth)}  {size(it.size)}  <{shown(it.sender)}>{bouncing}"
@@ -51,7 +51,7 @@ def lines_of(it: Entry, now: float) -> Iterable[str]:
         yield f"    {channel or '?':6}  {shown(address)}  {when}".rstrip()
 
 
-def _when(it: Entry, channel: str, now: float) -> str:
+def _when(it: QueuedMessage, channel: str, now: float) -> str:
     due = it.due.get(channel)
     if due is None or it.state in ("running", "memory"):
         return ""
@@ -60,7 +60,7 @@ def _when(it: Entry, channel: str, now: float) -> str:
     return f"in {age(due - now)}" if due > now else "due"
 
 
-def value_of(it: Entry, now: float) -> dict[str, object]:
+def value_of(it: QueuedMessage, now: float) -> dict[str, object]:
     """A message for programs; bytes that are no UTF-8 are escaped as JSON escapes lone surrogates."""
     return {
         "number": it.number,
@@ -93,7 +93,7 @@ class Figures:
         self.ages: Counter[str] = Counter()
         self.oldest = 0.0
 
-    def add(self, it: Entry, now: float) -> None:
+    def add(self, it: QueuedMessage, now: float) -> None:
         """Count a message, and its recipients that are not done."""
         self.messages += 1
         self.bytes += it.size

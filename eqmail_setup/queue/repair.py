@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from eqmail_core.queue.admin.faults import QueueFaults, look_for_faults
 from eqmail_core.queue.admin.repair import repair
-from eqmail_core.queue.admin.transfer import Book, survey, transfer
+from eqmail_core.queue.admin.transfer import TransferLog, survey, transfer
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.progress import progress
 from eqmail_setup.errors import Refusal
@@ -54,7 +54,7 @@ class MendQueue(NamedTuple):
             repair(on_disk(site))
             wrong = [item for item in survey(site).messages if not _is_right(item.files["mess"])]
             book = book_of(site.home, site, site)
-            transfer(wrong, site.queue, Book(book), told, move=True)
+            transfer(wrong, site.queue, TransferLog(book), told, move=True)
             dress_messages(site, world, book)
 
 

@@ -7,30 +7,30 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from eqmail_core.dsn.parameters import parse_wishes, render_wishes
-from eqmail_core.filters.message import Draft
+from eqmail_core.filters.message import FilteredMessage
 from eqmail_core.filters.milter.client import MilterClient
 from eqmail_core.mail.header import HeaderReader
 from eqmail_core.pop3.message_encoder import MessageText
 from eqmail_core.pop3.protocol import MAX_LINE as POP3_LINE
-from eqmail_core.pop3.protocol import Authorisation, Message, Retrieve, Transaction, Update
+from eqmail_core.pop3.protocol import Authorisation, MaildropMessage, Retrieve, Transaction, Update
 from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
-from eqmail_core.smtp.data import BareNewline, DottedBody
-from eqmail_core.smtp.dot_stuffing import DotStuffing
+from eqmail_core.smtp.data import BareNewline, DotUnstuffer
+from eqmail_core.smtp.dot_stuffing import DotStuffer
 from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
-from eqmail_core.smtpd.policy.plugin_protocol import Hearing
-from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, Body, Event, Verdict
-from eqmail_core.smtpd.protocol.options import Rules
-from eqmail_core.smtpd.protocol.sasl import METHODS, Credentials, Exchange, is_question
-from eqmail_core.smtpd.protocol.session import MAX_LINE, SmtpServer
+from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader
+from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyKind, Decision, SmtpEvent
+from eqmail_core.smtpd.protocol.options import ServerOptions
+from eqmail_core.smtpd.protocol.sasl import METHODS, Credentials, SaslExchange, is_question
+from eqmail_core.smtpd.protocol.session import MAX_LINE, ServerProtocol
 from eqmail_core.spawn.protocol import CommandReader, objection
-from eqmail_core.system.spooled_buffer import Scratch
+from eqmail_core.system.spooled_buffer import SpooledBuffer
 
 if TYPE_CHECKING:
     from eqmail_core.filters.milter.modifications import Change
 
 Pieces = list[bytes]
 
-_RULES = Rules(
+_RULES = ServerOptions(
     b"mx.test",
     size_limit=1000,
     max_recipients=3,
@@ -71,7 +71,7 @@ def bdat(pieces: Pieces) -> object:
     return _converse([b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 5\r\na: bcBDAT ", *pieces])
 
 
-def _next_of_any_turn(server: SmtpServer) -> Event | None:
+def _next_of_any_turn(server: ServerProtocol) -> SmtpEvent | None:
     event = server.next_event()
     while event is None and server.has_more:
         server.begin_turn()
@@ -80,19 +80,19 @@ def _next_of_any_turn(server: SmtpServer) -> Event | None:
 
 
 def _converse(pieces: Pieces) -> object:
-    server = SmtpServer(_RULES, b"unknown", lambda: b"<1.2@mx.test>")
+    server = ServerProtocol(_RULES, b"unknown", lambda: b"<1.2@mx.test>")
     server.begin()
-    server.answer(Verdict(True, []))
+    server.answer(Decision(True, []))
     said: list[object] = []
     text, out = b"", server.take_output()
     for piece in pieces:
         server.receive(piece)
         while (event := _next_of_any_turn(server)) is not None:
-            if isinstance(event, Body):
+            if isinstance(event, BodyKind):
                 text += event.text
             if event is BROKEN:
                 text = b""
-            elif not isinstance(event, Body) or event.is_last:
+            elif not isinstance(event, BodyKind) or event.is_last:
                 known = [repr(getattr(event, name)) for name in ("address", "name", "extended") if hasattr(event, name)]
                 said.append(
                     (
@@ -106,7 +106,7 @@ def _converse(pieces: Pieces) -> object:
                 )
                 text = b""
             if event.needs_verdict:
-                server.answer(Verdict(event is not STARTTLS, []))
+                server.answer(Decision(event is not STARTTLS, []))
             out += server.take_output()
             assert len(server.recipients) <= 3
         out += server.take_output()
@@ -122,7 +122,7 @@ def auth(data: bytes) -> None:
     """Exchanges of all methods; credentials never hold a NUL and are never empty."""
     initial, *lines = data.split(b"\n")
     for method in METHODS:
-        exchange = Exchange(method, b"<1.2@mx.test>")
+        exchange = SaslExchange(method, b"<1.2@mx.test>")
         answer = exchange.begin(initial)
         for line in lines:
             if not is_question(answer):
@@ -166,7 +166,10 @@ def qmqp(pieces: Pieces) -> object:
 @same_in_pieces
 def pop3(pieces: Pieces) -> object:
     """The same bytes before and after the client is known."""
-    first, second = Authorisation(b"<1.2@mx.test>"), Transaction([Message(10, b"one"), Message(3, b"two")])
+    first, second = (
+        Authorisation(b"<1.2@mx.test>"),
+        Transaction([MaildropMessage(10, b"one"), MaildropMessage(3, b"two")]),
+    )
     said: list[object] = []
     out = b""
     for machine in (first, second):
@@ -204,7 +207,7 @@ def pop3_text(pieces: Pieces) -> object:
 @same_in_pieces
 def dotted(pieces: Pieces) -> object:
     """The body of a message on its way in, up to its end."""
-    body, text = DottedBody(), b""
+    body, text = DotUnstuffer(), b""
     for number, piece in enumerate(pieces):
         try:
             more, rest = body.receive(piece)
@@ -220,12 +223,12 @@ def dotted(pieces: Pieces) -> object:
 @same_in_pieces
 def dot_stuffing(pieces: Pieces) -> object:
     """A body on its way out comes in again as it was."""
-    stuffing = DotStuffing()
+    stuffing = DotStuffer()
     wire = b"".join(stuffing.encode(piece) for piece in pieces if piece)
     wire += (b"" if stuffing.at_line_start else b"\r\n") + b".\r\nQUIT\r\n"
     message = b"".join(pieces)
     expected = message if message.endswith(b"\n") or not message else message + b"\n"
-    assert DottedBody().receive(wire) == (expected, b"QUIT\r\n")
+    assert DotUnstuffer().receive(wire) == (expected, b"QUIT\r\n")
     return wire
 
 
@@ -243,7 +246,7 @@ def smtp_reply(pieces: Pieces) -> object:
 @same_in_pieces
 def plugin(pieces: Pieces) -> object:
     """What a plugin says."""
-    hearing = Hearing()
+    hearing = PluginOutputReader()
     for piece in [piece for piece in pieces if piece] + [b""]:
         hearing.receive(piece)
     return hearing.instructions
@@ -314,7 +317,7 @@ def _asked(packets: list[Pieces]) -> object:
 def _changed(changes: "list[Change]") -> object:
     """What such changes make of a message: its envelope has no line end and no NUL, its wishes are a list of wishes."""
     text = b"A: b\n\nbody\n"
-    draft = Draft(Scratch(), text, b"a@b", [b"c@d"], parse_wishes(b"W F E:x 0:n:"))
+    draft = FilteredMessage(SpooledBuffer(), text, b"a@b", [b"c@d"], parse_wishes(b"W F E:x 0:n:"))
     draft.apply(changes)
     wishes = draft.wishes_left()
     assert not wishes or parse_wishes(wishes) is not None

@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterator
 from eqmail_core.auth.checkpassword import parse_claim
 from eqmail_core.auth.secrets_file import entries
 from eqmail_core.control.declared import Controls
-from eqmail_core.dsn.parameters import Wish, Wishes, decode_xtext, parse_wishes, render_wishes, with_wishes
+from eqmail_core.dsn.parameters import (
+    DsnParameters,
+    RecipientDsn,
+    decode_xtext,
+    parse_wishes,
+    render_wishes,
+    with_wishes,
+)
 from eqmail_core.dsn.smtp_parameters import BadParameter, mail_parameters, read_mail, read_recipient
 from eqmail_core.ipc import (
     admission_protocol as admission_wire,
@@ -147,7 +154,7 @@ def journal_scan(data: bytes) -> None:
     assert journal.split_tombstones(last.body) == (len(data),)
 
 
-def _entries(segment: bytes) -> list[journal.Entry]:
+def _entries(segment: bytes) -> list[journal.JournalEntry]:
     reading = journal_reading.read(memoryview(segment))
     assert reading is not None
     assert sum(journal.OVERHEAD + len(it.envelope) + len(it.body) for it in reading.entries) <= len(segment)
@@ -179,7 +186,7 @@ def smtp_path(data: bytes) -> None:
 
 def smtp_wishes(data: bytes) -> None:
     """What follows the address of MAIL and RCPT, and what becomes of it as text."""
-    readers: list[Callable[[], Wishes | None]] = [
+    readers: list[Callable[[], DsnParameters | None]] = [
         lambda: read_mail(data, True, True),
         lambda: mail_of(read_recipient(data)),
     ]
@@ -199,11 +206,11 @@ def smtp_wishes(data: bytes) -> None:
     decode_xtext(data)
 
 
-def mail_of(wish: Wish | None) -> Wishes | None:
+def mail_of(wish: RecipientDsn | None) -> DsnParameters | None:
     """A message with one recipient."""
     if wish is None:
         return None
-    wishes = Wishes()
+    wishes = DsnParameters()
     wishes.recipients[b"0"] = wish
     return wishes
 

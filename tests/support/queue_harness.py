@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eqmail_core.ipc import admission_protocol as admission_wire
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import connect_to, listen_at
-from eqmail_core.queue.service.service import Service, new_loop
+from eqmail_core.queue.service.service import QueueService, new_loop
 from eqmail_core.site.site import Site
 
 PATIENCE_S = 60.0
@@ -41,7 +41,7 @@ class Scheduler:
         self.admitted: list[tuple[admission_wire.Admission, int]] = []
         self.answers: list[bytes] = []
         self.is_closed = False
-        self.channel = Channel(
+        self.channel = AsyncChannel(
             desk.loop, connect_to(desk.path), self._on_packet, self._on_close, takes_descriptors=True
         )
         self.channel.send(admission_wire.serials(admission_wire.HELLO, held or []))
@@ -73,7 +73,7 @@ class Desk:
         self.path = site.socket("queue")
         self.loop = new_loop()
         self.listener: socket.socket = listen_at(self.path, 0o600)
-        self.service = Service(site, self.listener, self.loop)
+        self.service = QueueService(site, self.listener, self.loop)
 
     def until(self, condition: Callable[[], object]) -> None:
         async def wait() -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from eqmail_core.dns.resolver import AsyncResolver, BlockingResolver
-from eqmail_core.ipc.delivery_protocol import Order
+from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.remote.delivery import RemoteDeliveries, Report
 from eqmail_core.remote.qmail_remote import deliver_once
 from eqmail_core.remote.settings import SettingsSource
-from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.slow_hosts import TcptoCache
 from eqmail_core.site.site import Site
-from eqmail_core.smtp.async_client import Watch
+from eqmail_core.smtp.async_client import ConnectionTimer
 from eqmail_core.system.installation import read_controls
 from tests.support.name_server import NameServer
 
@@ -73,10 +73,10 @@ class House:
 
     def run(self, play: Callable[[RemoteDeliveries], Coroutine[None, None, Result]]) -> Result:
         async def whole() -> Result:
-            watch = Watch(asyncio.get_running_loop(), tick_s=0.02)
+            watch = ConnectionTimer(asyncio.get_running_loop(), tick_s=0.02)
             resolver = AsyncResolver(self.name_servers, self.names.port, self.dns_patience_s)
             source = SettingsSource(self.site, self.environ)
-            slow_hosts = SlowHosts(str(self.tcpto))
+            slow_hosts = TcptoCache(str(self.tcpto))
             port = self.implicit_tls_port
             deliveries = RemoteDeliveries(self.site, source, resolver, slow_hosts, watch, self.owner, port)
             try:
@@ -95,7 +95,7 @@ class House:
 
         async def play(deliveries: RemoteDeliveries) -> list[Report]:
             return [
-                await deliveries.deliver(Order(number, 1, b"", sender, recipient, wishes), self.message)
+                await deliveries.deliver(DeliveryRequest(number, 1, b"", sender, recipient, wishes), self.message)
                 for number, recipient in enumerate(recipients)
             ]
 

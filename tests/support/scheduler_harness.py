@@ -5,18 +5,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from eqmail_core.dsn.notification import Bounce, Postmaster
+from eqmail_core.dsn.notification import BounceConfig, Notification
 from eqmail_core.ipc.admission_protocol import Admission
-from eqmail_core.queue.files import Ledger
-from eqmail_core.queue.format.channels import LOCAL, REMOTE, Patience
+from eqmail_core.queue.files import QueueFiles
+from eqmail_core.queue.format.channels import LOCAL, REMOTE, RetrySchedule
 from eqmail_core.queue.format.send_log import LogLines
-from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
-from eqmail_core.scheduler.completion import Ending
-from eqmail_core.scheduler.control import Desk
-from eqmail_core.scheduler.memory.queue import HeldMessages
+from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.control import SchedulerControl
+from eqmail_core.scheduler.memory.queue import MemoryQueue
 from eqmail_core.scheduler.ports import Delivery, Log
-from eqmail_core.scheduler.queue_scanner import Arrivals
+from eqmail_core.scheduler.queue_scanner import QueueScanner
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.site.layout import QueuePaths
 
@@ -72,7 +72,7 @@ class RecordedInjector:
     def can_take(self) -> bool:
         return True
 
-    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+    def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
         try:
             self.bounces.append((bounce.sender, bounce.recipient, b"".join(pieces)))
         except OSError:
@@ -132,24 +132,32 @@ class Stage:
                 os.makedirs(f"{paths.root}/{name}/{part}")
         os.makedirs(f"{paths.root}/bounce")
         self.now = float(NOW)
-        self.ledger = Ledger(paths)
+        self.ledger = QueueFiles(paths)
         self.log = Log(LogLines())
         self.local, self.remote = RecordedDeliverer(), RecordedDeliverer()
         self.cleaner = RecordedCleaner(paths)
         self.injector = RecordedInjector()
         self.keeper = RecordedKeeper()
         self.worker = PatientWorker()
-        postmaster = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
-        self.ending = Ending(self.ledger, self.log, self.cleaner, self.injector, postmaster, lambda: b"DATE")
+        postmaster = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
+        self.ending = MessageCompletion(self.ledger, self.log, self.cleaner, self.injector, postmaster, lambda: b"DATE")
         self.routes = Routes(b"me.org", [b"example.org"], [], {b"virt.org": b"v"})
         self.scheduler = Scheduler(
-            self.ledger, self.log, self.routes, Patience(lifetime_s), (self.local, self.remote), limits, self.ending.add
+            self.ledger,
+            self.log,
+            self.routes,
+            RetrySchedule(lifetime_s),
+            (self.local, self.remote),
+            limits,
+            self.ending.add,
         )
-        preparation = Preparation(self.ledger, self.log.lines)
-        self.held = HeldMessages(self.scheduler, self.ending, preparation, self.keeper, self.worker, limit=100)
+        preparation = Preprocessor(self.ledger, self.log.lines)
+        self.held = MemoryQueue(self.scheduler, self.ending, preparation, self.keeper, self.worker, limit=100)
         self.spilling = self.held.spilling
-        self.arrivals = Arrivals(self.scheduler, self.ending, preparation, self.cleaner, self.worker, self.held.is_held)
-        self.desk = Desk(self.scheduler, self.ending, self.held)
+        self.arrivals = QueueScanner(
+            self.scheduler, self.ending, preparation, self.cleaner, self.worker, self.held.is_held
+        )
+        self.desk = SchedulerControl(self.scheduler, self.ending, self.held)
         self._serial = 0
 
     def turn(self, seconds: float = 0.0) -> None:

@@ -14,7 +14,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable
 
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.filesystem import FileSystem
 
 SECTOR = 512
 PAGE = 8 * SECTOR
@@ -23,7 +23,7 @@ FIRST_INODE = 1000
 Write = tuple[int, bytes] | None  # offset and data; None: the file was emptied
 
 
-class SimDisk(Disk):
+class SimDisk(FileSystem):
     def __init__(self, folders: list[str], ordered: bool = False) -> None:
         self.ordered = ordered
         self.is_full = False

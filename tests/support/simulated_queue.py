@@ -12,10 +12,10 @@ from zlib import crc32
 from eqmail_core.event_loop.worker_thread import Call
 from eqmail_core.queue.format.envelope import parse_todo, split_envelope
 from eqmail_core.queue.format.queue_state import classify
-from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.journal import Journal
-from eqmail_core.queue.service.message_store import STAYS, Keeper
-from eqmail_core.queue.service.number_pool import Pool
+from eqmail_core.queue.service.message_store import STAYS, MessageStore
+from eqmail_core.queue.service.number_pool import NumberPool
 from eqmail_core.queue.service.recovery import recover
 from eqmail_core.site.layout import QueuePaths
 from tests.support.simulated_disk import SimDisk
@@ -103,12 +103,12 @@ class Hand:
         self.jobs.append(do)
 
 
-class WatchedKeeper(Keeper):
+class WatchedKeeper(MessageStore):
     """Notes whose end is on the disk."""
 
-    forgotten: Callable[[Message], None]
+    forgotten: Callable[[AcceptedMessage], None]
 
-    def _ended_for_good(self, message: Message) -> None:
+    def _ended_for_good(self, message: AcceptedMessage) -> None:
         self.forgotten(message)
         super()._ended_for_good(message)
 
@@ -120,9 +120,9 @@ class House:
         self.disk, self.world, self.stage = disk, world, Stage()
         self.body_of: dict[int, bytes] = {}
         self.birth = 1
-        self.admitted: list[Message] = []
+        self.admitted: list[AcceptedMessage] = []
         self.is_stopped = False
-        journal, pool = Journal(disk, PATHS.journal, SEGMENT), Pool(disk, PATHS)
+        journal, pool = Journal(disk, PATHS.journal, SEGMENT), NumberPool(disk, PATHS)
         self.keeper = WatchedKeeper(disk, PATHS, pool, journal, self.stage.workers, self.stage, budget, goes_direct)
         self.keeper.forgotten = self._note_end
         self.found = recover(disk, PATHS, pool, journal, self.keeper, 1)
@@ -145,9 +145,9 @@ class House:
             self.world.refused.add(body)
             return
         kept = None if in_file else body
-        message = Message(number, self.birth, 2, 3, envelope, kept, len(body), crc32(body) if in_file else 0)
+        message = AcceptedMessage(number, self.birth, 2, 3, envelope, kept, len(body), crc32(body) if in_file else 0)
 
-        def answer(code: int, it: Message) -> None:
+        def answer(code: int, it: AcceptedMessage) -> None:
             (self.world.refused if code else self.world.acknowledged).add(body)
 
         self.keeper.keep(message, answer)
@@ -155,7 +155,7 @@ class House:
 
     # The scheduler.
 
-    def admit(self, message: Message) -> None:
+    def admit(self, message: AcceptedMessage) -> None:
         body = message.body
         if body is None:
             body = self.disk.content(self.keeper.path_of(message.number)) or b""
@@ -164,7 +164,7 @@ class House:
         self.body_of[message.serial] = body
         self.admitted.append(message)
 
-    def finish(self, message: Message) -> None:
+    def finish(self, message: AcceptedMessage) -> None:
         if self.disk.exists(PATHS.info(message.number)):
             self.keeper.placed(message.serial)
             return
@@ -172,7 +172,7 @@ class House:
             self.world.deliver(self.body_of[message.serial], recipient)
         self.keeper.finished(message.serial)
 
-    def let_wait(self, message: Message) -> None:
+    def let_wait(self, message: AcceptedMessage) -> None:
         number, serial = message.number, message.serial
 
         def written(ok: bool) -> None:
@@ -286,6 +286,6 @@ class House:
         held = {message.number for message in self.keeper._held.values()}
         return [(number, them) for number, them in files.items() if classify(them, number in held) is None]
 
-    def _note_end(self, message: Message) -> None:
+    def _note_end(self, message: AcceptedMessage) -> None:
         if message.fate != STAYS and self.body_of.get(message.serial):
             self.world.forgotten.add(self.body_of[message.serial])

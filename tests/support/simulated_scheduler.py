@@ -9,19 +9,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from eqmail_core.dsn.notification import Bounce, Postmaster
+from eqmail_core.dsn.notification import BounceConfig, Notification
 from eqmail_core.event_loop.worker_thread import Call
 from eqmail_core.ipc.admission_protocol import Admission
-from eqmail_core.queue.files import Ledger
-from eqmail_core.queue.format.channels import HELD_UNTIL, Patience
+from eqmail_core.queue.files import QueueFiles
+from eqmail_core.queue.format.channels import HELD_UNTIL, RetrySchedule
 from eqmail_core.queue.format.send_log import LogLines
-from eqmail_core.queue.preprocess import Preparation
+from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.routing import Routes
-from eqmail_core.queue.service.accepted_message import Message
-from eqmail_core.scheduler.completion import LOST_TEXT, Ending
-from eqmail_core.scheduler.memory.queue import HeldMessages
-from eqmail_core.scheduler.ports import Body, Delivery, Log
-from eqmail_core.scheduler.queue_scanner import Arrivals
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
+from eqmail_core.scheduler.completion import LOST_TEXT, MessageCompletion
+from eqmail_core.scheduler.memory.queue import MemoryQueue
+from eqmail_core.scheduler.ports import Delivery, Log, SharedMessageFd
+from eqmail_core.scheduler.queue_scanner import QueueScanner
 from eqmail_core.scheduler.scheduler import Scheduler
 from tests.support.simulated_os import SimOs, TimedDisk
 from tests.support.simulated_queue import FOLDERS as QUEUE_FOLDERS
@@ -117,17 +117,17 @@ class SimScheduler:
         self._hand = Hand()
         self.lines = [self.calls, self.to_queue, self.from_queue, self.deliveries, self._hand.jobs]
         house.stage.lines += self.lines
-        self.ledger = Ledger(PATHS)
+        self.ledger = QueueFiles(PATHS)
         self.log = Log(LogLines())
         self.said: list[bytes] = []
-        postmaster = Postmaster(b"MAILER-DAEMON", b"x", b"postmaster@x")
-        self._ending = Ending(self.ledger, self.log, self, self, postmaster, lambda: b"DATE")
-        routes, patience = Routes(b"x", [b"x"], [], {}), Patience(10**9)
+        postmaster = BounceConfig(b"MAILER-DAEMON", b"x", b"postmaster@x")
+        self._ending = MessageCompletion(self.ledger, self.log, self, self, postmaster, lambda: b"DATE")
+        routes, patience = Routes(b"x", [b"x"], [], {}), RetrySchedule(10**9)
         self.core = Scheduler(self.ledger, self.log, routes, patience, (self, self), (3, 3), self._ending.add)
         self.core.worker = self
-        preparation = Preparation(self.ledger, self.log.lines)
-        self.memory = HeldMessages(self.core, self._ending, preparation, self, self, limit=20)
-        self.arrivals = Arrivals(self.core, self._ending, preparation, self, self, self.memory.is_held)
+        preparation = Preprocessor(self.ledger, self.log.lines)
+        self.memory = MemoryQueue(self.core, self._ending, preparation, self, self, limit=20)
+        self.arrivals = QueueScanner(self.core, self._ending, preparation, self, self, self.memory.is_held)
         self._wakes = False
 
     def start(self) -> None:
@@ -158,7 +158,7 @@ class SimScheduler:
 
     # The link: what the queue service says.
 
-    def admit(self, message: Message) -> None:
+    def admit(self, message: AcceptedMessage) -> None:
         disk = self._house.timed
         if message.body is not None:
             fd = disk.memory(message.body)
@@ -221,7 +221,7 @@ class SimScheduler:
         job, house = delivery.job, self._house
         if job.body is None:
             try:
-                job.body = Body(self.ledger.open_message(job.number))
+                job.body = SharedMessageFd(self.ledger.open_message(job.number))
             except OSError:
                 self.core.report(delivery, b"Z", b"unable to open message")
                 return
@@ -239,7 +239,7 @@ class SimScheduler:
 
     # The sender, who gets bounces.
 
-    def inject(self, bounce: Bounce, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
+    def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
         try:
             text = b"".join(pieces)
         except OSError:

@@ -10,23 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.networks import NetworkSet
 from eqmail_core.access.rcpthosts_db import more_hosts
 from eqmail_core.control.declared import Controls
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.site.site import Site
-from eqmail_core.smtpd.policy.policy import Reception
-from eqmail_core.smtpd.protocol.session import SmtpServer
-from eqmail_core.smtpd.server.async_session import SmtpSession
-from eqmail_core.smtpd.server.blocking_session import Conversation
-from eqmail_core.smtpd.server.config import Settings
+from eqmail_core.smtpd.policy.policy import SmtpPolicy
+from eqmail_core.smtpd.protocol.session import ServerProtocol
+from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
+from eqmail_core.smtpd.server.blocking_session import BlockingSmtpSession
+from eqmail_core.smtpd.server.config import ServerConfig
 from eqmail_core.smtpd.server.config_reader import read_house, read_tls
-from eqmail_core.smtpd.server.context import Desk
-from eqmail_core.smtpd.server.filtered_blocking_session import FilteredConversation, FilteringReception
+from eqmail_core.smtpd.server.context import ServerContext
+from eqmail_core.smtpd.server.filtered_blocking_session import BlockingFilteredPolicy, FilteredBlockingSession
 from eqmail_core.system.installation import read_controls
-from eqmail_core.system.timed_stream import Descriptors
-from eqmail_core.tls.server import TlsDesk
+from eqmail_core.system.timed_stream import TimedStream
+from eqmail_core.tls.server import ServerTlsContexts
 
 _RECORDER = """#!/bin/sh
 n=$(ls "{0}" | wc -l)
@@ -129,24 +129,24 @@ class Resident:
         self.port = self.listener.getsockname()[1]
         self.complaints: list[bytes] = []
         files = read_tls(home.site, controls, self.complaints.append)
-        tls = TlsDesk(files, self.complaints.append) if files else None
+        tls = ServerTlsContexts(files, self.complaints.append) if files else None
         house = read_house(home.site, controls, variables, more_hosts(home.site), self.checker, b"25", tls is not None)
-        relays = RelayClients(controls.relayclients)
+        relays = NetworkSet(controls.relayclients)
         filters = read_filters(controls, self.complaints.append)
-        self.settings = Settings(
+        self.settings = ServerConfig(
             {self.port: house}, b"mx.test", variables, relays, self.checker, limit, timeout_s, tls, filters=filters
         )
         self.begins_with_tls = "SMTPS" in environ
         self.loop = asyncio.new_event_loop()
         self.queue = MemoryQueue(self.loop, code)
-        self.desk = Desk(self.loop, self.settings, self.queue)
+        self.desk = ServerContext(self.loop, self.settings, self.queue)
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> "Resident":
         self._cwd = os.getcwd()
         os.chdir(self.home.site.home)
         self.server = self.loop.run_until_complete(
-            self.loop.create_server(lambda: SmtpSession(self.desk, self.begins_with_tls), sock=self.listener)
+            self.loop.create_server(lambda: AsyncSmtpSession(self.desk, self.begins_with_tls), sock=self.listener)
         )
         self._thread.start()
         return self
@@ -195,18 +195,18 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     variables |= {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
     tls = read_tls(home.site, controls, lambda what: None)
     house = read_house(home.site, controls, variables, more_hosts(home.site), checker, b"25", tls is not None)
-    core = SmtpServer(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
+    core = ServerProtocol(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
     filters = read_filters(controls, lambda what: None)
-    serve, reception = Conversation, Reception(house, variables, lambda: b"NOW")
+    serve, reception = BlockingSmtpSession, SmtpPolicy(house, variables, lambda: b"NOW")
     if filters is not None:
-        serve, reception = FilteredConversation, FilteringReception(house, variables, lambda: b"NOW", filters)
+        serve, reception = FilteredBlockingSession, BlockingFilteredPolicy(house, variables, lambda: b"NOW", filters)
     ours, theirs = socket.socketpair()
     ours.settimeout(60)
     conversation = serve(
         home.site,
         core,
         reception,
-        Descriptors(timeout_s, theirs.fileno(), theirs.fileno()),
+        TimedStream(timeout_s, theirs.fileno(), theirs.fileno()),
         checker,
         tls,
         "SMTPS" in environ,

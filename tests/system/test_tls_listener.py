@@ -19,7 +19,7 @@ def test_an_address_can_be_marked_as_tls() -> None:
     for address, kind in (("127.0.0.1", False), ("tls:127.0.0.1", True), ("tls:[::1]", True)):
         with start.listen_on(f"{address}:{free_port()}") as listener:
             assert isinstance(listener, TlsListener) is kind
-    with pytest.raises(start.CannotStart):
+    with pytest.raises(start.StartError):
         start.listen_on("tls:127.0.0.1")
 
 

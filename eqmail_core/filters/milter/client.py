@@ -12,8 +12,8 @@ Source: libmilter of Sendmail 8.17; Postfix's MILTER_README.
 from eqmail_core.filters.milter import packets as wire
 from eqmail_core.filters.milter.modifications import HEADERS, MAX_CHANGE_BYTES, MAX_CHANGES, NewBody, read_change
 from eqmail_core.filters.milter.negotiation import ALL_ACTIONS, Agreement
-from eqmail_core.filters.milter.packets import WireError
-from eqmail_core.filters.milter.replies import BROKEN, VERDICTS, Answer, read_verdict
+from eqmail_core.filters.milter.packets import MilterProtocolError
+from eqmail_core.filters.milter.replies import BROKEN, VERDICTS, MilterReply, read_verdict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class MilterClient:
         self._reader = wire.PacketReader()
         self._skipped: set[bytes] = set()
         self.agreement = Agreement(actions)
-        self.answer: Answer | None = None
+        self.answer: MilterReply | None = None
         self.replies = 0
         self.trouble = ""
         self._expect_changes(0)
@@ -144,7 +144,7 @@ class MilterClient:
         try:
             for letter, payload in self._reader.receive(data):
                 self._hear(letter, payload)
-        except WireError as error:
+        except MilterProtocolError as error:
             self.give_up(str(error))
 
     def give_up(self, trouble: str) -> None:
@@ -152,7 +152,7 @@ class MilterClient:
         if not self.trouble:
             self.trouble = trouble
             self._output.clear()
-            self._finish(Answer(BROKEN, text=trouble))
+            self._finish(MilterReply(BROKEN, text=trouble))
 
     def take_body(self) -> bytes:
         """What has come of a new body since the last call, with LF as line ends."""
@@ -172,9 +172,9 @@ class MilterClient:
         self._asked = command
         self.answer = None
         if self.trouble:
-            self._finish(Answer(BROKEN, text=self.trouble))
+            self._finish(MilterReply(BROKEN, text=self.trouble))
         elif self._is_done_with or command in self._skipped or not self.agreement.is_told(command):
-            self._finish(Answer(wire.CONTINUE))
+            self._finish(MilterReply(wire.CONTINUE))
         else:
             self._queue = iter(packets)
             self._go_on()
@@ -205,7 +205,7 @@ class MilterClient:
         while size < _ENOUGH:
             step = next(self._queue, None)
             if step is None:
-                self._finish(Answer(wire.CONTINUE))
+                self._finish(MilterReply(wire.CONTINUE))
                 return
             command, payload = step
             self._output.append(wire.packet(command, payload))
@@ -214,7 +214,7 @@ class MilterClient:
                 self._awaited = command
                 return
 
-    def _finish(self, answer: Answer) -> None:
+    def _finish(self, answer: MilterReply) -> None:
         self._queue = iter(())
         self._awaited = b""
         self.answer = answer
@@ -227,12 +227,12 @@ class MilterClient:
         if letter == wire.PROGRESS:
             return
         if not awaited:
-            raise WireError("an answer to no question")
+            raise MilterProtocolError("an answer to no question")
         if awaited == wire.NEGOTIATE:
             if letter != wire.NEGOTIATE:
-                raise WireError("no answer to what we offer")
+                raise MilterProtocolError("no answer to what we offer")
             self.agreement.conclude(payload)
-            self._finish(Answer(wire.CONTINUE))
+            self._finish(MilterReply(wire.CONTINUE))
         elif awaited == wire.END_OF_BODY and letter in wire.ACTIONS:
             self._note_change(letter, payload)
         elif letter in (wire.CONTINUE, wire.SKIP) and awaited != wire.END_OF_BODY:
@@ -241,16 +241,16 @@ class MilterClient:
             self._awaited = b""
             self._go_on()
         elif letter == wire.CONTINUE:
-            self._conclude(Answer(wire.CONTINUE))
+            self._conclude(MilterReply(wire.CONTINUE))
         elif letter in VERDICTS:
             self._conclude(read_verdict(letter, payload))
         else:
-            raise WireError(f"an answer {letter.decode('latin-1')!r} to {awaited.decode()!r}")
+            raise MilterProtocolError(f"an answer {letter.decode('latin-1')!r} to {awaited.decode()!r}")
 
-    def _conclude(self, answer: Answer) -> None:
+    def _conclude(self, answer: MilterReply) -> None:
         if self._asked in _OF_CONNECTION:
             if answer.kind == wire.DISCARD:
-                raise WireError("it would discard a connection")
+                raise MilterProtocolError("it would discard a connection")
             if answer.kind == wire.ACCEPT:
                 self._is_done_with = wire.CONNECT
         elif answer.kind in (wire.ACCEPT, wire.DISCARD):
@@ -272,13 +272,13 @@ class MilterClient:
 
     def _note_change(self, letter: bytes, payload: bytes) -> None:
         if not self.agreement.may(letter):
-            raise WireError(f"a change {letter.decode()!r} that was not agreed on")
+            raise MilterProtocolError(f"a change {letter.decode()!r} that was not agreed on")
         if letter == wire.REPLACE_BODY:
             self._body.receive(payload)
             return
         self._bytes += len(payload)
         if len(self._changes) >= MAX_CHANGES or self._bytes > MAX_CHANGE_BYTES:
-            raise WireError("too many changes")
+            raise MilterProtocolError("too many changes")
         letter, index, name, value = read_change(letter, payload)
         if value and letter in HEADERS and not self.agreement.keeps_leading_space:
             value = b" " + value

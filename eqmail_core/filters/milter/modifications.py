@@ -49,7 +49,7 @@ def read_change(letter: bytes, payload: bytes) -> "Change":
             address = address[1:-1]
         has_controls = b"\n" in address or _without_controls(address) != address
         if has_controls or len(address) > _MAX_ADDRESS or not (address or letter == wire.CHANGE_SENDER):
-            raise wire.WireError("an address that is none")
+            raise wire.MilterProtocolError("an address that is none")
         return letter, 0, address, _parameters(letter, words[1:])
     return letter, 0, _without_controls(words[0] if words else b"").replace(b"\n", b" "), b""
 
@@ -62,7 +62,7 @@ def _parameters(letter: bytes, words: list[bytes]) -> bytes:
     try:
         read(text)
     except BadParameter as error:
-        raise wire.WireError("parameters that make no sense") from error
+        raise wire.MilterProtocolError("parameters that make no sense") from error
     return text
 
 
@@ -70,11 +70,11 @@ def _read_header(letter: bytes, payload: bytes) -> "Change":
     index = 0
     if letter != wire.ADD_HEADER:
         if len(payload) < 4:
-            raise wire.WireError("a header without its place")
+            raise wire.MilterProtocolError("a header without its place")
         index, payload = int.from_bytes(payload[:4], "big"), payload[4:]
     words = wire.split_texts(payload + b"\0")
     if len(words) < 2 or b":" in words[0] or not is_field(words[0] + b":"):
-        raise wire.WireError("a header that is none")
+        raise wire.MilterProtocolError("a header that is none")
     return letter, index, words[0], folded(words[1])
 
 
@@ -104,7 +104,7 @@ class NewBody:
         self.has_begun = True
         self._room -= len(piece)
         if self._room < 0:
-            raise wire.WireError("a new body that is too long")
+            raise wire.MilterProtocolError("a new body that is too long")
         piece = self._carry + piece
         self._carry = piece[-1:] if piece.endswith(b"\r") else b""
         self._pieces.append(piece.removesuffix(self._carry).replace(b"\r\n", b"\n"))

@@ -4,7 +4,7 @@ Source: libmilter of Sendmail 8.17 (xxfi_negotiate, smfi_setsymlist).
 """
 
 from eqmail_core.filters.milter import packets as wire
-from eqmail_core.filters.milter.packets import WireError
+from eqmail_core.filters.milter.packets import MilterProtocolError
 
 # Names of macros by stage, as Sendmail sends them to a milter that does not ask for others.
 _MACROS: "dict[bytes, tuple[bytes, ...]]" = {
@@ -46,16 +46,16 @@ class Agreement:
         Fails: WireError for a version that we do not speak, and for what we did not offer.
         """
         if len(payload) < 12:
-            raise WireError("no answer to what we offer")
+            raise MilterProtocolError("no answer to what we offer")
         version, actions, steps = (int.from_bytes(payload[start : start + 4], "big") for start in (0, 4, 8))
         if not wire.OLDEST <= version <= wire.VERSION:
-            raise WireError(f"version {version} of the protocol")
+            raise MilterProtocolError(f"version {version} of the protocol")
         if version == wire.OLDEST:
             steps &= wire.STEPS_OF_VERSION_2
         if actions & ~self.actions:
-            raise WireError(f"it wants to change what we cannot change (0x{actions & ~self.actions:x})")
+            raise MilterProtocolError(f"it wants to change what we cannot change (0x{actions & ~self.actions:x})")
         if steps & ~wire.STEPS:
-            raise WireError(f"it wants steps that we do not know (0x{steps & ~wire.STEPS:x})")
+            raise MilterProtocolError(f"it wants steps that we do not know (0x{steps & ~wire.STEPS:x})")
         self.version, self.actions, self.steps = version, actions, steps
         self._read_macro_names(payload[12:])
 

@@ -87,7 +87,7 @@ STAGES = (CONNECT, HELO, MAIL, RECIPIENT, DATA, END_OF_BODY, END_OF_HEADER)
 """The stages in the order of their numbers in a list of macros."""
 
 
-class WireError(Exception):
+class MilterProtocolError(Exception):
     """What came is not the milter protocol; the text says why."""
 
 
@@ -131,7 +131,7 @@ class PacketReader:
             while len(buffer) - position >= 4:
                 length = int.from_bytes(buffer[position : position + 4], "big")
                 if not 0 < length <= MAX_PACKET:
-                    raise WireError(f"a packet of {length} bytes")
+                    raise MilterProtocolError(f"a packet of {length} bytes")
                 end = position + 4 + length
                 if len(buffer) < end:
                     break

@@ -4,7 +4,7 @@ Source: libmilter of Sendmail 8.17 (smfi_setreply, smfi_setmlreply); RFC 5321 se
 """
 
 from eqmail_core.filters.milter import packets as wire
-from eqmail_core.filters.milter.packets import WireError
+from eqmail_core.filters.milter.packets import MilterProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _MAX_REPLY_LINE = 512
 _CONTROLS = bytes([*range(32), 127])
 
 
-class Answer:
+class MilterReply:
     """What a milter says to a question.
 
     `kind` is CONTINUE, ACCEPT, DISCARD (of `milter_wire`), REJECT with the reply `lines` for the client, or BROKEN with
@@ -41,9 +41,13 @@ class Answer:
         self.has_body = False
 
 
-def read_verdict(letter: bytes, payload: bytes) -> Answer:
+def read_verdict(letter: bytes, payload: bytes) -> MilterReply:
     """The answer in a packet with one of `VERDICTS`.  Fails: WireError for a reply that is none."""
-    return Answer(letter) if letter in (wire.ACCEPT, wire.DISCARD) else Answer(wire.REJECT, _REPLIES[letter](payload))
+    return (
+        MilterReply(letter)
+        if letter in (wire.ACCEPT, wire.DISCARD)
+        else MilterReply(wire.REJECT, _REPLIES[letter](payload))
+    )
 
 
 def _reply(payload: bytes) -> list[bytes]:
@@ -51,11 +55,11 @@ def _reply(payload: bytes) -> list[bytes]:
     lines = payload.partition(b"\0")[0].replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
     code = lines[0][:3]
     if len(lines) > _MAX_REPLY_LINES or len(code) < 3 or not code.isdigit() or code[:1] not in (b"4", b"5"):
-        raise WireError("a reply that is none")
+        raise MilterProtocolError("a reply that is none")
     texts = []
     for line in lines:
         if line[:3] != code or len(line) > _MAX_REPLY_LINE or line[3:4] not in (b"", b" ", b"-"):
-            raise WireError("a reply that is none")
+            raise MilterProtocolError("a reply that is none")
         texts.append(line[4:].translate(None, _CONTROLS))
     return [code + b"-" + text for text in texts[:-1]] + [code + b" " + texts[-1]]
 

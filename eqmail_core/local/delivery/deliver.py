@@ -12,11 +12,11 @@ import time
 from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
 from eqmail_core.local.delivery.home import STICKY, enter_home, find_arrangement, find_new_sender
 from eqmail_core.local.delivery.program import run_program
-from eqmail_core.local.delivery.request import Delivery, delivered_to_line, return_path_line, variables
+from eqmail_core.local.delivery.request import LocalDelivery, delivered_to_line, return_path_line, variables
 from eqmail_core.mail.mbox import from_line
 from eqmail_core.mailbox.maildir import deliver_to_maildir
 from eqmail_core.mailbox.mbox_file import append_to_mailbox
-from eqmail_core.outcome import EXPANDED, LASTING, PERMANENT, TAKEN_OVER, Permanent, Temporary
+from eqmail_core.outcome import EXPANDED, LASTING, PERMANENT, TAKEN_OVER, PermanentFailure, TemporaryFailure
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format.exit_codes import explain
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
 LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)"
 
 
-def deliver(site: "Site", it: Delivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> tuple[bytes, bytes]:
+def deliver(site: "Site", it: LocalDelivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> tuple[bytes, bytes]:
     """Deliver the message in `message_fd`, which must be descriptor 0 if programs are to read it.
 
     Returns what was done, and the fate of the message as in `values.outcome`.
     """
     if enter_home(it.home, site.patrn):
-        raise Temporary(STICKY)
+        raise TemporaryFailure(STICKY)
     try:
         return _Delivering(site, it, MessageFile(message_fd), environ).run()
     except MessageUnreadable as error:
-        raise Temporary(b"Unable to read message. (#4.3.0)") from error
+        raise TemporaryFailure(b"Unable to read message. (#4.3.0)") from error
 
 
-def rehearse(site: "Site", it: Delivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]") -> None:
+def rehearse(site: "Site", it: LocalDelivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]") -> None:
     """Tell, line by line, what `deliver` would do, without a message and without doing it."""
     if enter_home(it.home, site.patrn):
         warn(b"Warning: home directory is sticky.\n")
@@ -52,7 +52,7 @@ def rehearse(site: "Site", it: Delivery, say: "Callable[[bytes], None]", warn: "
     done: list[bytes] = []
     for kind, argument in arrangement.instructions:
         if kind == REFUSED:
-            raise Temporary(argument)
+            raise TemporaryFailure(argument)
         say(b"%b %b\n" % (kind, argument))
         done.append(kind)
     say(counted(done))
@@ -67,7 +67,7 @@ def counted(done: list[bytes]) -> bytes:
 class _Delivering:
     """The state of one delivery."""
 
-    def __init__(self, site: "Site", it: Delivery, message: MessageFile, environ: "Mapping[bytes, bytes]") -> None:
+    def __init__(self, site: "Site", it: LocalDelivery, message: MessageFile, environ: "Mapping[bytes, bytes]") -> None:
         self._site = site
         self._it = it
         self._message = message
@@ -82,14 +82,14 @@ class _Delivering:
         """Check for a loop, then follow the instructions."""
         it = self._it
         if self._message.has_header_line(self._delivered_to):
-            raise Permanent(LOOPING)
+            raise PermanentFailure(LOOPING)
         arrangement = find_arrangement(it.dash, it.ext, it.default, self._site.patrn)
         self._new_sender = find_new_sender(it)
         self._environ.update(variables(it, self._new_sender, arrangement.default_at, self._now))
         recipients = []
         for kind, argument in arrangement.instructions:
             if kind == REFUSED:
-                raise Temporary(argument)
+                raise TemporaryFailure(argument)
             plain_argument = plain(argument)
             self._done.append(kind)
             if kind == FORWARD:
@@ -114,7 +114,7 @@ class _Delivering:
         try:
             queue = open_queue(self._site, self._environ)
         except OSError as error:
-            raise Temporary(b"Unable to fork: %b. (#4.3.0)" % error_text(error.errno)) from error
+            raise TemporaryFailure(b"Unable to fork: %b. (#4.3.0)" % error_text(error.errno)) from error
         queue.write(self._delivered_to)
         try:
             for chunk in self._message.chunks():
@@ -123,7 +123,7 @@ class _Delivering:
             queue.abort()
         answer = explain(queue.finish(self._new_sender, recipients, self._wishes(len(recipients))))
         if answer:
-            failure = Permanent if answer[:1] == PERMANENT else Temporary
+            failure = PermanentFailure if answer[:1] == PERMANENT else TemporaryFailure
             raise failure(b"Unable to forward message: " + answer[1:] + b".")
         return queue.qp
 

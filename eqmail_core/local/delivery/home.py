@@ -11,8 +11,8 @@ import os
 import stat
 
 from eqmail_core.local.delivery import dotqmail
-from eqmail_core.local.delivery.request import Delivery, candidates, has_owner, owner_files, owner_sender
-from eqmail_core.outcome import Permanent, Temporary
+from eqmail_core.local.delivery.request import LocalDelivery, candidates, has_owner, owner_files, owner_sender
+from eqmail_core.outcome import PermanentFailure, TemporaryFailure
 from eqmail_core.system.files import open_regular, read_upto
 from eqmail_core.text.error_text import error_text, is_temporary
 
@@ -30,11 +30,11 @@ _TOO_LONG = b"Uh-oh: %b is longer than %d bytes. (#4.2.1)"
 _REFUSED = (errno.EPERM, errno.EACCES)
 
 
-class TooLong(Temporary):
+class TooLong(TemporaryFailure):
     """A .qmail file has more bytes than were to be read."""
 
 
-class Arrangement:
+class Instructions:
     """What a user wants done with mail for one address; DEFAULT begins at `default_at` of the extension, or -1.
 
     `file` is the .qmail file that says so, b"" where there is none.
@@ -56,17 +56,17 @@ def enter_home(home: bytes, patrn: int) -> bool:
     try:
         os.chdir(home)
     except OSError as error:
-        raise Temporary(b"Unable to switch to %b: %b. (#4.3.0)" % (home, error_text(error.errno))) from error
+        raise TemporaryFailure(b"Unable to switch to %b: %b. (#4.3.0)" % (home, error_text(error.errno))) from error
     try:
         mode = os.stat(".").st_mode
     except OSError as error:
-        raise Temporary(b"Unable to stat home directory: %b. (#4.3.0)" % error_text(error.errno)) from error
+        raise TemporaryFailure(b"Unable to stat home directory: %b. (#4.3.0)" % error_text(error.errno)) from error
     if mode & patrn:
-        raise Temporary(b"Uh-oh: home directory is writable. (#4.7.0)")
+        raise TemporaryFailure(b"Uh-oh: home directory is writable. (#4.7.0)")
     return bool(mode & stat.S_ISVTX)
 
 
-def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> Arrangement:
+def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> Instructions:
     """The instructions for an extension, from the best .qmail file in the working directory, else from `default`.
 
     Fails: Permanent when the user has no such address, Temporary when a file cannot be read or trusted, TooLong when
@@ -77,10 +77,10 @@ def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int, most_b
         if found is not None:
             text, forward_only = found
             instructions = dotqmail.parse(text, forward_only) if text else dotqmail.parse(default)
-            return Arrangement(instructions, default_at, name)
+            return Instructions(instructions, default_at, name)
     if dash:
-        raise Permanent(b"Sorry, no mailbox here by that name. (#5.1.1)")
-    return Arrangement(dotqmail.parse(default), -1)
+        raise PermanentFailure(b"Sorry, no mailbox here by that name. (#5.1.1)")
+    return Instructions(dotqmail.parse(default), -1)
 
 
 def foresee(home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> None:
@@ -90,13 +90,13 @@ def foresee(home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, mo
     as `find_arrangement`.
     """
     if enter_home(home, patrn):
-        raise Temporary(STICKY)
+        raise TemporaryFailure(STICKY)
     for kind, why in find_arrangement(dash, ext, default, patrn, most_bytes).instructions:
         if kind == dotqmail.REFUSED:
-            raise Temporary(why)
+            raise TemporaryFailure(why)
 
 
-def find_new_sender(it: Delivery) -> bytes:
+def find_new_sender(it: LocalDelivery) -> bytes:
     """The sender of what this delivery forwards: a list's owner where the list has one.  Fails: Temporary."""
     if not has_owner(it.sender):
         return it.sender
@@ -121,7 +121,7 @@ def _read_instructions(name: bytes, patrn: int, most_bytes: int) -> tuple[bytes,
     try:
         found = os.fstat(fd)
         if found.st_mode & patrn:
-            raise Temporary(b"Uh-oh: .qmail file is writable. (#4.7.0)")
+            raise TemporaryFailure(b"Uh-oh: .qmail file is writable. (#4.7.0)")
         # The size first, so that nothing is read of a file that is too long; then what it really has.
         text = read_upto(fd, most_bytes + 1) if found.st_size <= most_bytes else b""
         if max(len(text), found.st_size) > most_bytes:
@@ -143,5 +143,5 @@ def _exists(name: bytes) -> bool:
     return True
 
 
-def _cannot_open(name: bytes, error: OSError) -> Temporary:
-    return Temporary(b"Unable to open %b: %b. (#4.3.0)" % (name, error_text(error.errno)))
+def _cannot_open(name: bytes, error: OSError) -> TemporaryFailure:
+    return TemporaryFailure(b"Unable to open %b: %b. (#4.3.0)" % (name, error_text(error.errno)))

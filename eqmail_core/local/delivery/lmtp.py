@@ -12,7 +12,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.local.delivery.lmtp_command import PROGRAM, Server, server_of
 from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER
 from eqmail_core.mail.quote import one_line, quote_address
-from eqmail_core.outcome import DONE, PERMANENT, Permanent, Temporary
+from eqmail_core.outcome import DONE, PERMANENT, PermanentFailure, TemporaryFailure
 from eqmail_core.remote.report import report_of_output
 from eqmail_core.smtp.blocking_client import converse
 from eqmail_core.smtp.lmtp_client import LmtpClient
@@ -47,7 +47,7 @@ def deliver_by_lmtp(
         controls = read_controls(site)
         hello, connect_s, patience_s = controls.helohost or HELLO, controls.timeoutconnect, controls.timeoutremote
     except ControlError as error:
-        raise Temporary(b"Unable to read control files. (#4.3.0)") from error
+        raise TemporaryFailure(b"Unable to read control files. (#4.3.0)") from error
     client = LmtpClient(server.name, hello)
     client.begin(quote_address(sender), [quote_address(recipient)])
     pieces = _pieces(first, message)
@@ -56,7 +56,7 @@ def deliver_by_lmtp(
     letter, text = report_of_output(client.report or b"Z%b does not want mail now. (#4.4.1)\n\0" % server.name)
     if letter == DONE:
         return text
-    failure = Permanent if letter == PERMANENT else Temporary
+    failure = PermanentFailure if letter == PERMANENT else TemporaryFailure
     raise failure(text.rstrip(b"\n"))
 
 
@@ -65,13 +65,13 @@ def _understood(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tuple[S
     try:
         options, words = parse_options([PROGRAM, *words], b"rdRD")
     except BadOption as error:
-        raise Temporary(USAGE) from error
+        raise TemporaryFailure(USAGE) from error
     server = server_of(words[0]) if words else None
     recipient = words[1] if len(words) == 2 else environ.get(b"RECIPIENT", b"")
     if server is None or len(words) > 2 or not recipient:
-        raise Temporary(USAGE)
+        raise TemporaryFailure(USAGE)
     if any(one_line(it) != it for it in (recipient, environ.get(b"SENDER", b""))):
-        raise Permanent(b"Sorry, there is a line break in the address. (#5.1.3)")
+        raise PermanentFailure(b"Sorry, there is a line break in the address. (#5.1.3)")
     left_out = {letter for letter, _ in options}
     return server, recipient, b"".join(environ.get(name, b"") for key, name in LINES.items() if key not in left_out)
 
@@ -109,6 +109,6 @@ def _connected(server: Server, timeout_s: float) -> socket.socket:
         if isinstance(error, socket.gaierror | UnicodeError):
             why = b"no such host"
         hint = b"; the user must be allowed to write to that socket" if isinstance(error, PermissionError) else b""
-        raise Temporary(b"Unable to connect to %b: %b%b. (#4.4.1)" % (server.name, why, hint)) from error
+        raise TemporaryFailure(b"Unable to connect to %b: %b%b. (#4.4.1)" % (server.name, why, hint)) from error
     sock.setblocking(False)
     return sock

@@ -9,7 +9,7 @@ Source: qmail-command(8); delivery.md 5.4.
 import os
 
 from eqmail_core.control.setting import ControlError
-from eqmail_core.outcome import EXIT_DONE, EXIT_STOP, Permanent, Temporary
+from eqmail_core.outcome import EXIT_DONE, EXIT_STOP, PermanentFailure, TemporaryFailure
 from eqmail_core.system import processes
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_controls
@@ -35,14 +35,14 @@ def run_program(site: "Site", command: bytes, environ: "Mapping[bytes, bytes]", 
     try:
         os.lseek(message.fd, 0, os.SEEK_SET)
     except OSError as error:
-        raise Temporary(b"Unable to rewind message: %b. (#4.3.0)" % error_text(error.errno)) from error
+        raise TemporaryFailure(b"Unable to rewind message: %b. (#4.3.0)" % error_text(error.errno)) from error
     code = _run(command, environ, limit_s(site, environ))
     if code < 0:
-        raise Temporary(b"Aack, child crashed. (#4.3.0)")
+        raise TemporaryFailure(b"Aack, child crashed. (#4.3.0)")
     if code in _PERMANENT_EXITS:
-        raise Permanent(b"")
+        raise PermanentFailure(b"")
     if code not in (EXIT_DONE, EXIT_STOP):
-        raise Temporary(b"")
+        raise TemporaryFailure(b"")
     return code == EXIT_STOP
 
 
@@ -51,9 +51,9 @@ def _run(command: bytes, environ: "Mapping[bytes, bytes]", limit_s: int) -> int:
         pid = processes.start([_SHELL, b"-c", command], environ, leads_group=limit_s > 0)
         code = processes.await_end_within(pid, limit_s) if limit_s else processes.await_end(pid)
     except OSError as error:
-        raise Temporary(b"Unable to run /bin/sh: %b. (#4.3.0)" % error_text(error.errno)) from error
+        raise TemporaryFailure(b"Unable to run /bin/sh: %b. (#4.3.0)" % error_text(error.errno)) from error
     if code is None:
-        raise Temporary(b"Program took longer than %d seconds and was ended. (#4.3.0)" % limit_s)
+        raise TemporaryFailure(b"Program took longer than %d seconds and was ended. (#4.3.0)" % limit_s)
     return code
 
 
@@ -62,7 +62,7 @@ def limit_s(site: "Site", environ: "Mapping[bytes, bytes]") -> int:
     try:
         return read_controls(site, environ).programseconds
     except ControlError as error:
-        raise Temporary(b"Unable to read control files. (#4.3.0)") from error
+        raise TemporaryFailure(b"Unable to read control files. (#4.3.0)") from error
 
 
 def _was_lmtp(site: "Site", command: bytes, environ: "Mapping[bytes, bytes]", message: "MessageFile") -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Delivery:
+class LocalDelivery:
     """One message for one user: who the user is, and the envelope.
 
     `local` is the whole local part as it was addressed, `ext` the part of it that is the user's to arrange; `default`
@@ -114,7 +114,7 @@ def inherited(environ: "Mapping[bytes, bytes]") -> dict[bytes, bytes]:
     return {name: value for name, value in environ.items() if name in _INHERITED or name.startswith(_PREFIXES)}
 
 
-def variables(it: Delivery, new_sender: bytes, default_at: int, now: float) -> dict[bytes, bytes]:
+def variables(it: LocalDelivery, new_sender: bytes, default_at: int, now: float) -> dict[bytes, bytes]:
     """The environment that programs get on top of the inherited one; DEFAULT only when a default applies."""
     host2 = _shorter(it.host)
     host3 = _shorter(host2)

@@ -10,7 +10,7 @@ from eqmail_core.local.delivery.report import CANNOT_RUN, KEPT_OUTPUT, NOT_RUNNA
 from eqmail_core.site.site import Site
 from eqmail_core.spawn.protocol import Command
 from eqmail_core.spawn.spawner import ClassicSpawner
-from eqmail_core.system.privileges import CannotSettle, become, settle
+from eqmail_core.system.privileges import PrivilegeError, become, settle
 from eqmail_core.system.processes import run_captured
 from eqmail_core.text.error_text import is_temporary
 from eqmail_core.text.framing import fields
@@ -47,7 +47,7 @@ def _deliver(site: Site, default_delivery: bytes, environ: dict[bytes, bytes], c
         return LOOKUP_ROOT
     try:
         become(user.uid, user.gid)
-    except CannotSettle:
+    except PrivilegeError:
         return LOOKUP_USAGE
     program = os.fsencode(f"{site.bin}/qmail-local")
     words = [program, b"--", user.name, user.home, local, user.dash, user.ext, host, command.sender, default_delivery]
@@ -67,7 +67,7 @@ def _find_account(site: Site, environ: dict[bytes, bytes], local: bytes) -> User
         try:
             settle(site, "qmailp")
             os.execve(program, [program, local], environ)
-        except CannotSettle:
+        except PrivilegeError:
             return LOOKUP_USAGE
         except OSError:
             return LOOKUP_CANNOT_RUN_GETPW

@@ -12,8 +12,8 @@ from functools import partial
 
 from eqmail_core.local.delivery.report import local_report
 from eqmail_core.local.service.protocol import DURABLE, PERSONAL, SLOW, AgentOrder
-from eqmail_core.local.service.worker import Worker
-from eqmail_core.local.service.worker_pool import Crew, sync_in_child
+from eqmail_core.local.service.worker import WorkerHandle
+from eqmail_core.local.service.worker_pool import WorkerPool, sync_in_child
 from eqmail_core.outcome import LASTING
 from eqmail_core.site.site import Site
 from eqmail_core.system.child import end
@@ -27,7 +27,7 @@ NO_PLACE = b"ZThis user has as many deliveries under way as one user may have. (
 SILENT = b"Zqmail-local gave no sign of life and was ended. (#4.3.0)\n"
 
 
-class Workforce:
+class Dispatcher:
     """All who deliver; `report(id, letter, text, fate)` gets what they say, `settle(ids)` what is durable now.
 
     One account has at most `at_once` orders under way; beyond that its mail waits a moment, then till later.
@@ -47,17 +47,17 @@ class Workforce:
         self._selector = selector
         self._report = report
         self._settle = settle
-        self._to_push: set[Worker] = set()
+        self._to_push: set[WorkerHandle] = set()
         self._in_doubt: list[int] = []
         self._is_syncing = False
-        self._crew = Crew(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
+        self._crew = WorkerPool(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
 
     def deliver(self, it: AgentOrder) -> None:
         """Have an order delivered; its descriptor is ours from now on.  Fails: OSError; then it is not."""
         worker = self._crew.worker_for(it.user)
         self._give(worker, it)
 
-    def _give(self, worker: Worker, it: AgentOrder) -> None:
+    def _give(self, worker: WorkerHandle, it: AgentOrder) -> None:
         if worker.has_no_place(time.monotonic()):
             self._refuse(it, NO_PLACE)
             return
@@ -107,21 +107,21 @@ class Workforce:
             for it in agent.crowded_out(now):
                 self._refuse(it, NO_PLACE)
 
-    def _watch(self, worker: Worker) -> None:
+    def _watch(self, worker: WorkerHandle) -> None:
         self._selector.register(worker.sock, selectors.EVENT_READ, partial(self._ready, worker))
 
-    def _unwatch(self, worker: Worker) -> None:
+    def _unwatch(self, worker: WorkerHandle) -> None:
         self._selector.unregister(worker.sock)
         self._to_push.discard(worker)
 
-    def _ready(self, worker: Worker, events: int) -> None:
+    def _ready(self, worker: WorkerHandle, events: int) -> None:
         if events & selectors.EVENT_WRITE:
             self._selector.modify(worker.sock, selectors.EVENT_READ, partial(self._ready, worker))
             self._to_push.add(worker)
         if events & selectors.EVENT_READ:
             self._heard(worker)
 
-    def _heard(self, worker: Worker) -> None:
+    def _heard(self, worker: WorkerHandle) -> None:
         """Pass on what a worker reports."""
         try:
             reports = worker.reports()
@@ -146,7 +146,7 @@ class Workforce:
         if settled:
             self._settle(settled)
 
-    def _hand_on(self, carrier: Worker, number: int, is_slow: bool) -> None:
+    def _hand_on(self, carrier: WorkerHandle, number: int, is_slow: bool) -> None:
         """Give an order or a question that the carrier hands back to the agent of its user."""
         user = carrier.asked.pop(number, None)
         it = None if user is not None else carrier.hand_back(number)
@@ -177,7 +177,7 @@ class Workforce:
             return
         self._give(agent, it)
 
-    def _lose(self, worker: Worker) -> None:
+    def _lose(self, worker: WorkerHandle) -> None:
         """A worker has died: an agent's orders are tried again later, the carrier's are given to agents."""
         code = self._crew.bury(worker)
         if worker.is_shared:
@@ -186,13 +186,13 @@ class Workforce:
             return
         self._give_up(worker, local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b""))
 
-    def _give_up(self, agent: Worker, report: bytes) -> None:
+    def _give_up(self, agent: WorkerHandle, report: bytes) -> None:
         """Report what an agent has left."""
         for number in [*agent.taken, *agent.asked]:
             self._report(number, report[:1], report[1:], LASTING)
         self._settle_for(agent)
 
-    def _take_over(self, carrier: Worker) -> None:
+    def _take_over(self, carrier: WorkerHandle) -> None:
         """Whatever the carrier has left goes to agents: its users have them for now."""
         for it in carrier.taken.values():
             self._to_agent(it)
@@ -200,7 +200,7 @@ class Workforce:
             self._ask_agent(number, user)
         self._settle_for(carrier)
 
-    def _settle_for(self, dead: Worker) -> None:
+    def _settle_for(self, dead: WorkerHandle) -> None:
         """Make durable what a worker had delivered."""
         self._in_doubt += dead.unsettled
         self._sync()

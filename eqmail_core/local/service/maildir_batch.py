@@ -18,15 +18,15 @@ from contextlib import AbstractContextManager
 
 from eqmail_core.local.delivery.home import MOST_BYTES
 from eqmail_core.local.delivery.report import local_report
-from eqmail_core.local.delivery.request import Delivery
+from eqmail_core.local.delivery.request import LocalDelivery
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.local.service.sync_batch import Barrier
-from eqmail_core.local.service.time_budget import BUDGET_S, Budget
-from eqmail_core.local.service.user_batch import SHORT_BYTES, Result, Visit, foreseen, has_many_dashes
+from eqmail_core.local.service.sync_batch import SyncBatch
+from eqmail_core.local.service.time_budget import BUDGET_S, TimeBudget
+from eqmail_core.local.service.user_batch import SHORT_BYTES, BatchResult, UserBatch, foreseen, has_many_dashes
 from eqmail_core.mailbox.maildir import TROUBLE, own_naming
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.site.site import Site
-from eqmail_core.system.privileges import CannotSettle
+from eqmail_core.system.privileges import PrivilegeError
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 CANNOT_SETTLE = local_report(LOOKUP_USAGE, b"")
@@ -35,7 +35,7 @@ Identity = Callable[[User], AbstractContextManager[object]]
 """What makes files be touched as a user.  Fails: CannotSettle when that cannot be."""
 
 
-class MaildirDesk:
+class MaildirBatch:
     """Delivers groups of orders, touching files as `identity` says.
 
     Where it `is_shared` by all users, orders that may take long come back in `Result.apart`, and so do those of users
@@ -55,8 +55,8 @@ class MaildirDesk:
         self._identity = identity
         self._is_shared = is_shared
         self._naming = own_naming()
-        self._barrier = Barrier()
-        self._budget = Budget(BUDGET_S if is_shared else float("inf"), clock)
+        self._barrier = SyncBatch()
+        self._budget = TimeBudget(BUDGET_S if is_shared else float("inf"), clock)
 
     @property
     def settle_in_s(self) -> float | None:
@@ -67,17 +67,17 @@ class MaildirDesk:
         """Put the names on the disk that are not; the ids whose reports are durable now."""
         return self._barrier.settle()
 
-    def deliver(self, orders: list[AgentOrder]) -> Result:
+    def deliver(self, orders: list[AgentOrder]) -> BatchResult:
         """Deliver a group; the descriptors of the orders are closed, except of those to be delivered apart."""
-        result = Result()
+        result = BatchResult()
         visits = []
         self._budget.renew()
         for mine in _by_user(orders):
-            visit = Visit(self._site, mine[0].user, self._default, self._naming, self._is_shared)
+            visit = UserBatch(self._site, mine[0].user, self._default, self._naming, self._is_shared)
             try:
                 with self._budget.of(visit.user), self._identity(visit.user):
                     visit.write(mine, result, self._budget)
-            except CannotSettle:
+            except PrivilegeError:
                 result.reports += [(it.number, True, CANNOT_SETTLE) for it in mine]
             else:
                 visits.append(visit)
@@ -87,9 +87,9 @@ class MaildirDesk:
         self._publish(visits, result)
         return result
 
-    def foresee(self, questions: list[tuple[int, User]]) -> Result:
+    def foresee(self, questions: list[tuple[int, User]]) -> BatchResult:
         """What deliveries to these users would begin their reports with."""
-        result = Result()
+        result = BatchResult()
         self._budget.renew()
         for number, user in questions:
             with self._budget.of(user):
@@ -112,10 +112,10 @@ class MaildirDesk:
         try:
             with self._identity(user):
                 return foreseen(user, self._default, self._site.patrn, most_bytes)
-        except CannotSettle:
+        except PrivilegeError:
             return CANNOT_SETTLE
 
-    def _publish(self, visits: list[Visit], result: Result) -> None:
+    def _publish(self, visits: list[UserBatch], result: BatchResult) -> None:
         """Put all copies on the disk, then name them."""
         copies = [copy for visit in visits for _, mine in visit.written for copy in mine]
         trouble = None
@@ -123,15 +123,15 @@ class MaildirDesk:
             try:
                 result.settled = self._barrier.sync(copies)
             except OSError:
-                trouble = Temporary(TROUBLE)
+                trouble = TemporaryFailure(TROUBLE)
         for visit in visits:
             if visit.maildirs:
                 try:
                     with self._identity(visit.user):
                         visit.publish(result, trouble)
-                except CannotSettle:
+                except PrivilegeError:
                     # The copies stay in tmp/, where only their owner may remove them, until they are swept.
-                    visit.publish(result, Temporary(CANNOT_SETTLE[1:-1]))
+                    visit.publish(result, TemporaryFailure(CANNOT_SETTLE[1:-1]))
             else:
                 visit.publish(result, trouble)
             for number in visit.named:
@@ -148,8 +148,8 @@ def _by_user(orders: list[AgentOrder]) -> list[list[AgentOrder]]:
     return list(found.values())
 
 
-def delivery_of(default: bytes, it: AgentOrder) -> Delivery:
+def delivery_of(default: bytes, it: AgentOrder) -> LocalDelivery:
     """One order as a delivery of its own."""
     user = it.user
     message = (it.host, it.sender, default, it.name, it.wishes)
-    return Delivery(user.name, user.home, it.local, user.dash, user.ext, *message)
+    return LocalDelivery(user.name, user.home, it.local, user.dash, user.ext, *message)

@@ -2,16 +2,16 @@
 
 from eqmail_core.ipc import delivery_protocol as delivery_wire
 from eqmail_core.ipc.background_close import close_received
-from eqmail_core.ipc.selector_channel import Line
+from eqmail_core.ipc.selector_channel import SelectorChannel
 from eqmail_core.outcome import EXPANDED, FLEETING, TAKEN_OVER
 
 
-class Order:
+class PendingDelivery:
     """An order that was taken: the line and the serial it came with, and until it is given away its message."""
 
     __slots__ = ("fd", "host", "line", "local", "name", "sender", "serial", "wishes")
 
-    def __init__(self, line: Line, it: delivery_wire.Order, fd: int) -> None:
+    def __init__(self, line: SelectorChannel, it: delivery_wire.DeliveryRequest, fd: int) -> None:
         self.line = line
         self.serial = it.serial
         self.name = it.name

@@ -18,8 +18,8 @@ from collections.abc import Callable, Set
 from eqmail_core.event_loop.listener import Listener
 from eqmail_core.ipc import recipient_lookup_protocol as wire
 from eqmail_core.ipc.packet_socket import hang_up
-from eqmail_core.ipc.selector_channel import Line
-from eqmail_core.local.service.user_lookup import Answer, Owners
+from eqmail_core.ipc.selector_channel import SelectorChannel
+from eqmail_core.local.service.user_lookup import UserLookup, UserLookupAnswer
 from eqmail_core.outcome import DONE, TEMPORARY
 from eqmail_core.system.log import say
 
@@ -35,15 +35,15 @@ _BELIEVED_S = 2.0
 _BELIEVED = 10_000
 
 
-class Question:
+class LookupQuery:
     """One recipient that somebody wants to know about, and all who do."""
 
     __slots__ = ("_desk", "askers", "recipient")
 
-    def __init__(self, desk: "LookUpDesk", recipient: bytes) -> None:
+    def __init__(self, desk: "RecipientLookupServer", recipient: bytes) -> None:
         self._desk = desk
         self.recipient = recipient
-        self.askers: list[tuple[Line, int]] = []
+        self.askers: list[tuple[SelectorChannel, int]] = []
 
     @property
     def local(self) -> bytes:
@@ -55,7 +55,7 @@ class Question:
         self._desk.settle(self, letter)
 
 
-class LookUpDesk:
+class RecipientLookupServer:
     """Who asks, what is asked, and what has just been answered.
 
     `ask(question, owner)` has the agent of the owner look, and must end in `question.report`.
@@ -66,14 +66,14 @@ class LookUpDesk:
         selector: selectors.BaseSelector,
         listener: socket.socket,
         welcome: Set[int],
-        owners: Owners,
-        ask: Callable[[Question, Answer], None],
+        owners: UserLookup,
+        ask: Callable[[LookupQuery, UserLookupAnswer], None],
     ) -> None:
         self._selector = selector
         self._owners = owners
         self._ask = ask
-        self._lines: set[Line] = set()
-        self._asked: dict[bytes, Question] = {}
+        self._lines: set[SelectorChannel] = set()
+        self._asked: dict[bytes, LookupQuery] = {}
         self._believed: dict[bytes, tuple[float, bytes]] = {}
         self._is_full = False
         self._listener = Listener(selector, listener, welcome, self._meet, NAME)
@@ -88,11 +88,11 @@ class LookUpDesk:
         if len(self._lines) >= MOST_LINES:
             hang_up(sock)
             return
-        line = Line(self._selector, sock, self._take)
+        line = SelectorChannel(self._selector, sock, self._take)
         self._lines.add(line)
         line.read(not self._is_full)
 
-    def _take(self, line: Line, packet: bytes, _fd: int) -> None:
+    def _take(self, line: SelectorChannel, packet: bytes, _fd: int) -> None:
         try:
             tag, recipient = wire.split_question(packet)
         except wire.WireError as error:
@@ -107,7 +107,7 @@ class LookUpDesk:
         if question is not None:
             question.askers.append((line, tag))
             return
-        question = self._asked[recipient] = Question(self, recipient)
+        question = self._asked[recipient] = LookupQuery(self, recipient)
         question.askers.append((line, tag))
         if len(self._asked) >= AT_ONCE:
             self._fill(True)
@@ -117,7 +117,7 @@ class LookUpDesk:
             # Mail for nobody at all is thrown away.
             question.report(DONE)
 
-    def settle(self, question: Question, letter: bytes) -> None:
+    def settle(self, question: LookupQuery, letter: bytes) -> None:
         """Tell all who asked."""
         self._asked.pop(question.recipient, None)
         if letter != TEMPORARY:

@@ -19,14 +19,14 @@ from functools import partial
 from eqmail_core.event_loop.listener import Listener
 from eqmail_core.ipc import delivery_protocol as delivery_wire
 from eqmail_core.ipc.background_close import close_aside
-from eqmail_core.ipc.selector_channel import Line
+from eqmail_core.ipc.selector_channel import SelectorChannel
 from eqmail_core.local.delivery.report import local_report
 from eqmail_core.local.delivery.request import inherited
-from eqmail_core.local.service.dispatcher import NAME, NO_FORK, Workforce
-from eqmail_core.local.service.order import Order
+from eqmail_core.local.service.dispatcher import NAME, NO_FORK, Dispatcher
+from eqmail_core.local.service.order import PendingDelivery
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.local.service.recipient_lookup import LookUpDesk, Question
-from eqmail_core.local.service.user_lookup import Answer, Owners
+from eqmail_core.local.service.recipient_lookup import LookupQuery, RecipientLookupServer
+from eqmail_core.local.service.user_lookup import UserLookup, UserLookupAnswer
 from eqmail_core.local.service.worker import NO_BOUND
 from eqmail_core.outcome import DONE, FLEETING, LASTING
 from eqmail_core.service.readiness import tell_ready
@@ -59,10 +59,10 @@ def run(
     process files plain mail for all users.  Everything else of one account is done for at most `at_once` orders at a
     time.
     """
-    Spawner(site, default_delivery, listener, asked_at, with_carrier and os.getuid() == 0, at_once).run()
+    LocalSpawner(site, default_delivery, listener, asked_at, with_carrier and os.getuid() == 0, at_once).run()
 
 
-class Spawner:
+class LocalSpawner:
     """The state of the service: its lines to schedulers, its people, and the orders that are not settled."""
 
     def __init__(
@@ -85,20 +85,20 @@ class Spawner:
         self._selector = selectors.DefaultSelector()
         self._listener = Listener(self._selector, listener, welcome, self._meet, NAME)
         can_carry = with_carrier and not site.single_user
-        self._workers = Workforce(
+        self._workers = Dispatcher(
             site, default_delivery, environ, self._selector, can_carry, at_once, self._report, self._settle
         )
-        self._owners = Owners(site, self._selector)
-        self._orders: dict[int, Order] = {}
-        self._questions: dict[int, Question] = {}
+        self._owners = UserLookup(site, self._selector)
+        self._orders: dict[int, PendingDelivery] = {}
+        self._questions: dict[int, LookupQuery] = {}
         self._last_number = 0
-        self._lines: set[Line] = set()
+        self._lines: set[SelectorChannel] = set()
         self._leaving = False
         self._is_full = False
-        self._desk: LookUpDesk | None = None
+        self._desk: RecipientLookupServer | None = None
         if asked_at is not None:
             askers = {os.getuid()} if site.single_user else {0, pwd.getpwnam(site.accounts.user("qmaild")).pw_uid}
-            self._desk = LookUpDesk(self._selector, asked_at, askers, self._owners, self._ask)
+            self._desk = RecipientLookupServer(self._selector, asked_at, askers, self._owners, self._ask)
 
     def run(self) -> None:
         """Serve until TERM."""
@@ -143,13 +143,13 @@ class Spawner:
         if self._leaving or len(self._lines) >= MOST_LINES:
             close_aside(sock.detach())
             return
-        line = Line(self._selector, sock, self._take, takes_descriptors=True)
+        line = SelectorChannel(self._selector, sock, self._take, takes_descriptors=True)
         self._lines.add(line)
         line.read(not self._is_full)
 
     # Orders coming in.
 
-    def _take(self, line: Line, packet: bytes, fd: int) -> None:
+    def _take(self, line: SelectorChannel, packet: bytes, fd: int) -> None:
         """Check an order and find out whose it is."""
         try:
             it = delivery_wire.split_order(packet)
@@ -160,7 +160,7 @@ class Spawner:
                 close_aside(fd)
             return
         number = self._next_number()
-        order = self._orders[number] = Order(line, it, fd)
+        order = self._orders[number] = PendingDelivery(line, it, fd)
         trouble = objection(it.recipient, fd, self._owner)
         if trouble:
             self._refuse(number, trouble)
@@ -173,7 +173,7 @@ class Spawner:
         self._last_number += 1
         return self._last_number
 
-    def _give(self, number: int, user: Answer) -> None:
+    def _give(self, number: int, user: UserLookupAnswer) -> None:
         """Have an order delivered for its user."""
         owner = self._deliverable(user)
         if isinstance(owner, int):
@@ -187,7 +187,7 @@ class Spawner:
             return
         it.fd = -1
 
-    def _deliverable(self, user: Answer) -> Answer:
+    def _deliverable(self, user: UserLookupAnswer) -> UserLookupAnswer:
         """The user, unless it is root, as whom nothing is delivered.
 
         A root who has set up an installation for nobody but itself may have mail.
@@ -208,7 +208,7 @@ class Spawner:
         order = self._orders[number] if fate == FLEETING else self._orders.pop(number)
         order.report(letter, text, fate)
 
-    def _ask(self, question: Question, user: Answer) -> None:
+    def _ask(self, question: LookupQuery, user: UserLookupAnswer) -> None:
         """Ask who delivers for a user whether it would deliver to a recipient."""
         owner = self._deliverable(user)
         if isinstance(owner, int):
@@ -223,7 +223,7 @@ class Spawner:
 
     def _settle(self, numbers: list[int]) -> None:
         """Tell the schedulers that these reports have become durable."""
-        serials: dict[Line, list[int]] = {}
+        serials: dict[SelectorChannel, list[int]] = {}
         for number in numbers:
             order = self._orders.pop(number)
             serials.setdefault(order.line, []).append(order.serial)

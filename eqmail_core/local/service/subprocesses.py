@@ -17,7 +17,7 @@ from eqmail_core.local.delivery.program import limit_s
 from eqmail_core.local.delivery.report import KEPT_OUTPUT, local_report
 from eqmail_core.local.service.maildir_batch import delivery_of
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.outcome import EXIT_DONE, EXIT_TEMPORARY, EXPANDED, LASTING, TAKEN_OVER, Failure, Temporary
+from eqmail_core.outcome import EXIT_DONE, EXIT_TEMPORARY, EXPANDED, LASTING, TAKEN_OVER, Failure, TemporaryFailure
 from eqmail_core.site.site import Site
 from eqmail_core.spawn.spawner import bounded
 from eqmail_core.system.files import write_all
@@ -57,7 +57,7 @@ class _Running:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-class Apart:
+class DeliverySubprocesses:
     """What runs and what waits to run; `report(id, fate, text)` gets the reports, `poll` watches the outputs.
 
     `memory` bounds the deliveries, which may be any programs, as `bound_memory` tells it; -1 for no bound.
@@ -118,7 +118,7 @@ class Apart:
     def _output_s(self) -> int:
         try:
             return limit_s(self._site, self._environ) or OUTPUT_S
-        except Temporary:
+        except TemporaryFailure:
             return OUTPUT_S
 
     def _finish(self, fd: int) -> None:

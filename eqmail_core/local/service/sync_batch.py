@@ -10,7 +10,7 @@ Source: architecture section 7, "Maildir"; ADR 13.
 
 import time
 
-from eqmail_core.mailbox.maildir import Copy, Maildir
+from eqmail_core.mailbox.maildir import Maildir, MaildirFile
 from eqmail_core.system.kernel import sync_file_system
 
 _FEW = 2
@@ -21,7 +21,7 @@ _LINGER_S = 0.25
 _LINGERING = 512
 
 
-class Barrier:
+class SyncBatch:
     """The names that are not on the disk yet: open folders by disk, and the ids of the reports that wait for them."""
 
     __slots__ = ("_names", "_settle_at", "_waiting")
@@ -38,7 +38,7 @@ class Barrier:
             return None
         return max(0.0, self._settle_at - time.monotonic()) if len(self._waiting) < _LINGERING else 0.0
 
-    def sync(self, copies: list[Copy]) -> list[int]:
+    def sync(self, copies: list[MaildirFile]) -> list[int]:
         """Put the copies of a group on the disk, and where that takes a barrier all names of before; ids now durable.
 
         Fails: OSError; then the group must not be named, and nothing has become durable.

@@ -18,7 +18,7 @@ Account = tuple[int, int]
 """The ids of a user; several names, homes and extensions may have the same."""
 
 
-class Budget:
+class TimeBudget:
     """How much time each user may take while others wait; a user is looked after `with budget.of(user)`."""
 
     __slots__ = ("_account", "_clock", "_limit_s", "_since", "_slow", "_spent")
@@ -35,7 +35,7 @@ class Budget:
         """Everybody has the whole budget again, but those who are known to be slow."""
         self._spent = {}
 
-    def of(self, user: User) -> "Budget":
+    def of(self, user: User) -> "TimeBudget":
         """The budget of a user, whom we turn to now."""
         self._account = user.uid, user.gid
         return self

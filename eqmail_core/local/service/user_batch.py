@@ -13,10 +13,10 @@ from eqmail_core.local.delivery.dotqmail import MAILDIR, plain
 from eqmail_core.local.delivery.home import MOST_BYTES, STICKY, TooLong, enter_home, find_arrangement, foresee
 from eqmail_core.local.delivery.request import delivered_to_line, return_path_line
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.local.service.time_budget import Budget
-from eqmail_core.mailbox.maildir import UNREADABLE, Copy, Maildir, Naming
+from eqmail_core.local.service.time_budget import TimeBudget
+from eqmail_core.mailbox.maildir import UNREADABLE, Maildir, MaildirFile, MaildirNames
 from eqmail_core.mailbox.maildir_quota import CountIsDue
-from eqmail_core.outcome import DONE, Failure, Permanent, Temporary
+from eqmail_core.outcome import DONE, Failure, PermanentFailure, TemporaryFailure
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.log import say
@@ -41,7 +41,7 @@ _FEW_DASHES = 32
 _UNEXPECTED = b"Unable to deliver: %b. (#4.3.0)"
 
 
-class Result:
+class BatchResult:
     """What a group has come to: reports (id, durable, text), orders that need more than a Maildir, ids now durable.
 
     `unanswered` are the ids of questions that are to be asked elsewhere.  Of these and of the orders to be delivered
@@ -62,7 +62,7 @@ class Result:
         self.reports.append((number, True, failure.outcome + failure.text + b"\n"))
 
 
-class Visit:
+class UserBatch:
     """What one group of orders finds out once at one user's: the home, instructions by extension, Maildirs by path.
 
     `written` are the copies by order, `named` the orders whose copies have got their names.
@@ -70,9 +70,9 @@ class Visit:
 
     __slots__ = ("_copies", "_default", "_is_shared", "_known", "_naming", "_open", "_site", "named", "user", "written")
 
-    def __init__(self, site: Site, user: User, default: bytes, naming: Naming, is_shared: bool) -> None:
+    def __init__(self, site: Site, user: User, default: bytes, naming: MaildirNames, is_shared: bool) -> None:
         self.user = user
-        self.written: list[tuple[int, list[Copy]]] = []
+        self.written: list[tuple[int, list[MaildirFile]]] = []
         self.named: list[int] = []
         self._site = site
         self._default = default
@@ -87,12 +87,12 @@ class Visit:
         """The Maildirs that were opened."""
         return [found for found in self._open.values() if isinstance(found, Maildir)]
 
-    def write(self, orders: list[AgentOrder], result: Result, budget: Budget) -> None:
+    def write(self, orders: list[AgentOrder], result: BatchResult, budget: TimeBudget) -> None:
         """Write the copies of this user's orders, as far as the budget goes."""
         trouble: Failure | None = None
         try:
             if enter_home(self.user.home, self._site.patrn):
-                trouble = Temporary(STICKY)
+                trouble = TemporaryFailure(STICKY)
         except Failure as failure:
             trouble = failure
         for it in orders:
@@ -114,7 +114,7 @@ class Visit:
                 else:
                     self.written.append((it.number, copies))
 
-    def publish(self, result: Result, trouble: Failure | None) -> None:
+    def publish(self, result: BatchResult, trouble: Failure | None) -> None:
         """Give the copies their names, if there is no `trouble`, and report."""
         for number, mine in self.written:
             try:
@@ -130,22 +130,22 @@ class Visit:
             if mine:
                 self.named.append(number)
 
-    def _write(self, it: AgentOrder) -> list[Copy] | None:
+    def _write(self, it: AgentOrder) -> list[MaildirFile] | None:
         """Write the copies of one order; None if it should be delivered apart.  Fails: Temporary, Permanent."""
         try:
             message = MessageFile(it.fd)
             delivered_to = delivered_to_line(it.local + b"@" + it.host)
             if message.has_header_line(delivered_to):
-                raise Permanent(LOOPING)
+                raise PermanentFailure(LOOPING)
         except MessageUnreadable as error:
-            raise Temporary(UNREADABLE) from error
+            raise TemporaryFailure(UNREADABLE) from error
         paths = self._paths(it.user.ext)
         if paths is None or (len(message.head) == CHUNK and os.fstat(it.fd).st_size > _LARGE):
             return None
         if self._copies + len(self._open) + len(paths) > _MOST_OPEN:
             return None
         head = return_path_line(it.sender) + delivered_to
-        copies: list[Copy] = []
+        copies: list[MaildirFile] = []
         try:
             for part, path in enumerate(paths):
                 wanted = self._naming.given(it.name, part)
@@ -219,12 +219,12 @@ def has_many_dashes(ext: bytes) -> bool:
     return ext.count(b"-") >= _FEW_DASHES
 
 
-def unexpected(surprise: Exception) -> Temporary:
+def unexpected(surprise: Exception) -> TemporaryFailure:
     """The failure of one order or question that nobody has thought of; the others go on."""
     say(NAME, f"alert: {type(surprise).__name__}: {surprise}")
-    return Temporary(_UNEXPECTED % type(surprise).__name__.encode())
+    return TemporaryFailure(_UNEXPECTED % type(surprise).__name__.encode())
 
 
-def _drop(copies: list[Copy]) -> None:
+def _drop(copies: list[MaildirFile]) -> None:
     for copy in copies:
         copy.discard()

@@ -30,11 +30,11 @@ _BELIEVED = 10_000
 SILENCE_S = 30.0
 """How long the look-up process may owe an answer; accounts on a network take seconds, a hung home takes for ever."""
 
-Answer = User | int
+UserLookupAnswer = User | int
 """The user, or the LOOKUP_* code that says why there is none."""
 
 
-class Owners:
+class UserLookup:
     """Finds the owners of local parts."""
 
     def __init__(self, site: Site, selector: selectors.BaseSelector) -> None:
@@ -43,10 +43,10 @@ class Owners:
         self._database = KeptDatabase(site)
         self._process: _LookUp | None = None
         self._leaving: list[int] = []
-        self._asked: dict[bytes, list[Callable[[Answer], None]]] = {}
-        self._believed: dict[bytes, tuple[float, Answer]] = {}
+        self._asked: dict[bytes, list[Callable[[UserLookupAnswer], None]]] = {}
+        self._believed: dict[bytes, tuple[float, UserLookupAnswer]] = {}
 
-    def find(self, local: bytes, then: Callable[[Answer], None]) -> None:
+    def find(self, local: bytes, then: Callable[[UserLookupAnswer], None]) -> None:
         """Call `then` with the owner of `local`, at once if that is known, else when it is."""
         try:
             user = self._database.find(local)
@@ -64,7 +64,7 @@ class Owners:
         else:
             self._ask(local, then)
 
-    def _ask(self, local: bytes, then: Callable[[Answer], None]) -> None:
+    def _ask(self, local: bytes, then: Callable[[UserLookupAnswer], None]) -> None:
         """Have the look-up process find the account; all who want the same local part wait for one answer."""
         waiting = self._asked.get(local)
         if waiting is not None:
@@ -118,7 +118,7 @@ class Owners:
         for local in others:
             self._send(local)
 
-    def _tell(self, local: bytes, found: Answer) -> None:
+    def _tell(self, local: bytes, found: UserLookupAnswer) -> None:
         for then in self._asked.pop(local):
             then(found)
 
@@ -142,7 +142,7 @@ class _LookUp:
             self._busy_since = time.monotonic()
         self.asked.append(local)
 
-    def answer(self) -> tuple[bytes, Answer]:
+    def answer(self) -> tuple[bytes, UserLookupAnswer]:
         """The next answer: the local part, and the user or a LOOKUP_* code.
 
         Fails: BlockingIOError when there is none, EOFError when the process has gone, ValueError or LookupFailed for

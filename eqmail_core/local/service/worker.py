@@ -28,7 +28,7 @@ CROWDED_S = 60.0
 """For how long an account's orders do not wait then."""
 
 
-class Worker:
+class WorkerHandle:
     """An agent or the carrier: orders not sent yet, orders without a report, reports that are not durable yet.
 
     One that `is_shared` by all users may give an order back, so its message is held on to until the report.  It has at

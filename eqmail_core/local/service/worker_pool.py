@@ -16,7 +16,7 @@ from functools import partial
 
 from eqmail_core.local.service import worker_process as agent
 from eqmail_core.local.service.time_budget import SLOW_S
-from eqmail_core.local.service.worker import NO_BOUND, Worker
+from eqmail_core.local.service.worker import NO_BOUND, WorkerHandle
 from eqmail_core.site.site import Site
 from eqmail_core.system.child import end, fork_with_socket, has_ended
 from eqmail_core.system.log import say
@@ -40,7 +40,7 @@ HUNG = 4
 _Account = tuple[int, int]
 
 
-class Crew:
+class WorkerPool:
     """All workers.  The spawner is told of a new one by `watch(worker)`, and by `unwatch(worker)` before one goes.
 
     An agent has at most `at_once` orders at a time.
@@ -51,8 +51,8 @@ class Crew:
         site: Site,
         default: bytes,
         environ: Mapping[bytes, bytes],
-        watch: Callable[[Worker], None],
-        unwatch: Callable[[Worker], None],
+        watch: Callable[[WorkerHandle], None],
+        unwatch: Callable[[WorkerHandle], None],
         with_carrier: bool = False,
         at_once: int = NO_BOUND,
     ) -> None:
@@ -63,14 +63,14 @@ class Crew:
         self._unwatch = unwatch
         self._with_carrier = with_carrier
         self._at_once = at_once
-        self._carrier: Worker | None = None
-        self._agents: dict[_Account, Worker] = {}
-        self._retired: set[Worker] = set()
+        self._carrier: WorkerHandle | None = None
+        self._agents: dict[_Account, WorkerHandle] = {}
+        self._retired: set[WorkerHandle] = set()
         self._leaving: list[int] = []
         self._hung: list[int] = []
         self._slow: dict[_Account, float] = {}
 
-    def worker_for(self, user: User) -> Worker:
+    def worker_for(self, user: User) -> WorkerHandle:
         """Who delivers for a user: an agent that is there already, else the carrier where it may, else a new agent."""
         account = (user.uid, user.gid)
         if not self._with_carrier or account in self._agents or account in self._slow or len(self._hung) >= HUNG:
@@ -80,11 +80,11 @@ class Crew:
             self._carrier = None
         if self._carrier is None:
             act = partial(agent.carry, self._site, self._default)
-            self._carrier = Worker(*fork_with_socket("eq-carrier", act), is_shared=True)
+            self._carrier = WorkerHandle(*fork_with_socket("eq-carrier", act), is_shared=True)
             self._watch(self._carrier)
         return self._carrier
 
-    def agent_for(self, user: User) -> Worker:
+    def agent_for(self, user: User) -> WorkerHandle:
         """The agent of a user, started if there is none.  The least recently used comes first in the table."""
         account = (user.uid, user.gid)
         found = self._agents.pop(account, None)
@@ -94,7 +94,7 @@ class Crew:
         if found is None:
             self._make_room()
             act = partial(agent.run, self._site, user, self._default, self._environ)
-            found = Worker(*fork_with_socket("eq-agent", act), at_once=self._at_once)
+            found = WorkerHandle(*fork_with_socket("eq-agent", act), at_once=self._at_once)
             self._watch(found)
         self._agents[account] = found
         return found
@@ -122,23 +122,23 @@ class Crew:
         for it in self.agents():
             it.probe()
 
-    def silent(self) -> list[Worker]:
+    def silent(self) -> list[WorkerHandle]:
         """Those that have owed a report, or a sign of life, for too long."""
         now = time.monotonic()
         carriers = [it for it in (self._carrier, *self._retired) if it is not None and it.is_shared]
         silent = [it for it in carriers if it.silent_s(now) > SILENCE_S]
         return silent + [it for it in self.agents() if it.silent_s(now) > AGENT_SILENCE_S]
 
-    def agents(self) -> list[Worker]:
+    def agents(self) -> list[WorkerHandle]:
         """Every agent."""
         return [*self._agents.values(), *(it for it in self._retired if not it.is_shared)]
 
-    def bury(self, dead: Worker) -> int:
+    def bury(self, dead: WorkerHandle) -> int:
         """Forget a worker that has died or must; its exit code, negative for a signal."""
         self._forget(dead)
         return end(dead.pid)
 
-    def cast_off(self, hung: Worker) -> None:
+    def cast_off(self, hung: WorkerHandle) -> None:
         """Kill a worker without waiting for its end."""
         self._forget(hung)
         if hung.is_shared:
@@ -152,7 +152,7 @@ class Crew:
             pass
         (self._hung if hung.is_shared else self._leaving).append(hung.pid)
 
-    def _forget(self, it: Worker) -> None:
+    def _forget(self, it: WorkerHandle) -> None:
         if it.is_shared:
             until = time.monotonic() + SLOW_S
             self._slow |= {(user.uid, user.gid): until for user in it.users()}
@@ -172,7 +172,7 @@ class Crew:
                     self._dismiss(it)
                     return
 
-    def _dismiss(self, it: Worker) -> None:
+    def _dismiss(self, it: WorkerHandle) -> None:
         self._unwatch(it)
         it.let_go()
         self._leaving.append(it.pid)

@@ -21,15 +21,15 @@ from importlib import import_module
 
 from eqmail_core.ipc.packet_socket import receive_descriptors
 from eqmail_core.local.service import protocol as wire
-from eqmail_core.local.service.maildir_batch import MaildirDesk
+from eqmail_core.local.service.maildir_batch import MaildirBatch
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.local.service.subprocesses import Apart
-from eqmail_core.local.service.user_batch import Result
+from eqmail_core.local.service.subprocesses import DeliverySubprocesses
+from eqmail_core.local.service.user_batch import BatchResult
 from eqmail_core.outcome import EXIT_DONE
 from eqmail_core.site.site import Site
 from eqmail_core.system import kernel
 from eqmail_core.system.memory_limit import bound_memory
-from eqmail_core.system.privileges import Acting, CannotSettle, become, keep_only_changing_users
+from eqmail_core.system.privileges import PrivilegeError, TemporaryIdentity, become, keep_only_changing_users
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 # Imported only when needed elsewhere; here at once, for users may be unable to read our files.
@@ -52,29 +52,29 @@ def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], 
 
     def as_it_is(other: User) -> AbstractContextManager[object]:
         if (other.uid, other.gid) != (user.uid, user.gid):
-            raise CannotSettle(f"uid {user.uid} got an order for uid {other.uid}")
+            raise PrivilegeError(f"uid {user.uid} got an order for uid {other.uid}")
         return itself
 
     try:
         become(user.uid, user.gid)
-    except CannotSettle:
+    except PrivilegeError:
         return LOOKUP_USAGE
-    serving = _Serving(sock, "eq-agent", MaildirDesk(site, default, as_it_is))
-    serving.apart = Apart(site, default, environ, serving.poll, serving.report, serving.memory_before)
+    serving = WorkerLoop(sock, "eq-agent", MaildirBatch(site, default, as_it_is))
+    serving.apart = DeliverySubprocesses(site, default, environ, serving.poll, serving.report, serving.memory_before)
     return serving.run()
 
 
 def carry(site: Site, default: bytes, sock: socket.socket) -> int:
     """Deliver plain Maildir mail for everybody until the spawner lets go; the exit code."""
     keep_only_changing_users()
-    desk = MaildirDesk(site, default, lambda user: Acting(user.uid, user.gid), is_shared=True)
-    return _Serving(sock, "eq-carrier", desk).run()
+    desk = MaildirBatch(site, default, lambda user: TemporaryIdentity(user.uid, user.gid), is_shared=True)
+    return WorkerLoop(sock, "eq-carrier", desk).run()
 
 
-class _Serving:
+class WorkerLoop:
     """The loop: orders and questions in, reports out.  Without `apart` what is more than a Maildir goes back."""
 
-    def __init__(self, sock: socket.socket, name: str, desk: MaildirDesk) -> None:
+    def __init__(self, sock: socket.socket, name: str, desk: MaildirBatch) -> None:
         kernel.forbid_tracing()
         kernel.name_process(name)
         os.umask(0o077)
@@ -82,7 +82,7 @@ class _Serving:
         self._sock = sock
         self._socket_fd = sock.fileno()
         self._desk = desk
-        self.apart: Apart | None = None
+        self.apart: DeliverySubprocesses | None = None
         self._outgoing: list[bytes] = []
         self._gather_until = 0.0
         self._orders_poll = select.poll()
@@ -163,7 +163,7 @@ class _Serving:
                 os.close(it.fd)
             self._outgoing.append(wire.personal(it.number, it.number in result.slow))
 
-    def _tell(self, result: Result) -> None:
+    def _tell(self, result: BatchResult) -> None:
         """Have the spawner told what is certain, and which questions we do not answer."""
         self._outgoing += [wire.settled(number) for number in result.settled]
         self._outgoing += [wire.report(*report) for report in result.reports]

@@ -11,9 +11,9 @@ Source: queue.md 3.3, 3.7.
 
 import os
 
-from eqmail_core.dsn.parameters import NO_WISH, list_key
+from eqmail_core.dsn.parameters import NO_DSN, list_key
 from eqmail_core.dsn.qsbmf import failure_block
-from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
 from eqmail_core.queue.format.recipient_list import TODO
 
@@ -38,7 +38,7 @@ def stamp_of(paths: "QueuePaths", number: int) -> bytes | None:
         return None
 
 
-def set_due(ledger: Ledger, number: int, due: int) -> list[int]:
+def set_due(ledger: QueueFiles, number: int, due: int) -> list[int]:
     """Note a time for every unfinished list of a message; the channels that have one."""
     channels = [channel for channel, _ in ledger.find(number) or ()]
     for channel in channels:
@@ -48,13 +48,13 @@ def set_due(ledger: Ledger, number: int, due: int) -> list[int]:
             try:
                 noted = int(os.stat(path).st_mtime)
             except OSError as error:
-                raise Trouble(b"unable to stat " + ledger.short(path)) from error
+                raise QueueFileError(b"unable to stat " + ledger.short(path)) from error
             if noted != due:
-                raise Trouble(b"the file system cannot note a time in 2100 for " + ledger.short(path))
+                raise QueueFileError(b"the file system cannot note a time in 2100 for " + ledger.short(path))
     return channels
 
 
-def fail(ledger: Ledger, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = RETURNED) -> None:
+def fail(ledger: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = RETURNED) -> None:
     """Note every unfinished recipient as failed; what is left is to tell a sender who wishes it.
 
     A recipient is marked when that is on the disk, so that no crash leaves a sender who is told nothing.
@@ -66,13 +66,13 @@ def fail(ledger: Ledger, number: int, as_sent: "Callable[[bytes], bytes]", repor
         try:
             for offset, mark, recipient in ledger.recipients(number, channel):
                 if mark == TODO:
-                    wish = wishes.of(list_key(channel, offset)) if wishes is not None else NO_WISH
+                    wish = wishes.of(list_key(channel, offset)) if wishes is not None else NO_DSN
                     if wish.wants_failure:
                         ledger.add_failure(number, failure_block(as_sent(recipient), report, wish.orcpt))
                     failed.append((channel, offset))
         except OSError as error:
             path = ledger.paths.channel(CHANNELS[channel], number)
-            raise Trouble(b"trouble reading " + ledger.short(path)) from error
+            raise QueueFileError(b"trouble reading " + ledger.short(path)) from error
     if ledger.has_failures(number):
         ledger.flush_failures(number)
     for channel, offset in failed:
@@ -81,22 +81,22 @@ def fail(ledger: Ledger, number: int, as_sent: "Callable[[bytes], bytes]", repor
         ledger.finish_channel(number, channel)
 
 
-def empty(ledger: Ledger, number: int) -> None:
+def empty(ledger: QueueFiles, number: int) -> None:
     """Remove what is to be told and who is still to get it: the message ends without a word to anybody."""
     _remove(ledger, [ledger.paths.bounce(number)])
     remove_lists(ledger, number)
 
 
-def remove_lists(ledger: Ledger, number: int) -> None:
+def remove_lists(ledger: QueueFiles, number: int) -> None:
     """Remove who is still to get it: nobody is tried again."""
     _remove(ledger, [ledger.paths.channel(name, number) for name in CHANNELS])
 
 
-def _remove(ledger: Ledger, paths: list[str]) -> None:
+def _remove(ledger: QueueFiles, paths: list[str]) -> None:
     for path in paths:
         try:
             os.unlink(path)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise Trouble(b"unable to unlink " + ledger.short(path)) from error
+            raise QueueFileError(b"unable to unlink " + ledger.short(path)) from error

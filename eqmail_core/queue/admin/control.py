@@ -10,8 +10,8 @@ import os
 from eqmail_core.ipc import scheduler_control_protocol as wire
 from eqmail_core.queue.admin.actions import empty, fail, set_due, stamp_of
 from eqmail_core.queue.admin.repair import lock_queue, remove_message
-from eqmail_core.queue.admin.scheduler_client import Books, DeskClient, visit_scheduler
-from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.admin.scheduler_client import SchedulerClient, SchedulerState, visit_scheduler
+from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.privileges import become
@@ -26,12 +26,12 @@ RETRY, HOLD, RELEASE, DELETE, BOUNCE, MOVE = wire.VERBS
 DONE, BUSY, GONE, CHANGED, NEW = wire.DONE, wire.BUSY, wire.GONE, wire.CHANGED, wire.NEW
 
 
-class AloneWithTheQueue:
+class OfflineQueueControl:
     """The files, and nobody else who changes them as long as this is open; `now` is the time of all that is done."""
 
     def __init__(self, site: "Site", now: int) -> None:
         self._lock = lock_queue(site.queue)
-        self._ledger = Ledger(site.queue)
+        self._ledger = QueueFiles(site.queue)
         self._as_sent = _as_sent(site)
         self._acts: dict[bytes, Callable[[int], object]] = {
             wire.RETRY: lambda number: set_due(self._ledger, number, now),
@@ -46,7 +46,7 @@ class AloneWithTheQueue:
         """Let others have the queue."""
         os.close(self._lock)
 
-    def books(self) -> Books | None:
+    def books(self) -> SchedulerState | None:
         """None: the files say everything."""
         return None
 
@@ -69,7 +69,7 @@ class AloneWithTheQueue:
             if self._ledger.find(number) is None:
                 return wire.NEW
             self._acts[verb](number)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             return trouble.text
         except OSError as error:
             return (error.strerror or "trouble").encode()
@@ -80,10 +80,10 @@ class AloneWithTheQueue:
         remove_message(self._ledger.paths, number)
 
 
-Control = DeskClient | AloneWithTheQueue
+QueueControl = SchedulerClient | OfflineQueueControl
 
 
-def open_control(site: "Site", now: int, verb: bytes = b"") -> Control:
+def open_control(site: "Site", now: int, verb: bytes = b"") -> QueueControl:
     """The scheduler's desk, or the queue to ourselves; for `verb`, which decides whose rights are needed.
 
     Without a scheduler, root becomes the scheduler's account for everything but delete and move: what is written
@@ -93,7 +93,7 @@ def open_control(site: "Site", now: int, verb: bytes = b"") -> Control:
     client = visit_scheduler(site)
     if client is not None:
         return client
-    alone = AloneWithTheQueue(site, now)
+    alone = OfflineQueueControl(site, now)
     if os.geteuid() == 0 and not site.single_user and verb not in (wire.DELETE, wire.MOVE):
         state = os.stat(site.queue.sendmutex)
         become(state.st_uid, state.st_gid)

@@ -47,7 +47,7 @@ class Term(NamedTuple):
     holds: Holds
 
 
-class Filter:
+class MessageFilter:
     """A condition on messages; without terms every message matches."""
 
     def __init__(self, terms: list[Term]) -> None:
@@ -67,13 +67,13 @@ class Filter:
         )
 
 
-def parse_filter(text: str) -> Filter:
+def parse_filter(text: str) -> MessageFilter:
     """Understand a filter.  Fails: BadFilter."""
     try:
         words = split(text)
     except ValueError as error:
         raise BadFilter(f"{text!r}: {error}") from error
-    return Filter([_term(word) for word in words])
+    return MessageFilter([_term(word) for word in words])
 
 
 def _term(word: str) -> Term:

@@ -14,7 +14,7 @@ from eqmail_core.queue.format.envelope import BadTodo, parse_todo
 from eqmail_core.queue.format.info import parse_info
 from eqmail_core.queue.format.recipient_list import DONE, TODO, records
 from eqmail_core.queue.queue_scan import numbers_in
-from eqmail_core.queue.scan import QueuePart
+from eqmail_core.queue.scan import QueuePartition
 from eqmail_core.system.files import CHUNK, read_file
 
 TYPE_CHECKING = False
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from eqmail_core.ipc.scheduler_control_protocol import MemoryMessage
-    from eqmail_core.queue.admin.scheduler_client import Books
+    from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
+    from eqmail_core.queue.admin.scheduler_client import SchedulerState
     from eqmail_core.site.layout import QueuePaths
 
     T = TypeVar("T")
@@ -34,7 +34,7 @@ _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _FIRST = 2048
 
 
-class Entry:
+class QueuedMessage:
     """One message: recipients are channel ("" before preprocessing), whether done, and address; `due` by channel.
 
     `state` is a word of `policy.queue_filter.STATES`; `stamp` is empty where nothing can be done to the message.
@@ -53,7 +53,7 @@ class Entry:
     stamp: bytes
     state: str
 
-    def __init__(self, number: int, files: "Files | None" = None) -> None:
+    def __init__(self, number: int, files: "PartitionReader | None" = None) -> None:
         self.number = number
         self._files = files
 
@@ -65,7 +65,7 @@ class Entry:
         reader(self._files, self)
         return getattr(self, name)
 
-    def whole(self) -> "Entry":
+    def whole(self) -> "QueuedMessage":
         """The message with everything read."""
         if self._files is not None:
             self._files.read_all(self)
@@ -74,8 +74,8 @@ class Entry:
 
 def each(
     queue: "QueuePaths",
-    books: "Books | None",
-    view: "Callable[[Entry], T | None]",
+    books: "SchedulerState | None",
+    view: "Callable[[QueuedMessage], T | None]",
     only: list[int] | None = None,
     on_trouble: "Callable[[int, OSError], None]" = lambda number, error: None,
 ) -> "Iterator[T]":
@@ -89,7 +89,7 @@ def each(
     indices = range(queue.split) if wanted is None else sorted({number % queue.split for number in wanted})
     bounces = set(numbers_in([queue.bounces]))
     for index in indices:
-        files = Files(QueuePart(queue, index), queue, books, bounces)
+        files = PartitionReader(QueuePartition(queue, index), queue, books, bounces)
         try:
             for number in files.numbers(wanted):
                 entry = files.entry(number)
@@ -111,10 +111,12 @@ def each(
                 yield seen
 
 
-class Files:
+class PartitionReader:
     """The messages of one part of the queue, and how facts about them are read."""
 
-    def __init__(self, part: QueuePart, queue: "QueuePaths", books: "Books | None", bounces: set[int]) -> None:
+    def __init__(
+        self, part: QueuePartition, queue: "QueuePaths", books: "SchedulerState | None", bounces: set[int]
+    ) -> None:
         self.part = part
         self._bounces = bounces
         self._queue = queue
@@ -126,23 +128,23 @@ class Files:
         found = self.part.old | self.part.new
         return sorted(found if wanted is None else found & wanted)
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> QueuedMessage:
         """A message; of a preprocessed one nothing is read yet."""
         entry = _unprocessed(self._queue, number) if number in self.part.new else None
-        return entry or Entry(number, self)
+        return entry or QueuedMessage(number, self)
 
-    def read_all(self, entry: Entry) -> None:
+    def read_all(self, entry: QueuedMessage) -> None:
         """Everything."""
         self.read_sender(entry)
         self.read_size(entry)
         self.read_bounces(entry)
         self.read_lists(entry)
 
-    def look(self, entry: Entry) -> None:
+    def look(self, entry: QueuedMessage) -> None:
         """Birth and stamp."""
         _date(entry, os.stat(str(entry.number), dir_fd=self.part.info))
 
-    def read_sender(self, entry: Entry) -> None:
+    def read_sender(self, entry: QueuedMessage) -> None:
         """The sender; birth and stamp are on the way."""
         fd = os.open(str(entry.number), _READ, dir_fd=self.part.info)
         try:
@@ -154,15 +156,15 @@ class Files:
             os.close(fd)
         entry.sender = parse_info(text) or b""
 
-    def read_size(self, entry: Entry) -> None:
+    def read_size(self, entry: QueuedMessage) -> None:
         """The size of the message."""
         entry.size = os.stat(str(entry.number), dir_fd=self.part.mess).st_size
 
-    def read_bounces(self, entry: Entry) -> None:
+    def read_bounces(self, entry: QueuedMessage) -> None:
         """Whether its sender will be told of a failure."""
         entry.bounces = entry.number in self._bounces
 
-    def read_lists(self, entry: Entry) -> None:
+    def read_lists(self, entry: QueuedMessage) -> None:
         """Recipients and due times, and so the state."""
         number, books = entry.number, self._books
         due: dict[str, int] = {}
@@ -183,19 +185,19 @@ class Files:
             entry.state = "held" if min(due.values()) >= HELD_UNTIL else "waiting"
 
 
-_READERS: "dict[str, Callable[[Files, Entry], None]]" = {
-    "birth": Files.look,
-    "stamp": Files.look,
-    "sender": Files.read_sender,
-    "size": Files.read_size,
-    "bounces": Files.read_bounces,
-    "due": Files.read_lists,
-    "recipients": Files.read_lists,
-    "state": Files.read_lists,
+_READERS: "dict[str, Callable[[PartitionReader, QueuedMessage], None]]" = {
+    "birth": PartitionReader.look,
+    "stamp": PartitionReader.look,
+    "sender": PartitionReader.read_sender,
+    "size": PartitionReader.read_size,
+    "bounces": PartitionReader.read_bounces,
+    "due": PartitionReader.read_lists,
+    "recipients": PartitionReader.read_lists,
+    "state": PartitionReader.read_lists,
 }
 
 
-def _date(entry: Entry, info: os.stat_result) -> None:
+def _date(entry: QueuedMessage, info: os.stat_result) -> None:
     entry.birth = info.st_mtime
     entry.stamp = b"%d" % info.st_ctime_ns
 
@@ -218,7 +220,7 @@ def _read_list(folder: int, number: int, channel: str, recipients: "Recipients")
     return time
 
 
-def _unprocessed(queue: "QueuePaths", number: int) -> Entry | None:
+def _unprocessed(queue: "QueuePaths", number: int) -> QueuedMessage | None:
     try:
         text = read_file(queue.todo(number))
         mess = os.stat(queue.mess(number))
@@ -231,7 +233,7 @@ def _unprocessed(queue: "QueuePaths", number: int) -> Entry | None:
     return _made(number, b"", mess.st_mtime, mess.st_size, todo.sender, "new", recipients, False)
 
 
-def _from_memory(it: "MemoryMessage") -> Entry:
+def _from_memory(it: "MemoryMessageRecord") -> QueuedMessage:
     return _made(it.number, b"m%d" % it.serial, it.birth, it.size, it.sender, "memory", it.recipients, it.bounces)
 
 
@@ -244,8 +246,8 @@ def _made(
     state: str,
     recipients: "Recipients",
     bounces: bool,
-) -> Entry:
-    entry = Entry(number)
+) -> QueuedMessage:
+    entry = QueuedMessage(number)
     entry.stamp = stamp
     entry.birth = birth
     entry.size = size

@@ -5,7 +5,7 @@ Source: programs.md 1.1 (qmail-qstat of eQmail after 1.09).
 
 import os
 
-from eqmail_core.queue.admin.messages import Entry, each
+from eqmail_core.queue.admin.messages import QueuedMessage, each
 from eqmail_core.queue.admin.repair import lock_queue, remove_message
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.listing import recipient_line
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from eqmail_core.queue.admin.scheduler_client import Books
+    from eqmail_core.queue.admin.scheduler_client import SchedulerState
     from eqmail_core.site.layout import QueuePaths
 
 OPTIONS = b"hliLRm:D:d"
@@ -42,7 +42,7 @@ class NoSuchMessage(Exception):
     """The queue has no message with this number."""
 
 
-def count_all(queue: "QueuePaths", books: "Books | None") -> int:
+def count_all(queue: "QueuePaths", books: "SchedulerState | None") -> int:
     """How many messages there are, on the disk and, as the scheduler says, only in memory.
 
     Fails: OSError.
@@ -76,7 +76,7 @@ def _message(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
 
 
 def _of_channel(channel: str) -> "Callable[[QueuePaths, bytes], Iterator[bytes]]":
-    def view(it: Entry) -> bytes | None:
+    def view(it: QueuedMessage) -> bytes | None:
         if channel not in it.due:
             return None
         lines = [recipient_line(*found) for found in it.recipients if found[0] == channel]

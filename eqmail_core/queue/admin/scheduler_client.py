@@ -12,25 +12,25 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Iterator
 
-    from eqmail_core.ipc.scheduler_control_protocol import MemoryMessage
+    from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
     from eqmail_core.site.site import Site
 
 PATIENCE_S = 60.0
 """How long an answer may be in coming."""
 
 
-class Books:
+class SchedulerState:
     """What the scheduler knows better than the files: `memory` by number, `running`, `due` by channel and number."""
 
     __slots__ = ("due", "memory", "running")
 
     def __init__(self) -> None:
-        self.memory: dict[int, MemoryMessage] = {}
+        self.memory: dict[int, MemoryMessageRecord] = {}
         self.running: set[int] = set()
         self.due: dict[str, dict[int, int]] = {"local": {}, "remote": {}}
 
 
-class DeskClient:
+class SchedulerClient:
     """A connection to the scheduler; one answer is read to its end before the next question."""
 
     def __init__(self, sock: "socket.socket") -> None:
@@ -40,10 +40,10 @@ class DeskClient:
         """Leave."""
         self._sock.close()
 
-    def books(self) -> Books:
+    def books(self) -> SchedulerState:
         """Everything in memory, and all due times."""
-        books = Books()
-        last: MemoryMessage | None = None
+        books = SchedulerState()
+        last: MemoryMessageRecord | None = None
         for packet in self._ask(wire.LIST):
             kind = packet[:1]
             if kind == wire.MESSAGE:
@@ -88,18 +88,18 @@ class DeskClient:
             yield packet
 
 
-def visit_scheduler(site: "Site") -> DeskClient | None:
+def visit_scheduler(site: "Site") -> SchedulerClient | None:
     """A connection to the running scheduler; None where none runs.
 
     Fails: PermissionError when the caller is neither root nor the scheduler's account.
     """
     try:
-        return DeskClient(connect_to(site.socket("send"), PATIENCE_S))
+        return SchedulerClient(connect_to(site.socket("send"), PATIENCE_S))
     except (FileNotFoundError, ConnectionRefusedError):
         return None
 
 
-def books_if_allowed(site: "Site") -> Books | None:
+def books_if_allowed(site: "Site") -> SchedulerState | None:
     """The scheduler's books for those who may ask; None for others, or where nobody answers."""
     try:
         client = visit_scheduler(site)

@@ -35,7 +35,7 @@ GROUP = 200
 _DRAFT = "import."
 
 
-class Original:
+class SourceMessage:
     """A message of the source: its files by folder, wherever they lie, and a name that no other message ever had."""
 
     __slots__ = ("files", "size", "stamp")
@@ -52,34 +52,34 @@ class Original:
         return "todo" in self.files
 
 
-class Survey:
+class QueueSurvey:
     """What lies in a queue: messages, submissions that were never finished, and remains without a message."""
 
-    def __init__(self, messages: list[Original], unfinished: list[int], remains: list[int]) -> None:
+    def __init__(self, messages: list[SourceMessage], unfinished: list[int], remains: list[int]) -> None:
         self.messages = messages
         self.unfinished = unfinished
         self.remains = remains
 
 
-def survey(site: Site) -> Survey:
+def survey(site: Site) -> QueueSurvey:
     """Every message of a queue, in the order of its numbers; files count wherever in their folder they lie."""
     found: dict[int, dict[str, str]] = {}
     for folder, path in message_files(site):
         name = os.path.basename(path)
         if name.isascii() and name.isdigit():
             found.setdefault(int(name), {})[folder] = path
-    result = Survey([], [], [])
+    result = QueueSurvey([], [], [])
     for number, files in sorted(found.items()):
         if "mess" not in files:
             result.remains.append(number)
         elif "todo" in files or "info" in files:
-            result.messages.append(Original(number, files))
+            result.messages.append(SourceMessage(number, files))
         else:
             result.unfinished.append(number)
     return result
 
 
-class Book:
+class TransferLog:
     """Which messages have been brought over already: a line for each stamp, with the number of its copy."""
 
     def __init__(self, path: str) -> None:
@@ -89,7 +89,7 @@ class Book:
         lines = (line.partition(" ") for line in text.split("\n")[:-1])
         self._stamps = {stamp for stamp, _, number in lines if number.isdigit()}
 
-    def __contains__(self, message: Original) -> bool:
+    def __contains__(self, message: SourceMessage) -> bool:
         return message.stamp in self._stamps
 
     def add(self, copies: list[tuple[str, int]]) -> None:
@@ -110,7 +110,11 @@ class Book:
 
 
 def transfer(
-    messages: list[Original], target: QueuePaths, book: Book, told: Callable[[int], None], move: bool = False
+    messages: list[SourceMessage],
+    target: QueuePaths,
+    book: TransferLog,
+    told: Callable[[int], None],
+    move: bool = False,
 ) -> int:
     """Copy what the book does not have; how many that were. `told` hears how many are there after each group."""
     settle(target, book)
@@ -132,7 +136,7 @@ def transfer(
     return len(waiting)
 
 
-def settle(target: QueuePaths, book: Book) -> None:
+def settle(target: QueuePaths, book: TransferLog) -> None:
     """Bring to an end what an earlier run left in the middle."""
     for stamp, path in _drafts(target):
         number = os.lstat(path).st_ino
@@ -164,7 +168,7 @@ def _draft(target: QueuePaths, stamp: str) -> str:
     return f"{target.pid}/{_DRAFT}{stamp}"
 
 
-def _prepare(message: Original, target: QueuePaths) -> int:
+def _prepare(message: SourceMessage, target: QueuePaths) -> int:
     """Write all of a message, but under names that make it no message yet; its number in the target."""
     draft = _draft(target, message.stamp)
     taken: list[str] = []
@@ -193,7 +197,7 @@ def _prepare(message: Original, target: QueuePaths) -> int:
     return number
 
 
-def _commit(message: Original, number: int, target: QueuePaths) -> None:
+def _commit(message: SourceMessage, number: int, target: QueuePaths) -> None:
     if message.is_new:
         os.rename(target.intd(number), target.todo(number))
     else:
@@ -216,7 +220,7 @@ def _early(number: int, target: QueuePaths) -> str:
     return f"{target.info(number)}.tmp"
 
 
-def _remove(message: Original) -> None:
+def _remove(message: SourceMessage) -> None:
     """Remove an original, in an order that leaves a state of the queue at every moment."""
     for folder in ("bounce", *CHANNELS, "intd", "todo", "info", "mess"):
         if folder in message.files:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 
 from eqmail_core.ipc import submission_protocol as wire
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.queue.format import exit_codes as q
 
 Done = Callable[[int, int, int, int], None]
@@ -35,13 +35,13 @@ def _connect(path: str) -> socket.socket:
     return sock
 
 
-class QueueLink:
+class AsyncQueueClient:
     """One connection to the queue service at `path`, shared by all messages of a service."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, path: str) -> None:
         self._loop = loop
         self._path = path
-        self._channel: Channel | None = None
+        self._channel: AsyncChannel | None = None
         self._tag = 0
         self._outstanding: dict[int, Done] = {}
 
@@ -69,21 +69,21 @@ class QueueLink:
             _send_pieces(channel, tag, wire.ENVELOPE, envelope)
             channel.send(wire.tagged(wire.COMMIT, tag))
 
-    def open_long(self, done: Done, on_ready: Callable[[], None]) -> "LongSubmission":
+    def open_long(self, done: Done, on_ready: Callable[[], None]) -> "StreamedSubmission":
         """Begin a message that arrives in pieces; `on_ready()` follows every `write` that returned False."""
-        return LongSubmission(self._loop, self._path, done, on_ready)
+        return StreamedSubmission(self._loop, self._path, done, on_ready)
 
     def close(self) -> None:
         """Let go of the connection; submissions without a result get 74."""
         if self._channel is not None:
             self._channel.close()
 
-    def _open(self) -> Channel | None:
+    def _open(self) -> AsyncChannel | None:
         try:
             sock = _connect(self._path)
         except OSError:
             return None
-        self._channel = channel = Channel(self._loop, sock, self._on_packet, self._on_close)
+        self._channel = channel = AsyncChannel(self._loop, sock, self._on_packet, self._on_close)
         return channel
 
     def _on_packet(self, packet: bytes, fd: int) -> None:
@@ -102,7 +102,7 @@ class QueueLink:
             self._loop.call_soon(done, BROKEN, 0, 0, 0)
 
 
-class LongSubmission:
+class StreamedSubmission:
     """One message in pieces: any number of `write`, then `commit` or `abort`.
 
     `done` is called once unless `abort` came first; it may come before `commit` when the queue cannot take the message
@@ -113,13 +113,13 @@ class LongSubmission:
         self._loop = loop
         self._done: Done | None = done
         self._on_ready = on_ready
-        self._channel: Channel | None = None
+        self._channel: AsyncChannel | None = None
         try:
             sock = _connect(path)
         except OSError:
             loop.call_soon(self._finish, q.SERVICE_AWAY, 0, 0, 0)
         else:
-            self._channel = Channel(loop, sock, self._on_packet, self._on_close, self._drained)
+            self._channel = AsyncChannel(loop, sock, self._on_packet, self._on_close, self._drained)
         self._asked_to_pause = False
 
     def write(self, chunk: bytes) -> bool:
@@ -170,6 +170,6 @@ class LongSubmission:
             self._on_ready()
 
 
-def _send_pieces(channel: Channel, tag: int, kind: bytes, data: bytes) -> None:
+def _send_pieces(channel: AsyncChannel, tag: int, kind: bytes, data: bytes) -> None:
     for start in range(0, len(data), wire.MAX_PIECE):
         channel.send(wire.tagged(kind, tag, data[start : start + wire.MAX_PIECE]))

@@ -11,7 +11,7 @@ import os
 from itertools import chain
 
 from eqmail_core.ipc.submission_protocol import render_envelope
-from eqmail_core.queue.client.submission import Submission, connect
+from eqmail_core.queue.client.submission import QueueSubmission, connect
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.system.files import close_all, left_in, open_pipes, write_all
 from eqmail_core.system.installation import is_own
@@ -34,14 +34,14 @@ def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueService 
     except OSError:
         sock = None
     if sock is not None:
-        return QueueService(Submission(sock))
+        return QueueService(QueueSubmission(sock))
     return QueueProgram(program, site, environ)
 
 
 class QueueService:
     """One message on its way to the service."""
 
-    def __init__(self, submission: Submission) -> None:
+    def __init__(self, submission: QueueSubmission) -> None:
         self._submission = submission
         self._code = q.OK
 

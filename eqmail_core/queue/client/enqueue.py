@@ -6,7 +6,7 @@ Source: delivery.md 5.9.
 
 import os
 
-from eqmail_core.outcome import WISHES_VARIABLE, Permanent, Temporary
+from eqmail_core.outcome import WISHES_VARIABLE, PermanentFailure, TemporaryFailure
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format.exit_codes import explain
 from eqmail_core.system.files import CHUNK
@@ -37,7 +37,7 @@ def forward_input(
     except OSError as error:
         queue.abort()
         queue.finish(b"", [])
-        raise Temporary(b"unable to read message: " + error_text(error.errno)) from error
+        raise TemporaryFailure(b"unable to read message: " + error_text(error.errno)) from error
     wishes = environ.get(WISHES_VARIABLE, b"")
     if wishes:
         # Only here: most mail comes without.
@@ -66,7 +66,7 @@ def hand_over(queue: "QueueProgram | QueueService", sender: bytes, recipients: l
     """
     problem = explain(queue.finish(sender, recipients, wishes))
     if problem:
-        raise (Permanent if problem[:1] == b"D" else Temporary)(problem[1:])
+        raise (PermanentFailure if problem[:1] == b"D" else TemporaryFailure)(problem[1:])
     return queue.qp
 
 
@@ -74,4 +74,4 @@ def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueProgram | Que
     try:
         return open_queue(site, environ)
     except OSError as error:
-        raise Temporary(b"unable to fork: " + error_text(error.errno)) from error
+        raise TemporaryFailure(b"unable to fork: " + error_text(error.errno)) from error

@@ -5,7 +5,7 @@ Source: queue.md 3.5 (what qmail-queue reads, in which order, and its exit codes
 
 import os
 
-from eqmail_core.queue.client.submission import Submission
+from eqmail_core.queue.client.submission import QueueSubmission
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import WISHES_S, read_envelope
 from eqmail_core.system.files import CHUNK, has_more
@@ -34,7 +34,7 @@ def guard() -> None:
     signal.alarm(DEATH_S)
 
 
-def submit(submission: Submission, message: int, envelope: int) -> int:
+def submit(submission: QueueSubmission, message: int, envelope: int) -> int:
     """Pass on a message and its envelope from two descriptors; the exit code of qmail-queue.
 
     The message is read to its end first, the envelope no further than it goes.  What is wrong with either is found

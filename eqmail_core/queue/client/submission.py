@@ -36,7 +36,7 @@ def connect(path: str) -> _socket.socket | None:
     return sock
 
 
-class Submission:
+class QueueSubmission:
     """A message given in any pieces, then `commit`; the service forgets one that is not committed.
 
     What fits a packet goes in one, together with its envelope.

@@ -56,7 +56,7 @@ def come_back_in(age_s: int, is_moving: bool) -> int:
     return min(max(age_s // 4, 10 if is_moving else 30), 600)
 
 
-class Patience:
+class RetrySchedule:
     """How often a recipient is tried, and how long.
 
     `lifetime_s`: how long by default; `steps`: intervals between the attempts, none for the quadratic schedule;

@@ -39,7 +39,7 @@ OVERHEAD = CHECKSUM.size + HEAD.size
 IN_FILE_SIZE = _FILE.size
 
 
-class Entry:
+class JournalEntry:
     """A record as it was read; `body` is a view into what was scanned."""
 
     __slots__ = ("birth", "body", "envelope", "kind", "number", "qp", "serial", "uid")

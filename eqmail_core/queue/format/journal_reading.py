@@ -17,7 +17,7 @@ from eqmail_core.queue.format.journal import (
     OVERHEAD,
     RECORD,
     TOMBSTONES,
-    Entry,
+    JournalEntry,
     split_header,
 )
 
@@ -47,7 +47,7 @@ class Reading:
     def __init__(self, epoch: int, next_serial: int) -> None:
         self.epoch = epoch
         self.next_serial = next_serial
-        self.entries: list[Entry] = []
+        self.entries: list[JournalEntry] = []
         self.damages: list[Damage] = []
 
     @property
@@ -126,12 +126,12 @@ class _Record:
         self.end: int = start + OVERHEAD + self.fields[0] + self.fields[1]
         self.text = data[start + CHECKSUM.size : self.end]
 
-    def entry(self) -> Entry:
+    def entry(self) -> JournalEntry:
         """What it says."""
         envelope_size, _, serial, number, birth, uid, qp = self.fields
         body = self.start + OVERHEAD + envelope_size
         envelope = bytes(self.data[self.start + OVERHEAD : body])
-        return Entry(self.kind, serial, number, birth, uid, qp, envelope, self.data[body : self.end])
+        return JournalEntry(self.kind, serial, number, birth, uid, qp, envelope, self.data[body : self.end])
 
     def before(self, epoch: int) -> int | None:
         """The checksum that it goes on from, if it belongs to this epoch; a checksum is linear in that."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from eqmail_core.queue.service.journal_segment import Segment
 
 
-class Message:
+class AcceptedMessage:
     """One accepted message, or one that is being accepted.
 
     `body` is what mess/N holds or will hold, None where it stands in the file of number N already; `size` its bytes and

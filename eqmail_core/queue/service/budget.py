@@ -9,7 +9,7 @@ Fails: never.
 from collections import Counter
 
 
-class Budget:
+class SubmitterBudget:
     """`whole` units; `accounts`: uids of the mail accounts; `per_user` bounds one ordinary user further (0: not)."""
 
     def __init__(self, whole: int, accounts: set[int], per_user: int = 0) -> None:

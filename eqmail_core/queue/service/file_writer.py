@@ -15,8 +15,8 @@ Source: queue.md 3.4; the order is qmail-queue's, with the folders flushed.
 import os
 from collections.abc import Callable
 
-from eqmail_core.queue.filesystem import Disk
-from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.filesystem import FileSystem
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.spool import remove
 from eqmail_core.site.layout import QueuePaths
 
@@ -24,7 +24,7 @@ from eqmail_core.site.layout import QueuePaths
 FLUSHED, NAMED, QUEUED = 1, 2, 3
 
 
-class Placing:
+class FileWrite:
     """One message and how far it is to go: FLUSHED in the file of its number, NAMED mess/N, or QUEUED as todo/N.
 
     `is_named`: mess/N is there and flushed already.  Afterwards `error` tells what went wrong.  `made`: the names that
@@ -33,7 +33,7 @@ class Placing:
 
     __slots__ = ("error", "fd", "goal", "is_named", "made", "message", "path")
 
-    def __init__(self, message: Message, goal: int, path: str | None, is_named: bool = False) -> None:
+    def __init__(self, message: AcceptedMessage, goal: int, path: str | None, is_named: bool = False) -> None:
         self.message = message
         self.goal = goal
         self.path = path
@@ -43,7 +43,7 @@ class Placing:
         self.error: OSError | None = None
 
 
-def place(disk: Disk, paths: QueuePaths, placings: list[Placing]) -> None:
+def place(disk: FileSystem, paths: QueuePaths, placings: list[FileWrite]) -> None:
     """Bring every message as far as it is to go; each that fails has its `error`, the others are on the disk."""
     _each(placings, lambda it: _write_body(disk, it))
     _flush(disk, placings)
@@ -69,7 +69,7 @@ def place(disk: Disk, paths: QueuePaths, placings: list[Placing]) -> None:
         disk.pull_trigger(paths.trigger)
 
 
-def _each(placings: list[Placing], step: Callable[[Placing], None]) -> None:
+def _each(placings: list[FileWrite], step: Callable[[FileWrite], None]) -> None:
     for it in placings:
         if it.error is None:
             try:
@@ -78,7 +78,7 @@ def _each(placings: list[Placing], step: Callable[[Placing], None]) -> None:
                 it.error = error
 
 
-def _write_body(disk: Disk, it: Placing) -> None:
+def _write_body(disk: FileSystem, it: FileWrite) -> None:
     if it.is_named:
         return
     if it.path is None:
@@ -89,7 +89,7 @@ def _write_body(disk: Disk, it: Placing) -> None:
         disk.write(it.fd, body)
 
 
-def _link_body(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+def _link_body(disk: FileSystem, paths: QueuePaths, it: FileWrite) -> None:
     if it.is_named:
         return
     body, path = str(it.path), paths.mess(it.message.number)
@@ -103,7 +103,7 @@ def _link_body(disk: Disk, paths: QueuePaths, it: Placing) -> None:
     it.made.append(path)
 
 
-def _write_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+def _write_envelope(disk: FileSystem, paths: QueuePaths, it: FileWrite) -> None:
     message = it.message
     path = paths.intd(message.number)
     remove(disk, path)
@@ -112,13 +112,13 @@ def _write_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
     disk.write(it.fd, message.as_todo())
 
 
-def _link_envelope(disk: Disk, paths: QueuePaths, it: Placing) -> None:
+def _link_envelope(disk: FileSystem, paths: QueuePaths, it: FileWrite) -> None:
     number = it.message.number
     disk.link(paths.intd(number), paths.todo(number))
     it.made.append(paths.todo(number))
 
 
-def _flush(disk: Disk, placings: list[Placing]) -> None:
+def _flush(disk: FileSystem, placings: list[FileWrite]) -> None:
     """Flush and close what is open."""
     open_ones = [it for it in placings if it.fd >= 0]
     good = [it for it in open_ones if it.error is None]
@@ -133,7 +133,7 @@ def _flush(disk: Disk, placings: list[Placing]) -> None:
         it.fd = -1
 
 
-def _flush_folders(disk: Disk, placings: list[Placing], path_of: Callable[[int], str]) -> None:
+def _flush_folders(disk: FileSystem, placings: list[FileWrite], path_of: Callable[[int], str]) -> None:
     good = [it for it in placings if it.error is None]
     folders = {path_of(it.message.number).rpartition("/")[0] for it in good}
     try:
@@ -144,7 +144,7 @@ def _flush_folders(disk: Disk, placings: list[Placing], path_of: Callable[[int],
             it.error = error
 
 
-def _undo(disk: Disk, it: Placing) -> None:
+def _undo(disk: FileSystem, it: FileWrite) -> None:
     """Take back the names that were given to a message, the last first, each on the disk before the next."""
     for path in reversed(it.made):
         remove(disk, path)

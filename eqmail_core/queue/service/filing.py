@@ -5,20 +5,20 @@ Fails: never; each piece of work ends with a result or with the OSError that sto
 
 from collections.abc import Callable
 
-from eqmail_core.event_loop.worker_thread import Call, Groups, Runs
-from eqmail_core.queue.filesystem import Disk
-from eqmail_core.queue.service.file_writer import Placing, place
+from eqmail_core.event_loop.worker_thread import Batcher, Call, Executor
+from eqmail_core.queue.filesystem import FileSystem
+from eqmail_core.queue.service.file_writer import FileWrite, place
 from eqmail_core.site.layout import QueuePaths
 
 Then = Callable[[object, OSError | None], None]
 
 
-class Task:
+class FileTask:
     """A message to be placed, or a job of another kind, and who wants to know how it ended."""
 
     __slots__ = ("error", "job", "placing", "result", "then")
 
-    def __init__(self, then: Then, placing: Placing | None, job: Callable[[], object] | None) -> None:
+    def __init__(self, then: Then, placing: FileWrite | None, job: Callable[[], object] | None) -> None:
         self.then = then
         self.placing = placing
         self.job = job
@@ -26,31 +26,37 @@ class Task:
         self.error: OSError | None = None
 
 
-class Filing:
+class FileWriter:
     """Work on files in the order in which it was asked for, at most `most` at a time; `after()` when some is done."""
 
     def __init__(
-        self, disk: Disk, paths: QueuePaths, worker: Runs, soon: Callable[[Call], object], most: int, after: Call
+        self,
+        disk: FileSystem,
+        paths: QueuePaths,
+        worker: Executor,
+        soon: Callable[[Call], object],
+        most: int,
+        after: Call,
     ) -> None:
         self._disk = disk
         self._paths = paths
         self._after = after
-        self._groups: Groups[Task, None] = Groups(worker, soon, self._work, self._worked, most)
+        self._groups: Batcher[FileTask, None] = Batcher(worker, soon, self._work, self._worked, most)
 
     @property
     def is_idle(self) -> bool:
         """Nothing waits and nothing runs."""
         return self._groups.is_idle
 
-    def place(self, placing: Placing, then: Then) -> None:
+    def place(self, placing: FileWrite, then: Then) -> None:
         """Bring a message as far as it is to go."""
-        self._groups.add(Task(then, placing, None))
+        self._groups.add(FileTask(then, placing, None))
 
     def run(self, job: Callable[[], object], then: Then) -> None:
         """Do something else with files."""
-        self._groups.add(Task(then, None, job))
+        self._groups.add(FileTask(then, None, job))
 
-    def _work(self, tasks: list[Task]) -> None:
+    def _work(self, tasks: list[FileTask]) -> None:
         placings = [task.placing for task in tasks if task.placing is not None]
         if placings:
             place(self._disk, self._paths, placings)
@@ -63,7 +69,7 @@ class Filing:
                 except OSError as error:
                     task.error = error
 
-    def _worked(self, tasks: list[Task], result: None, error: OSError | None) -> None:
+    def _worked(self, tasks: list[FileTask], result: None, error: OSError | None) -> None:
         for task in tasks:
             task.then(task.result, task.error or error)
         self._after()

@@ -27,10 +27,10 @@ tombstones after them.
 import os
 from collections import deque
 
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import journal as form
 from eqmail_core.queue.format.journal_reading import Damage, Reading, read
-from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.journal_segment import DAMAGED_PREFIX, SEGMENT_PREFIX, Segment
 from eqmail_core.queue.spool import remove
 
@@ -62,7 +62,7 @@ class Journal:
     `epoch`: where those of a new journal begin; one that nobody can guess keeps a body from posing as a record.
     """
 
-    def __init__(self, disk: Disk, folder: str, size: int = SEGMENT_SIZE, epoch: int = 0) -> None:
+    def __init__(self, disk: FileSystem, folder: str, size: int = SEGMENT_SIZE, epoch: int = 0) -> None:
         self.next_serial = 1
         self.damaged: list[Damaged] = []
         self._disk = disk
@@ -89,7 +89,7 @@ class Journal:
         """Tell whether the ring is longer than `weight` bytes of needed messages justify."""
         return len(self._segments) > LEAST_SEGMENTS + 4 * weight // self._size
 
-    def replay(self, least_serial: int) -> list[Message]:
+    def replay(self, least_serial: int) -> list[AcceptedMessage]:
         """The messages without a tombstone, in the order of their serials; new ones get serials from `least_serial` on.
 
         What is found is flushed first: a process may have died between writing and flushing.
@@ -98,7 +98,7 @@ class Journal:
         for path, data, fd in self._contents():
             self._note(path, fd, data, read(data, self._nearby), found)
         found.sort(key=lambda item: item[0].epoch)
-        live: dict[int, Message] = {}
+        live: dict[int, AcceptedMessage] = {}
         for segment, reading in found:
             self._segments.append(segment)
             self._epoch = segment.epoch
@@ -121,7 +121,7 @@ class Journal:
         while len(self._segments) < LEAST_SEGMENTS:
             self._segments.appendleft(self._make())
 
-    def commit(self, messages: list[Message], ended: list[int]) -> list[tuple[Message, Segment]]:
+    def commit(self, messages: list[AcceptedMessage], ended: list[int]) -> list[tuple[AcceptedMessage, Segment]]:
         """Write the records of these messages, then tombstones for these serials; return when they are on the disk.
 
         The answer says where each record stands now; `stands` takes note of it.
@@ -129,7 +129,7 @@ class Journal:
         saved = self._current, self._position, self._crc, self._start
         is_flushing = False
         self._begins = True
-        placed: list[tuple[Message, Segment]] = []
+        placed: list[tuple[AcceptedMessage, Segment]] = []
         touched: list[Segment] = []
         try:
             for message in messages:
@@ -174,12 +174,12 @@ class Journal:
             raise
         return placed
 
-    def stands(self, message: Message, segment: Segment) -> None:
+    def stands(self, message: AcceptedMessage, segment: Segment) -> None:
         """Note that the record of `message` is now in `segment`; an earlier one is not needed any more."""
         self.release(message)
         message.segment = segment
 
-    def release(self, message: Message) -> None:
+    def release(self, message: AcceptedMessage) -> None:
         """Note that the message has a tombstone, or a newer record, that is on the disk."""
         if message.segment is not None:
             message.segment.released += 1
@@ -349,13 +349,13 @@ class Journal:
         self._disk.close(segment.fd)
 
 
-def _message(entry: form.Entry, segment: Segment) -> Message:
+def _message(entry: form.JournalEntry, segment: Segment) -> AcceptedMessage:
     if entry.kind == form.IN_FILE:
         size, crc = form.split_in_file(entry.body)
         body = None
     else:
         body = bytes(entry.body)
         size, crc = len(body), 0
-    message = Message(entry.number, entry.birth, entry.uid, entry.qp, entry.envelope, body, size, crc)
+    message = AcceptedMessage(entry.number, entry.birth, entry.uid, entry.qp, entry.envelope, body, size, crc)
     message.serial, message.segment = entry.serial, segment
     return message

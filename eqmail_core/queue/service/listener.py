@@ -11,16 +11,16 @@ from collections.abc import Callable
 from itertools import count
 
 from eqmail_core.ipc import admission_protocol as admission_wire
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.invoked import invocation
-from eqmail_core.queue.filesystem import Disk
-from eqmail_core.queue.service.budget import Budget
-from eqmail_core.queue.service.message_store import Keeper
-from eqmail_core.queue.service.scheduler_connection import Admissions
-from eqmail_core.queue.service.submission import DEATH_S, IDLE_S, Submitter
-from eqmail_core.site.accounts import Credentials
+from eqmail_core.queue.filesystem import FileSystem
+from eqmail_core.queue.service.budget import SubmitterBudget
+from eqmail_core.queue.service.message_store import MessageStore
+from eqmail_core.queue.service.scheduler_connection import SchedulerConnection
+from eqmail_core.queue.service.submission import DEATH_S, IDLE_S, SubmissionConnection
+from eqmail_core.site.accounts import PeerCredentials
 from eqmail_core.system.log import say_seldom
 from eqmail_core.system.repeated_lines import RepeatedLines
 
@@ -34,7 +34,7 @@ _ACCEPTED_AT_ONCE = 64
 _MAKE_ROOM_EVERY_S = 1
 
 
-class House:
+class ListenerConfig:
     """What a reception has to know of the installation.
 
     `bringers`: the uids of alias, network daemon and scheduler, for the Received line; `scheduler`: who may say hello;
@@ -61,7 +61,7 @@ class House:
         self.temporary = temporary
 
 
-class Reception:
+class QueueListener:
     """Listens until `close`; `on_scheduler_left()` tells when the scheduler has gone."""
 
     def __init__(
@@ -69,9 +69,9 @@ class Reception:
         name: str,
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
-        disk: Disk,
-        keeper: Keeper,
-        house: House,
+        disk: FileSystem,
+        keeper: MessageStore,
+        house: ListenerConfig,
         on_scheduler_left: Callable[[], None],
     ) -> None:
         self.name = name
@@ -81,14 +81,14 @@ class Reception:
         self.house = house
         self._listener = listener
         self._on_scheduler_left = on_scheduler_left
-        self._scheduler: Visitor | None = None
-        self._visitors: set[Visitor] = set()
+        self._scheduler: QueueConnection | None = None
+        self._visitors: set[QueueConnection] = set()
         self._connections: Counter[int] = Counter()
-        self.memory = Budget(house.memory, house.accounts)
+        self.memory = SubmitterBudget(house.memory, house.accounts)
         # a connection takes one, an unfinished message another, for its file
-        self.places = Budget(house.descriptors, house.accounts, 2 * house.per_user)
+        self.places = SubmitterBudget(house.descriptors, house.accounts, 2 * house.per_user)
         self._made_room = 0
-        self._paused: list[tuple[Channel, int]] = []
+        self._paused: list[tuple[AsyncChannel, int]] = []
         self._load = 0
         self._load_of: Counter[int] = Counter()
         self._qp = count(1)
@@ -137,7 +137,7 @@ class Reception:
         """Tell whether this is a mail account."""
         return uid in self.house.accounts
 
-    def load(self, size: int, channel: Channel, uid: int) -> None:
+    def load(self, size: int, channel: AsyncChannel, uid: int) -> None:
         """So many more bytes wait for the disk, or fewer; whoever brings too much waits until half of it is gone."""
         self._load += size
         if uid not in self.house.accounts:
@@ -209,9 +209,9 @@ class Reception:
                 hang_up(sock)
                 return
         self._connections[peer.uid] += 1
-        self._visitors.add(Visitor(self, sock, peer))
+        self._visitors.add(QueueConnection(self, sock, peer))
 
-    def scheduler_came(self, visitor: "Visitor", hello: bytes) -> None:
+    def scheduler_came(self, visitor: "QueueConnection", hello: bytes) -> None:
         """A scheduler said hello; if there was one, it has to go."""
         try:
             held = set(admission_wire.split_serials(hello))
@@ -223,10 +223,12 @@ class Reception:
         if self._scheduler is not None:
             self._scheduler.channel.close()
         self._scheduler = visitor
-        it = visitor.admissions = Admissions(self.name, self.loop, visitor.channel, self.keeper, self.house.temporary)
+        it = visitor.admissions = SchedulerConnection(
+            self.name, self.loop, visitor.channel, self.keeper, self.house.temporary
+        )
         self.keeper.scheduler_came(it, held)
 
-    def left(self, visitor: "Visitor") -> None:
+    def left(self, visitor: "QueueConnection") -> None:
         """A connection has ended."""
         self._visitors.discard(visitor)
         self.places.give_back(visitor.peer.uid, 1)
@@ -240,16 +242,16 @@ class Reception:
             self._on_scheduler_left()
 
 
-class Visitor:
+class QueueConnection:
     """One connection; its first packet tells what it is."""
 
-    def __init__(self, reception: Reception, sock: socket.socket, peer: Credentials) -> None:
+    def __init__(self, reception: QueueListener, sock: socket.socket, peer: PeerCredentials) -> None:
         self.peer = peer
-        self.submitter: Submitter | None = None
-        self.admissions: Admissions | None = None
+        self.submitter: SubmissionConnection | None = None
+        self.admissions: SchedulerConnection | None = None
         self._reception = reception
         self._spoke = reception.now()
-        self.channel = Channel(reception.loop, sock, self._on_packet, self._on_close, self._on_drained)
+        self.channel = AsyncChannel(reception.loop, sock, self._on_packet, self._on_close, self._on_drained)
 
     def _on_packet(self, packet: bytes, _fd: int) -> None:
         if self.submitter is not None:
@@ -261,7 +263,7 @@ class Visitor:
         else:
             reception = self._reception
             how = invocation(self.peer.uid, *reception.house.bringers)
-            self.submitter = Submitter(reception, self.channel, self.peer, how)
+            self.submitter = SubmissionConnection(reception, self.channel, self.peer, how)
             self.submitter.on_packet(packet)
 
     def expire_idle(self, before: int) -> None:

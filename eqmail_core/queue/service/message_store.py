@@ -25,16 +25,16 @@ from functools import partial
 from typing import Protocol
 from zlib import crc32
 
-from eqmail_core.event_loop.worker_thread import Call, Groups, Runs
+from eqmail_core.event_loop.worker_thread import Batcher, Call, Executor
 from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
-from eqmail_core.queue.service.accepted_message import Message
-from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, Placing
-from eqmail_core.queue.service.filing import Filing
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
+from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, FileWrite
+from eqmail_core.queue.service.filing import FileWriter
 from eqmail_core.queue.service.journal import SEGMENT_SIZE, Journal
 from eqmail_core.queue.service.journal_segment import Segment
-from eqmail_core.queue.service.number_pool import Pool
+from eqmail_core.queue.service.number_pool import NumberPool
 from eqmail_core.queue.spool import clean, remove
 from eqmail_core.site.layout import QueuePaths
 
@@ -50,15 +50,15 @@ MANY_TOMBSTONES = 1000
 TOMBSTONES_WAIT_S = 1.0
 RETRY_S = 5.0
 
-Answer = Callable[[int, Message], None]
-Item = tuple[bool, Message, Answer | None]
+SubmissionAnswer = Callable[[int, AcceptedMessage], None]
+Item = tuple[bool, AcceptedMessage, SubmissionAnswer | None]
 """For the journal: is it a tombstone, the message, who waits for it."""
 
 
-class Link(Protocol):
+class SchedulerLink(Protocol):
     """The scheduler, as the keeper sees it."""
 
-    def admit(self, message: Message) -> None:
+    def admit(self, message: AcceptedMessage) -> None:
         """Take a message over."""
 
 
@@ -72,7 +72,7 @@ class Clock(Protocol):
         """Call after some time."""
 
 
-class Keeper:
+class MessageStore:
     """All messages of the queue that are not only files; see the module.
 
     `goes_direct`: the setting says files for every new message; `most` of them are written together.
@@ -81,11 +81,11 @@ class Keeper:
 
     def __init__(
         self,
-        disk: Disk,
+        disk: FileSystem,
         paths: QueuePaths,
-        pool: Pool,
+        pool: NumberPool,
         journal: Journal,
-        workers: tuple[Runs, Runs],
+        workers: tuple[Executor, Executor],
         clock: Clock,
         budget: int,
         goes_direct: bool = False,
@@ -98,22 +98,22 @@ class Keeper:
         self._clock = clock
         self._budget = budget
         self._goes_direct = goes_direct
-        self._link: Link | None = None
+        self._link: SchedulerLink | None = None
         self._weight = 0
         self.on_trouble: Callable[[str, OSError], object] = lambda what, error: None
-        self._held: dict[int, Message] = {}
-        self._by_number: dict[int, Message] = {}
-        self._ended: list[Message] = []
+        self._held: dict[int, AcceptedMessage] = {}
+        self._by_number: dict[int, AcceptedMessage] = {}
+        self._ended: list[AcceptedMessage] = []
         self._timer_runs = False
         self._is_refilling = False
         self._relieved: tuple[int, Segment | None] = 0, None
         self._requests: deque[tuple[bytes, Callable[[bytes], None]]] = deque()
         self._stopped: Callable[[], None] | None = None
         self._commit_failed = self._spill_failed = False
-        self._log: Groups[Item, list[tuple[Message, Segment]]] = Groups(
+        self._log: Batcher[Item, list[tuple[AcceptedMessage, Segment]]] = Batcher(
             workers[0], clock.soon, self._commit, self._committed
         )
-        self._files = Filing(disk, paths, workers[1], clock.soon, most, self._go_on_stopping)
+        self._files = FileWriter(disk, paths, workers[1], clock.soon, most, self._go_on_stopping)
 
     @property
     def held(self) -> int:
@@ -145,7 +145,7 @@ class Keeper:
         """The file of a number that was taken, or mess/N."""
         return self._pool.path(number) or self._paths.mess(number)
 
-    def keep(self, message: Message, answer: Answer) -> None:
+    def keep(self, message: AcceptedMessage, answer: SubmissionAnswer) -> None:
         """Make a new message safe; `answer(code, message)` follows, with code 0 once it is."""
         journal = self._journal
         if (
@@ -166,7 +166,9 @@ class Keeper:
         else:
             self._record(message, answer)
 
-    def _kept_as_files(self, message: Message, answer: Answer, result: object, error: OSError | None) -> None:
+    def _kept_as_files(
+        self, message: AcceptedMessage, answer: SubmissionAnswer, result: object, error: OSError | None
+    ) -> None:
         if error is None:
             self._pool.forget(message.number)
         else:
@@ -174,7 +176,9 @@ class Keeper:
             self.give_up(message.number)
         answer(q.OK if error is None else q.WRITE_ERROR, message)
 
-    def _flushed(self, message: Message, answer: Answer, result: object, error: OSError | None) -> None:
+    def _flushed(
+        self, message: AcceptedMessage, answer: SubmissionAnswer, result: object, error: OSError | None
+    ) -> None:
         if error is None:
             self._record(message, answer)
             return
@@ -184,19 +188,19 @@ class Keeper:
         self.give_up(message.number)
         answer(q.WRITE_ERROR, message)
 
-    def recovered(self, message: Message, is_named: bool) -> None:
+    def recovered(self, message: AcceptedMessage, is_named: bool) -> None:
         """Take a message over from an earlier life of the journal."""
         message.state = AS_FILE if is_named else LIVE
         if is_named:
             message.body, message.weight = None, len(message.envelope)
         self._hold(message)
 
-    def settled(self, message: Message) -> None:
+    def settled(self, message: AcceptedMessage) -> None:
         """The same for one that was found queued as files: the journal may forget it."""
         self._hold(message)
         self._end(message, STAYS)
 
-    def renumbered(self, message: Message) -> None:
+    def renumbered(self, message: AcceptedMessage) -> None:
         """The same for one whose number is new; nothing is done with it before its new record is on the disk."""
         message.state = COMMITTING
         self._hold(message)
@@ -204,7 +208,7 @@ class Keeper:
 
     # The scheduler's side.
 
-    def scheduler_came(self, link: Link, still_held: set[int]) -> None:
+    def scheduler_came(self, link: SchedulerLink, still_held: set[int]) -> None:
         """Hand over everything that the scheduler does not hold yet, and what is accepted from now on."""
         self._link = link
         for message in list(self._held.values()):
@@ -213,7 +217,7 @@ class Keeper:
             else:
                 self._admit(message)
 
-    def scheduler_left(self, link: Link) -> None:
+    def scheduler_left(self, link: SchedulerLink) -> None:
         """New messages become files until it comes back; what it held is kept for it."""
         if self._link is link:
             self._link = None
@@ -250,7 +254,9 @@ class Keeper:
         message.state = WRITING
         self._place(message, NAMED, partial(self._named, message, answer))
 
-    def _named(self, message: Message, answer: Callable[[bool], None], result: object, error: OSError | None) -> None:
+    def _named(
+        self, message: AcceptedMessage, answer: Callable[[bool], None], result: object, error: OSError | None
+    ) -> None:
         if error is not None:
             self.on_trouble("cannot write a message that has to wait", error)
             message.state = LIVE
@@ -269,7 +275,7 @@ class Keeper:
         answer(error is None)
         self._admit(message)
 
-    def _admit(self, message: Message) -> None:
+    def _admit(self, message: AcceptedMessage) -> None:
         link = self._link
         if link is not None and message.link is not link and message.state in (LIVE, AS_FILE):
             message.link = link
@@ -314,7 +320,7 @@ class Keeper:
             self._place(message, QUEUED, partial(self._spilled, message, is_named), is_named)
         return len(some)
 
-    def _spilled(self, message: Message, was_named: bool, result: object, error: OSError | None) -> None:
+    def _spilled(self, message: AcceptedMessage, was_named: bool, result: object, error: OSError | None) -> None:
         if error is None:
             self._pool.forget(message.number)
             self._end(message, STAYS)
@@ -325,9 +331,13 @@ class Keeper:
             self._admit(message)
 
     def _place(
-        self, message: Message, goal: int, then: Callable[[object, OSError | None], None], is_named: bool = False
+        self,
+        message: AcceptedMessage,
+        goal: int,
+        then: Callable[[object, OSError | None], None],
+        is_named: bool = False,
     ) -> None:
-        self._files.place(Placing(message, goal, self._pool.path(message.number), is_named), then)
+        self._files.place(FileWrite(message, goal, self._pool.path(message.number), is_named), then)
 
     def _refilled(self, made: object, error: OSError | None) -> None:
         self._is_refilling = False
@@ -336,20 +346,20 @@ class Keeper:
 
     # The journal.
 
-    def _hold(self, message: Message) -> None:
+    def _hold(self, message: AcceptedMessage) -> None:
         self._held[message.serial] = message
         self._by_number[message.number] = message
         self._weight += message.weight
 
-    def _let_go(self, message: Message) -> None:
+    def _let_go(self, message: AcceptedMessage) -> None:
         del self._held[message.serial]
         self._weight -= message.weight
 
-    def _record(self, message: Message, answer: Answer | None) -> None:
+    def _record(self, message: AcceptedMessage, answer: SubmissionAnswer | None) -> None:
         self._log.add((False, message, answer))
         self._write_tombstones()
 
-    def _end(self, message: Message, fate: int) -> None:
+    def _end(self, message: AcceptedMessage, fate: int) -> None:
         self._let_go(message)
         message.state, message.fate = ENDING, fate
         self._ended.append(message)
@@ -373,7 +383,7 @@ class Keeper:
         for message in ended:
             self._log.add((True, message, None))
 
-    def _commit(self, group: list[Item]) -> list[tuple[Message, Segment]]:
+    def _commit(self, group: list[Item]) -> list[tuple[AcceptedMessage, Segment]]:
         """In the journal's thread: records first, so that a tombstone never stands before a record of its message."""
         return self._journal.commit(
             [message for is_end, message, _ in group if not is_end],
@@ -381,7 +391,7 @@ class Keeper:
         )
 
     def _committed(
-        self, group: list[Item], stands: list[tuple[Message, Segment]] | None, error: OSError | None
+        self, group: list[Item], stands: list[tuple[AcceptedMessage, Segment]] | None, error: OSError | None
     ) -> None:
         if stands is None:
             if error is not None:
@@ -423,7 +433,7 @@ class Keeper:
         self._commit_failed = True
         self._go_on_stopping()
 
-    def _ended_for_good(self, message: Message) -> None:
+    def _ended_for_good(self, message: AcceptedMessage) -> None:
         number = message.number
         if self._by_number.get(number) is message:
             del self._by_number[number]

@@ -12,7 +12,7 @@ Fails: OSError when no file can be made.
 import os
 from collections import deque
 
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.spool import POOL_PREFIX, remove
 from eqmail_core.site.layout import QueuePaths
 
@@ -20,10 +20,10 @@ MOST_FREE = 512
 """Numbers that are kept in stock; a burst may take more, and then their files are removed."""
 
 
-class Pool:
+class NumberPool:
     """The stock in pid/ of a queue; `find` comes first."""
 
-    def __init__(self, disk: Disk, paths: QueuePaths) -> None:
+    def __init__(self, disk: FileSystem, paths: QueuePaths) -> None:
         self._disk = disk
         self._paths = paths
         self._folder = paths.pid

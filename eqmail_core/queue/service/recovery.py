@@ -16,17 +16,17 @@ Fails: OSError where something cannot be read or flushed; then nothing was forgo
 import os
 from zlib import crc32
 
-from eqmail_core.queue.filesystem import Disk
-from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.filesystem import FileSystem
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.journal import Damaged, Journal
-from eqmail_core.queue.service.message_store import Keeper
-from eqmail_core.queue.service.number_pool import Pool
+from eqmail_core.queue.service.message_store import MessageStore
+from eqmail_core.queue.service.number_pool import NumberPool
 from eqmail_core.site.layout import QueuePaths
 
 _CHUNK = 1 << 20
 
 
-class Found:
+class RecoveryResult:
     """How many messages came back, by the way they did; `lost` are the numbers of those whose file is gone.
 
     `damaged`: what of the journal could not be read.
@@ -40,9 +40,11 @@ class Found:
         self.damaged: list[Damaged] = []
 
 
-def recover(disk: Disk, paths: QueuePaths, pool: Pool, journal: Journal, keeper: Keeper, least_serial: int) -> Found:
+def recover(
+    disk: FileSystem, paths: QueuePaths, pool: NumberPool, journal: Journal, keeper: MessageStore, least_serial: int
+) -> RecoveryResult:
     """Bring the messages of the journal back into `keeper`; the pool and the journal are ready for use afterwards."""
-    found = Found()
+    found = RecoveryResult()
     messages = journal.replay(least_serial)
     found.damaged = journal.damaged
     pool.find()
@@ -80,7 +82,7 @@ def recover(disk: Disk, paths: QueuePaths, pool: Pool, journal: Journal, keeper:
     return found
 
 
-def _bodies_in_files(disk: Disk, pool: Pool, messages: list[Message]) -> dict[int, str]:
+def _bodies_in_files(disk: FileSystem, pool: NumberPool, messages: list[AcceptedMessage]) -> dict[int, str]:
     """By serial, the file in pid/ with the body of each message that has one: that of its number, or another."""
     bodies: dict[int, str] = {}
     for message in messages:
@@ -93,7 +95,9 @@ def _bodies_in_files(disk: Disk, pool: Pool, messages: list[Message]) -> dict[in
     return bodies
 
 
-def _settle(disk: Disk, paths: QueuePaths, message: Message, keeper: Keeper, found: Found) -> None:
+def _settle(
+    disk: FileSystem, paths: QueuePaths, message: AcceptedMessage, keeper: MessageStore, found: RecoveryResult
+) -> None:
     """A message whose mess/N is there."""
     number = message.number
     _flush(disk, paths.mess(number), message.body)
@@ -112,7 +116,7 @@ def _settle(disk: Disk, paths: QueuePaths, message: Message, keeper: Keeper, fou
     found.held += 1
 
 
-def _misnumbered(disk: Disk, paths: QueuePaths) -> int:
+def _misnumbered(disk: FileSystem, paths: QueuePaths) -> int:
     """How many files mess/N have another inode number than N."""
     suspects = [
         name
@@ -124,7 +128,7 @@ def _misnumbered(disk: Disk, paths: QueuePaths) -> int:
     return sum((disk.status(paths.mess(int(name))) or (int(name),))[0] != int(name) for name in suspects)
 
 
-def _drop_second_names(disk: Disk, paths: QueuePaths, pool: Pool) -> None:
+def _drop_second_names(disk: FileSystem, paths: QueuePaths, pool: NumberPool) -> None:
     """Files of the pool that have become mess/N keep that name alone."""
     for number in pool.numbers:
         known = disk.status(paths.mess(number))
@@ -134,7 +138,7 @@ def _drop_second_names(disk: Disk, paths: QueuePaths, pool: Pool) -> None:
             pool.forget(number)
 
 
-def _is_body(disk: Disk, message: Message, path: str) -> bool:
+def _is_body(disk: FileSystem, message: AcceptedMessage, path: str) -> bool:
     """Tell whether the file at `path` holds the body of the message."""
     known = disk.status(path)
     if known is None or known[1] != message.size:
@@ -150,7 +154,7 @@ def _is_body(disk: Disk, message: Message, path: str) -> bool:
     return crc == message.crc
 
 
-def _copy(disk: Disk, source: str, target: str) -> None:
+def _copy(disk: FileSystem, source: str, target: str) -> None:
     reading, offset = disk.open(source, os.O_RDONLY), 0
     try:
         writing = disk.open(target, os.O_WRONLY | os.O_TRUNC)
@@ -165,7 +169,7 @@ def _copy(disk: Disk, source: str, target: str) -> None:
     _flush(disk, target)
 
 
-def _flush(disk: Disk, path: str, content: bytes | None = None) -> None:
+def _flush(disk: FileSystem, path: str, content: bytes | None = None) -> None:
     """Put a file on the disk; where its content is known it is written again.
 
     For what a failed flush dropped is still read, and no later flush would write it.

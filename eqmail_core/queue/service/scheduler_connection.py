@@ -9,9 +9,9 @@ from collections import deque
 from functools import partial
 
 from eqmail_core.ipc import admission_protocol as wire
-from eqmail_core.ipc.async_channel import Channel
-from eqmail_core.queue.service.accepted_message import Message
-from eqmail_core.queue.service.message_store import Keeper
+from eqmail_core.ipc.async_channel import AsyncChannel
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
+from eqmail_core.queue.service.message_store import MessageStore
 from eqmail_core.system.log import say, say_seldom
 from eqmail_core.system.repeated_lines import RepeatedLines
 from eqmail_core.system.sealed_file import sealed_file
@@ -21,21 +21,21 @@ _MANY = 200
 _RETRY_S = 1.0
 
 
-class Admissions:
+class SchedulerConnection:
     """The connection of a scheduler that said hello; `temporary` is a folder for systems without sealed memory."""
 
     def __init__(
-        self, name: str, loop: asyncio.AbstractEventLoop, channel: Channel, keeper: Keeper, temporary: str
+        self, name: str, loop: asyncio.AbstractEventLoop, channel: AsyncChannel, keeper: MessageStore, temporary: str
     ) -> None:
         self._name = name
         self._loop = loop
         self._channel = channel
         self._keeper = keeper
         self._temporary = temporary
-        self._waiting: deque[Message] = deque()
+        self._waiting: deque[AcceptedMessage] = deque()
         self._repeated = RepeatedLines()
 
-    def admit(self, message: Message) -> None:
+    def admit(self, message: AcceptedMessage) -> None:
         """Hand a message over, after those that wait."""
         if self._waiting or self._channel.waiting > _MANY or not self._send(message):
             self._waiting.append(message)
@@ -76,7 +76,7 @@ class Admissions:
     def _cleaned(self, answer: bytes) -> None:
         self._channel.send(wire.CLEAN + answer)
 
-    def _send(self, message: Message) -> bool:
+    def _send(self, message: AcceptedMessage) -> bool:
         try:
             if message.body is not None:
                 fd = sealed_file(message.body, self._temporary)

@@ -14,15 +14,15 @@ import time
 
 from eqmail_core.control.controls import controls_in
 from eqmail_core.event_loop.event_loop import new_event_loop
-from eqmail_core.event_loop.memory_trimmer import Tidying
+from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
 from eqmail_core.event_loop.signals import heed
-from eqmail_core.event_loop.worker_thread import Worker
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.event_loop.worker_thread import WorkerThread
+from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.service.journal import Damaged, Journal
-from eqmail_core.queue.service.listener import House, Reception
-from eqmail_core.queue.service.message_store import Keeper
-from eqmail_core.queue.service.number_pool import Pool
-from eqmail_core.queue.service.recovery import Found, recover
+from eqmail_core.queue.service.listener import ListenerConfig, QueueListener
+from eqmail_core.queue.service.message_store import MessageStore
+from eqmail_core.queue.service.number_pool import NumberPool
+from eqmail_core.queue.service.recovery import RecoveryResult, recover
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
@@ -50,7 +50,7 @@ SERIALS_PER_S = 1 << 24
 """Serials begin at the clock times this: new ones even where somebody removed the journal."""
 
 
-class CannotServe(Exception):
+class QueueServiceError(Exception):
     """Why the service did not start."""
 
 
@@ -63,7 +63,7 @@ def run(site: Site, listener: socket.socket) -> None:
     settle(site, "qmailq")
     os.umask(0o033)
     loop = new_loop()
-    service = Service(site, listener, loop)
+    service = QueueService(site, listener, loop)
     heed(loop, {signal.SIGTERM: service.stop, signal.SIGHUP: lambda: None})
     tell_ready()
     try:
@@ -89,7 +89,7 @@ class Clock:
         self.later = loop.call_later
 
 
-class Service:
+class QueueService:
     """The queue service of one site on one loop; it serves when it is made."""
 
     def __init__(self, site: Site, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
@@ -99,10 +99,13 @@ class Service:
         self._is_leaving = self._is_emptying = False
         controls = controls_in(site.control, read_file)
         durability = controls.queuedurability
-        disk, paths = Disk(), site.queue
-        journal, pool = Journal(disk, paths.journal, epoch=int.from_bytes(os.urandom(4))), Pool(disk, paths)
-        self._workers = Worker("journal", loop.call_soon_threadsafe), Worker("files", loop.call_soon_threadsafe)
-        self._keeper = Keeper(
+        disk, paths = FileSystem(), site.queue
+        journal, pool = Journal(disk, paths.journal, epoch=int.from_bytes(os.urandom(4))), NumberPool(disk, paths)
+        self._workers = (
+            WorkerThread("journal", loop.call_soon_threadsafe),
+            WorkerThread("files", loop.call_soon_threadsafe),
+        )
+        self._keeper = MessageStore(
             disk,
             paths,
             pool,
@@ -124,7 +127,7 @@ class Service:
         except OSError as error:
             say(NAME, f"warning: cannot make the journal's files: {error.strerror}; will try again")
         daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")
-        house = House(
+        house = ListenerConfig(
             bringers(site),
             scheduler,
             {daemon, scheduler},
@@ -133,9 +136,9 @@ class Service:
             max(raise_descriptor_limit(_MOST_DESCRIPTORS) - _OTHER_DESCRIPTORS, _OTHER_DESCRIPTORS),
             paths.pid,
         )
-        self._reception = Reception(NAME, loop, listener, disk, self._keeper, house, self._scheduler_left)
+        self._reception = QueueListener(NAME, loop, listener, disk, self._keeper, house, self._scheduler_left)
         loop.call_later(AWAY_S, self._spill_if_away)
-        Tidying(loop, lambda: self._keeper.held)
+        MemoryTrimmer(loop, lambda: self._keeper.held)
         disk.pull_trigger(paths.trigger)
 
     @property
@@ -202,13 +205,13 @@ def lock_queue(site: Site) -> int:
         fd = os.open(f"{folder}/lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise CannotServe("another queue service works on this queue") from error
+        raise QueueServiceError("another queue service works on this queue") from error
     except OSError as error:
-        raise CannotServe(f"{folder}: {error.strerror}") from error
+        raise QueueServiceError(f"{folder}: {error.strerror}") from error
     return fd
 
 
-def report(found: Found) -> None:
+def report(found: RecoveryResult) -> None:
     """Say what an earlier life left, if it did."""
     if found.held or found.queued or found.renumbered:
         say(

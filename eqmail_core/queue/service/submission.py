@@ -14,15 +14,15 @@ from zlib import crc32
 
 from eqmail_core.dsn.parameters import with_wishes
 from eqmail_core.ipc import submission_protocol as wire
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.mail.invoked import invoked_line
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import scan_envelope
-from eqmail_core.queue.service.accepted_message import Message
-from eqmail_core.queue.service.budget import Budget
-from eqmail_core.queue.service.message_store import Keeper
-from eqmail_core.site.accounts import Credentials
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
+from eqmail_core.queue.service.budget import SubmitterBudget
+from eqmail_core.queue.service.message_store import MessageStore
+from eqmail_core.site.accounts import PeerCredentials
 
 SMALL = 65536
 """Largest body that goes through memory and journal, in bytes; a longer one is written to the file of its number."""
@@ -41,13 +41,13 @@ IDLE_S = 300
 """After so many seconds without a piece an unfinished message is given up where others need its room."""
 
 
-class Office(Protocol):
+class QueueContext(Protocol):
     """What all submitters share."""
 
-    disk: Disk
-    keeper: Keeper
-    memory: Budget
-    places: Budget
+    disk: FileSystem
+    keeper: MessageStore
+    memory: SubmitterBudget
+    places: SubmitterBudget
 
     def now(self) -> int:
         """Seconds since the epoch."""
@@ -64,11 +64,11 @@ class Office(Protocol):
     def make_room(self) -> None:
         """Give up what ordinary users have left lying."""
 
-    def load(self, size: int, channel: Channel, uid: int) -> None:
+    def load(self, size: int, channel: AsyncChannel, uid: int) -> None:
         """So many more bytes wait for the disk (or fewer, when negative); the channel may have to wait."""
 
 
-class _Open:
+class PartialMessage:
     """A message that is not complete; `weight`: its bytes in memory; `touched`: when the last piece came."""
 
     __slots__ = ("birth", "code", "crc", "envelope", "fd", "number", "pieces", "qp", "size", "touched", "weight")
@@ -86,15 +86,15 @@ class _Open:
         self.crc = 0
 
 
-class Submitter:
+class SubmissionConnection:
     """A connection of someone with these credentials; `how` is what its Received lines say."""
 
-    def __init__(self, office: Office, channel: Channel, peer: Credentials, how: bytes) -> None:
+    def __init__(self, office: QueueContext, channel: AsyncChannel, peer: PeerCredentials, how: bytes) -> None:
         self._office = office
         self._channel = channel
         self._peer = peer
         self._how = how
-        self._open: dict[int, _Open] = {}
+        self._open: dict[int, PartialMessage] = {}
         self._has_submitted = False
         self._unanswered = 0
         self.spoke = office.now()
@@ -155,12 +155,12 @@ class Submitter:
         except OSError:
             self._refuse(tag, q.WRITE_ERROR)
             return
-        message = Message(number, birth, self._peer.uid, qp, envelope, body, len(body))
+        message = AcceptedMessage(number, birth, self._peer.uid, qp, envelope, body, len(body))
         self._office.load(message.weight, self._channel, self._peer.uid)
         self._unanswered += 1
         self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
 
-    def _answer(self, tag: int, weight: int, code: int, message: Message) -> None:
+    def _answer(self, tag: int, weight: int, code: int, message: AcceptedMessage) -> None:
         self._unanswered -= 1
         self._channel.send(wire.result(tag, code, message.number if code == q.OK else 0, message.birth, message.qp))
         self._office.load(-weight, self._channel, self._peer.uid)
@@ -189,7 +189,7 @@ class Submitter:
                 self._channel.close()
                 return
             now, qp = self._office.now(), self._next_qp()
-            it = self._open[tag] = _Open(now, qp, self._received(qp, now))
+            it = self._open[tag] = PartialMessage(now, qp, self._received(qp, now))
         it.touched = self.spoke
         act = _ACTS.get(kind)
         if act is None:
@@ -206,7 +206,7 @@ class Submitter:
         office.make_room()
         return not self._channel.closed and office.places.take(uid, 1)
 
-    def _may_keep(self, it: _Open, size: int) -> bool:
+    def _may_keep(self, it: PartialMessage, size: int) -> bool:
         """Tell whether so many more bytes may be kept in memory; if not, the message is given up."""
         if self._office.memory.take(self._peer.uid, size):
             it.weight += size
@@ -216,12 +216,12 @@ class Submitter:
         self._forget(it)
         return False
 
-    def _lighten(self, it: _Open, size: int) -> None:
+    def _lighten(self, it: PartialMessage, size: int) -> None:
         """So many bytes are not in memory any more."""
         it.weight -= size
         self._office.memory.give_back(self._peer.uid, size)
 
-    def _body(self, tag: int, it: _Open, piece: bytes) -> None:
+    def _body(self, tag: int, it: PartialMessage, piece: bytes) -> None:
         if it.code != q.OK or not self._may_keep(it, len(piece)):
             return
         it.pieces.append(piece)
@@ -233,7 +233,7 @@ class Submitter:
                 it.code = q.WRITE_ERROR
                 self._forget(it)
 
-    def _write(self, it: _Open) -> None:
+    def _write(self, it: PartialMessage) -> None:
         """What has come so far goes to the file of the message's number."""
         if it.fd < 0:
             it.number = self._office.keeper.take_number()
@@ -244,14 +244,14 @@ class Submitter:
         it.pieces = []
         self._lighten(it, it.weight - len(it.envelope))
 
-    def _envelope(self, tag: int, it: _Open, piece: bytes) -> None:
+    def _envelope(self, tag: int, it: PartialMessage, piece: bytes) -> None:
         if len(it.envelope) + len(piece) > MAX_ENVELOPE:
             it.code = q.NO_MEMORY
             self._forget(it)
         elif it.code == q.OK and self._may_keep(it, len(piece)):
             it.envelope += piece
 
-    def _commit(self, tag: int, it: _Open, piece: bytes) -> None:
+    def _commit(self, tag: int, it: PartialMessage, piece: bytes) -> None:
         del self._open[tag]
         self._office.places.give_back(self._peer.uid, 1)
         end = 0
@@ -267,21 +267,21 @@ class Submitter:
             self._submit(tag, it.birth, it.qp, envelope, b"".join(it.pieces))
         else:
             self._office.disk.close(it.fd)
-            message = Message(it.number, it.birth, self._peer.uid, it.qp, envelope, None, it.size, it.crc)
+            message = AcceptedMessage(it.number, it.birth, self._peer.uid, it.qp, envelope, None, it.size, it.crc)
             self._office.load(message.weight, self._channel, self._peer.uid)
             self._unanswered += 1
         self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
 
-    def _abort(self, tag: int, it: _Open, piece: bytes) -> None:
+    def _abort(self, tag: int, it: PartialMessage, piece: bytes) -> None:
         del self._open[tag]
         self._drop(it)
 
-    def _drop(self, it: _Open) -> None:
+    def _drop(self, it: PartialMessage) -> None:
         """Let go of an unfinished message."""
         self._office.places.give_back(self._peer.uid, 1)
         self._forget(it)
 
-    def _forget(self, it: _Open) -> None:
+    def _forget(self, it: PartialMessage) -> None:
         """Let go of what an unfinished message holds."""
         it.pieces, it.envelope = [], bytearray()
         self._lighten(it, it.weight)
@@ -292,9 +292,9 @@ class Submitter:
             it.number, it.fd = 0, -1
 
 
-_ACTS: dict[bytes, Callable[[Submitter, int, _Open, bytes], None]] = {
-    wire.BODY: Submitter._body,
-    wire.ENVELOPE: Submitter._envelope,
-    wire.COMMIT: Submitter._commit,
-    wire.ABORT: Submitter._abort,
+_ACTS: dict[bytes, Callable[[SubmissionConnection, int, PartialMessage, bytes], None]] = {
+    wire.BODY: SubmissionConnection._body,
+    wire.ENVELOPE: SubmissionConnection._envelope,
+    wire.COMMIT: SubmissionConnection._commit,
+    wire.ABORT: SubmissionConnection._abort,
 }

@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 
-from eqmail_core.dsn.parameters import Wishes
+from eqmail_core.dsn.parameters import DsnParameters
 from eqmail_core.ipc.admission_protocol import Admission
-from eqmail_core.scheduler.ports import Body, Job
+from eqmail_core.scheduler.ports import Job, SharedMessageFd
 
 HELD, ASKED, TO_PLACE, PLACING, BOUNCING = range(5)
 """In memory; the queue is writing mess/N; it has; our files are being written; its sender is being told."""
 
 
-class Held:
+class MemoryMessage:
     """One message in memory: its jobs, with recipients and their places in the envelope beside each.
 
     `open_jobs` of them are not closed yet.  `snapshot` tells what a placement wrote: for each job whether it was
@@ -40,7 +40,7 @@ class Held:
         "written_failures",
     )
 
-    def __init__(self, it: Admission, sender: bytes, body: Body, now: float) -> None:
+    def __init__(self, it: Admission, sender: bytes, body: SharedMessageFd, now: float) -> None:
         self.serial = it.serial
         self.number = it.number
         self.size = it.size
@@ -59,7 +59,7 @@ class Held:
         self.snapshot: list[tuple[bool, int]] = []
         self.written_failures = 0
         self.bounce_due = 0
-        self.wishes: Wishes | None = None
+        self.wishes: DsnParameters | None = None
         self.afterwards: list[Callable[[], None]] = []
 
 

@@ -10,22 +10,22 @@ Source: architecture "journal first"; protocols.admission_wire.
 import os
 from collections.abc import Iterator
 
-from eqmail_core.dsn.notification import Returned
+from eqmail_core.dsn.notification import ReportedMessage
 from eqmail_core.dsn.parameters import list_key, parse_wishes, place_key, split_wishes
 from eqmail_core.ipc.admission_protocol import Admission
 from eqmail_core.mail.address import is_verp_base
 from eqmail_core.mail.dates import date822
-from eqmail_core.queue.files import Trouble
+from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
 from eqmail_core.queue.format.envelope import split_envelope
 from eqmail_core.queue.format.info import is_born, mark_of
 from eqmail_core.queue.format.recipient_list import numbered
 from eqmail_core.queue.message_match import MISSING, message_state, vouch
-from eqmail_core.queue.preprocess import Preparation
-from eqmail_core.scheduler.completion import Ending
-from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, Held, is_finished
-from eqmail_core.scheduler.memory.spill import Spilling
-from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Body, Job, Keeper, Worker
+from eqmail_core.queue.preprocess import Preprocessor
+from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, MemoryMessage, is_finished
+from eqmail_core.scheduler.memory.spill import Spiller
+from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, DelivererPort, Job, MessageKeeper, SharedMessageFd
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.system.files import CHUNK
 
@@ -33,7 +33,7 @@ MAX_FAILURE_BYTES = 1 << 18
 """Reports on failed recipients that are kept in memory for one message."""
 
 
-class HeldMessages:
+class MemoryQueue:
     """All messages in memory; also the book in which their jobs write.
 
     `limit`: messages beyond it go to the disk at once.
@@ -42,15 +42,15 @@ class HeldMessages:
     def __init__(
         self,
         scheduler: Scheduler,
-        ending: Ending,
-        preparation: Preparation,
-        keeper: Keeper,
-        worker: Worker,
+        ending: MessageCompletion,
+        preparation: Preprocessor,
+        keeper: MessageKeeper,
+        worker: DelivererPort,
         limit: int,
     ) -> None:
-        self.messages: dict[int, Held] = {}
-        self.spilling = Spilling(self.messages, self._drop, scheduler, ending, preparation, keeper, worker)
-        self._numbers: dict[int, Held] = {}
+        self.messages: dict[int, MemoryMessage] = {}
+        self.spilling = Spiller(self.messages, self._drop, scheduler, ending, preparation, keeper, worker)
+        self._numbers: dict[int, MemoryMessage] = {}
         self._scheduler = scheduler
         self._log = scheduler.log
         self._ending = ending
@@ -82,7 +82,7 @@ class HeldMessages:
             fd = -1
         envelope, wishes = split_wishes(it.envelope)
         sender, recipients = split_envelope(envelope)
-        held = Held(it, sender, Body(fd), now)
+        held = MemoryMessage(it, sender, SharedMessageFd(fd), now)
         self.messages[it.serial] = self._numbers[it.number] = held
         lines, say = self._log.lines, self._log.say
         say(lines.new_message(it.number))
@@ -120,11 +120,11 @@ class HeldMessages:
                 self._keeper.placed(it.serial)
                 return True
             self._scheduler.remove_stale(it.number)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._log.warning(trouble.text)
         return False
 
-    def _open_all(self, held: Held, recipients: list[bytes]) -> None:
+    def _open_all(self, held: MemoryMessage, recipients: list[bytes]) -> None:
         addresses: tuple[list[bytes], list[bytes]] = ([], [])
         places: tuple[list[int], list[int]] = ([], [])
         route = self._scheduler.routes.route
@@ -136,7 +136,7 @@ class HeldMessages:
             if addresses[channel]:
                 self._open(held, channel, addresses[channel], places[channel])
 
-    def _open(self, held: Held, channel: int, addresses: list[bytes], places: list[int]) -> None:
+    def _open(self, held: MemoryMessage, channel: int, addresses: list[bytes], places: list[int]) -> None:
         sender = held.sender
         job = Job(self, held.number, channel, sender, held.birth, numbered(addresses), is_verp_base(sender))
         job.serial = held.serial
@@ -172,7 +172,7 @@ class HeldMessages:
         elif not held.open_jobs and held.state in (HELD, ASKED) and all(is_finished(job) for job in held.jobs):
             self._finish(held)
 
-    def _finish(self, held: Held) -> None:
+    def _finish(self, held: MemoryMessage) -> None:
         """All recipients are finished: tell the sender if need be, and forget the message."""
         if not held.failures:
             self._log.say(self._log.lines.end_message(held.number))
@@ -193,7 +193,7 @@ class HeldMessages:
                 self.spilling.spill(held)
 
         if self._ending.ready:
-            it = Returned(
+            it = ReportedMessage(
                 held.sender,
                 date822(held.birth),
                 held.size,
@@ -205,14 +205,14 @@ class HeldMessages:
         else:
             told(SYSTEM_TROUBLE_S)
 
-    def _drop(self, held: Held) -> None:
+    def _drop(self, held: MemoryMessage) -> None:
         del self.messages[held.serial]
         if self._numbers.get(held.number) is held:
             del self._numbers[held.number]
         held.body.drop()
 
 
-def _note_wishes(held: Held, text: bytes) -> None:
+def _note_wishes(held: MemoryMessage, text: bytes) -> None:
     """Give a message its wishes; their recipients are in the lists of its jobs now."""
     wishes = parse_wishes(text)
     if wishes is None:

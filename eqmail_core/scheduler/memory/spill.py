@@ -9,13 +9,13 @@ Source: architecture "journal first"; protocols.admission_wire.
 from collections.abc import Callable, Iterator
 
 from eqmail_core.dsn.parameters import render_wishes
-from eqmail_core.queue.files import Trouble
+from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.info import mark_of
 from eqmail_core.queue.format.recipient_list import numbered, render_list
-from eqmail_core.queue.preprocess import Placement, Preparation
-from eqmail_core.scheduler.completion import Ending
-from eqmail_core.scheduler.memory.message import ASKED, HELD, PLACING, TO_PLACE, Held, is_finished
-from eqmail_core.scheduler.ports import Keeper, Worker
+from eqmail_core.queue.preprocess import Preprocessor, SpillFiles
+from eqmail_core.scheduler.completion import MessageCompletion
+from eqmail_core.scheduler.memory.message import ASKED, HELD, PLACING, TO_PLACE, MemoryMessage, is_finished
+from eqmail_core.scheduler.ports import DelivererPort, MessageKeeper
 from eqmail_core.scheduler.scheduler import Scheduler
 
 FIRST_ATTEMPT_S = 1.0
@@ -31,18 +31,18 @@ LOOK_EVERY_S = 0.5
 """How often the times of all messages in memory are looked at."""
 
 
-class Spilling:
+class Spiller:
     """Watches `messages`, all messages in memory by serial; `drop` lets one go; `placed` counts what was written."""
 
     def __init__(
         self,
-        messages: dict[int, Held],
-        drop: Callable[[Held], None],
+        messages: dict[int, MemoryMessage],
+        drop: Callable[[MemoryMessage], None],
         scheduler: Scheduler,
-        ending: Ending,
-        preparation: Preparation,
-        keeper: Keeper,
-        worker: Worker,
+        ending: MessageCompletion,
+        preparation: Preprocessor,
+        keeper: MessageKeeper,
+        worker: DelivererPort,
     ) -> None:
         self.messages = messages
         self._drop = drop
@@ -52,7 +52,7 @@ class Spilling:
         self._preparation = preparation
         self._keeper = keeper
         self._worker = worker
-        self._to_place: list[Held] = []
+        self._to_place: list[MemoryMessage] = []
         self._placing = False
         self.placed = 0
         self._next_look = 0.0
@@ -118,7 +118,7 @@ class Spilling:
         held.state = HELD
         held.not_before = self._now + TRY_AGAIN_S
 
-    def spill(self, held: Held) -> None:
+    def spill(self, held: MemoryMessage) -> None:
         """Have a message written to the disk, if that has not begun."""
         if held.state == HELD:
             held.state = ASKED
@@ -137,13 +137,13 @@ class Spilling:
             elif held.state in (HELD, TO_PLACE):
                 self._retry_from_memory(held)
 
-    def _older_than(self, then: float) -> Iterator[Held]:
+    def _older_than(self, then: float) -> Iterator[MemoryMessage]:
         for held in self.messages.values():
             if held.admitted > then:
                 return
             yield held
 
-    def _retry_from_memory(self, held: Held) -> None:
+    def _retry_from_memory(self, held: MemoryMessage) -> None:
         """The disk takes nothing for now: recipients that are due are tried again all the same."""
         if held.body.fd < 0 or self._scheduler.exiting:
             return
@@ -164,7 +164,7 @@ class Spilling:
         placements = [self._placement(held) for held in group]
         self._placing = True
 
-        def placed(results: list[Trouble | None]) -> None:
+        def placed(results: list[QueueFileError | None]) -> None:
             self._placing = False
             for held, trouble in zip(group, results, strict=True):
                 if trouble is None:
@@ -176,7 +176,7 @@ class Spilling:
 
         self._worker.do(lambda: self._preparation.place(placements), placed)
 
-    def _placement(self, held: Held) -> Placement:
+    def _placement(self, held: MemoryMessage) -> SpillFiles:
         held.state = PLACING
         held.snapshot = [(is_finished(job), len(job.done)) for job in held.jobs]
         lists = [
@@ -185,7 +185,7 @@ class Spilling:
             if not finished
         ]
         held.written_failures = len(held.failures)
-        return Placement(
+        return SpillFiles(
             held.number,
             held.sender,
             held.birth,
@@ -195,7 +195,7 @@ class Spilling:
             mark_of(held.serial),
         )
 
-    def _detach(self, held: Held) -> None:
+    def _detach(self, held: MemoryMessage) -> None:
         """The message is on the disk as it was; write down what has happened since, and let its jobs go on there."""
         scheduler, book = self._scheduler, self._scheduler.book
         self.placed += 1
@@ -225,14 +225,14 @@ class Spilling:
         for act in held.afterwards:
             act()
 
-    def _note_failures(self, held: Held) -> bool:
+    def _note_failures(self, held: MemoryMessage) -> bool:
         """Write down failures of the last moment; without them their recipients must be tried again."""
         block = b"".join(held.failures[held.written_failures :])
         try:
             if block:
                 self._scheduler.ledger.add_failure(held.number, block)
                 self._scheduler.ledger.flush_failures(held.number)
-        except Trouble as trouble:
+        except QueueFileError as trouble:
             self._log.alert(trouble.text)
             return False
         return True

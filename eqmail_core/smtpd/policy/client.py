@@ -7,10 +7,10 @@ from eqmail_core.mail.received import received
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.tls.session_info import Encryption
+    from eqmail_core.tls.session_info import TlsSessionInfo
 
 
-class Introduction:
+class ClientIdentity:
     """What is told of a client in the header of its messages.
 
     `remote_host` is its name, as far as known, and counts as its HELO until it gives one; `remote_info` is the user
@@ -38,7 +38,7 @@ class Introduction:
         self._local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
         self._helo: bytes | None = None
         self._protocol = b"SMTP"
-        self.encryption: Encryption | None = None
+        self.encryption: TlsSessionInfo | None = None
         self.is_authenticated = False
         self.is_utf8 = False
         self.vouched_for: bytes | None = None
@@ -48,7 +48,7 @@ class Introduction:
         self._helo = name if name.lower() != self.remote_host.lower() else None
         self._protocol = protocol
 
-    def secure(self, encryption: "Encryption", remote_info: bytes | None) -> None:
+    def secure(self, encryption: "TlsSessionInfo", remote_info: bytes | None) -> None:
         """TLS has begun: what the client said of itself before counts no more."""
         self.encryption = encryption
         self.remote_info = remote_info

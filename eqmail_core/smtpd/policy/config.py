@@ -1,6 +1,6 @@
 """The settings by which mail is received by SMTP, shared by all conversations."""
 
-from eqmail_core.smtpd.policy.patience import NO_WAITING, Patience
+from eqmail_core.smtpd.policy.patience import NO_WAITING, Delays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -8,12 +8,12 @@ if TYPE_CHECKING:
 
     from eqmail_core.access.badmailfrom import BadSenders
     from eqmail_core.access.rcpthosts import RcptHosts
-    from eqmail_core.smtpd.policy.dnsbl import BlockLists
+    from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
-    from eqmail_core.smtpd.protocol.options import Rules
+    from eqmail_core.smtpd.protocol.options import ServerOptions
 
 
-class House:
+class PolicyConfig:
     """What everybody goes by who is served on one port.
 
     `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
@@ -37,15 +37,15 @@ class House:
 
     def __init__(
         self,
-        rules: "Rules",
+        rules: "ServerOptions",
         recipient_hosts: "RcptHosts",
         bad_senders: "BadSenders",
         plugins: dict[bytes, list[bytes]] | None = None,
         says_esmtp: bool = True,
         tls_clients: "frozenset[bytes]" = frozenset(),
-        patience: Patience = NO_WAITING,
+        patience: Delays = NO_WAITING,
         recipient_check: "RecipientCheck | None" = None,
-        block_lists: "BlockLists | None" = None,
+        block_lists: "DnsblConfig | None" = None,
         logs_all: bool = True,
     ) -> None:
         self.logs_all = logs_all

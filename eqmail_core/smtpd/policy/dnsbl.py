@@ -6,24 +6,24 @@ before the greeting.  Trouble with the DNS is in nobody's disfavour.
 Source: control files dnsbl, dnswl, dnsblat; RFC 5782.
 """
 
-from eqmail_core.dns.dnsbl_zone import Zone, parse_zone, reversed_address
+from eqmail_core.dns.dnsbl_zone import DnsblZone, parse_zone, reversed_address
 from eqmail_core.dns.query import A
-from eqmail_core.smtpd.policy.requests import AskDns
+from eqmail_core.smtpd.policy.requests import QueryDns
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import Verdict
+from eqmail_core.smtpd.protocol.events import Decision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from eqmail_core.dns.query import Answer, Question
-    from eqmail_core.smtpd.policy.requests import Errands
+    from eqmail_core.dns.query import DnsAnswer, DnsQuestion
+    from eqmail_core.smtpd.policy.requests import PendingDecision
 
 RECIPIENT, GREETING, LOG = b"recipient", b"greeting", b"log"
 """Where a client that is listed is refused: at each recipient, instead of the greeting, or nowhere."""
 
 
-class BlockLists:
+class DnsblConfig:
     """The lists that count against a client, and those that excuse it; lines that are neither are in `ignored`."""
 
     __slots__ = ("_blocking", "_excusing", "at", "ignored")
@@ -34,7 +34,7 @@ class BlockLists:
         self._excusing = self._parsed(excusing)
         self.at = at if at in (GREETING, LOG) else RECIPIENT
 
-    def _parsed(self, lines: "Iterable[bytes]") -> list[Zone]:
+    def _parsed(self, lines: "Iterable[bytes]") -> list[DnsblZone]:
         zones = []
         for line in lines:
             try:
@@ -43,32 +43,32 @@ class BlockLists:
                 self.ignored.append(line)
         return zones
 
-    def suspect(self, ip: bytes) -> "Suspect":
+    def suspect(self, ip: bytes) -> "DnsblCheck":
         """What asks about one client."""
-        return Suspect(self, ip)
+        return DnsblCheck(self, ip)
 
-    def questions(self, ip: bytes) -> "list[Question]":
+    def questions(self, ip: bytes) -> "list[DnsQuestion]":
         """What is to be asked about a client; nothing where it has no address."""
         name = reversed_address(ip)
         return [(A, name + b"." + zone.name) for zone in self._excusing + self._blocking] if name else []
 
-    def judge(self, answers: "list[Answer]") -> Zone | None:
+    def judge(self, answers: "list[DnsAnswer]") -> DnsblZone | None:
         """The list that counts against the client, by the answers to `questions`."""
         zones = self._excusing + self._blocking
         listing = [zone for zone, answer in zip(zones, answers, strict=False) if zone.lists(answer.addresses)]
         return listing[0] if listing and listing[0] not in self._excusing else None
 
 
-class Suspect:
+class DnsblCheck:
     """One client: asked about once, however many recipients it has."""
 
     __slots__ = ("_found", "_ip", "_is_known", "_lists")
 
-    def __init__(self, lists: BlockLists, ip: bytes) -> None:
+    def __init__(self, lists: DnsblConfig, ip: bytes) -> None:
         self._lists = lists
         self._ip = ip
         self._is_known = False
-        self._found: Zone | None = None
+        self._found: DnsblZone | None = None
 
     @property
     def is_met_at_greeting(self) -> bool:
@@ -79,14 +79,14 @@ class Suspect:
         """Tell whether lists do not matter: the client may relay, or a rule for it says so."""
         return b"RELAYCLIENT" in environ or b"NODNSBL" in environ
 
-    def ahead(self) -> AskDns:
+    def ahead(self) -> QueryDns:
         """The errand of asking before anybody needs the answers."""
-        return AskDns(self._lists.questions(self._ip), ahead=True)
+        return QueryDns(self._lists.questions(self._ip), ahead=True)
 
-    def judge(self, accepted: Verdict) -> "Errands":
+    def judge(self, accepted: Decision) -> "PendingDecision":
         """Let the lists decide about something that was accepted."""
         if not self._is_known:
-            answers = yield AskDns(self._lists.questions(self._ip))
+            answers = yield QueryDns(self._lists.questions(self._ip))
             self._found = self._lists.judge(answers) if isinstance(answers, list) else None
             self._is_known = True
         zone = self._found
@@ -95,6 +95,6 @@ class Suspect:
         note = b"blocklisted (%b)" % zone.name
         if self._lists.at == LOG:
             self._found = None
-            return Verdict(True, accepted.lines, accepted.address, accepted.header, accepted.close, note)
+            return Decision(True, accepted.lines, accepted.address, accepted.header, accepted.close, note)
         text = zone.text.replace(b"%i", self._ip) if zone.text else b""
-        return Verdict(False, [reply.listed(self._ip, zone.name, text)], close=self.is_met_at_greeting, note=note)
+        return Decision(False, [reply.listed(self._ip, zone.name, text)], close=self.is_met_at_greeting, note=note)

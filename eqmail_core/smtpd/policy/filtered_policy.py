@@ -6,7 +6,7 @@ Milters are told only what would be accepted without them, as Sendmail and Postf
 Source: libmilter of Sendmail 8.17; Postfix's MILTER_README.
 """
 
-from eqmail_core.filters.transaction import Facts
+from eqmail_core.filters.transaction import TransactionInfo
 from eqmail_core.filters.verdict import (
     ACCEPT,
     CONNECTED,
@@ -17,55 +17,70 @@ from eqmail_core.filters.verdict import (
     MESSAGE,
     RECIPIENT,
     REFUSE,
-    Opinion,
-    Question,
+    FilterQuery,
+    FilterVerdict,
 )
-from eqmail_core.smtpd.policy.policy import Reception
-from eqmail_core.smtpd.policy.requests import AskFilter
-from eqmail_core.smtpd.protocol.events import Authentication, Connected, Data, Event, Hello, Mail, Recipient, Verdict
+from eqmail_core.smtpd.policy.policy import SmtpPolicy
+from eqmail_core.smtpd.policy.requests import QueryFilter
+from eqmail_core.smtpd.protocol.events import (
+    AuthEvent,
+    Connected,
+    Data,
+    Decision,
+    Hello,
+    Mail,
+    Recipient,
+    SmtpEvent,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from eqmail_core.filters.message import Draft
-    from eqmail_core.filters.verdict import Filter, Panel
-    from eqmail_core.smtpd.policy.config import House
-    from eqmail_core.smtpd.policy.requests import Errand, Errands, Outcome
-    from eqmail_core.tls.session_info import Encryption
+    from eqmail_core.filters.message import FilteredMessage
+    from eqmail_core.filters.verdict import FilterPanel, FilterPort
+    from eqmail_core.smtpd.policy.config import PolicyConfig
+    from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
+    from eqmail_core.tls.session_info import TlsSessionInfo
 
-    Asking = Generator[Errand, Outcome, Opinion]
+    Asking = Generator[Request, RequestResult, FilterVerdict]
 
 
-_STAGES: "dict[type[Event], str]" = {Connected: CONNECTED, Hello: HELLO, Mail: MAIL, Recipient: RECIPIENT, Data: DATA}
+_STAGES: "dict[type[SmtpEvent], str]" = {
+    Connected: CONNECTED,
+    Hello: HELLO,
+    Mail: MAIL,
+    Recipient: RECIPIENT,
+    Data: DATA,
+}
 _OF_CLIENT = (CONNECTED, HELLO)
 _RELAY = b"RELAYCLIENT"
 
 
-def _is_farewell(heard: Opinion) -> bool:
+def _is_farewell(heard: FilterVerdict) -> bool:
     return heard.lines[0][:3] == b"421"
 
 
-class FilteredReception(Reception):
+class FilteredSmtpPolicy(SmtpPolicy):
     """As Reception, with the filters of `panel`; `judge` decides a message that is whole."""
 
     __slots__ = ("_facts", "_has_lent", "_headers", "_is_discarded", "_objection", "_panel")
 
     def __init__(
-        self, house: "House", environ: dict[bytes, bytes], date: "Callable[[], bytes]", panel: "Panel"
+        self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", panel: "FilterPanel"
     ) -> None:
         self._panel = panel
-        self._facts = Facts(environ, house.rules.greeting.partition(b" ")[0])
+        self._facts = TransactionInfo(environ, house.rules.greeting.partition(b" ")[0])
         # Header fields that checks want, by how long they count.
         self._headers: dict[str, list[bytes]] = {CONNECTED: [], HELLO: [], MESSAGE: []}
         self._is_discarded = False
         # Whether a check lets this message go anywhere.
         self._has_lent = False
         # What was said against the HELO of the client: MAIL is answered like that, too.
-        self._objection: Opinion | None = None
+        self._objection: FilterVerdict | None = None
         super().__init__(house, environ, date)
 
-    def secure(self, encryption: "Encryption") -> None:
+    def secure(self, encryption: "TlsSessionInfo") -> None:
         """TLS has begun."""
         super().secure(encryption)
         self._facts.encryption = encryption
@@ -73,38 +88,38 @@ class FilteredReception(Reception):
         self._objection = None
         self._headers[HELLO], self._headers[MESSAGE] = [], []
 
-    def decide(self, event: Event) -> "Verdict | Errands":
+    def decide(self, event: SmtpEvent) -> "Decision | PendingDecision":
         """Decide an event of the conversation."""
-        if isinstance(event, Authentication):
+        if isinstance(event, AuthEvent):
             return self._login(event)
         return self._consult(event)
 
-    def judge(self, draft: "Draft") -> "Errands":
+    def judge(self, draft: "FilteredMessage") -> "PendingDecision":
         """Decide a message that is whole, and let the filters change it."""
-        question = Question(MESSAGE, self._facts, draft)
+        question = FilterQuery(MESSAGE, self._facts, draft)
         draft.is_discarded = self._is_discarded
         for filters in (self._panel.before, self._panel.after):
             for one in () if draft.is_discarded else filters:
                 opinion = yield from self._ask([one], question)
                 if opinion.kind == REFUSE:
-                    return Verdict(False, opinion.lines, close=_is_farewell(opinion))
+                    return Decision(False, opinion.lines, close=_is_farewell(opinion))
                 draft.apply(opinion.changes)
                 draft.put_on_top(opinion.headers)
                 draft.is_discarded = opinion.kind == DISCARD
                 if opinion.kind in (ACCEPT, DISCARD):
                     break
-        return Verdict(True, [])
+        return Decision(True, [])
 
     # --- asking
 
-    def _ask(self, filters: "Sequence[Filter]", question: Question) -> "Asking":
+    def _ask(self, filters: "Sequence[FilterPort]", question: FilterQuery) -> "Asking":
         """Ask one after the other until one is sure; what they say together."""
-        heard = Opinion()
+        heard = FilterVerdict()
         for one in filters:
             if question.stage not in one.stages:
                 continue
-            opinion = yield AskFilter(one, question)
-            assert isinstance(opinion, Opinion)
+            opinion = yield QueryFilter(one, question)
+            assert isinstance(opinion, FilterVerdict)
             heard.kind, heard.lines = opinion.kind, opinion.lines
             heard.headers += opinion.headers
             heard.changes += opinion.changes
@@ -113,9 +128,9 @@ class FilteredReception(Reception):
                 break
         return heard
 
-    def _consult(self, event: Event) -> "Errands":
+    def _consult(self, event: SmtpEvent) -> "PendingDecision":
         stage = _STAGES[type(event)]
-        question = Question(stage, self._note(event))
+        question = FilterQuery(stage, self._note(event))
         heard = yield from self._ask(self._panel.before, question)
         self._headers[stage if stage in _OF_CLIENT else MESSAGE] += heard.headers
         if heard.kind == REFUSE:
@@ -124,7 +139,7 @@ class FilteredReception(Reception):
         if not verdict.accepted or self._is_discarded:
             return verdict
         if stage == MAIL and self._objection is not None:
-            return Verdict(False, self._objection.lines)
+            return Decision(False, self._objection.lines)
         if verdict.address is not None:
             self._facts.address = verdict.address
         heard = yield from self._ask(self._panel.after, question)
@@ -136,7 +151,7 @@ class FilteredReception(Reception):
         self._note_accepted(stage)
         return verdict
 
-    def _own(self, event: Event, stage: str, relays: bool) -> "Errands":
+    def _own(self, event: SmtpEvent, stage: str, relays: bool) -> "PendingDecision":
         """What would be decided without filters, where a check may lend the right to relay."""
         environ = self.environ
         self._has_lent = self._has_lent or (relays and stage == MAIL)
@@ -145,7 +160,7 @@ class FilteredReception(Reception):
             environ[_RELAY] = b""
         try:
             decision = super().decide(event)
-            verdict = decision if isinstance(decision, Verdict) else (yield from decision)
+            verdict = decision if isinstance(decision, Decision) else (yield from decision)
         finally:
             if is_lent:
                 environ.pop(_RELAY, None)
@@ -153,30 +168,30 @@ class FilteredReception(Reception):
             environ.setdefault(_RELAY, b"")
         if stage == DATA and verdict.accepted:
             added = b"".join([header + b"\n" for headers in self._headers.values() for header in headers])
-            return Verdict(True, verdict.lines, header=verdict.header + added, note=verdict.note)
+            return Decision(True, verdict.lines, header=verdict.header + added, note=verdict.note)
         return verdict
 
-    def _login(self, event: Authentication) -> "Errands":
+    def _login(self, event: AuthEvent) -> "PendingDecision":
         decision = super().decide(event)
-        verdict = decision if isinstance(decision, Verdict) else (yield from decision)
+        verdict = decision if isinstance(decision, Decision) else (yield from decision)
         if verdict.accepted:
             self._facts.user = event.credentials.user
             self._facts.method = event.credentials.method
         return verdict
 
-    def _refusal(self, stage: str, heard: Opinion) -> Verdict:
+    def _refusal(self, stage: str, heard: FilterVerdict) -> Decision:
         """The refusal of a command; who is refused at once is greeted with 554 or 421, and that is all."""
         lines = heard.lines
         if stage == CONNECTED:
             code = b"554" if lines[0][:1] == b"5" else b"421"
-            return Verdict(False, [code + line[3:] for line in lines], close=True)
+            return Decision(False, [code + line[3:] for line in lines], close=True)
         if stage == HELLO:
             self._objection = heard
-        return Verdict(False, lines, close=_is_farewell(heard))
+        return Decision(False, lines, close=_is_farewell(heard))
 
     # --- what is known
 
-    def _note(self, event: Event) -> Facts:
+    def _note(self, event: SmtpEvent) -> TransactionInfo:
         facts = self._facts
         if isinstance(event, Hello):
             facts.forget_transaction()

@@ -10,7 +10,7 @@ _WORDS = (b"\nreceived", b"\ndelivered")
 _LONGEST = len(_WORDS[1])
 
 
-class Intake:
+class MessageChecks:
     """Watches one message pass in pieces of LF-terminated lines; `databytes` 0: any size is welcome."""
 
     __slots__ = ("_carry", "_databytes", "hops", "size")

@@ -9,7 +9,7 @@ from eqmail_core.text.sanitize import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.smtpd.policy.message_checks import Intake
+    from eqmail_core.smtpd.policy.message_checks import MessageChecks
 
 READ_FAILED = b"read failed"
 TIMED_OUT = b"timeout"
@@ -54,7 +54,7 @@ def tls_failed(reason: Exception) -> bytes:
     return b"TLS connection failed (%b)" % str(reason).encode("utf-8", "replace")
 
 
-def conclude(intake: "Intake", code: int, now: int, qp: int) -> tuple[bytes, bytes]:
+def conclude(intake: "MessageChecks", code: int, now: int, qp: int) -> tuple[bytes, bytes]:
     """The reply to a whole message and what the log says of it; `code` is how qmail-queue ended."""
     text = queue_result.explain(code)
     if not text and not intake.is_refused:

@@ -9,7 +9,7 @@ _LONGEST_S = 3600
 _MOST_DIGITS = 9
 
 
-class Patience:
+class Delays:
     """How long the greeting takes, and the answer to a recipient beyond a number of them (0: none), in seconds.
 
     The variables GREETDELAY, TARPITCOUNT and TARPITDELAY of a client win over these.  Nobody waits longer than an hour.
@@ -22,7 +22,7 @@ class Patience:
         self.tarpit_count = tarpit_count
         self.tarpit_s = min(tarpit_s, _LONGEST_S)
 
-    def of(self, environ: dict[bytes, bytes]) -> "Patience":
+    def of(self, environ: dict[bytes, bytes]) -> "Delays":
         """How the client of this environment is made to wait; one that may relay is not."""
         if b"RELAYCLIENT" in environ:
             return NO_WAITING
@@ -30,7 +30,7 @@ class Patience:
             return self
         own = (environ.get(b"GREETDELAY", b""), environ.get(b"TARPITCOUNT", b""), environ.get(b"TARPITDELAY", b""))
         settled = (self.greet_s, self.tarpit_count, self.tarpit_s)
-        return Patience(*[_number(text, number) for text, number in zip(own, settled, strict=True)])
+        return Delays(*[_number(text, number) for text, number in zip(own, settled, strict=True)])
 
     def before_recipient(self, environ: dict[bytes, bytes], count: int) -> int:
         """How long the client of this environment waits for the answer to its recipient number `count`."""
@@ -40,7 +40,7 @@ class Patience:
         return own.tarpit_s if 0 < own.tarpit_count < count else 0
 
 
-NO_WAITING = Patience()
+NO_WAITING = Delays()
 """Nobody waits."""
 
 WAITING_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))

@@ -22,7 +22,7 @@ TROUBLE_EXIT = 120
 """Exit code by which a plugin, or the attempt to run it, reports that it could not be run."""
 
 
-class Hearing:
+class PluginOutputReader:
     """Listens to one plugin: `receive` its output in any fragmentation, b"" at its end, until `is_over`."""
 
     __slots__ = ("_heard", "_pending", "instructions", "is_over")
@@ -53,7 +53,7 @@ class Hearing:
                 break
 
 
-class PluginReport:
+class PluginResult:
     """How a plugin did: its instructions, and why it could not be run (b"" when it could)."""
 
     __slots__ = ("instructions", "trouble")

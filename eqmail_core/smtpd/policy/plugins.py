@@ -4,23 +4,23 @@ Source: smtp-server.md 4.8 (qmail-spp.c).
 """
 
 from eqmail_core.smtpd.policy import smtpplugins as sections
-from eqmail_core.smtpd.policy.plugin_protocol import PluginReport
+from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
 from eqmail_core.smtpd.policy.requests import RunPlugin
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import Verdict
+from eqmail_core.smtpd.protocol.events import Decision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from eqmail_core.smtpd.policy.requests import Errand, Outcome
+    from eqmail_core.smtpd.policy.requests import Request, RequestResult
 
-    Hearings = Generator[Errand, Outcome, "Heard"]
+    Hearings = Generator[Request, RequestResult, "PluginVerdict"]
 
 _ADDRESS_VARIABLES = {sections.MAIL: b"SMTPMAILFROM", sections.RECIPIENT: b"SMTPRCPTTO"}
 
 
-class Heard:
+class PluginVerdict:
     """What the plugins of one command said, all taken together.
 
     `address` is what they made of the one in hand, None if nothing; `own_checks`: the house still has a say.
@@ -35,19 +35,19 @@ class Heard:
         self.lines: list[bytes] = []
         self.own_checks = True
 
-    def refuse(self, *lines: bytes, close: bool = False) -> "Heard":
+    def refuse(self, *lines: bytes, close: bool = False) -> "PluginVerdict":
         """Refuse the command with these lines."""
         self.accepted = False
         self.lines += lines
         self.close = close
         return self
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Decision:
         """The refusal, or the acceptance where there is nothing else to be decided."""
-        return Verdict(self.accepted, self.lines, close=self.close)
+        return Decision(self.accepted, self.lines, close=self.close)
 
 
-class Advisers:
+class PluginSession:
     """The plugins of one conversation.
 
     `plugins` by section; None: there are none, or one of them has sent the others home.  `headers` are what they add to
@@ -72,13 +72,13 @@ class Advisers:
 
     def hear(self, section: bytes) -> "Hearings":
         """Run the plugins of a section one after the other, as long as they let us."""
-        heard = Heard()
+        heard = PluginVerdict()
         key = section.upper()
         if key in self._deferred:
             return heard.refuse(*self._deferred[key])
         for plugin in (self.plugins or {}).get(section, ()):
             report = yield RunPlugin(sections.plugin_argv(plugin), self._environ)
-            assert isinstance(report, PluginReport)
+            assert isinstance(report, PluginResult)
             if report.trouble:
                 return heard.refuse(reply.plugin_failure(plugin, report.trouble))
             if self._obey(report, heard, section):
@@ -88,7 +88,7 @@ class Advisers:
             return heard.refuse(*self._deferred[key])
         return heard
 
-    def _obey(self, report: "PluginReport", heard: Heard, section: bytes) -> bool:
+    def _obey(self, report: "PluginResult", heard: PluginVerdict, section: bytes) -> bool:
         """Do what one plugin said; True when no other is to be asked."""
         environ = self._environ
         for letter, text in report.instructions:

@@ -7,23 +7,23 @@ same decisions serve a program that waits and a service that must not.  Rooms be
 Source: smtp-server.md 4.2 (order of the checks); qmail-smtpd.c.
 """
 
-from eqmail_core.outcome import PERMANENT, TEMPORARY, Temporary
+from eqmail_core.outcome import PERMANENT, TEMPORARY, TemporaryFailure
 from eqmail_core.smtpd.policy import smtpplugins as sections
 from eqmail_core.smtpd.policy.authentication import authenticate
-from eqmail_core.smtpd.policy.client import Introduction
-from eqmail_core.smtpd.policy.plugins import Advisers, Heard
-from eqmail_core.smtpd.policy.requests import AwaitSilence, LookUp, Pause
+from eqmail_core.smtpd.policy.client import ClientIdentity
+from eqmail_core.smtpd.policy.plugins import PluginSession, PluginVerdict
+from eqmail_core.smtpd.policy.requests import AwaitEarlyTalker, Delay, LookupRecipient
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import (
     CONNECTED,
-    Authentication,
+    AuthEvent,
     Connected,
     Data,
-    Event,
+    Decision,
     Hello,
     Mail,
     Recipient,
-    Verdict,
+    SmtpEvent,
 )
 
 TYPE_CHECKING = False
@@ -31,29 +31,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from eqmail_core.smtpd.policy.config import House
-    from eqmail_core.smtpd.policy.dnsbl import Suspect
-    from eqmail_core.smtpd.policy.requests import Errands, Outcome
+    from eqmail_core.smtpd.policy.config import PolicyConfig
+    from eqmail_core.smtpd.policy.dnsbl import DnsblCheck
+    from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
     from eqmail_core.smtpd.protocol.sasl import Credentials
-    from eqmail_core.tls.session_info import Encryption
+    from eqmail_core.tls.session_info import TlsSessionInfo
 
-    OwnVerdict = Callable[["Reception", Any, Heard], Verdict]
+    OwnVerdict = Callable[["SmtpPolicy", Any, PluginVerdict], Decision]
 
-_OK = Verdict(True, [reply.OK])
-_NOTHING_TO_SAY = Verdict(True, [])
-_BAD_SENDER = Verdict(False, [reply.BAD_SENDER])
-_NO_RELAY = Verdict(False, [reply.NO_RELAY])
-_NO_CONTROLS = Verdict(False, [reply.NO_CONTROLS], close=True)
-_NOTHING_HEARD = Heard()
+_OK = Decision(True, [reply.OK])
+_NOTHING_TO_SAY = Decision(True, [])
+_BAD_SENDER = Decision(False, [reply.BAD_SENDER])
+_NO_RELAY = Decision(False, [reply.NO_RELAY])
+_NO_CONTROLS = Decision(False, [reply.NO_CONTROLS], close=True)
+_NOTHING_HEARD = PluginVerdict()
 
 # What a look-up tells of a recipient.
-_LOOKED_UP: "dict[Outcome, Verdict]" = {
-    PERMANENT: Verdict(False, [reply.NO_MAILBOX]),
-    TEMPORARY: Verdict(False, [reply.MAILBOX_AWAY]),
+_LOOKED_UP: "dict[RequestResult, Decision]" = {
+    PERMANENT: Decision(False, [reply.NO_MAILBOX]),
+    TEMPORARY: Decision(False, [reply.MAILBOX_AWAY]),
 }
 
 
-class Reception:
+class SmtpPolicy:
     """Decides the events of one conversation.
 
     `environ` is the conversation's own: it tells who the client is (TCPREMOTEHOST and so on) and whether it may relay
@@ -74,13 +74,13 @@ class Reception:
         "environ",
     )
 
-    def __init__(self, house: "House", environ: dict[bytes, bytes], date: "Callable[[], bytes]") -> None:
+    def __init__(self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]") -> None:
         self._house = house
         self._date = date
-        self._advisers = Advisers(house.plugins, environ)
-        self._client = Introduction(environ)
+        self._advisers = PluginSession(house.plugins, environ)
+        self._client = ClientIdentity(environ)
         lists = house.block_lists
-        self._suspect: Suspect | None = None if lists is None else lists.suspect(self._client.remote_ip)
+        self._suspect: DnsblCheck | None = None if lists is None else lists.suspect(self._client.remote_ip)
         self._is_bad_sender = False
         self._allowed = False
         # What TLS brings back: the variables and plugins before the client's first command.
@@ -114,7 +114,7 @@ class Reception:
         self._accepted = 0
         self._all = 0
 
-    def secure(self, encryption: "Encryption") -> None:
+    def secure(self, encryption: "TlsSessionInfo") -> None:
         """TLS has begun: what the client said before counts no more, nor what that made of its rights."""
         if self._first is not None:
             variables, self._advisers.plugins = self._first
@@ -124,33 +124,33 @@ class Reception:
         self._is_bad_sender = self._allowed = False
         self.forget()
 
-    def decide(self, event: Event) -> "Verdict | Errands":
+    def decide(self, event: SmtpEvent) -> "Decision | PendingDecision":
         """Decide an event of the conversation; the ends of messages and of plain text are not decided here."""
         if self._first is None and event is not CONNECTED and self._house.rules.offers_tls:
             self._first = (dict(self.environ), self._advisers.plugins)
         if event.restarts:
             self.forget()
-        if isinstance(event, Authentication):
+        if isinstance(event, AuthEvent):
             return self._authenticate(event.credentials)
         section, note, verdict = _DECISIONS[type(event)]
         if note is not None:
             try:
                 note(self, event)
-            except Temporary:
+            except TemporaryFailure:
                 return _NO_CONTROLS
         pause_s = self._pause_before(event)
         if pause_s or self._advisers.have_a_say(section) or self._is_examined(event):
             return self._with_others(event, section, verdict, pause_s)
         return verdict(self, event, _NOTHING_HEARD)
 
-    def _with_others(self, event: Event, section: bytes, verdict: "OwnVerdict", pause_s: int) -> "Errands":
+    def _with_others(self, event: SmtpEvent, section: bytes, verdict: "OwnVerdict", pause_s: int) -> "PendingDecision":
         """Decide where others have a say: the clock, plugins, the house, block lists, the delivering side, in order."""
         if event is CONNECTED:
             welcome = yield from self._welcome(pause_s)
             if not welcome.accepted:
                 return welcome
         elif pause_s:
-            yield Pause(pause_s)
+            yield Delay(pause_s)
         heard = _NOTHING_HEARD
         if self._advisers.have_a_say(section):
             self._publish(event)
@@ -160,9 +160,9 @@ class Reception:
         own = verdict(self, event, heard)
         if own.accepted and isinstance(event, Recipient):
             own = yield from self._examine(event, own, heard)
-        return Verdict(own.accepted, heard.lines + own.lines, own.address, own.header, own.close, own.note)
+        return Decision(own.accepted, heard.lines + own.lines, own.address, own.header, own.close, own.note)
 
-    def _pause_before(self, event: Event) -> int:
+    def _pause_before(self, event: SmtpEvent) -> int:
         """How long the client has to wait for the answer, in seconds."""
         if event is CONNECTED:
             return self._house.patience.of(self.environ).greet_s if self._client.encryption is None else 0
@@ -170,7 +170,7 @@ class Reception:
             return self._house.patience.before_recipient(self.environ, self._all)
         return 0
 
-    def _authenticate(self, credentials: "Credentials") -> "Errands":
+    def _authenticate(self, credentials: "Credentials") -> "PendingDecision":
         verdict = yield from authenticate(credentials, self._advisers, self.environ)
         if verdict.accepted:
             self._client.is_authenticated = True
@@ -179,24 +179,24 @@ class Reception:
 
     # --- what is asked of the world about clients and recipients
 
-    def _is_examined(self, event: Event) -> bool:
+    def _is_examined(self, event: SmtpEvent) -> bool:
         """Tell whether somebody far away may be asked about this."""
         if event is CONNECTED:
             return self._suspect is not None
         return isinstance(event, Recipient) and (self._suspect or self._house.recipient_check) is not None
 
-    def _welcome(self, pause_s: int) -> "Errands":
+    def _welcome(self, pause_s: int) -> "PendingDecision":
         """Have block lists asked about the client, wait whether it speaks before us, and let it in or not."""
         suspect = self._suspect
         if suspect is not None and not suspect.is_excused(self.environ):
             yield suspect.ahead()
-        if pause_s and (yield AwaitSilence(pause_s)):
-            return Verdict(False, [reply.TALKED_EARLY], close=True)
+        if pause_s and (yield AwaitEarlyTalker(pause_s)):
+            return Decision(False, [reply.TALKED_EARLY], close=True)
         if suspect is None or not suspect.is_met_at_greeting or suspect.is_excused(self.environ):
             return _NOTHING_TO_SAY
         return (yield from suspect.judge(_NOTHING_TO_SAY))
 
-    def _examine(self, event: Recipient, accepted: Verdict, heard: Heard) -> "Errands":
+    def _examine(self, event: Recipient, accepted: Decision, heard: PluginVerdict) -> "PendingDecision":
         """Let block lists and the delivering side object to a recipient that was accepted."""
         own, suspect, check = accepted, self._suspect, self._house.recipient_check
         if suspect is not None and heard.own_checks and not suspect.is_excused(self.environ):
@@ -206,7 +206,7 @@ class Reception:
             wanted = check.wanted(event.address if own.address is None else own.address)
         if wanted is not None:
             # Where nobody can tell, the recipient stays accepted.
-            own = _LOOKED_UP.get((yield LookUp(wanted)), own)
+            own = _LOOKED_UP.get((yield LookupRecipient(wanted)), own)
         if not own.accepted:
             self._accepted -= 1
         return own
@@ -220,7 +220,7 @@ class Reception:
         self._allowed = self._house.recipient_hosts.accepts(event.address)
         self._all += 1
 
-    def _publish(self, event: Event) -> None:
+    def _publish(self, event: SmtpEvent) -> None:
         """Tell plugins about the command, as far as it is not told already."""
         environ = self.environ
         if isinstance(event, Mail):
@@ -233,20 +233,20 @@ class Reception:
 
     # --- the house's own verdicts; `heard` is what plugins said before
 
-    def _connected(self, event: Event, heard: Heard) -> Verdict:
+    def _connected(self, event: SmtpEvent, heard: PluginVerdict) -> Decision:
         return _NOTHING_TO_SAY
 
-    def _hello(self, event: Hello, heard: Heard) -> Verdict:
+    def _hello(self, event: Hello, heard: PluginVerdict) -> Decision:
         self._client.greet(event.name, b"ESMTP" if event.extended and self._house.says_esmtp else b"SMTP")
         return _NOTHING_TO_SAY
 
-    def _mail(self, event: Mail, heard: Heard) -> Verdict:
+    def _mail(self, event: Mail, heard: PluginVerdict) -> Decision:
         self._client.is_utf8 = event.wishes is not None and event.wishes.is_utf8
         sender = event.address if heard.address is None else heard.address
         self._is_bad_sender = heard.own_checks and self._house.bad_senders.refuses(sender)
-        return _OK if heard.address is None else Verdict(True, [reply.OK], heard.address)
+        return _OK if heard.address is None else Decision(True, [reply.OK], heard.address)
 
-    def _recipient(self, event: Recipient, heard: Heard) -> Verdict:
+    def _recipient(self, event: Recipient, heard: PluginVerdict) -> Decision:
         if self._is_bad_sender:
             return _BAD_SENDER
         address = heard.address
@@ -257,24 +257,24 @@ class Reception:
                 return _NO_RELAY
             objection = encryption.objection(self._house.tls_clients)
             if objection is not None:
-                return Verdict(False, [reply.no_relay_by_certificate(objection)])
+                return Decision(False, [reply.no_relay_by_certificate(objection)])
             self._client.vouched_for = encryption.email
             self.environ[b"RELAYCLIENT"] = appendix = b""
         self._accepted += 1
         if appendix:
             address = (event.address if address is None else address) + appendix
-        return _OK if address is None else Verdict(True, [reply.OK], address)
+        return _OK if address is None else Decision(True, [reply.OK], address)
 
-    def _data(self, event: Event, heard: Heard) -> Verdict:
+    def _data(self, event: SmtpEvent, heard: PluginVerdict) -> Decision:
         added = b"".join([header + b"\n" for header in self._advisers.headers])
         self.forget()
-        return Verdict(True, [], header=self._client.received(self._date()) + added)
+        return Decision(True, [], header=self._client.received(self._date()) + added)
 
 
-_DECISIONS: "dict[type[Event], tuple[bytes, Callable[[Reception, Any], None] | None, OwnVerdict]]" = {
-    Connected: (sections.CONNECTION, None, Reception._connected),
-    Hello: (sections.HELO, Reception._note_hello, Reception._hello),
-    Mail: (sections.MAIL, None, Reception._mail),
-    Recipient: (sections.RECIPIENT, Reception._note_recipient, Reception._recipient),
-    Data: (sections.DATA, None, Reception._data),
+_DECISIONS: "dict[type[SmtpEvent], tuple[bytes, Callable[[SmtpPolicy, Any], None] | None, OwnVerdict]]" = {
+    Connected: (sections.CONNECTION, None, SmtpPolicy._connected),
+    Hello: (sections.HELO, SmtpPolicy._note_hello, SmtpPolicy._hello),
+    Mail: (sections.MAIL, None, SmtpPolicy._mail),
+    Recipient: (sections.RECIPIENT, SmtpPolicy._note_recipient, SmtpPolicy._recipient),
+    Data: (sections.DATA, None, SmtpPolicy._data),
 }

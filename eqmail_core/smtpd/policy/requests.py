@@ -9,16 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from eqmail_core.dns import query as lookup
-    from eqmail_core.dns.query import Answer
-    from eqmail_core.filters.verdict import Filter, Opinion, Question
-    from eqmail_core.smtpd.policy.plugin_protocol import PluginReport
-    from eqmail_core.smtpd.protocol.events import Verdict
+    from eqmail_core.dns.query import DnsAnswer
+    from eqmail_core.filters.verdict import FilterPort, FilterQuery, FilterVerdict
+    from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
+    from eqmail_core.smtpd.protocol.events import Decision
     from eqmail_core.smtpd.protocol.sasl import Credentials
 
-    Outcome = PluginReport | Opinion | list[Answer] | bytes | int | None
+    RequestResult = PluginResult | FilterVerdict | list[DnsAnswer] | bytes | int | None
     """What an errand brings back; each kind says which of these."""
 
-    Errands = Generator["Errand", Outcome, Verdict]
+    PendingDecision = Generator["Request", RequestResult, Decision]
     """A decision in the making."""
 
 CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE = -1, -2, -3, -4
@@ -28,13 +28,13 @@ CHECKER_S, PLUGIN_S = 60.0, 300.0
 """How long a password checker and a plugin may take; then they are ended, and that is trouble that may pass."""
 
 
-class Errand:
+class Request:
     """Something that the reception wants to be done before it decides."""
 
     __slots__ = ()
 
 
-class RunPlugin(Errand):
+class RunPlugin(Request):
     """Run a plugin; brings back its PluginReport."""
 
     __slots__ = ("argv", "environ")
@@ -44,7 +44,7 @@ class RunPlugin(Errand):
         self.environ = environ
 
 
-class CheckPassword(Errand):
+class CheckPassword(Request):
     """Let the checkpassword program judge; brings back its exit code, or one of the troubles above."""
 
     __slots__ = ("credentials", "environ")
@@ -54,7 +54,7 @@ class CheckPassword(Errand):
         self.environ = environ
 
 
-class LookUp(Errand):
+class LookupRecipient(Request):
     """Ask the delivering side about a recipient; brings back the letter of an outcome, b"" where nobody can tell."""
 
     __slots__ = ("recipient",)
@@ -63,7 +63,7 @@ class LookUp(Errand):
         self.recipient = recipient
 
 
-class Pause(Errand):
+class Delay(Request):
     """Do nothing for a while; brings back None."""
 
     __slots__ = ("seconds",)
@@ -72,7 +72,7 @@ class Pause(Errand):
         self.seconds = seconds
 
 
-class AskDns(Errand):
+class QueryDns(Request):
     """Ask the DNS; brings back a list with an Answer for each question, in their order.
 
     `ahead`: the answers will be needed later, and the list is empty; who cannot do it now need not.
@@ -80,12 +80,12 @@ class AskDns(Errand):
 
     __slots__ = ("ahead", "questions")
 
-    def __init__(self, questions: "list[lookup.Question]", ahead: bool = False) -> None:
+    def __init__(self, questions: "list[lookup.DnsQuestion]", ahead: bool = False) -> None:
         self.questions = questions
         self.ahead = ahead
 
 
-class AwaitSilence(Errand):
+class AwaitEarlyTalker(Request):
     """Listen for a while; brings back 1 if the client spoke meanwhile, else 0."""
 
     __slots__ = ("seconds",)
@@ -94,11 +94,11 @@ class AwaitSilence(Errand):
         self.seconds = seconds
 
 
-class AskFilter(Errand):
+class QueryFilter(Request):
     """Ask a filter; brings back its Opinion."""
 
     __slots__ = ("filter", "question")
 
-    def __init__(self, filter: "Filter", question: "Question") -> None:
+    def __init__(self, filter: "FilterPort", question: "FilterQuery") -> None:
         self.filter = filter
         self.question = question

@@ -17,9 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eqmail_core.smtpd.policy.policy import Reception
+    from eqmail_core.smtpd.policy.policy import SmtpPolicy
     from eqmail_core.smtpd.protocol.events import Refusal
-    from eqmail_core.smtpd.protocol.session import SmtpServer
+    from eqmail_core.smtpd.protocol.session import ServerProtocol
 
 _ABOUT_MESSAGE = b"message "
 
@@ -37,8 +37,8 @@ class SmtpLog:
 
     def __init__(
         self,
-        core: "SmtpServer",
-        reception: "Reception",
+        core: "ServerProtocol",
+        reception: "SmtpPolicy",
         may_say: "Callable[[bytes], bool]",
         say: "Callable[[bytes], None]",
     ) -> None:

@@ -3,12 +3,12 @@
 Source: RFC 5321 section 4.1.1.4; RFC 3030 section 2.
 """
 
-from eqmail_core.smtp.chunked import ChunkedBody
-from eqmail_core.smtp.data import DottedBody
-from eqmail_core.smtpd.protocol.events import Body
+from eqmail_core.smtp.chunked import ChunkDecoder
+from eqmail_core.smtp.data import DotUnstuffer
+from eqmail_core.smtpd.protocol.events import BodyKind
 
 
-class MessageBytes:
+class DataReader:
     """One message after the other; the bytes of a chunk that belongs to none are counted and thrown away.
 
     `is_between_chunks`: more of the message will come, and only in chunks.
@@ -17,8 +17,8 @@ class MessageBytes:
     __slots__ = ("_chunks", "_dotted", "_is_last", "_left")
 
     def __init__(self) -> None:
-        self._dotted: DottedBody | None = None
-        self._chunks: ChunkedBody | None = None
+        self._dotted: DotUnstuffer | None = None
+        self._chunks: ChunkDecoder | None = None
         # A chunk is being read while this is a number.
         self._left: int | None = None
         self._is_last = False
@@ -36,9 +36,9 @@ class MessageBytes:
     def begin(self) -> bool:
         """A message follows: whether it is in the chunk that was announced, and else it ends with a dot."""
         if self._left is not None:
-            self._chunks = ChunkedBody()
+            self._chunks = ChunkDecoder()
             return True
-        self._dotted = DottedBody()
+        self._dotted = DotUnstuffer()
         return False
 
     def announce(self, size: int, is_last: bool) -> None:
@@ -56,7 +56,7 @@ class MessageBytes:
             return unread > 0 or not self._left
         return self._dotted is not None and unread > 0
 
-    def take(self, buffer: bytes, position: int) -> tuple[Body | None, int]:
+    def take(self, buffer: bytes, position: int) -> tuple[BodyKind | None, int]:
         """What the bytes from `position` on mean, and where the others begin; None for bytes that are thrown away.
 
         Fails: BareNewline.
@@ -66,11 +66,11 @@ class MessageBytes:
         assert self._dotted is not None
         text, rest = self._dotted.receive(buffer[position:] if position else buffer)
         if rest is None:
-            return Body(text, False), len(buffer)
+            return BodyKind(text, False), len(buffer)
         self._dotted = None
-        return Body(text, True), len(buffer) - len(rest)
+        return BodyKind(text, True), len(buffer) - len(rest)
 
-    def _take_chunk(self, buffer: bytes, position: int, left: int) -> tuple[Body | None, int]:
+    def _take_chunk(self, buffer: bytes, position: int, left: int) -> tuple[BodyKind | None, int]:
         piece = buffer[position : position + left]
         left -= len(piece)
         position += len(piece)
@@ -79,7 +79,7 @@ class MessageBytes:
             return None, position
         text = self._chunks.receive(piece)
         if left or not self._is_last:
-            return Body(text, False, not left), position
+            return BodyKind(text, False, not left), position
         text += self._chunks.end()
         self._chunks = None
-        return Body(text, True), position
+        return BodyKind(text, True), position

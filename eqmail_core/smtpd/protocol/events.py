@@ -7,11 +7,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eqmail_core.dsn.parameters import Wish, Wishes
+    from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn
     from eqmail_core.smtpd.protocol.sasl import Credentials
 
 
-class Event:
+class SmtpEvent:
     """Something that happened in the conversation; those that need a verdict say so."""
 
     __slots__ = ()
@@ -19,13 +19,13 @@ class Event:
     restarts = False
 
 
-class Connected(Event):
+class Connected(SmtpEvent):
     """The conversation begins; refusing suppresses the greeting, no more."""
 
     __slots__ = ()
 
 
-class Hello(Event):
+class Hello(SmtpEvent):
     """HELO, or EHLO where `extended`; `restarts`: it ended a transaction."""
 
     __slots__ = ("extended", "name", "restarts")
@@ -36,7 +36,7 @@ class Hello(Event):
         self.restarts = restarts
 
 
-class Mail(Event):
+class Mail(SmtpEvent):
     """MAIL: a sender, the identity in its AUTH parameter, and wishes of the sender; None where there are none.
 
     `parameters` are all words behind the address, as they came but for control characters.  `restarts`: as in Hello.
@@ -48,7 +48,7 @@ class Mail(Event):
         self,
         address: bytes,
         identity: bytes | None,
-        wishes: "Wishes | None" = None,
+        wishes: "DsnParameters | None" = None,
         parameters: "Sequence[bytes]" = (),
         restarts: bool = False,
     ) -> None:
@@ -59,24 +59,24 @@ class Mail(Event):
         self.parameters = parameters
 
 
-class Recipient(Event):
+class Recipient(SmtpEvent):
     """RCPT: a recipient, and what the sender wishes about it; None for nothing; `parameters` as in Mail."""
 
     __slots__ = ("address", "parameters", "wish")
 
-    def __init__(self, address: bytes, wish: "Wish | None" = None, parameters: "Sequence[bytes]" = ()) -> None:
+    def __init__(self, address: bytes, wish: "RecipientDsn | None" = None, parameters: "Sequence[bytes]" = ()) -> None:
         self.address = address
         self.wish = wish
         self.parameters = parameters
 
 
-class Data(Event):
+class Data(SmtpEvent):
     """DATA, in a transaction with recipients; accepting it begins the body."""
 
     __slots__ = ()
 
 
-class Body(Event):
+class BodyKind(SmtpEvent):
     """A piece of the message: lines that end in LF, cut anywhere; the last one needs a verdict on the message.
 
     `ends_chunk`: the client waits for a word about this piece, and another one follows.
@@ -95,7 +95,7 @@ class Body(Event):
         return self.is_last
 
 
-class Authentication(Event):
+class AuthEvent(SmtpEvent):
     """A client has named itself."""
 
     __slots__ = ("credentials",)
@@ -104,20 +104,20 @@ class Authentication(Event):
         self.credentials = credentials
 
 
-class Reset(Event):
+class Reset(SmtpEvent):
     """RSET: nothing of the transaction is left."""
 
     __slots__ = ()
     needs_verdict = False
 
 
-class StartTls(Event):
+class StartTls(SmtpEvent):
     """STARTTLS; accepting it ends plain text, `SmtpServer.secure` begins the conversation anew."""
 
     __slots__ = ()
 
 
-class Broken(Event):
+class BareNewlineEvent(SmtpEvent):
     """A LF without CR in a body: the conversation is over, and no message may be made of what was sent."""
 
     __slots__ = ()
@@ -136,10 +136,10 @@ class Refusal:
         self.user = user
 
 
-CONNECTED, DATA, RESET, STARTTLS, BROKEN = Connected(), Data(), Reset(), StartTls(), Broken()
+CONNECTED, DATA, RESET, STARTTLS, BROKEN = Connected(), Data(), Reset(), StartTls(), BareNewlineEvent()
 
 
-class Verdict:
+class Decision:
     """The answer to an event: accepted or not, the reply lines, and what else follows from it.
 
     `address` replaces the address in hand; `header` goes before the message (with DATA); `close`: no more after this;

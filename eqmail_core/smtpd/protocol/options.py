@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BINARY = b"BODY=BINARYMIME"
 
 
-class Rules:
+class ServerOptions:
     """What a conversation must know of the settings; shared by all conversations of a server.
 
     `size_limit` in bytes; `max_recipients` in a message, `max_errors` and `max_commands` (those that carry no message)

@@ -20,7 +20,7 @@ class BadProxyHeader(Exception):
     """What a proxy said is not the PROXY protocol."""
 
 
-class Ends:
+class ProxyEndpoints:
     """Both ends of a connection, as the proxy saw it: addresses in their canonical form, and ports."""
 
     __slots__ = ("local", "remote")
@@ -30,7 +30,7 @@ class Ends:
         self.local = local
 
 
-def parse_proxy_header(data: bytes) -> tuple[Ends | None, int]:
+def parse_proxy_header(data: bytes) -> tuple[ProxyEndpoints | None, int]:
     """Who the client is, and the length of the header, 0 while more bytes are needed; None: the proxy itself.
 
     Fails: BadProxyHeader.
@@ -47,16 +47,18 @@ def parse_proxy_header(data: bytes) -> tuple[Ends | None, int]:
     return _text(data[:end].split(b" ")), end + 2
 
 
-def _text(words: list[bytes]) -> Ends | None:
+def _text(words: list[bytes]) -> ProxyEndpoints | None:
     if words[1:2] == [b"UNKNOWN"]:
         return None
     if len(words) != 6 or words[1] not in _FAMILIES:
         raise BadProxyHeader
     version = _FAMILIES[words[1]]
-    return Ends((_address(words[2], version), _port(words[4])), (_address(words[3], version), _port(words[5])))
+    return ProxyEndpoints(
+        (_address(words[2], version), _port(words[4])), (_address(words[3], version), _port(words[5]))
+    )
 
 
-def _binary(data: bytes) -> tuple[Ends | None, int]:
+def _binary(data: bytes) -> tuple[ProxyEndpoints | None, int]:
     if len(data) < _FIXED:
         return None, 0
     command, family = data[12], data[13]
@@ -73,7 +75,7 @@ def _binary(data: bytes) -> tuple[Ends | None, int]:
     block = data[_FIXED : _FIXED + length]
     remote, local, ports = block[:size], block[size : 2 * size], block[2 * size :]
     return (
-        Ends(
+        ProxyEndpoints(
             (str(ip_address(remote)), int.from_bytes(ports[:2], "big")),
             (str(ip_address(local)), int.from_bytes(ports[2:4], "big")),
         ),

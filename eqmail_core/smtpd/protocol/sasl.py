@@ -35,7 +35,7 @@ def ask(text: bytes) -> bytes:
     return b"334 " + b2a_base64(text, newline=False)
 
 
-class Exchange:
+class SaslExchange:
     """One AUTH command: `begin`, then `receive` every line of the client, until the answer is no question.
 
     Both return a reply line to be sent, or Credentials when the client has said everything.

@@ -9,30 +9,30 @@ Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelinin
 Long because the whole order of an SMTP conversation is in one place.
 """
 
-from eqmail_core.dsn.parameters import Wishes, place_key
+from eqmail_core.dsn.parameters import DsnParameters, place_key
 from eqmail_core.smtp.data import BareNewline
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.data_reader import MessageBytes
+from eqmail_core.smtpd.protocol.data_reader import DataReader
 from eqmail_core.smtpd.protocol.events import (
     BROKEN,
     CONNECTED,
     DATA,
     RESET,
     STARTTLS,
-    Authentication,
-    Body,
+    AuthEvent,
+    BodyKind,
     Connected,
     Data,
-    Event,
+    Decision,
     Hello,
     Mail,
     Recipient,
     Refusal,
+    SmtpEvent,
     StartTls,
-    Verdict,
 )
-from eqmail_core.smtpd.protocol.options import Rules
-from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, Credentials, Exchange, is_question
+from eqmail_core.smtpd.protocol.options import ServerOptions
+from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, Credentials, SaslExchange, is_question
 from eqmail_core.text.sanitize import plain
 
 TYPE_CHECKING = False
@@ -53,7 +53,7 @@ _OF_DISORDER = (b"500", b"502", b"503")
 _MAX_DIGITS = 12
 
 
-class SmtpServer:
+class ServerProtocol:
     """One conversation.  `next_event` until it is None, `answer` what needs a verdict, send `take_output`.
 
     Where it then `has_more` the next turn may `begin_turn`, once the output has gone and others were served.
@@ -93,15 +93,15 @@ class SmtpServer:
         "wishes",
     )
 
-    def __init__(self, rules: Rules, helo: bytes, make_challenge: "Callable[[], bytes]") -> None:
+    def __init__(self, rules: ServerOptions, helo: bytes, make_challenge: "Callable[[], bytes]") -> None:
         self._rules = rules
-        self.awaited: Event | None = None
+        self.awaited: SmtpEvent | None = None
         self._buffer = b""
         self._position = 0
-        self._message = MessageBytes()
+        self._message = DataReader()
         self._commands = 0
         self._errors = 0
-        self._exchange: Exchange | None = None
+        self._exchange: SaslExchange | None = None
         self._is_skipping = False
         self._names_sender = False
         self._out: list[bytes] = []
@@ -120,7 +120,7 @@ class SmtpServer:
 
     # --- what the driver calls
 
-    def begin(self) -> Event:
+    def begin(self) -> SmtpEvent:
         """The first event, before any input."""
         self.awaited = CONNECTED
         return CONNECTED
@@ -155,7 +155,7 @@ class SmtpServer:
             return False
         return self.unread > 0 or self._message.wants(0)
 
-    def next_event(self) -> Event | None:
+    def next_event(self) -> SmtpEvent | None:
         """What happened next; None while more bytes, a verdict or another turn are needed."""
         while self._turn_left and self.awaited is None and not self.closed:
             if self._message.wants(self.unread):
@@ -177,12 +177,12 @@ class SmtpServer:
                 return event
         return None
 
-    def answer(self, verdict: Verdict) -> None:
+    def answer(self, verdict: Decision) -> None:
         """Decide the event that needed a verdict."""
         event, self.awaited = self.awaited, None
         self._put(*verdict.lines)
-        if verdict.lines and not verdict.note and type(event) is not Body:
-            self._note_refusal(verdict.lines[-1], event.credentials.user if isinstance(event, Authentication) else None)
+        if verdict.lines and not verdict.note and type(event) is not BodyKind:
+            self._note_refusal(verdict.lines[-1], event.credentials.user if isinstance(event, AuthEvent) else None)
         if verdict.close:
             self.closed = True
             self.last_words = verdict.lines[-1] if verdict.lines else b""
@@ -216,7 +216,7 @@ class SmtpServer:
         self._message.drop_chunks()
         self.sender: bytes | None = None
         self.recipients: list[bytes] = []
-        self.wishes: Wishes | None = None
+        self.wishes: DsnParameters | None = None
         return was_there
 
     def take_refusals(self) -> list[Refusal]:
@@ -254,7 +254,7 @@ class SmtpServer:
         line = self._buffer[start:end]
         return line[:-1] if line[-1:] == b"\r" else line
 
-    def _next_of_message(self) -> Event | None:
+    def _next_of_message(self) -> SmtpEvent | None:
         """What the next bytes of a message mean; None for those that are thrown away."""
         try:
             body, self._position = self._message.take(self._buffer, self._position)
@@ -269,7 +269,7 @@ class SmtpServer:
 
     # --- commands
 
-    def _command(self, line: bytes) -> Event | None:
+    def _command(self, line: bytes) -> SmtpEvent | None:
         # C reads a line as a string, which ends at a NUL; but half an address would be another one.
         text, nul, _ = line.partition(b"\0")
         verb, _, argument = text.partition(b" ")
@@ -280,20 +280,20 @@ class SmtpServer:
             return self._say(reply.UNRECOGNISED)
         if self._message.is_in_chunks and act not in _BETWEEN_CHUNKS:
             return self._say(reply.CHUNK_EXPECTED)
-        if act is not SmtpServer._rcpt:
+        if act is not ServerProtocol._rcpt:
             self._commands += 1
             if 0 < self._rules.max_commands < self._commands:
                 self.close(reply.TOO_MANY_COMMANDS)
                 return None
         return act(self, argument.lstrip(b" "))
 
-    def _helo(self, name: bytes) -> Event:
+    def _helo(self, name: bytes) -> SmtpEvent:
         return Hello(plain(name), False, self._reset())
 
-    def _ehlo(self, name: bytes) -> Event:
+    def _ehlo(self, name: bytes) -> SmtpEvent:
         return Hello(plain(name), True, self._reset())
 
-    def _mail(self, argument: bytes) -> Event | None:
+    def _mail(self, argument: bytes) -> SmtpEvent | None:
         self._names_sender = True
         if self._rules.mail_needs_auth and not self.authenticated:
             return self._say(reply.AUTHORIZATION_REQUIRED)
@@ -306,7 +306,7 @@ class SmtpServer:
         event.restarts = self._reset()
         return event
 
-    def _rcpt(self, argument: bytes) -> Event | None:
+    def _rcpt(self, argument: bytes) -> SmtpEvent | None:
         self._names_sender = False
         if not self.in_transaction:
             return self._say(reply.MAIL_FIRST)
@@ -318,14 +318,14 @@ class SmtpServer:
         event = self._rules.recipient(address, behind, self.wishes is not None and self.wishes.is_utf8)
         return self._say(event) if isinstance(event, bytes) else event
 
-    def _data(self, argument: bytes) -> Event | None:
+    def _data(self, argument: bytes) -> SmtpEvent | None:
         if not self.in_transaction:
             return self._say(reply.MAIL_FIRST)
         if not self.recipients:
             return self._say(reply.RECIPIENT_FIRST)
         return DATA
 
-    def _bdat(self, argument: bytes) -> Event | None:
+    def _bdat(self, argument: bytes) -> SmtpEvent | None:
         words = argument.upper().split()
         if not self._rules.offers_chunks:
             return self._say(reply.UNRECOGNISED)
@@ -336,25 +336,25 @@ class SmtpServer:
         self._message.announce(int(words[0]), len(words) > 1)
         return None if self._message.is_in_chunks else self._data(b"")
 
-    def _rset(self, argument: bytes) -> Event:
+    def _rset(self, argument: bytes) -> SmtpEvent:
         self._reset()
         self._put(reply.FLUSHED)
         return RESET
 
-    def _noop(self, argument: bytes) -> Event | None:
+    def _noop(self, argument: bytes) -> SmtpEvent | None:
         return self._say(reply.OK)
 
-    def _vrfy(self, argument: bytes) -> Event | None:
+    def _vrfy(self, argument: bytes) -> SmtpEvent | None:
         return self._say(reply.VERIFY)
 
-    def _help(self, argument: bytes) -> Event | None:
+    def _help(self, argument: bytes) -> SmtpEvent | None:
         return self._say(reply.HELP)
 
-    def _quit(self, argument: bytes) -> Event | None:
+    def _quit(self, argument: bytes) -> SmtpEvent | None:
         self.close(reply.farewell(self._rules.greeting))
         return None
 
-    def _starttls(self, argument: bytes) -> Event | None:
+    def _starttls(self, argument: bytes) -> SmtpEvent | None:
         if self.is_secure:
             return self._say(reply.TLS_ALREADY)
         if argument:
@@ -367,61 +367,61 @@ class SmtpServer:
             return None
         return STARTTLS
 
-    def _auth(self, argument: bytes) -> Event | None:
+    def _auth(self, argument: bytes) -> SmtpEvent | None:
         word, _, initial = argument.partition(b" ")
         method = word.lower()
         objection = self._rules.auth_objection(method, self.is_secure, self.authenticated, self.in_transaction)
         if objection is not None:
             return self._say(objection)
-        self._exchange = Exchange(method, self.make_challenge() if method == CRAM_MD5 else b"")
+        self._exchange = SaslExchange(method, self.make_challenge() if method == CRAM_MD5 else b"")
         return self._exchanged(self._exchange.begin(initial.strip(b" ")))
 
-    def _auth_line(self, line: bytes) -> Event | None:
+    def _auth_line(self, line: bytes) -> SmtpEvent | None:
         assert self._exchange is not None
         return self._exchanged(self._exchange.receive(line))
 
-    def _exchanged(self, answer: bytes | Credentials) -> Event | None:
+    def _exchanged(self, answer: bytes | Credentials) -> SmtpEvent | None:
         if not is_question(answer):
             self._exchange = None
         if isinstance(answer, Credentials):
-            return Authentication(answer)
+            return AuthEvent(answer)
         return self._say(answer)
 
     # --- what follows from an accepted event
 
-    def _greet(self, event: Event, verdict: Verdict) -> None:
+    def _greet(self, event: SmtpEvent, verdict: Decision) -> None:
         self._out.append(reply.banner(self._rules.greeting))
 
-    def _welcome(self, event: Hello, verdict: Verdict) -> None:
+    def _welcome(self, event: Hello, verdict: Decision) -> None:
         self.helo = event.name
         self.extended = event.extended
         self._out += self._rules.hello(event.extended, self.is_secure)
 
-    def _open_transaction(self, event: Mail, verdict: Verdict) -> None:
+    def _open_transaction(self, event: Mail, verdict: Decision) -> None:
         self.sender = event.address if verdict.address is None else verdict.address
         self.wishes = event.wishes
         self.in_transaction = True
 
-    def _add_recipient(self, event: Recipient, verdict: Verdict) -> None:
+    def _add_recipient(self, event: Recipient, verdict: Decision) -> None:
         if event.wish is not None:
             if self.wishes is None:
-                self.wishes = Wishes()
+                self.wishes = DsnParameters()
             self.wishes.recipients[place_key(len(self.recipients))] = event.wish
         self.recipients.append(event.address if verdict.address is None else verdict.address)
 
-    def _begin_body(self, event: Event, verdict: Verdict) -> None:
+    def _begin_body(self, event: SmtpEvent, verdict: Decision) -> None:
         self.in_transaction = False
         if not self._message.begin():
             self._put(reply.GO_AHEAD)
 
-    def _begin_tls(self, event: Event, verdict: Verdict) -> None:
+    def _begin_tls(self, event: SmtpEvent, verdict: Decision) -> None:
         """Nothing yet: it is the handshake that counts."""
 
-    def _end_body(self, event: Event, verdict: Verdict) -> None:
+    def _end_body(self, event: SmtpEvent, verdict: Decision) -> None:
         """The envelope was over when the body began; a client with a message is no idle talker."""
         self._commands = 0
 
-    def _know_client(self, event: Event, verdict: Verdict) -> None:
+    def _know_client(self, event: SmtpEvent, verdict: Decision) -> None:
         self.authenticated = True
 
     # --- small things
@@ -438,7 +438,7 @@ class SmtpServer:
                 self.last_words = reply.TOO_MANY_ERRORS
                 self._put(self.last_words)
 
-    def _say(self, line: bytes) -> Event | None:
+    def _say(self, line: bytes) -> SmtpEvent | None:
         self._put(line)
         self._note_refusal(line, None)
         return None
@@ -458,42 +458,42 @@ class SmtpServer:
         return address, behind
 
 
-_VERBS: "dict[bytes, Callable[[SmtpServer, bytes], Event | None]]" = {
-    b"HELO": SmtpServer._helo,
-    b"EHLO": SmtpServer._ehlo,
-    b"MAIL": SmtpServer._mail,
-    b"RCPT": SmtpServer._rcpt,
-    b"DATA": SmtpServer._data,
-    b"BDAT": SmtpServer._bdat,
-    b"RSET": SmtpServer._rset,
-    b"NOOP": SmtpServer._noop,
-    b"VRFY": SmtpServer._vrfy,
-    b"HELP": SmtpServer._help,
-    b"QUIT": SmtpServer._quit,
-    b"STARTTLS": SmtpServer._starttls,
-    b"AUTH": SmtpServer._auth,
+_VERBS: "dict[bytes, Callable[[ServerProtocol, bytes], SmtpEvent | None]]" = {
+    b"HELO": ServerProtocol._helo,
+    b"EHLO": ServerProtocol._ehlo,
+    b"MAIL": ServerProtocol._mail,
+    b"RCPT": ServerProtocol._rcpt,
+    b"DATA": ServerProtocol._data,
+    b"BDAT": ServerProtocol._bdat,
+    b"RSET": ServerProtocol._rset,
+    b"NOOP": ServerProtocol._noop,
+    b"VRFY": ServerProtocol._vrfy,
+    b"HELP": ServerProtocol._help,
+    b"QUIT": ServerProtocol._quit,
+    b"STARTTLS": ServerProtocol._starttls,
+    b"AUTH": ServerProtocol._auth,
 }
 
-_WITH_ADDRESS = (SmtpServer._mail, SmtpServer._rcpt)
+_WITH_ADDRESS = (ServerProtocol._mail, ServerProtocol._rcpt)
 
 _BETWEEN_CHUNKS = (
-    SmtpServer._bdat,
-    SmtpServer._rset,
-    SmtpServer._helo,
-    SmtpServer._ehlo,
-    SmtpServer._noop,
-    SmtpServer._help,
-    SmtpServer._vrfy,
-    SmtpServer._quit,
+    ServerProtocol._bdat,
+    ServerProtocol._rset,
+    ServerProtocol._helo,
+    ServerProtocol._ehlo,
+    ServerProtocol._noop,
+    ServerProtocol._help,
+    ServerProtocol._vrfy,
+    ServerProtocol._quit,
 )
 
-_CONSEQUENCES: "dict[type[Event | None], Callable[[SmtpServer, Any, Verdict], None]]" = {
-    Connected: SmtpServer._greet,
-    Hello: SmtpServer._welcome,
-    Mail: SmtpServer._open_transaction,
-    Recipient: SmtpServer._add_recipient,
-    Data: SmtpServer._begin_body,
-    Body: SmtpServer._end_body,
-    StartTls: SmtpServer._begin_tls,
-    Authentication: SmtpServer._know_client,
+_CONSEQUENCES: "dict[type[SmtpEvent | None], Callable[[ServerProtocol, Any, Decision], None]]" = {
+    Connected: ServerProtocol._greet,
+    Hello: ServerProtocol._welcome,
+    Mail: ServerProtocol._open_transaction,
+    Recipient: ServerProtocol._add_recipient,
+    Data: ServerProtocol._begin_body,
+    BodyKind: ServerProtocol._end_body,
+    StartTls: ServerProtocol._begin_tls,
+    AuthEvent: ServerProtocol._know_client,
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from eqmail_core.ipc import recipient_lookup_protocol as wire
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.smtpd.server.blocking_recipient_lookup import NOBODY_KNOWS, PATIENCE_S
 
 Told = Callable[[bytes], None]
@@ -21,14 +21,14 @@ MOST_WAITING = 4096
 """Questions without an answer at a time; further ones get none."""
 
 
-class LookUps(Protocol):
+class RecipientLookup(Protocol):
     """Who can be asked about recipients; see `LookUpLink`."""
 
     def ask(self, recipient: bytes, told: Told) -> None:
         """Ask; `told` is called soon."""
 
 
-class NobodyToAsk:
+class NoRecipientLookup:
     """Where there is no delivering side."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -39,7 +39,7 @@ class NobodyToAsk:
         self._loop.call_soon(told, NOBODY_KNOWS)
 
 
-class LookUpLink:
+class RecipientLookupClient:
     """The connection to the socket at `path`.
 
     `complain(line)` is called when nobody answers, and not again until somebody does; a question may take `patience_s`.
@@ -56,7 +56,7 @@ class LookUpLink:
         self._path = path
         self._complain = complain
         self._patience_s = patience_s
-        self._channel: Channel | None = None
+        self._channel: AsyncChannel | None = None
         self._tag = 0
         self._waiting: dict[int, tuple[Told, asyncio.TimerHandle]] = {}
         self._has_complained = False
@@ -76,7 +76,7 @@ class LookUpLink:
         if self._channel is not None:
             self._channel.close()
 
-    def _open(self) -> Channel | None:
+    def _open(self) -> AsyncChannel | None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             sock.setblocking(False)
@@ -84,7 +84,7 @@ class LookUpLink:
         except OSError:
             sock.close()
             return None
-        self._channel = channel = Channel(self._loop, sock, self._on_packet, self._on_close)
+        self._channel = channel = AsyncChannel(self._loop, sock, self._on_packet, self._on_close)
         return channel
 
     def _on_packet(self, packet: bytes, fd: int) -> None:

@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from eqmail_core.event_loop.async_process import PipeReader, kill, on_end
 from eqmail_core.event_loop.child_slots import Slot
-from eqmail_core.filters.verdict import Opinion, Question
+from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
 from eqmail_core.smtpd.policy.authentication import is_refusal
-from eqmail_core.smtpd.policy.plugin_protocol import Hearing, PluginReport
+from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import (
     CHECKER_S,
     NO_CHILD,
     PLUGIN_S,
-    AskDns,
-    AskFilter,
-    AwaitSilence,
+    AwaitEarlyTalker,
     CheckPassword,
-    Errand,
-    LookUp,
-    Pause,
+    Delay,
+    LookupRecipient,
+    QueryDns,
+    QueryFilter,
+    Request,
     RunPlugin,
 )
-from eqmail_core.smtpd.protocol.events import Verdict
-from eqmail_core.smtpd.server.context import Desk
+from eqmail_core.smtpd.protocol.events import Decision
+from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.helper_process import checker_outcome, plugin_report, start_checker, start_plugin
 
 if TYPE_CHECKING:
-    from eqmail_core.smtpd.policy.requests import Errands, Outcome
+    from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
 
 # How a checkpassword program may end that has looked at the password (cr.yp.to/checkpwd/interface.html).
 WRONG_PASSWORD = 1
@@ -58,19 +58,21 @@ class Client(Protocol):
 class LoopFilter(Protocol):
     """A filter of a client of the service."""
 
-    def ask(self, question: Question, done: Callable[[Opinion], None]) -> None:
+    def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
         """Ask; `done` is called later."""
 
 
-class Deliberation:
+class AsyncRequestRunner:
     """A decision in the making: runs errand after errand, and calls `decided(verdict)` in a later turn of the loop."""
 
     __slots__ = ("_client", "_decided", "_desk", "_errands", "_give_up", "_slot")
 
-    def __init__(self, desk: Desk, client: Client, errands: "Errands", decided: Callable[[Verdict], None]) -> None:
+    def __init__(
+        self, desk: ServerContext, client: Client, errands: "PendingDecision", decided: Callable[[Decision], None]
+    ) -> None:
         self._desk = desk
         self._client = client
-        self._errands: Errands | None = errands
+        self._errands: PendingDecision | None = errands
         self._decided = decided
         # Ends the wait for a child.
         self._give_up: Callable[[], None] | None = None
@@ -90,7 +92,7 @@ class Deliberation:
         if self._give_up is not None:
             self._give_up()
 
-    def _go_on(self, outcome: "Outcome") -> None:
+    def _go_on(self, outcome: "RequestResult") -> None:
         if self._errands is None:
             return
         self._client.seen = self._desk.now
@@ -102,20 +104,20 @@ class Deliberation:
             return
         _WAYS[type(errand)](self, errand)
 
-    def _soon(self, outcome: "Outcome") -> None:
+    def _soon(self, outcome: "RequestResult") -> None:
         self._desk.loop.call_soon(self._go_on, outcome)
 
     # --- children
 
     def _run_plugin(self, errand: RunPlugin) -> None:
-        self._give_up = partial(self._ended, PluginReport([], b"fork() failed"))
+        self._give_up = partial(self._ended, PluginResult([], b"fork() failed"))
         self._slot = self._desk.plugins.enter(self._client.remote_ip, partial(self._start_plugin, errand))
 
     def _check_password(self, errand: CheckPassword) -> None:
         self._give_up = partial(self._ended, NO_CHILD)
         self._slot = self._desk.checkers.enter(self._client.remote_ip, partial(self._start_checker, errand))
 
-    def _not_started(self, outcome: "Outcome") -> None:
+    def _not_started(self, outcome: "RequestResult") -> None:
         self._give_up = None
         self._desk.loop.call_soon(self._ended, outcome)
 
@@ -124,7 +126,7 @@ class Deliberation:
         self._give_up = give_up
         return self._desk.loop.call_later(limit_s, give_up)
 
-    def _ended(self, outcome: "Outcome") -> None:
+    def _ended(self, outcome: "RequestResult") -> None:
         """A child has ended, or could not be started."""
         self._give_up = None
         slot, self._slot = self._slot, None
@@ -134,11 +136,11 @@ class Deliberation:
 
     def _start_plugin(self, errand: RunPlugin) -> None:
         started = start_plugin(errand.argv, errand.environ)
-        if isinstance(started, PluginReport):
+        if isinstance(started, PluginResult):
             self._not_started(started)
             return
         pid, output = started
-        hearing = Hearing()
+        hearing = PluginOutputReader()
 
         def hear(data: bytes) -> bool:
             hearing.receive(data)
@@ -182,7 +184,7 @@ class Deliberation:
 
     # --- others
 
-    def _ask_dns(self, errand: AskDns) -> None:
+    def _ask_dns(self, errand: QueryDns) -> None:
         desk = self._desk
         answering = desk.ask_dns(errand.questions)
         if errand.ahead:
@@ -190,25 +192,25 @@ class Deliberation:
         else:
             answering.add_done_callback(lambda task: self._go_on([] if task.cancelled() else task.result()))
 
-    def _await_silence(self, errand: AwaitSilence) -> None:
+    def _await_silence(self, errand: AwaitEarlyTalker) -> None:
         self._desk.loop.call_later(errand.seconds, lambda: self._go_on(int(self._client.speaks)))
 
-    def _look_up(self, errand: LookUp) -> None:
+    def _look_up(self, errand: LookupRecipient) -> None:
         self._desk.lookups.ask(errand.recipient, self._soon)
 
-    def _ask_filter(self, errand: AskFilter) -> None:
+    def _ask_filter(self, errand: QueryFilter) -> None:
         cast(LoopFilter, errand.filter).ask(errand.question, self._go_on)
 
-    def _pause(self, errand: Pause) -> None:
+    def _pause(self, errand: Delay) -> None:
         self._desk.loop.call_later(errand.seconds, self._go_on, None)
 
 
-_WAYS: dict[type[Errand], Callable[[Deliberation, Any], None]] = {
-    AskDns: Deliberation._ask_dns,
-    AskFilter: Deliberation._ask_filter,
-    AwaitSilence: Deliberation._await_silence,
-    CheckPassword: Deliberation._check_password,
-    LookUp: Deliberation._look_up,
-    Pause: Deliberation._pause,
-    RunPlugin: Deliberation._run_plugin,
+_WAYS: dict[type[Request], Callable[[AsyncRequestRunner, Any], None]] = {
+    QueryDns: AsyncRequestRunner._ask_dns,
+    QueryFilter: AsyncRequestRunner._ask_filter,
+    AwaitEarlyTalker: AsyncRequestRunner._await_silence,
+    CheckPassword: AsyncRequestRunner._check_password,
+    LookupRecipient: AsyncRequestRunner._look_up,
+    Delay: AsyncRequestRunner._pause,
+    RunPlugin: AsyncRequestRunner._run_plugin,
 }

@@ -21,20 +21,20 @@ from eqmail_core.smtpd.policy.outcome import (
     log_line,
     tls_failed,
 )
-from eqmail_core.smtpd.policy.policy import Reception
+from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.policy.session_log import SmtpLog
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
-from eqmail_core.smtpd.protocol.proxy_header import Ends
-from eqmail_core.smtpd.protocol.session import SmtpServer
-from eqmail_core.smtpd.server.async_requests import Deliberation
-from eqmail_core.smtpd.server.config import NOWHERE, Terms, terms_for
-from eqmail_core.smtpd.server.context import Desk
+from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyKind, Decision, SmtpEvent
+from eqmail_core.smtpd.protocol.proxy_header import ProxyEndpoints
+from eqmail_core.smtpd.protocol.session import ServerProtocol
+from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner
+from eqmail_core.smtpd.server.config import NOWHERE, SessionConfig, terms_for
+from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.filtered_receiver import receive_filtered
-from eqmail_core.smtpd.server.message_receiver import Incoming, Messages
-from eqmail_core.smtpd.server.proxy_protocol import ProxiedClient
+from eqmail_core.smtpd.server.message_receiver import MessageReceiver, MessageReceiverProtocol
+from eqmail_core.smtpd.server.proxy_protocol import ProxyHeaderReader
 from eqmail_core.tls.server import ServerTls
-from eqmail_core.tls.session_info import HandshakeFailed, Unusable
+from eqmail_core.tls.session_info import TlsHandshakeError, TlsUnavailable
 
 _UNREAD_BYTES = 65536
 
@@ -42,7 +42,7 @@ _UNREAD_BYTES = 65536
 _BY_CLIENT, _BY_QUEUE, _BY_VERDICT, _BY_TURN = 1, 2, 4, 8
 
 
-class SmtpSession(asyncio.Protocol):
+class AsyncSmtpSession(asyncio.Protocol):
     """One client of the service; `begins_with_tls`: TLS comes before the greeting."""
 
     __slots__ = (
@@ -65,13 +65,13 @@ class SmtpSession(asyncio.Protocol):
         "seen",
     )
 
-    def __init__(self, desk: Desk, begins_with_tls: bool = False, is_proxied: bool = False) -> None:
+    def __init__(self, desk: ServerContext, begins_with_tls: bool = False, is_proxied: bool = False) -> None:
         self._desk = desk
         self._begins_with_tls = begins_with_tls
-        self._ends: Ends | None = None
+        self._ends: ProxyEndpoints | None = None
         self._is_proxied = is_proxied
         self._tls: ServerTls | None = None
-        self._deliberation: Deliberation | None = None
+        self._deliberation: AsyncRequestRunner | None = None
         self._has_eof = False
         self._has_failed = False
         self._holds = 0
@@ -86,31 +86,31 @@ class SmtpSession(asyncio.Protocol):
         if terms is not None:
             self._welcome(terms)
 
-    def _arrive(self, transport: asyncio.BaseTransport) -> Terms | None:
+    def _arrive(self, transport: asyncio.BaseTransport) -> SessionConfig | None:
         """The terms for this client; None where a proxy has to tell who it is."""
         settings = self._desk.settings
         local = transport.get_extra_info("sockname") or NOWHERE
         peer = transport.get_extra_info("peername") or NOWHERE
         if not self._is_proxied and settings.proxies.includes(peer[0].encode()):
             line = log_line(NO_PROXY_HEADER, None, peer[0].encode(), None, None)
-            ProxiedClient(self._desk.loop, self._for_proxied, partial(self._desk.log, line)).begin(self._transport)
+            ProxyHeaderReader(self._desk.loop, self._for_proxied, partial(self._desk.log, line)).begin(self._transport)
             return None
         if self._ends is not None:
             peer, local = self._ends.remote, (self._ends.local[0], local[1])
         return terms_for(settings, peer, local)
 
-    def _welcome(self, terms: Terms) -> None:
+    def _welcome(self, terms: SessionConfig) -> None:
         desk, house, environ = self._desk, terms.house, terms.environ
         self._terms = terms
         queue = environ.get(b"QMAILQUEUE")
         outbox = desk.outbox if queue is None else QueuePrograms(desk.loop, queue, environ)
         filters = desk.settings.filters
         if filters is None:
-            self._reception = Reception(house, environ, desk.date)
-            self._message: Messages = Incoming(outbox, house.rules.size_limit)
+            self._reception = SmtpPolicy(house, environ, desk.date)
+            self._message: MessageReceiverProtocol = MessageReceiver(outbox, house.rules.size_limit)
         else:
             self._reception, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
-        self._core = SmtpServer(house.rules, self._reception.remote_host, desk.challenge)
+        self._core = ServerProtocol(house.rules, self._reception.remote_host, desk.challenge)
         self._log = SmtpLog(self._core, self._reception, desk.may_log, self._say)
         if terms.refusal is None:
             self._log.note(DENIED)
@@ -176,8 +176,8 @@ class SmtpSession(asyncio.Protocol):
             self._deliberation.abandon()
             self._deliberation = None
 
-    def _for_proxied(self, ends: Ends | None) -> "SmtpSession":
-        session = SmtpSession(self._desk, self._begins_with_tls, is_proxied=True)
+    def _for_proxied(self, ends: ProxyEndpoints | None) -> "AsyncSmtpSession":
+        session = AsyncSmtpSession(self._desk, self._begins_with_tls, is_proxied=True)
         session._ends = ends
         return session
 
@@ -215,7 +215,7 @@ class SmtpSession(asyncio.Protocol):
         core = self._core
         core.begin_turn()
         while not self._holds & _BY_CLIENT and (event := core.next_event()) is not None:
-            if type(event) is Body:
+            if type(event) is BodyKind:
                 self._take(event)
             elif event is STARTTLS:
                 self._start_tls()
@@ -270,14 +270,14 @@ class SmtpSession(asyncio.Protocol):
         core, desk = self._core, self._terms.tls
         try:
             if desk is None:
-                raise Unusable("missing certificate")
+                raise TlsUnavailable("missing certificate")
             tls = desk.open()
-        except Unusable as trouble:
+        except TlsUnavailable as trouble:
             self._has_failed = self._begins_with_tls
-            core.answer(Verdict(False, [reply.tls_trouble(str(trouble).encode())], close=self._begins_with_tls))
+            core.answer(Decision(False, [reply.tls_trouble(str(trouble).encode())], close=self._begins_with_tls))
             return
         if not self._begins_with_tls:
-            core.answer(Verdict(True, [reply.READY_FOR_TLS]))
+            core.answer(Decision(True, [reply.READY_FOR_TLS]))
             self._flush()
         self._tls = tls
 
@@ -286,7 +286,7 @@ class SmtpSession(asyncio.Protocol):
         if tls.is_shaking:
             try:
                 is_complete = tls.shake(data)
-            except HandshakeFailed as failure:
+            except TlsHandshakeError as failure:
                 self._fail(tls_failed(failure))
                 last_words = b"" if self._begins_with_tls else reply.tls_failed(str(failure).encode()) + b"\r\n"
                 self._transport.write(tls.wrap(b"") + last_words)
@@ -307,16 +307,16 @@ class SmtpSession(asyncio.Protocol):
 
     # --- decisions
 
-    def _decide(self, event: Event) -> None:
+    def _decide(self, event: SmtpEvent) -> None:
         if event.restarts:
             self._forget_message()
         decision = self._reception.decide(event)
-        if isinstance(decision, Verdict):
+        if isinstance(decision, Decision):
             self._answer(event, decision)
         else:
-            self._deliberation = Deliberation(self._desk, self, decision, partial(self._decided, event))
+            self._deliberation = AsyncRequestRunner(self._desk, self, decision, partial(self._decided, event))
 
-    def _decided(self, event: Event, verdict: Verdict) -> None:
+    def _decided(self, event: SmtpEvent, verdict: Decision) -> None:
         """Go on after a decision that took its time."""
         if self._deliberation is None:
             return
@@ -325,7 +325,7 @@ class SmtpSession(asyncio.Protocol):
         self._answer(event, verdict)
         self._go_on()
 
-    def _answer(self, event: Event, verdict: Verdict) -> None:
+    def _answer(self, event: SmtpEvent, verdict: Decision) -> None:
         if event is DATA and verdict.accepted:
             self._message.begin(verdict.header)
         self._core.answer(verdict)
@@ -354,7 +354,7 @@ class SmtpSession(asyncio.Protocol):
 
     # --- the message
 
-    def _take(self, body: Body) -> None:
+    def _take(self, body: BodyKind) -> None:
         if self._message.take(body.text, self._queued, self._queue_ready):
             self._release(_BY_QUEUE)
         else:
@@ -375,7 +375,7 @@ class SmtpSession(asyncio.Protocol):
     def _conclude(self, line: bytes, what: bytes) -> None:
         self.seen = self._idle_since = self._desk.now
         self._log.note(what)
-        self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
+        self._core.answer(Decision(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 
     def _forget_message(self) -> None:
         self._message.forget()

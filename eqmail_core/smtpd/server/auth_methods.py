@@ -25,7 +25,7 @@ _CHOICES: dict[bytes, tuple[bytes, ...]] = {b"": _PASSWORDS, b"cram": (CRAM_MD5,
 _BY_SECRETS = {False: _PASSWORDS, True: METHODS}
 
 
-class LoginOffer:
+class AuthOffer:
     """`methods` of AUTH, none where there is no AUTH; `is_demanded`: without it no mail is taken."""
 
     __slots__ = ("is_demanded", "methods")
@@ -35,15 +35,15 @@ class LoginOffer:
         self.is_demanded = is_demanded
 
 
-def login_offer(site: "Site", controls: "Controls", checker: list[bytes]) -> LoginOffer:
+def login_offer(site: "Site", controls: "Controls", checker: list[bytes]) -> AuthOffer:
     """What is offered where this program (an argv, empty for none) checks passwords.  Fails: ControlError."""
     choice = controls.authmethods
     is_demanded = choice is not None and choice.startswith(b"!")
     if not checker:
-        return LoginOffer((), is_demanded)
+        return AuthOffer((), is_demanded)
     if choice is not None:
-        return LoginOffer(_CHOICES[choice.removeprefix(b"!")], is_demanded)
-    return LoginOffer(checkable(site, controls, checker))
+        return AuthOffer(_CHOICES[choice.removeprefix(b"!")], is_demanded)
+    return AuthOffer(checkable(site, controls, checker))
 
 
 def checkable(site: "Site", controls: "Controls", checker: list[bytes]) -> tuple[bytes, ...]:

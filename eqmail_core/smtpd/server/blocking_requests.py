@@ -11,16 +11,16 @@ import signal
 import time
 
 from eqmail_core.dns.query import CLIENTS_PATIENCE_S, NO_ANSWER
-from eqmail_core.smtpd.policy.plugin_protocol import Hearing, PluginReport
+from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import (
     CHECKER_S,
     PLUGIN_S,
-    AskDns,
-    AskFilter,
-    AwaitSilence,
+    AwaitEarlyTalker,
     CheckPassword,
-    LookUp,
-    Pause,
+    Delay,
+    LookupRecipient,
+    QueryDns,
+    QueryFilter,
     RunPlugin,
 )
 from eqmail_core.smtpd.server.helper_process import checker_outcome, plugin_report, start_checker, start_plugin
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from eqmail_core.dns.query import Answer
+    from eqmail_core.dns.query import DnsAnswer
     from eqmail_core.dns.resolver import BlockingResolver
     from eqmail_core.filters.blocking_milter import WaitingMilter
     from eqmail_core.filters.python_checks import WaitingCheck
-    from eqmail_core.filters.verdict import Opinion
-    from eqmail_core.smtpd.policy.requests import Errand, Errands, Outcome
-    from eqmail_core.smtpd.protocol.events import Verdict
+    from eqmail_core.filters.verdict import FilterVerdict
+    from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
+    from eqmail_core.smtpd.protocol.events import Decision
 
 
-class Waiter:
+class BlockingRequestRunner:
     """Runs errands.
 
     `lookup_socket` is where the delivering side is asked; `checker` is the argv of the program that checks passwords;
@@ -72,24 +72,24 @@ class Waiter:
             self._resolver = BlockingResolver(patience_s=CLIENTS_PATIENCE_S)
         return self._resolver
 
-    def carry_out(self, errands: "Errands") -> "Verdict":
+    def carry_out(self, errands: "PendingDecision") -> "Decision":
         """Run what a decision wants to be run; the decision.  Fails: as `flush` and `speaks_within` do."""
-        outcome: Outcome = None
+        outcome: RequestResult = None
         while True:
             try:
                 errand = errands.send(outcome)
             except StopIteration as end:
-                verdict: Verdict = end.value
+                verdict: Decision = end.value
                 return verdict
             outcome = _WAYS[type(errand)](self, errand)
 
 
-def _run_plugin(waiter: Waiter, errand: RunPlugin) -> PluginReport:
+def _run_plugin(waiter: BlockingRequestRunner, errand: RunPlugin) -> PluginResult:
     started = start_plugin(errand.argv, errand.environ)
-    if isinstance(started, PluginReport):
+    if isinstance(started, PluginResult):
         return started
     pid, output = started
-    hearing = Hearing()
+    hearing = PluginOutputReader()
     deadline = time.monotonic() + PLUGIN_S
     while not hearing.is_over:
         hearing.receive(os.read(output, CHUNK) if _is_readable(output, deadline) else b"")
@@ -97,7 +97,7 @@ def _run_plugin(waiter: Waiter, errand: RunPlugin) -> PluginReport:
     return plugin_report(hearing, _end_of(pid, deadline))
 
 
-def _check_password(waiter: Waiter, errand: CheckPassword) -> int:
+def _check_password(waiter: BlockingRequestRunner, errand: CheckPassword) -> int:
     pid = start_checker(waiter.checker, errand.environ, errand.credentials)
     return checker_outcome(_end_of(pid, time.monotonic() + CHECKER_S)) if pid > 0 else pid
 
@@ -125,7 +125,7 @@ def _end_of(pid: int, deadline: float) -> int:
         return -1
 
 
-def _ask_dns(waiter: Waiter, errand: AskDns) -> "list[Answer]":
+def _ask_dns(waiter: BlockingRequestRunner, errand: QueryDns) -> "list[DnsAnswer]":
     """One question after the other, as long as there is time."""
     if errand.ahead:
         return []
@@ -137,34 +137,34 @@ def _ask_dns(waiter: Waiter, errand: AskDns) -> "list[Answer]":
     return answers
 
 
-def _await_silence(waiter: Waiter, errand: AwaitSilence) -> int:
+def _await_silence(waiter: BlockingRequestRunner, errand: AwaitEarlyTalker) -> int:
     return int(waiter.speaks_within(errand.seconds))
 
 
-def _look_up(waiter: Waiter, errand: LookUp) -> bytes:
+def _look_up(waiter: BlockingRequestRunner, errand: LookupRecipient) -> bytes:
     # Imported here, because few servers look up and all would pay for it.
     from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
 
     return look_up(waiter.lookup_socket, errand.recipient)
 
 
-def _ask_filter(waiter: Waiter, errand: AskFilter) -> "Opinion":
+def _ask_filter(waiter: BlockingRequestRunner, errand: QueryFilter) -> "FilterVerdict":
     waiter.flush()
     one: WaitingMilter | WaitingCheck = errand.filter  # type: ignore[assignment]  # whose client waits, so does it
     return one.ask(errand.question)
 
 
-def _pause(waiter: Waiter, errand: Pause) -> None:
+def _pause(waiter: BlockingRequestRunner, errand: Delay) -> None:
     waiter.flush()
     time.sleep(errand.seconds)
 
 
-_WAYS: "dict[type[Errand], Callable[[Waiter, Any], Outcome]]" = {
-    AskDns: _ask_dns,
-    AskFilter: _ask_filter,
-    AwaitSilence: _await_silence,
+_WAYS: "dict[type[Request], Callable[[BlockingRequestRunner, Any], RequestResult]]" = {
+    QueryDns: _ask_dns,
+    QueryFilter: _ask_filter,
+    AwaitEarlyTalker: _await_silence,
     CheckPassword: _check_password,
-    LookUp: _look_up,
-    Pause: _pause,
+    LookupRecipient: _look_up,
+    Delay: _pause,
     RunPlugin: _run_plugin,
 }

@@ -10,26 +10,26 @@ import time
 from eqmail_core.dsn.parameters import render_wishes
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.smtpd.policy.log_budget import LineBudget
-from eqmail_core.smtpd.policy.message_checks import Intake
+from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import BAD_NEWLINES, DISMISSALS, READ_FAILED, TIMED_OUT, conclude, tls_failed
 from eqmail_core.smtpd.policy.session_log import SmtpLog
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, Body, Event, Verdict
-from eqmail_core.smtpd.protocol.session import SmtpServer
-from eqmail_core.smtpd.server.blocking_requests import Waiter
+from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyKind, Decision, SmtpEvent
+from eqmail_core.smtpd.protocol.session import ServerProtocol
+from eqmail_core.smtpd.server.blocking_requests import BlockingRequestRunner
 from eqmail_core.system.log import complain
-from eqmail_core.system.timed_stream import Descriptors, Gone, TimedOut
-from eqmail_core.tls.session_info import HandshakeFailed, Unusable
+from eqmail_core.system.timed_stream import ConnectionLost, TimedOut, TimedStream
+from eqmail_core.tls.session_info import TlsHandshakeError, TlsUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.queue.client.blocking import QueueProgram, QueueService
     from eqmail_core.site.site import Site
-    from eqmail_core.smtpd.policy.policy import Reception
-    from eqmail_core.tls.session_info import TlsFiles
+    from eqmail_core.smtpd.policy.policy import SmtpPolicy
+    from eqmail_core.tls.session_info import ServerTlsFiles
 
 
-class Conversation:
+class BlockingSmtpSession:
     """One client, from the greeting to the end; `checker` is the argv of the program that checks passwords.
 
     Messages go to the queue through `open_queue`, with the environment of the reception.  `tls`: the keys, if there
@@ -39,11 +39,11 @@ class Conversation:
     def __init__(
         self,
         site: "Site",
-        core: SmtpServer,
-        reception: "Reception",
-        client: Descriptors,
+        core: ServerProtocol,
+        reception: "SmtpPolicy",
+        client: TimedStream,
         checker: list[bytes],
-        tls: "TlsFiles | None" = None,
+        tls: "ServerTlsFiles | None" = None,
         begins_with_tls: bool = False,
         idle_s: int = 0,
     ) -> None:
@@ -53,19 +53,19 @@ class Conversation:
         self._core = core
         self._reception = reception
         self._client = client
-        self._waiter = Waiter(
+        self._waiter = BlockingRequestRunner(
             site.socket("lookup"), checker, self._flush, lambda seconds: self._client.speaks_within(seconds)
         )
         self._tls = tls
         self._begins_with_tls = begins_with_tls
-        self._intake = Intake(0)
+        self._intake = MessageChecks(0)
         budget = LineBudget()
         self._log = SmtpLog(core, reception, lambda ip: budget.admits(ip, int(time.monotonic())), complain)
         self._queue: QueueProgram | QueueService | None = None
 
     def run(self, databytes: int) -> int:
         """Converse; the exit code of the process.  `databytes` limits each message, 0: not at all."""
-        self._intake = Intake(databytes)
+        self._intake = MessageChecks(databytes)
         core = self._core
         try:
             if self._begins_with_tls and not self._starts_tls():
@@ -95,10 +95,10 @@ class Conversation:
         except TimedOut:
             self._log.note(TIMED_OUT)
             self._last_words(reply.TIMEOUT)
-        except HandshakeFailed as failure:
+        except TlsHandshakeError as failure:
             self._log.note(tls_failed(failure))
             self._last_words(reply.tls_failed(str(failure).encode()))
-        except Gone as gone:
+        except ConnectionLost as gone:
             if gone.reading:
                 self._log.note(READ_FAILED)
         self._abandon()
@@ -112,8 +112,8 @@ class Conversation:
             return None
         return self._idle_since + self._idle_s if self._idle_s else None
 
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, Body):
+    def _handle(self, event: SmtpEvent) -> None:
+        if isinstance(event, BodyKind):
             self._take(event)
             self._idle_since = time.monotonic()
         elif event is RESET:
@@ -124,23 +124,23 @@ class Conversation:
         else:
             self._decide(event)
 
-    def _decide(self, event: Event) -> None:
+    def _decide(self, event: SmtpEvent) -> None:
         if event.restarts:
             self._abandon()
         decision = self._reception.decide(event)
-        verdict = decision if isinstance(decision, Verdict) else self._waiter.carry_out(decision)
+        verdict = decision if isinstance(decision, Decision) else self._waiter.carry_out(decision)
         if event is DATA and verdict.accepted:
             verdict = self._begin(verdict)
         self._core.answer(verdict)
         if verdict.note:
             self._log.note(verdict.note)
 
-    def _begin(self, verdict: Verdict) -> Verdict:
+    def _begin(self, verdict: Decision) -> Decision:
         """A message follows, behind the header of this verdict; the verdict, or that there is no queue for it."""
         try:
             self._queue = open_queue(self._site, self._reception.environ)
         except OSError:
-            return Verdict(False, [*verdict.lines, reply.NO_QUEUE])
+            return Decision(False, [*verdict.lines, reply.NO_QUEUE])
         self._queue.write(verdict.header)
         self._intake.begin()
         return verdict
@@ -150,16 +150,16 @@ class Conversation:
         core = self._core
         try:
             if self._tls is None:
-                raise Unusable("missing certificate")
+                raise TlsUnavailable("missing certificate")
             # Here, because few clients of a program need it and all would pay for it.
-            from eqmail_core.tls.timed_stream import SecureDescriptors
+            from eqmail_core.tls.timed_stream import TlsTimedStream
 
-            secure = SecureDescriptors(self._client, self._tls, self._log.note)
-        except Unusable as trouble:
-            core.answer(Verdict(False, [reply.tls_trouble(str(trouble).encode())]))
+            secure = TlsTimedStream(self._client, self._tls, self._log.note)
+        except TlsUnavailable as trouble:
+            core.answer(Decision(False, [reply.tls_trouble(str(trouble).encode())]))
             return False
         if not self._begins_with_tls:
-            core.answer(Verdict(True, [reply.READY_FOR_TLS]))
+            core.answer(Decision(True, [reply.READY_FOR_TLS]))
             self._client.write(core.take_output())
         encryption = secure.shake()
         self._client = secure
@@ -170,7 +170,7 @@ class Conversation:
     def _flush(self) -> None:
         self._client.write(self._core.take_output())
 
-    def _take(self, body: Body) -> None:
+    def _take(self, body: BodyKind) -> None:
         assert self._queue is not None
         self._intake.see(body.text)
         if self._intake.is_refused:
@@ -183,7 +183,7 @@ class Conversation:
             code = queue.finish(core.sender or b"", core.recipients, render_wishes(core.wishes))
             line, what = conclude(self._intake, code, int(time.time()), queue.qp)
             self._log.note(what)
-            self._core.answer(Verdict(True, [line]))
+            self._core.answer(Decision(True, [line]))
 
     def _abandon(self) -> None:
         """What has been passed on of a message that is not whole is no message."""
@@ -198,7 +198,7 @@ class Conversation:
         self._abandon()
         try:
             self._client.write(self._core.take_output())
-        except (TimedOut, Gone):
+        except (TimedOut, ConnectionLost):
             pass
         return 1
 
@@ -206,5 +206,5 @@ class Conversation:
         self._core.close(line)
         try:
             self._client.write(self._core.take_output())
-        except (TimedOut, Gone):
+        except (TimedOut, ConnectionLost):
             pass

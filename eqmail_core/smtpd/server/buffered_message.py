@@ -3,20 +3,20 @@
 Source: smtp-server.md 4.5; RFC 5321 section 4.2.5.
 """
 
-from eqmail_core.filters.message import Draft
+from eqmail_core.filters.message import FilteredMessage
 from eqmail_core.mail.quote import one_line
 from eqmail_core.queue.format import exit_codes as queue_result
-from eqmail_core.smtpd.policy.message_checks import Intake
+from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.system.spooled_buffer import Scratch
+from eqmail_core.system.spooled_buffer import SpooledBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eqmail_core.dsn.parameters import Wishes
-    from eqmail_core.smtpd.protocol.events import Verdict
+    from eqmail_core.dsn.parameters import DsnParameters
+    from eqmail_core.smtpd.protocol.events import Decision
 
 MAX_HEADER = 1 << 20
 """Longest header of a message that is shown to filters, in bytes."""
@@ -25,15 +25,15 @@ Said = tuple[bytes, bytes]
 """The reply, its lines parted by CRLF, and what the log says."""
 
 
-class KeptMessage:
+class BufferedMessage:
     """The messages of one client, one at a time; `trace` goes before each, and filters do not see it."""
 
     __slots__ = ("_is_out_of_room", "_store", "draft", "intake", "trace")
 
     def __init__(self, size_limit: int) -> None:
-        self.intake = Intake(size_limit)
-        self.draft: Draft | None = None
-        self._store: Scratch | None = None
+        self.intake = MessageChecks(size_limit)
+        self.draft: FilteredMessage | None = None
+        self._store: SpooledBuffer | None = None
         self._is_out_of_room = False
         self.trace = b""
 
@@ -41,7 +41,7 @@ class KeptMessage:
         """A message follows."""
         self.forget()
         self.intake.begin()
-        self._store = Scratch()
+        self._store = SpooledBuffer()
         self._is_out_of_room = False
         self.trace = trace
 
@@ -58,19 +58,19 @@ class KeptMessage:
             self._is_out_of_room = True
         self.forget()
 
-    def finish(self, sender: bytes, recipients: list[bytes], wishes: "Wishes | None" = None) -> Said | None:
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: "DsnParameters | None" = None) -> Said | None:
         """It is whole: what is said of it at once; None: it is in `draft`, and filters have the word."""
         if self._store is None:
             return conclude(
                 self.intake, queue_result.WRITE_ERROR if self._is_out_of_room else queue_result.READ_ERROR, 0, 0
             )
-        self.draft = Draft(self._store, self._store.beginning(MAX_HEADER), sender, recipients, wishes)
+        self.draft = FilteredMessage(self._store, self._store.beginning(MAX_HEADER), sender, recipients, wishes)
         if self.draft.header.size >= MAX_HEADER:
             self.forget()
             return reply.HEADER_TOO_LONG, b"message rejected (header too long)"
         return None
 
-    def settle(self, verdict: "Verdict", quarantine_to: bytes | None, now: int) -> Said | None:
+    def settle(self, verdict: "Decision", quarantine_to: bytes | None, now: int) -> Said | None:
         """The filters have decided: what is said of it; None: it is to be queued, with the envelope of `draft`."""
         draft = self.draft
         assert draft is not None
@@ -100,7 +100,7 @@ class KeptMessage:
         self.draft = self._store = None
 
 
-def _set_aside(draft: Draft, quarantine_to: bytes) -> None:
+def _set_aside(draft: FilteredMessage, quarantine_to: bytes) -> None:
     """Let one address have the message, with all that it must know to send it on; nobody hears of it if that fails."""
     told = b" ".join([b"<%b>" % recipient for recipient in draft.recipients])
     draft.put_on_top(

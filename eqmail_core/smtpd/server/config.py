@@ -7,23 +7,23 @@ import os
 from collections.abc import Callable, Sequence
 from shutil import which
 
-from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.networks import NetworkSet
 from eqmail_core.control.setting import ControlError
-from eqmail_core.filters.chain import Filters
-from eqmail_core.smtpd.policy.config import House
+from eqmail_core.filters.chain import FilterConfig
+from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.server.smtp_houses import HOUSE_VARIABLES
 from eqmail_core.tcpserver.rules import Rule
-from eqmail_core.tls.server import TlsDesk
+from eqmail_core.tls.server import ServerTlsContexts
 
-_NOBODY = RelayClients(())
+_NOBODY = NetworkSet(())
 _CIPHERS = b"TLSCIPHERS"
 
 NOWHERE = ("unknown", 0)
 """The address of an end of a connection that is not known any more."""
 
 
-class Limits:
+class AddressLimits:
     """How much clients may have.
 
     One address: `sessions` at a time, and `login_failures`, wrong passwords in a while; 0: any number.  `idle_s`: how
@@ -43,7 +43,7 @@ class Limits:
         self.plugins = plugins
 
 
-class Settings:
+class ServerConfig:
     """What new sessions go by; replaced as a whole when settings change.
 
     `houses` by local port; `environ` is the environment of children; `limit` is the number of sessions at a time; `tls`
@@ -74,20 +74,20 @@ class Settings:
 
     def __init__(
         self,
-        houses: dict[int, House],
+        houses: dict[int, PolicyConfig],
         local_name: bytes,
         environ: dict[bytes, bytes],
-        relay_clients: RelayClients,
+        relay_clients: NetworkSet,
         checker: list[bytes],
         limit: int,
         timeout_s: int,
-        tls: TlsDesk | None = None,
-        limits: "Limits | None" = None,
+        tls: ServerTlsContexts | None = None,
+        limits: "AddressLimits | None" = None,
         rule_for: Callable[[bytes], Rule | None] = lambda ip: None,
-        proxies: RelayClients = _NOBODY,
+        proxies: NetworkSet = _NOBODY,
         name_servers: tuple[Sequence[str], int] = ((), 53),
-        filters: Filters | None = None,
-        house_with: Callable[[int, dict[bytes, bytes], list[bytes]], House] | None = None,
+        filters: FilterConfig | None = None,
+        house_with: Callable[[int, dict[bytes, bytes], list[bytes]], PolicyConfig] | None = None,
     ) -> None:
         self.houses = houses
         self.local_name = local_name
@@ -97,7 +97,7 @@ class Settings:
         self.limit = limit
         self.timeout_s = timeout_s
         self.tls = tls
-        self.limits = limits or Limits()
+        self.limits = limits or AddressLimits()
         self.rule_for = rule_for
         self.proxies = proxies
         self.name_servers = name_servers
@@ -105,7 +105,7 @@ class Settings:
         self.house_with = house_with
 
 
-class Terms:
+class SessionConfig:
     """By what one client is served.
 
     `house` decides, `environ` is the conversation's own, `tls` begins TLS where there are keys, `checker` is the argv
@@ -116,9 +116,9 @@ class Terms:
 
     def __init__(
         self,
-        house: House,
+        house: PolicyConfig,
         environ: dict[bytes, bytes],
-        tls: TlsDesk | None,
+        tls: ServerTlsContexts | None,
         checker: list[bytes],
         refusal: bytes | None = b"",
     ) -> None:
@@ -129,7 +129,7 @@ class Terms:
         self.refusal = refusal
 
 
-def terms_for(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> Terms:
+def terms_for(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> SessionConfig:
     """The terms for a client that connected to us itself; both ends of the connection are address and port."""
     house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
     environ = _client_environ(settings, peer, local)
@@ -140,10 +140,12 @@ def terms_for(settings: Settings, peer: tuple[str, int], local: tuple[str, int])
             house = settings.house_with(local[1], environ, settings.checker)
         except (ControlError, OSError):
             refusal = refusal if refusal is None else reply.NO_CONTROLS
-    return Terms(house, environ, settings.tls, settings.checker, refusal)
+    return SessionConfig(house, environ, settings.tls, settings.checker, refusal)
 
 
-def terms_for_handed_over(settings: Settings, checker: list[bytes], environ: dict[bytes, bytes]) -> Terms | None:
+def terms_for_handed_over(
+    settings: ServerConfig, checker: list[bytes], environ: dict[bytes, bytes]
+) -> SessionConfig | None:
     """The terms for a client that a program hands over: those that the program would have had for it.
 
     None where it has to serve the client itself.
@@ -159,10 +161,10 @@ def terms_for_handed_over(settings: Settings, checker: list[bytes], environ: dic
         # The program would look for it on its own path, we would on ours.
         found = which(os.fsdecode(checker[0]), path=os.fsdecode(environ.get(b"PATH", os.defpath.encode())))
         checker = [os.fsencode(found) if found else checker[0], *checker[1:]]
-    return Terms(house, environ, settings.tls, checker)
+    return SessionConfig(house, environ, settings.tls, checker)
 
 
-def _client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:
+def _client_environ(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:
     """The environment of one conversation: the service's, and who is at both ends."""
     remote_ip = peer[0].encode()
     environ = {
@@ -179,7 +181,7 @@ def _client_environ(settings: Settings, peer: tuple[str, int], local: tuple[str,
     return environ
 
 
-def _apply_rule(settings: Settings, environ: dict[bytes, bytes]) -> bytes | None:
+def _apply_rule(settings: ServerConfig, environ: dict[bytes, bytes]) -> bytes | None:
     """Give a client the variables of its rule; a line for one that cannot be served, b"": welcome, None: not a word."""
     try:
         rule = settings.rule_for(environ[b"TCPREMOTEIP"])

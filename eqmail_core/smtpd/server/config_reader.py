@@ -13,20 +13,20 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.folders import TLS_CERTIFICATES
 from eqmail_core.control.kinds import AS_C
 from eqmail_core.control.setting import ControlError
-from eqmail_core.smtpd.policy.config import House, submission_ports
-from eqmail_core.smtpd.policy.patience import Patience
+from eqmail_core.smtpd.policy.config import PolicyConfig, submission_ports
+from eqmail_core.smtpd.policy.patience import Delays
 from eqmail_core.smtpd.policy.smtpplugins import parse_plugins
-from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.server.auth_methods import login_offer
 from eqmail_core.system.files import read_file
-from eqmail_core.tls.session_info import TlsFiles
+from eqmail_core.tls.session_info import ServerTlsFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eqmail_core.site.site import Site
-    from eqmail_core.smtpd.policy.dnsbl import BlockLists
+    from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
 
 
@@ -38,7 +38,7 @@ def read_house(
     checker: list[bytes],
     local_port: bytes,
     offers_tls: bool = False,
-) -> House:
+) -> PolicyConfig:
     """Read everything that decides how mail is received on `local_port` (b"0": unknown).
 
     `is_more` looks into the compiled domains, see `policy.rcpthosts`; `checker` is the argv of the program that checks
@@ -50,7 +50,7 @@ def read_house(
     # A reply begins with a name, whatever the files lack.
     greeting = greeting or controls.me or os.fsencode(os.uname().nodename)
     logins = login_offer(site, controls, checker)
-    rules = Rules(
+    rules = ServerOptions(
         greeting=greeting,
         size_limit=controls.databytes,
         max_recipients=controls.maxrcpt,
@@ -68,26 +68,26 @@ def read_house(
         offers_utf8=controls.smtputf8,
     )
     plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
-    return House(
+    return PolicyConfig(
         rules,
         RcptHosts(controls.rcpthosts, is_more),
         BadSenders(controls.badmailfrom),
         plugins,
         controls.receivedesmtp,
         frozenset(line.lower() for line in controls.tlsclients or ()) if offers_tls else frozenset(),
-        Patience(controls.greetdelay, controls.tarpitcount, controls.tarpitdelay),
+        Delays(controls.greetdelay, controls.tarpitcount, controls.tarpitdelay),
         _recipient_check(controls),
         _block_lists(controls),
         controls.smtplogformat != AS_C,
     )
 
 
-def _block_lists(controls: Controls) -> "BlockLists | None":
+def _block_lists(controls: Controls) -> "DnsblConfig | None":
     if not controls.dnsbl:
         return None
-    from eqmail_core.smtpd.policy.dnsbl import BlockLists
+    from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
 
-    return BlockLists(controls.dnsbl, controls.dnswl or (), controls.dnsblat or b"")
+    return DnsblConfig(controls.dnsbl, controls.dnswl or (), controls.dnsblat or b"")
 
 
 def _recipient_check(controls: Controls) -> "RecipientCheck | None":
@@ -106,7 +106,7 @@ def _recipient_check(controls: Controls) -> "RecipientCheck | None":
     return RecipientCheck(controls.rcptcheck, routes)
 
 
-def read_tls(site: "Site", controls: Controls, complain: "Callable[[bytes], None]") -> TlsFiles | None:
+def read_tls(site: "Site", controls: Controls, complain: "Callable[[bytes], None]") -> ServerTlsFiles | None:
     """Where the keys of the server lie; None where it has none, or none that we may read, which is complained of."""
     folder = site.control
     certificate = f"{folder}/{Controls.servercert.file}"
@@ -115,7 +115,7 @@ def read_tls(site: "Site", controls: Controls, complain: "Callable[[bytes], None
             complain(b"no TLS: unable to read " + os.fsencode(certificate))
         return None
     authorities = f"{folder}/{Controls.clientca.file}"
-    return TlsFiles(
+    return ServerTlsFiles(
         certificate=certificate,
         names=f"{folder}/{TLS_CERTIFICATES}",
         ciphers=controls.tlsserverciphers,

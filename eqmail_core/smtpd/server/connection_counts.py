@@ -29,7 +29,7 @@ _WORDS = _FAILURES + 2 * _PLACES * _FAILURE_ROWS
 _SECONDS = (1 << 32) - 1
 
 
-class Tally:
+class SharedCounters:
     """The memory; made by the parent, or by a process that is alone.  `fd` is for the processes that are to count."""
 
     def __init__(self, shares: int = 1) -> None:
@@ -44,11 +44,11 @@ class Tally:
         if self.fd >= 0:
             os.close(self.fd)
 
-    def share(self, index: int = 0) -> "Share":
+    def share(self, index: int = 0) -> "ProcessCounters":
         """The share of one process, which must `begin` before it counts or asks."""
-        return Share(self, index)
+        return ProcessCounters(self, index)
 
-    def shares(self) -> "list[Share]":
+    def shares(self) -> "list[ProcessCounters]":
         """All of them."""
         return [self.share(index) for index in range(self._count)]
 
@@ -58,10 +58,10 @@ class Tally:
         return [words[index * _WORDS : (index + 1) * _WORDS] for index in range(self._count)]
 
 
-class Share:
+class ProcessCounters:
     """One process's part of a tally, and its view of the whole."""
 
-    def __init__(self, tally: Tally, index: int) -> None:
+    def __init__(self, tally: SharedCounters, index: int) -> None:
         self.tally = tally
         self._index = index
         self._sessions: dict[bytes, int] = {}

@@ -9,17 +9,17 @@ import time
 from typing import Protocol
 
 from eqmail_core.access.client_network import client_network
-from eqmail_core.dns.query import CLIENTS_PATIENCE_S, Answer, Question
+from eqmail_core.dns.query import CLIENTS_PATIENCE_S, DnsAnswer, DnsQuestion
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.event_loop.child_slots import ChildSlots
 from eqmail_core.mail.dates import date822
 from eqmail_core.smtpd.policy.log_budget import LineBudget
 from eqmail_core.smtpd.policy.outcome import left_out
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.server.async_recipient_lookup import LookUps, NobodyToAsk
-from eqmail_core.smtpd.server.config import Settings
-from eqmail_core.smtpd.server.connection_counts import Share, Tally
-from eqmail_core.smtpd.server.message_receiver import Outbox
+from eqmail_core.smtpd.server.async_recipient_lookup import NoRecipientLookup, RecipientLookup
+from eqmail_core.smtpd.server.config import ServerConfig
+from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
+from eqmail_core.smtpd.server.message_receiver import QueueClient
 
 # How long a line of the log may wait for others: a write for each would be a good part of the work for a message.
 _LOG_DELAY_S = 0.01
@@ -34,7 +34,7 @@ _FULL_TIMEOUT_S = 60
 _FULL_IDLE_PART = 10
 
 
-class Session(Protocol):
+class SessionHandle(Protocol):
     """A conversation; see `smtp_session.SmtpSession`."""
 
     seen: int
@@ -49,26 +49,26 @@ class Session(Protocol):
         """End the session if it has nothing in work."""
 
 
-class Desk:
+class ServerContext:
     """What all sessions of a process share: settings, the way to the queue, the clock, the log, each other."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        settings: Settings,
-        outbox: Outbox,
-        lookups: LookUps | None = None,
-        share: Share | None = None,
+        settings: ServerConfig,
+        outbox: QueueClient,
+        lookups: RecipientLookup | None = None,
+        share: ProcessCounters | None = None,
     ) -> None:
         self.loop = loop
         self.settings = settings
         self.outbox = outbox
-        self.lookups = lookups or NobodyToAsk(loop)
-        self.counts = share or Tally().share()
+        self.lookups = lookups or NoRecipientLookup(loop)
+        self.counts = share or SharedCounters().share()
         self.counts.begin()
         self._resolver: AsyncResolver | None = None
-        self._dns: set[asyncio.Task[list[Answer]]] = set()
-        self.sessions: set[Session] = set()
+        self._dns: set[asyncio.Task[list[DnsAnswer]]] = set()
+        self.sessions: set[SessionHandle] = set()
         self.checkers = ChildSlots(settings.limits.checkers)
         self.plugins = ChildSlots(settings.limits.plugins)
         self.now = int(time.monotonic())
@@ -82,7 +82,7 @@ class Desk:
         """Whether the processes of the service have all the sessions that they may have together."""
         return self.counts.total >= self.settings.limit
 
-    def enter(self, session: Session, ip: bytes) -> bytes:
+    def enter(self, session: SessionHandle, ip: bytes) -> bytes:
         """Take in a session of this address; a line for a client that cannot come in, b"": it is in.
 
         A session counts before it is looked whether there are too many, so that there never are.
@@ -102,7 +102,7 @@ class Desk:
             self.sessions.add(session)
         return refusal
 
-    def leave(self, session: Session, ip: bytes) -> None:
+    def leave(self, session: SessionHandle, ip: bytes) -> None:
         """A session of this address that was taken in is over."""
         self.sessions.discard(session)
         self.counts.leave(client_network(ip))
@@ -117,7 +117,7 @@ class Desk:
         most = self.settings.limits.login_failures
         return 0 < most <= self.counts.failures_of(client_network(ip), self.now, _FAILURES_S)
 
-    def ask_dns(self, questions: list[Question]) -> "asyncio.Task[list[Answer]]":
+    def ask_dns(self, questions: list[DnsQuestion]) -> "asyncio.Task[list[DnsAnswer]]":
         """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
         if self._resolver is None:
             self._resolver = AsyncResolver(*self.settings.name_servers, CLIENTS_PATIENCE_S)
@@ -171,7 +171,7 @@ class Desk:
         if number:
             self.log(left_out(number))
 
-    def renew(self, settings: Settings) -> None:
+    def renew(self, settings: ServerConfig) -> None:
         """Go by new settings."""
         self.settings = settings
         self.checkers.most, self.plugins.most = settings.limits.checkers, settings.limits.plugins

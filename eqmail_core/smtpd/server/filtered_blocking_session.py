@@ -5,60 +5,60 @@ Source: smtp-server.md 4.1, 4.5.
 
 import time
 
-from eqmail_core.filters.chain import Filters
+from eqmail_core.filters.chain import FilterConfig
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format import exit_codes as queue_result
-from eqmail_core.smtpd.policy.filtered_policy import FilteredReception
+from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
 from eqmail_core.smtpd.policy.outcome import conclude
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import Body, Verdict
-from eqmail_core.smtpd.server.blocking_session import Conversation
-from eqmail_core.smtpd.server.buffered_message import KeptMessage, Said
+from eqmail_core.smtpd.protocol.events import BodyKind, Decision
+from eqmail_core.smtpd.server.blocking_session import BlockingSmtpSession
+from eqmail_core.smtpd.server.buffered_message import BufferedMessage, Said
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from eqmail_core.smtpd.policy.config import House
+    from eqmail_core.smtpd.policy.config import PolicyConfig
 
 
-class FilteringReception(FilteredReception):
+class BlockingFilteredPolicy(FilteredSmtpPolicy):
     """As FilteredReception, with the panel to be closed when the client has gone, and where quarantine goes."""
 
     __slots__ = ("panel", "quarantine_to")
 
     def __init__(
-        self, house: "House", environ: dict[bytes, bytes], date: "Callable[[], bytes]", filters: Filters
+        self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", filters: FilterConfig
     ) -> None:
         self.panel = filters.waiting_panel(environ)
         self.quarantine_to = filters.quarantine_to
         super().__init__(house, environ, date, self.panel)
 
 
-class FilteredConversation(Conversation):
+class FilteredBlockingSession(BlockingSmtpSession):
     """As Conversation, with filters."""
 
-    _reception: FilteringReception
+    _reception: BlockingFilteredPolicy
 
     def run(self, databytes: int) -> int:
         """Converse; the exit code of the process."""
-        self._kept = KeptMessage(databytes)
+        self._kept = BufferedMessage(databytes)
         try:
             return super().run(databytes)
         finally:
             self._reception.panel.close()
 
-    def _begin(self, verdict: Verdict) -> Verdict:
+    def _begin(self, verdict: Decision) -> Decision:
         self._kept.begin(verdict.header)
         return verdict
 
-    def _take(self, body: Body) -> None:
+    def _take(self, body: BodyKind) -> None:
         self._kept.take(body.text)
         if body.is_last:
             line, what = self._conclude()
             self._kept.forget()
             self._log.note(what)
-            self._core.answer(Verdict(True, line.split(b"\r\n"), close=line.startswith(b"421")))
+            self._core.answer(Decision(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 
     def _conclude(self) -> Said:
         """Let the filters decide, and queue what they have left of the message: what is said of it."""

@@ -7,27 +7,32 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from eqmail_core.dsn.parameters import Wishes
-from eqmail_core.filters.chain import Filters, Panel
+from eqmail_core.dsn.parameters import DsnParameters
+from eqmail_core.filters.chain import FilterChain, FilterConfig
 from eqmail_core.ipc.submission_protocol import render_envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
-from eqmail_core.smtpd.policy.config import House
-from eqmail_core.smtpd.policy.filtered_policy import FilteredReception
+from eqmail_core.smtpd.policy.config import PolicyConfig
+from eqmail_core.smtpd.policy.filtered_policy import FilteredSmtpPolicy
 from eqmail_core.smtpd.policy.outcome import conclude
-from eqmail_core.smtpd.protocol.events import Verdict
-from eqmail_core.smtpd.server.async_requests import Client, Deliberation
-from eqmail_core.smtpd.server.buffered_message import KeptMessage, Said
-from eqmail_core.smtpd.server.context import Desk
-from eqmail_core.smtpd.server.message_receiver import HELD_BYTES, Outbox, Submission
+from eqmail_core.smtpd.protocol.events import Decision
+from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner, Client
+from eqmail_core.smtpd.server.buffered_message import BufferedMessage, Said
+from eqmail_core.smtpd.server.context import ServerContext
+from eqmail_core.smtpd.server.message_receiver import HELD_BYTES, QueueClient, SubmissionPort
 
 
 def receive_filtered(
-    desk: Desk, client: Client, house: House, filters: Filters, environ: dict[bytes, bytes], outbox: Outbox
-) -> "tuple[FilteredReception, FilteredMessages]":
+    desk: ServerContext,
+    client: Client,
+    house: PolicyConfig,
+    filters: FilterConfig,
+    environ: dict[bytes, bytes],
+    outbox: QueueClient,
+) -> "tuple[FilteredSmtpPolicy, FilteredMessages]":
     """What decides about one client, and what takes its messages."""
     panel = filters.loop_panel(desk.loop, environ)
-    reception = FilteredReception(house, environ, desk.date, panel)
+    reception = FilteredSmtpPolicy(house, environ, desk.date, panel)
     messages = FilteredMessages(desk, client, reception, panel, outbox, filters.quarantine_to, house.rules.size_limit)
     return reception, messages
 
@@ -55,11 +60,11 @@ class FilteredMessages:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: ServerContext,
         client: Client,
-        reception: FilteredReception,
-        panel: Panel,
-        outbox: Outbox,
+        reception: FilteredSmtpPolicy,
+        panel: FilterChain,
+        outbox: QueueClient,
         quarantine_to: bytes | None,
         size_limit: int,
     ) -> None:
@@ -69,9 +74,9 @@ class FilteredMessages:
         self._panel = panel
         self._outbox = outbox
         self._quarantine_to = quarantine_to
-        self._kept = KeptMessage(size_limit)
-        self._deliberation: Deliberation | None = None
-        self._long: Submission | None = None
+        self._kept = BufferedMessage(size_limit)
+        self._deliberation: AsyncRequestRunner | None = None
+        self._long: SubmissionPort | None = None
         self._pieces: Iterator[bytes] = iter(())
         # What filters have said, until the session asks for it.
         self._said: Said | None = None
@@ -86,12 +91,12 @@ class FilteredMessages:
         self._kept.take(text)
         return True
 
-    def finish(self, sender: bytes, recipients: list[bytes], wishes: Wishes | None, done: Done) -> Said | None:
+    def finish(self, sender: bytes, recipients: list[bytes], wishes: DsnParameters | None, done: Done) -> Said | None:
         """The message is whole: what is said if that is known now; else `done` will be called."""
         said = self._kept.finish(sender, recipients, wishes)
         if said is None and self._kept.draft is not None:
             judging = self._reception.judge(self._kept.draft)
-            self._deliberation = Deliberation(self._desk, self._client, judging, partial(self._judged, done))
+            self._deliberation = AsyncRequestRunner(self._desk, self._client, judging, partial(self._judged, done))
         return said
 
     def queued(self, code: int, when: int, qp: int) -> Said | None:
@@ -115,7 +120,7 @@ class FilteredMessages:
         self.forget()
         self._panel.close()
 
-    def _judged(self, done: Done, verdict: Verdict) -> None:
+    def _judged(self, done: Done, verdict: Decision) -> None:
         if self._deliberation is None:
             return
         self._deliberation = None

@@ -15,22 +15,22 @@ from typing import cast
 
 from eqmail_core.event_loop.async_listener import LoopListener
 from eqmail_core.ipc import handover_protocol as wire
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.ipc.packet_socket import peer_credentials
-from eqmail_core.smtpd.server.async_session import SmtpSession
-from eqmail_core.smtpd.server.config import Terms, terms_for_handed_over
-from eqmail_core.smtpd.server.context import Desk
+from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
+from eqmail_core.smtpd.server.config import SessionConfig, terms_for_handed_over
+from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.system.log import say
 
 # Lines that a program does not take; further ones are lost, as the memory for them would be.
 _MOST_LINES = 1000
 
 
-class Porch:
+class HandoverListener:
     """Where programs come with their clients: `listener`, for our own account alone."""
 
-    def __init__(self, desk: Desk, listener: socket.socket) -> None:
+    def __init__(self, desk: ServerContext, listener: socket.socket) -> None:
         self._desk = desk
         self._listener = LoopListener(desk.loop, listener, self._accept, partial(say, "smtpd"))
 
@@ -43,18 +43,18 @@ class Porch:
         if peer_credentials(sock).uid != os.geteuid():
             close_aside(sock.detach())
             return
-        Program(self._desk, sock)
+        HandoverConnection(self._desk, sock)
 
 
-class Program:
+class HandoverConnection:
     """One program with its client."""
 
-    def __init__(self, desk: Desk, sock: socket.socket) -> None:
+    def __init__(self, desk: ServerContext, sock: socket.socket) -> None:
         self._desk = desk
-        self._session: HandedOver | None = None
+        self._session: HandoverSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_over = False
-        self._channel = Channel(desk.loop, sock, self._packet, self._closed, self._drained, takes_descriptors=True)
+        self._channel = AsyncChannel(desk.loop, sock, self._packet, self._closed, self._drained, takes_descriptors=True)
         if desk.is_closing or desk.is_full:
             self._refuse(b"busy")
         else:
@@ -114,7 +114,7 @@ class Program:
             return b"unintelligible"
         if terms is None:
             return b"other settings"
-        session = HandedOver(desk, terms, self)
+        session = HandoverSession(desk, terms, self)
         if desk.enter(session, session.remote_ip):
             return b"busy"
         self._session = session
@@ -126,7 +126,7 @@ class Program:
         self._task = desk.loop.create_task(self._begin(session, connection))
         return b""
 
-    async def _begin(self, session: "HandedOver", connection: socket.socket) -> None:
+    async def _begin(self, session: "HandoverSession", connection: socket.socket) -> None:
         try:
             await self._desk.loop.connect_accepted_socket(lambda: session, connection)
         except OSError:
@@ -139,12 +139,12 @@ class Program:
             self._session.desert()
 
 
-class HandedOver(SmtpSession):
+class HandoverSession(AsyncSmtpSession):
     """The client of such a program."""
 
     __slots__ = ("_ip", "_is_begun", "_own_terms", "_program")
 
-    def __init__(self, desk: Desk, terms: Terms, program: Program) -> None:
+    def __init__(self, desk: ServerContext, terms: SessionConfig, program: HandoverConnection) -> None:
         super().__init__(desk, b"SMTPS" in terms.environ)
         self._own_terms = terms
         self._ip = terms.environ.get(b"TCPREMOTEIP", b"unknown")
@@ -187,7 +187,7 @@ class HandedOver(SmtpSession):
         if self._is_begun:
             super().retire()
 
-    def _arrive(self, transport: asyncio.BaseTransport) -> Terms:
+    def _arrive(self, transport: asyncio.BaseTransport) -> SessionConfig:
         return self._own_terms
 
     def _enter(self) -> bytes:

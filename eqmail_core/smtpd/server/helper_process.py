@@ -8,7 +8,7 @@ Source: smtp-server.md 4.6 (checkpassword on descriptor 3), 4.8 (qmail-spp.c); c
 
 import os
 
-from eqmail_core.smtpd.policy.plugin_protocol import TROUBLE_EXIT, Hearing, PluginReport
+from eqmail_core.smtpd.policy.plugin_protocol import TROUBLE_EXIT, PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import CHECKER_CRASHED, NO_CHILD, NO_PIPE
 from eqmail_core.system.log import complain, in_words
 from eqmail_core.system.processes import IGNORED_BY_PYTHON
@@ -25,31 +25,31 @@ _CANNOT_FORK = frozenset((11, 12))  # EAGAIN, ENOMEM
 _CREDENTIALS_FD = 3
 
 
-def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[int, int] | PluginReport":
+def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[int, int] | PluginResult":
     """Start a plugin: its process id and the descriptor of its output, or the report that it could not be started."""
     try:
         reading, writing = os.pipe()
     except OSError:
-        return PluginReport([], b"can't pipe()")
+        return PluginResult([], b"can't pipe()")
     actions = [(os.POSIX_SPAWN_DUP2, writing, 1), (os.POSIX_SPAWN_CLOSE, 0)]
     try:
         pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
     except (OSError, ValueError) as error:
         os.close(reading)
-        return PluginReport([], b"fork() failed" if _cannot_fork(error) else b"can't execute")
+        return PluginResult([], b"fork() failed" if _cannot_fork(error) else b"can't execute")
     finally:
         os.close(writing)
     return pid, reading
 
 
-def plugin_report(hearing: Hearing, code: int) -> PluginReport:
+def plugin_report(hearing: PluginOutputReader, code: int) -> PluginResult:
     """How a plugin did that ended with `code`, negative for a signal.
 
     One that wrote on after its last word, and so died of SIGPIPE, did nothing wrong.
     """
     if code < 0 and not (hearing.is_over and code == -_SIGPIPE):
-        return PluginReport([], b"child crashed")
-    return PluginReport([], b"can't execute") if code == TROUBLE_EXIT else PluginReport(hearing.instructions)
+        return PluginResult([], b"child crashed")
+    return PluginResult([], b"can't execute") if code == TROUBLE_EXIT else PluginResult(hearing.instructions)
 
 
 def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials") -> int:

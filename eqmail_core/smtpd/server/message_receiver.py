@@ -6,18 +6,18 @@ Source: architecture "the receive path parses a buffer".
 from collections.abc import Callable
 from typing import Protocol
 
-from eqmail_core.dsn.parameters import Wishes, render_wishes
+from eqmail_core.dsn.parameters import DsnParameters, render_wishes
 from eqmail_core.ipc.submission_protocol import render_envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
-from eqmail_core.smtpd.policy.message_checks import Intake
+from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude
 
 HELD_BYTES = 65536
 """Longest message that is kept in memory until it is whole."""
 
 
-class Submission(Protocol):
+class SubmissionPort(Protocol):
     """A message on its way into the queue in pieces; see `queue_link.LongSubmission`."""
 
     def write(self, chunk: bytes) -> bool:
@@ -30,17 +30,17 @@ class Submission(Protocol):
         """Forget the message."""
 
 
-class Outbox(Protocol):
+class QueueClient(Protocol):
     """Where messages go; see `queue_link.QueueLink`."""
 
     def submit(self, envelope: bytes, message: bytes, done: Done) -> None:
         """Queue a message that is whole."""
 
-    def open_long(self, done: Done, on_ready: Callable[[], None]) -> Submission:
+    def open_long(self, done: Done, on_ready: Callable[[], None]) -> SubmissionPort:
         """Begin a message that arrives in pieces."""
 
 
-class Messages(Protocol):
+class MessageReceiverProtocol(Protocol):
     """The messages of one session, one at a time; see `Incoming`."""
 
     is_submitted: bool
@@ -52,7 +52,7 @@ class Messages(Protocol):
         """Take a piece; False asks for a pause."""
 
     def finish(
-        self, sender: bytes, recipients: list[bytes], wishes: Wishes | None, done: Done
+        self, sender: bytes, recipients: list[bytes], wishes: DsnParameters | None, done: Done
     ) -> tuple[bytes, bytes] | None:
         """The message is whole."""
 
@@ -66,7 +66,7 @@ class Messages(Protocol):
         """The client has gone."""
 
 
-class Incoming:
+class MessageReceiver:
     """The messages of one session, one at a time.
 
     `done(code, number, when, qp)` is called by the outbox when the queue has the message or has refused it, perhaps
@@ -76,13 +76,13 @@ class Incoming:
 
     __slots__ = ("_early", "_held", "_held_bytes", "_intake", "_long", "_outbox", "is_submitted")
 
-    def __init__(self, outbox: Outbox, size_limit: int) -> None:
+    def __init__(self, outbox: QueueClient, size_limit: int) -> None:
         self._outbox = outbox
-        self._intake = Intake(size_limit)
+        self._intake = MessageChecks(size_limit)
         self._early: tuple[int, int, int] | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._long: Submission | None = None
+        self._long: SubmissionPort | None = None
         self.is_submitted = False
 
     def begin(self, header: bytes) -> None:
@@ -111,7 +111,7 @@ class Incoming:
         return True
 
     def finish(
-        self, sender: bytes, recipients: list[bytes], wishes: Wishes | None, done: Done
+        self, sender: bytes, recipients: list[bytes], wishes: DsnParameters | None, done: Done
     ) -> tuple[bytes, bytes] | None:
         """The message is whole: the reply and what the log says, if that is known now; else `done` will be called."""
         if self._early is not None:

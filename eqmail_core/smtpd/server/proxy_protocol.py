@@ -6,13 +6,13 @@ Source: proxy-protocol.txt (haproxy.org).
 import asyncio
 from collections.abc import Callable
 
-from eqmail_core.smtpd.protocol.proxy_header import BadProxyHeader, Ends, parse_proxy_header
+from eqmail_core.smtpd.protocol.proxy_header import BadProxyHeader, ProxyEndpoints, parse_proxy_header
 
 PATIENCE_S = 10.0
 """How long a proxy may take to say whose connection it is."""
 
 
-class ProxiedClient(asyncio.Protocol):
+class ProxyHeaderReader(asyncio.Protocol):
     """Reads what the proxy says; then the protocol that `welcome` makes takes over.
 
     A proxy that says nothing sensible, or nothing, is hung up on, as its protocol demands; `complain` tells the log,
@@ -22,7 +22,7 @@ class ProxiedClient(asyncio.Protocol):
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        welcome: Callable[[Ends | None], asyncio.Protocol],
+        welcome: Callable[[ProxyEndpoints | None], asyncio.Protocol],
         complain: Callable[[], None],
     ) -> None:
         self._welcome = welcome

@@ -20,7 +20,7 @@ from functools import partial
 from typing import NoReturn
 
 from eqmail_core.access import rcpthosts_database as domains_db
-from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.networks import NetworkSet
 from eqmail_core.access.rcpthosts_db import more_hosts
 from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.control.declared import Controls
@@ -34,30 +34,30 @@ from eqmail_core.ipc.packet_socket import TlsListener
 from eqmail_core.mail import domain_name
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.queue import routing
-from eqmail_core.queue.client.async_service import QueueLink
+from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.service.readiness import tell_failure, tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.policy import dnsbl as blocklists
 from eqmail_core.smtpd.policy import recipient_check
-from eqmail_core.smtpd.policy.config import House
-from eqmail_core.smtpd.server.async_recipient_lookup import LookUpLink
-from eqmail_core.smtpd.server.async_session import SmtpSession
+from eqmail_core.smtpd.policy.config import PolicyConfig
+from eqmail_core.smtpd.server.async_recipient_lookup import RecipientLookupClient
+from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.auth_methods import checkable
-from eqmail_core.smtpd.server.config import Limits, Settings
+from eqmail_core.smtpd.server.config import AddressLimits, ServerConfig
 from eqmail_core.smtpd.server.config_reader import read_tls
-from eqmail_core.smtpd.server.connection_counts import Share
-from eqmail_core.smtpd.server.context import Desk
-from eqmail_core.smtpd.server.handover_receiver import Porch
-from eqmail_core.smtpd.server.smtp_houses import HouseBuilder
+from eqmail_core.smtpd.server.connection_counts import ProcessCounters
+from eqmail_core.smtpd.server.context import ServerContext
+from eqmail_core.smtpd.server.handover_receiver import HandoverListener
+from eqmail_core.smtpd.server.smtp_houses import PolicyConfigCache
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import say
 from eqmail_core.system.own_addresses import own_addresses
-from eqmail_core.system.privileges import CannotSettle, settle
+from eqmail_core.system.privileges import PrivilegeError, settle
 from eqmail_core.tcpserver.rules import Rule
 from eqmail_core.tcpserver.rules_database import find_rule
-from eqmail_core.tls.server import TlsDesk, stamp
-from eqmail_core.tls.session_info import Unusable
+from eqmail_core.tls.server import ServerTlsContexts, stamp
+from eqmail_core.tls.session_info import TlsUnavailable
 
 NAME = "smtpd"
 
@@ -78,7 +78,10 @@ _GC_THRESHOLD = 20_000
 
 
 def run(
-    site: Site, listeners: list[socket.socket], share: Share | None = None, handover: socket.socket | None = None
+    site: Site,
+    listeners: list[socket.socket],
+    share: ProcessCounters | None = None,
+    handover: socket.socket | None = None,
 ) -> None:
     """Serve on these sockets until TERM; `share` is ours of what all processes count together.
 
@@ -94,13 +97,13 @@ def run(
         # Somebody else's code: it never runs with more rights than a client's conversation has.
         load_checks(read_controls(site, environ).smtpchecks)
         settings = read_settings(site, environ, listeners)
-    except (CannotSettle, ControlError, OSError) as reason:
+    except (PrivilegeError, ControlError, OSError) as reason:
         _give_up(str(reason))
     _allow_descriptors()
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
-    link = QueueLink(loop, site.socket("queue"))
-    desk = Desk(loop, settings, link, LookUpLink(loop, site.socket("lookup"), _complain), share)
+    link = AsyncQueueClient(loop, site.socket("queue"))
+    desk = ServerContext(loop, settings, link, RecipientLookupClient(loop, site.socket("lookup"), _complain), share)
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     try:
@@ -111,7 +114,7 @@ def run(
         loop.close()
 
 
-def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socket.socket]) -> Settings:
+def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socket.socket]) -> ServerConfig:
     """The settings as they are now.
 
     Fails: ControlError, OSError: as `read_house`.
@@ -123,10 +126,10 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     if tls is not None:
         # A password that could be hidden is not taken in clear, unless the administrator wants it.
         environ = {b"TLSREQUIRED": b"1"} | environ
-    builder = HouseBuilder(site, controls, more_hosts(site), tls is not None)
+    builder = PolicyConfigCache(site, controls, more_hosts(site), tls is not None)
     houses = {port: builder.house(port, environ, checker) for port in ports}
     _complain_of(houses)
-    return Settings(
+    return ServerConfig(
         houses=houses,
         local_name=controls.me or b"unknown",
         environ=environ,
@@ -143,9 +146,9 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     )
 
 
-def _limits(controls: Controls) -> Limits:
+def _limits(controls: Controls) -> AddressLimits:
     processors = len(os.sched_getaffinity(0))
-    return Limits(
+    return AddressLimits(
         sessions=controls.smtpperaddress,
         login_failures=controls.smtpauthfailures,
         idle_s=controls.smtpidle,
@@ -160,30 +163,30 @@ def _rules_of(site: Site) -> Callable[[bytes], Rule | None]:
     return lambda ip: find_rule(path, ip, None, None) if os.path.exists(path) else None
 
 
-def _networks(name: str, entries: list[bytes] | None) -> RelayClients:
+def _networks(name: str, entries: list[bytes] | None) -> NetworkSet:
     """Addresses and networks; what is neither is complained of."""
-    networks = RelayClients(entries)
+    networks = NetworkSet(entries)
     for entry in networks.ignored:
         _complain(b"%b: %b is no address or network, ignored" % (name.encode(), entry))
     return networks
 
 
-def _complain_of(houses: dict[int, House]) -> None:
+def _complain_of(houses: dict[int, PolicyConfig]) -> None:
     """Say what was not understood, once for all ports."""
     lists = next((house.block_lists for house in houses.values()), None)
     for line in lists.ignored if lists else ():
         _complain(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
 
 
-def _read_tls(site: Site, controls: Controls) -> TlsDesk | None:
+def _read_tls(site: Site, controls: Controls) -> ServerTlsContexts | None:
     """What begins TLS; None, and a line in the log where that is a surprise, if there are no keys that can be used."""
     files = read_tls(site, controls, _complain)
     if files is None:
         return None
-    desk = TlsDesk(files, _complain)
+    desk = ServerTlsContexts(files, _complain)
     try:
         desk.check()
-    except Unusable as trouble:
+    except TlsUnavailable as trouble:
         _complain(b"no TLS: " + str(trouble).encode())
         return None
     return desk
@@ -195,7 +198,7 @@ def _complain(what: bytes) -> None:
 
 async def _serve(
     site: Site,
-    desk: Desk,
+    desk: ServerContext,
     listeners: list[socket.socket],
     environ: dict[bytes, bytes],
     handover: socket.socket | None,
@@ -207,11 +210,11 @@ async def _serve(
     loop.add_signal_handler(signal.SIGHUP, _renew, site, desk, listeners, environ)
     servers = [
         await loop.create_server(
-            partial(SmtpSession, desk, isinstance(listener, TlsListener)), sock=listener, backlog=_BACKLOG
+            partial(AsyncSmtpSession, desk, isinstance(listener, TlsListener)), sock=listener, backlog=_BACKLOG
         )
         for listener in listeners
     ]
-    porch = None if handover is None else Porch(desk, handover)
+    porch = None if handover is None else HandoverListener(desk, handover)
     tell_ready()
     renew = partial(_renew, site, desk, listeners, environ)
     looks = _certificate_watch(site, desk, renew), _secrets_watch(site, desk, environ, renew)
@@ -228,7 +231,7 @@ async def _serve(
     sweeper.cancel()
 
 
-async def _sweep(desk: Desk, looks: tuple[Callable[[], None], ...]) -> None:
+async def _sweep(desk: ServerContext, looks: tuple[Callable[[], None], ...]) -> None:
     while True:
         await asyncio.sleep(_SWEEP_S)
         desk.sweep()
@@ -236,7 +239,7 @@ async def _sweep(desk: Desk, looks: tuple[Callable[[], None], ...]) -> None:
             look()
 
 
-def _certificate_watch(site: Site, desk: Desk, renew: Callable[[], None]) -> Callable[[], None]:
+def _certificate_watch(site: Site, desk: ServerContext, renew: Callable[[], None]) -> Callable[[], None]:
     """What has a first certificate count as soon as it is there; changes of one that is in use are noticed anyway."""
     path = f"{site.control}/{Controls.servercert.file}"
     seen = stamp(path)
@@ -252,7 +255,7 @@ def _certificate_watch(site: Site, desk: Desk, renew: Callable[[], None]) -> Cal
 
 
 def _secrets_watch(
-    site: Site, desk: Desk, environ: dict[bytes, bytes], renew: Callable[[], None]
+    site: Site, desk: ServerContext, environ: dict[bytes, bytes], renew: Callable[[], None]
 ) -> Callable[[], None]:
     """What has the first secret of another kind count as soon as it is there: other methods can be offered then."""
     path = f"{site.users}/{SECRETS}"
@@ -277,7 +280,7 @@ def _secrets_watch(
     return look
 
 
-def _renew(site: Site, desk: Desk, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
+def _renew(site: Site, desk: ServerContext, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
     try:
         desk.renew(read_settings(site, environ, listeners))
     except (ControlError, OSError) as reason:

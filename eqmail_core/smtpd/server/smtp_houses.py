@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.readers import SMTPD
 from eqmail_core.site.site import Site
-from eqmail_core.smtpd.policy.config import House
+from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.policy.patience import WAITING_VARIABLES
 from eqmail_core.smtpd.server.config_reader import read_house
 
@@ -24,7 +24,7 @@ HOUSE_VARIABLES = (
 _MOST_KEPT = 256
 
 
-class HouseBuilder:
+class PolicyConfigCache:
     """Makes houses, and keeps them; the rest is as in `read_house`."""
 
     def __init__(
@@ -35,9 +35,9 @@ class HouseBuilder:
         self._is_more = is_more
         self._offers_tls = offers_tls
         self._files: dict[str, bytes | None] = {}
-        self._kept: dict[tuple[int, tuple[bytes, ...], frozenset[tuple[bytes, bytes]]], House] = {}
+        self._kept: dict[tuple[int, tuple[bytes, ...], frozenset[tuple[bytes, bytes]]], PolicyConfig] = {}
 
-    def house(self, port: int, environ: Mapping[bytes, bytes], checker: list[bytes]) -> House:
+    def house(self, port: int, environ: Mapping[bytes, bytes], checker: list[bytes]) -> PolicyConfig:
         """The house of a port for clients of this environment.  Fails: ControlError, OSError: as `read_house`."""
         variables = {name: environ[name] for name in HOUSE_VARIABLES if name in environ}
         # Not in the key, because each client's own are looked at for it alone; see `HOUSE_VARIABLES`.

@@ -11,14 +11,14 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.mail.dates import date822
 from eqmail_core.smtpd.policy.outcome import NO_CONTROLS, log_line
-from eqmail_core.smtpd.policy.policy import Reception
+from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.session import SmtpServer
-from eqmail_core.smtpd.server.blocking_session import Conversation
+from eqmail_core.smtpd.protocol.session import ServerProtocol
+from eqmail_core.smtpd.server.blocking_session import BlockingSmtpSession
 from eqmail_core.smtpd.server.config_reader import read_house, read_tls
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_core.system.log import complain
-from eqmail_core.system.timed_stream import Descriptors
+from eqmail_core.system.timed_stream import TimedStream
 
 
 def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -38,14 +38,14 @@ def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
         os.write(1, reply.NO_CONTROLS + b"\r\n")
         return 1
     local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
-    core = SmtpServer(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
-    conversation, reception = Conversation, Reception(house, environ, _date)
+    core = ServerProtocol(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
+    conversation, reception = BlockingSmtpSession, SmtpPolicy(house, environ, _date)
     if filters is not None:
         # Here, because few servers have filters and all would pay for it.
-        from eqmail_core.smtpd.server.filtered_blocking_session import FilteredConversation, FilteringReception
+        from eqmail_core.smtpd.server.filtered_blocking_session import BlockingFilteredPolicy, FilteredBlockingSession
 
-        conversation, reception = FilteredConversation, FilteringReception(house, environ, _date, filters)
-    client = Descriptors(timeout_s)
+        conversation, reception = FilteredBlockingSession, BlockingFilteredPolicy(house, environ, _date, filters)
+    client = TimedStream(timeout_s)
     one = conversation(site, core, reception, client, checker, tls, b"SMTPS" in environ, idle_s)
     return one.run(house.rules.size_limit)
 

@@ -12,13 +12,13 @@ from typing import TypeVar
 
 import click
 
-from eqmail_core.queue.admin.control import MOVE, Control, open_control
+from eqmail_core.queue.admin.control import MOVE, QueueControl, open_control
 from eqmail_core.queue.admin.filter import BadFilter, parse_filter
-from eqmail_core.queue.admin.messages import Entry
+from eqmail_core.queue.admin.messages import QueuedMessage
 from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
 from eqmail_core.queue.admin.scheduler_client import visit_scheduler
 from eqmail_core.site.site import Site
-from eqmail_core.system.privileges import CannotSettle
+from eqmail_core.system.privileges import PrivilegeError
 from eqmail_setup.errors import FOUND, Refusal, privilege, usage
 from eqmail_setup.installation.build_config import kept_site
 from eqmail_setup.installation.loading import demand_installation
@@ -82,7 +82,7 @@ def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, 
 def show(context: click.Context, number: int, as_value: bool) -> int:
     """Show one message: recipients, what its sender will be told, and its header."""
     site = demand_installation(context)
-    it = next(_seen(site, Choice(parse_filter(""), [number]), Entry.whole), None)
+    it = next(_seen(site, Choice(parse_filter(""), [number]), QueuedMessage.whole), None)
     if it is None:
         raise Refusal(f"#{number}: there is no such message in the queue of {site.home}")
     header = header_of(site.queue, number)
@@ -195,12 +195,12 @@ def _trouble(site: Site) -> Iterator[None]:
         raise privilege(f"the queue of {site.home} is for root and {site.accounts.user('qmails')} only") from error
     except QueueInUse as error:
         raise Refusal(f"a qmail-send without control socket uses the queue of {site.home}; stop it first") from error
-    except (CannotSettle, ValueError) as error:
+    except (PrivilegeError, ValueError) as error:
         raise Refusal(str(error)) from error
 
 
 @contextmanager
-def _controlled(site: Site, verb: bytes) -> Iterator[Control]:
+def _controlled(site: Site, verb: bytes) -> Iterator[QueueControl]:
     with _trouble(site):
         control = open_control(site, int(time.time()), verb)
         try:
@@ -209,7 +209,7 @@ def _controlled(site: Site, verb: bytes) -> Iterator[Control]:
             control.close()
 
 
-def _seen(site: Site, choice: Choice, view: Callable[[Entry], T | None]) -> Iterator[T]:
+def _seen(site: Site, choice: Choice, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
     """What `view` makes of each message that is meant, without a lock."""
     with _trouble(site):
         client = visit_scheduler(site)

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.networks import NetworkSet
 from eqmail_core.control.declared import Controls
 from eqmail_core.service.parent import is_stopped
 from eqmail_core.service.probe import trouble_with
@@ -132,7 +132,7 @@ def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     if not running_pid(site):
         return
     controls = read_controls(site)
-    trusted = RelayClients(controls.relayclients)
+    trusted = NetworkSet(controls.relayclients)
     for address in _addresses(site, addresses):
         host, port = _endpoint(address)
         try:

@@ -10,7 +10,7 @@ import pytest
 
 from eqmail_core.dns import resolver
 from eqmail_core.dns.cache import Cache
-from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
+from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, DnsAnswer, DnsQuestion
 from eqmail_core.dns.resolver import MOST_RECORDS, AsyncResolver, BlockingResolver
 from tests.support.name_server import NameServer, Zone
 
@@ -28,7 +28,7 @@ ZONE: Zone = {
     ("loop2.test", "CNAME"): ["loop.test."],
 }
 
-Ask = Callable[[Question], Answer]
+Ask = Callable[[DnsQuestion], DnsAnswer]
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def asking(kind: str, server: NameServer, patience_s: float) -> Ask:
     if kind == "blocking":
         return BlockingResolver(["127.0.0.1"], server.port, patience_s=patience_s).answer
 
-    def answer(question: Question) -> Answer:
-        async def once() -> Answer:
+    def answer(question: DnsQuestion) -> DnsAnswer:
+        async def once() -> DnsAnswer:
             return (await AsyncResolver(["127.0.0.1"], server.port, patience_s=patience_s).answers([question]))[0]
 
         return asyncio.run(once())
@@ -130,7 +130,7 @@ def test_answers_are_kept_also_that_there_is_none(server: NameServer) -> None:
 
 
 def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
-    async def many() -> list[list[Answer]]:
+    async def many() -> list[list[DnsAnswer]]:
         asking = AsyncResolver(["127.0.0.1"], server.port)
         found = await asyncio.gather(*[asking.answers([(A, b"a.test"), (AAAA, b"a.test")]) for _ in range(20)])
         found.append(await asking.answers([(AAAA, b"a.test"), (A, b"a.test")]))
@@ -143,7 +143,7 @@ def test_a_question_that_many_have_is_asked_once(server: NameServer) -> None:
 
 
 def test_one_who_gives_up_does_not_disturb_the_others(server: NameServer) -> None:
-    async def two() -> list[Answer]:
+    async def two() -> list[DnsAnswer]:
         asking = AsyncResolver(["127.0.0.1"], server.port)
         impatient = asyncio.ensure_future(asking.answers([(A, b"a.test")]))
         patient = asyncio.ensure_future(asking.answers([(A, b"a.test")]))
@@ -158,22 +158,22 @@ def test_one_who_gives_up_does_not_disturb_the_others(server: NameServer) -> Non
 def test_the_cache_forgets_by_time_and_is_bounded() -> None:
     now = [0.0]
     cache = Cache(size=3, clock=lambda: now[0])
-    questions: list[Question] = [(A, b"%d" % number) for number in range(5)]
+    questions: list[DnsQuestion] = [(A, b"%d" % number) for number in range(5)]
     for question in questions:
         cache.keep(question, NOTHING, 10)
         cache.keep(question, NO_ANSWER, 10)
     assert [cache.find(question) is NOTHING for question in questions] == [False, False, True, True, True]
     assert len(cache) == 3
-    cache.keep((A, b"wide"), Answer(addresses=("192.0.2.1", "192.0.2.2")), 10)
+    cache.keep((A, b"wide"), DnsAnswer(addresses=("192.0.2.1", "192.0.2.2")), 10)
     assert len(cache) == 2
-    cache.keep((A, b"wider"), Answer(addresses=("192.0.2.1",) * 5), 10)
+    cache.keep((A, b"wider"), DnsAnswer(addresses=("192.0.2.1",) * 5), 10)
     assert len(cache) == 1
     now[0] = 10.0
     assert all(cache.find(question) is None for question in [*questions, (A, b"wider")])
     assert len(cache) == 0
     cache.keep((A, b"again"), NOTHING, 10)
     cache.keep((A, b"again"), NOTHING, 10)
-    cache.keep((A, b"two"), Answer(addresses=("192.0.2.1", "192.0.2.2")), 10)
+    cache.keep((A, b"two"), DnsAnswer(addresses=("192.0.2.1", "192.0.2.2")), 10)
     assert len(cache) == 2
 
 
@@ -202,7 +202,7 @@ def test_who_is_silent_delays_nobody_else(server: NameServer, monkeypatch: pytes
 
 
 def test_a_search_has_so_much_time_and_what_was_answered_counts(server: NameServer) -> None:
-    async def scene() -> list[Answer]:
+    async def scene() -> list[DnsAnswer]:
         asking = AsyncResolver(["127.0.0.1"], server.port, patience_s=3600.0)
         await asking.answers([(A, b"a.test")])
         return await asking.answers([(A, b"silent.test"), (A, b"a.test"), (A, b"silent2.test")], within_s=0.05)
@@ -247,7 +247,7 @@ def test_a_server_that_is_silent_is_not_asked_first_again(
             answers = [blocking.answer(question) for question in questions]
         else:
 
-            async def ask_all() -> list[Answer]:
+            async def ask_all() -> list[DnsAnswer]:
                 asking = AsyncResolver(*where)
                 return [(await asking.answers([question]))[0] for question in questions]
 
@@ -271,7 +271,7 @@ def test_a_server_that_was_silent_is_asked_when_the_other_is_gone(kind: str, mon
         else:
             asking = loop.run_until_complete(_made(where))
 
-            def ask(question: Question) -> Answer:
+            def ask(question: DnsQuestion) -> DnsAnswer:
                 return loop.run_until_complete(asking.answers([question]))[0]
 
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:

@@ -4,7 +4,7 @@ import pytest
 
 from eqmail_core.ipc.packet_socket import TlsListener
 from eqmail_core.supervisor import start
-from eqmail_core.supervisor.start import CannotStart, listen_on, smtp_listeners
+from eqmail_core.supervisor.start import StartError, listen_on, smtp_listeners
 
 
 def test_a_bad_line_costs_its_listener_and_is_said(
@@ -21,7 +21,7 @@ def test_a_bad_line_costs_its_listener_and_is_said(
 
 
 def test_a_bad_address_of_the_command_line_is_refused() -> None:
-    with pytest.raises(CannotStart, match="is not ADDRESS:PORT"):
+    with pytest.raises(StartError, match="is not ADDRESS:PORT"):
         smtp_listeners(["smtp"], [])
 
 

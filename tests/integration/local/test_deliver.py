@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.local.delivery.deliver import deliver, rehearse
-from eqmail_core.local.delivery.request import Delivery
-from eqmail_core.outcome import Failure, Permanent, Temporary
+from eqmail_core.local.delivery.request import LocalDelivery
+from eqmail_core.outcome import Failure, PermanentFailure, TemporaryFailure
 from eqmail_core.site.site import Site
 
 QUEUE = """#!/bin/sh
@@ -43,7 +43,7 @@ def joe(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Deliver:
         try:
             home = os.fsencode(tmp_path / "joe")
             local, dash = (b"joe+" + ext, b"-") if ext else (b"joe", b"")
-            it = Delivery(b"joe", home, local, dash, ext, b"h", b"s@x", default, name)
+            it = LocalDelivery(b"joe", home, local, dash, ext, b"h", b"s@x", default, name)
             environ = {b"PATH": b"/usr/bin:/bin", b"EQMAIL_HOME": os.fsencode(site.home)}
             return deliver(site, it, 0, environ)[0]
         finally:
@@ -62,10 +62,10 @@ def home(tmp_path: Path, site: Site) -> Path:
 @pytest.mark.parametrize("default", [b"", b"\n", b" \n", b"\t"])
 def test_with_a_blank_default_mail_waits(joe: Deliver, home: Path, default: bytes) -> None:
     for ext, name in ((b"", ".qmail"), (b"x", ".qmail-x")):
-        with pytest.raises(Temporary, match=r"first line of \.qmail file is blank"):
+        with pytest.raises(TemporaryFailure, match=r"first line of \.qmail file is blank"):
             joe(default=default, ext=b"")
         (home / name).touch()
-        with pytest.raises(Temporary, match=r"first line of \.qmail file is blank"):
+        with pytest.raises(TemporaryFailure, match=r"first line of \.qmail file is blank"):
             joe(default=default, ext=ext)
 
 
@@ -75,7 +75,7 @@ def test_without_a_dotqmail_file_the_default_applies(joe: Deliver, home: Path) -
 
 
 def test_without_a_dotqmail_file_an_extension_is_unknown(joe: Deliver) -> None:
-    with pytest.raises(Permanent, match="no mailbox here by that name"):
+    with pytest.raises(PermanentFailure, match="no mailbox here by that name"):
         joe(ext=b"list")
 
 
@@ -90,7 +90,10 @@ def test_programs_and_forwards_are_done_and_counted(joe: Deliver, home: Path, si
     assert Path(site.home, "envelope").read_bytes() == b"Fjoe+list-x-owner@h|Ta@b|Tc@d||"
 
 
-@pytest.mark.parametrize(("code", "failure"), [(100, Permanent), (112, Permanent), (111, Temporary), (1, Temporary)])
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [(100, PermanentFailure), (112, PermanentFailure), (111, TemporaryFailure), (1, TemporaryFailure)],
+)
 def test_the_exit_code_of_a_program_decides(joe: Deliver, home: Path, code: int, failure: type[Failure]) -> None:
     (home / ".qmail").write_text(f"|exit {code}\n./Mailbox\n")
     with pytest.raises(failure) as raised:
@@ -105,7 +108,7 @@ def test_exit_99_stops_and_still_forwards_what_came_before(joe: Deliver, home: P
     assert not (home / "Mailbox").exists()
 
 
-@pytest.mark.parametrize(("code", "failure"), [("31", Permanent), ("71", Temporary)])
+@pytest.mark.parametrize(("code", "failure"), [("31", PermanentFailure), ("71", TemporaryFailure)])
 def test_a_refused_forward_is_a_failure(
     joe: Deliver, home: Path, site: Site, code: str, failure: type[Failure]
 ) -> None:
@@ -116,7 +119,7 @@ def test_a_refused_forward_is_a_failure(
 
 
 def test_a_message_that_was_here_is_looping(joe: Deliver, home: Path) -> None:
-    with pytest.raises(Permanent, match="looping"):
+    with pytest.raises(PermanentFailure, match="looping"):
         joe(b"Delivered-To: joe@h\n\n")
     assert not (home / "Mailbox").exists()
 
@@ -126,14 +129,14 @@ def test_a_message_that_was_here_is_looping(joe: Deliver, home: Path) -> None:
 )
 def test_a_home_in_the_wrong_mode_waits(joe: Deliver, home: Path, mode: int, text: str) -> None:
     home.chmod(mode)
-    with pytest.raises(Temporary, match=text):
+    with pytest.raises(TemporaryFailure, match=text):
         joe()
 
 
 def test_a_writable_dotqmail_file_is_not_trusted(joe: Deliver, home: Path) -> None:
     (home / ".qmail").write_text("|touch done\n")
     (home / ".qmail").chmod(0o646)
-    with pytest.raises(Temporary, match="qmail file is writable"):
+    with pytest.raises(TemporaryFailure, match="qmail file is writable"):
         joe()
     assert not (home / "done").exists()
 
@@ -152,7 +155,7 @@ def test_a_rehearsal_only_tells(tmp_path: Path, site: Site, home: Path, monkeypa
     (home / ".qmail").write_text("./M/\n|cmd\n&a@b\n")
     home.chmod(0o1755)
     said: list[bytes] = []
-    it = Delivery(b"joe", os.fsencode(home), b"joe", b"", b"", b"h", b"s@x", b"./Mailbox")
+    it = LocalDelivery(b"joe", os.fsencode(home), b"joe", b"", b"", b"h", b"s@x", b"./Mailbox")
     rehearse(site, it, said.append, said.append)
     assert said == [
         b"Warning: home directory is sticky.\n",

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.local.delivery.deliver import deliver
-from eqmail_core.local.delivery.request import Delivery
-from eqmail_core.outcome import Failure, Permanent, Temporary
+from eqmail_core.local.delivery.request import LocalDelivery
+from eqmail_core.outcome import Failure, PermanentFailure, TemporaryFailure
 from eqmail_core.programs import qmail_lmtp
 from eqmail_core.site.site import Site
 
@@ -83,7 +83,7 @@ def by_line(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Call
         (tmp_path / "message").write_bytes(MESSAGE)
         fd = os.open(tmp_path / "message", os.O_RDONLY)
         try:
-            it = Delivery(b"joe", os.fsencode(tmp_path / "joe"), local, b"", b"", b"h", sender, b"./Mailbox")
+            it = LocalDelivery(b"joe", os.fsencode(tmp_path / "joe"), local, b"", b"", b"h", sender, b"./Mailbox")
             return deliver(site, it, fd, {})[0]
         finally:
             os.close(fd)
@@ -128,15 +128,15 @@ def test_senders(by_line: Callable[..., bytes], store: Store, sender: bytes, hea
 @pytest.mark.parametrize(
     ("verb", "reply", "failure", "text"),
     [
-        ("LHLO", "500 what?", Temporary, b"but my name was rejected"),
-        ("MAIL", "451 later", Temporary, b"sender was rejected"),
-        ("RCPT", "550 no such user", Permanent, b"550 no such user"),
-        ("RCPT", "451 4.3.0 busy", Temporary, b"451 4.3.0 busy"),
-        ("DATA", "451 no", Temporary, b"failed on DATA"),
-        ("final", "552 5.2.2 full", Permanent, b"552 5.2.2 full"),
-        ("final", "451 4.2.0 later", Temporary, b"451 4.2.0 later"),
-        ("final", "!close", Temporary, b"Possible duplicate! (#4.4.2)"),
-        ("LHLO", "!close", Temporary, b"connection died. (#4.4.2)"),
+        ("LHLO", "500 what?", TemporaryFailure, b"but my name was rejected"),
+        ("MAIL", "451 later", TemporaryFailure, b"sender was rejected"),
+        ("RCPT", "550 no such user", PermanentFailure, b"550 no such user"),
+        ("RCPT", "451 4.3.0 busy", TemporaryFailure, b"451 4.3.0 busy"),
+        ("DATA", "451 no", TemporaryFailure, b"failed on DATA"),
+        ("final", "552 5.2.2 full", PermanentFailure, b"552 5.2.2 full"),
+        ("final", "451 4.2.0 later", TemporaryFailure, b"451 4.2.0 later"),
+        ("final", "!close", TemporaryFailure, b"Possible duplicate! (#4.4.2)"),
+        ("LHLO", "!close", TemporaryFailure, b"connection died. (#4.4.2)"),
     ],
 )
 def test_what_the_store_says_decides(
@@ -151,7 +151,7 @@ def test_what_the_store_says_decides(
 
 def test_a_store_that_wants_nothing_now(by_line: Callable[..., bytes], store: Store) -> None:
     store.greeting = "421 closing"
-    with pytest.raises(Temporary, match="does not want mail now"):
+    with pytest.raises(TemporaryFailure, match="does not want mail now"):
         by_line(f"|qmail-lmtp {store.path}")
 
 
@@ -166,12 +166,12 @@ def test_a_store_that_wants_nothing_now(by_line: Callable[..., bytes], store: St
     ],
 )
 def test_mistakes_leave_the_mail_waiting(by_line: Callable[..., bytes], line: str, text: str) -> None:
-    with pytest.raises(Temporary, match=text):
+    with pytest.raises(TemporaryFailure, match=text):
         by_line(line)
 
 
 def test_no_command_is_smuggled_in_an_address(by_line: Callable[..., bytes], store: Store) -> None:
-    with pytest.raises(Permanent, match="line break"):
+    with pytest.raises(PermanentFailure, match="line break"):
         by_line(f"|qmail-lmtp {store.path}", local=b"joe>\nQUIT\n<x")
     assert store.heard == b""
 
@@ -181,7 +181,7 @@ def test_a_silent_store_is_left_at_the_limit(
 ) -> None:
     Path(site.control, "timeoutremote").write_text("1\n")
     store.replies["RCPT"] = "250-and"
-    with pytest.raises(Temporary, match="connection died"):
+    with pytest.raises(TemporaryFailure, match="connection died"):
         by_line(f"|qmail-lmtp {store.path}")
 
 

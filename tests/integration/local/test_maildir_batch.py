@@ -10,10 +10,10 @@ import pytest
 from eqmail_core.local.service import sync_batch as barrier_module
 from eqmail_core.local.service import time_budget as budget
 from eqmail_core.local.service import user_batch as visit
-from eqmail_core.local.service.maildir_batch import MaildirDesk
+from eqmail_core.local.service.maildir_batch import MaildirBatch
 from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.site.site import Site
-from eqmail_core.system.privileges import CannotSettle
+from eqmail_core.system.privileges import PrivilegeError
 from eqmail_core.users.user import User
 
 DONE = b"Kdid 1+0+0\n"
@@ -29,8 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def desk(home: Path) -> MaildirDesk:
-    return MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", lambda user: nullcontext())
+def desk(home: Path) -> MaildirBatch:
+    return MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", lambda user: nullcontext())
 
 
 class Orders:
@@ -58,7 +58,7 @@ def new(home: Path) -> list[Path]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 20])
 def test_no_name_is_given_before_the_barrier(
-    order: Orders, home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch, size: int
+    order: Orders, home: Path, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     synced = []
     fsync, sync_file_system = os.fsync, barrier_module.sync_file_system
@@ -80,7 +80,7 @@ def test_no_name_is_given_before_the_barrier(
     assert len(new(home)) == size and not list((home / "Maildir/tmp").iterdir())
 
 
-def test_the_next_barrier_settles_the_group_before(order: Orders, desk: MaildirDesk) -> None:
+def test_the_next_barrier_settles_the_group_before(order: Orders, desk: MaildirBatch) -> None:
     assert desk.deliver([order(1), order(2), order(3)]).settled == []
     assert desk.settle_in_s is not None
     assert desk.deliver([order(4), order(5), order(6)]).settled == [1, 2, 3]
@@ -88,14 +88,14 @@ def test_the_next_barrier_settles_the_group_before(order: Orders, desk: MaildirD
     assert desk.settle_in_s is None
 
 
-def test_the_names_of_a_trickle_wait_for_one_barrier(order: Orders, home: Path, desk: MaildirDesk) -> None:
+def test_the_names_of_a_trickle_wait_for_one_barrier(order: Orders, home: Path, desk: MaildirBatch) -> None:
     for number in range(5):
         assert desk.deliver([order(number)]).settled == []
     assert len(new(home)) == 5
     assert desk.settle() == [0, 1, 2, 3, 4]
 
 
-def test_many_names_do_not_wait(order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_names_do_not_wait(order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(barrier_module, "_LINGERING", 2)
     desk.deliver([order(1)])
     assert desk.settle_in_s != 0.0
@@ -104,7 +104,7 @@ def test_many_names_do_not_wait(order: Orders, desk: MaildirDesk, monkeypatch: p
 
 
 def test_a_failed_barrier_delivers_nothing(
-    order: Orders, home: Path, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch
+    order: Orders, home: Path, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_fd: int) -> None:
         raise OSError(5, "Input/output error")
@@ -116,7 +116,7 @@ def test_a_failed_barrier_delivers_nothing(
     assert desk.settle_in_s is None
 
 
-def test_failures_of_one_order_do_not_touch_the_others(order: Orders, home: Path, desk: MaildirDesk) -> None:
+def test_failures_of_one_order_do_not_touch_the_others(order: Orders, home: Path, desk: MaildirBatch) -> None:
     (home / ".qmail-missing").write_text("./None/\n")
     desk_orders = [order(1), order(2, b"Delivered-To: joe@h\n\n"), order(3)]
     lost = order(4)
@@ -128,7 +128,7 @@ def test_failures_of_one_order_do_not_touch_the_others(order: Orders, home: Path
     assert len(new(home)) == 2
 
 
-def test_anything_but_a_maildir_is_left_to_others(order: Orders, home: Path, desk: MaildirDesk) -> None:
+def test_anything_but_a_maildir_is_left_to_others(order: Orders, home: Path, desk: MaildirBatch) -> None:
     (home / ".qmail").write_text("./Maildir/\n|program\n")
     it = order(1)
     result = desk.deliver([it])
@@ -136,7 +136,7 @@ def test_anything_but_a_maildir_is_left_to_others(order: Orders, home: Path, des
     os.close(it.fd)
 
 
-def test_a_large_message_does_not_hold_up_the_group(order: Orders, home: Path, desk: MaildirDesk) -> None:
+def test_a_large_message_does_not_hold_up_the_group(order: Orders, home: Path, desk: MaildirBatch) -> None:
     large, small = order(1), order(2)
     os.ftruncate(large.fd, 5 << 20)
     result = desk.deliver([large, small])
@@ -144,26 +144,26 @@ def test_a_large_message_does_not_hold_up_the_group(order: Orders, home: Path, d
     os.close(large.fd)
 
 
-def test_a_changed_dotqmail_file_counts_at_once(order: Orders, home: Path, desk: MaildirDesk) -> None:
+def test_a_changed_dotqmail_file_counts_at_once(order: Orders, home: Path, desk: MaildirBatch) -> None:
     assert desk.deliver([order(1)]).reports == [(1, False, DONE)]
     (home / ".qmail").write_text("#nothing\n")
     assert desk.deliver([order(2)]).reports == [(2, True, b"Kdid 0+0+0\n")]
 
 
-def test_a_replay_replaces_its_copy(order: Orders, home: Path, desk: MaildirDesk) -> None:
+def test_a_replay_replaces_its_copy(order: Orders, home: Path, desk: MaildirBatch) -> None:
     desk.deliver([order(1)])
     desk.deliver([order(1)])
     assert len(new(home)) == 1
 
 
-def test_a_closed_home_defers_the_group(order: Orders, home: Path, desk: MaildirDesk) -> None:
+def test_a_closed_home_defers_the_group(order: Orders, home: Path, desk: MaildirBatch) -> None:
     home.chmod(0o1755)
     reports = desk.deliver([order(1), order(2)]).reports
     assert [text[:1] for _, _, text in reports] == [b"Z", b"Z"] and not new(home)
 
 
 def test_one_barrier_serves_several_users(
-    home: Path, order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch
+    home: Path, order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("ann", "bob"):
         shutil.copytree(home, home.parent / name)
@@ -179,7 +179,7 @@ def test_one_barrier_serves_several_users(
 
 
 def test_names_of_many_folders_take_one_flush(
-    home: Path, order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch
+    home: Path, order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(5):
         shutil.copytree(home, home.parent / f"user{number}")
@@ -193,20 +193,20 @@ def test_names_of_many_folders_take_one_flush(
 def test_a_user_that_cannot_be_is_refused_and_the_others_are_not(home: Path, order: Orders) -> None:
     def identity(user: User) -> AbstractContextManager[object]:
         if user.name == b"ann":
-            raise CannotSettle("no such luck")
+            raise PrivilegeError("no such luck")
         return nullcontext()
 
     shutil.copytree(home, home.parent / "ann")
-    desk = MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", identity)
+    desk = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity)
     reports = desk.deliver([order(1), order(2, name="ann")]).reports
     assert sorted((number, text[:1]) for number, _, text in reports) == [(1, b"K"), (2, b"Z")]
     assert not new(home.parent / "ann")
 
 
 @pytest.fixture
-def shared(home: Path) -> MaildirDesk:
+def shared(home: Path) -> MaildirBatch:
     """A desk that all users share."""
-    return MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", lambda user: nullcontext(), is_shared=True)
+    return MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", lambda user: nullcontext(), is_shared=True)
 
 
 def drop(orders: list[AgentOrder]) -> None:
@@ -222,11 +222,11 @@ def test_an_account_that_is_lost_before_its_names_are_given_is_refused_and_the_o
     def identity(user: User) -> AbstractContextManager[object]:
         turns.append(user.name)
         if user.name == b"ann" and turns.count(b"ann") == 2:
-            raise CannotSettle("gone between writing and naming")
+            raise PrivilegeError("gone between writing and naming")
         return nullcontext()
 
     shutil.copytree(home, home.parent / "ann")
-    desk = MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", identity)
+    desk = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity)
     reports = desk.deliver([order(1, name="ann"), order(2)]).reports
     assert sorted((number, text[:1]) for number, _, text in reports) == [(1, b"Z"), (2, b"K")]
     assert not new(home.parent / "ann") and len(new(home)) == 1
@@ -234,23 +234,23 @@ def test_an_account_that_is_lost_before_its_names_are_given_is_refused_and_the_o
 
 @pytest.mark.parametrize("step", ["_write", "_look_up"])
 def test_what_nobody_thought_of_is_the_report_of_its_order(
-    home: Path, order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch, step: str
+    home: Path, order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     shutil.copytree(home, home.parent / "ann")
-    act = getattr(visit.Visit, step)
+    act = getattr(visit.UserBatch, step)
 
-    def broken(its: visit.Visit, it: object) -> object:
+    def broken(its: visit.UserBatch, it: object) -> object:
         if its.user.name == b"ann":
             raise ValueError("Exceeds the limit (4300 digits)")
         return act(its, it)
 
-    monkeypatch.setattr(visit.Visit, step, broken)
+    monkeypatch.setattr(visit.UserBatch, step, broken)
     reports = {number: text for number, _, text in desk.deliver([order(1), order(2, name="ann")]).reports}
     assert reports == {1: DONE, 2: b"ZUnable to deliver: ValueError. (#4.3.0)\n"}
 
 
 def test_an_unexpected_failure_of_a_question_is_its_answer(
-    order: Orders, desk: MaildirDesk, monkeypatch: pytest.MonkeyPatch
+    order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_args: object) -> None:
         raise MemoryError
@@ -266,7 +266,7 @@ LONG = "#" * 20000 + "\n./Maildir/\n"
 
 @pytest.mark.parametrize("text", [LONG, "./Maildir/\n" * 17])
 def test_what_may_take_long_is_not_done_where_users_share_the_process(
-    home: Path, order: Orders, shared: MaildirDesk, text: str
+    home: Path, order: Orders, shared: MaildirBatch, text: str
 ) -> None:
     (home / ".qmail").write_text(text)
     it = order(1)
@@ -275,7 +275,7 @@ def test_what_may_take_long_is_not_done_where_users_share_the_process(
     drop(result.apart)
 
 
-def test_a_quota_is_not_counted_where_users_share_the_process(home: Path, order: Orders, shared: MaildirDesk) -> None:
+def test_a_quota_is_not_counted_where_users_share_the_process(home: Path, order: Orders, shared: MaildirBatch) -> None:
     (home / "Maildir/maildirsize").write_text("99999S\n" + "1 1\n" * 5000)
     it = order(1)
     result = shared.deliver([it])
@@ -284,7 +284,7 @@ def test_a_quota_is_not_counted_where_users_share_the_process(home: Path, order:
 
 
 def test_many_dashes_are_not_followed_where_users_share_the_process(
-    home: Path, order: Orders, shared: MaildirDesk
+    home: Path, order: Orders, shared: MaildirBatch
 ) -> None:
     it = order(1)
     it.user.ext = b"-" * 32
@@ -295,14 +295,14 @@ def test_many_dashes_are_not_followed_where_users_share_the_process(
     drop(result.apart)
 
 
-def test_an_agent_follows_long_files_itself(home: Path, order: Orders, desk: MaildirDesk) -> None:
+def test_an_agent_follows_long_files_itself(home: Path, order: Orders, desk: MaildirBatch) -> None:
     (home / ".qmail").write_text(LONG)
     it = order(1)
     assert desk.foresee([(7, it.user)]).reports == [(7, True, b"K")]
     assert desk.deliver([it]).reports == [(1, False, DONE)]
 
 
-def test_copies_that_are_open_at_a_time_are_bounded(home: Path, order: Orders, desk: MaildirDesk) -> None:
+def test_copies_that_are_open_at_a_time_are_bounded(home: Path, order: Orders, desk: MaildirBatch) -> None:
     (home / ".qmail").write_text("./Maildir/\n" * 16)
     result = desk.deliver([order(number) for number in range(20)])
     assert len(result.reports) == 7 and len(result.apart) == 13
@@ -329,7 +329,7 @@ def test_a_user_who_takes_too_long_does_not_hold_up_the_others(home: Path, order
         return nullcontext()
 
     shutil.copytree(home, home.parent / "ann")
-    desk = MaildirDesk(Site(home=str(home.parent)), b"./Maildir/\n", identity, is_shared=True, clock=clock)
+    desk = MaildirBatch(Site(home=str(home.parent)), b"./Maildir/\n", identity, is_shared=True, clock=clock)
     joe, ann = order(1).user, order(2, name="ann").user
     ann.uid += 1
     orders = [order(number) for number in range(5)] + [order(9, name="ann")]

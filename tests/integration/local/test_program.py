@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.local.delivery.program import run_program
-from eqmail_core.outcome import Failure, Permanent, Temporary
+from eqmail_core.outcome import Failure, PermanentFailure, TemporaryFailure
 from eqmail_core.site.site import Site
 from eqmail_core.system.message_file import MessageFile
 
@@ -60,20 +60,20 @@ def test_no_signal_is_ignored(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [100, 64, 65, 70, 76, 77, 78, 112])
 def test_for_good(run: Run, code: int) -> None:
-    with pytest.raises(Permanent) as raised:
+    with pytest.raises(PermanentFailure) as raised:
         run(f"exit {code}")
     assert raised.value.text == b""
 
 
 @pytest.mark.parametrize("code", [111, 1, 66, 67, 68, 69, 71, 72, 73, 74, 75, 79, 98, 101, 120, 126, 127, 255])
 def test_for_now(run: Run, code: int) -> None:
-    with pytest.raises(Temporary) as raised:
+    with pytest.raises(TemporaryFailure) as raised:
         run(f"exit {code}")
     assert raised.value.text == b""
 
 
 def test_a_crash_is_told(run: Run) -> None:
-    with pytest.raises(Temporary, match=r"Aack, child crashed. \(#4.3.0\)"):
+    with pytest.raises(TemporaryFailure, match=r"Aack, child crashed. \(#4.3.0\)"):
         run("kill -9 $$")
 
 
@@ -98,7 +98,7 @@ def test_no_descriptor_is_inherited_but_the_three(run: Run, tmp_path: Path) -> N
 def test_a_program_beyond_its_time_is_ended_with_all_that_it_started(
     run: Run, limit: str, environ: dict[str, str]
 ) -> None:
-    with pytest.raises(Temporary, match=r"Program took longer than 1 seconds and was ended. \(#4.3.0\)"):
+    with pytest.raises(TemporaryFailure, match=r"Program took longer than 1 seconds and was ended. \(#4.3.0\)"):
         run(
             "trap '' TERM; sleep 60 & echo $! >child; sleep 60 & echo $$ >parent; wait; wait; sleep 60",
             limit,
@@ -113,7 +113,7 @@ def test_a_program_beyond_its_time_is_ended_with_all_that_it_started(
 @pytest.mark.parametrize("command", ["exit 0", "sleep 0.1; exit 0"])
 def test_a_program_within_its_time_is_as_without_a_limit(run: Run, command: str) -> None:
     assert run(command, "60") is False
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentFailure):
         run(command.replace("0", "100") if command == "exit 0" else "sleep 0.1; exit 100", "60")
 
 
@@ -125,4 +125,4 @@ def test_a_setting_that_cannot_be_read_leaves_the_mail_waiting(run: Run, tmp_pat
     (tmp_path / "control/programseconds").mkdir()
     with pytest.raises(Failure, match="Unable to read control files") as raised:
         run("echo done >done")
-    assert isinstance(raised.value, Temporary) and not Path("done").exists()
+    assert isinstance(raised.value, TemporaryFailure) and not Path("done").exists()

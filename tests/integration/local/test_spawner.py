@@ -20,7 +20,7 @@ from eqmail_core.local.service import dispatcher as workforce
 from eqmail_core.local.service import spawner
 from eqmail_core.local.service import worker as worker_module
 from eqmail_core.local.service import worker_pool as crew
-from eqmail_core.local.service.maildir_batch import MaildirDesk
+from eqmail_core.local.service.maildir_batch import MaildirBatch
 from eqmail_core.local.service.worker import NO_BOUND
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
@@ -47,7 +47,7 @@ class Scheduler:
 
     def order(self, serial: int, recipient: bytes, fd: int | None = None, name: bytes = b"") -> None:
         own = memfd(b"Subject: x\n\nbody\n") if fd is None else fd
-        send_packet(self.sock, wire.order(wire.Order(serial, 1, name, b"s@x", recipient)), own)
+        send_packet(self.sock, wire.order(wire.DeliveryRequest(serial, 1, name, b"s@x", recipient)), own)
         if fd is None:
             os.close(own)
 
@@ -298,7 +298,7 @@ def test_nonsense_ends_the_connection(service: Service, scheduler: Scheduler) ->
 def test_what_a_dead_agent_delivered_is_made_durable_for_it(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(MaildirDesk, "settle", lambda desk: os._exit(1))
+    monkeypatch.setattr(MaildirBatch, "settle", lambda desk: os._exit(1))
     service.end()
     other = Service(tmp_path)
     request.addfinalizer(other.kill)

@@ -9,7 +9,7 @@ import pytest
 
 from eqmail_core.local.service import subprocesses as apart_module
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.local.service.subprocesses import OUTPUT_S, Apart
+from eqmail_core.local.service.subprocesses import OUTPUT_S, DeliverySubprocesses
 from eqmail_core.outcome import LASTING
 from eqmail_core.site.site import Site
 from eqmail_core.users.user import User
@@ -26,7 +26,7 @@ class Agent:
         environ = {b"PATH": b"/usr/bin:/bin", b"EQMAIL_HOME": os.fsencode(home)}
         report = lambda *words: self.reports.append(words)  # noqa: E731
         site = Site(home=str(home))
-        self.apart = Apart(site, b"", environ, self.poll, report, clock=lambda: self.now)
+        self.apart = DeliverySubprocesses(site, b"", environ, self.poll, report, clock=lambda: self.now)
 
     def order(self, number: int, line: str) -> None:
         (self.home / ".qmail").write_text(line + "\n")

@@ -11,7 +11,7 @@ import pytest
 
 from eqmail_core.local.service import getpw_process as getpw
 from eqmail_core.local.service import user_lookup as module
-from eqmail_core.local.service.user_lookup import Answer, Owners
+from eqmail_core.local.service.user_lookup import UserLookup, UserLookupAnswer
 from eqmail_core.site.site import Site
 from eqmail_core.text.framing import join
 from eqmail_core.users.user import LOOKUP_SYSTEM, LookupFailed, User
@@ -24,8 +24,8 @@ class Asking:
 
     def __init__(self, home: Path) -> None:
         self.selector = selectors.DefaultSelector()
-        self.owners = Owners(Site(home=str(home)), self.selector)
-        self.said: dict[bytes, Answer] = {}
+        self.owners = UserLookup(Site(home=str(home)), self.selector)
+        self.said: dict[bytes, UserLookupAnswer] = {}
 
     def ask(self, *locals_: bytes) -> None:
         for local in locals_:

@@ -14,8 +14,8 @@ from eqmail_core.local.service import worker as worker_module
 from eqmail_core.local.service import worker_pool as crew_module
 from eqmail_core.local.service import worker_process as agent_module
 from eqmail_core.local.service.protocol import AgentOrder
-from eqmail_core.local.service.worker import Worker
-from eqmail_core.local.service.worker_pool import Crew
+from eqmail_core.local.service.worker import WorkerHandle
+from eqmail_core.local.service.worker_pool import WorkerPool
 from eqmail_core.site.site import Site
 from eqmail_core.users.user import User
 
@@ -24,10 +24,10 @@ class Watched:
     """A crew, whose workers serve whoever they are for without becoming anybody."""
 
     def __init__(self, home: Path) -> None:
-        self.hired: list[Worker] = []
-        self.gone: list[Worker] = []
+        self.hired: list[WorkerHandle] = []
+        self.gone: list[WorkerHandle] = []
         site = Site(home=str(home), single_user=True)
-        self.crew = Crew(site, b"./Maildir/", {}, self.hired.append, self.gone.append, with_carrier=True)
+        self.crew = WorkerPool(site, b"./Maildir/", {}, self.hired.append, self.gone.append, with_carrier=True)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_carriers_that_cannot_be_killed_are_few(watched: Watched, monkeypatch: p
 
 def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: Watched) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    worker = Worker(os.getpid(), ours)
+    worker = WorkerHandle(os.getpid(), ours)
     worker.take(order(1))
     for said in (wire.report(2, True, b"K"), wire.personal(1), wire.personal(1, is_slow=True), wire.settled(1)):
         theirs.send(said)
@@ -186,7 +186,7 @@ class Peer:
         ours, self.sock = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         self.sock.setblocking(False)
-        self.worker = Worker(os.getpid(), ours, at_once=at_once)
+        self.worker = WorkerHandle(os.getpid(), ours, at_once=at_once)
 
     def orders(self) -> list[int]:
         """The orders that have come."""

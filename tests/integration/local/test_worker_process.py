@@ -8,13 +8,13 @@ import pytest
 from eqmail_core.local.service import protocol as wire
 from eqmail_core.local.service import worker_process as agent
 from eqmail_core.site.site import Site
-from eqmail_core.system.privileges import CannotSettle
+from eqmail_core.system.privileges import PrivilegeError
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 
 def test_who_cannot_become_the_user_delivers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def cannot(_uid: int, _gid: int) -> None:
-        raise CannotSettle("no")
+        raise PrivilegeError("no")
 
     monkeypatch.setattr(agent, "become", cannot)
     monkeypatch.setattr(agent, "_Serving", lambda *_args: pytest.fail("it serves all the same"))

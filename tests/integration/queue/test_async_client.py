@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.packet_socket import listen_at
-from eqmail_core.queue.client.async_service import QueueLink
+from eqmail_core.queue.client.async_service import AsyncQueueClient
 
 ENVELOPE = wire.render_envelope(b"s@x", [b"r@x"])
 
@@ -30,7 +30,7 @@ def until(loop: asyncio.AbstractEventLoop, condition: Callable[[], object]) -> N
 
 def test_without_a_service_the_answer_is_71_and_comes_later(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     codes: list[int] = []
-    link = QueueLink(loop, str(tmp_path / "none"))
+    link = AsyncQueueClient(loop, str(tmp_path / "none"))
     link.submit(ENVELOPE, b"m\n", lambda code, *_: codes.append(code))
     long = link.open_long(lambda code, *_: codes.append(code), lambda: None)
     assert codes == []
@@ -44,7 +44,7 @@ def test_a_service_that_dies_answers_74_for_all_and_the_link_comes_back(
 ) -> None:
     path = str(tmp_path / "queue.sock")
     listener = listen_at(path, 0o600)
-    link, codes = QueueLink(loop, path), []
+    link, codes = AsyncQueueClient(loop, path), []
     for _ in range(3):
         link.submit(ENVELOPE, b"m\n", lambda code, *_: codes.append(code))
     peer, _ = listener.accept()
@@ -70,7 +70,7 @@ def test_a_long_message_is_held_back_until_the_service_takes_it(
     listener = listen_at(path, 0o600)
     ready: list[int] = []
     codes: list[int] = []
-    long = QueueLink(loop, path).open_long(lambda code, *_: codes.append(code), lambda: ready.append(1))
+    long = AsyncQueueClient(loop, path).open_long(lambda code, *_: codes.append(code), lambda: ready.append(1))
     peer, _ = listener.accept()
     sent = 0
     while long.write(b"x" * 60000):

@@ -15,10 +15,10 @@ import pytest
 from eqmail_core.ipc import admission_protocol as admission
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.packet_socket import connect_to
-from eqmail_core.queue.client.async_service import QueueLink
+from eqmail_core.queue.client.async_service import AsyncQueueClient
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import parse_todo
-from eqmail_core.queue.service.budget import Budget
+from eqmail_core.queue.service.budget import SubmitterBudget
 from tests.support.queue_harness import Desk, make_site
 
 ROOT = Path(__file__).parents[3]
@@ -51,7 +51,7 @@ class Results:
 
 
 def submit(desk: Desk, *messages: bytes) -> Results:
-    link, results = QueueLink(desk.loop, desk.path), Results()
+    link, results = AsyncQueueClient(desk.loop, desk.path), Results()
     for message in messages:
         link.submit(ENVELOPE, message, results)
     desk.until(lambda: len(results.codes) == len(messages))
@@ -108,7 +108,7 @@ def test_a_long_message_arrives_whole(desk: Desk, size: int) -> None:
 def test_a_message_in_pieces_waits_for_its_commit_and_can_be_given_up(desk: Desk) -> None:
     scheduler = desk.scheduler()
     results, ready = Results(), []
-    link = QueueLink(desk.loop, desk.path)
+    link = AsyncQueueClient(desk.loop, desk.path)
     kept, dropped = (link.open_long(results, lambda: ready.append(1)) for _ in range(2))
     piece = b"z" * 60000
     for _ in range(40):
@@ -140,7 +140,7 @@ def test_without_a_scheduler_a_message_is_queued_as_files(desk: Desk) -> None:
 
 
 def test_wishes_go_with_their_message_and_into_its_files(desk: Desk) -> None:
-    results, link = Results(), QueueLink(desk.loop, desk.path)
+    results, link = Results(), AsyncQueueClient(desk.loop, desk.path)
     link.submit(ENVELOPE + b"W E:id 1:n:\0", MESSAGE, results)
     link.submit(ENVELOPE + b"W rubbish\0", MESSAGE, results)
     link.submit(ENVELOPE + b"W U\0", b"x" * 100_000, results)
@@ -300,9 +300,9 @@ def test_qmail_queue_passes_on_a_long_message(desk: Desk) -> None:
 
 
 def test_two_services_never_work_on_one_queue(desk: Desk) -> None:
-    from eqmail_core.queue.service.service import CannotServe, lock_queue
+    from eqmail_core.queue.service.service import QueueServiceError, lock_queue
 
-    with pytest.raises(CannotServe):
+    with pytest.raises(QueueServiceError):
         lock_queue(desk.site)
 
 
@@ -381,7 +381,7 @@ def test_what_lies_idle_goes_when_another_needs_its_place(desk: Desk, monkeypatc
 
 
 def test_mail_accounts_have_a_reserve() -> None:
-    budget = Budget(100, {7})
+    budget = SubmitterBudget(100, {7})
     assert budget.take(1, 25) and not budget.take(1, 1)
     assert budget.take(2, 25) and not budget.take(3, 1)
     assert budget.take(7, 50) and not budget.take(7, 1)

@@ -7,7 +7,7 @@ import pytest
 from eqmail_core.ipc.packet_socket import listen_at
 from eqmail_core.ipc.submission_protocol import render_envelope
 from eqmail_core.queue.client import submission
-from eqmail_core.queue.client.submission import TIMED_OUT, Submission, connect
+from eqmail_core.queue.client.submission import TIMED_OUT, QueueSubmission, connect
 
 
 def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +16,7 @@ def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytes
     with listen_at(path, 0o600):  # its backlog takes everybody, and nobody is behind it
         sock = connect(path)
         assert sock is not None
-        sent = Submission(sock)
+        sent = QueueSubmission(sock)
         sent.write(b"a message\n")
         assert sent.commit(render_envelope(b"", [b"joe@example.org"])) == TIMED_OUT
         sent.close()
@@ -28,7 +28,7 @@ def test_a_long_message_to_a_silent_service_is_given_up(tmp_path: Path, monkeypa
     with listen_at(path, 0o600):
         sock = connect(path)
         assert sock is not None
-        sent = Submission(sock)
+        sent = QueueSubmission(sock)
         with pytest.raises(TimeoutError):
             for _ in range(100):
                 sent.write(b"x" * 1_000_000)

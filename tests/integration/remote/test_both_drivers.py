@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.slow_hosts import TcptoCache
 from tests.support.remote_harness import Deliver, House
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 
@@ -47,7 +47,7 @@ def test_a_report_names_the_addresses_that_were_tried(deliver: Deliver, house: H
     house.control("smtproutes", "::1")
     reason = b" (dead.test 127.0.0.5 port 1: connection refused; a.test 127.0.0.2 port 1: connection refused)\n"
     assert deliver(b"r@two.test") == (b"Z", NO_CONNECTION + reason)
-    SlowHosts(str(house.tcpto)).clear()
+    TcptoCache(str(house.tcpto)).clear()
     one = b"dead.test 127.0.0.5 port 1: connection refused"
     assert deliver(b"r@crowd.test") == (b"Z", NO_CONNECTION + b" (%b; 7 more)\n" % b"; ".join([one] * 3))
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.ipc.delivery_protocol import Order
+from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.remote.delivery import MOST_PER_SESSION, RemoteDeliveries, Report
-from eqmail_core.remote.slow_hosts import SlowHosts
+from eqmail_core.remote.slow_hosts import TcptoCache
 from tests.support.remote_harness import MESSAGE, House
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 
@@ -139,12 +139,12 @@ def test_a_refused_message_does_not_taint_the_next(house: House) -> None:
 @pytest.mark.parametrize("farewell", [b"421 too long\r\n", b""])
 def test_a_kept_connection_that_died_meanwhile_is_replaced(house: House, farewell: bytes) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
-        first = await deliveries.deliver(Order(1, 1, b"", b"s@x", b"a@y.test"), house.message)
+        first = await deliveries.deliver(DeliveryRequest(1, 1, b"", b"s@x", b"a@y.test"), house.message)
         # The loop does not look at the connection in between: the next message finds it dead.
         if farewell:
             relay._open[0].sendall(farewell)
         relay._open[0].shutdown(2)
-        second = deliveries.deliver(Order(2, 1, b"", b"s@x", b"b@y.test"), house.message)
+        second = deliveries.deliver(DeliveryRequest(2, 1, b"", b"s@x", b"b@y.test"), house.message)
         return [first, await second]
 
     with ScriptedServer(PIPELINING) as relay:
@@ -168,7 +168,7 @@ def test_a_server_tired_of_a_connection_gets_a_new_one(refusal: str, house: Hous
 
 def test_many_deliveries_at_a_time_leave_no_descriptor_behind(house: House, server: ScriptedServer) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
-        orders = [Order(number, 1, b"", b"s@x", b"r%d@one.test" % number) for number in range(30)]
+        orders = [DeliveryRequest(number, 1, b"", b"s@x", b"r%d@one.test" % number) for number in range(30)]
         return await asyncio.gather(*[deliveries.deliver(order, house.message) for order in orders])
 
     assert {letter for letter, _ in house.run(play)} == {b"K"}
@@ -184,7 +184,7 @@ def _exists(fd: str) -> bool:
 
 def test_a_cancelled_delivery_closes_its_connection(house: House) -> None:
     async def play(deliveries: RemoteDeliveries) -> None:
-        order = Order(1, 1, b"", b"s@x", b"r@y.test")
+        order = DeliveryRequest(1, 1, b"", b"s@x", b"r@y.test")
         task = asyncio.ensure_future(deliveries.deliver(order, house.message))
         await asyncio.to_thread(relay.wait_until_heard, b"DATA\r\n")
         task.cancel()
@@ -219,7 +219,7 @@ def test_settings_that_cannot_be_read_defer(house: House) -> None:
 
 def test_a_changed_route_counts_without_any_signal(house: House) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[bytes]:
-        order = Order(1, 1, b"", b"s@x", b"r@y.test")
+        order = DeliveryRequest(1, 1, b"", b"s@x", b"r@y.test")
         letters: list[bytes] = []
         for target in ("127.0.0.1:1", f"127.0.0.1:{relay.port}"):
             house.control("smtproutes", f":{target}")
@@ -237,7 +237,7 @@ def test_a_host_that_refuses_is_left_alone_after_a_while(house: House) -> None:
     house.deliver(b"r@y.test")
     record = house.tcpto.read_bytes()[:32]
     assert (record[0], record[1], record[16:20]) == (2, 1, b"\x7f\0\0\1")
-    slow = SlowHosts(str(house.tcpto))
+    slow = TcptoCache(str(house.tcpto))
     assert not slow.should_skip("127.0.0.1", 0)
     house.tcpto.write_bytes(record[:1] + b"\2" + record[2:8] + int(time.time()).to_bytes(8, "little") + record[16:])
     os.utime(house.tcpto, ns=(0, 0))
@@ -250,7 +250,7 @@ def test_a_host_that_refuses_is_left_alone_after_a_while(house: House) -> None:
 
 def test_without_the_table_nothing_is_skipped(house: House) -> None:
     house.tcpto.unlink()
-    slow = SlowHosts(str(house.tcpto))
+    slow = TcptoCache(str(house.tcpto))
     slow.clear()
     slow.failed("127.0.0.1", errno.ETIMEDOUT)
     assert not slow.should_skip("127.0.0.1", 0)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.ipc.delivery_protocol import Order, order, split_report
+from eqmail_core.ipc.delivery_protocol import DeliveryRequest, order, split_report
 from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet, send_packet
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 
@@ -46,7 +46,7 @@ class Service:
         (self.home / "control/smtproutes").write_text(f":127.0.0.1:{port}\n")
 
     def order(self, serial: int, wire: socket.socket | None = None) -> None:
-        it = Order(serial, 1, b"", b"s@x.test", b"r%d@y.test" % serial)
+        it = DeliveryRequest(serial, 1, b"", b"s@x.test", b"r%d@y.test" % serial)
         send_packet(wire or self.wire, order(it), self.message)
 
     def report(self) -> tuple[int, bytes, bytes]:
@@ -178,7 +178,7 @@ def test_without_descriptors_the_service_waits_for_some_and_says_so_once(service
 
 
 def test_an_order_without_a_message_is_deferred_and_nonsense_closes_the_wire(service: Service) -> None:
-    service.wire.send(order(Order(3, 1, b"", b"", b"r@y.test")))
+    service.wire.send(order(DeliveryRequest(3, 1, b"", b"", b"r@y.test")))
     assert service.report() == (3, b"Z", b"qmail-spawn unable to open message. (#4.3.0)\n")
     with connect_to(service.path, 10.0) as other:
         other.send(b"what")

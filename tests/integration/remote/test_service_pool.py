@@ -6,16 +6,16 @@ import socket
 
 import pytest
 
-from eqmail_core.ipc.delivery_protocol import Order, order, split_report
+from eqmail_core.ipc.delivery_protocol import DeliveryRequest, order, split_report
 from eqmail_core.remote.delivery import RemoteDeliveries, Report
-from eqmail_core.remote.service import Pool
+from eqmail_core.remote.service import RemoteService
 
 
 class _Endless(RemoteDeliveries):
     def __init__(self) -> None:
         pass
 
-    async def deliver(self, order: Order, message: int) -> Report:
+    async def deliver(self, order: DeliveryRequest, message: int) -> Report:
         await asyncio.sleep(3600)
         return b"K", b""
 
@@ -25,10 +25,10 @@ def test_an_order_whose_scheduler_is_gone_at_once_keeps_no_place() -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         message = os.memfd_create("message")
-        packet = order(Order(1, 5, b"", b"joe@here.test", b"box@away.test", b""))
+        packet = order(DeliveryRequest(1, 5, b"", b"joe@here.test", b"box@away.test", b""))
         socket.send_fds(theirs, [packet], [message])
         theirs.close()
-        pool = Pool(_Endless(), 1)
+        pool = RemoteService(_Endless(), 1)
         before = len(os.listdir("/proc/self/fd"))
         pool.serve(asyncio.get_running_loop(), ours)
         await asyncio.sleep(0.05)
@@ -45,7 +45,7 @@ class _Broken(RemoteDeliveries):
     def __init__(self) -> None:
         self.orders = 0
 
-    async def deliver(self, order: Order, message: int) -> Report:
+    async def deliver(self, order: DeliveryRequest, message: int) -> Report:
         self.orders += 1
         if self.orders == 1:
             raise LookupError("a bug")
@@ -56,13 +56,13 @@ def test_a_bug_in_one_delivery_is_its_report_and_disturbs_no_other(capfd: pytest
     async def scene() -> list[tuple[int, int, bytes, bytes]]:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         message = os.memfd_create("message")
-        pool = Pool(_Broken(), 1)
+        pool = RemoteService(_Broken(), 1)
         pool.serve(asyncio.get_running_loop(), ours)
         theirs.setblocking(False)
         loop = asyncio.get_running_loop()
         reports = []
         for serial in (1, 2):
-            socket.send_fds(theirs, [order(Order(serial, 5, b"", b"s@x", b"r@y", b""))], [message])
+            socket.send_fds(theirs, [order(DeliveryRequest(serial, 5, b"", b"s@x", b"r@y", b""))], [message])
             reports.append(split_report(await loop.sock_recv(theirs, 10000)))
         theirs.close()
         while pool._wires:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from eqmail_core.ipc.delivery_protocol import Order
+from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.remote.delivery import RemoteDeliveries, Report
 from tests.support.remote_harness import Deliver, House
 from tests.support.scripted_server import ScriptedServer
@@ -422,7 +422,7 @@ def test_plain_text_at_a_port_with_implicit_tls_defers(deliver: Deliver, house: 
 
 def test_a_kept_connection_under_tls_carries_more_and_takes_its_leave(house: House, good: ssl.SSLContext) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
-        orders = [Order(number, 1, b"", b"s@x.test", b"r@one.test") for number in range(3)]
+        orders = [DeliveryRequest(number, 1, b"", b"s@x.test", b"r@one.test") for number in range(3)]
         return [await deliveries.deliver(order, house.message) for order in orders]
 
     with TlsServer(good) as server:
@@ -437,7 +437,7 @@ def test_a_connection_without_the_tls_that_is_demanded_now_is_not_used(
     house: House, good: ssl.SSLContext, authority: trustme.CA
 ) -> None:
     async def play(deliveries: RemoteDeliveries) -> None:
-        order = Order(1, 1, b"", b"s@x.test", b"r@one.test")
+        order = DeliveryRequest(1, 1, b"", b"s@x.test", b"r@one.test")
         await deliveries.deliver(order, house.message)
         demand(house, authority)
         assert await deliveries.deliver(order, house.message) == ACCEPTED
@@ -470,7 +470,7 @@ def test_the_next_connection_resumes_the_session(house: House, good: ssl.SSLCont
 
 def test_many_deliveries_under_tls_at_a_time_leave_nothing_behind(house: House, good: ssl.SSLContext) -> None:
     async def play(deliveries: RemoteDeliveries) -> list[Report]:
-        orders = [Order(number, 1, b"", b"s@x", b"r%d@one.test" % number) for number in range(20)]
+        orders = [DeliveryRequest(number, 1, b"", b"s@x", b"r%d@one.test" % number) for number in range(20)]
         return await asyncio.gather(*[deliveries.deliver(order, house.message) for order in orders])
 
     with TlsServer(good) as server:

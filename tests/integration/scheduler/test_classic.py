@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from eqmail_core.queue.files import Ledger
-from eqmail_core.scheduler.classic import MAX_SLEEP_S, REPORT_BYTES, ClassicSend, Spawner
+from eqmail_core.queue.files import QueueFiles
+from eqmail_core.scheduler.classic import MAX_SLEEP_S, REPORT_BYTES, ClassicSend, SpawnerPipe
 from eqmail_core.scheduler.ports import Delivery, Job
 from eqmail_core.site.layout import QueuePaths
 
@@ -15,7 +15,7 @@ from eqmail_core.site.layout import QueuePaths
 class Pipes:
     def __init__(self) -> None:
         self.command_out, command_in = os.pipe()
-        self.spawner = Spawner(Ledger(QueuePaths("/queue", 23, True)), command_in, -1, 3)
+        self.spawner = SpawnerPipe(QueueFiles(QueuePaths("/queue", 23, True)), command_in, -1, 3)
         os.set_blocking(command_in, False)
         self.command_in = command_in
 

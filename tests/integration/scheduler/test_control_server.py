@@ -13,8 +13,8 @@ import pytest
 from eqmail_core.ipc import scheduler_control_protocol as wire
 from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet, send_packet
 from eqmail_core.queue.admin.actions import stamp_of
-from eqmail_core.queue.admin.scheduler_client import DeskClient, books_if_allowed, visit_scheduler
-from eqmail_core.scheduler.control_server import Visitors
+from eqmail_core.queue.admin.scheduler_client import SchedulerClient, books_if_allowed, visit_scheduler
+from eqmail_core.scheduler.control_server import ControlServer
 from eqmail_core.site.site import Site
 from tests.support.scheduler_harness import NOW, Stage
 
@@ -31,7 +31,7 @@ class Counter:
         self.listener = listen_at(self.site.socket("send"), 0o600)
         self.loop = asyncio.new_event_loop()
         stage = self.stage
-        self.visitors = Visitors(
+        self.visitors = ControlServer(
             self.loop,
             self.listener,
             stage.desk,
@@ -77,7 +77,7 @@ def counter(tmp_path: Path) -> Iterator[Counter]:
     it.loop.close()
 
 
-def client_of(counter: Counter) -> DeskClient:
+def client_of(counter: Counter) -> SchedulerClient:
     client = visit_scheduler(counter.site)
     assert client is not None
     return client

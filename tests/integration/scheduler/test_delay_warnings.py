@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.dsn.notification import Returned
+from eqmail_core.dsn.notification import ReportedMessage
 from eqmail_core.queue.files import WARNED_MODE
 from tests.support.scheduler_harness import Stage
 
@@ -54,7 +54,7 @@ def test_every_deferred_attempt_on_the_disk_is_told_to_whoever_warns(stage: Stag
 
 def test_what_is_told_about_a_message_is_read_when_it_is_needed(stage: Stage) -> None:
     it = stage.ending.returned(7)
-    assert isinstance(it, Returned)
+    assert isinstance(it, ReportedMessage)
     assert (it.sender, it.size) == (b"s@x", 17)
     os.unlink(stage.paths.mess(7))
     with pytest.raises(FileNotFoundError):

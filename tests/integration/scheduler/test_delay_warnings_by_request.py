@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.scheduler.core import Core, Settings
-from eqmail_core.scheduler.ports import AtOnce, Job
+from eqmail_core.scheduler.core import SchedulerCore, SchedulerSettings
+from eqmail_core.scheduler.ports import InlineExecutor, Job
 from eqmail_core.site.site import Site
 from tests.support.scheduler_harness import RecordedCleaner, RecordedDeliverer, RecordedInjector
 
@@ -31,7 +31,9 @@ def test_a_delay_is_told_as_it_is_wished(tmp_path: Path, wishes: bytes, named: l
         Path(path).write_bytes(content)
     injector = RecordedInjector()
     lanes = (RecordedDeliverer(), RecordedDeliverer())
-    core = Core(site, Settings(site), lanes, (1, 1), RecordedCleaner(paths), injector, AtOnce())
+    core = SchedulerCore(
+        site, SchedulerSettings(site), lanes, (1, 1), RecordedCleaner(paths), injector, InlineExecutor()
+    )
     sender, birth, found = core.ledger.about(7)
     job = Job(core.scheduler.book, 7, 1, sender, birth, core.ledger.recipients(7, 1), False)
     job.wishes, job.age = found, 61

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eqmail_core.control.remote_limits_formats import Limit
 from eqmail_core.scheduler import destination_queues as waiting_room
-from eqmail_core.scheduler.destination_queues import PATIENCE_S, Queue, WaitingRoom
+from eqmail_core.scheduler.destination_queues import PATIENCE_S, DestinationQueue, DestinationQueues
 from tests.unit.scheduler.test_destination import ENOUGH, NOBODY, YES
 
 
@@ -16,9 +16,9 @@ class Play:
     """A waiting room, and what runs."""
 
     def __init__(self, places: int = 20, limits: dict[bytes, Limit] | None = None, room: int = 1000) -> None:
-        self.room: WaitingRoom[str] = WaitingRoom(places, limits, room)
+        self.room: DestinationQueues[str] = DestinationQueues(places, limits, room)
         self.places = places
-        self.queues: dict[str, Queue[str]] = {}
+        self.queues: dict[str, DestinationQueue[str]] = {}
         self.running: list[str] = []
         self.turned_away: list[tuple[str, bytes]] = []
         self.now = 1000.0

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.queue.format.channels import HELD_UNTIL, REMOTE
-from eqmail_core.scheduler.destination_queues import PATIENCE_S, WaitingRoom
+from eqmail_core.scheduler.destination_queues import PATIENCE_S, DestinationQueues
 from tests.support.scheduler_harness import Stage
 from tests.unit.scheduler.test_destination import NOBODY, YES
 
 
 def staged(path: Path, limit: int = 20, room: int = 20_000) -> Stage:
     stage = Stage(path, limits=(10, limit))
-    stage.scheduler.lanes[REMOTE].room = WaitingRoom(limit, None, room)
+    stage.scheduler.lanes[REMOTE].room = DestinationQueues(limit, None, room)
     return stage
 
 
@@ -88,7 +88,7 @@ def test_places_in_the_envelope_stay_right_whatever_waits(stage: Stage) -> None:
 
 def test_who_waited_in_vain_is_deferred_and_can_grow_too_old(tmp_path: Path) -> None:
     stage = Stage(tmp_path, limits=(10, 20), lifetime_s=1000)
-    stage.scheduler.lanes[REMOTE].room = WaitingRoom(20)
+    stage.scheduler.lanes[REMOTE].room = DestinationQueues(20)
     for number in range(1, 7):
         old(stage, number, f"r{number}@slow.org", age_s=2000)
     stage.turn()

@@ -115,7 +115,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     it.close()
 
 
-def take_order(peer: Peer) -> tuple[delivery.Order, bytes]:
+def take_order(peer: Peer) -> tuple[delivery.DeliveryRequest, bytes]:
     packet, fd = peer.receive()
     text = os.pread(fd, 100_000, 0)
     os.close(fd)

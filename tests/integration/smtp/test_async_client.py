@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import pytest
 
-from eqmail_core.smtp.async_client import Session, Watch
+from eqmail_core.smtp.async_client import ClientConnection, ConnectionTimer
 from eqmail_core.smtp.client import SmtpClient
-from eqmail_core.smtp.connection_cache import IdleSessions
+from eqmail_core.smtp.connection_cache import ConnectionCache
 from eqmail_core.smtp.exchange import TRY_NEXT
 from tests.support.partial_socket import StingySocket
 from tests.support.scripted_server import PIPELINING, OverfedServer, Script, ScriptedServer
@@ -24,22 +24,22 @@ def reading(message: bytes, piece: int = 65536) -> Callable[[], bytes]:
     return lambda: pieces.pop(0) if pieces else b""
 
 
-async def open_session(watch: Watch, port: int, keep: bool = False) -> Session:
-    session = Session(watch, "127.0.0.1", SmtpClient(b"127.0.0.1", b"me.test", keep=keep))
+async def open_session(watch: ConnectionTimer, port: int, keep: bool = False) -> ClientConnection:
+    session = ClientConnection(watch, "127.0.0.1", SmtpClient(b"127.0.0.1", b"me.test", keep=keep))
     assert await session.dial(port, 60.0) == 0
     return session
 
 
-async def carry(session: Session, message: bytes = b"a\n", patience_s: float = 60.0) -> bytes:
+async def carry(session: ClientConnection, message: bytes = b"a\n", patience_s: float = 60.0) -> bytes:
     assert await session.carry(b"s@x", [b"r@y"], reading(message), patience_s) == 0
     return session.client.report
 
 
-def run(play: Callable[[Watch], Coroutine[None, None, Result]]) -> Result:
+def run(play: Callable[[ConnectionTimer], Coroutine[None, None, Result]]) -> Result:
     """Run a play with a quick watch; no session may be left over."""
 
     async def whole() -> Result:
-        watch = Watch(asyncio.get_running_loop(), tick_s=0.02)
+        watch = ConnectionTimer(asyncio.get_running_loop(), tick_s=0.02)
         try:
             return await play(watch)
         finally:
@@ -51,7 +51,7 @@ def run(play: Callable[[Watch], Coroutine[None, None, Result]]) -> Result:
 
 @pytest.mark.parametrize("script", [{}, PIPELINING])
 def test_a_message_is_delivered_and_the_connection_closed(script: Script) -> None:
-    async def play(watch: Watch) -> bytes:
+    async def play(watch: ConnectionTimer) -> bytes:
         session = await open_session(watch, server.port)
         report = await carry(session)
         assert not session.is_open
@@ -67,7 +67,7 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
     message = b"".join(b".%07d\n" % number for number in range(300 * size))
     stingy: list[StingySocket] = []
 
-    async def play(watch: Watch) -> bytes:
+    async def play(watch: ConnectionTimer) -> bytes:
         session = await open_session(watch, server.port)
         stingy.append(StingySocket(session._sock, size))
         session._sock = stingy[0]
@@ -83,7 +83,7 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
 
 
 def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> None:
-    async def play(watch: Watch) -> bytes:
+    async def play(watch: ConnectionTimer) -> bytes:
         return await carry(await open_session(watch, server.port), b"a line of many\n" * 500_000, 30.0)
 
     for _ in range(5):
@@ -94,7 +94,7 @@ def test_what_a_server_said_before_it_left_amid_the_message_is_its_answer() -> N
 
 @pytest.mark.parametrize("verb", ["greet", "mail", "final"])
 def test_a_silent_server_is_given_up(verb: str) -> None:
-    async def play(watch: Watch) -> bytes:
+    async def play(watch: ConnectionTimer) -> bytes:
         return await carry(await open_session(watch, server.port), patience_s=0.05)
 
     with ScriptedServer({verb: "!silent"}) as server:
@@ -102,8 +102,8 @@ def test_a_silent_server_is_given_up(verb: str) -> None:
 
 
 def test_a_connection_that_cannot_be_made_is_an_error_number() -> None:
-    async def play(watch: Watch) -> int:
-        return await Session(watch, "127.0.0.1", SmtpClient(b"127.0.0.1", b"me.test")).dial(port, 60.0)
+    async def play(watch: ConnectionTimer) -> int:
+        return await ClientConnection(watch, "127.0.0.1", SmtpClient(b"127.0.0.1", b"me.test")).dial(port, 60.0)
 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -111,8 +111,8 @@ def test_a_connection_that_cannot_be_made_is_an_error_number() -> None:
 
 
 def test_a_connection_that_takes_too_long_is_a_timeout() -> None:
-    async def play(watch: Watch) -> int:
-        return await Session(watch, "127.0.0.1", SmtpClient(b"127.0.0.1", b"me.test")).dial(port, 0.05)
+    async def play(watch: ConnectionTimer) -> int:
+        return await ClientConnection(watch, "127.0.0.1", SmtpClient(b"127.0.0.1", b"me.test")).dial(port, 0.05)
 
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
         port = full.getsockname()[1]
@@ -121,7 +121,7 @@ def test_a_connection_that_takes_too_long_is_a_timeout() -> None:
 
 
 def test_a_busy_server_leaves_nothing_open() -> None:
-    async def play(watch: Watch) -> int:
+    async def play(watch: ConnectionTimer) -> int:
         session = await open_session(watch, server.port)
         await carry(session)
         assert not session.is_open
@@ -132,7 +132,7 @@ def test_a_busy_server_leaves_nothing_open() -> None:
 
 
 def test_a_cancelled_delivery_can_close_its_session() -> None:
-    async def play(watch: Watch) -> None:
+    async def play(watch: ConnectionTimer) -> None:
         session = await open_session(watch, server.port)
         task = asyncio.ensure_future(carry(session))
         await asyncio.sleep(0.02)
@@ -146,8 +146,8 @@ def test_a_cancelled_delivery_can_close_its_session() -> None:
 
 
 def test_a_kept_session_carries_more_and_takes_its_leave_when_its_time_is_over() -> None:
-    async def play(watch: Watch) -> None:
-        idle = IdleSessions(most=1)
+    async def play(watch: ConnectionTimer) -> None:
+        idle = ConnectionCache(most=1)
         session = await open_session(watch, server.port, keep=True)
         for number in range(3):
             assert await carry(session) == ACCEPTED
@@ -170,8 +170,8 @@ def test_a_kept_session_carries_more_and_takes_its_leave_when_its_time_is_over()
 
 
 def test_a_kept_session_whose_server_leaves_is_forgotten() -> None:
-    async def play(watch: Watch) -> None:
-        idle = IdleSessions(most=5)
+    async def play(watch: ConnectionTimer) -> None:
+        idle = ConnectionCache(most=5)
         session = await open_session(watch, server.port, keep=True)
         await carry(session)
         idle.put("key", session, watch.loop.time() + 60)
@@ -185,8 +185,8 @@ def test_a_kept_session_whose_server_leaves_is_forgotten() -> None:
 
 
 def test_only_so_many_sessions_are_kept() -> None:
-    async def play(watch: Watch) -> list[bool]:
-        idle = IdleSessions(most=2)
+    async def play(watch: ConnectionTimer) -> list[bool]:
+        idle = ConnectionCache(most=2)
         sessions = [await open_session(watch, server.port, keep=True) for _ in range(3)]
         for session in sessions:
             await carry(session)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.site.site import Site
-from eqmail_core.smtpd.server.connection_counts import Tally
-from eqmail_core.smtpd.server.smtp_houses import HouseBuilder
+from eqmail_core.smtpd.server.connection_counts import SharedCounters
+from eqmail_core.smtpd.server.smtp_houses import PolicyConfigCache
 from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
 from tests.integration.smtpd.test_sessions import said
 from tests.support.smtp_servers import Home, Resident
@@ -30,7 +30,7 @@ def ruled(home: Home, variables: str) -> Iterator[Resident]:
     compile_rules(rules, f"{rules}.tmp", [f"{OTHER}:allow,{variables}".encode()])
     with Resident(home) as server:
         site, controls = home.site, home.controls()
-        server.settings.house_with = HouseBuilder(site, controls, lambda names: False, False).house
+        server.settings.house_with = PolicyConfigCache(site, controls, lambda names: False, False).house
         server.settings.rule_for = lambda ip: find_rule(rules, ip, None, None)
         yield server
 
@@ -67,7 +67,7 @@ def test_the_port_of_submission_may_be_a_rules_too(home: Home) -> None:
     with ruled(home, "NOSPP=''") as server:
         port = server.port
     with ruled(home, f'SUBMISSIONPORT="{port}"'):
-        builder = HouseBuilder(home.site, home.controls(), lambda names: False, False)
+        builder = PolicyConfigCache(home.site, home.controls(), lambda names: False, False)
         assert builder.house(port, {b"SUBMISSIONPORT": b"%d" % port}, CHECKER).rules.mail_needs_auth
         assert not builder.house(port, {}, CHECKER).rules.mail_needs_auth
         assert builder.house(port, {}, CHECKER) is builder.house(port, {b"PATH": b"/bin"}, CHECKER)
@@ -112,7 +112,7 @@ class TestLimits:
     @contextmanager
     def two(self, tmp_path: Path) -> Iterator[tuple[Resident, Resident]]:
         """Two servers as two processes are; both live in this one, so that neither is dead."""
-        tally = Tally(2)
+        tally = SharedCounters(2)
         with ExitStack() as stack:
             pair = []
             for share in tally.shares():
@@ -147,7 +147,7 @@ class TestLimits:
 
 def test_a_builder_reads_files_once(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    builder = HouseBuilder(Site(home=home.site.home), home.controls(), lambda names: False, False)
+    builder = PolicyConfigCache(Site(home=home.site.home), home.controls(), lambda names: False, False)
     assert builder.house(25, {}, []).rules.size_limit == 0
     home.write("databytes", "5\n")
     assert builder.house(25, {b"MAXRCPT": b"7"}, []).rules.size_limit == 0

@@ -8,13 +8,13 @@ import pytest
 from eqmail_core.access.rcpthosts_database import compile_domains
 from eqmail_core.access.rcpthosts_db import more_hosts
 from eqmail_core.control.setting import ControlError
-from eqmail_core.outcome import Temporary
-from eqmail_core.smtpd.policy.config import House
+from eqmail_core.outcome import TemporaryFailure
+from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.server.config_reader import read_house
 from tests.support.smtp_servers import Home
 
 
-def read(home: Home, port: bytes = b"25", **environ: bytes) -> House:
+def read(home: Home, port: bytes = b"25", **environ: bytes) -> PolicyConfig:
     variables = {name.encode(): value for name, value in environ.items()}
     return read_house(home.site, home.controls(), variables, more_hosts(home.site), [], port)
 
@@ -91,6 +91,6 @@ def test_the_compiled_domains_are_asked_when_the_listed_ones_do_not_match(home: 
 
 def test_damaged_compiled_domains_are_a_temporary_trouble(home: Home) -> None:
     Path(home.site.control, "morercpthosts.cdb").write_bytes(b"\xff" * 3000)
-    with pytest.raises(Temporary):
+    with pytest.raises(TemporaryFailure):
         read(home).recipient_hosts.accepts(b"a@elsewhere")
     assert read(home).recipient_hosts.accepts(b"a@ours.test")

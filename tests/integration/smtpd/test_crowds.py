@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.smtpd.server.async_session import SmtpSession
-from eqmail_core.smtpd.server.config import Limits
+from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
+from eqmail_core.smtpd.server.config import AddressLimits
 from tests.integration.smtpd.test_sessions import TRANSACTION, said, until
 from tests.support.smtp_servers import Home, Resident
 
@@ -35,7 +35,7 @@ def with_checker(path: Path, code: int) -> Home:
 
 def test_checkers_are_few_at_a_time_and_everybody_gets_an_answer(tmp_path: Path) -> None:
     server = Resident(with_checker(tmp_path, 0), limit=50)
-    server.settings.limits = Limits(checkers=2)
+    server.settings.limits = AddressLimits(checkers=2)
     server.desk.renew(server.settings)
     with server:
         clients = [server.connect() for _ in range(8)]
@@ -59,7 +59,7 @@ def test_checkers_are_few_at_a_time_and_everybody_gets_an_answer(tmp_path: Path)
 
 def test_who_waits_for_a_checker_is_refused_unseen_once_too_many_were_wrong(tmp_path: Path) -> None:
     server = Resident(with_checker(tmp_path, 1), limit=50)
-    server.settings.limits = Limits(checkers=1, login_failures=1)
+    server.settings.limits = AddressLimits(checkers=1, login_failures=1)
     server.desk.renew(server.settings)
     with server:
         clients = [server.connect() for _ in range(4)]
@@ -99,7 +99,7 @@ def test_a_plugin_that_never_ends_is_ended_with_what_holds_its_output(
         os.kill(int(pid), signal.SIGKILL)
 
 
-def later(server: Resident, seconds: int, sessions: Callable[[], list[SmtpSession]]) -> None:
+def later(server: Resident, seconds: int, sessions: Callable[[], list[AsyncSmtpSession]]) -> None:
     """Make it that late since these clients were last in a transaction; they may have talked meanwhile."""
 
     def pass_by() -> None:
@@ -110,13 +110,13 @@ def later(server: Resident, seconds: int, sessions: Callable[[], list[SmtpSessio
     server.call(pass_by)
 
 
-def all_of(server: Resident) -> list[SmtpSession]:
-    return [session for session in server.desk.sessions if isinstance(session, SmtpSession)]
+def all_of(server: Resident) -> list[AsyncSmtpSession]:
+    return [session for session in server.desk.sessions if isinstance(session, AsyncSmtpSession)]
 
 
 def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> None:
     server = Resident(Home(tmp_path / "home"), timeout_s=1200)
-    server.settings.limits = Limits(idle_s=300)
+    server.settings.limits = AddressLimits(idle_s=300)
     with server, server.connect() as client, server.connect() as sender:
         client.sendall(b"NOOP\r\n")
         until(lambda: len(server.desk.sessions) == 2)
@@ -132,7 +132,7 @@ def test_a_client_that_talks_and_sends_nothing_is_sent_away(tmp_path: Path) -> N
 
 def test_nobody_is_waited_for_as_long_when_the_service_is_nearly_full(tmp_path: Path) -> None:
     server = Resident(Home(tmp_path / "home"), limit=2, timeout_s=1200)
-    server.settings.limits = Limits(idle_s=300)
+    server.settings.limits = AddressLimits(idle_s=300)
     with server, server.connect() as one:
         assert one.recv(100).startswith(b"220")
         server.settings.limit = 20
@@ -146,9 +146,9 @@ def test_nobody_is_waited_for_as_long_when_the_service_is_nearly_full(tmp_path: 
 
 def test_one_ipv6_network_has_what_one_address_has(tmp_path: Path) -> None:
     server = Resident(Home(tmp_path / "home"))
-    server.settings.limits = Limits(sessions=2, login_failures=2)
+    server.settings.limits = AddressLimits(sessions=2, login_failures=2)
     desk = server.desk
-    sessions = [SmtpSession(desk) for _ in range(4)]
+    sessions = [AsyncSmtpSession(desk) for _ in range(4)]
     assert desk.enter(sessions[0], b"2001:db8::1") == b""
     assert desk.enter(sessions[1], b"2001:db8::2") == b""
     assert desk.enter(sessions[2], b"2001:db8::3").startswith(b"421")

@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_core.dsn.parameters import split_wishes
 from eqmail_core.smtpd.policy import authentication as login
-from eqmail_core.smtpd.policy.requests import Errand
+from eqmail_core.smtpd.policy.requests import Request
 from eqmail_core.smtpd.server import async_requests as errands_on_loop
 from eqmail_core.smtpd.server import blocking_requests as errands_waiting
 from tests.support.smtp_servers import Home, Resident, blocking_server
@@ -103,5 +103,5 @@ def test_there_are_dialogues() -> None:
 
 
 def test_both_drivers_run_every_kind_of_errand() -> None:
-    kinds = set(Errand.__subclasses__())
+    kinds = set(Request.__subclasses__())
     assert set(errands_waiting._WAYS) == set(errands_on_loop._WAYS) == kinds

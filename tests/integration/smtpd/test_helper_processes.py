@@ -9,7 +9,7 @@ import pytest
 from eqmail_core.event_loop import async_process as children
 from eqmail_core.event_loop.async_process import PipeReader, PipeWriter, kill, on_end
 from eqmail_core.queue.client.async_program import QueuePrograms
-from eqmail_core.smtpd.policy.plugin_protocol import Hearing, PluginReport
+from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
 
 
@@ -152,15 +152,15 @@ def test_an_aborted_message_has_no_envelope(loop: asyncio.AbstractEventLoop, tmp
 
 
 def test_a_plugin_that_talks_on_after_its_last_word_did_nothing_wrong() -> None:
-    hearing = Hearing()
+    hearing = PluginOutputReader()
     hearing.receive(b"N\n")
     assert not plugin_report(hearing, -13).trouble
-    assert plugin_report(Hearing(), -13).trouble == b"child crashed"
+    assert plugin_report(PluginOutputReader(), -13).trouble == b"child crashed"
     assert plugin_report(hearing, 120).trouble == b"can't execute"
     assert not plugin_report(hearing, 1).trouble
 
 
 def test_a_plugin_that_is_not_there_is_reported() -> None:
     report = start_plugin([b"/nowhere"], {})
-    assert isinstance(report, PluginReport)
+    assert isinstance(report, PluginResult)
     assert report.trouble == b"can't execute"

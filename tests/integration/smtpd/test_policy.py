@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.networks import NetworkSet
 from eqmail_core.smtpd.policy import authentication as login
 from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
 from tests.integration.smtpd.test_sessions import said, until
@@ -154,7 +154,7 @@ class TestProxy:
 
     def test_a_trusted_one_tells_who_the_client_is(self, home: Home) -> None:
         with Resident(home) as server, ExitStack() as stack:
-            server.settings.proxies = RelayClients([b"127.0.0.0/8"])
+            server.settings.proxies = NetworkSet([b"127.0.0.0/8"])
             client = stack.enter_context(server.connect())
             for piece in (self.HEADER[:9], self.HEADER[9:] + self.MESSAGE):
                 client.sendall(piece)
@@ -165,7 +165,7 @@ class TestProxy:
 
     def test_one_that_says_nonsense_is_hung_up_on(self, home: Home, capfd: pytest.CaptureFixture[str]) -> None:
         with Resident(home) as server:
-            server.settings.proxies = RelayClients([b"127.0.0.1"])
+            server.settings.proxies = NetworkSet([b"127.0.0.1"])
             with server.connect() as client:
                 client.sendall(b"EHLO x\r\n")
                 try:
@@ -185,7 +185,7 @@ class TestProxy:
 
     def test_a_proxy_may_ask_for_itself(self, home: Home) -> None:
         with Resident(home) as server:
-            server.settings.proxies = RelayClients([b"127.0.0.1"])
+            server.settings.proxies = NetworkSet([b"127.0.0.1"])
             with server.connect() as client:
                 client.sendall(b"PROXY UNKNOWN\r\nQUIT\r\n")
                 assert said(client).startswith(b"220 ")

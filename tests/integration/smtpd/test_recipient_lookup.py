@@ -10,7 +10,7 @@ import pytest
 
 from eqmail_core.ipc import recipient_lookup_protocol as wire
 from eqmail_core.ipc.packet_socket import listen_at
-from eqmail_core.smtpd.server.async_recipient_lookup import LookUpLink
+from eqmail_core.smtpd.server.async_recipient_lookup import RecipientLookupClient
 from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
 
 
@@ -46,7 +46,9 @@ class Answerer:
         self._thread.join(60)
 
 
-def ask_all(loop: asyncio.AbstractEventLoop, link: LookUpLink, recipients: list[bytes]) -> dict[bytes, bytes]:
+def ask_all(
+    loop: asyncio.AbstractEventLoop, link: RecipientLookupClient, recipients: list[bytes]
+) -> dict[bytes, bytes]:
     told: dict[bytes, bytes] = {}
     done = asyncio.Event()
 
@@ -67,7 +69,7 @@ def test_answers_find_their_questions(loop: asyncio.AbstractEventLoop, tmp_path:
     complaints: list[bytes] = []
     letters = {b"a@h": b"K", b"b@h": b"D", b"c@h": b"Z"}
     answerer = Answerer(path, 4, letters)
-    link = LookUpLink(loop, path, complaints.append)
+    link = RecipientLookupClient(loop, path, complaints.append)
     assert ask_all(loop, link, [*letters, b"lost@h"]) == letters | {b"lost@h": b""}
     answerer.join()
     assert len(complaints) == 1
@@ -76,7 +78,7 @@ def test_answers_find_their_questions(loop: asyncio.AbstractEventLoop, tmp_path:
 
 def test_who_is_not_there_is_complained_of_once(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     complaints: list[bytes] = []
-    link = LookUpLink(loop, str(tmp_path / "none"), complaints.append)
+    link = RecipientLookupClient(loop, str(tmp_path / "none"), complaints.append)
     assert ask_all(loop, link, [b"a@h", b"b@h"]) == {b"a@h": b"", b"b@h": b""}
     assert len(complaints) == 1 and b"recipients are accepted unseen" in complaints[0]
 
@@ -84,7 +86,7 @@ def test_who_is_not_there_is_complained_of_once(loop: asyncio.AbstractEventLoop,
 def test_who_is_silent_is_not_waited_for(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     listener = listen_at(path, 0o600)
-    link = LookUpLink(loop, path, lambda line: None, patience_s=0.05)
+    link = RecipientLookupClient(loop, path, lambda line: None, patience_s=0.05)
     assert ask_all(loop, link, [b"a@h"]) == {b"a@h": b""}
     link.close()
     listener.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.smtpd.server.async_session import SmtpSession
+from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.message_receiver import HELD_BYTES
 from tests.support.smtp_servers import Home, Resident
 
@@ -46,7 +46,7 @@ def test_too_many_clients_are_asked_to_come_back(home: Home) -> None:
             assert third.recv(100).startswith(b"220")
 
 
-def let_pass(session: SmtpSession, seconds: int) -> None:
+def let_pass(session: AsyncSmtpSession, seconds: int) -> None:
     """Make it that late for a session; to be called on the loop, which may still be busy with it."""
     session.seen -= seconds
     session._desk.sweep()

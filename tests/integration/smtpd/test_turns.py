@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from eqmail_core.smtpd.protocol.session import TURN
-from eqmail_core.smtpd.server.async_session import SmtpSession
+from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from tests.support.smtp_servers import Home, Resident, blocking_server
 
 HIGH_WATER = 65536
@@ -24,7 +24,7 @@ class SlowReader(asyncio.Transport):
         self.written = b""
         self.is_reading = True
         self.closed = False
-        self.session: SmtpSession | None = None
+        self.session: AsyncSmtpSession | None = None
 
     def write(self, data: bytes) -> None:  # type: ignore[override]
         self.written += data
@@ -61,8 +61,8 @@ def server(tmp_path: Path) -> Iterator[Resident]:
         resident.listener.close()
 
 
-def begin(server: Resident, transport: SlowReader) -> SmtpSession:
-    session = SmtpSession(server.desk)
+def begin(server: Resident, transport: SlowReader) -> AsyncSmtpSession:
+    session = AsyncSmtpSession(server.desk)
     session.connection_made(transport)
     transport.session = session
     transport.written = b""

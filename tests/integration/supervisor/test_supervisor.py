@@ -15,8 +15,8 @@ from eqmail_core.service.record import read_record, write_record
 from eqmail_core.service.status import DOWN, READY, ServiceStatus, parse_status
 from eqmail_core.site.site import Site
 from eqmail_core.supervisor import supervisor
-from eqmail_core.supervisor.service_manager import Herald
-from eqmail_core.supervisor.service_process import Service
+from eqmail_core.supervisor.service_manager import ServiceManager
+from eqmail_core.supervisor.service_process import SupervisedService
 from eqmail_core.supervisor.supervisor import StartFailed, Supervisor, logging_services
 from eqmail_core.system.kernel import lock_holder
 from tests.support.mail_system import until
@@ -27,7 +27,7 @@ PATIENCE_S = 60.0
 class Running:
     """A supervisor in a process of its own, a service manager that it tells of itself, and its record."""
 
-    def __init__(self, folder: Path, services: Callable[[], list[Service]], stop_s: float = 0.0) -> None:
+    def __init__(self, folder: Path, services: Callable[[], list[SupervisedService]], stop_s: float = 0.0) -> None:
         (folder / "run").mkdir()
         self.site = Site(home=str(folder), single_user=True)
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -39,7 +39,7 @@ class Running:
             try:
                 fd = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
                 os.dup2(fd, 2)
-                herald = Herald(os.fsencode(folder / "notify"))
+                herald = ServiceManager(os.fsencode(folder / "notify"))
                 Supervisor(services(), herald, lambda found: write_record(self.site, found), stop_s).run()
                 os._exit(0)
             except StartFailed as reason:
@@ -71,8 +71,10 @@ class Running:
 def start(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
-    def begin(*services: Service, stop_s: float = 0.0, before: Callable[[], object] = lambda: None) -> Running:
-        def prepared() -> list[Service]:
+    def begin(
+        *services: SupervisedService, stop_s: float = 0.0, before: Callable[[], object] = lambda: None
+    ) -> Running:
+        def prepared() -> list[SupervisedService]:
             before()
             return list(services)
 
@@ -95,8 +97,8 @@ def serve() -> None:
         signal.pause()
 
 
-def service(name: str, run: Callable[[], None] = serve, last: int = 0) -> Service:
-    return Service(name, run, [], last)
+def service(name: str, run: Callable[[], None] = serve, last: int = 0) -> SupervisedService:
+    return SupervisedService(name, run, [], last)
 
 
 def wait_for(path: Path) -> None:
@@ -210,7 +212,7 @@ def test_a_service_holds_its_own_descriptors_and_no_others(tmp_path: Path, start
 
     with ours, theirs:
         mine = os.readlink(f"/proc/self/fd/{ours.fileno()}")
-        running = start(Service("own", look, [ours], 0), Service("other", serve, [theirs], 0))
+        running = start(SupervisedService("own", look, [ours], 0), SupervisedService("other", serve, [theirs], 0))
         assert running.told().startswith(b"READY=1")
         pipe, sock = sorted((tmp_path / "held").read_text().splitlines())
         assert sock == mine and pipe.startswith("pipe:")
@@ -225,7 +227,7 @@ def test_a_logger_counts_as_soon_as_it_is_its_program(tmp_path: Path) -> None:
         os.write(1, b"a line\n")
         serve()
 
-    def services() -> list[Service]:
+    def services() -> list[SupervisedService]:
         logger, _ = logging_services(running_site, [sys.executable, "-c", keep, str(tmp_path / "kept")])
         return [*logger, service("speaker", speak)]
 

@@ -9,7 +9,7 @@ from eqmail_core.access.rcpthosts import RcptHosts
 from eqmail_core.access.rcpthosts_database import compile_domains, lists_domain
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.remote_limits_formats import limit_of, parse_limits
-from eqmail_core.queue.format.channels import LOCAL, Patience
+from eqmail_core.queue.format.channels import LOCAL, RetrySchedule
 from eqmail_core.queue.routing import Routes
 from eqmail_core.remote.by_host import find_by_host
 from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
@@ -64,6 +64,6 @@ def test_recipients_are_looked_up_in_either_form(entry: bytes, asked: bytes) -> 
 def test_routes_lifetimes_and_limits_hold_for_either_form(entry: bytes, asked: bytes) -> None:
     assert find_by_host(maps(entry + b":relay\n"), asked) == b"relay"
     lifetimes = Controls.queuelifetimes.parse(entry + b":1h\n")[0]
-    assert Patience(9000, (), lifetimes).is_over(3601, b"joe@" + asked)
+    assert RetrySchedule(9000, (), lifetimes).is_over(3601, b"joe@" + asked)
     limits, _ = parse_limits([entry + b":concurrency=3"])
     assert limit_of(limits, asked.lower()).concurrency == 3

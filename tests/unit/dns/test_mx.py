@@ -8,25 +8,25 @@ import pytest
 from eqmail_core.dns.mx import (
     MAX_ADDRESSES,
     MAX_EXCHANGERS,
-    Candidate,
+    MxCandidate,
     addresses,
     canonical_name,
     exchangers,
     is_own,
     without_loop,
 )
-from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, Answer, Question
-from eqmail_core.outcome import Failure, Permanent, Temporary
-from eqmail_core.remote.plan import RemotePlan, Surroundings, plan_delivery
+from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, DnsAnswer, DnsQuestion
+from eqmail_core.outcome import Failure, PermanentFailure, TemporaryFailure
+from eqmail_core.remote.plan import PlanEnvironment, RemotePlan, plan_delivery
 from eqmail_core.smtp.connect import literal_address
 
 Found = TypeVar("Found")
-Table = dict[Question, Answer]
+Table = dict[DnsQuestion, DnsAnswer]
 
 NO_HOST_YET = b"Sorry, I couldn't find any host by that name. (#4.1.2)"
 
 
-def run(search: Generator[list[Question], list[Answer], Found], table: Table) -> Found:
+def run(search: Generator[list[DnsQuestion], list[DnsAnswer], Found], table: Table) -> Found:
     try:
         questions = next(search)
         while True:
@@ -45,12 +45,12 @@ def find(table: Table, host: bytes = b"h.test", shuffle: object = keep_order) ->
     return [(it.ip, it.preference) for it in run(search, table)[0]]
 
 
-def mx(*names: tuple[int, bytes]) -> Answer:
-    return Answer(names=names)
+def mx(*names: tuple[int, bytes]) -> DnsAnswer:
+    return DnsAnswer(names=names)
 
 
-def ips(*found: str) -> Answer:
-    return Answer(addresses=found)
+def ips(*found: str) -> DnsAnswer:
+    return DnsAnswer(addresses=found)
 
 
 def failure_of(table: Table, host: bytes = b"h.test") -> Failure:
@@ -92,7 +92,7 @@ def test_a_literal_needs_no_question(host: bytes) -> None:
 
 def test_a_name_that_does_not_exist_is_permanent_and_shown_safely() -> None:
     failure = failure_of({}, b"h\xe4 x.test")
-    assert isinstance(failure, Permanent)
+    assert isinstance(failure, PermanentFailure)
     assert failure.text == b"Sorry, I couldn't find any host named h??x.test. (#5.1.2)"
 
 
@@ -107,7 +107,7 @@ def test_a_name_that_does_not_exist_is_permanent_and_shown_safely() -> None:
 )
 def test_trouble_of_the_dns_is_temporary(table: Table) -> None:
     failure = failure_of(table)
-    assert isinstance(failure, Temporary)
+    assert isinstance(failure, TemporaryFailure)
     assert failure.text == NO_HOST_YET
 
 
@@ -119,7 +119,7 @@ def test_trouble_with_one_exchanger_does_not_matter_where_another_is_found() -> 
 def test_exchangers_without_addresses_are_permanent() -> None:
     failure = failure_of({(MX, b"h.test"): mx((1, b"a")), (A, b"h.test"): ips("192.0.2.1")})
     assert failure.text == b"Sorry, I couldn't find a mail exchanger or IP address. (#5.4.4)"
-    assert isinstance(failure, Permanent)
+    assert isinstance(failure, PermanentFailure)
 
 
 def test_an_exchanger_may_be_an_address() -> None:
@@ -147,15 +147,15 @@ def test_a_domain_is_not_refused_for_good_while_exchangers_of_it_were_not_looked
 
 def test_a_null_mx_is_permanent() -> None:
     failure = failure_of({(MX, b"h.test"): mx((0, b"")), (A, b"h.test"): ips("192.0.2.1")})
-    assert isinstance(failure, Permanent)
+    assert isinstance(failure, PermanentFailure)
     assert failure.text.endswith(b"(#5.1.10)")
 
 
 # --------------------------------------------------------------------- loops
 
 
-def candidates(*found: tuple[str, int]) -> list[Candidate]:
-    return [Candidate(ip, preference, b"x") for ip, preference in found]
+def candidates(*found: tuple[str, int]) -> list[MxCandidate]:
+    return [MxCandidate(ip, preference, b"x") for ip, preference in found]
 
 
 def test_only_addresses_better_than_our_own_are_tried() -> None:
@@ -165,7 +165,7 @@ def test_only_addresses_better_than_our_own_are_tried() -> None:
 
 
 def test_being_the_best_exchanger_ourselves_is_permanent() -> None:
-    with pytest.raises(Permanent) as caught:
+    with pytest.raises(PermanentFailure) as caught:
         without_loop(candidates(("192.0.2.1", 5), ("192.0.2.2", 5)), {"192.0.2.2"})
     assert caught.value.text.startswith(b"Sorry. Although I'm listed as a best-preference MX or A for that host,\n")
     assert caught.value.text.endswith(b"(#5.4.6)")
@@ -189,7 +189,7 @@ NO_BETTER_ONE = b"Sorry, I couldn't find a mail exchanger or IP address. (#4.4.4
     ],
 )
 def test_a_secondary_waits_until_a_better_exchanger_can_be_found(table: Table, text: bytes) -> None:
-    with pytest.raises(Temporary) as caught:
+    with pytest.raises(TemporaryFailure) as caught:
         plan(table, b"a@h.test")
     assert caught.value.text == text
 
@@ -201,7 +201,7 @@ def test_a_secondary_that_finds_a_better_exchanger_needs_no_other() -> None:
 
 def test_trouble_with_a_worse_exchanger_does_not_make_us_a_secondary() -> None:
     table = LOOKED_UP | {(MX, b"h.test"): mx((10, b"self"), (30, b"last")), (A, b"last"): NO_ANSWER}
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentFailure):
         plan(table, b"a@h.test")
 
 
@@ -225,7 +225,7 @@ def test_an_endless_alias_ends() -> None:
 
 
 def test_trouble_with_an_alias_is_temporary() -> None:
-    with pytest.raises(Temporary) as caught:
+    with pytest.raises(TemporaryFailure) as caught:
         run(canonical_name(b"a.test"), {(CNAME, b"a.test"): NO_ANSWER})
     assert caught.value.text == b"CNAME lookup failed temporarily. (#4.4.3)"
 
@@ -240,7 +240,7 @@ def plan(
     routes: dict[bytes, bytes] | None = None,
     host: bytes = b"h.test",
 ) -> RemotePlan:
-    world = Surroundings(literal_address, lambda: {"192.0.2.1"}, keep_order)
+    world = PlanEnvironment(literal_address, lambda: {"192.0.2.1"}, keep_order)
     return run(plan_delivery(host, sender, list(recipients), routes, world, {b"self"}), table)
 
 
@@ -261,7 +261,7 @@ def test_by_a_route_nothing_is_rewritten_and_our_own_address_is_fine() -> None:
 
 def test_a_loop_is_looked_for_unless_all_recipients_are_aliases() -> None:
     table = {(A, b"h.test"): ips("192.0.2.1"), (CNAME, b"alias.test"): mx((0, b"h.test"))}
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentFailure):
         plan(table, b"a@h.test", b"b@alias.test")
     assert [it.ip for it in plan(table, b"b@alias.test").candidates] == ["192.0.2.1"]
 
@@ -273,7 +273,7 @@ def test_a_route_without_a_relay_but_with_a_port_uses_the_mx_at_that_port() -> N
 
 @pytest.mark.parametrize(("sender", "recipient"), [(b"s\r\nRSET@x", b"r@y"), (b"s@x", b"r@y\nDATA")])
 def test_no_address_smuggles_a_command(sender: bytes, recipient: bytes) -> None:
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentFailure):
         plan({}, recipient, sender=sender)
 
 

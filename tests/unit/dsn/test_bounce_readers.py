@@ -5,7 +5,7 @@ from email import message_from_bytes
 import pytest
 from flufl.bounce import all_failures
 
-from eqmail_core.dsn.notification import Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.notification import BounceConfig, Notification, ReportedMessage, compose, delay_warning
 from eqmail_core.dsn.qsbmf import failure_block
 
 BLOCKS = (
@@ -14,10 +14,12 @@ BLOCKS = (
     ),
     failure_block(b"jim@x.org", b"Sorry, no mailbox here by that name. (#5.1.1)\n"),
 )
-IT = Returned(b"list@y.org", b"2 Nov 2026 20:31:41 +0000", 22, lambda: BLOCKS, lambda: [b"Subject: x\n\nto a@b.org\n"])
+IT = ReportedMessage(
+    b"list@y.org", b"2 Nov 2026 20:31:41 +0000", 22, lambda: BLOCKS, lambda: [b"Subject: x\n\nto a@b.org\n"]
+)
 
 
-def read_by(bounce: Bounce | None) -> tuple[set[bytes], set[bytes]]:
+def read_by(bounce: Notification | None) -> tuple[set[bytes], set[bytes]]:
     """Addresses that the reader takes for failing temporarily, and for ever."""
     assert bounce is not None
     temporary, permanent = all_failures(message_from_bytes(b"".join(bounce.pieces)))
@@ -26,7 +28,7 @@ def read_by(bounce: Bounce | None) -> tuple[set[bytes], set[bytes]]:
 
 @pytest.mark.parametrize("is_dsn", [False, True])
 def test_failures_are_recognised(is_dsn: bool) -> None:
-    postmaster = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", is_dsn)
+    postmaster = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", is_dsn)
     assert read_by(compose(IT, postmaster, b"2 Nov 2026 20:31:41 +0000", b"=_b")) == (
         set(),
         {b"joe@x.org", b"jim@x.org"},
@@ -34,6 +36,6 @@ def test_failures_are_recognised(is_dsn: bool) -> None:
 
 
 def test_delays_are_not_taken_for_failures() -> None:
-    postmaster = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
+    postmaster = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
     _, permanent = read_by(delay_warning(IT, postmaster, b"2 Nov 2026 20:31:41 +0000", b"=_b"))
     assert permanent == set()

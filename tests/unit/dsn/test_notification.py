@@ -5,13 +5,13 @@ from email.message import Message
 
 import pytest
 
-from eqmail_core.dsn.notification import Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.notification import BounceConfig, Notification, ReportedMessage, compose, delay_warning
 from eqmail_core.dsn.qsbmf import failure_block
 from eqmail_core.dsn.report import blocks, header_only
 from eqmail_core.mail.address import DOUBLE_BOUNCE
 
-POSTMASTER = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
-REPORTER = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", is_dsn=True, max_bytes=200)
+POSTMASTER = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org")
+REPORTER = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", is_dsn=True, max_bytes=200)
 ORIGINAL = b"From: a@b\nSubject: =?x?\n\nbody \xff\n"
 FAILURES = (
     failure_block(b"joe@x.org", b"10.0.0.1 does not like recipient.\nRemote host said: 550 5.1.1 no\nsuch user\n"),
@@ -19,17 +19,17 @@ FAILURES = (
 )
 
 
-def returned(sender: bytes, original: bytes = ORIGINAL) -> Returned:
-    return Returned(sender, b"then", len(original), lambda: FAILURES, lambda: iter([original[:7], original[7:]]))
+def returned(sender: bytes, original: bytes = ORIGINAL) -> ReportedMessage:
+    return ReportedMessage(sender, b"then", len(original), lambda: FAILURES, lambda: iter([original[:7], original[7:]]))
 
 
-def composed(sender: bytes, postmaster: Postmaster = POSTMASTER, original: bytes = ORIGINAL) -> Bounce:
+def composed(sender: bytes, postmaster: BounceConfig = POSTMASTER, original: bytes = ORIGINAL) -> Notification:
     bounce = compose(returned(sender, original), postmaster, b"now", b"=_b")
     assert bounce is not None
     return bounce
 
 
-def report(bounce: Bounce) -> Message:
+def report(bounce: Notification) -> Message:
     return message_from_bytes(b"".join(bounce.pieces), policy=policy.compat32)
 
 
@@ -48,7 +48,7 @@ def test_a_verp_sender_gets_one_bounce_at_its_base_address() -> None:
 
 
 @pytest.mark.parametrize("postmaster", [POSTMASTER, REPORTER])
-def test_a_failed_bounce_goes_to_the_postmaster(postmaster: Postmaster) -> None:
+def test_a_failed_bounce_goes_to_the_postmaster(postmaster: BounceConfig) -> None:
     bounce = composed(b"", postmaster)
     assert (bounce.sender, bounce.recipient) == (DOUBLE_BOUNCE, b"postmaster@me.org")
 
@@ -83,7 +83,7 @@ def test_a_large_message_comes_back_as_its_header() -> None:
     original = report(composed(b"a@b", REPORTER, large)).get_payload()[2]
     assert original.get_content_type() == "text/rfc822-headers"
     assert original.get_payload() == "Return-Path: <a@b>\nFrom: a@b\nSubject: =?x?\n"
-    small = Postmaster(b"MAILER-DAEMON", b"me.org", b"p@me.org", max_bytes=100)
+    small = BounceConfig(b"MAILER-DAEMON", b"me.org", b"p@me.org", max_bytes=100)
     text = b"".join(composed(b"a@b", small, large).pieces)
     assert text.endswith(b"From: a@b\nSubject: =?x?\n\n--- The message had 432 bytes; only its header is shown.\n")
 
@@ -116,7 +116,7 @@ def test_blocks_and_headers_are_found_in_any_pieces(step: int) -> None:
 
 
 @pytest.mark.parametrize("postmaster", [POSTMASTER, REPORTER])
-def test_every_report_has_a_name_and_says_that_nobody_wrote_it(postmaster: Postmaster) -> None:
+def test_every_report_has_a_name_and_says_that_nobody_wrote_it(postmaster: BounceConfig) -> None:
     warning = delay_warning(returned(b"a@b"), postmaster, b"now", b"9.ab")
     assert warning is not None
     for bounce in (compose(returned(b"a@b"), postmaster, b"now", b"9.ab"), warning):
@@ -138,7 +138,7 @@ def test_every_report_has_a_name_and_says_that_nobody_wrote_it(postmaster: Postm
     ],
 )
 def test_a_bounce_says_what_it_is_written_in(said: bytes, original: bytes, charset: str | None) -> None:
-    it = Returned(b"a@b", b"then", len(original), lambda: [failure_block(b"j@x", said)], lambda: [original])
+    it = ReportedMessage(b"a@b", b"then", len(original), lambda: [failure_block(b"j@x", said)], lambda: [original])
     bounce = compose(it, POSTMASTER, b"now", b"9.ab")
     assert bounce is not None
     message = report(bounce)
@@ -148,7 +148,7 @@ def test_a_bounce_says_what_it_is_written_in(said: bytes, original: bytes, chars
 
 
 def test_the_text_of_a_report_is_what_it_says_it_is() -> None:
-    it = Returned(b"a@b", b"then", 9, lambda: [failure_block(b"j@x", b"no\xe4 \xc3\xa4\n")], lambda: [ORIGINAL])
+    it = ReportedMessage(b"a@b", b"then", 9, lambda: [failure_block(b"j@x", b"no\xe4 \xc3\xa4\n")], lambda: [ORIGINAL])
     for bounce in (compose(it, REPORTER, b"now", b"9.a"), delay_warning(it, REPORTER, b"now", b"9.a")):
         assert bounce is not None
         text = report(bounce).get_payload()[0]
@@ -158,7 +158,7 @@ def test_the_text_of_a_report_is_what_it_says_it_is() -> None:
 
 def test_a_report_that_ends_in_empty_lines_hides_no_recipient_behind_it() -> None:
     failures = [failure_block(b"joe@x", b"\n\nlines\n\n"), failure_block(b"jim@x", b"no\n")]
-    it = Returned(b"a@b", b"then", 9, lambda: iter([b"".join(failures)]), lambda: [ORIGINAL])
+    it = ReportedMessage(b"a@b", b"then", 9, lambda: iter([b"".join(failures)]), lambda: [ORIGINAL])
     bounce = compose(it, REPORTER, b"now", b"9.a")
     assert bounce is not None
     assert b"".join(bounce.pieces).count(b"Final-Recipient:") == 2
@@ -170,8 +170,8 @@ def test_a_report_that_ends_in_empty_lines_hides_no_recipient_behind_it() -> Non
 @pytest.mark.parametrize("is_dsn", [False, True])
 def test_a_report_lists_a_bounded_number_of_recipients(is_dsn: bool) -> None:
     failures = [failure_block(b"r%d@x" % count, b"no\n") for count in range(50)]
-    it = Returned(b"a@b", b"then", 9, lambda: iter([b"".join(failures)]), lambda: [ORIGINAL])
-    bounce = compose(it, Postmaster(b"M", b"me.org", b"p@me.org", is_dsn, max_recipients=20), b"now", b"9.a")
+    it = ReportedMessage(b"a@b", b"then", 9, lambda: iter([b"".join(failures)]), lambda: [ORIGINAL])
+    bounce = compose(it, BounceConfig(b"M", b"me.org", b"p@me.org", is_dsn, max_recipients=20), b"now", b"9.a")
     assert bounce is not None
     text = b"".join(bounce.pieces)
     assert b"<r19@x>:" in text
@@ -182,7 +182,7 @@ def test_a_report_lists_a_bounded_number_of_recipients(is_dsn: bool) -> None:
 
 def test_a_report_lists_a_bounded_number_of_bytes() -> None:
     failures = [failure_block(b"r%d@x" % count, b"n" * 9000) for count in range(200)]
-    it = Returned(b"a@b", b"then", 9, lambda: failures, lambda: [ORIGINAL])
+    it = ReportedMessage(b"a@b", b"then", 9, lambda: failures, lambda: [ORIGINAL])
     bounce = compose(it, POSTMASTER, b"now", b"9.a")
     assert bounce is not None
     text = b"".join(bounce.pieces)

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.dsn.parameters import (
-    Wish,
-    Wishes,
+    DsnParameters,
+    RecipientDsn,
     decode_xtext,
     encode_xtext,
     is_envid,
@@ -38,23 +38,23 @@ WISHES = st.builds(
 )
 
 
-def _made(is_utf8: bool, ret: bytes, envid: bytes, recipients: dict[bytes, tuple[bytes, bytes]]) -> Wishes:
-    wishes = Wishes(is_utf8, ret, envid)
-    wishes.recipients = {key: Wish(news, orcpt) for key, (news, orcpt) in recipients.items() if news or orcpt}
+def _made(is_utf8: bool, ret: bytes, envid: bytes, recipients: dict[bytes, tuple[bytes, bytes]]) -> DsnParameters:
+    wishes = DsnParameters(is_utf8, ret, envid)
+    wishes.recipients = {key: RecipientDsn(news, orcpt) for key, (news, orcpt) in recipients.items() if news or orcpt}
     return wishes
 
 
-def content(wishes: Wishes) -> object:
+def content(wishes: DsnParameters) -> object:
     told = {key: (wish.news, wish.orcpt) for key, wish in wishes.recipients.items()}
     return wishes.is_utf8, wishes.ret, wishes.envid, told
 
 
 @given(WISHES)
-def test_wishes_come_back_and_are_printable(wishes: Wishes) -> None:
+def test_wishes_come_back_and_are_printable(wishes: DsnParameters) -> None:
     text = render_wishes(wishes)
     assert all(32 <= byte != 127 for byte in text)
     found = parse_wishes(text)
-    assert content(found or Wishes()) == content(wishes)
+    assert content(found or DsnParameters()) == content(wishes)
 
 
 @given(st.binary(max_size=60) | WISHES.map(render_wishes).flatmap(lambda text: st.binary(max_size=3).map(text.__add__)))
@@ -62,7 +62,7 @@ def test_rubbish_is_no_wish_and_what_is_kept_can_be_written(text: bytes) -> None
     found = parse_wishes(text)
     if found is not None:
         again = parse_wishes(render_wishes(found))
-        assert content(again or Wishes()) == content(found)
+        assert content(again or DsnParameters()) == content(found)
 
 
 @given(st.binary(max_size=60))
@@ -86,7 +86,7 @@ def test_what_is_no_envid_or_orcpt() -> None:
     st.binary(max_size=9),
 )
 def test_an_envelope_with_wishes_is_the_envelope_to_everybody_else(
-    addresses: list[bytes], wishes: Wishes, rubbish: bytes
+    addresses: list[bytes], wishes: DsnParameters, rubbish: bytes
 ) -> None:
     plain = render_envelope(addresses[0], addresses[1:])
     carrying = render_envelope(addresses[0], addresses[1:], render_wishes(wishes))

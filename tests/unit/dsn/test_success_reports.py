@@ -7,11 +7,19 @@ from typing import cast
 import pytest
 from flufl.bounce import all_failures
 
-from eqmail_core.dsn.notification import GOT_IT, PASSED_ON, Bounce, Postmaster, Returned, compose, delay_warning
+from eqmail_core.dsn.notification import (
+    GOT_IT,
+    PASSED_ON,
+    BounceConfig,
+    Notification,
+    ReportedMessage,
+    compose,
+    delay_warning,
+)
 from eqmail_core.dsn.parameters import parse_wishes
 from eqmail_core.dsn.qsbmf import failure_block
 
-POSTMASTER = Postmaster(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", max_bytes=200)
+POSTMASTER = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", max_bytes=200)
 ORIGINAL = b"Subject: x\n\nbody\n"
 FAILED = failure_block(b"bob-joe@x.org", b"No mailbox here by that name. (#5.1.1)\n", b"rfc822;joe+2B@x.org")
 GOT = failure_block(b"jim@x.org", GOT_IT, b"rfc822;jim@x.org")
@@ -19,11 +27,11 @@ PASSED = failure_block(b"jane@y.org", PASSED_ON)
 WISHES = b"W E:id+3D1 l0:f:rfc822;joe+2B@x.org l20:s:rfc822;jim@x.org r0:sf:"
 
 
-def returned(*blocks: bytes, wishes: bytes = WISHES, sender: bytes = b"a@b.org", size: int = 17) -> Returned:
-    return Returned(sender, b"then", size, lambda: iter(blocks), lambda: [ORIGINAL], parse_wishes(wishes))
+def returned(*blocks: bytes, wishes: bytes = WISHES, sender: bytes = b"a@b.org", size: int = 17) -> ReportedMessage:
+    return ReportedMessage(sender, b"then", size, lambda: iter(blocks), lambda: [ORIGINAL], parse_wishes(wishes))
 
 
-def read(bounce: Bounce | None) -> tuple[bytes, Message, list[Message], Message]:
+def read(bounce: Notification | None) -> tuple[bytes, Message, list[Message], Message]:
     """Everything, the report, its fields (of the message, then of each recipient), and the original."""
     assert bounce is not None
     text = b"".join(bounce.pieces)

@@ -1,17 +1,17 @@
 """A filter takes recipients away and adds others: wishes stay with those about whom they are."""
 
 from eqmail_core.dsn.parameters import parse_wishes
-from eqmail_core.filters.message import Draft
+from eqmail_core.filters.message import FilteredMessage
 from eqmail_core.filters.milter import packets as wire
-from eqmail_core.system.spooled_buffer import Scratch
+from eqmail_core.system.spooled_buffer import SpooledBuffer
 
 RECIPIENTS = [b"a@x", b"b@x", b"c@x"]
 
 
-def draft(wishes: bytes) -> Draft:
-    store = Scratch()
+def draft(wishes: bytes) -> FilteredMessage:
+    store = SpooledBuffer()
     store.append(b"Subject: x\n\nbody\n")
-    return Draft(store, b"Subject: x\n\nbody\n", b"s@x", RECIPIENTS, parse_wishes(wishes))
+    return FilteredMessage(store, b"Subject: x\n\nbody\n", b"s@x", RECIPIENTS, parse_wishes(wishes))
 
 
 def test_wishes_stay_with_their_recipients() -> None:

@@ -400,7 +400,7 @@ def test_packets_do_not_depend_on_fragmentation(speech: list[bytes], cuts: list[
             for piece in pieces:
                 found.extend(reader.receive(piece))
                 assert len(reader._buffer) < wire.MAX_PACKET + 4
-        except wire.WireError as error:
+        except wire.MilterProtocolError as error:
             found.append(str(error))
         return found
 

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.inject.header_rewriter import Injection
-from eqmail_core.inject.host_defaults import BadAddress, HostRules
-from eqmail_core.inject.originator import Person
+from eqmail_core.inject.header_rewriter import HeaderRewriter
+from eqmail_core.inject.host_defaults import BadAddress, HostDefaults
+from eqmail_core.inject.originator import Originator
 from eqmail_core.mail.address_list import Unparsable, plain, tokenise
 from eqmail_core.mail.header import HeaderReader
 from eqmail_core.mail.quote import quote_address
 
-RULES = HostRules(b"mail.example.org", b"example.org", b"plus.example")
+RULES = HostDefaults(b"mail.example.org", b"example.org", b"plus.example")
 NOW, PID = 1_600_000_000.9, 77
 MESSAGE_ID = b"Message-ID: <20200913122640.77.qmail@id.example>\n"
 
@@ -24,12 +24,12 @@ def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
     time.tzset()
 
 
-def injection(lists: tuple[bytes, ...] = (), **environ: str) -> Injection:
-    person = Person({name.encode(): value.encode() for name, value in {"USER": "joe", **environ}.items()})
-    return Injection(RULES, person, b"id.example", NOW, PID, lists)
+def injection(lists: tuple[bytes, ...] = (), **environ: str) -> HeaderRewriter:
+    person = Originator({name.encode(): value.encode() for name, value in {"USER": "joe", **environ}.items()})
+    return HeaderRewriter(RULES, person, b"id.example", NOW, PID, lists)
 
 
-def injected(header: bytes, lists: tuple[bytes, ...] = (), **environ: str) -> Injection:
+def injected(header: bytes, lists: tuple[bytes, ...] = (), **environ: str) -> HeaderRewriter:
     reader = HeaderReader()
     reader.feed(header)
     reader.end()
@@ -238,5 +238,5 @@ def test_a_mailing_list_gets_a_follow_up_field() -> None:
 
 def test_defaults_that_make_no_sense_are_named() -> None:
     with pytest.raises(BadAddress) as caught:
-        HostRules(b"a(b", b"", b"")
+        HostDefaults(b"a(b", b"", b"")
     assert caught.value.text == b"unable to parse this line:\n@a(b"

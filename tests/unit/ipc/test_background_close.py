@@ -13,10 +13,10 @@ import pytest
 
 from eqmail_core.ipc import background_close as closing
 from eqmail_core.ipc import packet_socket as sockets
-from eqmail_core.ipc.async_channel import Channel
+from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.background_close import close_aside, close_received
 from eqmail_core.ipc.packet_socket import connect_to, hang_up, listen_at, refuse_descriptors
-from eqmail_core.ipc.selector_channel import Line
+from eqmail_core.ipc.selector_channel import SelectorChannel
 from eqmail_core.queue.service.service import new_loop
 
 WAIT_S = 20.0
@@ -118,7 +118,7 @@ def test_a_channel_hangs_up_on_who_sends_descriptors(old_kernel: None, lingering
     loop = new_loop()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     got: list[bytes] = []
-    channel = Channel(loop, one, lambda packet, fd: got.append(packet), loop.stop)
+    channel = AsyncChannel(loop, one, lambda packet, fd: got.append(packet), loop.stop)
     send(other, b"take these", [lingering.fileno()] * 253)
     lingering.close()
     loop.run_forever()
@@ -135,7 +135,7 @@ def test_a_channel_that_closes_first_does_not_wait_for_what_lies_in_the_socket(
 ) -> None:
     loop = new_loop()
     one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    channel = Channel(loop, one, lambda packet, fd: None, lambda: None)
+    channel = AsyncChannel(loop, one, lambda packet, fd: None, lambda: None)
     for _ in range(3):
         send(other, b"unread", [lingering.fileno()])
     lingering.close()
@@ -149,7 +149,7 @@ def test_a_line_hangs_up_on_who_sends_descriptors(old_kernel: None, lingering: s
     with selectors.DefaultSelector() as selector:
         one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         got: list[bytes] = []
-        line = Line(selector, one, lambda it, packet, fd: got.append(packet))
+        line = SelectorChannel(selector, one, lambda it, packet, fd: got.append(packet))
         send(other, b"take these", [lingering.fileno(), 0])
         lingering.close()
         for key, events in selector.select(WAIT_S):
@@ -176,7 +176,7 @@ def test_a_channel_that_pauses_takes_nothing_more() -> None:
         channel.pause()
         loop.call_soon(loop.stop)
 
-    channel = Channel(loop, one, take, lambda: None)
+    channel = AsyncChannel(loop, one, take, lambda: None)
     for _ in range(5):
         other.send(b"packet")
     loop.run_forever()

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.ipc.delivery_protocol import Order, durable, order, report, split_durable, split_order, split_report
+from eqmail_core.ipc.delivery_protocol import (
+    DeliveryRequest,
+    durable,
+    order,
+    report,
+    split_durable,
+    split_order,
+    split_report,
+)
 
 numbers = st.integers(0, 2**64 - 1)
 texts = st.binary(max_size=20).filter(lambda text: b"\0" not in text)
@@ -14,7 +22,7 @@ texts = st.binary(max_size=20).filter(lambda text: b"\0" not in text)
 def test_an_order_is_read_as_it_was_given(
     serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, wishes: bytes
 ) -> None:
-    it = split_order(order(Order(serial, number, name, sender, recipient, wishes)))
+    it = split_order(order(DeliveryRequest(serial, number, name, sender, recipient, wishes)))
     assert (it.serial, it.number, it.name, it.sender, it.recipient, it.wishes) == (
         (serial, number, name, sender, recipient, wishes)
     )
@@ -33,7 +41,7 @@ def test_reports_are_read_as_they_were_given(
 @pytest.mark.parametrize("split", [split_order, split_report, split_durable])
 @given(
     packet=st.binary(max_size=40)
-    | st.sampled_from([order(Order(1, 2, b"", b"", b"")), report(1, True, b"K", b""), durable([1])])
+    | st.sampled_from([order(DeliveryRequest(1, 2, b"", b"", b"")), report(1, True, b"K", b""), durable([1])])
 )
 def test_any_other_packet_is_refused(split: object, packet: bytes) -> None:
     kind = {split_order: b"D", split_report: b"R", split_durable: b"Y"}[split]  # type: ignore[index]

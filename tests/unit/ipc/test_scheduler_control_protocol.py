@@ -12,7 +12,7 @@ RECIPIENTS = st.lists(st.tuples(st.sampled_from(["local", "remote"]), st.boolean
 
 @given(TEXT, RECIPIENTS, st.booleans())
 def test_a_message_arrives_as_it_was(sender: bytes, recipients: list[tuple[str, bool, bytes]], bounces: bool) -> None:
-    it = wire.MemoryMessage(2**63, 12, 1_700_000_000, 99, sender, bounces)
+    it = wire.MemoryMessageRecord(2**63, 12, 1_700_000_000, 99, sender, bounces)
     it.recipients = recipients
     first, *more = wire.message_packets(it)
     back = wire.split_message(first)

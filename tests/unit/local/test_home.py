@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.local.delivery.home import MOST_BYTES, TooLong, find_arrangement
-from eqmail_core.outcome import Permanent
+from eqmail_core.outcome import PermanentFailure
 
 PATRN = 0o002
 
@@ -52,5 +52,5 @@ def test_what_is_no_regular_file_is_none(dot_qmail: Path, target: str) -> None:
     dot_qmail.symlink_to(target)
     assert instructions() == [(b"mbox", b"./Mailbox")]
     (dot_qmail.parent / ".qmail-default").symlink_to(target)
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentFailure):
         instructions(b"-")

@@ -3,7 +3,7 @@
 import pytest
 
 from eqmail_core.local.delivery.request import (
-    Delivery,
+    LocalDelivery,
     candidates,
     delivered_to_line,
     has_owner,
@@ -16,9 +16,9 @@ from eqmail_core.local.delivery.request import (
 NOW = 1795397501.0
 
 
-def delivery(ext: bytes = b"", host: bytes = b"sub.dom.org", sender: bytes = b"s@x") -> Delivery:
+def delivery(ext: bytes = b"", host: bytes = b"sub.dom.org", sender: bytes = b"s@x") -> LocalDelivery:
     local = b"joe+" + ext if ext else b"joe"
-    return Delivery(b"joe", b"/home/joe", local, b"-" if ext else b"", ext, host, sender, b"./Mailbox")
+    return LocalDelivery(b"joe", b"/home/joe", local, b"-" if ext else b"", ext, host, sender, b"./Mailbox")
 
 
 @pytest.mark.parametrize(

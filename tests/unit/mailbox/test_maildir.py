@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.mailbox.maildir import Maildir, Naming, deliver_to_maildir, own_naming
-from eqmail_core.outcome import Temporary
+from eqmail_core.mailbox.maildir import Maildir, MaildirNames, deliver_to_maildir, own_naming
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.system.message_file import MessageFile
 
 
@@ -67,22 +67,22 @@ def test_trouble_leaves_nothing_behind(maildir: Path, message: MessageFile, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "writev", no_space)
-    with pytest.raises(Temporary, match="Temporary error on maildir delivery"):
+    with pytest.raises(TemporaryFailure, match="Temporary error on maildir delivery"):
         deliver_to_maildir(os.fsencode(maildir), b"", message)
     assert not contents(maildir / "tmp") and not contents(maildir / "new")
 
 
 def test_a_missing_maildir_and_a_missing_folder_differ(tmp_path: Path) -> None:
-    with pytest.raises(Temporary, match="Unable to chdir to maildir"):
+    with pytest.raises(TemporaryFailure, match="Unable to chdir to maildir"):
         Maildir(os.fsencode(tmp_path / "none"))
-    with pytest.raises(Temporary, match="Temporary error on maildir delivery"):
+    with pytest.raises(TemporaryFailure, match="Temporary error on maildir delivery"):
         Maildir(os.fsencode(tmp_path))
 
 
 def test_names_are_fresh_and_host_names_harmless() -> None:
     naming = own_naming()
     assert naming.fresh() != naming.fresh()
-    assert Naming("a/b:c", 1).fresh().endswith(b".a\\057b\\072c")
+    assert MaildirNames("a/b:c", 1).fresh().endswith(b".a\\057b\\072c")
 
 
 @pytest.mark.parametrize("name", [b"", b"../x", b".hidden", b"1.a:2,S"])

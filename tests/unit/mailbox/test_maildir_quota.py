@@ -10,7 +10,7 @@ import pytest
 from eqmail_core.mailbox import maildirsize
 from eqmail_core.mailbox.maildir import Maildir, deliver_to_maildir, own_naming
 from eqmail_core.mailbox.maildir_quota import FULL, OLD_S, CountIsDue
-from eqmail_core.outcome import Permanent, Temporary
+from eqmail_core.outcome import PermanentFailure, TemporaryFailure
 from eqmail_core.system.message_file import MessageFile
 from tests.support.mail_system import make_maildir
 
@@ -49,7 +49,7 @@ def test_every_message_is_noted_and_its_name_tells_its_size(box: Path) -> None:
         deliver(box)
     assert (box / "maildirsize").read_text() == "1000S,3C\n" + "100 1\n" * 3
     assert all(name.endswith(",S=100") for name in names(box))
-    with pytest.raises(Permanent, match="over its quota"):
+    with pytest.raises(PermanentFailure, match="over its quota"):
         deliver(box)
     assert len(names(box)) == 3 and not list((box / "tmp").iterdir())
 
@@ -68,13 +68,13 @@ def test_the_quota_is_for_what_is_filed(box: Path, quota: str, fits: bool) -> No
     if fits:
         deliver(box)
     else:
-        with pytest.raises(Permanent):
+        with pytest.raises(PermanentFailure):
             deliver(box)
 
 
 def test_a_file_that_says_full_is_believed_while_it_is_young(box: Path) -> None:
     (box / "maildirsize").write_text("1000S\n950 9\n")
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentFailure):
         deliver(box)
     age(box)
     deliver(box)
@@ -119,7 +119,7 @@ def test_a_folder_has_the_quota_of_its_maildir(box: Path) -> None:
     assert ",S=" not in names(folder)[0], "only with a file maildirfolder it is one"
     (folder / "maildirfolder").touch()
     deliver(folder)
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentFailure):
         deliver(folder)
     trash = make_maildir(box / ".Trash")
     (trash / "maildirfolder").touch()
@@ -133,7 +133,7 @@ def test_the_messages_of_one_group_share_what_is_left(box: Path) -> None:
     fd = os.memfd_create("message")
     os.write(fd, b"x" * 98)
     copies = [maildir.write(naming, b"", b"H\n", MessageFile(fd)) for _ in range(2)]
-    with pytest.raises(Permanent) as raised:
+    with pytest.raises(PermanentFailure) as raised:
         maildir.write(naming, b"", b"H\n", MessageFile(fd))
     assert raised.value.text == FULL
     for copy in copies:
@@ -145,11 +145,11 @@ def test_the_messages_of_one_group_share_what_is_left(box: Path) -> None:
 
 def test_a_quota_that_cannot_be_read_leaves_the_mail_waiting(box: Path) -> None:
     (box / "maildirsize").mkdir()
-    with pytest.raises(Temporary, match="Unable to open maildirsize: is a directory"):
+    with pytest.raises(TemporaryFailure, match="Unable to open maildirsize: is a directory"):
         deliver(box)
     (box / "maildirsize").rmdir()
     os.mkfifo(box / "maildirsize")
-    with pytest.raises(Temporary, match="maildirsize: it is no regular file"):
+    with pytest.raises(TemporaryFailure, match="maildirsize: it is no regular file"):
         deliver(box)
 
 
@@ -165,7 +165,7 @@ def test_a_quota_that_is_no_file_or_has_no_end_is_not_read_to_its_end(
 
     monkeypatch.setattr(os, "read", counted)
     (box / "maildirsize").symlink_to("/dev/zero")
-    with pytest.raises(Temporary, match="maildirsize: it is no regular file"):
+    with pytest.raises(TemporaryFailure, match="maildirsize: it is no regular file"):
         deliver(box)
     assert not taken
     (box / "maildirsize").unlink()
@@ -198,7 +198,7 @@ def test_no_descriptor_is_left_open(box: Path) -> None:
     deliver(box)
     age(box)
     for _ in range(2):
-        with pytest.raises(Permanent):
+        with pytest.raises(PermanentFailure):
             deliver(box, 2000)
     assert os.listdir("/proc/self/fd") == before
 
@@ -216,6 +216,6 @@ def test_beside_maildrop(tmp_path: Path) -> None:
         deliver(box)
         assert deliver_by_maildrop() == 0
     assert deliver_by_maildrop() == 77
-    with pytest.raises(Permanent):
+    with pytest.raises(PermanentFailure):
         deliver(box)
     assert len(names(box)) == 6 and all(name.endswith(",S=100") for name in names(box))

@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_core.mailbox.maildir_reader import enter_maildir, messages_in, sweep_tmp
 from eqmail_core.mailbox.maildir_to_mbox import move_to_mbox
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 
 BORN = 1_000_000_000
 NOW = BORN + 10.5
@@ -58,7 +58,7 @@ def test_trouble_leaves_everything_where_it_was(maildir: Path) -> None:
     mbox = maildir.parent / "mbox"
     mbox.write_bytes(b"old")
     messages = [*messages_in((b"new",), NOW), (BORN, b"new/vanished")]
-    with pytest.raises(Temporary) as caught:
+    with pytest.raises(TemporaryFailure) as caught:
         move_to_mbox(messages, bytes(mbox), bytes(mbox) + b".tmp")
     assert caught.value.text == b"unable to read $MAILDIR/new/vanished: file does not exist"
     assert mbox.read_bytes() == b"old"
@@ -72,7 +72,7 @@ def test_a_full_disk_changes_nothing_and_keeps_no_part(maildir: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
-        with pytest.raises(Temporary):
+        with pytest.raises(TemporaryFailure):
             move_to_mbox(messages_in((b"new", b"cur"), NOW), bytes(mbox), bytes(mbox) + b".tmp")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -83,7 +83,7 @@ def test_a_full_disk_changes_nothing_and_keeps_no_part(maildir: Path) -> None:
 @pytest.mark.parametrize("target", ["/dev/zero", "."])
 def test_what_is_no_file_is_not_copied(maildir: Path, target: str) -> None:
     (maildir / "new/a").symlink_to(target)
-    with pytest.raises(Temporary, match=r"unable to read [$]MAILDIR/new/a: "):
+    with pytest.raises(TemporaryFailure, match=r"unable to read [$]MAILDIR/new/a: "):
         move_to_mbox([(BORN, b"new/a")], b"mbox", b"mbox.tmp")
     assert not Path("mbox").read_bytes() and not Path("mbox.tmp").exists()
 
@@ -96,9 +96,9 @@ def test_leftovers_in_tmp_are_swept_after_36_hours(maildir: Path) -> None:
 
 
 def test_a_maildir_must_be_named_and_be_one(tmp_path: Path) -> None:
-    with pytest.raises(Temporary, match="MAILDIR not set"):
+    with pytest.raises(TemporaryFailure, match="MAILDIR not set"):
         enter_maildir({})
-    with pytest.raises(Temporary, match="unable to chdir to /no/such: file does not exist"):
+    with pytest.raises(TemporaryFailure, match="unable to chdir to /no/such: file does not exist"):
         enter_maildir({b"MAILDIR": b"/no/such"})
-    with pytest.raises(Temporary, match=r"unable to scan .MAILDIR/nowhere: file does not exist"):
+    with pytest.raises(TemporaryFailure, match=r"unable to scan .MAILDIR/nowhere: file does not exist"):
         messages_in((b"nowhere",), NOW)

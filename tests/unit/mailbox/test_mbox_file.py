@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.mailbox.mbox_file import append_to_mailbox
-from eqmail_core.outcome import Temporary
+from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.system.message_file import MessageFile
 
 
@@ -29,7 +29,7 @@ def test_a_locked_mailbox_is_not_touched(tmp_path: Path, message: MessageFile) -
     box = tmp_path / "box"
     with open(box, "wb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
-        with pytest.raises(Temporary, match="File has been locked for 30 seconds straight"):
+        with pytest.raises(TemporaryFailure, match="File has been locked for 30 seconds straight"):
             append_to_mailbox(os.fsencode(box), b"From s\n", message, patience_s=0.01)
     assert box.read_bytes() == b""
 
@@ -42,11 +42,11 @@ def test_a_failed_write_is_taken_back(tmp_path: Path, message: MessageFile, monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(Temporary, match=r"Unable to write .*: out of disk space\. \(#4\.3\.0\)"):
+    with pytest.raises(TemporaryFailure, match=r"Unable to write .*: out of disk space\. \(#4\.3\.0\)"):
         append_to_mailbox(os.fsencode(box), b"From s\n", message)
     assert box.read_bytes() == b"old\n"
 
 
 def test_a_folder_is_no_mailbox(tmp_path: Path, message: MessageFile) -> None:
-    with pytest.raises(Temporary, match=r"Unable to open .*: is a directory\. \(#4\.2\.1\)"):
+    with pytest.raises(TemporaryFailure, match=r"Unable to open .*: is a directory\. \(#4\.2\.1\)"):
         append_to_mailbox(os.fsencode(tmp_path), b"", message)

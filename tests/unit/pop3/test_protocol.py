@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.pop3.message_encoder import MessageText
-from eqmail_core.pop3.protocol import Authorisation, Message, Retrieve, Transaction, Update
+from eqmail_core.pop3.protocol import Authorisation, MaildropMessage, Retrieve, Transaction, Update
 from eqmail_core.smtpd.protocol.sasl import Credentials
 
 GREETING = b"<1.2@mail.example.org>"
-DROP = [Message(120, b"one"), Message(200, b"two"), Message(3, b"three")]
+DROP = [MaildropMessage(120, b"one"), MaildropMessage(200, b"two"), MaildropMessage(3, b"three")]
 
 
 def authorise(*pieces: bytes) -> tuple[bytes, tuple[bytes, ...] | None]:
@@ -125,7 +125,7 @@ def test_a_line_without_end_is_not_kept() -> None:
 
 
 def test_a_long_listing_has_to_be_sent_before_the_next_is_made() -> None:
-    machine = Transaction([Message(1, b"x")] * 1000)
+    machine = Transaction([MaildropMessage(1, b"x")] * 1000)
     machine.receive(b"LIST\r\n" * 1000)
     most = 0
     while machine.next_event() is not None:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.ipc.scheduler_control_protocol import MemoryMessage
-from eqmail_core.queue.admin.control import BOUNCE, DELETE, HOLD, RELEASE, RETRY, AloneWithTheQueue, open_control
+from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
+from eqmail_core.queue.admin.control import BOUNCE, DELETE, HOLD, RELEASE, RETRY, OfflineQueueControl, open_control
 from eqmail_core.queue.admin.copy import copy_message
-from eqmail_core.queue.admin.messages import Entry, Files, each
+from eqmail_core.queue.admin.messages import PartitionReader, QueuedMessage, each
 from eqmail_core.queue.admin.repair import QueueInUse, repair
-from eqmail_core.queue.admin.scheduler_client import Books
+from eqmail_core.queue.admin.scheduler_client import SchedulerState
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.queue.queue_scan import numbers_in
-from eqmail_core.queue.scan import QueuePart
+from eqmail_core.queue.scan import QueuePartition
 from eqmail_core.site.layout import NETQMAIL, QueuePaths
 from eqmail_core.site.site import Site
 
@@ -37,8 +37,8 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def alone(site: Site) -> Iterator[AloneWithTheQueue]:
-    control = AloneWithTheQueue(site, NOW)
+def alone(site: Site) -> Iterator[OfflineQueueControl]:
+    control = OfflineQueueControl(site, NOW)
     yield control
     control.close()
 
@@ -58,12 +58,12 @@ def put(queue: QueuePaths, sender: bytes = b"s@x", body: bytes = b"Subject: x\n\
     return number
 
 
-def only(queue: QueuePaths, books: Books | None = None) -> Entry:
-    [entry] = each(queue, books, Entry.whole)
+def only(queue: QueuePaths, books: SchedulerState | None = None) -> QueuedMessage:
+    [entry] = each(queue, books, QueuedMessage.whole)
     return entry
 
 
-def order(control: AloneWithTheQueue, queue: QueuePaths, verb: bytes) -> bytes:
+def order(control: OfflineQueueControl, queue: QueuePaths, verb: bytes) -> bytes:
     entry = only(queue)
     [(number, result)] = control.change(verb, [(entry.number, entry.stamp)])
     assert number == entry.number
@@ -86,14 +86,14 @@ def test_messages_that_are_new_or_finished_or_in_memory_are_seen_too(site: Site)
     Path(site.queue.todo(new)).write_bytes(b"u1\0p2\0Fn@x\0Ta@y\0")
     broken = put(site.queue)
     os.unlink(site.queue.mess(broken))
-    books = Books()
-    books.memory[5] = MemoryMessage(77, 5, NOW, 10, b"m@x", False)
-    books.memory[finished] = MemoryMessage(78, finished, NOW, 10, b"m@x", False)
-    seen = {it.number: it for it in each(site.queue, books, Entry.whole)}
+    books = SchedulerState()
+    books.memory[5] = MemoryMessageRecord(77, 5, NOW, 10, b"m@x", False)
+    books.memory[finished] = MemoryMessageRecord(78, finished, NOW, 10, b"m@x", False)
+    seen = {it.number: it for it in each(site.queue, books, QueuedMessage.whole)}
     assert {number: it.state for number, it in seen.items()} == {finished: "finished", new: "new", 5: "memory"}
     assert (seen[new].sender, seen[new].recipients, seen[new].stamp) == (b"n@x", [("", False, b"a@y")], b"")
     assert seen[5].stamp == b"m77"
-    assert [it.number for it in each(site.queue, books, Entry.whole, [5, new, 123])] == [new, 5]
+    assert [it.number for it in each(site.queue, books, QueuedMessage.whole, [5, new, 123])] == [new, 5]
 
 
 def test_only_what_is_asked_for_is_read(site: Site) -> None:
@@ -110,7 +110,7 @@ def test_a_message_that_leaves_while_it_is_looked_at_is_passed_over_and_one_that
     os.unlink(site.queue.mess(broken))
     troubles: list[int] = []
 
-    def view(it: Entry) -> int:
+    def view(it: QueuedMessage) -> int:
         if it.number == leaving:
             for path in (site.queue.info(leaving), site.queue.mess(leaving)):
                 os.unlink(path)
@@ -125,11 +125,11 @@ def test_a_message_that_is_preprocessed_meanwhile_is_seen_with_its_recipients(si
     for path in (site.queue.info(number), site.queue.channel("remote", number)):
         os.rename(path, f"{path}.later")
     Path(site.queue.todo(number)).write_bytes(b"u1\0p2\0Fs@x\0Tb@y\0")
-    part = QueuePart(site.queue, number % site.queue.split)
+    part = QueuePartition(site.queue, number % site.queue.split)
     os.unlink(site.queue.todo(number))
     for path in (site.queue.info(number), site.queue.channel("remote", number)):
         os.rename(f"{path}.later", path)
-    entry = Files(part, site.queue, None, set()).entry(number).whole()
+    entry = PartitionReader(part, site.queue, None, set()).entry(number).whole()
     part.close()
     assert (entry.state, entry.recipients) == ("waiting", [("remote", False, b"b@y")])
 
@@ -155,14 +155,14 @@ def test_new_messages_of_an_unsplit_todo_are_seen_once(tmp_path: Path) -> None:
 
 def test_the_scheduler_knows_better_when_things_are_due(site: Site) -> None:
     number = put(site.queue, remote=b"Tb@y\0")
-    books = Books()
+    books = SchedulerState()
     books.due["remote"][number] = HELD_UNTIL
     assert only(site.queue, books).state == "held"
     books.running.add(number)
     assert only(site.queue, books).state == "running"
 
 
-def test_a_message_is_held_and_released_by_the_times_of_its_lists(site: Site, alone: AloneWithTheQueue) -> None:
+def test_a_message_is_held_and_released_by_the_times_of_its_lists(site: Site, alone: OfflineQueueControl) -> None:
     number = put(site.queue, remote=b"Tb@y\0", local=b"Tj@x\0")
     assert order(alone, site.queue, HOLD) == b"done"
     assert only(site.queue).state == "held"
@@ -172,13 +172,13 @@ def test_a_message_is_held_and_released_by_the_times_of_its_lists(site: Site, al
     assert Path(site.queue.channel("remote", number)).read_bytes() == b"Tb@y\0"
 
 
-def test_a_retried_message_is_due_at_once(site: Site, alone: AloneWithTheQueue) -> None:
+def test_a_retried_message_is_due_at_once(site: Site, alone: OfflineQueueControl) -> None:
     put(site.queue, remote=b"Tb@y\0")
     assert order(alone, site.queue, RETRY) == b"done"
     assert only(site.queue).due == {"remote": NOW}
 
 
-def test_a_deleted_message_leaves_nothing(site: Site, alone: AloneWithTheQueue) -> None:
+def test_a_deleted_message_leaves_nothing(site: Site, alone: OfflineQueueControl) -> None:
     number = put(site.queue, remote=b"Tb@y\0")
     Path(site.queue.bounce(number)).write_bytes(b"<a@y>:\nno\n\n")
     assert order(alone, site.queue, DELETE) == b"done"
@@ -188,7 +188,7 @@ def test_a_deleted_message_leaves_nothing(site: Site, alone: AloneWithTheQueue) 
 
 def test_a_returned_message_waits_for_a_scheduler_that_tells_its_sender(site: Site) -> None:
     Path(site.control, "virtualdomains").write_text("virt.org:v\n")
-    again = AloneWithTheQueue(site, NOW)
+    again = OfflineQueueControl(site, NOW)
     number = put(site.queue, remote=b"Da@y\0Tb@y\0", local=b"Tv-j@virt.org\0")
     assert order(again, site.queue, BOUNCE) == b"done"
     assert only(site.queue).state == "finished"
@@ -199,14 +199,14 @@ def test_a_returned_message_waits_for_a_scheduler_that_tells_its_sender(site: Si
     again.close()
 
 
-def test_another_bearer_of_a_number_is_left_alone(site: Site, alone: AloneWithTheQueue) -> None:
+def test_another_bearer_of_a_number_is_left_alone(site: Site, alone: OfflineQueueControl) -> None:
     number = put(site.queue, remote=b"Tb@y\0")
     assert list(alone.change(DELETE, [(number, b"1"), (1, b"1")])) == [(number, b"changed"), (1, b"gone")]
     assert only(site.queue).state == "waiting"
 
 
 def test_a_file_system_that_cannot_note_the_time_holds_nothing(
-    site: Site, alone: AloneWithTheQueue, monkeypatch: pytest.MonkeyPatch
+    site: Site, alone: OfflineQueueControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(site.queue, remote=b"Tb@y\0")
     real = os.utime
@@ -216,7 +216,7 @@ def test_a_file_system_that_cannot_note_the_time_holds_nothing(
     assert order(alone, site.queue, HOLD).startswith(b"the file system cannot note a time in 2100")
 
 
-def test_a_scheduler_without_a_desk_keeps_us_out(site: Site, alone: AloneWithTheQueue) -> None:
+def test_a_scheduler_without_a_desk_keeps_us_out(site: Site, alone: OfflineQueueControl) -> None:
     with pytest.raises(QueueInUse):
         open_control(site, NOW)
 
@@ -256,7 +256,7 @@ def test_a_move_that_is_cut_off_leaves_only_rubbish(
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="full"):
             copy_message(site.queue, number, target, {})
-    assert list(each(target, None, Entry.whole)) == []
+    assert list(each(target, None, QueuedMessage.whole)) == []
     assert list(numbers_in(target.info_dirs())) == []
     copy_message(site.queue, number, target, {"remote": HELD_UNTIL})
     assert only(target).state == "held"

@@ -7,7 +7,7 @@ import pytest
 
 from eqmail_core.queue.admin import transfer as queue_transfer
 from eqmail_core.queue.admin.repair import repair
-from eqmail_core.queue.admin.transfer import Book, survey, transfer
+from eqmail_core.queue.admin.transfer import TransferLog, survey, transfer
 from eqmail_core.site.layout import LAYOUTS, NETQMAIL
 from eqmail_core.site.site import Site
 
@@ -78,8 +78,8 @@ def test_messages_are_the_same_in_every_layout_and_back(tmp_path: Path, layout: 
     old, new, back = made(tmp_path / "old", layout, 3), made(tmp_path / "new"), made(tmp_path / "back", layout, 7)
     some_messages(old)
     before = contents(old)
-    assert transfer(survey(old).messages, new.queue, Book(str(tmp_path / "there")), lambda count: None) == 8
-    assert transfer(survey(new).messages, back.queue, Book(str(tmp_path / "back.book")), lambda count: None) == 8
+    assert transfer(survey(old).messages, new.queue, TransferLog(str(tmp_path / "there")), lambda count: None) == 8
+    assert transfer(survey(new).messages, back.queue, TransferLog(str(tmp_path / "back.book")), lambda count: None) == 8
     assert contents(old) == contents(new) == contents(back) == before
     for site in (new, back):
         for message in survey(site).messages:
@@ -93,11 +93,11 @@ def test_what_was_brought_over_is_not_brought_again(tmp_path: Path) -> None:
     old, new = made(tmp_path / "old", "netqmail"), made(tmp_path / "new")
     some_messages(old)
     book = str(tmp_path / "book")
-    transfer(survey(old).messages, new.queue, Book(book), lambda count: None)
+    transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None)
     put(old, b"late\n", 5, info=b"F\0", local=b"Ta@b\0")
     Path(book).write_text(Path(book).read_text() + "17.3.4 cut o")
-    assert transfer(survey(old).messages, new.queue, Book(book), lambda count: None) == 1
-    assert transfer(survey(old).messages, new.queue, Book(book), lambda count: None) == 0
+    assert transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None) == 1
+    assert transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None) == 0
     assert contents(new) == contents(old)
 
 
@@ -105,7 +105,7 @@ def test_originals_go_only_when_asked_and_after_their_copies_are_in_the_book(tmp
     old, new = made(tmp_path / "old", "netqmail"), made(tmp_path / "new")
     some_messages(old)
     before = contents(old)
-    transfer(survey(old).messages, new.queue, Book(str(tmp_path / "book")), lambda count: None, move=True)
+    transfer(survey(old).messages, new.queue, TransferLog(str(tmp_path / "book")), lambda count: None, move=True)
     assert survey(old).messages == []
     assert contents(new) == before
 
@@ -119,7 +119,7 @@ def test_messages_in_wrong_folders_and_with_wrong_numbers_are_found(tmp_path: Pa
         if os.path.dirname(path)[-1].isdigit():
             folder = os.path.dirname(os.path.dirname(path))
             os.rename(path, f"{folder}/{(int(os.path.basename(path)) + 1) % 5}/{os.path.basename(path)}")
-    transfer(survey(old).messages, new.queue, Book(str(tmp_path / "book")), lambda count: None)
+    transfer(survey(old).messages, new.queue, TransferLog(str(tmp_path / "book")), lambda count: None)
     assert contents(new) == before
 
 
@@ -151,7 +151,7 @@ def killed_at(step: int, old: Site, new: Site, book: str) -> bool:
 
         for name in CHANGING:
             before(name)
-        transfer(survey(old).messages, new.queue, Book(book), lambda count: None, move=step % 2 == 1)
+        transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None, move=step % 2 == 1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
 
@@ -169,7 +169,7 @@ def test_however_it_is_cut_off_nothing_is_lost_and_nothing_comes_twice(
         before = contents(old)
         book = str(tmp_path / f"book{step}")
         was_killed = killed_at(step, old, new, book)
-        transfer(survey(old).messages, new.queue, Book(book), lambda count: None)
+        transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None)
         assert contents(new) == before, f"cut off at {step}"
         assert os.listdir(new.queue.pid) == []
         if not was_killed:

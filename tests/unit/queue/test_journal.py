@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eqmail_core.queue.format import journal as form
 from eqmail_core.queue.format import journal_reading
-from eqmail_core.queue.service.accepted_message import Message
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.journal import Journal
 from tests.support.simulated_disk import SimDisk
 
@@ -16,20 +16,20 @@ FOLDER = "q/journal"
 SIZE = 4096
 
 
-def fresh(disk: SimDisk) -> tuple[Journal, list[Message]]:
+def fresh(disk: SimDisk) -> tuple[Journal, list[AcceptedMessage]]:
     journal = Journal(disk, FOLDER, SIZE)
     found = journal.replay(1)
     return journal, found
 
 
-def message(journal: Journal, body: bytes = b"body", envelope: bytes = b"Fa\0Tb\0") -> Message:
-    it = Message(4711, 1, 2, 3, envelope, body, len(body))
+def message(journal: Journal, body: bytes = b"body", envelope: bytes = b"Fa\0Tb\0") -> AcceptedMessage:
+    it = AcceptedMessage(4711, 1, 2, 3, envelope, body, len(body))
     it.serial = journal.next_serial
     journal.next_serial += 1
     return it
 
 
-def commit(journal: Journal, messages: list[Message], ended: list[Message]) -> None:
+def commit(journal: Journal, messages: list[AcceptedMessage], ended: list[AcceptedMessage]) -> None:
     for it, segment in journal.commit(messages, [one.serial for one in ended]):
         journal.stands(it, segment)
     for one in ended:
@@ -78,7 +78,7 @@ def test_the_ring_turns_in_two_segments_when_messages_end() -> None:
     disk = SimDisk([FOLDER])
     journal, _ = fresh(disk)
     journal.prepare()
-    last: list[Message] = []
+    last: list[AcceptedMessage] = []
     for _ in range(200):
         it = message(journal, b"x" * 300)
         commit(journal, [it], last)
@@ -175,7 +175,7 @@ def test_a_segment_whose_flush_failed_is_never_written_again() -> None:
     commit(journal, [message(journal)], [])
     assert journal.crowding() is segment
     commit(journal, [kept], [])
-    last: list[Message] = []
+    last: list[AcceptedMessage] = []
     for _ in range(60):
         assert disk.content(segment.path) in (content, None) or segment not in journal._segments
         it = message(journal, b"x" * 300)
@@ -313,7 +313,7 @@ def test_a_damaged_segment_is_read_reported_and_kept() -> None:
     commit(again, [message(again)], [])
     assert again.crowding() is found[0].segment
     commit(again, found, [])
-    last: list[Message] = []
+    last: list[AcceptedMessage] = []
     for _ in range(60):
         it = message(again, b"x" * 300)
         commit(again, [it], last)

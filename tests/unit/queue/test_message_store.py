@@ -8,8 +8,8 @@ import pytest
 
 from eqmail_core.queue.format.envelope import parse_todo
 from eqmail_core.queue.service import message_store as keeper_module
-from eqmail_core.queue.service.accepted_message import Message
-from eqmail_core.queue.service.file_writer import QUEUED, Placing, place
+from eqmail_core.queue.service.accepted_message import AcceptedMessage
+from eqmail_core.queue.service.file_writer import QUEUED, FileWrite, place
 from eqmail_core.queue.service.message_store import LIVE
 from tests.support.simulated_disk import SimDisk
 from tests.support.simulated_queue import FOLDERS, PATHS, House, World
@@ -281,10 +281,10 @@ def test_an_undo_removes_only_what_it_made(house: House) -> None:
     house.disk.write(fd, b"somebody else's\n")
     house.disk.close(fd)
     house.disk.link(PATHS.mess(5000), PATHS.todo(5000))
-    message = Message(5000, 1, 2, 3, b"Fa\0Tb\0", b"new\n", 4)
+    message = AcceptedMessage(5000, 1, 2, 3, b"Fa\0Tb\0", b"new\n", 4)
     path = f"{PATHS.pid}/pool.77"
     house.disk.close(house.disk.open(path, os.O_WRONLY | os.O_CREAT))
-    placing = Placing(message, QUEUED, path)
+    placing = FileWrite(message, QUEUED, path)
     place(house.disk, PATHS, [placing])
     assert isinstance(placing.error, FileExistsError)
     assert house.disk.content(PATHS.mess(5000)) == house.disk.content(PATHS.todo(5000)) == b"somebody else's\n"

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.queue.files import Ledger, Trouble
+from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS, LOCAL, REMOTE
 from eqmail_core.queue.format.envelope import born_text, render_todo
 from eqmail_core.queue.format.info import born_ns
 from eqmail_core.queue.format.send_log import LogLines
-from eqmail_core.queue.preprocess import Placement, Preparation
+from eqmail_core.queue.preprocess import Preprocessor, SpillFiles
 from eqmail_core.queue.queue_scan import NOTHING, QueueScan, numbers_in
 from eqmail_core.site.layout import QueuePaths
 
@@ -27,16 +27,16 @@ def paths(tmp_path: Path) -> QueuePaths:
 
 
 @pytest.fixture
-def preparation(paths: QueuePaths) -> Preparation:
-    return Preparation(Ledger(paths), LogLines())
+def preparation(paths: QueuePaths) -> Preprocessor:
+    return Preprocessor(QueueFiles(paths), LogLines())
 
 
-def placement(number: int) -> Placement:
-    return Placement(number, b"a@b", BIRTH, [(LOCAL, b"Dx@y\0Tz@y\0", BIRTH + 100)], b"<x@y>:\nno\n\n")
+def placement(number: int) -> SpillFiles:
+    return SpillFiles(number, b"a@b", BIRTH, [(LOCAL, b"Dx@y\0Tz@y\0", BIRTH + 100)], b"<x@y>:\nno\n\n")
 
 
 def test_info_appears_last_and_only_when_the_rest_is_on_the_disk(
-    paths: QueuePaths, preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+    paths: QueuePaths, preparation: Preprocessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
     names: dict[int, str] = {}
@@ -68,7 +68,7 @@ def test_info_appears_last_and_only_when_the_rest_is_on_the_disk(
     assert events.count("flush local/1") == 1, "a folder is flushed once for the group"
 
 
-def test_a_placed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Preparation) -> None:
+def test_a_placed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Preprocessor) -> None:
     Path(paths.channel("remote", 4)).write_bytes(b"Tgarbage@x\0")
     Path(paths.bounce(4)).write_bytes(b"garbage")
     assert preparation.place([placement(4)]) == [None]
@@ -79,7 +79,7 @@ def test_a_placed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Pre
     assert b"".join(ledger.failures(4)) == b"<x@y>:\nno\n\n"
 
 
-def test_one_that_cannot_be_placed_does_not_stop_the_others(paths: QueuePaths, preparation: Preparation) -> None:
+def test_one_that_cannot_be_placed_does_not_stop_the_others(paths: QueuePaths, preparation: Preprocessor) -> None:
     os.rmdir(f"{paths.root}/local/2")
     good, bad = preparation.place([placement(4), placement(5)])
     assert good is None
@@ -89,7 +89,7 @@ def test_one_that_cannot_be_placed_does_not_stop_the_others(paths: QueuePaths, p
     assert preparation.ledger.find(5) is None
 
 
-def test_a_long_envelope_is_read_in_pieces(paths: QueuePaths, preparation: Preparation) -> None:
+def test_a_long_envelope_is_read_in_pieces(paths: QueuePaths, preparation: Preprocessor) -> None:
     recipients = [b"recipient-%06d@example.org" % number for number in range(10_000)]
     Path(paths.mess(4)).write_bytes(b"m")
     envelope = b"u1\0p2\0Fa@b\0" + b"".join(b"T%b\0" % recipient for recipient in recipients)
@@ -112,18 +112,18 @@ def test_a_long_envelope_is_read_in_pieces(paths: QueuePaths, preparation: Prepa
     ],
 )
 def test_bad_envelopes_stay_in_todo(
-    paths: QueuePaths, preparation: Preparation, todo: bytes | None, warning: bytes
+    paths: QueuePaths, preparation: Preprocessor, todo: bytes | None, warning: bytes
 ) -> None:
     Path(paths.mess(4)).write_bytes(b"m")
     if todo is not None:
         Path(paths.todo(4)).write_bytes(todo)
-    with pytest.raises(Trouble) as trouble:
+    with pytest.raises(QueueFileError) as trouble:
         preparation.preprocess(4, lambda recipient: (LOCAL, recipient), lambda line: None)
     assert trouble.value.text == warning
     assert os.path.exists(paths.todo(4)) == (todo is not None)
 
 
-def test_a_message_that_was_in_the_journal_keeps_its_birth(paths: QueuePaths, preparation: Preparation) -> None:
+def test_a_message_that_was_in_the_journal_keeps_its_birth(paths: QueuePaths, preparation: Preprocessor) -> None:
     """So a delivery from the journal and a later one from the files have one name, and one copy."""
     Path(paths.mess(4)).write_bytes(b"m")
     Path(paths.todo(4)).write_bytes(render_todo(1, 2, b"Fa@b\0Tx@y\0", born_text(1_700_000_000, 123)))
@@ -132,7 +132,7 @@ def test_a_message_that_was_in_the_journal_keeps_its_birth(paths: QueuePaths, pr
     assert Path(paths.info(4)).read_bytes() == b"Fa@b\0"
 
 
-def test_the_ledger_says_when_the_last_channel_is_gone(paths: QueuePaths, preparation: Preparation) -> None:
+def test_the_ledger_says_when_the_last_channel_is_gone(paths: QueuePaths, preparation: Preprocessor) -> None:
     ledger = preparation.ledger
     Path(paths.info(4)).write_bytes(b"Fa@b\0")
     for name in CHANNELS:
@@ -141,12 +141,12 @@ def test_the_ledger_says_when_the_last_channel_is_gone(paths: QueuePaths, prepar
     assert ledger.finish_channel(4, LOCAL) is False
     assert ledger.finish_channel(4, REMOTE) is True
     assert ledger.is_finished(4)
-    with pytest.raises(Trouble, match="unable to unlink remote/1/4; will try again later"):
+    with pytest.raises(QueueFileError, match="unable to unlink remote/1/4; will try again later"):
         ledger.finish_channel(4, REMOTE)
 
 
 def test_a_failure_is_appended_wholly_or_not_at_all(
-    paths: QueuePaths, preparation: Preparation, monkeypatch: pytest.MonkeyPatch
+    paths: QueuePaths, preparation: Preprocessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = preparation.ledger
     ledger.add_failure(4, b"<x>:\nno\n\n")
@@ -160,7 +160,7 @@ def test_a_failure_is_appended_wholly_or_not_at_all(
         raise OSError(28, "no room")
 
     monkeypatch.setattr(os, "write", short_of_room)
-    with pytest.raises(Trouble):
+    with pytest.raises(QueueFileError):
         ledger.add_failure(4, b"<y>:\nno\n\n")
     assert Path(paths.bounce(4)).read_bytes() == b"<x>:\nno\n\n"
 

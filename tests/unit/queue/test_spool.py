@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from eqmail_core.queue.filesystem import Disk
+from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format.queue_state import classify
-from eqmail_core.queue.spool import SWEEP_AGE_S, Bringer, QueueTrouble, clean, queue_one, sweep
+from eqmail_core.queue.spool import SWEEP_AGE_S, SpoolError, Submitter, clean, queue_one, sweep
 from eqmail_core.site.layout import QueuePaths
 from tests.support.simulated_disk import SimDisk
 from tests.support.simulated_queue import FOLDERS, PATHS
 
 RECEIVED = b"Received: (qmail 7 invoked by uid 8); now\n"
-BRINGER = Bringer(7, 8, 9, RECEIVED)
+BRINGER = Submitter(7, 8, 9, RECEIVED)
 ENVELOPE = b"Fa@b\0Tc@d\0\0"
 
 
@@ -23,7 +23,7 @@ def pieces(*data: bytes) -> Callable[[], bytes]:
     return lambda: next(left, b"")
 
 
-def queue(disk: Disk, envelope: bytes = ENVELOPE, paths: QueuePaths = PATHS) -> int:
+def queue(disk: FileSystem, envelope: bytes = ENVELOPE, paths: QueuePaths = PATHS) -> int:
     return queue_one(disk, paths, BRINGER, pieces(b"Subject: x\n", b"\nbody\n"), pieces(envelope[:3], envelope[3:]))
 
 
@@ -96,7 +96,7 @@ def test_the_netqmail_layout_has_flat_folders() -> None:
 )
 def test_trouble_has_its_exit_code_and_leaves_what_c_leaves(verb: str, folder: str, code: int, left: set[str]) -> None:
     disk = Failing(verb, folder)
-    with pytest.raises(QueueTrouble) as trouble:
+    with pytest.raises(SpoolError) as trouble:
         queue(disk)
     assert trouble.value.code == code
     assert files(disk) == left
@@ -113,7 +113,7 @@ def test_trouble_has_its_exit_code_and_leaves_what_c_leaves(verb: str, folder: s
 )
 def test_a_bad_envelope_has_its_exit_code(envelope: bytes, code: int, left: set[str]) -> None:
     disk = SimDisk(FOLDERS)
-    with pytest.raises(QueueTrouble) as trouble:
+    with pytest.raises(SpoolError) as trouble:
         queue(disk, envelope)
     assert trouble.value.code == code
     assert files(disk) == left
@@ -124,7 +124,7 @@ def test_a_message_that_cannot_be_read_is_not_queued() -> None:
         raise OSError(errno.EIO, "broken pipe")
 
     disk = SimDisk(FOLDERS)
-    with pytest.raises(QueueTrouble) as trouble:
+    with pytest.raises(SpoolError) as trouble:
         queue_one(disk, PATHS, BRINGER, broken, pieces(ENVELOPE))
     assert trouble.value.code == 54
     assert files(disk) == set()

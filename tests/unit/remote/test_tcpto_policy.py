@@ -1,16 +1,16 @@
 """When a slow host is skipped, and what an attempt changes."""
 
 from eqmail_core.remote.tcpto_policy import after_attempt, is_to_skip
-from eqmail_core.remote.tcpto_table import INET, INET6, Entry
+from eqmail_core.remote.tcpto_table import INET, INET6, TcptoEntry
 
 IP = bytes([192, 0, 2, 1])
 OTHER = bytes([192, 0, 2, 2])
-FREE = Entry(INET, 0, 0, bytes(4))
+FREE = TcptoEntry(INET, 0, 0, bytes(4))
 NOW = 1_000_000
 
 
-def entry(count: int, age: int, ip: bytes = IP) -> Entry:
-    return Entry(INET, count, NOW - age, ip)
+def entry(count: int, age: int, ip: bytes = IP) -> TcptoEntry:
+    return TcptoEntry(INET, count, NOW - age, ip)
 
 
 def test_one_failure_is_forgiven() -> None:

@@ -8,14 +8,14 @@ from eqmail_core.remote.tcpto_table import (
     INET,
     INET6,
     QMAIL,
-    Entry,
     Records,
+    TcptoEntry,
     parse_table,
     records_of,
 )
 
-V4 = Entry(INET, 3, 1_700_000_000, bytes([192, 0, 2, 1]))
-V6 = Entry(INET6, 10, 1_700_000_000, bytes(range(16)))
+V4 = TcptoEntry(INET, 3, 1_700_000_000, bytes([192, 0, 2, 1]))
+V6 = TcptoEntry(INET6, 10, 1_700_000_000, bytes(range(16)))
 
 
 @pytest.mark.parametrize(("records", "size"), [(EQMAIL_64, 2048), (EQMAIL_32, 1536), (QMAIL, 1024)])
@@ -32,13 +32,13 @@ def test_ipv6_survives_where_the_layout_holds_it(records: Records) -> None:
 
 
 def test_the_64_bit_record_is_laid_out_as_the_c_struct() -> None:
-    assert EQMAIL_64.render(Entry(INET, 2, 258, bytes([10, 0, 0, 1]))) == (
+    assert EQMAIL_64.render(TcptoEntry(INET, 2, 258, bytes([10, 0, 0, 1]))) == (
         b"\2\2" + bytes(6) + (258).to_bytes(8, "little") + bytes([10, 0, 0, 1]) + bytes(12)
     )
 
 
 def test_the_qmail_record_keeps_the_time_in_bytes_8_to_11() -> None:
-    assert QMAIL.render(Entry(INET, 2, 258, bytes([10, 0, 0, 1]))) == (
+    assert QMAIL.render(TcptoEntry(INET, 2, 258, bytes([10, 0, 0, 1]))) == (
         bytes([10, 0, 0, 1]) + b"\2" + bytes(3) + b"\2\1\0\0" + bytes(4)
     )
 

@@ -2,11 +2,11 @@
 
 from eqmail_core.control.remote_limits_formats import Limit
 from eqmail_core.dsn.rate_limit import HOUR_S, BounceLimit
-from eqmail_core.queue.format.channels import LOCAL, REMOTE, Patience
+from eqmail_core.queue.format.channels import LOCAL, REMOTE, RetrySchedule
 from eqmail_core.remote.tcpto_policy import after_attempt, is_to_skip
-from eqmail_core.remote.tcpto_table import Entry
+from eqmail_core.remote.tcpto_table import TcptoEntry
 from eqmail_core.scheduler.clock_watch import ClockWatch
-from eqmail_core.scheduler.destination_queues import PATIENCE_S, WaitingRoom
+from eqmail_core.scheduler.destination_queues import PATIENCE_S, DestinationQueues
 
 NOW = 1_700_000_000
 
@@ -18,16 +18,16 @@ def test_a_step_back_is_told_once() -> None:
 
 def test_a_host_that_timed_out_in_the_future_is_not_left_alone() -> None:
     ip = b"\x7f\0\0\1"
-    entries = [Entry(2, 10, NOW + 86400, ip)]
+    entries = [TcptoEntry(2, 10, NOW + 86400, ip)]
     assert not is_to_skip(entries, 2, ip, NOW, 1)
-    assert after_attempt(entries, 2, ip, NOW, failed=True) == (0, Entry(2, 10, NOW, ip))
-    assert is_to_skip([Entry(2, 10, NOW, ip)], 2, ip, NOW, 1)
+    assert after_attempt(entries, 2, ip, NOW, failed=True) == (0, TcptoEntry(2, 10, NOW, ip))
+    assert is_to_skip([TcptoEntry(2, 10, NOW, ip)], 2, ip, NOW, 1)
 
 
 def test_a_free_place_is_taken_from_a_host_of_the_past() -> None:
     """A time in the future does not keep a place for ever."""
-    entries = [Entry(2, 1, NOW + 86400, b"\x7f\0\0\1"), Entry(2, 2, NOW, b"\x7f\0\0\2")]
-    assert after_attempt(entries, 2, b"\x7f\0\0\3", NOW, failed=True) == (0, Entry(2, 1, NOW, b"\x7f\0\0\3"))
+    entries = [TcptoEntry(2, 1, NOW + 86400, b"\x7f\0\0\1"), TcptoEntry(2, 2, NOW, b"\x7f\0\0\2")]
+    assert after_attempt(entries, 2, b"\x7f\0\0\3", NOW, failed=True) == (0, TcptoEntry(2, 1, NOW, b"\x7f\0\0\3"))
 
 
 def test_bounces_of_the_future_count_as_sent_now() -> None:
@@ -38,16 +38,16 @@ def test_bounces_of_the_future_count_as_sent_now() -> None:
 
 
 def test_a_noted_time_is_bounded_by_the_schedule() -> None:
-    patience = Patience(604800)
+    patience = RetrySchedule(604800)
     assert patience.at_most(NOW + 400, NOW, REMOTE) == NOW + 400
     assert patience.at_most(NOW + 604800, NOW, LOCAL) == NOW
-    steps = Patience(604800, [300, 86400 * 2, 3600])
+    steps = RetrySchedule(604800, [300, 86400 * 2, 3600])
     assert steps.at_most(NOW + 86400 * 2, NOW, REMOTE) == NOW + 86400 * 2
     assert steps.at_most(NOW + 86400 * 3, NOW, REMOTE) == NOW
 
 
 def test_whoever_waits_for_a_destination_waits_no_longer_for_the_clock() -> None:
-    room: WaitingRoom[str] = WaitingRoom(8, {b"x.org": Limit(1, 0.0)})
+    room: DestinationQueues[str] = DestinationQueues(8, {b"x.org": Limit(1, 0.0)})
     queue = room.enter(b"x.org", "first", NOW)
     assert room.call(NOW) == ("first", b"")
     room.enter(b"x.org", "second", NOW)

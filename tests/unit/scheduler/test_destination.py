@@ -3,7 +3,14 @@
 import pytest
 
 from eqmail_core.control.remote_limits_formats import Limit
-from eqmail_core.scheduler.destination import DEAD_AFTER, LONGEST_PAUSE_S, PEACE_S, Destination, is_tired, is_unanswered
+from eqmail_core.scheduler.destination import (
+    DEAD_AFTER,
+    LONGEST_PAUSE_S,
+    PEACE_S,
+    DestinationThrottle,
+    is_tired,
+    is_unanswered,
+)
 
 YES = b"K", b"192.0.2.1 accepted message.\nRemote host said: 250 ok\n"
 NO = b"D", b"192.0.2.1 does not like recipient.\nRemote host said: 550 no\n"
@@ -13,8 +20,8 @@ NOBODY = b"Z", b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\
 OURS = b"Z", b"System resources temporarily unavailable. (#4.3.0)\n"
 
 
-def running(count: int, limit: Limit | None = None) -> Destination:
-    place = Destination(limit or Limit())
+def running(count: int, limit: Limit | None = None) -> DestinationThrottle:
+    place = DestinationThrottle(limit or Limit())
     for _ in range(count):
         place.start(1.0)
     return place
@@ -44,7 +51,7 @@ def test_so_many_at_a_time() -> None:
 
 
 def test_a_rate_spaces_deliveries_and_idle_time_is_not_saved_up() -> None:
-    place = Destination(Limit(spacing_s=0.5))
+    place = DestinationThrottle(Limit(spacing_s=0.5))
     for now, delay in ((10.0, 0.5), (10.5, 0.5), (99.0, 0.5)):
         assert place.delay(now) == 0
         place.start(now)
@@ -74,7 +81,7 @@ def test_a_tired_destination_gets_half_as_much_and_later_then_more_again(report:
 
 
 def test_pauses_have_an_end_and_peace_opens_the_window() -> None:
-    place = Destination(Limit())
+    place = DestinationThrottle(Limit())
     for _ in range(20):
         place.start(5.0)
         place.end(*ENOUGH, 5.0)

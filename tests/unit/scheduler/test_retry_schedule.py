@@ -3,7 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.queue.format.channels import HELD_UNTIL, LOCAL, REMOTE, DueQueue, Patience, next_in_steps, next_retry
+from eqmail_core.queue.format.channels import (
+    HELD_UNTIL,
+    LOCAL,
+    REMOTE,
+    DueQueue,
+    RetrySchedule,
+    next_in_steps,
+    next_retry,
+)
 
 BIRTH = 1_000_000_000
 
@@ -64,19 +72,19 @@ def test_the_interval_follows_from_the_age_and_the_last_one_repeats() -> None:
 
 
 def test_without_intervals_the_pauses_grow_as_in_every_qmail() -> None:
-    assert Patience(100).next_attempt(BIRTH, BIRTH, REMOTE) == BIRTH + 400
-    assert Patience(100, (60,)).next_attempt(BIRTH, BIRTH, REMOTE) == BIRTH + 60
+    assert RetrySchedule(100).next_attempt(BIRTH, BIRTH, REMOTE) == BIRTH + 400
+    assert RetrySchedule(100, (60,)).next_attempt(BIRTH, BIRTH, REMOTE) == BIRTH + 60
 
 
 def test_domains_may_have_lifetimes_of_their_own() -> None:
-    patience = Patience(100, (), {b"short.org": 10, b".example": 50})
+    patience = RetrySchedule(100, (), {b"short.org": 10, b".example": 50})
     ages = {
         recipient: patience.is_over(60, recipient) for recipient in (b"a@Short.org", b"a@x.y.example", b"a@other.org")
     }
     assert ages == {b"a@Short.org": True, b"a@x.y.example": True, b"a@other.org": False}
     assert not patience.is_over(10, b"a@short.org"), "the lifetime itself is still time"
     assert patience.is_over(101, b"a@example")
-    assert Patience(100).is_over(101, b"a@short.org")
+    assert RetrySchedule(100).is_over(101, b"a@short.org")
 
 
 def test_what_is_held_is_not_hurried() -> None:

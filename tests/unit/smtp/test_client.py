@@ -8,7 +8,7 @@ from eqmail_core.auth.client import Credentials
 from eqmail_core.remote.report import report_of_output
 from eqmail_core.smtp.client import GROUP, SmtpClient
 from eqmail_core.smtp.exchange import CONTENT, DONE, HANDSHAKE, TRY_NEXT, WAITING
-from eqmail_core.tls.tls_wish import IF_OFFERED, TlsWish
+from eqmail_core.tls.tls_wish import IF_OFFERED, TlsPolicy
 
 MESSAGE = b"Subject: x\n\n.body\n"
 PLAIN_EHLO = b"250-x\r\n250 8BITMIME\r\n"
@@ -439,7 +439,7 @@ def test_bytes_between_the_reply_and_tls_defer_in_any_fragmentation(injected: by
 
 
 def test_implicit_tls_precedes_the_greeting_once() -> None:
-    talk = Talk(tls=TlsWish(True, b"", True), keep=True)
+    talk = Talk(tls=TlsPolicy(True, b"", True), keep=True)
     assert talk.client.status == HANDSHAKE
     talk.client.secured()
     talk.hear(b"220 hi\r\n", TLS_EHLO, b"250 a\r\n250 b\r\n354 c\r\n", b"250 k\r\n")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.smtp.data import BareNewline, DottedBody
+from eqmail_core.smtp.data import BareNewline, DotUnstuffer
 
 HARD = st.text("\r\n.ax", max_size=40).map(str.encode)
 
@@ -42,7 +42,7 @@ def byte_by_byte(data: bytes) -> tuple[bytes, bytes | None] | None:
 
 
 def decode(pieces: list[bytes]) -> tuple[bytes, bytes | None] | None:
-    body = DottedBody()
+    body = DotUnstuffer()
     text = b""
     for index, piece in enumerate(pieces):
         try:

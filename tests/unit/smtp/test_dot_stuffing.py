@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.smtp.data import DottedBody
-from eqmail_core.smtp.dot_stuffing import DotStuffing
+from eqmail_core.smtp.data import DotUnstuffer
+from eqmail_core.smtp.dot_stuffing import DotStuffer
 
 
 def cuts(message: bytes) -> Iterator[list[bytes]]:
@@ -18,7 +18,7 @@ def cuts(message: bytes) -> Iterator[list[bytes]]:
 
 
 def encode(pieces: list[bytes], guards_cr: bool) -> bytes:
-    stuffing = DotStuffing(guards_cr)
+    stuffing = DotStuffer(guards_cr)
     return b"".join(map(stuffing.encode, pieces))
 
 
@@ -43,4 +43,4 @@ def test_a_server_that_takes_a_cr_for_the_end_of_a_line_sees_no_end(text: str) -
     (wire,) = {encode(pieces, True) for pieces in cuts(text.encode() + b"\n")}
     for blind in (wire, wire.replace(b"\r", b"\n"), wire.replace(b"\r\n", b"\n").replace(b"\r", b"\n")):
         assert b"\n.\n" not in blind and not blind.startswith(b".\n")
-    assert DottedBody().receive(wire + b".\r\n")[1] == b""
+    assert DotUnstuffer().receive(wire + b".\r\n")[1] == b""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.smtpd.server.connection_counts import Share, Tally
+from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
 
 IP, OTHER = b"192.0.2.1", b"2001:db8::1"
 
@@ -22,7 +22,7 @@ def in_child(act: Callable[[], bool]) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def begun(tally: Tally, index: int = 0) -> Share:
+def begun(tally: SharedCounters, index: int = 0) -> ProcessCounters:
     share = tally.share(index)
     share.begin()
     return share
@@ -30,7 +30,7 @@ def begun(tally: Tally, index: int = 0) -> Share:
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 30), st.booleans()), max_size=200))
 def test_what_all_count_is_what_there_is(events: list[tuple[int, int, bool]]) -> None:
-    tally = Tally(3)
+    tally = SharedCounters(3)
     shares = [begun(tally, index) for index in range(3)]
     kept: Counter[tuple[int, bytes]] = Counter()
     for index, number, enters in events:
@@ -49,7 +49,7 @@ def test_what_all_count_is_what_there_is(events: list[tuple[int, int, bool]]) ->
 
 
 def test_another_process_sees_them() -> None:
-    tally = Tally(2)
+    tally = SharedCounters(2)
     mine = begun(tally)
     mine.enter(IP)
     mine.enter(IP)
@@ -67,7 +67,7 @@ def test_another_process_sees_them() -> None:
 
 
 def test_the_dead_do_not_count() -> None:
-    tally = Tally(2)
+    tally = SharedCounters(2)
     mine = begun(tally)
 
     def come_and_go() -> bool:
@@ -87,7 +87,7 @@ def test_only_who_has_the_descriptor_can_write_there() -> None:
         return Path("/proc/self/maps").read_text().count("memfd:tally")
 
     before = mapped()
-    tally = Tally(2)
+    tally = SharedCounters(2)
     shares = tally.shares()
     assert mapped() == before
     shares[0].begin()
@@ -97,7 +97,7 @@ def test_only_who_has_the_descriptor_can_write_there() -> None:
 
 
 def test_a_process_begins_with_nothing() -> None:
-    tally = Tally()
+    tally = SharedCounters()
     before = begun(tally)
     before.enter(IP)
     before.note_failure(IP, 1000, 600)
@@ -106,7 +106,7 @@ def test_a_process_begins_with_nothing() -> None:
 
 
 def test_failures_are_forgotten_after_a_while() -> None:
-    share = begun(Tally())
+    share = begun(SharedCounters())
     share.note_failure(IP, 1000, 600)
     share.note_failure(IP, 1500, 600)
     assert [share.failures_of(IP, now, 600) for now in (1500, 1600, 1601)] == [2, 2, 0]
@@ -116,7 +116,7 @@ def test_failures_are_forgotten_after_a_while() -> None:
 
 def test_a_crowd_is_not_more_than_it_takes() -> None:
     """With more addresses than places nobody has too many, and each has its own in its own process."""
-    share = begun(Tally())
+    share = begun(SharedCounters())
     addresses = [b"2001:db8::%x" % number for number in range(20_000)]
     for address in addresses:
         share.enter(address)

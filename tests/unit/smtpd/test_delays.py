@@ -2,12 +2,12 @@
 
 import pytest
 
-from eqmail_core.smtpd.policy.patience import Patience
+from eqmail_core.smtpd.policy.patience import Delays
 
-SETTLED = Patience(1, 2, 3)
+SETTLED = Delays(1, 2, 3)
 
 
-def told(patience: Patience) -> tuple[int, int, int]:
+def told(patience: Delays) -> tuple[int, int, int]:
     return patience.greet_s, patience.tarpit_count, patience.tarpit_s
 
 
@@ -28,5 +28,5 @@ def test_what_is_no_number_does_not_count(environ: dict[bytes, bytes], expected:
 
 def test_recipients_beyond_the_number_wait() -> None:
     assert [SETTLED.before_recipient({}, count) for count in (1, 2, 3, 4)] == [0, 0, 3, 3]
-    assert Patience().before_recipient({}, 99) == 0
-    assert Patience(0, 0, 5).before_recipient({b"TARPITCOUNT": b"1"}, 2) == 5
+    assert Delays().before_recipient({}, 99) == 0
+    assert Delays(0, 0, 5).before_recipient({b"TARPITCOUNT": b"1"}, 2) == 5

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.dsn.parameters import Wish, Wishes, parse_wishes, render_wishes
+from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn, parse_wishes, render_wishes
 from eqmail_core.dsn.smtp_parameters import (
     BadParameter,
     mail_parameters,
@@ -12,17 +12,17 @@ from eqmail_core.dsn.smtp_parameters import (
     read_recipient,
     recipient_parameters,
 )
-from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.options import ServerOptions
 from tests.unit.dsn.test_parameters import NEWS, ORCPT, WISHES, content
 from tests.unit.smtpd.test_session import Client
 
-RULES = Rules(b"mx", offers_news=True, offers_utf8=True)
+RULES = ServerOptions(b"mx", offers_news=True, offers_utf8=True)
 BAD = b"501 syntax error in parameters (#5.5.4)\r\n"
 
 
 def test_what_is_offered() -> None:
     assert Client(RULES).send(b"EHLO c\r\n").endswith(b"250-SIZE 0\r\n250-DSN\r\n250 SMTPUTF8\r\n")
-    assert b"DSN" not in Client(Rules(b"mx", offers_utf8=True)).send(b"EHLO c\r\n")
+    assert b"DSN" not in Client(ServerOptions(b"mx", offers_utf8=True)).send(b"EHLO c\r\n")
 
 
 def test_wishes_are_those_of_one_message() -> None:
@@ -120,7 +120,7 @@ def test_every_soup_of_words_is_read_or_refused(soup: bytes) -> None:
 
 
 @given(WISHES)
-def test_what_is_said_to_a_server_is_what_was_heard(wishes: Wishes) -> None:
+def test_what_is_said_to_a_server_is_what_was_heard(wishes: DsnParameters) -> None:
     wishes.recipients.clear()
     heard = read_mail(mail_parameters(wishes, knows_news=True), True, True)
     assert (heard is None) == (not render_wishes(wishes))
@@ -130,5 +130,5 @@ def test_what_is_said_to_a_server_is_what_was_heard(wishes: Wishes) -> None:
 
 @given(NEWS, st.just(b"") | ORCPT)
 def test_what_is_said_about_a_recipient_is_what_was_heard(news: bytes, orcpt: bytes) -> None:
-    heard = read_recipient(recipient_parameters(Wish(news, orcpt)))
+    heard = read_recipient(recipient_parameters(RecipientDsn(news, orcpt)))
     assert (heard.news, heard.orcpt) == (news, orcpt) if heard is not None else not news and not orcpt

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import BROKEN
-from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.protocol.sasl import METHODS
 from tests.unit.smtpd.test_session import Client, codes
 
@@ -22,7 +22,7 @@ class TestChunks:
         assert b"BINARYMIME" not in client.send(b"EHLO x\r\n")
         assert codes(client.send(b"MAIL FROM:<a@b> %b\r\nMAIL FROM:<a@b> BODY=8BITMIME\r\n" % words)) == [555, 250]
 
-    RULES = Rules(b"mx", offers_chunks=True)
+    RULES = ServerOptions(b"mx", offers_chunks=True)
 
     def test_a_message_can_come_in_chunks(self) -> None:
         client = Client(self.RULES)
@@ -85,7 +85,7 @@ LINES = st.sampled_from([b"", b"a", b".", b"..", b".a", b"bb"])
 
 @given(st.lists(LINES, max_size=12), st.lists(st.integers(0, 9), max_size=8))
 def test_chunks_and_data_give_the_same_message(lines: list[bytes], sizes: list[int]) -> None:
-    one, other = Client(), Client(Rules(b"mx", offers_chunks=True))
+    one, other = Client(), Client(ServerOptions(b"mx", offers_chunks=True))
     one.send(OPEN + b"DATA\r\n" + b"".join(b"." * line.startswith(b".") + line + b"\r\n" for line in lines) + b".\r\n")
     other.send(OPEN)
     rest = b"".join(line + b"\r\n" for line in lines)
@@ -104,7 +104,7 @@ WORDS = st.sampled_from(
 
 @given(st.lists(WORDS, max_size=25).map(b"".join))
 def test_fragmentation_makes_no_difference_to_chunks_and_limits(speech: bytes) -> None:
-    rules = Rules(b"mx", offers_chunks=True, puts_status=True, max_errors=6, max_commands=9)
+    rules = ServerOptions(b"mx", offers_chunks=True, puts_status=True, max_errors=6, max_commands=9)
     whole, drops = Client(rules), Client(rules)
     whole.send(speech)
     for index in range(len(speech)):
@@ -118,23 +118,23 @@ class TestLimits:
     """Clients that only waste time."""
 
     def test_too_many_errors_are_the_end(self) -> None:
-        client = Client(Rules(b"mx", max_errors=2))
+        client = Client(ServerOptions(b"mx", max_errors=2))
         assert codes(client.send(b"FOO\r\nNOOP\r\nRCPT\r\nBAR\r\nNOOP\r\n")) == [500, 250, 503, 500, 421]
         assert client.core.closed
 
     def test_too_many_commands_without_a_message_are_the_end(self) -> None:
         message = b"MAIL FROM:<a>\r\n" + b"RCPT TO:<b>\r\n" * 9 + b"DATA\r\n.\r\n"
-        client = Client(Rules(b"mx", max_commands=3))
+        client = Client(ServerOptions(b"mx", max_commands=3))
         assert 421 not in codes(client.send(message * 5))
         assert codes(client.send(b"NOOP\r\n" * 5)) == [250, 250, 250, 421]
         assert client.core.closed
 
     def test_the_number_of_recipients_is_told(self) -> None:
-        assert Client(Rules(b"mx", max_recipients=7)).send(b"EHLO\r\n").endswith(b"250 LIMITS RCPTMAX=7\r\n")
+        assert Client(ServerOptions(b"mx", max_recipients=7)).send(b"EHLO\r\n").endswith(b"250 LIMITS RCPTMAX=7\r\n")
 
 
 def test_replies_can_begin_with_their_status() -> None:
-    client = Client(Rules(b"mx", puts_status=True, auth_methods=METHODS))
+    client = Client(ServerOptions(b"mx", puts_status=True, auth_methods=METHODS))
     assert client.greeting == b"220 mx ESMTP\r\n"
     said = client.send(b"EHLO c\r\nRCPT\r\n" + OPEN + b"DATA\r\n.\r\nAUTH LOGIN\r\n*\r\nQUIT\r\n")
     assert said.endswith(

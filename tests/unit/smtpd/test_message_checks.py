@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.access.badmailfrom import BadSenders
-from eqmail_core.access.networks import RelayClients
+from eqmail_core.access.networks import NetworkSet
 from eqmail_core.access.rcpthosts import RcptHosts
-from eqmail_core.smtpd.policy.message_checks import MAX_HOPS, Intake
+from eqmail_core.smtpd.policy.message_checks import MAX_HOPS, MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude, log_line
 
 
@@ -72,7 +72,7 @@ class TestBadSenders:
 class TestRelayClients:
     """Clients that may send anywhere."""
 
-    CLIENTS = RelayClients([b"192.0.2.1", b"10.0.0.0/8", b"2001:db8::/32", b"::1", b"what?"])
+    CLIENTS = NetworkSet([b"192.0.2.1", b"10.0.0.0/8", b"2001:db8::/32", b"::1", b"what?"])
 
     @pytest.mark.parametrize("address", [b"192.0.2.1", b"10.255.0.9", b"2001:db8::5", b"::1"])
     def test_listed_addresses_may(self, address: bytes) -> None:
@@ -86,8 +86,8 @@ class TestRelayClients:
         assert self.CLIENTS.ignored == [b"what?"]
 
 
-def intake_of(pieces: list[bytes], databytes: int = 0) -> Intake:
-    intake = Intake(databytes)
+def intake_of(pieces: list[bytes], databytes: int = 0) -> MessageChecks:
+    intake = MessageChecks(databytes)
     for piece in pieces:
         intake.see(piece)
     return intake
@@ -139,7 +139,7 @@ class TestOutcome:
         ],
     )  # fmt: skip
     def test_the_queue_decides(self, code: int, line: bytes, what: bytes) -> None:
-        assert conclude(Intake(0), code, 99, 7) == (line, what)
+        assert conclude(MessageChecks(0), code, 99, 7) == (line, what)
 
     def test_a_loop_goes_before_size_and_both_before_the_queue(self) -> None:
         loop = intake_of([b"Received: x\n" * 100], 1)

@@ -5,13 +5,13 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.smtpd.policy.plugin_protocol import MAX_SPEECH, Hearing
+from eqmail_core.smtpd.policy.plugin_protocol import MAX_SPEECH, PluginOutputReader
 
 SPEECH = b"HX: y\n\njunk\nCa@b\nSV=1\nE550 no\nHnever\n"
 
 
-def heard(pieces: list[bytes]) -> Hearing:
-    hearing = Hearing()
+def heard(pieces: list[bytes]) -> PluginOutputReader:
+    hearing = PluginOutputReader()
     for piece in pieces:
         hearing.receive(piece)
     return hearing

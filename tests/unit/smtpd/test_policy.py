@@ -6,24 +6,33 @@ import pytest
 
 from eqmail_core.access.badmailfrom import BadSenders
 from eqmail_core.access.rcpthosts import RcptHosts
-from eqmail_core.outcome import Temporary
-from eqmail_core.smtpd.policy.config import House
-from eqmail_core.smtpd.policy.plugin_protocol import PluginReport
-from eqmail_core.smtpd.policy.policy import Reception
-from eqmail_core.smtpd.policy.requests import CHECKER_CRASHED, NO_CHILD, CheckPassword, Pause, RunPlugin
+from eqmail_core.outcome import TemporaryFailure
+from eqmail_core.smtpd.policy.config import PolicyConfig
+from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
+from eqmail_core.smtpd.policy.policy import SmtpPolicy
+from eqmail_core.smtpd.policy.requests import CHECKER_CRASHED, NO_CHILD, CheckPassword, Delay, RunPlugin
 from eqmail_core.smtpd.policy.smtpplugins import parse_plugins
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import CONNECTED, DATA, Authentication, Event, Hello, Mail, Recipient, Verdict
-from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.events import (
+    CONNECTED,
+    DATA,
+    AuthEvent,
+    Decision,
+    Hello,
+    Mail,
+    Recipient,
+    SmtpEvent,
+)
+from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.protocol.sasl import Credentials
 
 CLIENT = {b"TCPREMOTEHOST": b"c.test", b"TCPREMOTEIP": b"192.0.2.7", b"TCPLOCALHOST": b"mx.test"}
 Said = dict[bytes, bytes]
 
 
-def house(plugins: bytes | None = None, is_more: Callable[[list[bytes]], bool] = lambda names: False) -> House:
+def house(plugins: bytes | None = None, is_more: Callable[[list[bytes]], bool] = lambda names: False) -> PolicyConfig:
     sections = None if plugins is None else parse_plugins(plugins)
-    return House(Rules(b"mx"), RcptHosts([b"ours"], is_more), BadSenders([b"bad@x"]), sections)
+    return PolicyConfig(ServerOptions(b"mx"), RcptHosts([b"ours"], is_more), BadSenders([b"bad@x"]), sections)
 
 
 class Front:
@@ -31,45 +40,45 @@ class Front:
 
     def __init__(self, plugins: bytes | None = None, speeches: Said | None = None, **variables: bytes) -> None:
         environ = CLIENT | {name.encode(): value for name, value in variables.items()}
-        self.reception = Reception(house(plugins), environ, lambda: b"NOW")
+        self.reception = SmtpPolicy(house(plugins), environ, lambda: b"NOW")
         self.speeches = speeches or {}
         self.run: list[tuple[bytes, dict[bytes, bytes]]] = []
         self.pauses: list[float] = []
         self.checker = 0
 
-    def decide(self, event: Event) -> Verdict:
+    def decide(self, event: SmtpEvent) -> Decision:
         decision = self.reception.decide(event)
-        if isinstance(decision, Verdict):
+        if isinstance(decision, Decision):
             return decision
-        outcome: PluginReport | int | None = None
+        outcome: PluginResult | int | None = None
         while True:
             try:
                 errand = decision.send(outcome)
             except StopIteration as end:
-                assert isinstance(end.value, Verdict)
+                assert isinstance(end.value, Decision)
                 return end.value
             if isinstance(errand, RunPlugin):
                 name = errand.argv[-1]
                 self.run.append((name, dict(errand.environ)))
                 speech = self.speeches.get(name, b"")
                 if speech.startswith(b"!"):
-                    outcome = PluginReport([], speech[1:])
+                    outcome = PluginResult([], speech[1:])
                 else:
-                    outcome = PluginReport([(line[:1], line[1:]) for line in speech.split(b"\n") if line])
+                    outcome = PluginResult([(line[:1], line[1:]) for line in speech.split(b"\n") if line])
             elif isinstance(errand, CheckPassword):
                 outcome = self.checker
-            elif isinstance(errand, Pause):
+            elif isinstance(errand, Delay):
                 self.pauses.append(errand.seconds)
                 outcome = None
 
-    def mail(self, sender: bytes = b"a@b") -> Verdict:
+    def mail(self, sender: bytes = b"a@b") -> Decision:
         return self.decide(Mail(sender, None))
 
-    def rcpt(self, address: bytes) -> Verdict:
+    def rcpt(self, address: bytes) -> Decision:
         return self.decide(Recipient(address))
 
 
-def words(verdict: Verdict) -> tuple[bool, list[bytes]]:
+def words(verdict: Decision) -> tuple[bool, list[bytes]]:
     return verdict.accepted, verdict.lines
 
 
@@ -95,10 +104,10 @@ class TestOwnChecks:
 
     def test_trouble_with_the_compiled_hosts_is_temporary_and_ends_the_session(self) -> None:
         def trouble(names: list[bytes]) -> bool:
-            raise Temporary(b"damaged")
+            raise TemporaryFailure(b"damaged")
 
-        verdict = Reception(house(is_more=trouble), dict(CLIENT), bytes).decide(Recipient(b"a@x"))
-        assert isinstance(verdict, Verdict)
+        verdict = SmtpPolicy(house(is_more=trouble), dict(CLIENT), bytes).decide(Recipient(b"a@x"))
+        assert isinstance(verdict, Decision)
         assert (verdict.lines, verdict.close) == ([reply.NO_CONTROLS], True)
 
 
@@ -116,15 +125,15 @@ class TestReceived:
             ([Mail(b"a@b", b"joe"), Mail(b"a@b", b"sue")], b"from c.test (192.0.2.7)", b"SMTP"),
         ],
     )
-    def test_it_tells_what_the_client_said(self, events: list[Event], first: bytes, protocol: bytes) -> None:
+    def test_it_tells_what_the_client_said(self, events: list[SmtpEvent], first: bytes, protocol: bytes) -> None:
         front = Front()
         for event in events:
             front.decide(event)
         assert front.decide(DATA).header == b"Received: %b\n  by mx.test with %b; NOW\n" % (first, protocol)
 
     def test_without_any_variables_everything_is_unknown(self) -> None:
-        verdict = Reception(house(), {}, lambda: b"NOW").decide(DATA)
-        assert isinstance(verdict, Verdict)
+        verdict = SmtpPolicy(house(), {}, lambda: b"NOW").decide(DATA)
+        assert isinstance(verdict, Decision)
         assert verdict.header == b"Received: from unknown (unknown)\n  by unknown with SMTP; NOW\n"
 
 
@@ -215,7 +224,7 @@ class TestPlugins:
         assert front.decide(Mail(b"a@b", None)).accepted == accepted
 
     @pytest.mark.parametrize("again", [Hello(b"x", True, restarts=True), Mail(b"a@b", None, restarts=True)])
-    def test_what_they_left_for_a_transaction_goes_with_it(self, again: Event) -> None:
+    def test_what_they_left_for_a_transaction_goes_with_it(self, again: SmtpEvent) -> None:
         front = Front(b"[r]\np\n[d]\nq\n", {b"p": b"HX-Rcpt: secret\nLD554 no"})
         front.decide(Mail(b"a@b", None))
         front.decide(Recipient(b"hidden@ours"))
@@ -251,7 +260,7 @@ class TestPlugins:
 class TestAuthentication:
     """AUTH."""
 
-    EVENT = Authentication(Credentials(b"plain", b"joe", b"pw"))
+    EVENT = AuthEvent(Credentials(b"plain", b"joe", b"pw"))
 
     def test_it_allows_relaying_and_is_told_in_the_header(self) -> None:
         front = Front()

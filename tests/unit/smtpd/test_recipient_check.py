@@ -4,9 +4,9 @@ import pytest
 
 from eqmail_core.queue.routing import Routes
 from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
-from eqmail_core.smtpd.policy.requests import LookUp
+from eqmail_core.smtpd.policy.requests import LookupRecipient
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.events import Mail, Recipient, Verdict
+from eqmail_core.smtpd.protocol.events import Decision, Mail, Recipient
 from tests.unit.smtpd.test_policy import CLIENT, house
 
 ROUTES = Routes(b"here", [b"here", b"a.test", b"b.a.test"], [b"here"], {b"virtual.test": b"joe-v", b"out.test": b""})
@@ -39,28 +39,28 @@ class Asked:
     """A reception whose recipients are looked up."""
 
     def __init__(self, letter: bytes, plugins: bytes | None = None, **variables: bytes) -> None:
-        from eqmail_core.smtpd.policy.policy import Reception
+        from eqmail_core.smtpd.policy.policy import SmtpPolicy
 
         settings = house(plugins)
         settings.recipient_check = RecipientCheck([b"*"], Routes(b"ours", [b"ours"]))
         self.letter = letter
         self.asked: list[bytes] = []
         environ = CLIENT | {name.encode(): value for name, value in variables.items()}
-        self.reception = Reception(settings, environ, lambda: b"NOW")
+        self.reception = SmtpPolicy(settings, environ, lambda: b"NOW")
         self.reception.decide(Mail(b"a@b", None))
 
-    def rcpt(self, address: bytes) -> Verdict:
+    def rcpt(self, address: bytes) -> Decision:
         decision = self.reception.decide(Recipient(address))
-        if isinstance(decision, Verdict):
+        if isinstance(decision, Decision):
             return decision
         outcome = None
         while True:
             try:
                 errand = decision.send(outcome)
             except StopIteration as end:
-                assert isinstance(end.value, Verdict)
+                assert isinstance(end.value, Decision)
                 return end.value
-            assert isinstance(errand, LookUp)
+            assert isinstance(errand, LookupRecipient)
             self.asked.append(errand.recipient)
             outcome = self.letter
 

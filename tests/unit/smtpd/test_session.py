@@ -8,44 +8,44 @@ from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import (
     BROKEN,
     STARTTLS,
-    Authentication,
-    Body,
+    AuthEvent,
+    BodyKind,
     Data,
-    Event,
+    Decision,
     Hello,
     Mail,
     Recipient,
-    Verdict,
+    SmtpEvent,
 )
-from eqmail_core.smtpd.protocol.options import Rules
+from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, METHODS, PLAIN
-from eqmail_core.smtpd.protocol.session import MAX_LINE, SmtpServer
+from eqmail_core.smtpd.protocol.session import MAX_LINE, ServerProtocol
 
-OK = Verdict(True, [reply.OK])
-NO = Verdict(False, [b"550 no"])
-SILENT = Verdict(True, [])
+OK = Decision(True, [reply.OK])
+NO = Decision(False, [b"550 no"])
+SILENT = Decision(True, [])
 
 
 class Client:
     """Drives a machine that agrees with everything, and notes what happened."""
 
-    def __init__(self, rules: Rules | None = None) -> None:
-        self.core = SmtpServer(rules or Rules(b"mx"), b"client.test", lambda: b"<1.2@mx>")
+    def __init__(self, rules: ServerOptions | None = None) -> None:
+        self.core = ServerProtocol(rules or ServerOptions(b"mx"), b"client.test", lambda: b"<1.2@mx>")
         self.core.begin()
         self.core.answer(SILENT)
         self.greeting = self.core.take_output()
-        self.events: list[Event] = []
+        self.events: list[SmtpEvent] = []
         self.output = b""
         self.messages: list[tuple[bytes | None, list[bytes], bytes]] = []
         self._text = b""
-        self.refusing: type[Event] | None = None
+        self.refusing: type[SmtpEvent] | None = None
 
     def send(self, data: bytes) -> bytes:
         """Feed bytes; what the server says to them."""
         self.core.receive(data)
         while (event := self.core.next_event()) is not None:
             self.events.append(event)
-            if isinstance(event, Body):
+            if isinstance(event, BodyKind):
                 self._text += event.text
                 if event.is_last:
                     self.messages.append((self.core.sender, list(self.core.recipients), self._text))
@@ -80,10 +80,10 @@ def test_a_pipelined_transaction_is_answered_in_order() -> None:
 
 def test_ehlo_tells_what_there_is() -> None:
     assert (
-        Client(Rules(b"mx", size_limit=7)).send(b"EHLO\r\n")
+        Client(ServerOptions(b"mx", size_limit=7)).send(b"EHLO\r\n")
         == b"250-mx\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 7\r\n"
     )
-    said = Client(Rules(b"mx", auth_methods=METHODS)).send(b"EHLO x\r\n")
+    said = Client(ServerOptions(b"mx", auth_methods=METHODS)).send(b"EHLO x\r\n")
     assert said.endswith(b"250 AUTH LOGIN PLAIN CRAM-MD5\r\n")
 
 
@@ -124,7 +124,7 @@ def test_a_refused_recipient_is_not_added() -> None:
 
 
 def test_nothing_is_looked_at_before_a_verdict() -> None:
-    core = SmtpServer(Rules(b"mx"), b"c", bytes)
+    core = ServerProtocol(ServerOptions(b"mx"), b"c", bytes)
     core.begin()
     core.receive(b"NOOP\r\n")
     assert core.next_event() is None
@@ -135,35 +135,35 @@ def test_nothing_is_looked_at_before_a_verdict() -> None:
 
 
 def test_a_verdict_can_replace_an_address() -> None:
-    core = SmtpServer(Rules(b"mx"), b"c", bytes)
+    core = ServerProtocol(ServerOptions(b"mx"), b"c", bytes)
     core.begin()
     core.answer(SILENT)
     core.receive(b"MAIL FROM:<a>\r\nRCPT TO:<b>\r\n")
     core.next_event()
-    core.answer(Verdict(True, [reply.OK], b"x@y"))
+    core.answer(Decision(True, [reply.OK], b"x@y"))
     core.next_event()
-    core.answer(Verdict(True, [reply.OK], b"z"))
+    core.answer(Decision(True, [reply.OK], b"z"))
     assert (core.sender, core.recipients) == (b"x@y", [b"z"])
 
 
 def test_recipients_can_be_bounded() -> None:
-    client = Client(Rules(b"mx", max_recipients=2))
+    client = Client(ServerOptions(b"mx", max_recipients=2))
     assert codes(client.send(b"MAIL FROM:<a>\r\n" + b"RCPT TO:<b>\r\n" * 3)) == [250, 250, 250, 452]
 
 
 def test_a_size_beyond_the_limit_is_refused_at_once() -> None:
-    client = Client(Rules(b"mx", size_limit=10))
+    client = Client(ServerOptions(b"mx", size_limit=10))
     assert codes(client.send(b"MAIL FROM:<a@b> SIZE=11\r\nMAIL FROM:<a@b> size=10\r\n")) == [552, 250]
 
 
 def test_a_submission_port_wants_authentication() -> None:
-    client = Client(Rules(b"mx", mail_needs_auth=True, auth_methods=METHODS))
+    client = Client(ServerOptions(b"mx", mail_needs_auth=True, auth_methods=METHODS))
     assert client.send(b"MAIL FROM:<a>\r\n") == b"530 Authorization required (#5.7.1) \r\n"
     assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\nMAIL FROM:<a>\r\n")) == [250, 250]
 
 
 def test_own_address_literals_are_replaced() -> None:
-    client = Client(Rules(b"mx", local_ip_host=b"mx.test", is_own_address=lambda ip: ip == b"192.0.2.1"))
+    client = Client(ServerOptions(b"mx", local_ip_host=b"mx.test", is_own_address=lambda ip: ip == b"192.0.2.1"))
     client.send(b"MAIL FROM:<a@[192.0.2.1]>\r\nRCPT TO:<b@[192.0.2.9]>\r\nRCPT TO:<b@[192.0.2.1]x>\r\n")
     assert client.core.sender == b"a@mx.test"
     assert client.core.recipients == [b"b@[192.0.2.9]", b"b@[192.0.2.1]x"]
@@ -181,7 +181,7 @@ def test_other_commands_end_at_a_nul() -> None:
     assert codes(Client().send(b"NOOP\0 x\r\nNO\0OP\r\n")) == [250, 500]
 
 
-UTF8 = Rules(b"mx", offers_utf8=True)
+UTF8 = ServerOptions(b"mx", offers_utf8=True)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_without_smtputf8_an_address_is_bytes_as_in_c() -> None:
 @pytest.mark.parametrize("again", [b"EHLO x", b"HELO x", b"MAIL FROM:<new> RET=HDRS", b"RSET"])
 @pytest.mark.parametrize("refused", [False, True])
 def test_what_ends_a_transaction_leaves_nothing_of_it(again: bytes, refused: bool) -> None:
-    client = Client(Rules(b"mx", offers_news=True))
+    client = Client(ServerOptions(b"mx", offers_news=True))
     client.send(b"MAIL FROM:<old> ENVID=x\r\nRCPT TO:<one> NOTIFY=NEVER\r\n")
     client.refusing = (Mail if again.startswith(b"MAIL") else Hello) if refused else None
     client.send(again + b"\r\n")
@@ -250,35 +250,35 @@ def test_a_bare_newline_in_a_body_ends_everything() -> None:
 class TestAuthentication:
     """AUTH, as far as the machine decides."""
 
-    RULES = Rules(b"mx", auth_methods=METHODS)
+    RULES = ServerOptions(b"mx", auth_methods=METHODS)
 
     def test_credentials_are_an_event(self) -> None:
         client = Client(self.RULES)
         client.send(b"AUTH LOGIN\r\ndXNlcg==\r\ncGFzcw==\r\n")
         event = client.events[-1]
-        assert isinstance(event, Authentication)
+        assert isinstance(event, AuthEvent)
         assert (event.credentials.user, event.credentials.password) == (b"user", b"pass")
         assert client.core.authenticated
 
     @pytest.mark.parametrize(
         ("rules", "commands", "expected"),
         [
-            (Rules(b"mx"), b"AUTH PLAIN\r\n", 503),
+            (ServerOptions(b"mx"), b"AUTH PLAIN\r\n", 503),
             (RULES, b"AUTH GSSAPI\r\n", 504),
             (RULES, b"AUTH PLAIN AGEAYg==\r\nAUTH LOGIN\r\n", 503),
             (RULES, b"MAIL FROM:<a>\r\nAUTH LOGIN\r\n", 503),
-            (Rules(b"mx", auth_methods=METHODS, auth_needs_tls=True), b"AUTH PLAIN AGEAYg==\r\n", 538),
-            (Rules(b"mx", auth_methods=METHODS, auth_needs_tls=True), b"AUTH Cram-MD5\r\n", 334),
+            (ServerOptions(b"mx", auth_methods=METHODS, auth_needs_tls=True), b"AUTH PLAIN AGEAYg==\r\n", 538),
+            (ServerOptions(b"mx", auth_methods=METHODS, auth_needs_tls=True), b"AUTH Cram-MD5\r\n", 334),
             (RULES, b"AUTH LOGIN\r\n*\r\n", 501),
             (RULES, b"AUTH PLAIN =\r\n", 501),
             (RULES, b"AUTH PLAIN\r\n" + b"x" * 5000 + b"\r\n", 500),
         ],
     )
-    def test_every_wrong_turn_has_its_answer(self, rules: Rules, commands: bytes, expected: int) -> None:
+    def test_every_wrong_turn_has_its_answer(self, rules: ServerOptions, commands: bytes, expected: int) -> None:
         assert codes(Client(rules).send(commands))[-1] == expected
 
     def test_only_what_can_be_checked_is_offered_and_taken(self) -> None:
-        client = Client(Rules(b"mx", auth_methods=(LOGIN, PLAIN)))
+        client = Client(ServerOptions(b"mx", auth_methods=(LOGIN, PLAIN)))
         assert client.send(b"EHLO x\r\n").endswith(b"250 AUTH LOGIN PLAIN\r\n")
         assert codes(client.send(b"AUTH CRAM-MD5\r\n")) == [504]
 
@@ -293,7 +293,7 @@ class TestAuthentication:
     def test_what_tls_must_hide_is_not_offered_without_it(
         self, methods: tuple[bytes, ...], in_clear: bytes, under_tls: bytes
     ) -> None:
-        client = Client(Rules(b"mx", auth_methods=methods, auth_needs_tls=True, offers_tls=True))
+        client = Client(ServerOptions(b"mx", auth_methods=methods, auth_needs_tls=True, offers_tls=True))
         assert client.send(b"EHLO x\r\n").endswith(in_clear)
         client.core.secure()
         assert client.send(b"EHLO x\r\n").endswith(under_tls)
@@ -305,7 +305,7 @@ class TestAuthentication:
 class TestTls:
     """STARTTLS, as far as the machine decides."""
 
-    RULES = Rules(b"mx", auth_methods=METHODS, offers_tls=True)
+    RULES = ServerOptions(b"mx", auth_methods=METHODS, offers_tls=True)
 
     def test_it_is_offered_until_it_is_there(self) -> None:
         client = Client(self.RULES)
@@ -325,7 +325,7 @@ class TestTls:
         assert codes(client.send(b"RCPT TO:<b>\r\nDATA\r\n")) == [503, 503]
 
     def test_passwords_may_be_said_under_it(self) -> None:
-        client = Client(Rules(b"mx", auth_methods=METHODS, offers_tls=True, auth_needs_tls=True))
+        client = Client(ServerOptions(b"mx", auth_methods=METHODS, offers_tls=True, auth_needs_tls=True))
         assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [538]
         client.core.secure()
         assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [250]
@@ -333,7 +333,7 @@ class TestTls:
 
 @given(st.binary(min_size=1, max_size=60))
 def test_nothing_behind_starttls_is_ever_obeyed(more: bytes) -> None:
-    client = Client(Rules(b"mx", offers_tls=True))
+    client = Client(ServerOptions(b"mx", offers_tls=True))
     assert client.send(b"STARTTLS\r\n" + more) == b"554 nothing may follow STARTTLS (#5.5.1)\r\n"
     assert client.core.closed
     assert not client.events
@@ -349,7 +349,7 @@ SPEECH = st.lists(st.tuples(WORDS, ENDS).map(b"".join), max_size=25).map(b"".joi
 
 @given(SPEECH)
 def test_fragmentation_makes_no_difference(speech: bytes) -> None:
-    rules = Rules(b"mx", auth_methods=METHODS)
+    rules = ServerOptions(b"mx", auth_methods=METHODS)
     whole, drops = Client(rules), Client(rules)
     whole.send(speech)
     for index in range(len(speech)):
@@ -361,7 +361,7 @@ def test_fragmentation_makes_no_difference(speech: bytes) -> None:
 
 @given(st.lists(st.one_of(st.binary(max_size=80), SPEECH), max_size=12))
 def test_no_input_raises_and_little_is_kept(pieces: list[bytes]) -> None:
-    client = Client(Rules(b"mx", auth_methods=METHODS, max_recipients=10))
+    client = Client(ServerOptions(b"mx", auth_methods=METHODS, max_recipients=10))
     for piece in pieces:
         client.send(piece)
         assert client.core.closed or client.core.unread <= MAX_LINE

@@ -62,7 +62,7 @@ def test_a_manager_in_the_abstract_namespace_is_heard() -> None:
 
 def test_a_manager_that_is_gone_stops_nobody() -> None:
     notify.herald({b"NOTIFY_SOCKET": b"/nonexistent/notify"}).ready()
-    notify.Herald().ready()
+    notify.ServiceManager().ready()
 
 
 def test_sockets_are_taken_only_by_the_process_they_are_for() -> None:
@@ -117,6 +117,6 @@ def test_a_manager_that_does_not_read_is_waited_for_by_the_system(
             while True:
                 me.sendto(b"x", address)
         monkeypatch.setattr(socket, "socket", Counted)
-        notify.Herald(os.fsencode(address), 10.0).alive()
+        notify.ServiceManager(os.fsencode(address), 10.0).alive()
     # With a timeout of Python's it would be tried for a second, as often as that can be.
     assert tried == [None]

@@ -29,7 +29,7 @@ def test_memory_is_given_back_after_a_burst(held: list[int], given_back: int, mo
             loop.stop()
         return left.pop(0) if left else held[-1]
 
-    tidying.Tidying(loop, next_count)
+    tidying.MemoryTrimmer(loop, next_count)
     loop.run_forever()
     loop.close()
     assert len(calls) == given_back

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.system.privileges import Acting, CannotSettle, become
+from eqmail_core.system.privileges import PrivilegeError, TemporaryIdentity, become
 
 JOE = 54321
 
@@ -30,7 +30,7 @@ def is_root() -> bool:
 
 def test_acting_ends_as_root_without_the_groups_of_others() -> None:
     def act() -> bool:
-        with Acting(JOE, JOE):
+        with TemporaryIdentity(JOE, JOE):
             acted = (os.geteuid(), os.getegid(), os.getgroups(), os.getuid()) == (JOE, JOE, [JOE], 0)
         return acted and is_root() and os.getcwd() == "/"
 
@@ -55,9 +55,9 @@ def test_a_step_that_fails_leaves_root_as_it_was(
     def act() -> bool:
         monkeypatch.setattr(os, step, broken)
         try:
-            with Acting(JOE, JOE):
+            with TemporaryIdentity(JOE, JOE):
                 return step == "setgroups" and failure is None
-        except CannotSettle:
+        except PrivilegeError:
             return is_root()
 
     assert in_child(act)
@@ -67,9 +67,9 @@ def test_a_step_that_fails_leaves_root_as_it_was(
 def test_nobody_acts_as_root_or_as_nobody_at_all(ids: tuple[int, int]) -> None:
     def act() -> bool:
         try:
-            with Acting(*ids):
+            with TemporaryIdentity(*ids):
                 return False
-        except CannotSettle:
+        except PrivilegeError:
             return is_root()
 
     assert in_child(act)
@@ -80,7 +80,7 @@ def test_ids_that_no_system_has_cannot_be_become(ids: tuple[int, int]) -> None:
     def act() -> bool:
         try:
             become(*ids)
-        except CannotSettle:
+        except PrivilegeError:
             return os.getuid() == 0
         return False
 
@@ -96,7 +96,7 @@ def test_a_process_that_cannot_become_somebody_says_so(step: str, monkeypatch: p
         monkeypatch.setattr(os, step, broken)
         try:
             become(JOE, JOE)
-        except CannotSettle:
+        except PrivilegeError:
             return True
         return False
 

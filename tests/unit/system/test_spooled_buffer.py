@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.system import spooled_buffer as scratch
-from eqmail_core.system.spooled_buffer import Scratch
+from eqmail_core.system.spooled_buffer import SpooledBuffer
 
 
 def descriptors() -> int:
@@ -16,7 +16,7 @@ def descriptors() -> int:
 @pytest.mark.parametrize("count", [0, 1, 7, 70])
 def test_what_is_kept_comes_back(count: int) -> None:
     before = descriptors()
-    kept = Scratch()
+    kept = SpooledBuffer()
     pieces = [bytes([65 + number % 26]) * 9999 for number in range(count)]
     for piece in pieces:
         kept.append(piece)
@@ -36,7 +36,7 @@ def test_no_name_is_left_where_the_system_knows_no_nameless_files(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.delattr(scratch.os, "O_TMPFILE")
-    kept = Scratch()
+    kept = SpooledBuffer()
     kept.append(b"x" * 100_000)
     assert not list(tmp_path.iterdir())
     assert b"".join(kept.pieces()) == b"x" * 100_000
@@ -45,7 +45,7 @@ def test_no_name_is_left_where_the_system_knows_no_nameless_files(
 
 def test_another_folder_is_taken_where_the_first_one_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", "/nonexistent")
-    kept = Scratch()
+    kept = SpooledBuffer()
     kept.append(b"x" * 100_000)
     assert kept.beginning(3) == b"xxx"
     kept.close()

@@ -2,13 +2,13 @@
 
 import pytest
 
-from eqmail_core.tls.client_policy import TlsFiles, name_objection, tls_wish
-from eqmail_core.tls.tls_wish import TlsWish
+from eqmail_core.tls.client_policy import ClientTlsFiles, name_objection, tls_wish
+from eqmail_core.tls.tls_wish import TlsPolicy
 
-FILES = TlsFiles(b"control/tlshosts", b"control/notlshosts", b"control/tlshosts/exhaustivelist")
+FILES = ClientTlsFiles(b"control/tlshosts", b"control/notlshosts", b"control/tlshosts/exhaustivelist")
 
 
-def chosen(wish: TlsWish) -> tuple[bool, bytes, bool]:
+def chosen(wish: TlsPolicy) -> tuple[bool, bytes, bool]:
     return wish.is_wanted, wish.demanded_by, wish.is_implicit
 
 

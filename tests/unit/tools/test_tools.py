@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.mail.preview import entry, notice
-from eqmail_core.tools.syslog_lines import ALERT, INFO, WARNING, LogLines
+from eqmail_core.tools.syslog_lines import ALERT, INFO, WARNING, SyslogLines
 from eqmail_core.tools.terminals import terminals_of
 
 US = 1_600_000_000_000_042
@@ -41,7 +41,7 @@ def test_terminals_are_those_of_live_sessions_of_the_user() -> None:
 
 @given(st.binary(max_size=3000), st.integers(1, 900))
 def test_log_pieces_do_not_matter(log: bytes, size: int) -> None:
-    whole, pieces = LogLines(False), LogLines(False)
+    whole, pieces = SyslogLines(False), SyslogLines(False)
     expected = whole.feed(log + b"\n", US)
     found = [entry for at in range(0, len(log), size) for entry in pieces.feed(log[at : at + size], US)]
     assert found + pieces.feed(b"\n", US) == expected
@@ -49,7 +49,7 @@ def test_log_pieces_do_not_matter(log: bytes, size: int) -> None:
 
 
 def test_stamps_and_ranks_are_those_of_the_first_piece() -> None:
-    lines = LogLines(True)
+    lines = SyslogLines(True)
     assert lines.feed(b"warning: x\nalert: y\nplain\n\nalert:" + b"z" * 793, US) == [
         (WARNING, b"1600000000.000042 warning: x"),
         (ALERT, b"1600000000.000042 alert: y"),

@@ -54,5 +54,5 @@ FLEETING, LASTING, TAKEN_OVER, EXPANDED = b"0", b"1", b"2", b"3"
 """What has become of mail that a user has got: not durable yet; durable; and passed on to one address alone, which has
 the sender's wishes now, or to several."""
 
-WISHES_VARIABLE = b"WISHES"
+DSN_VARIABLE = b"WISHES"
 """The variable in which programs of a .qmail file find the wishes of the sender, see `formats.wishes`."""

@@ -5,7 +5,7 @@ Source: control-files.md 2.2, 2.3 (qmail-newmrh.c, rcpthosts.c).
 
 from eqmail_core.mail.domain_name import table_key
 from eqmail_core.system.cdb import CdbDamaged, open_cdb, write_cdb
-from eqmail_core.text.lines import listed
+from eqmail_core.text.lines import non_empty_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,4 +37,4 @@ def compile_domains(path: str, temporary: str, text: bytes) -> None:
 
 def domain_records(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
     """The records of the database of this text."""
-    return ((table_key(domain), b"") for domain in listed(text))
+    return ((table_key(domain), b"") for domain in non_empty_lines(text))

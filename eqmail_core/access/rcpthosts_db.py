@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eqmail_core.site.site import Site
 
 
-def more_hosts(site: "Site") -> "Callable[[list[bytes]], bool]":
+def morercpthosts_lookup(site: "Site") -> "Callable[[list[bytes]], bool]":
     """A test whether any of some names is in the database of a site; there need not be one.
 
     The test fails: Temporary where the database cannot be read.

@@ -16,7 +16,7 @@ from eqmail_core.control.kinds import Lines, Map
 from eqmail_core.control.setting import Control
 from eqmail_core.mail.domain_name import ascii_domain
 from eqmail_core.text.invisible_characters import cleaned, oddities, visible
-from eqmail_core.text.lines import first_line, listed
+from eqmail_core.text.lines import first_line, non_empty_lines
 from eqmail_core.text.listen_address import WANTED, parse_listen_address
 
 MOST_CONCURRENT = 255
@@ -51,7 +51,7 @@ def _of_lines(control: Control[Any], text: bytes) -> Iterator[Trouble]:
         remarks = control.parse(line + b"\n")[1]
         said |= set(remarks)
         yield from (Trouble(number, remark) for remark in remarks)
-        for entry in () if remarks else listed(line):
+        for entry in () if remarks else non_empty_lines(line):
             trouble = check(entry)
             if trouble:
                 yield Trouble(number, f"'{_without_secrets(control, entry)}' {trouble}")

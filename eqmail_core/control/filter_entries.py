@@ -11,7 +11,7 @@ Source: Postfix's MILTER_README, Sendmail's INPUT_MAIL_FILTER.
 TEMPFAIL, ACCEPT, REJECT = b"tempfail", b"accept", b"reject"
 DEFAULTS = (TEMPFAIL, ACCEPT, REJECT)
 
-MOST_SECONDS = 3600
+MAX_SECONDS = 3600
 """No filter may take longer for one answer."""
 
 _UNIX = (b"unix", b"local")
@@ -45,7 +45,7 @@ def parse_filter(line: bytes, timeout_s: int) -> tuple[FilterEntry, list[bytes]]
     wrong = []
     for word in words:
         key, _, value = word.lower().partition(b"=")
-        if key == b"timeout" and value.isdigit() and len(value) < 5 and 0 < int(value) <= MOST_SECONDS:
+        if key == b"timeout" and value.isdigit() and len(value) < 5 and 0 < int(value) <= MAX_SECONDS:
             entry.timeout_s = int(value)
         elif key == b"default" and value in DEFAULTS:
             entry.default = value

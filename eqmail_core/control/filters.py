@@ -2,7 +2,7 @@
 
 from eqmail_core.control.filter_entries import FilterEntry, milter_address, parse_filter
 from eqmail_core.control.setting import Control
-from eqmail_core.text.lines import listed
+from eqmail_core.text.lines import non_empty_lines
 
 MILTER_TIMEOUT_S = 30
 CHECK_TIMEOUT_S = 10
@@ -17,7 +17,7 @@ class FilterList(Control["list[FilterEntry] | None"]):
     def parse(self, text: bytes) -> "tuple[list[FilterEntry] | None, list[str]]":
         """List the filters; remark on words that make no sense, which are passed over."""
         entries, remarks = [], []
-        for line in listed(text):
+        for line in non_empty_lines(text):
             if not line.strip():
                 continue
             entry, wrong = parse_filter(line, self.timeout_s)

@@ -5,7 +5,15 @@ Source: control-files.md 2.1.
 
 from eqmail_core.control.setting import Control, ControlSet, line_remarks
 from eqmail_core.mail.domain_name import table_key
-from eqmail_core.text.lines import MOST_COUNT, MOST_WAIT_S, first_line, leading_number, listed, mapped, period
+from eqmail_core.text.lines import (
+    MOST_COUNT,
+    MOST_WAIT_S,
+    first_line,
+    key_values,
+    leading_number,
+    non_empty_lines,
+    period,
+)
 
 MOST_BYTES = 2**63 - 1
 """Greatest size of a setting, as a file can have."""
@@ -109,7 +117,7 @@ class Periods(Control["list[int] | None"]):
 
     def parse(self, text: bytes) -> "tuple[list[int] | None, list[str]]":
         """List the periods in seconds; remark on lines that are none, and pass over them."""
-        lines = listed(text)
+        lines = non_empty_lines(text)
         values = [period(line) for line in lines]
         wrong = [line for line, value in zip(lines, values, strict=True) if not value]
         remarks = [f"{line.decode('latin-1')!r} is not a period such as 30s, 10m, 4h or 1d" for line in wrong]
@@ -123,7 +131,7 @@ class Lines(Control["list[bytes] | None"]):
 
     def parse(self, text: bytes) -> "tuple[list[bytes] | None, list[str]]":
         """List the lines; remark on blanks at the start, which are part of the entry."""
-        lines = listed(text)
+        lines = non_empty_lines(text)
         remarks = [f"the entry {line.decode('latin-1')!r} begins with a blank" for line in lines if line[:1] in b" \t"]
         if b"\0" in text:
             remarks.append("contains a NUL byte")
@@ -137,7 +145,7 @@ class Map(Control["dict[bytes, bytes] | None"]):
 
     def parse(self, text: bytes) -> "tuple[dict[bytes, bytes] | None, list[str]]":
         """Map the lines; remark on those without a colon and on keys given twice."""
-        lines = listed(text)
+        lines = non_empty_lines(text)
         # No more than the first word: passwords stand behind it.
         words = [line.partition(b" ")[0].decode("latin-1") for line in lines if b":" not in line]
         remarks = [f"the line {word!r} has no colon" for word in words]
@@ -148,7 +156,7 @@ class Map(Control["dict[bytes, bytes] | None"]):
                 key = table_key(line.partition(b":")[0])
                 (twice if key in seen else seen).add(key)
         remarks += [f"{key.decode('latin-1')!r} is given twice, the last counts" for key in twice]
-        return mapped(lines, table_key), remarks
+        return key_values(lines, table_key), remarks
 
 
 class PeriodMap(Control["dict[bytes, int] | None"]):
@@ -160,7 +168,7 @@ class PeriodMap(Control["dict[bytes, int] | None"]):
         """Map the lines; remark on those that are no KEY:PERIOD, and pass over them."""
         found = {}
         remarks = []
-        for line in listed(text):
+        for line in non_empty_lines(text):
             key, colon, value = line.partition(b":")
             seconds = period(value) if colon else None
             if seconds is None:

@@ -2,7 +2,7 @@
 
 from eqmail_core.control.remote_limits_formats import Limit, parse_limits
 from eqmail_core.control.setting import Control
-from eqmail_core.text.lines import listed
+from eqmail_core.text.lines import non_empty_lines
 
 
 class RemoteLimits(Control["dict[bytes, Limit] | None"]):
@@ -12,6 +12,6 @@ class RemoteLimits(Control["dict[bytes, Limit] | None"]):
 
     def parse(self, text: bytes) -> "tuple[dict[bytes, Limit] | None, list[str]]":
         """Map the lines; remark on those with words that make no sense, which are passed over."""
-        limits, wrong = parse_limits(listed(text))
+        limits, wrong = parse_limits(non_empty_lines(text))
         remarks = [f"{line.decode('latin-1')!r} is not DOMAIN:concurrency=N messages=N rate=N/s" for line in wrong]
         return limits, remarks

@@ -7,7 +7,7 @@ Source: programs.md 1.1, 1.9 (qmail-print, qmail-shcfg of eQmail after 1.09).
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control, ControlError
-from eqmail_core.text.lines import first_line, listed
+from eqmail_core.text.lines import first_line, non_empty_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ def _values(
     elif content is None:
         yield _line(ink, *_default(control, controls))
     elif control is Controls.smtproutes:
-        yield from (_line(ink, route.split(b" ", 1)[0]) for route in listed(content))
+        yield from (_line(ink, route.split(b" ", 1)[0]) for route in non_empty_lines(content))
     elif control.kind in _LISTS or control.kind == "file":
-        yield from (_line(ink, entry) for entry in listed(content))
+        yield from (_line(ink, entry) for entry in non_empty_lines(content))
     else:
         yield _line(ink, first_line(content))
 

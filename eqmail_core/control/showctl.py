@@ -8,14 +8,14 @@ Source: programs.md 1.9 (qmail-showctl.c).
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import Count
 from eqmail_core.control.setting import Control, ControlError
-from eqmail_core.text.lines import first_line, leading_number, listed
+from eqmail_core.text.lines import first_line, leading_number, non_empty_lines
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _SHOWN = bytes(byte if 32 <= byte <= 126 else 63 for byte in range(256))
-_TROUBLE = b"Oops! Trouble reading this file.\n"
+_PROBLEM = b"Oops! Trouble reading this file.\n"
 _DEFAULT = b"(Default.) "
 _DOMAIN = "SMTP clients may send messages to recipients at "
 
@@ -79,7 +79,7 @@ def settings_report(
                 content = controls.content(control.file)
                 text = _text(control, content, me, absent, before.encode(), after.encode())
             except ControlError:
-                text = _TROUBLE
+                text = _PROBLEM
         yield b"\n%b: %b" % (control.file.encode(), text)
     classic = {control.file for control, *_ in _TABLE}
     declared = {control.file: control for control in Controls.declared().values() if control.since}
@@ -97,7 +97,7 @@ def _text(
     if absent:
         if content is None:
             return _DEFAULT + absent.encode() + b"\n"
-        entries = (before + entry.translate(_SHOWN) + after + b"\n" for entry in listed(content))
+        entries = (before + entry.translate(_SHOWN) + after + b"\n" for entry in non_empty_lines(content))
         return b"\n" + b"".join(entries)
     value = None if content is None else first_line(content)
     if isinstance(control, Count):

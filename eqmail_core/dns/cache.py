@@ -17,7 +17,7 @@ CACHE_SIZE = 50000
 """Records that are kept at most; an answer without any counts as one."""
 
 
-class Cache:
+class DnsCache:
     """Answers with the time until which they hold; so many records, the oldest go first."""
 
     __slots__ = ("_answers", "_clock", "_records", "_size")
@@ -31,7 +31,7 @@ class Cache:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def find(self, question: "DnsQuestion") -> DnsAnswer | None:
+    def get(self, question: "DnsQuestion") -> DnsAnswer | None:
         """The answer that is still valid, None where there is none."""
         found = self._answers.get(question)
         if found is None:
@@ -41,7 +41,7 @@ class Cache:
             return None
         return found[1]
 
-    def keep(self, question: "DnsQuestion", answer: DnsAnswer, seconds: float) -> None:
+    def put(self, question: "DnsQuestion", answer: DnsAnswer, seconds: float) -> None:
         """Keep an answer for a while; one that is temporary is not kept."""
         if answer.is_temporary:
             return

@@ -8,7 +8,7 @@ A = "A"
 AAAA = "AAAA"
 CNAME = "CNAME"
 
-CLIENTS_PATIENCE_S = 6.0
+CLIENT_TIMEOUT_S = 6.0
 """How long a client that connects waits at most for what the DNS says about it, in seconds."""
 
 DnsQuestion = tuple[str, bytes]

@@ -11,7 +11,7 @@ Fails: never; whatever goes wrong is an answer that `is_temporary`, except that 
 Source: delivery.md 5.6 (DNS); RFC 1035, RFC 2181 section 5.2, RFC 2308 (negative answers).
 """
 
-from eqmail_core.dns.cache import Cache
+from eqmail_core.dns.cache import DnsCache
 from eqmail_core.dns.query import CNAME, MX, NO_ANSWER, NOTHING, DnsAnswer
 from eqmail_core.mail.domain_name import ascii_domain
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 MOST_RECORDS = 100
 """Records of one answer that are kept; of exchangers the best."""
 
-KEEP_S = (1, 3600)
+CACHE_S = (1, 3600)
 """Least and longest time that an answer is kept, in seconds."""
 
-KEEP_NOTHING_S = 300
+NEGATIVE_CACHE_S = 300
 """Longest time that the absence of a name or record is believed, in seconds."""
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 """How long one question may take, all servers and attempts together, in seconds."""
 
 TRY_S = 3.0
@@ -44,7 +44,7 @@ TRY_S = 3.0
 SEARCH_S = 60.0
 """How long all questions of one search may take together, in seconds."""
 
-MOST_AT_ONCE = 256
+MAX_CONCURRENT = 256
 """Questions that are with the servers at a time."""
 
 MOST_BESIDE = 64
@@ -61,17 +61,17 @@ _PAYLOAD = 1232
 class BlockingResolver:
     """Asks and waits; `nameservers` and `port` take the place of those in /etc/resolv.conf."""
 
-    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = TIMEOUT_S) -> None:
         import dns.resolver
 
-        self._cache = Cache()
+        self._cache = DnsCache()
         self._resolver = dns.resolver.Resolver(configure=False)
         self._ready = _configure(self._resolver, nameservers, port, patience_s)
 
     def answer(self, question: "DnsQuestion", within_s: float | None = None) -> DnsAnswer:
         """The answer to one question; after `within_s` seconds, where that is less than the patience, temporary."""
-        question = _normal(question)
-        known = self._cache.find(question)
+        question = _normalized(question)
+        known = self._cache.get(question)
         name = _name_of(question[1])
         if known is not None or name is None:
             return known or NOTHING
@@ -82,8 +82,8 @@ class BlockingResolver:
         if had_edns and _knows_no_edns(found):
             self._resolver.use_edns(-1)
             found = self._resolve(name, question[0], within_s)
-        _prefer(self._resolver, found)
-        return _learn(self._cache, question, found)
+        _prefer_server(self._resolver, found)
+        return _cache_records(self._cache, question, found)
 
     def _resolve(self, name: "dns.name.Name", kind: str, within_s: float | None) -> "dns.resolver.Answer | Exception":
         lifetime = self._resolver.lifetime if within_s is None else min(self._resolver.lifetime, within_s)
@@ -97,14 +97,14 @@ class BlockingResolver:
 class AsyncResolver:
     """Asks on an event loop, many questions at a time; see BlockingResolver."""
 
-    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = TIMEOUT_S) -> None:
         import asyncio
 
         import dns.asyncresolver
 
-        self._cache = Cache()
+        self._cache = DnsCache()
         self._asked: dict[DnsQuestion, asyncio.Task[DnsAnswer]] = {}
-        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._places = asyncio.Semaphore(MAX_CONCURRENT)
         self._beside = 0
         self._where = (nameservers, port, patience_s)
         self._asyncio = asyncio
@@ -119,8 +119,8 @@ class AsyncResolver:
 
     async def answers(self, questions: "list[DnsQuestion]", within_s: float = SEARCH_S) -> list[DnsAnswer]:
         """The answers to these questions, in their order; what has none within `within_s` seconds is temporary."""
-        questions = [_normal(question) for question in questions]
-        found = {question: answer for question in questions if (answer := self._cache.find(question)) is not None}
+        questions = [_normalized(question) for question in questions]
+        found = {question: answer for question in questions if (answer := self._cache.get(question)) is not None}
         unknown = iter(left := [question for question in dict.fromkeys(questions) if question not in found])
         if left:
 
@@ -151,7 +151,7 @@ class AsyncResolver:
         return self._asyncio.shield(task)
 
     async def _ask(self, question: "DnsQuestion") -> DnsAnswer:
-        known = self._cache.find(question)
+        known = self._cache.get(question)
         name = _name_of(question[1])
         if known is not None or name is None:
             return known or NOTHING
@@ -163,8 +163,8 @@ class AsyncResolver:
             if had_edns and _knows_no_edns(found):
                 self._resolver.use_edns(-1)
                 found = await self._resolve(name, question[0])
-        _prefer(self._resolver, found)
-        return _learn(self._cache, question, found)
+        _prefer_server(self._resolver, found)
+        return _cache_records(self._cache, question, found)
 
     async def _resolve(self, name: "dns.name.Name", kind: str) -> "dns.resolver.Answer | Exception":
         try:
@@ -219,7 +219,7 @@ def _knows_no_edns(found: "dns.resolver.Answer | Exception") -> bool:
     return any(isinstance(it[4], dns.message.Message) and it[4].rcode() in refusals for it in errors)
 
 
-def _prefer(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer | Exception") -> None:
+def _prefer_server(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer | Exception") -> None:
     """Ask first from now on who has answered, so that a dead server costs its time once and not with every question."""
     server = None if isinstance(found, Exception) else found.nameserver
     servers = resolver.nameservers
@@ -227,7 +227,7 @@ def _prefer(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer |
         resolver.nameservers = [server, *(it for it in servers if it != server)]
 
 
-def _normal(question: "DnsQuestion") -> "DnsQuestion":
+def _normalized(question: "DnsQuestion") -> "DnsQuestion":
     return question[0], question[1].lower()
 
 
@@ -243,19 +243,19 @@ def _name_of(name: bytes) -> "dns.name.Name | None":
         return None
 
 
-def _learn(cache: Cache, question: "DnsQuestion", found: "dns.resolver.Answer | Exception") -> DnsAnswer:
+def _cache_records(cache: DnsCache, question: "DnsQuestion", found: "dns.resolver.Answer | Exception") -> DnsAnswer:
     """Turn what dnspython found into an answer, and keep it as long as it may be kept."""
     import dns.resolver
 
     if isinstance(found, dns.resolver.NXDOMAIN):
-        ttl, answer = KEEP_NOTHING_S, NOTHING
+        ttl, answer = NEGATIVE_CACHE_S, NOTHING
     elif isinstance(found, Exception):
         return NO_ANSWER
     else:
         ttl = found.chaining_result.minimum_ttl
         answer = _answer(question[0], found)
-    least, longest = KEEP_S
-    cache.keep(question, answer, max(least, min(ttl, KEEP_NOTHING_S if answer is NOTHING else longest)))
+    least, longest = CACHE_S
+    cache.put(question, answer, max(least, min(ttl, NEGATIVE_CACHE_S if answer is NOTHING else longest)))
     return answer
 
 

@@ -9,7 +9,7 @@ Source: queue.md 3.10 (qmail-send.c injectbounce); RFC 3461 section 6, RFC 3464 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from eqmail_core.dsn.parameters import HEADER_ONLY, DsnParameters, render_wishes
+from eqmail_core.dsn.parameters import HEADER_ONLY, DsnParameters, render_dsn
 from eqmail_core.dsn.qsbmf import ORIGINAL, bounce_break, bounce_head, bounce_text, failure_block, return_path
 from eqmail_core.dsn.report import (
     DELAYED,
@@ -34,9 +34,9 @@ Pieces = Callable[[], Iterable[bytes]]
 TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
 """What is added to a temporary failure that has become permanent by age."""
 
-GOT_IT = b"The message was delivered. (#2.0.0)\n"
-PASSED_ON = b"The message was passed on to a mail system that does not tell what becomes of it. (#2.0.0)\n"
-SPREAD = b"The message was passed on to several addresses. (#2.0.0)\n"
+DELIVERED_TEXT = b"The message was delivered. (#2.0.0)\n"
+RELAYED_TEXT = b"The message was passed on to a mail system that does not tell what becomes of it. (#2.0.0)\n"
+EXPANDED_TEXT = b"The message was passed on to several addresses. (#2.0.0)\n"
 """What is said about a recipient who has the message, for senders who want to know; the whole report."""
 
 FAILURE_SUBJECT, DELAY_SUBJECT = b"failure notice", b"your message is delayed"
@@ -49,8 +49,8 @@ _DELAY_TEXT = (
 )
 _SUCCESS_HEAD = b"This is the mail system at %b.\n"
 _SUCCESS_TEXT = b"Your message was delivered to the following addresses, as you wished to know.\n\n"
-_NO_WISHES = DsnParameters()
-_SUCCESSES = {GOT_IT.strip(): DELIVERED, PASSED_ON.strip(): RELAYED, SPREAD.strip(): EXPANDED}
+_NO_DSN = DsnParameters()
+_SUCCESSES = {DELIVERED_TEXT.strip(): DELIVERED, RELAYED_TEXT.strip(): RELAYED, EXPANDED_TEXT.strip(): EXPANDED}
 _HEADER_BYTES = 1 << 16
 _MAX_LISTED_BYTES = 1 << 20
 # What parts a report; the identity makes that it occurs in no message.
@@ -91,7 +91,7 @@ class ReportedMessage:
     sender, None where there are none.
     """
 
-    __slots__ = ("arrival", "failures", "original", "sender", "size", "wishes")
+    __slots__ = ("arrival", "dsn", "failures", "original", "sender", "size")
 
     def __init__(
         self,
@@ -107,19 +107,19 @@ class ReportedMessage:
         self.size = size
         self.failures = failures
         self.original = original
-        self.wishes = wishes
+        self.dsn = wishes
 
 
 class Notification:
     """One bounce: its envelope, with its own wishes as a list, and its text in `pieces`, made when its turn comes."""
 
-    __slots__ = ("pieces", "recipient", "sender", "wishes")
+    __slots__ = ("dsn", "pieces", "recipient", "sender")
 
     def __init__(self, sender: bytes, recipient: bytes, pieces: Iterator[bytes], wishes: bytes = b"") -> None:
         self.sender = sender
         self.recipient = recipient
         self.pieces = pieces
-        self.wishes = wishes
+        self.dsn = wishes
 
 
 def compose(it: ReportedMessage, postmaster: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
@@ -133,12 +133,12 @@ def compose(it: ReportedMessage, postmaster: BounceConfig, date: bytes, identity
     sender = bounce_recipient(it.sender)
     is_double = not sender
     recipient = postmaster.double_to if is_double else sender
-    if postmaster.is_dsn or (it.wishes is not None and it.wishes.is_about_news):
-        pieces = _ended(it, postmaster, sender, date, identity)
+    if postmaster.is_dsn or (it.dsn is not None and it.dsn.has_notify):
+        pieces = _final_report(it, postmaster, sender, date, identity)
     else:
         head = partial(bounce_head, date, postmaster.box, postmaster.host, recipient, is_double, identity)
-        pieces = _plain(it, postmaster, head, bounce_break(sender, is_double))
-    return Notification(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_wishes(it, recipient))
+        pieces = _plain_text(it, postmaster, head, bounce_break(sender, is_double))
+    return Notification(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_dsn(it, recipient))
 
 
 def delay_warning(it: ReportedMessage, postmaster: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
@@ -150,18 +150,18 @@ def delay_warning(it: ReportedMessage, postmaster: BounceConfig, date: bytes, id
     sender = bounce_recipient(it.sender)
     if not sender or it.sender in (NULL_SENDER, DOUBLE_BOUNCE):
         return None
-    pieces = _delayed(it, postmaster, sender, date, identity)
-    return Notification(NULL_SENDER, sender, pieces, _own_wishes(it, sender))
+    pieces = _delay_report(it, postmaster, sender, date, identity)
+    return Notification(NULL_SENDER, sender, pieces, _own_dsn(it, sender))
 
 
-def _own_wishes(it: ReportedMessage, recipient: bytes) -> bytes:
+def _own_dsn(it: ReportedMessage, recipient: bytes) -> bytes:
     """A bounce is in the letters of its message where its own header needs them (RFC 6533 section 4)."""
-    if it.wishes is None or not it.wishes.is_utf8 or recipient.isascii():
+    if it.dsn is None or not it.dsn.is_utf8 or recipient.isascii():
         return b""
-    return render_wishes(DsnParameters(is_utf8=True))
+    return render_dsn(DsnParameters(is_utf8=True))
 
 
-def _plain(
+def _plain_text(
     it: ReportedMessage, postmaster: BounceConfig, head: Callable[[bytes], bytes], middle: bytes
 ) -> Iterator[bytes]:
     is_cut = 0 < postmaster.max_bytes < it.size
@@ -181,12 +181,12 @@ def _failures(it: ReportedMessage, postmaster: BounceConfig) -> Iterator[bytes]:
     return listed(it.failures(), postmaster.max_recipients, _MAX_LISTED_BYTES)
 
 
-def _ended(
+def _final_report(
     it: ReportedMessage, postmaster: BounceConfig, sender: bytes, date: bytes, identity: bytes
 ) -> Iterator[bytes]:
     """The report on a message whose recipients have all failed, or have got it."""
     boundary = _BOUNDARY % identity
-    told = list(_told(it, postmaster)) if it.wishes is not None else []
+    told = list(_recipient_statuses(it, postmaster)) if it.dsn is not None else []
     successes = [block for block in told if block.action != FAILED]
     failures = [block for block in told if block.action == FAILED] if successes else []
     has_failed = bool(failures) or not successes
@@ -201,10 +201,10 @@ def _ended(
     else:
         yield from as_utf8(_failures(it, postmaster))
     is_whole = has_failed and not (postmaster.max_bytes and it.size > postmaster.max_bytes)
-    yield from _for_programs(it, postmaster, sender, boundary, _told(it, postmaster), is_whole)
+    yield from _multipart_report(it, postmaster, sender, boundary, _recipient_statuses(it, postmaster), is_whole)
 
 
-def _delayed(
+def _delay_report(
     it: ReportedMessage, postmaster: BounceConfig, sender: bytes, date: bytes, identity: bytes
 ) -> Iterator[bytes]:
     """The report on a message that waits."""
@@ -212,10 +212,10 @@ def _delayed(
     yield report_head(date, postmaster.box, postmaster.host, sender, DELAY_SUBJECT, identity, boundary)
     yield _DELAY_TEXT % postmaster.host
     yield from as_utf8(_failures(it, postmaster))
-    yield from _for_programs(it, postmaster, sender, boundary, _told(it, postmaster, DELAYED), False)
+    yield from _multipart_report(it, postmaster, sender, boundary, _recipient_statuses(it, postmaster, DELAYED), False)
 
 
-def _for_programs(
+def _multipart_report(
     it: ReportedMessage,
     postmaster: BounceConfig,
     sender: bytes,
@@ -224,7 +224,7 @@ def _for_programs(
     is_whole: bool,
 ) -> Iterator[bytes]:
     """The parts behind the text: the status of each recipient, and the original, or its header."""
-    wishes = it.wishes or _NO_WISHES
+    wishes = it.dsn or _NO_DSN
     yield status_head(boundary, postmaster.host, it.arrival, wishes.envid)
     for block in told:
         yield recipient_status(block.recipient, block.report, block.action, block.orcpt)
@@ -250,12 +250,14 @@ class RecipientStatus:
         return failure_block(self.recipient, self.report, self.orcpt)
 
 
-def _told(it: ReportedMessage, postmaster: BounceConfig, action: bytes = b"") -> Iterator[RecipientStatus]:
+def _recipient_statuses(
+    it: ReportedMessage, postmaster: BounceConfig, action: bytes = b""
+) -> Iterator[RecipientStatus]:
     """The recipients that something is told of; without an `action` the words of each report tell it.
 
     A name counts only if it is one that the sender gave: reports may be the words of strangers.
     """
-    names = {wish.orcpt for wish in it.wishes.recipients.values()} if it.wishes is not None else ()
+    names = {wish.orcpt for wish in it.dsn.recipients.values()} if it.dsn is not None else ()
     for recipient, report in blocks(_failures(it, postmaster)):
         text, _, last = report.rpartition(b"\n")
         name = last.removeprefix(ORIGINAL)

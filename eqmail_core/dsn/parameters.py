@@ -41,33 +41,33 @@ _TYPE = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 # Under SMTPUTF8 an address may stand as it is (RFC 6533 section 3).
 _ADDRESS = _XTEXT + bytes(range(128, 256))
 
-_NEWS = frozenset(s + f + d for s in (b"", SUCCESS) for f in (b"", FAILURE) for d in (b"", DELAY)) | {NEVER}
+_NOTIFY = frozenset(s + f + d for s in (b"", SUCCESS) for f in (b"", FAILURE) for d in (b"", DELAY)) | {NEVER}
 _MOST_DIGITS = 19
 
 
 class RecipientDsn:
     """What is wished about one recipient: letters of `news`, b"" for our habit, and `orcpt`, b"" for none."""
 
-    __slots__ = ("news", "orcpt")
+    __slots__ = ("notify", "orcpt")
 
     def __init__(self, news: bytes = b"", orcpt: bytes = b"") -> None:
-        self.news = news
+        self.notify = news
         self.orcpt = orcpt
 
     @property
     def wants_success(self) -> bool:
         """Whether the sender is to be told when the recipient has the message."""
-        return SUCCESS in self.news
+        return SUCCESS in self.notify
 
     @property
     def wants_failure(self) -> bool:
         """Whether the sender is to be told when the recipient will not get it."""
-        return not self.news or FAILURE in self.news
+        return not self.notify or FAILURE in self.notify
 
     @property
     def wants_delay(self) -> bool:
         """Whether the sender may be told that the recipient has to wait."""
-        return not self.news or DELAY in self.news
+        return not self.notify or DELAY in self.notify
 
 
 NO_DSN = RecipientDsn()
@@ -85,34 +85,34 @@ class DsnParameters:
         self.recipients: dict[bytes, RecipientDsn] = {}
 
     @property
-    def is_about_news(self) -> bool:
+    def has_notify(self) -> bool:
         """Whether the sender speaks RFC 3461, and so understands its reports."""
         return bool(self.envid or self.recipients or self.ret)
 
-    def of(self, key: bytes) -> RecipientDsn:
+    def for_recipient(self, key: bytes) -> RecipientDsn:
         """The wish about one recipient."""
         return self.recipients.get(key, NO_DSN)
 
-    def only_of(self, key: bytes) -> "DsnParameters":
+    def only_for(self, key: bytes) -> "DsnParameters":
         """The wishes of the message as one that goes to this recipient alone, at place 0."""
         return self.rekeyed(lambda it: b"0" if it == key else None)
 
-    def of_each(self, count: int) -> "DsnParameters":
+    def for_each(self, count: int) -> "DsnParameters":
         """The same for so many recipients, each with the wish about the one at place 0."""
         other = DsnParameters(self.is_utf8, self.ret, self.envid)
-        other.recipients = {place_key(place): self.of(place_key(0)) for place in range(count)}
+        other.recipients = {index_key(place): self.for_recipient(index_key(0)) for place in range(count)}
         return other
 
-    def passed_on(self, count: int, is_alone: bool) -> "DsnParameters":
+    def relayed(self, count: int, is_alone: bool) -> "DsnParameters":
         """The wishes of a message that an address passes on to so many others in the name of the same sender.
 
         To one alone as they are.  Otherwise who passes it on tells of success, and those after it tell of the rest.
         Source: RFC 3461 section 5.2.7.
         """
-        other = self.of_each(count)
+        other = self.for_each(count)
         for key, wish in other.recipients.items() if not is_alone else ():
             if wish.wants_success:
-                other.recipients[key] = RecipientDsn(wish.news.replace(SUCCESS, b"") or NEVER, wish.orcpt)
+                other.recipients[key] = RecipientDsn(wish.notify.replace(SUCCESS, b"") or NEVER, wish.orcpt)
         return other
 
     def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "DsnParameters":
@@ -125,7 +125,7 @@ class DsnParameters:
         return other
 
 
-def render_wishes(wishes: DsnParameters | None) -> bytes:
+def render_dsn(wishes: DsnParameters | None) -> bytes:
     """The list of these wishes, without an end; b"" where there are none."""
     if wishes is None:
         return b""
@@ -137,23 +137,23 @@ def render_wishes(wishes: DsnParameters | None) -> bytes:
     if wishes.envid:
         words.append(b"%b:%b" % (_ENVID, wishes.envid))
     for key, wish in wishes.recipients.items():
-        if wish.news or wish.orcpt:
-            words.append(b"%b:%b:%b" % (key, wish.news, wish.orcpt))
+        if wish.notify or wish.orcpt:
+            words.append(b"%b:%b:%b" % (key, wish.notify, wish.orcpt))
     return b" ".join(words) if len(words) > 1 else b""
 
 
-def wishes_passed_on(text: bytes, count: int, is_alone: bool = False, is_same_sender: bool = True) -> bytes:
+def relayed_dsn(text: bytes, count: int, is_alone: bool = False, is_same_sender: bool = True) -> bytes:
     """The list for a message that its recipient passes on, see `Wishes.passed_on`; `text` is the list it came with.
 
     Under another sender only what the message needs is kept: nobody is told of a list's members, or of a new address.
     """
-    wishes = parse_wishes(text)
+    wishes = parse_dsn(text)
     if wishes is None:
         return b""
-    return render_wishes(wishes.passed_on(count, is_alone) if is_same_sender else DsnParameters(wishes.is_utf8))
+    return render_dsn(wishes.relayed(count, is_alone) if is_same_sender else DsnParameters(wishes.is_utf8))
 
 
-def parse_wishes(text: bytes) -> DsnParameters | None:
+def parse_dsn(text: bytes) -> DsnParameters | None:
     """Read a list, which anybody may have written; None where it is none, or has a word that is wrong."""
     first, *words = text.split(b" ")
     if first != _MARK or not words:
@@ -169,7 +169,7 @@ def parse_wishes(text: bytes) -> DsnParameters | None:
             wishes.envid = value
         elif _is_key(key):
             news, _, orcpt = value.partition(b":")
-            if news not in _NEWS or (orcpt and not is_orcpt(orcpt)):
+            if news not in _NOTIFY or (orcpt and not is_orcpt(orcpt)):
                 return None
             wishes.recipients[key] = RecipientDsn(news, orcpt)
         else:
@@ -213,7 +213,7 @@ def encode_xtext(text: bytes) -> bytes:
     return b"".join([b"%c" % byte if byte in _XTEXT and byte != 43 else b"+%02X" % byte for byte in text])
 
 
-def place_key(place: int) -> bytes:
+def index_key(place: int) -> bytes:
     """The key of a recipient in an envelope, by its place."""
     return b"%d" % place
 
@@ -223,7 +223,7 @@ def list_key(channel: int, offset: int) -> bytes:
     return (b"r%d" if channel else b"l%d") % offset
 
 
-def split_wishes(envelope: bytes) -> tuple[bytes, bytes]:
+def split_dsn(envelope: bytes) -> tuple[bytes, bytes]:
     """An envelope, and the list behind its final NUL, b"" for none; one without final NUL is taken as it is."""
     end = envelope.find(b"\0\0")
     if end < 0:
@@ -231,7 +231,7 @@ def split_wishes(envelope: bytes) -> tuple[bytes, bytes]:
     return envelope[: end + 1], envelope[end + 2 :].partition(b"\0")[0]
 
 
-def with_wishes(envelope: bytes | bytearray, end: int) -> bytes:
+def with_dsn(envelope: bytes | bytearray, end: int) -> bytes:
     """An envelope as the queue keeps it; `end` is where the last record ends, and everything behind it may be rubbish.
 
     Without wishes that is the records alone, and else a NUL and the list with a NUL behind them.
@@ -240,5 +240,5 @@ def with_wishes(envelope: bytes | bytearray, end: int) -> bytes:
     if len(envelope) <= end + 2:
         return records
     text, is_whole, _ = bytes(envelope[end + 1 :]).partition(b"\0")
-    wishes = render_wishes(parse_wishes(text)) if is_whole else b""
+    wishes = render_dsn(parse_dsn(text)) if is_whole else b""
     return b"%b\0%b\0" % (records, wishes) if wishes else records

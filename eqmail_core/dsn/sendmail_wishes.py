@@ -3,11 +3,11 @@
 Source: RFC 3461; sendmail(8).
 """
 
-from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn, encode_xtext, is_envid, place_key
-from eqmail_core.dsn.smtp_parameters import BadParameter, read_news, read_ret
+from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn, encode_xtext, index_key, is_envid
+from eqmail_core.dsn.smtp_parameters import BadParameter, read_notify, read_ret
 
 
-def wishes_of(options: list[tuple[bytes, bytes]]) -> DsnParameters:
+def dsn_of_options(options: list[tuple[bytes, bytes]]) -> DsnParameters:
     """The wishes in these options, those about the recipient at place 0 being about each.
 
     An ENVID that is no xtext becomes one.  Fails: BadParameter.
@@ -15,7 +15,7 @@ def wishes_of(options: list[tuple[bytes, bytes]]) -> DsnParameters:
     wishes = DsnParameters()
     for letter, argument in options:
         if letter == b"N":
-            wishes.recipients[place_key(0)] = RecipientDsn(read_news(argument))
+            wishes.recipients[index_key(0)] = RecipientDsn(read_notify(argument))
         elif letter == b"R":
             wishes.ret = read_ret(argument)
         else:

@@ -17,15 +17,15 @@ from eqmail_core.dsn.parameters import (
 )
 
 _RET = {b"FULL": FULL, b"HDRS": HEADER_ONLY}
-_NEWS = {b"SUCCESS": SUCCESS, b"FAILURE": FAILURE, b"DELAY": DELAY}
-_WORDS = {letter: word for word, letter in {**_RET, **_NEWS, b"NEVER": NEVER}.items()}
+_NOTIFY = {b"SUCCESS": SUCCESS, b"FAILURE": FAILURE, b"DELAY": DELAY}
+_WORDS = {letter: word for word, letter in {**_RET, **_NOTIFY, b"NEVER": NEVER}.items()}
 
 
 class BadParameter(ValueError):
     """A parameter that is known, and has no value that it may have, or comes twice."""
 
 
-def read_mail(parameters: bytes, reads_news: bool, reads_utf8: bool) -> DsnParameters | None:
+def read_mail(parameters: bytes, reads_dsn: bool, reads_utf8: bool) -> DsnParameters | None:
     """The wishes in what follows the address of a MAIL command; None: there are none.  Others are passed over.
 
     Fails: BadParameter.
@@ -38,10 +38,10 @@ def read_mail(parameters: bytes, reads_news: bool, reads_utf8: bool) -> DsnParam
         if name == b"SMTPUTF8" and reads_utf8:
             is_good = not is_given
             wishes.is_utf8 = True
-        elif name == b"RET" and reads_news:
+        elif name == b"RET" and reads_dsn:
             wishes.ret = _RET.get(value.upper(), b"")
             is_good = bool(wishes.ret)
-        elif name == b"ENVID" and reads_news:
+        elif name == b"ENVID" and reads_dsn:
             wishes.envid = _upper_hex(value)
             is_good = is_envid(wishes.envid)
         else:
@@ -65,7 +65,7 @@ def read_recipient(parameters: bytes) -> RecipientDsn | None:
         if name == b"NOTIFY":
             if news is not None:
                 raise BadParameter
-            news = read_news(value)
+            news = read_notify(value)
         elif name == b"ORCPT":
             if orcpt is not None or not is_orcpt(_upper_hex(value)):
                 raise BadParameter
@@ -73,7 +73,7 @@ def read_recipient(parameters: bytes) -> RecipientDsn | None:
     return None if news is None and orcpt is None else RecipientDsn(news or b"", orcpt or b"")
 
 
-def read_news(value: bytes) -> bytes:
+def read_notify(value: bytes) -> bytes:
     """The letters of a value of NOTIFY: NEVER, or some of SUCCESS, FAILURE and DELAY, with a comma between two.
 
     Fails: BadParameter.
@@ -81,9 +81,9 @@ def read_news(value: bytes) -> bytes:
     words = value.upper().split(b",")
     if words == [b"NEVER"]:
         return NEVER
-    if not _NEWS.keys() >= set(words):
+    if not _NOTIFY.keys() >= set(words):
         raise BadParameter
-    return b"".join([letter for word, letter in _NEWS.items() if word in words])
+    return b"".join([letter for word, letter in _NOTIFY.items() if word in words])
 
 
 def read_ret(value: bytes) -> bytes:
@@ -94,12 +94,12 @@ def read_ret(value: bytes) -> bytes:
         raise BadParameter from error
 
 
-def mail_parameters(wishes: DsnParameters, knows_news: bool) -> bytes:
+def mail_parameters(wishes: DsnParameters, knows_dsn: bool) -> bytes:
     """What to put behind the address of a MAIL command, for a server that may know RFC 3461."""
     words = [b""]
-    if knows_news and wishes.ret:
+    if knows_dsn and wishes.ret:
         words.append(b"RET=" + _WORDS[wishes.ret])
-    if knows_news and wishes.envid:
+    if knows_dsn and wishes.envid:
         words.append(b"ENVID=" + wishes.envid)
     if wishes.is_utf8:
         words.append(b"SMTPUTF8")
@@ -109,8 +109,8 @@ def mail_parameters(wishes: DsnParameters, knows_news: bool) -> bytes:
 def recipient_parameters(wish: RecipientDsn) -> bytes:
     """What to put behind the address of a RCPT command, for a server that knows RFC 3461."""
     text = b""
-    if wish.news:
-        text = b" NOTIFY=" + b",".join([_WORDS[b"%c" % letter] for letter in wish.news])
+    if wish.notify:
+        text = b" NOTIFY=" + b",".join([_WORDS[b"%c" % letter] for letter in wish.notify])
     return text + b" ORCPT=" + wish.orcpt if wish.orcpt else text
 
 

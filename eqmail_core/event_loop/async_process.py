@@ -57,13 +57,13 @@ def kill(pid: int) -> None:
 class PipeReader:
     """Hears what comes out of a pipe: `hear(bytes)` each time, b"" at its end, until that returns False."""
 
-    __slots__ = ("_fd", "_hear", "_loop")
+    __slots__ = ("_fd", "_loop", "_on_data")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, hear: Callable[[bytes], bool]) -> None:
         os.set_blocking(fd, False)
         self._loop = loop
         self._fd = fd
-        self._hear = hear
+        self._on_data = hear
         loop.add_reader(fd, self._readable)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class PipeReader:
             return
         except OSError:
             data = b""
-        if not self._hear(data) or not data:
+        if not self._on_data(data) or not data:
             self.close()
 
 

@@ -7,7 +7,7 @@ large for ever.
 import asyncio
 from collections.abc import Callable
 
-from eqmail_core.system.kernel import return_free_memory
+from eqmail_core.system.kernel import trim_memory
 
 _LOOK_S = 3.0
 _BURST = 500
@@ -26,6 +26,6 @@ class MemoryTrimmer:
         held = self._held()
         self._most = max(self._most, held)
         if self._most >= _BURST and held < self._most // 8:
-            return_free_memory()
+            trim_memory()
             self._most = held
         self._loop.call_later(_LOOK_S, self._look)

@@ -9,7 +9,9 @@ import signal
 from collections.abc import Callable, Mapping
 
 
-def heed(loop: asyncio.AbstractEventLoop, heeded: Mapping[signal.Signals, Callable[[], object]]) -> None:
+def install_signal_handlers(
+    loop: asyncio.AbstractEventLoop, heeded: Mapping[signal.Signals, Callable[[], object]]
+) -> None:
     """Have each signal call back on the loop; those that come before it runs do so when it does."""
     early: list[int] = []
     for number in heeded:

@@ -121,8 +121,8 @@ class Context:
 
 def context_of(question: FilterQuery) -> Context:
     """What a check is given."""
-    facts = question.facts
-    encryption = facts.encryption
+    facts = question.info
+    encryption = facts.tls_session
     return Context(
         ip=_text(facts.ip),
         host=_text(facts.host),
@@ -138,11 +138,11 @@ def context_of(question: FilterQuery) -> Context:
         sender=None if facts.sender is None else _text(facts.sender),
         recipients=tuple(map(_text, facts.recipients)),
         recipient=_text(facts.address) if question.stage == "recipient" else None,
-        message=None if question.draft is None else Message(question.draft),
+        message=None if question.message is None else Message(question.message),
     )
 
 
-def opinion_of(answer: object) -> FilterVerdict:
+def verdict_of(answer: object) -> FilterVerdict:
     """The opinion in what a check returned.  Fails: TypeError, ValueError: the check did not keep to the rules."""
     opinion = FilterVerdict()
     for part in answer if isinstance(answer, list | tuple) else [answer]:

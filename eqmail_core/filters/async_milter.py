@@ -11,7 +11,7 @@ from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
 _RECEIVE = 65536
 
 
-class LoopMilter(MilterFilter):
+class AsyncMilter(MilterFilter):
     """A milter on a connection of its own."""
 
     __slots__ = ("_loop", "_reader", "_task", "_writer")
@@ -32,11 +32,11 @@ class LoopMilter(MilterFilter):
         if self._task is not None:
             self._task.cancel()
             self._task = None
-            self.forget_body()
+            self.discard_body()
         self._hang_up()
 
     async def _ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
-        steps = self.hold(question)
+        steps = self.start(question)
         while True:
             try:
                 step = next(steps)
@@ -56,9 +56,9 @@ class LoopMilter(MilterFilter):
                 self.client.give_up(f"no answer for {self.timeout_s} seconds")
             except OSError as error:
                 self.client.give_up(error.strerror or str(error))
-            if self.client.trouble:
+            if self.client.problem:
                 self._hang_up()
-                self.forget_body()
+                self.discard_body()
 
     async def _connect(self) -> None:
         if self.address is None:
@@ -71,7 +71,7 @@ class LoopMilter(MilterFilter):
 
     async def _talk(self, client: MilterClient, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry a question to its answer.  Fails: OSError, TimeoutError."""
-        while not client.trouble:
+        while not client.problem:
             while output := client.take_output():
                 writer.write(output)
                 async with asyncio.timeout(self.timeout_s):
@@ -85,13 +85,13 @@ class LoopMilter(MilterFilter):
                     if not data:
                         raise OSError("it closed the connection")
                     client.receive(data)
-                    self.absorb()
+                    self.finish()
 
     def _hang_up(self) -> None:
         writer, self._writer, self._reader = self._writer, None, None
         if writer is None:
             return
-        if self.client is not None and not self.client.trouble:
+        if self.client is not None and not self.client.problem:
             self.client.quit()
             writer.write(self.client.take_output())
         writer.close()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _RECEIVE = 65536
 
 
-class WaitingMilter(MilterFilter):
+class BlockingMilter(MilterFilter):
     """A milter on a socket of its own."""
 
     __slots__ = ("_sock",)
@@ -22,7 +22,7 @@ class WaitingMilter(MilterFilter):
 
     def ask(self, question: "FilterQuery") -> "FilterVerdict":
         """Its opinion, when it has come."""
-        steps = self.hold(question)
+        steps = self.start(question)
         while True:
             try:
                 step = next(steps)
@@ -40,16 +40,16 @@ class WaitingMilter(MilterFilter):
                 self.client.give_up(f"no answer for {self.timeout_s} seconds")
             except OSError as error:
                 self.client.give_up(error.strerror or str(error))
-            if self.client.trouble:
+            if self.client.problem:
                 self.close()
-                self.forget_body()
+                self.discard_body()
 
     def close(self) -> None:
         """End the conversation."""
         sock, self._sock = getattr(self, "_sock", None), None
         if sock is None:
             return
-        if self.client is not None and not self.client.trouble:
+        if self.client is not None and not self.client.problem:
             self.client.quit()
             try:
                 sock.send(self.client.take_output())
@@ -83,7 +83,7 @@ class WaitingMilter(MilterFilter):
         deadline, replies = 0.0, -1
         unsent = b""
         waiter = select.poll()
-        while not client.trouble:
+        while not client.problem:
             unsent = unsent or client.take_output()
             if client.answer is not None and not unsent:
                 return
@@ -103,4 +103,4 @@ class WaitingMilter(MilterFilter):
                 if not data:
                     raise OSError("it closed the connection")
                 client.receive(data)
-                self.absorb()
+                self.finish()

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from eqmail_core.control.declared import Controls
-    from eqmail_core.filters.async_milter import LoopMilter
-    from eqmail_core.filters.blocking_milter import WaitingMilter
+    from eqmail_core.filters.async_milter import AsyncMilter
+    from eqmail_core.filters.blocking_milter import BlockingMilter
     from eqmail_core.filters.check_loading import LoadedCheck
-    from eqmail_core.filters.python_checks import LoopCheck, WaitingCheck
+    from eqmail_core.filters.python_checks import AsyncCheck, BlockingCheck
 
 NO_FILTERS_VARIABLE = b"NOMILTER"
 """A client whose environment has it is not shown to milters."""
@@ -41,39 +41,39 @@ class FilterConfig:
 
         self._milters = milters
         self._checks = checks
-        self._health = MilterHealth(self._say)
+        self._health = MilterHealth(self._log)
         self._complain = complain
         self.quarantine_to = quarantine_to
         for entry, check in checks:
-            if check.trouble:
-                self._say(f"check {entry.name.decode('utf-8', 'replace')}: {check.trouble}")
+            if check.problem:
+                self._log(f"check {entry.name.decode('utf-8', 'replace')}: {check.problem}")
 
-    def waiting_panel(self, environ: dict[bytes, bytes]) -> "FilterChain":
+    def blocking_chain(self, environ: dict[bytes, bytes]) -> "FilterChain":
         """For a program that serves the client of this environment."""
-        from eqmail_core.filters.blocking_milter import WaitingMilter
+        from eqmail_core.filters.blocking_milter import BlockingMilter
 
-        milters = [WaitingMilter(entry, self._health) for entry in self._for(environ)]
+        milters = [BlockingMilter(entry, self._health) for entry in self._filters_for(environ)]
         if not self._checks:
             return FilterChain([], milters)
-        from eqmail_core.filters.python_checks import WaitingCheck
+        from eqmail_core.filters.python_checks import BlockingCheck
 
-        return FilterChain([WaitingCheck(entry, check, self._say) for entry, check in self._checks], milters)
+        return FilterChain([BlockingCheck(entry, check, self._log) for entry, check in self._checks], milters)
 
-    def loop_panel(self, loop: "asyncio.AbstractEventLoop", environ: dict[bytes, bytes]) -> "FilterChain":
+    def async_chain(self, loop: "asyncio.AbstractEventLoop", environ: dict[bytes, bytes]) -> "FilterChain":
         """For a service that serves the client of this environment among others."""
-        from eqmail_core.filters.async_milter import LoopMilter
+        from eqmail_core.filters.async_milter import AsyncMilter
 
-        milters = [LoopMilter(entry, self._health, loop) for entry in self._for(environ)]
+        milters = [AsyncMilter(entry, self._health, loop) for entry in self._filters_for(environ)]
         if not self._checks:
             return FilterChain([], milters)
-        from eqmail_core.filters.python_checks import LoopCheck
+        from eqmail_core.filters.python_checks import AsyncCheck
 
-        return FilterChain([LoopCheck(entry, check, self._say, loop) for entry, check in self._checks], milters)
+        return FilterChain([AsyncCheck(entry, check, self._log, loop) for entry, check in self._checks], milters)
 
-    def _say(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         self._complain(text.encode("utf-8", "replace"))
 
-    def _for(self, environ: dict[bytes, bytes]) -> "Sequence[FilterEntry]":
+    def _filters_for(self, environ: dict[bytes, bytes]) -> "Sequence[FilterEntry]":
         return () if NO_FILTERS_VARIABLE in environ else self._milters
 
 
@@ -101,7 +101,7 @@ class FilterChain:
     __slots__ = ("after", "before")
 
     def __init__(
-        self, before: "Sequence[WaitingCheck | LoopCheck]", after: "Sequence[WaitingMilter | LoopMilter]"
+        self, before: "Sequence[BlockingCheck | AsyncCheck]", after: "Sequence[BlockingMilter | AsyncMilter]"
     ) -> None:
         self.before = before
         self.after = after

@@ -17,11 +17,11 @@ _loaded: "dict[str, LoadedCheck]" = {}
 class LoadedCheck:
     """A check: the object, and the stages for which it has a method; `trouble` says why there is no object."""
 
-    __slots__ = ("stages", "subject", "trouble")
+    __slots__ = ("problem", "stages", "subject")
 
     def __init__(self, subject: object, trouble: str = "") -> None:
         self.subject = subject
-        self.trouble = trouble
+        self.problem = trouble
         self.stages = (
             STAGES if trouble else frozenset(name for name in STAGES if callable(getattr(subject, name, None)))
         )
@@ -32,7 +32,7 @@ def load_check(name: str) -> LoadedCheck:
     check = _loaded.get(name)
     if check is None:
         check = _load(name)
-        if not check.trouble:
+        if not check.problem:
             _loaded[name] = check
     return check
 
@@ -42,7 +42,7 @@ def _load(name: str) -> LoadedCheck:
     if not found:
         return LoadedCheck(None, f"no installed distribution has an entry point {name} in the group {GROUP}")
     try:
-        subject = _made_of(found[0])
+        subject = _instantiate(found[0])
     except Exception as surprise:  # whatever somebody else's code does, mail goes on
         return LoadedCheck(None, f"loading it failed: {type(surprise).__name__}: {surprise}")
     check = LoadedCheck(subject)
@@ -51,6 +51,6 @@ def _load(name: str) -> LoadedCheck:
     return check
 
 
-def _made_of(entry: EntryPoint) -> object:
+def _instantiate(entry: EntryPoint) -> object:
     subject = entry.load()
     return subject() if inspect.isclass(subject) else subject

@@ -4,7 +4,7 @@ What it is made of lies with whoever serves the client (`Store`); the trace line
 because filters do not see them.
 """
 
-from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, place_key, render_wishes
+from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, index_key, render_dsn
 from eqmail_core.dsn.smtp_parameters import read_mail, read_recipient
 from eqmail_core.filters.milter import packets as wire
 from eqmail_core.mail.header_editor import EditedHeader
@@ -40,9 +40,9 @@ class FilteredMessage:
     __slots__ = (
         "_body",
         "_body_start",
+        "_dsn",
+        "_dsn_of",
         "_store",
-        "_wish_of",
-        "_wishes",
         "header",
         "is_discarded",
         "quarantined",
@@ -63,9 +63,11 @@ class FilteredMessage:
         self.header = EditedHeader(head)
         self._body_start = self.header.size
         self.sender = sender
-        self._wishes = DsnParameters() if wishes is None else DsnParameters(wishes.is_utf8, wishes.ret, wishes.envid)
+        self._dsn = DsnParameters() if wishes is None else DsnParameters(wishes.is_utf8, wishes.ret, wishes.envid)
         # Parallel to the recipients.
-        self._wish_of = [NO_DSN if wishes is None else wishes.of(place_key(it)) for it in range(len(recipients))]
+        self._dsn_of = [
+            NO_DSN if wishes is None else wishes.for_recipient(index_key(it)) for it in range(len(recipients))
+        ]
         self.recipients = list(recipients)
         self.is_discarded = False
         self.quarantined = b""
@@ -107,20 +109,20 @@ class FilteredMessage:
         for letter, index, name, value in changes:
             _CHANGES[letter](self, index, name, value)
 
-    def put_on_top(self, fields: list[bytes]) -> None:
+    def prepend(self, fields: list[bytes]) -> None:
         """Put header fields without LF before all others, in this order."""
         for field in reversed(fields):
             name, _, value = field.partition(b":")
             self.header.insert(0, name, value)
 
-    def wishes_left(self) -> bytes:
+    def remaining_dsn(self) -> bytes:
         """The wishes about the message and those who are still to get it, as a list."""
-        self._wishes.recipients = {place_key(place): wish for place, wish in enumerate(self._wish_of)}
-        return render_wishes(self._wishes)
+        self._dsn.recipients = {index_key(place): wish for place, wish in enumerate(self._dsn_of)}
+        return render_dsn(self._dsn)
 
     def redirect(self, recipient: bytes) -> None:
         """Let this one have it and nobody else, and nobody hear of it if that fails."""
-        self.sender, self.recipients, self._wish_of = b"", [recipient], [NO_DSN]
+        self.sender, self.recipients, self._dsn_of = b"", [recipient], [NO_DSN]
 
     def close(self) -> None:
         """Forget everything."""
@@ -142,19 +144,19 @@ class FilteredMessage:
     def _add_recipient(self, index: int, address: bytes, parameters: bytes) -> None:
         if address not in self.recipients:
             self.recipients.append(address)
-            self._wish_of.append(read_recipient(parameters) or NO_DSN)
+            self._dsn_of.append(read_recipient(parameters) or NO_DSN)
 
     def _delete_recipient(self, index: int, address: bytes, value: bytes) -> None:
         wanted = address.lower()
         kept = [place for place, recipient in enumerate(self.recipients) if recipient.lower() != wanted]
         self.recipients = [self.recipients[place] for place in kept]
-        self._wish_of = [self._wish_of[place] for place in kept]
+        self._dsn_of = [self._dsn_of[place] for place in kept]
 
     def _change_sender(self, index: int, address: bytes, parameters: bytes) -> None:
         """What the parameters say counts, what they do not mention stays."""
         self.sender = address
-        new, old = read_mail(parameters, True, True) or DsnParameters(), self._wishes
-        self._wishes = DsnParameters(new.is_utf8 or old.is_utf8, new.ret or old.ret, new.envid or old.envid)
+        new, old = read_mail(parameters, True, True) or DsnParameters(), self._dsn
+        self._dsn = DsnParameters(new.is_utf8 or old.is_utf8, new.ret or old.ret, new.envid or old.envid)
 
     def _quarantine(self, index: int, reason: bytes, value: bytes) -> None:
         self.quarantined = reason or b"no reason given"

@@ -37,22 +37,22 @@ _STAGES = frozenset((op.CONNECTED, op.HELLO, op.MAIL, op.RECIPIENT, op.DATA, op.
 class MilterHealth:
     """Which milters are known to be in trouble, so that the log tells it once, and once when they are back."""
 
-    __slots__ = ("_complain", "_in_trouble")
+    __slots__ = ("_complain", "_failing")
 
     def __init__(self, complain: "Callable[[str], None]") -> None:
         self._complain = complain
-        self._in_trouble: set[bytes] = set()
+        self._failing: set[bytes] = set()
 
     def note(self, entry: FilterEntry, trouble: str) -> None:
         """A milter could be asked (b""), or could not."""
-        if bool(trouble) == (entry.name in self._in_trouble):
+        if bool(trouble) == (entry.name in self._failing):
             return
         name = entry.name.decode("ascii", "backslashreplace")
         if trouble:
-            self._in_trouble.add(entry.name)
+            self._failing.add(entry.name)
             self._complain(f"milter {name}: {trouble}; {_MEANS[entry.default]} (default={entry.default.decode()})")
         else:
-            self._in_trouble.discard(entry.name)
+            self._failing.discard(entry.name)
             self._complain(f"milter {name}: answers again")
 
 
@@ -77,55 +77,55 @@ class MilterFilter:
         self.client: MilterClient | None = None
         self.timeout_s = entry.timeout_s
 
-    def hold(self, question: FilterQuery) -> "Generator[str, None, FilterVerdict]":
+    def start(self, question: FilterQuery) -> "Generator[str, None, FilterVerdict]":
         """Ask: yields what is to be done next; its value is the opinion."""
-        facts, stage = question.facts, question.stage
+        facts, stage = question.info, question.stage
         self.timeout_s = self._entry.timeout_s
         client = self.client
-        if client is None or (client.trouble and stage in (op.CONNECTED, op.MAIL)):
+        if client is None or (client.problem and stage in (op.CONNECTED, op.MAIL)):
             client = self.client = MilterClient()
             yield CONNECT
             client.negotiate()
             yield TALK
-            for known in self._introductions(facts, stage):
+            for known in self._hello_commands(facts, stage):
                 _ASK[known](client, facts)
                 yield TALK
                 if client.answer is not None and client.answer.kind == wire.REJECT:
-                    return self._opinion(question)
-        if stage == op.MESSAGE and question.draft is not None:
+                    return self._verdict(question)
+        if stage == op.MESSAGE and question.message is not None:
             self.timeout_s = min(self._entry.timeout_s * _PATIENCE_FOR_A_MESSAGE, LIMIT_S)
-            draft = question.draft
+            draft = question.message
             room = _NEW_BODY_BYTES + _NEW_BODY_TIMES * draft.size
             client.message(list(draft.header.fields), draft.body_pieces(), facts.macros(), room)
         else:
             _ASK[stage](client, facts)
         yield TALK
-        return self._opinion(question)
+        return self._verdict(question)
 
-    def absorb(self) -> None:
+    def finish(self) -> None:
         """Put aside what has come of a new body; call it after every `client.receive`.  Fails: OSError."""
         text = self.client.take_body() if self.client is not None else b""
         if text:
             self._body = self._body or SpooledBuffer()
             self._body.append(text)
 
-    def forget_body(self) -> None:
+    def discard_body(self) -> None:
         """A new body that nobody took is none."""
         if self._body is not None:
             self._body.close()
             self._body = None
 
-    def _introductions(self, facts: "TransactionInfo", stage: str) -> list[str]:
+    def _hello_commands(self, facts: "TransactionInfo", stage: str) -> list[str]:
         """What a milter has missed that is connected to at this stage."""
         if stage == op.CONNECTED:
             return []
         return [op.CONNECTED] if facts.helo is None or stage == op.HELLO else [op.CONNECTED, op.HELLO]
 
-    def _opinion(self, question: FilterQuery) -> FilterVerdict:
-        client, draft = self.client, question.draft
+    def _verdict(self, question: FilterQuery) -> FilterVerdict:
+        client, draft = self.client, question.message
         body, self._body = self._body, None
-        answer = client.answer if client is not None and not client.trouble else None
-        self._health.note(self._entry, client.trouble if client is not None else "")
+        answer = client.answer if client is not None and not client.problem else None
+        self._health.note(self._entry, client.problem if client is not None else "")
         if answer is not None and draft is not None and answer.has_body:
             draft.replace_body(body or SpooledBuffer())
         elif body is not None:
@@ -136,7 +136,7 @@ class MilterFilter:
             return opinion
         if question.stage in (op.CONNECTED, op.HELLO):
             return op.NO_VERDICT  # a client may introduce itself; it is told when it wants something
-        return op.opinion_of_absent(self._entry.default)
+        return op.verdict_when_unavailable(self._entry.default)
 
 
 def _connected(client: MilterClient, facts: "TransactionInfo") -> None:

@@ -13,16 +13,16 @@ from collections.abc import Callable, Coroutine
 
 from eqmail_core.control.filter_entries import FilterEntry
 from eqmail_core.filters import verdict as op
-from eqmail_core.filters.api import context_of, opinion_of
+from eqmail_core.filters.api import context_of, verdict_of
 from eqmail_core.filters.check_loading import LoadedCheck
 from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
 
-MOST_THREADS = 100
+MAX_THREADS = 100
 """Most calls that may be running in threads at a time, with those that were left alone."""
 
-_running = threading.BoundedSemaphore(MOST_THREADS)
+_running = threading.BoundedSemaphore(MAX_THREADS)
 _MEANS = {b"tempfail": "refused for now", b"accept": "ignored", b"reject": "refused"}
-_NO_ROOM = f"{MOST_THREADS} calls are running already"
+_NO_ROOM = f"{MAX_THREADS} calls are running already"
 
 
 class CheckFilter:
@@ -43,7 +43,7 @@ class CheckFilter:
         """What the method returns: an answer, or for an `async` one a coroutine of it."""
         return getattr(self._check.subject, question.stage)(context_of(question))
 
-    def _call_to_its_end(self, question: FilterQuery) -> object:
+    def _call_and_release(self, question: FilterQuery) -> object:
         answer = self._call(question)
         return asyncio.run(answer) if inspect.iscoroutine(answer) else answer
 
@@ -54,7 +54,7 @@ class CheckFilter:
 
         def work() -> None:
             try:
-                result = self._call_to_its_end(question)
+                result = self._call_and_release(question)
             except BaseException as surprise:  # the thread has nobody else to tell
                 result = surprise
             finally:
@@ -64,32 +64,32 @@ class CheckFilter:
         threading.Thread(target=work, name=f"check {self._entry.name!r}", daemon=True).start()
         return True
 
-    def _opinion(self, question: FilterQuery, result: object) -> FilterVerdict:
+    def _verdict(self, question: FilterQuery, result: object) -> FilterVerdict:
         if isinstance(result, BaseException):
-            return self._absent(question, f"{type(result).__name__}: {result}")
+            return self._no_answer(question, f"{type(result).__name__}: {result}")
         try:
-            return opinion_of(result)
+            return verdict_of(result)
         except (TypeError, ValueError) as error:
-            return self._absent(question, str(error))
+            return self._no_answer(question, str(error))
 
-    def _absent(self, question: FilterQuery, trouble: str) -> FilterVerdict:
+    def _no_answer(self, question: FilterQuery, trouble: str) -> FilterVerdict:
         name, default = self._entry.name.decode("ascii", "backslashreplace"), self._entry.default
         self._complain(f"check {name}: {question.stage}: {trouble}; {_MEANS[default]} (default={default.decode()})")
         is_too_early = question.stage in (op.CONNECTED, op.HELLO) and default == b"tempfail"
-        return op.NO_VERDICT if is_too_early else op.opinion_of_absent(default)
+        return op.NO_VERDICT if is_too_early else op.verdict_when_unavailable(default)
 
     @property
     def _overrun(self) -> str:
         return f"no answer for {self._entry.timeout_s} seconds"
 
 
-class WaitingCheck(CheckFilter):
+class BlockingCheck(CheckFilter):
     """For a program that serves one client."""
 
     def ask(self, question: FilterQuery) -> FilterVerdict:
         """Its opinion, when it has come."""
-        if self._check.trouble:
-            return self._absent(question, self._check.trouble)
+        if self._check.problem:
+            return self._no_answer(question, self._check.problem)
         ended = threading.Event()
         results: list[object] = []
 
@@ -98,13 +98,13 @@ class WaitingCheck(CheckFilter):
             ended.set()
 
         if not self._in_thread(question, done):
-            return self._absent(question, _NO_ROOM)
+            return self._no_answer(question, _NO_ROOM)
         if not ended.wait(self._entry.timeout_s):
-            return self._absent(question, self._overrun)
-        return self._opinion(question, results[0])
+            return self._no_answer(question, self._overrun)
+        return self._verdict(question, results[0])
 
 
-class LoopCheck(CheckFilter):
+class AsyncCheck(CheckFilter):
     """For the resident service."""
 
     __slots__ = ("_done", "_loop", "_question", "_task", "_timer")
@@ -124,13 +124,13 @@ class LoopCheck(CheckFilter):
     def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
         """Ask; `done` is called later, never from within this call, and not after `close`."""
         self._question, self._done = question, done
-        if self._check.trouble:
-            self._loop.call_soon(self._give_up, question, self._check.trouble)
+        if self._check.problem:
+            self._loop.call_soon(self._give_up, question, self._check.problem)
             return
         self._timer = self._loop.call_later(self._entry.timeout_s, self._give_up, question, self._overrun)
         if inspect.iscoroutinefunction(getattr(self._check.subject, question.stage)):
             self._task = self._loop.create_task(self._await(question))
-        elif not self._in_thread(question, lambda result: self._hand_over(question, result)):
+        elif not self._in_thread(question, lambda result: self._post(question, result)):
             self._loop.call_soon(self._give_up, question, _NO_ROOM)
 
     def close(self) -> None:
@@ -145,23 +145,23 @@ class LoopCheck(CheckFilter):
             result = await call
         except Exception as surprise:  # somebody else's code; what it raises is its answer
             result = surprise
-        self._take(question, result)
+        self._on_result(question, result)
 
-    def _hand_over(self, question: FilterQuery, result: object) -> None:
+    def _post(self, question: FilterQuery, result: object) -> None:
         """From the thread to the loop, which may be gone."""
         try:
-            self._loop.call_soon_threadsafe(self._take, question, result)
+            self._loop.call_soon_threadsafe(self._on_result, question, result)
         except RuntimeError:
             pass
 
-    def _take(self, question: FilterQuery, result: object) -> None:
+    def _on_result(self, question: FilterQuery, result: object) -> None:
         if self._done is not None and question is self._question:
             self._task = None
-            self._finish(self._opinion(question, result))
+            self._finish(self._verdict(question, result))
 
     def _give_up(self, question: FilterQuery, trouble: str) -> None:
         if self._done is not None and question is self._question:
-            self._finish(self._absent(question, trouble))
+            self._finish(self._no_answer(question, trouble))
 
     def _finish(self, opinion: FilterVerdict) -> None:
         done, self._done = self._done, None

@@ -19,7 +19,6 @@ class TransactionInfo:
 
     __slots__ = (
         "address",
-        "encryption",
         "environ",
         "helo",
         "id",
@@ -30,24 +29,25 @@ class TransactionInfo:
         "parameters",
         "recipients",
         "sender",
+        "tls_session",
         "user",
     )
 
     def __init__(self, environ: dict[bytes, bytes], own_name: bytes) -> None:
         self.environ = environ
         self.own_name = own_name
-        self.encryption: TlsSessionInfo | None = None
-        self.forget_client()
+        self.tls_session: TlsSessionInfo | None = None
+        self.reset_client()
 
-    def forget_client(self) -> None:
+    def reset_client(self) -> None:
         """What the client said of itself counts no more."""
         self.helo: bytes | None = None
         self.is_extended = False
         self.user: bytes | None = None
         self.method = b""
-        self.forget_transaction()
+        self.reset_transaction()
 
-    def forget_transaction(self) -> None:
+    def reset_transaction(self) -> None:
         """There is no transaction."""
         self.id = b""
         self.address = b""
@@ -96,7 +96,7 @@ class TransactionInfo:
     def _protocol(self) -> bytes:
         if not self.is_extended:
             return b"SMTP"
-        return b"ESMTP" + b"S" * (self.encryption is not None) + b"A" * (self.user is not None)
+        return b"ESMTP" + b"S" * (self.tls_session is not None) + b"A" * (self.user is not None)
 
     def macros(self) -> dict[bytes, bytes]:
         """All this in the words of milters; what is not known has no or an empty value."""
@@ -121,8 +121,8 @@ class TransactionInfo:
             known[b"{auth_author}"] = self.identity
         if self.user is not None:
             known |= {b"{auth_authen}": self.user, b"{auth_type}": self.method.upper()}
-        if self.encryption is not None:
-            tls = self.encryption
+        if self.tls_session is not None:
+            tls = self.tls_session
             known |= {b"{tls_version}": tls.version, b"{cipher}": tls.cipher, b"{cipher_bits}": b"%d" % tls.bits}
             known |= {b"{cert_subject}": tls.subject, b"{cert_issuer}": tls.issuer}
             known[b"{verify}"] = b"NO" if tls.emails is None else b"OK"

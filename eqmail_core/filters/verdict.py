@@ -46,12 +46,12 @@ CONTINUE, ACCEPT, REFUSE, DISCARD = "continue", "accept", "refuse", "discard"
 class FilterQuery:
     """What a filter is asked: the stage, what is known by now, and for MESSAGE the message."""
 
-    __slots__ = ("draft", "facts", "stage")
+    __slots__ = ("info", "message", "stage")
 
     def __init__(self, stage: str, facts: "TransactionInfo", draft: "FilteredMessage | None" = None) -> None:
         self.stage = stage
-        self.facts = facts
-        self.draft = draft
+        self.info = facts
+        self.message = draft
 
 
 class FilterVerdict:
@@ -74,7 +74,7 @@ class FilterVerdict:
 NO_VERDICT = FilterVerdict()
 
 
-def opinion_of_absent(default: bytes) -> FilterVerdict:
+def verdict_when_unavailable(default: bytes) -> FilterVerdict:
     """What holds where a filter cannot be asked; `default` is one of `formats.filter_list.DEFAULTS`."""
     return {b"accept": NO_VERDICT, b"reject": FilterVerdict(REFUSE, [REJECTED])}.get(default) or FilterVerdict(
         REFUSE, [TRY_LATER]

@@ -7,7 +7,7 @@ Source: delivery.md 5.7 (qmail-inject.c); qmail-header(5), qmail-inject(8).
 
 from eqmail_core.inject.host_defaults import BadAddress
 from eqmail_core.mail.address import VERP_SUFFIX
-from eqmail_core.mail.address_list import Unparsable, plain, render, rewrite_addresses, tokenise
+from eqmail_core.mail.address_list import Unparsable, render, rewrite_addresses, text_of, tokenise
 from eqmail_core.mail.dates import date822, stamp_utc
 from eqmail_core.mail.header import field_name
 from eqmail_core.mail.quote import quote_address
@@ -53,7 +53,7 @@ class HeaderRewriter:
         lists: "Sequence[bytes]" = (),
     ) -> None:
         self._rules = rules
-        self._person = person
+        self._originator = person
         self._id_host = id_host
         self._now = now
         self._pid = pid
@@ -83,7 +83,7 @@ class HeaderRewriter:
     def take_header(self, fields: list[bytes]) -> None:
         """Rewrite the fields of the message, and add those that are missing."""
         named = [(field_name(field), field) for field in fields]
-        named = [(name, field) for name, field in named if name not in self._person.unwanted]
+        named = [(name, field) for name, field in named if name not in self._originator.unwanted]
         seen = {name for name, _ in named}
         kept = []
         for name, field in named:
@@ -123,7 +123,7 @@ class HeaderRewriter:
         def collect(address: "list[Token]") -> "list[Token]":
             address = self._rules.complete(address)
             for recipients in lists:
-                recipients.append(plain(address))
+                recipients.append(text_of(address))
             return address
 
         return collect
@@ -131,7 +131,7 @@ class HeaderRewriter:
     def _complete_sender(self, address: "list[Token]") -> "list[Token]":
         address = self._rules.complete(address)
         if self._sender is None:
-            self._sender = plain(address) + (VERP_SUFFIX if self._person.per_recipient else b"")
+            self._sender = text_of(address) + (VERP_SUFFIX if self._originator.per_recipient else b"")
         return address
 
     def _rewritten(self, field: bytes, rewrite: "Callable[[list[Token]], list[Token]]") -> bytes:
@@ -141,7 +141,7 @@ class HeaderRewriter:
             raise BadAddress.in_line(field) from error
 
     def _make_sender(self) -> None:
-        made = render(self._person.return_path_tokens(self._now, self._pid))
+        made = render(self._originator.return_path_tokens(self._now, self._pid))
         self._rewritten(made, self._complete_sender)
 
     def _missing(self, seen: set[bytes]) -> list[bytes]:
@@ -153,7 +153,7 @@ class HeaderRewriter:
             stamp = stamp_utc(self._now)
             found.append(title + b"Message-ID: <%b.%d.qmail@%b>\n" % (stamp, self._pid, self._id_host))
         if prefix + b"from" not in seen:
-            found.append(title + self._rewritten(render(self._person.from_tokens()), self._rules.complete))
+            found.append(title + self._rewritten(render(self._originator.from_tokens()), self._rules.complete))
         if seen.isdisjoint((prefix + b"to", prefix + b"cc")):
             found.append(title + _NOBODY_SHOWN)
         if not self._is_resent and b"mail-followup-to" not in seen:

@@ -3,7 +3,7 @@
 Source: delivery.md 5.7 "address rewriting"; qmail-header(5).
 """
 
-from eqmail_core.mail.address_list import AT, ATOM, COLON, DOT, LITERAL, Unparsable, plain, tokenise
+from eqmail_core.mail.address_list import AT, ATOM, COLON, DOT, LITERAL, Unparsable, text_of, tokenise
 from eqmail_core.mail.quote import quote_address
 
 TYPE_CHECKING = False
@@ -59,7 +59,7 @@ class HostDefaults:
 
         Fails: Unparsable when the host is no list of tokens.
         """
-        return plain(self.complete(tokenise(quote_address(address))))
+        return text_of(self.complete(tokenise(quote_address(address))))
 
 
 def _default(text: bytes) -> "list[Token]":

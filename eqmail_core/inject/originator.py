@@ -23,7 +23,7 @@ NOBODY = b"anonymous"
 class Originator:
     """User, host and full name for From, and the letters of QMAILINJECT; host and name are None where not given."""
 
-    __slots__ = ("host", "name", "sender_host", "sender_user", "user", "wishes")
+    __slots__ = ("host", "name", "options", "sender_host", "sender_user", "user")
 
     def __init__(self, environ: "Mapping[bytes, bytes]") -> None:
         user = _first(environ, USER_VARIABLES)
@@ -32,28 +32,28 @@ class Originator:
         self.name = _first(environ, NAME_VARIABLES)
         self.sender_user = environ.get(b"QMAILSUSER", self.user)
         self.sender_host = environ.get(b"QMAILSHOST", self.host)
-        self.wishes = environ.get(b"QMAILINJECT", b"")
+        self.options = environ.get(b"QMAILINJECT", b"")
 
     @property
     def comment_style(self) -> bool:
         """Write From as ADDRESS (NAME)."""
-        return b"c" in self.wishes
+        return b"c" in self.options
 
     @property
     def per_recipient(self) -> bool:
         """Give each recipient an envelope sender of its own."""
-        return b"r" in self.wishes
+        return b"r" in self.options
 
     @property
     def per_message(self) -> bool:
         """Give each message an envelope sender of its own."""
-        return b"m" in self.wishes
+        return b"m" in self.options
 
     @property
     def unwanted(self) -> tuple[bytes, ...]:
         """Fields of the message that are to be ignored."""
         fields = ((b"s", b"return-path"), (b"f", b"from"), (b"i", b"message-id"))
-        return tuple(field for letter, field in fields if letter in self.wishes)
+        return tuple(field for letter, field in fields if letter in self.options)
 
     def from_tokens(self) -> "list[Token]":
         """The From field as tokens, before its host is completed."""

@@ -17,12 +17,12 @@ from eqmail_core.mail.header import LfLines
 from eqmail_core.mail.quote import header_address
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, TemporaryFailure
 from eqmail_core.queue.client.blocking import open_queue
-from eqmail_core.queue.client.enqueue import hand_over
+from eqmail_core.queue.client.enqueue import enqueue
 from eqmail_core.system.files import CHUNK, read_file, write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import complain
+from eqmail_core.system.log import write_stderr
 from eqmail_core.system.message_input import read_header
-from eqmail_core.text.lines import listed
+from eqmail_core.text.lines import non_empty_lines
 from eqmail_core.text.options import BadOption, parse_options, program_name
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ _OPTIONS = b"aAhHnNf:"
 _FATAL = b"qmail-inject: fatal: "
 
 
-class _Words:
+class _Options:
     """The command line: where recipients come from, whether to queue, and the sender if given."""
 
     def __init__(self, argv: list[bytes]) -> None:
@@ -67,16 +67,16 @@ def inject(
     try:
         _inject(argv, environ, prefix, wishes)
     except BadOption as bad:
-        complain(program_name(argv) + b": " + bad.text + b"\n")
+        write_stderr(program_name(argv) + b": " + bad.text + b"\n")
         return EXIT_PERMANENT
     except BadAddress as bad:
-        complain(_FATAL + bad.text)
+        write_stderr(_FATAL + bad.text)
         return EXIT_PERMANENT
     except Failure as failure:
-        complain(_FATAL + failure.text + b"\n")
+        write_stderr(_FATAL + failure.text + b"\n")
         return failure.exit_code
     except (OSError, ControlError):
-        complain(_FATAL + b"read error\n")
+        write_stderr(_FATAL + b"read error\n")
         return EXIT_TEMPORARY
     return EXIT_DONE
 
@@ -85,7 +85,7 @@ def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, 
     now = time.time()
     site = read_site(environ)
     injection = _begin(site, environ, now)
-    words = _Words(argv)
+    words = _Options(argv)
     for sender in words.senders:
         injection.use_sender(sender)
     for recipient in words.arguments:
@@ -105,9 +105,9 @@ def _list_of(wishes: "DsnParameters | None", count: int) -> bytes:
     if wishes is None:
         return b""
     # Here, because few have wishes and all would pay for them.
-    from eqmail_core.dsn.parameters import render_wishes
+    from eqmail_core.dsn.parameters import render_dsn
 
-    return render_wishes(wishes.of_each(count))
+    return render_dsn(wishes.for_each(count))
 
 
 def _queue(
@@ -128,7 +128,7 @@ def _queue(
         queue.abort()
         queue.finish(b"", [])
         raise
-    hand_over(queue, injection.sender, recipients, wishes)
+    enqueue(queue, injection.sender, recipients, wishes)
 
 
 def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> HeaderRewriter:
@@ -136,7 +136,9 @@ def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Header
     # Not all settings: that table is long, and few of them complete what is injected.
     controls = InjectSettings(lambda name: read_file(f"{site.control}/{name}"), environ)
     rules = HostDefaults(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
-    return HeaderRewriter(rules, Originator(environ), controls.idhost, now, os.getpid(), listed((lists or b"").lower()))
+    return HeaderRewriter(
+        rules, Originator(environ), controls.idhost, now, os.getpid(), non_empty_lines((lists or b"").lower())
+    )
 
 
 def _copy(put: "Callable[[bytes], None]", header: bytes, reader: "HeaderReader") -> None:

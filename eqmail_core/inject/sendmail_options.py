@@ -70,7 +70,7 @@ class SendmailInvocation:
     `wishes`: of the sender, those about the recipient at place 0 being about each; None: there are none.
     """
 
-    __slots__ = ("action", "argv", "environ", "wishes")
+    __slots__ = ("action", "argv", "dsn", "environ")
 
     def __init__(
         self, action: str, argv: list[bytes], environ: dict[bytes, bytes], wishes: "DsnParameters | None" = None
@@ -78,10 +78,10 @@ class SendmailInvocation:
         self.action = action
         self.argv = argv
         self.environ = environ
-        self.wishes = wishes
+        self.dsn = wishes
 
 
-def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> SendmailInvocation:
+def parse_sendmail_command(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> SendmailInvocation:
     """Translate a command line.  Fails: BadOption, Usage, Elsewhere."""
     options, recipients = parse_options(argv, _LETTERS)
     changed = dict(environ)
@@ -113,17 +113,17 @@ def read_words(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> SendmailI
     elif sender is not None:
         words += (b"-f", sender)
         _show_sender(changed, sender)
-    return SendmailInvocation(INJECT, [*words, b"--", *recipients], changed, _wished(wished) if wished else None)
+    return SendmailInvocation(INJECT, [*words, b"--", *recipients], changed, _parse_options(wished) if wished else None)
 
 
-def _wished(options: "list[tuple[bytes, bytes]]") -> "DsnParameters":
+def _parse_options(options: "list[tuple[bytes, bytes]]") -> "DsnParameters":
     """What -N, -R and -V ask for.  Fails: Usage."""
     # Here, because few have wishes and all would pay for them.
-    from eqmail_core.dsn.sendmail_wishes import wishes_of
+    from eqmail_core.dsn.sendmail_wishes import dsn_of_options
     from eqmail_core.dsn.smtp_parameters import BadParameter
 
     try:
-        return wishes_of(options)
+        return dsn_of_options(options)
     except BadParameter as bad:
         raise Usage from bad
 

@@ -86,7 +86,7 @@ def split_serials(packet: bytes) -> tuple[int, ...]:
         raise WireError("serials cut short") from error
 
 
-def waits_answer(serial: int, ok: bool) -> bytes:
+def spill_request(serial: int, ok: bool) -> bytes:
     """The queue's answer to W."""
     return _ANSWER.pack(WAITS, serial, ok)
 
@@ -99,7 +99,7 @@ def split_clean(packet: bytes) -> bytes:
     return request
 
 
-def split_waits_answer(packet: bytes) -> tuple[int, bool]:
+def split_spill_request(packet: bytes) -> tuple[int, bool]:
     """Serial and success of the queue's answer to W."""
     try:
         _, serial, ok = _ANSWER.unpack(packet)

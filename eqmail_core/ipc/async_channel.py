@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from eqmail_core.ipc.background_close import close_aside
-from eqmail_core.ipc.packet_socket import receive_packet, refuse_descriptors, send_packet, widen
+from eqmail_core.ipc.packet_socket import enlarge_send_buffer, receive_packet, refuse_descriptors, send_packet
 
 # Packets taken per wake-up, so that one busy peer does not starve the others.
 _BURST = 64
@@ -47,7 +47,7 @@ class AsyncChannel:
         takes_descriptors: bool = False,
     ) -> None:
         sock.setblocking(False)
-        widen(sock)
+        enlarge_send_buffer(sock)
         self.sock = sock
         self.closed = self._is_paused = False
         self._takes_descriptors = takes_descriptors

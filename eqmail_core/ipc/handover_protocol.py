@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 READY, TAKEN, REFUSED, LINE, END = b"EQ1", b"K", b"N", b"L", b"E"
 
-MOST_BYTES = 98304
+MAX_BYTES = 98304
 """Longest environment and command that are handed over, in bytes."""
 
 

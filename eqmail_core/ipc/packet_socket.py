@@ -94,7 +94,7 @@ def connect_to(path: str, timeout_s: float | None = None) -> socket.socket:
     """Connect to the socket at `path`, with room for large packets."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
-        widen(sock)
+        enlarge_send_buffer(sock)
         sock.settimeout(timeout_s)
         sock.connect(path)
     except OSError:
@@ -103,7 +103,7 @@ def connect_to(path: str, timeout_s: float | None = None) -> socket.socket:
     return sock
 
 
-def widen(sock: socket.socket) -> None:
+def enlarge_send_buffer(sock: socket.socket) -> None:
     """Ask for a send buffer that holds many packets; the system may give less."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)

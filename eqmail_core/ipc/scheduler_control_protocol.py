@@ -27,7 +27,7 @@ RETRY, HOLD, RELEASE, DELETE, BOUNCE, MOVE = VERBS
 
 DONE, BUSY, GONE, CHANGED, NEW = b"done", b"busy", b"gone", b"changed", b"new"
 
-MOST_TARGETS = 500
+MAX_TARGETS = 500
 """Targets in one request."""
 
 IN_MEMORY = b"m"
@@ -99,7 +99,7 @@ def change_request(verb: bytes, targets: "Iterable[tuple[int, bytes]]") -> bytes
 def split_change(packet: bytes) -> "tuple[bytes, list[tuple[int, bytes]]]":
     """Verb, and number and stamp of each target.  Fails: ValueError."""
     verb, *records = packet[:-1].split(b"\0")
-    if verb not in VERBS or not packet.endswith(b"\0") or len(records) > MOST_TARGETS:
+    if verb not in VERBS or not packet.endswith(b"\0") or len(records) > MAX_TARGETS:
         raise ValueError("no request")
     targets = []
     for record in records:

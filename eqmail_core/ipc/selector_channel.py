@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from eqmail_core.ipc.background_close import close_aside
-from eqmail_core.ipc.packet_socket import receive_packet, refuse_descriptors, widen
+from eqmail_core.ipc.packet_socket import enlarge_send_buffer, receive_packet, refuse_descriptors
 
 # Packets taken per wake-up, so that agents are not kept waiting by a busy peer.
 _BURST = 64
@@ -43,7 +43,7 @@ class SelectorChannel:
         takes_descriptors: bool = False,
     ) -> None:
         sock.setblocking(False)
-        widen(sock)
+        enlarge_send_buffer(sock)
         self._takes_descriptors = takes_descriptors
         self._holds_none = not takes_descriptors and refuse_descriptors(sock)
         self.sock = sock

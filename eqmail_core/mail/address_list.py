@@ -114,7 +114,7 @@ def _unescaped(word: bytes) -> bytes:
     return bytes(pieces)
 
 
-def plain(tokens: "list[Token]") -> bytes:
+def text_of(tokens: "list[Token]") -> bytes:
     """An address as it stands in an envelope: no quoting, no comments."""
     return b"".join([b"[%b]" % text if kind == LITERAL else text for kind, text in tokens if kind != COMMENT])
 
@@ -127,7 +127,7 @@ def rewrite_addresses(field: "list[Token]", rewrite: "Rewrite") -> "list[Token]"
     move behind it.
     Fails: Unparsable for groups that nest or do not close, and for > without <.
     """
-    walk = _Walk(rewrite)
+    walk = _Rewriter(rewrite)
     at = len(field) - 1
     while at >= _FIRST:
         kind = field[at][0]
@@ -162,7 +162,7 @@ def rewrite_addresses(field: "list[Token]", rewrite: "Rewrite") -> "list[Token]"
     return field[:_FIRST] + walk.done[::-1]
 
 
-class _Walk:
+class _Rewriter:
     """State of the walk: tokens done and tokens of the address at hand, both from right to left."""
 
     def __init__(self, rewrite: "Rewrite") -> None:

@@ -4,7 +4,7 @@ Source: queue.md 3.5; qmail-queue(8).
 """
 
 
-def invocation(uid: int, alias: int, daemon: int, scheduler: int) -> bytes:
+def invoker_name(uid: int, alias: int, daemon: int, scheduler: int) -> bytes:
     """How a message came, by the uid that brought it; alias is asked first, as C does."""
     if uid == alias:
         return b"by alias"

@@ -13,19 +13,19 @@ def printable(data: bytes, instead: bytes) -> bytes:
     return data.translate(bytes(byte if byte in _PRINTABLE else instead[0] for byte in range(256)))
 
 
-def glance(fields: list[bytes], body: bytes, limit: int) -> bytes:
+def summary(fields: list[bytes], body: bytes, limit: int) -> bytes:
     """Subject and body in one line of at most `limit` bytes; line ends show as slashes."""
     subject = b"".join([field_text(field) for field in fields if field_name(field) == b"subject"])
     return printable((subject + body[:limit])[:limit], b"/")
 
 
-def notice(sender: bytes, local: bytes, fields: list[bytes], body: bytes) -> bytes:
+def arrival_notice(sender: bytes, local: bytes, fields: list[bytes], body: bytes) -> bytes:
     """What qbiff writes to a terminal: a bell and two lines of at most 78 bytes."""
     whom = printable(b"*** TO <%b> FROM <%b>" % (local, sender), b"_")
-    return b"\r\n\a%b\r\n    %b\r\n" % (whom, glance(fields, body, 74))
+    return b"\r\n\a%b\r\n    %b\r\n" % (whom, summary(fields, body, 74))
 
 
-def entry(fields: list[bytes], body: bytes) -> bytes:
+def listing_entry(fields: list[bytes], body: bytes) -> bytes:
     """What maildirwatch shows of a message: envelope, From, subject and body."""
     shown = {field_name(field): field for field in fields}
     sender = field_text(shown.get(b"return-path", b"")).removesuffix(b"\n") or b"?"
@@ -33,5 +33,5 @@ def entry(fields: list[bytes], body: bytes) -> bytes:
     lines = [b"FROM %b TO <%b>" % (printable(sender, b"?"), printable(recipient, b"?"))]
     if b"from" in shown:
         lines.append(b"\033[1m%b\033[0m" % printable(shown[b"from"].removesuffix(b"\n"), b"/"))
-    lines.append(glance(fields, body, 158))
+    lines.append(summary(fields, body, 158))
     return b"\n".join(lines) + b"\n\n"

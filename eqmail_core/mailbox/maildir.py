@@ -16,7 +16,7 @@ from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 
 NO_FOLDER = b"Unable to chdir to maildir. (#4.2.1)"
-TROUBLE = b"Temporary error on maildir delivery. (#4.3.0)"
+WRITE_ERROR = b"Temporary error on maildir delivery. (#4.3.0)"
 UNREADABLE = b"Unable to read message. (#4.3.0)"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -35,20 +35,20 @@ class MaildirNames:
         self._unique = b"P%dQ" % pid
         self._count = 0
 
-    def fresh(self) -> bytes:
+    def new_name(self) -> bytes:
         """A new name on every call."""
         self._count += 1
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
         return b"%d.M%d%b%d.%b" % (seconds, nanoseconds // 1000, self._unique, self._count, self.host)
 
-    def given(self, name: bytes, part: int) -> bytes:
+    def name_for(self, name: bytes, part: int) -> bytes:
         """The name that an order asks for, TIME.UNIQUE; the parts of one delivery differ.  b"" if it is unfit."""
         if not name or name[:1] == b"." or b"/" in name or b":" in name:
             return b""
         return b"%b.%b" % (name, self.host) if part == 0 else b"%b_%d.%b" % (name, part, self.host)
 
 
-def own_naming() -> MaildirNames:
+def own_names() -> MaildirNames:
     """Names for this process; to be asked for again after a fork."""
     return MaildirNames(os.uname().nodename, os.getpid())
 
@@ -75,7 +75,7 @@ class Maildir:
             self.new = os.open("new", _FOLDER, dir_fd=base)
         except OSError as error:
             self.close()
-            raise TemporaryFailure(TROUBLE) from error
+            raise TemporaryFailure(WRITE_ERROR) from error
         finally:
             os.close(base)
 
@@ -95,7 +95,7 @@ class Maildir:
         except (OSError, MessageUnreadable) as error:
             os.close(fd)
             os.unlink(temporary, dir_fd=self.tmp)
-            raise TemporaryFailure(TROUBLE if isinstance(error, OSError) else UNREADABLE) from error
+            raise TemporaryFailure(WRITE_ERROR if isinstance(error, OSError) else UNREADABLE) from error
         return MaildirFile(self, fd, temporary, wanted, size)
 
     def identity(self) -> tuple[int, int]:
@@ -119,14 +119,14 @@ class Maildir:
 
     def _create(self, naming: MaildirNames, size: int) -> tuple[bytes, int]:
         for _ in range(_TRIES):
-            name = sized(naming.fresh(), size) if size else naming.fresh()
+            name = sized(naming.new_name(), size) if size else naming.new_name()
             try:
                 return name, os.open(name, _NEW_FILE, 0o600, dir_fd=self.tmp)
             except FileExistsError:
                 continue
             except OSError as error:
-                raise TemporaryFailure(TROUBLE) from error
-        raise TemporaryFailure(TROUBLE)
+                raise TemporaryFailure(WRITE_ERROR) from error
+        raise TemporaryFailure(WRITE_ERROR)
 
 
 class MaildirFile:
@@ -160,7 +160,7 @@ class MaildirFile:
                 self.discard()
         except OSError as error:
             self.discard()
-            raise TemporaryFailure(TROUBLE) from error
+            raise TemporaryFailure(WRITE_ERROR) from error
         if self._size and self.maildir.quota is not None:
             self.maildir.quota.note(self._size)
 
@@ -180,16 +180,16 @@ class MaildirFile:
 
 def deliver_to_maildir(path: bytes, head: bytes, message: MessageFile, wanted: bytes = b"", part: int = 0) -> None:
     """Deliver one copy durably; the parts of one delivery are numbered, see `Naming.given`."""
-    naming = own_naming()
+    naming = own_names()
     maildir = Maildir(path)
     try:
-        copy = maildir.write(naming, naming.given(wanted, part), head, message)
+        copy = maildir.write(naming, naming.name_for(wanted, part), head, message)
         try:
             copy.sync()
             copy.publish()
             maildir.sync()
         except OSError as error:
             copy.discard()
-            raise TemporaryFailure(TROUBLE) from error
+            raise TemporaryFailure(WRITE_ERROR) from error
     finally:
         maildir.close()

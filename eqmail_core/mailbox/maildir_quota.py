@@ -75,7 +75,7 @@ class Quota:
         self._granted: Usage = (0, 0)
         try:
             self._read()
-            if self._length > maildirsize.MOST_BYTES:
+            if self._length > maildirsize.MAX_BYTES:
                 self._count_anew()
         except (TemporaryFailure, CountIsDue):
             self.close()
@@ -113,7 +113,7 @@ class Quota:
             text = read_upto(self._file, maildirsize.READ_BYTES)
             self._length = os.fstat(self._file).st_size
         except OSError as error:
-            raise _trouble(b"read", error) from error
+            raise _error(b"read", error) from error
         self._first_line = text.partition(b"\n")[0]
         self._quota, self._used = maildirsize.parse(text)
 
@@ -134,7 +134,7 @@ class Quota:
             self._replace(maildirsize.render(self._first_line, used))
             self._read()
         except OSError as error:
-            raise _trouble(b"write", error) from error
+            raise _error(b"write", error) from error
 
     def _replace(self, text: bytes) -> None:
         temporary = b"tmp/%b.%d" % (_NAME, os.getpid())
@@ -207,7 +207,7 @@ def _open(maildir: int) -> int | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _trouble(b"open", error) from error
+        raise _error(b"open", error) from error
     if file is None:
         raise TemporaryFailure(NO_FILE)
     return file
@@ -221,5 +221,5 @@ def _exists(folder: int, name: bytes) -> bool:
     return True
 
 
-def _trouble(doing: bytes, error: OSError) -> TemporaryFailure:
+def _error(doing: bytes, error: OSError) -> TemporaryFailure:
     return TemporaryFailure(b"Unable to %b %b: %b. (#4.3.0)" % (doing, _NAME, error_text(error.errno)))

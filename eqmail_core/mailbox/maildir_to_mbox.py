@@ -31,14 +31,14 @@ def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: byte
     """
     lock = _open(mbox, _APPEND, 0o600, b"unable to lock " + mbox)
     try:
-        with _Doing(b"unable to lock " + mbox):
+        with _ErrorContext(b"unable to lock " + mbox):
             fcntl.flock(lock, fcntl.LOCK_EX)
         new = _open(temporary, _NEW, 0o644, b"unable to create " + temporary)
         try:
             _write(new, temporary, _pieces(_open(mbox, _READ, 0, b"unable to read " + mbox), b"unable to read " + mbox))
             for born, path in messages:
                 _write(new, temporary, _quoted(born, path))
-            with _Doing(b"unable to write to " + temporary):
+            with _ErrorContext(b"unable to write to " + temporary):
                 os.fsync(new)
         except TemporaryFailure:
             # A part of it would only take room that is missing already.
@@ -46,7 +46,7 @@ def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: byte
             raise
         finally:
             os.close(new)
-        with _Doing(b"unable to move %b to %b" % (temporary, mbox)):
+        with _ErrorContext(b"unable to move %b to %b" % (temporary, mbox)):
             os.rename(temporary, mbox)
             sync_folder(os.path.dirname(os.fsdecode(mbox)) or ".")
         return [path for _, path in messages if not _removed(path)]
@@ -54,7 +54,7 @@ def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: byte
         os.close(lock)
 
 
-class _Doing:
+class _ErrorContext:
     """Turns the system's errors within it into a Temporary that says what was being done."""
 
     def __init__(self, what: bytes) -> None:
@@ -69,13 +69,13 @@ class _Doing:
 
 
 def _open(path: bytes, flags: int, mode: int, what: bytes) -> int:
-    with _Doing(what):
+    with _ErrorContext(what):
         return os.open(path, flags, mode)
 
 
 def _open_message(path: bytes, what: bytes) -> int:
     fd = None
-    with _Doing(what):
+    with _ErrorContext(what):
         fd = open_regular(path)
     if fd is None:
         raise TemporaryFailure(what + b": it is no regular file")
@@ -84,7 +84,7 @@ def _open_message(path: bytes, what: bytes) -> int:
 
 def _write(fd: int, path: bytes, pieces: "Iterator[bytes]") -> None:
     for piece in pieces:
-        with _Doing(b"unable to write to " + path):
+        with _ErrorContext(b"unable to write to " + path):
             write_all(fd, piece)
 
 
@@ -92,7 +92,7 @@ def _pieces(fd: int, what: bytes) -> "Iterator[bytes]":
     """What can be read from a descriptor, which is closed then."""
     try:
         while True:
-            with _Doing(what):
+            with _ErrorContext(what):
                 piece = os.read(fd, CHUNK)
             if not piece:
                 return

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Usage = tuple[int, int]
     """Bytes and messages."""
 
-MOST_BYTES = 5120
+MAX_BYTES = 5120
 """A file that has grown beyond this is due to be counted anew."""
 
 READ_BYTES = 65536

@@ -14,14 +14,14 @@ from eqmail_core.system.files import write_all
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.text.error_text import error_text
 
-LOCK_PATIENCE_S = 30.0
+LOCK_TIMEOUT_S = 30.0
 LOCKED = b"File has been locked for 30 seconds straight. (#4.3.0)"
 
 _APPEND = os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _PAUSE_S = 0.05
 
 
-def append_to_mailbox(path: bytes, head: bytes, message: MessageFile, patience_s: float = LOCK_PATIENCE_S) -> None:
+def append_to_mailbox(path: bytes, head: bytes, message: MessageFile, patience_s: float = LOCK_TIMEOUT_S) -> None:
     """Append `head` (the From_ line and what follows it) and the message, on the disk when this returns."""
     try:
         fd = os.open(path, _APPEND, 0o600)
@@ -34,7 +34,7 @@ def append_to_mailbox(path: bytes, head: bytes, message: MessageFile, patience_s
             _append(fd, head, message)
         except (OSError, MessageUnreadable) as error:
             if locked:
-                _take_back(fd, end)
+                _truncate(fd, end)
             if isinstance(error, OSError):
                 raise TemporaryFailure(b"Unable to write %b: %b. (#4.3.0)" % (path, error_text(error.errno))) from error
             raise TemporaryFailure(b"Unable to read message. (#4.3.0)") from error
@@ -52,7 +52,7 @@ def _append(fd: int, head: bytes, message: MessageFile) -> None:
     os.fsync(fd)
 
 
-def _take_back(fd: int, end: int) -> None:
+def _truncate(fd: int, end: int) -> None:
     try:
         os.ftruncate(fd, end)
     except OSError:

@@ -14,7 +14,7 @@ from eqmail_core.system.files import open_regular
 _NEW, _CUR, _SEEN = b"new", b"cur", b":2,"
 
 
-class Filed:
+class MaildropFile:
     """One message: where it is, how many bytes it has, and the name that it keeps wherever it moves."""
 
     __slots__ = ("name", "path", "size")
@@ -25,7 +25,7 @@ class Filed:
         self.name = path.partition(b"/")[2].partition(b":")[0]
 
 
-def messages(now: float) -> list[Filed]:
+def messages(now: float) -> list[MaildropFile]:
     """The messages, oldest first; what is no file, or gone meanwhile, is left out.  Leftovers in tmp/ are swept."""
     sweep_tmp(now)
     found = []
@@ -35,11 +35,11 @@ def messages(now: float) -> list[Filed]:
         except OSError:
             continue
         if stat.S_ISREG(status.st_mode):
-            found.append(Filed(path, status.st_size))
+            found.append(MaildropFile(path, status.st_size))
     return found
 
 
-def open_message(message: Filed) -> int:
+def open_message(message: MaildropFile) -> int:
     """A descriptor to read a message from, which is a file still.  Fails: OSError."""
     fd = open_regular(message.path)
     if fd is None:
@@ -47,7 +47,7 @@ def open_message(message: Filed) -> int:
     return fd
 
 
-def update(kept: list[Filed], deleted: list[Filed]) -> bool:
+def update(kept: list[MaildropFile], deleted: list[MaildropFile]) -> bool:
     """Remove the deleted messages and move the new ones that are kept to cur/; False when not all could be removed."""
     for message in kept:
         if message.path.startswith(_NEW + b"/"):

@@ -225,12 +225,12 @@ class Transaction(_Machine):
         self._say(b"%d %d" % (len(kept), sum(self._messages[index].size for index in kept)))
 
     def _list(self, argument: bytes) -> Pop3Event | None:
-        return self._tell(argument, lambda message: b"%d" % message.size)
+        return self._reply_about(argument, lambda message: b"%d" % message.size)
 
     def _uidl(self, argument: bytes) -> Pop3Event | None:
-        return self._tell(argument, lambda message: message.name)
+        return self._reply_about(argument, lambda message: message.name)
 
-    def _tell(self, argument: bytes, fact: "Callable[[MaildropMessage], bytes]") -> Pop3Event | None:
+    def _reply_about(self, argument: bytes, fact: "Callable[[MaildropMessage], bytes]") -> Pop3Event | None:
         if argument:
             index = self._index(argument)
             if index is not None:
@@ -261,7 +261,7 @@ class Transaction(_Machine):
         self._last = 0
         self._say()
 
-    def _tell_last(self, argument: bytes) -> None:
+    def _reply_last(self, argument: bytes) -> None:
         self._say(b"%d" % self._last)
 
     def _noop(self, argument: bytes) -> None:
@@ -285,7 +285,7 @@ _VERBS: "dict[bytes, Callable[[Transaction, bytes], Pop3Event | None]]" = {
     b"retr": Transaction._retr,
     b"top": Transaction._top,
     b"rset": Transaction._rset,
-    b"last": Transaction._tell_last,
+    b"last": Transaction._reply_last,
     b"noop": Transaction._noop,
     b"quit": Transaction._quit,
 }

@@ -28,7 +28,7 @@ _NOT_STARTED = {NO_PIPE: b"unable to open pipe", NO_CHILD: b"unable to fork"}
 _CRASHED = b"aack, child crashed"
 
 
-def find_out_who(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes, bytes]") -> None:
+def authenticate(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes, bytes]") -> None:
     """Learn credentials and let `checker` decide; it serves the client itself, when it is satisfied.
 
     No byte behind the line that completes the credentials is read: it belongs to whom the checker starts.
@@ -73,12 +73,12 @@ def serve_maildir(maildir: bytes) -> None:
         except Failure:
             client.write(pop3.refusal(pop3.CANNOT_SCAN))
             return
-        _converse(client, messages)
+        _run_session(client, messages)
     except (TimedOut, ConnectionLost):
         pass
 
 
-def _converse(client: TimedStream, messages: list[maildrop.Filed]) -> None:
+def _run_session(client: TimedStream, messages: list[maildrop.MaildropFile]) -> None:
     machine = pop3.Transaction([pop3.MaildropMessage(message.size, message.name) for message in messages])
     while True:
         while (event := machine.next_event()) is not None:
@@ -95,7 +95,7 @@ def _converse(client: TimedStream, messages: list[maildrop.Filed]) -> None:
         machine.receive(client.read())
 
 
-def _send(client: TimedStream, machine: pop3.Transaction, message: maildrop.Filed, lines: int | None) -> None:
+def _send(client: TimedStream, machine: pop3.Transaction, message: maildrop.MaildropFile, lines: int | None) -> None:
     try:
         fd = maildrop.open_message(message)
     except OSError:

@@ -7,19 +7,19 @@ import os
 
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_STOP, Failure
 from eqmail_core.queue.client.enqueue import forward_input
-from eqmail_core.system.commands import consult
+from eqmail_core.system.commands import run_for_exit_code
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.log import fatal, log_line
 from eqmail_core.text.error_text import error_text
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Ask the program; then queue the Delivered-To line and the message, from its sender."""
     if len(argv) < 3:
-        say("condredirect", "usage: condredirect newaddress program [ arg ... ]")
+        log_line("condredirect", "usage: condredirect newaddress program [ arg ... ]")
         return EXIT_PERMANENT
     try:
-        if consult(argv[2:], environ):
+        if run_for_exit_code(argv[2:], environ):
             return EXIT_DONE
         os.lseek(0, 0, os.SEEK_SET)
         for name in (b"SENDER", b"DTLINE"):
@@ -30,5 +30,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         return fatal("condredirect", failure.text, failure.exit_code)
     except OSError as error:
         return fatal("condredirect", b"unable to rewind: " + error_text(error.errno))
-    say("condredirect", f"qp {qp}")
+    log_line("condredirect", f"qp {qp}")
     return EXIT_STOP

@@ -6,7 +6,7 @@ Needs NEWSENDER and DTLINE.  Exits: 0, 100, 111.  Source: delivery.md 5.9; forwa
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 from eqmail_core.queue.client.enqueue import forward_input
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.log import fatal, log_line
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -18,5 +18,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         qp = forward_input(read_site(environ), environ, environ[b"DTLINE"], environ[b"NEWSENDER"], argv[1:])
     except Failure as failure:
         return fatal("forward", failure.text, failure.exit_code)
-    say("forward", f"qp {qp}")
+    log_line("forward", f"qp {qp}")
     return EXIT_DONE

@@ -9,7 +9,7 @@ import time
 from eqmail_core.mailbox.maildir_reader import enter_maildir, messages_in, sweep_tmp
 from eqmail_core.mailbox.maildir_to_mbox import move_to_mbox
 from eqmail_core.outcome import EXIT_DONE, Failure
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.log import fatal, log_line
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -27,5 +27,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except Failure as failure:
         return fatal("maildir2mbox", failure.text)
     for path in left:
-        say("maildir2mbox", b"warning: $MAILDIR/%b will be delivered twice; unable to unlink" % path)
+        log_line("maildir2mbox", b"warning: $MAILDIR/%b will be delivered twice; unable to unlink" % path)
     return EXIT_DONE

@@ -6,7 +6,7 @@ Exits: 111 in trouble; else it never ends.  Source: delivery.md 5.9; maildirwatc
 import os
 import time
 
-from eqmail_core.mail.preview import entry
+from eqmail_core.mail.preview import listing_entry
 from eqmail_core.mailbox.maildir_reader import enter_maildir, messages_in, sweep_tmp
 from eqmail_core.outcome import Failure
 from eqmail_core.system.files import write_all
@@ -43,5 +43,5 @@ def screen(now: float) -> bytes:
             reader = read_header(fd)
         finally:
             os.close(fd)
-        shown.append(entry(reader.fields, reader.body))
+        shown.append(listing_entry(reader.fields, reader.body))
     return b"".join(shown)

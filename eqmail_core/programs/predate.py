@@ -7,16 +7,16 @@ import time
 
 from eqmail_core.mail.dates import date822
 from eqmail_core.outcome import EXIT_PERMANENT, Failure
-from eqmail_core.system.commands import feed
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.commands import run_with_input
+from eqmail_core.system.log import fatal, log_line
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Feed the program."""
     if len(argv) < 2:
-        say("predate", "usage: predate child")
+        log_line("predate", "usage: predate child")
         return EXIT_PERMANENT
     try:
-        return feed(argv[1:], environ, b"Date: " + date822(time.time()) + b"\n")
+        return run_with_input(argv[1:], environ, b"Date: " + date822(time.time()) + b"\n")
     except Failure as failure:
         return fatal("predate", failure.text)

@@ -4,8 +4,8 @@ Needs UFLINE, RPLINE and DTLINE.  Exits with the command's code, or 100, 111.  S
 """
 
 from eqmail_core.outcome import EXIT_PERMANENT, Failure
-from eqmail_core.system.commands import feed
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.commands import run_with_input
+from eqmail_core.system.log import fatal, log_line
 from eqmail_core.text.options import BadOption, parse_options
 
 LINES = {b"f": b"UFLINE", b"r": b"RPLINE", b"d": b"DTLINE"}
@@ -18,7 +18,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         options, command = parse_options(argv, b"frdFRD")
     except BadOption as bad:
-        say("preline", bad.text)
+        log_line("preline", bad.text)
         return _usage()
     if not command:
         return _usage()
@@ -26,11 +26,11 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     wanted.update({letter.lower(): letter.isupper() for letter, _ in options})
     first = b"".join([environ[name] for letter, name in LINES.items() if wanted[letter]])
     try:
-        return feed(command, environ, first)
+        return run_with_input(command, environ, first)
     except Failure as failure:
         return fatal("preline", failure.text, failure.exit_code)
 
 
 def _usage() -> int:
-    say("preline", "usage: preline cmd [ arg ... ]")
+    log_line("preline", "usage: preline cmd [ arg ... ]")
     return EXIT_PERMANENT

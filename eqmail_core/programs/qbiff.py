@@ -6,7 +6,7 @@ Needs USER, SENDER and LOCAL.  Exits: 0, always.  Source: delivery.md 5.9; qbiff
 import os
 import stat
 
-from eqmail_core.mail.preview import notice
+from eqmail_core.mail.preview import arrival_notice
 from eqmail_core.outcome import EXIT_DONE
 from eqmail_core.system.files import read_file, write_all
 from eqmail_core.system.message_input import read_header
@@ -24,7 +24,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         sessions = read_file(SESSIONS) or b""
     except OSError:
         return EXIT_DONE
-    text = notice(environ[b"SENDER"], environ[b"LOCAL"], reader.fields, reader.body)
+    text = arrival_notice(environ[b"SENDER"], environ[b"LOCAL"], reader.fields, reader.body)
     for terminal in terminals_of(environ[b"USER"], sessions):
         try:
             tell(b"/dev/" + terminal, text)

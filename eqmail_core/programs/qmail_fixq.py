@@ -11,7 +11,7 @@ from eqmail_core.queue.format.listing import check_lines
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.text.error_text import error_text
 from eqmail_core.text.options import BadOption, parse_options
 
@@ -35,11 +35,11 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         for letter, _ in options or [(b"c", b"")]:
             write_all(1, _ACTIONS[letter](site) if letter in _ACTIONS else HELP)
     except QueueInUse:
-        say("qmail-fixq", "fatal: qmail-send is running, stop it first")
+        log_line("qmail-fixq", "fatal: qmail-send is running, stop it first")
         return EXIT_TEMPORARY
     except (OSError, KeyError) as error:
         reason = error_text(error.errno) if isinstance(error, OSError) else f"no {error.args[0]}".encode()
-        say("qmail-fixq", b"fatal: unable to handle the queue: " + reason)
+        log_line("qmail-fixq", b"fatal: unable to handle the queue: " + reason)
         return EXIT_TEMPORARY
     return 0
 

@@ -6,12 +6,12 @@ Source: qmail-local(8).
 
 import os
 
-from eqmail_core.local.delivery.deliver import deliver, rehearse
+from eqmail_core.local.delivery.deliver import deliver, dry_run
 from eqmail_core.local.delivery.request import LocalDelivery
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import complain
+from eqmail_core.system.log import write_stderr
 
 USAGE = b"qmail-local: usage: qmail-local [ -nN ] user homedir local dash ext domain sender aliasempty\n"
 
@@ -34,16 +34,16 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     os.umask(0o077)
     try:
         if dry:
-            rehearse(site, it, lambda line: write_all(1, line), complain)
+            dry_run(site, it, lambda line: write_all(1, line), write_stderr)
         else:
             write_all(1, deliver(site, it, 0, environ)[0])
     except Failure as failure:
         if failure.text:
-            complain(failure.text + b"\n")
+            write_stderr(failure.text + b"\n")
         return failure.exit_code
     return EXIT_DONE
 
 
 def _usage() -> int:
-    complain(USAGE)
+    write_stderr(USAGE)
     return EXIT_PERMANENT

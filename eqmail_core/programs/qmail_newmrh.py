@@ -11,7 +11,7 @@ from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.system.cdb import CdbNotWritten
 from eqmail_core.system.files import read_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.text.error_text import error_text
 
 SOURCE = Controls.morercpthosts.file
@@ -39,5 +39,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 
 def _die(text: str, error: OSError) -> int:
-    say("qmail-newmrh", f"fatal: {text}: ".encode() + error_text(error.errno))
+    log_line("qmail-newmrh", f"fatal: {text}: ".encode() + error_text(error.errno))
     return EXIT_TEMPORARY

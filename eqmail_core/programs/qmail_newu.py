@@ -8,7 +8,7 @@ import os
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.system.cdb import CdbNotWritten
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, compile_users
 
@@ -41,5 +41,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 
 def _die(text: str) -> int:
-    say("qmail-newu", f"fatal: {text}")
+    log_line("qmail-newu", f"fatal: {text}")
     return EXIT_TEMPORARY

@@ -6,12 +6,12 @@ Exits: 0.  Source: smtp-server.md 4.12; qmail-pop3d(8).
 from eqmail_core.pop3.protocol import NO_MAILDIR, refusal
 from eqmail_core.pop3.server import serve_maildir
 from eqmail_core.system.files import write_all
-from eqmail_core.system.log import keep_from_client
+from eqmail_core.system.log import redirect_to_syslog
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve one client."""
-    keep_from_client()
+    redirect_to_syslog()
     if len(argv) < 2:
         write_all(1, refusal(NO_MAILDIR))
     else:

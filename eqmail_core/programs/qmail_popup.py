@@ -6,16 +6,16 @@ Exits: 1.  Source: smtp-server.md 4.12; qmail-popup(8).
 """
 
 from eqmail_core.pop3.protocol import refusal
-from eqmail_core.pop3.server import find_out_who
+from eqmail_core.pop3.server import authenticate
 from eqmail_core.system.files import write_all
-from eqmail_core.system.log import keep_from_client
+from eqmail_core.system.log import redirect_to_syslog
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve one client until it is known, and wait while others serve it."""
-    keep_from_client()
+    redirect_to_syslog()
     if len(argv) < 3:
         write_all(1, refusal(b"usage: popup hostname subprogram"))
     else:
-        find_out_who(argv[1], argv[2:], environ)
+        authenticate(argv[1], argv[2:], environ)
     return 1

@@ -6,7 +6,7 @@ Exits: 0, 100 bad option, 111.  Source: delivery.md 5.3; qmail-pw2u(8).
 from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.system.files import read_all, write_all
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.text.options import BadOption, parse_options
 from eqmail_core.users.accounts import home_owner
 from eqmail_core.users.pw2u import ANY_HOME, HOME_MUST_EXIST, SKIP_BAD_HOME, CannotAssign, assign_text
@@ -28,7 +28,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         options, _ = parse_options(argv, b"/ohHuUc:C")
     except BadOption as bad:
-        say("qmail-pw2u", bad.text)
+        log_line("qmail-pw2u", bad.text)
         return EXIT_PERMANENT
     trouble = b"unable to read controls"
     try:
@@ -41,6 +41,6 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         for line in assign_text(rules, passwd, home_owner):
             write_all(1, line)
     except (CannotAssign, OSError) as reason:
-        say("qmail-pw2u", b"fatal: " + (reason.text if isinstance(reason, CannotAssign) else trouble))
+        log_line("qmail-pw2u", b"fatal: " + (reason.text if isinstance(reason, CannotAssign) else trouble))
         return EXIT_TEMPORARY
     return 0

@@ -12,7 +12,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.system.files import read_all, write_all
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.system.processes import IGNORED_BY_PYTHON, await_end
 
 REFUSED = 1
@@ -33,7 +33,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         tools = read_controls(read_site(environ)).checkpwtools or []
     except ControlError as failure:
-        say("qmail-pwrap", f"fatal: unable to read {failure}")
+        log_line("qmail-pwrap", f"fatal: unable to read {failure}")
         return EXIT_TEMPORARY
     codes = [REFUSED]
     for tool in tools:

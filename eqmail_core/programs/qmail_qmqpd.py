@@ -8,17 +8,17 @@ Source: smtp-server.md 4.11; qmail-qmqpd(8).
 import os
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.qmtp.server import MailFrame
+from eqmail_core.qmtp.server import QmtpServer
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import keep_from_client
+from eqmail_core.system.log import redirect_to_syslog
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve one client."""
-    keep_from_client()
+    redirect_to_syslog()
     try:
         site = read_site(environ)
         os.chdir(site.home)
     except (OSError, ValueError):
         return EXIT_TEMPORARY
-    return MailFrame(site, environ).run_qmqp()
+    return QmtpServer(site, environ).run_qmqp()

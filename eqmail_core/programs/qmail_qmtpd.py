@@ -7,23 +7,23 @@ Source: smtp-server.md 4.10; qmail-qmtpd(8).
 import os
 
 from eqmail_core.access.rcpthosts import RcptHosts
-from eqmail_core.access.rcpthosts_db import more_hosts
+from eqmail_core.access.rcpthosts_db import morercpthosts_lookup
 from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.qmtp.server import MailFrame
+from eqmail_core.qmtp.server import QmtpServer
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.system.log import keep_from_client
+from eqmail_core.system.log import redirect_to_syslog
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Serve one client."""
-    keep_from_client()
+    redirect_to_syslog()
     try:
         site = read_site(environ)
         os.chdir(site.home)
         controls = read_controls(site, environ)
-        rcpthosts = RcptHosts(controls.rcpthosts, more_hosts(site))
+        rcpthosts = RcptHosts(controls.rcpthosts, morercpthosts_lookup(site))
         limits = controls.databytes, controls.maxrcpt
     except (ControlError, OSError, ValueError):
         return EXIT_TEMPORARY
-    return MailFrame(site, environ).run_qmtp(rcpthosts, *limits)
+    return QmtpServer(site, environ).run_qmtp(rcpthosts, *limits)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from signal import SIG_DFL, SIGPIPE, signal
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.queue.admin.messages import QueuedMessage, each
-from eqmail_core.queue.admin.scheduler_client import SchedulerState, books_if_allowed
+from eqmail_core.queue.admin.messages import QueuedMessage, each_message
+from eqmail_core.queue.admin.scheduler_client import SchedulerState, scheduler_state_if_allowed
 from eqmail_core.queue.format.listing import message_line, recipient_line
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.system.files import write_all, write_pieces
@@ -25,7 +25,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     root = site.queue.root
     try:
         os.stat(root)
-        write_pieces(1, _lines(site.queue, books_if_allowed(site)))
+        write_pieces(1, _lines(site.queue, scheduler_state_if_allowed(site)))
     except OSError as error:
         what = "chdir" if error.filename == root else f"opendir {error.filename}".replace(f"{root}/", "")
         write_all(1, b"fatal: unable to %b: %b\n" % (os.fsencode(what), error_text(error.errno)))
@@ -39,7 +39,7 @@ def _lines(queue: QueuePaths, books: SchedulerState | None) -> Iterator[bytes]:
     def unread(number: int, error: OSError) -> None:
         warnings.append(b"warning: trouble with #%d: %b\n" % (number, error_text(error.errno)))
 
-    for text in each(queue, books, _text, on_trouble=unread):
+    for text in each_message(queue, books, _text, on_trouble=unread):
         yield from warnings
         warnings.clear()
         yield text

@@ -8,12 +8,12 @@ from signal import SIG_DFL, SIGPIPE, signal
 from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.queue.admin.qstat import ACTIONS, OPTIONS, NoSuchMessage, count_all
 from eqmail_core.queue.admin.repair import QueueInUse
-from eqmail_core.queue.admin.scheduler_client import books_if_allowed
+from eqmail_core.queue.admin.scheduler_client import scheduler_state_if_allowed
 from eqmail_core.queue.format.listing import count_lines
 from eqmail_core.queue.queue_scan import count
 from eqmail_core.system.files import write_all, write_pieces
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.text.error_text import error_text
 from eqmail_core.text.options import BadOption, parse_options
 
@@ -23,14 +23,14 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         options, _ = parse_options(argv, OPTIONS)
     except BadOption as bad:
-        say("qmail-qstat", bad.text)
+        log_line("qmail-qstat", bad.text)
         return EXIT_PERMANENT
     signal(SIGPIPE, SIG_DFL)
     site = read_site(environ)
     queue = site.queue
     try:
         if not options:
-            write_all(1, count_lines(count_all(queue, books_if_allowed(site)), count(queue.todo_dirs())))
+            write_all(1, count_lines(count_all(queue, scheduler_state_if_allowed(site)), count(queue.todo_dirs())))
         for letter, value in options:
             write_pieces(1, ACTIONS[letter](queue, value))
     except QueueInUse:
@@ -43,5 +43,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 
 def _die(text: bytes) -> int:
-    say("qmail-qstat", b"fatal: " + text)
+    log_line("qmail-qstat", b"fatal: " + text)
     return EXIT_TEMPORARY

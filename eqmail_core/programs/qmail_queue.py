@@ -4,7 +4,7 @@ Through the queue service; where none is installed or running, by itself if the 
 Exits: see values/queue_result.py.  Source: queue.md 3.5; qmail-queue(8).
 """
 
-from eqmail_core.queue.client.qmail_queue import guard, submit
+from eqmail_core.queue.client.qmail_queue import limit_lifetime, submit
 from eqmail_core.queue.client.submission import QueueSubmission, connect
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.system.installation import read_site
@@ -14,7 +14,7 @@ CANNOT_CONFIGURE = 55
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Queue one message."""
-    guard()
+    limit_lifetime()
     try:
         site = read_site(environ)
     except (OSError, ValueError):
@@ -24,7 +24,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except OSError:
         return q.SERVICE_AWAY
     if sock is None:
-        from eqmail_core.queue.standalone import queue_alone
+        from eqmail_core.queue.standalone import queue_without_service
 
-        return queue_alone(site, 0, 1)
+        return queue_without_service(site, 0, 1)
     return submit(QueueSubmission(sock), 0, 1)

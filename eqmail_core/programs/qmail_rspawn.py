@@ -5,7 +5,7 @@ Exits: 0 when its input has ended and all is reported, 111 cannot start.  Source
 
 from eqmail_core.remote import classic
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import fatal, in_words
+from eqmail_core.system.log import describe_error, fatal
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -15,5 +15,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except KeyError as missing:
         return fatal("qmail-rspawn", f"no account: {missing.args[0]}")
     except (OSError, ValueError) as reason:
-        return fatal("qmail-rspawn", in_words(reason))
+        return fatal("qmail-rspawn", describe_error(reason))
     return 0

@@ -9,7 +9,7 @@ import subprocess
 from eqmail_core.control.shcfg import Ink, configuration_report, setup_report
 from eqmail_core.system.files import write_all
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.text.options import BadOption, parse_options
 from eqmail_core.tls.certificate import validity
 
@@ -21,7 +21,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         options, _ = parse_options(argv, b"l")
     except BadOption as bad:
-        say("qmail-shcfg", bad.text)
+        log_line("qmail-shcfg", bad.text)
         return 1
     site = read_site(environ)
     if not os.path.isdir(site.control):

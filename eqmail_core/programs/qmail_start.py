@@ -7,13 +7,13 @@ Exits: 0 after TERM, 100 usage, 111 cannot start.
 
 import os
 
-from eqmail_core.supervisor.service_manager import herald
+from eqmail_core.supervisor.service_manager import service_manager
 from eqmail_core.supervisor.service_process import NAME
 from eqmail_core.supervisor.services import supervisor
 from eqmail_core.supervisor.start import StartError
 from eqmail_core.supervisor.supervisor import StartFailed
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import in_words, say
+from eqmail_core.system.log import describe_error, log_line
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -23,16 +23,16 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         addresses.append(os.fsdecode(words[1]))
         words = words[2:]
     if words and words[0].startswith(b"--"):
-        say(NAME, "usage: qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]")
+        log_line(NAME, "usage: qmail-start [--smtp ADDRESS:PORT]... [defaultdelivery [logger [arg...]]]")
         return 100
-    manager = herald(os.environb)
+    manager = service_manager(os.environb)
     try:
         site = read_site(environ)
         supervisor(site, environ, addresses, words, manager).run()
     except (StartError, StartFailed) as reason:
-        say(NAME, f"fatal: {reason}")
+        log_line(NAME, f"fatal: {reason}")
         return manager.failed(111)
     except (ValueError, OSError, ImportError) as reason:
-        say(NAME, b"fatal: " + in_words(reason))
+        log_line(NAME, b"fatal: " + describe_error(reason))
         return manager.failed(111)
     return 0

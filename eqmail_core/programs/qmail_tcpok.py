@@ -8,7 +8,7 @@ import os
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.remote.tcpto import TcptoFile
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.text.error_text import error_text
 
 
@@ -21,6 +21,6 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         trouble = f"unable to write {queue.tcpto}"
         TcptoFile(queue.tcpto).clear()
     except OSError as error:
-        say("qmail-tcpok", os.fsencode(f"fatal: {trouble}: ") + error_text(error.errno))
+        log_line("qmail-tcpok", os.fsencode(f"fatal: {trouble}: ") + error_text(error.errno))
         return EXIT_TEMPORARY
     return 0

@@ -11,7 +11,7 @@ Source: smtp-server.md 4.9; tcpserver(1).
 import os
 
 from eqmail_core.outcome import EXIT_PERMANENT
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.log import fatal, log_line
 from eqmail_core.tcpserver.options import USAGE, BadUsage, parse_command_line
 from eqmail_core.tcpserver.server import NAME, TcpServer, TcpServerError
 from eqmail_core.text.options import BadOption
@@ -22,7 +22,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         options = parse_command_line(argv, environ)
     except BadOption as bad:
-        say(NAME, bad.text)
+        log_line(NAME, bad.text)
         os.write(2, USAGE + b"\n")
         return EXIT_PERMANENT
     except BadUsage:
@@ -30,7 +30,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         return EXIT_PERMANENT
     try:
         server = TcpServer(options, environ)
-        server.settle()
+        server.assume_role()
         server.run()
     except TcpServerError as reason:
         return fatal(NAME, str(reason))

@@ -6,7 +6,7 @@ Exits: 0, 111.  Source: programs.md 1.3; qmail-upq(8).
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.queue.admin.repair import QueueInUse, lock_queue, resplit
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.text.error_text import error_text
 
 
@@ -17,9 +17,9 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         lock_queue(site.queue)
         resplit(site)
     except QueueInUse:
-        say("qmail-upq", "fatal: qmail-send is running, stop it first")
+        log_line("qmail-upq", "fatal: qmail-send is running, stop it first")
         return EXIT_TEMPORARY
     except OSError as error:
-        say("qmail-upq", b"fatal: unable to sort the queue: " + error_text(error.errno))
+        log_line("qmail-upq", b"fatal: unable to sort the queue: " + error_text(error.errno))
         return EXIT_TEMPORARY
     return 0

@@ -6,7 +6,7 @@ Needs SENDER.  Exits: 0, 100, 111.  Source: delivery.md 5.9; qreceipt(1).
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, Failure
 from eqmail_core.queue.client.enqueue import queue_text
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import complain, fatal, say
+from eqmail_core.system.log import fatal, log_line, write_stderr
 from eqmail_core.system.message_input import read_header
 from eqmail_core.tools.receipt import CannotParse, receipt_for
 
@@ -14,7 +14,7 @@ from eqmail_core.tools.receipt import CannotParse, receipt_for
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Read the header; queue the notice if the message asks for one for this address."""
     if len(argv) < 2 or b"SENDER" not in environ:
-        say("qreceipt", "usage: qreceipt deliveryaddress")
+        log_line("qreceipt", "usage: qreceipt deliveryaddress")
         return EXIT_PERMANENT
     sender = environ[b"SENDER"]
     try:
@@ -22,7 +22,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         if notice:
             queue_text(read_site(environ), environ, notice, b"", [sender])
     except CannotParse as bad:
-        complain(b"qreceipt: fatal: unable to parse this: " + bad.field)
+        write_stderr(b"qreceipt: fatal: unable to parse this: " + bad.field)
         return EXIT_PERMANENT
     except Failure as failure:
         kind = "permanent" if failure.exit_code == EXIT_PERMANENT else "temporary"

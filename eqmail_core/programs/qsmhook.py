@@ -5,8 +5,8 @@ Source: delivery.md 5.9; qsmhook.c.
 """
 
 from eqmail_core.outcome import EXIT_PERMANENT, Failure
-from eqmail_core.system.commands import feed
-from eqmail_core.system.log import fatal, say
+from eqmail_core.system.commands import run_with_input
+from eqmail_core.system.log import fatal, log_line
 from eqmail_core.text.options import BadOption, parse_options
 
 NEEDED = (b"DTLINE", b"RPLINE", b"UFLINE", b"LOCAL", b"HOST", b"SENDER")
@@ -17,7 +17,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     try:
         options, command = parse_options(argv, b"DFlMmnPsx:")
     except BadOption as bad:
-        say("qsmhook", bad.text)
+        log_line("qsmhook", bad.text)
         return EXIT_PERMANENT
     if not command or not all(name in environ for name in NEEDED):
         return fatal("qsmhook", "incorrect usage", EXIT_PERMANENT)
@@ -37,7 +37,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         if wanted
     )
     try:
-        return feed([filled(word, values) for word in command], environ, first)
+        return run_with_input([filled(word, values) for word in command], environ, first)
     except Failure as failure:
         permanent = failure.exit_code == EXIT_PERMANENT
         return fatal("qsmhook", "command not found" if permanent else "temporary problem", failure.exit_code)

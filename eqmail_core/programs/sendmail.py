@@ -13,10 +13,10 @@ Exits: 0, 100, 111.  Source: delivery.md 5.8; sendmail(8).
 import os
 
 from eqmail_core.inject.qmail_inject import inject
-from eqmail_core.inject.sendmail_options import INJECT, NOTHING, PROGRAMS, Elsewhere, Usage, read_words
+from eqmail_core.inject.sendmail_options import INJECT, NOTHING, PROGRAMS, Elsewhere, Usage, parse_sendmail_command
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT
 from eqmail_core.system.installation import read_site
-from eqmail_core.system.log import complain, fatal, say
+from eqmail_core.system.log import fatal, log_line, write_stderr
 from eqmail_core.text.options import BadOption, program_name
 
 
@@ -28,9 +28,9 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except OSError:
         return fatal("sendmail", "unable to switch to qmail home directory")
     try:
-        errand = read_words(argv, environ)
+        errand = parse_sendmail_command(argv, environ)
     except BadOption as bad:
-        complain(program_name(argv) + b": " + bad.text + b"\n")
+        write_stderr(program_name(argv) + b": " + bad.text + b"\n")
         return _usage()
     except Usage:
         return _usage()
@@ -39,7 +39,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     if errand.action == NOTHING:
         return EXIT_DONE
     if errand.action == INJECT:
-        return inject(errand.argv, errand.environ, wishes=errand.wishes)
+        return inject(errand.argv, errand.environ, wishes=errand.dsn)
     name = PROGRAMS.get(errand.action)
     if name is None:
         return fatal("sendmail", "please use fastforward/newaliases instead", EXIT_PERMANENT)
@@ -50,7 +50,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 
 def _usage() -> int:
-    say(
+    log_line(
         "sendmail",
         "usage: sendmail [ -t ] [ -fsender ] [ -Fname ] [ -bp ] [ -bs ] [ arg ... ]",
     )

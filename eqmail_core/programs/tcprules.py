@@ -7,7 +7,7 @@ import os
 
 from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.system.cdb import CdbNotWritten
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.tcpserver.rules import BadRule
 from eqmail_core.tcpserver.rules_database import compile_rules
 from eqmail_core.text.error_text import error_text
@@ -16,7 +16,7 @@ from eqmail_core.text.error_text import error_text
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Compile; the old database stays in force until the new one is complete."""
     if len(argv) < 3:
-        say("tcprules", "usage: tcprules rules.cdb rules.tmp")
+        log_line("tcprules", "usage: tcprules rules.cdb rules.tmp")
         return EXIT_PERMANENT
     target, temporary = argv[1], argv[2]
     texts = {
@@ -29,7 +29,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         with open(0, "rb", closefd=False) as lines:
             compile_rules(os.fsdecode(target), os.fsdecode(temporary), lines)
     except BadRule as bad:
-        say("tcprules", b"fatal: unable to parse this line: " + bad.line)
+        log_line("tcprules", b"fatal: unable to parse this line: " + bad.line)
         return EXIT_PERMANENT
     except CdbNotWritten as failure:
         return _die(texts[failure.step], failure.error)
@@ -39,5 +39,5 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 
 def _die(text: bytes, error: OSError) -> int:
-    say("tcprules", b"fatal: " + text + b": " + error_text(error.errno))
+    log_line("tcprules", b"fatal: " + text + b": " + error_text(error.errno))
     return EXIT_TEMPORARY

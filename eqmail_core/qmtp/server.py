@@ -36,11 +36,11 @@ PIPE_BYTES = 512
 """What a descriptor that is ready for writing takes without blocking, whatever it is."""
 
 
-class _Gone(Exception):
+class _ConnectionLost(Exception):
     """The client has closed the connection."""
 
 
-class _Late(Exception):
+class _TimedOut(Exception):
     """The client has stayed too long."""
 
 
@@ -63,7 +63,7 @@ class _Message:
         return answers.message_answer(code, int(time.time()), self.queue.qp)
 
 
-class MailFrame:
+class QmtpServer:
     """A client on descriptors 0 and 1."""
 
     def __init__(self, site: "Site", environ: "Mapping[bytes, bytes]") -> None:
@@ -84,11 +84,13 @@ class MailFrame:
                 if len(message.answers) >= MOST_ANSWERS:
                     raise TooLong
                 is_full = 0 < most_recipients <= len(message.recipients)
-                message.answers.append(answers.TOO_MANY if is_full else self._judge(event.value, rcpthosts, message))
+                message.answers.append(
+                    answers.TOO_MANY if is_full else self._check_recipient(event.value, rcpthosts, message)
+                )
             elif event.kind == qmtp.END:
                 self._answer_each(message, databytes)
             else:
-                _take_text(event, message, databytes)
+                _receive_text(event, message, databytes)
 
         return self._run(reader, b"QMTP", take, once=False)
 
@@ -104,7 +106,7 @@ class MailFrame:
                 answer = message.finish(is_bad)
                 self._write(netstring(answers.BAD_ADDRESS if is_bad else answer))
             else:
-                _take_text(event, message, 0)
+                _receive_text(event, message, 0)
 
         return self._run(QmqpReader(), b"QMQP", take, once=True)
 
@@ -121,17 +123,17 @@ class MailFrame:
                         if once:
                             return EXIT_DONE
                 reader.receive(self._read())
-        except _Gone:
+        except _ConnectionLost:
             return EXIT_DONE
         except BadFraming:
             return EXIT_PERMANENT
-        except (_Late, TooLong, OSError, TemporaryFailure):
+        except (_TimedOut, TooLong, OSError, TemporaryFailure):
             return EXIT_TEMPORARY
         finally:
             if self._message is not None:
                 self._message.queue.abort()
 
-    def _judge(self, address: bytes | None, rcpthosts: "RcptHosts", message: _Message) -> bytes:
+    def _check_recipient(self, address: bytes | None, rcpthosts: "RcptHosts", message: _Message) -> bytes:
         """Add a recipient, or say why not."""
         appendix = self._environ.get(b"RELAYCLIENT")
         if address is None or len(address) + len(appendix or b"") > qmtp.MAX_ADDRESS:
@@ -161,17 +163,17 @@ class MailFrame:
         waiter = select.poll()
         waiter.register(fd, what)
         if not waiter.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
-            raise _Late
+            raise _TimedOut
 
     def _read(self) -> bytes:
         self._wait(0, select.POLLIN)
         data = os.read(0, CHUNK)
         if not data:
-            raise _Gone
+            raise _ConnectionLost
         return data
 
 
-def _take_text(event: qmtp.QmtpEvent, message: _Message, databytes: int) -> None:
+def _receive_text(event: qmtp.QmtpEvent, message: _Message, databytes: int) -> None:
     if event.kind == qmtp.SENDER:
         message.sender = event.value
     elif event.value is not None:

@@ -10,9 +10,9 @@ Source: queue.md 3.3, 3.4, 3.7.
 import os
 from collections.abc import Iterator
 
-from eqmail_core.dsn.parameters import DsnParameters, parse_wishes
+from eqmail_core.dsn.parameters import DsnParameters, parse_dsn
 from eqmail_core.queue.format.channels import CHANNELS
-from eqmail_core.queue.format.info import parse_info, wishes_in_info
+from eqmail_core.queue.format.info import dsn_in_info, parse_info
 from eqmail_core.queue.format.recipient_list import DONE, records
 from eqmail_core.queue.format.tree import MESSAGE_FILES, OLDER_CLOCK, WARNED
 from eqmail_core.site.layout import QueuePaths
@@ -56,7 +56,7 @@ class QueueFiles:
         """A path as the log names it: below the queue."""
         return path[len(self.paths.root) + 1 :].encode()
 
-    def find(self, number: int) -> list[tuple[int, int]] | None:
+    def birth_of(self, number: int) -> list[tuple[int, int]] | None:
         """Channels of a message that has unfinished lists, with the time that each is due; None if it is not S5.
 
         Fails: Trouble.
@@ -70,7 +70,7 @@ class QueueFiles:
                 found.append((channel, int(state.st_mtime)))
         return found
 
-    def about(self, number: int) -> tuple[bytes, int, DsnParameters | None]:
+    def info(self, number: int) -> tuple[bytes, int, DsnParameters | None]:
         """Sender, birth and wishes.  Fails: Trouble."""
         path = self.paths.info(number)
         try:
@@ -87,7 +87,7 @@ class QueueFiles:
             raise QueueFileError(b"trouble opening %b; will try again later" % self.short(path)) from error
         if sender is None:
             raise QueueFileError(b"trouble reading %b; will try again later" % self.short(path))
-        return sender, birth, parse_wishes(wishes_in_info(text))
+        return sender, birth, parse_dsn(dsn_in_info(text))
 
     def born_ns(self, number: int) -> int | None:
         """What tells a message from others with its number, see `formats.info`; None where there is no info/N.
@@ -97,7 +97,7 @@ class QueueFiles:
         state = self.stat(self.paths.info(number))
         return None if state is None else state.st_mtime_ns
 
-    def mark(self, number: int) -> int:
+    def mark_of(self, number: int) -> int:
         """The mark of a message, see `formats.info`; 0 where it cannot be told."""
         try:
             return os.stat(self.paths.info(number)).st_mtime_ns % _NS
@@ -151,7 +151,7 @@ class QueueFiles:
 
     def is_finished(self, number: int) -> bool:
         """Tell whether only info and perhaps bounce are left.  Fails: Trouble."""
-        return self.find(number) == []
+        return self.birth_of(number) == []
 
     def add_failure(self, number: int, block: bytes) -> None:
         """Append to what the sender will be told.  Fails: Trouble; then nothing was appended."""
@@ -199,7 +199,7 @@ class QueueFiles:
         """A descriptor of the message.  Fails: OSError."""
         return os.open(self.paths.mess(number), _READ)
 
-    def forget_failures(self, number: int) -> None:
+    def remove_failures(self, number: int) -> None:
         """The sender has been told.  Fails: Trouble."""
         path = self.paths.bounce(number)
         try:
@@ -207,7 +207,7 @@ class QueueFiles:
         except OSError as error:
             raise QueueFileError(b"unable to unlink " + self.short(path)) from error
 
-    def forget(self, number: int) -> None:
+    def remove_info(self, number: int) -> None:
         """The message has left the queue; what remains of it is for the cleaner.  Fails: Trouble."""
         self._unlink(self.paths.info(number))
 
@@ -242,7 +242,7 @@ class QueueFiles:
         except OSError as error:
             raise QueueFileError(b"unable to chmod %b; its sender may be told again" % self.short(path)) from error
 
-    def is_ossified(self, number: int, now: int, age_s: int) -> bool:
+    def is_abandoned(self, number: int, now: int, age_s: int) -> bool:
         """Tell whether mess/N was left by an injection that died more than `age_s` ago."""
         try:
             return (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
-from eqmail_core.dsn.parameters import list_key, parse_wishes, place_key, render_wishes
+from eqmail_core.dsn.parameters import index_key, list_key, parse_dsn, render_dsn
 from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.envelope import parse_born
@@ -33,7 +33,7 @@ class SpillFiles:
     `wishes`: a list of them as info/N has it; `mark`: see `formats.info`.
     """
 
-    __slots__ = ("birth", "failures", "lists", "mark", "number", "sender", "wishes")
+    __slots__ = ("birth", "dsn", "failures", "lists", "mark", "number", "sender")
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class SpillFiles:
         self.birth = birth
         self.lists = lists
         self.failures = failures
-        self.wishes = wishes
+        self.dsn = wishes
         self.mark = mark
 
 
@@ -58,7 +58,7 @@ class Preprocessor:
     """Writes the files of new messages; what is said about them goes to a list of log lines."""
 
     def __init__(self, ledger: QueueFiles, lines: LogLines) -> None:
-        self.ledger = ledger
+        self.files = ledger
         self.lines = lines
 
     def preprocess(
@@ -69,7 +69,7 @@ class Preprocessor:
         todo/N itself stays: when the cleaner has removed it the message is S5.
         Fails: Trouble.
         """
-        paths, short = self.ledger.paths, self.ledger.short
+        paths, short = self.files.paths, self.files.short
         todo, mess, info = paths.todo(number), paths.mess(number), paths.info(number)
         lists = [paths.channel(name, number) for name in CHANNELS]
         envelope = _attempt(b"unable to open", short(todo), os.open, todo, _READ)
@@ -82,7 +82,7 @@ class Preprocessor:
             say(self.lines.new_message(number))
             uid = qp = birth = mark = 0
             about_said = False
-            wishes = _Wishes()
+            wishes = _DsnCollector()
             chunks = _chunks(envelope, short(todo))
             for _, letter, text in records(chunks):
                 if letter == TODO:
@@ -91,7 +91,7 @@ class Preprocessor:
                     if path not in files:
                         files[path] = self._create(path)
                     files[path].write(b"T%b\0" % address)
-                    wishes.note(channel, len(address) + 2)
+                    wishes.add(channel, len(address) + 2)
                 elif letter == _UID:
                     uid = leading_number(text) or 0
                     birth, mark = parse_born(text.partition(b" ")[2])
@@ -107,16 +107,16 @@ class Preprocessor:
                     raise QueueFileError(b"unknown record type in " + short(todo))
             if not about_said:
                 raise QueueFileError(b"no sender in " + short(todo))
-            files[info].write(wishes.of_lists())
+            files[info].write(wishes.keyed_by_lists())
             if birth:
                 files[info].flush()
                 files[info].date(born_ns(birth, mark))
-            sync_name = _SyncedFolders(self.ledger)
+            sync_name = _SyncedFolders(self.files)
             for path in (info, *lists):
                 if path in files:
                     files[path].sync()
                     sync_name(path)
-            vouch(self.ledger, number)
+            vouch(self.files, number)
         finally:
             os.close(envelope)
             for file in files.values():
@@ -148,30 +148,30 @@ class Preprocessor:
 
     def _remove_info(self, it: SpillFiles) -> None:
         """Whose placement failed when info/N was there already must not be found complete while its lists change."""
-        path = self.ledger.paths.info(it.number)
-        _attempt(b"unable to unlink", self.ledger.short(path), remove_for_good, path)
+        path = self.files.paths.info(it.number)
+        _attempt(b"unable to unlink", self.files.short(path), remove_for_good, path)
 
     def _write_lists(self, it: SpillFiles) -> None:
-        paths = self.ledger.paths
+        paths = self.files.paths
         contents = {paths.channel(CHANNELS[channel], it.number): (text, due) for channel, text, due in it.lists}
         for name in CHANNELS:
             path = paths.channel(name, it.number)
-            _attempt(b"unable to unlink", self.ledger.short(path), remove_for_good, path)
+            _attempt(b"unable to unlink", self.files.short(path), remove_for_good, path)
             if path in contents:
                 text, due = contents[path]
                 self._write_whole(path, text, born_ns(due, 0))
         bounce = paths.bounce(it.number)
-        _attempt(b"unable to unlink", self.ledger.short(bounce), remove_for_good, bounce)
+        _attempt(b"unable to unlink", self.files.short(bounce), remove_for_good, bounce)
         if it.failures:
             self._write_whole(bounce, it.failures, 0)
 
     def _write_info(self, it: SpillFiles) -> None:
-        path = self.ledger.paths.info(it.number)
+        path = self.files.paths.info(it.number)
         temporary = f"{path}.tmp"
-        _attempt(b"unable to unlink", self.ledger.short(temporary), remove_for_good, temporary)
-        self._write_whole(temporary, render_info(it.sender, it.wishes), born_ns(it.birth, it.mark))
-        _attempt(b"unable to create", self.ledger.short(path), os.rename, temporary, path)
-        vouch(self.ledger, it.number)
+        _attempt(b"unable to unlink", self.files.short(temporary), remove_for_good, temporary)
+        self._write_whole(temporary, render_info(it.sender, it.dsn), born_ns(it.birth, it.mark))
+        _attempt(b"unable to create", self.files.short(path), os.rename, temporary, path)
+        vouch(self.files, it.number)
 
     def _write_whole(self, path: str, text: bytes, mtime_ns: int) -> None:
         file = self._create(path)
@@ -186,7 +186,7 @@ class Preprocessor:
 
     def _sync_list_folders(self) -> Callable[[SpillFiles], None]:
         """What puts the names of a message's lists on the disk, each folder once for a whole group."""
-        paths, sync = self.ledger.paths, _SyncedFolders(self.ledger)
+        paths, sync = self.files.paths, _SyncedFolders(self.files)
 
         def act(it: SpillFiles) -> None:
             for channel, _, _ in it.lists:
@@ -197,15 +197,15 @@ class Preprocessor:
         return act
 
     def _sync_info_folders(self) -> Callable[[SpillFiles], None]:
-        sync = _SyncedFolders(self.ledger)
-        return lambda it: sync(self.ledger.paths.info(it.number))
+        sync = _SyncedFolders(self.files)
+        return lambda it: sync(self.files.paths.info(it.number))
 
     def _create(self, path: str) -> "_ListFile":
-        name = self.ledger.short(path)
+        name = self.files.short(path)
         return _ListFile(_attempt(b"unable to create", name, os.open, path, _EXCL, LIST_MODE), name)
 
 
-class _Wishes:
+class _DsnCollector:
     """The wishes in a todo file, whose recipients are in both lists afterwards: `note` each, with the size it takes."""
 
     __slots__ = ("_keys", "_offsets", "text")
@@ -215,19 +215,19 @@ class _Wishes:
         self._offsets = [0] * len(CHANNELS)
         self._keys: list[bytes] = []
 
-    def note(self, channel: int, size: int) -> None:
+    def add(self, channel: int, size: int) -> None:
         """The next recipient is at the end of this channel's list."""
         if self.text:
             self._keys.append(list_key(channel, self._offsets[channel]))
             self._offsets[channel] += size
 
-    def of_lists(self) -> bytes:
+    def keyed_by_lists(self) -> bytes:
         """The record for info/N."""
-        wishes = parse_wishes(self.text)
+        wishes = parse_dsn(self.text)
         if wishes is None:
             return b""
-        keys = {place_key(place): key for place, key in enumerate(self._keys)}
-        text = render_wishes(wishes.rekeyed(keys.get))
+        keys = {index_key(place): key for place, key in enumerate(self._keys)}
+        text = render_dsn(wishes.rekeyed(keys.get))
         return text + b"\0" if text else b""
 
 

@@ -63,7 +63,7 @@ class Routes:
                     return (LOCAL, prefix + b"-" + address) if prefix else (REMOTE, address)
         return REMOTE, address
 
-    def as_sent(self, recipient: bytes) -> bytes:
+    def original_address(self, recipient: bytes) -> bytes:
         """The address without the prefix that a virtual domain gave it, as its sender knows it."""
         _, at, host = recipient.rpartition(b"@")
         if not at:

@@ -57,7 +57,7 @@ class Submitter:
 def queue_one(
     disk: "FileSystem",
     paths: "QueuePaths",
-    bringer: Submitter,
+    submitter: Submitter,
     read_message: "Callable[[], bytes]",
     read_recipients: "Callable[[], bytes]",
     has_more: "Callable[[], bool]" = lambda: False,
@@ -67,12 +67,12 @@ def queue_one(
     `has_more`: whether something behind the envelope can be read now, see `formats.todo.read_envelope`.
     Fails: QueueTrouble, with what C leaves behind left behind.
     """
-    number, message = _name_message(disk, paths, bringer.tag)
+    number, message = _name_message(disk, paths, submitter.tag)
     made = [paths.mess(number)]
     try:
         try:
             with _Failing(q.WRITE_ERROR):
-                _copy(disk, message, bringer.received, read_message)
+                _copy(disk, message, submitter.received, read_message)
                 disk.sync_folder(_folder(made[0]))
         finally:
             disk.close(message)
@@ -82,7 +82,7 @@ def queue_one(
         try:
             with _Failing(q.WRITE_ERROR):
                 recipients = _read_checked(read_recipients, has_more)
-                disk.write(envelope, render_todo(bringer.uid, bringer.pid, recipients))
+                disk.write(envelope, render_todo(submitter.uid, submitter.pid, recipients))
                 disk.sync(envelope)
         finally:
             disk.close(envelope)

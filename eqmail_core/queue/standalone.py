@@ -9,21 +9,21 @@ import os
 import time
 
 from eqmail_core.mail.dates import date822
-from eqmail_core.mail.invoked import invocation, invoked_line
+from eqmail_core.mail.invoked import invoked_line, invoker_name
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
-from eqmail_core.queue.format.envelope import WISHES_S
+from eqmail_core.queue.format.envelope import DSN_TIMEOUT_S
 from eqmail_core.queue.spool import SpoolError, Submitter, queue_one
 from eqmail_core.site.layout import QueuePaths
 from eqmail_core.system.files import CHUNK, has_more
-from eqmail_core.system.role_ids import bringers
+from eqmail_core.system.role_ids import submitter_uids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.site.site import Site
 
 
-def queue_alone(site: "Site", message: int, envelope: int) -> int:
+def queue_without_service(site: "Site", message: int, envelope: int) -> int:
     """Queue the message on one descriptor for the envelope on another; the exit code of qmail-queue.
 
     71 where the caller may not write the queue: then the service must be waited for.
@@ -42,7 +42,7 @@ def queue_alone(site: "Site", message: int, envelope: int) -> int:
         return q.NO_QUEUE
     paths = QueuePaths(".", site.split, site.layout.split_todo)
     pid, uid, now = os.getpid(), os.getuid(), int(time.time())
-    received = invoked_line(pid, invocation(uid, *bringers(site)), date822(now))
+    received = invoked_line(pid, invoker_name(uid, *submitter_uids(site)), date822(now))
     try:
         _own_files_as(paths.pid)
         queue_one(
@@ -51,7 +51,7 @@ def queue_alone(site: "Site", message: int, envelope: int) -> int:
             Submitter(pid, uid, now, received),
             lambda: os.read(message, CHUNK),
             lambda: os.read(envelope, CHUNK),
-            lambda: has_more(envelope, WISHES_S),
+            lambda: has_more(envelope, DSN_TIMEOUT_S),
         )
     except SpoolError as trouble:
         refused = trouble.code == q.NO_PID_FILE and isinstance(trouble.__cause__, PermissionError)

@@ -8,7 +8,7 @@ import os
 from eqmail_core.outcome import EXIT_DONE, Failure
 from eqmail_core.remote.beforemote import is_idle
 from eqmail_core.site.layout import EQMAIL_111
-from eqmail_core.system.commands import feed, run
+from eqmail_core.system.commands import run, run_with_input
 from eqmail_core.system.files import read_file
 from eqmail_core.text.lines import first_line
 from eqmail_core.text.options import program_name
@@ -78,6 +78,6 @@ def _log(site: "Site", environ: "Mapping[bytes, bytes]", argv: list[bytes], line
     """Tell syslog; that it cannot be told is no reason to lose the message."""
     splogger = os.fsencode(f"{site.bin}/splogger")
     try:
-        feed([splogger, program_name(argv)], environ, line + b"\n", source=None)
+        run_with_input([splogger, program_name(argv)], environ, line + b"\n", source=None)
     except Failure:
         pass

@@ -16,14 +16,14 @@ from eqmail_core.auth.client import Credentials
 from eqmail_core.control.remote_limits_formats import limit_of
 from eqmail_core.dns.mx import MxCandidate
 from eqmail_core.dns.resolver import AsyncResolver
-from eqmail_core.dsn.parameters import parse_wishes
+from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.outcome import PERMANENT, TEMPORARY, Failure
 from eqmail_core.remote.plan import Attempts, PlanEnvironment, RemotePlan, needs_utf8, plan_delivery
 from eqmail_core.remote.report import report_of_output, report_of_run
 from eqmail_core.remote.settings import RemoteSettings, SettingsSource
 from eqmail_core.remote.slow_hosts import TcptoCache
-from eqmail_core.remote.tls_policy import may_go_plain, wish_for
+from eqmail_core.remote.tls_policy import may_go_plain, policy_for
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ClientConnection, ConnectionTimer
 from eqmail_core.smtp.client import SmtpClient
@@ -32,7 +32,7 @@ from eqmail_core.smtp.connection_cache import ConnectionCache
 from eqmail_core.smtp.exchange import TRY_NEXT
 from eqmail_core.spawn.request_check import objection
 from eqmail_core.system.files import CHUNK
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.text.error_text import error_text
@@ -48,8 +48,8 @@ Report = tuple[bytes, bytes]
 """Outcome letter and text."""
 
 NAME = "remote"
-MOST_IDLE = 256
-MOST_PER_SESSION = 100
+MAX_IDLE = 256
+MAX_PER_CONNECTION = 100
 OWN_ADDRESSES_S = 30.0
 KEPT_OUTPUT = 65536
 
@@ -68,7 +68,7 @@ class _Job:
         self.plan = plan
         self.most = most
         self.attempts = Attempts()
-        self.wishes = parse_wishes(order.wishes)
+        self.wishes = parse_dsn(order.wishes)
         if self.wishes is not None and self.wishes.is_utf8:
             self.wishes.is_utf8 = needs_utf8(plan, MessageFile(message).chunks())
 
@@ -92,14 +92,14 @@ class RemoteDeliveries:
         self._site = site
         self.source = source
         self.resolver = resolver
-        self.idle = ConnectionCache(MOST_IDLE)
-        self._slow_hosts = slow_hosts
+        self.idle = ConnectionCache(MAX_IDLE)
+        self._tcpto = slow_hosts
         self._watch = watch
         self._owner = owner
         self._implicit_tls_port = implicit_tls_port
         self._own: frozenset[str] = frozenset()
         self._own_until = 0.0
-        self._world = PlanEnvironment(literal_address, self._own_addresses, random.shuffle)
+        self._environment = PlanEnvironment(literal_address, self._own_addresses, random.shuffle)
 
     async def deliver(self, order: DeliveryRequest, message: int) -> Report:
         """Deliver the message behind the descriptor `message` to one recipient."""
@@ -122,13 +122,15 @@ class RemoteDeliveries:
 
     async def _send(self, settings: RemoteSettings, order: DeliveryRequest, message: int) -> bytes:
         host = order.recipient.rpartition(b"@")[2]
-        search = plan_delivery(host, order.sender, [order.recipient], settings.routes, self._world, settings.own_names)
+        search = plan_delivery(
+            host, order.sender, [order.recipient], settings.routes, self._environment, settings.own_names
+        )
         plan = await self._answered(search, settings.search_s)
         most = limit_of(settings.limits, host.lower()).messages
-        job = _Job(settings, order, message, plan, most or MOST_PER_SESSION)
+        job = _Job(settings, order, message, plan, most or MAX_PER_CONNECTION)
         until = self._watch.loop.time() + settings.addresses_s
         for candidate in plan.candidates:
-            client = await self._offer(job, candidate)
+            client = await self._try_candidate(job, candidate)
             if client is not None and client.status != TRY_NEXT:
                 return client.report
             if client is not None:
@@ -148,32 +150,34 @@ class RemoteDeliveries:
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
 
-    async def _offer(self, job: _Job, candidate: MxCandidate) -> SmtpClient | None:
+    async def _try_candidate(self, job: _Job, candidate: MxCandidate) -> SmtpClient | None:
         """Offer the message to one address; None where there is no server.
 
         With the status TRY_NEXT the server wants nothing now, otherwise there is a report.
         """
         route = job.plan.route
-        wish = wish_for(self._site, candidate.name, route.port == self._implicit_tls_port)
+        wish = policy_for(self._site, candidate.name, route.port == self._implicit_tls_port)
         # A server that had to prove its name has proved no other.
         name = candidate.name if wish.demanded_by else b""
         key = (candidate.ip, route.port, route.user, route.password, wish.is_wanted, wish.demanded_by, name)
         session = self.idle.take(key)
         if session is not None:
-            await self._carry(session, key, job)
+            await self._send_over(session, key, job)
             if not session.client.may_retry:
                 return session.client
-        if self._slow_hosts.should_skip(candidate.ip, job.order.serial):
+        if self._tcpto.should_skip(candidate.ip, job.order.serial):
             job.attempts.left_alone(candidate, route.port)
             return None
-        client = await self._offer_anew(job, candidate, wish, key)
+        client = await self._try_new_connection(job, candidate, wish, key)
         if client and may_go_plain(client, wish, job.settings.tls_falls_back, route.user is not None):
             reason = client.report[1:].partition(b"\n")[0].decode("latin-1")
-            say(NAME, f"warning: {reason} Trying without TLS.")
-            client = await self._offer_anew(job, candidate, PLAIN, None)
+            log_line(NAME, f"warning: {reason} Trying without TLS.")
+            client = await self._try_new_connection(job, candidate, PLAIN, None)
         return client
 
-    async def _offer_anew(self, job: _Job, candidate: MxCandidate, wish: TlsPolicy, key: object) -> SmtpClient | None:
+    async def _try_new_connection(
+        self, job: _Job, candidate: MxCandidate, wish: TlsPolicy, key: object
+    ) -> SmtpClient | None:
         """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""
         settings, route = job.settings, job.plan.route
         credentials = None if route.user is None else Credentials(route.user, route.password)
@@ -190,14 +194,14 @@ class RemoteDeliveries:
             session.close()
             raise
         if error:
-            self._slow_hosts.failed(candidate.ip, error)
+            self._tcpto.record_failure(candidate.ip, error)
             job.attempts.failed(candidate, route.port, error_text(error))
             return None
-        self._slow_hosts.works(candidate.ip)
-        await self._carry(session, key, job)
+        self._tcpto.record_success(candidate.ip)
+        await self._send_over(session, key, job)
         return client
 
-    async def _carry(self, session: ClientConnection, key: object, job: _Job) -> None:
+    async def _send_over(self, session: ClientConnection, key: object, job: _Job) -> None:
         """Carry the message over one session, and keep the session if it can be used again."""
         position = 0
 
@@ -210,12 +214,12 @@ class RemoteDeliveries:
         if session.carried + 1 >= job.most:
             session.client.keep = False
         try:
-            plan, patience_s = job.plan, job.settings.patience_s
-            await session.carry(plan.sender, plan.recipients, read, patience_s, job.wishes)
+            plan, patience_s = job.plan, job.settings.timeout_s
+            await session.send_message(plan.sender, plan.recipients, read, patience_s, job.wishes)
         except asyncio.CancelledError:
             session.close()
             raise
-        job.order.takes_over = session.client.takes_over
+        job.order.takes_over = session.client.next_hop_sends_dsn
         if session.is_open:
             self.idle.put(key, session, self._watch.loop.time() + job.settings.reuse_s)
 
@@ -231,7 +235,7 @@ async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) 
     name = os.path.basename(program)
     host = order.recipient.rpartition(b"@")[2]
     try:
-        stdin = MessageFile(message).reopened()
+        stdin = MessageFile(message).reopen()
     except MessageUnreadable:
         return TEMPORARY, b"qmail-spawn unable to open message. (#4.3.0)\n"
     try:

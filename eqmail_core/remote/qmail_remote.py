@@ -23,9 +23,9 @@ from eqmail_core.remote.plan import (
     plan_delivery,
 )
 from eqmail_core.remote.slow_hosts import TcptoCache
-from eqmail_core.remote.tls_policy import may_go_plain, tls_maker, wish_for
+from eqmail_core.remote.tls_policy import client_contexts, may_go_plain, policy_for
 from eqmail_core.site.site import Site
-from eqmail_core.smtp.blocking_client import converse
+from eqmail_core.smtp.blocking_client import run_client
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import dial, literal_address
 from eqmail_core.smtp.exchange import TRY_NEXT
@@ -92,7 +92,7 @@ def _deliver(
     own_names = names_of_this_host(controls.me, hello)
     search = plan_delivery(host, sender, recipients, controls.smtproutes, world, own_names)
     plan = _answered(search, ask, controls.timeoutdns)
-    slow_hosts = connection.slow_hosts
+    slow_hosts = connection.tcpto
     attempts = connection.attempts
     until = time.monotonic() + controls.timeoutaddresses
     for number, candidate in enumerate(plan.candidates):
@@ -101,7 +101,7 @@ def _deliver(
         if slow_hosts.should_skip(candidate.ip, os.getpid()):
             attempts.left_alone(candidate, plan.route.port)
             continue
-        wish = wish_for(site, candidate.name, plan.route.port == implicit_tls_port)
+        wish = policy_for(site, candidate.name, plan.route.port == implicit_tls_port)
         client = connection.try_one(candidate, plan, wish)
         if client and may_go_plain(client, wish, controls.tlsfallback, plan.route.user is not None):
             client = connection.try_one(candidate, plan, PLAIN)
@@ -121,7 +121,7 @@ class _Connections:
         self._hello = hello
         self._timeout_s = controls.timeoutremote
         self._connect_s = controls.timeoutconnect
-        self.slow_hosts = TcptoCache(site.queue.tcpto)
+        self.tcpto = TcptoCache(site.queue.tcpto)
         self.attempts = Attempts()
         # The beginning of the message, once it was read, and whether it is to go by SMTPUTF8.
         self._first: bytes | None = None
@@ -133,15 +133,15 @@ class _Connections:
         try:
             sock = dial(candidate.ip, route.port, self._connect_s, self._controls.outgoingip or ())
         except OSError as error:
-            self.slow_hosts.failed(candidate.ip, error.errno or 0)
+            self.tcpto.record_failure(candidate.ip, error.errno or 0)
             self.attempts.failed(candidate, route.port, error_text(error.errno))
             return None
-        self.slow_hosts.works(candidate.ip)
+        self.tcpto.record_success(candidate.ip)
         credentials = None if route.user is None else Credentials(route.user, route.password)
         client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=wish)
 
         def secure() -> "ClientTls | None":
-            return tls_maker(self._site, self._controls).open(client, candidate.name, wish)
+            return client_contexts(self._site, self._controls).open(client, candidate.name, wish)
 
         if self._first is None:
             self._first = os.read(0, CHUNK)
@@ -150,7 +150,7 @@ class _Connections:
                 self._wishes = DsnParameters(is_utf8=True)
         client.begin(plan.sender, plan.recipients, self._wishes)
         with sock:
-            converse(sock, client, self._read, self._timeout_s, secure)
+            run_client(sock, client, self._read, self._timeout_s, secure)
         return client
 
     def _beginning(self) -> "Iterator[bytes]":

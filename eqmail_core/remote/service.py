@@ -30,8 +30,8 @@ from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ConnectionTimer
 from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.log import say
-from eqmail_core.system.privileges import settle
+from eqmail_core.system.log import log_line
+from eqmail_core.system.privileges import assume_role
 
 
 class RemoteService:
@@ -71,12 +71,12 @@ class RemoteService:
         task.add_done_callback(lambda task: self._ended(wire, message, task))
         return task
 
-    def forget(self, wire: "SchedulerConnection") -> None:
+    def connection_closed(self, wire: "SchedulerConnection") -> None:
         """A scheduler has gone."""
         self._wires.discard(wire)
 
     async def _deliver(self, wire: "SchedulerConnection", order: DeliveryRequest, message: int) -> None:
-        letter, text = await self._deliver_surely(order, message)
+        letter, text = await self._deliver_or_defer(order, message)
         wire.channel.send(report(order.serial, True, letter, text, order.takes_over))
 
     def _ended(self, wire: "SchedulerConnection", message: int, task: asyncio.Task[None]) -> None:
@@ -86,14 +86,14 @@ class RemoteService:
         if not self._running:
             self._idle.set()
         for other in list(self._wires):
-            other.go_on()
+            other.resume()
 
-    async def _deliver_surely(self, order: DeliveryRequest, message: int) -> Report:
+    async def _deliver_or_defer(self, order: DeliveryRequest, message: int) -> Report:
         """Deliver; a bug of ours must neither leave an order unanswered nor stop the other deliveries."""
         try:
             return await self._deliveries.deliver(order, message)
         except Exception as surprise:
-            say(
+            log_line(
                 NAME, f"alert: delivery {order.serial} of message {order.number}: {type(surprise).__name__}: {surprise}"
             )
             return TEMPORARY, b"Internal error in remote delivery. (#4.3.5)\n"
@@ -107,9 +107,9 @@ class SchedulerConnection:
         self._waiting: deque[tuple[DeliveryRequest, int]] = deque()
         self._is_paused = False
         self.tasks: set[asyncio.Task[None]] = set()
-        self.channel = AsyncChannel(loop, sock, self._ordered, self._gone, takes_descriptors=True)
+        self.channel = AsyncChannel(loop, sock, self._on_request, self._on_close, takes_descriptors=True)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Start what waits, as far as there is room."""
         while self._waiting and self._pool.has_room:
             self.tasks.add(self._pool.start(self, *self._waiting.popleft()))
@@ -122,11 +122,11 @@ class SchedulerConnection:
         self.channel.pause()
         self._drop_waiting()
 
-    def _ordered(self, packet: bytes, fd: int) -> None:
+    def _on_request(self, packet: bytes, fd: int) -> None:
         try:
             order = split_order(packet)
         except ValueError:
-            say(NAME, "warning: a packet that is no order: closing this wire")
+            log_line(NAME, "warning: a packet that is no order: closing this wire")
             if fd >= 0:
                 close_aside(fd)
             self.channel.close()
@@ -136,16 +136,16 @@ class SchedulerConnection:
             self.channel.send(report(order.serial, True, b"Z", text))
             return
         self._waiting.append((order, fd))
-        self.go_on()
+        self.resume()
         if self._waiting and not self._is_paused:
             self._is_paused = True
             self.channel.pause()
 
-    def _gone(self) -> None:
+    def _on_close(self) -> None:
         self._drop_waiting()
         for task in self.tasks:
             task.cancel()
-        self._pool.forget(self)
+        self._pool.connection_closed(self)
 
     def _drop_waiting(self) -> None:
         for _, fd in self._waiting:
@@ -157,7 +157,7 @@ def run(site: Site, listener: socket.socket) -> None:
     """Serve as the remote role until TERM."""
     resolver.preload()
     forbid_io_uring()
-    settle(site, "qmailr")
+    assume_role(site, "qmailr")
     owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
@@ -185,7 +185,7 @@ async def _serve(site: Site, listener: socket.socket, owner: int) -> None:
 
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.add_signal_handler(signal.SIGHUP, reread)
-    listening = LoopListener(loop, listener, partial(pool.serve, loop), partial(say, NAME))
+    listening = LoopListener(loop, listener, partial(pool.serve, loop), partial(log_line, NAME))
     tell_ready()
     await ended.wait()
     listening.close()

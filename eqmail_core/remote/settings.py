@@ -14,7 +14,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.remote.beforemote import is_idle
 from eqmail_core.remote.plan import NO_CONTROLS, names_of_this_host
-from eqmail_core.remote.tls_policy import tls_maker
+from eqmail_core.remote.tls_policy import client_contexts
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.smtp.client_tls import ClientTlsContexts
 
-LOOK_S = 1.0
+CHECK_EVERY_S = 1.0
 SUBSTITUTE_VARIABLE = b"QMAILREMOTE"
 
 _READ = (
@@ -55,12 +55,12 @@ class RemoteSettings:
         "hello",
         "limits",
         "own_names",
-        "patience_s",
         "reuse_s",
         "routes",
         "search_s",
         "sources",
         "substitute",
+        "timeout_s",
         "tls",
         "tls_falls_back",
     )
@@ -73,7 +73,7 @@ class RemoteSettings:
         self.own_names = names_of_this_host(controls.me, hello)
         self.routes = controls.smtproutes
         self.connect_s = controls.timeoutconnect
-        self.patience_s = controls.timeoutremote
+        self.timeout_s = controls.timeoutremote
         self.search_s = controls.timeoutdns
         self.addresses_s = controls.timeoutaddresses
         self.reuse_s = controls.remotereuse
@@ -92,18 +92,18 @@ class SettingsSource:
         self._environ = environ
         self._bfrmt = f"{site.bin}/qmail-bfrmt"
         self._files = [f"{site.control}/{control.file}" for control in _READ] + [self._bfrmt]
-        self._stamps: list[tuple[int, int] | None] = []
+        self._fingerprints: list[tuple[int, int] | None] = []
         self._looked = 0.0
         self._settings: RemoteSettings | TemporaryFailure = TemporaryFailure(NO_CONTROLS)
 
     def current(self) -> RemoteSettings:
         """The settings now.  Fails: Temporary when they cannot be read."""
         now = time.monotonic()
-        if now - self._looked >= LOOK_S or not self._stamps:
+        if now - self._looked >= CHECK_EVERY_S or not self._fingerprints:
             self._looked = now
-            stamps = [_stamp(path) for path in self._files]
-            if stamps != self._stamps:
-                self._stamps = stamps
+            stamps = [_file_fingerprint(path) for path in self._files]
+            if stamps != self._fingerprints:
+                self._fingerprints = stamps
                 self._settings = self._read()
         if isinstance(self._settings, TemporaryFailure):
             raise self._settings
@@ -118,11 +118,11 @@ class SettingsSource:
 
     def reread(self) -> None:
         """Read everything again at the next use, changed or not."""
-        self._stamps = []
+        self._fingerprints = []
 
     def _settings_now(self) -> RemoteSettings:
         controls = read_controls(self._site, self._environ)
-        return RemoteSettings(controls, self._substitute(controls), tls_maker(self._site, controls))
+        return RemoteSettings(controls, self._substitute(controls), client_contexts(self._site, controls))
 
     def _read(self) -> "RemoteSettings | TemporaryFailure":
         try:
@@ -143,7 +143,7 @@ class SettingsSource:
         return None if is_idle(controls.beforemote, is_script, remote) else os.fsencode(self._bfrmt)
 
 
-def _stamp(path: str) -> tuple[int, int] | None:
+def _file_fingerprint(path: str) -> tuple[int, int] | None:
     try:
         found = os.stat(path)
     except OSError:

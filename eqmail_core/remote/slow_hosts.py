@@ -35,26 +35,26 @@ class TcptoCache:
 
     def should_skip(self, ip: str, chance: int) -> bool:
         """Tell whether a host is to be left alone now; `chance` spreads the attempts of many deliveries."""
-        self._look()
+        self._reload()
         if not self._entries:
             return False
         packed, family = packed_address(ip)
         return is_to_skip(self._entries, family, packed, time.time(), chance)
 
-    def works(self, ip: str) -> None:
+    def record_success(self, ip: str) -> None:
         """A connection was made."""
         if self._entries:
             packed, family = packed_address(ip)
             if any(it.af == family and it.ip == packed for it in self._entries):
                 self._file.record(packed, family, time.time(), False)
 
-    def failed(self, ip: str, error: int) -> None:
+    def record_failure(self, ip: str, error: int) -> None:
         """No connection could be made; `error` is the system's number."""
         if counts_as_timeout(error):
             packed, family = packed_address(ip)
             self._file.record(packed, family, time.time(), True)
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
         try:
             found = os.stat(self._file.path)
             stamp = (found.st_mtime_ns, found.st_ino)

@@ -5,10 +5,10 @@ Source: queue.md 3.9 (tcpto.c).
 
 from eqmail_core.remote.tcpto_table import TcptoEntry
 
-PATIENCE = 2
+HOLD_S = 2
 """Failures in a row before a host is skipped."""
 
-MOST_COUNTED = 10
+MAX_COUNT = 10
 BURST_S = 120
 """Failures within so many seconds count once, so that concurrent deliveries do not add up."""
 
@@ -18,11 +18,11 @@ def is_to_skip(entries: list[TcptoEntry], af: int, ip: bytes, now: float, pid: i
 
     A time in the future, from before the clock was set back, leaves nobody alone.
     """
-    place = _place_of(entries, af, ip)
+    place = _row_of(entries, af, ip)
     if place < 0:
         return False
     entry = entries[place]
-    return entry.count >= PATIENCE and entry.when <= now + 1 and now - entry.when < (60 + (pid & 31)) * 64
+    return entry.count >= HOLD_S and entry.when <= now + 1 and now - entry.when < (60 + (pid & 31)) * 64
 
 
 def after_attempt(
@@ -32,14 +32,14 @@ def after_attempt(
 
     A new host takes a free place, else that of the host which has been quiet for longest.
     """
-    place = _place_of(entries, af, ip)
+    place = _row_of(entries, af, ip)
     if place >= 0:
         entry = entries[place]
         if not failed:
             return (place, TcptoEntry(af, 0, entry.when, ip)) if entry.count else None
         if entry.count and entry.when <= now + 1 and now < entry.when + BURST_S:
             return None
-        return place, TcptoEntry(af, min(entry.count + 1, MOST_COUNTED), int(now), ip)
+        return place, TcptoEntry(af, min(entry.count + 1, MAX_COUNT), int(now), ip)
     if not failed or not entries:
         return None
     places = range(len(entries))
@@ -49,5 +49,5 @@ def after_attempt(
     return free, TcptoEntry(af, 1, int(now), ip)
 
 
-def _place_of(entries: list[TcptoEntry], af: int, ip: bytes) -> int:
+def _row_of(entries: list[TcptoEntry], af: int, ip: bytes) -> int:
     return next((i for i, entry in enumerate(entries) if entry.ip == ip and entry.af == af), -1)

@@ -10,7 +10,7 @@ from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.remote.by_host import find_by_host
 from eqmail_core.site.site import Site
-from eqmail_core.tls.client_policy import ClientTlsFiles, tls_wish
+from eqmail_core.tls.client_policy import ClientTlsFiles, tls_policy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eqmail_core.tls.tls_wish import TlsPolicy
 
 
-def wish_for(site: Site, host: bytes, is_implicit: bool) -> "TlsPolicy":
+def policy_for(site: Site, host: bytes, is_implicit: bool) -> "TlsPolicy":
     """What is to be had of TLS with the server `host`.
 
     Fails: Temporary when it cannot be found out: mail that was to be safe must not become unsafe by a wrong mode.
@@ -37,10 +37,10 @@ def wish_for(site: Site, host: bytes, is_implicit: bool) -> "TlsPolicy":
         return True
 
     places = (os.fsencode(f"{site.layout.control}/{name}") for name in (TLS_HOSTS, PLAIN_HOSTS, ONLY_LISTED))
-    return tls_wish(host, is_implicit, ClientTlsFiles(*places), exists)
+    return tls_policy(host, is_implicit, ClientTlsFiles(*places), exists)
 
 
-def tls_maker(site: Site, controls: Controls) -> "ClientTlsContexts":
+def client_contexts(site: Site, controls: Controls) -> "ClientTlsContexts":
     """What makes TLS for connections.  Fails: ControlError."""
     from eqmail_core.smtp.client_tls import ClientTlsContexts
 

@@ -31,7 +31,7 @@ class ChannelState:
         "room",
         "stalled",
         "turn",
-        "used",
+        "used_slots",
         "waiting",
     )
 
@@ -40,7 +40,7 @@ class ChannelState:
         self.label = CHANNELS[index].encode()
         self.deliverer = deliverer
         self.limit = limit
-        self.used = 0
+        self.used_slots = 0
         self.due = DueQueue()
         self.waiting: deque[Job] = deque()
         self.next_source = 0
@@ -52,9 +52,9 @@ class ChannelState:
         self.stalled: deque[tuple[Job, Record]] = deque()
 
     @property
-    def has_place(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Whether one more delivery could start."""
-        return self.used < self.limit and self.deliverer.can_take()
+        return self.used_slots < self.limit and self.deliverer.is_ready()
 
     def others_wait(self, now: int) -> bool:
         """Whether another message could have its turn now."""
@@ -63,7 +63,7 @@ class ChannelState:
 
     def wakes_at(self) -> float | None:
         """When something that waits may be tried; None while there is no place for it, or nothing waits."""
-        if not self.has_place:
+        if not self.has_free_slot:
             return None
         times = (self.due.wakes_at(), None if self.room is None else self.room.wakes_at())
         return min((time for time in times if time is not None), default=None)
@@ -76,7 +76,7 @@ class ChannelState:
         if self.room is not None:
             self.room.set_back(seconds)
 
-    def set_down(self, number: int | None = None) -> list[Job]:
+    def suspend(self, number: int | None = None) -> list[Job]:
         """Start no more deliveries for now, of this message or of any; which attempts have fewer reasons to go on.
 
         An attempt is there as many times as it has lost one.
@@ -92,5 +92,5 @@ class ChannelState:
             self.resting.remove(job)
             gone.append(job)
         if self.room is not None:
-            gone += [it.job for it in self.room.take_out(lambda it: number in (None, it.job.number))]
+            gone += [it.job for it in self.room.remove(lambda it: number in (None, it.job.number))]
         return gone

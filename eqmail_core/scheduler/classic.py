@@ -42,7 +42,7 @@ class SpawnerPipe:
         self._slots: list[Delivery | None] = [None] * limit
         self._report = bytearray()
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the spawner lives and has taken the last command."""
         return self.alive and not self.command
 
@@ -89,7 +89,7 @@ class CleanProgram:
     def __init__(self) -> None:
         self.alive = True
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it lives."""
         return self.alive
 
@@ -129,7 +129,7 @@ class ClassicSend:
         )
         self._acts: dict[int, Callable[[], None]] = {
             signal.SIGTERM: self._core.exit,
-            signal.SIGALRM: self._core.hurry,
+            signal.SIGALRM: self._core.retry_all,
             signal.SIGHUP: self._core.reread,
         }
         self._arrived: set[int] = set()
@@ -147,7 +147,7 @@ class ClassicSend:
         self._write_log()
         more = True
         while True:
-            self._obey_signals()
+            self._install_signal_handlers()
             if core.can_end:
                 break
             self._wait(0.0 if more else self._sleep_s())
@@ -162,7 +162,7 @@ class ClassicSend:
         core.end()
         self._write_log()
 
-    def _obey_signals(self) -> None:
+    def _install_signal_handlers(self) -> None:
         self._core.scheduler.now = int(time.time())
         for number in tuple(self._arrived):
             self._arrived.discard(number)
@@ -193,7 +193,7 @@ class ClassicSend:
             os.read(self._wake_read, CHUNK)
         if self._trigger.fd in readable:
             self._trigger.reset()
-            core.arrivals.triggered()
+            core.scanner.triggered()
         core.scheduler.now = int(time.time())
         self._flush_commands()
         for spawner in self._spawners:

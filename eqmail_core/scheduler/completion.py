@@ -15,7 +15,7 @@ from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import DueQueue
 from eqmail_core.queue.format.info import is_born
 from eqmail_core.queue.message_match import FITS, message_state, vouch
-from eqmail_core.scheduler.ports import NOT_STARTED, SYSTEM_TROUBLE_S, Cleaner, Injector, Log
+from eqmail_core.scheduler.ports import NOT_STARTED, SYSTEM_ERROR_PAUSE_S, Cleaner, Injector, Log
 
 LOST_TEXT = (b"\n(The text of the message has been lost.)\n",)
 """What comes back in its place."""
@@ -44,13 +44,13 @@ class MessageCompletion:
     ) -> None:
         self.due = DueQueue()
         self.running = 0
-        self.telling: set[int] = set()
+        self.notifying: set[int] = set()
         self.limit = BounceLimit()
         self._ledger = ledger
         self._log = log
         self._cleaner = cleaner
         self._injector = injector
-        self._postmaster = postmaster
+        self._bounce_config = postmaster
         self._date = date
         self._now = 0
         self._ended: OrderedDict[int, int] = OrderedDict()
@@ -62,13 +62,13 @@ class MessageCompletion:
     @property
     def ready(self) -> bool:
         """Whether a message could be ended now."""
-        return self._cleaner.can_take() and self._injector.can_take()
+        return self._cleaner.is_ready() and self._injector.is_ready()
 
     def pump(self, now: float) -> bool:
         """End what is due; tells whether to be called again at once."""
         self._now = int(now)
         for _ in range(_PER_TURN):
-            if not self.ready or (number := self.due.take(now)) is None:
+            if not self.ready or (number := self.due.pop_due(now)) is None:
                 return False
             self._end(number)
         return True
@@ -77,9 +77,9 @@ class MessageCompletion:
         """When the next message may be ended; None while none can."""
         return self.due.wakes_at() if self.ready else None
 
-    def tell(self, number: int, it: ReportedMessage, then: Callable[[int], None]) -> None:
+    def send_notification(self, number: int, it: ReportedMessage, then: Callable[[int], None]) -> None:
         """Bounce a message to its sender; `then` gets 0 when that is settled, else in how many seconds to try again."""
-        bounce = compose(it, self._postmaster, self._date(), _identity(number))
+        bounce = compose(it, self._bounce_config, self._date(), _identity(number))
         if bounce is None:
             self._log.say(self._log.lines.triple_bounce(self._ledger.short(self._ledger.paths.bounce(number))))
             then(0)
@@ -98,19 +98,19 @@ class MessageCompletion:
 
         self._inject(number, bounce, self._log.lines.bounced, injected)
 
-    def warn(self, number: int, it: ReportedMessage) -> None:
+    def send_delay_warning(self, number: int, it: ReportedMessage) -> None:
         """Tell the sender of a message on the disk, once, that it still waits."""
         try:
-            warning = delay_warning(it, self._postmaster, self._date(), _identity(number))
-            if warning is None or number in self.telling or self._ledger.is_warned(number) or not self.ready:
+            warning = delay_warning(it, self._bounce_config, self._date(), _identity(number))
+            if warning is None or number in self.notifying or self._ledger.is_warned(number) or not self.ready:
                 return
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
             return
-        self.telling.add(number)
+        self.notifying.add(number)
 
         def told(wait_s: int) -> None:
-            self.telling.discard(number)
+            self.notifying.discard(number)
             if not wait_s:
                 try:
                     self._ledger.note_warned(number)
@@ -133,7 +133,7 @@ class MessageCompletion:
                 log.warning(b"unable to start qmail-queue, will try later")
             else:
                 log.warning(b"trouble injecting bounce message, will try later")
-            then(SYSTEM_TROUBLE_S if code else 0)
+            then(SYSTEM_ERROR_PAUSE_S if code else 0)
 
         self.running += 1
         self._injector.inject(bounce, bounce.pieces, injected)
@@ -146,30 +146,30 @@ class MessageCompletion:
             if not ledger.has_failures(number):
                 self.remove(number)
                 return
-            it = self.returned(number)
+            it = self.bounce_now(number)
         except QueueFileError as trouble:
-            self._again(number, trouble)
+            self._retry_later(number, trouble)
             return
 
-        self.telling.add(number)
+        self.notifying.add(number)
 
         def told(wait_s: int) -> None:
-            self.telling.discard(number)
+            self.notifying.discard(number)
             try:
                 if wait_s:
                     self.due.insert(number, self._now + wait_s)
                     return
-                ledger.forget_failures(number)
+                ledger.remove_failures(number)
                 self.remove(number)
             except QueueFileError as trouble:
-                self._again(number, trouble)
+                self._retry_later(number, trouble)
 
-        self.tell(number, it, told)
+        self.send_notification(number, it, told)
 
-    def returned(self, number: int) -> ReportedMessage:
+    def bounce_now(self, number: int) -> ReportedMessage:
         """A message on the disk as its sender will be told of it.  Fails: Trouble."""
         ledger = self._ledger
-        sender, birth, wishes = ledger.about(number)
+        sender, birth, wishes = ledger.info(number)
         is_there = message_state(ledger, number) == FITS
         return ReportedMessage(
             sender,
@@ -184,7 +184,7 @@ class MessageCompletion:
         """Take a finished message out of the queue.  Fails: Trouble."""
         self._log.say(self._log.lines.end_message(number))
         born = self._ledger.born_ns(number)
-        self._ledger.forget(number)
+        self._ledger.remove_info(number)
         if born is not None:
             self._ended[number] = born
             if len(self._ended) > _MOST_ENDED:
@@ -212,9 +212,9 @@ class MessageCompletion:
 
         self._cleaner.clean(name, cleaned)
 
-    def _again(self, number: int, trouble: QueueFileError) -> None:
+    def _retry_later(self, number: int, trouble: QueueFileError) -> None:
         self._log.warning(trouble.text)
-        self.due.insert(number, self._now + SYSTEM_TROUBLE_S)
+        self.due.insert(number, self._now + SYSTEM_ERROR_PAUSE_S)
 
 
 def _identity(number: int) -> bytes:

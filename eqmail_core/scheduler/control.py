@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from eqmail_core.ipc import scheduler_control_protocol as wire
 from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
-from eqmail_core.queue.admin.actions import empty, fail, set_due, stamp_of
+from eqmail_core.queue.admin.actions import drop_recipients, fail_recipients, set_due, stamp_of
 from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL, DueQueue
 from eqmail_core.queue.format.recipient_list import numbered
@@ -32,17 +32,17 @@ class SchedulerControl:
     def __init__(self, scheduler: Scheduler, ending: MessageCompletion, held: MemoryQueue) -> None:
         self._held = held
         self._scheduler = scheduler
-        self._ledger = scheduler.ledger
+        self._ledger = scheduler.files
         self._log = scheduler.log
         self._ending = ending
-        self._visitors = 0
-        self._acts: dict[bytes, Callable[[int], bytes]] = {
+        self._connection_count = 0
+        self._actions: dict[bytes, Callable[[int], bytes]] = {
             wire.RETRY: self._retry,
             wire.RELEASE: self._retry,
             wire.HOLD: self._hold,
-            wire.DELETE: lambda number: self._take_out(number, self._delete),
-            wire.MOVE: lambda number: self._take_out(number, self._delete),
-            wire.BOUNCE: lambda number: self._take_out(number, self._bounce),
+            wire.DELETE: lambda number: self._remove_jobs(number, self._delete),
+            wire.MOVE: lambda number: self._remove_jobs(number, self._delete),
+            wire.BOUNCE: lambda number: self._remove_jobs(number, self._bounce),
         }
 
     # Questions
@@ -53,7 +53,7 @@ class SchedulerControl:
             held = self._held.messages.get(serial)
             if held is not None:
                 yield from wire.message_packets(_described(held))
-        lanes = self._scheduler.lanes
+        lanes = self._scheduler.channels
         memory = self._held.is_held
         running = {number for lane in lanes for number in lane.open if not memory(number)}
         yield from wire.packets(wire.OPEN, (b"%d" % number for number in running))
@@ -66,28 +66,28 @@ class SchedulerControl:
         numbers = {
             b"memory.messages": len(held),
             b"memory.bytes": sum(it.size for it in held),
-            b"spilled": self._held.spilling.placed,
-            b"ending": len(self._ending.due) + len(self._ending.telling),
+            b"spilled": self._held.spiller.spilled,
+            b"ending": len(self._ending.due) + len(self._ending.notifying),
         }
-        for lane in self._scheduler.lanes:
+        for lane in self._scheduler.channels:
             numbers[lane.label + b".due"] = len(lane.due)
-            numbers[lane.label + b".running"] = lane.used
+            numbers[lane.label + b".running"] = lane.used_slots
             numbers[lane.label + b".limit"] = lane.limit
         return wire.pair_packets(wire.STATS, ((name, b"%d" % number) for name, number in numbers.items()))
 
     # Changes
 
-    def enter(self) -> None:
+    def client_connected(self) -> None:
         """Somebody begins to make changes: be able to find everything."""
-        self._visitors += 1
-        if self._visitors == 1:
+        self._connection_count += 1
+        if self._connection_count == 1:
             for due in self._dues():
                 due.index()
 
-    def leave(self) -> None:
+    def client_disconnected(self) -> None:
         """Somebody has made the changes."""
-        self._visitors -= 1
-        if not self._visitors:
+        self._connection_count -= 1
+        if not self._connection_count:
             for due in self._dues():
                 due.unindex()
 
@@ -96,12 +96,12 @@ class SchedulerControl:
         if stamp.startswith(wire.IN_MEMORY):
             held = self._held.messages.get(int(stamp[1:]))
             if held is None or held.number != number:
-                then(wire.CHANGED if self._ledger_has(number) else wire.GONE)
+                then(wire.CHANGED if self._is_on_disk(number) else wire.GONE)
             elif verb in (wire.RETRY, wire.RELEASE):
                 then(wire.DONE)
             else:
                 held.afterwards.append(lambda: then(self._act(verb, number, who)))
-                self._held.spilling.spill(held)
+                self._held.spiller.spill(held)
             return
         try:
             found = stamp_of(self._ledger.paths, number)
@@ -117,12 +117,12 @@ class SchedulerControl:
 
     def _act(self, verb: bytes, number: int, who: int) -> bytes:
         try:
-            if self._ledger.find(number) is None:
-                return wire.NEW if self._ledger_has(number) else wire.GONE
-            if number in self._ending.telling:
+            if self._ledger.birth_of(number) is None:
+                return wire.NEW if self._is_on_disk(number) else wire.GONE
+            if number in self._ending.notifying:
                 return b"its bounce is on its way"
-            sender, _, _ = self._ledger.about(number)
-            result = self._acts[verb](number)
+            sender, _, _ = self._ledger.info(number)
+            result = self._actions[verb](number)
         except QueueFileError as trouble:
             return trouble.text
         self._log.say(self._log.lines.audit(who, verb, number, sender, result))
@@ -130,7 +130,7 @@ class SchedulerControl:
 
     def _retry(self, number: int) -> bytes:
         now = self._scheduler.now
-        for lane in self._scheduler.lanes:
+        for lane in self._scheduler.channels:
             lane.due.move(number, now)
             job = lane.open.get(number)
             if job is not None and job.retry >= HELD_UNTIL:
@@ -140,26 +140,26 @@ class SchedulerControl:
         return wire.DONE
 
     def _hold(self, number: int) -> bytes:
-        for lane in self._scheduler.lanes:
+        for lane in self._scheduler.channels:
             job = lane.open.get(number)
             if job is not None:
                 job.retry = HELD_UNTIL
-        still_open = self._scheduler.interrupt(number)
+        still_open = self._scheduler.suspend_message(number)
         set_due(self._ledger, number, HELD_UNTIL)
-        for lane in self._scheduler.lanes:
+        for lane in self._scheduler.channels:
             lane.due.move(number, HELD_UNTIL)
         return wire.BUSY if still_open else wire.DONE
 
-    def _take_out(self, number: int, act: Callable[[int], None]) -> bytes:
-        still_open = self._scheduler.interrupt(number)
-        for lane in self._scheduler.lanes:
+    def _remove_jobs(self, number: int, act: Callable[[int], None]) -> bytes:
+        still_open = self._scheduler.suspend_message(number)
+        for lane in self._scheduler.channels:
             lane.due.remove(number)
         if not still_open:
             self._end(number, act)
             return wire.DONE
-        book = _Afterwards(self._scheduler.book, set(still_open), lambda: self._end_late(number, act))
+        book = _AfterJobs(self._scheduler.recorder, set(still_open), lambda: self._end_late(number, act))
         for job in still_open:
-            job.book = book
+            job.recorder = book
         return wire.BUSY
 
     def _end(self, number: int, act: Callable[[int], None]) -> None:
@@ -167,7 +167,7 @@ class SchedulerControl:
         try:
             act(number)
         except QueueFileError:
-            for channel, due in self._ledger.find(number) or ():
+            for channel, due in self._ledger.birth_of(number) or ():
                 self._scheduler.enqueue(number, channel, due)
             raise
 
@@ -178,35 +178,35 @@ class SchedulerControl:
             self._log.warning(trouble.text)
 
     def _delete(self, number: int) -> None:
-        empty(self._ledger, number)
+        drop_recipients(self._ledger, number)
         self._ending.due.remove(number)
         self._ending.remove(number)
 
     def _bounce(self, number: int) -> None:
-        fail(self._ledger, number, self._scheduler.routes.as_sent)
+        fail_recipients(self._ledger, number, self._scheduler.routes.original_address)
         if not self._ending.due.move(number, self._scheduler.now):
             self._ending.add(number, self._scheduler.now)
 
     def _dues(self) -> tuple[DueQueue, ...]:
-        return (*(lane.due for lane in self._scheduler.lanes), self._ending.due)
+        return (*(lane.due for lane in self._scheduler.channels), self._ending.due)
 
-    def _ledger_has(self, number: int) -> bool:
+    def _is_on_disk(self, number: int) -> bool:
         try:
             return stamp_of(self._ledger.paths, number) is not None
         except OSError:
             return True
 
 
-class _Afterwards:
+class _AfterJobs:
     """The book of attempts whose message is to be taken out of the queue when the last of them is over."""
 
     def __init__(self, book: DiskRecorder, jobs: set[Job], act: Callable[[], None]) -> None:
-        self.done = book.done
-        self.news = book.news
+        self.record_done = book.record_done
+        self.record_failure = book.record_failure
         self._jobs = jobs
         self._act = act
 
-    def closed(self, job: Job) -> None:
+    def job_closed(self, job: Job) -> None:
         """Wait for the others, then act."""
         self._jobs.discard(job)
         if not self._jobs:

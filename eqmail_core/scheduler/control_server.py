@@ -21,7 +21,7 @@ from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
 from eqmail_core.scheduler.control import SchedulerControl
 from eqmail_core.scheduler.ports import DelivererPort
 from eqmail_core.system.kernel import sync_file_system
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 
 # Packets on their way to a visitor before the next ones are made.
 _AHEAD = 8
@@ -43,12 +43,12 @@ class ControlServer:
         on_change: Callable[[], None],
     ) -> None:
         self.loop = loop
-        self.desk = desk
+        self.control = desk
         self.worker = worker
         self.on_change = on_change
         self._queue = queue
         self._visits: set[_ControlConnection] = set()
-        self._listener = LoopListener(loop, listener, self._accept, partial(say, "qmail-send"))
+        self._listener = LoopListener(loop, listener, self._accept, partial(log_line, "qmail-send"))
 
     def end(self) -> None:
         """Receive nobody any more."""
@@ -56,7 +56,7 @@ class ControlServer:
         for visit in list(self._visits):
             visit.channel.close()
 
-    def put_on_disk(self) -> None:
+    def spilled(self) -> None:
         """What was changed is to survive a power cut; slow."""
         try:
             fd = os.open(self._queue, os.O_RDONLY | os.O_CLOEXEC)
@@ -89,14 +89,14 @@ class _ControlConnection:
         self._targets: Iterator[tuple[bytes, int, bytes]] | None = None
         self._outstanding = 0
         self._has_entered = False
-        self.channel = AsyncChannel(visitors.loop, sock, self._packet, self._closed, self._go_on)
+        self.channel = AsyncChannel(visitors.loop, sock, self._packet, self._closed, self._continue)
 
     def _packet(self, packet: bytes, _fd: int) -> None:
         self._requests.append(packet)
         if len(self._requests) > _AHEAD:
             self.channel.close()
         else:
-            self._go_on()
+            self._continue()
 
     def _closed(self) -> None:
         """Changes that have begun are made all the same; further ones are not."""
@@ -109,9 +109,9 @@ class _ControlConnection:
     def _leave(self) -> None:
         if self._has_entered:
             self._has_entered = False
-            self._house.desk.leave()
+            self._house.control.client_disconnected()
 
-    def _go_on(self) -> None:
+    def _continue(self) -> None:
         """Give as much of the answers as the visitor takes now."""
         while not self.channel.closed and self.channel.waiting < _AHEAD:
             if self._answer is not None:
@@ -125,7 +125,7 @@ class _ControlConnection:
                 self._begin(self._requests.popleft())
 
     def _begin(self, packet: bytes) -> None:
-        desk = self._house.desk
+        desk = self._house.control
         if packet == wire.LIST:
             self._answer = desk.listing()
         elif packet == wire.STATS:
@@ -138,7 +138,7 @@ class _ControlConnection:
                 return
             if not self._has_entered:
                 self._has_entered = True
-                desk.enter()
+                desk.client_connected()
             self._targets = ((verb, number, stamp) for number, stamp in targets)
             self._change()
 
@@ -152,7 +152,7 @@ class _ControlConnection:
                 break
             verb, number, stamp = target
             self._outstanding += 1
-            self._house.desk.change(verb, number, stamp, self._uid, partial(self._changed, number))
+            self._house.control.change(verb, number, stamp, self._uid, partial(self._changed, number))
         else:
             self._house.loop.call_soon(self._change)
         self._house.on_change()
@@ -170,11 +170,11 @@ class _ControlConnection:
             self._leave()
         else:
             self._outstanding = 1
-            self._house.worker.do(self._house.put_on_disk, self._finished)
+            self._house.worker.do(self._house.spilled, self._finished)
 
     def _finished(self, nothing: None) -> None:
         self._outstanding = 0
         if self.channel.closed:
             self._leave()
         self.channel.send(wire.END)
-        self._go_on()
+        self._continue()

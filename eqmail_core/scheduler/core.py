@@ -50,7 +50,7 @@ class SchedulerSettings:
             self.controls = controls = read_controls(site)
             if not os.path.isdir(site.control) and not os.path.isdir(site.home):
                 raise SchedulerStartError(b"unable to switch to home directory")
-            self.postmaster = BounceConfig(
+            self.bounce_config = BounceConfig(
                 controls.bouncefrom,
                 controls.bouncehost,
                 controls.doublebounceto + b"@" + controls.doublebouncehost,
@@ -59,7 +59,7 @@ class SchedulerSettings:
                 controls.bouncemaxrecipients,
             )
             self.delay_s = controls.delaywarning
-            self.patience = RetrySchedule(
+            self.retry_schedule = RetrySchedule(
                 controls.queuelifetime, controls.retryschedule or (), controls.queuelifetimes or {}
             )
             self.limits = (controls.concurrencylocal, controls.concurrencyremote)
@@ -155,18 +155,18 @@ class SchedulerCore:
         worker: DelivererPort,
     ) -> None:
         self.log = Log(settings.lines)
-        self.ledger = QueueFiles(site.queue)
-        self.ending = MessageCompletion(self.ledger, self.log, cleaner, injector, settings.postmaster, _date)
-        self.ending.limit.per_hour = settings.controls.bouncelimit
+        self.files = QueueFiles(site.queue)
+        self.completion = MessageCompletion(self.files, self.log, cleaner, injector, settings.bounce_config, _date)
+        self.completion.limit.per_hour = settings.controls.bouncelimit
         self.scheduler = Scheduler(
-            self.ledger, self.log, settings.routes, settings.patience, deliverers, limits, self.ending.add
+            self.files, self.log, settings.routes, settings.retry_schedule, deliverers, limits, self.completion.add
         )
         self.scheduler.worker = worker
         if settings.delay_s:
             self.scheduler.on_deferred = self._deferred
-        self.preparation = Preprocessor(self.ledger, settings.lines)
-        self.arrivals = QueueScanner(self.scheduler, self.ending, self.preparation, cleaner, worker, self._is_held)
-        self.is_held = _nothing_is_held
+        self.preprocessor = Preprocessor(self.files, settings.lines)
+        self.scanner = QueueScanner(self.scheduler, self.completion, self.preprocessor, cleaner, worker, self._is_held)
+        self.is_held = _never_in_memory
         self.keeps_times: list[KeepsTimes] = []
         self._clock = ClockWatch()
         self._site = site
@@ -180,8 +180,8 @@ class SchedulerCore:
         if job.age < self._settings.delay_s:
             return
         try:
-            it = self.ending.returned(job.number)
-            if job.wishes is not None and next(self._waiting(job), None) is None:
+            it = self.completion.bounce_now(job.number)
+            if job.dsn is not None and next(self._waiting(job), None) is None:
                 return
         except QueueFileError as trouble:
             self.log.warning(trouble.text)
@@ -190,11 +190,11 @@ class SchedulerCore:
             # Another attempt follows, and another occasion.
             return
         it.failures = partial(self._waiting, job)
-        self.ending.warn(job.number, it)
+        self.completion.send_delay_warning(job.number, it)
 
     def _waiting(self, job: Job) -> Iterator[bytes]:
-        for offset, mark, recipient in self.ledger.recipients(job.number, job.channel):
-            wish = job.wish(offset)
+        for offset, mark, recipient in self.files.recipients(job.number, job.channel):
+            wish = job.recipient_dsn(offset)
             if mark == TODO and wish.wants_delay:
                 yield self.scheduler.block(recipient, b"not delivered yet\n", wish)
 
@@ -202,9 +202,9 @@ class SchedulerCore:
         """Log the first line and take up what is in the queue."""
         self.scheduler.log_status()
         try:
-            self.arrivals.find_old(int(now))
+            self.scanner.find_old(int(now))
         except OSError as error:
-            folder = os.path.basename(os.path.dirname(self.ledger.paths.info(0))).encode()
+            folder = os.path.basename(os.path.dirname(self.files.paths.info(0))).encode()
             self.log.alert(b"unable to opendir %b, sleeping..." % folder)
             raise SchedulerStartError(b"unable to read the queue") from error
 
@@ -213,26 +213,26 @@ class SchedulerCore:
         back = self._clock.set_back_by(now)
         if back:
             self.log.warning(b"the clock was set back by %d seconds" % back)
-            parts: list[KeepsTimes] = [self.arrivals, self.scheduler, self.ending.due, *self.keeps_times]
+            parts: list[KeepsTimes] = [self.scanner, self.scheduler, self.completion.due, *self.keeps_times]
             for part in parts:
                 part.set_back(back)
 
     def pump(self, now: float) -> bool:
         """One turn: search, start, end; tells whether to be called again at once."""
         seconds = int(now)
-        more = self.arrivals.pump(seconds)
+        more = self.scanner.pump(seconds)
         more |= self.scheduler.pump(now)
-        more |= self.ending.pump(now)
+        more |= self.completion.pump(now)
         return more
 
     def wakes_at(self) -> float | None:
         """When the next turn is due if nothing happens before."""
-        times = (self.arrivals.wakes_at(), self.scheduler.wakes_at(), self.ending.wakes_at())
+        times = (self.scanner.wakes_at(), self.scheduler.wakes_at(), self.completion.wakes_at())
         return min((time for time in times if time is not None), default=None)
 
-    def hurry(self) -> None:
+    def retry_all(self) -> None:
         """ALRM: try everything now."""
-        self.scheduler.hurry()
+        self.scheduler.retry_all()
 
     def reread(self) -> None:
         """HUP: read locals, virtualdomains, remotelimits and bouncelimit again."""
@@ -242,14 +242,14 @@ class SchedulerCore:
             self.log.alert(trouble.text)
             return
         self.scheduler.routes = self._settings.routes
-        self.ending.limit.per_hour = self._settings.controls.bouncelimit
-        room = self.scheduler.lanes[REMOTE].room
+        self.completion.limit.per_hour = self._settings.controls.bouncelimit
+        room = self.scheduler.channels[REMOTE].room
         if room is not None:
             room.limit_by(self._settings.controls.remotelimits)
 
-    def let_remote_mail_wait(self) -> None:
+    def pause_remote(self) -> None:
         """Have recipients of remote mail wait for their destinations, so that none delays another."""
-        lane = self.scheduler.lanes[REMOTE]
+        lane = self.scheduler.channels[REMOTE]
         lane.room = DestinationQueues(lane.limit, self._settings.controls.remotelimits)
 
     def exit(self) -> None:
@@ -263,10 +263,10 @@ class SchedulerCore:
 
     def end(self) -> None:
         """Keep the times of the next attempts where the next scheduler finds them."""
-        for lane in self.scheduler.lanes:
+        for lane in self.scheduler.channels:
             for number, due in lane.due:
                 try:
-                    self.ledger.note_due(number, lane.index, due)
+                    self.files.note_due(number, lane.index, due)
                 except QueueFileError as trouble:
                     self.log.warning(trouble.text)
         self.log.say(self.log.lines.exiting())
@@ -276,5 +276,5 @@ def _date() -> bytes:
     return date822(time.time())
 
 
-def _nothing_is_held(number: int) -> bool:
+def _never_in_memory(number: int) -> bool:
     return False

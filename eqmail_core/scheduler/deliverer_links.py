@@ -29,37 +29,35 @@ class DelivererLink:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, path: str, scheduler: Scheduler, on_change: Callable[[], None]
     ) -> None:
-        self.orders: dict[int, Delivery] = {}
-        self._unsettled: dict[int, Delivery] = {}
+        self.requests: dict[int, Delivery] = {}
+        self._not_durable: dict[int, Delivery] = {}
         self._scheduler = scheduler
         self._on_change = on_change
         self._serial = 0
-        self.wire = ReconnectingChannel(loop, path, self._packet, on_change, self._lost)
+        self.channel = ReconnectingChannel(loop, path, self._packet, on_change, self._lost)
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it is there and keeps up."""
-        channel = self.wire.channel
+        channel = self.channel.channel
         return channel is not None and channel.waiting < _MANY
 
-    def order(self, it: Delivery, sender: bytes) -> None:
+    def request(self, it: Delivery, sender: bytes) -> None:
         """Send an order with the message's descriptor."""
-        channel, job = self.wire.channel, it.job
+        channel, job = self.channel.channel, it.job
         assert channel is not None
         if job.body is None:
             try:
-                job.body = SharedMessageFd(self._scheduler.ledger.open_message(job.number))
+                job.body = SharedMessageFd(self._scheduler.files.open_message(job.number))
             except OSError:
                 self._scheduler.report(it, b"Z", NO_MESSAGE)
                 return
         self._serial = serial = self._serial + 1
         name = b""
         if job.channel == LOCAL:
-            mark = self._scheduler.ledger.mark(job.number) if job.serial == NO_SERIAL else mark_of(job.serial)
+            mark = self._scheduler.files.mark_of(job.number) if job.serial == NO_SERIAL else mark_of(job.serial)
             name = delivery_name(job.birth, mark, job.number, it.offset)
-        self.orders[serial] = it
-        order = delivery_wire.DeliveryRequest(
-            serial, job.number, name, sender, it.recipient, job.wishes_text(it.offset)
-        )
+        self.requests[serial] = it
+        order = delivery_wire.DeliveryRequest(serial, job.number, name, sender, it.recipient, job.dsn_text(it.offset))
         channel.send(delivery_wire.order(order), job.body.fd)
 
     def _packet(self, packet: bytes, fd: int) -> None:
@@ -69,15 +67,15 @@ class DelivererLink:
             try:
                 serial, flags, letter, text = delivery_wire.split_report(packet)
             except ValueError:
-                self._distrust()
+                self._drop_peer()
                 return
-            it = self.orders.pop(serial, None)
+            it = self.requests.pop(serial, None)
             if it is None:
                 self._scheduler.log.warning(b"internal error: delivery report out of range")
                 return
             durable = bool(flags & delivery_wire.IS_DURABLE)
             if letter == b"K" and not durable:
-                self._unsettled[serial] = it
+                self._not_durable[serial] = it
             text = text[: delivery_wire.MAX_REPORT].partition(b"\0")[0]
             takes_over, expanded = (bool(flags & flag) for flag in (delivery_wire.TAKES_OVER, delivery_wire.EXPANDED))
             self._scheduler.report(it, letter, text, durable, takes_over, expanded)
@@ -85,27 +83,27 @@ class DelivererLink:
             try:
                 serials = delivery_wire.split_durable(packet)
             except ValueError:
-                self._distrust()
+                self._drop_peer()
                 return
             for serial in serials:
-                it = self._unsettled.pop(serial, None)
+                it = self._not_durable.pop(serial, None)
                 if it is not None:
-                    self._scheduler.settled(it)
+                    self._scheduler.mark_durable(it)
         self._on_change()
 
-    def _distrust(self) -> None:
+    def _drop_peer(self) -> None:
         """The peer talks nonsense: begin anew."""
         self._scheduler.log.warning(b"internal error: delivery report out of range")
-        if self.wire.channel is not None:
-            self.wire.channel.close()
+        if self.channel.channel is not None:
+            self.channel.channel.close()
 
     def _lost(self) -> None:
-        orders, self.orders = self.orders, {}
-        unsettled, self._unsettled = self._unsettled, {}
+        orders, self.requests = self.requests, {}
+        unsettled, self._not_durable = self._not_durable, {}
         for it in orders.values():
             self._scheduler.report(it, b"Z", LOST)
         for it in unsettled.values():
-            self._scheduler.unsettled_lost(it)
+            self._scheduler.durability_lost(it)
         self._on_change()
 
 
@@ -115,19 +113,21 @@ class Deliverers:
     alive = True
 
     def __init__(self) -> None:
-        self.wires: list[DelivererLink] = []
+        self.links: list[DelivererLink] = []
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether one of them takes an order."""
-        for wire in self.wires:  # noqa: SIM110  # costs half of what `any` does, and is asked all the time
-            if wire.can_take():
+        for wire in self.links:  # noqa: SIM110  # costs half of what `any` does, and is asked all the time
+            if wire.is_ready():
                 return True
         return False
 
     def deliver(self, delivery: Delivery, sender: bytes) -> None:
         """Send the order."""
-        wires = self.wires
+        wires = self.links
         if len(wires) == 1:
-            wires[0].order(delivery, sender)
+            wires[0].request(delivery, sender)
         else:
-            min((wire for wire in wires if wire.can_take()), key=lambda wire: len(wire.orders)).order(delivery, sender)
+            min((wire for wire in wires if wire.is_ready()), key=lambda wire: len(wire.requests)).request(
+                delivery, sender
+            )

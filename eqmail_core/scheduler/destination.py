@@ -11,13 +11,13 @@ Fails: never; the clock is an argument, and may be set back.
 from eqmail_core.control.remote_limits_formats import Limit
 
 FIRST_WINDOW = 5.0
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
-PEACE_S = 300.0
+INITIAL_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 60.0
+CALM_S = 300.0
 DEAD_AFTER = 3
 """Attempts in a row that nobody answered."""
 
-WIDE = 1000.0
+WIDE_OPEN = 1000.0
 """A window that is as good as none."""
 
 _SAID = b"Remote host said: "
@@ -32,14 +32,14 @@ class DestinationThrottle:
     """
 
     __slots__ = (
+        "_busy_at",
         "_failures",
         "_free_at",
         "_pause_s",
-        "_tired_at",
         "_window",
         "answered_at",
-        "excuse",
         "is_proven",
+        "last_error",
         "limit",
         "running",
     )
@@ -49,11 +49,11 @@ class DestinationThrottle:
         self.running = 0
         self.is_proven = False
         self.answered_at = 0.0
-        self.excuse = b""
+        self.last_error = b""
         self._failures = 0
         self._free_at = 0.0
         self._pause_s = 0.0
-        self._tired_at = 0.0
+        self._busy_at = 0.0
         self._window = FIRST_WINDOW
 
     @property
@@ -63,14 +63,14 @@ class DestinationThrottle:
 
     def delay(self, now: float) -> float | None:
         """Seconds until another delivery may start, 0 for now; None: not before one has ended."""
-        if self._window < FIRST_WINDOW and now - self._tired_at >= PEACE_S:
+        if self._window < FIRST_WINDOW and now - self._busy_at >= CALM_S:
             self._window = FIRST_WINDOW
             self._pause_s = 0.0
-        most = 1.0 if self.is_dead else min(self._window, self.limit.concurrency or WIDE)
+        most = 1.0 if self.is_dead else min(self._window, self.limit.concurrency or WIDE_OPEN)
         if self.running >= most:
             return None
         # What a clock that was set back would make of it.
-        self._free_at = min(self._free_at, now + LONGEST_PAUSE_S + self.limit.spacing_s)
+        self._free_at = min(self._free_at, now + MAX_BACKOFF_S + self.limit.spacing_s)
         return max(0.0, self._free_at - now)
 
     def start(self, now: float) -> None:
@@ -82,22 +82,22 @@ class DestinationThrottle:
     def end(self, letter: bytes, text: bytes, now: float) -> None:
         """A delivery has ended with this report."""
         self.running -= 1
-        if is_unanswered(letter, text):
+        if is_connection_failure(letter, text):
             self._failures += 1
-            self.excuse = text
+            self.last_error = text
             self.is_proven = False
             self._back_off(now)
-        elif is_tired(text):
+        elif is_busy_reply(text):
             self._answered(now)
             self._back_off(now)
         elif letter == b"K":
             self._answered(now)
             self._pause_s = 0.0
-            self._window = min(WIDE, self._window + 1)
+            self._window = min(WIDE_OPEN, self._window + 1)
         elif letter == b"D" or _SAID in text:
             self._answered(now)
 
-    def forgive(self) -> None:
+    def reset(self) -> None:
         """Somebody knows better: try as if nothing had happened."""
         self._failures = 0
         self._free_at = self._pause_s = 0.0
@@ -107,9 +107,9 @@ class DestinationThrottle:
         """The clock was set back."""
         self.answered_at -= seconds
         self._free_at -= seconds
-        self._tired_at -= seconds
+        self._busy_at -= seconds
 
-    def is_forgettable(self, now: float) -> bool:
+    def is_expired(self, now: float) -> bool:
         """Whether nothing would be lost if the destination were forgotten."""
         return self.running == 0 and self._free_at <= now and self._window >= FIRST_WINDOW and not self._failures
 
@@ -119,18 +119,18 @@ class DestinationThrottle:
         self.answered_at = now
 
     def _back_off(self, now: float) -> None:
-        self._tired_at = now
+        self._busy_at = now
         self._window = max(1.0, min(self._window, self.running + 1) / 2)
-        self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 2 or FIRST_PAUSE_S)
+        self._pause_s = min(MAX_BACKOFF_S, self._pause_s * 2 or INITIAL_BACKOFF_S)
         self._free_at = max(self._free_at, now + self._pause_s)
 
 
-def is_tired(text: bytes) -> bool:
+def is_busy_reply(text: bytes) -> bool:
     """Tell from a report whether a destination wants less mail."""
     answer = text.partition(_SAID)[2]
     return answer[:3] in (b"421", b"450") or (answer[:1] == b"4" and answer[4:8] == b"4.7.")
 
 
-def is_unanswered(letter: bytes, text: bytes) -> bool:
+def is_connection_failure(letter: bytes, text: bytes) -> bool:
     """Tell from a report whether there was nobody to talk to, or nobody any more."""
     return letter == b"Z" and _SAID not in text and any(status in text for status in _NOBODY)

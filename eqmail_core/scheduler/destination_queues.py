@@ -19,13 +19,13 @@ from eqmail_core.scheduler.destination import DestinationThrottle
 
 Item = TypeVar("Item")
 
-ROOM = 20_000
+MAX_WAITING = 20_000
 """How many may wait, altogether."""
 
-PATIENCE_S = 60.0
+MAX_WAIT_S = 60.0
 """How long to wait for a destination that does not move."""
 
-MOST_KNOWN = 10_000
+MAX_DESTINATIONS = 10_000
 """Destinations that are remembered while nobody waits for them."""
 
 
@@ -44,7 +44,7 @@ class DestinationQueue(Generic[Item]):
 class DestinationQueues(Generic[Item]):
     """Who waits for which of `places`; `limits` are those of control/remotelimits."""
 
-    def __init__(self, places: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = ROOM) -> None:
+    def __init__(self, places: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = MAX_WAITING) -> None:
         self._limits = limits
         self.waiting = 0
         self._room = room
@@ -53,11 +53,11 @@ class DestinationQueues(Generic[Item]):
         self._unproven = 0
         self._queues: dict[bytes, DestinationQueue[Item]] = {}
         self._awake: deque[DestinationQueue[Item]] = deque()
-        self._strangers: deque[DestinationQueue[Item]] = deque()
+        self._unanswered_count: deque[DestinationQueue[Item]] = deque()
         self._alarms: list[tuple[float, int, DestinationQueue[Item]]] = []
         self._alarm_count = 0
 
-    def has_room(self, domain: bytes, share: int = 2) -> bool:
+    def has_space(self, domain: bytes, share: int = 2) -> bool:
         """Whether one more may wait for `domain`, in lower case: those who do fill less than half of what is free."""
         queue = self._queues.get(domain)
         return share * (len(queue.waiting) if queue else 0) < self._room - self.waiting
@@ -65,25 +65,25 @@ class DestinationQueues(Generic[Item]):
     def is_moving(self, domain: bytes, now: float) -> bool:
         """Whether the destination has answered within the last minute."""
         queue = self._queues.get(domain)
-        return queue is not None and now - queue.destination.answered_at < PATIENCE_S
+        return queue is not None and now - queue.destination.answered_at < MAX_WAIT_S
 
     def last(self, domain: bytes) -> Item | None:
         """Who came last of those who wait for a destination."""
         queue = self._queues.get(domain)
         return queue.waiting[-1][1] if queue and queue.waiting else None
 
-    def enter(self, domain: bytes, guest: Item, now: float) -> DestinationQueue[Item]:
+    def enqueue(self, domain: bytes, guest: Item, now: float) -> DestinationQueue[Item]:
         """Let a guest wait; the queue is to be given back with `ended` when its delivery was."""
         queue = self._queues.get(domain)
         if queue is None:
-            self._forget_old(now)
+            self._expire_destinations(now)
             queue = self._queues[domain] = DestinationQueue(limit_of(self._limits, domain))
         queue.waiting.append((now, guest))
         self.waiting += 1
         self._wake(queue)
         return queue
 
-    def call(self, now: float) -> tuple[Item, bytes] | None:
+    def next_ready(self, now: float) -> tuple[Item, bytes] | None:
         """The next whose turn it is, with b"", or who is turned away, with the reason; None: nobody now."""
         awake = self._awake
         self._ring_alarms(now)
@@ -95,32 +95,32 @@ class DestinationQueues(Generic[Item]):
                 if delay == 0.0 and destination.running < self._most:
                     if destination.is_proven or self._unproven < self._most:
                         awake.rotate(-1)
-                        return self._leave(queue, now), b""
-                    self._strangers.append(queue)
-                reason = self._reason_to_go(queue, now)
+                        return self._dequeue(queue, now), b""
+                    self._unanswered_count.append(queue)
+                reason = self._reason_to_defer(queue, now)
                 if reason:
                     self.waiting -= 1
                     return queue.waiting.popleft()[1], reason
-                self._set_alarm(queue, now, min(delay or PATIENCE_S, PATIENCE_S))
+                self._set_alarm(queue, now, min(delay or MAX_WAIT_S, MAX_WAIT_S))
             awake.popleft()
             queue.is_awake = False
         return None
 
-    def ended(self, queue: DestinationQueue[Item], letter: bytes, text: bytes, now: float) -> None:
+    def delivery_ended(self, queue: DestinationQueue[Item], letter: bytes, text: bytes, now: float) -> None:
         """A delivery to somebody who was called has ended with this report."""
         destination = queue.destination
         before = 0 if destination.is_proven else destination.running
         destination.end(letter, text, now)
         self._unproven += (0 if destination.is_proven else destination.running) - before
         self._wake(queue)
-        if self._strangers and self._unproven < self._most:
-            self._wake(self._strangers.popleft())
+        if self._unanswered_count and self._unproven < self._most:
+            self._wake(self._unanswered_count.popleft())
 
     def wakes_at(self) -> float | None:
         """When somebody may be called who may not now, if nothing happens before."""
         return self._alarms[0][0] if self._alarms else None
 
-    def take_out(self, is_meant: Callable[[Item], bool]) -> list[Item]:
+    def remove(self, is_meant: Callable[[Item], bool]) -> list[Item]:
         """Let guests go who wait no longer, without a word."""
         gone = []
         for queue in self._queues.values():
@@ -146,25 +146,25 @@ class DestinationQueues(Generic[Item]):
             queue.waiting = deque((arrived - seconds, guest) for arrived, guest in queue.waiting)
         self._alarms = [(when - seconds, count, queue) for when, count, queue in self._alarms]
 
-    def hurry(self) -> None:
+    def retry_all(self) -> None:
         """Try every destination as if it had never failed."""
         for queue in self._queues.values():
-            queue.destination.forgive()
+            queue.destination.reset()
             self._wake(queue)
 
-    def _leave(self, queue: DestinationQueue[Item], now: float) -> Item:
+    def _dequeue(self, queue: DestinationQueue[Item], now: float) -> Item:
         destination = queue.destination
         destination.start(now)
         self._unproven += not destination.is_proven
         self.waiting -= 1
         return queue.waiting.popleft()[1]
 
-    def _reason_to_go(self, queue: DestinationQueue[Item], now: float) -> bytes:
+    def _reason_to_defer(self, queue: DestinationQueue[Item], now: float) -> bytes:
         destination = queue.destination
         if destination.is_dead:
-            return b"Left alone for now, after: " + destination.excuse
+            return b"Left alone for now, after: " + destination.last_error
         since = max(queue.waiting[0][0], destination.answered_at)
-        if now - since < PATIENCE_S:
+        if now - since < MAX_WAIT_S:
             return b""
         return b"Too much mail for this destination at a time; this one has to wait. (#4.4.5)\n"
 
@@ -186,10 +186,10 @@ class DestinationQueues(Generic[Item]):
         while alarms and alarms[0][0] <= now:
             self._wake(heappop(alarms)[2])
 
-    def _forget_old(self, now: float) -> None:
+    def _expire_destinations(self, now: float) -> None:
         """Keep the number of destinations bounded."""
-        if len(self._queues) < MOST_KNOWN:
+        if len(self._queues) < MAX_DESTINATIONS:
             return
         for domain, queue in list(self._queues.items()):
-            if not queue.waiting and not queue.is_awake and queue.destination.is_forgettable(now):
+            if not queue.waiting and not queue.is_awake and queue.destination.is_expired(now):
                 del self._queues[domain]

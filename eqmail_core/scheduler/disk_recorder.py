@@ -5,7 +5,7 @@ Source: queue.md 3.7 (qmail-send.c markdone, addbounce, job_close).
 
 from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.channels import HELD_UNTIL
-from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Job
+from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Job
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,45 +18,45 @@ class DiskRecorder:
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
 
-    def done(self, job: Job, offset: int) -> None:
+    def record_done(self, job: Job, offset: int) -> None:
         """Mark the recipient; where that fails it will be delivered twice, as in C."""
         try:
-            self._scheduler.ledger.mark_done(job.number, job.channel, offset)
+            self._scheduler.files.mark_done(job.number, job.channel, offset)
         except QueueFileError as trouble:
             self._scheduler.log.warning(trouble.text)
 
-    def news(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
+    def record_failure(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
         """Append to the bounce, then mark the recipient; without the first it stays to be tried again.
 
         A failure is marked when the bounce is on the disk, else a crash could leave neither: nobody would be told.
         """
-        block = self._scheduler.block(recipient, report, job.wish(offset))
+        block = self._scheduler.block(recipient, report, job.recipient_dsn(offset))
         try:
-            self._scheduler.ledger.add_failure(job.number, block)
+            self._scheduler.files.add_failure(job.number, block)
         except QueueFileError as trouble:
             self._scheduler.log.alert(trouble.text)
             return False
         if has_failed:
             job.failed.append(offset)
         else:
-            self.done(job, offset)
+            self.record_done(job, offset)
         return True
 
-    def closed(self, job: Job) -> None:
+    def job_closed(self, job: Job) -> None:
         """Remove the list when all recipients are finished, else try again at the time that was fixed."""
         scheduler = self._scheduler
         due = job.retry
         if job.hit_end and not job.pending:
             try:
-                if scheduler.ledger.finish_channel(job.number, job.channel):
+                if scheduler.files.finish_channel(job.number, job.channel):
                     scheduler.finish(job.number, scheduler.now)
                 return
             except QueueFileError as trouble:
                 scheduler.log.warning(trouble.text)
-                due = scheduler.now + SYSTEM_TROUBLE_S
+                due = scheduler.now + SYSTEM_ERROR_PAUSE_S
         if due >= HELD_UNTIL:
             try:
-                scheduler.ledger.note_due(job.number, job.channel, due)
+                scheduler.files.note_due(job.number, job.channel, due)
             except QueueFileError as trouble:
                 scheduler.log.warning(trouble.text)
         else:

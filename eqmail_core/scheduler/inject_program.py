@@ -17,7 +17,7 @@ class ProgramInjector:
         self._environ = environ
         self._worker = worker
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Always."""
         return True
 
@@ -37,5 +37,5 @@ class ProgramInjector:
         except OSError:
             broken = True
             queue.abort()
-        code = queue.finish(bounce.sender, [bounce.recipient], bounce.wishes)
+        code = queue.finish(bounce.sender, [bounce.recipient], bounce.dsn)
         return code or (READ_ERROR if broken else 0), queue.qp

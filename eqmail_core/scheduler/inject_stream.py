@@ -22,7 +22,7 @@ class StreamInjector:
         self._on_result = on_result
         self._running = 0
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether one more may be on its way."""
         return self._running < _AT_A_TIME
 
@@ -35,7 +35,7 @@ class StreamInjector:
             then(code, qp)
             self._on_result()
 
-        envelope = render_envelope(bounce.sender, [bounce.recipient], bounce.wishes)
+        envelope = render_envelope(bounce.sender, [bounce.recipient], bounce.dsn)
         head: list[bytes] = []
         room = MAX_WHOLE - len(envelope)
         try:

@@ -14,10 +14,10 @@ from eqmail_core.ipc import admission_protocol as admission
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import connect_to
 
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 5.0
+INITIAL_BACKOFF_S = 0.05
+MAX_BACKOFF_S = 5.0
 
-MOST_SERIALS = 8000
+MAX_SERIALS = 8000
 """Serials that go into one packet."""
 
 
@@ -39,7 +39,7 @@ class ReconnectingChannel:
         self._on_packet = on_packet
         self._on_open = on_open
         self._on_close = on_close
-        self._pause_s = FIRST_PAUSE_S
+        self._pause_s = INITIAL_BACKOFF_S
         self._ended = False
         self.channel: AsyncChannel | None = None
 
@@ -51,9 +51,9 @@ class ReconnectingChannel:
             sock = connect_to(self._path, 0)
         except OSError:
             self._loop.call_later(self._pause_s, self.connect)
-            self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+            self._pause_s = min(self._pause_s * 2, MAX_BACKOFF_S)
             return
-        self._pause_s = FIRST_PAUSE_S
+        self._pause_s = INITIAL_BACKOFF_S
         rights = self._takes_descriptors
         self.channel = AsyncChannel(self._loop, sock, self._on_packet, self._closed, takes_descriptors=rights)
         self._on_open()
@@ -97,45 +97,45 @@ class QueueLink:
         self._on_change = on_change
         self._cleaning: deque[Callable[[bytes], None]] = deque()
         self._said: dict[bytes, list[int]] = {admission.FINISHED: [], admission.WAITS: [], admission.PLACED: []}
-        self._lately: dict[bytes, deque[int]] = {
-            admission.FINISHED: deque(maxlen=MOST_SERIALS // 4),
-            admission.PLACED: deque(maxlen=MOST_SERIALS // 4),
+        self._recently_sent: dict[bytes, deque[int]] = {
+            admission.FINISHED: deque(maxlen=MAX_SERIALS // 4),
+            admission.PLACED: deque(maxlen=MAX_SERIALS // 4),
         }
-        self.finished = self._said[admission.FINISHED].append
-        self.waits = self._said[admission.WAITS].append
-        self.placed = self._said[admission.PLACED].append
-        self.wire = ReconnectingChannel(loop, path, self._packet, self._opened, self._lost, takes_descriptors=True)
+        self.delivered = self._said[admission.FINISHED].append
+        self.needs_spill = self._said[admission.WAITS].append
+        self.spilled = self._said[admission.PLACED].append
+        self.channel = ReconnectingChannel(loop, path, self._packet, self._opened, self._lost, takes_descriptors=True)
 
     @property
-    def is_settled(self) -> bool:
+    def is_synchronized(self) -> bool:
         """Whether everything was said and every request answered."""
-        channel = self.wire.channel
+        channel = self.channel.channel
         return channel is not None and not channel.waiting and not self._cleaning and not any(self._said.values())
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the queue service is there."""
-        return self.wire.channel is not None
+        return self.channel.channel is not None
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
         """Ask for files to be removed."""
-        if self.wire.channel is None:
+        if self.channel.channel is None:
             then(b"!")
             return
         self.flush()
         self._cleaning.append(then)
-        self.wire.channel.send(admission.CLEAN + name + b"\0")
+        self.channel.channel.send(admission.CLEAN + name + b"\0")
 
     def flush(self) -> None:
         """Say what has happened since the last time."""
-        channel = self.wire.channel
+        channel = self.channel.channel
         if channel is None:
             return
         for kind, serials in self._said.items():
             if serials:
                 group = serials[:]
                 serials.clear()
-                if kind in self._lately:
-                    self._lately[kind].extend(group)
+                if kind in self._recently_sent:
+                    self._recently_sent[kind].extend(group)
                 _send_serials(channel, kind, group)
 
     def _opened(self) -> None:
@@ -143,13 +143,13 @@ class QueueLink:
 
         What has ended comes first: if not all fits, the rest is only handed over again, and recognised.
         """
-        channel = self.wire.channel
+        channel = self.channel.channel
         assert channel is not None
-        for kind, serials in self._lately.items():
+        for kind, serials in self._recently_sent.items():
             self._said[kind][:0] = serials
             serials.clear()
         known = self._said[admission.FINISHED] + self._said[admission.PLACED] + self._serials()
-        channel.send(admission.serials(admission.HELLO, known[:MOST_SERIALS]))
+        channel.send(admission.serials(admission.HELLO, known[:MAX_SERIALS]))
         self._said[admission.WAITS].clear()
         self._on_greeted()
         self._on_change()
@@ -162,13 +162,13 @@ class QueueLink:
                 taken, fd = fd, -1
                 self._on_admission(it, taken)
             elif kind == admission.WAITS:
-                self._on_answer(*admission.split_waits_answer(packet))
+                self._on_answer(*admission.split_spill_request(packet))
             elif kind == admission.CLEAN and self._cleaning:
                 self._cleaning.popleft()(packet[1:2])
         except admission.WireError:
             self._on_nonsense()
-            if self.wire.channel is not None:
-                self.wire.channel.close()
+            if self.channel.channel is not None:
+                self.channel.channel.close()
         finally:
             if fd >= 0:
                 os.close(fd)
@@ -182,5 +182,5 @@ class QueueLink:
 
 
 def _send_serials(channel: AsyncChannel, kind: bytes, numbers: list[int]) -> None:
-    for start in range(0, len(numbers), MOST_SERIALS):
-        channel.send(admission.serials(kind, numbers[start : start + MOST_SERIALS]))
+    for start in range(0, len(numbers), MAX_SERIALS):
+        channel.send(admission.serials(kind, numbers[start : start + MAX_SERIALS]))

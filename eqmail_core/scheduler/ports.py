@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from eqmail_core.dsn.notification import Notification
-from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, RecipientDsn, list_key, render_wishes
+from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, RecipientDsn, list_key, render_dsn
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.system.repeated_lines import RepeatedLines
@@ -25,7 +25,7 @@ NOT_STARTED = -3
 NO_SERIAL = -1
 """Serial of a message that was found on the disk."""
 
-SYSTEM_TROUBLE_S = 123
+SYSTEM_ERROR_PAUSE_S = 123
 """How long to wait after the system failed us, in seconds (qmail-send.c SLEEP_SYSFAIL)."""
 
 
@@ -83,13 +83,13 @@ class SharedMessageFd:
 class RecipientRecorder(Protocol):
     """Where the fate of a job's recipients is written down: on the disk, or in memory as long as nobody waits."""
 
-    def done(self, job: "Job", offset: int) -> None:
+    def record_done(self, job: "Job", offset: int) -> None:
         """The recipient at `offset` is finished."""
 
-    def news(self, job: "Job", recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
+    def record_failure(self, job: "Job", recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
         """The recipient is finished and its sender must be told; False when that could not be noted."""
 
-    def closed(self, job: "Job") -> None:
+    def job_closed(self, job: "Job") -> None:
         """Nothing runs any more: `pending` recipients are still to do, and others where `hit_end` is False."""
 
 
@@ -108,17 +108,18 @@ class Job:
         "age",
         "birth",
         "body",
-        "book",
         "cancelled",
         "channel",
         "done",
+        "dsn",
         "failed",
         "hit_end",
         "is_flushing",
         "number",
         "pending",
-        "places",
         "position",
+        "recipient_indexes",
+        "recorder",
         "records",
         "refs",
         "retry",
@@ -127,7 +128,6 @@ class Job:
         "started",
         "tried",
         "verp",
-        "wishes",
     )
 
     def __init__(
@@ -140,7 +140,7 @@ class Job:
         records: Iterator[tuple[int, int, bytes]],
         verp: bool,
     ) -> None:
-        self.book = book
+        self.recorder = book
         self.number = number
         self.channel = channel
         self.sender = sender
@@ -148,7 +148,7 @@ class Job:
         self.records = records
         self.verp = verp
         self.serial = NO_SERIAL
-        self.places: list[int] = []
+        self.recipient_indexes: list[int] = []
         self.position = 0
         self.refs = 1
         self.pending = 0
@@ -162,7 +162,7 @@ class Job:
         self.done: list[int] = []
         self.failed: list[int] = []
         self.is_flushing = False
-        self.wishes: DsnParameters | None = None
+        self.dsn: DsnParameters | None = None
 
     def set_back(self, seconds: int) -> None:
         """The clock was set back."""
@@ -170,13 +170,13 @@ class Job:
         self.started = max(self.started - seconds, 1.0) if self.started else 0.0
         self.tried = max(self.tried - seconds, 1.0) if self.tried else 0.0
 
-    def wish(self, offset: int) -> RecipientDsn:
+    def recipient_dsn(self, offset: int) -> RecipientDsn:
         """The wish about the recipient at `offset`."""
-        return NO_DSN if self.wishes is None else self.wishes.of(list_key(self.channel, offset))
+        return NO_DSN if self.dsn is None else self.dsn.for_recipient(list_key(self.channel, offset))
 
-    def wishes_text(self, offset: int) -> bytes:
+    def dsn_text(self, offset: int) -> bytes:
         """The list of wishes for whoever delivers to the recipient at `offset` alone."""
-        return b"" if self.wishes is None else render_wishes(self.wishes.only_of(list_key(self.channel, offset)))
+        return b"" if self.dsn is None else render_dsn(self.dsn.only_for(list_key(self.channel, offset)))
 
 
 class Delivery:
@@ -185,7 +185,7 @@ class Delivery:
     `number` is given when it starts; `queue` is where it waited for its destination, which must hear how it ended.
     """
 
-    __slots__ = ("job", "number", "offset", "place", "queue", "recipient")
+    __slots__ = ("job", "number", "offset", "queue", "recipient", "recipient_index")
 
     def __init__(self, job: Job, offset: int, recipient: bytes, place: int) -> None:
         self.number = 0
@@ -193,7 +193,7 @@ class Delivery:
         self.job = job
         self.offset = offset
         self.recipient = recipient
-        self.place = place
+        self.recipient_index = place
 
 
 class Deliverer(Protocol):
@@ -203,7 +203,7 @@ class Deliverer(Protocol):
     def alive(self) -> bool:
         """Whether reports can still come."""
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether one more order can be given now."""
 
     def deliver(self, delivery: Delivery, sender: bytes) -> None:
@@ -213,7 +213,7 @@ class Deliverer(Protocol):
 class Cleaner(Protocol):
     """Who may remove what the scheduler may not: todo, intd and mess."""
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether a request can be answered."""
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
@@ -223,7 +223,7 @@ class Cleaner(Protocol):
 class Injector(Protocol):
     """How bounces get into the queue."""
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether one more can be started."""
 
     def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
@@ -236,13 +236,13 @@ class Injector(Protocol):
 class MessageKeeper(Protocol):
     """The queue service, which keeps admitted messages safe while they are in memory."""
 
-    def finished(self, serial: int) -> None:
+    def delivered(self, serial: int) -> None:
         """Every recipient is done: forget it."""
 
-    def waits(self, serial: int) -> None:
+    def needs_spill(self, serial: int) -> None:
         """Write mess/N; the answer comes through `HeldMessages.answered`."""
 
-    def placed(self, serial: int) -> None:
+    def spilled(self, serial: int) -> None:
         """It is an ordinary message now: forget the other copy."""
 
 

@@ -12,7 +12,7 @@ Source: queue.md 3.3, 3.4.
 
 import os
 
-from eqmail_core.queue.admin.actions import empty, remove_lists
+from eqmail_core.queue.admin.actions import drop_recipients, remove_lists
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.message_match import FITS, FOREIGN, NO_INFO, message_state
@@ -79,8 +79,8 @@ class QueueDamage:
         """Remove the files of an earlier message with this number; mess/N is another's.  Fails: Trouble."""
         info = self._ledger.short(self._ledger.paths.info(number))
         self._log.alert(b"%b was left by an earlier message with this number: removed" % info)
-        empty(self._ledger, number)
-        self._ledger.forget(number)
+        drop_recipients(self._ledger, number)
+        self._ledger.remove_info(number)
 
     def _checked(self, number: int) -> int:
         try:
@@ -92,10 +92,10 @@ class QueueDamage:
     def _remove_lost(self, number: int, mess: bytes) -> int:
         ledger = self._ledger
         try:
-            sender = self._log.lines.safe(ledger.about(number)[0])
+            sender = self._log.lines.safe(ledger.info(number)[0])
         except QueueFileError:
             sender = b""
-        names = [CHANNELS[channel].encode() for channel, _ in ledger.find(number) or ()]
+        names = [CHANNELS[channel].encode() for channel, _ in ledger.birth_of(number) or ()]
         left = b" and ".join(names) + b" recipients were left" if names else b"no recipients were left"
         text = b"msg %d from <%b>: %b is missing; taken out of the queue, %b" % (number, sender, mess, left)
         # Said of each message, however many there are.
@@ -103,8 +103,8 @@ class QueueDamage:
         if ledger.has_failures(number):
             remove_lists(ledger, number)
             return FINISHED
-        empty(ledger, number)
-        ledger.forget(number)
+        drop_recipients(ledger, number)
+        ledger.remove_info(number)
         return GONE
 
     def _remove(self, path: str) -> None:

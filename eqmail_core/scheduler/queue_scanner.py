@@ -13,7 +13,7 @@ from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.queue_scan import NOTHING, QueueScan
 from eqmail_core.queue.scan import parts
 from eqmail_core.scheduler.completion import MessageCompletion
-from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, Cleaner, DelivererPort, Log
+from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Cleaner, DelivererPort, Log
 from eqmail_core.scheduler.scheduler import Scheduler
 
 TODO_SCAN_S = 1500
@@ -22,7 +22,7 @@ TODO_SCAN_S = 1500
 SWEEP_S = 76431
 """mess/ is searched for rubbish this often."""
 
-OSSIFIED_S = 129600
+ABANDONED_S = 129600
 """Age at which the files of an injection that never ended are rubbish."""
 
 PAUSE_S = 10
@@ -84,17 +84,17 @@ class QueueScanner:
         is_held: Callable[[int], bool],
     ) -> None:
         self._scheduler = scheduler
-        self._ending = ending
-        self._ledger = scheduler.ledger
+        self._completion = ending
+        self._ledger = scheduler.files
         self._log = scheduler.log
-        self._preparation = preparation
+        self._preprocessor = preparation
         self._cleaner = cleaner
         self._worker = worker
         self._is_held = is_held
         paths = self._ledger.paths
         self._todo = PeriodicScan(self._ledger, self._log, paths.todo_dirs(), TODO_SCAN_S)
         self._sweep = PeriodicScan(self._ledger, self._log, paths.mess_dirs(), SWEEP_S)
-        self._preparing: set[int] = set()
+        self._preprocessing: set[int] = set()
         self._damage = scheduler.damage
         self._uncertain = DueQueue()
 
@@ -112,7 +112,7 @@ class QueueScanner:
         for part in parts(self._ledger.paths):
             for number in self._damage.sweep(part):
                 try:
-                    self._take_up(number, part.due(number), now)
+                    self._enqueue_found(number, part.due(number), now)
                 except OSError:
                     self._add(number, now)
 
@@ -125,47 +125,47 @@ class QueueScanner:
     @property
     def busy(self) -> bool:
         """Whether a message is being prepared right now."""
-        return bool(self._preparing)
+        return bool(self._preprocessing)
 
     def pump(self, now: int) -> bool:
         """One step of every search; tells whether to be called again at once."""
-        number = self._uncertain.take(now)
+        number = self._uncertain.pop_due(now)
         if number is not None:
             self._add(number, now)
-        if not self._cleaner.can_take():
+        if not self._cleaner.is_ready():
             return False
         if not self._scheduler.exiting:
-            self._look_for_new(now)
+            self._start_todo_scan(now)
         number = self._sweep.step(now)
-        if number != NOTHING and not self._is_held(number) and self._ledger.is_ossified(number, now, OSSIFIED_S):
-            self._ending.clean(number)
-        more_new = self._todo.under_way and len(self._preparing) < _PREPARED_AT_A_TIME
+        if number != NOTHING and not self._is_held(number) and self._ledger.is_abandoned(number, now, ABANDONED_S):
+            self._completion.clean(number)
+        more_new = self._todo.under_way and len(self._preprocessing) < _PREPARED_AT_A_TIME
         return self._sweep.under_way or (more_new and not self._scheduler.exiting)
 
     def wakes_at(self) -> int | None:
         """When something is to be looked for; None while that could not be done."""
         times = [self._uncertain.wakes_at()]
-        if self._cleaner.can_take():
+        if self._cleaner.is_ready():
             times.append(self._sweep.next_start)
-            if not self._preparing and not self._scheduler.exiting:
+            if not self._preprocessing and not self._scheduler.exiting:
                 times.append(self._todo.next_start)
         return min((time for time in times if time is not None), default=None)
 
-    def _look_for_new(self, now: int) -> None:
-        if len(self._preparing) >= _PREPARED_AT_A_TIME:
+    def _start_todo_scan(self, now: int) -> None:
+        if len(self._preprocessing) >= _PREPARED_AT_A_TIME:
             return
-        if not self._todo.under_way and self._preparing:
+        if not self._todo.under_way and self._preprocessing:
             return
         number = self._todo.step(now)
-        if number == NOTHING or number in self._preparing:
+        if number == NOTHING or number in self._preprocessing:
             return
-        self._preparing.add(number)
+        self._preprocessing.add(number)
         route = self._scheduler.routes.route
         lines: list[bytes] = []
 
         def prepare() -> list[int] | QueueFileError:
             try:
-                return self._preparation.preprocess(number, route, lines.append)
+                return self._preprocessor.preprocess(number, route, lines.append)
             except QueueFileError as trouble:
                 return trouble
 
@@ -174,7 +174,7 @@ class QueueScanner:
                 self._log.say(line)
             if isinstance(channels, QueueFileError):
                 self._log.warning(channels.text)
-                self._preparing.discard(number)
+                self._preprocessing.discard(number)
             else:
                 name = self._ledger.short(self._ledger.paths.todo(number))
                 self._cleaner.clean(name, lambda answer: self._entered(number, name, channels, answer))
@@ -182,39 +182,39 @@ class QueueScanner:
         self._worker.do(prepare, prepared)
 
     def _entered(self, number: int, name: bytes, channels: list[int], answer: bytes) -> None:
-        self._preparing.discard(number)
+        self._preprocessing.discard(number)
         now = self._scheduler.now
         if answer != b"+":
             self._log.warning(b"qmail-clean unable to clean up " + name)
-            if not self._is_ready_all_the_same(number, now):
-                self._todo.next_start = min(self._todo.next_start, now + SYSTEM_TROUBLE_S)
+            if not self._is_ready_despite_error(number, now):
+                self._todo.next_start = min(self._todo.next_start, now + SYSTEM_ERROR_PAUSE_S)
                 return
         for channel in channels:
             self._scheduler.enqueue(number, channel, now)
         if not channels:
-            self._ending.add(number, now)
+            self._completion.add(number, now)
 
-    def _is_ready_all_the_same(self, number: int, now: int) -> bool:
+    def _is_ready_despite_error(self, number: int, now: int) -> bool:
         """Whether the cleaner died after its work and before its answer."""
         try:
-            return self._ledger.find(number) is not None
+            return self._ledger.birth_of(number) is not None
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
-            self._uncertain.insert(number, now + SYSTEM_TROUBLE_S)
+            self._uncertain.insert(number, now + SYSTEM_ERROR_PAUSE_S)
             return False
 
     def _add(self, number: int, now: int) -> None:
         try:
-            found = self._ledger.find(number)
+            found = self._ledger.birth_of(number)
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
-            self._uncertain.insert(number, now + SYSTEM_TROUBLE_S)
+            self._uncertain.insert(number, now + SYSTEM_ERROR_PAUSE_S)
             return
         if found is not None:
-            self._take_up(number, found, now)
+            self._enqueue_found(number, found, now)
 
-    def _take_up(self, number: int, found: list[tuple[int, int]], now: int) -> None:
+    def _enqueue_found(self, number: int, found: list[tuple[int, int]], now: int) -> None:
         for channel, due in found:
             self._scheduler.enqueue(number, channel, self._scheduler.plausible(due, channel))
         if not found:
-            self._ending.add(number, now)
+            self._completion.add(number, now)

@@ -19,7 +19,7 @@ from functools import partial
 
 from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
-from eqmail_core.event_loop.signals import heed
+from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.event_loop.thread_executor import ThreadExecutor
 from eqmail_core.ipc.admission_protocol import Admission
 from eqmail_core.outcome import EXIT_TEMPORARY
@@ -39,15 +39,15 @@ from eqmail_core.service.readiness import tell_failure, tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import write_all
 from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.privileges import settle
+from eqmail_core.system.privileges import assume_role
 
-HELD_LIMIT = 20_000
+MEMORY_LIMIT = 20_000
 """Messages that may be in memory at a time; further ones go to the disk at once."""
 
 REPEATED_S = 1.0
 """A second TERM counts when it comes so long after the first: some managers send two at once."""
 
-LAST_WORDS_S = 10.0
+LAST_LOG_S = 10.0
 """How long the end waits for a queue service that has gone."""
 
 # Descriptors for everything but messages.
@@ -98,23 +98,28 @@ class ResidentSend:
         local, remote = Deliverers(), Deliverers()
         limits = (min(settings.limits[LOCAL], site.spawn), min(settings.limits[REMOTE], site.spawn))
         self._core = core = SchedulerCore(site, settings, (local, remote), limits, queue, injector, worker)
-        core.let_remote_mail_wait()
-        self._held = MemoryQueue(
-            core.scheduler, core.ending, core.preparation, queue, worker, min(HELD_LIMIT, _room_for_descriptors())
+        core.pause_remote()
+        self._memory_queue = MemoryQueue(
+            core.scheduler,
+            core.completion,
+            core.preprocessor,
+            queue,
+            worker,
+            min(MEMORY_LIMIT, _room_for_descriptors()),
         )
-        self._spilling = self._held.spilling
-        core.is_held = self._held.is_held
-        core.keeps_times.append(self._spilling)
+        self._spiller = self._memory_queue.spiller
+        core.is_held = self._memory_queue.is_held
+        core.keeps_times.append(self._spiller)
         for deliverers, paths in ((local, [site.socket("local")]), (remote, remotes)):
-            deliverers.wires = [DelivererLink(loop, path, core.scheduler, self.wake) for path in paths]
-        self._wires = [wire.wire for wire in (*local.wires, *remote.wires)]
+            deliverers.links = [DelivererLink(loop, path, core.scheduler, self.wake) for path in paths]
+        self._deliverer_links = [wire.channel for wire in (*local.links, *remote.links)]
         self._trigger = Trigger(site.queue.trigger)
-        self._visitors: ControlServer | None = None
+        self._control_server: ControlServer | None = None
         if control is not None:
-            self._visitors = ControlServer(
+            self._control_server = ControlServer(
                 loop,
                 control,
-                SchedulerControl(core.scheduler, core.ending, self._held),
+                SchedulerControl(core.scheduler, core.completion, self._memory_queue),
                 worker,
                 site.queue.root,
                 self.wake,
@@ -124,12 +129,12 @@ class ResidentSend:
         """Work until TERM and the end of the running deliveries."""
         loop, core = self._loop, self._core
         loop.set_exception_handler(self._surprised)
-        signals = {signal.SIGTERM: self._exit, signal.SIGALRM: core.hurry, signal.SIGHUP: core.reread}
-        heed(loop, {number: partial(self._on_signal, act) for number, act in signals.items()})
+        signals = {signal.SIGTERM: self._exit, signal.SIGALRM: core.retry_all, signal.SIGHUP: core.reread}
+        install_signal_handlers(loop, {number: partial(self._on_signal, act) for number, act in signals.items()})
         core.start(time.time())
-        MemoryTrimmer(loop, lambda: len(self._held.messages))
+        MemoryTrimmer(loop, lambda: len(self._memory_queue.messages))
         self._watch_trigger()
-        for wire in (*self._wires, self._queue.wire):
+        for wire in (*self._deliverer_links, self._queue.channel):
             wire.connect()
         tell_ready()
         self.wake()
@@ -147,12 +152,12 @@ class ResidentSend:
         self._turn_is_due = False
         now = time.time()
         self._core.watch_clock(now)
-        self._spilling.pump(now)
+        self._spiller.pump(now)
         self._core.scheduler.pause(self._parent.is_stopped(now))
         more = self._core.pump(now)
         self._write_log()
         self._queue.flush()
-        if (self._core.can_end or self._is_hurried) and self._may_end(self._loop.time()):
+        if (self._core.can_end or self._is_hurried) and self._can_end(self._loop.time()):
             self._end()
         elif more:
             self.wake()
@@ -162,7 +167,7 @@ class ResidentSend:
     def _sleep(self, now: float) -> None:
         """Have the next turn taken in time; a timer that is early enough stays as it is."""
         looks_at = now + 0.2 if self._exiting else now + 1.0 if self._core.scheduler.paused else None
-        times = [self._core.wakes_at(), self._spilling.wakes_at(), looks_at]
+        times = [self._core.wakes_at(), self._spiller.wakes_at(), looks_at]
         wakes_at = min((it for it in times if it is not None), default=now + _LONGEST_SLEEP_S)
         at = self._loop.time() + max(wakes_at - now, 0.0)
         timer = self._timer
@@ -186,16 +191,16 @@ class ResidentSend:
     # What happens to us
 
     def _admit(self, it: Admission, fd: int) -> None:
-        self._held.admit(it, fd, time.time())
+        self._memory_queue.admit(it, fd, time.time())
 
     def _answered(self, serial: int, ok: bool) -> None:
-        self._spilling.answered(serial, ok)
+        self._spiller.spill_answered(serial, ok)
 
     def _serials(self) -> list[int]:
-        return self._held.serials
+        return self._memory_queue.serials
 
     def _greeted(self) -> None:
-        self._spilling.ask_again()
+        self._spiller.resend_requests()
 
     def _nonsense(self) -> None:
         self._core.log.warning(b"the queue service talks nonsense: will connect to it again")
@@ -208,7 +213,7 @@ class ResidentSend:
     def _on_trigger(self) -> None:
         self._loop.remove_reader(self._trigger.fd)
         self._trigger.reset()
-        self._core.arrivals.triggered()
+        self._core.scanner.triggered()
         self._watch_trigger()
         self.wake()
 
@@ -233,30 +238,30 @@ class ResidentSend:
         self._exiting, self._exits_since = True, now
         if self._trigger.fd >= 0:
             self._loop.remove_reader(self._trigger.fd)
-        if self._visitors is not None:
-            self._visitors.end()
+        if self._control_server is not None:
+            self._control_server.end()
         self._core.exit()
-        self._spilling.exit()
+        self._spiller.exit()
 
-    def _may_end(self, now: float) -> bool:
+    def _can_end(self, now: float) -> bool:
         """Whether all is on the disk and said, or nobody is there any more to hear it; `now`: the loop's."""
-        if self._core.ending.running or self._core.arrivals.busy:
+        if self._core.completion.running or self._core.scanner.busy:
             return False
-        if self._held.messages and self._queue.can_take():
+        if self._memory_queue.messages and self._queue.is_ready():
             self._quiet_since = 0.0
-            return self._spilling.is_stuck
-        if not self._held.messages and self._queue.is_settled:
+            return self._spiller.is_stuck
+        if not self._memory_queue.messages and self._queue.is_synchronized:
             return True
         self._quiet_since = self._quiet_since or now
-        return now > self._quiet_since + LAST_WORDS_S
+        return now > self._quiet_since + LAST_LOG_S
 
     def _end(self) -> None:
-        self._spilling.give_up()
-        for wire in self._wires:
+        self._spiller.give_up()
+        for wire in self._deliverer_links:
             wire.end()
         self._core.end()
         self._write_log()
-        self._queue.wire.end()
+        self._queue.channel.end()
         self._loop.stop()
 
 
@@ -268,7 +273,7 @@ def _room_for_descriptors() -> int:
         soft = hard
     except (OSError, ValueError):
         pass
-    return max(soft - _OTHER_DESCRIPTORS, 1) if soft != resource.RLIM_INFINITY else HELD_LIMIT
+    return max(soft - _OTHER_DESCRIPTORS, 1) if soft != resource.RLIM_INFINITY else MEMORY_LIMIT
 
 
 def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | None = None) -> None:
@@ -277,7 +282,7 @@ def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | No
     `control` is the listening socket on which administrators may ask and change.
     """
     forbid_io_uring()
-    settle(site, "qmails")
+    assume_role(site, "qmails")
     os.umask(UMASK)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     gc.set_threshold(_GC_THRESHOLD)

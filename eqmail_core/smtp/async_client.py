@@ -37,14 +37,14 @@ class ConnectionTimer:
     def _look(self) -> None:
         now = self.loop.time()
         for session in [it for it in self.sessions if it.deadline <= now]:
-            session.expire()
+            session.time_out()
         self._timer = self.loop.call_later(self._tick_s, self._look)
 
     def close(self) -> None:
         """End every session, and look no more."""
         self._timer.cancel()
         for session in list(self.sessions):
-            session.retire()
+            session.close_when_idle()
 
 
 class ClientConnection:
@@ -65,10 +65,10 @@ class ClientConnection:
         "_read",
         "_secure",
         "_sock",
+        "_timer",
         "_tls",
         "_unsent",
         "_waiter",
-        "_watch",
         "carried",
         "client",
         "deadline",
@@ -77,7 +77,7 @@ class ClientConnection:
     )
 
     def __init__(self, watch: ConnectionTimer, ip: str, client: SmtpClient, secure: Secure | None = None) -> None:
-        self._watch = watch
+        self._timer = watch
         self._secure = secure
         self._tls: ClientTls | None = None
         self._loop = watch.loop
@@ -116,11 +116,11 @@ class ClientConnection:
         self._fd = self._sock.fileno()
         self._is_dialing = self._is_writing = True
         self.deadline = self._loop.time() + patience_s
-        self._watch.sessions.add(self)
+        self._timer.sessions.add(self)
         self._loop.add_writer(self._fd, self._dialed)
         return waiter
 
-    def carry(
+    def send_message(
         self,
         sender: bytes,
         recipients: list[bytes],
@@ -147,17 +147,17 @@ class ClientConnection:
         self._advance()
         return waiter
 
-    def expire(self) -> None:
+    def time_out(self) -> None:
         """The deadline is over."""
         if self._waiter is None:
-            self.retire()
+            self.close_when_idle()
         elif self._is_dialing:
             self._finish_dialing(errno.ETIMEDOUT)
         else:
             self.client.lost()
             self._finish()
 
-    def retire(self) -> None:
+    def close_when_idle(self) -> None:
         """Close; an idle session takes its leave first."""
         if self._fd >= 0 and self._waiter is None:
             quitting = b"QUIT\r\n"
@@ -173,13 +173,13 @@ class ClientConnection:
         if self._is_reading:
             self._loop.remove_reader(self._fd)
         if self._tls is not None:
-            farewell = self._tls.farewell()
+            farewell = self._tls.close_notify()
             if not self._unsent:
                 self._try_to_send(farewell)
         self._fd = -1
         self._sock.close()
         self._read = bytes
-        self._watch.sessions.discard(self)
+        self._timer.sessions.discard(self)
         if self.on_close is not None:
             self.on_close(self)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 RECEIVE = 65536
 
 
-def converse(
+def run_client(
     sock: "socket.socket",
     client: SmtpClient,
     read_piece: "Callable[[], bytes]",
@@ -47,7 +47,7 @@ def converse(
         if tls is not None:
             output = tls.wrap(output)
             if client.status >= TRY_NEXT:
-                output += tls.farewell()
+                output += tls.close_notify()
         if output or client.answers != answers:
             unsent += output
             answers = client.answers

@@ -13,7 +13,7 @@ Long because one session is one machine: its states hand over to each other.
 """
 
 from eqmail_core.auth.client import Credentials, answers, choose_mechanism, first_line
-from eqmail_core.dsn.parameters import encode_xtext, place_key
+from eqmail_core.dsn.parameters import encode_xtext, index_key
 from eqmail_core.dsn.smtp_parameters import mail_parameters, recipient_parameters
 from eqmail_core.smtp.dot_stuffing import DotStuffer
 from eqmail_core.smtp.exchange import (
@@ -63,17 +63,17 @@ class SmtpClient(SmtpExchange):
         "_next_recipient",
         "_pending_answers",
         "_pipelining",
+        "_ready_state",
         "_recipients",
         "_sender",
-        "_standing",
         "_stuffing",
         "_tls",
         "_tls_refusal",
         "_wishes",
         "has_broken_tls",
         "keep",
+        "next_hop_sends_dsn",
         "said",
-        "takes_over",
     )
 
     def __init__(
@@ -94,7 +94,7 @@ class SmtpClient(SmtpExchange):
         self.has_broken_tls = False
         """Whether the server offered TLS and could not do it: it left at STARTTLS, or failed in the handshake."""
         self._extensions: list[bytes] = []
-        self._standing = False
+        self._ready_state = False
         self._pipelining = False
         self._authenticated = False
         self._pending_answers: list[tuple[bytes, Callable[[bytes], bytes]]] = []
@@ -109,7 +109,7 @@ class SmtpClient(SmtpExchange):
         self._sender = sender
         self._recipients = recipients
         self._wishes = wishes
-        self.takes_over = False
+        self.next_hop_sends_dsn = False
         """Whether the server has heard what news the sender wishes, and gives them."""
         self._begin_report()
         self._failure = b""
@@ -118,7 +118,7 @@ class SmtpClient(SmtpExchange):
         self.said = b""
         """With TRY_NEXT, what the server said, as reports do."""
         self.status = HANDSHAKE if self._tls.is_implicit and not self._is_secured else WAITING
-        if self._standing:
+        if self._ready_state:
             self._send_envelope()
 
     @property
@@ -166,10 +166,10 @@ class SmtpClient(SmtpExchange):
     def lost(self, trouble: bytes = b"") -> None:
         """The connection broke, or the server took too long; `trouble` is what TLS says of it."""
         if self.status == HANDSHAKE:
-            self.fail_tls(b"TLS connect failed: " + (trouble or b"connection died"), is_broken=True)
+            self.tls_failed(b"TLS connect failed: " + (trouble or b"connection died"), is_broken=True)
         elif self._tls_refusal or self._expected == self._starttls_answered:
             refused = self._tls_refusal and b" was refused (%b) and" % self._tls_refusal
-            self.fail_tls(b"TLS connect failed: STARTTLS%b connection died" % (refused or b","), is_broken=True)
+            self.tls_failed(b"TLS connect failed: STARTTLS%b connection died" % (refused or b","), is_broken=True)
         elif self.status in (WAITING, CONTENT):
             notes = b"Possible duplicate! " if self._critical else b""
             notes += trouble and trouble + b" "
@@ -178,7 +178,7 @@ class SmtpClient(SmtpExchange):
 
     # --------------------------------------------------------------- TLS
 
-    def secured(self) -> None:
+    def tls_established(self) -> None:
         """TLS has begun, and the server is who it should be: nothing that was said before counts any more."""
         self._is_secured = True
         self._reader = ReplyReader()
@@ -188,7 +188,7 @@ class SmtpClient(SmtpExchange):
         else:
             self._greet()
 
-    def fail_tls(self, trouble: bytes, is_broken: bool = False, is_connected: bool = False) -> None:
+    def tls_failed(self, trouble: bytes, is_broken: bool = False, is_connected: bool = False) -> None:
         """TLS cannot begin, or with a server that may not have the mail.
 
         `is_broken`: the server could not do it; `is_connected`: it could, but is not the right one.
@@ -198,7 +198,7 @@ class SmtpClient(SmtpExchange):
 
     def _fail_injected(self) -> None:
         """Somebody put plain text where TLS should begin (RFC 3207 section 6): nothing of it is believed."""
-        self.fail_tls(b"TLS connect failed: plain text behind the answer to STARTTLS")
+        self.tls_failed(b"TLS connect failed: plain text behind the answer to STARTTLS")
 
     def _starttls_answered(self, reply: Reply) -> None:
         if reply.code == 220:
@@ -210,7 +210,7 @@ class SmtpClient(SmtpExchange):
             demand = self._tls.demanded_by and b" while %b exists" % self._tls.demanded_by
             self._quit(b"Z", b"STARTTLS rejected%b; connecting to %b.\n" % (demand, self._peer), reply)
         else:
-            self._introduce()
+            self._send_ehlo()
             # Until the server has said something else: many a server leaves behind such an answer.
             self._tls_refusal = reply.text.partition(b"\n")[0].replace(b"\0", b"?")
 
@@ -244,7 +244,7 @@ class SmtpClient(SmtpExchange):
                 self._end_session(text % (self._tls.demanded_by, self._peer))
                 return
         if reply.code == 250:
-            self._introduce()
+            self._send_ehlo()
         else:
             self._hello_refused(reply)
 
@@ -255,7 +255,7 @@ class SmtpClient(SmtpExchange):
     def _is_offered(self, keyword: bytes) -> bool:
         return any(line.strip().upper() == keyword for line in self._extensions)
 
-    def _introduce(self) -> None:
+    def _send_ehlo(self) -> None:
         """Go on after EHLO and TLS, as far as there is any."""
         self._pipelining = self._is_offered(b"PIPELINING")
         mechanism = choose_mechanism(self._extensions) if self._credentials else None
@@ -263,11 +263,11 @@ class SmtpClient(SmtpExchange):
             self._pending_answers = answers(mechanism, self._credentials)
             self._authenticate(b"AUTH " + mechanism, first_line(mechanism, self._credentials))
         else:
-            self._stand()
+            self._ready_for_message()
 
     def _helo_answered(self, reply: Reply) -> None:
         if reply.code == 250:
-            self._stand()
+            self._ready_for_message()
         else:
             self._refuse_name(reply)
 
@@ -283,15 +283,15 @@ class SmtpClient(SmtpExchange):
                 self._quit(b"Z", text, reply)
             elif wanted == 235:
                 self._authenticated = True
-                self._stand()
+                self._ready_for_message()
             else:
                 next_step, answer = self._pending_answers.pop(0)
                 self._authenticate(next_step, answer(reply.text[4:]))
 
         self._say(line, answered)
 
-    def _stand(self) -> None:
-        self._standing = True
+    def _ready_for_message(self) -> None:
+        self._ready_state = True
         self._send_envelope()
 
     # --------------------------------------------------------------- one message
@@ -302,8 +302,8 @@ class SmtpClient(SmtpExchange):
             if self._wishes.is_utf8 and not self._is_offered(b"SMTPUTF8"):
                 self._end_session(b"D%b does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n" % self._peer)
                 return
-            self.takes_over = self._is_offered(b"DSN")
-            parameters += mail_parameters(self._wishes, self.takes_over)
+            self.next_hop_sends_dsn = self._is_offered(b"DSN")
+            parameters += mail_parameters(self._wishes, self.next_hop_sends_dsn)
         self._say(b"MAIL FROM:<%b>%b" % (self._sender, parameters), self._mail_answered)
         if self._pipelining and self.status == WAITING:
             self._send_group()
@@ -311,7 +311,7 @@ class SmtpClient(SmtpExchange):
     def _send_group(self) -> None:
         """Send the next recipients ahead of their replies, and DATA after the last."""
         group = self._recipients[self._next_recipient : self._next_recipient + GROUP]
-        if self.takes_over:
+        if self.next_hop_sends_dsn:
             self._output += [self._rcpt(self._next_recipient + at) + b"\r\n" for at in range(len(group))]
         else:
             self._output += [b"RCPT TO:<%b>\r\n" % recipient for recipient in group]
@@ -321,9 +321,9 @@ class SmtpClient(SmtpExchange):
     def _rcpt(self, place: int) -> bytes:
         """The command for one recipient, with what its sender wishes where the server knows such words."""
         command = b"RCPT TO:<%b>" % self._recipients[place]
-        if self._wishes is None or not self.takes_over:
+        if self._wishes is None or not self.next_hop_sends_dsn:
             return command
-        return command + recipient_parameters(self._wishes.of(place_key(place)))
+        return command + recipient_parameters(self._wishes.for_recipient(index_key(place)))
 
     def _mail_answered(self, reply: Reply) -> None:
         if reply.is_positive:

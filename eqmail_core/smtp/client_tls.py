@@ -11,21 +11,21 @@ import ssl
 
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.exchange import HANDSHAKE
-from eqmail_core.tls.client_policy import name_objection
-from eqmail_core.tls.error_text import tls_words
+from eqmail_core.tls.client_policy import name_rejection_reason
+from eqmail_core.tls.error_text import tls_error_text
 from eqmail_core.tls.tls_wish import TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Stamp = tuple[int, int]
+    Fingerprint = tuple[int, int]
 
     Terms = tuple[bytes, bytes]
     """Who must vouch for a server, b"" for nobody, and the ciphers."""
 
 PIECE = 65536
-MOST_REMEMBERED = 256
+MAX_REMEMBERED = 256
 
 _DEFAULT_CIPHERS = b"DEFAULT"
 
@@ -41,7 +41,7 @@ class ClientTlsContexts:
         self._home = home
         self._certificate = certificate
         self._ciphers_for = ciphers_for
-        self._contexts: dict[Terms, tuple[Stamp, ssl.SSLContext]] = {}
+        self._contexts: dict[Terms, tuple[Fingerprint, ssl.SSLContext]] = {}
         self._remembered: dict[tuple[bytes, Terms], ssl.SSLSession] = {}
 
     def open(self, client: SmtpClient, host: bytes, wish: TlsPolicy) -> "ClientTls | None":
@@ -50,14 +50,14 @@ class ClientTlsContexts:
         terms = (wish.demanded_by, ciphers)
         try:
             context = self._context(terms, said_by)
-        except _Unusable as trouble:
-            client.fail_tls(b"TLS unable to load " + trouble.args[0])
+        except _TlsFileError as trouble:
+            client.tls_failed(b"TLS unable to load " + trouble.args[0])
             return None
         key = (host, terms)
         known = self._remembered.get(key)
 
         def remember(session: ssl.SSLSession) -> None:
-            if key not in self._remembered and len(self._remembered) >= MOST_REMEMBERED:
+            if key not in self._remembered and len(self._remembered) >= MAX_REMEMBERED:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = session
 
@@ -66,7 +66,7 @@ class ClientTlsContexts:
     def _context(self, terms: "Terms", said_by: str) -> ssl.SSLContext:
         """The context for servers with these terms; `said_by` is the file with the ciphers.  Fails: _Unusable."""
         authorities, ciphers = terms
-        stamp = self._stamp(authorities) if authorities else (0, 0)
+        stamp = self._fingerprint(authorities) if authorities else (0, 0)
         known = self._contexts.get(terms)
         if known and known[0] == stamp:
             return known[1]
@@ -87,25 +87,25 @@ class ClientTlsContexts:
             try:
                 _load(name, lambda: context.load_verify_locations(f"{self._home}/{name}"))
             except FileNotFoundError as error:
-                raise _Unusable(authorities + b": " + _words(error)) from error
+                raise _TlsFileError(authorities + b": " + _error_text(error)) from error
             context.verify_mode = ssl.CERT_REQUIRED
         # Sessions belong to their context.
         self._remembered = {key: it for key, it in self._remembered.items() if key[1] != terms}
         self._contexts[terms] = (stamp, context)
         return context
 
-    def _stamp(self, path: bytes) -> "Stamp":
+    def _fingerprint(self, path: bytes) -> "Fingerprint":
         try:
             found = os.stat(f"{self._home}/{os.fsdecode(path)}")
         except OSError as error:
-            raise _Unusable(path + b": " + _words(error)) from error
+            raise _TlsFileError(path + b": " + _error_text(error)) from error
         return found.st_mtime_ns, found.st_ino
 
 
 class ClientTls:
     """TLS on one connection, from the handshake on, on behalf of the machine `client`."""
 
-    __slots__ = ("_client", "_host", "_incoming", "_is_up", "_outgoing", "_remember", "_tls", "_wish")
+    __slots__ = ("_client", "_host", "_incoming", "_is_up", "_outgoing", "_policy", "_remember", "_tls")
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class ClientTls:
     ) -> None:
         self._client = client
         self._host = host
-        self._wish = wish
+        self._policy = wish
         self._remember = remember
         self._is_up = False
         self._incoming = ssl.MemoryBIO()
@@ -147,7 +147,7 @@ class ClientTls:
         except ssl.SSLZeroReturnError:
             self._client.lost()
         except ssl.SSLError as error:
-            self._client.lost(_words(error))
+            self._client.lost(_error_text(error))
 
     def wrap(self, output: bytes) -> bytes:
         """The bytes for the socket: `output` of the machine, and what TLS itself has to say."""
@@ -155,10 +155,10 @@ class ClientTls:
             try:
                 self._tls.write(output)
             except ssl.SSLError as error:
-                self._client.lost(_words(error))
+                self._client.lost(_error_text(error))
         return self._outgoing.read()
 
-    def farewell(self) -> bytes:
+    def close_notify(self) -> bytes:
         """The bytes that end TLS; the connection can be closed then."""
         if self._is_up:
             self._is_up = False
@@ -179,31 +179,34 @@ class ClientTls:
         except ssl.SSLWantReadError:
             return
         except ssl.SSLCertVerificationError as error:
-            text = b"TLS unable to verify server with %b: %b" % (self._wish.demanded_by, error.verify_message.encode())
-            client.fail_tls(text, is_connected=True)
+            text = b"TLS unable to verify server with %b: %b" % (
+                self._policy.demanded_by,
+                error.verify_message.encode(),
+            )
+            client.tls_failed(text, is_connected=True)
             return
         except ssl.SSLError as error:
-            client.fail_tls(b"TLS connect failed: " + _words(error), is_broken=True)
+            client.tls_failed(b"TLS connect failed: " + _error_text(error), is_broken=True)
             return
         self._is_up = True
-        objection = self._objection() if self._wish.demanded_by else b""
+        objection = self._rejection_reason() if self._policy.demanded_by else b""
         if objection:
             text = b"TLS unable to verify server %b: %b" % (self._host.rstrip(b"."), objection)
-            client.fail_tls(text, is_connected=True)
+            client.tls_failed(text, is_connected=True)
         else:
-            client.secured()
+            client.tls_established()
 
-    def _objection(self) -> bytes:
+    def _rejection_reason(self) -> bytes:
         """Why the certificate that was verified is not the right one; b"" if it is."""
         certificate = self._tls.getpeercert()
         if not certificate:
             return b"no certificate provided"
         alternatives = [str(it[1]) for it in certificate.get("subjectAltName", ()) if it[0] == "DNS"]
         names = [str(it[1]) for part in certificate.get("subject", ()) for it in part if it[0] == "commonName"]
-        return name_objection(self._host, alternatives, names[0] if names else None)
+        return name_rejection_reason(self._host, alternatives, names[0] if names else None)
 
 
-class _Unusable(Exception):
+class _TlsFileError(Exception):
     """A file and the reason why it cannot be used."""
 
 
@@ -214,8 +217,8 @@ def _load(name: str, action: "Callable[[], object]") -> None:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        raise _Unusable(os.fsencode(name) + b": " + _words(error)) from error
+        raise _TlsFileError(os.fsencode(name) + b": " + _error_text(error)) from error
 
 
-def _words(error: Exception) -> bytes:
-    return tls_words(error).encode("utf-8", "replace")
+def _error_text(error: Exception) -> bytes:
+    return tls_error_text(error).encode("utf-8", "replace")

@@ -30,7 +30,7 @@ class ConnectionCache:
     def put(self, key: object, session: ClientConnection, until: float) -> None:
         """Keep a session that nobody uses until the loop's time is `until`."""
         if self._count >= self._most:
-            session.retire()
+            session.close_when_idle()
             return
         session.deadline = until
         session.on_close = lambda closed: self._drop(key, closed)

@@ -13,7 +13,7 @@ from stat import S_ISSOCK
 
 from eqmail_core.ipc import handover_protocol as wire
 from eqmail_core.site.layout import home_of, socket_path
-from eqmail_core.system.log import complain
+from eqmail_core.system.log import write_stderr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NO_HANDOVER_VARIABLE = b"NOHANDOVER"
 """A program whose environment has it serves its client itself."""
 
-PATIENCE_S = 3.0
+TIMEOUT_S = 3.0
 """How long the service may take to answer before the program serves the client itself."""
 
 LOST = 1
@@ -33,7 +33,7 @@ _CLIENT = 0
 _PEER_BYTES = 12
 
 
-def hand_over(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> int | None:
+def offer_client(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> int | None:
     """Let the service have the client on descriptors 0 and 1: the exit code that the conversation deserves.
 
     None where it did not take it: then not a byte was read or said.
@@ -42,7 +42,7 @@ def hand_over(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> int | N
         return None
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
-        sock.settimeout(PATIENCE_S)
+        sock.settimeout(TIMEOUT_S)
         sock.connect(socket_path(os.fsdecode(home_of(environ)), "smtp"))
         is_taken = _is_taken(sock, wire.offer(checker, environ))
     except OSError:
@@ -54,7 +54,7 @@ def hand_over(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> int | N
     os.close(_CLIENT)
     os.close(1)
     sock.settimeout(None)
-    return _attend(sock)
+    return _wait_for_end(sock)
 
 
 def _is_connection() -> bool:
@@ -68,7 +68,7 @@ def _is_connection() -> bool:
 
 def _is_taken(sock: _socket.socket, offer: bytes) -> bool:
     """Offer the client to a service that is root's or our own account's.  Fails: OSError."""
-    if len(offer) > wire.MOST_BYTES or _peer(sock) not in (0, os.geteuid()) or sock.recv(_PACKET) != wire.READY:
+    if len(offer) > wire.MAX_BYTES or _peer(sock) not in (0, os.geteuid()) or sock.recv(_PACKET) != wire.READY:
         return False
     sock.sendmsg([offer], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _CLIENT.to_bytes(4, sys.byteorder))])
     try:
@@ -84,13 +84,13 @@ def _peer(sock: _socket.socket) -> int:
     return int.from_bytes(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER_BYTES)[4:8], sys.byteorder)
 
 
-def _attend(sock: _socket.socket) -> int:
+def _wait_for_end(sock: _socket.socket) -> int:
     """Log what the service says until the conversation is over; its exit code."""
     while packet := _next(sock):
         if packet[:1] == wire.END:
             return wire.split_end(packet)
-        complain(packet[1:])
-    complain(b"qmail-smtpd: alert: the resident service went away in the middle of a conversation\n")
+        write_stderr(packet[1:])
+    write_stderr(b"qmail-smtpd: alert: the resident service went away in the middle of a conversation\n")
     return LOST
 
 

@@ -3,19 +3,19 @@
 import os
 import sys
 
-from eqmail_core.smtpd.handover_client import hand_over
-from eqmail_core.system.linked import take_over_from
-from eqmail_core.system.log import keep_from_client
+from eqmail_core.smtpd.handover_client import offer_client
+from eqmail_core.system.linked import load_linked_from
+from eqmail_core.system.log import redirect_to_syslog
 
 
 def receive(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Have the client served; the exit code.  `checker` is the argv of the program that checks passwords."""
-    keep_from_client()
-    code = hand_over(checker, environ)
+    redirect_to_syslog()
+    code = offer_client(checker, environ)
     if code is None:
         # Here, because a client that is handed over shall not wait for all of it.
         folder, tag = os.path.dirname(__file__), sys.implementation.cache_tag
-        take_over_from(f"{folder}/__pycache__/alone.{tag}.linked")
+        load_linked_from(f"{folder}/__pycache__/alone.{tag}.linked")
         from eqmail_core.smtpd.server.stdio_server import serve
 
         code = serve(checker, environ)

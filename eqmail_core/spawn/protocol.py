@@ -43,7 +43,7 @@ class CommandReader:
         self._pending = pending
 
 
-def objection(command: Command) -> bytes:
+def rejection_reason(command: Command) -> bytes:
     """Why a command cannot be carried out, as letter and text; b"" if it can."""
     if any(not (48 <= byte <= 57 or (byte == 47 and place)) for place, byte in enumerate(command.name)):
         return b"DInternal error: messid has nonnumerics. (#5.3.5)\n"

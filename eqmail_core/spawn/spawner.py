@@ -13,7 +13,7 @@ import signal
 import stat
 from collections.abc import Callable
 
-from eqmail_core.spawn.protocol import Command, CommandReader, objection, report
+from eqmail_core.spawn.protocol import Command, CommandReader, rejection_reason, report
 from eqmail_core.system.files import write_all
 
 _PIECE = 4096
@@ -49,7 +49,7 @@ class ClassicSpawner:
         self._limit = limit
         self._owner = owner
         self._act = act
-        self._judge = judge
+        self._report_of = judge
         self._keep = keep_bytes
         self._running: dict[int, _Running] = {}
         self._selector = selectors.PollSelector()
@@ -77,12 +77,12 @@ class ClassicSpawner:
                         self._selector.unregister(0)
                 elif key.data == _WAKE:
                     os.read(wake, _PIECE)
-                    self._bury()
+                    self._reap()
                 else:
                     self._collect(key.data)
 
     def _start(self, command: Command) -> None:
-        trouble = self._objection(command)
+        trouble = self._rejection_reason(command)
         if not trouble:
             try:
                 message = os.open(command.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -94,12 +94,12 @@ class ClassicSpawner:
         if trouble:
             write_all(1, report(command.delnum, trouble))
 
-    def _objection(self, command: Command) -> bytes:
+    def _rejection_reason(self, command: Command) -> bytes:
         if command.delnum >= self._limit:
             return b"ZInternal error: delnum too big. (#4.3.5)\n"
         if command.delnum in self._running:
             return b"ZInternal error: delnum in use. (#4.3.5)\n"
-        return objection(command)
+        return rejection_reason(command)
 
     def _start_with(self, command: Command, message: int) -> bytes:
         status = os.fstat(message)
@@ -118,13 +118,13 @@ class ClassicSpawner:
             os.close(writing)
             return b"Zqmail-spawn unable to fork. (#4.3.0)\n"
         if pid == 0:
-            self._be_child(command, message, writing)
+            self._run_child(command, message, writing)
         os.close(writing)
         self._running[command.delnum] = _Running(pid, reading)
         self._selector.register(reading, selectors.EVENT_READ, command.delnum)
         return b""
 
-    def _be_child(self, command: Command, message: int, output: int) -> None:
+    def _run_child(self, command: Command, message: int, output: int) -> None:
         code = 111
         try:
             signal.set_wakeup_fd(-1)
@@ -150,7 +150,7 @@ class ClassicSpawner:
         it.pipe = -1
         self._finish(delnum)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -169,7 +169,7 @@ class ClassicSpawner:
         if it.code is None or it.pipe >= 0:
             return
         del self._running[delnum]
-        write_all(1, report(delnum, self._judge(it.code, bounded(it.output, self._keep))))
+        write_all(1, report(delnum, self._report_of(it.code, bounded(it.output, self._keep))))
 
 
 def bounded(output: bytes, keep_bytes: int) -> bytes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FIRST_FD = 3
 TLS_NAME = b"tls"
-NO_HURRY_S = 86400.0
+IDLE_S = 86400.0
 
 _STARTING_S = 60
 """How long after one sign of a start the next may be in coming."""
@@ -38,31 +38,31 @@ class ServiceManager:
 
     def __init__(self, address: bytes = b"", watchdog_s: float = 0.0) -> None:
         self._address = b"\0" + address[1:] if address.startswith(b"@") else address
-        self.pause_s = watchdog_s / 2 or NO_HURRY_S
+        self.pause_s = watchdog_s / 2 or IDLE_S
 
     def ready(self) -> None:
         """Everything is there and serves, by the word of every service."""
-        self._tell(b"READY=1\nMAINPID=%d" % os.getpid())
+        self._notify(b"READY=1\nMAINPID=%d" % os.getpid())
 
     def starting(self) -> None:
         """Not everything serves yet, and the manager need not lose patience."""
-        self._tell(b"EXTEND_TIMEOUT_USEC=%d" % (_STARTING_S * 1_000_000))
+        self._notify(b"EXTEND_TIMEOUT_USEC=%d" % (_STARTING_S * 1_000_000))
 
     def alive(self) -> None:
         """A sign of life; due at least every `pause_s` seconds."""
-        if self.pause_s != NO_HURRY_S:
-            self._tell(b"WATCHDOG=1")
+        if self.pause_s != IDLE_S:
+            self._notify(b"WATCHDOG=1")
 
     def stopping(self) -> None:
         """The end has begun and takes as long as it takes; no more signs of life will come."""
-        self._tell(b"STOPPING=1\nWATCHDOG_USEC=0" if self.pause_s != NO_HURRY_S else b"STOPPING=1")
+        self._notify(b"STOPPING=1\nWATCHDOG_USEC=0" if self.pause_s != IDLE_S else b"STOPPING=1")
 
     def failed(self, code: int) -> int:
         """There will be no start, so that nobody need wait for it; returns the exit code that it is given."""
-        self._tell(b"ERRNO=%d" % errno.ECANCELED)
+        self._notify(b"ERRNO=%d" % errno.ECANCELED)
         return code
 
-    def _tell(self, state: bytes) -> None:
+    def _notify(self, state: bytes) -> None:
         if not self._address:
             return
         try:
@@ -75,7 +75,7 @@ class ServiceManager:
             return
 
 
-def herald(environ: "MutableMapping[bytes, bytes]") -> ServiceManager:
+def service_manager(environ: "MutableMapping[bytes, bytes]") -> ServiceManager:
     """The herald that the environment asks for; it is taken from there, so that no child speaks in our name."""
     address = environ.pop(b"NOTIFY_SOCKET", b"")
     micros, pid = environ.pop(b"WATCHDOG_USEC", b""), environ.pop(b"WATCHDOG_PID", b"")

@@ -18,7 +18,7 @@ from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.service.readiness import ReadinessReport, adopt, tell_failure
 from eqmail_core.service.status import DOWN, READY, STARTING, ServiceStatus
 from eqmail_core.system import kernel
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.system.privileges import PrivilegeError
 
 NAME = "qmail-start"
@@ -130,7 +130,7 @@ class SupervisedService:
         except BaseException as surprise:
             reason = _reason(surprise)
             tell_failure(reason)
-            say(NAME, f"fatal: {self.name}: {reason}")
+            log_line(NAME, f"fatal: {self.name}: {reason}")
         finally:
             os._exit(code)
 

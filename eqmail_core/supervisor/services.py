@@ -49,11 +49,11 @@ def supervisor(
     lock_installation(site)
     caller_stderr = os.dup(2)  # before it becomes the log
     controls = read_controls(site, environ)
-    services = staff(site, controls, addresses, words)
+    services = build_services(site, controls, addresses, words)
     return Supervisor(services, herald, partial(write_record, site), controls.stopseconds, caller_stderr)
 
 
-def staff(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[SupervisedService]:
+def build_services(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[SupervisedService]:
     """The services in the order of their starts.  Fails: CannotStart, OSError."""
     tcp = smtp_listeners(addresses, controls.smtplisten or [])
     services, log_fd = logging_services(site, [os.fsdecode(word) for word in words[1:]])
@@ -75,7 +75,7 @@ def staff(site: Site, controls: Controls, addresses: list[str], words: list[byte
     ]
     handover = at.get("smtp")
     sockets = tcp if handover is None else [*tcp, handover]
-    for share in SharedCounters(max(1, controls.smtpworkers)).shares() if sockets else ():
+    for share in SharedCounters(max(1, controls.smtpworkers)).all_counters() if sockets else ():
         serve = partial(_serve_smtp, site, tcp, share, handover)
         kept = (share.tally.fd,)
         services.append(SupervisedService("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept))

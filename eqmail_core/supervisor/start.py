@@ -19,7 +19,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.ipc.packet_socket import TlsListener, listen_at
 from eqmail_core.site.site import Site
 from eqmail_core.supervisor.service_manager import given_listeners
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.text.invisible_characters import visible
 from eqmail_core.text.listen_address import WANTED, parse_listen_address
 
@@ -117,7 +117,7 @@ def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket
 def _usable(lines: list[str]) -> Iterator[str]:
     for line in lines:
         if parse_listen_address(line) is None:
-            say(
+            log_line(
                 "qmail-start",
                 f"alert: {Controls.smtplisten.file}: '{visible(os.fsencode(line))}' {WANTED}; nobody listens there",
             )

@@ -17,8 +17,8 @@ from eqmail_core.service.status import ServiceStatus
 from eqmail_core.site.site import Site
 from eqmail_core.supervisor.service_manager import ServiceManager
 from eqmail_core.supervisor.service_process import NAME, SupervisedService
-from eqmail_core.system.log import say
-from eqmail_core.system.privileges import settle
+from eqmail_core.system.log import log_line
+from eqmail_core.system.privileges import assume_role
 
 SHORT_LIFE_S = 10.0
 MAX_PAUSE_S = 60.0
@@ -50,7 +50,7 @@ def logging_services(site: Site, argv: list[str]) -> tuple[list[SupervisedServic
     os.dup2(writing, 2)
 
     def run() -> None:
-        settle(site, "qmaill")
+        assume_role(site, "qmaill")
         for fd, source in enumerate((reading, original, original)):
             os.dup2(source, fd)
         os.execvp(argv[0], argv)
@@ -176,7 +176,7 @@ class Supervisor:
             pid, status = ended
             for service in self._services:
                 if service.pid == pid:
-                    self._has_ended(service, _how(status))
+                    self._has_ended(service, _exit_text(status))
                     found = True
         return found
 
@@ -188,7 +188,7 @@ class Supervisor:
         service.start_at = now + service.pause_s
         service.note_end(how)
         then = f", starting it again in {service.pause_s:g} s" if self._all_served else ""
-        say(NAME, f"alert: {service.name} {how}{then}")
+        log_line(NAME, f"alert: {service.name} {how}{then}")
 
     def _end(self) -> None:
         """End the services rank by rank; running deliveries are awaited.
@@ -236,11 +236,11 @@ def _next_dead(flags: int) -> tuple[int, int] | None:
 
 def _kill(services: list[SupervisedService]) -> None:
     """End by force: nothing is lost, for what is accepted is on the disk, but what is under way may come twice."""
-    say(NAME, f"alert: still running and killed: {', '.join(service.name for service in services)}")
+    log_line(NAME, f"alert: still running and killed: {', '.join(service.name for service in services)}")
     for service in services:
         os.kill(service.pid, signal.SIGKILL)
 
 
-def _how(status: int) -> str:
+def _exit_text(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     return f"died of signal {-code}" if code < 0 else f"ended with exit code {code}"

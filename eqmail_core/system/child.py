@@ -8,8 +8,8 @@ import signal
 import socket
 from collections.abc import Callable
 
-from eqmail_core.ipc.packet_socket import refuse_descriptors, widen
-from eqmail_core.system.log import say
+from eqmail_core.ipc.packet_socket import enlarge_send_buffer, refuse_descriptors
+from eqmail_core.system.log import log_line
 
 _KEPT = 3
 _TOO_HIGH = 1 << 30
@@ -34,13 +34,13 @@ def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[in
         try:
             code = act(_only(theirs))
         except BaseException as surprise:
-            say(name, f"alert: {type(surprise).__name__}: {surprise}")
+            log_line(name, f"alert: {type(surprise).__name__}: {surprise}")
         finally:
             os._exit(code)
     theirs.close()
     ours.setblocking(False)
     refuse_descriptors(ours)
-    widen(ours)
+    enlarge_send_buffer(ours)
     return pid, ours
 
 
@@ -58,11 +58,11 @@ def _only(sock: socket.socket) -> socket.socket:
         os.dup2(fd, _KEPT, inheritable=False)
     os.closerange(_KEPT + 1, _TOO_HIGH)
     kept = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=_KEPT)
-    widen(kept)
+    enlarge_send_buffer(kept)
     return kept
 
 
-def end(pid: int) -> int:
+def end_child(pid: int) -> int:
     """Make sure that a child has ended; its exit code, or the negative number of a signal.
 
     A child that was already on its way out keeps its code.

@@ -25,7 +25,7 @@ def run(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
     return _await(_start(argv, environ))
 
 
-def consult(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
+def run_for_exit_code(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
     """Ask a command about the message on standard input; its exit code.
 
     One that cannot be run counts as having said no.
@@ -40,7 +40,7 @@ def consult(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
     return code
 
 
-def feed(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: bytes, source: int | None = 0) -> int:
+def run_with_input(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: bytes, source: int | None = 0) -> int:
     """Run a command whose standard input is `first` and then what `source` gives, of any size; its exit code.
 
     A command need not read it all.  Without a source, `first` is all.
@@ -56,9 +56,9 @@ def feed(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: bytes, sour
     finally:
         os.close(reading)
     try:
-        more = not first or _passed_on(writing, first)
+        more = not first or _write_until_closed(writing, first)
         while more and source is not None and (data := os.read(source, CHUNK)):
-            more = _passed_on(writing, data)
+            more = _write_until_closed(writing, data)
     except OSError as error:
         raise TemporaryFailure(b"unable to copy input: " + error_text(error.errno)) from error
     finally:
@@ -80,7 +80,7 @@ def _await(pid: int) -> int:
     return code
 
 
-def _passed_on(fd: int, data: bytes) -> bool:
+def _write_until_closed(fd: int, data: bytes) -> bool:
     """Write to the command; False when it does not listen any more."""
     try:
         write_all(fd, data)

@@ -22,13 +22,13 @@ def enter(main: "Callable[[list[bytes], dict[bytes, bytes]], int]", home: str) -
     """Run `main` and leave the process at once; a surprise is one line on standard error and a temporary failure."""
     try:
         _occupy_standard_descriptors()
-        _forget_invented_locale()
+        _unset_invented_locale()
         argv = [os.fsencode(argument) for argument in sys.argv]
         environ = dict(os.environb)
         environ.setdefault(HOME_VARIABLE, os.fsencode(home))
         code = main(argv, environ)
     except BaseException as surprise:
-        code = _surprised(surprise)
+        code = _unexpected_error(surprise)
     os._exit(code)
 
 
@@ -44,7 +44,7 @@ def _occupy_standard_descriptors() -> None:
             os.open("/", os.O_PATH | os.O_CLOEXEC)
 
 
-def _forget_invented_locale() -> None:
+def _unset_invented_locale() -> None:
     """Take out LC_CTYPE where the interpreter has put it in (PEP 538): what we start gets what we were given."""
     if os.environb.get(b"LC_CTYPE") not in _INVENTED:
         return
@@ -62,7 +62,7 @@ def _forget_invented_locale() -> None:
         del os.environb[b"LC_CTYPE"]
 
 
-def _surprised(surprise: BaseException) -> int:
+def _unexpected_error(surprise: BaseException) -> int:
     """Say what has come up, in one line, if anybody can still hear it; the exit code."""
     from eqmail_core.outcome import EXIT_TEMPORARY
 
@@ -71,7 +71,7 @@ def _surprised(surprise: BaseException) -> int:
     if isinstance(surprise, KeyboardInterrupt):
         return _INTERRUPTED
     if not isinstance(surprise, BrokenPipeError):
-        from eqmail_core.system.log import fatal, in_words
+        from eqmail_core.system.log import describe_error, fatal
 
-        fatal(os.path.basename(sys.argv[0]) if sys.argv else "eqmail", in_words(surprise))
+        fatal(os.path.basename(sys.argv[0]) if sys.argv else "eqmail", describe_error(surprise))
     return EXIT_TEMPORARY

@@ -84,7 +84,7 @@ def forbid_io_uring() -> None:
         _library.prctl(_PR_SET_SECCOMP, _FILTER, program, 0, 0)
 
 
-def return_free_memory() -> None:
+def trim_memory() -> None:
     """Give memory that the allocator keeps for later back to the system, where the library can."""
     if hasattr(_library, "malloc_trim"):
         _library.malloc_trim(0)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     """A module: name, path of its source, the source's time and size, its folder if it is a package, its code."""
 
 
-def take_over(parts: "list[Part]") -> None:
+def load_linked(parts: "list[Part]") -> None:
     """Make the modules, in this order, as importing them would; nothing if the source of any has changed since.
 
     Fails: OSError when a source has gone; whatever a module raises.
@@ -43,13 +43,13 @@ def take_over(parts: "list[Part]") -> None:
             setattr(modules[package], last, module)
 
 
-def take_over_from(path: str) -> None:
+def load_linked_from(path: str) -> None:
     """Make the modules of such a file, for what a program does later; nothing where it is not there, or damaged."""
     import marshal
 
     try:
         with open(path, "rb") as file:
             parts = marshal.loads(memoryview(file.read())[4:])
-        take_over(parts[1:])
+        load_linked(parts[1:])
     except (OSError, ValueError, EOFError, TypeError, IndexError):
         pass

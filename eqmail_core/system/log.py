@@ -20,25 +20,25 @@ _priority = b""
 _SAFE = bytes(byte if 33 <= byte <= 126 and byte != 37 else 95 for byte in range(256))
 
 
-def safely(data: bytes) -> bytes:
+def log_safe(data: bytes) -> bytes:
     """Make bytes of a stranger fit for a log line: newline becomes /, what does not print and % become _."""
     return data.replace(b"\n", b"/").translate(_SAFE)
 
 
-def say(program: str, text: bytes | str) -> None:
+def log_line(program: str, text: bytes | str) -> None:
     """Write `program: text` and a newline to standard error in one piece; trouble there is ignored."""
     line = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
-    complain(program.encode() + b": " + line.replace(b"\n", b"/") + b"\n")
+    write_stderr(program.encode() + b": " + line.replace(b"\n", b"/") + b"\n")
 
 
 def say_seldom(repeated: "RepeatedLines", program: str, text: str) -> None:
     """The same for a line that may come again and again, see `RepeatedLines`."""
     line = repeated.let(text.encode("utf-8", "surrogateescape"))
     if line:
-        say(program, line)
+        log_line(program, line)
 
 
-def in_words(surprise: BaseException) -> bytes:
+def describe_error(surprise: BaseException) -> bytes:
     """What a person can make of an exception; what is a bug of ours keeps its name."""
     if isinstance(surprise, OSError) and surprise.errno:
         # Here, because it is seldom needed, and programs that start per message would pay for it.
@@ -51,7 +51,7 @@ def in_words(surprise: BaseException) -> bytes:
     return f"{name}{surprise}".encode("utf-8", "backslashreplace")
 
 
-def complain(text: bytes) -> None:
+def write_stderr(text: bytes) -> None:
     """Write a text to standard error as it is; trouble there is ignored, for the exit code says the same."""
     try:
         os.write(2, _priority + text)
@@ -59,7 +59,7 @@ def complain(text: bytes) -> None:
         pass
 
 
-def keep_from_client() -> None:
+def redirect_to_syslog() -> None:
     """Let standard error be syslog where it is the connection to the client, as inetd and xinetd make it.
 
     A client would take what is for the log for an answer.  Where there is no syslog it is lost.
@@ -86,5 +86,5 @@ def keep_from_client() -> None:
 
 def fatal(program: str, text: bytes | str, code: int = EXIT_TEMPORARY) -> int:
     """Say why a program gives up, `program: fatal: text`, and return the code it exits with."""
-    say(program, b"fatal: " + (text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")))
+    log_line(program, b"fatal: " + (text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")))
     return code

@@ -68,7 +68,7 @@ class MessageFile:
         if len(head) == CHUNK:
             self._copy_rest(fd, CHUNK)
 
-    def reopened(self) -> int:
+    def reopen(self) -> int:
         """A descriptor of the same message with an offset of its own, at the beginning; the caller closes it."""
         try:
             return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)

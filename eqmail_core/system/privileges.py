@@ -14,7 +14,7 @@ class PrivilegeError(Exception):
     """The process could not become the role, or could come back; it must end."""
 
 
-def settle(site: Site, role: str) -> None:
+def assume_role(site: Site, role: str) -> None:
     """Become the account of `role` for ever: groups, gid and uid; verified, not assumed.  Ends with its parent.
 
     In a single-user installation the caller plays every role.
@@ -36,10 +36,10 @@ def _become_role(site: Site, role: str) -> None:
         uid, gid = pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
     except KeyError as missing:
         raise PrivilegeError(f"{role}: {missing}; create the accounts with: eqmail mkusers") from missing
-    become(uid, gid)
+    become_user(uid, gid)
 
 
-def become(uid: int, gid: int) -> None:
+def become_user(uid: int, gid: int) -> None:
     """Become `uid` and `gid` without supplementary groups, and prove that there is no way back to root.
 
     Fails: CannotSettle.

@@ -17,8 +17,8 @@ IGNORED_BY_PYTHON = (13, 25)
 """SIGPIPE and SIGXFSZ, which other programs expect to end them."""
 _SIGKILL = 9
 _SIGTERM = 15
-_MERCY_S = 2.0
-_LONGEST_PAUSE_S = 0.05
+_KILL_AFTER_S = 2.0
+_MAX_PAUSE_S = 0.05
 _PIECE = 4096
 
 
@@ -27,13 +27,13 @@ def start(argv: list[bytes], environ: "Mapping[bytes, bytes]", leads_group: bool
 
     Where it leads a process group, everything that it starts can be ended with it, see `await_end_within`.
     """
-    close = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _left_by_our_parent()]
+    close = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited_children()]
     if leads_group:
         return os.posix_spawn(argv[0], argv, environ, file_actions=close, setsigdef=IGNORED_BY_PYTHON, setpgroup=0)
     return os.posix_spawn(argv[0], argv, environ, file_actions=close, setsigdef=IGNORED_BY_PYTHON)
 
 
-def _left_by_our_parent() -> list[int]:
+def _inherited_children() -> list[int]:
     """Descriptors that programs would inherit: what Python opens is none of them, what we were started with is."""
     found = []
     try:
@@ -62,7 +62,7 @@ def await_end_within(pid: int, limit_s: float) -> int | None:
     in_time = _ends_within(pid, limit_s)
     if not in_time:
         _signal_group(pid, _SIGTERM)
-        _ends_within(pid, _MERCY_S)
+        _ends_within(pid, _KILL_AFTER_S)
         # The child is not buried yet, so that its number is still that of its group and of no other.
         _signal_group(pid, _SIGKILL)
     code = await_end(pid)
@@ -78,7 +78,7 @@ def _ends_within(pid: int, limit_s: float) -> bool:
         if left_s <= 0:
             return False
         time.sleep(min(pause_s, left_s))
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        pause_s = min(2 * pause_s, _MAX_PAUSE_S)
     return True
 
 

@@ -24,7 +24,7 @@ def uid_of(site: "Site", role: str) -> int:
         return NOBODY
 
 
-def bringers(site: "Site") -> tuple[int, int, int]:
+def submitter_uids(site: "Site") -> tuple[int, int, int]:
     """The uids of alias, network daemon and scheduler, whose mail is marked as theirs; NOBODY in a single-user home."""
     if site.single_user:
         return NOBODY, NOBODY, NOBODY

@@ -96,7 +96,7 @@ def prepare(sock: socket.socket, options: "TcpsrvOptions") -> None:
             pass
 
 
-def visitor(sock: socket.socket, options: "TcpsrvOptions") -> dict[bytes, bytes]:
+def accept_client(sock: socket.socket, options: "TcpsrvOptions") -> dict[bytes, bytes]:
     """Those of VARIABLES that are known of a connection.  Fails: OSError when it is gone."""
     local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
     found = {

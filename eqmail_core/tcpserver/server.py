@@ -14,8 +14,8 @@ import time
 
 from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.system.files import write_all
-from eqmail_core.system.log import say
-from eqmail_core.tcpserver.connection import VARIABLES, CannotListen, listen, prepare, visitor
+from eqmail_core.system.log import log_line
+from eqmail_core.tcpserver.connection import VARIABLES, CannotListen, accept_client, listen, prepare
 from eqmail_core.tcpserver.environment import plain_address
 from eqmail_core.tcpserver.options import TcpsrvOptions
 from eqmail_core.tcpserver.rules_database import find_rule
@@ -48,7 +48,7 @@ class TcpServer:
         except CannotListen as reason:
             raise TcpServerError(str(reason)) from reason
 
-    def settle(self) -> None:
+    def assume_role(self) -> None:
         """Become the user that was chosen, tell the port where asked to, and let go of the terminal.
 
         Fails: CannotServe.
@@ -75,7 +75,7 @@ class TcpServer:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
         gc.freeze()
-        self._say_status()
+        self._log_status()
         waiter = select.poll()
         waiter.register(waking, select.POLLIN)
         waiter.register(self._listener, select.POLLIN)
@@ -94,19 +94,19 @@ class TcpServer:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            self._say(1, b"warning: unable to accept: " + error_text(error.errno))
+            self._log(1, b"warning: unable to accept: " + error_text(error.errno))
             time.sleep(_BREATH_S)
             return
         with connection:
             try:
                 pid = os.fork()
             except OSError as error:
-                self._say(1, _DROPPING + b"unable to fork: " + error_text(error.errno))
+                self._log(1, _DROPPING + b"unable to fork: " + error_text(error.errno))
                 return
             if pid == 0:
                 self._become_program(connection, plain_address(name)[0])
         self._children += 1
-        self._say_status()
+        self._log_status()
 
     def _reap(self) -> None:
         while self._children:
@@ -114,8 +114,8 @@ class TcpServer:
             if not pid:
                 return
             self._children -= 1
-            self._say(2, b"end %d status %d" % (pid, status))
-            self._say_status()
+            self._log(2, b"end %d status %d" % (pid, status))
+            self._log_status()
 
     # --- the child
 
@@ -127,10 +127,10 @@ class TcpServer:
             for number in (signal.SIGCHLD, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             self._listener.close()
-            self._say(2, b"pid %d from %b" % (os.getpid(), ip.encode()))
+            self._log(2, b"pid %d from %b" % (os.getpid(), ip.encode()))
             code = self._serve(connection)
         except OSError as error:
-            self._say(1, _DROPPING + error_text(error.errno))
+            self._log(1, _DROPPING + error_text(error.errno))
         finally:
             os._exit(code)
 
@@ -140,13 +140,13 @@ class TcpServer:
         prepare(connection, options)
         if options.banner:
             connection.sendall(options.banner)
-        environ = self._environ | visitor(connection, options)
+        environ = self._environ | accept_client(connection, options)
         try:
-            is_denied = self._judge(environ)
+            is_denied = self._decide(environ)
         except OSError as error:
-            self._say(1, _DROPPING + b"unable to read %b: %b" % (options.rules, error_text(error.errno)))
+            self._log(1, _DROPPING + b"unable to read %b: %b" % (options.rules, error_text(error.errno)))
             return EXIT_TEMPORARY
-        self._say(2, verdict_line(is_denied, os.getpid(), environ))
+        self._log(2, verdict_line(is_denied, os.getpid(), environ))
         if is_denied:
             return EXIT_PERMANENT
         os.dup2(connection.fileno(), 0)
@@ -156,10 +156,10 @@ class TcpServer:
             os.execvpe(options.program[0], options.program, environ)
         except (OSError, ValueError) as error:
             number = error.errno if isinstance(error, OSError) else None
-            self._say(1, b"fatal: unable to run %b: %b" % (options.program[0], error_text(number)))
+            self._log(1, b"fatal: unable to run %b: %b" % (options.program[0], error_text(number)))
         return EXIT_TEMPORARY
 
-    def _judge(self, environ: dict[bytes, bytes]) -> bool:
+    def _decide(self, environ: dict[bytes, bytes]) -> bool:
         """Whether the rules refuse a client; the variables that they set for it are added to `environ`.
 
         Fails: OSError when the rules cannot be read.
@@ -181,9 +181,9 @@ class TcpServer:
 
     # --- words
 
-    def _say(self, level: int, text: bytes) -> None:
+    def _log(self, level: int, text: bytes) -> None:
         if self._options.verbosity >= level:
-            say(NAME, text)
+            log_line(NAME, text)
 
-    def _say_status(self) -> None:
-        self._say(2, b"status: %d/%d" % (self._children, self._options.limit))
+    def _log_status(self) -> None:
+        self._log(2, b"status: %d/%d" % (self._children, self._options.limit))

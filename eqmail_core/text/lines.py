@@ -55,13 +55,13 @@ def period(text: bytes) -> int | None:
     return min(int(digits) * UNITS_S[unit], MOST_PERIOD_S)
 
 
-def listed(text: bytes) -> list[bytes]:
+def non_empty_lines(text: bytes) -> list[bytes]:
     """All lines without trailing blanks, except empty ones and those that start with #."""
     lines = (line.rstrip(_TRAILING) for line in text.split(b"\n"))
     return [line for line in lines if line and not line.startswith(b"#")]
 
 
-def mapped(lines: list[bytes], key_of: "Callable[[bytes], bytes]" = bytes.lower) -> dict[bytes, bytes]:
+def key_values(lines: list[bytes], key_of: "Callable[[bytes], bytes]" = bytes.lower) -> dict[bytes, bytes]:
     """Lines KEY:VALUE as a map; keys by `key_of`, the last of equal keys wins, lines without colon are ignored."""
     result = {}
     for line in lines:

@@ -26,7 +26,7 @@ class ClientTlsFiles:
         self.only_listed = only_listed
 
 
-def tls_wish(host: bytes, is_implicit: bool, files: ClientTlsFiles, exists: "Callable[[bytes], bool]") -> TlsPolicy:
+def tls_policy(host: bytes, is_implicit: bool, files: ClientTlsFiles, exists: "Callable[[bytes], bool]") -> TlsPolicy:
     """Choose for a server named `host`; `exists` tells whether there is a file.
 
     The first that applies: its certificate file demands TLS, a port with implicit TLS has it anyway, and the two
@@ -44,7 +44,7 @@ def tls_wish(host: bytes, is_implicit: bool, files: ClientTlsFiles, exists: "Cal
     return PLAIN if exists(files.only_listed) else IF_OFFERED
 
 
-def name_objection(host: bytes, alternatives: "Sequence[str]", common_name: str | None) -> bytes:
+def name_rejection_reason(host: bytes, alternatives: "Sequence[str]", common_name: str | None) -> bytes:
     """Say why a certificate is not the one of `host`; b"" if it is.
 
     `alternatives`: its dNSNames, which decide where there are any.

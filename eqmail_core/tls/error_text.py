@@ -9,7 +9,7 @@ import ssl
 _PLACE = re.compile(r"\A\[[^]]*\] ?| ?\(_ssl\.c:[0-9]+\)\Z")
 
 
-def tls_words(error: Exception) -> str:
+def tls_error_text(error: Exception) -> str:
     """The reason of an error, whatever its kind."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message

@@ -10,14 +10,14 @@ import os
 import ssl
 
 from eqmail_core.text.sanitize import plain
-from eqmail_core.tls.error_text import tls_words
+from eqmail_core.tls.error_text import tls_error_text
 from eqmail_core.tls.session_info import ServerTlsFiles, TlsHandshakeError, TlsSessionInfo, TlsUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Stamp = tuple[tuple[int, int, int] | None, ...]
+    Fingerprint = tuple[tuple[int, int, int] | None, ...]
 
 PIECE = 65536
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
@@ -42,7 +42,7 @@ class ServerTlsContexts:
     def __init__(self, files: ServerTlsFiles, say: "Callable[[bytes], None]") -> None:
         self._files = files
         self._say = say
-        self._contexts: dict[str, tuple[Stamp, ssl.SSLContext]] = {}
+        self._contexts: dict[str, tuple[Fingerprint, ssl.SSLContext]] = {}
         # Certificates of names that were found broken, as they were then.
         self._complained: dict[str, object] = {}
 
@@ -56,7 +56,7 @@ class ServerTlsContexts:
 
     def _context(self, certificate: str) -> ssl.SSLContext:
         files = self._files
-        stamps = tuple(stamp(path) for path in (certificate, files.authorities, files.revoked))
+        stamps = tuple(file_fingerprint(path) for path in (certificate, files.authorities, files.revoked))
         known = self._contexts.get(certificate)
         if known and known[0] == stamps:
             return known[1]
@@ -78,7 +78,7 @@ class ServerTlsContexts:
         if not name or name[0] == "." or not _NAME_LETTERS.issuperset(name):
             return
         path = f"{self._files.names}/{name}.pem"
-        found = stamp(path)
+        found = file_fingerprint(path)
         if found is None:
             return
         try:
@@ -114,7 +114,7 @@ class ServerTls:
         except ssl.SSLWantReadError:
             return False
         except (ssl.SSLError, ValueError) as error:
-            raise TlsHandshakeError(tls_words(error)) from error
+            raise TlsHandshakeError(tls_error_text(error)) from error
         self.is_shaking = False
         return True
 
@@ -142,7 +142,7 @@ class ServerTls:
                 self.is_over = True
         return self._outgoing.read()
 
-    def farewell(self) -> bytes:
+    def close_notify(self) -> bytes:
         """The bytes that end TLS; an answer to them is not waited for."""
         try:
             self._tls.unwrap()
@@ -150,7 +150,7 @@ class ServerTls:
             pass
         return self._outgoing.read()
 
-    def encryption(self) -> TlsSessionInfo:
+    def session_info(self) -> TlsSessionInfo:
         """What there is to be told about it after the handshake."""
         cipher, _, bits = self._tls.cipher() or ("unknown", "", 0)
         certificate = self._tls.getpeercert() or {}
@@ -190,10 +190,10 @@ def _do(what: str, action: "Callable[[], object]") -> None:
     try:
         action()
     except (OSError, ValueError) as error:
-        raise TlsUnavailable(f"{what}: {tls_words(error)}") from error
+        raise TlsUnavailable(f"{what}: {tls_error_text(error)}") from error
 
 
-def stamp(path: str) -> "tuple[int, int, int] | None":
+def file_fingerprint(path: str) -> "tuple[int, int, int] | None":
     """What changes with the content of a file; None where there is no file."""
     try:
         found = os.stat(path)

@@ -75,7 +75,7 @@ class TlsSessionInfo:
         text = b"%b (%b encrypted) (%b)" % (word, self.cipher, self.version)
         return text if vouched_for is None else text + b"\n  (cert %b)" % vouched_for
 
-    def objection(self, listed: "frozenset[bytes]") -> bytes | None:
+    def rejection_reason(self, listed: "frozenset[bytes]") -> bytes | None:
         """Why the certificate of the client does not let it relay, b"" where it has none; None: it does.
 
         The address that counts is `email` then.

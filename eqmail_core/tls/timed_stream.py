@@ -31,7 +31,7 @@ class TlsTimedStream(TimedStream):
                 plain.write(tls.wrap(b""))
         finally:
             plain.write(tls.wrap(b""))
-        return tls.encryption()
+        return tls.session_info()
 
     def read(self, at_most: int = PIECE) -> bytes:
         """Some bytes.  Fails: TimedOut, Gone."""
@@ -50,6 +50,6 @@ class TlsTimedStream(TimedStream):
     def close(self) -> None:
         """Say that nothing more will come."""
         try:
-            self._plain.write(self._tls.farewell())
+            self._plain.write(self._tls.close_notify())
         except (TimedOut, ConnectionLost):
             pass

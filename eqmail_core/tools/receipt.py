@@ -4,7 +4,7 @@ Source: delivery.md 5.9 (qreceipt.c); qreceipt(1).
 """
 
 from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER
-from eqmail_core.mail.address_list import Unparsable, plain, rewrite_addresses, tokenise
+from eqmail_core.mail.address_list import Unparsable, rewrite_addresses, text_of, tokenise
 from eqmail_core.mail.header import field_name
 from eqmail_core.mail.quote import header_address
 
@@ -52,7 +52,7 @@ def _addresses(field: bytes) -> list[bytes]:
     found: list[bytes] = []
 
     def note(address: "list[Token]") -> "list[Token]":
-        found.append(plain(address))
+        found.append(text_of(address))
         return address
 
     try:

@@ -6,7 +6,7 @@ Source: delivery.md 5.3; qmail-pw2u(8).
 import os
 
 from eqmail_core.system.files import read_file
-from eqmail_core.text.lines import listed, mapped
+from eqmail_core.text.lines import key_values, non_empty_lines
 from eqmail_core.users.pw2u import AssignRules
 
 TYPE_CHECKING = False
@@ -26,11 +26,11 @@ def read_assign_rules(site: "Site") -> AssignRules:
     rules = AssignRules(os.fsencode(site.accounts.user("alias")), site.break_char)
     rules.include = _names(content("include"))
     rules.exclude = _names(content("exclude"))
-    rules.mail_names = mapped(listed(content("mailnames") or b""))
+    rules.mail_names = key_values(non_empty_lines(content("mailnames") or b""))
     rules.subusers = (content("subusers") or b"").split(b"\n")
     rules.append = content("append") or b""
     return rules
 
 
 def _names(text: bytes | None) -> set[bytes] | None:
-    return None if text is None else {name.lower() for name in listed(text)}
+    return None if text is None else {name.lower() for name in non_empty_lines(text)}

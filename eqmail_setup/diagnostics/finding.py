@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from eqmail_core.control.setting import ControlError
-from eqmail_core.system.log import in_words
+from eqmail_core.system.log import describe_error
 from eqmail_setup.errors import Refusal
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
@@ -36,6 +36,6 @@ def going_on(group: str, findings: Iterator[Finding]) -> Iterator[Finding]:
         yield from findings
     except Exception as surprise:
         is_plain = isinstance(surprise, Refusal | ControlError)
-        why = str(surprise) if is_plain else in_words(surprise).decode("utf-8", "replace")
+        why = str(surprise) if is_plain else describe_error(surprise).decode("utf-8", "replace")
         fact = f"not all of {group} could be examined: {why}"
         yield Finding(f"{group}.failed", ERROR, fact, f"mend what it names, then: eqmail doctor --only {group}")

@@ -16,7 +16,7 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control, HostName
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
-from eqmail_core.text.lines import listed
+from eqmail_core.text.lines import non_empty_lines
 from eqmail_setup.errors import Refusal, usage
 from eqmail_setup.mail.routing import text
 from eqmail_setup.settings.editor import compiling, content_of, with_lines, without_lines, writing
@@ -65,7 +65,7 @@ class _Held:
         return self.contents[control.file]
 
     def entries(self, control: Control[Any]) -> list[bytes]:
-        return listed(self.content(control) or b"")
+        return non_empty_lines(self.content(control) or b"")
 
     def locals(self) -> list[bytes]:
         """The local domains; without the file, the name of the host."""

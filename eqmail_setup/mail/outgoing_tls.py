@@ -8,13 +8,13 @@ import os
 
 from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
 from eqmail_core.site.site import Site
-from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, ClientTlsFiles, tls_wish
+from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, ClientTlsFiles, tls_policy
 
 
 def tls_with(site: Site, host: str, port: int) -> str:
     """The wish for one server, in words."""
     places = (os.fsencode(f"{site.control}/{name}") for name in (TLS_HOSTS, PLAIN_HOSTS, ONLY_LISTED))
-    wish = tls_wish(os.fsencode(host), port == IMPLICIT_TLS_PORT, ClientTlsFiles(*places), os.path.exists)
+    wish = tls_policy(os.fsencode(host), port == IMPLICIT_TLS_PORT, ClientTlsFiles(*places), os.path.exists)
     if wish.demanded_by:
         return f"only by TLS, with a certificate that {os.fsdecode(wish.demanded_by)} vouches for"
     if wish.is_implicit:

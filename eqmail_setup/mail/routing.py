@@ -9,11 +9,11 @@ import os
 from typing import NamedTuple
 
 from eqmail_core.access.rcpthosts import RcptHosts
-from eqmail_core.access.rcpthosts_db import more_hosts
+from eqmail_core.access.rcpthosts_db import morercpthosts_lookup
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.local.delivery.dotqmail import FORWARD, plain
-from eqmail_core.local.delivery.home import STICKY, enter_home, find_arrangement
+from eqmail_core.local.delivery.home import STICKY, enter_home, find_instructions
 from eqmail_core.local.delivery.request import candidates
 from eqmail_core.outcome import Failure
 from eqmail_core.queue.format.channels import LOCAL
@@ -120,7 +120,7 @@ def accepted_from_everybody(site: Site, address: bytes) -> bool:
     Fails: Refusal when the settings cannot be read.
     """
     try:
-        return RcptHosts(read_controls(site).rcpthosts, more_hosts(site)).accepts(address)
+        return RcptHosts(read_controls(site).rcpthosts, morercpthosts_lookup(site)).accepts(address)
     except (ControlError, Failure) as error:
         raise Refusal(f"{site.control}: {error}") from error
 
@@ -143,7 +143,7 @@ def _arranged(site: Site, found: Whither, user: User, default: bytes) -> Whither
     try:
         trouble = STICKY if enter_home(user.home, site.patrn) else b""
         found = found._replace(tried=tuple(_tried(user)))
-        arrangement = find_arrangement(user.dash, user.ext, default, site.patrn)
+        arrangement = find_instructions(user.dash, user.ext, default, site.patrn)
     except Failure as failure:
         return found._replace(trouble=text(failure.text))
     finally:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.queue.admin.transfer import TransferLog, survey, transfer
+from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.progress import progress
 from eqmail_setup.errors import Refusal
@@ -52,7 +52,7 @@ class Bring(NamedTuple):
     def perform(self, world: World) -> None:
         """Do it."""
         with alone_with(self.source, self.target), progress("copying messages", self.messages) as told:
-            found = survey(self.source).messages
+            found = survey_queue(self.source).messages
             os.makedirs(os.path.dirname(self.book), mode=0o700, exist_ok=True)
             transfer(found, self.target.queue, TransferLog(self.book), told, self.move)
             dress_messages(self.target, world, self.book)
@@ -65,7 +65,7 @@ def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Diff
     home that still has the originals.
     """
     with alone_with(source, target):
-        found = survey(source)
+        found = survey_queue(source)
         book = TransferLog(book_of(home, source, target))
         waiting = [message for message in found.messages if message not in book]
         _demand_no_originals(home, source, target)
@@ -99,7 +99,7 @@ def book_of(home: str, source: Site, target: Site) -> str:
 def _demand_no_originals(home: str, source: Site, target: Site) -> None:
     """Refuse to bring messages to where they came from while their originals are still there: all would come twice."""
     before = TransferLog(book_of(home, target, source))
-    left = sum(message in before for message in survey(target).messages)
+    left = sum(message in before for message in survey_queue(target).messages)
     if left:
         words = f"import {target.home}" if source.home == home else f"export --to {source.layout.name} {source.home}"
         raise Refusal(

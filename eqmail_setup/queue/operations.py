@@ -24,7 +24,7 @@ from eqmail_core.queue.admin.control import (
 )
 from eqmail_core.queue.admin.copy import copy_message
 from eqmail_core.queue.admin.filter import MessageFilter
-from eqmail_core.queue.admin.messages import QueuedMessage, each
+from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.scheduler_client import SchedulerState
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.site.layout import QueuePaths
@@ -55,7 +55,7 @@ class Choice(NamedTuple):
     def of(self, site: Site, books: SchedulerState | None, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
         """What `view` makes of each of them but None; `books` are the scheduler's, None where none runs."""
         now, matches = time.time(), self.where.matches
-        return each(site.queue, books, lambda it: view(it) if matches(it, now) else None, self.numbers)
+        return each_message(site.queue, books, lambda it: view(it) if matches(it, now) else None, self.numbers)
 
 
 class Outcome(NamedTuple):
@@ -80,7 +80,7 @@ def change(site: Site, control: QueueControl, verb: bytes, choice: Choice) -> It
 
     again: list[int] = []
     for look in range(_LOOKS):
-        targets = choice.of(site, control.books(), target)
+        targets = choice.of(site, control.scheduler_state(), target)
         again = []
         for number, result in control.change(verb, targets):
             if result == CHANGED and look < _LOOKS - 1:
@@ -107,13 +107,13 @@ def move(site: Site, control: QueueControl, target: QueuePaths, choice: Choice) 
 
     A message in memory is written to the disk first.  When cut off before the removal it is in both queues, held here.
     """
-    for it in choice.of(site, control.books(), QueuedMessage.whole):
+    for it in choice.of(site, control.scheduler_state(), QueuedMessage.whole):
         if not it.stamp:
             yield outcome(it.number, NEW)
             continue
         result = _one(control, HOLD, it.number, it.stamp)
         if result == DONE and it.state == "memory":
-            it = next(each(site.queue, None, QueuedMessage.whole, [it.number]), it)
+            it = next(each_message(site.queue, None, QueuedMessage.whole, [it.number]), it)
         if result != DONE:
             if result == BUSY:
                 _one(control, RELEASE, it.number, it.stamp)

@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.queue.admin.faults import QueueFaults, look_for_faults
+from eqmail_core.queue.admin.faults import QueueFaults, find_faults
 from eqmail_core.queue.admin.repair import repair
-from eqmail_core.queue.admin.transfer import TransferLog, survey, transfer
+from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.progress import progress
 from eqmail_setup.errors import Refusal
@@ -52,7 +52,7 @@ class MendQueue(NamedTuple):
         site = self.site
         with alone_with(site), progress("giving numbers", self.misnamed) as told:
             repair(on_disk(site))
-            wrong = [item for item in survey(site).messages if not _is_right(item.files["mess"])]
+            wrong = [item for item in survey_queue(site).messages if not _is_right(item.files["mess"])]
             book = book_of(site.home, site, site)
             transfer(wrong, site.queue, TransferLog(book), told, move=True)
             dress_messages(site, world, book)
@@ -60,11 +60,11 @@ class MendQueue(NamedTuple):
 
 def mending(site: Site) -> Iterator[Difference]:
     """What is wrong with the files of messages, with the action that mends it where it can be mended now."""
-    found = look_for_faults(on_disk(site))
+    found = find_faults(on_disk(site))
     action: MendQueue | None = None
     remedy = ""
-    if found.misplaced or found.undressed or found.misnamed:
-        action = MendQueue(site, len(found.misplaced), len(found.undressed), len(found.misnamed))
+    if found.misplaced or found.wrong_permissions or found.misnamed:
+        action = MendQueue(site, len(found.misplaced), len(found.wrong_permissions), len(found.misnamed))
         try:
             with alone_with(site):
                 pass
@@ -72,7 +72,7 @@ def mending(site: Site) -> Iterator[Difference]:
             action, remedy = None, "; stop the services, then: eqmail check --fix"
     for path, wanted in _mendable(found):
         yield Difference(path, *wanted, action)._replace(wanted=wanted[1] + remedy)
-    for path in found.strangers:
+    for path in found.unknown_files:
         yield Difference(path, "no file of a queue", "elsewhere: move it away", weight=Weight.ADVICE)
     for number, folders in found.broken.items():
         wanted_text = "looked at by somebody; then stop the services and move the files away"
@@ -83,7 +83,7 @@ def mending(site: Site) -> Iterator[Difference]:
 def _mendable(found: QueueFaults) -> Iterator[tuple[str, tuple[str, str]]]:
     for path in found.misplaced:
         yield path, ("where nobody looks for it", "in the folder of its number")
-    for path, what, wanted in found.undressed:
+    for path, what, wanted in found.wrong_permissions:
         yield path, (what, wanted)
     for path, inode in found.misnamed:
         yield path, (f"the inode number {inode}", "a message under its inode number")

@@ -11,7 +11,7 @@ from eqmail_core.control.checks import troubles
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
-from eqmail_core.text.lines import listed
+from eqmail_core.text.lines import non_empty_lines
 from eqmail_setup.errors import Refusal, usage
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import Wardrobe
@@ -85,7 +85,7 @@ def with_lines(content: bytes | None, lines: Iterable[bytes]) -> bytes:
     """A list with these lines at its end, as far as it has not got them; all others stay byte for byte."""
     made = content or b""
     for line in lines:
-        if line.lower() not in {entry.lower() for entry in listed(made)}:
+        if line.lower() not in {entry.lower() for entry in non_empty_lines(made)}:
             made += (b"" if made.endswith(b"\n") or not made else b"\n") + line + b"\n"
     return made
 
@@ -96,7 +96,7 @@ def without_lines(content: bytes | None, unwanted: Callable[[bytes], bool]) -> b
         return None
     kept = []
     for line in content.splitlines(keepends=True):
-        entries = listed(line)
+        entries = non_empty_lines(line)
         if not entries or not unwanted(entries[0]):
             kept.append(line)
     return b"".join(kept)

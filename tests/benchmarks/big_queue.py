@@ -111,10 +111,10 @@ def start(home: Path, count: int) -> House:
 
 
 def counted(home: Path) -> int:
-    from eqmail_core.queue.admin.scheduler_client import visit_scheduler
+    from eqmail_core.queue.admin.scheduler_client import connect_to_scheduler
     from eqmail_core.system.installation import read_site
 
-    client = visit_scheduler(read_site({b"EQMAIL_HOME": os.fsencode(home)}))
+    client = connect_to_scheduler(read_site({b"EQMAIL_HOME": os.fsencode(home)}))
     if client is None:
         return 0
     try:

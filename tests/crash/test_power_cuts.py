@@ -61,7 +61,7 @@ def live(house: House, dice: random.Random, steps: int, flushes_fail: float = 0.
         house.disk.fails_flush = lambda: (
             any(it.is_working for it in house.stage.workers) and dice.random() < flushes_fail
         )
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     is_there, count = True, len(house.world.sent)
     for _ in range(steps):
         what = dice.random()
@@ -76,12 +76,12 @@ def live(house: House, dice: random.Random, steps: int, flushes_fail: float = 0.
             (house.finish if dice.random() < 0.7 else house.let_wait)(message)
         elif what < 0.58:
             if is_there:
-                house.keeper.scheduler_left(house)
+                house.keeper.scheduler_disconnected(house)
                 house.admitted.clear()
                 for message in house.keeper._held.values():
-                    message.link = None
+                    message.scheduler = None
             else:
-                house.keeper.scheduler_came(house, set())
+                house.keeper.scheduler_connected(house, set())
             is_there = not is_there
         elif what < 0.6:
             house.scan_todo()
@@ -140,7 +140,7 @@ def kill_and_cut(seed: int, ordered: bool, steps: int, every: int) -> int:
             killed, later = disk.copy(), world.copy()
             again = House(killed, later)
             again.stage.settle(dice, timers=False)
-            again.keeper.scheduler_came(again, set())
+            again.keeper.scheduler_connected(again, set())
             for _ in range(moment):
                 if again.admitted:
                     (again.finish if chance.random() < 0.5 else again.let_wait)(again.admitted.pop())

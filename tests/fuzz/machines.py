@@ -6,7 +6,7 @@ Each is run twice, with the input as it is and cut into pieces, and has to say t
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from eqmail_core.dsn.parameters import parse_wishes, render_wishes
+from eqmail_core.dsn.parameters import parse_dsn, render_dsn
 from eqmail_core.filters.message import FilteredMessage
 from eqmail_core.filters.milter.client import MilterClient
 from eqmail_core.mail.header import HeaderReader
@@ -20,9 +20,9 @@ from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader
 from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyKind, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.sasl import METHODS, Credentials, SaslExchange, is_question
+from eqmail_core.smtpd.protocol.sasl import METHODS, Credentials, SaslExchange, is_challenge
 from eqmail_core.smtpd.protocol.session import MAX_LINE, ServerProtocol
-from eqmail_core.spawn.protocol import CommandReader, objection
+from eqmail_core.spawn.protocol import CommandReader, rejection_reason
 from eqmail_core.system.spooled_buffer import SpooledBuffer
 
 if TYPE_CHECKING:
@@ -101,11 +101,11 @@ def _converse(pieces: Pieces) -> object:
                         text,
                         server.sender,
                         list(server.recipients),
-                        render_wishes(server.wishes),
+                        render_dsn(server.dsn),
                     )
                 )
                 text = b""
-            if event.needs_verdict:
+            if event.needs_decision:
                 server.answer(Decision(event is not STARTTLS, []))
             out += server.take_output()
             assert len(server.recipients) <= 3
@@ -125,7 +125,7 @@ def auth(data: bytes) -> None:
         exchange = SaslExchange(method, b"<1.2@mx.test>")
         answer = exchange.begin(initial)
         for line in lines:
-            if not is_question(answer):
+            if not is_challenge(answer):
                 break
             answer = exchange.receive(line)
         if isinstance(answer, Credentials):
@@ -257,7 +257,7 @@ def spawn_wire(pieces: Pieces) -> object:
     """Commands to a spawner."""
     reader = CommandReader()
     return [
-        (command.delnum, command.name, command.sender, command.recipient, objection(command))
+        (command.delnum, command.name, command.sender, command.recipient, rejection_reason(command))
         for piece in pieces
         for command in reader.feed(piece)
     ]
@@ -317,10 +317,10 @@ def _asked(packets: list[Pieces]) -> object:
 def _changed(changes: "list[Change]") -> object:
     """What such changes make of a message: its envelope has no line end and no NUL, its wishes are a list of wishes."""
     text = b"A: b\n\nbody\n"
-    draft = FilteredMessage(SpooledBuffer(), text, b"a@b", [b"c@d"], parse_wishes(b"W F E:x 0:n:"))
+    draft = FilteredMessage(SpooledBuffer(), text, b"a@b", [b"c@d"], parse_dsn(b"W F E:x 0:n:"))
     draft.apply(changes)
-    wishes = draft.wishes_left()
-    assert not wishes or parse_wishes(wishes) is not None
+    wishes = draft.remaining_dsn()
+    assert not wishes or parse_dsn(wishes) is not None
     assert not any(byte in address for byte in b"\0\n" for address in (draft.sender, *draft.recipients))
     envelope, header = (draft.sender, draft.recipients, wishes), draft.header.render(b"")
     draft.close()

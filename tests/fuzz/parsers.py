@@ -12,9 +12,9 @@ from eqmail_core.dsn.parameters import (
     DsnParameters,
     RecipientDsn,
     decode_xtext,
-    parse_wishes,
-    render_wishes,
-    with_wishes,
+    parse_dsn,
+    render_dsn,
+    with_dsn,
 )
 from eqmail_core.dsn.smtp_parameters import BadParameter, mail_parameters, read_mail, read_recipient
 from eqmail_core.ipc import (
@@ -28,7 +28,7 @@ from eqmail_core.ipc import (
 )
 from eqmail_core.local.delivery import dotqmail
 from eqmail_core.local.service import protocol as agent_wire
-from eqmail_core.mail.address_list import ATOM, Unparsable, plain, render, rewrite_addresses, tokenise
+from eqmail_core.mail.address_list import ATOM, Unparsable, render, rewrite_addresses, text_of, tokenise
 from eqmail_core.mail.header import field_name, field_text, is_field
 from eqmail_core.mail.quote import quote_address
 from eqmail_core.queue.format import journal, journal_reading
@@ -105,7 +105,7 @@ def address_list(data: bytes) -> None:
     except Unparsable:
         return
     written = render(rewritten)
-    plain(rewritten)
+    text_of(rewritten)
     assert all(line[:1] in (b" ", b"\t") for line in written.split(b"\n")[1:-1]), "more than one field"
     # As C writes them, words do not come back whose newline had to be folded, and atoms that need a backslash.
     if not any(b"\n" in text or (kind == ATOM and set(text) & _SPECIAL) for kind, text in rewritten):
@@ -128,7 +128,7 @@ def house_packets(data: bytes) -> None:
     wires: list[Callable[[bytes], object]] = [
         admission_wire.split_admission,
         admission_wire.split_serials,
-        admission_wire.split_waits_answer,
+        admission_wire.split_spill_request,
         delivery_wire.split_order,
         delivery_wire.split_report,
         delivery_wire.split_durable,
@@ -195,14 +195,14 @@ def smtp_wishes(data: bytes) -> None:
             wishes = read()
         except BadParameter:
             continue
-        text = render_wishes(wishes)
-        assert not text or render_wishes(parse_wishes(text)) == text
+        text = render_dsn(wishes)
+        assert not text or render_dsn(parse_dsn(text)) == text
     for text in (data, b"W " + data):
-        found = parse_wishes(text)
+        found = parse_dsn(text)
         if found is not None:
-            assert b"\0" not in render_wishes(found)
-            mail_parameters(found, knows_news=True)
-    with_wishes(data, min(len(data), 5))
+            assert b"\0" not in render_dsn(found)
+            mail_parameters(found, knows_dsn=True)
+    with_dsn(data, min(len(data), 5))
     decode_xtext(data)
 
 

@@ -153,7 +153,7 @@ class Stage:
         )
         preparation = Preprocessor(self.ledger, self.log.lines)
         self.held = MemoryQueue(self.scheduler, self.ending, preparation, self.keeper, self.worker, limit=100)
-        self.spilling = self.held.spilling
+        self.spilling = self.held.spiller
         self.arrivals = QueueScanner(
             self.scheduler, self.ending, preparation, self.cleaner, self.worker, self.held.is_held
         )
@@ -226,7 +226,7 @@ class Stage:
 
     def due_of(self, channel: int, number: int) -> list[int]:
         """When a channel of a message is due, seconds from now."""
-        return [due - int(self.now) for it, due in self.scheduler.lanes[channel].due if it == number]
+        return [due - int(self.now) for it, due in self.scheduler.channels[channel].due if it == number]
 
     # Messages in memory
 
@@ -245,7 +245,7 @@ class Stage:
         """The queue answers that it has written mess/N, or could not."""
         if ok:
             self.message(number)
-        self.spilling.answered(serial, ok)
+        self.spilling.spill_answered(serial, ok)
         self.turn()
 
 

@@ -110,7 +110,7 @@ class WatchedKeeper(MessageStore):
 
     def _ended_for_good(self, message: AcceptedMessage) -> None:
         self.forgotten(message)
-        super()._ended_for_good(message)
+        super()._removed(message)
 
 
 class House:
@@ -137,7 +137,7 @@ class House:
         try:
             number = self.keeper.take_number()
             if in_file:
-                fd = self.disk.open(self.keeper.path_of(number), os.O_WRONLY | os.O_TRUNC)
+                fd = self.disk.open(self.keeper.path_for(number), os.O_WRONLY | os.O_TRUNC)
                 self.disk.write(fd, body[:700])
                 self.disk.write(fd, body[700:])
                 self.disk.close(fd)
@@ -150,7 +150,7 @@ class House:
         def answer(code: int, it: AcceptedMessage) -> None:
             (self.world.refused if code else self.world.acknowledged).add(body)
 
-        self.keeper.keep(message, answer)
+        self.keeper.accept(message, answer)
         self.body_of[message.serial] = body
 
     # The scheduler.
@@ -158,7 +158,7 @@ class House:
     def admit(self, message: AcceptedMessage) -> None:
         body = message.body
         if body is None:
-            body = self.disk.content(self.keeper.path_of(message.number)) or b""
+            body = self.disk.content(self.keeper.path_for(message.number)) or b""
         assert body in self.world.sent, f"torn: {body[:60]!r}"
         assert len(body) == message.size
         self.body_of[message.serial] = body
@@ -166,11 +166,11 @@ class House:
 
     def finish(self, message: AcceptedMessage) -> None:
         if self.disk.exists(PATHS.info(message.number)):
-            self.keeper.placed(message.serial)
+            self.keeper.spilled(message.serial)
             return
         for recipient in split_envelope(message.envelope)[1]:
             self.world.deliver(self.body_of[message.serial], recipient)
-        self.keeper.finished(message.serial)
+        self.keeper.delivered(message.serial)
 
     def let_wait(self, message: AcceptedMessage) -> None:
         number, serial = message.number, message.serial
@@ -178,12 +178,12 @@ class House:
         def written(ok: bool) -> None:
             if ok:
                 self.write_lists(number, split_envelope(message.envelope)[1])
-                self.keeper.placed(serial)
+                self.keeper.spilled(serial)
 
         if self.disk.exists(PATHS.info(number)):
-            self.keeper.placed(serial)
+            self.keeper.spilled(serial)
         else:
-            self.keeper.waits(serial, written)
+            self.keeper.needs_spill(serial, written)
 
     def write_lists(self, number: int, recipients: list[bytes]) -> None:
         for path, text in (
@@ -248,7 +248,7 @@ class House:
         """Everything that is in the queue goes where it has to."""
         self.stage.settle(dice)
         self.sweep_lists()
-        self.keeper.scheduler_came(self, set())
+        self.keeper.scheduler_connected(self, set())
         for _ in range(3):
             self.stage.settle(dice)
             admitted, self.admitted = self.admitted, []
@@ -287,5 +287,5 @@ class House:
         return [(number, them) for number, them in files.items() if classify(them, number in held) is None]
 
     def _note_end(self, message: AcceptedMessage) -> None:
-        if message.fate != STAYS and self.body_of.get(message.serial):
+        if message.number_fate != STAYS and self.body_of.get(message.serial):
             self.world.forgotten.add(self.body_of[message.serial])

@@ -69,10 +69,10 @@ class Services(House):
             line.clear()
         gone = {id(line) for line in scheduler.lines}
         self.stage.lines = [line for line in self.stage.lines if id(line) not in gone]
-        self.keeper.scheduler_left(scheduler)
+        self.keeper.scheduler_disconnected(scheduler)
         for message in self.keeper._held.values():
-            if message.link is scheduler:
-                message.link = None
+            if message.scheduler is scheduler:
+                message.scheduler = None
 
     def drain(self) -> None:
         """Everything that is in the queue goes where it has to, and nobody defers anything."""
@@ -84,7 +84,7 @@ class Services(House):
             self.stage.settle(self.dice)
             self.wait(LATER_S)
             self.scheduler.core.now = int(self.now)
-            self.scheduler.core.hurry()
+            self.scheduler.core.retry_all()
             self.scheduler.arrivals.triggered()
             self.scheduler.wake()
         self.stage.settle(self.dice)
@@ -98,7 +98,7 @@ class Services(House):
         left = [path for path in self.disk.paths() if not path.startswith(("q/pid/", "q/journal/"))]
         if self.disk.ordered or self.scheduler is None:
             return left
-        held = {number for lane in self.scheduler.core.lanes for number, due in lane.due if due >= HELD_UNTIL}
+        held = {number for lane in self.scheduler.core.channels for number, due in lane.due if due >= HELD_UNTIL}
         return [path for path in left if "/intd/" not in path and int(path.rpartition("/")[2]) not in held]
 
 
@@ -132,7 +132,7 @@ class SimScheduler:
 
     def start(self) -> None:
         self.arrivals.find_old(int(self._house.now))
-        self.to_queue.append(lambda: self._house.keeper.scheduler_came(self, set()))
+        self.to_queue.append(lambda: self._house.keeper.scheduler_connected(self, set()))
         self.wake()
 
     def wake(self) -> None:
@@ -143,7 +143,7 @@ class SimScheduler:
     def _turn(self) -> None:
         self._wakes = False
         now = self._house.now
-        self.memory.spilling.pump(now)
+        self.memory.spiller.pump(now)
         more = self.arrivals.pump(int(now))
         more |= self.core.pump(now)
         more |= self._ending.pump(now)
@@ -163,7 +163,7 @@ class SimScheduler:
         if message.body is not None:
             fd = disk.memory(message.body)
         else:
-            fd = disk.open(self._house.keeper.path_of(message.number), 0)
+            fd = disk.open(self._house.keeper.path_for(message.number), 0)
         self._house.body_of.setdefault(message.serial, bytes(disk.read_at(fd, message.size, 0)))
         it = Admission(message.serial, message.number, message.size, message.birth, 7, 42, message.envelope)
         self.from_queue.append(partial(self._hear, lambda: self.memory.admit(it, fd, self._house.now)))
@@ -175,16 +175,16 @@ class SimScheduler:
     # Keeper and cleaner: what the queue service is told.
 
     def finished(self, serial: int) -> None:
-        self.to_queue.append(lambda: self._house.keeper.finished(serial))
+        self.to_queue.append(lambda: self._house.keeper.delivered(serial))
 
     def placed(self, serial: int) -> None:
-        self.to_queue.append(lambda: self._house.keeper.placed(serial))
+        self.to_queue.append(lambda: self._house.keeper.spilled(serial))
 
     def waits(self, serial: int) -> None:
         def written(ok: bool) -> None:
-            self._answer(lambda: self.memory.spilling.answered(serial, ok))
+            self._answer(lambda: self.memory.spiller.spill_answered(serial, ok))
 
-        self.to_queue.append(lambda: self._house.keeper.waits(serial, written))
+        self.to_queue.append(lambda: self._house.keeper.needs_spill(serial, written))
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
         number = int(name.rpartition(b"/")[2])
@@ -235,7 +235,7 @@ class SimScheduler:
             is_durable = house.dice.random() < 0.5
             self.core.report(delivery, b"K", b"", is_durable)
             if not is_durable:
-                self.deliveries.append(partial(self._hear, lambda: self.core.settled(delivery)))
+                self.deliveries.append(partial(self._hear, lambda: self.core.mark_durable(delivery)))
 
     # The sender, who gets bounces.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from eqmail_core.access.networks import NetworkSet
-from eqmail_core.access.rcpthosts_db import more_hosts
+from eqmail_core.access.rcpthosts_db import morercpthosts_lookup
 from eqmail_core.control.declared import Controls
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.queue.client.async_service import Done
@@ -21,7 +21,7 @@ from eqmail_core.smtpd.protocol.session import ServerProtocol
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.blocking_session import BlockingSmtpSession
 from eqmail_core.smtpd.server.config import ServerConfig
-from eqmail_core.smtpd.server.config_reader import read_house, read_tls
+from eqmail_core.smtpd.server.config_reader import read_policy_config, read_tls
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.filtered_blocking_session import BlockingFilteredPolicy, FilteredBlockingSession
 from eqmail_core.system.installation import read_controls
@@ -130,7 +130,9 @@ class Resident:
         self.complaints: list[bytes] = []
         files = read_tls(home.site, controls, self.complaints.append)
         tls = ServerTlsContexts(files, self.complaints.append) if files else None
-        house = read_house(home.site, controls, variables, more_hosts(home.site), self.checker, b"25", tls is not None)
+        house = read_policy_config(
+            home.site, controls, variables, morercpthosts_lookup(home.site), self.checker, b"25", tls is not None
+        )
         relays = NetworkSet(controls.relayclients)
         filters = read_filters(controls, self.complaints.append)
         self.settings = ServerConfig(
@@ -194,7 +196,9 @@ def blocking_server(home: Home, timeout_s: int = 10, **environ: str) -> Iterator
     variables = {b"PATH": os.environb[b"PATH"], b"TCPREMOTEIP": b"127.0.0.1"}
     variables |= {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
     tls = read_tls(home.site, controls, lambda what: None)
-    house = read_house(home.site, controls, variables, more_hosts(home.site), checker, b"25", tls is not None)
+    house = read_policy_config(
+        home.site, controls, variables, morercpthosts_lookup(home.site), checker, b"25", tls is not None
+    )
     core = ServerProtocol(house.rules, b"unknown", lambda: b"<1.2@mx.test>")
     filters = read_filters(controls, lambda what: None)
     serve, reception = BlockingSmtpSession, SmtpPolicy(house, variables, lambda: b"NOW")

@@ -50,8 +50,8 @@ class MilterClient:
         "_skipped",
         "agreement",
         "answer",
+        "problem",
         "replies",
-        "trouble",
     )
 
     def __init__(self, actions: int = ALL_ACTIONS) -> None:
@@ -67,7 +67,7 @@ class MilterClient:
         self.agreement = Agreement(actions)
         self.answer: MilterReply | None = None
         self.replies = 0
-        self.trouble = ""
+        self.problem = ""
         self._expect_changes(0)
 
     # --- questions
@@ -115,7 +115,7 @@ class MilterClient:
 
     def abort(self) -> None:
         """Forget the message, if there is one; needs no answer."""
-        if self._in_message and not self.trouble and self._is_done_with != wire.CONNECT:
+        if self._in_message and not self.problem and self._is_done_with != wire.CONNECT:
             self._output.append(wire.packet(wire.ABORT))
         self._in_message = False
         self._skipped.clear()
@@ -124,7 +124,7 @@ class MilterClient:
 
     def quit(self) -> None:
         """The client has gone: say so; the connection may be closed when it is said."""
-        if not self.trouble:
+        if not self.problem:
             self._output.append(wire.packet(wire.QUIT))
 
     # --- what the driver calls
@@ -132,25 +132,25 @@ class MilterClient:
     def take_output(self) -> bytes:
         """What is to be sent now; more may follow without an answer, so ask again when it is sent."""
         if self.answer is None and not self._awaited:
-            self._go_on()
+            self._send_next()
         output = b"".join(self._output)
         self._output.clear()
         return output
 
     def receive(self, data: bytes) -> None:
         """Take bytes of the milter."""
-        if self.trouble:
+        if self.problem:
             return
         try:
             for letter, payload in self._reader.receive(data):
-                self._hear(letter, payload)
+                self._on_reply(letter, payload)
         except MilterProtocolError as error:
             self.give_up(str(error))
 
     def give_up(self, trouble: str) -> None:
         """This milter is of no use any more: lost, too slow, or talking nonsense."""
-        if not self.trouble:
-            self.trouble = trouble
+        if not self.problem:
+            self.problem = trouble
             self._output.clear()
             self._finish(MilterReply(BROKEN, text=trouble))
 
@@ -171,13 +171,13 @@ class MilterClient:
     def _ask(self, command: bytes, packets: "Iterable[tuple[bytes, bytes]]") -> None:
         self._asked = command
         self.answer = None
-        if self.trouble:
-            self._finish(MilterReply(BROKEN, text=self.trouble))
+        if self.problem:
+            self._finish(MilterReply(BROKEN, text=self.problem))
         elif self._is_done_with or command in self._skipped or not self.agreement.is_told(command):
             self._finish(MilterReply(wire.CONTINUE))
         else:
             self._queue = iter(packets)
-            self._go_on()
+            self._send_next()
 
     def _message(
         self, fields: "Iterable[bytes]", body: "Iterable[bytes]", macros: "Macros"
@@ -199,7 +199,7 @@ class MilterClient:
         yield wire.MACROS, agreement.macros(wire.END_OF_BODY, macros)
         yield wire.END_OF_BODY, b""
 
-    def _go_on(self) -> None:
+    def _send_next(self) -> None:
         """Put packets out until one needs an answer, or there are enough of them for now."""
         size = sum(map(len, self._output))
         while size < _ENOUGH:
@@ -221,7 +221,7 @@ class MilterClient:
 
     # --- hearing
 
-    def _hear(self, letter: bytes, payload: bytes) -> None:
+    def _on_reply(self, letter: bytes, payload: bytes) -> None:
         self.replies += 1
         awaited = self._awaited
         if letter == wire.PROGRESS:
@@ -239,7 +239,7 @@ class MilterClient:
             if letter == wire.SKIP:
                 self._skipped.add(awaited)
             self._awaited = b""
-            self._go_on()
+            self._send_next()
         elif letter == wire.CONTINUE:
             self._conclude(MilterReply(wire.CONTINUE))
         elif letter in VERDICTS:

@@ -10,7 +10,7 @@ Source: qmail-local(8), dot-qmail(5), qmail-command(8).
 import time
 
 from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM, REFUSED, plain
-from eqmail_core.local.delivery.home import STICKY, enter_home, find_arrangement, find_new_sender
+from eqmail_core.local.delivery.home import STICKY, enter_home, find_instructions, find_new_sender
 from eqmail_core.local.delivery.program import run_program
 from eqmail_core.local.delivery.request import LocalDelivery, delivered_to_line, return_path_line, variables
 from eqmail_core.mail.mbox import from_line
@@ -39,32 +39,32 @@ def deliver(site: "Site", it: LocalDelivery, message_fd: int, environ: "Mapping[
     if enter_home(it.home, site.patrn):
         raise TemporaryFailure(STICKY)
     try:
-        return _Delivering(site, it, MessageFile(message_fd), environ).run()
+        return _DeliveryRun(site, it, MessageFile(message_fd), environ).run()
     except MessageUnreadable as error:
         raise TemporaryFailure(b"Unable to read message. (#4.3.0)") from error
 
 
-def rehearse(site: "Site", it: LocalDelivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]") -> None:
+def dry_run(site: "Site", it: LocalDelivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]") -> None:
     """Tell, line by line, what `deliver` would do, without a message and without doing it."""
     if enter_home(it.home, site.patrn):
         warn(b"Warning: home directory is sticky.\n")
-    arrangement = find_arrangement(it.dash, it.ext, it.default, site.patrn)
+    arrangement = find_instructions(it.dash, it.ext, it.default, site.patrn)
     done: list[bytes] = []
     for kind, argument in arrangement.instructions:
         if kind == REFUSED:
             raise TemporaryFailure(argument)
         say(b"%b %b\n" % (kind, argument))
         done.append(kind)
-    say(counted(done))
+    say(delivery_counts(done))
 
 
-def counted(done: list[bytes]) -> bytes:
+def delivery_counts(done: list[bytes]) -> bytes:
     """The line that counts files, forwards and programs."""
     forwards, programs = done.count(FORWARD), done.count(PROGRAM)
     return b"did %d+%d+%d\n" % (len(done) - forwards - programs, forwards, programs)
 
 
-class _Delivering:
+class _DeliveryRun:
     """The state of one delivery."""
 
     def __init__(self, site: "Site", it: LocalDelivery, message: MessageFile, environ: "Mapping[bytes, bytes]") -> None:
@@ -83,7 +83,7 @@ class _Delivering:
         it = self._it
         if self._message.has_header_line(self._delivered_to):
             raise PermanentFailure(LOOPING)
-        arrangement = find_arrangement(it.dash, it.ext, it.default, self._site.patrn)
+        arrangement = find_instructions(it.dash, it.ext, it.default, self._site.patrn)
         self._new_sender = find_new_sender(it)
         self._environ.update(variables(it, self._new_sender, arrangement.default_at, self._now))
         recipients = []
@@ -101,10 +101,10 @@ class _Delivering:
                 append_to_mailbox(plain_argument, head, self._message)
             elif run_program(self._site, plain_argument, self._environ, self._message):
                 break
-        text = counted(self._done)
+        text = delivery_counts(self._done)
         if not recipients:
             return text, LASTING
-        return text + b"qp %d\n" % self._forward(recipients), self._fate()
+        return text + b"qp %d\n" % self._forward(recipients), self._disposition()
 
     def _to_maildir(self, path: bytes) -> None:
         part = self._done.count(MAILDIR) - 1
@@ -121,26 +121,26 @@ class _Delivering:
                 queue.write(chunk)
         except MessageUnreadable:
             queue.abort()
-        answer = explain(queue.finish(self._new_sender, recipients, self._wishes(len(recipients))))
+        answer = explain(queue.finish(self._new_sender, recipients, self._forward_dsn(len(recipients))))
         if answer:
             failure = PermanentFailure if answer[:1] == PERMANENT else TemporaryFailure
             raise failure(b"Unable to forward message: " + answer[1:] + b".")
         return queue.qp
 
-    def _wishes(self, count: int) -> bytes:
+    def _forward_dsn(self, count: int) -> bytes:
         """What the sender wishes of so many forwards."""
-        if not self._it.wishes:
+        if not self._it.dsn:
             return b""
         # Only here: most mail comes without.
-        from eqmail_core.dsn.parameters import wishes_passed_on
+        from eqmail_core.dsn.parameters import relayed_dsn
 
-        return wishes_passed_on(self._it.wishes, count, len(self._done) == 1, self._is_same_sender())
+        return relayed_dsn(self._it.dsn, count, len(self._done) == 1, self._is_same_sender())
 
     def _is_same_sender(self) -> bool:
         """Whether this passes mail on as an alias does; else it is a list, at which the message has arrived."""
         return self._new_sender == self._it.sender
 
-    def _fate(self) -> bytes:
+    def _disposition(self) -> bytes:
         """What a message that was forwarded has come to.  Source: RFC 3461 section 5.2.7."""
         if not self._is_same_sender() or set(self._done) != {FORWARD}:
             return LASTING

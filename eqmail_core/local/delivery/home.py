@@ -66,7 +66,9 @@ def enter_home(home: bytes, patrn: int) -> bool:
     return bool(mode & stat.S_ISVTX)
 
 
-def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> Instructions:
+def find_instructions(
+    dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES
+) -> Instructions:
     """The instructions for an extension, from the best .qmail file in the working directory, else from `default`.
 
     Fails: Permanent when the user has no such address, Temporary when a file cannot be read or trusted, TooLong when
@@ -83,7 +85,9 @@ def find_arrangement(dash: bytes, ext: bytes, default: bytes, patrn: int, most_b
     return Instructions(dotqmail.parse(default), -1)
 
 
-def foresee(home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES) -> None:
+def check_deliverable(
+    home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES
+) -> None:
     """Enter a home and see to it that mail for an extension would be delivered now, as far as nothing is done.
 
     Fails: Permanent when the user has no such address; Temporary for what a delivery would have to wait for; TooLong
@@ -91,7 +95,7 @@ def foresee(home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, mo
     """
     if enter_home(home, patrn):
         raise TemporaryFailure(STICKY)
-    for kind, why in find_arrangement(dash, ext, default, patrn, most_bytes).instructions:
+    for kind, why in find_instructions(dash, ext, default, patrn, most_bytes).instructions:
         if kind == dotqmail.REFUSED:
             raise TemporaryFailure(why)
 

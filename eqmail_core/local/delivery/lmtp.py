@@ -14,7 +14,7 @@ from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER
 from eqmail_core.mail.quote import one_line, quote_address
 from eqmail_core.outcome import DONE, PERMANENT, PermanentFailure, TemporaryFailure
 from eqmail_core.remote.report import report_of_output
-from eqmail_core.smtp.blocking_client import converse
+from eqmail_core.smtp.blocking_client import run_client
 from eqmail_core.smtp.lmtp_client import LmtpClient
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.message_file import MessageUnreadable
@@ -39,7 +39,7 @@ def deliver_by_lmtp(
 
     SENDER and, where no word names another, RECIPIENT are the envelope; RPLINE and DTLINE go before the message.
     """
-    server, recipient, first = _understood(words, environ)
+    server, recipient, first = _parse_arguments(words, environ)
     sender = environ.get(b"SENDER", NULL_SENDER)
     if sender == DOUBLE_BOUNCE:
         sender = NULL_SENDER
@@ -51,8 +51,8 @@ def deliver_by_lmtp(
     client = LmtpClient(server.name, hello)
     client.begin(quote_address(sender), [quote_address(recipient)])
     pieces = _pieces(first, message)
-    with _connected(server, connect_s) as sock:
-        converse(sock, client, lambda: next(pieces, b""), patience_s)
+    with _connect(server, connect_s) as sock:
+        run_client(sock, client, lambda: next(pieces, b""), patience_s)
     letter, text = report_of_output(client.report or b"Z%b does not want mail now. (#4.4.1)\n\0" % server.name)
     if letter == DONE:
         return text
@@ -60,7 +60,7 @@ def deliver_by_lmtp(
     raise failure(text.rstrip(b"\n"))
 
 
-def _understood(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tuple[Server, bytes, bytes]:
+def _parse_arguments(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tuple[Server, bytes, bytes]:
     """Server, recipient, and the lines to put before the message.  Fails: Temporary, for mail can wait for a remedy."""
     try:
         options, words = parse_options([PROGRAM, *words], b"rdRD")
@@ -91,7 +91,7 @@ def _pieces(first: bytes, message: "Iterable[bytes]") -> "Iterator[bytes]":
         yield b"\n"
 
 
-def _connected(server: Server, timeout_s: float) -> socket.socket:
+def _connect(server: Server, timeout_s: float) -> socket.socket:
     """A connection that does not block.  Fails: Temporary."""
     try:
         if server.path:

@@ -30,7 +30,7 @@ _PERMANENT_EXITS = frozenset((100, 64, 65, 70, 76, 77, 78, 112))
 
 def run_program(site: "Site", command: bytes, environ: "Mapping[bytes, bytes]", message: "MessageFile") -> bool:
     """Have a program line done; True if it wants no further instructions followed."""
-    if LMTP in command and _was_lmtp(site, command, environ, message):
+    if LMTP in command and _deliver_if_lmtp(site, command, environ, message):
         return False
     try:
         os.lseek(message.fd, 0, os.SEEK_SET)
@@ -65,7 +65,7 @@ def limit_s(site: "Site", environ: "Mapping[bytes, bytes]") -> int:
         raise TemporaryFailure(b"Unable to read control files. (#4.3.0)") from error
 
 
-def _was_lmtp(site: "Site", command: bytes, environ: "Mapping[bytes, bytes]", message: "MessageFile") -> bool:
+def _deliver_if_lmtp(site: "Site", command: bytes, environ: "Mapping[bytes, bytes]", message: "MessageFile") -> bool:
     """Give the message to an LMTP server if that is all that the command would do."""
     # Here, because it costs as much as the rest, and few have it.
     from eqmail_core.local.delivery.lmtp import deliver_by_lmtp

@@ -7,7 +7,7 @@ Source: dot-qmail(5), qmail-command(8), qmail-local.c.
 from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, VERP_SUFFIX
 from eqmail_core.mail.mbox import from_line
 from eqmail_core.mail.quote import header_address, one_line
-from eqmail_core.outcome import WISHES_VARIABLE
+from eqmail_core.outcome import DSN_VARIABLE
 from eqmail_core.site.layout import HOME_VARIABLE
 
 _DEFAULT = b"default"
@@ -29,7 +29,7 @@ class LocalDelivery:
     `wishes`: the sender's, as a list (formats.wishes).
     """
 
-    __slots__ = ("dash", "default", "ext", "home", "host", "local", "name", "sender", "user", "wishes")
+    __slots__ = ("dash", "default", "dsn", "ext", "home", "host", "local", "name", "sender", "user")
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class LocalDelivery:
         wishes: bytes = b"",
     ) -> None:
         self.user = user
-        self.wishes = wishes
+        self.dsn = wishes
         self.home = home
         self.local = local
         self.dash = dash
@@ -139,8 +139,8 @@ def variables(it: LocalDelivery, new_sender: bytes, default_at: int, now: float)
         b"RPLINE": return_path_line(it.sender),
         b"UFLINE": from_line(it.sender, now),
     }
-    if it.wishes:
-        found[WISHES_VARIABLE] = it.wishes
+    if it.dsn:
+        found[DSN_VARIABLE] = it.dsn
     if default_at >= 0:
         found[b"DEFAULT"] = it.ext[default_at:]
     return found

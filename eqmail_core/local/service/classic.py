@@ -10,7 +10,7 @@ from eqmail_core.local.delivery.report import CANNOT_RUN, KEPT_OUTPUT, NOT_RUNNA
 from eqmail_core.site.site import Site
 from eqmail_core.spawn.protocol import Command
 from eqmail_core.spawn.spawner import ClassicSpawner
-from eqmail_core.system.privileges import PrivilegeError, become, settle
+from eqmail_core.system.privileges import PrivilegeError, assume_role, become_user
 from eqmail_core.system.processes import run_captured
 from eqmail_core.text.error_text import is_temporary
 from eqmail_core.text.framing import fields
@@ -46,7 +46,7 @@ def _deliver(site: Site, default_delivery: bytes, environ: dict[bytes, bytes], c
     if user.uid == 0 and not site.single_user:
         return LOOKUP_ROOT
     try:
-        become(user.uid, user.gid)
+        become_user(user.uid, user.gid)
     except PrivilegeError:
         return LOOKUP_USAGE
     program = os.fsencode(f"{site.bin}/qmail-local")
@@ -65,7 +65,7 @@ def _find_account(site: Site, environ: dict[bytes, bytes], local: bytes) -> User
 
     def ask() -> int:
         try:
-            settle(site, "qmailp")
+            assume_role(site, "qmailp")
             os.execve(program, [program, local], environ)
         except PrivilegeError:
             return LOOKUP_USAGE

@@ -16,8 +16,8 @@ from eqmail_core.local.service.worker import WorkerHandle
 from eqmail_core.local.service.worker_pool import WorkerPool, sync_in_child
 from eqmail_core.outcome import LASTING
 from eqmail_core.site.site import Site
-from eqmail_core.system.child import end
-from eqmail_core.system.log import say
+from eqmail_core.system.child import end_child
+from eqmail_core.system.log import log_line
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 NAME = "qmail-lspawn"
@@ -46,22 +46,22 @@ class Dispatcher:
     ) -> None:
         self._selector = selector
         self._report = report
-        self._settle = settle
+        self._mark_durable = settle
         self._to_push: set[WorkerHandle] = set()
         self._in_doubt: list[int] = []
         self._is_syncing = False
-        self._crew = WorkerPool(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
+        self._pool = WorkerPool(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
 
     def deliver(self, it: AgentOrder) -> None:
         """Have an order delivered; its descriptor is ours from now on.  Fails: OSError; then it is not."""
-        worker = self._crew.worker_for(it.user)
+        worker = self._pool.worker_for(it.user)
         self._give(worker, it)
 
     def _give(self, worker: WorkerHandle, it: AgentOrder) -> None:
         if worker.has_no_place(time.monotonic()):
             self._refuse(it, NO_PLACE)
             return
-        worker.take(it)
+        worker.accept(it)
         self._to_push.add(worker)
 
     def _refuse(self, it: AgentOrder, report: bytes) -> None:
@@ -73,8 +73,8 @@ class Dispatcher:
 
     def ask(self, number: int, user: User) -> None:
         """Have it found out whether mail for a user would be delivered; a report is the answer.  Fails: OSError."""
-        worker = self._crew.worker_for(user)
-        worker.be_asked(number, user)
+        worker = self._pool.worker_for(user)
+        worker.ask(number, user)
         self._to_push.add(worker)
 
     def push(self) -> None:
@@ -91,19 +91,19 @@ class Dispatcher:
             except OSError:
                 pass
 
-    def tidy(self) -> None:
+    def expire(self) -> None:
         """Let go of whom nobody needs, of who is silent for too long, and of orders for which there is no place."""
-        self._crew.tidy()
+        self._pool.expire()
         self._sync()
-        for worker in self._crew.silent():
-            self._crew.cast_off(worker)
+        for worker in self._pool.silent():
+            self._pool.kill(worker)
             if worker.is_shared:
-                self._take_over(worker)
+                self._redeliver_orders_of(worker)
             else:
                 self._give_up(worker, SILENT)
-        self._crew.probe()
+        self._pool.probe()
         now = time.monotonic()
-        for agent in self._crew.agents():
+        for agent in self._pool.agents():
             for it in agent.crowded_out(now):
                 self._refuse(it, NO_PLACE)
 
@@ -119,9 +119,9 @@ class Dispatcher:
             self._selector.modify(worker.sock, selectors.EVENT_READ, partial(self._ready, worker))
             self._to_push.add(worker)
         if events & selectors.EVENT_READ:
-            self._heard(worker)
+            self._on_reports(worker)
 
-    def _heard(self, worker: WorkerHandle) -> None:
+    def _on_reports(self, worker: WorkerHandle) -> None:
         """Pass on what a worker reports."""
         try:
             reports = worker.reports()
@@ -131,7 +131,7 @@ class Dispatcher:
             self._lose(worker)
             return
         except ValueError as offence:
-            say(NAME, f"alert: {offence}")
+            log_line(NAME, f"alert: {offence}")
             self._lose(worker)
             return
         self._to_push.add(worker)
@@ -144,7 +144,7 @@ class Dispatcher:
             else:
                 self._report(number, said[1:2], said[2:], said[:1])
         if settled:
-            self._settle(settled)
+            self._mark_durable(settled)
 
     def _hand_on(self, carrier: WorkerHandle, number: int, is_slow: bool) -> None:
         """Give an order or a question that the carrier hands back to the agent of its user."""
@@ -152,26 +152,26 @@ class Dispatcher:
         it = None if user is not None else carrier.hand_back(number)
         owner = it.user if it is not None else user
         if is_slow and owner is not None:
-            self._crew.keep_from_carrier(owner)
+            self._pool.keep_from_carrier(owner)
         if it is not None:
-            self._to_agent(it)
+            self._hand_to_agent(it)
         elif user is not None:
             self._ask_agent(number, user)
 
     def _ask_agent(self, number: int, user: User) -> None:
         """Ask the agent of a user, after the carrier has been asked."""
         try:
-            agent = self._crew.agent_for(user)
+            agent = self._pool.agent_for(user)
         except OSError:
             self._report(number, NO_FORK[:1], NO_FORK[1:], LASTING)
             return
-        agent.be_asked(number, user)
+        agent.ask(number, user)
         self._to_push.add(agent)
 
-    def _to_agent(self, it: AgentOrder) -> None:
+    def _hand_to_agent(self, it: AgentOrder) -> None:
         """Give an order to the agent of its user, after the carrier has had it."""
         try:
-            agent = self._crew.agent_for(it.user)
+            agent = self._pool.agent_for(it.user)
         except OSError:
             self._refuse(it, NO_FORK)
             return
@@ -179,10 +179,10 @@ class Dispatcher:
 
     def _lose(self, worker: WorkerHandle) -> None:
         """A worker has died: an agent's orders are tried again later, the carrier's are given to agents."""
-        code = self._crew.bury(worker)
+        code = self._pool.reap(worker)
         if worker.is_shared:
-            say(NAME, "warning: the carrier has died; its mail goes to agents")
-            self._take_over(worker)
+            log_line(NAME, "warning: the carrier has died; its mail goes to agents")
+            self._redeliver_orders_of(worker)
             return
         self._give_up(worker, local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b""))
 
@@ -190,19 +190,19 @@ class Dispatcher:
         """Report what an agent has left."""
         for number in [*agent.taken, *agent.asked]:
             self._report(number, report[:1], report[1:], LASTING)
-        self._settle_for(agent)
+        self._flush_for(agent)
 
-    def _take_over(self, carrier: WorkerHandle) -> None:
+    def _redeliver_orders_of(self, carrier: WorkerHandle) -> None:
         """Whatever the carrier has left goes to agents: its users have them for now."""
         for it in carrier.taken.values():
-            self._to_agent(it)
+            self._hand_to_agent(it)
         for number, user in carrier.asked.items():
             self._ask_agent(number, user)
-        self._settle_for(carrier)
+        self._flush_for(carrier)
 
-    def _settle_for(self, dead: WorkerHandle) -> None:
+    def _flush_for(self, dead: WorkerHandle) -> None:
         """Make durable what a worker had delivered."""
-        self._in_doubt += dead.unsettled
+        self._in_doubt += dead.not_durable
         self._sync()
 
     def _sync(self) -> None:
@@ -219,9 +219,9 @@ class Dispatcher:
         def synced(_events: int) -> None:
             self._selector.unregister(sock)
             sock.close()
-            end(pid)
+            end_child(pid)
             self._is_syncing = False
-            self._settle(numbers)
+            self._mark_durable(numbers)
             self._sync()
 
         self._selector.register(sock, selectors.EVENT_READ, synced)

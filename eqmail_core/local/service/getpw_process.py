@@ -12,7 +12,7 @@ import socket
 from eqmail_core.ipc.packet_socket import PACKET
 from eqmail_core.site.site import Site
 from eqmail_core.system.kernel import forbid_tracing, name_process
-from eqmail_core.system.privileges import settle
+from eqmail_core.system.privileges import assume_role
 from eqmail_core.text.framing import fields, join
 from eqmail_core.users.getpw import find_among_accounts
 from eqmail_core.users.user import LOOKUP_CANNOT_RUN_GETPW, LOOKUP_USAGE, LookupFailed, User
@@ -20,7 +20,7 @@ from eqmail_core.users.user import LOOKUP_CANNOT_RUN_GETPW, LOOKUP_USAGE, Lookup
 
 def run(site: Site, sock: socket.socket) -> int:
     """Answer until the spawner lets go.  Fails: CannotSettle."""
-    settle(site, "qmailp")
+    assume_role(site, "qmailp")
     forbid_tracing()
     name_process("eq-getpw")
     while local := sock.recv(PACKET):

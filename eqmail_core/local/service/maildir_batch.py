@@ -23,7 +23,7 @@ from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.sync_batch import SyncBatch
 from eqmail_core.local.service.time_budget import BUDGET_S, TimeBudget
 from eqmail_core.local.service.user_batch import SHORT_BYTES, BatchResult, UserBatch, foreseen, has_many_dashes
-from eqmail_core.mailbox.maildir import TROUBLE, own_naming
+from eqmail_core.mailbox.maildir import WRITE_ERROR, own_names
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.site.site import Site
 from eqmail_core.system.privileges import PrivilegeError
@@ -54,18 +54,18 @@ class MaildirBatch:
         self._default = default
         self._identity = identity
         self._is_shared = is_shared
-        self._naming = own_naming()
-        self._barrier = SyncBatch()
+        self._naming = own_names()
+        self._sync = SyncBatch()
         self._budget = TimeBudget(BUDGET_S if is_shared else float("inf"), clock)
 
     @property
-    def settle_in_s(self) -> float | None:
+    def flush_in_s(self) -> float | None:
         """Seconds until `settle` is due; None while every report is durable."""
-        return self._barrier.settle_in_s
+        return self._sync.flush_in_s
 
-    def settle(self) -> list[int]:
+    def flush(self) -> list[int]:
         """Put the names on the disk that are not; the ids whose reports are durable now."""
-        return self._barrier.settle()
+        return self._sync.flush()
 
     def deliver(self, orders: list[AgentOrder]) -> BatchResult:
         """Deliver a group; the descriptors of the orders are closed, except of those to be delivered apart."""
@@ -81,13 +81,13 @@ class MaildirBatch:
                 result.reports += [(it.number, True, CANNOT_SETTLE) for it in mine]
             else:
                 visits.append(visit)
-        for it in set(orders).difference(result.apart):
+        for it in set(orders).difference(result.needs_subprocess):
             if it.fd >= 0:
                 os.close(it.fd)
         self._publish(visits, result)
         return result
 
-    def foresee(self, questions: list[tuple[int, User]]) -> BatchResult:
+    def check_deliverable(self, questions: list[tuple[int, User]]) -> BatchResult:
         """What deliveries to these users would begin their reports with."""
         result = BatchResult()
         self._budget.renew()
@@ -121,9 +121,9 @@ class MaildirBatch:
         trouble = None
         if copies:
             try:
-                result.settled = self._barrier.sync(copies)
+                result.durable = self._sync.sync(copies)
             except OSError:
-                trouble = TemporaryFailure(TROUBLE)
+                trouble = TemporaryFailure(WRITE_ERROR)
         for visit in visits:
             if visit.maildirs:
                 try:
@@ -135,9 +135,9 @@ class MaildirBatch:
             else:
                 visit.publish(result, trouble)
             for number in visit.named:
-                self._barrier.named(number)
+                self._sync.named(number)
             for maildir in visit.maildirs:
-                self._barrier.keep(maildir)
+                self._sync.hold_open(maildir)
 
 
 def _by_user(orders: list[AgentOrder]) -> list[list[AgentOrder]]:

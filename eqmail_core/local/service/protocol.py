@@ -129,12 +129,12 @@ def report_of(number: int, fate: bytes, text: bytes) -> bytes:
     return b"%d\0%b%b\0" % (number, fate, text)
 
 
-def settled(number: int) -> bytes:
+def durable(number: int) -> bytes:
     """Render the news that a report has become durable."""
     return b"%d\0Y\0" % number
 
 
-def personal(number: int, is_slow: bool = False) -> bytes:
+def hand_back(number: int, is_slow: bool = False) -> bytes:
     """Render the request to give an order or a question to the agent of its user, who has been slow or not."""
     return b"%d\0%b\0" % (number, SLOW if is_slow else PERSONAL)
 

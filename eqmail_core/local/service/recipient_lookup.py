@@ -21,11 +21,11 @@ from eqmail_core.ipc.packet_socket import hang_up
 from eqmail_core.ipc.selector_channel import SelectorChannel
 from eqmail_core.local.service.user_lookup import UserLookup, UserLookupAnswer
 from eqmail_core.outcome import DONE, TEMPORARY
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 
 NAME = "qmail-lspawn"
 
-AT_ONCE = 64
+MAX_CONCURRENT = 64
 """Questions in work at a time."""
 
 MOST_LINES = 1000
@@ -38,10 +38,10 @@ _BELIEVED = 10_000
 class LookupQuery:
     """One recipient that somebody wants to know about, and all who do."""
 
-    __slots__ = ("_desk", "askers", "recipient")
+    __slots__ = ("_server", "askers", "recipient")
 
     def __init__(self, desk: "RecipientLookupServer", recipient: bytes) -> None:
-        self._desk = desk
+        self._server = desk
         self.recipient = recipient
         self.askers: list[tuple[SelectorChannel, int]] = []
 
@@ -52,7 +52,7 @@ class LookupQuery:
 
     def report(self, letter: bytes) -> None:
         """What a delivery would have reported."""
-        self._desk.settle(self, letter)
+        self._server.answer(self, letter)
 
 
 class RecipientLookupServer:
@@ -70,15 +70,15 @@ class RecipientLookupServer:
         ask: Callable[[LookupQuery, UserLookupAnswer], None],
     ) -> None:
         self._selector = selector
-        self._owners = owners
+        self._user_lookup = owners
         self._ask = ask
         self._lines: set[SelectorChannel] = set()
         self._asked: dict[bytes, LookupQuery] = {}
-        self._believed: dict[bytes, tuple[float, bytes]] = {}
+        self._cache: dict[bytes, tuple[float, bytes]] = {}
         self._is_full = False
         self._listener = Listener(selector, listener, welcome, self._meet, NAME)
 
-    def tidy(self) -> None:
+    def expire(self) -> None:
         """Forget those who have hung up."""
         self._lines = {line for line in self._lines if not line.closed}
         self._listener.tidy()
@@ -96,10 +96,10 @@ class RecipientLookupServer:
         try:
             tag, recipient = wire.split_question(packet)
         except wire.WireError as error:
-            say(NAME, f"warning: unintelligible question ({error}), hanging up")
+            log_line(NAME, f"warning: unintelligible question ({error}), hanging up")
             line.close()
             return
-        known = self._believed.get(recipient)
+        known = self._cache.get(recipient)
         if known is not None and known[0] > time.monotonic():
             line.send(wire.answer(tag, known[1]))
             return
@@ -109,24 +109,24 @@ class RecipientLookupServer:
             return
         question = self._asked[recipient] = LookupQuery(self, recipient)
         question.askers.append((line, tag))
-        if len(self._asked) >= AT_ONCE:
+        if len(self._asked) >= MAX_CONCURRENT:
             self._fill(True)
         if question.local:
-            self._owners.find(question.local, lambda owner: self._ask(question, owner))
+            self._user_lookup.find(question.local, lambda owner: self._ask(question, owner))
         else:
             # Mail for nobody at all is thrown away.
             question.report(DONE)
 
-    def settle(self, question: LookupQuery, letter: bytes) -> None:
+    def answer(self, question: LookupQuery, letter: bytes) -> None:
         """Tell all who asked."""
         self._asked.pop(question.recipient, None)
         if letter != TEMPORARY:
-            if len(self._believed) >= _BELIEVED:
-                self._believed.clear()
-            self._believed[question.recipient] = (time.monotonic() + _BELIEVED_S, letter)
+            if len(self._cache) >= _BELIEVED:
+                self._cache.clear()
+            self._cache[question.recipient] = (time.monotonic() + _BELIEVED_S, letter)
         for line, tag in question.askers:
             line.send(wire.answer(tag, letter))
-        if self._is_full and len(self._asked) < AT_ONCE:
+        if self._is_full and len(self._asked) < MAX_CONCURRENT:
             self._fill(False)
 
     def _fill(self, is_full: bool) -> None:

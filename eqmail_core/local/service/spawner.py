@@ -33,7 +33,7 @@ from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.site.site import Site
 from eqmail_core.spawn.request_check import objection
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.users.user import LOOKUP_ROOT
 
 _TICK_S = 1.0
@@ -86,19 +86,19 @@ class LocalSpawner:
         self._listener = Listener(self._selector, listener, welcome, self._meet, NAME)
         can_carry = with_carrier and not site.single_user
         self._workers = Dispatcher(
-            site, default_delivery, environ, self._selector, can_carry, at_once, self._report, self._settle
+            site, default_delivery, environ, self._selector, can_carry, at_once, self._report, self._mark_durable
         )
-        self._owners = UserLookup(site, self._selector)
-        self._orders: dict[int, PendingDelivery] = {}
+        self._user_lookup = UserLookup(site, self._selector)
+        self._deliveries: dict[int, PendingDelivery] = {}
         self._questions: dict[int, LookupQuery] = {}
         self._last_number = 0
         self._lines: set[SelectorChannel] = set()
         self._leaving = False
         self._is_full = False
-        self._desk: RecipientLookupServer | None = None
+        self._lookup_server: RecipientLookupServer | None = None
         if asked_at is not None:
             askers = {os.getuid()} if site.single_user else {0, pwd.getpwnam(site.accounts.user("qmaild")).pw_uid}
-            self._desk = RecipientLookupServer(self._selector, asked_at, askers, self._owners, self._ask)
+            self._lookup_server = RecipientLookupServer(self._selector, asked_at, askers, self._user_lookup, self._ask)
 
     def run(self) -> None:
         """Serve until TERM."""
@@ -114,26 +114,26 @@ class LocalSpawner:
             for key, events in self._selector.select(max(0.0, tick - time.monotonic())):
                 key.data(events)
             self._workers.push()
-            is_full = self._leaving or len(self._orders) >= MOST_ORDERS
+            is_full = self._leaving or len(self._deliveries) >= MOST_ORDERS
             if is_full != self._is_full:
                 self._is_full = is_full
                 for line in self._lines:
                     line.read(not is_full)
             if time.monotonic() >= tick:
                 tick = time.monotonic() + _TICK_S
-                self._workers.tidy()
-                self._owners.tidy()
+                self._workers.expire()
+                self._user_lookup.tidy()
                 self._listener.tidy()
                 self._lines = {line for line in self._lines if not line.closed}
-                if self._desk is not None:
-                    self._desk.tidy()
+                if self._lookup_server is not None:
+                    self._lookup_server.expire()
 
     def _leave(self, _number: int, _frame: object) -> None:
         """TERM: no more orders, see `run`."""
         self._leaving = True
 
     def _is_done(self) -> bool:
-        return not self._orders and all(line.is_drained for line in self._lines)
+        return not self._deliveries and all(line.is_drained for line in self._lines)
 
     def _watch(self, sock: socket.socket, handler: Callable[[int], object]) -> None:
         self._selector.register(sock, selectors.EVENT_READ, handler)
@@ -154,32 +154,32 @@ class LocalSpawner:
         try:
             it = delivery_wire.split_order(packet)
         except ValueError:
-            say(NAME, "warning: unintelligible order, hanging up")
+            log_line(NAME, "warning: unintelligible order, hanging up")
             line.close()
             if fd >= 0:
                 close_aside(fd)
             return
         number = self._next_number()
-        order = self._orders[number] = PendingDelivery(line, it, fd)
+        order = self._deliveries[number] = PendingDelivery(line, it, fd)
         trouble = objection(it.recipient, fd, self._owner)
         if trouble:
             self._refuse(number, trouble)
         elif not order.local:
             self._refuse(number, DONE)
         else:
-            self._owners.find(order.local, partial(self._give, number))
+            self._user_lookup.find(order.local, partial(self._hand_to_worker, number))
 
     def _next_number(self) -> int:
         self._last_number += 1
         return self._last_number
 
-    def _give(self, number: int, user: UserLookupAnswer) -> None:
+    def _hand_to_worker(self, number: int, user: UserLookupAnswer) -> None:
         """Have an order delivered for its user."""
         owner = self._deliverable(user)
         if isinstance(owner, int):
             self._refuse(number, local_report(owner, b""))
             return
-        it = self._orders[number]
+        it = self._deliveries[number]
         try:
             self._workers.deliver(AgentOrder(number, it.name, it.local, it.host, it.sender, owner, it.fd, it.wishes))
         except OSError:
@@ -197,7 +197,7 @@ class LocalSpawner:
 
     def _refuse(self, number: int, report: bytes) -> None:
         """Report an order that no agent gets."""
-        self._orders[number].drop_message()
+        self._deliveries[number].drop_message()
         self._report(number, report[:1], report[1:], LASTING)
 
     def _report(self, number: int, letter: bytes, text: bytes, fate: bytes) -> None:
@@ -205,7 +205,7 @@ class LocalSpawner:
         if question is not None:
             question.report(letter)
             return
-        order = self._orders[number] if fate == FLEETING else self._orders.pop(number)
+        order = self._deliveries[number] if fate == FLEETING else self._deliveries.pop(number)
         order.report(letter, text, fate)
 
     def _ask(self, question: LookupQuery, user: UserLookupAnswer) -> None:
@@ -221,11 +221,11 @@ class LocalSpawner:
         except OSError:
             self._report(number, NO_FORK[:1], b"", LASTING)
 
-    def _settle(self, numbers: list[int]) -> None:
+    def _mark_durable(self, numbers: list[int]) -> None:
         """Tell the schedulers that these reports have become durable."""
         serials: dict[SelectorChannel, list[int]] = {}
         for number in numbers:
-            order = self._orders.pop(number)
+            order = self._deliveries.pop(number)
             serials.setdefault(order.line, []).append(order.serial)
         for line, mine in serials.items():
             line.send(delivery_wire.durable(mine))

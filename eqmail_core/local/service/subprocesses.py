@@ -24,7 +24,7 @@ from eqmail_core.system.files import write_all
 from eqmail_core.system.memory_limit import lift_bound
 from eqmail_core.system.message_file import MessageFile
 
-AT_ONCE = 64
+MAX_CONCURRENT = 64
 """Deliveries apart that one agent runs at a time; more wait."""
 
 # How the child says what it has come to.
@@ -84,7 +84,7 @@ class DeliverySubprocesses:
         self._running: dict[int, _Running] = {}
         self._waiting: deque[AgentOrder] = deque()
 
-    def take(self, orders: list[AgentOrder]) -> None:
+    def accept(self, orders: list[AgentOrder]) -> None:
         """Deliver these, whose descriptors are ours from now on."""
         self._waiting += orders
         self._start_waiting()
@@ -133,7 +133,7 @@ class DeliverySubprocesses:
         self._start_waiting()
 
     def _start_waiting(self) -> None:
-        while self._waiting and len(self._running) < AT_ONCE:
+        while self._waiting and len(self._running) < MAX_CONCURRENT:
             self._start(self._waiting.popleft())
 
     def _start(self, it: AgentOrder) -> None:
@@ -148,20 +148,20 @@ class DeliverySubprocesses:
             self._report(it.number, LASTING, _NO_FORK)
             return
         if pid == 0:
-            self._be_apart(it, writing)
+            self._run_child(it, writing)
         os.close(writing)
         os.close(it.fd)
         self._running[reading] = _Running(it.number, pid)
         self._poll.register(reading, select.POLLIN)
 
-    def _be_apart(self, it: AgentOrder, output: int) -> None:
+    def _run_child(self, it: AgentOrder, output: int) -> None:
         """The child: what a qmail-local would be, with its descriptors and its exit code; never returns."""
         code = EXIT_TEMPORARY
         try:
             lift_bound(self._memory)
             os.dup2(output, 1)
             os.dup2(output, 2)
-            os.dup2(MessageFile(it.fd).reopened(), 0)
+            os.dup2(MessageFile(it.fd).reopen(), 0)
             os.closerange(3, 1 << 30)
             text, fate = deliver(self._site, delivery_of(self._default, it), 0, self._environ)
             write_all(1, text)

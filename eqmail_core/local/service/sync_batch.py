@@ -24,19 +24,19 @@ _LINGERING = 512
 class SyncBatch:
     """The names that are not on the disk yet: open folders by disk, and the ids of the reports that wait for them."""
 
-    __slots__ = ("_names", "_settle_at", "_waiting")
+    __slots__ = ("_flush_at", "_names", "_waiting")
 
     def __init__(self) -> None:
         self._names: dict[int, _Disk] = {}
         self._waiting: list[int] = []
-        self._settle_at = 0.0
+        self._flush_at = 0.0
 
     @property
-    def settle_in_s(self) -> float | None:
+    def flush_in_s(self) -> float | None:
         """Seconds until `settle` is due; None while every report is durable."""
         if not self._waiting:
             return None
-        return max(0.0, self._settle_at - time.monotonic()) if len(self._waiting) < _LINGERING else 0.0
+        return max(0.0, self._flush_at - time.monotonic()) if len(self._waiting) < _LINGERING else 0.0
 
     def sync(self, copies: list[MaildirFile]) -> list[int]:
         """Put the copies of a group on the disk, and where that takes a barrier all names of before; ids now durable.
@@ -58,15 +58,15 @@ class SyncBatch:
     def named(self, number: int) -> None:
         """The copies of a report have got their names."""
         if not self._waiting:
-            self._settle_at = time.monotonic() + _LINGER_S
+            self._flush_at = time.monotonic() + _LINGER_S
         self._waiting.append(number)
 
-    def keep(self, maildir: Maildir) -> None:
+    def hold_open(self, maildir: Maildir) -> None:
         """Names were given in this Maildir, which is ours from now on."""
         disk, inode = maildir.identity()
         self._names.setdefault(disk, _Disk()).add(inode, maildir)
 
-    def settle(self) -> list[int]:
+    def flush(self) -> list[int]:
         """Put the names on the disk that are not; the ids whose reports are durable now."""
         for names in self._names.values():
             names.sync()

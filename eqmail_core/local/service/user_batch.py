@@ -8,9 +8,16 @@ Source: architecture section 7, "Maildir".
 
 import os
 
-from eqmail_core.local.delivery.deliver import LOOPING, counted
+from eqmail_core.local.delivery.deliver import LOOPING, delivery_counts
 from eqmail_core.local.delivery.dotqmail import MAILDIR, plain
-from eqmail_core.local.delivery.home import MOST_BYTES, STICKY, TooLong, enter_home, find_arrangement, foresee
+from eqmail_core.local.delivery.home import (
+    MOST_BYTES,
+    STICKY,
+    TooLong,
+    check_deliverable,
+    enter_home,
+    find_instructions,
+)
 from eqmail_core.local.delivery.request import delivered_to_line, return_path_line
 from eqmail_core.local.service.protocol import AgentOrder
 from eqmail_core.local.service.time_budget import TimeBudget
@@ -19,7 +26,7 @@ from eqmail_core.mailbox.maildir_quota import CountIsDue
 from eqmail_core.outcome import DONE, Failure, PermanentFailure, TemporaryFailure
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import CHUNK
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.users.user import User
 
@@ -48,12 +55,12 @@ class BatchResult:
     apart, `slow` are those whose users have taken too long.
     """
 
-    __slots__ = ("apart", "reports", "settled", "slow", "unanswered")
+    __slots__ = ("durable", "needs_subprocess", "reports", "slow", "unanswered")
 
     def __init__(self) -> None:
         self.reports: list[tuple[int, bool, bytes]] = []
-        self.apart: list[AgentOrder] = []
-        self.settled: list[int] = []
+        self.needs_subprocess: list[AgentOrder] = []
+        self.durable: list[int] = []
         self.unanswered: list[int] = []
         self.slow: set[int] = set()
 
@@ -98,7 +105,7 @@ class UserBatch:
         for it in orders:
             if budget.is_spent:
                 result.slow.add(it.number)
-                result.apart.append(it)
+                result.needs_subprocess.append(it)
                 continue
             try:
                 if trouble is not None:
@@ -110,7 +117,7 @@ class UserBatch:
                 result.refuse(it.number, unexpected(surprise))
             else:
                 if copies is None:
-                    result.apart.append(it)
+                    result.needs_subprocess.append(it)
                 else:
                     self.written.append((it.number, copies))
 
@@ -126,7 +133,7 @@ class UserBatch:
                 _drop(mine)
                 result.refuse(number, surprise if isinstance(surprise, Failure) else unexpected(surprise))
                 continue
-            result.reports.append((number, not mine, DONE + counted([MAILDIR] * len(mine))))
+            result.reports.append((number, not mine, DONE + delivery_counts([MAILDIR] * len(mine))))
             if mine:
                 self.named.append(number)
 
@@ -148,7 +155,7 @@ class UserBatch:
         copies: list[MaildirFile] = []
         try:
             for part, path in enumerate(paths):
-                wanted = self._naming.given(it.name, part)
+                wanted = self._naming.name_for(it.name, part)
                 copies.append(self._maildir(path).write(self._naming, wanted, head, message))
         except CountIsDue:
             _drop(copies)
@@ -176,7 +183,7 @@ class UserBatch:
         if self._is_shared and has_many_dashes(ext):
             return None
         try:
-            found = find_arrangement(self.user.dash, ext, self._default, self._site.patrn, most_bytes)
+            found = find_instructions(self.user.dash, ext, self._default, self._site.patrn, most_bytes)
         except TooLong:
             if self._is_shared:
                 return None
@@ -205,7 +212,7 @@ def foreseen(user: User, default: bytes, patrn: int, most_bytes: int) -> bytes |
     None where the .qmail file has more than `most_bytes`, and somebody else may read more of it.
     """
     try:
-        foresee(user.home, user.dash, user.ext, default, patrn, most_bytes)
+        check_deliverable(user.home, user.dash, user.ext, default, patrn, most_bytes)
     except TooLong as failure:
         return None if most_bytes < MOST_BYTES else failure.outcome + failure.text
     except Exception as surprise:
@@ -221,7 +228,7 @@ def has_many_dashes(ext: bytes) -> bool:
 
 def unexpected(surprise: Exception) -> TemporaryFailure:
     """The failure of one order or question that nobody has thought of; the others go on."""
-    say(NAME, f"alert: {type(surprise).__name__}: {surprise}")
+    log_line(NAME, f"alert: {type(surprise).__name__}: {surprise}")
     return TemporaryFailure(_UNEXPECTED % type(surprise).__name__.encode())
 
 

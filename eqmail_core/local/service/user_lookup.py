@@ -18,7 +18,7 @@ from eqmail_core.ipc.packet_socket import PACKET
 from eqmail_core.local.service import getpw_process as getpw
 from eqmail_core.site.site import Site
 from eqmail_core.system.child import fork_with_socket, has_ended
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.users.database import KeptDatabase
 from eqmail_core.users.getpw import find_in_single_user_site
 from eqmail_core.users.user import LOOKUP_SYSTEM, LookupFailed, User
@@ -41,10 +41,10 @@ class UserLookup:
         self._site = site
         self._selector = selector
         self._database = KeptDatabase(site)
-        self._process: _LookUp | None = None
+        self._process: _LookupProcess | None = None
         self._leaving: list[int] = []
         self._asked: dict[bytes, list[Callable[[UserLookupAnswer], None]]] = {}
-        self._believed: dict[bytes, tuple[float, UserLookupAnswer]] = {}
+        self._cache: dict[bytes, tuple[float, UserLookupAnswer]] = {}
 
     def find(self, local: bytes, then: Callable[[UserLookupAnswer], None]) -> None:
         """Call `then` with the owner of `local`, at once if that is known, else when it is."""
@@ -58,7 +58,7 @@ class UserLookup:
         if user is not None:
             then(user)
             return
-        believed = self._believed.get(local)
+        believed = self._cache.get(local)
         if believed is not None and believed[0] > time.monotonic():
             then(believed[1])
         else:
@@ -76,17 +76,17 @@ class UserLookup:
     def _send(self, local: bytes) -> None:
         try:
             if self._process is None:
-                self._process = _LookUp(self._site)
+                self._process = _LookupProcess(self._site)
                 self._selector.register(self._process.sock, selectors.EVENT_READ, self._answered)
             self._process.ask(local)
         except OSError:
-            self._tell(local, LOOKUP_SYSTEM)
+            self._deliver_answer(local, LOOKUP_SYSTEM)
 
     def tidy(self) -> None:
         """Do without a look-up process that is silent for too long, and without those that have ended."""
         self._leaving = [pid for pid in self._leaving if not has_ended(pid)]
         if self._process is not None and self._process.silent_s(time.monotonic()) > SILENCE_S:
-            self._lose(self._process, f"was silent for {SILENCE_S:g} s")
+            self._process_lost(self._process, f"was silent for {SILENCE_S:g} s")
 
     def _answered(self, _events: int) -> None:
         process = self._process
@@ -97,33 +97,33 @@ class UserLookup:
         except BlockingIOError:
             return
         except (EOFError, OSError, ValueError, LookupFailed):
-            self._lose(process, "has died")
+            self._process_lost(process, "has died")
             return
         if isinstance(found, User):
-            if len(self._believed) >= _BELIEVED:
-                self._believed.clear()
-            self._believed[local] = (time.monotonic() + _BELIEVED_S, found)
-        self._tell(local, found)
+            if len(self._cache) >= _BELIEVED:
+                self._cache.clear()
+            self._cache[local] = (time.monotonic() + _BELIEVED_S, found)
+        self._deliver_answer(local, found)
 
-    def _lose(self, process: "_LookUp", why: str) -> None:
+    def _process_lost(self, process: "_LookupProcess", why: str) -> None:
         """The process is of no use any more: what it was at is not asked again for now, the rest is asked anew."""
-        say("qmail-lspawn", f"warning: the look-up process {why} and is replaced")
+        log_line("qmail-lspawn", f"warning: the look-up process {why} and is replaced")
         self._selector.unregister(process.sock)
         process.end()
         self._leaving.append(process.pid)
         self._process = None
         first, *others = process.asked or [b""]
         if first in self._asked:
-            self._tell(first, LOOKUP_SYSTEM)
+            self._deliver_answer(first, LOOKUP_SYSTEM)
         for local in others:
             self._send(local)
 
-    def _tell(self, local: bytes, found: UserLookupAnswer) -> None:
+    def _deliver_answer(self, local: bytes, found: UserLookupAnswer) -> None:
         for then in self._asked.pop(local):
             then(found)
 
 
-class _LookUp:
+class _LookupProcess:
     """The process that knows the accounts of the machine, asked one local part after the other, answering in order."""
 
     def __init__(self, site: Site) -> None:

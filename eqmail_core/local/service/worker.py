@@ -44,11 +44,11 @@ class WorkerHandle:
         "_to_ask",
         "asked",
         "is_shared",
-        "orders",
+        "not_durable",
         "pid",
+        "requests",
         "sock",
         "taken",
-        "unsettled",
         "used_at",
     )
 
@@ -57,8 +57,8 @@ class WorkerHandle:
         self.sock = sock
         self.taken: dict[int, AgentOrder] = {}
         self.asked: dict[int, User] = {}
-        self.unsettled: set[int] = set()
-        self.orders = 0
+        self.not_durable: set[int] = set()
+        self.requests = 0
         self.used_at = self._busy_since = time.monotonic()
         self.is_shared = is_shared
         self._at_once = at_once
@@ -70,7 +70,7 @@ class WorkerHandle:
     @property
     def is_idle(self) -> bool:
         """Tell whether nothing is expected of it."""
-        return not self.taken and not self.asked and not self.unsettled
+        return not self.taken and not self.asked and not self.not_durable
 
     def users(self) -> list[User]:
         """Whose orders and questions it has."""
@@ -104,14 +104,14 @@ class WorkerHandle:
             except OSError:
                 pass  # it does not even read; its silence tells
 
-    def take(self, it: AgentOrder) -> None:
+    def accept(self, it: AgentOrder) -> None:
         """Accept an order, with its descriptor; `push` sends it."""
         self._use()
         self._backlog.append((self.used_at, it))
         self.taken[it.number] = it
-        self.orders += 1
+        self.requests += 1
 
-    def be_asked(self, number: int, user: User) -> None:
+    def ask(self, number: int, user: User) -> None:
         """Accept a question; `push` sends it."""
         self._use()
         self._to_ask.append((number, user))
@@ -148,15 +148,15 @@ class WorkerHandle:
             if not self._is_its(number, said):
                 raise ValueError(f"process {self.pid} speaks of order {number}, which is not its")
             if said == wire.DURABLE:
-                self.unsettled.discard(number)
+                self.not_durable.discard(number)
             elif said in _HANDED_BACK:
                 pass
             elif number in self.asked:
                 del self.asked[number]
             else:
-                _drop(self.hand_back(number))
+                _close_message(self.hand_back(number))
                 if said[:2] == b"0K":
-                    self.unsettled.add(number)
+                    self.not_durable.add(number)
         self._busy_since = time.monotonic()
         return reports
 
@@ -164,18 +164,18 @@ class WorkerHandle:
         """An order that is not its any more."""
         return self.taken.pop(number)
 
-    def let_go(self) -> None:
+    def close(self) -> None:
         """Close the socket, which ends the process."""
         if not self.is_shared:
             for _, it in self._backlog:
-                _drop(it)
+                _close_message(it)
         self._backlog.clear()
         self.sock.close()
 
     def _is_its(self, number: int, said: bytes) -> bool:
         """Tell whether this may be said about this order."""
         if said == wire.DURABLE:
-            return number in self.unsettled
+            return number in self.not_durable
         if said in _HANDED_BACK and not self.is_shared:
             return False
         is_report = said in _HANDED_BACK or said[:2] in _BEGINNINGS
@@ -203,10 +203,10 @@ class WorkerHandle:
         for _ in fds:
             sent = self._backlog.popleft()[1]
             if not self.is_shared:
-                _drop(sent)
+                _close_message(sent)
 
 
-def _drop(it: AgentOrder) -> None:
+def _close_message(it: AgentOrder) -> None:
     """Close the message of an order."""
     if it.fd >= 0:
         os.close(it.fd)

@@ -18,8 +18,8 @@ from eqmail_core.local.service import worker_process as agent
 from eqmail_core.local.service.time_budget import SLOW_S
 from eqmail_core.local.service.worker import NO_BOUND, WorkerHandle
 from eqmail_core.site.site import Site
-from eqmail_core.system.child import end, fork_with_socket, has_ended
-from eqmail_core.system.log import say
+from eqmail_core.system.child import end_child, fork_with_socket, has_ended
+from eqmail_core.system.log import log_line
 from eqmail_core.users.user import User
 
 NAME = "qmail-lspawn"
@@ -66,7 +66,7 @@ class WorkerPool:
         self._carrier: WorkerHandle | None = None
         self._agents: dict[_Account, WorkerHandle] = {}
         self._retired: set[WorkerHandle] = set()
-        self._leaving: list[int] = []
+        self._closing: list[int] = []
         self._hung: list[int] = []
         self._slow: dict[_Account, float] = {}
 
@@ -75,11 +75,11 @@ class WorkerPool:
         account = (user.uid, user.gid)
         if not self._with_carrier or account in self._agents or account in self._slow or len(self._hung) >= HUNG:
             return self.agent_for(user)
-        if self._carrier is not None and self._carrier.orders >= RETIRED_AFTER:
+        if self._carrier is not None and self._carrier.requests >= RETIRED_AFTER:
             self._retired.add(self._carrier)
             self._carrier = None
         if self._carrier is None:
-            act = partial(agent.carry, self._site, self._default)
+            act = partial(agent.run_carrier, self._site, self._default)
             self._carrier = WorkerHandle(*fork_with_socket("eq-carrier", act), is_shared=True)
             self._watch(self._carrier)
         return self._carrier
@@ -88,7 +88,7 @@ class WorkerPool:
         """The agent of a user, started if there is none.  The least recently used comes first in the table."""
         account = (user.uid, user.gid)
         found = self._agents.pop(account, None)
-        if found is not None and found.orders >= RETIRED_AFTER:
+        if found is not None and found.requests >= RETIRED_AFTER:
             self._retired.add(found)
             found = None
         if found is None:
@@ -103,17 +103,17 @@ class WorkerPool:
         """Have a user's mail delivered by an agent for a while."""
         self._slow[user.uid, user.gid] = time.monotonic() + SLOW_S
 
-    def tidy(self) -> None:
+    def expire(self) -> None:
         """Let go of the agents that have been idle for long or are retired, and bury those that have left."""
         now = time.monotonic()
         for account, it in list(self._agents.items()):
             if it.is_idle and it.used_at <= now - IDLE_S:
                 del self._agents[account]
-                self._dismiss(it)
+                self._close(it)
         for it in [it for it in self._retired if it.is_idle]:
             self._retired.discard(it)
-            self._dismiss(it)
-        self._leaving = [pid for pid in self._leaving if not has_ended(pid)]
+            self._close(it)
+        self._closing = [pid for pid in self._closing if not has_ended(pid)]
         self._hung = [pid for pid in self._hung if not has_ended(pid)]
         self._slow = {account: until for account, until in self._slow.items() if until > now}
 
@@ -133,26 +133,28 @@ class WorkerPool:
         """Every agent."""
         return [*self._agents.values(), *(it for it in self._retired if not it.is_shared)]
 
-    def bury(self, dead: WorkerHandle) -> int:
+    def reap(self, dead: WorkerHandle) -> int:
         """Forget a worker that has died or must; its exit code, negative for a signal."""
-        self._forget(dead)
-        return end(dead.pid)
+        self._remove(dead)
+        return end_child(dead.pid)
 
-    def cast_off(self, hung: WorkerHandle) -> None:
+    def kill(self, hung: WorkerHandle) -> None:
         """Kill a worker without waiting for its end."""
-        self._forget(hung)
+        self._remove(hung)
         if hung.is_shared:
-            say(NAME, f"warning: the carrier was silent for {SILENCE_S:g} s and is replaced; its mail goes to agents")
+            log_line(
+                NAME, f"warning: the carrier was silent for {SILENCE_S:g} s and is replaced; its mail goes to agents"
+            )
         else:
             uid = hung.users()[0].uid
-            say(NAME, f"warning: the agent of uid {uid} was silent for {AGENT_SILENCE_S:g} s and is killed")
+            log_line(NAME, f"warning: the agent of uid {uid} was silent for {AGENT_SILENCE_S:g} s and is killed")
         try:
             os.kill(hung.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        (self._hung if hung.is_shared else self._leaving).append(hung.pid)
+        (self._hung if hung.is_shared else self._closing).append(hung.pid)
 
-    def _forget(self, it: WorkerHandle) -> None:
+    def _remove(self, it: WorkerHandle) -> None:
         if it.is_shared:
             until = time.monotonic() + SLOW_S
             self._slow |= {(user.uid, user.gid): until for user in it.users()}
@@ -161,7 +163,7 @@ class WorkerPool:
         if self._carrier is it:
             self._carrier = None
         self._unwatch(it)
-        it.let_go()
+        it.close()
 
     def _make_room(self) -> None:
         """Dismiss the least recently used of the idle, if the house is full; the busy stay, however many."""
@@ -169,13 +171,13 @@ class WorkerPool:
             for account, it in self._agents.items():
                 if it.is_idle:
                     del self._agents[account]
-                    self._dismiss(it)
+                    self._close(it)
                     return
 
-    def _dismiss(self, it: WorkerHandle) -> None:
+    def _close(self, it: WorkerHandle) -> None:
         self._unwatch(it)
-        it.let_go()
-        self._leaving.append(it.pid)
+        it.close()
+        self._closing.append(it.pid)
 
 
 def sync_in_child() -> tuple[int, socket.socket]:

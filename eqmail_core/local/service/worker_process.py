@@ -29,7 +29,7 @@ from eqmail_core.outcome import EXIT_DONE
 from eqmail_core.site.site import Site
 from eqmail_core.system import kernel
 from eqmail_core.system.memory_limit import bound_memory
-from eqmail_core.system.privileges import PrivilegeError, TemporaryIdentity, become, keep_only_changing_users
+from eqmail_core.system.privileges import PrivilegeError, TemporaryIdentity, become_user, keep_only_changing_users
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
 # Imported only when needed elsewhere; here at once, for users may be unable to read our files.
@@ -56,15 +56,17 @@ def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], 
         return itself
 
     try:
-        become(user.uid, user.gid)
+        become_user(user.uid, user.gid)
     except PrivilegeError:
         return LOOKUP_USAGE
     serving = WorkerLoop(sock, "eq-agent", MaildirBatch(site, default, as_it_is))
-    serving.apart = DeliverySubprocesses(site, default, environ, serving.poll, serving.report, serving.memory_before)
+    serving.subprocesses = DeliverySubprocesses(
+        site, default, environ, serving.poll, serving.report, serving.memory_before
+    )
     return serving.run()
 
 
-def carry(site: Site, default: bytes, sock: socket.socket) -> int:
+def run_carrier(site: Site, default: bytes, sock: socket.socket) -> int:
     """Deliver plain Maildir mail for everybody until the spawner lets go; the exit code."""
     keep_only_changing_users()
     desk = MaildirBatch(site, default, lambda user: TemporaryIdentity(user.uid, user.gid), is_shared=True)
@@ -81,12 +83,12 @@ class WorkerLoop:
         self.memory_before = bound_memory(_MORE_MEMORY)
         self._sock = sock
         self._socket_fd = sock.fileno()
-        self._desk = desk
-        self.apart: DeliverySubprocesses | None = None
+        self._batch = desk
+        self.subprocesses: DeliverySubprocesses | None = None
         self._outgoing: list[bytes] = []
         self._gather_until = 0.0
-        self._orders_poll = select.poll()
-        self._orders_poll.register(sock, select.POLLIN)
+        self._requests_poll = select.poll()
+        self._requests_poll.register(sock, select.POLLIN)
         self.poll = select.poll()
         self.poll.register(sock, select.POLLIN)
 
@@ -105,25 +107,25 @@ class WorkerLoop:
 
     def _serve(self) -> None:
         while True:
-            waits = [wait_s for wait_s in (self._desk.settle_in_s, self._look_in_s) if wait_s is not None]
+            waits = [wait_s for wait_s in (self._batch.flush_in_s, self._look_in_s) if wait_s is not None]
             ready = self.poll.poll(min(waits) * 1000 if waits else None)
-            if self._desk.settle_in_s == 0.0:
-                self._outgoing += [wire.settled(number) for number in self._desk.settle()]
+            if self._batch.flush_in_s == 0.0:
+                self._outgoing += [wire.durable(number) for number in self._batch.flush()]
             for fd, _ in ready:
                 if fd == self._socket_fd:
-                    if not self._take_orders():
+                    if not self._receive_requests():
                         return
-                elif self.apart is not None:
-                    self.apart.collect(fd)
-            if self.apart is not None:
-                self.apart.look()
+                elif self.subprocesses is not None:
+                    self.subprocesses.collect(fd)
+            if self.subprocesses is not None:
+                self.subprocesses.look()
             self._send_reports()
 
     @property
     def _look_in_s(self) -> float | None:
-        return None if self.apart is None else self.apart.look_in_s
+        return None if self.subprocesses is None else self.subprocesses.look_in_s
 
-    def _take_orders(self) -> bool:
+    def _receive_requests(self) -> bool:
         """Take the orders that wait, and deliver them as a group; False at the end of the socket."""
         orders: list[AgentOrder] = []
         flags = 0
@@ -144,7 +146,7 @@ class WorkerLoop:
                 continue
             questions = wire.split_questions(packet)
             if questions:
-                self._tell(self._desk.foresee(questions))
+                self._tell(self._batch.check_deliverable(questions))
                 break
             orders += wire.split_orders(packet, fds)
         if orders:
@@ -152,27 +154,27 @@ class WorkerLoop:
         return True
 
     def _deliver(self, orders: list[AgentOrder]) -> None:
-        result = self._desk.deliver(orders)
+        result = self._batch.deliver(orders)
         self._gather_until = time.monotonic() + _GATHER_S
         self._tell(result)
-        if self.apart is not None:
-            self.apart.take(result.apart)
+        if self.subprocesses is not None:
+            self.subprocesses.accept(result.needs_subprocess)
             return
-        for it in result.apart:
+        for it in result.needs_subprocess:
             if it.fd >= 0:
                 os.close(it.fd)
-            self._outgoing.append(wire.personal(it.number, it.number in result.slow))
+            self._outgoing.append(wire.hand_back(it.number, it.number in result.slow))
 
     def _tell(self, result: BatchResult) -> None:
         """Have the spawner told what is certain, and which questions we do not answer."""
-        self._outgoing += [wire.settled(number) for number in result.settled]
+        self._outgoing += [wire.durable(number) for number in result.durable]
         self._outgoing += [wire.report(*report) for report in result.reports]
-        self._outgoing += [wire.personal(number, number in result.slow) for number in result.unanswered]
+        self._outgoing += [wire.hand_back(number, number in result.slow) for number in result.unanswered]
 
     def _more_may_come(self, count: int) -> bool:
         """Wait a moment for more orders while mail streams in: a barrier costs more than the moment."""
         left_s = self._gather_until - time.monotonic()
-        return left_s > 0 and count < _GATHERED and bool(self._orders_poll.poll(left_s * 1000))
+        return left_s > 0 and count < _GATHERED and bool(self._requests_poll.poll(left_s * 1000))
 
     def _send_reports(self) -> None:
         """Send all that is to be said, in as few packets as it fits."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.site.layout import QueuePaths
 
-RETURNED = b"The postmaster has taken this message out of the queue.\n"
+BOUNCED_BY_OPERATOR = b"The postmaster has taken this message out of the queue.\n"
 """What the sender is told about recipients who will not be tried again."""
 
 
@@ -40,7 +40,7 @@ def stamp_of(paths: "QueuePaths", number: int) -> bytes | None:
 
 def set_due(ledger: QueueFiles, number: int, due: int) -> list[int]:
     """Note a time for every unfinished list of a message; the channels that have one."""
-    channels = [channel for channel, _ in ledger.find(number) or ()]
+    channels = [channel for channel, _ in ledger.birth_of(number) or ()]
     for channel in channels:
         ledger.note_due(number, channel, due)
         if due >= HELD_UNTIL:
@@ -54,19 +54,21 @@ def set_due(ledger: QueueFiles, number: int, due: int) -> list[int]:
     return channels
 
 
-def fail(ledger: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = RETURNED) -> None:
+def fail_recipients(
+    ledger: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = BOUNCED_BY_OPERATOR
+) -> None:
     """Note every unfinished recipient as failed; what is left is to tell a sender who wishes it.
 
     A recipient is marked when that is on the disk, so that no crash leaves a sender who is told nothing.
     """
-    wishes = ledger.about(number)[2]
+    wishes = ledger.info(number)[2]
     failed: list[tuple[int, int]] = []
-    channels = [channel for channel, _ in ledger.find(number) or ()]
+    channels = [channel for channel, _ in ledger.birth_of(number) or ()]
     for channel in channels:
         try:
             for offset, mark, recipient in ledger.recipients(number, channel):
                 if mark == TODO:
-                    wish = wishes.of(list_key(channel, offset)) if wishes is not None else NO_DSN
+                    wish = wishes.for_recipient(list_key(channel, offset)) if wishes is not None else NO_DSN
                     if wish.wants_failure:
                         ledger.add_failure(number, failure_block(as_sent(recipient), report, wish.orcpt))
                     failed.append((channel, offset))
@@ -81,7 +83,7 @@ def fail(ledger: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", r
         ledger.finish_channel(number, channel)
 
 
-def empty(ledger: QueueFiles, number: int) -> None:
+def drop_recipients(ledger: QueueFiles, number: int) -> None:
     """Remove what is to be told and who is still to get it: the message ends without a word to anybody."""
     _remove(ledger, [ledger.paths.bounce(number)])
     remove_lists(ledger, number)

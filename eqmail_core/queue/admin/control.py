@@ -8,13 +8,13 @@ Fails: QueueInUse where a scheduler runs that has no control socket (C's, or a c
 import os
 
 from eqmail_core.ipc import scheduler_control_protocol as wire
-from eqmail_core.queue.admin.actions import empty, fail, set_due, stamp_of
+from eqmail_core.queue.admin.actions import drop_recipients, fail_recipients, set_due, stamp_of
 from eqmail_core.queue.admin.repair import lock_queue, remove_message
-from eqmail_core.queue.admin.scheduler_client import SchedulerClient, SchedulerState, visit_scheduler
+from eqmail_core.queue.admin.scheduler_client import SchedulerClient, SchedulerState, connect_to_scheduler
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import HELD_UNTIL
 from eqmail_core.system.installation import read_controls
-from eqmail_core.system.privileges import become
+from eqmail_core.system.privileges import become_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,21 +32,21 @@ class OfflineQueueControl:
     def __init__(self, site: "Site", now: int) -> None:
         self._lock = lock_queue(site.queue)
         self._ledger = QueueFiles(site.queue)
-        self._as_sent = _as_sent(site)
-        self._acts: dict[bytes, Callable[[int], object]] = {
+        self._original_address = _original_address_of(site)
+        self._actions: dict[bytes, Callable[[int], object]] = {
             wire.RETRY: lambda number: set_due(self._ledger, number, now),
             wire.RELEASE: lambda number: set_due(self._ledger, number, now),
             wire.HOLD: lambda number: set_due(self._ledger, number, HELD_UNTIL),
             wire.DELETE: self._delete,
             wire.MOVE: self._delete,
-            wire.BOUNCE: lambda number: fail(self._ledger, number, self._as_sent),
+            wire.BOUNCE: lambda number: fail_recipients(self._ledger, number, self._original_address),
         }
 
     def close(self) -> None:
         """Let others have the queue."""
         os.close(self._lock)
 
-    def books(self) -> SchedulerState | None:
+    def scheduler_state(self) -> SchedulerState | None:
         """None: the files say everything."""
         return None
 
@@ -66,9 +66,9 @@ class OfflineQueueControl:
                 return wire.GONE
             if found != stamp:
                 return wire.CHANGED
-            if self._ledger.find(number) is None:
+            if self._ledger.birth_of(number) is None:
                 return wire.NEW
-            self._acts[verb](number)
+            self._actions[verb](number)
         except QueueFileError as trouble:
             return trouble.text
         except OSError as error:
@@ -76,7 +76,7 @@ class OfflineQueueControl:
         return wire.DONE
 
     def _delete(self, number: int) -> None:
-        empty(self._ledger, number)
+        drop_recipients(self._ledger, number)
         remove_message(self._ledger.paths, number)
 
 
@@ -90,18 +90,18 @@ def open_control(site: "Site", now: int, verb: bytes = b"") -> QueueControl:
     belongs to it, and nothing that this account may have prepared is followed with root's rights.
     Fails: QueueInUse, OSError; CannotSettle.
     """
-    client = visit_scheduler(site)
+    client = connect_to_scheduler(site)
     if client is not None:
         return client
     alone = OfflineQueueControl(site, now)
     if os.geteuid() == 0 and not site.single_user and verb not in (wire.DELETE, wire.MOVE):
         state = os.stat(site.queue.sendmutex)
-        become(state.st_uid, state.st_gid)
+        become_user(state.st_uid, state.st_gid)
     return alone
 
 
-def _as_sent(site: "Site") -> "Callable[[bytes], bytes]":
+def _original_address_of(site: "Site") -> "Callable[[bytes], bytes]":
     from eqmail_core.queue.routing import Routes
 
     controls = read_controls(site)
-    return Routes(controls.envnoathost, virtual=controls.virtualdomains or {}).as_sent
+    return Routes(controls.envnoathost, virtual=controls.virtualdomains or {}).original_address

@@ -35,10 +35,10 @@ def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "
         new = os.stat(draft).st_ino
         paths = [target.info(new), target.bounce(new), *(target.channel(name, new) for name in CHANNELS)]
         for path in paths:
-            drop(path)
+            unlink_if_there(path)
         os.link(draft, target.mess(new))
     finally:
-        drop(draft)
+        unlink_if_there(draft)
     for channel in CHANNELS:
         if os.path.exists(source.channel(channel, number)):
             copy_file(source.channel(channel, number), target.channel(channel, new), LIST_MODE, due.get(channel))
@@ -47,7 +47,7 @@ def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "
     for path in (*paths[1:], target.mess(new)):
         sync_folder(os.path.dirname(path))
     temporary = f"{target.info(new)}.tmp"
-    drop(temporary)
+    unlink_if_there(temporary)
     copy_file(source.info(number), temporary, LIST_MODE, None)
     os.rename(temporary, target.info(new))
     sync_folder(os.path.dirname(target.info(new)))
@@ -82,7 +82,7 @@ def copy_file(source: str, target: str, mode: int, mtime: int | None, is_flushed
         os.close(reading)
 
 
-def drop(path: str) -> None:
+def unlink_if_there(path: str) -> None:
     """Remove a file, if it is there."""
     try:
         os.unlink(path)

@@ -24,14 +24,14 @@ class QueueFaults:
     """
 
     def __init__(self) -> None:
-        self.strangers: list[str] = []
+        self.unknown_files: list[str] = []
         self.misplaced: list[str] = []
         self.misnamed: list[tuple[str, int]] = []
-        self.undressed: list[tuple[str, str, str]] = []
+        self.wrong_permissions: list[tuple[str, str, str]] = []
         self.broken: dict[int, set[str]] = {}
 
 
-def look_for_faults(site: Site) -> QueueFaults:
+def find_faults(site: Site) -> QueueFaults:
     """Everything that is wrong."""
     found, folders = QueueFaults(), dict[int, set[str]]()
     uids = {role: uid_of(site, role) for role, _ in MESSAGE_FILES.values()}
@@ -39,7 +39,7 @@ def look_for_faults(site: Site) -> QueueFaults:
     for folder, path in message_files(site):
         name = os.path.basename(path)
         if not (name.isascii() and name.isdigit()):
-            found.strangers.append(path)
+            found.unknown_files.append(path)
             continue
         folders.setdefault(int(name), set()).add(folder)
         part = os.path.basename(os.path.dirname(path))
@@ -51,9 +51,9 @@ def look_for_faults(site: Site) -> QueueFaults:
             continue
         role, mode = MESSAGE_FILES[folder]
         if seen.st_uid != uids[role]:
-            found.undressed.append((path, f"owner uid {seen.st_uid}", f"uid {uids[role]}"))
+            found.wrong_permissions.append((path, f"owner uid {seen.st_uid}", f"uid {uids[role]}"))
         elif stat.S_IMODE(seen.st_mode) & ~(mode | MARKS.get(folder, 0)):
-            found.undressed.append((path, f"mode {stat.S_IMODE(seen.st_mode):04o}", f"{mode:04o}"))
+            found.wrong_permissions.append((path, f"mode {stat.S_IMODE(seen.st_mode):04o}", f"{mode:04o}"))
         if folder == "mess" and seen.st_ino != int(name):
             found.misnamed.append((path, seen.st_ino))
     for number, present in sorted(folders.items()):

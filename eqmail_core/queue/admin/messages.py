@@ -72,7 +72,7 @@ class QueuedMessage:
         return self
 
 
-def each(
+def each_message(
     queue: "QueuePaths",
     books: "SchedulerState | None",
     view: "Callable[[QueuedMessage], T | None]",
@@ -92,7 +92,7 @@ def each(
         files = PartitionReader(QueuePartition(queue, index), queue, books, bounces)
         try:
             for number in files.numbers(wanted):
-                entry = files.entry(number)
+                entry = files.message(number)
                 try:
                     seen = view(entry)
                 except OSError as error:
@@ -128,7 +128,7 @@ class PartitionReader:
         found = self.part.old | self.part.new
         return sorted(found if wanted is None else found & wanted)
 
-    def entry(self, number: int) -> QueuedMessage:
+    def message(self, number: int) -> QueuedMessage:
         """A message; of a preprocessed one nothing is read yet."""
         entry = _unprocessed(self._queue, number) if number in self.part.new else None
         return entry or QueuedMessage(number, self)
@@ -140,7 +140,7 @@ class PartitionReader:
         self.read_bounces(entry)
         self.read_lists(entry)
 
-    def look(self, entry: QueuedMessage) -> None:
+    def read_info(self, entry: QueuedMessage) -> None:
         """Birth and stamp."""
         _date(entry, os.stat(str(entry.number), dir_fd=self.part.info))
 
@@ -186,8 +186,8 @@ class PartitionReader:
 
 
 _READERS: "dict[str, Callable[[PartitionReader, QueuedMessage], None]]" = {
-    "birth": PartitionReader.look,
-    "stamp": PartitionReader.look,
+    "birth": PartitionReader.read_info,
+    "stamp": PartitionReader.read_info,
     "sender": PartitionReader.read_sender,
     "size": PartitionReader.read_size,
     "bounces": PartitionReader.read_bounces,
@@ -230,14 +230,14 @@ def _unprocessed(queue: "QueuePaths", number: int) -> QueuedMessage | None:
     if todo is None:
         return None
     recipients: Recipients = [("", False, recipient) for recipient in todo.recipients]
-    return _made(number, b"", mess.st_mtime, mess.st_size, todo.sender, "new", recipients, False)
+    return _message_of(number, b"", mess.st_mtime, mess.st_size, todo.sender, "new", recipients, False)
 
 
 def _from_memory(it: "MemoryMessageRecord") -> QueuedMessage:
-    return _made(it.number, b"m%d" % it.serial, it.birth, it.size, it.sender, "memory", it.recipients, it.bounces)
+    return _message_of(it.number, b"m%d" % it.serial, it.birth, it.size, it.sender, "memory", it.recipients, it.bounces)
 
 
-def _made(
+def _message_of(
     number: int,
     stamp: bytes,
     birth: float,

@@ -5,7 +5,7 @@ Source: programs.md 1.1 (qmail-qstat of eQmail after 1.09).
 
 import os
 
-from eqmail_core.queue.admin.messages import QueuedMessage, each
+from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.repair import lock_queue, remove_message
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.listing import recipient_line
@@ -83,7 +83,7 @@ def _of_channel(channel: str) -> "Callable[[QueuePaths, bytes], Iterator[bytes]]
         return b"\nMessage-Id: %d\n" % it.number + b"".join(lines)
 
     def listed(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
-        yield from each(queue, None, view)
+        yield from each_message(queue, None, view)
         yield b"\n" + _count_of_channel(queue, channel) + b"\n"
 
     return listed

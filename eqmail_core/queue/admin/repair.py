@@ -89,7 +89,7 @@ def repair(site: "Site") -> None:
     gid = _group(site)
     for node in queue_tree(site):
         _create(node)
-        _dress(node.path, _TYPES[node.kind], uid_of(site, node.role), gid, node.mode)
+        _set_permissions(node.path, _TYPES[node.kind], uid_of(site, node.role), gid, node.mode)
     resplit(site)
     for name in split_folders(site):
         folder = f"{site.queue.root}/{name}"
@@ -99,7 +99,7 @@ def repair(site: "Site") -> None:
     for name, path in list(message_files(site)):
         role, mode = MESSAGE_FILES[name]
         mark = os.lstat(path).st_mode & MARKS.get(name, 0)
-        _dress(path, stat.S_IFREG, uid_of(site, role), -1, mode | mark)
+        _set_permissions(path, stat.S_IFREG, uid_of(site, role), -1, mode | mark)
 
 
 def resplit(site: "Site") -> int:
@@ -175,7 +175,7 @@ def _create(node: QueueNode) -> None:
         pass
 
 
-def _dress(path: str, kind: int, uid: int, gid: int, mode: int) -> None:
+def _set_permissions(path: str, kind: int, uid: int, gid: int, mode: int) -> None:
     """Set owner and mode of what is at `path`, if it is of this kind and nobody linked something foreign there."""
     fd = os.open(path, _SAFELY)
     try:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
     from eqmail_core.site.site import Site
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 """How long an answer may be in coming."""
 
 
@@ -40,7 +40,7 @@ class SchedulerClient:
         """Leave."""
         self._sock.close()
 
-    def books(self) -> SchedulerState:
+    def scheduler_state(self) -> SchedulerState:
         """Everything in memory, and all due times."""
         books = SchedulerState()
         last: MemoryMessageRecord | None = None
@@ -69,7 +69,7 @@ class SchedulerClient:
         batch: list[tuple[int, bytes]] = []
         for target in targets:
             batch.append(target)
-            if len(batch) == wire.MOST_TARGETS:
+            if len(batch) == wire.MAX_TARGETS:
                 yield from self._change(verb, batch)
                 batch = []
         if batch:
@@ -88,25 +88,25 @@ class SchedulerClient:
             yield packet
 
 
-def visit_scheduler(site: "Site") -> SchedulerClient | None:
+def connect_to_scheduler(site: "Site") -> SchedulerClient | None:
     """A connection to the running scheduler; None where none runs.
 
     Fails: PermissionError when the caller is neither root nor the scheduler's account.
     """
     try:
-        return SchedulerClient(connect_to(site.socket("send"), PATIENCE_S))
+        return SchedulerClient(connect_to(site.socket("send"), TIMEOUT_S))
     except (FileNotFoundError, ConnectionRefusedError):
         return None
 
 
-def books_if_allowed(site: "Site") -> SchedulerState | None:
+def scheduler_state_if_allowed(site: "Site") -> SchedulerState | None:
     """The scheduler's books for those who may ask; None for others, or where nobody answers."""
     try:
-        client = visit_scheduler(site)
+        client = connect_to_scheduler(site)
         if client is None:
             return None
         try:
-            return client.books()
+            return client.scheduler_state()
         finally:
             client.close()
     except (OSError, ValueError, KeyError, IndexError):

@@ -19,7 +19,7 @@ Source: queue.md 3.2, 3.3, 3.4.
 import os
 from collections.abc import Callable, Iterator
 
-from eqmail_core.queue.admin.copy import copy_file, drop
+from eqmail_core.queue.admin.copy import copy_file, unlink_if_there
 from eqmail_core.queue.admin.repair import message_files
 from eqmail_core.queue.files import LIST_MODE, WARNED_MODE
 from eqmail_core.queue.format.channels import CHANNELS
@@ -47,7 +47,7 @@ class SourceMessage:
         self.stamp = f"{number}.{seen.st_size}.{seen.st_mtime_ns}"
 
     @property
-    def is_new(self) -> bool:
+    def is_unprocessed(self) -> bool:
         """Whether it waits for preprocessing; lists that it has then do not count."""
         return "todo" in self.files
 
@@ -61,7 +61,7 @@ class QueueSurvey:
         self.remains = remains
 
 
-def survey(site: Site) -> QueueSurvey:
+def survey_queue(site: Site) -> QueueSurvey:
     """Every message of a queue, in the order of its numbers; files count wherever in their folder they lie."""
     found: dict[int, dict[str, str]] = {}
     for folder, path in message_files(site):
@@ -117,7 +117,7 @@ def transfer(
     move: bool = False,
 ) -> int:
     """Copy what the book does not have; how many that were. `told` hears how many are there after each group."""
-    settle(target, book)
+    finish_interrupted(target, book)
     waiting = [message for message in messages if message not in book]
     for start in range(0, len(waiting), GROUP):
         group = waiting[start : start + GROUP]
@@ -128,7 +128,7 @@ def transfer(
         _flush(target)
         book.add([(message.stamp, number) for message, number in copies])
         for message in group:
-            drop(_draft(target, message.stamp))
+            unlink_if_there(_copy_name(target, message.stamp))
         told(min(start + GROUP, len(waiting)))
     if move:
         for message in messages:
@@ -136,41 +136,41 @@ def transfer(
     return len(waiting)
 
 
-def settle(target: QueuePaths, book: TransferLog) -> None:
+def finish_interrupted(target: QueuePaths, book: TransferLog) -> None:
     """Bring to an end what an earlier run left in the middle."""
-    for stamp, path in _drafts(target):
+    for stamp, path in _unfinished_copies(target):
         number = os.lstat(path).st_ino
-        if not _is_named(path, number, target):
+        if not _is_copy_of(path, number, target):
             pass
         elif any(os.path.exists(name) for name in (target.info(number), target.todo(number))):
             _flush(target)
             book.add([(stamp, number)])
         else:
-            drop(target.mess(number))
-            _clear(number, target)
-        drop(path)
+            unlink_if_there(target.mess(number))
+            _remove_leftovers(number, target)
+        unlink_if_there(path)
 
 
-def _is_named(draft: str, number: int, target: QueuePaths) -> bool:
+def _is_copy_of(draft: str, number: int, target: QueuePaths) -> bool:
     try:
         return os.path.samefile(draft, target.mess(number))
     except FileNotFoundError:
         return False
 
 
-def _drafts(target: QueuePaths) -> Iterator[tuple[str, str]]:
+def _unfinished_copies(target: QueuePaths) -> Iterator[tuple[str, str]]:
     for name in sorted(os.listdir(target.pid)):
         if name.startswith(_DRAFT):
             yield name[len(_DRAFT) :], f"{target.pid}/{name}"
 
 
-def _draft(target: QueuePaths, stamp: str) -> str:
+def _copy_name(target: QueuePaths, stamp: str) -> str:
     return f"{target.pid}/{_DRAFT}{stamp}"
 
 
 def _prepare(message: SourceMessage, target: QueuePaths) -> int:
     """Write all of a message, but under names that make it no message yet; its number in the target."""
-    draft = _draft(target, message.stamp)
+    draft = _copy_name(target, message.stamp)
     taken: list[str] = []
     while True:
         copy_file(message.files["mess"], draft, MESSAGE_FILES["mess"][1], None, is_flushed=False)
@@ -180,11 +180,11 @@ def _prepare(message: SourceMessage, target: QueuePaths) -> int:
         # A queue that was copied has names that belong to other files; this one waits until a free one is found.
         taken.append(f"{draft}~{len(taken)}")
         os.rename(draft, taken[-1])
-    _clear(number, target)
+    _remove_leftovers(number, target)
     os.link(draft, target.mess(number))
     for path in taken:
-        drop(path)
-    if message.is_new:
+        unlink_if_there(path)
+    if message.is_unprocessed:
         copy_file(message.files["todo"], target.intd(number), MESSAGE_FILES["todo"][1], None, is_flushed=False)
         return number
     for folder, path in _lists(number, target):
@@ -193,30 +193,34 @@ def _prepare(message: SourceMessage, target: QueuePaths) -> int:
     # The mode of info/N says whether the sender has been warned of a delay.
     info = message.files["info"]
     mode = os.lstat(info).st_mode & WARNED_MODE | LIST_MODE
-    copy_file(info, _early(number, target), mode, None, is_flushed=False)
+    copy_file(info, _intermediate_files(number, target), mode, None, is_flushed=False)
     return number
 
 
 def _commit(message: SourceMessage, number: int, target: QueuePaths) -> None:
-    if message.is_new:
+    if message.is_unprocessed:
         os.rename(target.intd(number), target.todo(number))
     else:
-        os.rename(_early(number, target), target.info(number))
+        os.rename(_intermediate_files(number, target), target.info(number))
 
 
-def _clear(number: int, target: QueuePaths) -> None:
+def _remove_leftovers(number: int, target: QueuePaths) -> None:
     """Remove what has the number of a message that does not count yet: remains, or of a run that was cut off."""
-    drop(target.todo(number))
-    drop(target.info(number))
-    for path in (_early(number, target), target.intd(number), *(path for _, path in _lists(number, target))):
-        drop(path)
+    unlink_if_there(target.todo(number))
+    unlink_if_there(target.info(number))
+    for path in (
+        _intermediate_files(number, target),
+        target.intd(number),
+        *(path for _, path in _lists(number, target)),
+    ):
+        unlink_if_there(path)
 
 
 def _lists(number: int, target: QueuePaths) -> list[tuple[str, str]]:
     return [("bounce", target.bounce(number)), *((name, target.channel(name, number)) for name in CHANNELS)]
 
 
-def _early(number: int, target: QueuePaths) -> str:
+def _intermediate_files(number: int, target: QueuePaths) -> str:
     return f"{target.info(number)}.tmp"
 
 
@@ -224,7 +228,7 @@ def _remove(message: SourceMessage) -> None:
     """Remove an original, in an order that leaves a state of the queue at every moment."""
     for folder in ("bounce", *CHANNELS, "intd", "todo", "info", "mess"):
         if folder in message.files:
-            drop(message.files[folder])
+            unlink_if_there(message.files[folder])
 
 
 def _flush(target: QueuePaths) -> None:

@@ -6,7 +6,7 @@ Source: delivery.md 5.9.
 
 import os
 
-from eqmail_core.outcome import WISHES_VARIABLE, PermanentFailure, TemporaryFailure
+from eqmail_core.outcome import DSN_VARIABLE, PermanentFailure, TemporaryFailure
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format.exit_codes import explain
 from eqmail_core.system.files import CHUNK
@@ -38,13 +38,13 @@ def forward_input(
         queue.abort()
         queue.finish(b"", [])
         raise TemporaryFailure(b"unable to read message: " + error_text(error.errno)) from error
-    wishes = environ.get(WISHES_VARIABLE, b"")
+    wishes = environ.get(DSN_VARIABLE, b"")
     if wishes:
         # Only here: most mail comes without.
-        from eqmail_core.dsn.parameters import wishes_passed_on
+        from eqmail_core.dsn.parameters import relayed_dsn
 
-        wishes = wishes_passed_on(wishes, len(recipients), is_same_sender=environ.get(b"SENDER") == sender)
-    return hand_over(queue, sender, recipients, wishes)
+        wishes = relayed_dsn(wishes, len(recipients), is_same_sender=environ.get(b"SENDER") == sender)
+    return enqueue(queue, sender, recipients, wishes)
 
 
 def queue_text(
@@ -56,10 +56,10 @@ def queue_text(
     """
     queue = _open(site, environ)
     queue.write(message)
-    return hand_over(queue, sender, recipients)
+    return enqueue(queue, sender, recipients)
 
 
-def hand_over(queue: "QueueProgram | QueueService", sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+def enqueue(queue: "QueueProgram | QueueService", sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
     """Give the envelope to a queue that has the message; the qp of the log.  `wishes` as in `formats.wishes`.
 
     Fails: Temporary, Permanent with the words for the log.

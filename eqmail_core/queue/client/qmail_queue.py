@@ -7,7 +7,7 @@ import os
 
 from eqmail_core.queue.client.submission import QueueSubmission
 from eqmail_core.queue.format import exit_codes as q
-from eqmail_core.queue.format.envelope import WISHES_S, read_envelope
+from eqmail_core.queue.format.envelope import DSN_TIMEOUT_S, read_envelope
 from eqmail_core.system.files import CHUNK, has_more
 
 TYPE_CHECKING = False
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-DEATH_S = 86400
+LIFETIME_S = 86400
 
 _IGNORED = tuple(getattr(signal, "SIG" + name) for name in "PIPE HUP INT QUIT VTALRM PROF XCPU XFSZ".split())
 _BUGS = (signal.SIGABRT, signal.SIGSYS)
 
 
-def guard() -> None:
+def limit_lifetime() -> None:
     """Signals as qmail-queue has them: most are ignored, a day is the limit, and a bug has an exit code of its own."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o033)
@@ -31,7 +31,7 @@ def guard() -> None:
     for number in _BUGS:
         signal.signal(number, lambda *_: os._exit(q.BUG))
     signal.signal(signal.SIGALRM, lambda *_: os._exit(q.TIMEOUT))
-    signal.alarm(DEATH_S)
+    signal.alarm(LIFETIME_S)
 
 
 def submit(submission: QueueSubmission, message: int, envelope: int) -> int:
@@ -43,15 +43,15 @@ def submit(submission: QueueSubmission, message: int, envelope: int) -> int:
     try:
         while piece := _read(message):
             submission.write(piece)
-        code, kept = read_envelope(lambda: _read(envelope), lambda: has_more(envelope, WISHES_S))
-    except _ReadTrouble:
+        code, kept = read_envelope(lambda: _read(envelope), lambda: has_more(envelope, DSN_TIMEOUT_S))
+    except _ReadError:
         return q.READ_ERROR
     except OSError:
         return q.SERVICE_AWAY
     return submission.commit(kept + b"\0") if code == q.OK else code
 
 
-class _ReadTrouble(Exception):
+class _ReadError(Exception):
     """A descriptor of the caller's could not be read."""
 
 
@@ -59,4 +59,4 @@ def _read(fd: int) -> bytes:
     try:
         return os.read(fd, CHUNK)
     except OSError as error:
-        raise _ReadTrouble from error
+        raise _ReadError from error

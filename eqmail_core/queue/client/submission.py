@@ -43,22 +43,22 @@ class QueueSubmission:
     Fails: OSError from `write` when the service has gone; `commit` returns a code.
     """
 
-    __slots__ = ("_is_long", "_kept", "_size", "_sock", "qp")
+    __slots__ = ("_buffered", "_is_long", "_size", "_sock", "qp")
 
     def __init__(self, sock: _socket.socket) -> None:
         self._sock = sock
-        self._kept: list[bytes] = []
+        self._buffered: list[bytes] = []
         self._size = 0
         self._is_long = False
         self.qp = 0
 
     def write(self, data: bytes) -> None:
         """Take a piece of the message."""
-        self._kept.append(data)
+        self._buffered.append(data)
         self._size += len(data)
         if self._is_long or self._size > wire.MAX_WHOLE:
             self._is_long = True
-            self._send_kept()
+            self._send_buffered()
 
     def commit(self, envelope: bytes) -> int:
         """Queue the message for an envelope with its final NUL; the exit code of qmail-queue.  Sets `qp`."""
@@ -66,9 +66,9 @@ class QueueSubmission:
         try:
             if not self._is_long and self._size + len(envelope) <= wire.MAX_WHOLE:
                 committed = True
-                self._sock.send(wire.whole(0, envelope, b"".join(self._kept)))
+                self._sock.send(wire.whole(0, envelope, b"".join(self._buffered)))
             else:
-                self._send_kept()
+                self._send_buffered()
                 self._send(wire.ENVELOPE, envelope)
                 committed = True
                 self._sock.send(wire.tagged(wire.COMMIT, 0))
@@ -83,9 +83,9 @@ class QueueSubmission:
         """Let go of the service; a message that was not committed is forgotten."""
         self._sock.close()
 
-    def _send_kept(self) -> None:
-        self._send(wire.BODY, b"".join(self._kept))
-        self._kept.clear()
+    def _send_buffered(self) -> None:
+        self._send(wire.BODY, b"".join(self._buffered))
+        self._buffered.clear()
 
     def _send(self, kind: bytes, data: bytes) -> None:
         for start in range(0, len(data), wire.MAX_PIECE):

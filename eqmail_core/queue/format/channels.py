@@ -48,7 +48,7 @@ def next_in_steps(steps: Sequence[int], birth: int, now: int) -> int:
     return now + steps[-1]
 
 
-def come_back_in(age_s: int, is_moving: bool) -> int:
+def requeue_delay(age_s: int, is_moving: bool) -> int:
     """Seconds after which a message comes back that found no room to wait for its destination, so many wait there.
 
     A quarter of its age, half a minute at least (less where the destination takes mail), ten minutes at most.
@@ -107,27 +107,27 @@ class DueQueue:
     is passed over when its time comes.
     """
 
-    __slots__ = ("_entries", "_heap", "_left_over")
+    __slots__ = ("_entries", "_heap", "_stale")
 
     _SHIFT = 64
     _NUMBER = (1 << 64) - 1
 
     def __init__(self) -> None:
         self._heap: list[int] = []
-        self._left_over: set[int] = set()
+        self._stale: set[int] = set()
         self._entries: dict[int, int] | None = None
 
     def __len__(self) -> int:
-        return len(self._heap) - len(self._left_over)
+        return len(self._heap) - len(self._stale)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Number and due time of every entry, in no order."""
-        left_over = self._left_over
+        left_over = self._stale
         return ((it & self._NUMBER, it >> self._SHIFT) for it in self._heap if it not in left_over)
 
     def snapshot(self) -> Iterator[tuple[int, int]]:
         """What iterating would yield now, while the queue goes on changing."""
-        heap, left_over = self._heap[:], frozenset(self._left_over)
+        heap, left_over = self._heap[:], frozenset(self._stale)
         return ((it & self._NUMBER, it >> self._SHIFT) for it in heap if it not in left_over)
 
     def insert(self, number: int, due: int) -> None:
@@ -135,12 +135,12 @@ class DueQueue:
         entry = due << self._SHIFT | number
         if self._entries is not None:
             self._entries[number] = entry
-        if entry in self._left_over:
-            self._left_over.discard(entry)
+        if entry in self._stale:
+            self._stale.discard(entry)
         else:
             heappush(self._heap, entry)
 
-    def take(self, now: float) -> int | None:
+    def pop_due(self, now: float) -> int | None:
         """Remove and return the number that is due first; None when nothing is due by `now`."""
         self._pass_over()
         if self._heap and self._heap[0] >> self._SHIFT <= now:
@@ -155,10 +155,10 @@ class DueQueue:
         self._pass_over()
         return self._heap[0] >> self._SHIFT if self._heap else None
 
-    def hurry(self, now: int) -> None:
+    def retry_all(self, now: int) -> None:
         """Make everything due at `now`, except what is held."""
         self._heap = [(due if due >= HELD_UNTIL else now) << self._SHIFT | number for number, due in self]
-        self._left_over.clear()
+        self._stale.clear()
         heapify(self._heap)
         if self._entries is not None:
             self.index()
@@ -166,7 +166,7 @@ class DueQueue:
     def set_back(self, seconds: int) -> None:
         """The clock was set back: what waits waits no longer for it.  Held entries stay."""
         self._heap = [(due if due >= HELD_UNTIL else due - seconds) << self._SHIFT | number for number, due in self]
-        self._left_over.clear()
+        self._stale.clear()
         heapify(self._heap)
         if self._entries is not None:
             self.index()
@@ -196,22 +196,22 @@ class DueQueue:
         entry = self._entries.pop(number, None) if self._entries is not None else None
         if entry is None:
             return False
-        self._left_over.add(entry)
-        if len(self._left_over) > len(self._heap) // 2 + 100:
-            self._heap = [it for it in self._heap if it not in self._left_over]
-            self._left_over.clear()
+        self._stale.add(entry)
+        if len(self._stale) > len(self._heap) // 2 + 100:
+            self._heap = [it for it in self._heap if it not in self._stale]
+            self._stale.clear()
             heapify(self._heap)
         return True
 
     def discard(self, number: int) -> None:
         """Take a message out as often as it is here, indexed or not; slow."""
-        self._heap = [it for it in self._heap if it not in self._left_over and it & self._NUMBER != number]
-        self._left_over.clear()
+        self._heap = [it for it in self._heap if it not in self._stale and it & self._NUMBER != number]
+        self._stale.clear()
         heapify(self._heap)
         if self._entries is not None:
             self._entries.pop(number, None)
 
     def _pass_over(self) -> None:
-        left_over = self._left_over
+        left_over = self._stale
         while left_over and self._heap and self._heap[0] in left_over:
             left_over.discard(heappop(self._heap))

@@ -9,7 +9,7 @@ was born, BIRTH.MARK (see `formats.info`), if it was in the journal first: what 
 Source: queue.md 3.3, 3.5; qmail-queue(8).
 """
 
-from eqmail_core.dsn.parameters import split_wishes, with_wishes
+from eqmail_core.dsn.parameters import split_dsn, with_dsn
 from eqmail_core.mail.address import MAX_ADDRESS
 from eqmail_core.queue.format.exit_codes import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
 from eqmail_core.text.lines import MOST_DIGITS
@@ -18,10 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_WISHES = 16 << 20
+MAX_DSN = 16 << 20
 """Longest list of wishes that is read, in bytes."""
 
-WISHES_S = 0.1
+DSN_TIMEOUT_S = 0.1
 """How long the wishes behind an envelope may take, where whoever brings it does not say that it is over."""
 
 _SENDER = 70
@@ -64,30 +64,30 @@ def read_envelope(read: "Callable[[], bytes]", has_more: "Callable[[], bool]") -
         data += piece
         code, position = scan_envelope(data, position)
         if code == OK:
-            while _may_go_on(data, position + 1) and has_more() and (piece := read()):
+            while _may_have_dsn(data, position + 1) and has_more() and (piece := read()):
                 data += piece
-            return OK, with_wishes(data, position)
+            return OK, with_dsn(data, position)
         if code != READ_ERROR:
             return code, b""
     return READ_ERROR, b""
 
 
-def _may_go_on(data: bytearray, start: int) -> bool:
+def _may_have_dsn(data: bytearray, start: int) -> bool:
     """Whether wishes that begin at `start` may have come in part only, or not at all."""
     if bytes(data[start : start + 1]) not in (b"", b"W"):
         return False
-    return len(data) - start < MAX_WISHES and data.find(0, start) < 0
+    return len(data) - start < MAX_DSN and data.find(0, start) < 0
 
 
 def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
     """Sender and recipients of an envelope that was checked, with or without its final NUL and what follows that."""
-    records = split_wishes(envelope)[0].split(b"\0")
+    records = split_dsn(envelope)[0].split(b"\0")
     return records[0][1:], [record[1:] for record in records[1:-1]]
 
 
 def render_todo(uid: int, pid: int, envelope: bytes, born: bytes = b"") -> bytes:
     """A todo file; `envelope` as the queue keeps it, see `formats.wishes.with_wishes`; `born` as in `born_text`."""
-    records, wishes = split_wishes(envelope)
+    records, wishes = split_dsn(envelope)
     return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + wishes if wishes else b"", records)
 
 
@@ -110,14 +110,14 @@ class Todo:
     `wishes`: a list of them, b"" for none.
     """
 
-    __slots__ = ("pid", "recipients", "sender", "uid", "wishes")
+    __slots__ = ("dsn", "pid", "recipients", "sender", "uid")
 
     def __init__(self, uid: int, pid: int, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> None:
         self.uid = uid
         self.pid = pid
         self.sender = sender
         self.recipients = recipients
-        self.wishes = wishes
+        self.dsn = wishes
 
 
 class BadTodo(ValueError):

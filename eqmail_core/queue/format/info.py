@@ -18,7 +18,7 @@ def parse_info(text: bytes) -> bytes | None:
     return record[1:] if end and record[:1] == b"F" else None
 
 
-def wishes_in_info(text: bytes) -> bytes:
+def dsn_in_info(text: bytes) -> bytes:
     """The wishes, b"" where there are none."""
     wishes, end, _ = text.partition(b"\0")[2].partition(b"\0")
     return wishes if end else b""

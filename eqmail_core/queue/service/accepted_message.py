@@ -21,10 +21,10 @@ class AcceptedMessage:
         "body",
         "crc",
         "envelope",
-        "fate",
-        "link",
         "number",
+        "number_fate",
         "qp",
+        "scheduler",
         "segment",
         "serial",
         "size",
@@ -48,8 +48,8 @@ class AcceptedMessage:
         self.weight = len(envelope) + (len(body) if body is not None else 0)
         self.segment: Segment | None = None
         self.state = 0
-        self.fate = 0
-        self.link: object = None
+        self.number_fate = 0
+        self.scheduler: object = None
 
     def as_todo(self) -> bytes:
         """What todo/N holds of it."""

@@ -45,17 +45,17 @@ class FileWrite:
 
 def place(disk: FileSystem, paths: QueuePaths, placings: list[FileWrite]) -> None:
     """Bring every message as far as it is to go; each that fails has its `error`, the others are on the disk."""
-    _each(placings, lambda it: _write_body(disk, it))
+    _run_each(placings, lambda it: _write_body(disk, it))
     _flush(disk, placings)
     flushed = [it for it in placings if it.goal == FLUSHED]
     _flush_folders(disk, flushed, lambda number: f"{paths.pid}/{number}")
     named = [it for it in placings if it.goal >= NAMED]
-    _each(named, lambda it: _link_body(disk, paths, it))
+    _run_each(named, lambda it: _link_body(disk, paths, it))
     _flush_folders(disk, named, paths.mess)
     queued = [it for it in named if it.goal == QUEUED]
-    _each(queued, lambda it: _write_envelope(disk, paths, it))
+    _run_each(queued, lambda it: _write_envelope(disk, paths, it))
     _flush(disk, queued)
-    _each(queued, lambda it: _link_envelope(disk, paths, it))
+    _run_each(queued, lambda it: _link_envelope(disk, paths, it))
     _flush_folders(disk, queued, paths.todo)
     for it in named:
         try:
@@ -69,7 +69,7 @@ def place(disk: FileSystem, paths: QueuePaths, placings: list[FileWrite]) -> Non
         disk.pull_trigger(paths.trigger)
 
 
-def _each(placings: list[FileWrite], step: Callable[[FileWrite], None]) -> None:
+def _run_each(placings: list[FileWrite], step: Callable[[FileWrite], None]) -> None:
     for it in placings:
         if it.error is None:
             try:

@@ -85,7 +85,7 @@ class Journal:
         """Grows by one whenever the ring turns."""
         return self._epoch
 
-    def spread(self, weight: int) -> bool:
+    def encode_batch(self, weight: int) -> bool:
         """Tell whether the ring is longer than `weight` bytes of needed messages justify."""
         return len(self._segments) > LEAST_SEGMENTS + 4 * weight // self._size
 
@@ -119,7 +119,7 @@ class Journal:
     def prepare(self) -> None:
         """Make the segments that every journal has, so that a disk that fills up later finds them there."""
         while len(self._segments) < LEAST_SEGMENTS:
-            self._segments.appendleft(self._make())
+            self._segments.appendleft(self._create_segment())
 
     def commit(self, messages: list[AcceptedMessage], ended: list[int]) -> list[tuple[AcceptedMessage, Segment]]:
         """Write the records of these messages, then tombstones for these serials; return when they are on the disk.
@@ -174,7 +174,7 @@ class Journal:
             raise
         return placed
 
-    def stands(self, message: AcceptedMessage, segment: Segment) -> None:
+    def is_recorded(self, message: AcceptedMessage, segment: Segment) -> None:
         """Note that the record of `message` is now in `segment`; an earlier one is not needed any more."""
         self.release(message)
         message.segment = segment
@@ -185,7 +185,7 @@ class Journal:
             message.segment.released += 1
             message.segment = None
 
-    def crowding(self) -> Segment | None:
+    def messages_to_move(self) -> Segment | None:
         """A segment whose messages should be recorded anew, else None.
 
         That is a suspect one, or the oldest when the ring is about to need it and few messages stand in the way.
@@ -262,9 +262,9 @@ class Journal:
         if self._current is None or self._position + size > self._size:
             if self._current is not None:
                 self._write_out(touched)
-            self._turn()
+            self._next_segment()
         if self._position == 0:
-            self._begin()
+            self._start_segment()
         assert self._current is not None
         return self._current
 
@@ -287,7 +287,7 @@ class Journal:
             self._current = None if saved[0] is self._current else self._current
             self._position = 0
 
-    def _turn(self) -> None:
+    def _next_segment(self) -> None:
         """Go on to the next segment: the oldest if it is free, else a new one."""
         ring = self._segments
         while ring and not ring[0].needed and (ring[0].is_suspect or self._is_long()):
@@ -295,7 +295,7 @@ class Journal:
         if ring and ring[0] is not self._current and not ring[0].needed:
             ring.rotate(-1)
         else:
-            ring.append(self._make())
+            ring.append(self._create_segment())
         self._current = ring[-1]
         self._position = 0
 
@@ -304,7 +304,7 @@ class Journal:
         ring = self._segments
         return len(ring) > LEAST_SEGMENTS and not ring[1].needed and ring[1] is not self._current
 
-    def _begin(self) -> None:
+    def _start_segment(self) -> None:
         """Put the header of a new use on the disk before anything else is written, see the module."""
         assert self._current is not None
         self._epoch += 1
@@ -314,7 +314,7 @@ class Journal:
         self._disk.sync_data(self._current.fd)
         self._start = self._position = len(text)
 
-    def _make(self) -> Segment:
+    def _create_segment(self) -> Segment:
         taken = {segment.path for segment in self._segments}
         path = next(
             path for count in range(len(taken) + 1) if (path := f"{self._folder}/{SEGMENT_PREFIX}{count}") not in taken

@@ -14,12 +14,12 @@ from eqmail_core.ipc import admission_protocol as admission_wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
 from eqmail_core.mail.dates import date822
-from eqmail_core.mail.invoked import invocation
+from eqmail_core.mail.invoked import invoker_name
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.service.budget import SubmitterBudget
 from eqmail_core.queue.service.message_store import MessageStore
 from eqmail_core.queue.service.scheduler_connection import SchedulerConnection
-from eqmail_core.queue.service.submission import DEATH_S, IDLE_S, SubmissionConnection
+from eqmail_core.queue.service.submission import IDLE_S, LIFETIME_S, SubmissionConnection
 from eqmail_core.site.accounts import PeerCredentials
 from eqmail_core.system.log import say_seldom
 from eqmail_core.system.repeated_lines import RepeatedLines
@@ -52,7 +52,7 @@ class ListenerConfig:
         descriptors: int,
         temporary: str,
     ) -> None:
-        self.bringers = bringers
+        self.submitter_uids = bringers
         self.scheduler = scheduler
         self.accounts = accounts
         self.per_user = per_user
@@ -77,12 +77,12 @@ class QueueListener:
         self.name = name
         self.loop = loop
         self.disk = disk
-        self.keeper = keeper
-        self.house = house
+        self.store = keeper
+        self.config = house
         self._listener = listener
         self._on_scheduler_left = on_scheduler_left
         self._scheduler: QueueConnection | None = None
-        self._visitors: set[QueueConnection] = set()
+        self._connections_by_peer: set[QueueConnection] = set()
         self._connections: Counter[int] = Counter()
         self.memory = SubmitterBudget(house.memory, house.accounts)
         # a connection takes one, an unfinished message another, for its file
@@ -108,13 +108,13 @@ class QueueListener:
         """Let nobody in and take no more messages; answers can still be given, and the scheduler stays."""
         self._is_open = False
         self.loop.remove_reader(self._listener.fileno())
-        for visitor in self._visitors:
+        for visitor in self._connections_by_peer:
             if visitor is not self._scheduler:
                 visitor.channel.pause()
 
-    def dismiss(self) -> None:
+    def close_all(self) -> None:
         """End all connections."""
-        for visitor in list(self._visitors):
+        for visitor in list(self._connections_by_peer):
             visitor.channel.close()
 
     # What submitters share.
@@ -135,12 +135,12 @@ class QueueListener:
 
     def is_account(self, uid: int) -> bool:
         """Tell whether this is a mail account."""
-        return uid in self.house.accounts
+        return uid in self.config.accounts
 
     def load(self, size: int, channel: AsyncChannel, uid: int) -> None:
         """So many more bytes wait for the disk, or fewer; whoever brings too much waits until half of it is gone."""
         self._load += size
-        if uid not in self.house.accounts:
+        if uid not in self.config.accounts:
             self._load_of[uid] += size
             if not self._load_of[uid]:
                 del self._load_of[uid]
@@ -158,7 +158,7 @@ class QueueListener:
                     it.resume()
 
     def _is_loaded(self, uid: int, most: int) -> bool:
-        return self._load > most or (uid not in self.house.accounts and self._load_of[uid] > most // 8)
+        return self._load > most or (uid not in self.config.accounts and self._load_of[uid] > most // 8)
 
     def make_room(self) -> None:
         """Give up what ordinary users have left lying: unfinished messages, and connections without one."""
@@ -166,13 +166,13 @@ class QueueListener:
         if now < self._made_room + _MAKE_ROOM_EVERY_S:
             return
         self._made_room = now
-        for visitor in list(self._visitors):
-            if visitor.peer.uid not in self.house.accounts:
+        for visitor in list(self._connections_by_peer):
+            if visitor.peer.uid not in self.config.accounts:
                 visitor.expire_idle(now - IDLE_S)
 
     def _expire(self) -> None:
-        before = self.now() - DEATH_S
-        for visitor in list(self._visitors):
+        before = self.now() - LIFETIME_S
+        for visitor in list(self._connections_by_peer):
             if visitor.submitter is not None:
                 visitor.submitter.expire(before)
         self.loop.call_later(_EXPIRE_EVERY_S, self._expire)
@@ -192,15 +192,15 @@ class QueueListener:
                 self.loop.remove_reader(self._listener.fileno())
                 self.loop.call_later(_ACCEPT_AGAIN_S, self._accept_again)
                 return
-            self._welcome(sock)
+            self._admit(sock)
 
     def _accept_again(self) -> None:
         if self._is_open:
             self.loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _welcome(self, sock: socket.socket) -> None:
-        peer, limit = peer_credentials(sock), self.house.per_user
-        if limit and self._connections[peer.uid] >= limit and peer.uid not in self.house.accounts:
+    def _admit(self, sock: socket.socket) -> None:
+        peer, limit = peer_credentials(sock), self.config.per_user
+        if limit and self._connections[peer.uid] >= limit and peer.uid not in self.config.accounts:
             hang_up(sock)
             return
         if not self.places.take(peer.uid, 1):
@@ -209,34 +209,34 @@ class QueueListener:
                 hang_up(sock)
                 return
         self._connections[peer.uid] += 1
-        self._visitors.add(QueueConnection(self, sock, peer))
+        self._connections_by_peer.add(QueueConnection(self, sock, peer))
 
-    def scheduler_came(self, visitor: "QueueConnection", hello: bytes) -> None:
+    def scheduler_connected(self, visitor: "QueueConnection", hello: bytes) -> None:
         """A scheduler said hello; if there was one, it has to go."""
         try:
             held = set(admission_wire.split_serials(hello))
         except admission_wire.WireError:
             held = None
-        if visitor.peer.uid != self.house.scheduler or held is None:
+        if visitor.peer.uid != self.config.scheduler or held is None:
             visitor.channel.close()
             return
         if self._scheduler is not None:
             self._scheduler.channel.close()
         self._scheduler = visitor
         it = visitor.admissions = SchedulerConnection(
-            self.name, self.loop, visitor.channel, self.keeper, self.house.temporary
+            self.name, self.loop, visitor.channel, self.store, self.config.temporary
         )
-        self.keeper.scheduler_came(it, held)
+        self.store.scheduler_connected(it, held)
 
-    def left(self, visitor: "QueueConnection") -> None:
+    def disconnected(self, visitor: "QueueConnection") -> None:
         """A connection has ended."""
-        self._visitors.discard(visitor)
+        self._connections_by_peer.discard(visitor)
         self.places.give_back(visitor.peer.uid, 1)
         self._connections[visitor.peer.uid] -= 1
         if not self._connections[visitor.peer.uid]:
             del self._connections[visitor.peer.uid]
         if visitor.admissions is not None:
-            self.keeper.scheduler_left(visitor.admissions)
+            self.store.scheduler_disconnected(visitor.admissions)
         if self._scheduler is visitor:
             self._scheduler = None
             self._on_scheduler_left()
@@ -259,10 +259,10 @@ class QueueConnection:
         elif self.admissions is not None:
             self.admissions.on_packet(packet)
         elif packet[:1] == admission_wire.HELLO:
-            self._reception.scheduler_came(self, packet)
+            self._reception.scheduler_connected(self, packet)
         else:
             reception = self._reception
-            how = invocation(self.peer.uid, *reception.house.bringers)
+            how = invoker_name(self.peer.uid, *reception.config.submitter_uids)
             self.submitter = SubmissionConnection(reception, self.channel, self.peer, how)
             self.submitter.on_packet(packet)
 
@@ -277,7 +277,7 @@ class QueueConnection:
     def _on_close(self) -> None:
         if self.submitter is not None:
             self.submitter.on_close()
-        self._reception.left(self)
+        self._reception.disconnected(self)
 
     def _on_drained(self) -> None:
         if self.admissions is not None:

@@ -46,8 +46,8 @@ UNDECIDED, GOES_BACK, STAYS, VANISHES = range(4)
 
 POOL_LOW = 96
 POOL_BATCH = 192
-MANY_TOMBSTONES = 1000
-TOMBSTONES_WAIT_S = 1.0
+TOMBSTONE_BATCH = 1000
+TOMBSTONE_DELAY_S = 1.0
 RETRY_S = 5.0
 
 SubmissionAnswer = Callable[[int, AcceptedMessage], None]
@@ -106,14 +106,14 @@ class MessageStore:
         self._ended: list[AcceptedMessage] = []
         self._timer_runs = False
         self._is_refilling = False
-        self._relieved: tuple[int, Segment | None] = 0, None
+        self._spilled_for_room: tuple[int, Segment | None] = 0, None
         self._requests: deque[tuple[bytes, Callable[[bytes], None]]] = deque()
         self._stopped: Callable[[], None] | None = None
         self._commit_failed = self._spill_failed = False
         self._log: Batcher[Item, list[tuple[AcceptedMessage, Segment]]] = Batcher(
             workers[0], clock.soon, self._commit, self._committed
         )
-        self._files = FileWriter(disk, paths, workers[1], clock.soon, most, self._go_on_stopping)
+        self._files = FileWriter(disk, paths, workers[1], clock.soon, most, self._continue_stopping)
 
     @property
     def held(self) -> int:
@@ -126,10 +126,10 @@ class MessageStore:
         """A number for a new message.  Fails: OSError when there is none."""
         if self._pool.free < POOL_LOW and not self._is_refilling and self._stopped is None:
             self._is_refilling = True
-            self._files.run(lambda: self._pool.make(POOL_BATCH), self._refilled)
+            self._files.run(lambda: self._pool.make(POOL_BATCH), self._pool_refilled)
         return self._pool.take()
 
-    def give_up(self, number: int, is_written: bool = True) -> None:
+    def release_number(self, number: int, is_written: bool = True) -> None:
         """A number that was taken is not needed; its file may have been written to."""
         path = self._pool.path(number)
         if path is None:
@@ -139,13 +139,13 @@ class MessageStore:
                 self._disk.make_empty(path)
             except OSError:
                 pass
-        self._pool.give_back(number)
+        self._pool.recycle(number)
 
-    def path_of(self, number: int) -> str:
+    def path_for(self, number: int) -> str:
         """The file of a number that was taken, or mess/N."""
         return self._pool.path(number) or self._paths.mess(number)
 
-    def keep(self, message: AcceptedMessage, answer: SubmissionAnswer) -> None:
+    def accept(self, message: AcceptedMessage, answer: SubmissionAnswer) -> None:
         """Make a new message safe; `answer(code, message)` follows, with code 0 once it is."""
         journal = self._journal
         if (
@@ -155,7 +155,7 @@ class MessageStore:
             or self._weight + message.weight > self._budget
             or len(message.envelope) > MAX_ENVELOPE
         ):
-            self._place(message, QUEUED, partial(self._kept_as_files, message, answer))
+            self._place(message, QUEUED, partial(self._accepted_as_files, message, answer))
             return
         message.serial = journal.next_serial
         journal.next_serial += 1
@@ -166,14 +166,14 @@ class MessageStore:
         else:
             self._record(message, answer)
 
-    def _kept_as_files(
+    def _accepted_as_files(
         self, message: AcceptedMessage, answer: SubmissionAnswer, result: object, error: OSError | None
     ) -> None:
         if error is None:
-            self._pool.forget(message.number)
+            self._pool.discard(message.number)
         else:
             self.on_trouble("cannot write a message", error)
-            self.give_up(message.number)
+            self.release_number(message.number)
         answer(q.OK if error is None else q.WRITE_ERROR, message)
 
     def _flushed(
@@ -183,9 +183,9 @@ class MessageStore:
             self._record(message, answer)
             return
         self.on_trouble("cannot write a message", error)
-        self._let_go(message)
+        self._unhold(message)
         del self._by_number[message.number]
-        self.give_up(message.number)
+        self.release_number(message.number)
         answer(q.WRITE_ERROR, message)
 
     def recovered(self, message: AcceptedMessage, is_named: bool) -> None:
@@ -195,7 +195,7 @@ class MessageStore:
             message.body, message.weight = None, len(message.envelope)
         self._hold(message)
 
-    def settled(self, message: AcceptedMessage) -> None:
+    def mark_named(self, message: AcceptedMessage) -> None:
         """The same for one that was found queued as files: the journal may forget it."""
         self._hold(message)
         self._end(message, STAYS)
@@ -208,21 +208,21 @@ class MessageStore:
 
     # The scheduler's side.
 
-    def scheduler_came(self, link: SchedulerLink, still_held: set[int]) -> None:
+    def scheduler_connected(self, link: SchedulerLink, still_held: set[int]) -> None:
         """Hand over everything that the scheduler does not hold yet, and what is accepted from now on."""
         self._link = link
         for message in list(self._held.values()):
             if message.serial in still_held:
-                message.link = link
+                message.scheduler = link
             else:
                 self._admit(message)
 
-    def scheduler_left(self, link: SchedulerLink) -> None:
+    def scheduler_disconnected(self, link: SchedulerLink) -> None:
         """New messages become files until it comes back; what it held is kept for it."""
         if self._link is link:
             self._link = None
 
-    def finished(self, serial: int) -> None:
+    def delivered(self, serial: int) -> None:
         """Every recipient is done: the message ends."""
         message = self._held.get(serial)
         if message is None:
@@ -232,9 +232,9 @@ class MessageStore:
         elif message.state == AS_FILE:
             self._end(message, VANISHES)
         elif message.state == WRITING:
-            message.fate = VANISHES
+            message.number_fate = VANISHES
 
-    def placed(self, serial: int) -> None:
+    def spilled(self, serial: int) -> None:
         """info/N is on the disk: the message is the scheduler's."""
         message = self._held.get(serial)
         if message is None:
@@ -242,10 +242,10 @@ class MessageStore:
         if message.state == AS_FILE:
             self._end(message, STAYS)
         elif message.state in (LIVE, WRITING):
-            message.fate = STAYS
-            self.waits(serial, lambda ok: None)
+            message.number_fate = STAYS
+            self.needs_spill(serial, lambda ok: None)
 
-    def waits(self, serial: int, answer: Callable[[bool], None]) -> None:
+    def needs_spill(self, serial: int, answer: Callable[[bool], None]) -> None:
         """Write mess/N; `answer(True)` when it is there and on the disk."""
         message = self._held.get(serial)
         if message is None or message.state != LIVE:
@@ -260,25 +260,25 @@ class MessageStore:
         if error is not None:
             self.on_trouble("cannot write a message that has to wait", error)
             message.state = LIVE
-            if message.fate == VANISHES:
+            if message.number_fate == VANISHES:
                 self._end(message, GOES_BACK)
-            message.fate = UNDECIDED
+            message.number_fate = UNDECIDED
         else:
             message.state = AS_FILE
-            self._pool.forget(message.number)
+            self._pool.discard(message.number)
             if message.body is not None:
                 message.crc = crc32(message.body)
                 self._weight -= len(message.body)
                 message.body, message.weight = None, len(message.envelope)
-            if message.fate:
-                self._end(message, message.fate)
+            if message.number_fate:
+                self._end(message, message.number_fate)
         answer(error is None)
         self._admit(message)
 
     def _admit(self, message: AcceptedMessage) -> None:
         link = self._link
-        if link is not None and message.link is not link and message.state in (LIVE, AS_FILE):
-            message.link = link
+        if link is not None and message.scheduler is not link and message.state in (LIVE, AS_FILE):
+            message.scheduler = link
             link.admit(message)
 
     # Cleaning.
@@ -287,9 +287,9 @@ class MessageStore:
         """Do what qmail-clean does, in the order of the requests; `answer` gets one byte."""
         self._requests.append((request, answer))
         if len(self._requests) == 1:
-            self._clean_on()
+            self._continue_cleaning()
 
-    def _clean_on(self) -> None:
+    def _continue_cleaning(self) -> None:
         while self._requests:
             request, answer = self._requests[0]
             digits = request.rpartition(b"/")[2]
@@ -322,7 +322,7 @@ class MessageStore:
 
     def _spilled(self, message: AcceptedMessage, was_named: bool, result: object, error: OSError | None) -> None:
         if error is None:
-            self._pool.forget(message.number)
+            self._pool.discard(message.number)
             self._end(message, STAYS)
         else:
             self.on_trouble("cannot write a message that has to wait", error)
@@ -339,10 +339,10 @@ class MessageStore:
     ) -> None:
         self._files.place(FileWrite(message, goal, self._pool.path(message.number), is_named), then)
 
-    def _refilled(self, made: object, error: OSError | None) -> None:
+    def _pool_refilled(self, made: object, error: OSError | None) -> None:
         self._is_refilling = False
         if isinstance(made, list):
-            self._pool.stock(made)
+            self._pool.add(made)
 
     # The journal.
 
@@ -351,7 +351,7 @@ class MessageStore:
         self._by_number[message.number] = message
         self._weight += message.weight
 
-    def _let_go(self, message: AcceptedMessage) -> None:
+    def _unhold(self, message: AcceptedMessage) -> None:
         del self._held[message.serial]
         self._weight -= message.weight
 
@@ -360,15 +360,15 @@ class MessageStore:
         self._write_tombstones()
 
     def _end(self, message: AcceptedMessage, fate: int) -> None:
-        self._let_go(message)
-        message.state, message.fate = ENDING, fate
+        self._unhold(message)
+        message.state, message.number_fate = ENDING, fate
         self._ended.append(message)
-        if len(self._ended) >= MANY_TOMBSTONES or self._stopped is not None:
+        if len(self._ended) >= TOMBSTONE_BATCH or self._stopped is not None:
             self._write_tombstones()
         else:
-            self._wait_with_tombstones(TOMBSTONES_WAIT_S)
+            self._delay_tombstones(TOMBSTONE_DELAY_S)
 
-    def _wait_with_tombstones(self, seconds: float) -> None:
+    def _delay_tombstones(self, seconds: float) -> None:
         if not self._timer_runs:
             self._timer_runs = True
             self._clock.later(seconds, self._timer)
@@ -399,13 +399,13 @@ class MessageStore:
             self._not_committed(group)
             return
         for message, segment in stands:
-            self._journal.stands(message, segment)
+            self._journal.is_recorded(message, segment)
         self._commit_failed = False
         new = []
         for is_end, message, answer in group:
             if is_end:
                 self._journal.release(message)
-                self._ended_for_good(message)
+                self._removed(message)
             elif message.state == COMMITTING:
                 message.state = LIVE
                 new.append(message)
@@ -413,9 +413,9 @@ class MessageStore:
                     answer(q.OK, message)
         for message in new:
             self._admit(message)
-        self._relieve()
-        self._clean_on()
-        self._go_on_stopping()
+        self._spill_for_room()
+        self._continue_cleaning()
+        self._continue_stopping()
 
     def _not_committed(self, group: list[Item]) -> None:
         """New messages are refused, and get tombstones, for their records may be there; all else is tried again."""
@@ -423,35 +423,35 @@ class MessageStore:
             if is_end:
                 self._ended.append(message)
             elif answer is not None:
-                self._let_go(message)
-                message.state, message.fate = ENDING, GOES_BACK
+                self._unhold(message)
+                message.state, message.number_fate = ENDING, GOES_BACK
                 self._ended.append(message)
                 answer(q.WRITE_ERROR, message)
             elif message.state == COMMITTING:
                 self._clock.later(RETRY_S, partial(self._record, message, None))
-        self._wait_with_tombstones(RETRY_S)
+        self._delay_tombstones(RETRY_S)
         self._commit_failed = True
-        self._go_on_stopping()
+        self._continue_stopping()
 
-    def _ended_for_good(self, message: AcceptedMessage) -> None:
+    def _removed(self, message: AcceptedMessage) -> None:
         number = message.number
         if self._by_number.get(number) is message:
             del self._by_number[number]
-        if message.fate == GOES_BACK:
-            self.give_up(number, is_written=message.body is None)
-        elif message.fate == VANISHES:
+        if message.number_fate == GOES_BACK:
+            self.release_number(number, is_written=message.body is None)
+        elif message.number_fate == VANISHES:
             self._files.run(partial(remove, self._disk, self._paths.mess(number)), lambda result, error: None)
 
-    def _relieve(self) -> None:
+    def _spill_for_room(self) -> None:
         """Record anew, once per turn of the ring, what a suspect segment holds, or the oldest where that is little."""
         journal = self._journal
-        crowded = journal.crowding()
-        if crowded is None or self._relieved == (journal.epoch, crowded):
+        crowded = journal.messages_to_move()
+        if crowded is None or self._spilled_for_room == (journal.epoch, crowded):
             return
-        self._relieved = journal.epoch, crowded
+        self._spilled_for_room = journal.epoch, crowded
         some = [m for m in self._held.values() if m.segment is crowded and m.state != COMMITTING]
         weight = sum(m.weight for m in some)
-        if crowded.is_suspect or weight <= SEGMENT_SIZE // 4 or journal.spread(self._weight):
+        if crowded.is_suspect or weight <= SEGMENT_SIZE // 4 or journal.encode_batch(self._weight):
             for message in some:
                 self._log.add((False, message, None))
 
@@ -461,9 +461,9 @@ class MessageStore:
         """Make files of all, forget the journal and the pool, and call `then`; what no disk would take stays in it."""
         self._stopped, self._link = then, None
         self._commit_failed = self._spill_failed = False
-        self._go_on_stopping()
+        self._continue_stopping()
 
-    def _go_on_stopping(self) -> None:
+    def _continue_stopping(self) -> None:
         if self._stopped is None or not self._log.is_idle or not self._files.is_idle:
             return
         if self._held and not self._spill_failed and self.spill():
@@ -476,7 +476,7 @@ class MessageStore:
             # what has ended, or is safe as files, needs no tombstone in a journal that is emptied
             try:
                 self._journal.empty()
-                self._pool.dissolve()
+                self._pool.remove_all()
             except OSError:
                 pass
         then()

@@ -16,7 +16,7 @@ from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.spool import POOL_PREFIX, remove
 from eqmail_core.site.layout import QueuePaths
 
-MOST_FREE = 512
+MAX_FREE = 512
 """Numbers that are kept in stock; a burst may take more, and then their files are removed."""
 
 
@@ -77,16 +77,16 @@ class NumberPool:
         self._path_of[number] = path
         return number
 
-    def give_back(self, number: int) -> None:
+    def recycle(self, number: int) -> None:
         """The message with this number has ended and was never linked elsewhere."""
         if number not in self._path_of:
             return
-        if len(self._free) < MOST_FREE:
+        if len(self._free) < MAX_FREE:
             self._free.append(number)
         else:
             remove(self._disk, self._path_of.pop(number))
 
-    def forget(self, number: int) -> None:
+    def discard(self, number: int) -> None:
         """The file of this number has become mess/N."""
         self._path_of.pop(number, None)
 
@@ -96,12 +96,12 @@ class NumberPool:
         self._disk.sync_folder(self._folder)
         return made
 
-    def stock(self, made: list[tuple[int, str]]) -> None:
+    def add(self, made: list[tuple[int, str]]) -> None:
         """Put new files into the stock."""
         self._path_of.update(made)
         self._free.extend(number for number, _ in made)
 
-    def dissolve(self) -> None:
+    def remove_all(self) -> None:
         """Remove the files that are in stock."""
         for number in self._free:
             remove(self._disk, self._path_of.pop(number))

@@ -35,7 +35,7 @@ class RecoveryResult:
     """
 
     def __init__(self) -> None:
-        self.held = self.queued = self.renumbered = self.misnumbered = 0
+        self.live = self.queued = self.renumbered = self.misnumbered = 0
         self.lost: list[int] = []
         self.damaged: list[Damaged] = []
 
@@ -54,7 +54,7 @@ def recover(
     rest = []
     for message in messages:
         if _is_body(disk, message, paths.mess(message.number)):
-            _settle(disk, paths, message, keeper, found)
+            _finish_message(disk, paths, message, keeper, found)
         else:
             rest.append(message)
     bodies = _bodies_in_files(disk, pool, rest)
@@ -64,12 +64,12 @@ def recover(
         path = pool.path(message.number)
         if message.body is None and message.serial not in bodies:
             found.lost.append(message.number)
-            keeper.settled(message)
+            keeper.mark_named(message)
         elif path is not None and (
             path == bodies.get(message.serial) or (message.body is not None and path not in needed)
         ):
             keeper.recovered(message, is_named=False)
-            found.held += 1
+            found.live += 1
         else:
             homeless.append(message)
     pool.reserve({message.number for message in messages} | {it for it in pool.numbers if pool.path(it) in needed})
@@ -95,7 +95,7 @@ def _bodies_in_files(disk: FileSystem, pool: NumberPool, messages: list[Accepted
     return bodies
 
 
-def _settle(
+def _finish_message(
     disk: FileSystem, paths: QueuePaths, message: AcceptedMessage, keeper: MessageStore, found: RecoveryResult
 ) -> None:
     """A message whose mess/N is there."""
@@ -103,7 +103,7 @@ def _settle(
     _flush(disk, paths.mess(number), message.body)
     if disk.content(paths.todo(number)) == message.as_todo():
         _flush(disk, paths.todo(number), message.as_todo())
-        keeper.settled(message)
+        keeper.mark_named(message)
         found.queued += 1
         return
     if disk.status(paths.intd(number)) is not None:
@@ -113,7 +113,7 @@ def _settle(
     if message.body is not None:
         message.crc = crc32(message.body)
     keeper.recovered(message, is_named=True)
-    found.held += 1
+    found.live += 1
 
 
 def _misnumbered(disk: FileSystem, paths: QueuePaths) -> int:
@@ -135,7 +135,7 @@ def _drop_second_names(disk: FileSystem, paths: QueuePaths, pool: NumberPool) ->
         if known is not None and known[0] == number:
             disk.sync_folder(paths.mess(number).rpartition("/")[0])
             disk.unlink(pool.path(number) or "")
-            pool.forget(number)
+            pool.discard(number)
 
 
 def _is_body(disk: FileSystem, message: AcceptedMessage, path: str) -> bool:

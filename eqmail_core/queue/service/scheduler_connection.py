@@ -12,7 +12,7 @@ from eqmail_core.ipc import admission_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.message_store import MessageStore
-from eqmail_core.system.log import say, say_seldom
+from eqmail_core.system.log import log_line, say_seldom
 from eqmail_core.system.repeated_lines import RepeatedLines
 from eqmail_core.system.sealed_file import sealed_file
 
@@ -44,7 +44,7 @@ class SchedulerConnection:
         """The scheduler has caught up."""
         while self._waiting and self._channel.waiting <= _MANY:
             message = self._waiting.popleft()
-            if message.link is self and not self._send(message):
+            if message.scheduler is self and not self._send(message):
                 self._waiting.appendleft(message)
                 return
 
@@ -53,25 +53,25 @@ class SchedulerConnection:
         try:
             self._take(packet)
         except wire.WireError as error:
-            say(self._name, f"alert: unintelligible packet of the scheduler ({error}), hanging up")
+            log_line(self._name, f"alert: unintelligible packet of the scheduler ({error}), hanging up")
             self._channel.close()
 
     def _take(self, packet: bytes) -> None:
         kind = packet[:1]
         if kind == wire.FINISHED:
             for serial in wire.split_serials(packet):
-                self._keeper.finished(serial)
+                self._keeper.delivered(serial)
         elif kind == wire.WAITS:
             for serial in wire.split_serials(packet):
-                self._keeper.waits(serial, partial(self._written, serial))
+                self._keeper.needs_spill(serial, partial(self._written, serial))
         elif kind == wire.PLACED:
             for serial in wire.split_serials(packet):
-                self._keeper.placed(serial)
+                self._keeper.spilled(serial)
         elif kind == wire.CLEAN:
             self._keeper.clean(wire.split_clean(packet), self._cleaned)
 
     def _written(self, serial: int, ok: bool) -> None:
-        self._channel.send(wire.waits_answer(serial, ok))
+        self._channel.send(wire.spill_request(serial, ok))
 
     def _cleaned(self, answer: bytes) -> None:
         self._channel.send(wire.CLEAN + answer)
@@ -81,7 +81,7 @@ class SchedulerConnection:
             if message.body is not None:
                 fd = sealed_file(message.body, self._temporary)
             else:
-                fd = os.open(self._keeper.path_of(message.number), os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(self._keeper.path_for(message.number), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             line = f"warning: msg {message.number}: cannot hand it over: {error.strerror}; will try again"
             say_seldom(self._repeated, self._name, line)

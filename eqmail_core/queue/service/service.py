@@ -15,7 +15,7 @@ import time
 from eqmail_core.control.controls import controls_in
 from eqmail_core.event_loop.event_loop import new_event_loop
 from eqmail_core.event_loop.memory_trimmer import MemoryTrimmer
-from eqmail_core.event_loop.signals import heed
+from eqmail_core.event_loop.signals import install_signal_handlers
 from eqmail_core.event_loop.worker_thread import WorkerThread
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.service.journal import Damaged, Journal
@@ -28,18 +28,18 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import read_file
 from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.log import say, say_seldom
-from eqmail_core.system.privileges import settle
+from eqmail_core.system.log import log_line, say_seldom
+from eqmail_core.system.privileges import assume_role
 from eqmail_core.system.repeated_lines import RepeatedLines
-from eqmail_core.system.role_ids import bringers, uid_of
+from eqmail_core.system.role_ids import submitter_uids, uid_of
 
 NAME = "qmail-queue"
 EACH, TOGETHER = b"each", b"together"
 
-AWAY_S = 60.0
+SCHEDULER_GONE_S = 60.0
 """How long messages wait for a scheduler that went away before they become files."""
 
-LEAVE_S = 20.0
+STOP_TIMEOUT_S = 20.0
 """How long after TERM the scheduler may take to leave."""
 
 # Descriptors that are counted on at most, and those of these that are no client's: journal, memfds, files in work.
@@ -60,11 +60,11 @@ def run(site: Site, listener: socket.socket) -> None:
     Fails: CannotServe, CannotSettle.
     """
     forbid_io_uring()
-    settle(site, "qmailq")
+    assume_role(site, "qmailq")
     os.umask(0o033)
     loop = new_loop()
     service = QueueService(site, listener, loop)
-    heed(loop, {signal.SIGTERM: service.stop, signal.SIGHUP: lambda: None})
+    install_signal_handlers(loop, {signal.SIGTERM: service.stop, signal.SIGHUP: lambda: None})
     tell_ready()
     try:
         loop.run_forever()
@@ -125,10 +125,10 @@ class QueueService:
         try:
             journal.prepare()
         except OSError as error:
-            say(NAME, f"warning: cannot make the journal's files: {error.strerror}; will try again")
+            log_line(NAME, f"warning: cannot make the journal's files: {error.strerror}; will try again")
         daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")
         house = ListenerConfig(
-            bringers(site),
+            submitter_uids(site),
             scheduler,
             {daemon, scheduler},
             controls.queueperuser,
@@ -137,7 +137,7 @@ class QueueService:
             paths.pid,
         )
         self._reception = QueueListener(NAME, loop, listener, disk, self._keeper, house, self._scheduler_left)
-        loop.call_later(AWAY_S, self._spill_if_away)
+        loop.call_later(SCHEDULER_GONE_S, self._spill_if_away)
         MemoryTrimmer(loop, lambda: self._keeper.held)
         disk.pull_trigger(paths.trigger)
 
@@ -150,7 +150,7 @@ class QueueService:
         """Let go of everything as it is; what is on the disk is what counts."""
         for worker in self._workers:
             worker.stop()
-        self._reception.dismiss()
+        self._reception.close_all()
         os.close(self._lock)
 
     def stop(self) -> None:
@@ -160,7 +160,7 @@ class QueueService:
         self._is_leaving = True
         self._reception.close()
         if self._reception.has_scheduler:
-            self._loop.call_later(LEAVE_S, self._reception.dismiss)
+            self._loop.call_later(STOP_TIMEOUT_S, self._reception.close_all)
         else:
             self._empty()
 
@@ -169,11 +169,11 @@ class QueueService:
             if not self._is_emptying:
                 self._empty()
         else:
-            self._loop.call_later(AWAY_S, self._spill_if_away)
+            self._loop.call_later(SCHEDULER_GONE_S, self._spill_if_away)
 
     def _spill_if_away(self) -> None:
         if not self._reception.has_scheduler and not self._is_leaving and self._keeper.held:
-            say(NAME, f"warning: no scheduler: {self._keeper.held} messages become files")
+            log_line(NAME, f"warning: no scheduler: {self._keeper.held} messages become files")
             self._keeper.spill()
 
     def _empty(self) -> None:
@@ -182,8 +182,8 @@ class QueueService:
 
     def _emptied(self) -> None:
         if self._keeper.held:
-            say(NAME, f"warning: {self._keeper.held} messages stay in the journal until the next start")
-        self._reception.dismiss()
+            log_line(NAME, f"warning: {self._keeper.held} messages stay in the journal until the next start")
+        self._reception.close_all()
         self._loop.stop()
 
     def _on_surprise(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
@@ -213,22 +213,22 @@ def lock_queue(site: Site) -> int:
 
 def report(found: RecoveryResult) -> None:
     """Say what an earlier life left, if it did."""
-    if found.held or found.queued or found.renumbered:
-        say(
+    if found.live or found.queued or found.renumbered:
+        log_line(
             NAME,
-            f"info: recovered {found.held} messages from the journal, {found.renumbered} more under new numbers; "
+            f"info: recovered {found.live} messages from the journal, {found.renumbered} more under new numbers; "
             f"{found.queued} had become files",
         )
     if found.misnumbered:
-        say(
+        log_line(
             NAME,
             f"warning: {found.misnumbered} messages have numbers that are not the inode numbers of their files: copied "
             "or restored; they are delivered, no new message gets such a number, and `eqmail check --fix` mends them",
         )
     for it in found.damaged:
-        say(NAME, damage_line(it))
+        log_line(NAME, damage_line(it))
     for number in found.lost:
-        say(NAME, f"alert: msg {number}: the file with its body is gone")
+        log_line(NAME, f"alert: msg {number}: the file with its body is gone")
 
 
 def damage_line(it: Damaged) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Protocol
 from zlib import crc32
 
-from eqmail_core.dsn.parameters import with_wishes
+from eqmail_core.dsn.parameters import with_dsn
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.mail.invoked import invoked_line
@@ -24,7 +24,7 @@ from eqmail_core.queue.service.budget import SubmitterBudget
 from eqmail_core.queue.service.message_store import MessageStore
 from eqmail_core.site.accounts import PeerCredentials
 
-SMALL = 65536
+SMALL_BODY_BYTES = 65536
 """Largest body that goes through memory and journal, in bytes; a longer one is written to the file of its number."""
 
 MAX_ENVELOPE = 16 << 20
@@ -36,7 +36,7 @@ MAX_OPEN = 1024
 MAX_OPEN_OF_USER = 8
 """The same, of one that no mail account holds."""
 
-DEATH_S = 86400
+LIFETIME_S = 86400
 IDLE_S = 300
 """After so many seconds without a piece an unfinished message is given up where others need its room."""
 
@@ -45,7 +45,7 @@ class QueueContext(Protocol):
     """What all submitters share."""
 
     disk: FileSystem
-    keeper: MessageStore
+    store: MessageStore
     memory: SubmitterBudget
     places: SubmitterBudget
 
@@ -90,11 +90,11 @@ class SubmissionConnection:
     """A connection of someone with these credentials; `how` is what its Received lines say."""
 
     def __init__(self, office: QueueContext, channel: AsyncChannel, peer: PeerCredentials, how: bytes) -> None:
-        self._office = office
+        self._context = office
         self._channel = channel
         self._peer = peer
-        self._how = how
-        self._open: dict[int, PartialMessage] = {}
+        self._invoked_by = how
+        self._partial: dict[int, PartialMessage] = {}
         self._has_submitted = False
         self._unanswered = 0
         self.spoke = office.now()
@@ -102,11 +102,11 @@ class SubmissionConnection:
     @property
     def is_idle(self) -> bool:
         """Nothing is unfinished, and every answer was given."""
-        return not self._open and not self._unanswered
+        return not self._partial and not self._unanswered
 
     def on_packet(self, packet: bytes) -> None:
         """Take a packet."""
-        self.spoke = self._office.now()
+        self.spoke = self._context.now()
         try:
             if packet[:1] == wire.WHOLE:
                 self._whole(packet)
@@ -117,26 +117,26 @@ class SubmissionConnection:
 
     def on_close(self) -> None:
         """The peer has gone: forget what is not complete."""
-        for it in self._open.values():
+        for it in self._partial.values():
             self._drop(it)
-        self._open.clear()
+        self._partial.clear()
 
     def expire(self, before: int) -> None:
         """Give up messages that were begun before this second."""
-        self._give_up([tag for tag, it in self._open.items() if it.birth < before])
+        self._give_up([tag for tag, it in self._partial.items() if it.birth < before])
 
     def expire_idle(self, before: int) -> None:
         """Give up messages of which nothing has come since this second."""
-        self._give_up([tag for tag, it in self._open.items() if it.touched < before])
+        self._give_up([tag for tag, it in self._partial.items() if it.touched < before])
 
     def _give_up(self, tags: list[int]) -> None:
         for tag in tags:
-            self._drop(self._open.pop(tag))
+            self._drop(self._partial.pop(tag))
             self._refuse(tag, q.TIMEOUT)
 
     def _whole(self, packet: bytes) -> None:
         tag, envelope, message = wire.split_whole(packet)
-        if len(message) > SMALL:
+        if len(message) > SMALL_BODY_BYTES:
             self._piece(wire.BODY, tag, bytes(message))
             self._piece(wire.ENVELOPE, tag, envelope)
             self._piece(wire.COMMIT, tag, b"")
@@ -145,51 +145,51 @@ class SubmissionConnection:
         if code != q.OK:
             self._refuse(tag, code)
             return
-        now = self._office.now()
+        now = self._context.now()
         qp = self._next_qp()
-        self._submit(tag, now, qp, with_wishes(envelope, end), b"".join((self._received(qp, now), message)))
+        self._submit(tag, now, qp, with_dsn(envelope, end), b"".join((self._received(qp, now), message)))
 
     def _submit(self, tag: int, birth: int, qp: int, envelope: bytes, body: bytes) -> None:
         try:
-            number = self._office.keeper.take_number()
+            number = self._context.store.take_number()
         except OSError:
             self._refuse(tag, q.WRITE_ERROR)
             return
         message = AcceptedMessage(number, birth, self._peer.uid, qp, envelope, body, len(body))
-        self._office.load(message.weight, self._channel, self._peer.uid)
+        self._context.load(message.weight, self._channel, self._peer.uid)
         self._unanswered += 1
-        self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
+        self._context.store.accept(message, partial(self._answer, tag, message.weight))
 
     def _answer(self, tag: int, weight: int, code: int, message: AcceptedMessage) -> None:
         self._unanswered -= 1
         self._channel.send(wire.result(tag, code, message.number if code == q.OK else 0, message.birth, message.qp))
-        self._office.load(-weight, self._channel, self._peer.uid)
+        self._context.load(-weight, self._channel, self._peer.uid)
 
     def _refuse(self, tag: int, code: int) -> None:
         self._channel.send(wire.result(tag, code, 0, 0, 0))
 
     def _received(self, qp: int, now: int) -> bytes:
-        return invoked_line(qp, self._how, self._office.date(now))
+        return invoked_line(qp, self._invoked_by, self._context.date(now))
 
     def _next_qp(self) -> int:
         """The pid for the first message, as qmail-queue has it; who brings more is a service, and gets numbers."""
         if self._has_submitted:
-            return self._office.next_qp()
+            return self._context.next_qp()
         self._has_submitted = True
         return self._peer.pid
 
     # Messages in pieces.
 
     def _piece(self, kind: bytes, tag: int, piece: bytes) -> None:
-        it = self._open.get(tag)
+        it = self._partial.get(tag)
         if it is None:
             if kind == wire.ABORT:
                 return
             if not self._may_open():
                 self._channel.close()
                 return
-            now, qp = self._office.now(), self._next_qp()
-            it = self._open[tag] = PartialMessage(now, qp, self._received(qp, now))
+            now, qp = self._context.now(), self._next_qp()
+            it = self._partial[tag] = PartialMessage(now, qp, self._received(qp, now))
         it.touched = self.spoke
         act = _ACTS.get(kind)
         if act is None:
@@ -198,8 +198,8 @@ class SubmissionConnection:
 
     def _may_open(self) -> bool:
         """Tell whether another message may begin, which then has its place."""
-        office, uid = self._office, self._peer.uid
-        if len(self._open) >= (MAX_OPEN if office.is_account(uid) else MAX_OPEN_OF_USER):
+        office, uid = self._context, self._peer.uid
+        if len(self._partial) >= (MAX_OPEN if office.is_account(uid) else MAX_OPEN_OF_USER):
             return False
         if office.places.take(uid, 1):
             return True
@@ -208,38 +208,38 @@ class SubmissionConnection:
 
     def _may_keep(self, it: PartialMessage, size: int) -> bool:
         """Tell whether so many more bytes may be kept in memory; if not, the message is given up."""
-        if self._office.memory.take(self._peer.uid, size):
+        if self._context.memory.take(self._peer.uid, size):
             it.weight += size
             return True
-        self._office.make_room()
+        self._context.make_room()
         it.code = q.NO_MEMORY
-        self._forget(it)
+        self._discard(it)
         return False
 
     def _lighten(self, it: PartialMessage, size: int) -> None:
         """So many bytes are not in memory any more."""
         it.weight -= size
-        self._office.memory.give_back(self._peer.uid, size)
+        self._context.memory.give_back(self._peer.uid, size)
 
     def _body(self, tag: int, it: PartialMessage, piece: bytes) -> None:
         if it.code != q.OK or not self._may_keep(it, len(piece)):
             return
         it.pieces.append(piece)
         it.size += len(piece)
-        if it.size > SMALL:
+        if it.size > SMALL_BODY_BYTES:
             try:
                 self._write(it)
             except OSError:
                 it.code = q.WRITE_ERROR
-                self._forget(it)
+                self._discard(it)
 
     def _write(self, it: PartialMessage) -> None:
         """What has come so far goes to the file of the message's number."""
         if it.fd < 0:
-            it.number = self._office.keeper.take_number()
-            it.fd = self._office.disk.open(self._office.keeper.path_of(it.number), os.O_WRONLY | os.O_TRUNC)
+            it.number = self._context.store.take_number()
+            it.fd = self._context.disk.open(self._context.store.path_for(it.number), os.O_WRONLY | os.O_TRUNC)
         for piece in it.pieces:
-            self._office.disk.write(it.fd, piece)
+            self._context.disk.write(it.fd, piece)
             it.crc = crc32(piece, it.crc)
         it.pieces = []
         self._lighten(it, it.weight - len(it.envelope))
@@ -247,48 +247,48 @@ class SubmissionConnection:
     def _envelope(self, tag: int, it: PartialMessage, piece: bytes) -> None:
         if len(it.envelope) + len(piece) > MAX_ENVELOPE:
             it.code = q.NO_MEMORY
-            self._forget(it)
+            self._discard(it)
         elif it.code == q.OK and self._may_keep(it, len(piece)):
             it.envelope += piece
 
     def _commit(self, tag: int, it: PartialMessage, piece: bytes) -> None:
-        del self._open[tag]
-        self._office.places.give_back(self._peer.uid, 1)
+        del self._partial[tag]
+        self._context.places.give_back(self._peer.uid, 1)
         end = 0
         if it.code == q.OK:
             it.code, end = scan_envelope(it.envelope)
         if it.code != q.OK:
-            self._forget(it)
+            self._discard(it)
             self._refuse(tag, it.code)
             return
-        envelope = with_wishes(it.envelope, end)
+        envelope = with_dsn(it.envelope, end)
         self._lighten(it, it.weight)
         if it.fd < 0:
             self._submit(tag, it.birth, it.qp, envelope, b"".join(it.pieces))
         else:
-            self._office.disk.close(it.fd)
+            self._context.disk.close(it.fd)
             message = AcceptedMessage(it.number, it.birth, self._peer.uid, it.qp, envelope, None, it.size, it.crc)
-            self._office.load(message.weight, self._channel, self._peer.uid)
+            self._context.load(message.weight, self._channel, self._peer.uid)
             self._unanswered += 1
-        self._office.keeper.keep(message, partial(self._answer, tag, message.weight))
+        self._context.store.accept(message, partial(self._answer, tag, message.weight))
 
     def _abort(self, tag: int, it: PartialMessage, piece: bytes) -> None:
-        del self._open[tag]
+        del self._partial[tag]
         self._drop(it)
 
     def _drop(self, it: PartialMessage) -> None:
         """Let go of an unfinished message."""
-        self._office.places.give_back(self._peer.uid, 1)
-        self._forget(it)
+        self._context.places.give_back(self._peer.uid, 1)
+        self._discard(it)
 
-    def _forget(self, it: PartialMessage) -> None:
+    def _discard(self, it: PartialMessage) -> None:
         """Let go of what an unfinished message holds."""
         it.pieces, it.envelope = [], bytearray()
         self._lighten(it, it.weight)
         if it.number:
             if it.fd >= 0:
-                self._office.disk.close(it.fd)
-            self._office.keeper.give_up(it.number)
+                self._context.disk.close(it.fd)
+            self._context.store.release_number(it.number)
             it.number, it.fd = 0, -1
 
 

@@ -23,20 +23,20 @@ class MemoryMessage:
         "birth",
         "body",
         "bounce_due",
+        "dsn",
         "failure_bytes",
         "failures",
         "jobs",
         "not_before",
         "number",
-        "open_jobs",
-        "places",
+        "recipient_indexes",
         "recipients",
+        "running_jobs",
         "sender",
         "serial",
         "size",
         "snapshot",
         "state",
-        "wishes",
         "written_failures",
     )
 
@@ -52,14 +52,14 @@ class MemoryMessage:
         self.state = HELD
         self.jobs: list[Job] = []
         self.recipients: list[list[bytes]] = []
-        self.places: list[list[int]] = []
+        self.recipient_indexes: list[list[int]] = []
         self.failures: list[bytes] = []
         self.failure_bytes = 0
-        self.open_jobs = 0
+        self.running_jobs = 0
         self.snapshot: list[tuple[bool, int]] = []
         self.written_failures = 0
         self.bounce_due = 0
-        self.wishes: DsnParameters | None = None
+        self.dsn: DsnParameters | None = None
         self.afterwards: list[Callable[[], None]] = []
 
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 
 from eqmail_core.dsn.notification import ReportedMessage
-from eqmail_core.dsn.parameters import list_key, parse_wishes, place_key, split_wishes
+from eqmail_core.dsn.parameters import index_key, list_key, parse_dsn, split_dsn
 from eqmail_core.ipc.admission_protocol import Admission
 from eqmail_core.mail.address import is_verp_base
 from eqmail_core.mail.dates import date822
@@ -25,7 +25,7 @@ from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, MemoryMessage, is_finished
 from eqmail_core.scheduler.memory.spill import Spiller
-from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S, DelivererPort, Job, MessageKeeper, SharedMessageFd
+from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, DelivererPort, Job, MessageKeeper, SharedMessageFd
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.system.files import CHUNK
 
@@ -49,12 +49,12 @@ class MemoryQueue:
         limit: int,
     ) -> None:
         self.messages: dict[int, MemoryMessage] = {}
-        self.spilling = Spiller(self.messages, self._drop, scheduler, ending, preparation, keeper, worker)
+        self.spiller = Spiller(self.messages, self._drop, scheduler, ending, preparation, keeper, worker)
         self._numbers: dict[int, MemoryMessage] = {}
         self._scheduler = scheduler
         self._log = scheduler.log
-        self._ending = ending
-        self._keeper = keeper
+        self._completion = ending
+        self._queue_service = keeper
         self._limit = limit
 
     def is_held(self, number: int) -> bool:
@@ -80,7 +80,7 @@ class MemoryQueue:
         if fd >= 0 and len(self.messages) >= self._limit:
             os.close(fd)
             fd = -1
-        envelope, wishes = split_wishes(it.envelope)
+        envelope, wishes = split_dsn(it.envelope)
         sender, recipients = split_envelope(envelope)
         held = MemoryMessage(it, sender, SharedMessageFd(fd), now)
         self.messages[it.serial] = self._numbers[it.number] = held
@@ -93,12 +93,12 @@ class MemoryQueue:
         else:
             self._open_all(held, recipients)
         if wishes:
-            _note_wishes(held, wishes)
+            _note_dsn(held, wishes)
         if fd < 0 or scheduler.exiting:
-            self.spilling.spill(held)
+            self.spiller.spill(held)
         else:
             for job in held.jobs:
-                scheduler.lanes[job.channel].waiting.append(job)
+                scheduler.channels[job.channel].waiting.append(job)
             if not held.jobs:
                 self._finish(held)
 
@@ -107,9 +107,9 @@ class MemoryQueue:
 
         Files of an earlier message with its number are removed: they would have its recipients get this one.
         """
-        mark, ledger = mark_of(it.serial), self._scheduler.ledger
-        if self._ending.has_ended(it.number, it.birth, mark):
-            self._keeper.finished(it.serial)
+        mark, ledger = mark_of(it.serial), self._scheduler.files
+        if self._completion.has_ended(it.number, it.birth, mark):
+            self._queue_service.delivered(it.serial)
             return True
         try:
             found = ledger.born_ns(it.number)
@@ -117,7 +117,7 @@ class MemoryQueue:
                 return False
             if is_born(found, it.birth, mark) and message_state(ledger, it.number) != MISSING:
                 vouch(ledger, it.number)
-                self._keeper.placed(it.serial)
+                self._queue_service.spilled(it.serial)
                 return True
             self._scheduler.remove_stale(it.number)
         except QueueFileError as trouble:
@@ -140,43 +140,43 @@ class MemoryQueue:
         sender = held.sender
         job = Job(self, held.number, channel, sender, held.birth, numbered(addresses), is_verp_base(sender))
         job.serial = held.serial
-        job.places = places
+        job.recipient_indexes = places
         job.body = held.body.share()
         held.jobs.append(job)
         held.recipients.append(addresses)
-        held.places.append(places)
-        held.open_jobs += 1
+        held.recipient_indexes.append(places)
+        held.running_jobs += 1
 
     # The book
 
-    def done(self, job: Job, offset: int) -> None:
+    def record_done(self, job: Job, offset: int) -> None:
         """Remember that the recipient at `offset` is finished."""
         job.done.append(offset)
 
-    def news(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
+    def record_failure(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
         """Remember what the sender must be told; where that becomes long, the message is written to the disk."""
-        held, block = self.messages[job.serial], self._scheduler.block(recipient, report, job.wish(offset))
+        held, block = self.messages[job.serial], self._scheduler.block(recipient, report, job.recipient_dsn(offset))
         held.failures.append(block)
         held.failure_bytes += len(block)
         job.done.append(offset)
         if held.failure_bytes > MAX_FAILURE_BYTES:
-            self.spilling.spill(held)
+            self.spiller.spill(held)
         return True
 
-    def closed(self, job: Job) -> None:
+    def job_closed(self, job: Job) -> None:
         """Let the message go when all is done; write it to the disk when something has to wait."""
         held = self.messages[job.serial]
-        held.open_jobs -= 1
+        held.running_jobs -= 1
         if job.pending or not job.hit_end:
-            self.spilling.spill(held)
-        elif not held.open_jobs and held.state in (HELD, ASKED) and all(is_finished(job) for job in held.jobs):
+            self.spiller.spill(held)
+        elif not held.running_jobs and held.state in (HELD, ASKED) and all(is_finished(job) for job in held.jobs):
             self._finish(held)
 
     def _finish(self, held: MemoryMessage) -> None:
         """All recipients are finished: tell the sender if need be, and forget the message."""
         if not held.failures:
             self._log.say(self._log.lines.end_message(held.number))
-            self._keeper.finished(held.serial)
+            self._queue_service.delivered(held.serial)
             self._drop(held)
             for act in held.afterwards:
                 act()
@@ -190,20 +190,20 @@ class MemoryQueue:
                 self._finish(held)
             else:
                 held.bounce_due = self._scheduler.now + wait_s
-                self.spilling.spill(held)
+                self.spiller.spill(held)
 
-        if self._ending.ready:
+        if self._completion.ready:
             it = ReportedMessage(
                 held.sender,
                 date822(held.birth),
                 held.size,
                 lambda: held.failures,
                 lambda: _read_body(held.body.fd),
-                held.wishes,
+                held.dsn,
             )
-            self._ending.tell(held.number, it, told)
+            self._completion.send_notification(held.number, it, told)
         else:
-            told(SYSTEM_TROUBLE_S)
+            told(SYSTEM_ERROR_PAUSE_S)
 
     def _drop(self, held: MemoryMessage) -> None:
         del self.messages[held.serial]
@@ -212,18 +212,18 @@ class MemoryQueue:
         held.body.drop()
 
 
-def _note_wishes(held: MemoryMessage, text: bytes) -> None:
+def _note_dsn(held: MemoryMessage, text: bytes) -> None:
     """Give a message its wishes; their recipients are in the lists of its jobs now."""
-    wishes = parse_wishes(text)
+    wishes = parse_dsn(text)
     if wishes is None:
         return
     keys = {}
-    for job, addresses, places in zip(held.jobs, held.recipients, held.places, strict=True):
+    for job, addresses, places in zip(held.jobs, held.recipients, held.recipient_indexes, strict=True):
         for (offset, _, _), place in zip(numbered(addresses), places, strict=True):
-            keys[place_key(place)] = list_key(job.channel, offset)
-    held.wishes = wishes.rekeyed(keys.get)
+            keys[index_key(place)] = list_key(job.channel, offset)
+    held.dsn = wishes.rekeyed(keys.get)
     for job in held.jobs:
-        job.wishes = held.wishes
+        job.dsn = held.dsn
 
 
 def _read_body(fd: int) -> Iterator[bytes]:

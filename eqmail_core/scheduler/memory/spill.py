@@ -8,7 +8,7 @@ Source: architecture "journal first"; protocols.admission_wire.
 
 from collections.abc import Callable, Iterator
 
-from eqmail_core.dsn.parameters import render_wishes
+from eqmail_core.dsn.parameters import render_dsn
 from eqmail_core.queue.files import QueueFileError
 from eqmail_core.queue.format.info import mark_of
 from eqmail_core.queue.format.recipient_list import numbered, render_list
@@ -21,13 +21,13 @@ from eqmail_core.scheduler.scheduler import Scheduler
 FIRST_ATTEMPT_S = 1.0
 """How long the first attempt may take before the message is written to the disk."""
 
-WAITING_S = 10.0
+MAX_WAIT_S = 10.0
 """How long a message may wait in memory for its first attempt."""
 
-TRY_AGAIN_S = 10.0
+RETRY_S = 10.0
 """How long to wait after a message could not be written to the disk."""
 
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 """How often the times of all messages in memory are looked at."""
 
 
@@ -48,13 +48,13 @@ class Spiller:
         self._drop = drop
         self._scheduler = scheduler
         self._log = scheduler.log
-        self._ending = ending
-        self._preparation = preparation
-        self._keeper = keeper
+        self._completion = ending
+        self._preprocessor = preparation
+        self._queue_service = keeper
         self._worker = worker
-        self._to_place: list[MemoryMessage] = []
-        self._placing = False
-        self.placed = 0
+        self._to_spill: list[MemoryMessage] = []
+        self._spilling = False
+        self.spilled = 0
         self._next_look = 0.0
         self._now = 0.0
 
@@ -62,10 +62,10 @@ class Spiller:
         """Write what has to wait, and look now and then who waits too long."""
         self._now = now
         if now >= self._next_look:
-            self._next_look = now + LOOK_EVERY_S
-            self._look(now)
-        if self._to_place and not self._placing:
-            self._place()
+            self._next_look = now + CHECK_EVERY_S
+            self._find_due(now)
+        if self._to_spill and not self._spilling:
+            self._write_files()
 
     def wakes_at(self) -> float | None:
         """When to look again; None while nothing is in memory."""
@@ -79,7 +79,7 @@ class Spiller:
             held.not_before -= seconds
             held.bounce_due -= seconds if held.bounce_due else 0
             for job in held.jobs:
-                if self._scheduler.lanes[job.channel].open.get(held.number) is not job:
+                if self._scheduler.channels[job.channel].open.get(held.number) is not job:
                     job.set_back(seconds)
 
     def exit(self) -> None:
@@ -98,40 +98,40 @@ class Spiller:
             self._log.warning(b"msg %d stays in the journal; recipients may get it twice" % held.number)
             self._drop(held)
 
-    def ask_again(self) -> None:
+    def resend_requests(self) -> None:
         """The connection to the queue is new: repeat the questions that it has not answered."""
         for held in self.messages.values():
             if held.state == ASKED:
-                self._keeper.waits(held.serial)
+                self._queue_service.needs_spill(held.serial)
 
-    def answered(self, serial: int, ok: bool) -> None:
+    def spill_answered(self, serial: int, ok: bool) -> None:
         """The queue has written mess/N, or could not."""
         held = self.messages.get(serial)
         if held is None or held.state != ASKED:
             return
         if ok:
             held.state = TO_PLACE
-            self._to_place.append(held)
+            self._to_spill.append(held)
             return
-        mess = self._scheduler.ledger.short(self._scheduler.ledger.paths.mess(held.number))
+        mess = self._scheduler.files.short(self._scheduler.files.paths.mess(held.number))
         self._log.warning(b"trouble writing to %b; will try again later" % mess)
         held.state = HELD
-        held.not_before = self._now + TRY_AGAIN_S
+        held.not_before = self._now + RETRY_S
 
     def spill(self, held: MemoryMessage) -> None:
         """Have a message written to the disk, if that has not begun."""
         if held.state == HELD:
             held.state = ASKED
-            self._keeper.waits(held.serial)
+            self._queue_service.needs_spill(held.serial)
 
-    def _look(self, now: float) -> None:
+    def _find_due(self, now: float) -> None:
         """Messages are in the order of admission: the first that is young ends the search."""
         for held in list(self._older_than(now - FIRST_ATTEMPT_S)):
-            if held.state == TO_PLACE and held not in self._to_place and held.not_before <= now:
-                self._to_place.append(held)
+            if held.state == TO_PLACE and held not in self._to_spill and held.not_before <= now:
+                self._to_spill.append(held)
             elif held.state == HELD and held.not_before <= now:
                 tried = [job.tried for job in held.jobs if job.tried]
-                since = min(tried) + FIRST_ATTEMPT_S if tried else held.admitted + WAITING_S
+                since = min(tried) + FIRST_ATTEMPT_S if tried else held.admitted + MAX_WAIT_S
                 if since <= now:
                     self.spill(held)
             elif held.state in (HELD, TO_PLACE):
@@ -147,36 +147,36 @@ class Spiller:
         """The disk takes nothing for now: recipients that are due are tried again all the same."""
         if held.body.fd < 0 or self._scheduler.exiting:
             return
-        for job, addresses, places in zip(held.jobs, held.recipients, held.places, strict=True):
+        for job, addresses, places in zip(held.jobs, held.recipients, held.recipient_indexes, strict=True):
             if job.refs == 0 and not is_finished(job) and job.retry <= self._now:
                 done = set(job.done)
                 left = [it for it in zip(numbered(addresses), places, strict=True) if it[0][0] not in done]
                 job.records = iter([record for record, _ in left])
-                job.places = [place for _, place in left]
+                job.recipient_indexes = [place for _, place in left]
                 job.position = job.pending = 0
                 job.refs, job.hit_end = 1, False
                 job.body = held.body.share()
-                held.open_jobs += 1
-                self._scheduler.lanes[job.channel].waiting.append(job)
+                held.running_jobs += 1
+                self._scheduler.channels[job.channel].waiting.append(job)
 
-    def _place(self) -> None:
-        group, self._to_place = self._to_place, []
-        placements = [self._placement(held) for held in group]
-        self._placing = True
+    def _write_files(self) -> None:
+        group, self._to_spill = self._to_spill, []
+        placements = [self._files_of(held) for held in group]
+        self._spilling = True
 
         def placed(results: list[QueueFileError | None]) -> None:
-            self._placing = False
+            self._spilling = False
             for held, trouble in zip(group, results, strict=True):
                 if trouble is None:
                     self._detach(held)
                 else:
                     self._log.warning(trouble.text)
                     held.state = TO_PLACE
-                    held.not_before = self._now + TRY_AGAIN_S
+                    held.not_before = self._now + RETRY_S
 
-        self._worker.do(lambda: self._preparation.place(placements), placed)
+        self._worker.do(lambda: self._preprocessor.place(placements), placed)
 
-    def _placement(self, held: MemoryMessage) -> SpillFiles:
+    def _files_of(self, held: MemoryMessage) -> SpillFiles:
         held.state = PLACING
         held.snapshot = [(is_finished(job), len(job.done)) for job in held.jobs]
         lists = [
@@ -191,15 +191,15 @@ class Spiller:
             held.birth,
             lists,
             b"".join(held.failures),
-            render_wishes(held.wishes),
+            render_dsn(held.dsn),
             mark_of(held.serial),
         )
 
     def _detach(self, held: MemoryMessage) -> None:
         """The message is on the disk as it was; write down what has happened since, and let its jobs go on there."""
-        scheduler, book = self._scheduler, self._scheduler.book
-        self.placed += 1
-        self._keeper.placed(held.serial)
+        scheduler, book = self._scheduler, self._scheduler.recorder
+        self.spilled += 1
+        self._queue_service.spilled(held.serial)
         self._drop(held)
         noted = self._note_failures(held)
         was_written = False
@@ -207,21 +207,21 @@ class Spiller:
             if finished:
                 continue
             was_written = True
-            job.book = book
+            job.recorder = book
             if noted:
                 for offset in job.done[count:]:
-                    book.done(job, offset)
+                    book.record_done(job, offset)
             else:
                 job.pending += len(job.done) - count
             if job.refs == 0:
-                book.closed(job)
+                book.job_closed(job)
             elif not job.started:
                 job.cancelled = True
                 if job.body is not None:
                     job.body.drop()
                 scheduler.enqueue(job.number, job.channel, scheduler.now)
         if not was_written:
-            self._ending.add(held.number, held.bounce_due or scheduler.now)
+            self._completion.add(held.number, held.bounce_due or scheduler.now)
         for act in held.afterwards:
             act()
 
@@ -230,8 +230,8 @@ class Spiller:
         block = b"".join(held.failures[held.written_failures :])
         try:
             if block:
-                self._scheduler.ledger.add_failure(held.number, block)
-                self._scheduler.ledger.flush_failures(held.number)
+                self._scheduler.files.add_failure(held.number, block)
+                self._scheduler.files.flush_failures(held.number)
         except QueueFileError as trouble:
             self._log.alert(trouble.text)
             return False

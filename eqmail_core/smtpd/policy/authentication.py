@@ -46,7 +46,7 @@ def authenticate(
     if advisers.plugins is not None:
         environ[b"SMTPAUTHMETHOD"] = credentials.method
         environ[b"SMTPAUTHUSER"] = credentials.user
-        heard = yield from advisers.hear(sections.AUTH)
+        heard = yield from advisers.run(sections.AUTH)
         if not heard.accepted:
             return heard.verdict()
         lines = heard.lines

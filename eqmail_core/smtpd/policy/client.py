@@ -22,12 +22,12 @@ class ClientIdentity:
         "_helo",
         "_local",
         "_protocol",
-        "encryption",
         "is_authenticated",
         "is_utf8",
         "remote_host",
         "remote_info",
         "remote_ip",
+        "tls_session",
         "vouched_for",
     )
 
@@ -38,30 +38,32 @@ class ClientIdentity:
         self._local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
         self._helo: bytes | None = None
         self._protocol = b"SMTP"
-        self.encryption: TlsSessionInfo | None = None
+        self.tls_session: TlsSessionInfo | None = None
         self.is_authenticated = False
         self.is_utf8 = False
         self.vouched_for: bytes | None = None
 
-    def greet(self, name: bytes, protocol: bytes) -> None:
+    def hello(self, name: bytes, protocol: bytes) -> None:
         """The client names itself, and speaks this protocol."""
         self._helo = name if name.lower() != self.remote_host.lower() else None
         self._protocol = protocol
 
-    def secure(self, encryption: "TlsSessionInfo", remote_info: bytes | None) -> None:
+    def tls_started(self, encryption: "TlsSessionInfo", remote_info: bytes | None) -> None:
         """TLS has begun: what the client said of itself before counts no more."""
-        self.encryption = encryption
+        self.tls_session = encryption
         self.remote_info = remote_info
         self._helo = None
         self.is_authenticated = False
 
     def received(self, date: bytes) -> bytes:
         """The Received line; `date` as in `date822`."""
-        return received(self.remote_host, self.remote_ip, self.remote_info, self._helo, self._local, self._with(), date)
+        return received(
+            self.remote_host, self.remote_ip, self.remote_info, self._helo, self._local, self._protocol_name(), date
+        )
 
-    def _with(self) -> bytes:
-        if self.encryption is not None:
-            text = self.encryption.received_with(self.is_authenticated, self.vouched_for)
+    def _protocol_name(self) -> bytes:
+        if self.tls_session is not None:
+            text = self.tls_session.received_with(self.is_authenticated, self.vouched_for)
         else:
             text = b"ESMTPA" if self.is_authenticated else self._protocol
         # UTF8SMTPSA and its like, RFC 6531 section 4.3.

@@ -1,6 +1,6 @@
 """The settings by which mail is received by SMTP, shared by all conversations."""
 
-from eqmail_core.smtpd.policy.patience import NO_WAITING, Delays
+from eqmail_core.smtpd.policy.patience import NO_DELAYS, Delays
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ class PolicyConfig:
 
     __slots__ = (
         "bad_senders",
-        "block_lists",
+        "delays",
+        "dnsbl",
         "logs_all",
-        "patience",
         "plugins",
         "recipient_check",
         "recipient_hosts",
@@ -43,7 +43,7 @@ class PolicyConfig:
         plugins: dict[bytes, list[bytes]] | None = None,
         says_esmtp: bool = True,
         tls_clients: "frozenset[bytes]" = frozenset(),
-        patience: Delays = NO_WAITING,
+        patience: Delays = NO_DELAYS,
         recipient_check: "RecipientCheck | None" = None,
         block_lists: "DnsblConfig | None" = None,
         logs_all: bool = True,
@@ -55,9 +55,9 @@ class PolicyConfig:
         self.plugins = plugins
         self.says_esmtp = says_esmtp
         self.tls_clients = tls_clients
-        self.patience = patience
+        self.delays = patience
         self.recipient_check = recipient_check
-        self.block_lists = block_lists
+        self.dnsbl = block_lists
 
 
 def submission_ports(environ: "Mapping[bytes, bytes]") -> list[bytes]:

@@ -26,12 +26,12 @@ RECIPIENT, GREETING, LOG = b"recipient", b"greeting", b"log"
 class DnsblConfig:
     """The lists that count against a client, and those that excuse it; lines that are neither are in `ignored`."""
 
-    __slots__ = ("_blocking", "_excusing", "at", "ignored")
+    __slots__ = ("_allowing", "_blocking", "at", "ignored")
 
     def __init__(self, blocking: "Iterable[bytes]", excusing: "Iterable[bytes]" = (), at: bytes = RECIPIENT) -> None:
         self.ignored: list[bytes] = []
         self._blocking = self._parsed(blocking)
-        self._excusing = self._parsed(excusing)
+        self._allowing = self._parsed(excusing)
         self.at = at if at in (GREETING, LOG) else RECIPIENT
 
     def _parsed(self, lines: "Iterable[bytes]") -> list[DnsblZone]:
@@ -43,20 +43,20 @@ class DnsblConfig:
                 self.ignored.append(line)
         return zones
 
-    def suspect(self, ip: bytes) -> "DnsblCheck":
+    def check_for(self, ip: bytes) -> "DnsblCheck":
         """What asks about one client."""
         return DnsblCheck(self, ip)
 
     def questions(self, ip: bytes) -> "list[DnsQuestion]":
         """What is to be asked about a client; nothing where it has no address."""
         name = reversed_address(ip)
-        return [(A, name + b"." + zone.name) for zone in self._excusing + self._blocking] if name else []
+        return [(A, name + b"." + zone.name) for zone in self._allowing + self._blocking] if name else []
 
-    def judge(self, answers: "list[DnsAnswer]") -> DnsblZone | None:
+    def decide(self, answers: "list[DnsAnswer]") -> DnsblZone | None:
         """The list that counts against the client, by the answers to `questions`."""
-        zones = self._excusing + self._blocking
+        zones = self._allowing + self._blocking
         listing = [zone for zone, answer in zip(zones, answers, strict=False) if zone.lists(answer.addresses)]
-        return listing[0] if listing and listing[0] not in self._excusing else None
+        return listing[0] if listing and listing[0] not in self._allowing else None
 
 
 class DnsblCheck:
@@ -83,11 +83,11 @@ class DnsblCheck:
         """The errand of asking before anybody needs the answers."""
         return QueryDns(self._lists.questions(self._ip), ahead=True)
 
-    def judge(self, accepted: Decision) -> "PendingDecision":
+    def decide(self, accepted: Decision) -> "PendingDecision":
         """Let the lists decide about something that was accepted."""
         if not self._is_known:
             answers = yield QueryDns(self._lists.questions(self._ip))
-            self._found = self._lists.judge(answers) if isinstance(answers, list) else None
+            self._found = self._lists.decide(answers) if isinstance(answers, list) else None
             self._is_known = True
         zone = self._found
         if zone is None:

@@ -57,14 +57,14 @@ _OF_CLIENT = (CONNECTED, HELLO)
 _RELAY = b"RELAYCLIENT"
 
 
-def _is_farewell(heard: FilterVerdict) -> bool:
+def _closes_session(heard: FilterVerdict) -> bool:
     return heard.lines[0][:3] == b"421"
 
 
 class FilteredSmtpPolicy(SmtpPolicy):
     """As Reception, with the filters of `panel`; `judge` decides a message that is whole."""
 
-    __slots__ = ("_facts", "_has_lent", "_headers", "_is_discarded", "_objection", "_panel")
+    __slots__ = ("_facts", "_has_relayed", "_headers", "_is_discarded", "_panel", "_rejection")
 
     def __init__(
         self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", panel: "FilterPanel"
@@ -75,17 +75,17 @@ class FilteredSmtpPolicy(SmtpPolicy):
         self._headers: dict[str, list[bytes]] = {CONNECTED: [], HELLO: [], MESSAGE: []}
         self._is_discarded = False
         # Whether a check lets this message go anywhere.
-        self._has_lent = False
+        self._has_relayed = False
         # What was said against the HELO of the client: MAIL is answered like that, too.
-        self._objection: FilterVerdict | None = None
+        self._rejection: FilterVerdict | None = None
         super().__init__(house, environ, date)
 
-    def secure(self, encryption: "TlsSessionInfo") -> None:
+    def tls_started(self, encryption: "TlsSessionInfo") -> None:
         """TLS has begun."""
-        super().secure(encryption)
-        self._facts.encryption = encryption
-        self._facts.forget_client()
-        self._objection = None
+        super().tls_started(encryption)
+        self._facts.tls_session = encryption
+        self._facts.reset_client()
+        self._rejection = None
         self._headers[HELLO], self._headers[MESSAGE] = [], []
 
     def decide(self, event: SmtpEvent) -> "Decision | PendingDecision":
@@ -94,7 +94,7 @@ class FilteredSmtpPolicy(SmtpPolicy):
             return self._login(event)
         return self._consult(event)
 
-    def judge(self, draft: "FilteredMessage") -> "PendingDecision":
+    def decide_message(self, draft: "FilteredMessage") -> "PendingDecision":
         """Decide a message that is whole, and let the filters change it."""
         question = FilterQuery(MESSAGE, self._facts, draft)
         draft.is_discarded = self._is_discarded
@@ -102,9 +102,9 @@ class FilteredSmtpPolicy(SmtpPolicy):
             for one in () if draft.is_discarded else filters:
                 opinion = yield from self._ask([one], question)
                 if opinion.kind == REFUSE:
-                    return Decision(False, opinion.lines, close=_is_farewell(opinion))
+                    return Decision(False, opinion.lines, close=_closes_session(opinion))
                 draft.apply(opinion.changes)
-                draft.put_on_top(opinion.headers)
+                draft.prepend(opinion.headers)
                 draft.is_discarded = opinion.kind == DISCARD
                 if opinion.kind in (ACCEPT, DISCARD):
                     break
@@ -130,16 +130,16 @@ class FilteredSmtpPolicy(SmtpPolicy):
 
     def _consult(self, event: SmtpEvent) -> "PendingDecision":
         stage = _STAGES[type(event)]
-        question = FilterQuery(stage, self._note(event))
+        question = FilterQuery(stage, self._record_event(event))
         heard = yield from self._ask(self._panel.before, question)
         self._headers[stage if stage in _OF_CLIENT else MESSAGE] += heard.headers
         if heard.kind == REFUSE:
             return self._refusal(stage, heard)
-        verdict = yield from self._own(event, stage, heard.relays)
+        verdict = yield from self._own_decision(event, stage, heard.relays)
         if not verdict.accepted or self._is_discarded:
             return verdict
-        if stage == MAIL and self._objection is not None:
-            return Decision(False, self._objection.lines)
+        if stage == MAIL and self._rejection is not None:
+            return Decision(False, self._rejection.lines)
         if verdict.address is not None:
             self._facts.address = verdict.address
         heard = yield from self._ask(self._panel.after, question)
@@ -148,14 +148,14 @@ class FilteredSmtpPolicy(SmtpPolicy):
                 self._accepted -= 1
             return self._refusal(stage, heard)
         self._is_discarded = heard.kind == DISCARD
-        self._note_accepted(stage)
+        self._record_accepted(stage)
         return verdict
 
-    def _own(self, event: SmtpEvent, stage: str, relays: bool) -> "PendingDecision":
+    def _own_decision(self, event: SmtpEvent, stage: str, relays: bool) -> "PendingDecision":
         """What would be decided without filters, where a check may lend the right to relay."""
         environ = self.environ
-        self._has_lent = self._has_lent or (relays and stage == MAIL)
-        is_lent = stage == RECIPIENT and (relays or self._has_lent) and _RELAY not in environ
+        self._has_relayed = self._has_relayed or (relays and stage == MAIL)
+        is_lent = stage == RECIPIENT and (relays or self._has_relayed) and _RELAY not in environ
         if is_lent:
             environ[_RELAY] = b""
         try:
@@ -186,30 +186,30 @@ class FilteredSmtpPolicy(SmtpPolicy):
             code = b"554" if lines[0][:1] == b"5" else b"421"
             return Decision(False, [code + line[3:] for line in lines], close=True)
         if stage == HELLO:
-            self._objection = heard
-        return Decision(False, lines, close=_is_farewell(heard))
+            self._rejection = heard
+        return Decision(False, lines, close=_closes_session(heard))
 
     # --- what is known
 
-    def _note(self, event: SmtpEvent) -> TransactionInfo:
+    def _record_event(self, event: SmtpEvent) -> TransactionInfo:
         facts = self._facts
         if isinstance(event, Hello):
-            facts.forget_transaction()
+            facts.reset_transaction()
             facts.helo, facts.is_extended = event.name, event.extended
             self._headers[HELLO] = []
-            self._objection = None
+            self._rejection = None
         elif isinstance(event, Mail):
-            facts.forget_transaction()
+            facts.reset_transaction()
             facts.id = self._panel.new_id()
             facts.sender = facts.address = event.address
             facts.parameters, facts.identity = event.parameters, event.identity
             self._headers[MESSAGE] = []
-            self._has_lent = self._is_discarded = False
+            self._has_relayed = self._is_discarded = False
         elif isinstance(event, Recipient):
             facts.address, facts.parameters = event.address, event.parameters
         return facts
 
-    def _note_accepted(self, stage: str) -> None:
+    def _record_accepted(self, stage: str) -> None:
         facts = self._facts
         if stage == MAIL:
             facts.sender = facts.address

@@ -26,7 +26,7 @@ class MessageChecks:
         self.hops = 0
         self.size = 0
 
-    def see(self, text: bytes) -> None:
+    def receive(self, text: bytes) -> None:
         """Count a piece."""
         self.size += len(text)
         if self._carry is not None:

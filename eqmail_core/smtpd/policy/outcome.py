@@ -19,7 +19,7 @@ DENIED = b"denied by a rule"
 ACCEPTED = b"message accepted"
 NO_PROXY_HEADER = b"no header of the PROXY protocol"
 
-DISMISSALS = {
+FINAL_REPLIES = {
     reply.TOO_MANY_ERRORS: b"too many errors",
     reply.TOO_MANY_COMMANDS: b"too many commands",
     reply.BUSY: b"too many connections of all",

@@ -25,8 +25,8 @@ class Delays:
     def of(self, environ: dict[bytes, bytes]) -> "Delays":
         """How the client of this environment is made to wait; one that may relay is not."""
         if b"RELAYCLIENT" in environ:
-            return NO_WAITING
-        if not WAITING_VARIABLES & environ.keys():
+            return NO_DELAYS
+        if not DELAY_VARIABLES & environ.keys():
             return self
         own = (environ.get(b"GREETDELAY", b""), environ.get(b"TARPITCOUNT", b""), environ.get(b"TARPITDELAY", b""))
         settled = (self.greet_s, self.tarpit_count, self.tarpit_s)
@@ -40,10 +40,10 @@ class Delays:
         return own.tarpit_s if 0 < own.tarpit_count < count else 0
 
 
-NO_WAITING = Delays()
+NO_DELAYS = Delays()
 """Nobody waits."""
 
-WAITING_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
+DELAY_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
 """What a client's own patience is made of."""
 
 

@@ -15,31 +15,31 @@ Source: smtp-server.md 4.8 (qmail-spp.c).
 FINAL = frozenset(b"ANOERD")
 _OTHERS = frozenset(b"HCSUPL")
 
-MAX_SPEECH = 65536
+MAX_OUTPUT = 65536
 """Most that is read of one plugin, in bytes; the rest does not matter."""
 
-TROUBLE_EXIT = 120
+TEMPORARY_EXIT = 120
 """Exit code by which a plugin, or the attempt to run it, reports that it could not be run."""
 
 
 class PluginOutputReader:
     """Listens to one plugin: `receive` its output in any fragmentation, b"" at its end, until `is_over`."""
 
-    __slots__ = ("_heard", "_pending", "instructions", "is_over")
+    __slots__ = ("_instructions_seen", "_pending", "instructions", "is_over")
 
     def __init__(self) -> None:
         self.instructions: list[tuple[bytes, bytes]] = []
         self.is_over = False
         self._pending = b""
-        self._heard = 0
+        self._instructions_seen = 0
 
     def receive(self, data: bytes) -> None:
         """Take more output."""
         if self.is_over:
             return
-        self._heard += len(data)
+        self._instructions_seen += len(data)
         *lines, self._pending = (self._pending + data).split(b"\n")
-        if not data or self._heard > MAX_SPEECH:
+        if not data or self._instructions_seen > MAX_OUTPUT:
             lines.append(self._pending)
             self.is_over = True
         for line in lines:
@@ -56,8 +56,8 @@ class PluginOutputReader:
 class PluginResult:
     """How a plugin did: its instructions, and why it could not be run (b"" when it could)."""
 
-    __slots__ = ("instructions", "trouble")
+    __slots__ = ("instructions", "problem")
 
     def __init__(self, instructions: list[tuple[bytes, bytes]], trouble: bytes = b"") -> None:
         self.instructions = instructions
-        self.trouble = trouble
+        self.problem = trouble

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.smtpd.policy.requests import Request, RequestResult
 
-    Hearings = Generator[Request, RequestResult, "PluginVerdict"]
+    PluginDecisions = Generator[Request, RequestResult, "PluginVerdict"]
 
 _ADDRESS_VARIABLES = {sections.MAIL: b"SMTPMAILFROM", sections.RECIPIENT: b"SMTPRCPTTO"}
 
@@ -59,18 +59,18 @@ class PluginSession:
     def __init__(self, plugins: dict[bytes, list[bytes]] | None, environ: dict[bytes, bytes]) -> None:
         self._environ = environ
         self.plugins = plugins
-        self.forget()
+        self.reset()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget what was left for this transaction."""
         self.headers: list[bytes] = []
         self._deferred: dict[bytes, list[bytes]] = {}
 
-    def have_a_say(self, section: bytes) -> bool:
+    def applies_to(self, section: bytes) -> bool:
         """Tell whether anybody is to be asked about a command of this section."""
         return self.plugins is not None and bool(self.plugins[section] or self._deferred)
 
-    def hear(self, section: bytes) -> "Hearings":
+    def run(self, section: bytes) -> "PluginDecisions":
         """Run the plugins of a section one after the other, as long as they let us."""
         heard = PluginVerdict()
         key = section.upper()
@@ -79,16 +79,16 @@ class PluginSession:
         for plugin in (self.plugins or {}).get(section, ()):
             report = yield RunPlugin(sections.plugin_argv(plugin), self._environ)
             assert isinstance(report, PluginResult)
-            if report.trouble:
-                return heard.refuse(reply.plugin_failure(plugin, report.trouble))
-            if self._obey(report, heard, section):
+            if report.problem:
+                return heard.refuse(reply.plugin_failure(plugin, report.problem))
+            if self._apply(report, heard, section):
                 # Its last word is about this command, whatever was left for it meanwhile.
                 return heard
         if heard.accepted and key in self._deferred:
             return heard.refuse(*self._deferred[key])
         return heard
 
-    def _obey(self, report: "PluginResult", heard: PluginVerdict, section: bytes) -> bool:
+    def _apply(self, report: "PluginResult", heard: PluginVerdict, section: bytes) -> bool:
         """Do what one plugin said; True when no other is to be asked."""
         environ = self._environ
         for letter, text in report.instructions:

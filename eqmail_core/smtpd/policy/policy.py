@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.protocol.sasl import Credentials
     from eqmail_core.tls.session_info import TlsSessionInfo
 
-    OwnVerdict = Callable[["SmtpPolicy", Any, PluginVerdict], Decision]
+    OwnDecision = Callable[["SmtpPolicy", Any, PluginVerdict], Decision]
 
 _OK = Decision(True, [reply.OK])
 _NOTHING_TO_SAY = Decision(True, [])
@@ -62,31 +62,31 @@ class SmtpPolicy:
 
     __slots__ = (
         "_accepted",
-        "_advisers",
-        "_all",
+        "_all_variables",
         "_allowed",
         "_client",
+        "_config",
         "_date",
+        "_dnsbl",
         "_first",
-        "_house",
         "_is_bad_sender",
-        "_suspect",
+        "_plugins",
         "environ",
     )
 
     def __init__(self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]") -> None:
-        self._house = house
+        self._config = house
         self._date = date
-        self._advisers = PluginSession(house.plugins, environ)
+        self._plugins = PluginSession(house.plugins, environ)
         self._client = ClientIdentity(environ)
-        lists = house.block_lists
-        self._suspect: DnsblCheck | None = None if lists is None else lists.suspect(self._client.remote_ip)
+        lists = house.dnsbl
+        self._dnsbl: DnsblCheck | None = None if lists is None else lists.check_for(self._client.remote_ip)
         self._is_bad_sender = False
         self._allowed = False
         # What TLS brings back: the variables and plugins before the client's first command.
         self._first: tuple[dict[bytes, bytes], dict[bytes, list[bytes]] | None] | None = None
         self.environ = environ
-        self.forget()
+        self.reset()
 
     @property
     def remote_host(self) -> bytes:
@@ -101,35 +101,35 @@ class SmtpPolicy:
     @property
     def logs_all(self) -> bool:
         """Whether the log has more than that of C."""
-        return self._house.logs_all
+        return self._config.logs_all
 
     @property
     def login(self) -> bytes | None:
         """Who has logged in."""
         return self._client.remote_info if self._client.is_authenticated else None
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Forget what belongs to this transaction alone."""
-        self._advisers.forget()
+        self._plugins.reset()
         self._accepted = 0
-        self._all = 0
+        self._all_variables = 0
 
-    def secure(self, encryption: "TlsSessionInfo") -> None:
+    def tls_started(self, encryption: "TlsSessionInfo") -> None:
         """TLS has begun: what the client said before counts no more, nor what that made of its rights."""
         if self._first is not None:
-            variables, self._advisers.plugins = self._first
+            variables, self._plugins.plugins = self._first
             self.environ.clear()
             self.environ.update(variables)
-        self._client.secure(encryption, self.environ.get(b"TCPREMOTEINFO"))
+        self._client.tls_started(encryption, self.environ.get(b"TCPREMOTEINFO"))
         self._is_bad_sender = self._allowed = False
-        self.forget()
+        self.reset()
 
     def decide(self, event: SmtpEvent) -> "Decision | PendingDecision":
         """Decide an event of the conversation; the ends of messages and of plain text are not decided here."""
-        if self._first is None and event is not CONNECTED and self._house.rules.offers_tls:
-            self._first = (dict(self.environ), self._advisers.plugins)
+        if self._first is None and event is not CONNECTED and self._config.rules.offers_tls:
+            self._first = (dict(self.environ), self._plugins.plugins)
         if event.restarts:
-            self.forget()
+            self.reset()
         if isinstance(event, AuthEvent):
             return self._authenticate(event.credentials)
         section, note, verdict = _DECISIONS[type(event)]
@@ -139,22 +139,24 @@ class SmtpPolicy:
             except TemporaryFailure:
                 return _NO_CONTROLS
         pause_s = self._pause_before(event)
-        if pause_s or self._advisers.have_a_say(section) or self._is_examined(event):
-            return self._with_others(event, section, verdict, pause_s)
+        if pause_s or self._plugins.applies_to(section) or self._is_examined(event):
+            return self._with_plugins(event, section, verdict, pause_s)
         return verdict(self, event, _NOTHING_HEARD)
 
-    def _with_others(self, event: SmtpEvent, section: bytes, verdict: "OwnVerdict", pause_s: int) -> "PendingDecision":
+    def _with_plugins(
+        self, event: SmtpEvent, section: bytes, verdict: "OwnDecision", pause_s: int
+    ) -> "PendingDecision":
         """Decide where others have a say: the clock, plugins, the house, block lists, the delivering side, in order."""
         if event is CONNECTED:
-            welcome = yield from self._welcome(pause_s)
+            welcome = yield from self._decide_connect(pause_s)
             if not welcome.accepted:
                 return welcome
         elif pause_s:
             yield Delay(pause_s)
         heard = _NOTHING_HEARD
-        if self._advisers.have_a_say(section):
+        if self._plugins.applies_to(section):
             self._publish(event)
-            heard = yield from self._advisers.hear(section)
+            heard = yield from self._plugins.run(section)
             if not heard.accepted:
                 return heard.verdict()
         own = verdict(self, event, heard)
@@ -165,13 +167,13 @@ class SmtpPolicy:
     def _pause_before(self, event: SmtpEvent) -> int:
         """How long the client has to wait for the answer, in seconds."""
         if event is CONNECTED:
-            return self._house.patience.of(self.environ).greet_s if self._client.encryption is None else 0
+            return self._config.delays.of(self.environ).greet_s if self._client.tls_session is None else 0
         if isinstance(event, Recipient):
-            return self._house.patience.before_recipient(self.environ, self._all)
+            return self._config.delays.before_recipient(self.environ, self._all_variables)
         return 0
 
     def _authenticate(self, credentials: "Credentials") -> "PendingDecision":
-        verdict = yield from authenticate(credentials, self._advisers, self.environ)
+        verdict = yield from authenticate(credentials, self._plugins, self.environ)
         if verdict.accepted:
             self._client.is_authenticated = True
             self._client.remote_info = credentials.user
@@ -182,25 +184,25 @@ class SmtpPolicy:
     def _is_examined(self, event: SmtpEvent) -> bool:
         """Tell whether somebody far away may be asked about this."""
         if event is CONNECTED:
-            return self._suspect is not None
-        return isinstance(event, Recipient) and (self._suspect or self._house.recipient_check) is not None
+            return self._dnsbl is not None
+        return isinstance(event, Recipient) and (self._dnsbl or self._config.recipient_check) is not None
 
-    def _welcome(self, pause_s: int) -> "PendingDecision":
+    def _decide_connect(self, pause_s: int) -> "PendingDecision":
         """Have block lists asked about the client, wait whether it speaks before us, and let it in or not."""
-        suspect = self._suspect
+        suspect = self._dnsbl
         if suspect is not None and not suspect.is_excused(self.environ):
             yield suspect.ahead()
         if pause_s and (yield AwaitEarlyTalker(pause_s)):
             return Decision(False, [reply.TALKED_EARLY], close=True)
         if suspect is None or not suspect.is_met_at_greeting or suspect.is_excused(self.environ):
             return _NOTHING_TO_SAY
-        return (yield from suspect.judge(_NOTHING_TO_SAY))
+        return (yield from suspect.decide(_NOTHING_TO_SAY))
 
     def _examine(self, event: Recipient, accepted: Decision, heard: PluginVerdict) -> "PendingDecision":
         """Let block lists and the delivering side object to a recipient that was accepted."""
-        own, suspect, check = accepted, self._suspect, self._house.recipient_check
+        own, suspect, check = accepted, self._dnsbl, self._config.recipient_check
         if suspect is not None and heard.own_checks and not suspect.is_excused(self.environ):
-            own = yield from suspect.judge(own)
+            own = yield from suspect.decide(own)
         wanted = None
         if check is not None and own.accepted:
             wanted = check.wanted(event.address if own.address is None else own.address)
@@ -217,8 +219,8 @@ class SmtpPolicy:
         self.environ[b"SMTPHELOHOST"] = event.name
 
     def _note_recipient(self, event: Recipient) -> None:
-        self._allowed = self._house.recipient_hosts.accepts(event.address)
-        self._all += 1
+        self._allowed = self._config.recipient_hosts.accepts(event.address)
+        self._all_variables += 1
 
     def _publish(self, event: SmtpEvent) -> None:
         """Tell plugins about the command, as far as it is not told already."""
@@ -228,7 +230,7 @@ class SmtpPolicy:
         elif isinstance(event, Recipient):
             environ[b"SMTPRCPTTO"] = event.address
             environ[b"SMTPRCPTCOUNT"] = b"%d" % self._accepted
-            environ[b"SMTPRCPTCOUNTALL"] = b"%d" % self._all
+            environ[b"SMTPRCPTCOUNTALL"] = b"%d" % self._all_variables
             environ[b"SMTPRCPTHOSTSOK"] = b"%d" % self._allowed
 
     # --- the house's own verdicts; `heard` is what plugins said before
@@ -237,13 +239,13 @@ class SmtpPolicy:
         return _NOTHING_TO_SAY
 
     def _hello(self, event: Hello, heard: PluginVerdict) -> Decision:
-        self._client.greet(event.name, b"ESMTP" if event.extended and self._house.says_esmtp else b"SMTP")
+        self._client.hello(event.name, b"ESMTP" if event.extended and self._config.says_esmtp else b"SMTP")
         return _NOTHING_TO_SAY
 
     def _mail(self, event: Mail, heard: PluginVerdict) -> Decision:
-        self._client.is_utf8 = event.wishes is not None and event.wishes.is_utf8
+        self._client.is_utf8 = event.dsn is not None and event.dsn.is_utf8
         sender = event.address if heard.address is None else heard.address
-        self._is_bad_sender = heard.own_checks and self._house.bad_senders.refuses(sender)
+        self._is_bad_sender = heard.own_checks and self._config.bad_senders.refuses(sender)
         return _OK if heard.address is None else Decision(True, [reply.OK], heard.address)
 
     def _recipient(self, event: Recipient, heard: PluginVerdict) -> Decision:
@@ -252,10 +254,10 @@ class SmtpPolicy:
         address = heard.address
         appendix = self.environ.get(b"RELAYCLIENT")
         if appendix is None and heard.own_checks and not self._allowed:
-            encryption = self._client.encryption
+            encryption = self._client.tls_session
             if encryption is None:
                 return _NO_RELAY
-            objection = encryption.objection(self._house.tls_clients)
+            objection = encryption.rejection_reason(self._config.tls_clients)
             if objection is not None:
                 return Decision(False, [reply.no_relay_by_certificate(objection)])
             self._client.vouched_for = encryption.email
@@ -266,12 +268,12 @@ class SmtpPolicy:
         return _OK if address is None else Decision(True, [reply.OK], address)
 
     def _data(self, event: SmtpEvent, heard: PluginVerdict) -> Decision:
-        added = b"".join([header + b"\n" for header in self._advisers.headers])
-        self.forget()
+        added = b"".join([header + b"\n" for header in self._plugins.headers])
+        self.reset()
         return Decision(True, [], header=self._client.received(self._date()) + added)
 
 
-_DECISIONS: "dict[type[SmtpEvent], tuple[bytes, Callable[[SmtpPolicy, Any], None] | None, OwnVerdict]]" = {
+_DECISIONS: "dict[type[SmtpEvent], tuple[bytes, Callable[[SmtpPolicy, Any], None] | None, OwnDecision]]" = {
     Connected: (sections.CONNECTION, None, SmtpPolicy._connected),
     Hello: (sections.HELO, SmtpPolicy._note_hello, SmtpPolicy._hello),
     Mail: (sections.MAIL, None, SmtpPolicy._mail),

@@ -6,7 +6,7 @@ Source: smtp-server.md 4.2 (log lines); control file smtplogformat.
 from eqmail_core.smtpd.policy.outcome import (
     ACCEPTED,
     BAD_NEWLINES,
-    DISMISSALS,
+    FINAL_REPLIES,
     NO_CONTROLS,
     READ_FAILED,
     TIMED_OUT,
@@ -59,7 +59,7 @@ class SmtpLog:
     def note_refusals(self) -> None:
         """Tell which commands were refused."""
         for refusal in self._core.take_refusals():
-            if refusal.line not in DISMISSALS:
+            if refusal.line not in FINAL_REPLIES:
                 self._tell(_refused(refusal), refusal.sender, refusal.recipient)
 
     def _tell(self, what: bytes, sender: bytes | None, recipient: bytes | None) -> None:

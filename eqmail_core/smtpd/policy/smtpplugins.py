@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.8 (qmail-spp.c spp_init).
 """
 
-from eqmail_core.text.lines import listed
+from eqmail_core.text.lines import non_empty_lines
 
 CONNECTION, HELO, MAIL, RECIPIENT, DATA, AUTH = b"c", b"h", b"m", b"r", b"d", b"a"
 SECTIONS = (CONNECTION, HELO, MAIL, RECIPIENT, DATA, AUTH)
@@ -13,7 +13,7 @@ def parse_plugins(text: bytes | None) -> dict[bytes, list[bytes]]:
     """The plugins of each section in their order; lines before the first section and in unknown ones do not count."""
     plugins: dict[bytes, list[bytes]] = {section: [] for section in SECTIONS}
     current: list[bytes] | None = None
-    for line in listed(text or b""):
+    for line in non_empty_lines(text or b""):
         if line.startswith(b"["):
             current = plugins.get(line[1:2])
         elif current is not None:

@@ -42,7 +42,7 @@ class Mail(SmtpEvent):
     `parameters` are all words behind the address, as they came but for control characters.  `restarts`: as in Hello.
     """
 
-    __slots__ = ("address", "identity", "parameters", "restarts", "wishes")
+    __slots__ = ("address", "dsn", "identity", "parameters", "restarts")
 
     def __init__(
         self,
@@ -55,18 +55,18 @@ class Mail(SmtpEvent):
         self.address = address
         self.restarts = restarts
         self.identity = identity
-        self.wishes = wishes
+        self.dsn = wishes
         self.parameters = parameters
 
 
 class Recipient(SmtpEvent):
     """RCPT: a recipient, and what the sender wishes about it; None for nothing; `parameters` as in Mail."""
 
-    __slots__ = ("address", "parameters", "wish")
+    __slots__ = ("address", "dsn", "parameters")
 
     def __init__(self, address: bytes, wish: "RecipientDsn | None" = None, parameters: "Sequence[bytes]" = ()) -> None:
         self.address = address
-        self.wish = wish
+        self.dsn = wish
         self.parameters = parameters
 
 
@@ -90,7 +90,7 @@ class BodyKind(SmtpEvent):
         self.ends_chunk = ends_chunk
 
     @property
-    def needs_verdict(self) -> bool:  # type: ignore[override]  # the same attribute, read only
+    def needs_decision(self) -> bool:
         """Whether the message is complete."""
         return self.is_last
 

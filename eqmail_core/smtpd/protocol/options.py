@@ -31,6 +31,7 @@ class ServerOptions:
     __slots__ = (
         "auth_methods",
         "auth_needs_tls",
+        "enhanced_status_codes",
         "greeting",
         "is_own_address",
         "local_ip_host",
@@ -39,10 +40,9 @@ class ServerOptions:
         "max_errors",
         "max_recipients",
         "offers_chunks",
-        "offers_news",
+        "offers_dsn",
         "offers_tls",
         "offers_utf8",
-        "puts_status",
         "size_limit",
     )
 
@@ -74,10 +74,10 @@ class ServerOptions:
         self.is_own_address = is_own_address
         self.offers_tls = offers_tls
         self.offers_chunks = offers_chunks
-        self.puts_status = puts_status
+        self.enhanced_status_codes = puts_status
         self.max_errors = max_errors
         self.max_commands = max_commands
-        self.offers_news = offers_news
+        self.offers_dsn = offers_news
         self.offers_utf8 = offers_utf8
 
     def is_too_open(self, method: bytes, is_secure: bool) -> bool:
@@ -136,7 +136,7 @@ class ServerOptions:
         if any(word.upper() == _BINARY for word in parameters):
             return reply.NO_BINARY
         try:
-            wishes = read_mail(behind, self.offers_news, self.offers_utf8)
+            wishes = read_mail(behind, self.offers_dsn, self.offers_utf8)
         except BadParameter:
             return reply.BAD_PARAMETER
         is_utf8 = wishes is not None and wishes.is_utf8
@@ -145,7 +145,7 @@ class ServerOptions:
     def recipient(self, address: bytes, behind: bytes, is_utf8: bool) -> Recipient | bytes:
         """RCPT with this address and what follows it; the reply where it cannot be."""
         try:
-            wish = read_recipient(behind) if behind and self.offers_news else None
+            wish = read_recipient(behind) if behind and self.offers_dsn else None
         except BadParameter:
             return reply.BAD_PARAMETER
         return self.objection(address, is_utf8) or Recipient(address, wish, plain(behind).split() if behind else ())
@@ -158,9 +158,9 @@ class ServerOptions:
         if self.offers_tls and not is_secure:
             texts.append(b"STARTTLS")
         texts += (b"PIPELINING", b"8BITMIME", b"SIZE %d" % self.size_limit)
-        if self.puts_status:
+        if self.enhanced_status_codes:
             texts.append(b"ENHANCEDSTATUSCODES")
-        if self.offers_news:
+        if self.offers_dsn:
             texts.append(b"DSN")
         if self.offers_utf8:
             texts.append(b"SMTPUTF8")

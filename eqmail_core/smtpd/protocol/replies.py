@@ -95,7 +95,7 @@ def hello(greeting: bytes) -> bytes:
     return b"250 " + greeting
 
 
-def farewell(greeting: bytes) -> bytes:
+def closing(greeting: bytes) -> bytes:
     """The answer to QUIT."""
     return b"221 " + greeting
 
@@ -120,7 +120,7 @@ def authenticated(user: bytes) -> bytes:
     return b"235 ok, %b, go ahead (#2.0.0)" % user
 
 
-def tls_trouble(what: bytes) -> bytes:
+def tls_problem(what: bytes) -> bytes:
     """The answer to STARTTLS where TLS cannot begin."""
     return b"454 TLS %b (#4.3.0)" % what
 

@@ -30,7 +30,7 @@ class Credentials:
         self.challenge = challenge
 
 
-def ask(text: bytes) -> bytes:
+def challenge_line(text: bytes) -> bytes:
     """A line that asks the client for more."""
     return b"334 " + b2a_base64(text, newline=False)
 
@@ -51,10 +51,10 @@ class SaslExchange:
     def begin(self, initial: bytes) -> bytes | Credentials:
         """The first step, with what the client sent in the AUTH line itself (b"": nothing)."""
         if self._method == CRAM_MD5:
-            return ask(self._challenge)
+            return challenge_line(self._challenge)
         if initial:
             return self.receive(initial)
-        return ask(b"Username:") if self._method == LOGIN else ask(b"")
+        return challenge_line(b"Username:") if self._method == LOGIN else challenge_line(b"")
 
     def receive(self, line: bytes) -> bytes | Credentials:
         """The next step, with a line of the client."""
@@ -70,7 +70,7 @@ class SaslExchange:
             return self._complete(user, digest.lstrip(b" "))
         if not self._user:
             self._user = text
-            return ask(b"Password:")
+            return challenge_line(b"Password:")
         return self._complete(self._user, text)
 
     def _complete(self, user: bytes, password: bytes) -> bytes | Credentials:
@@ -79,7 +79,7 @@ class SaslExchange:
         return Credentials(self._method, user, password, self._challenge if self._method == CRAM_MD5 else b"")
 
 
-def is_question(answer: bytes | Credentials) -> bool:
+def is_challenge(answer: bytes | Credentials) -> bool:
     """Tell whether the client is expected to send another line."""
     return isinstance(answer, bytes) and answer.startswith(b"334")
 

@@ -9,7 +9,7 @@ Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelinin
 Long because the whole order of an SMTP conversation is in one place.
 """
 
-from eqmail_core.dsn.parameters import DsnParameters, place_key
+from eqmail_core.dsn.parameters import DsnParameters, index_key
 from eqmail_core.smtp.data import BareNewline
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.data_reader import DataReader
@@ -32,7 +32,7 @@ from eqmail_core.smtpd.protocol.events import (
     StartTls,
 )
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, Credentials, SaslExchange, is_question
+from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, Credentials, SaslExchange, is_challenge
 from eqmail_core.text.sanitize import plain
 
 TYPE_CHECKING = False
@@ -80,17 +80,17 @@ class ServerProtocol:
         "authenticated",
         "awaited",
         "closed",
+        "closing_reply",
+        "dsn",
         "extended",
         "helo",
         "in_transaction",
         "is_secure",
         "last_address",
-        "last_words",
         "make_challenge",
         "recipients",
         "refusals",
         "sender",
-        "wishes",
     )
 
     def __init__(self, rules: ServerOptions, helo: bytes, make_challenge: "Callable[[], bytes]") -> None:
@@ -115,7 +115,7 @@ class ServerProtocol:
         self.helo = self._first_helo = helo
         self.in_transaction = False
         self.last_address: bytes | None = None
-        self.last_words = b""
+        self.closing_reply = b""
         self._reset()
 
     # --- what the driver calls
@@ -180,12 +180,12 @@ class ServerProtocol:
     def answer(self, verdict: Decision) -> None:
         """Decide the event that needed a verdict."""
         event, self.awaited = self.awaited, None
-        self._put(*verdict.lines)
+        self._flush_reply(*verdict.lines)
         if verdict.lines and not verdict.note and type(event) is not BodyKind:
             self._note_refusal(verdict.lines[-1], event.credentials.user if isinstance(event, AuthEvent) else None)
         if verdict.close:
             self.closed = True
-            self.last_words = verdict.lines[-1] if verdict.lines else b""
+            self.closing_reply = verdict.lines[-1] if verdict.lines else b""
         if verdict.address is not None:
             self.last_address = verdict.address
         if verdict.accepted:
@@ -194,11 +194,11 @@ class ServerProtocol:
     def close(self, line: bytes) -> None:
         """End the conversation from our side, with a last line."""
         if not self.closed:
-            self._put(line)
+            self._flush_reply(line)
             self.closed = True
-            self.last_words = line
+            self.closing_reply = line
 
-    def secure(self) -> None:
+    def tls_started(self) -> None:
         """TLS has begun: what the client said before counts no more (RFC 3207 section 4.2)."""
         self.is_secure = True
         self.authenticated = self.extended = False
@@ -216,7 +216,7 @@ class ServerProtocol:
         self._message.drop_chunks()
         self.sender: bytes | None = None
         self.recipients: list[bytes] = []
-        self.wishes: DsnParameters | None = None
+        self.dsn: DsnParameters | None = None
         return was_there
 
     def take_refusals(self) -> list[Refusal]:
@@ -250,7 +250,7 @@ class ServerProtocol:
                 break
             self._is_skipping = False
             self._exchange = None
-            self._put(reply.LINE_TOO_LONG)
+            self._flush_reply(reply.LINE_TOO_LONG)
         line = self._buffer[start:end]
         return line[:-1] if line[-1:] == b"\r" else line
 
@@ -264,7 +264,7 @@ class ServerProtocol:
         if body is not None and body.is_last:
             self.awaited = body
         elif body is not None and body.ends_chunk:
-            self._put(reply.OK)
+            self._flush_reply(reply.OK)
         return body
 
     # --- commands
@@ -275,11 +275,11 @@ class ServerProtocol:
         verb, _, argument = text.partition(b" ")
         act = _VERBS.get(verb.upper())
         if nul and act in _WITH_ADDRESS:
-            return self._say(reply.SYNTAX)
+            return self._reply(reply.SYNTAX)
         if act is None:
-            return self._say(reply.UNRECOGNISED)
+            return self._reply(reply.UNRECOGNISED)
         if self._message.is_in_chunks and act not in _BETWEEN_CHUNKS:
-            return self._say(reply.CHUNK_EXPECTED)
+            return self._reply(reply.CHUNK_EXPECTED)
         if act is not ServerProtocol._rcpt:
             self._commands += 1
             if 0 < self._rules.max_commands < self._commands:
@@ -296,39 +296,39 @@ class ServerProtocol:
     def _mail(self, argument: bytes) -> SmtpEvent | None:
         self._names_sender = True
         if self._rules.mail_needs_auth and not self.authenticated:
-            return self._say(reply.AUTHORIZATION_REQUIRED)
+            return self._reply(reply.AUTHORIZATION_REQUIRED)
         address, behind = self._address(argument)
         if address is None:
-            return self._say(reply.SYNTAX)
+            return self._reply(reply.SYNTAX)
         event = self._rules.mail(address, behind, argument)
         if isinstance(event, bytes):
-            return self._say(event)
+            return self._reply(event)
         event.restarts = self._reset()
         return event
 
     def _rcpt(self, argument: bytes) -> SmtpEvent | None:
         self._names_sender = False
         if not self.in_transaction:
-            return self._say(reply.MAIL_FIRST)
+            return self._reply(reply.MAIL_FIRST)
         address, behind = self._address(argument)
         if address is None:
-            return self._say(reply.SYNTAX)
+            return self._reply(reply.SYNTAX)
         if 0 < self._rules.max_recipients <= len(self.recipients):
-            return self._say(reply.TOO_MANY_RECIPIENTS)
-        event = self._rules.recipient(address, behind, self.wishes is not None and self.wishes.is_utf8)
-        return self._say(event) if isinstance(event, bytes) else event
+            return self._reply(reply.TOO_MANY_RECIPIENTS)
+        event = self._rules.recipient(address, behind, self.dsn is not None and self.dsn.is_utf8)
+        return self._reply(event) if isinstance(event, bytes) else event
 
     def _data(self, argument: bytes) -> SmtpEvent | None:
         if not self.in_transaction:
-            return self._say(reply.MAIL_FIRST)
+            return self._reply(reply.MAIL_FIRST)
         if not self.recipients:
-            return self._say(reply.RECIPIENT_FIRST)
+            return self._reply(reply.RECIPIENT_FIRST)
         return DATA
 
     def _bdat(self, argument: bytes) -> SmtpEvent | None:
         words = argument.upper().split()
         if not self._rules.offers_chunks:
-            return self._say(reply.UNRECOGNISED)
+            return self._reply(reply.UNRECOGNISED)
         if not words or not words[0].isdigit() or len(words[0]) > _MAX_DIGITS or words[1:] not in ([], [b"LAST"]):
             # Where its bytes end nobody knows, and they must not be taken for commands.
             self.close(reply.BAD_CHUNK)
@@ -338,29 +338,29 @@ class ServerProtocol:
 
     def _rset(self, argument: bytes) -> SmtpEvent:
         self._reset()
-        self._put(reply.FLUSHED)
+        self._flush_reply(reply.FLUSHED)
         return RESET
 
     def _noop(self, argument: bytes) -> SmtpEvent | None:
-        return self._say(reply.OK)
+        return self._reply(reply.OK)
 
     def _vrfy(self, argument: bytes) -> SmtpEvent | None:
-        return self._say(reply.VERIFY)
+        return self._reply(reply.VERIFY)
 
     def _help(self, argument: bytes) -> SmtpEvent | None:
-        return self._say(reply.HELP)
+        return self._reply(reply.HELP)
 
     def _quit(self, argument: bytes) -> SmtpEvent | None:
-        self.close(reply.farewell(self._rules.greeting))
+        self.close(reply.closing(self._rules.greeting))
         return None
 
     def _starttls(self, argument: bytes) -> SmtpEvent | None:
         if self.is_secure:
-            return self._say(reply.TLS_ALREADY)
+            return self._reply(reply.TLS_ALREADY)
         if argument:
-            return self._say(reply.NO_PARAMETERS)
+            return self._reply(reply.NO_PARAMETERS)
         if not self._rules.offers_tls:
-            return self._say(reply.NO_CERTIFICATE)
+            return self._reply(reply.NO_CERTIFICATE)
         if self.unread:
             # Somebody between the client and us may have put it there, to be taken for words that TLS protects.
             self.close(reply.BYTES_BEHIND_STARTTLS)
@@ -372,47 +372,47 @@ class ServerProtocol:
         method = word.lower()
         objection = self._rules.auth_objection(method, self.is_secure, self.authenticated, self.in_transaction)
         if objection is not None:
-            return self._say(objection)
+            return self._reply(objection)
         self._exchange = SaslExchange(method, self.make_challenge() if method == CRAM_MD5 else b"")
-        return self._exchanged(self._exchange.begin(initial.strip(b" ")))
+        return self._auth_step(self._exchange.begin(initial.strip(b" ")))
 
     def _auth_line(self, line: bytes) -> SmtpEvent | None:
         assert self._exchange is not None
-        return self._exchanged(self._exchange.receive(line))
+        return self._auth_step(self._exchange.receive(line))
 
-    def _exchanged(self, answer: bytes | Credentials) -> SmtpEvent | None:
-        if not is_question(answer):
+    def _auth_step(self, answer: bytes | Credentials) -> SmtpEvent | None:
+        if not is_challenge(answer):
             self._exchange = None
         if isinstance(answer, Credentials):
             return AuthEvent(answer)
-        return self._say(answer)
+        return self._reply(answer)
 
     # --- what follows from an accepted event
 
-    def _greet(self, event: SmtpEvent, verdict: Decision) -> None:
+    def _hello_answered(self, event: SmtpEvent, verdict: Decision) -> None:
         self._out.append(reply.banner(self._rules.greeting))
 
-    def _welcome(self, event: Hello, verdict: Decision) -> None:
+    def _connect_answered(self, event: Hello, verdict: Decision) -> None:
         self.helo = event.name
         self.extended = event.extended
         self._out += self._rules.hello(event.extended, self.is_secure)
 
     def _open_transaction(self, event: Mail, verdict: Decision) -> None:
         self.sender = event.address if verdict.address is None else verdict.address
-        self.wishes = event.wishes
+        self.dsn = event.dsn
         self.in_transaction = True
 
     def _add_recipient(self, event: Recipient, verdict: Decision) -> None:
-        if event.wish is not None:
-            if self.wishes is None:
-                self.wishes = DsnParameters()
-            self.wishes.recipients[place_key(len(self.recipients))] = event.wish
+        if event.dsn is not None:
+            if self.dsn is None:
+                self.dsn = DsnParameters()
+            self.dsn.recipients[index_key(len(self.recipients))] = event.dsn
         self.recipients.append(event.address if verdict.address is None else verdict.address)
 
     def _begin_body(self, event: SmtpEvent, verdict: Decision) -> None:
         self.in_transaction = False
         if not self._message.begin():
-            self._put(reply.GO_AHEAD)
+            self._flush_reply(reply.GO_AHEAD)
 
     def _begin_tls(self, event: SmtpEvent, verdict: Decision) -> None:
         """Nothing yet: it is the handshake that counts."""
@@ -421,25 +421,25 @@ class ServerProtocol:
         """The envelope was over when the body began; a client with a message is no idle talker."""
         self._commands = 0
 
-    def _know_client(self, event: SmtpEvent, verdict: Decision) -> None:
+    def _authenticated(self, event: SmtpEvent, verdict: Decision) -> None:
         self.authenticated = True
 
     # --- small things
 
-    def _put(self, *lines: bytes) -> None:
+    def _flush_reply(self, *lines: bytes) -> None:
         """Answer, and count what went wrong."""
-        if self._rules.puts_status:
+        if self._rules.enhanced_status_codes:
             lines = tuple(map(reply.with_status, lines))
         self._out += lines
         if self._rules.max_errors:
             self._errors += sum(line[:1] in (b"4", b"5") for line in lines)
             if self._errors > self._rules.max_errors and not self.closed:
                 self.closed = True
-                self.last_words = reply.TOO_MANY_ERRORS
-                self._put(self.last_words)
+                self.closing_reply = reply.TOO_MANY_ERRORS
+                self._flush_reply(self.closing_reply)
 
-    def _say(self, line: bytes) -> SmtpEvent | None:
-        self._put(line)
+    def _reply(self, line: bytes) -> SmtpEvent | None:
+        self._flush_reply(line)
         self._note_refusal(line, None)
         return None
 
@@ -488,12 +488,12 @@ _BETWEEN_CHUNKS = (
 )
 
 _CONSEQUENCES: "dict[type[SmtpEvent | None], Callable[[ServerProtocol, Any, Decision], None]]" = {
-    Connected: ServerProtocol._greet,
-    Hello: ServerProtocol._welcome,
+    Connected: ServerProtocol._hello_answered,
+    Hello: ServerProtocol._connect_answered,
     Mail: ServerProtocol._open_transaction,
     Recipient: ServerProtocol._add_recipient,
     Data: ServerProtocol._begin_body,
     BodyKind: ServerProtocol._end_body,
     StartTls: ServerProtocol._begin_tls,
-    AuthEvent: ServerProtocol._know_client,
+    AuthEvent: ServerProtocol._authenticated,
 }

@@ -12,19 +12,19 @@ from typing import Protocol
 
 from eqmail_core.ipc import recipient_lookup_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
-from eqmail_core.smtpd.server.blocking_recipient_lookup import NOBODY_KNOWS, PATIENCE_S
+from eqmail_core.smtpd.server.blocking_recipient_lookup import NO_ANSWER, TIMEOUT_S
 
-Told = Callable[[bytes], None]
+OnAnswer = Callable[[bytes], None]
 """Called once, with the letter of an outcome or b""."""
 
-MOST_WAITING = 4096
+MAX_WAITING = 4096
 """Questions without an answer at a time; further ones get none."""
 
 
 class RecipientLookup(Protocol):
     """Who can be asked about recipients; see `LookUpLink`."""
 
-    def ask(self, recipient: bytes, told: Told) -> None:
+    def ask(self, recipient: bytes, told: OnAnswer) -> None:
         """Ask; `told` is called soon."""
 
 
@@ -34,9 +34,9 @@ class NoRecipientLookup:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
-    def ask(self, recipient: bytes, told: Told) -> None:
+    def ask(self, recipient: bytes, told: OnAnswer) -> None:
         """Know nothing."""
-        self._loop.call_soon(told, NOBODY_KNOWS)
+        self._loop.call_soon(told, NO_ANSWER)
 
 
 class RecipientLookupClient:
@@ -50,7 +50,7 @@ class RecipientLookupClient:
         loop: asyncio.AbstractEventLoop,
         path: str,
         complain: Callable[[bytes], None],
-        patience_s: float = PATIENCE_S,
+        patience_s: float = TIMEOUT_S,
     ) -> None:
         self._loop = loop
         self._path = path
@@ -58,13 +58,13 @@ class RecipientLookupClient:
         self._patience_s = patience_s
         self._channel: AsyncChannel | None = None
         self._tag = 0
-        self._waiting: dict[int, tuple[Told, asyncio.TimerHandle]] = {}
+        self._waiting: dict[int, tuple[OnAnswer, asyncio.TimerHandle]] = {}
         self._has_complained = False
 
-    def ask(self, recipient: bytes, told: Told) -> None:
+    def ask(self, recipient: bytes, told: OnAnswer) -> None:
         """Ask about a recipient; `told` is never called from within this call."""
         channel = self._channel or self._open()
-        if channel is None or len(self._waiting) >= MOST_WAITING:
+        if channel is None or len(self._waiting) >= MAX_WAITING:
             self._give_up(told)
             return
         self._tag = tag = (self._tag + 1) & 0xFFFFFFFF
@@ -109,8 +109,8 @@ class RecipientLookupClient:
         told, _ = self._waiting.pop(tag)
         self._give_up(told)
 
-    def _give_up(self, told: Told) -> None:
+    def _give_up(self, told: OnAnswer) -> None:
         if not self._has_complained:
             self._has_complained = True
             self._complain(b"nobody answers at %b: recipients are accepted unseen" % self._path.encode())
-        self._loop.call_soon(told, NOBODY_KNOWS)
+        self._loop.call_soon(told, NO_ANSWER)

@@ -65,66 +65,66 @@ class LoopFilter(Protocol):
 class AsyncRequestRunner:
     """A decision in the making: runs errand after errand, and calls `decided(verdict)` in a later turn of the loop."""
 
-    __slots__ = ("_client", "_decided", "_desk", "_errands", "_give_up", "_slot")
+    __slots__ = ("_client", "_context", "_decided", "_give_up", "_requests", "_slot")
 
     def __init__(
         self, desk: ServerContext, client: Client, errands: "PendingDecision", decided: Callable[[Decision], None]
     ) -> None:
-        self._desk = desk
+        self._context = desk
         self._client = client
-        self._errands: PendingDecision | None = errands
+        self._requests: PendingDecision | None = errands
         self._decided = decided
         # Ends the wait for a child.
         self._give_up: Callable[[], None] | None = None
         self._slot: Slot | None = None
-        self._go_on(None)
+        self._resume(None)
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """Nobody waits for the decision any more; a child that runs is left to its end, one that waits is not run."""
-        if self._errands is not None:
-            self._errands.close()
-            self._errands = None
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
         if self._slot is not None and not self._slot.has_begun:
             self._slot.leave()
 
-    def hurry(self) -> None:
+    def kill_child(self) -> None:
         """It has taken too long: end the wait for a child, if it is one."""
         if self._give_up is not None:
             self._give_up()
 
-    def _go_on(self, outcome: "RequestResult") -> None:
-        if self._errands is None:
+    def _resume(self, outcome: "RequestResult") -> None:
+        if self._requests is None:
             return
-        self._client.seen = self._desk.now
+        self._client.seen = self._context.now
         try:
-            errand = self._errands.send(outcome)
+            errand = self._requests.send(outcome)
         except StopIteration as end:
-            self._errands = None
-            self._desk.loop.call_soon(self._decided, end.value)
+            self._requests = None
+            self._context.loop.call_soon(self._decided, end.value)
             return
         _WAYS[type(errand)](self, errand)
 
-    def _soon(self, outcome: "RequestResult") -> None:
-        self._desk.loop.call_soon(self._go_on, outcome)
+    def _resume_soon(self, outcome: "RequestResult") -> None:
+        self._context.loop.call_soon(self._resume, outcome)
 
     # --- children
 
     def _run_plugin(self, errand: RunPlugin) -> None:
         self._give_up = partial(self._ended, PluginResult([], b"fork() failed"))
-        self._slot = self._desk.plugins.enter(self._client.remote_ip, partial(self._start_plugin, errand))
+        self._slot = self._context.plugins.enter(self._client.remote_ip, partial(self._start_plugin, errand))
 
     def _check_password(self, errand: CheckPassword) -> None:
         self._give_up = partial(self._ended, NO_CHILD)
-        self._slot = self._desk.checkers.enter(self._client.remote_ip, partial(self._start_checker, errand))
+        self._slot = self._context.checkers.enter(self._client.remote_ip, partial(self._start_checker, errand))
 
     def _not_started(self, outcome: "RequestResult") -> None:
         self._give_up = None
-        self._desk.loop.call_soon(self._ended, outcome)
+        self._context.loop.call_soon(self._ended, outcome)
 
     def _started(self, limit_s: float, give_up: Callable[[], None]) -> asyncio.TimerHandle:
         """A child runs; it is given up when its time is over."""
         self._give_up = give_up
-        return self._desk.loop.call_later(limit_s, give_up)
+        return self._context.loop.call_later(limit_s, give_up)
 
     def _ended(self, outcome: "RequestResult") -> None:
         """A child has ended, or could not be started."""
@@ -132,7 +132,7 @@ class AsyncRequestRunner:
         slot, self._slot = self._slot, None
         if slot is not None:
             slot.leave()
-        self._go_on(outcome)
+        self._resume(outcome)
 
     def _start_plugin(self, errand: RunPlugin) -> None:
         started = start_plugin(errand.argv, errand.environ)
@@ -145,7 +145,7 @@ class AsyncRequestRunner:
         def hear(data: bytes) -> bool:
             hearing.receive(data)
             if hearing.is_over:
-                on_end(self._desk.loop, pid, ended)
+                on_end(self._context.loop, pid, ended)
             return not hearing.is_over
 
         def ended(code: int) -> None:
@@ -159,12 +159,12 @@ class AsyncRequestRunner:
             if not hearing.is_over:
                 hear(b"")
 
-        reader = PipeReader(self._desk.loop, output, hear)
+        reader = PipeReader(self._context.loop, output, hear)
         timer = self._started(PLUGIN_S, give_up)
 
     def _start_checker(self, errand: CheckPassword) -> None:
-        desk, ip = self._desk, self._client.remote_ip
-        if desk.is_guessing(ip):
+        desk, ip = self._context, self._client.remote_ip
+        if desk.is_guessing_passwords(ip):
             self._not_started(WRONG_PASSWORD)
             return
         pid = start_checker(self._client.checker, errand.environ, errand.credentials)
@@ -185,24 +185,24 @@ class AsyncRequestRunner:
     # --- others
 
     def _ask_dns(self, errand: QueryDns) -> None:
-        desk = self._desk
+        desk = self._context
         answering = desk.ask_dns(errand.questions)
         if errand.ahead:
-            self._soon([])
+            self._resume_soon([])
         else:
-            answering.add_done_callback(lambda task: self._go_on([] if task.cancelled() else task.result()))
+            answering.add_done_callback(lambda task: self._resume([] if task.cancelled() else task.result()))
 
     def _await_silence(self, errand: AwaitEarlyTalker) -> None:
-        self._desk.loop.call_later(errand.seconds, lambda: self._go_on(int(self._client.speaks)))
+        self._context.loop.call_later(errand.seconds, lambda: self._resume(int(self._client.speaks)))
 
     def _look_up(self, errand: LookupRecipient) -> None:
-        self._desk.lookups.ask(errand.recipient, self._soon)
+        self._context.lookups.ask(errand.recipient, self._resume_soon)
 
     def _ask_filter(self, errand: QueryFilter) -> None:
-        cast(LoopFilter, errand.filter).ask(errand.question, self._go_on)
+        cast(LoopFilter, errand.filter).ask(errand.question, self._resume)
 
     def _pause(self, errand: Delay) -> None:
-        self._desk.loop.call_later(errand.seconds, self._go_on, None)
+        self._context.loop.call_later(errand.seconds, self._resume, None)
 
 
 _WAYS: dict[type[Request], Callable[[AsyncRequestRunner, Any], None]] = {

@@ -14,7 +14,7 @@ from eqmail_core.queue.client.async_program import QueuePrograms
 from eqmail_core.smtpd.policy.outcome import (
     BAD_NEWLINES,
     DENIED,
-    DISMISSALS,
+    FINAL_REPLIES,
     NO_PROXY_HEADER,
     READ_FAILED,
     TIMED_OUT,
@@ -28,7 +28,7 @@ from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, Bod
 from eqmail_core.smtpd.protocol.proxy_header import ProxyEndpoints
 from eqmail_core.smtpd.protocol.session import ServerProtocol
 from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner
-from eqmail_core.smtpd.server.config import NOWHERE, SessionConfig, terms_for
+from eqmail_core.smtpd.server.config import NOWHERE, SessionConfig, session_config
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.filtered_receiver import receive_filtered
 from eqmail_core.smtpd.server.message_receiver import MessageReceiver, MessageReceiverProtocol
@@ -47,9 +47,9 @@ class AsyncSmtpSession(asyncio.Protocol):
 
     __slots__ = (
         "_begins_with_tls",
+        "_config",
+        "_context",
         "_core",
-        "_deliberation",
-        "_desk",
         "_ends",
         "_has_eof",
         "_has_failed",
@@ -58,20 +58,20 @@ class AsyncSmtpSession(asyncio.Protocol):
         "_is_proxied",
         "_log",
         "_message",
-        "_reception",
-        "_terms",
+        "_pending_decision",
+        "_policy",
         "_tls",
         "_transport",
         "seen",
     )
 
     def __init__(self, desk: ServerContext, begins_with_tls: bool = False, is_proxied: bool = False) -> None:
-        self._desk = desk
+        self._context = desk
         self._begins_with_tls = begins_with_tls
         self._ends: ProxyEndpoints | None = None
         self._is_proxied = is_proxied
         self._tls: ServerTls | None = None
-        self._deliberation: AsyncRequestRunner | None = None
+        self._pending_decision: AsyncRequestRunner | None = None
         self._has_eof = False
         self._has_failed = False
         self._holds = 0
@@ -84,34 +84,36 @@ class AsyncSmtpSession(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         terms = self._arrive(transport)
         if terms is not None:
-            self._welcome(terms)
+            self._configure(terms)
 
     def _arrive(self, transport: asyncio.BaseTransport) -> SessionConfig | None:
         """The terms for this client; None where a proxy has to tell who it is."""
-        settings = self._desk.settings
+        settings = self._context.config
         local = transport.get_extra_info("sockname") or NOWHERE
         peer = transport.get_extra_info("peername") or NOWHERE
         if not self._is_proxied and settings.proxies.includes(peer[0].encode()):
             line = log_line(NO_PROXY_HEADER, None, peer[0].encode(), None, None)
-            ProxyHeaderReader(self._desk.loop, self._for_proxied, partial(self._desk.log, line)).begin(self._transport)
+            ProxyHeaderReader(self._context.loop, self._for_proxied, partial(self._context.log, line)).begin(
+                self._transport
+            )
             return None
         if self._ends is not None:
             peer, local = self._ends.remote, (self._ends.local[0], local[1])
-        return terms_for(settings, peer, local)
+        return session_config(settings, peer, local)
 
-    def _welcome(self, terms: SessionConfig) -> None:
-        desk, house, environ = self._desk, terms.house, terms.environ
-        self._terms = terms
+    def _configure(self, terms: SessionConfig) -> None:
+        desk, house, environ = self._context, terms.policy, terms.environ
+        self._config = terms
         queue = environ.get(b"QMAILQUEUE")
-        outbox = desk.outbox if queue is None else QueuePrograms(desk.loop, queue, environ)
-        filters = desk.settings.filters
+        outbox = desk.queue if queue is None else QueuePrograms(desk.loop, queue, environ)
+        filters = desk.config.filters
         if filters is None:
-            self._reception = SmtpPolicy(house, environ, desk.date)
+            self._policy = SmtpPolicy(house, environ, desk.date)
             self._message: MessageReceiverProtocol = MessageReceiver(outbox, house.rules.size_limit)
         else:
-            self._reception, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
-        self._core = ServerProtocol(house.rules, self._reception.remote_host, desk.challenge)
-        self._log = SmtpLog(self._core, self._reception, desk.may_log, self._say)
+            self._policy, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
+        self._core = ServerProtocol(house.rules, self._policy.remote_host, desk.challenge)
+        self._log = SmtpLog(self._core, self._policy, desk.may_log, self._send_reply)
         if terms.refusal is None:
             self._log.note(DENIED)
             self._transport.close()
@@ -129,12 +131,12 @@ class AsyncSmtpSession(asyncio.Protocol):
 
     def _enter(self) -> bytes:
         """Be counted; a line for a client that cannot come in."""
-        return self._desk.enter(self, self._reception.remote_ip)
+        return self._context.enter(self, self._policy.remote_ip)
 
     def data_received(self, data: bytes) -> None:
         """Go on with the conversation."""
         core = self._core
-        self.seen = self._desk.now
+        self.seen = self._context.now
         if self._tls is not None:
             data = self._unwrap(self._tls, data)
         core.receive(data)
@@ -162,22 +164,22 @@ class AsyncSmtpSession(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; what is not wholly received is forgotten."""
-        desk = self._desk
+        desk = self._context
         if self not in desk.sessions:
             return
-        desk.leave(self, self._reception.remote_ip)
+        desk.leave(self, self._policy.remote_ip)
         if not self._core.closed:
             self._has_failed = True
             if not self._message.is_submitted:
                 self._log.note(READ_FAILED)
             self._core.closed = True
         self._message.close()
-        if self._deliberation is not None:
-            self._deliberation.abandon()
-            self._deliberation = None
+        if self._pending_decision is not None:
+            self._pending_decision.cancel()
+            self._pending_decision = None
 
     def _for_proxied(self, ends: ProxyEndpoints | None) -> "AsyncSmtpSession":
-        session = AsyncSmtpSession(self._desk, self._begins_with_tls, is_proxied=True)
+        session = AsyncSmtpSession(self._context, self._begins_with_tls, is_proxied=True)
         session._ends = ends
         return session
 
@@ -187,21 +189,21 @@ class AsyncSmtpSession(asyncio.Protocol):
         """When it was last in a transaction, or was greeted."""
         core = self._core
         if core.in_transaction or core.in_body or core.awaited is not None:
-            self._idle_since = self._desk.now
+            self._idle_since = self._context.now
         return self._idle_since
 
-    def expire(self) -> None:
+    def time_out(self) -> None:
         """The client, or a child, has taken too long."""
         if self._core.closed or self._transport.is_closing():
             self._transport.abort()
-        elif self._deliberation is not None:
-            self._deliberation.hurry()
+        elif self._pending_decision is not None:
+            self._pending_decision.kill_child()
         elif self._core.awaited is None and not self._holds & _BY_QUEUE:
             self._fail(TIMED_OUT)
             self._core.close(reply.TIMEOUT)
             self._flush()
 
-    def retire(self) -> None:
+    def close_when_idle(self) -> None:
         """End the session if it has nothing in work."""
         core = self._core
         if not (core.in_transaction or core.in_body or core.awaited is not None or core.closed):
@@ -222,22 +224,22 @@ class AsyncSmtpSession(asyncio.Protocol):
             elif event.needs_verdict:
                 self._decide(event)
             elif event is RESET:
-                self._idle_since = self._desk.now
-                self._reception.forget()
+                self._idle_since = self._context.now
+                self._policy.reset()
                 self._forget_message()
             elif event is BROKEN:
                 self._fail(BAD_NEWLINES)
                 self._forget_message()
         if core.awaited is None:
-            if self._desk.is_closing:
-                self.retire()
+            if self._context.is_closing:
+                self.close_when_idle()
             if self._has_eof and not (core.closed or core.has_more or self._holds & _BY_CLIENT):
                 self._fail(READ_FAILED)
                 core.closed = True
         self._flush()
         if core.has_more:
             self._hold(_BY_TURN)
-            self._desk.loop.call_soon(self._next_turn)
+            self._context.loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
         """The others have had their turn."""
@@ -257,24 +259,24 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._transport.write(out)
         if self._core.closed:
             if tls is not None and not tls.is_shaking:
-                self._transport.write(tls.farewell())
+                self._transport.write(tls.close_notify())
             self._transport.close()
-            if self._core.last_words in DISMISSALS:
-                self._log.note(DISMISSALS[self._core.last_words])
-                self._core.last_words = b""
+            if self._core.closing_reply in FINAL_REPLIES:
+                self._log.note(FINAL_REPLIES[self._core.closing_reply])
+                self._core.closing_reply = b""
 
     # --- TLS
 
     def _start_tls(self) -> None:
         """Begin TLS, or say why not."""
-        core, desk = self._core, self._terms.tls
+        core, desk = self._core, self._config.tls
         try:
             if desk is None:
                 raise TlsUnavailable("missing certificate")
             tls = desk.open()
         except TlsUnavailable as trouble:
             self._has_failed = self._begins_with_tls
-            core.answer(Decision(False, [reply.tls_trouble(str(trouble).encode())], close=self._begins_with_tls))
+            core.answer(Decision(False, [reply.tls_problem(str(trouble).encode())], close=self._begins_with_tls))
             return
         if not self._begins_with_tls:
             core.answer(Decision(True, [reply.READY_FOR_TLS]))
@@ -296,8 +298,8 @@ class AsyncSmtpSession(asyncio.Protocol):
             if not is_complete:
                 return b""
             data = b""
-            self._core.secure()
-            self._reception.secure(tls.encryption())
+            self._core.tls_started()
+            self._policy.tls_started(tls.session_info())
             if self._begins_with_tls:
                 self._decide(self._core.begin())
         said = tls.receive(data)
@@ -310,20 +312,20 @@ class AsyncSmtpSession(asyncio.Protocol):
     def _decide(self, event: SmtpEvent) -> None:
         if event.restarts:
             self._forget_message()
-        decision = self._reception.decide(event)
+        decision = self._policy.decide(event)
         if isinstance(decision, Decision):
             self._answer(event, decision)
         else:
-            self._deliberation = AsyncRequestRunner(self._desk, self, decision, partial(self._decided, event))
+            self._pending_decision = AsyncRequestRunner(self._context, self, decision, partial(self._decided, event))
 
     def _decided(self, event: SmtpEvent, verdict: Decision) -> None:
         """Go on after a decision that took its time."""
-        if self._deliberation is None:
+        if self._pending_decision is None:
             return
-        self._deliberation = None
-        self.seen = self._desk.now
+        self._pending_decision = None
+        self.seen = self._context.now
         self._answer(event, verdict)
-        self._go_on()
+        self._resume()
 
     def _answer(self, event: SmtpEvent, verdict: Decision) -> None:
         if event is DATA and verdict.accepted:
@@ -332,7 +334,7 @@ class AsyncSmtpSession(asyncio.Protocol):
         if verdict.note:
             self._log.note(verdict.note)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         self._run()
         if self._holds & _BY_VERDICT and self._core.awaited is None:
             self._release(_BY_VERDICT)
@@ -340,12 +342,12 @@ class AsyncSmtpSession(asyncio.Protocol):
     @property
     def remote_ip(self) -> bytes:
         """The address of the client."""
-        return self._reception.remote_ip
+        return self._policy.remote_ip
 
     @property
     def checker(self) -> list[bytes]:
         """The argv of the program that checks its password."""
-        return self._terms.checker
+        return self._config.checker
 
     @property
     def speaks(self) -> bool:
@@ -361,7 +363,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._hold(_BY_QUEUE)
         if body.is_last:
             core = self._core
-            answer = self._message.finish(core.sender or b"", core.recipients, core.wishes, self._queued)
+            answer = self._message.finish(core.sender or b"", core.recipients, core.dsn, self._queued)
             if answer is not None:
                 self._conclude(*answer)
 
@@ -370,15 +372,15 @@ class AsyncSmtpSession(asyncio.Protocol):
         answer = self._message.queued(code, when, qp)
         if answer is not None:
             self._conclude(*answer)
-            self._go_on()
+            self._resume()
 
     def _conclude(self, line: bytes, what: bytes) -> None:
-        self.seen = self._idle_since = self._desk.now
+        self.seen = self._idle_since = self._context.now
         self._log.note(what)
         self._core.answer(Decision(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 
     def _forget_message(self) -> None:
-        self._message.forget()
+        self._message.discard()
         self._release(_BY_QUEUE)
 
     def _queue_ready(self) -> None:
@@ -394,7 +396,7 @@ class AsyncSmtpSession(asyncio.Protocol):
     def _release(self, reason: int) -> None:
         if self._holds & reason:
             self._holds &= ~reason
-            self.seen = self._desk.now
+            self.seen = self._context.now
             if not self._holds and not self._transport.is_closing():
                 self._transport.resume_reading()
 
@@ -403,6 +405,6 @@ class AsyncSmtpSession(asyncio.Protocol):
         self._has_failed = True
         self._log.note(what)
 
-    def _say(self, line: bytes) -> None:
+    def _send_reply(self, line: bytes) -> None:
         """A line for the log."""
-        self._desk.log(line)
+        self._context.log(line)

@@ -35,7 +35,7 @@ class AuthOffer:
         self.is_demanded = is_demanded
 
 
-def login_offer(site: "Site", controls: "Controls", checker: list[bytes]) -> AuthOffer:
+def auth_offer(site: "Site", controls: "Controls", checker: list[bytes]) -> AuthOffer:
     """What is offered where this program (an argv, empty for none) checks passwords.  Fails: ControlError."""
     choice = controls.authmethods
     is_demanded = choice is not None and choice.startswith(b"!")

@@ -6,17 +6,17 @@ Source: protocols/lookup_wire.py.
 from eqmail_core.ipc import recipient_lookup_protocol as wire
 from eqmail_core.ipc.packet_socket import PACKET, connect_to
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 """How long the delivering side may take; a home may be far away."""
 
-NOBODY_KNOWS = b""
+NO_ANSWER = b""
 
 
 def look_up(path: str, recipient: bytes) -> bytes:
     """The letter of the outcome that a delivery would begin with; b"" where nobody answers in time."""
     try:
-        with connect_to(path, PATIENCE_S) as sock:
+        with connect_to(path, TIMEOUT_S) as sock:
             sock.send(wire.question(0, recipient))
             return wire.split_answer(sock.recv(PACKET))[1]
     except (OSError, wire.WireError):
-        return NOBODY_KNOWS
+        return NO_ANSWER

@@ -10,7 +10,7 @@ import select
 import signal
 import time
 
-from eqmail_core.dns.query import CLIENTS_PATIENCE_S, NO_ANSWER
+from eqmail_core.dns.query import CLIENT_TIMEOUT_S, NO_ANSWER
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import (
     CHECKER_S,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from eqmail_core.dns.query import DnsAnswer
     from eqmail_core.dns.resolver import BlockingResolver
-    from eqmail_core.filters.blocking_milter import WaitingMilter
-    from eqmail_core.filters.python_checks import WaitingCheck
+    from eqmail_core.filters.blocking_milter import BlockingMilter
+    from eqmail_core.filters.python_checks import BlockingCheck
     from eqmail_core.filters.verdict import FilterVerdict
     from eqmail_core.smtpd.policy.requests import PendingDecision, Request, RequestResult
     from eqmail_core.smtpd.protocol.events import Decision
@@ -69,10 +69,10 @@ class BlockingRequestRunner:
         if self._resolver is None:
             from eqmail_core.dns.resolver import BlockingResolver
 
-            self._resolver = BlockingResolver(patience_s=CLIENTS_PATIENCE_S)
+            self._resolver = BlockingResolver(patience_s=CLIENT_TIMEOUT_S)
         return self._resolver
 
-    def carry_out(self, errands: "PendingDecision") -> "Decision":
+    def run(self, errands: "PendingDecision") -> "Decision":
         """Run what a decision wants to be run; the decision.  Fails: as `flush` and `speaks_within` do."""
         outcome: RequestResult = None
         while True:
@@ -94,12 +94,12 @@ def _run_plugin(waiter: BlockingRequestRunner, errand: RunPlugin) -> PluginResul
     while not hearing.is_over:
         hearing.receive(os.read(output, CHUNK) if _is_readable(output, deadline) else b"")
     os.close(output)
-    return plugin_report(hearing, _end_of(pid, deadline))
+    return plugin_report(hearing, _wait_for_exit(pid, deadline))
 
 
 def _check_password(waiter: BlockingRequestRunner, errand: CheckPassword) -> int:
     pid = start_checker(waiter.checker, errand.environ, errand.credentials)
-    return checker_outcome(_end_of(pid, time.monotonic() + CHECKER_S)) if pid > 0 else pid
+    return checker_outcome(_wait_for_exit(pid, time.monotonic() + CHECKER_S)) if pid > 0 else pid
 
 
 def _is_readable(fd: int, deadline: float) -> bool:
@@ -109,7 +109,7 @@ def _is_readable(fd: int, deadline: float) -> bool:
     return bool(waiter.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
-def _end_of(pid: int, deadline: float) -> int:
+def _wait_for_exit(pid: int, deadline: float) -> int:
     """The exit code of a child, negative for a signal; a child that was lost has crashed, one that is late is ended."""
     try:
         handle = os.pidfd_open(pid)
@@ -129,7 +129,7 @@ def _ask_dns(waiter: BlockingRequestRunner, errand: QueryDns) -> "list[DnsAnswer
     """One question after the other, as long as there is time."""
     if errand.ahead:
         return []
-    deadline = time.monotonic() + CLIENTS_PATIENCE_S
+    deadline = time.monotonic() + CLIENT_TIMEOUT_S
     answers = []
     for question in errand.questions:
         left_s = deadline - time.monotonic()
@@ -150,7 +150,7 @@ def _look_up(waiter: BlockingRequestRunner, errand: LookupRecipient) -> bytes:
 
 def _ask_filter(waiter: BlockingRequestRunner, errand: QueryFilter) -> "FilterVerdict":
     waiter.flush()
-    one: WaitingMilter | WaitingCheck = errand.filter  # type: ignore[assignment]  # whose client waits, so does it
+    one: BlockingMilter | BlockingCheck = errand.filter  # type: ignore[assignment]  # whose client waits, so does it
     return one.ask(errand.question)
 
 

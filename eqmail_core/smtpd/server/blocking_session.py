@@ -7,17 +7,17 @@ Source: smtp-server.md 4.1, 4.2, 4.5 (qmail-smtpd.c).
 
 import time
 
-from eqmail_core.dsn.parameters import render_wishes
+from eqmail_core.dsn.parameters import render_dsn
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.smtpd.policy.log_budget import LineBudget
 from eqmail_core.smtpd.policy.message_checks import MessageChecks
-from eqmail_core.smtpd.policy.outcome import BAD_NEWLINES, DISMISSALS, READ_FAILED, TIMED_OUT, conclude, tls_failed
+from eqmail_core.smtpd.policy.outcome import BAD_NEWLINES, FINAL_REPLIES, READ_FAILED, TIMED_OUT, conclude, tls_failed
 from eqmail_core.smtpd.policy.session_log import SmtpLog
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import BROKEN, DATA, RESET, STARTTLS, BodyKind, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.session import ServerProtocol
 from eqmail_core.smtpd.server.blocking_requests import BlockingRequestRunner
-from eqmail_core.system.log import complain
+from eqmail_core.system.log import write_stderr
 from eqmail_core.system.timed_stream import ConnectionLost, TimedOut, TimedStream
 from eqmail_core.tls.session_info import TlsHandshakeError, TlsUnavailable
 
@@ -51,21 +51,21 @@ class BlockingSmtpSession:
         self._idle_since = 0.0
         self._site = site
         self._core = core
-        self._reception = reception
+        self._policy = reception
         self._client = client
-        self._waiter = BlockingRequestRunner(
+        self._runner = BlockingRequestRunner(
             site.socket("lookup"), checker, self._flush, lambda seconds: self._client.speaks_within(seconds)
         )
         self._tls = tls
         self._begins_with_tls = begins_with_tls
-        self._intake = MessageChecks(0)
+        self._checks = MessageChecks(0)
         budget = LineBudget()
-        self._log = SmtpLog(core, reception, lambda ip: budget.admits(ip, int(time.monotonic())), complain)
+        self._log = SmtpLog(core, reception, lambda ip: budget.admits(ip, int(time.monotonic())), write_stderr)
         self._queue: QueueProgram | QueueService | None = None
 
     def run(self, databytes: int) -> int:
         """Converse; the exit code of the process.  `databytes` limits each message, 0: not at all."""
-        self._intake = MessageChecks(databytes)
+        self._checks = MessageChecks(databytes)
         core = self._core
         try:
             if self._begins_with_tls and not self._starts_tls():
@@ -77,15 +77,15 @@ class BlockingSmtpSession:
             while True:
                 while (event := core.next_event()) is not None:
                     if event is BROKEN:
-                        return self._broken()
+                        return self._connection_broken()
                     self._handle(event)
                 self._log.note_refusals()
                 self._client.write(core.take_output())
                 if core.closed:
                     self._client.close()
-                    self._abandon()
-                    if core.last_words in DISMISSALS:
-                        self._log.note(DISMISSALS[core.last_words])
+                    self._abort_message()
+                    if core.closing_reply in FINAL_REPLIES:
+                        self._log.note(FINAL_REPLIES[core.closing_reply])
                     return 0
                 if core.has_more:
                     core.begin_turn()
@@ -94,14 +94,14 @@ class BlockingSmtpSession:
                     core.receive(self._client.read())
         except TimedOut:
             self._log.note(TIMED_OUT)
-            self._last_words(reply.TIMEOUT)
+            self._send_closing_reply(reply.TIMEOUT)
         except TlsHandshakeError as failure:
             self._log.note(tls_failed(failure))
-            self._last_words(reply.tls_failed(str(failure).encode()))
+            self._send_closing_reply(reply.tls_failed(str(failure).encode()))
         except ConnectionLost as gone:
             if gone.reading:
                 self._log.note(READ_FAILED)
-        self._abandon()
+        self._abort_message()
         return 1
 
     def _patience_ends(self) -> float | None:
@@ -117,8 +117,8 @@ class BlockingSmtpSession:
             self._take(event)
             self._idle_since = time.monotonic()
         elif event is RESET:
-            self._reception.forget()
-            self._abandon()
+            self._policy.reset()
+            self._abort_message()
         elif event is STARTTLS:
             self._starts_tls()
         else:
@@ -126,9 +126,9 @@ class BlockingSmtpSession:
 
     def _decide(self, event: SmtpEvent) -> None:
         if event.restarts:
-            self._abandon()
-        decision = self._reception.decide(event)
-        verdict = decision if isinstance(decision, Decision) else self._waiter.carry_out(decision)
+            self._abort_message()
+        decision = self._policy.decide(event)
+        verdict = decision if isinstance(decision, Decision) else self._runner.run(decision)
         if event is DATA and verdict.accepted:
             verdict = self._begin(verdict)
         self._core.answer(verdict)
@@ -138,11 +138,11 @@ class BlockingSmtpSession:
     def _begin(self, verdict: Decision) -> Decision:
         """A message follows, behind the header of this verdict; the verdict, or that there is no queue for it."""
         try:
-            self._queue = open_queue(self._site, self._reception.environ)
+            self._queue = open_queue(self._site, self._policy.environ)
         except OSError:
             return Decision(False, [*verdict.lines, reply.NO_QUEUE])
         self._queue.write(verdict.header)
-        self._intake.begin()
+        self._checks.begin()
         return verdict
 
     def _starts_tls(self) -> bool:
@@ -156,15 +156,15 @@ class BlockingSmtpSession:
 
             secure = TlsTimedStream(self._client, self._tls, self._log.note)
         except TlsUnavailable as trouble:
-            core.answer(Decision(False, [reply.tls_trouble(str(trouble).encode())]))
+            core.answer(Decision(False, [reply.tls_problem(str(trouble).encode())]))
             return False
         if not self._begins_with_tls:
             core.answer(Decision(True, [reply.READY_FOR_TLS]))
             self._client.write(core.take_output())
         encryption = secure.shake()
         self._client = secure
-        core.secure()
-        self._reception.secure(encryption)
+        core.tls_started()
+        self._policy.tls_started(encryption)
         return True
 
     def _flush(self) -> None:
@@ -172,37 +172,37 @@ class BlockingSmtpSession:
 
     def _take(self, body: BodyKind) -> None:
         assert self._queue is not None
-        self._intake.see(body.text)
-        if self._intake.is_refused:
+        self._checks.receive(body.text)
+        if self._checks.is_refused:
             self._queue.abort()
         else:
             self._queue.write(body.text)
         if body.is_last:
             queue, self._queue = self._queue, None
             core = self._core
-            code = queue.finish(core.sender or b"", core.recipients, render_wishes(core.wishes))
-            line, what = conclude(self._intake, code, int(time.time()), queue.qp)
+            code = queue.finish(core.sender or b"", core.recipients, render_dsn(core.dsn))
+            line, what = conclude(self._checks, code, int(time.time()), queue.qp)
             self._log.note(what)
             self._core.answer(Decision(True, [line]))
 
-    def _abandon(self) -> None:
+    def _abort_message(self) -> None:
         """What has been passed on of a message that is not whole is no message."""
         if self._queue is not None:
             queue, self._queue = self._queue, None
             queue.abort()
             queue.finish(b"", [])
 
-    def _broken(self) -> int:
+    def _connection_broken(self) -> int:
         """A bare newline: say so and be gone; what has been passed on of the message is no message."""
         self._log.note(BAD_NEWLINES)
-        self._abandon()
+        self._abort_message()
         try:
             self._client.write(self._core.take_output())
         except (TimedOut, ConnectionLost):
             pass
         return 1
 
-    def _last_words(self, line: bytes) -> None:
+    def _send_closing_reply(self, line: bytes) -> None:
         self._core.close(line)
         try:
             self._client.write(self._core.take_output())

@@ -28,51 +28,51 @@ Said = tuple[bytes, bytes]
 class BufferedMessage:
     """The messages of one client, one at a time; `trace` goes before each, and filters do not see it."""
 
-    __slots__ = ("_is_out_of_room", "_store", "draft", "intake", "trace")
+    __slots__ = ("_is_out_of_room", "_store", "checks", "message", "trace")
 
     def __init__(self, size_limit: int) -> None:
-        self.intake = MessageChecks(size_limit)
-        self.draft: FilteredMessage | None = None
+        self.checks = MessageChecks(size_limit)
+        self.message: FilteredMessage | None = None
         self._store: SpooledBuffer | None = None
         self._is_out_of_room = False
         self.trace = b""
 
     def begin(self, trace: bytes) -> None:
         """A message follows."""
-        self.forget()
-        self.intake.begin()
+        self.discard()
+        self.checks.begin()
         self._store = SpooledBuffer()
         self._is_out_of_room = False
         self.trace = trace
 
     def take(self, text: bytes) -> None:
         """Take a piece of it."""
-        self.intake.see(text)
+        self.checks.receive(text)
         if self._store is None:
             return
         try:
-            if not self.intake.is_refused:
+            if not self.checks.is_refused:
                 self._store.append(text)
                 return
         except OSError:
             self._is_out_of_room = True
-        self.forget()
+        self.discard()
 
     def finish(self, sender: bytes, recipients: list[bytes], wishes: "DsnParameters | None" = None) -> Said | None:
         """It is whole: what is said of it at once; None: it is in `draft`, and filters have the word."""
         if self._store is None:
             return conclude(
-                self.intake, queue_result.WRITE_ERROR if self._is_out_of_room else queue_result.READ_ERROR, 0, 0
+                self.checks, queue_result.WRITE_ERROR if self._is_out_of_room else queue_result.READ_ERROR, 0, 0
             )
-        self.draft = FilteredMessage(self._store, self._store.beginning(MAX_HEADER), sender, recipients, wishes)
-        if self.draft.header.size >= MAX_HEADER:
-            self.forget()
+        self.message = FilteredMessage(self._store, self._store.beginning(MAX_HEADER), sender, recipients, wishes)
+        if self.message.header.size >= MAX_HEADER:
+            self.discard()
             return reply.HEADER_TOO_LONG, b"message rejected (header too long)"
         return None
 
-    def settle(self, verdict: "Decision", quarantine_to: bytes | None, now: int) -> Said | None:
+    def apply(self, verdict: "Decision", quarantine_to: bytes | None, now: int) -> Said | None:
         """The filters have decided: what is said of it; None: it is to be queued, with the envelope of `draft`."""
-        draft = self.draft
+        draft = self.message
         assert draft is not None
         if not verdict.accepted:
             what = b"message rejected (%b)" if verdict.lines[0][:1] == b"5" else b"message delayed (%b)"
@@ -82,28 +82,28 @@ class BufferedMessage:
         if draft.quarantined:
             if quarantine_to is None:
                 return reply.NO_QUARANTINE, b"message delayed (no place for quarantine)"
-            _set_aside(draft, quarantine_to)
+            _quarantine(draft, quarantine_to)
         return None
 
     def pieces(self) -> "Iterator[bytes]":
         """What is to be queued: the trace, and the draft as it is now.  Fails: OSError."""
         yield self.trace
-        if self.draft is not None:
-            yield from self.draft.pieces()
+        if self.message is not None:
+            yield from self.message.pieces()
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """There is no message."""
-        if self.draft is not None:
-            self.draft.close()
+        if self.message is not None:
+            self.message.close()
         elif self._store is not None:
             self._store.close()
-        self.draft = self._store = None
+        self.message = self._store = None
 
 
-def _set_aside(draft: FilteredMessage, quarantine_to: bytes) -> None:
+def _quarantine(draft: FilteredMessage, quarantine_to: bytes) -> None:
     """Let one address have the message, with all that it must know to send it on; nobody hears of it if that fails."""
     told = b" ".join([b"<%b>" % recipient for recipient in draft.recipients])
-    draft.put_on_top(
+    draft.prepend(
         [
             b"X-Quarantine-Reason: " + one_line(draft.quarantined),
             b"X-Quarantine-Sender: <%b>" % one_line(draft.sender),

@@ -12,7 +12,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import FilterConfig
 from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.server.smtp_houses import HOUSE_VARIABLES
+from eqmail_core.smtpd.server.smtp_houses import POLICY_VARIABLES
 from eqmail_core.tcpserver.rules import Rule
 from eqmail_core.tls.server import ServerTlsContexts
 
@@ -59,12 +59,12 @@ class ServerConfig:
         "checker",
         "environ",
         "filters",
-        "house_with",
-        "houses",
         "limit",
         "limits",
         "local_name",
         "name_servers",
+        "policies",
+        "policy_for",
         "proxies",
         "relay_clients",
         "rule_for",
@@ -89,7 +89,7 @@ class ServerConfig:
         filters: FilterConfig | None = None,
         house_with: Callable[[int, dict[bytes, bytes], list[bytes]], PolicyConfig] | None = None,
     ) -> None:
-        self.houses = houses
+        self.policies = houses
         self.local_name = local_name
         self.environ = environ
         self.relay_clients = relay_clients
@@ -102,7 +102,7 @@ class ServerConfig:
         self.proxies = proxies
         self.name_servers = name_servers
         self.filters = filters
-        self.house_with = house_with
+        self.policy_for = house_with
 
 
 class SessionConfig:
@@ -112,7 +112,7 @@ class SessionConfig:
     of the program that checks passwords; `refusal` is the line for a client that is not served, None: not a word.
     """
 
-    __slots__ = ("checker", "environ", "house", "refusal", "tls")
+    __slots__ = ("checker", "environ", "policy", "refusal", "tls")
 
     def __init__(
         self,
@@ -122,39 +122,39 @@ class SessionConfig:
         checker: list[bytes],
         refusal: bytes | None = b"",
     ) -> None:
-        self.house = house
+        self.policy = house
         self.environ = environ
         self.tls = tls
         self.checker = checker
         self.refusal = refusal
 
 
-def terms_for(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> SessionConfig:
+def session_config(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> SessionConfig:
     """The terms for a client that connected to us itself; both ends of the connection are address and port."""
-    house = settings.houses.get(local[1]) or next(iter(settings.houses.values()))
+    house = settings.policies.get(local[1]) or next(iter(settings.policies.values()))
     environ = _client_environ(settings, peer, local)
     refusal = _apply_rule(settings, environ)
-    is_changed = any(environ.get(name) != settings.environ.get(name) for name in HOUSE_VARIABLES)
-    if is_changed and settings.house_with is not None:
+    is_changed = any(environ.get(name) != settings.environ.get(name) for name in POLICY_VARIABLES)
+    if is_changed and settings.policy_for is not None:
         try:
-            house = settings.house_with(local[1], environ, settings.checker)
+            house = settings.policy_for(local[1], environ, settings.checker)
         except (ControlError, OSError):
             refusal = refusal if refusal is None else reply.NO_CONTROLS
     return SessionConfig(house, environ, settings.tls, settings.checker, refusal)
 
 
-def terms_for_handed_over(
+def handed_over_session_config(
     settings: ServerConfig, checker: list[bytes], environ: dict[bytes, bytes]
 ) -> SessionConfig | None:
     """The terms for a client that a program hands over: those that the program would have had for it.
 
     None where it has to serve the client itself.
     """
-    if settings.house_with is None or environ.get(_CIPHERS) != settings.environ.get(_CIPHERS):
+    if settings.policy_for is None or environ.get(_CIPHERS) != settings.environ.get(_CIPHERS):
         return None
     port = environ.get(b"TCPLOCALPORT", b"")
     try:
-        house = settings.house_with(int(port) if port.isdigit() else 0, environ, checker)
+        house = settings.policy_for(int(port) if port.isdigit() else 0, environ, checker)
     except (ControlError, OSError):
         return None
     if checker and b"/" not in checker[0]:

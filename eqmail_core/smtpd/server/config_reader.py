@@ -17,7 +17,7 @@ from eqmail_core.smtpd.policy.config import PolicyConfig, submission_ports
 from eqmail_core.smtpd.policy.patience import Delays
 from eqmail_core.smtpd.policy.smtpplugins import parse_plugins
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.server.auth_methods import login_offer
+from eqmail_core.smtpd.server.auth_methods import auth_offer
 from eqmail_core.system.files import read_file
 from eqmail_core.tls.session_info import ServerTlsFiles
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
 
 
-def read_house(
+def read_policy_config(
     site: "Site",
     controls: Controls,
     environ: "Mapping[bytes, bytes]",
@@ -49,7 +49,7 @@ def read_house(
         raise ControlError(Controls.smtpgreeting.file, FileNotFoundError("neither it nor me exists"))
     # A reply begins with a name, whatever the files lack.
     greeting = greeting or controls.me or os.fsencode(os.uname().nodename)
-    logins = login_offer(site, controls, checker)
+    logins = auth_offer(site, controls, checker)
     rules = ServerOptions(
         greeting=greeting,
         size_limit=controls.databytes,
@@ -77,12 +77,12 @@ def read_house(
         frozenset(line.lower() for line in controls.tlsclients or ()) if offers_tls else frozenset(),
         Delays(controls.greetdelay, controls.tarpitcount, controls.tarpitdelay),
         _recipient_check(controls),
-        _block_lists(controls),
+        _dnsbl_config(controls),
         controls.smtplogformat != AS_C,
     )
 
 
-def _block_lists(controls: Controls) -> "DnsblConfig | None":
+def _dnsbl_config(controls: Controls) -> "DnsblConfig | None":
     if not controls.dnsbl:
         return None
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig

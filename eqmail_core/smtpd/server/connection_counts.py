@@ -44,13 +44,13 @@ class SharedCounters:
         if self.fd >= 0:
             os.close(self.fd)
 
-    def share(self, index: int = 0) -> "ProcessCounters":
+    def counters_of(self, index: int = 0) -> "ProcessCounters":
         """The share of one process, which must `begin` before it counts or asks."""
         return ProcessCounters(self, index)
 
-    def shares(self) -> "list[ProcessCounters]":
+    def all_counters(self) -> "list[ProcessCounters]":
         """All of them."""
-        return [self.share(index) for index in range(self._count)]
+        return [self.counters_of(index) for index in range(self._count)]
 
     def mapped(self) -> "list[memoryview[int]]":
         """The memory of every share, for a process that counts.  Fails: OSError."""
@@ -91,12 +91,12 @@ class ProcessCounters:
     @property
     def total(self) -> int:
         """Sessions of all processes."""
-        return self._total + sum(share[_TOTAL] for share in self._living())
+        return self._total + sum(share[_TOTAL] for share in self._live_processes())
 
     def sessions_of(self, address: bytes) -> int:
         """Sessions of one address, in all processes."""
-        key, row = _place(address, _SESSIONS, _SESSION_ROWS)
-        return self._sessions.get(address, 0) + sum(_value(share, row, key) for share in self._living())
+        key, row = _find_row(address, _SESSIONS, _SESSION_ROWS)
+        return self._sessions.get(address, 0) + sum(_value(share, row, key) for share in self._live_processes())
 
     def _count(self, address: bytes, change: int) -> None:
         count = self._sessions.get(address, 0) + change
@@ -106,14 +106,14 @@ class ProcessCounters:
             self._sessions.pop(address, None)
         self._total += change
         self._own[_TOTAL] = self._total
-        key, row = _place(address, _SESSIONS, _SESSION_ROWS)
+        key, row = _find_row(address, _SESSIONS, _SESSION_ROWS)
         _set(self._own, row, key, max(count, 0))
 
     # --- failures: a value is their number, and the second of the first
 
     def note_failure(self, address: bytes, now: int, window_s: int) -> None:
         """An address has failed; `now` is a monotonic clock's, and what failed `window_s` before counts no more."""
-        key, row = _place(address, _FAILURES, _FAILURE_ROWS)
+        key, row = _find_row(address, _FAILURES, _FAILURE_ROWS)
         number, since = _failures(_value(self._own, row, key))
         if not number or now - since > window_s:
             number, since = 0, now
@@ -121,18 +121,18 @@ class ProcessCounters:
 
     def failures_of(self, address: bytes, now: int, window_s: int) -> int:
         """Failures of one address within the window, seen by all processes."""
-        key, row = _place(address, _FAILURES, _FAILURE_ROWS)
-        seen = [_failures(_value(share, row, key)) for share in (self._own, *self._living())]
+        key, row = _find_row(address, _FAILURES, _FAILURE_ROWS)
+        seen = [_failures(_value(share, row, key)) for share in (self._own, *self._live_processes())]
         return sum(number for number, since in seen if now - since <= window_s)
 
-    def _living(self) -> "Iterator[memoryview[int]]":
+    def _live_processes(self) -> "Iterator[memoryview[int]]":
         """The shares of the other processes that are there."""
         for share in self._others:
             if share[_PID] and _is_there(share[_PID]):
                 yield share
 
 
-def _place(address: bytes, start: int, rows: int) -> tuple[int, int]:
+def _find_row(address: bytes, start: int, rows: int) -> tuple[int, int]:
     """The hash of an address, and where its row begins; the hash is the same in all children of a process."""
     key = hash(address) & 0xFFFF_FFFF_FFFF_FFFF or 1
     return key, start + 2 * _PLACES * (key % rows)

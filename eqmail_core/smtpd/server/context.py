@@ -9,7 +9,7 @@ import time
 from typing import Protocol
 
 from eqmail_core.access.client_network import client_network
-from eqmail_core.dns.query import CLIENTS_PATIENCE_S, DnsAnswer, DnsQuestion
+from eqmail_core.dns.query import CLIENT_TIMEOUT_S, DnsAnswer, DnsQuestion
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.event_loop.child_slots import ChildSlots
 from eqmail_core.mail.dates import date822
@@ -42,10 +42,10 @@ class SessionHandle(Protocol):
     def idle_since(self) -> int:
         """When it was last in a transaction, or was greeted."""
 
-    def expire(self) -> None:
+    def time_out(self) -> None:
         """The client, or a child, has taken too long."""
 
-    def retire(self) -> None:
+    def close_when_idle(self) -> None:
         """End the session if it has nothing in work."""
 
 
@@ -61,10 +61,10 @@ class ServerContext:
         share: ProcessCounters | None = None,
     ) -> None:
         self.loop = loop
-        self.settings = settings
-        self.outbox = outbox
+        self.config = settings
+        self.queue = outbox
         self.lookups = lookups or NoRecipientLookup(loop)
-        self.counts = share or SharedCounters().share()
+        self.counts = share or SharedCounters().counters_of()
         self.counts.begin()
         self._resolver: AsyncResolver | None = None
         self._dns: set[asyncio.Task[list[DnsAnswer]]] = set()
@@ -80,7 +80,7 @@ class ServerContext:
     @property
     def is_full(self) -> bool:
         """Whether the processes of the service have all the sessions that they may have together."""
-        return self.counts.total >= self.settings.limit
+        return self.counts.total >= self.config.limit
 
     def enter(self, session: SessionHandle, ip: bytes) -> bytes:
         """Take in a session of this address; a line for a client that cannot come in, b"": it is in.
@@ -89,10 +89,10 @@ class ServerContext:
         """
         if self.is_closing:
             return reply.SHUTTING_DOWN
-        counts, limits, ip = self.counts, self.settings.limits, client_network(ip)
+        counts, limits, ip = self.counts, self.config.limits, client_network(ip)
         counts.enter(ip)
         refusal = b""
-        if counts.total > self.settings.limit:
+        if counts.total > self.config.limit:
             refusal = reply.BUSY
         elif 0 < limits.sessions < counts.sessions_of(ip):
             refusal = reply.BUSY_WITH_YOU
@@ -109,19 +109,19 @@ class ServerContext:
 
     def note_failure(self, ip: bytes) -> None:
         """A wrong password came from this address."""
-        if self.settings.limits.login_failures:
+        if self.config.limits.login_failures:
             self.counts.note_failure(client_network(ip), self.now, _FAILURES_S)
 
-    def is_guessing(self, ip: bytes) -> bool:
+    def is_guessing_passwords(self, ip: bytes) -> bool:
         """Tell whether so many wrong passwords came from this address that no other is looked at for now."""
-        most = self.settings.limits.login_failures
+        most = self.config.limits.login_failures
         return 0 < most <= self.counts.failures_of(client_network(ip), self.now, _FAILURES_S)
 
     def ask_dns(self, questions: list[DnsQuestion]) -> "asyncio.Task[list[DnsAnswer]]":
         """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
         if self._resolver is None:
-            self._resolver = AsyncResolver(*self.settings.name_servers, CLIENTS_PATIENCE_S)
-        task = self.loop.create_task(self._resolver.answers(questions, CLIENTS_PATIENCE_S))
+            self._resolver = AsyncResolver(*self.config.name_servers, CLIENT_TIMEOUT_S)
+        task = self.loop.create_task(self._resolver.answers(questions, CLIENT_TIMEOUT_S))
         self._dns.add(task)
         task.add_done_callback(self._dns.discard)
         return task
@@ -136,7 +136,7 @@ class ServerContext:
     def challenge(self) -> bytes:
         """A CRAM-MD5 challenge that nobody can foresee."""
         number = int.from_bytes(os.urandom(7), "big")
-        return b"<%d.%d@%b>" % (number, int(time.time()), self.settings.local_name)
+        return b"<%d.%d@%b>" % (number, int(time.time()), self.config.local_name)
 
     def may_log(self, ip: bytes) -> bool:
         """Tell whether one line more about this address is written."""
@@ -161,24 +161,24 @@ class ServerContext:
     def sweep(self) -> None:
         """Look at the clock, and at every session whether its time is over; to be called about once a second."""
         self.now = int(time.monotonic())
-        timeout_s, idle_s = max(1, self.settings.timeout_s), self.settings.limits.idle_s
-        if self.counts.total >= self.settings.limit - self.settings.limit // _FREE_PART:
+        timeout_s, idle_s = max(1, self.config.timeout_s), self.config.limits.idle_s
+        if self.counts.total >= self.config.limit - self.config.limit // _FREE_PART:
             timeout_s, idle_s = min(timeout_s, _FULL_TIMEOUT_S), max(1, idle_s // _FULL_IDLE_PART) if idle_s else 0
         oldest, idlest = self.now - timeout_s, self.now - idle_s if idle_s else -1
         for session in [each for each in self.sessions if each.seen < oldest or each.idle_since() < idlest]:
-            session.expire()
+            session.time_out()
         number = self._budget.left_out(self.now)
         if number:
             self.log(left_out(number))
 
-    def renew(self, settings: ServerConfig) -> None:
+    def replace_config(self, settings: ServerConfig) -> None:
         """Go by new settings."""
-        self.settings = settings
+        self.config = settings
         self.checkers.most, self.plugins.most = settings.limits.checkers, settings.limits.plugins
         self._resolver = None
 
-    def retire(self) -> None:
+    def close_when_idle(self) -> None:
         """Take no more transactions: every session ends as soon as it has no message in work."""
         self.is_closing = True
         for session in list(self.sessions):
-            session.retire()
+            session.close_when_idle()

@@ -30,7 +30,7 @@ class BlockingFilteredPolicy(FilteredSmtpPolicy):
     def __init__(
         self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", filters: FilterConfig
     ) -> None:
-        self.panel = filters.waiting_panel(environ)
+        self.panel = filters.blocking_chain(environ)
         self.quarantine_to = filters.quarantine_to
         super().__init__(house, environ, date, self.panel)
 
@@ -38,49 +38,49 @@ class BlockingFilteredPolicy(FilteredSmtpPolicy):
 class FilteredBlockingSession(BlockingSmtpSession):
     """As Conversation, with filters."""
 
-    _reception: BlockingFilteredPolicy
+    _policy: BlockingFilteredPolicy
 
     def run(self, databytes: int) -> int:
         """Converse; the exit code of the process."""
-        self._kept = BufferedMessage(databytes)
+        self._buffered = BufferedMessage(databytes)
         try:
             return super().run(databytes)
         finally:
-            self._reception.panel.close()
+            self._policy.panel.close()
 
     def _begin(self, verdict: Decision) -> Decision:
-        self._kept.begin(verdict.header)
+        self._buffered.begin(verdict.header)
         return verdict
 
     def _take(self, body: BodyKind) -> None:
-        self._kept.take(body.text)
+        self._buffered.take(body.text)
         if body.is_last:
             line, what = self._conclude()
-            self._kept.forget()
+            self._buffered.discard()
             self._log.note(what)
             self._core.answer(Decision(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 
     def _conclude(self) -> Said:
         """Let the filters decide, and queue what they have left of the message: what is said of it."""
-        said = self._kept.finish(self._core.sender or b"", self._core.recipients, self._core.wishes)
-        draft = self._kept.draft
+        said = self._buffered.finish(self._core.sender or b"", self._core.recipients, self._core.dsn)
+        draft = self._buffered.message
         if said is not None or draft is None:
-            return said or conclude(self._kept.intake, queue_result.READ_ERROR, 0, 0)
-        verdict = self._waiter.carry_out(self._reception.judge(draft))
-        said = self._kept.settle(verdict, self._reception.quarantine_to, int(time.time()))
+            return said or conclude(self._buffered.checks, queue_result.READ_ERROR, 0, 0)
+        verdict = self._runner.run(self._policy.decide_message(draft))
+        said = self._buffered.apply(verdict, self._policy.quarantine_to, int(time.time()))
         if said is not None:
             return said
         try:
-            queue = open_queue(self._site, self._reception.environ)
+            queue = open_queue(self._site, self._policy.environ)
         except OSError:
             return reply.NO_QUEUE, b"message delayed (qqt failure)"
         try:
-            for piece in self._kept.pieces():
+            for piece in self._buffered.pieces():
                 queue.write(piece)
         except OSError:
             queue.abort()
-        code = queue.finish(draft.sender, draft.recipients, draft.wishes_left())
-        return conclude(self._kept.intake, code, int(time.time()), queue.qp)
+        code = queue.finish(draft.sender, draft.recipients, draft.remaining_dsn())
+        return conclude(self._buffered.checks, code, int(time.time()), queue.qp)
 
-    def _abandon(self) -> None:
-        self._kept.forget()
+    def _abort_message(self) -> None:
+        self._buffered.discard()

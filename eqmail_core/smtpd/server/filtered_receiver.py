@@ -19,7 +19,7 @@ from eqmail_core.smtpd.protocol.events import Decision
 from eqmail_core.smtpd.server.async_requests import AsyncRequestRunner, Client
 from eqmail_core.smtpd.server.buffered_message import BufferedMessage, Said
 from eqmail_core.smtpd.server.context import ServerContext
-from eqmail_core.smtpd.server.message_receiver import HELD_BYTES, QueueClient, SubmissionPort
+from eqmail_core.smtpd.server.message_receiver import MAX_BUFFERED_BYTES, QueueClient, SubmissionPort
 
 
 def receive_filtered(
@@ -29,32 +29,32 @@ def receive_filtered(
     filters: FilterConfig,
     environ: dict[bytes, bytes],
     outbox: QueueClient,
-) -> "tuple[FilteredSmtpPolicy, FilteredMessages]":
+) -> "tuple[FilteredSmtpPolicy, FilteredReceiver]":
     """What decides about one client, and what takes its messages."""
-    panel = filters.loop_panel(desk.loop, environ)
+    panel = filters.async_chain(desk.loop, environ)
     reception = FilteredSmtpPolicy(house, environ, desk.date, panel)
-    messages = FilteredMessages(desk, client, reception, panel, outbox, filters.quarantine_to, house.rules.size_limit)
+    messages = FilteredReceiver(desk, client, reception, panel, outbox, filters.quarantine_to, house.rules.size_limit)
     return reception, messages
 
 
-class FilteredMessages:
+class FilteredReceiver:
     """The messages of one session, one at a time; the verbs of `smtp_message.Incoming`.
 
     `close` when the client has gone.
     """
 
     __slots__ = (
+        "_buffered",
         "_client",
-        "_deliberation",
-        "_desk",
-        "_kept",
+        "_context",
         "_long",
-        "_outbox",
         "_panel",
+        "_pending_decision",
         "_pieces",
+        "_policy",
         "_quarantine_to",
-        "_reception",
-        "_said",
+        "_queue_client",
+        "_reply",
         "is_submitted",
     )
 
@@ -68,86 +68,88 @@ class FilteredMessages:
         quarantine_to: bytes | None,
         size_limit: int,
     ) -> None:
-        self._desk = desk
+        self._context = desk
         self._client = client
-        self._reception = reception
+        self._policy = reception
         self._panel = panel
-        self._outbox = outbox
+        self._queue_client = outbox
         self._quarantine_to = quarantine_to
-        self._kept = BufferedMessage(size_limit)
-        self._deliberation: AsyncRequestRunner | None = None
+        self._buffered = BufferedMessage(size_limit)
+        self._pending_decision: AsyncRequestRunner | None = None
         self._long: SubmissionPort | None = None
         self._pieces: Iterator[bytes] = iter(())
         # What filters have said, until the session asks for it.
-        self._said: Said | None = None
+        self._reply: Said | None = None
         self.is_submitted = False
 
     def begin(self, header: bytes) -> None:
         """A message follows, behind `header`."""
-        self._kept.begin(header)
+        self._buffered.begin(header)
 
     def take(self, text: bytes, done: Done, on_ready: Callable[[], None]) -> bool:
         """Take a piece; there is always room for another."""
-        self._kept.take(text)
+        self._buffered.take(text)
         return True
 
     def finish(self, sender: bytes, recipients: list[bytes], wishes: DsnParameters | None, done: Done) -> Said | None:
         """The message is whole: what is said if that is known now; else `done` will be called."""
-        said = self._kept.finish(sender, recipients, wishes)
-        if said is None and self._kept.draft is not None:
-            judging = self._reception.judge(self._kept.draft)
-            self._deliberation = AsyncRequestRunner(self._desk, self._client, judging, partial(self._judged, done))
+        said = self._buffered.finish(sender, recipients, wishes)
+        if said is None and self._buffered.message is not None:
+            judging = self._policy.decide_message(self._buffered.message)
+            self._pending_decision = AsyncRequestRunner(
+                self._context, self._client, judging, partial(self._decided, done)
+            )
         return said
 
     def queued(self, code: int, when: int, qp: int) -> Said | None:
         """The queue, or a filter, has spoken: the reply and what the log says."""
-        said, self._said = self._said, None
+        said, self._reply = self._reply, None
         self._long = None
         self.is_submitted = False
-        self._kept.forget()
-        return said or conclude(self._kept.intake, code, when, qp)
+        self._buffered.discard()
+        return said or conclude(self._buffered.checks, code, when, qp)
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """What there is of a message is none."""
-        if self._deliberation is not None:
-            self._deliberation.abandon()
-            self._deliberation = None
+        if self._pending_decision is not None:
+            self._pending_decision.cancel()
+            self._pending_decision = None
         if not self.is_submitted:
-            self._kept.forget()
+            self._buffered.discard()
 
     def close(self) -> None:
         """The client has gone."""
-        self.forget()
+        self.discard()
         self._panel.close()
 
-    def _judged(self, done: Done, verdict: Decision) -> None:
-        if self._deliberation is None:
+    def _decided(self, done: Done, verdict: Decision) -> None:
+        if self._pending_decision is None:
             return
-        self._deliberation = None
+        self._pending_decision = None
         now = int(time.time())
-        self._said = self._kept.settle(verdict, self._quarantine_to, now)
-        if self._said is None:
+        self._reply = self._buffered.apply(verdict, self._quarantine_to, now)
+        if self._reply is None:
             self._submit(done)
         else:
             done(queue_result.OK, 0, now, 0)
 
     def _submit(self, done: Done) -> None:
-        draft = self._kept.draft
+        draft = self._buffered.message
         assert draft is not None
-        envelope = render_envelope(draft.sender, draft.recipients, draft.wishes_left())
+        envelope = render_envelope(draft.sender, draft.recipients, draft.remaining_dsn())
         self.is_submitted = True
         try:
-            if draft.size <= HELD_BYTES:
-                self._outbox.submit(envelope, b"".join(self._kept.pieces()), done)
+            if draft.size <= MAX_BUFFERED_BYTES:
+                self._queue_client.submit(envelope, b"".join(self._buffered.pieces()), done)
                 return
         except OSError:
             done(queue_result.READ_ERROR, 0, 0, 0)
             return
-        self._pieces = self._kept.pieces()
-        self._long = self._outbox.open_long(done, partial(self._pass_on, envelope, done))
-        self._pass_on(envelope, done)
+        self._pieces = self._buffered.pieces()
+        self._long = self._queue_client.open_long(done, partial(self._send_pieces, envelope, done))
+        self._send_pieces(envelope, done)
 
-    def _pass_on(self, envelope: bytes, done: Done) -> None:
+    def _send_pieces(self, envelope: bytes, done: Done) -> None:
         """Give the queue as much as it takes now."""
         long = self._long
         if long is None:

@@ -19,9 +19,9 @@ from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.ipc.packet_socket import peer_credentials
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
-from eqmail_core.smtpd.server.config import SessionConfig, terms_for_handed_over
+from eqmail_core.smtpd.server.config import SessionConfig, handed_over_session_config
 from eqmail_core.smtpd.server.context import ServerContext
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 
 # Lines that a program does not take; further ones are lost, as the memory for them would be.
 _MOST_LINES = 1000
@@ -31,8 +31,8 @@ class HandoverListener:
     """Where programs come with their clients: `listener`, for our own account alone."""
 
     def __init__(self, desk: ServerContext, listener: socket.socket) -> None:
-        self._desk = desk
-        self._listener = LoopListener(desk.loop, listener, self._accept, partial(say, "smtpd"))
+        self._context = desk
+        self._listener = LoopListener(desk.loop, listener, self._accept, partial(log_line, "smtpd"))
 
     def close(self) -> None:
         """Take no more clients."""
@@ -43,14 +43,14 @@ class HandoverListener:
         if peer_credentials(sock).uid != os.geteuid():
             close_aside(sock.detach())
             return
-        HandoverConnection(self._desk, sock)
+        HandoverConnection(self._context, sock)
 
 
 class HandoverConnection:
     """One program with its client."""
 
     def __init__(self, desk: ServerContext, sock: socket.socket) -> None:
-        self._desk = desk
+        self._context = desk
         self._session: HandoverSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_over = False
@@ -61,14 +61,14 @@ class HandoverConnection:
             self._channel.send(wire.READY)
 
     @property
-    def is_gone(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether nobody waits for the end of the conversation any more."""
         return self._channel.closed
 
     def log(self, line: bytes) -> None:
         """A line for the log of the program; one that has gone cannot have it, and the service keeps it."""
-        if self.is_gone:
-            self._desk.log(line)
+        if self.is_closed:
+            self._context.log(line)
         elif self._channel.waiting < _MOST_LINES:
             self._channel.send(wire.LINE + line)
 
@@ -105,11 +105,11 @@ class HandoverConnection:
 
     def _take(self, connection: socket.socket, packet: bytes) -> bytes:
         """Take the client; why not, if not."""
-        desk = self._desk
+        desk = self._context
         if connection.type != socket.SOCK_STREAM:
             return b"no connection"
         try:
-            terms = terms_for_handed_over(desk.settings, *wire.split_offer(packet))
+            terms = handed_over_session_config(desk.config, *wire.split_offer(packet))
         except wire.WireError:
             return b"unintelligible"
         if terms is None:
@@ -119,7 +119,7 @@ class HandoverConnection:
             return b"busy"
         self._session = session
         self._channel.send(wire.TAKEN)
-        if self.is_gone:
+        if self.is_closed:
             # It was not told, so it serves the client itself.
             desk.leave(session, session.remote_ip)
             return b"gone"
@@ -128,25 +128,25 @@ class HandoverConnection:
 
     async def _begin(self, session: "HandoverSession", connection: socket.socket) -> None:
         try:
-            await self._desk.loop.connect_accepted_socket(lambda: session, connection)
+            await self._context.loop.connect_accepted_socket(lambda: session, connection)
         except OSError:
             connection.close()
-            self._desk.leave(session, session.remote_ip)
+            self._context.leave(session, session.remote_ip)
             self.end(has_failed=True)
 
     def _closed(self) -> None:
         if self._session is not None:
-            self._session.desert()
+            self._session.program_gone()
 
 
 class HandoverSession(AsyncSmtpSession):
     """The client of such a program."""
 
-    __slots__ = ("_ip", "_is_begun", "_own_terms", "_program")
+    __slots__ = ("_ip", "_is_begun", "_own_config", "_program")
 
     def __init__(self, desk: ServerContext, terms: SessionConfig, program: HandoverConnection) -> None:
         super().__init__(desk, b"SMTPS" in terms.environ)
-        self._own_terms = terms
+        self._own_config = terms
         self._ip = terms.environ.get(b"TCPREMOTEIP", b"unknown")
         self._program = program
         self._is_begun = False
@@ -156,7 +156,7 @@ class HandoverSession(AsyncSmtpSession):
         """The address of the client, as the program knows it."""
         return self._ip
 
-    def desert(self) -> None:
+    def program_gone(self) -> None:
         """The program is gone, and so must its client."""
         if self._is_begun and not self._transport.is_closing():
             self._transport.abort()
@@ -165,7 +165,7 @@ class HandoverSession(AsyncSmtpSession):
         """Greet the client, if its program is still there."""
         self._is_begun = True
         super().connection_made(transport)
-        if self._program.is_gone:
+        if self._program.is_closed:
             cast(asyncio.Transport, transport).abort()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -175,20 +175,20 @@ class HandoverSession(AsyncSmtpSession):
 
     def idle_since(self) -> int:
         """When it was last in a transaction, or was greeted."""
-        return super().idle_since() if self._is_begun else self._desk.now
+        return super().idle_since() if self._is_begun else self._context.now
 
-    def expire(self) -> None:
+    def time_out(self) -> None:
         """The client, or a child, has taken too long."""
         if self._is_begun:
-            super().expire()
+            super().time_out()
 
-    def retire(self) -> None:
+    def close_when_idle(self) -> None:
         """End the session if it has nothing in work."""
         if self._is_begun:
-            super().retire()
+            super().close_when_idle()
 
     def _arrive(self, transport: asyncio.BaseTransport) -> SessionConfig:
-        return self._own_terms
+        return self._own_config
 
     def _enter(self) -> bytes:
         return b""

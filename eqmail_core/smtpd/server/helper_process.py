@@ -8,9 +8,9 @@ Source: smtp-server.md 4.6 (checkpassword on descriptor 3), 4.8 (qmail-spp.c); c
 
 import os
 
-from eqmail_core.smtpd.policy.plugin_protocol import TROUBLE_EXIT, PluginOutputReader, PluginResult
+from eqmail_core.smtpd.policy.plugin_protocol import TEMPORARY_EXIT, PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import CHECKER_CRASHED, NO_CHILD, NO_PIPE
-from eqmail_core.system.log import complain, in_words
+from eqmail_core.system.log import describe_error, write_stderr
 from eqmail_core.system.processes import IGNORED_BY_PYTHON
 from eqmail_core.text.framing import join
 
@@ -36,7 +36,7 @@ def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[
         pid = os.posix_spawn(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
     except (OSError, ValueError) as error:
         os.close(reading)
-        return PluginResult([], b"fork() failed" if _cannot_fork(error) else b"can't execute")
+        return PluginResult([], b"fork() failed" if _fork_failed(error) else b"can't execute")
     finally:
         os.close(writing)
     return pid, reading
@@ -49,7 +49,7 @@ def plugin_report(hearing: PluginOutputReader, code: int) -> PluginResult:
     """
     if code < 0 and not (hearing.is_over and code == -_SIGPIPE):
         return PluginResult([], b"child crashed")
-    return PluginResult([], b"can't execute") if code == TROUBLE_EXIT else PluginResult(hearing.instructions)
+    return PluginResult([], b"can't execute") if code == TEMPORARY_EXIT else PluginResult(hearing.instructions)
 
 
 def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials") -> int:
@@ -70,13 +70,13 @@ def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentia
     try:
         return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
     except (OSError, ValueError) as error:
-        complain(b"alert: unable to run %b\n" % in_words(error))
+        write_stderr(b"alert: unable to run %b\n" % describe_error(error))
         return NO_CHILD
     finally:
         os.close(reading)
 
 
-def _cannot_fork(error: OSError | ValueError) -> bool:
+def _fork_failed(error: OSError | ValueError) -> bool:
     """Tell whether the system has no room for a child; a ValueError is a word that no program can have."""
     return isinstance(error, OSError) and error.errno in _CANNOT_FORK
 

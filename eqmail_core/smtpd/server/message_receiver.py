@@ -6,14 +6,14 @@ Source: architecture "the receive path parses a buffer".
 from collections.abc import Callable
 from typing import Protocol
 
-from eqmail_core.dsn.parameters import DsnParameters, render_wishes
+from eqmail_core.dsn.parameters import DsnParameters, render_dsn
 from eqmail_core.ipc.submission_protocol import render_envelope
 from eqmail_core.queue.client.async_service import Done
 from eqmail_core.queue.format import exit_codes as queue_result
 from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude
 
-HELD_BYTES = 65536
+MAX_BUFFERED_BYTES = 65536
 """Longest message that is kept in memory until it is whole."""
 
 
@@ -59,7 +59,7 @@ class MessageReceiverProtocol(Protocol):
     def queued(self, code: int, when: int, qp: int) -> tuple[bytes, bytes] | None:
         """`done` was called."""
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """What there is of a message is none."""
 
     def close(self) -> None:
@@ -74,39 +74,39 @@ class MessageReceiver:
     says.  `is_submitted`: it is whole, and the queue's answer is awaited.
     """
 
-    __slots__ = ("_early", "_held", "_held_bytes", "_intake", "_long", "_outbox", "is_submitted")
+    __slots__ = ("_buffered", "_buffered_bytes", "_checks", "_early", "_long", "_queue_client", "is_submitted")
 
     def __init__(self, outbox: QueueClient, size_limit: int) -> None:
-        self._outbox = outbox
-        self._intake = MessageChecks(size_limit)
+        self._queue_client = outbox
+        self._checks = MessageChecks(size_limit)
         self._early: tuple[int, int, int] | None = None
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._buffered: list[bytes] = []
+        self._buffered_bytes = 0
         self._long: SubmissionPort | None = None
         self.is_submitted = False
 
     def begin(self, header: bytes) -> None:
         """A message follows, behind `header`."""
-        self._intake.begin()
-        self._held = [header]
-        self._held_bytes = len(header)
+        self._checks.begin()
+        self._buffered = [header]
+        self._buffered_bytes = len(header)
 
     def take(self, text: bytes, done: Done, on_ready: Callable[[], None]) -> bool:
         """Take a piece; False: the next one should wait until `on_ready` is called."""
-        intake = self._intake
-        intake.see(text)
+        intake = self._checks
+        intake.receive(text)
         if intake.is_refused:
-            self.forget()
+            self.discard()
         elif self._early is not None:
             pass  # the queue has refused it already
         elif self._long is not None:
             return self._long.write(text)
         else:
-            self._held.append(text)
-            self._held_bytes += len(text)
-            if self._held_bytes > HELD_BYTES:
-                self._long = self._outbox.open_long(done, on_ready)
-                self._held, held = [], self._held
+            self._buffered.append(text)
+            self._buffered_bytes += len(text)
+            if self._buffered_bytes > MAX_BUFFERED_BYTES:
+                self._long = self._queue_client.open_long(done, on_ready)
+                self._buffered, held = [], self._buffered
                 return self._long.write(b"".join(held))
         return True
 
@@ -116,15 +116,15 @@ class MessageReceiver:
         """The message is whole: the reply and what the log says, if that is known now; else `done` will be called."""
         if self._early is not None:
             return self._conclude(*self._early)
-        if self._intake.is_refused:
+        if self._checks.is_refused:
             return self._conclude(queue_result.READ_ERROR, 0, 0)
-        envelope = render_envelope(sender, recipients, render_wishes(wishes))
+        envelope = render_envelope(sender, recipients, render_dsn(wishes))
         self.is_submitted = True
         if self._long is not None:
             self._long.commit(envelope)
         else:
-            held, self._held = self._held, []
-            self._outbox.submit(envelope, b"".join(held), done)
+            held, self._buffered = self._buffered, []
+            self._queue_client.submit(envelope, b"".join(held), done)
         return None
 
     def queued(self, code: int, when: int, qp: int) -> tuple[bytes, bytes] | None:
@@ -135,9 +135,9 @@ class MessageReceiver:
             return None
         return self._conclude(code, when, qp)
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """What there is of a message is none."""
-        self._held = []
+        self._buffered = []
         self._early = None
         if self._long is not None and not self.is_submitted:
             self._long.abort()
@@ -145,10 +145,10 @@ class MessageReceiver:
 
     def close(self) -> None:
         """The client has gone."""
-        self.forget()
+        self.discard()
 
     def _conclude(self, code: int, when: int, qp: int) -> tuple[bytes, bytes]:
         self.is_submitted = False
         self._early = None
-        self._held = []
-        return conclude(self._intake, code, when, qp)
+        self._buffered = []
+        return conclude(self._checks, code, when, qp)

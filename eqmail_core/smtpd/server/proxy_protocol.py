@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from eqmail_core.smtpd.protocol.proxy_header import BadProxyHeader, ProxyEndpoints, parse_proxy_header
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 """How long a proxy may take to say whose connection it is."""
 
 
@@ -33,7 +33,7 @@ class ProxyHeaderReader(asyncio.Protocol):
     def begin(self, transport: asyncio.Transport) -> None:
         """Take the connection over from whom it was made for."""
         self._transport = transport
-        self._timer = self._loop.call_later(PATIENCE_S, self._hang_up)
+        self._timer = self._loop.call_later(TIMEOUT_S, self._hang_up)
         transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:

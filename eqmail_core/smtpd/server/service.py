@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from eqmail_core.access import rcpthosts_database as domains_db
 from eqmail_core.access.networks import NetworkSet
-from eqmail_core.access.rcpthosts_db import more_hosts
+from eqmail_core.access.rcpthosts_db import morercpthosts_lookup
 from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
@@ -51,12 +51,12 @@ from eqmail_core.smtpd.server.handover_receiver import HandoverListener
 from eqmail_core.smtpd.server.smtp_houses import PolicyConfigCache
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.kernel import forbid_io_uring
-from eqmail_core.system.log import say
+from eqmail_core.system.log import log_line
 from eqmail_core.system.own_addresses import own_addresses
-from eqmail_core.system.privileges import PrivilegeError, settle
+from eqmail_core.system.privileges import PrivilegeError, assume_role
 from eqmail_core.tcpserver.rules import Rule
 from eqmail_core.tcpserver.rules_database import find_rule
-from eqmail_core.tls.server import ServerTlsContexts, stamp
+from eqmail_core.tls.server import ServerTlsContexts, file_fingerprint
 from eqmail_core.tls.session_info import TlsUnavailable
 
 NAME = "smtpd"
@@ -92,18 +92,18 @@ def run(
         resolver.preload()
         domain_name.preload()
         forbid_io_uring()
-        settle(site, "qmaild")
+        assume_role(site, "qmaild")
         os.chdir(site.home)
         # Somebody else's code: it never runs with more rights than a client's conversation has.
         load_checks(read_controls(site, environ).smtpchecks)
         settings = read_settings(site, environ, listeners)
     except (PrivilegeError, ControlError, OSError) as reason:
-        _give_up(str(reason))
+        _fail(str(reason))
     _allow_descriptors()
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
     link = AsyncQueueClient(loop, site.socket("queue"))
-    desk = ServerContext(loop, settings, link, RecipientLookupClient(loop, site.socket("lookup"), _complain), share)
+    desk = ServerContext(loop, settings, link, RecipientLookupClient(loop, site.socket("lookup"), _log), share)
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     try:
@@ -126,9 +126,9 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
     if tls is not None:
         # A password that could be hidden is not taken in clear, unless the administrator wants it.
         environ = {b"TLSREQUIRED": b"1"} | environ
-    builder = PolicyConfigCache(site, controls, more_hosts(site), tls is not None)
-    houses = {port: builder.house(port, environ, checker) for port in ports}
-    _complain_of(houses)
+    builder = PolicyConfigCache(site, controls, morercpthosts_lookup(site), tls is not None)
+    houses = {port: builder.policy_for(port, environ, checker) for port in ports}
+    _log_ignored(houses)
     return ServerConfig(
         houses=houses,
         local_name=controls.me or b"unknown",
@@ -141,8 +141,8 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         limits=_limits(controls),
         rule_for=_rules_of(site),
         proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
-        filters=read_filters(controls, _complain),
-        house_with=builder.house,
+        filters=read_filters(controls, _log),
+        house_with=builder.policy_for,
     )
 
 
@@ -167,33 +167,33 @@ def _networks(name: str, entries: list[bytes] | None) -> NetworkSet:
     """Addresses and networks; what is neither is complained of."""
     networks = NetworkSet(entries)
     for entry in networks.ignored:
-        _complain(b"%b: %b is no address or network, ignored" % (name.encode(), entry))
+        _log(b"%b: %b is no address or network, ignored" % (name.encode(), entry))
     return networks
 
 
-def _complain_of(houses: dict[int, PolicyConfig]) -> None:
+def _log_ignored(houses: dict[int, PolicyConfig]) -> None:
     """Say what was not understood, once for all ports."""
-    lists = next((house.block_lists for house in houses.values()), None)
+    lists = next((house.dnsbl for house in houses.values()), None)
     for line in lists.ignored if lists else ():
-        _complain(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
+        _log(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
 
 
 def _read_tls(site: Site, controls: Controls) -> ServerTlsContexts | None:
     """What begins TLS; None, and a line in the log where that is a surprise, if there are no keys that can be used."""
-    files = read_tls(site, controls, _complain)
+    files = read_tls(site, controls, _log)
     if files is None:
         return None
-    desk = ServerTlsContexts(files, _complain)
+    desk = ServerTlsContexts(files, _log)
     try:
         desk.check()
     except TlsUnavailable as trouble:
-        _complain(b"no TLS: " + str(trouble).encode())
+        _log(b"no TLS: " + str(trouble).encode())
         return None
     return desk
 
 
-def _complain(what: bytes) -> None:
-    say(NAME, f"warning: {what.decode('utf-8', 'replace')}")
+def _log(what: bytes) -> None:
+    log_line(NAME, f"warning: {what.decode('utf-8', 'replace')}")
 
 
 async def _serve(
@@ -224,7 +224,7 @@ async def _serve(
         server.close()
     if porch is not None:
         porch.close()
-    desk.retire()
+    desk.close_when_idle()
     deadline = loop.time() + _GRACE_S
     while desk.sessions and loop.time() < deadline:
         await asyncio.sleep(0.05)
@@ -242,12 +242,12 @@ async def _sweep(desk: ServerContext, looks: tuple[Callable[[], None], ...]) -> 
 def _certificate_watch(site: Site, desk: ServerContext, renew: Callable[[], None]) -> Callable[[], None]:
     """What has a first certificate count as soon as it is there; changes of one that is in use are noticed anyway."""
     path = f"{site.control}/{Controls.servercert.file}"
-    seen = stamp(path)
+    seen = file_fingerprint(path)
 
     def look() -> None:
         nonlocal seen
-        if desk.settings.tls is None:
-            before, seen = seen, stamp(path)
+        if desk.config.tls is None:
+            before, seen = seen, file_fingerprint(path)
             if seen is not None and seen != before:
                 renew()
 
@@ -261,17 +261,17 @@ def _secrets_watch(
     path = f"{site.users}/{SECRETS}"
 
     def methods() -> tuple[bytes, ...]:
-        checker = desk.settings.checker
+        checker = desk.config.checker
         try:
             return checkable(site, read_controls(site, environ), checker) if checker else ()
         except ControlError:
             return ()
 
-    seen, known = stamp(path), methods()
+    seen, known = file_fingerprint(path), methods()
 
     def look() -> None:
         nonlocal seen, known
-        before, seen = seen, stamp(path)
+        before, seen = seen, file_fingerprint(path)
         if seen != before:
             old, known = known, methods()
             if old != known:
@@ -282,9 +282,9 @@ def _secrets_watch(
 
 def _renew(site: Site, desk: ServerContext, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
     try:
-        desk.renew(read_settings(site, environ, listeners))
+        desk.replace_config(read_settings(site, environ, listeners))
     except (ControlError, OSError) as reason:
-        say(NAME, f"alert: unable to reread controls, the old ones stay: {reason}")
+        log_line(NAME, f"alert: unable to reread controls, the old ones stay: {reason}")
 
 
 def _allow_descriptors() -> None:
@@ -294,7 +294,7 @@ def _allow_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _give_up(reason: str) -> NoReturn:
+def _fail(reason: str) -> NoReturn:
     tell_failure(reason)
-    say(NAME, f"fatal: {reason}")
+    log_line(NAME, f"fatal: {reason}")
     raise SystemExit(EXIT_TEMPORARY)

@@ -6,7 +6,7 @@ Light: all of it is imported for each client.  Source: smtp-server.md 4.1; qmail
 import os
 import time
 
-from eqmail_core.access.rcpthosts_db import more_hosts
+from eqmail_core.access.rcpthosts_db import morercpthosts_lookup
 from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.mail.dates import date822
@@ -15,9 +15,9 @@ from eqmail_core.smtpd.policy.policy import SmtpPolicy
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.session import ServerProtocol
 from eqmail_core.smtpd.server.blocking_session import BlockingSmtpSession
-from eqmail_core.smtpd.server.config_reader import read_house, read_tls
+from eqmail_core.smtpd.server.config_reader import read_policy_config, read_tls
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.system.log import complain
+from eqmail_core.system.log import write_stderr
 from eqmail_core.system.timed_stream import TimedStream
 
 
@@ -30,7 +30,7 @@ def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
         controls = read_controls(site, environ)
         port = environ.get(b"TCPLOCALPORT", b"0")
         tls = read_tls(site, controls, lambda what: _log(what, environ))
-        house = read_house(site, controls, environ, more_hosts(site), checker, port, tls is not None)
+        house = read_policy_config(site, controls, environ, morercpthosts_lookup(site), checker, port, tls is not None)
         timeout_s, idle_s = controls.timeoutsmtpd, controls.smtpidle
         filters = read_filters(controls, lambda what: _log(what, environ))
     except (ControlError, OSError, ValueError):
@@ -56,4 +56,4 @@ def _date() -> bytes:
 
 def _log(what: bytes, environ: dict[bytes, bytes]) -> None:
     remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
-    complain(log_line(what, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))
+    write_stderr(log_line(what, None, environ.get(b"TCPREMOTEIP", b"unknown"), None, remote_host))

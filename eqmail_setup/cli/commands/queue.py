@@ -16,7 +16,7 @@ from eqmail_core.queue.admin.control import MOVE, QueueControl, open_control
 from eqmail_core.queue.admin.filter import BadFilter, parse_filter
 from eqmail_core.queue.admin.messages import QueuedMessage
 from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
-from eqmail_core.queue.admin.scheduler_client import visit_scheduler
+from eqmail_core.queue.admin.scheduler_client import connect_to_scheduler
 from eqmail_core.site.site import Site
 from eqmail_core.system.privileges import PrivilegeError
 from eqmail_setup.errors import FOUND, Refusal, privilege, usage
@@ -108,7 +108,7 @@ def stats(context: click.Context, numbers: tuple[int, ...], where: str, as_value
     for _ in _seen(site, choice, lambda it: figures.add(it, now)):
         pass
     with _trouble(site):
-        client = visit_scheduler(site)
+        client = connect_to_scheduler(site)
         counters = client.counters() if client is not None else {}
         if client is not None:
             client.close()
@@ -212,8 +212,8 @@ def _controlled(site: Site, verb: bytes) -> Iterator[QueueControl]:
 def _seen(site: Site, choice: Choice, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
     """What `view` makes of each message that is meant, without a lock."""
     with _trouble(site):
-        client = visit_scheduler(site)
-        books = client.books() if client is not None else None
+        client = connect_to_scheduler(site)
+        books = client.scheduler_state() if client is not None else None
         if client is not None:
             client.close()
         os.listdir(site.queue.info_dirs()[0])

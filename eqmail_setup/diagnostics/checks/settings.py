@@ -13,7 +13,7 @@ from ipaddress import ip_network
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import ControlError
-from eqmail_core.queue.admin.faults import look_for_faults
+from eqmail_core.queue.admin.faults import find_faults
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
@@ -63,15 +63,15 @@ def permissions(site: Site) -> Iterator[Finding]:
 
 def queue(site: Site) -> Iterator[Finding]:
     """Whether every message has the files, the names, the places and the owners that it must have."""
-    found = look_for_faults(site)
-    for path in found.strangers:
+    found = find_faults(site)
+    for path in found.unknown_files:
         yield Finding("queue.stranger", WARNING, f"{path}: is no file of a queue", "move it away")
     remedy = "stop the services, then: eqmail check --fix"
     for path in found.misplaced:
         yield Finding("queue.split", ERROR, f"{path}: nobody looks for it there", remedy)
     for path, inode in found.misnamed:
         yield Finding("queue.inode", ERROR, f"{path}: has the inode number {inode}", remedy)
-    for path, what, wanted in found.undressed:
+    for path, what, wanted in found.wrong_permissions:
         yield Finding("queue.owner", ERROR, f"{path}: {what}, should be {wanted}", remedy)
     for number, folders in found.broken.items():
         fact = f"message {number} has files in {', '.join(sorted(folders))} only"

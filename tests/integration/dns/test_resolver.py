@@ -9,7 +9,7 @@ import dns.rcode
 import pytest
 
 from eqmail_core.dns import resolver
-from eqmail_core.dns.cache import Cache
+from eqmail_core.dns.cache import DnsCache
 from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, DnsAnswer, DnsQuestion
 from eqmail_core.dns.resolver import MOST_RECORDS, AsyncResolver, BlockingResolver
 from tests.support.name_server import NameServer, Zone
@@ -157,23 +157,23 @@ def test_one_who_gives_up_does_not_disturb_the_others(server: NameServer) -> Non
 
 def test_the_cache_forgets_by_time_and_is_bounded() -> None:
     now = [0.0]
-    cache = Cache(size=3, clock=lambda: now[0])
+    cache = DnsCache(size=3, clock=lambda: now[0])
     questions: list[DnsQuestion] = [(A, b"%d" % number) for number in range(5)]
     for question in questions:
-        cache.keep(question, NOTHING, 10)
-        cache.keep(question, NO_ANSWER, 10)
-    assert [cache.find(question) is NOTHING for question in questions] == [False, False, True, True, True]
+        cache.put(question, NOTHING, 10)
+        cache.put(question, NO_ANSWER, 10)
+    assert [cache.get(question) is NOTHING for question in questions] == [False, False, True, True, True]
     assert len(cache) == 3
-    cache.keep((A, b"wide"), DnsAnswer(addresses=("192.0.2.1", "192.0.2.2")), 10)
+    cache.put((A, b"wide"), DnsAnswer(addresses=("192.0.2.1", "192.0.2.2")), 10)
     assert len(cache) == 2
-    cache.keep((A, b"wider"), DnsAnswer(addresses=("192.0.2.1",) * 5), 10)
+    cache.put((A, b"wider"), DnsAnswer(addresses=("192.0.2.1",) * 5), 10)
     assert len(cache) == 1
     now[0] = 10.0
-    assert all(cache.find(question) is None for question in [*questions, (A, b"wider")])
+    assert all(cache.get(question) is None for question in [*questions, (A, b"wider")])
     assert len(cache) == 0
-    cache.keep((A, b"again"), NOTHING, 10)
-    cache.keep((A, b"again"), NOTHING, 10)
-    cache.keep((A, b"two"), DnsAnswer(addresses=("192.0.2.1", "192.0.2.2")), 10)
+    cache.put((A, b"again"), NOTHING, 10)
+    cache.put((A, b"again"), NOTHING, 10)
+    cache.put((A, b"two"), DnsAnswer(addresses=("192.0.2.1", "192.0.2.2")), 10)
     assert len(cache) == 2
 
 

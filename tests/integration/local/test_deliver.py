@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.local.delivery.deliver import deliver, rehearse
+from eqmail_core.local.delivery.deliver import deliver, dry_run
 from eqmail_core.local.delivery.request import LocalDelivery
 from eqmail_core.outcome import Failure, PermanentFailure, TemporaryFailure
 from eqmail_core.site.site import Site
@@ -156,7 +156,7 @@ def test_a_rehearsal_only_tells(tmp_path: Path, site: Site, home: Path, monkeypa
     home.chmod(0o1755)
     said: list[bytes] = []
     it = LocalDelivery(b"joe", os.fsencode(home), b"joe", b"", b"", b"h", b"s@x", b"./Mailbox")
-    rehearse(site, it, said.append, said.append)
+    dry_run(site, it, said.append, said.append)
     assert said == [
         b"Warning: home directory is sticky.\n",
         b"maildir ./M/\n",

@@ -81,26 +81,26 @@ def test_no_name_is_given_before_the_barrier(
 
 
 def test_the_next_barrier_settles_the_group_before(order: Orders, desk: MaildirBatch) -> None:
-    assert desk.deliver([order(1), order(2), order(3)]).settled == []
-    assert desk.settle_in_s is not None
-    assert desk.deliver([order(4), order(5), order(6)]).settled == [1, 2, 3]
-    assert desk.settle() == [4, 5, 6]
-    assert desk.settle_in_s is None
+    assert desk.deliver([order(1), order(2), order(3)]).durable == []
+    assert desk.flush_in_s is not None
+    assert desk.deliver([order(4), order(5), order(6)]).durable == [1, 2, 3]
+    assert desk.flush() == [4, 5, 6]
+    assert desk.flush_in_s is None
 
 
 def test_the_names_of_a_trickle_wait_for_one_barrier(order: Orders, home: Path, desk: MaildirBatch) -> None:
     for number in range(5):
-        assert desk.deliver([order(number)]).settled == []
+        assert desk.deliver([order(number)]).durable == []
     assert len(new(home)) == 5
-    assert desk.settle() == [0, 1, 2, 3, 4]
+    assert desk.flush() == [0, 1, 2, 3, 4]
 
 
 def test_many_names_do_not_wait(order: Orders, desk: MaildirBatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(barrier_module, "_LINGERING", 2)
     desk.deliver([order(1)])
-    assert desk.settle_in_s != 0.0
+    assert desk.flush_in_s != 0.0
     desk.deliver([order(2)])
-    assert desk.settle_in_s == 0.0
+    assert desk.flush_in_s == 0.0
 
 
 def test_a_failed_barrier_delivers_nothing(
@@ -113,7 +113,7 @@ def test_a_failed_barrier_delivers_nothing(
     result = desk.deliver([order(number) for number in range(5)])
     assert {report[2][:1] for report in result.reports} == {b"Z"}
     assert not new(home) and not list((home / "Maildir/tmp").iterdir())
-    assert desk.settle_in_s is None
+    assert desk.flush_in_s is None
 
 
 def test_failures_of_one_order_do_not_touch_the_others(order: Orders, home: Path, desk: MaildirBatch) -> None:
@@ -132,7 +132,7 @@ def test_anything_but_a_maildir_is_left_to_others(order: Orders, home: Path, des
     (home / ".qmail").write_text("./Maildir/\n|program\n")
     it = order(1)
     result = desk.deliver([it])
-    assert result.apart == [it] and not result.reports and not new(home)
+    assert result.needs_subprocess == [it] and not result.reports and not new(home)
     os.close(it.fd)
 
 
@@ -140,7 +140,7 @@ def test_a_large_message_does_not_hold_up_the_group(order: Orders, home: Path, d
     large, small = order(1), order(2)
     os.ftruncate(large.fd, 5 << 20)
     result = desk.deliver([large, small])
-    assert result.apart == [large] and result.reports == [(2, False, DONE)]
+    assert result.needs_subprocess == [large] and result.reports == [(2, False, DONE)]
     os.close(large.fd)
 
 
@@ -175,7 +175,7 @@ def test_one_barrier_serves_several_users(
     assert {number: text[:1] for number, _, text in result.reports} == {0: b"K", 1: b"K", 2: b"Z", 3: b"K", 4: b"K"}
     assert len(barriers) == 1
     assert [len(new(home.parent / name)) for name in ("joe", "ann", "bob")] == [2, 2, 0]
-    assert sorted(desk.settle()) == [0, 1, 3, 4]
+    assert sorted(desk.flush()) == [0, 1, 3, 4]
 
 
 def test_names_of_many_folders_take_one_flush(
@@ -186,7 +186,7 @@ def test_names_of_many_folders_take_one_flush(
     desk.deliver([order(number, name=f"user{number}") for number in range(5)])
     flushed = []
     monkeypatch.setattr(barrier_module, "sync_file_system", flushed.append)
-    assert desk.settle() == [0, 1, 2, 3, 4]
+    assert desk.flush() == [0, 1, 2, 3, 4]
     assert len(flushed) == 1
 
 
@@ -257,7 +257,7 @@ def test_an_unexpected_failure_of_a_question_is_its_answer(
 
     monkeypatch.setattr(visit, "foresee", broken)
     it = order(1)
-    assert desk.foresee([(7, it.user)]).reports == [(7, True, b"ZUnable to deliver: MemoryError. (#4.3.0)")]
+    assert desk.check_deliverable([(7, it.user)]).reports == [(7, True, b"ZUnable to deliver: MemoryError. (#4.3.0)")]
     os.close(it.fd)
 
 
@@ -271,16 +271,16 @@ def test_what_may_take_long_is_not_done_where_users_share_the_process(
     (home / ".qmail").write_text(text)
     it = order(1)
     result = shared.deliver([it])
-    assert result.apart == [it] and not result.slow and not result.reports and not new(home)
-    drop(result.apart)
+    assert result.needs_subprocess == [it] and not result.slow and not result.reports and not new(home)
+    drop(result.needs_subprocess)
 
 
 def test_a_quota_is_not_counted_where_users_share_the_process(home: Path, order: Orders, shared: MaildirBatch) -> None:
     (home / "Maildir/maildirsize").write_text("99999S\n" + "1 1\n" * 5000)
     it = order(1)
     result = shared.deliver([it])
-    assert result.apart == [it] and not result.reports and not list((home / "Maildir/tmp").iterdir())
-    drop(result.apart)
+    assert result.needs_subprocess == [it] and not result.reports and not list((home / "Maildir/tmp").iterdir())
+    drop(result.needs_subprocess)
 
 
 def test_many_dashes_are_not_followed_where_users_share_the_process(
@@ -290,23 +290,23 @@ def test_many_dashes_are_not_followed_where_users_share_the_process(
     it.user.ext = b"-" * 32
     it.user.dash = b"-"
     result = shared.deliver([it])
-    assert result.apart == [it]
-    assert shared.foresee([(7, it.user)]).unanswered == [7]
-    drop(result.apart)
+    assert result.needs_subprocess == [it]
+    assert shared.check_deliverable([(7, it.user)]).unanswered == [7]
+    drop(result.needs_subprocess)
 
 
 def test_an_agent_follows_long_files_itself(home: Path, order: Orders, desk: MaildirBatch) -> None:
     (home / ".qmail").write_text(LONG)
     it = order(1)
-    assert desk.foresee([(7, it.user)]).reports == [(7, True, b"K")]
+    assert desk.check_deliverable([(7, it.user)]).reports == [(7, True, b"K")]
     assert desk.deliver([it]).reports == [(1, False, DONE)]
 
 
 def test_copies_that_are_open_at_a_time_are_bounded(home: Path, order: Orders, desk: MaildirBatch) -> None:
     (home / ".qmail").write_text("./Maildir/\n" * 16)
     result = desk.deliver([order(number) for number in range(20)])
-    assert len(result.reports) == 7 and len(result.apart) == 13
-    drop(result.apart)
+    assert len(result.reports) == 7 and len(result.needs_subprocess) == 13
+    drop(result.needs_subprocess)
 
 
 class Clock:
@@ -336,10 +336,10 @@ def test_a_user_who_takes_too_long_does_not_hold_up_the_others(home: Path, order
     orders[-1].user = ann
     result = desk.deliver(orders)
     assert {number for number, _, text in result.reports if text == DONE} >= {0, 9}
-    assert result.slow == {it.number for it in result.apart} and 4 in result.slow
-    drop(result.apart)
+    assert result.slow == {it.number for it in result.needs_subprocess} and 4 in result.slow
+    drop(result.needs_subprocess)
     clock.step = 0.0
-    answers = desk.foresee([(1, joe), (2, ann)])
+    answers = desk.check_deliverable([(1, joe), (2, ann)])
     assert (answers.unanswered, answers.slow) == ([1], {1}) and answers.reports == [(2, True, b"K")]
     clock.now += budget.SLOW_S + 1
-    assert desk.foresee([(1, joe)]).reports == [(1, True, b"K")]
+    assert desk.check_deliverable([(1, joe)]).reports == [(1, True, b"K")]

@@ -52,7 +52,7 @@ def test_a_question_is_answered_as_an_order_would_be(
 
 def test_questions_are_answered_while_many_orders_are_carried_out(service: Service, scheduler: Scheduler) -> None:
     with connect_to(service.site.socket("lookup"), 20.0) as sock:
-        count = 3 * lookups.AT_ONCE
+        count = 3 * lookups.MAX_CONCURRENT
         for serial in range(1, count + 1):
             scheduler.order(serial, b"box@h", name=b"7.X%d" % serial)
             sock.send(wire.question(serial, b"box-%d@h" % serial))

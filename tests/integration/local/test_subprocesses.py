@@ -33,7 +33,7 @@ class Agent:
         user = User(b"joe", os.getuid(), os.getgid(), os.fsencode(self.home), b"", b"")
         fd = os.memfd_create("message")
         os.write(fd, b"Subject: x\n\n")
-        self.apart.take([AgentOrder(number, b"", b"joe", b"h", b"s@x", user, fd)])
+        self.apart.accept([AgentOrder(number, b"", b"joe", b"h", b"s@x", user, fd)])
 
     def collect(self) -> None:
         for fd, _ in self.poll.poll(50):

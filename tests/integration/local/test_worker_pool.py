@@ -46,7 +46,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
     yield it
     for worker in it.hired:
         if worker not in it.gone:
-            worker.let_go()
+            worker.close()
         try:
             os.waitpid(worker.pid, 0)
         except ChildProcessError:
@@ -75,7 +75,7 @@ def test_names_of_one_account_share_an_agent(watched: Watched) -> None:
 
 def test_a_busy_agent_stays_even_in_a_full_house(watched: Watched) -> None:
     for uid in (1, 2, 3):
-        watched.crew.agent_for(user(uid)).take(order(uid, uid))
+        watched.crew.agent_for(user(uid)).accept(order(uid, uid))
     assert not watched.gone
 
 
@@ -83,21 +83,21 @@ def test_an_agent_retires_after_many_orders_and_leaves_when_idle(watched: Watche
     crew = watched.crew
     old = crew.agent_for(user(1))
     for number in range(3):
-        old.take(order(number))
+        old.accept(order(number))
     assert crew.agent_for(user(1)) is not old
-    crew.tidy()
+    crew.expire()
     assert not watched.gone
     old.taken.clear()
-    crew.tidy()
+    crew.expire()
     assert watched.gone == [old]
 
 
 def test_an_idle_agent_goes_home(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = watched.crew.agent_for(user(1))
-    watched.crew.tidy()
+    watched.crew.expire()
     assert not watched.gone
     monkeypatch.setattr(crew_module, "IDLE_S", 0.0)
-    watched.crew.tidy()
+    watched.crew.expire()
     assert watched.gone == [agent]
 
 
@@ -114,11 +114,11 @@ def test_a_carrier_retires_too(watched: Watched) -> None:
     crew = watched.crew
     carrier = crew.worker_for(user(1))
     for number in range(3):
-        carrier.take(order(number))
+        carrier.accept(order(number))
     assert crew.worker_for(user(1)) is not carrier
     for number in range(3):
         os.close(carrier.hand_back(number).fd)
-    crew.tidy()
+    crew.expire()
     assert watched.gone == [carrier]
 
 
@@ -127,19 +127,19 @@ def test_a_silent_carrier_is_cast_off_and_its_users_get_agents(
 ) -> None:
     crew = watched.crew
     carrier = crew.worker_for(user(1))
-    carrier.take(order(1, uid=1))
-    carrier.be_asked(2, user(2))
+    carrier.accept(order(1, uid=1))
+    carrier.ask(2, user(2))
     assert crew.silent() == []
     monkeypatch.setattr(crew_module, "SILENCE_S", -1.0)
     assert crew.silent() == [carrier]
-    crew.cast_off(carrier)
+    crew.kill(carrier)
     assert watched.gone == [carrier]
     assert not crew.worker_for(user(1)).is_shared and not crew.worker_for(user(2)).is_shared
     another = crew.worker_for(user(3))
     assert another.is_shared and another is not carrier
     later = time.monotonic() + crew_module.SLOW_S + 1
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    crew.tidy()
+    crew.expire()
     assert crew.worker_for(user(1)).is_shared
     os.close(carrier.hand_back(1).fd)
 
@@ -152,7 +152,7 @@ def test_a_user_who_holds_up_the_carrier_has_an_agent_for_a_while(
     crew.keep_from_carrier(user(1))
     assert not crew.worker_for(user(1)).is_shared and crew.worker_for(user(2)).is_shared
     monkeypatch.setattr(crew_module, "IDLE_S", -1.0)
-    crew.tidy()
+    crew.expire()
     assert not crew.worker_for(user(1)).is_shared
 
 
@@ -160,22 +160,22 @@ def test_carriers_that_cannot_be_killed_are_few(watched: Watched, monkeypatch: p
     monkeypatch.setattr(crew_module, "HUNG", 1)
     monkeypatch.setattr(crew_module, "has_ended", lambda _pid: False)
     crew = watched.crew
-    crew.cast_off(crew.worker_for(user(1)))
-    crew.tidy()
+    crew.kill(crew.worker_for(user(1)))
+    crew.expire()
     assert not crew.worker_for(user(2)).is_shared
 
 
 def test_an_agent_that_speaks_of_foreign_orders_is_found_out(watched: Watched) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     worker = WorkerHandle(os.getpid(), ours)
-    worker.take(order(1))
-    for said in (wire.report(2, True, b"K"), wire.personal(1), wire.personal(1, is_slow=True), wire.settled(1)):
+    worker.accept(order(1))
+    for said in (wire.report(2, True, b"K"), wire.hand_back(1), wire.hand_back(1, is_slow=True), wire.durable(1)):
         theirs.send(said)
         with pytest.raises(ValueError, match="which is not its"):
             worker.reports()
     theirs.send(wire.report(1, False, b"K"))
-    assert worker.reports() == [(1, b"0K")] and worker.unsettled == {1}
-    worker.let_go()
+    assert worker.reports() == [(1, b"0K")] and worker.not_durable == {1}
+    worker.close()
     theirs.close()
 
 
@@ -201,7 +201,7 @@ class Peer:
             return found
 
     def close(self) -> None:
-        self.worker.let_go()
+        self.worker.close()
         self.sock.close()
 
 
@@ -214,7 +214,7 @@ def peer() -> Iterator[Peer]:
 
 def test_an_account_has_a_bounded_number_of_orders_at_a_time(peer: Peer) -> None:
     for number in (1, 2, 3):
-        peer.worker.take(order(number))
+        peer.worker.accept(order(number))
     assert peer.worker.push() and peer.orders() == [1, 2]
     peer.sock.send(wire.report(1, True, b"K"))
     peer.worker.reports()
@@ -223,7 +223,7 @@ def test_an_account_has_a_bounded_number_of_orders_at_a_time(peer: Peer) -> None
 
 def test_orders_that_wait_too_long_for_their_account_give_up_their_places(peer: Peer) -> None:
     for number in (1, 2, 3):
-        peer.worker.take(order(number))
+        peer.worker.accept(order(number))
     peer.worker.push()
     now = time.monotonic()
     assert peer.worker.crowded_out(now) == [] and not peer.worker.has_no_place(now)
@@ -242,7 +242,7 @@ def test_an_agent_is_asked_for_a_sign_of_life_once_and_only_while_it_owes_someth
     peer.worker.probe()
     with pytest.raises(BlockingIOError):
         peer.sock.recv(100)
-    peer.worker.be_asked(1, user(1))
+    peer.worker.ask(1, user(1))
     peer.worker.push()
     assert peer.sock.recv(100).startswith(b"?")
     for _ in range(2):
@@ -259,17 +259,17 @@ def test_an_agent_is_asked_for_a_sign_of_life_once_and_only_while_it_owes_someth
 
 def test_a_silent_agent_is_found(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = watched.crew.agent_for(user(1))
-    agent.be_asked(1, user(1))
+    agent.ask(1, user(1))
     assert watched.crew.silent() == []
     monkeypatch.setattr(crew_module, "AGENT_SILENCE_S", -1.0)
     assert watched.crew.silent() == [agent]
-    watched.crew.cast_off(agent)
+    watched.crew.kill(agent)
     assert watched.gone == [agent] and watched.crew.agent_for(user(1)) is not agent
 
 
 @pytest.mark.parametrize("said", [b"", b"1", b"9K", b"1X", b"0Z", b"0D", b"KK", b"A", b"K"])
 def test_what_is_no_report_is_an_offence(peer: Peer, said: bytes) -> None:
-    peer.worker.take(order(1))
+    peer.worker.accept(order(1))
     peer.worker.push()
     peer.sock.send(b"1\0" + said + b"\0")
     with pytest.raises(ValueError, match="which is not its"):
@@ -279,7 +279,7 @@ def test_what_is_no_report_is_an_offence(peer: Peer, said: bytes) -> None:
 def test_many_questions_go_in_several_packets(peer: Peer) -> None:
     long = User(b"x", 1, 1, b"/" * 4000, b"-", b"x" * 1800)
     for number in range(1, 65):
-        peer.worker.be_asked(number, long)
+        peer.worker.ask(number, long)
     asked: list[int] = []
     while len(asked) < 64:
         peer.worker.push()

@@ -36,4 +36,4 @@ def test_a_carrier_that_keeps_power_delivers_nothing(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(agent, "_Serving", lambda *_args: pytest.fail("it serves all the same"))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, pytest.raises(OSError, match="no"):
-        agent.carry(Site(home="/nonexistent"), b"./Maildir/", theirs)
+        agent.run_carrier(Site(home="/nonexistent"), b"./Maildir/", theirs)

@@ -147,7 +147,7 @@ def test_wishes_go_with_their_message_and_into_its_files(desk: Desk) -> None:
     desk.until(lambda: len(results.codes) == 3)
     link.close()
     assert results.codes == [0] * 3
-    found = sorted(parse_todo(todo.read_bytes()).wishes for todo in desk.files("todo"))
+    found = sorted(parse_todo(todo.read_bytes()).dsn for todo in desk.files("todo"))
     assert found == [b"", b"W E:id 1:n:", b"W U"]
 
 
@@ -158,7 +158,7 @@ def test_a_message_that_has_to_wait_is_written_and_then_forgotten(desk: Desk) ->
     it, _ = scheduler.admitted[0]
     scheduler.send(admission.WAITS, it.serial)
     desk.until(lambda: scheduler.answers)
-    assert admission.split_waits_answer(scheduler.answers[0]) == (it.serial, True)
+    assert admission.split_spill_request(scheduler.answers[0]) == (it.serial, True)
     (mess,) = desk.files("mess")
     assert mess.name == str(it.number) and mess.read_bytes().endswith(MESSAGE)
     scheduler.send(admission.PLACED, it.serial)
@@ -195,23 +195,23 @@ def test_after_a_sudden_death_everything_unfinished_is_admitted_again(tmp_path: 
 
 
 def test_only_the_scheduler_may_say_hello(desk: Desk) -> None:
-    desk.service._reception.house.scheduler = os.getuid() + 1
+    desk.service._reception.config.scheduler = os.getuid() + 1
     sock = connect_to(desk.path, 60)
     sock.send(admission.HELLO)
-    desk.until(lambda: not desk.service._reception._visitors)
+    desk.until(lambda: not desk.service._reception._connections_by_peer)
     assert desk.receive(sock) == b""
     sock.close()
 
 
 def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
-    house = desk.service._reception.house
+    house = desk.service._reception.config
     house.accounts.clear()
     house.per_user = 2
     socks = [connect_to(desk.path, 60) for _ in range(3)]
-    desk.until(lambda: len(desk.service._reception._visitors) == 2)
+    desk.until(lambda: len(desk.service._reception._connections_by_peer) == 2)
     assert desk.receive(socks[2]) == b""
     socks[0].close()
-    desk.until(lambda: len(desk.service._reception._visitors) == 1)
+    desk.until(lambda: len(desk.service._reception._connections_by_peer) == 1)
     again = connect_to(desk.path, 60)
     again.send(wire.whole(7, ENVELOPE, MESSAGE))
     assert wire.split_result(desk.receive(again))[:2] == (7, 0)
@@ -223,7 +223,7 @@ def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
 def test_nonsense_ends_the_connection_and_nothing_else(desk: Desk, packet: bytes) -> None:
     sock = connect_to(desk.path, 60)
     sock.send(packet)
-    desk.until(lambda: not desk.service._reception._visitors)
+    desk.until(lambda: not desk.service._reception._connections_by_peer)
     assert desk.receive(sock) == b""
     sock.close()
     assert submit(desk, MESSAGE).codes == [0]
@@ -311,7 +311,7 @@ def test_two_services_never_work_on_one_queue(desk: Desk) -> None:
 
 def as_ordinary_user(desk: Desk) -> None:
     """From now on our own account is none of the mail accounts."""
-    desk.service._reception.house.accounts.clear()
+    desk.service._reception.config.accounts.clear()
 
 
 def put(desk: Desk, sock: socket.socket, packet: bytes) -> None:
@@ -353,7 +353,7 @@ def test_an_ordinary_connection_has_few_unfinished_messages(desk: Desk) -> None:
     for tag in range(9):
         put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * wire.MAX_PIECE))
         put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * 10))
-    desk.until(lambda: not desk.service._reception._visitors)
+    desk.until(lambda: not desk.service._reception._connections_by_peer)
     assert desk.service._reception.places.total == desk.service._reception.memory.total == 0
     sock.close()
 

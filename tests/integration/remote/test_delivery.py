@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
-from eqmail_core.remote.delivery import MOST_PER_SESSION, RemoteDeliveries, Report
+from eqmail_core.remote.delivery import MAX_PER_CONNECTION, RemoteDeliveries, Report
 from eqmail_core.remote.slow_hosts import TcptoCache
 from tests.support.remote_harness import MESSAGE, House
 from tests.support.scripted_server import PIPELINING, ScriptedServer
@@ -120,9 +120,9 @@ def test_zero_seconds_means_a_connection_for_each_message(house: House, server: 
 
 
 def test_a_connection_carries_a_bounded_number_of_messages(house: House, server: ScriptedServer) -> None:
-    reports = house.deliver(*[b"a@one.test"] * (MOST_PER_SESSION + 1))
-    assert [letter for letter, _ in reports] == [b"K"] * (MOST_PER_SESSION + 1)
-    assert [heard.count(b"MAIL") for heard in server.heard] == [MOST_PER_SESSION, 1]
+    reports = house.deliver(*[b"a@one.test"] * (MAX_PER_CONNECTION + 1))
+    assert [letter for letter, _ in reports] == [b"K"] * (MAX_PER_CONNECTION + 1)
+    assert [heard.count(b"MAIL") for heard in server.heard] == [MAX_PER_CONNECTION, 1]
 
 
 def test_a_refused_message_does_not_taint_the_next(house: House) -> None:
@@ -242,9 +242,9 @@ def test_a_host_that_refuses_is_left_alone_after_a_while(house: House) -> None:
     house.tcpto.write_bytes(record[:1] + b"\2" + record[2:8] + int(time.time()).to_bytes(8, "little") + record[16:])
     os.utime(house.tcpto, ns=(0, 0))
     assert slow.should_skip("127.0.0.1", 0)
-    slow.failed("127.0.0.9", errno.EHOSTUNREACH)
+    slow.record_failure("127.0.0.9", errno.EHOSTUNREACH)
     assert not slow.should_skip("127.0.0.9", 0)
-    slow.works("127.0.0.1")
+    slow.record_success("127.0.0.1")
     assert not slow.should_skip("127.0.0.1", 0)
 
 
@@ -252,7 +252,7 @@ def test_without_the_table_nothing_is_skipped(house: House) -> None:
     house.tcpto.unlink()
     slow = TcptoCache(str(house.tcpto))
     slow.clear()
-    slow.failed("127.0.0.1", errno.ETIMEDOUT)
+    slow.record_failure("127.0.0.1", errno.ETIMEDOUT)
     assert not slow.should_skip("127.0.0.1", 0)
 
 

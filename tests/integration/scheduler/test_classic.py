@@ -77,10 +77,10 @@ def test_a_command_waits_while_the_pipe_is_full(pipes: Pipes) -> None:
         except BlockingIOError:
             break
     pipes.order(24, b"joe@x")
-    assert not pipes.spawner.can_take()
+    assert not pipes.spawner.is_ready()
     os.read(pipes.command_out, 65536)
     pipes.spawner.flush()
-    assert pipes.spawner.can_take()
+    assert pipes.spawner.is_ready()
 
 
 @pytest.mark.parametrize(("due_in", "sleeps"), [(-5.0, 0.0), (None, MAX_SLEEP_S), (10 * MAX_SLEEP_S, MAX_SLEEP_S)])

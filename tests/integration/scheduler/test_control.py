@@ -16,7 +16,7 @@ TWO = b"Ta@other.net\0Tb@other.net\0"
 @pytest.fixture
 def stage(tmp_path: Path) -> Stage:
     it = Stage(tmp_path)
-    it.desk.enter()
+    it.desk.client_connected()
     return it
 
 
@@ -40,7 +40,7 @@ def test_a_held_message_is_not_tried_until_it_is_released(stage: Stage) -> None:
     waiting(stage)
     assert order(stage, wire.HOLD, 7) == [b"done"]
     assert mtime(stage) == HELD_UNTIL, "C's qmail-send would leave it alone too"
-    stage.scheduler.hurry()
+    stage.scheduler.retry_all()
     stage.turn(1_000_000)
     assert stage.running == []
     assert order(stage, wire.RELEASE, 7) == [b"done"]
@@ -64,7 +64,7 @@ def test_a_message_is_held_after_its_running_deliveries(stage: Stage) -> None:
 
 def test_no_further_recipient_of_a_message_is_tried_once_it_is_held(tmp_path: Path) -> None:
     stage = Stage(tmp_path, limits=(1, 1))
-    stage.desk.enter()
+    stage.desk.client_connected()
     waiting(stage)
     order(stage, wire.RETRY, 7)
     stage.turn()
@@ -208,8 +208,8 @@ def test_running_deliveries_of_messages_on_the_disk_are_told(stage: Stage) -> No
 
 def test_the_books_are_closed_when_the_last_visitor_has_left(stage: Stage) -> None:
     waiting(stage)
-    stage.desk.leave()
-    assert stage.scheduler.lanes[REMOTE].due.due_of(7) is None
-    stage.desk.enter()
-    assert stage.scheduler.lanes[REMOTE].due.due_of(7) == NOW + 500
-    assert stage.scheduler.lanes[LOCAL].due.due_of(7) is None
+    stage.desk.client_disconnected()
+    assert stage.scheduler.channels[REMOTE].due.due_of(7) is None
+    stage.desk.client_connected()
+    assert stage.scheduler.channels[REMOTE].due.due_of(7) == NOW + 500
+    assert stage.scheduler.channels[LOCAL].due.due_of(7) is None

@@ -13,7 +13,7 @@ import pytest
 from eqmail_core.ipc import scheduler_control_protocol as wire
 from eqmail_core.ipc.packet_socket import connect_to, listen_at, receive_packet, send_packet
 from eqmail_core.queue.admin.actions import stamp_of
-from eqmail_core.queue.admin.scheduler_client import SchedulerClient, books_if_allowed, visit_scheduler
+from eqmail_core.queue.admin.scheduler_client import SchedulerClient, connect_to_scheduler, scheduler_state_if_allowed
 from eqmail_core.scheduler.control_server import ControlServer
 from eqmail_core.site.site import Site
 from tests.support.scheduler_harness import NOW, Stage
@@ -78,7 +78,7 @@ def counter(tmp_path: Path) -> Iterator[Counter]:
 
 
 def client_of(counter: Counter) -> SchedulerClient:
-    client = visit_scheduler(counter.site)
+    client = connect_to_scheduler(counter.site)
     assert client is not None
     return client
 
@@ -88,7 +88,7 @@ def test_a_visitor_reads_the_books_of_a_large_queue(counter: Counter) -> None:
     for number in range(30_000):
         stage.scheduler.enqueue(number, 1, NOW + number)
     stage.admit(50_000, b"Fs@x\0Ta@other.net\0")
-    books = counter.talk(lambda: books_if_allowed(counter.site))
+    books = counter.talk(lambda: scheduler_state_if_allowed(counter.site))
     assert books is not None
     assert books.due["remote"] == {number: NOW + number for number in range(30_000)}
     assert [it.sender for it in books.memory.values()] == [b"s@x"]
@@ -113,7 +113,7 @@ def test_orders_are_answered_one_by_one(counter: Counter) -> None:
     assert results == dict.fromkeys(numbers, b"done") | {7: b"gone"}
     assert counters["remote.due"] == 60
     counter.settle()
-    assert stage.scheduler.lanes[1].due.due_of(100) is None, "the index goes with the visitor"
+    assert stage.scheduler.channels[1].due.due_of(100) is None, "the index goes with the visitor"
 
 
 def test_a_visitor_who_leaves_early_does_not_confuse_the_books(counter: Counter) -> None:
@@ -143,13 +143,13 @@ def test_nonsense_is_hung_up_on(counter: Counter, packet: bytes) -> None:
             return receive_packet(sock)[0]
 
     assert counter.talk(visit) == b""
-    assert counter.talk(lambda: books_if_allowed(counter.site)) is not None
+    assert counter.talk(lambda: scheduler_state_if_allowed(counter.site)) is not None
 
 
 def test_without_a_scheduler_there_are_no_books(tmp_path: Path) -> None:
     site = Site(home=str(tmp_path))
-    assert visit_scheduler(site) is None
+    assert connect_to_scheduler(site) is None
     os.makedirs(site.run)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left_over:
         left_over.bind(site.socket("send"))
-    assert books_if_allowed(site) is None
+    assert scheduler_state_if_allowed(site) is None

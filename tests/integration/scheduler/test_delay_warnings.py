@@ -18,9 +18,9 @@ def stage(tmp_path: Path) -> Stage:
 
 
 def warn(stage: Stage) -> None:
-    it = stage.ending.returned(7)
+    it = stage.ending.bounce_now(7)
     it.failures = lambda: [stage.scheduler.block(b"a@other.net", b"not delivered yet\n")]
-    stage.ending.warn(7, it)
+    stage.ending.send_delay_warning(7, it)
 
 
 def test_a_sender_is_warned_once(stage: Stage) -> None:
@@ -53,7 +53,7 @@ def test_every_deferred_attempt_on_the_disk_is_told_to_whoever_warns(stage: Stag
 
 
 def test_what_is_told_about_a_message_is_read_when_it_is_needed(stage: Stage) -> None:
-    it = stage.ending.returned(7)
+    it = stage.ending.bounce_now(7)
     assert isinstance(it, ReportedMessage)
     assert (it.sender, it.size) == (b"s@x", 17)
     os.unlink(stage.paths.mess(7))

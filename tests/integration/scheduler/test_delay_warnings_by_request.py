@@ -34,9 +34,9 @@ def test_a_delay_is_told_as_it_is_wished(tmp_path: Path, wishes: bytes, named: l
     core = SchedulerCore(
         site, SchedulerSettings(site), lanes, (1, 1), RecordedCleaner(paths), injector, InlineExecutor()
     )
-    sender, birth, found = core.ledger.about(7)
-    job = Job(core.scheduler.book, 7, 1, sender, birth, core.ledger.recipients(7, 1), False)
-    job.wishes, job.age = found, 61
+    sender, birth, found = core.files.info(7)
+    job = Job(core.scheduler.recorder, 7, 1, sender, birth, core.files.recipients(7, 1), False)
+    job.dsn, job.age = found, 61
     core._deferred(job)
     told = b"".join(text for _, _, text in injector.bounces)
     assert [it for it in (b"a@other.net", b"b@other.net") if b"Final-Recipient: rfc822; " + it in told] == named

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eqmail_core.control.remote_limits_formats import Limit
 from eqmail_core.scheduler import destination_queues as waiting_room
-from eqmail_core.scheduler.destination_queues import PATIENCE_S, DestinationQueue, DestinationQueues
+from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueue, DestinationQueues
 from tests.unit.scheduler.test_destination import ENOUGH, NOBODY, YES
 
 
@@ -25,12 +25,12 @@ class Play:
 
     def enter(self, domain: str, *names: object) -> None:
         for name in names:
-            self.queues[f"{domain}{name}"] = self.room.enter(domain.encode(), f"{domain}{name}", self.now)
+            self.queues[f"{domain}{name}"] = self.room.enqueue(domain.encode(), f"{domain}{name}", self.now)
 
     def call(self) -> list[str]:
         """Start whoever can start; the names."""
         began = []
-        while len(self.running) < self.places and (called := self.room.call(self.now)):
+        while len(self.running) < self.places and (called := self.room.next_ready(self.now)):
             guest, reason = called
             if reason:
                 self.turned_away.append((guest, reason))
@@ -41,7 +41,7 @@ class Play:
 
     def end(self, name: str, report: tuple[bytes, bytes] = YES) -> None:
         self.running.remove(name)
-        self.room.ended(self.queues[name], *report, self.now)
+        self.room.delivery_ended(self.queues[name], *report, self.now)
 
     def prove(self, *domains: str) -> None:
         for domain in domains:
@@ -116,7 +116,7 @@ def test_nobody_waits_for_more_than_a_minute_for_what_does_not_move() -> None:
     play.enter("slow", *range(6))
     assert len(play.call()) == 5
     wakes_at = play.room.wakes_at()
-    assert wakes_at == play.now + PATIENCE_S
+    assert wakes_at == play.now + MAX_WAIT_S
     play.now = wakes_at
     assert play.call() == []
     assert play.turned_away == [
@@ -130,7 +130,7 @@ def test_as_long_as_mail_moves_one_waits() -> None:
     play.enter("one", *range(10))
     for number in range(10):
         assert play.call() == [f"one{number}"]
-        play.now += PATIENCE_S - 1
+        play.now += MAX_WAIT_S - 1
         play.end(f"one{number}")
     assert not play.turned_away
 
@@ -169,20 +169,20 @@ def test_the_room_is_shared_and_there_is_always_some_left_for_another() -> None:
     play = Play(room=100)
     for domain in ("a", "b", "c"):
         number = 0
-        while play.room.has_room(domain.encode()):
+        while play.room.has_space(domain.encode()):
             play.enter(domain, number)
             number += 1
     counts = Counter(name[0] for name in play.queues)
     assert counts["a"] == 34
-    assert play.room.has_room(b"d")
-    assert not play.room.has_room(b"a", share=4)
+    assert play.room.has_space(b"d")
+    assert not play.room.has_space(b"a", share=4)
 
 
 def test_guests_can_be_taken_out() -> None:
     play = Play()
     play.enter("a", 1, 2)
     play.enter("b", 1)
-    assert play.room.take_out(lambda name: name.endswith("1")) == ["a1", "b1"]
+    assert play.room.remove(lambda name: name.endswith("1")) == ["a1", "b1"]
     assert play.room.waiting == 1
     assert play.call() == ["a2"]
 
@@ -193,7 +193,7 @@ def test_hurry_forgets_what_was() -> None:
     for name in play.call():
         play.end(name, NOBODY)
     play.enter("dead", 4)
-    play.room.hurry()
+    play.room.retry_all()
     assert play.call() == ["dead4"]
 
 
@@ -233,7 +233,7 @@ def test_nobody_is_lost_and_nobody_is_called_twice(
         elif step == "wait":
             play.now += 7.0
         elif step == "take":
-            gone += play.room.take_out(lambda name, domain=domain: name.startswith(domain))  # type: ignore[misc]
+            gone += play.room.remove(lambda name, domain=domain: name.startswith(domain))  # type: ignore[misc]
     for _ in range(500):
         if not play.room.waiting:
             break

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from eqmail_core.dsn.parameters import place_key
+from eqmail_core.dsn.parameters import index_key
 from eqmail_core.scheduler.ports import Delivery
 from tests.support.scheduler_harness import Stage
 
@@ -54,7 +54,7 @@ def test_success_is_told_to_those_who_asked(stage: Stage) -> None:
     stage.turn()
     assert not stage.injector.bounces
     (held,) = stage.held.messages.values()
-    stage.scheduler.settled(Delivery(held.jobs[0], 0, b"a@example.org", 0))
+    stage.scheduler.mark_durable(Delivery(held.jobs[0], 0, b"a@example.org", 0))
     assert reported(stage) == {"c@example.org": "delivered", "a@example.org": "delivered"}
     assert stage.keeper.told == [("finished", 1)]
 
@@ -94,7 +94,7 @@ def test_nobody_is_told_of_the_success_of_a_bounce(stage: Stage, sender: bytes) 
 def test_an_order_has_the_wishes_of_its_recipient_alone(stage: Stage) -> None:
     admit(stage)
     orders = [order for order, _ in (*stage.local.orders, *stage.remote.orders)]
-    texts = {order.recipient: order.job.wishes_text(order.offset) for order in orders}
+    texts = {order.recipient: order.job.dsn_text(order.offset) for order in orders}
     assert texts == {
         b"a@example.org": b"W E:id 0:s:rfc822;A@example.org",
         b"b@other.net": b"W E:id 0:n:",
@@ -149,15 +149,15 @@ def test_a_later_scheduler_finds_them(stage: Stage) -> None:
 def test_wishes_of_very_many_recipients(stage: Stage) -> None:
     count = 3000
     recipients = b"".join(b"Tr%d@example.org\0" % number for number in range(count))
-    wishes = b" ".join(b"%b:n:" % place_key(number) for number in range(count))
+    wishes = b" ".join(b"%b:n:" % index_key(number) for number in range(count))
     Path(stage.paths.todo(7)).write_bytes(b"u7\0p42 W %b\0Fs@x\0%b" % (wishes, recipients))
     stage.message(7)
     stage.arrivals.triggered()
     stage.turn()
-    _, _, found = stage.ledger.about(7)
+    _, _, found = stage.ledger.info(7)
     assert found is not None
     assert len(found.recipients) == count
-    assert [order.job.wish(order.offset).news for order, _ in stage.local.orders] == [b"n"] * 10
+    assert [order.job.recipient_dsn(order.offset).notify for order, _ in stage.local.orders] == [b"n"] * 10
 
 
 def test_a_returned_message_is_returned_to_those_who_wish_it(stage: Stage) -> None:

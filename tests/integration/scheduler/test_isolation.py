@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.queue.format.channels import HELD_UNTIL, REMOTE
-from eqmail_core.scheduler.destination_queues import PATIENCE_S, DestinationQueues
+from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueues
 from tests.support.scheduler_harness import Stage
 from tests.unit.scheduler.test_destination import NOBODY, YES
 
 
 def staged(path: Path, limit: int = 20, room: int = 20_000) -> Stage:
     stage = Stage(path, limits=(10, limit))
-    stage.scheduler.lanes[REMOTE].room = DestinationQueues(limit, None, room)
+    stage.scheduler.channels[REMOTE].room = DestinationQueues(limit, None, room)
     return stage
 
 
@@ -56,7 +56,7 @@ def test_a_dead_destination_with_thousands_of_messages_delays_nobody(stage: Stag
     assert end(stage, "dead.org", NOBODY) == 5
     rest(stage)
     assert not stage.running
-    assert len(stage.scheduler.lanes[REMOTE].due) == 2000
+    assert len(stage.scheduler.channels[REMOTE].due) == 2000
     lines = stage.lines()
     assert sum("deferral: Left_alone_for_now,_after:_Sorry" in line for line in lines) == 1995
 
@@ -78,22 +78,22 @@ def test_a_message_for_two_destinations_waits_for_one_of_them_only(stage: Stage)
 def test_places_in_the_envelope_stay_right_whatever_waits(stage: Stage) -> None:
     stage.admit(1, b"Fs@x.org\0" + b"".join(b"Tr%d@slow.org\0" % it for it in range(9)) + b"Ta@live.org\0")
     stage.turn()
-    places = {it.recipient: it.place for it, _ in stage.remote.orders}
+    places = {it.recipient: it.recipient_index for it, _ in stage.remote.orders}
     assert places[b"a@live.org"] == 9
     end(stage, "slow.org")
     stage.turn()
-    places |= {it.recipient: it.place for it, _ in stage.remote.orders}
+    places |= {it.recipient: it.recipient_index for it, _ in stage.remote.orders}
     assert {places[b"r%d@slow.org" % it] for it in range(9)} == set(range(9))
 
 
 def test_who_waited_in_vain_is_deferred_and_can_grow_too_old(tmp_path: Path) -> None:
     stage = Stage(tmp_path, limits=(10, 20), lifetime_s=1000)
-    stage.scheduler.lanes[REMOTE].room = DestinationQueues(20)
+    stage.scheduler.channels[REMOTE].room = DestinationQueues(20)
     for number in range(1, 7):
         old(stage, number, f"r{number}@slow.org", age_s=2000)
     stage.turn()
     assert len(stage.running) == 5
-    stage.turn(PATIENCE_S)
+    stage.turn(MAX_WAIT_S)
     assert len(stage.running) == 5
     assert any("failure: Too_much_mail_for_this_destination" in line for line in stage.lines())
 
@@ -121,7 +121,7 @@ def test_where_there_is_no_room_a_message_comes_back(tmp_path: Path) -> None:
     while end(stage, "live.org"):
         rest(stage)
     # 15 wait or are tried; the others come back after a quarter of their age or ten minutes.
-    dues = [due - int(stage.now) for _, due in stage.scheduler.lanes[REMOTE].due]
+    dues = [due - int(stage.now) for _, due in stage.scheduler.channels[REMOTE].due]
     assert 80 <= len(dues) <= 90
     assert set(dues) == {600}
     # Nobody at the dead destination has been forgotten.
@@ -137,7 +137,7 @@ def test_a_long_list_for_one_destination_is_read_on_as_it_takes_mail(tmp_path: P
     stage.turn()
     old(stage, 2, *[f"r{number}@big.org" for number in range(500)])
     stage.turn()
-    assert stage.scheduler.lanes[REMOTE].stalled
+    assert stage.scheduler.channels[REMOTE].stalled
     old(stage, 3, "a@live.org")
     stage.turn()
     assert b"a@live.org" in stage.running
@@ -147,7 +147,7 @@ def test_a_long_list_for_one_destination_is_read_on_as_it_takes_mail(tmp_path: P
         delivered += count
         stage.turn()
     assert delivered == 500
-    assert not stage.scheduler.lanes[REMOTE].due
+    assert not stage.scheduler.channels[REMOTE].due
     assert stage.files(2) == {}
 
 
@@ -156,9 +156,9 @@ def test_a_message_can_be_held_while_it_waits(stage: Stage) -> None:
         old(stage, number, f"r{number}@slow.org")
     stage.turn()
     waiting = next(number for number in range(1, 8) if b"r%d@slow.org" % number not in stage.running)
-    job = stage.scheduler.lanes[REMOTE].open[waiting]
+    job = stage.scheduler.channels[REMOTE].open[waiting]
     job.retry = HELD_UNTIL
-    assert stage.scheduler.interrupt(waiting) == []
+    assert stage.scheduler.suspend_message(waiting) == []
     assert stage.due_of(REMOTE, waiting) == [HELD_UNTIL - int(stage.now)]
     end(stage, "slow.org")
     stage.turn()
@@ -173,7 +173,7 @@ def test_at_the_end_those_who_wait_are_left_on_the_disk(stage: Stage) -> None:
     assert len(stage.running) == 5
     stage.scheduler.exit()
     stage.spilling.exit()
-    assert sum(due == int(stage.now) for _, due in stage.scheduler.lanes[REMOTE].due) == 3
+    assert sum(due == int(stage.now) for _, due in stage.scheduler.channels[REMOTE].due) == 3
     assert stage.keeper.told == [("waits", serial)]
     end(stage, "slow.org")
     stage.turn()
@@ -187,7 +187,7 @@ def test_alrm_tries_dead_destinations_again(stage: Stage) -> None:
     end(stage, "dead.org", NOBODY)
     stage.turn()
     assert not stage.running
-    stage.scheduler.hurry()
+    stage.scheduler.retry_all()
     stage.turn()
     assert len(stage.running) == 5
 
@@ -203,7 +203,7 @@ def test_two_long_lists_are_both_read_on(tmp_path: Path) -> None:
     for number, domain in ((3, "big.org"), (4, "large.net")):
         old(stage, number, *[f"r{count}@{domain}" for count in range(300)])
     stage.turn()
-    assert len(stage.scheduler.lanes[REMOTE].stalled) == 2
+    assert len(stage.scheduler.channels[REMOTE].stalled) == 2
     for domain in ("large.net", "big.org"):
         delivered = 0
         while count := end(stage, domain):

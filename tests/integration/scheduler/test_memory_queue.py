@@ -27,7 +27,7 @@ def queue_files(stage: Stage) -> list[str]:
 def test_a_message_that_is_delivered_at_once_never_touches_the_disk(stage: Stage) -> None:
     serial = stage.admit(9, BOTH)
     stage.turn()
-    places = {order[0].recipient: order[0].place for order in (*stage.local.orders, *stage.remote.orders)}
+    places = {order[0].recipient: order[0].recipient_index for order in (*stage.local.orders, *stage.remote.orders)}
     assert places == {b"j@example.org": 0, b"r@other.net": 1, b"k@example.org": 2}
     for recipient in (b"k@example.org", b"r@other.net", b"j@example.org"):
         assert stage.keeper.told == []
@@ -51,7 +51,7 @@ def test_a_success_must_be_durable_before_the_journal_forgets(stage: Stage) -> N
     delivery = stage.report(b"j@example.org", b"K", durable=False)
     stage.turn()
     assert stage.keeper.told == []
-    stage.scheduler.settled(delivery)
+    stage.scheduler.mark_durable(delivery)
     assert stage.keeper.told == [("finished", serial)]
 
 
@@ -230,7 +230,7 @@ def test_a_queue_that_cannot_write_is_asked_again_and_mail_is_retried_from_memor
     stage.turn(0.5)
     assert stage.running == [b"k@example.org"]
     [(delivery, _)] = stage.local.orders
-    assert (delivery.place, delivery.offset) == (2, len(b"Tj@example.org\0"))
+    assert (delivery.recipient_index, delivery.offset) == (2, len(b"Tj@example.org\0"))
     stage.report(b"k@example.org", b"K")
     assert stage.keeper.told[-1] == ("finished", serial)
     assert queue_files(stage) == []
@@ -317,7 +317,7 @@ def test_questions_that_were_not_answered_are_asked_again_on_a_new_connection(st
     stage.admit(8, b"Fa@b\0Tk@example.org\0")
     stage.turn()
     stage.report(b"j@example.org", b"Z")
-    stage.spilling.ask_again()
+    stage.spilling.resend_requests()
     assert stage.keeper.told == [("waits", serial)] * 2
 
 

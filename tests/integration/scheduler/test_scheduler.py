@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.queue.format.channels import HELD_UNTIL
-from eqmail_core.scheduler.ports import SYSTEM_TROUBLE_S
+from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S
 from eqmail_core.scheduler.queue_scanner import TODO_SCAN_S
 from tests.support.scheduler_harness import LOCAL, NOW, REMOTE, Stage
 
@@ -239,7 +239,7 @@ def test_a_success_counts_when_it_is_durable(stage: Stage) -> None:
     stage.turn()
     assert stage.files(7)["local"] == b"Tj@example.org\0"
     assert not stage.scheduler.idle
-    stage.scheduler.settled(delivery)
+    stage.scheduler.mark_durable(delivery)
     stage.turn()
     assert stage.lines()[-1] == "end msg 7"
     assert stage.scheduler.idle
@@ -250,7 +250,7 @@ def test_a_success_that_never_became_durable_is_repeated(stage: Stage) -> None:
     stage.arrivals.find_old(NOW)
     stage.turn()
     delivery = stage.report(b"j@example.org", b"K", b"ok\n", durable=False)
-    stage.scheduler.unsettled_lost(delivery)
+    stage.scheduler.durability_lost(delivery)
     assert stage.due_of(LOCAL, 7) == [100]
     assert stage.files(7)["local"] == b"Tj@example.org\0"
 
@@ -260,7 +260,7 @@ def test_alrm_makes_everything_due(stage: Stage) -> None:
     stage.arrivals.find_old(NOW)
     stage.turn()
     assert stage.running == []
-    stage.scheduler.hurry()
+    stage.scheduler.retry_all()
     stage.turn()
     assert stage.running == [b"j@example.org"]
 
@@ -402,7 +402,7 @@ def test_messages_to_many_take_turns_and_few_of_them_stay_open(tmp_path: Path) -
             seen.append(stage.running[0])
             stage.report(stage.running[0], b"K")
             stage.turn()
-            assert len(stage.scheduler.lanes[LOCAL].open) < 56
+            assert len(stage.scheduler.channels[LOCAL].open) < 56
         stage.turn(60)
     assert sorted(seen) == sorted(expected)
 
@@ -414,14 +414,14 @@ def test_resting_messages_are_put_down_at_the_end(tmp_path: Path) -> None:
     stage.arrivals.find_old(NOW)
     stage.turn()
     assert len(stage.running) == 30
-    assert stage.scheduler.lanes[LOCAL].resting
-    stage.scheduler.interrupt(7)
-    stage.scheduler.interrupt(8)
-    assert not stage.scheduler.lanes[LOCAL].resting
+    assert stage.scheduler.channels[LOCAL].resting
+    stage.scheduler.suspend_message(7)
+    stage.scheduler.suspend_message(8)
+    assert not stage.scheduler.channels[LOCAL].resting
     for delivery, _ in list(stage.local.orders):
         stage.scheduler.report(delivery, b"K", b"")
-    assert not stage.scheduler.lanes[LOCAL].open
-    assert stage.ledger.find(7) and stage.ledger.find(8)
+    assert not stage.scheduler.channels[LOCAL].open
+    assert stage.ledger.birth_of(7) and stage.ledger.birth_of(8)
 
 
 def test_a_birth_in_the_future_is_now(stage: Stage) -> None:
@@ -516,7 +516,7 @@ def test_a_message_whose_cleaning_and_state_are_unknown_is_looked_at_later(
     stage.turn()
     assert stage.running == []
     is_broken[0] = False
-    stage.turn(SYSTEM_TROUBLE_S + 1)
+    stage.turn(SYSTEM_ERROR_PAUSE_S + 1)
     assert stage.running == [b"j@example.org"]
     assert stage.due_of(LOCAL, 5) == []
 

@@ -91,7 +91,7 @@ class Scene:
 
     def write_mess(self, serial: int, number: int) -> None:
         Path(self.site.queue.mess(number)).write_bytes(b"Subject: x\n\nbody\n")
-        self.queue.send(admission.waits_answer(serial, True))
+        self.queue.send(admission.spill_request(serial, True))
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGTERM)

@@ -31,7 +31,7 @@ async def open_session(watch: ConnectionTimer, port: int, keep: bool = False) ->
 
 
 async def carry(session: ClientConnection, message: bytes = b"a\n", patience_s: float = 60.0) -> bytes:
-    assert await session.carry(b"s@x", [b"r@y"], reading(message), patience_s) == 0
+    assert await session.send_message(b"s@x", [b"r@y"], reading(message), patience_s) == 0
     return session.client.report
 
 

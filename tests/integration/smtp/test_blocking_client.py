@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from eqmail_core.smtp.blocking_client import converse
+from eqmail_core.smtp.blocking_client import run_client
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import counts_as_timeout, dial, literal_address, packed_address
 from eqmail_core.smtp.exchange import DONE, TRY_NEXT
@@ -22,7 +22,7 @@ def talk(server: ScriptedServer, message: bytes = b"a\n", recipients: int = 1, t
     client.begin(b"s@x", [b"r%d@y" % number for number in range(recipients)])
     source = io.BytesIO(message)
     with dial("127.0.0.1", server.port, 60.0) as sock:
-        converse(sock, client, lambda: source.read(65536), timeout_s)
+        run_client(sock, client, lambda: source.read(65536), timeout_s)
     return client
 
 
@@ -50,7 +50,7 @@ def test_every_byte_arrives_once_when_the_socket_takes_only_some(size: int) -> N
     client.begin(b"s@x", [b"r0@y"])
     source = io.BytesIO(message)
     with ScriptedServer(PIPELINING) as server, StingySocket(dial("127.0.0.1", server.port, 60.0), size) as sock:
-        converse(sock, client, lambda: source.read(65536), 30.0)
+        run_client(sock, client, lambda: source.read(65536), 30.0)
         assert client.report == ACCEPTED
     content = server.heard[0].partition(b"DATA\r\n")[2].partition(b"\r\n.\r\n")[0] + b"\r\n"
     assert content == message.replace(b".", b"..").replace(b"\n", b"\r\n")
@@ -97,7 +97,7 @@ def test_a_reply_that_never_ends_is_given_up_after_the_timeout() -> None:
         flooded.setblocking(False)
         theirs.setblocking(False)
         theirs.send(b"220-hello\r\n")
-        converse(flooded, client, bytes, 0.05)
+        run_client(flooded, client, bytes, 0.05)
     assert client.report == b"ZConnected to 127.0.0.1 but connection died. (#4.4.2)\n\0"
 
 
@@ -115,7 +115,7 @@ def test_a_message_that_cannot_be_read_is_deferred() -> None:
         raise OSError(errno.EIO, "broken disk")
 
     with ScriptedServer() as server, dial("127.0.0.1", server.port, 5.0) as sock:
-        converse(sock, client, fail, 5.0)
+        run_client(sock, client, fail, 5.0)
     assert client.status == DONE
     assert client.report == b"r\0ZUnable to read message. (#4.3.0)\n\0"
 

@@ -30,7 +30,7 @@ def ruled(home: Home, variables: str) -> Iterator[Resident]:
     compile_rules(rules, f"{rules}.tmp", [f"{OTHER}:allow,{variables}".encode()])
     with Resident(home) as server:
         site, controls = home.site, home.controls()
-        server.settings.house_with = PolicyConfigCache(site, controls, lambda names: False, False).house
+        server.settings.policy_for = PolicyConfigCache(site, controls, lambda names: False, False).policy_for
         server.settings.rule_for = lambda ip: find_rule(rules, ip, None, None)
         yield server
 
@@ -68,11 +68,11 @@ def test_the_port_of_submission_may_be_a_rules_too(home: Home) -> None:
         port = server.port
     with ruled(home, f'SUBMISSIONPORT="{port}"'):
         builder = PolicyConfigCache(home.site, home.controls(), lambda names: False, False)
-        assert builder.house(port, {b"SUBMISSIONPORT": b"%d" % port}, CHECKER).rules.mail_needs_auth
-        assert not builder.house(port, {}, CHECKER).rules.mail_needs_auth
-        assert builder.house(port, {}, CHECKER) is builder.house(port, {b"PATH": b"/bin"}, CHECKER)
-        assert builder.house(port, {}, CHECKER).rules.auth_methods
-        assert not builder.house(port, {}, []).rules.auth_methods
+        assert builder.policy_for(port, {b"SUBMISSIONPORT": b"%d" % port}, CHECKER).rules.mail_needs_auth
+        assert not builder.policy_for(port, {}, CHECKER).rules.mail_needs_auth
+        assert builder.policy_for(port, {}, CHECKER) is builder.policy_for(port, {b"PATH": b"/bin"}, CHECKER)
+        assert builder.policy_for(port, {}, CHECKER).rules.auth_methods
+        assert not builder.policy_for(port, {}, []).rules.auth_methods
 
 
 @pytest.mark.parametrize("number", ["9" * 5000, "", "x", "-1"])
@@ -115,7 +115,7 @@ class TestLimits:
         tally = SharedCounters(2)
         with ExitStack() as stack:
             pair = []
-            for share in tally.shares():
+            for share in tally.all_counters():
                 server = Resident(Home(tmp_path / f"home{len(pair)}"), limit=2)
                 server.desk.counts = share
                 share.begin()
@@ -141,13 +141,13 @@ class TestLimits:
         with self.two(tmp_path) as (first, second):
             first.settings.limits.login_failures = second.settings.limits.login_failures = 1
             first.desk.note_failure(b"127.0.0.1")
-            assert second.desk.is_guessing(b"127.0.0.1")
-            assert not second.desk.is_guessing(b"127.0.0.2")
+            assert second.desk.is_guessing_passwords(b"127.0.0.1")
+            assert not second.desk.is_guessing_passwords(b"127.0.0.2")
 
 
 def test_a_builder_reads_files_once(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     builder = PolicyConfigCache(Site(home=home.site.home), home.controls(), lambda names: False, False)
-    assert builder.house(25, {}, []).rules.size_limit == 0
+    assert builder.policy_for(25, {}, []).rules.size_limit == 0
     home.write("databytes", "5\n")
-    assert builder.house(25, {b"MAXRCPT": b"7"}, []).rules.size_limit == 0
+    assert builder.policy_for(25, {b"MAXRCPT": b"7"}, []).rules.size_limit == 0

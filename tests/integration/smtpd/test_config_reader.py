@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.access.rcpthosts_database import compile_domains
-from eqmail_core.access.rcpthosts_db import more_hosts
+from eqmail_core.access.rcpthosts_db import morercpthosts_lookup
 from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.smtpd.policy.config import PolicyConfig
-from eqmail_core.smtpd.server.config_reader import read_house
+from eqmail_core.smtpd.server.config_reader import read_policy_config
 from tests.support.smtp_servers import Home
 
 
 def read(home: Home, port: bytes = b"25", **environ: bytes) -> PolicyConfig:
     variables = {name.encode(): value for name, value in environ.items()}
-    return read_house(home.site, home.controls(), variables, more_hosts(home.site), [], port)
+    return read_policy_config(home.site, home.controls(), variables, morercpthosts_lookup(home.site), [], port)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from eqmail_core.smtpd.protocol.proxy_header import BadProxyHeader, parse_proxy_header
 from eqmail_core.tcpserver import environment as peer_names
 from eqmail_core.tcpserver.ident import user_in
-from eqmail_core.tcpserver.tcpsrv_log import cleaned
+from eqmail_core.tcpserver.tcpsrv_log import sanitized
 from tests.support.smtp_servers import Home, Resident, blocking_server
 
 CONTROLS = [bytes([byte]) for byte in (0, 1, 8, 13, 27, 31, 127)]
@@ -165,7 +165,7 @@ def test_of_a_proxy(data: Any) -> None:
 
 
 def test_the_log_of_qmail_tcpsrv() -> None:
-    assert cleaned(b"a\nb\x1bc%") == b"a?b?c?"
+    assert sanitized(b"a\nb\x1bc%") == b"a?b?c?"
 
 
 def test_an_environment_of_a_super_server_is_not_believed_to_be_clean(

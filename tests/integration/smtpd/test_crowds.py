@@ -36,7 +36,7 @@ def with_checker(path: Path, code: int) -> Home:
 def test_checkers_are_few_at_a_time_and_everybody_gets_an_answer(tmp_path: Path) -> None:
     server = Resident(with_checker(tmp_path, 0), limit=50)
     server.settings.limits = AddressLimits(checkers=2)
-    server.desk.renew(server.settings)
+    server.desk.replace_config(server.settings)
     with server:
         clients = [server.connect() for _ in range(8)]
         for client in clients:
@@ -60,7 +60,7 @@ def test_checkers_are_few_at_a_time_and_everybody_gets_an_answer(tmp_path: Path)
 def test_who_waits_for_a_checker_is_refused_unseen_once_too_many_were_wrong(tmp_path: Path) -> None:
     server = Resident(with_checker(tmp_path, 1), limit=50)
     server.settings.limits = AddressLimits(checkers=1, login_failures=1)
-    server.desk.renew(server.settings)
+    server.desk.replace_config(server.settings)
     with server:
         clients = [server.connect() for _ in range(4)]
         for client in clients:
@@ -69,7 +69,7 @@ def test_who_waits_for_a_checker_is_refused_unseen_once_too_many_were_wrong(tmp_
         until(lambda: server.desk.checkers.waiting == 3)
         (tmp_path / "end").touch()
         until(lambda: not server.desk.checkers.waiting)
-        assert server.desk.is_guessing(b"127.0.0.1")
+        assert server.desk.is_guessing_passwords(b"127.0.0.1")
         for client in clients:
             client.close()
 
@@ -157,7 +157,7 @@ def test_one_ipv6_network_has_what_one_address_has(tmp_path: Path) -> None:
     assert desk.enter(sessions[2], b"2001:db8::3") == b""
     for number in range(2):
         desk.note_failure(b"2001:db8::%d" % number)
-    assert desk.is_guessing(b"2001:db8::99")
-    assert not desk.is_guessing(b"2001:db8:0:1::")
+    assert desk.is_guessing_passwords(b"2001:db8::99")
+    assert not desk.is_guessing_passwords(b"2001:db8:0:1::")
     server.loop.close()
     server.listener.close()

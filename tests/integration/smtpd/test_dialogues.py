@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.dsn.parameters import split_wishes
+from eqmail_core.dsn.parameters import split_dsn
 from eqmail_core.smtpd.policy import authentication as login
 from eqmail_core.smtpd.policy.requests import Request
 from eqmail_core.smtpd.server import async_requests as errands_on_loop
@@ -53,7 +53,7 @@ class Chat:
         """Compare what was queued, except for the two lines of Received."""
         found = []
         for envelope, message in got:
-            records, wishes = split_wishes(envelope)
+            records, wishes = split_dsn(envelope)
             if records != envelope:
                 sender, *recipients = records[:-1].decode().split("\0")
                 who = [sender[1:] or "<>", *[recipient[1:] for recipient in recipients]]

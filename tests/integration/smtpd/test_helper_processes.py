@@ -154,13 +154,13 @@ def test_an_aborted_message_has_no_envelope(loop: asyncio.AbstractEventLoop, tmp
 def test_a_plugin_that_talks_on_after_its_last_word_did_nothing_wrong() -> None:
     hearing = PluginOutputReader()
     hearing.receive(b"N\n")
-    assert not plugin_report(hearing, -13).trouble
-    assert plugin_report(PluginOutputReader(), -13).trouble == b"child crashed"
-    assert plugin_report(hearing, 120).trouble == b"can't execute"
-    assert not plugin_report(hearing, 1).trouble
+    assert not plugin_report(hearing, -13).problem
+    assert plugin_report(PluginOutputReader(), -13).problem == b"child crashed"
+    assert plugin_report(hearing, 120).problem == b"can't execute"
+    assert not plugin_report(hearing, 1).problem
 
 
 def test_a_plugin_that_is_not_there_is_reported() -> None:
     report = start_plugin([b"/nowhere"], {})
     assert isinstance(report, PluginResult)
-    assert report.trouble == b"can't execute"
+    assert report.problem == b"can't execute"

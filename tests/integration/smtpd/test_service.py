@@ -208,7 +208,7 @@ def test_passwords_are_taken_in_clear_only_where_they_cannot_be_hidden_or_it_is_
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = smtp.read_settings(home.site, environ, [listener])
         port = listener.getsockname()[1]
-    assert settings.houses[port].rules.auth_needs_tls == hidden
+    assert settings.policies[port].rules.auth_needs_tls == hidden
 
 
 def test_code_of_others_is_loaded_when_the_rights_are_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
-from eqmail_core.smtpd.server.message_receiver import HELD_BYTES
+from eqmail_core.smtpd.server.message_receiver import MAX_BUFFERED_BYTES
 from tests.support.smtp_servers import Home, Resident
 
 TRANSACTION = b"MAIL FROM:<a@b>\r\nRCPT TO:<j@ours.test>\r\nDATA\r\n"
@@ -49,7 +49,7 @@ def test_too_many_clients_are_asked_to_come_back(home: Home) -> None:
 def let_pass(session: AsyncSmtpSession, seconds: int) -> None:
     """Make it that late for a session; to be called on the loop, which may still be busy with it."""
     session.seen -= seconds
-    session._desk.sweep()
+    session._context.sweep()
 
 
 def test_a_client_that_says_nothing_is_sent_away(home: Home, capfd: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +90,7 @@ def test_a_long_message_passes_through_in_pieces(home: Home) -> None:
         ((_, message),) = server.queued()
         assert message.split(b"\n", 2)[2] == (b"x" * 998 + b"\n") * 3000
         assert len(server.queue.pieces) > 3
-        assert server.queue.pieces[0] > HELD_BYTES
+        assert server.queue.pieces[0] > MAX_BUFFERED_BYTES
 
 
 def test_a_client_is_held_back_by_a_slow_queue(home: Home) -> None:
@@ -164,7 +164,7 @@ def test_retiring_waits_for_a_transaction_and_for_nothing_else(home: Home) -> No
         idle.recv(100)
         busy.sendall(TRANSACTION)
         until(lambda: any(session._core.in_body for session in server.desk.sessions))
-        server.call(server.desk.retire)
+        server.call(server.desk.close_when_idle)
         assert said(idle) == b"421 shutting down (#4.3.2)\r\n"
         busy.sendall(b"x\r\n.\r\n")
         assert said(busy).endswith(b" qp 42\r\n421 shutting down (#4.3.2)\r\n")

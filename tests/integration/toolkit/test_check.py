@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from eqmail_core.queue.admin.transfer import survey
+from eqmail_core.queue.admin.transfer import survey_queue
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import DIFFERS
@@ -79,7 +79,7 @@ def _certificate(days: float, mode: int = 0o400) -> Callable[[Site], None]:
 
 
 def _first(site: Site, folder: str) -> str:
-    return next(item.files[folder] for item in survey(site).messages if folder in item.files)
+    return next(item.files[folder] for item in survey_queue(site).messages if folder in item.files)
 
 
 Damage = Callable[[Site], None]
@@ -124,7 +124,9 @@ def test_what_can_be_mended_is_mended_once(site: Site, fault: str, capsys: pytes
     run(["--home", site.home, "check", "--fix"])
     assert faults(site.home, capsys) == []
     assert contents(site) == before
-    assert all(os.stat(item.files["mess"]).st_ino == int(item.stamp.split(".")[0]) for item in survey(site).messages)
+    assert all(
+        os.stat(item.files["mess"]).st_ino == int(item.stamp.split(".")[0]) for item in survey_queue(site).messages
+    )
     run(["--home", site.home, "check", "--fix"])
     assert "nothing to do" in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.control.declared import Controls
-from eqmail_core.queue.admin.transfer import survey
+from eqmail_core.queue.admin.transfer import survey_queue
 from eqmail_core.site.accounts import ROLES, Accounts
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
@@ -158,7 +158,7 @@ def test_messages_are_moved_once_they_are_here_and_only_then_may_go_back(
     assert run(["--home", home, "export", "--to", "netqmail", old.home]) == 3
     assert f"remove them first: eqmail --home {home} import {old.home} --move" in capsys.readouterr().err
     assert run(["--home", home, "import", old.home, "--move"]) == 0
-    assert survey(old).messages == []
+    assert survey_queue(old).messages == []
     assert contents(site_of(tmp_path / "new")) == before
     assert run(["--home", home, "export", "--to", "netqmail", old.home, "--move"]) == 0
     assert contents(old) == before
@@ -217,14 +217,14 @@ def test_the_services_deliver_what_was_brought(tmp_path: Path) -> None:
     house = House(tmp_path / "new")
     try:
         until(lambda: len(messages(mailbox)) == 2, "both deliveries; the log says:\n" + house.log())
-        until(lambda: survey(site_of(tmp_path / "new")).messages == [], "an empty queue")
+        until(lambda: survey_queue(site_of(tmp_path / "new")).messages == [], "an empty queue")
     finally:
         house.stop()
     assert {"new", "half"} == {text.split("Subject: ")[1].split("\n")[0] for text in messages(mailbox)}
     assert "done@old.example.org" not in house.log()
-    assert len(survey(old).messages) == 2, "the old home is as it was"
+    assert len(survey_queue(old).messages) == 2, "the old home is as it was"
     assert imported(tmp_path / "old", tmp_path / "new") == 0
-    assert survey(site_of(tmp_path / "new")).messages == [], "what was brought once does not come again"
+    assert survey_queue(site_of(tmp_path / "new")).messages == [], "what was brought once does not come again"
 
 
 def count(home: Path) -> int:
@@ -265,9 +265,9 @@ def test_with_accounts_everything_belongs_to_whom_it_must(tmp_path: Path) -> Non
     assert contents(site_of(home)) == before
     assert f"{home}/queue" not in eqmail("--home", home, "check").stdout
     assert Path(home, "alias/.qmail-root").owner() == "alias"
-    for message in survey(site_of(home)).messages:
+    for message in survey_queue(site_of(home)).messages:
         assert Path(message.files["mess"]).owner() == "qmailq"
-        owner = "qmailq" if message.is_new else "qmails"
+        owner = "qmailq" if message.is_unprocessed else "qmails"
         assert all(Path(path).owner() == owner for name, path in message.files.items() if name != "mess")
 
 

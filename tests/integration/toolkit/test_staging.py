@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.queue.admin.transfer import survey
+from eqmail_core.queue.admin.transfer import survey_queue
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
@@ -52,7 +52,7 @@ def test_an_import_is_staged_with_its_messages(tmp_path: Path, stage: Path, caps
     assert Path(site.control, "me").read_text() == SETTINGS["me"]
     owners = manifest(stage)
     assert owners[f"{HOME}/queue/mess/0"] == "0750 qmailq qmail"
-    for message in survey(site).messages:
+    for message in survey_queue(site).messages:
         for folder, path in message.files.items():
             owner = "0644 qmailq qmail" if folder in ("mess", "todo") else "0600 qmails qmail"
             assert owners[path.removeprefix(str(stage))] == owner
@@ -107,7 +107,7 @@ def test_a_staged_home_is_checked_and_mended(stage: Path, capsys: pytest.Capture
     capsys.readouterr()
     assert run(words) in (0, DIFFERS)
     assert f"{stage}{HOME}/queue" not in capsys.readouterr().out
-    message = survey(site).messages[0]
+    message = survey_queue(site).messages[0]
     aside = f"{site.queue.root}/mess/{(int(os.path.basename(os.path.dirname(message.files['mess']))) + 1) % 7}"
     os.rename(message.files["mess"], f"{aside}/{os.path.basename(message.files['mess'])}")
     os.unlink(f"{site.bin}/qmail-send")

@@ -8,14 +8,14 @@ from eqmail_core.dsn.parameters import (
     RecipientDsn,
     decode_xtext,
     encode_xtext,
+    index_key,
     is_envid,
     is_orcpt,
     list_key,
-    parse_wishes,
-    place_key,
-    render_wishes,
-    split_wishes,
-    with_wishes,
+    parse_dsn,
+    render_dsn,
+    split_dsn,
+    with_dsn,
 )
 from eqmail_core.ipc.submission_protocol import render_envelope
 from eqmail_core.queue.format.envelope import scan_envelope, split_envelope
@@ -27,7 +27,7 @@ ORCPT = st.sampled_from([b"rfc822", b"utf-8", b"X-400"]).flatmap(
 )
 NEWS = st.sampled_from([b"", b"n", b"s", b"f", b"d", b"sf", b"sd", b"fd", b"sfd"])
 KEYS = st.integers(0, 10**6).flatmap(
-    lambda at: st.sampled_from([place_key(at), list_key(0, at), list_key(1, at)]),
+    lambda at: st.sampled_from([index_key(at), list_key(0, at), list_key(1, at)]),
 )
 WISHES = st.builds(
     lambda is_utf8, ret, envid, recipients: _made(is_utf8, ret, envid, recipients),
@@ -45,23 +45,23 @@ def _made(is_utf8: bool, ret: bytes, envid: bytes, recipients: dict[bytes, tuple
 
 
 def content(wishes: DsnParameters) -> object:
-    told = {key: (wish.news, wish.orcpt) for key, wish in wishes.recipients.items()}
+    told = {key: (wish.notify, wish.orcpt) for key, wish in wishes.recipients.items()}
     return wishes.is_utf8, wishes.ret, wishes.envid, told
 
 
 @given(WISHES)
 def test_wishes_come_back_and_are_printable(wishes: DsnParameters) -> None:
-    text = render_wishes(wishes)
+    text = render_dsn(wishes)
     assert all(32 <= byte != 127 for byte in text)
-    found = parse_wishes(text)
+    found = parse_dsn(text)
     assert content(found or DsnParameters()) == content(wishes)
 
 
-@given(st.binary(max_size=60) | WISHES.map(render_wishes).flatmap(lambda text: st.binary(max_size=3).map(text.__add__)))
+@given(st.binary(max_size=60) | WISHES.map(render_dsn).flatmap(lambda text: st.binary(max_size=3).map(text.__add__)))
 def test_rubbish_is_no_wish_and_what_is_kept_can_be_written(text: bytes) -> None:
-    found = parse_wishes(text)
+    found = parse_dsn(text)
     if found is not None:
-        again = parse_wishes(render_wishes(found))
+        again = parse_dsn(render_dsn(found))
         assert content(again or DsnParameters()) == content(found)
 
 
@@ -89,20 +89,20 @@ def test_an_envelope_with_wishes_is_the_envelope_to_everybody_else(
     addresses: list[bytes], wishes: DsnParameters, rubbish: bytes
 ) -> None:
     plain = render_envelope(addresses[0], addresses[1:])
-    carrying = render_envelope(addresses[0], addresses[1:], render_wishes(wishes))
+    carrying = render_envelope(addresses[0], addresses[1:], render_dsn(wishes))
     assert scan_envelope(carrying) == scan_envelope(plain) == (OK, len(plain) - 1)
     assert split_envelope(carrying) == (addresses[0], addresses[1:])
-    kept = with_wishes(carrying + rubbish, len(plain) - 1)
-    assert split_wishes(kept) == (plain[:-1], render_wishes(wishes))
-    assert with_wishes(plain + b"X" + rubbish, len(plain) - 1) == plain[:-1]
+    kept = with_dsn(carrying + rubbish, len(plain) - 1)
+    assert split_dsn(kept) == (plain[:-1], render_dsn(wishes))
+    assert with_dsn(plain + b"X" + rubbish, len(plain) - 1) == plain[:-1]
 
 
 def test_keys_change_their_names() -> None:
-    wishes = parse_wishes(b"W U E:id 0:n: 2:sf:rfc822;joe@x")
+    wishes = parse_dsn(b"W U E:id 0:n: 2:sf:rfc822;joe@x")
     assert wishes is not None
-    assert render_wishes(wishes.only_of(b"2")) == b"W U E:id 0:sf:rfc822;joe@x"
-    assert render_wishes(wishes.only_of(b"1")) == b"W U E:id"
-    assert wishes.of(b"1").wants_failure
-    assert not wishes.of(b"1").wants_success
-    assert not wishes.of(b"0").wants_failure
-    assert not wishes.of(b"2").wants_delay
+    assert render_dsn(wishes.only_for(b"2")) == b"W U E:id 0:sf:rfc822;joe@x"
+    assert render_dsn(wishes.only_for(b"1")) == b"W U E:id"
+    assert wishes.for_recipient(b"1").wants_failure
+    assert not wishes.for_recipient(b"1").wants_success
+    assert not wishes.for_recipient(b"0").wants_failure
+    assert not wishes.for_recipient(b"2").wants_delay

@@ -8,27 +8,27 @@ import pytest
 from flufl.bounce import all_failures
 
 from eqmail_core.dsn.notification import (
-    GOT_IT,
-    PASSED_ON,
+    DELIVERED_TEXT,
+    RELAYED_TEXT,
     BounceConfig,
     Notification,
     ReportedMessage,
     compose,
     delay_warning,
 )
-from eqmail_core.dsn.parameters import parse_wishes
+from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.dsn.qsbmf import failure_block
 
 POSTMASTER = BounceConfig(b"MAILER-DAEMON", b"me.org", b"postmaster@me.org", max_bytes=200)
 ORIGINAL = b"Subject: x\n\nbody\n"
 FAILED = failure_block(b"bob-joe@x.org", b"No mailbox here by that name. (#5.1.1)\n", b"rfc822;joe+2B@x.org")
-GOT = failure_block(b"jim@x.org", GOT_IT, b"rfc822;jim@x.org")
-PASSED = failure_block(b"jane@y.org", PASSED_ON)
+GOT = failure_block(b"jim@x.org", DELIVERED_TEXT, b"rfc822;jim@x.org")
+PASSED = failure_block(b"jane@y.org", RELAYED_TEXT)
 WISHES = b"W E:id+3D1 l0:f:rfc822;joe+2B@x.org l20:s:rfc822;jim@x.org r0:sf:"
 
 
 def returned(*blocks: bytes, wishes: bytes = WISHES, sender: bytes = b"a@b.org", size: int = 17) -> ReportedMessage:
-    return ReportedMessage(sender, b"then", size, lambda: iter(blocks), lambda: [ORIGINAL], parse_wishes(wishes))
+    return ReportedMessage(sender, b"then", size, lambda: iter(blocks), lambda: [ORIGINAL], parse_dsn(wishes))
 
 
 def read(bounce: Notification | None) -> tuple[bytes, Message, list[Message], Message]:
@@ -109,9 +109,9 @@ def test_a_sender_who_only_writes_in_other_letters_gets_what_everybody_gets() ->
     bounce = compose(it, POSTMASTER, b"now", b"=_b")
     assert bounce is not None
     assert b"multipart/report" not in b"".join(bounce.pieces)
-    assert bounce.wishes == b"W U"
+    assert bounce.dsn == b"W U"
     ascii_sender = compose(returned(FAILED, wishes=b"W U"), POSTMASTER, b"now", b"=_b")
-    assert ascii_sender is not None and not ascii_sender.wishes
+    assert ascii_sender is not None and not ascii_sender.dsn
 
 
 def test_a_delay_bears_the_names_too() -> None:

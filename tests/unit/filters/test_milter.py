@@ -207,7 +207,7 @@ class TestAnswers:
     )
     def test_nonsense_breaks_this_milter_alone(self, answer: bytes) -> None:
         milter = self.asked(answer)
-        assert milter.trouble
+        assert milter.problem
         assert milter.answer is not None and milter.answer.kind == BROKEN
         milter.recipient(b"c@d", [], {})
         assert milter.answer.kind == BROKEN and not milter.take_output()
@@ -227,13 +227,13 @@ class TestAnswers:
         milter = MilterClient()
         milter.negotiate()
         milter.receive(answer)
-        assert milter.trouble
+        assert milter.problem
 
     def test_what_we_cannot_do_is_not_agreed_on(self) -> None:
         milter = MilterClient(0x1DF)
         milter.negotiate()
         milter.receive(agreed(actions=0x21))
-        assert milter.trouble == "it wants to change what we cannot change (0x20)"
+        assert milter.problem == "it wants to change what we cannot change (0x20)"
 
     def test_who_accepts_a_client_is_asked_no_more(self) -> None:
         milter = client()
@@ -327,13 +327,13 @@ class TestChanges:
         ],
     )
     def test_what_cannot_be_meant_breaks_this_milter_alone(self, change: bytes) -> None:
-        assert self.changed(change).trouble
+        assert self.changed(change).problem
 
     def test_rights_are_those_agreed_on(self) -> None:
         milter = client(actions=0x01)
         milter.message([], [], {})
         converse(milter, wire.packet(wire.ADD_RECIPIENT, b"<x@y>\0"))
-        assert milter.trouble == "a change '+' that was not agreed on"
+        assert milter.problem == "a change '+' that was not agreed on"
 
 
 SPEECH = st.lists(
@@ -431,9 +431,9 @@ def test_a_milter_that_never_ends_is_cut_off() -> None:
     milter.take_output()
     tracemalloc.start()
     flood = wire.packet(wire.REPLACE_BODY, b"x" * 65000)
-    while not milter.trouble:
+    while not milter.problem:
         milter.receive(flood)
-        assert milter.take_body() or milter.trouble
+        assert milter.take_body() or milter.problem
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20

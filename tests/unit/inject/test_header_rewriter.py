@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from eqmail_core.inject.header_rewriter import HeaderRewriter
 from eqmail_core.inject.host_defaults import BadAddress, HostDefaults
 from eqmail_core.inject.originator import Originator
-from eqmail_core.mail.address_list import Unparsable, plain, tokenise
+from eqmail_core.mail.address_list import Unparsable, text_of, tokenise
 from eqmail_core.mail.header import HeaderReader
 from eqmail_core.mail.quote import quote_address
 
@@ -60,7 +60,7 @@ def injected(header: bytes, lists: tuple[bytes, ...] = (), **environ: str) -> He
     ],
 )
 def test_hosts_are_completed(typed: bytes, complete: bytes) -> None:
-    assert plain(RULES.complete(tokenise(typed))) == complete
+    assert text_of(RULES.complete(tokenise(typed))) == complete
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,16 @@
 
 import pytest
 
-from eqmail_core.dsn.parameters import render_wishes
-from eqmail_core.inject.sendmail_options import INJECT, NEW_ALIASES, NOTHING, PROGRAMS, Elsewhere, Usage, read_words
+from eqmail_core.dsn.parameters import render_dsn
+from eqmail_core.inject.sendmail_options import (
+    INJECT,
+    NEW_ALIASES,
+    NOTHING,
+    PROGRAMS,
+    Elsewhere,
+    Usage,
+    parse_sendmail_command,
+)
 from eqmail_core.text.options import BadOption
 from eqmail_core.tools.receipt import CannotParse, receipt_for
 
@@ -30,7 +38,7 @@ def test_a_broken_request_is_shown() -> None:
 
 
 def words_of(line: bytes) -> list[bytes]:
-    return read_words([b"sendmail", *line.split()], {}).argv[1:]
+    return parse_sendmail_command([b"sendmail", *line.split()], {}).argv[1:]
 
 
 @pytest.mark.parametrize(
@@ -48,21 +56,21 @@ def test_what_means_nothing_to_qmail_is_dropped(line: bytes, words: bytes) -> No
 
 def test_the_sender_shows_in_from() -> None:
     environ = {b"NAME": b"n", b"QMAILHOST": b"h", b"OTHER": b"o"}
-    errand = read_words([b"sendmail", b"-F", b"Full", b"-f", b"s@t@u"], environ)
+    errand = parse_sendmail_command([b"sendmail", b"-F", b"Full", b"-f", b"s@t@u"], environ)
     assert errand.environ == {b"OTHER": b"o", b"QMAILUSER": b"s@t", b"QMAILHOST": b"u"}
-    assert read_words([b"sendmail", b"-F", b"Full"], {}).environ == {b"MAILNAME": b"Full"}
+    assert parse_sendmail_command([b"sendmail", b"-F", b"Full"], {}).environ == {b"MAILNAME": b"Full"}
     assert environ[b"NAME"] == b"n"
 
 
 def test_other_programs_do_the_other_errands() -> None:
-    assert PROGRAMS[read_words([b"sendmail", b"-bp"], {}).action] == "qmail-qread"
-    assert PROGRAMS[read_words([b"/usr/bin/mailq"], {}).action] == "qmail-qread"
-    assert read_words([b"newaliases"], {}).action == NEW_ALIASES
-    assert read_words([b"sendmail"], {}).action == INJECT
-    served = read_words([b"sendmail", b"-bs"], {b"DATABYTES": b"9"})
+    assert PROGRAMS[parse_sendmail_command([b"sendmail", b"-bp"], {}).action] == "qmail-qread"
+    assert PROGRAMS[parse_sendmail_command([b"/usr/bin/mailq"], {}).action] == "qmail-qread"
+    assert parse_sendmail_command([b"newaliases"], {}).action == NEW_ALIASES
+    assert parse_sendmail_command([b"sendmail"], {}).action == INJECT
+    served = parse_sendmail_command([b"sendmail", b"-bs"], {b"DATABYTES": b"9"})
     assert PROGRAMS[served.action] == "qmail-smtpd"
     assert served.environ[b"RELAYCLIENT"] == b"" and served.environ[b"DATABYTES"] == b"0"
-    assert b"RELAYCLIENT" not in read_words([b"sendmail", b"-bs"], {b"PROTO": b"TCP"}).environ
+    assert b"RELAYCLIENT" not in parse_sendmail_command([b"sendmail", b"-bs"], {b"PROTO": b"TCP"}).environ
 
 
 def test_words_that_make_no_sense_are_refused() -> None:
@@ -80,32 +88,32 @@ def test_what_others_do_is_refused_with_the_way(line: bytes) -> None:
 
 def test_a_run_of_the_queue_is_nobodys_message() -> None:
     for line in (b"-q", b"-q15m", b"-qIabc", b"-v -q"):
-        assert read_words([b"sendmail", *line.split()], {}).action == NOTHING
+        assert parse_sendmail_command([b"sendmail", *line.split()], {}).action == NOTHING
     assert words_of(b"-q a@b") == [b"-a", b"--", b"a@b"]
     assert words_of(b"-q -t") == [b"-H", b"--"]
 
 
 def test_aliases_are_somebody_elses_whatever_asks_for_them() -> None:
-    assert read_words([b"sendmail", b"-bi"], {}).action == NEW_ALIASES
-    assert read_words([b"sendmail", b"-I"], {}).action == NEW_ALIASES
+    assert parse_sendmail_command([b"sendmail", b"-bi"], {}).action == NEW_ALIASES
+    assert parse_sendmail_command([b"sendmail", b"-I"], {}).action == NEW_ALIASES
 
 
 @pytest.mark.parametrize("option", [b"-f", b"-r"])
 def test_the_sender_of_cronie_is_the_null_sender(option: bytes) -> None:
-    errand = read_words([b"sendmail", option, b"<>", b"a@b"], {b"USER": b"joe"})
+    errand = parse_sendmail_command([b"sendmail", option, b"<>", b"a@b"], {b"USER": b"joe"})
     assert errand.argv == [b"bin/qmail-inject", b"-a", b"-f", b"", b"--", b"a@b"]
     assert errand.environ == {b"USER": b"joe"}
 
 
 def test_sendmail_takes_what_senders_wish() -> None:
-    errand = read_words([b"sendmail", b"-N", b"success,delay", b"-Rhdrs", b"-V", b"a+b=c", b"joe@x"], {})
-    assert errand.wishes is not None
-    assert render_wishes(errand.wishes.of_each(2)) == b"W H E:a+2Bb+3Dc 0:sd: 1:sd:"
+    errand = parse_sendmail_command([b"sendmail", b"-N", b"success,delay", b"-Rhdrs", b"-V", b"a+b=c", b"joe@x"], {})
+    assert errand.dsn is not None
+    assert render_dsn(errand.dsn.for_each(2)) == b"W H E:a+2Bb+3Dc 0:sd: 1:sd:"
     assert errand.argv == [b"bin/qmail-inject", b"-a", b"--", b"joe@x"]
-    assert read_words([b"sendmail", b"joe@x"], {}).wishes is None
+    assert parse_sendmail_command([b"sendmail", b"joe@x"], {}).dsn is None
 
 
 @pytest.mark.parametrize("word", [b"-Noften", b"-Rhalf", b"-V" + b"x" * 101, b"-V"])
 def test_sendmail_refuses_wishes_that_nobody_can_have(word: bytes) -> None:
     with pytest.raises((Usage, BadOption)):
-        read_words([b"sendmail", word], {})
+        parse_sendmail_command([b"sendmail", word], {})

@@ -29,7 +29,7 @@ def test_long_lists_take_several_packets_that_fit() -> None:
 
 
 def test_orders_arrive_as_they_were_given() -> None:
-    targets = [(number, b"m%d" % number if number % 2 else b"%d" % number) for number in range(wire.MOST_TARGETS)]
+    targets = [(number, b"m%d" % number if number % 2 else b"%d" % number) for number in range(wire.MAX_TARGETS)]
     assert wire.split_change(wire.change_request(wire.HOLD, targets)) == (wire.HOLD, targets)
 
 
@@ -45,7 +45,7 @@ def test_orders_arrive_as_they_were_given() -> None:
         b"hold\0001 2",
         b"hold\0001 n2\0",
         b"hold\0-1 2\0",
-        b"hold\0" + b"1 2\0" * (wire.MOST_TARGETS + 1),
+        b"hold\0" + b"1 2\0" * (wire.MAX_TARGETS + 1),
         b"hold\0" + b"9" * 5000 + b" 1\0",
     ],
 )

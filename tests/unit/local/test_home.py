@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.local.delivery.home import MOST_BYTES, TooLong, find_arrangement
+from eqmail_core.local.delivery.home import MOST_BYTES, TooLong, find_instructions
 from eqmail_core.outcome import PermanentFailure
 
 PATRN = 0o002
@@ -18,7 +18,7 @@ def dot_qmail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def instructions(dash: bytes = b"") -> list[tuple[bytes, bytes]]:
-    return find_arrangement(dash, b"", b"./Mailbox", PATRN).instructions
+    return find_instructions(dash, b"", b"./Mailbox", PATRN).instructions
 
 
 def test_a_file_without_end_is_refused_unread(dot_qmail: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def test_orders_come_back_with_their_descriptors() -> None:
 
 
 def test_reports_come_back_in_order() -> None:
-    packet = wire.report(1, False, b"Kdid\n") + wire.settled(1) + wire.report(2, True, b"Zno") + wire.personal(3)
+    packet = wire.report(1, False, b"Kdid\n") + wire.durable(1) + wire.report(2, True, b"Zno") + wire.hand_back(3)
     assert wire.split_reports(packet) == [(1, b"0Kdid\n"), (1, wire.DURABLE), (2, b"1Zno"), (3, wire.PERSONAL)]
 
 

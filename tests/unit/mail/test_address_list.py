@@ -11,9 +11,9 @@ from eqmail_core.mail.address_list import (
     LITERAL,
     QUOTE,
     Unparsable,
-    plain,
     render,
     rewrite_addresses,
+    text_of,
     tokenise,
 )
 
@@ -43,7 +43,7 @@ def rewritten(field: bytes) -> tuple[bytes, list[bytes]]:
     seen: list[bytes] = []
 
     def see(address: list[Token]) -> list[Token]:
-        seen.append(plain(address))
+        seen.append(text_of(address))
         return address
 
     return render(rewrite_addresses(tokenise(field), see)), seen

@@ -2,16 +2,16 @@
 
 import pytest
 
-from eqmail_core.mail.invoked import invocation, invoked_line
+from eqmail_core.mail.invoked import invoked_line, invoker_name
 
 
 @pytest.mark.parametrize(
     ("uid", "how"), [(1, b"by alias"), (2, b"from network"), (3, b"for bounce"), (4, b"by uid 4"), (0, b"by uid 0")]
 )
 def test_it_says_who_brought_the_message(uid: int, how: bytes) -> None:
-    assert invocation(uid, 1, 2, 3) == how
+    assert invoker_name(uid, 1, 2, 3) == how
     assert invoked_line(77, how, b"DATE") == b"Received: (qmail 77 invoked " + how + b"); DATE\n"
 
 
 def test_alias_is_asked_first() -> None:
-    assert invocation(1, 1, 1, 1) == b"by alias"
+    assert invoker_name(1, 1, 1, 1) == b"by alias"

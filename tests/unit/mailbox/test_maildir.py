@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.mailbox.maildir import Maildir, MaildirNames, deliver_to_maildir, own_naming
+from eqmail_core.mailbox.maildir import Maildir, MaildirNames, deliver_to_maildir, own_names
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.system.message_file import MessageFile
 
@@ -80,11 +80,11 @@ def test_a_missing_maildir_and_a_missing_folder_differ(tmp_path: Path) -> None:
 
 
 def test_names_are_fresh_and_host_names_harmless() -> None:
-    naming = own_naming()
-    assert naming.fresh() != naming.fresh()
-    assert MaildirNames("a/b:c", 1).fresh().endswith(b".a\\057b\\072c")
+    naming = own_names()
+    assert naming.new_name() != naming.new_name()
+    assert MaildirNames("a/b:c", 1).new_name().endswith(b".a\\057b\\072c")
 
 
 @pytest.mark.parametrize("name", [b"", b"../x", b".hidden", b"1.a:2,S"])
 def test_unfit_names_are_not_used(name: bytes) -> None:
-    assert own_naming().given(name, 0) == b""
+    assert own_names().name_for(name, 0) == b""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.mailbox import maildirsize
-from eqmail_core.mailbox.maildir import Maildir, deliver_to_maildir, own_naming
+from eqmail_core.mailbox.maildir import Maildir, deliver_to_maildir, own_names
 from eqmail_core.mailbox.maildir_quota import FULL, OLD_S, CountIsDue
 from eqmail_core.outcome import PermanentFailure, TemporaryFailure
 from eqmail_core.system.message_file import MessageFile
@@ -129,7 +129,7 @@ def test_a_folder_has_the_quota_of_its_maildir(box: Path) -> None:
 
 def test_the_messages_of_one_group_share_what_is_left(box: Path) -> None:
     (box / "maildirsize").write_text("250S\n")
-    maildir, naming = Maildir(os.fsencode(f"{box}/")), own_naming()
+    maildir, naming = Maildir(os.fsencode(f"{box}/")), own_names()
     fd = os.memfd_create("message")
     os.write(fd, b"x" * 98)
     copies = [maildir.write(naming, b"", b"H\n", MessageFile(fd)) for _ in range(2)]
@@ -177,7 +177,7 @@ def test_a_quota_that_is_no_file_or_has_no_end_is_not_read_to_its_end(
 
 
 def test_who_serves_others_too_does_not_count(box: Path) -> None:
-    (box / "maildirsize").write_text("1000S\n" + "1 1\n" * maildirsize.MOST_BYTES)
+    (box / "maildirsize").write_text("1000S\n" + "1 1\n" * maildirsize.MAX_BYTES)
     before = os.listdir("/proc/self/fd")
     with pytest.raises(CountIsDue):
         Maildir(os.fsencode(f"{box}/"), may_count=False)
@@ -186,7 +186,7 @@ def test_who_serves_others_too_does_not_count(box: Path) -> None:
     maildir = Maildir(os.fsencode(f"{box}/"), may_count=False)
     fd = os.memfd_create("message")
     with pytest.raises(CountIsDue):
-        maildir.write(own_naming(), b"", b"H\n", MessageFile(fd))
+        maildir.write(own_names(), b"", b"H\n", MessageFile(fd))
     os.close(fd)
     maildir.close()
     assert os.listdir("/proc/self/fd") == before

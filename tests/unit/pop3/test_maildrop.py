@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.pop3.maildrop import Filed, open_message
+from eqmail_core.pop3.maildrop import MaildropFile, open_message
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "."])
@@ -14,4 +14,4 @@ def test_a_message_that_has_become_something_else_is_not_read(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "message").symlink_to(target)
     with pytest.raises(OSError, match="no regular file"):
-        open_message(Filed(b"message", 5))
+        open_message(MaildropFile(b"message", 5))

@@ -9,7 +9,7 @@ import pytest
 from eqmail_core.ipc.scheduler_control_protocol import MemoryMessageRecord
 from eqmail_core.queue.admin.control import BOUNCE, DELETE, HOLD, RELEASE, RETRY, OfflineQueueControl, open_control
 from eqmail_core.queue.admin.copy import copy_message
-from eqmail_core.queue.admin.messages import PartitionReader, QueuedMessage, each
+from eqmail_core.queue.admin.messages import PartitionReader, QueuedMessage, each_message
 from eqmail_core.queue.admin.repair import QueueInUse, repair
 from eqmail_core.queue.admin.scheduler_client import SchedulerState
 from eqmail_core.queue.format.channels import HELD_UNTIL
@@ -59,7 +59,7 @@ def put(queue: QueuePaths, sender: bytes = b"s@x", body: bytes = b"Subject: x\n\
 
 
 def only(queue: QueuePaths, books: SchedulerState | None = None) -> QueuedMessage:
-    [entry] = each(queue, books, QueuedMessage.whole)
+    [entry] = each_message(queue, books, QueuedMessage.whole)
     return entry
 
 
@@ -89,18 +89,18 @@ def test_messages_that_are_new_or_finished_or_in_memory_are_seen_too(site: Site)
     books = SchedulerState()
     books.memory[5] = MemoryMessageRecord(77, 5, NOW, 10, b"m@x", False)
     books.memory[finished] = MemoryMessageRecord(78, finished, NOW, 10, b"m@x", False)
-    seen = {it.number: it for it in each(site.queue, books, QueuedMessage.whole)}
+    seen = {it.number: it for it in each_message(site.queue, books, QueuedMessage.whole)}
     assert {number: it.state for number, it in seen.items()} == {finished: "finished", new: "new", 5: "memory"}
     assert (seen[new].sender, seen[new].recipients, seen[new].stamp) == (b"n@x", [("", False, b"a@y")], b"")
     assert seen[5].stamp == b"m77"
-    assert [it.number for it in each(site.queue, books, QueuedMessage.whole, [5, new, 123])] == [new, 5]
+    assert [it.number for it in each_message(site.queue, books, QueuedMessage.whole, [5, new, 123])] == [new, 5]
 
 
 def test_only_what_is_asked_for_is_read(site: Site) -> None:
     number = put(site.queue, remote=b"Tb@y\0")
     os.unlink(site.queue.mess(number))
     os.unlink(site.queue.channel("remote", number))
-    assert list(each(site.queue, None, lambda it: (it.birth, it.sender))) == [(BIRTH, b"s@x")]
+    assert list(each_message(site.queue, None, lambda it: (it.birth, it.sender))) == [(BIRTH, b"s@x")]
 
 
 def test_a_message_that_leaves_while_it_is_looked_at_is_passed_over_and_one_that_cannot_be_read_is_named(
@@ -116,7 +116,9 @@ def test_a_message_that_leaves_while_it_is_looked_at_is_passed_over_and_one_that
                 os.unlink(path)
         return it.whole().number
 
-    assert list(each(site.queue, None, view, on_trouble=lambda number, error: troubles.append(number))) == [whole]
+    assert list(each_message(site.queue, None, view, on_trouble=lambda number, error: troubles.append(number))) == [
+        whole
+    ]
     assert troubles == [broken]
 
 
@@ -129,7 +131,7 @@ def test_a_message_that_is_preprocessed_meanwhile_is_seen_with_its_recipients(si
     os.unlink(site.queue.todo(number))
     for path in (site.queue.info(number), site.queue.channel("remote", number)):
         os.rename(f"{path}.later", path)
-    entry = PartitionReader(part, site.queue, None, set()).entry(number).whole()
+    entry = PartitionReader(part, site.queue, None, set()).message(number).whole()
     part.close()
     assert (entry.state, entry.recipients) == ("waiting", [("remote", False, b"b@y")])
 
@@ -150,7 +152,7 @@ def test_new_messages_of_an_unsplit_todo_are_seen_once(tmp_path: Path) -> None:
     for number in numbers:
         os.unlink(site.queue.info(number))
         Path(site.queue.todo(number)).write_bytes(b"u1\0p2\0Fs@x\0Tb@y\0")
-    assert sorted(each(site.queue, None, lambda it: it.number)) == sorted(numbers)
+    assert sorted(each_message(site.queue, None, lambda it: it.number)) == sorted(numbers)
 
 
 def test_the_scheduler_knows_better_when_things_are_due(site: Site) -> None:
@@ -256,7 +258,7 @@ def test_a_move_that_is_cut_off_leaves_only_rubbish(
         patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="full"):
             copy_message(site.queue, number, target, {})
-    assert list(each(target, None, QueuedMessage.whole)) == []
+    assert list(each_message(target, None, QueuedMessage.whole)) == []
     assert list(numbers_in(target.info_dirs())) == []
     copy_message(site.queue, number, target, {"remote": HELD_UNTIL})
     assert only(target).state == "held"

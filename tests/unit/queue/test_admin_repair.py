@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.queue.admin.messages import QueuedMessage, each
+from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.qstat import ACTIONS, NoSuchMessage
 from eqmail_core.queue.admin.repair import QueueInUse, examine, lock_queue, remove_message, repair, resplit
 from eqmail_core.queue.queue_scan import count
@@ -60,7 +60,7 @@ def test_a_new_split_moves_the_files_and_keeps_them(site: Site) -> None:
     wider = Site(home=site.home, layout=site.layout, split=5, single_user=True)
     repair(wider)
     for number in (7, 8, 9):
-        assert [it.sender for it in each(wider.queue, None, QueuedMessage.whole, [number])] == [b"s@x"]
+        assert [it.sender for it in each_message(wider.queue, None, QueuedMessage.whole, [number])] == [b"s@x"]
     assert examine(wider).split
     assert resplit(wider) == 0
 
@@ -70,7 +70,7 @@ def test_numbered_folders_that_are_too_many_go_when_they_are_empty(site: Site) -
     narrower = Site(home=site.home, layout=site.layout, split=2, single_user=True)
     repair(narrower)
     assert sorted(os.listdir(f"{site.queue.root}/mess")) == ["0", "1"]
-    assert [it.number for it in each(narrower.queue, None, QueuedMessage.whole)] == [8]
+    assert [it.number for it in each_message(narrower.queue, None, QueuedMessage.whole)] == [8]
 
 
 def test_a_link_planted_in_the_queue_is_not_followed(site: Site, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_nothing_is_deleted_while_the_scheduler_runs(site: Site) -> None:
                 said(site, option, value)
     finally:
         os.close(fd)
-    assert [it.number for it in each(site.queue, None, QueuedMessage.whole)] == [4]
+    assert [it.number for it in each_message(site.queue, None, QueuedMessage.whole)] == [4]
     os.close(lock_queue(site.queue))
 
 

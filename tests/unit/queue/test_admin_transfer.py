@@ -7,7 +7,7 @@ import pytest
 
 from eqmail_core.queue.admin import transfer as queue_transfer
 from eqmail_core.queue.admin.repair import repair
-from eqmail_core.queue.admin.transfer import TransferLog, survey, transfer
+from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.layout import LAYOUTS, NETQMAIL
 from eqmail_core.site.site import Site
 
@@ -62,9 +62,9 @@ def some_messages(site: Site, count: int = 8) -> None:
 def contents(site: Site) -> list[Content]:
     """What the messages of a queue are, apart from their numbers."""
     found: list[Content] = []
-    for message in survey(site).messages:
-        files = {name: path for name, path in message.files.items() if not (message.is_new and name != "mess")}
-        if message.is_new:
+    for message in survey_queue(site).messages:
+        files = {name: path for name, path in message.files.items() if not (message.is_unprocessed and name != "mess")}
+        if message.is_unprocessed:
             files["todo"] = message.files["todo"]
         texts = tuple(
             (name, Path(path).read_bytes(), os.stat(path).st_mtime_ns) for name, path in sorted(files.items())
@@ -78,11 +78,16 @@ def test_messages_are_the_same_in_every_layout_and_back(tmp_path: Path, layout: 
     old, new, back = made(tmp_path / "old", layout, 3), made(tmp_path / "new"), made(tmp_path / "back", layout, 7)
     some_messages(old)
     before = contents(old)
-    assert transfer(survey(old).messages, new.queue, TransferLog(str(tmp_path / "there")), lambda count: None) == 8
-    assert transfer(survey(new).messages, back.queue, TransferLog(str(tmp_path / "back.book")), lambda count: None) == 8
+    assert (
+        transfer(survey_queue(old).messages, new.queue, TransferLog(str(tmp_path / "there")), lambda count: None) == 8
+    )
+    assert (
+        transfer(survey_queue(new).messages, back.queue, TransferLog(str(tmp_path / "back.book")), lambda count: None)
+        == 8
+    )
     assert contents(old) == contents(new) == contents(back) == before
     for site in (new, back):
-        for message in survey(site).messages:
+        for message in survey_queue(site).messages:
             mess = message.files["mess"]
             assert os.stat(mess).st_ino == int(os.path.basename(mess)), "a number is an inode number"
             assert os.path.dirname(mess).endswith(f"/{int(os.path.basename(mess)) % site.split}")
@@ -93,11 +98,11 @@ def test_what_was_brought_over_is_not_brought_again(tmp_path: Path) -> None:
     old, new = made(tmp_path / "old", "netqmail"), made(tmp_path / "new")
     some_messages(old)
     book = str(tmp_path / "book")
-    transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None)
+    transfer(survey_queue(old).messages, new.queue, TransferLog(book), lambda count: None)
     put(old, b"late\n", 5, info=b"F\0", local=b"Ta@b\0")
     Path(book).write_text(Path(book).read_text() + "17.3.4 cut o")
-    assert transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None) == 1
-    assert transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None) == 0
+    assert transfer(survey_queue(old).messages, new.queue, TransferLog(book), lambda count: None) == 1
+    assert transfer(survey_queue(old).messages, new.queue, TransferLog(book), lambda count: None) == 0
     assert contents(new) == contents(old)
 
 
@@ -105,8 +110,8 @@ def test_originals_go_only_when_asked_and_after_their_copies_are_in_the_book(tmp
     old, new = made(tmp_path / "old", "netqmail"), made(tmp_path / "new")
     some_messages(old)
     before = contents(old)
-    transfer(survey(old).messages, new.queue, TransferLog(str(tmp_path / "book")), lambda count: None, move=True)
-    assert survey(old).messages == []
+    transfer(survey_queue(old).messages, new.queue, TransferLog(str(tmp_path / "book")), lambda count: None, move=True)
+    assert survey_queue(old).messages == []
     assert contents(new) == before
 
 
@@ -114,12 +119,12 @@ def test_messages_in_wrong_folders_and_with_wrong_numbers_are_found(tmp_path: Pa
     old, new = made(tmp_path / "old", "netqmail", 5), made(tmp_path / "new")
     some_messages(old)
     before = contents(old)
-    message = survey(old).messages[0]
+    message = survey_queue(old).messages[0]
     for path in message.files.values():
         if os.path.dirname(path)[-1].isdigit():
             folder = os.path.dirname(os.path.dirname(path))
             os.rename(path, f"{folder}/{(int(os.path.basename(path)) + 1) % 5}/{os.path.basename(path)}")
-    transfer(survey(old).messages, new.queue, TransferLog(str(tmp_path / "book")), lambda count: None)
+    transfer(survey_queue(old).messages, new.queue, TransferLog(str(tmp_path / "book")), lambda count: None)
     assert contents(new) == before
 
 
@@ -128,7 +133,7 @@ def test_submissions_that_never_ended_are_no_messages(tmp_path: Path) -> None:
     put(old, b"half", 5)
     put(old, b"half", 5, intd=b"u0\0")
     Path(old.queue.info(99)).write_bytes(b"F\0")
-    found = survey(old)
+    found = survey_queue(old)
     assert (found.messages, len(found.unfinished), found.remains) == ([], 2, [99])
 
 
@@ -151,7 +156,7 @@ def killed_at(step: int, old: Site, new: Site, book: str) -> bool:
 
         for name in CHANGING:
             before(name)
-        transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None, move=step % 2 == 1)
+        transfer(survey_queue(old).messages, new.queue, TransferLog(book), lambda count: None, move=step % 2 == 1)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
 
@@ -169,7 +174,7 @@ def test_however_it_is_cut_off_nothing_is_lost_and_nothing_comes_twice(
         before = contents(old)
         book = str(tmp_path / f"book{step}")
         was_killed = killed_at(step, old, new, book)
-        transfer(survey(old).messages, new.queue, TransferLog(book), lambda count: None)
+        transfer(survey_queue(old).messages, new.queue, TransferLog(book), lambda count: None)
         assert contents(new) == before, f"cut off at {step}"
         assert os.listdir(new.queue.pid) == []
         if not was_killed:

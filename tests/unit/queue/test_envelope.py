@@ -70,7 +70,7 @@ def test_an_envelope_comes_back_from_todo(sender: bytes, recipients: list[bytes]
     todo = parse_todo(render_todo(uid, pid, envelope))
     assert (todo.uid, todo.pid, todo.sender, todo.recipients) == (uid, pid, sender, recipients)
     with_news = parse_todo(render_todo(uid, pid, envelope + b"\0W E:id 0:n:\0"))
-    assert (with_news.pid, with_news.recipients, with_news.wishes) == (pid, recipients, b"W E:id 0:n:")
+    assert (with_news.pid, with_news.recipients, with_news.dsn) == (pid, recipients, b"W E:id 0:n:")
 
 
 @pytest.mark.parametrize("text", [b"", b"u1\0p2\0Tx\0", b"u1\0p2\0Fa\0Tb", b"ux\0Fa\0", b"u1\0Fa\0Zq\0", b"u1\0Fa\0\0"])

@@ -31,7 +31,7 @@ def message(journal: Journal, body: bytes = b"body", envelope: bytes = b"Fa\0Tb\
 
 def commit(journal: Journal, messages: list[AcceptedMessage], ended: list[AcceptedMessage]) -> None:
     for it, segment in journal.commit(messages, [one.serial for one in ended]):
-        journal.stands(it, segment)
+        journal.is_recorded(it, segment)
     for one in ended:
         journal.release(one)
 
@@ -97,13 +97,13 @@ def test_a_message_that_stays_makes_the_ring_longer_until_it_is_recorded_anew() 
         commit(journal, [it], [])
         commit(journal, [], [it])
     assert segments(disk) > 2
-    assert journal.crowding() is stays.segment
+    assert journal.messages_to_move() is stays.segment
     commit(journal, [stays], [])
     for _ in range(60):
         it = message(journal, b"x" * 300)
         commit(journal, [it], [])
         commit(journal, [], [it])
-        if journal.crowding() is stays.segment:
+        if journal.messages_to_move() is stays.segment:
             commit(journal, [stays], [])
     assert segments(disk) <= 3
     assert [it.serial for it in fresh(disk)[1]] == [stays.serial]
@@ -173,7 +173,7 @@ def test_a_segment_whose_flush_failed_is_never_written_again() -> None:
     disk.fails_flush = lambda: False
     content = disk.content(segment.path)
     commit(journal, [message(journal)], [])
-    assert journal.crowding() is segment
+    assert journal.messages_to_move() is segment
     commit(journal, [kept], [])
     last: list[AcceptedMessage] = []
     for _ in range(60):
@@ -311,7 +311,7 @@ def test_a_damaged_segment_is_read_reported_and_kept() -> None:
     assert [it.serial for it in found] == [1, 2, 3, 5, 6, 7, 8]
     assert [(it.path, it.intact, len(it.damages)) for it in again.damaged] == [(path, 7, 1)]
     commit(again, [message(again)], [])
-    assert again.crowding() is found[0].segment
+    assert again.messages_to_move() is found[0].segment
     commit(again, found, [])
     last: list[AcceptedMessage] = []
     for _ in range(60):

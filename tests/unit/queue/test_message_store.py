@@ -44,7 +44,7 @@ def test_without_a_scheduler_a_message_becomes_files(house: House) -> None:
 
 
 def test_a_message_that_is_delivered_at_once_never_becomes_a_file(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n")
     submit(house, b"long\n", in_file=True)
     settle(house)
@@ -59,7 +59,7 @@ def test_a_message_that_is_delivered_at_once_never_becomes_a_file(house: House) 
 
 def test_more_than_the_memory_allows_becomes_files() -> None:
     house = House(SimDisk(FOLDERS, ordered=True), World(), budget=1000)
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, *(b"%d " % count * 100 for count in range(8)))
     settle(house)
     assert len(house.world.acknowledged) == 8
@@ -68,7 +68,7 @@ def test_more_than_the_memory_allows_becomes_files() -> None:
 
 
 def test_an_envelope_too_long_for_a_packet_goes_through_todo(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     house.submit(b"to many\n", [b"recipient%d@example.org" % count for count in range(4000)], in_file=False)
     settle(house)
     assert not house.admitted
@@ -76,7 +76,7 @@ def test_an_envelope_too_long_for_a_packet_goes_through_todo(house: House) -> No
 
 
 def test_a_number_is_not_given_out_before_the_tombstone_is_on_the_disk(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n")
     settle(house)
     number = house.admitted[0].number
@@ -90,7 +90,7 @@ def test_a_number_is_not_given_out_before_the_tombstone_is_on_the_disk(house: Ho
 
 
 def test_cleaning_waits_for_the_tombstone_and_keeps_its_order(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n")
     settle(house)
     message = house.admitted[0]
@@ -110,7 +110,7 @@ def test_cleaning_waits_for_the_tombstone_and_keeps_its_order(house: House) -> N
 
 
 def test_nobody_can_remove_what_the_journal_counts_on(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n")
     settle(house)
     answers: list[bytes] = []
@@ -120,7 +120,7 @@ def test_nobody_can_remove_what_the_journal_counts_on(house: House) -> None:
 
 
 def test_a_full_disk_refuses_and_loses_nothing_and_goes_on(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"before\n")
     settle(house)
     house.disk.is_full = True
@@ -142,7 +142,7 @@ def test_a_full_disk_refuses_and_loses_nothing_and_goes_on(house: House) -> None
 
 
 def test_what_no_disk_would_take_stays_in_the_journal_for_the_next_start(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n")
     settle(house)
     house.disk.is_full = True
@@ -150,13 +150,13 @@ def test_what_no_disk_would_take_stays_in_the_journal_for_the_next_start(house: 
     assert house.keeper.held == 1
     house.disk.is_full = False
     again = House(house.disk, house.world)
-    assert again.found.held == 1
+    assert again.found.live == 1
     again.finish_all(DICE)
     assert not again.world.missing()
 
 
 def test_a_stop_leaves_a_plain_queue(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n", b"two\n")
     submit(house, b"long\n", in_file=True)
     settle(house)
@@ -166,17 +166,17 @@ def test_a_stop_leaves_a_plain_queue(house: House) -> None:
     assert not [path for path in house.disk.paths() if "/pid/" in path]
     assert not house.faults()
     again = House(house.disk, house.world)
-    assert (again.found.held, again.found.queued, again.found.renumbered) == (0, 0, 0)
+    assert (again.found.live, again.found.queued, again.found.renumbered) == (0, 0, 0)
     again.finish_all(DICE)
     assert not again.world.missing()
 
 
 def test_a_scheduler_that_comes_back_gets_what_it_does_not_hold(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n", b"two\n")
     settle(house)
     one, two = house.admitted
-    house.keeper.scheduler_left(house)
+    house.keeper.scheduler_disconnected(house)
 
     class Other:
         def __init__(self) -> None:
@@ -186,7 +186,7 @@ def test_a_scheduler_that_comes_back_gets_what_it_does_not_hold(house: House) ->
             self.admitted.append(message.serial)  # type: ignore[attr-defined]
 
     other = Other()
-    house.keeper.scheduler_came(other, {one.serial})
+    house.keeper.scheduler_connected(other, {one.serial})
     assert other.admitted == [two.serial]
     assert one.state == LIVE
 
@@ -194,7 +194,7 @@ def test_a_scheduler_that_comes_back_gets_what_it_does_not_hold(house: House) ->
 def test_a_number_that_somebody_else_got_is_replaced() -> None:
     disk, world = SimDisk(FOLDERS, ordered=True), World()
     house = House(disk, world)
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n")
     settle(house)
     number = house.admitted[0].number
@@ -207,7 +207,7 @@ def test_a_number_that_somebody_else_got_is_replaced() -> None:
         fd = disk.open(f"q/pid/foreign{disk.operations}", 0o301)
     disk.link(next(f"q/pid/{name}" for name, inode in disk.entries("q/pid") if inode == number), PATHS.mess(number))
     again = House(disk, world)
-    assert (again.found.held, again.found.renumbered) == (0, 1)
+    assert (again.found.live, again.found.renumbered) == (0, 1)
     again.finish_all(DICE)
     assert not world.missing()
     assert disk.content(PATHS.mess(number)) == b""
@@ -215,7 +215,7 @@ def test_a_number_that_somebody_else_got_is_replaced() -> None:
 
 def test_the_setting_for_files_makes_files_although_a_scheduler_is_there() -> None:
     house = House(SimDisk(FOLDERS, ordered=True), World(), goes_direct=True)
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"one\n")
     settle(house)
     assert len(house.numbers("todo")) == 1 and not house.admitted
@@ -223,12 +223,12 @@ def test_the_setting_for_files_makes_files_although_a_scheduler_is_there() -> No
 
 def test_the_stock_of_numbers_does_not_grow_for_ever(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "POOL_LOW", 0)
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     for _ in range(4):
         submit(house, *(b"%d\n" % count for count in range(300)))
         settle(house)
         for message in house.admitted:
-            house.keeper.finished(message.serial)
+            house.keeper.delivered(message.serial)
         house.admitted.clear()
     house.stage.settle(DICE)
     assert len([path for path in house.disk.paths() if "/pid/" in path]) <= 512 + 192
@@ -262,7 +262,7 @@ def test_a_queue_whose_numbers_are_not_inodes_loses_nothing_when_new_mail_comes(
 
 
 def test_a_restored_journal_finds_its_bodies_under_their_new_numbers(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, *(b"short %d\n" % count for count in range(9)))
     for count in range(9):
         submit(house, b"long %d\n" % count, in_file=True)
@@ -291,12 +291,12 @@ def test_an_undo_removes_only_what_it_made(house: House) -> None:
 
 
 def test_a_body_whose_flush_failed_before_the_service_died_is_written_again(house: House) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"body\n")
     settle(house)
     message = house.admitted[0]
     path = PATHS.mess(message.number)
-    house.disk.link(house.keeper.path_of(message.number), path)
+    house.disk.link(house.keeper.path_for(message.number), path)
     fd = house.disk.open(path, os.O_WRONLY)
     house.disk.write(fd, b"body\n")
     house.disk.fails_flush = lambda: True
@@ -318,19 +318,19 @@ def write_unflushed(disk: SimDisk, path: str, content: bytes) -> None:
 def test_files_that_a_killed_service_had_not_flushed_are_flushed_before_the_journal_forgets(
     house: House, as_files: bool
 ) -> None:
-    house.keeper.scheduler_came(house, set())
+    house.keeper.scheduler_connected(house, set())
     submit(house, b"body\n")
     settle(house)
     message = house.admitted[0]
     number = message.number
-    house.disk.link(house.keeper.path_of(number), PATHS.mess(number))
+    house.disk.link(house.keeper.path_for(number), PATHS.mess(number))
     write_unflushed(house.disk, PATHS.mess(number), b"body\n")
     if as_files:
         write_unflushed(house.disk, PATHS.intd(number), message.as_todo())
         house.disk.link(PATHS.intd(number), PATHS.todo(number))
     again = House(house.disk.copy(), house.world)
-    assert (again.found.held, again.found.queued) == ((0, 1) if as_files else (1, 0))
-    again.keeper.scheduler_came(again, set())
+    assert (again.found.live, again.found.queued) == ((0, 1) if as_files else (1, 0))
+    again.keeper.scheduler_connected(again, set())
     again.stage.settle(DICE)
     for it in again.admitted:
         again.let_wait(it)

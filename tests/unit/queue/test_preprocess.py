@@ -72,9 +72,9 @@ def test_a_placed_message_is_an_ordinary_one(paths: QueuePaths, preparation: Pre
     Path(paths.channel("remote", 4)).write_bytes(b"Tgarbage@x\0")
     Path(paths.bounce(4)).write_bytes(b"garbage")
     assert preparation.place([placement(4)]) == [None]
-    ledger = preparation.ledger
-    assert ledger.about(4) == (b"a@b", BIRTH, None)
-    assert ledger.find(4) == [(LOCAL, BIRTH + 100)]
+    ledger = preparation.files
+    assert ledger.info(4) == (b"a@b", BIRTH, None)
+    assert ledger.birth_of(4) == [(LOCAL, BIRTH + 100)]
     assert list(ledger.recipients(4, LOCAL)) == [(0, 68, b"x@y"), (5, 84, b"z@y")]
     assert b"".join(ledger.failures(4)) == b"<x@y>:\nno\n\n"
 
@@ -85,8 +85,8 @@ def test_one_that_cannot_be_placed_does_not_stop_the_others(paths: QueuePaths, p
     assert good is None
     assert bad is not None
     assert bad.text == b"unable to create local/2/5 (file does not exist)"
-    assert preparation.ledger.find(4) is not None
-    assert preparation.ledger.find(5) is None
+    assert preparation.files.birth_of(4) is not None
+    assert preparation.files.birth_of(5) is None
 
 
 def test_a_long_envelope_is_read_in_pieces(paths: QueuePaths, preparation: Preprocessor) -> None:
@@ -97,7 +97,7 @@ def test_a_long_envelope_is_read_in_pieces(paths: QueuePaths, preparation: Prepr
     lines: list[bytes] = []
     channels = preparation.preprocess(4, lambda recipient: (int(recipient[15:16]) % 2, recipient), lines.append)
     assert channels == [LOCAL, REMOTE]
-    found = [[it[2] for it in preparation.ledger.recipients(4, channel)] for channel in (LOCAL, REMOTE)]
+    found = [[it[2] for it in preparation.files.recipients(4, channel)] for channel in (LOCAL, REMOTE)]
     assert found == [recipients[0::2], recipients[1::2]]
     assert lines == [b"new msg 4\n", b"info msg 4: bytes 1 from <a@b> qp 2 uid 1\n"]
 
@@ -133,7 +133,7 @@ def test_a_message_that_was_in_the_journal_keeps_its_birth(paths: QueuePaths, pr
 
 
 def test_the_ledger_says_when_the_last_channel_is_gone(paths: QueuePaths, preparation: Preprocessor) -> None:
-    ledger = preparation.ledger
+    ledger = preparation.files
     Path(paths.info(4)).write_bytes(b"Fa@b\0")
     for name in CHANNELS:
         Path(paths.channel(name, 4)).write_bytes(b"Dx@y\0")
@@ -148,7 +148,7 @@ def test_the_ledger_says_when_the_last_channel_is_gone(paths: QueuePaths, prepar
 def test_a_failure_is_appended_wholly_or_not_at_all(
     paths: QueuePaths, preparation: Preprocessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = preparation.ledger
+    ledger = preparation.files
     ledger.add_failure(4, b"<x>:\nno\n\n")
     real_write = os.write
     calls = []

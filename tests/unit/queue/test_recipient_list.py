@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.queue.format.info import parse_info, render_info, wishes_in_info
+from eqmail_core.queue.format.info import dsn_in_info, parse_info, render_info
 from eqmail_core.queue.format.recipient_list import DONE, TODO, numbered, records, render_list
 
 ADDRESSES = st.lists(st.binary(max_size=20).filter(lambda text: b"\0" not in text))
@@ -32,9 +32,9 @@ def test_what_follows_the_last_nul_is_no_record() -> None:
 def test_an_info_file_holds_the_sender() -> None:
     assert parse_info(render_info(b"a@b")) == b"a@b"
     assert parse_info(render_info(b"")) == b""
-    assert wishes_in_info(render_info(b"a@b")) == b""
+    assert dsn_in_info(render_info(b"a@b")) == b""
     with_wishes = render_info(b"a@b", b"W U")
-    assert (parse_info(with_wishes), wishes_in_info(with_wishes), wishes_in_info(with_wishes[:-1])) == (
+    assert (parse_info(with_wishes), dsn_in_info(with_wishes), dsn_in_info(with_wishes[:-1])) == (
         b"a@b",
         b"W U",
         b"",

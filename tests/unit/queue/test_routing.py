@@ -64,7 +64,7 @@ def test_the_empty_key_catches_everything_else() -> None:
     ],
 )
 def test_bounces_show_addresses_as_their_sender_knows_them(stored: bytes, sent: bytes) -> None:
-    assert ROUTES.as_sent(stored) == sent
+    assert ROUTES.original_address(stored) == sent
 
 
 def test_memory_of_recipients_is_bounded() -> None:

@@ -6,7 +6,7 @@ from eqmail_core.queue.format.channels import LOCAL, REMOTE, RetrySchedule
 from eqmail_core.remote.tcpto_policy import after_attempt, is_to_skip
 from eqmail_core.remote.tcpto_table import TcptoEntry
 from eqmail_core.scheduler.clock_watch import ClockWatch
-from eqmail_core.scheduler.destination_queues import PATIENCE_S, DestinationQueues
+from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueues
 
 NOW = 1_700_000_000
 
@@ -48,15 +48,15 @@ def test_a_noted_time_is_bounded_by_the_schedule() -> None:
 
 def test_whoever_waits_for_a_destination_waits_no_longer_for_the_clock() -> None:
     room: DestinationQueues[str] = DestinationQueues(8, {b"x.org": Limit(1, 0.0)})
-    queue = room.enter(b"x.org", "first", NOW)
-    assert room.call(NOW) == ("first", b"")
-    room.enter(b"x.org", "second", NOW)
-    assert room.call(NOW) is None
+    queue = room.enqueue(b"x.org", "first", NOW)
+    assert room.next_ready(NOW) == ("first", b"")
+    room.enqueue(b"x.org", "second", NOW)
+    assert room.next_ready(NOW) is None
     before = room.wakes_at()
     assert before is not None
     room.set_back(86400)
     assert room.wakes_at() == before - 86400
-    turned_away = room.call(NOW - 86400 + PATIENCE_S + 1)
+    turned_away = room.next_ready(NOW - 86400 + MAX_WAIT_S + 1)
     assert turned_away is not None
     assert turned_away[0] == "second"
     assert queue.destination.answered_at <= NOW

@@ -4,12 +4,12 @@ import pytest
 
 from eqmail_core.control.remote_limits_formats import Limit
 from eqmail_core.scheduler.destination import (
+    CALM_S,
     DEAD_AFTER,
-    LONGEST_PAUSE_S,
-    PEACE_S,
+    MAX_BACKOFF_S,
     DestinationThrottle,
-    is_tired,
-    is_unanswered,
+    is_busy_reply,
+    is_connection_failure,
 )
 
 YES = b"K", b"192.0.2.1 accepted message.\nRemote host said: 250 ok\n"
@@ -58,8 +58,8 @@ def test_a_rate_spaces_deliveries_and_idle_time_is_not_saved_up() -> None:
         assert place.delay(now) == delay
     for _ in range(3):
         place.end(*YES, 99.1)
-    assert not place.is_forgettable(99.1)
-    assert place.is_forgettable(99.5)
+    assert not place.is_expired(99.1)
+    assert place.is_expired(99.5)
 
 
 @pytest.mark.parametrize("report", [ENOUGH, NOBODY])
@@ -85,10 +85,10 @@ def test_pauses_have_an_end_and_peace_opens_the_window() -> None:
     for _ in range(20):
         place.start(5.0)
         place.end(*ENOUGH, 5.0)
-    assert place.delay(5.0) == LONGEST_PAUSE_S
+    assert place.delay(5.0) == MAX_BACKOFF_S
     place.start(6.0)
     assert place.delay(6.0) is None
-    assert place.delay(5.0 + PEACE_S) == 0
+    assert place.delay(5.0 + CALM_S) == 0
 
 
 def test_a_destination_that_nobody_answers_for_is_dead_until_somebody_does() -> None:
@@ -97,7 +97,7 @@ def test_a_destination_that_nobody_answers_for_is_dead_until_somebody_does() -> 
         assert not place.is_dead, count
         place.end(*NOBODY, 1.0)
     assert place.is_dead
-    assert place.excuse == NOBODY[1]
+    assert place.last_error == NOBODY[1]
     assert place.delay(100.0) is None  # two still run, and one at a time is enough
     place.end(*NOBODY, 100.0)
     place.end(*NOBODY, 100.0)
@@ -117,7 +117,7 @@ def test_trouble_of_our_own_says_nothing_of_a_destination() -> None:
         place.end(*OURS, 1.0)
     assert not place.is_dead
     assert not place.is_proven
-    assert place.is_forgettable(1.0)
+    assert place.is_expired(1.0)
 
 
 def test_somebody_who_knows_better_has_it_tried_again() -> None:
@@ -125,7 +125,7 @@ def test_somebody_who_knows_better_has_it_tried_again() -> None:
     for _ in range(5):
         place.end(*NOBODY, 1.0)
     assert place.delay(1.0)
-    place.forgive()
+    place.reset()
     assert not place.is_dead
     assert place.delay(1.0) == 0
 
@@ -133,7 +133,7 @@ def test_somebody_who_knows_better_has_it_tried_again() -> None:
 def test_a_clock_that_was_set_back_stops_nothing_for_long() -> None:
     place = running(1)
     place.end(*ENOUGH, 1_000_000.0)
-    assert place.delay(1000.0) == LONGEST_PAUSE_S
+    assert place.delay(1000.0) == MAX_BACKOFF_S
 
 
 @pytest.mark.parametrize(
@@ -148,11 +148,11 @@ def test_a_clock_that_was_set_back_stops_nothing_for_long() -> None:
     ],
 )
 def test_the_answer_tells(answer: bytes, expected: bool) -> None:
-    assert is_tired(b"192.0.2.1 does not like recipient.\nRemote host said: " + answer + b"\n") is expected
+    assert is_busy_reply(b"192.0.2.1 does not like recipient.\nRemote host said: " + answer + b"\n") is expected
 
 
 def test_texts_of_our_own_tell_nothing_about_tiredness() -> None:
-    assert not is_tired(b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n421")
+    assert not is_busy_reply(b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)\n421")
 
 
 @pytest.mark.parametrize(
@@ -170,4 +170,4 @@ def test_texts_of_our_own_tell_nothing_about_tiredness() -> None:
     ],
 )
 def test_whether_anybody_answered(letter: bytes, text: bytes, expected: bool) -> None:
-    assert is_unanswered(letter, text) is expected
+    assert is_connection_failure(letter, text) is expected

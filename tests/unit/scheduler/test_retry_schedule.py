@@ -41,8 +41,8 @@ def test_the_earliest_comes_first_and_nothing_before_its_time() -> None:
     due = DueQueue()
     for number, time in ((1, 300), (2, 100), (3, 200)):
         due.insert(number, time)
-    assert due.take(99.9) is None
-    assert [due.take(200), due.take(200), due.take(200)] == [2, 3, None]
+    assert due.pop_due(99.9) is None
+    assert [due.pop_due(200), due.pop_due(200), due.pop_due(200)] == [2, 3, None]
     assert due.wakes_at() == 300
 
 
@@ -50,8 +50,8 @@ def test_hurry_makes_everything_due() -> None:
     due = DueQueue()
     due.insert(7, 5000)
     due.insert(8, 20)
-    due.hurry(30)
-    assert sorted([due.take(30), due.take(30)]) == [7, 8]
+    due.retry_all(30)
+    assert sorted([due.pop_due(30), due.pop_due(30)]) == [7, 8]
     assert len(due) == 0
 
 
@@ -61,7 +61,7 @@ def test_numbers_and_times_come_back_as_they_went_in(entries: list[tuple[int, in
     for number, time in entries:
         due.insert(number, time)
     assert sorted(due) == sorted(entries)
-    taken = [due.take(2**41) for _ in entries]
+    taken = [due.pop_due(2**41) for _ in entries]
     assert taken == [number for number, _ in sorted(entries, key=lambda entry: (entry[1], entry[0]))]
 
 
@@ -90,8 +90,8 @@ def test_domains_may_have_lifetimes_of_their_own() -> None:
 def test_what_is_held_is_not_hurried() -> None:
     due = DueQueue()
     due.insert(7, HELD_UNTIL)
-    due.hurry(30)
-    assert due.take(30) is None
+    due.retry_all(30)
+    assert due.pop_due(30) is None
     assert due.wakes_at() == HELD_UNTIL
 
 
@@ -118,11 +118,11 @@ def test_entries_that_move_or_go_leave_no_trace(operations: list[tuple[str, int,
             assert due.remove(number) == (model.pop(number, None) is not None)
         elif what == "take":
             first = min(((at, it) for it, at in model.items() if at <= time), default=None)
-            assert due.take(time) == (first[1] if first else None)
+            assert due.pop_due(time) == (first[1] if first else None)
             if first:
                 del model[first[1]]
         elif what == "hurry":
-            due.hurry(time)
+            due.retry_all(time)
             model = dict.fromkeys(model, time)
         assert dict(due) == dict(due.snapshot()) == model
         assert len(due) == len(model)
@@ -142,7 +142,7 @@ def test_many_moves_do_not_make_the_queue_grow() -> None:
     assert len(due._heap) < 500
     model = {number: 1000 + (number * 37 + 99) % 500 for number in range(100)}
     assert dict(due) == model
-    taken = [due.take(2000) for _ in range(100)]
+    taken = [due.pop_due(2000) for _ in range(100)]
     assert taken == sorted(model, key=lambda number: (model[number], number))
 
 
@@ -160,9 +160,9 @@ def test_a_large_queue_keeps_its_order_when_much_is_removed() -> None:
         del times[number]
     assert len(due._heap) < 1500, "what was removed does not stay"
     assert due.wakes_at() == min(times.values())
-    taken = [due.take(10_007) for _ in times]
+    taken = [due.pop_due(10_007) for _ in times]
     assert taken == sorted(times, key=lambda number: (times[number], number))
-    assert due.take(10_007) is None
+    assert due.pop_due(10_007) is None
 
 
 def test_a_message_is_taken_out_as_often_as_it_is_there() -> None:
@@ -170,4 +170,4 @@ def test_a_message_is_taken_out_as_often_as_it_is_there() -> None:
     for number, time in ((1, 30), (2, 20), (1, 10), (3, 5)):
         due.insert(number, time)
     due.discard(1)
-    assert [due.take(99), due.take(99), due.take(99)] == [3, 2, None]
+    assert [due.pop_due(99), due.pop_due(99), due.pop_due(99)] == [3, 2, None]

@@ -418,7 +418,7 @@ def test_tls_begins_after_its_reply_and_ehlo_is_repeated() -> None:
     talk = Talk(tls=IF_OFFERED).hear(b"220 hi\r\n", TLS_EHLO, b"220 go\r\n")
     assert talk.said == [b"EHLO me.test\r\n", b"STARTTLS\r\n", b""]
     assert talk.client.status == HANDSHAKE
-    talk.client.secured()
+    talk.client.tls_established()
     assert talk.client.status == WAITING
     assert talk.client.take_output() == b"EHLO me.test\r\n"
     # Pipelining was offered before, by whomever.
@@ -441,7 +441,7 @@ def test_bytes_between_the_reply_and_tls_defer_in_any_fragmentation(injected: by
 def test_implicit_tls_precedes_the_greeting_once() -> None:
     talk = Talk(tls=TlsPolicy(True, b"", True), keep=True)
     assert talk.client.status == HANDSHAKE
-    talk.client.secured()
+    talk.client.tls_established()
     talk.hear(b"220 hi\r\n", TLS_EHLO, b"250 a\r\n250 b\r\n354 c\r\n", b"250 k\r\n")
     assert b"STARTTLS" not in b"".join(talk.said)
     talk.client.begin(b"s@x", [b"r@y"])

@@ -1,6 +1,6 @@
 """What a server hears of the wishes of a sender, and who has to tell the news then."""
 
-from eqmail_core.dsn.parameters import parse_wishes
+from eqmail_core.dsn.parameters import parse_dsn
 from eqmail_core.mail.received import is_beyond_ascii
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.exchange import CONTENT, DONE
@@ -13,7 +13,7 @@ class Talk:
 
     def __init__(self, *extensions: bytes, wishes: bytes = WISHES, keep: bool = False) -> None:
         self.client = SmtpClient(b"192.0.2.7", b"me.test", keep=keep)
-        self.client.begin(b"s@x", [b"r%d@y" % number for number in range(3)], parse_wishes(wishes))
+        self.client.begin(b"s@x", [b"r%d@y" % number for number in range(3)], parse_dsn(wishes))
         self.client.receive(b"220 hi\r\n")
         self.client.take_output()
         self.client.receive(b"".join(b"250-%b\r\n" % it for it in (b"x", *extensions)) + b"250 SIZE\r\n")
@@ -38,13 +38,13 @@ def test_a_server_that_knows_such_words_hears_them() -> None:
             b"MAIL FROM:<s@x> RET=HDRS ENVID=id\r\nRCPT TO:<r0@y> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;R0@y\r\n"
             b"RCPT TO:<r1@y>\r\nRCPT TO:<r2@y> NOTIFY=NEVER\r\nDATA\r\n"
         )
-        assert talk.client.takes_over
+        assert talk.client.next_hop_sends_dsn
 
 
 def test_others_do_not_and_take_nothing_over() -> None:
     talk = Talk(b"PIPELINING").finish()
     assert talk.said == b"MAIL FROM:<s@x>\r\nRCPT TO:<r0@y>\r\nRCPT TO:<r1@y>\r\nRCPT TO:<r2@y>\r\nDATA\r\n"
-    assert not talk.client.takes_over
+    assert not talk.client.next_hop_sends_dsn
 
 
 def test_a_message_beyond_ascii_goes_to_who_takes_it() -> None:
@@ -68,7 +68,7 @@ def test_a_message_without_wishes_may_follow_on_the_same_session() -> None:
     assert talk.client.is_reusable
     talk.client.begin(b"s@x", [b"r@y"])
     assert talk.client.take_output() == b"MAIL FROM:<s@x>\r\nRCPT TO:<r@y>\r\nDATA\r\n"
-    assert not talk.client.takes_over
+    assert not talk.client.next_hop_sends_dsn
 
 
 def test_the_trace_tells_how_a_message_came() -> None:

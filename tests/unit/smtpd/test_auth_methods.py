@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, METHODS, PLAIN
-from eqmail_core.smtpd.server.auth_methods import login_offer
+from eqmail_core.smtpd.server.auth_methods import auth_offer
 from eqmail_core.system.installation import read_controls
 from tests.support.smtp_servers import Home
 
@@ -19,7 +19,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def offered(home: Home, *checker: str) -> tuple[bytes, ...]:
-    return login_offer(home.site, home.controls(), [word.encode() for word in checker]).methods
+    return auth_offer(home.site, home.controls(), [word.encode() for word in checker]).methods
 
 
 def secrets(home: Home, text: str) -> None:
@@ -83,11 +83,11 @@ def test_a_wrapper_can_what_one_of_its_tools_can(home: Home, tmp_path: Path) -> 
 )
 def test_the_administrator_knows_better(home: Home, word: str, methods: tuple[bytes, ...], is_demanded: bool) -> None:
     home.write("authmethods", word + "\n")
-    offer = login_offer(home.site, home.controls(), [b"/bin/checkpassword"])
+    offer = auth_offer(home.site, home.controls(), [b"/bin/checkpassword"])
     assert (offer.methods, offer.is_demanded) == (methods, is_demanded)
 
 
 def test_the_variable_counts_before_the_file(home: Home) -> None:
     home.write("authmethods", "-\n")
     controls = read_controls(home.site, {b"SMTPAUTH": b"+cram"})
-    assert login_offer(home.site, controls, [b"bin/checker"]).methods == METHODS
+    assert auth_offer(home.site, controls, [b"bin/checker"]).methods == METHODS

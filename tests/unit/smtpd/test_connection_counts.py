@@ -23,7 +23,7 @@ def in_child(act: Callable[[], bool]) -> None:
 
 
 def begun(tally: SharedCounters, index: int = 0) -> ProcessCounters:
-    share = tally.share(index)
+    share = tally.counters_of(index)
     share.begin()
     return share
 
@@ -54,7 +54,7 @@ def test_another_process_sees_them() -> None:
     mine.enter(IP)
     mine.enter(IP)
     mine.note_failure(IP, 1000, 600)
-    theirs = tally.share(1)
+    theirs = tally.counters_of(1)
 
     def look() -> bool:
         theirs.begin()
@@ -88,7 +88,7 @@ def test_only_who_has_the_descriptor_can_write_there() -> None:
 
     before = mapped()
     tally = SharedCounters(2)
-    shares = tally.shares()
+    shares = tally.all_counters()
     assert mapped() == before
     shares[0].begin()
     assert mapped() == before + 1

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn, parse_wishes, render_wishes
+from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn, parse_dsn, render_dsn
 from eqmail_core.dsn.smtp_parameters import (
     BadParameter,
     mail_parameters,
@@ -30,11 +30,11 @@ def test_wishes_are_those_of_one_message() -> None:
     client.send(b"EHLO c\r\nMAIL FROM:<a@b> SIZE=10 RET=HDRS ENVID=QQ+2B SMTPUTF8 BODY=8BITMIME\r\n")
     client.send(b"RCPT TO:<c@d> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;C+40D\r\nRCPT TO:<e@f>\r\n")
     client.send(b"RCPT TO:<g@h> notify=never\r\n")
-    assert render_wishes(client.core.wishes) == b"W U H E:QQ+2B 0:sf:rfc822;C+40D 2:n:"
+    assert render_dsn(client.core.dsn) == b"W U H E:QQ+2B 0:sf:rfc822;C+40D 2:n:"
     client.send(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n")
-    assert client.core.wishes is None
+    assert client.core.dsn is None
     client.send(b"RCPT TO:<c@d> NOTIFY=DELAY\r\n")
-    assert render_wishes(client.core.wishes) == b"W 1:d:"
+    assert render_dsn(client.core.dsn) == b"W 1:d:"
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_what_a_parameter_cannot_be(command: bytes) -> None:
 def test_what_was_not_offered_is_passed_over_as_by_c() -> None:
     client = Client()
     assert client.send(b"MAIL FROM:<a@b> RET=HALF SMTPUTF8=1\r\nRCPT TO:<c@d> NOTIFY=x\r\n") == b"250 ok\r\n" * 2
-    assert client.core.wishes is None
+    assert client.core.dsn is None
 
 
 def test_parameters_follow_the_address_wherever_it_ends() -> None:
     client = Client(RULES)
     client.send(b'MAIL FROM:<"a b> RET=FULL"@c> RET=HDRS\r\n')
     assert client.core.sender == b"a b> RET=FULL@c"
-    assert render_wishes(client.core.wishes) == b"W H"
+    assert render_dsn(client.core.dsn) == b"W H"
     client.send(b"RCPT TO:c@d ORCPT=rfc822;c>\r\n")
     assert client.core.recipients == [b"c@d"]
-    assert render_wishes(client.core.wishes) == b"W H 0::rfc822;c>"
+    assert render_dsn(client.core.dsn) == b"W H 0::rfc822;c>"
 
 
 def test_hexadecimal_digits_in_small_letters_are_understood() -> None:
@@ -97,8 +97,8 @@ def test_no_parameter_breaks_the_conversation(soup: bytes, command: bytes) -> No
     line = command + b"<c@d> " + soup.replace(b"\n", b" ") + b"\r\n"
     assert client.send(line)[:4] in (b"250 ", b"501 ", b"552 ", b"555 ")
     assert client.send(b"NOOP\r\n") == b"250 ok\r\n"
-    text = render_wishes(client.core.wishes)
-    assert not text or render_wishes(parse_wishes(text)) == text
+    text = render_dsn(client.core.dsn)
+    assert not text or render_dsn(parse_dsn(text)) == text
 
 
 PARAMETERS = st.lists(
@@ -122,8 +122,8 @@ def test_every_soup_of_words_is_read_or_refused(soup: bytes) -> None:
 @given(WISHES)
 def test_what_is_said_to_a_server_is_what_was_heard(wishes: DsnParameters) -> None:
     wishes.recipients.clear()
-    heard = read_mail(mail_parameters(wishes, knows_news=True), True, True)
-    assert (heard is None) == (not render_wishes(wishes))
+    heard = read_mail(mail_parameters(wishes, knows_dsn=True), True, True)
+    assert (heard is None) == (not render_dsn(wishes))
     if heard is not None:
         assert content(heard) == content(wishes)
 
@@ -131,4 +131,4 @@ def test_what_is_said_to_a_server_is_what_was_heard(wishes: DsnParameters) -> No
 @given(NEWS, st.just(b"") | ORCPT)
 def test_what_is_said_about_a_recipient_is_what_was_heard(news: bytes, orcpt: bytes) -> None:
     heard = read_recipient(recipient_parameters(RecipientDsn(news, orcpt)))
-    assert (heard.news, heard.orcpt) == (news, orcpt) if heard is not None else not news and not orcpt
+    assert (heard.notify, heard.orcpt) == (news, orcpt) if heard is not None else not news and not orcpt

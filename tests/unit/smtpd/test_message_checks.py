@@ -89,7 +89,7 @@ class TestRelayClients:
 def intake_of(pieces: list[bytes], databytes: int = 0) -> MessageChecks:
     intake = MessageChecks(databytes)
     for piece in pieces:
-        intake.see(piece)
+        intake.receive(piece)
     return intake
 
 
@@ -115,7 +115,7 @@ class TestIntake:
     def test_it_can_begin_again(self) -> None:
         intake = intake_of([b"Received: x\n\n"])
         intake.begin()
-        intake.see(b"Received: y\n")
+        intake.receive(b"Received: y\n")
         assert (intake.hops, intake.size) == (1, 12)
 
     @given(st.lists(st.sampled_from([b"Received: x", b"\n", b"Rec", b"eived", b"delivered", b" ", b"x", b"\n\n"])))

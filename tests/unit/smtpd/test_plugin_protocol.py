@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.smtpd.policy.plugin_protocol import MAX_SPEECH, PluginOutputReader
+from eqmail_core.smtpd.policy.plugin_protocol import MAX_OUTPUT, PluginOutputReader
 
 SPEECH = b"HX: y\n\njunk\nCa@b\nSV=1\nE550 no\nHnever\n"
 
@@ -39,7 +39,7 @@ def test_a_line_ends_at_a_nul() -> None:
 
 
 def test_a_plugin_that_never_ends_is_not_listened_to_for_ever() -> None:
-    hearing = heard([b"H" * 4096] * (MAX_SPEECH // 4096 + 1))
+    hearing = heard([b"H" * 4096] * (MAX_OUTPUT // 4096 + 1))
     assert hearing.is_over
 
 

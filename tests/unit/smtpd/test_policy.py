@@ -213,7 +213,7 @@ class TestPlugins:
         assert words(front.mail()) == (False, [b"550 later"])
         assert words(front.mail()) == (False, [b"550 later"])
         assert words(front.decide(DATA)) == (False, [b"554 last"])
-        front.reception.forget()
+        front.reception.reset()
         assert front.mail().accepted
 
     @pytest.mark.parametrize(("last", "accepted"), [(b"N", True), (b"A", True), (b"O", True), (b"", False)])

@@ -50,7 +50,7 @@ class Client:
                 if event.is_last:
                     self.messages.append((self.core.sender, list(self.core.recipients), self._text))
                     self._text = b""
-            if event.needs_verdict:
+            if event.needs_decision:
                 refused = self.refusing is not None and isinstance(event, self.refusing)
                 self.core.answer(NO if refused else SILENT if isinstance(event, Data | Hello) else OK)
         said = self.core.take_output()
@@ -221,7 +221,7 @@ def test_what_ends_a_transaction_leaves_nothing_of_it(again: bytes, refused: boo
     core = client.core
     assert core.recipients == []
     assert core.sender == (b"new" if again.startswith(b"MAIL") and not refused else None)
-    assert core.wishes is None or not core.wishes.envid
+    assert core.dsn is None or not core.dsn.envid
     if again != b"RSET":
         assert client.events[-1].restarts
     assert codes(client.send(b"DATA\r\n")) == [503]
@@ -295,7 +295,7 @@ class TestAuthentication:
     ) -> None:
         client = Client(ServerOptions(b"mx", auth_methods=methods, auth_needs_tls=True, offers_tls=True))
         assert client.send(b"EHLO x\r\n").endswith(in_clear)
-        client.core.secure()
+        client.core.tls_started()
         assert client.send(b"EHLO x\r\n").endswith(under_tls)
 
     def test_after_a_failed_exchange_commands_are_commands(self) -> None:
@@ -310,7 +310,7 @@ class TestTls:
     def test_it_is_offered_until_it_is_there(self) -> None:
         client = Client(self.RULES)
         assert client.send(b"EHLO x\r\n").startswith(b"250-mx\r\n250-STARTTLS\r\n")
-        client.core.secure()
+        client.core.tls_started()
         assert b"STARTTLS" not in client.send(b"EHLO x\r\n")
         assert codes(client.send(b"STARTTLS\r\nSTARTTLS x\r\n")) == [502, 502]
 
@@ -319,7 +319,7 @@ class TestTls:
         client.send(b"EHLO x\r\nAUTH PLAIN AGEAYg==\r\nMAIL FROM:<a>\r\nRCPT TO:<b>\r\n")
         client.send(b"STARTTLS\r\n")
         assert client.events[-1] is STARTTLS
-        client.core.secure()
+        client.core.tls_started()
         assert not client.core.authenticated
         assert client.core.helo == b"client.test"
         assert codes(client.send(b"RCPT TO:<b>\r\nDATA\r\n")) == [503, 503]
@@ -327,7 +327,7 @@ class TestTls:
     def test_passwords_may_be_said_under_it(self) -> None:
         client = Client(ServerOptions(b"mx", auth_methods=METHODS, offers_tls=True, auth_needs_tls=True))
         assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [538]
-        client.core.secure()
+        client.core.tls_started()
         assert codes(client.send(b"AUTH PLAIN AGEAYg==\r\n")) == [250]
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.spawn.protocol import Command, CommandReader, objection, report
+from eqmail_core.spawn.protocol import Command, CommandReader, rejection_reason, report
 
 FIELD = st.binary(max_size=5).map(lambda data: data.replace(b"\0", b"x"))
 
@@ -28,7 +28,7 @@ def test_commands_survive_any_fragmentation(commands: list[tuple[int, bytes, byt
     ],
 )
 def test_only_numbers_and_addresses_pass(name: bytes, recipient: bytes, letter: bytes) -> None:
-    assert objection(Command(0, name, b"", recipient))[:1] == letter
+    assert rejection_reason(Command(0, name, b"", recipient))[:1] == letter
 
 
 def test_a_report_ends_at_its_first_nul() -> None:

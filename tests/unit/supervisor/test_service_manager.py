@@ -21,7 +21,7 @@ def manager(tmp_path: Path) -> socket.socket:
 def test_a_manager_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> None:
     environ = {b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify"), b"WATCHDOG_USEC": b"3000000", b"PATH": b"/bin"}
     with manager(tmp_path) as sock:
-        herald = notify.herald(environ)
+        herald = notify.service_manager(environ)
         assert environ == {b"PATH": b"/bin"}
         assert herald.pause_s == 1.5
         herald.ready()
@@ -34,21 +34,21 @@ def test_a_manager_hears_of_the_start_of_life_and_of_the_end(tmp_path: Path) -> 
 
 def test_a_manager_hears_of_a_start_that_failed(tmp_path: Path) -> None:
     with manager(tmp_path) as sock:
-        assert notify.herald({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")}).failed(111) == 111
+        assert notify.service_manager({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")}).failed(111) == 111
         assert sock.recv(100) == b"ERRNO=125"
 
 
 def test_without_a_watchdog_there_are_no_signs_of_life(tmp_path: Path) -> None:
     with manager(tmp_path) as sock:
-        herald = notify.herald({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")})
+        herald = notify.service_manager({b"NOTIFY_SOCKET": os.fsencode(tmp_path / "notify")})
         herald.alive()
         herald.stopping()
         assert sock.recv(100) == b"STOPPING=1"
 
 
 def test_the_watchdog_of_another_process_is_not_ours() -> None:
-    herald = notify.herald({b"WATCHDOG_USEC": b"3000000", b"WATCHDOG_PID": b"1"})
-    assert herald.pause_s == notify.NO_HURRY_S
+    herald = notify.service_manager({b"WATCHDOG_USEC": b"3000000", b"WATCHDOG_PID": b"1"})
+    assert herald.pause_s == notify.IDLE_S
 
 
 def test_a_manager_in_the_abstract_namespace_is_heard() -> None:
@@ -56,12 +56,12 @@ def test_a_manager_in_the_abstract_namespace_is_heard() -> None:
         name = b"eqmail-test-%d" % os.getpid()
         sock.bind(b"\0" + name)
         sock.settimeout(60)
-        notify.herald({b"NOTIFY_SOCKET": b"@" + name}).ready()
+        notify.service_manager({b"NOTIFY_SOCKET": b"@" + name}).ready()
         assert sock.recv(100).startswith(b"READY=1")
 
 
 def test_a_manager_that_is_gone_stops_nobody() -> None:
-    notify.herald({b"NOTIFY_SOCKET": b"/nonexistent/notify"}).ready()
+    notify.service_manager({b"NOTIFY_SOCKET": b"/nonexistent/notify"}).ready()
     notify.ServiceManager().ready()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eqmail_core.system.linked import take_over
+from eqmail_core.system.linked import load_linked
 
 if TYPE_CHECKING:
     from eqmail_core.system.linked import Part
@@ -42,7 +42,7 @@ def parts(package: Path) -> "list[Part]":
 
 
 def test_modules_are_as_if_they_were_imported(package: Path) -> None:
-    take_over(parts(package))
+    load_linked(parts(package))
     import linkee.two  # type: ignore[import-not-found]
 
     assert linkee.one.WHERE == linkee.two.WHERE == "linked"
@@ -52,7 +52,7 @@ def test_modules_are_as_if_they_were_imported(package: Path) -> None:
 
 
 def test_a_module_that_is_not_linked_is_found_by_looking(package: Path) -> None:
-    take_over(parts(package))
+    load_linked(parts(package))
     import linkee.other
 
     assert linkee.other.FOUND == "by looking"
@@ -61,7 +61,7 @@ def test_a_module_that_is_not_linked_is_found_by_looking(package: Path) -> None:
 def test_a_changed_source_undoes_the_link(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     linked = parts(package)
     (package / "one.py").write_text("WHERE = 'edited since'\n")
-    take_over(linked)
+    load_linked(linked)
     assert "linkee" not in sys.modules
     monkeypatch.syspath_prepend(package.parent)
     import linkee.one
@@ -73,5 +73,5 @@ def test_a_source_that_has_gone_is_told(package: Path) -> None:
     linked = parts(package)
     (package / "one.py").unlink()
     with pytest.raises(FileNotFoundError):
-        take_over(linked)
+        load_linked(linked)
     assert "linkee" not in sys.modules

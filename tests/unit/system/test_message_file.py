@@ -25,7 +25,7 @@ def test_copies_are_whole_and_the_offset_stays(tmp_path: Path, size: int) -> Non
     assert (tmp_path / "copy").read_bytes() == b"head" + data
     assert b"".join(message.chunks()) == data
     assert os.lseek(fd, 0, os.SEEK_CUR) == min(size, 7)
-    own = message.reopened()
+    own = message.reopen()
     assert read_all(own) == data
     os.close(own)
     os.close(fd)

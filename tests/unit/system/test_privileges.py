@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.system.privileges import PrivilegeError, TemporaryIdentity, become
+from eqmail_core.system.privileges import PrivilegeError, TemporaryIdentity, become_user
 
 JOE = 54321
 
@@ -79,7 +79,7 @@ def test_nobody_acts_as_root_or_as_nobody_at_all(ids: tuple[int, int]) -> None:
 def test_ids_that_no_system_has_cannot_be_become(ids: tuple[int, int]) -> None:
     def act() -> bool:
         try:
-            become(*ids)
+            become_user(*ids)
         except PrivilegeError:
             return os.getuid() == 0
         return False
@@ -95,7 +95,7 @@ def test_a_process_that_cannot_become_somebody_says_so(step: str, monkeypatch: p
     def act() -> bool:
         monkeypatch.setattr(os, step, broken)
         try:
-            become(JOE, JOE)
+            become_user(JOE, JOE)
         except PrivilegeError:
             return True
         return False

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from eqmail_core.event_loop.signals import heed
+from eqmail_core.event_loop.signals import install_signal_handlers
 
 
 @pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
@@ -16,7 +16,7 @@ def test_a_signal_before_the_loop_runs_is_not_lost(new_loop: Callable[[], asynci
     loop = new_loop()
     told = []
     try:
-        heed(loop, {signal.SIGUSR1: lambda: (told.append("told"), loop.stop())[0]})
+        install_signal_handlers(loop, {signal.SIGUSR1: lambda: (told.append("told"), loop.stop())[0]})
         os.kill(os.getpid(), signal.SIGUSR1)
         assert not told
         loop.call_later(20, loop.stop)
@@ -31,7 +31,7 @@ def test_a_signal_while_it_runs_is_told_once(new_loop: Callable[[], asyncio.Abst
     loop = new_loop()
     told = []
     try:
-        heed(loop, {signal.SIGUSR1: lambda: told.append("told")})
+        install_signal_handlers(loop, {signal.SIGUSR1: lambda: told.append("told")})
         loop.call_later(0.01, os.kill, os.getpid(), signal.SIGUSR1)
         loop.call_later(0.3, loop.stop)
         loop.run_forever()

@@ -3,7 +3,7 @@
 import pytest
 
 from eqmail_core.tcpserver.options import BadUsage, TcpsrvOptions, parse_command_line
-from eqmail_core.tcpserver.tcpsrv_log import cleaned, verdict_line
+from eqmail_core.tcpserver.tcpsrv_log import sanitized, verdict_line
 from eqmail_core.text.options import BadOption
 
 
@@ -50,9 +50,9 @@ def test_options_that_nobody_knows_are_refused(words: str) -> None:
 
 
 def test_what_a_stranger_says_is_cleaned_and_cut() -> None:
-    assert cleaned(b"a b\n%\xff~") == b"a?b???~"
-    assert cleaned(b"x" * 101) == b"x" * 100 + b"..."
-    assert cleaned(None) == b""
+    assert sanitized(b"a b\n%\xff~") == b"a?b???~"
+    assert sanitized(b"x" * 101) == b"x" * 100 + b"..."
+    assert sanitized(None) == b""
 
 
 def test_both_ends_stand_in_the_line() -> None:

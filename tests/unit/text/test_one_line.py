@@ -11,7 +11,7 @@ from eqmail_core.dsn import report as dsn
 from eqmail_core.local.delivery.request import delivered_to_line, return_path_line
 from eqmail_core.mail import mbox, received
 from eqmail_core.queue.format import send_log as log_line
-from eqmail_core.system.log import safely
+from eqmail_core.system.log import log_safe
 from eqmail_core.tools.receipt import receipt_for
 
 WORDS = st.lists(st.sampled_from([b"\n", b"\r", b"\0", b"a", b"@", b'"', b"\\", b" ", b"\t", b"Bcc: x", b"\xff"])).map(
@@ -35,7 +35,7 @@ LINES: dict[str, Callable[[bytes], bytes]] = {
     "log, message": lambda word: log_line.HeadLogLines().about_message(1, 2, word, 3, 4),
     "log, report": lambda word: log_line.LogLines().report(1, b"D", word),
     "log, audit": lambda word: log_line.LogLines().audit(1, b"delete", 2, word, b"done"),
-    "log of a service": lambda word: safely(word) + b"\n",
+    "log of a service": lambda word: log_safe(word) + b"\n",
 }
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.tls.client_policy import ClientTlsFiles, name_objection, tls_wish
+from eqmail_core.tls.client_policy import ClientTlsFiles, name_rejection_reason, tls_policy
 from eqmail_core.tls.tls_wish import TlsPolicy
 
 FILES = ClientTlsFiles(b"control/tlshosts", b"control/notlshosts", b"control/tlshosts/exhaustivelist")
@@ -28,7 +28,7 @@ def chosen(wish: TlsPolicy) -> tuple[bool, bytes, bool]:
 def test_the_files_decide(files: list[str], is_implicit: bool, expected: tuple[bool, bytes, bool]) -> None:
     there = {b"control/" + name.encode() for name in files}
     for host in (b"mx.test", b"MX.Test."):
-        assert chosen(tls_wish(host, is_implicit, FILES, there.__contains__)) == expected
+        assert chosen(tls_policy(host, is_implicit, FILES, there.__contains__)) == expected
 
 
 @pytest.mark.parametrize("host", [b"", b".", b"..", b"a/../../me", b"a\0b", b"x" * 251])
@@ -39,7 +39,7 @@ def test_no_host_leads_out_of_the_folders_or_to_an_impossible_name(host: bytes) 
         asked.append(path)
         return False
 
-    tls_wish(host, False, FILES, exists)
+    tls_policy(host, False, FILES, exists)
     assert asked == [FILES.only_listed]
 
 
@@ -60,8 +60,8 @@ def test_no_host_leads_out_of_the_folders_or_to_an_impossible_name(host: bytes) 
 def test_a_certificate_has_the_name_or_stands_for_its_domain(
     alternatives: list[str], common_name: str | None, objection: bytes
 ) -> None:
-    assert name_objection(b"mx.Example.test.", alternatives, common_name) == objection
+    assert name_rejection_reason(b"mx.Example.test.", alternatives, common_name) == objection
 
 
 def test_a_name_without_a_domain_is_covered_by_no_pattern() -> None:
-    assert name_objection(b"localhost", ["*."], None) != b""
+    assert name_rejection_reason(b"localhost", ["*."], None) != b""

@@ -5,7 +5,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.mail.preview import entry, notice
+from eqmail_core.mail.preview import arrival_notice, listing_entry
 from eqmail_core.tools.syslog_lines import ALERT, INFO, WARNING, SyslogLines
 from eqmail_core.tools.terminals import terminals_of
 
@@ -13,15 +13,15 @@ US = 1_600_000_000_000_042
 
 
 def test_a_notice_has_two_short_printable_lines() -> None:
-    text = notice(b"s\x01@x", b"joe", [b"Subject: hi\x1b there\n"], b"\nbody " + b"y" * 200)
+    text = arrival_notice(b"s\x01@x", b"joe", [b"Subject: hi\x1b there\n"], b"\nbody " + b"y" * 200)
     assert text.startswith(b"\r\n\a*** TO <joe> FROM <s_@x>\r\n    hi/ there//body yyy")
     assert len(text.split(b"\r\n")[2]) == 78
 
 
 def test_an_entry_shows_envelope_and_from() -> None:
     fields = [b"Return-Path: <a@b>\n", b"Delivered-To: x@y\n", b"From: me\n", b"Subject: hi\n"]
-    assert entry(fields, b"\nbody\n") == b"FROM <a@b> TO <x@y>\n\033[1mFrom: me\033[0m\nhi//body/\n\n"
-    assert entry([], b"") == b"FROM ? TO <?>\n\n\n"
+    assert listing_entry(fields, b"\nbody\n") == b"FROM <a@b> TO <x@y>\n\033[1mFrom: me\033[0m\nhi//body/\n\n"
+    assert listing_entry([], b"") == b"FROM ? TO <?>\n\n\n"
 
 
 def record(kind: int, line: bytes, user: bytes) -> bytes:

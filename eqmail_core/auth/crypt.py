@@ -51,11 +51,11 @@ def _argon2(password: bytes, setting: bytes) -> bytes | None:
     salt, _, old = rest.partition(b"$")
     try:
         numbers = {name: int(value) for name, _, value in (word.partition(b"=") for word in words.split(b","))}
-        memory, passes, lanes = (numbers[name] for name in (b"m", b"t", b"p"))
+        memory, passes, channels = (numbers[name] for name in (b"m", b"t", b"p"))
         if memory > _MOST_KIBIBYTES or passes > _MOST_PASSES:
             return None
         length = len(_unpadded(old))
-        made = Argon2id(salt=_unpadded(salt), length=length, iterations=passes, lanes=lanes, memory_cost=memory)
+        made = Argon2id(salt=_unpadded(salt), length=length, iterations=passes, lanes=channels, memory_cost=memory)
         digest = binascii.b2a_base64(made.derive(password), newline=False).rstrip(b"=")
     except (ValueError, KeyError, UnsupportedAlgorithm):
         return None

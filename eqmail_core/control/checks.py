@@ -19,7 +19,7 @@ from eqmail_core.text.invisible_characters import cleaned, oddities, visible
 from eqmail_core.text.lines import first_line, non_empty_lines
 from eqmail_core.text.listen_address import WANTED, parse_listen_address
 
-MOST_CONCURRENT = 255
+MAX_CONCURRENT = 255
 
 _NOT_TEXT = (".pem", ".cdb", ".cnf")
 _STAR = "has a * that matches nothing: .DOMAIN stands for every host below it"
@@ -52,9 +52,9 @@ def _of_lines(control: Control[Any], text: bytes) -> Iterator[Trouble]:
         said |= set(remarks)
         yield from (Trouble(number, remark) for remark in remarks)
         for entry in () if remarks else non_empty_lines(line):
-            trouble = check(entry)
-            if trouble:
-                yield Trouble(number, f"'{_without_secrets(control, entry)}' {trouble}")
+            problem = check(entry)
+            if problem:
+                yield Trouble(number, f"'{_without_secrets(control, entry)}' {problem}")
     yield from (Trouble(0, remark) for remark in control.parse(text)[1] if remark not in said)
 
 
@@ -62,16 +62,16 @@ def _of_value(control: Control[Any], text: bytes) -> Iterator[Trouble]:
     yield from (Trouble(0, remark) for remark in control.parse(text)[1])
     if control.kind == "file":
         check = CHECKS.get(control.file, _anything)
-        trouble = check(text)
-        if trouble:
-            yield Trouble(0, trouble)
+        problem = check(text)
+        if problem:
+            yield Trouble(0, problem)
         return
     value = first_line(text)
     if value[:1] in (b" ", b"\t"):
         yield Trouble(1, "begins with a blank, which is part of the value")
-    trouble = CHECKS.get(control.file, _anything)(value)
-    if trouble:
-        yield Trouble(1, f"'{visible(value)}' {trouble}" if value else trouble)
+    problem = CHECKS.get(control.file, _anything)(value)
+    if problem:
+        yield Trouble(1, f"'{visible(value)}' {problem}" if value else problem)
 
 
 def _without_secrets(control: Control[Any], entry: bytes) -> str:
@@ -184,9 +184,9 @@ def _one_of(*names: bytes) -> Check:
     return lambda value: "" if value in names else f"is not one of {', '.join(map(visible, names))}"
 
 
-def _between(least: int, most: int) -> Check:
+def _between(least: int, limit: int) -> Check:
     def check(value: bytes) -> str:
-        return "" if not value.isdigit() or least <= int(value[:20]) <= most else f"is not between {least} and {most}"
+        return "" if not value.isdigit() or least <= int(value[:20]) <= limit else f"is not between {least} and {limit}"
 
     return check
 
@@ -217,10 +217,10 @@ CHECKS: dict[str, Check] = {
     Controls.logformat.file: _one_of(b"1.09", b"head"),
     Controls.bounceformat.file: _one_of(b"qsbmf", b"dsn"),
     Controls.dnsblat.file: _one_of(b"recipient", b"greeting", b"log"),
-    Controls.concurrencylocal.file: _between(0, MOST_CONCURRENT),
-    Controls.concurrencyremote.file: _between(0, MOST_CONCURRENT),
-    Controls.smtpworkers.file: _between(1, MOST_CONCURRENT),
-    Controls.remoteworkers.file: _between(1, MOST_CONCURRENT),
+    Controls.concurrencylocal.file: _between(0, MAX_CONCURRENT),
+    Controls.concurrencyremote.file: _between(0, MAX_CONCURRENT),
+    Controls.smtpworkers.file: _between(1, MAX_CONCURRENT),
+    Controls.remoteworkers.file: _between(1, MAX_CONCURRENT),
     Controls.checkpwtools.file: _path,
 }
 """What the entries of a file have to be, beside what its kind says: of lists and maps each, of others the value."""

@@ -6,8 +6,8 @@ Source: control-files.md 2.1.
 from eqmail_core.control.setting import Control, ControlSet, line_remarks
 from eqmail_core.mail.domain_name import table_key
 from eqmail_core.text.lines import (
-    MOST_COUNT,
-    MOST_WAIT_S,
+    MAX_COUNT,
+    MAX_WAIT_S,
     first_line,
     key_values,
     leading_number,
@@ -15,7 +15,7 @@ from eqmail_core.text.lines import (
     period,
 )
 
-MOST_BYTES = 2**63 - 1
+MAX_BYTES = 2**63 - 1
 """Greatest size of a setting, as a file can have."""
 
 AS_C = b"c"
@@ -26,7 +26,7 @@ class Count(Control[int]):
     """A decimal number; garbage leaves the default in force, and one beyond `most` counts as that."""
 
     kind = "number"
-    most = MOST_COUNT
+    most = MAX_COUNT
 
     def parse(self, text: bytes) -> tuple[int, list[str]]:
         """Take the leading digits of the first line."""
@@ -76,14 +76,14 @@ class Seconds(Count):
 class Timeout(Seconds):
     """Seconds for which somebody is waited for: no more than poll and select take, in milliseconds."""
 
-    most = MOST_WAIT_S
+    most = MAX_WAIT_S
 
 
 class Size(Count):
     """A number of bytes."""
 
     kind = "bytes"
-    most = MOST_BYTES
+    most = MAX_BYTES
 
 
 class Flag(Control[bool]):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # What lists answer by; RFC 5782 section 2.1.  Answers elsewhere are not a list's, but a domain's that was given up.
 _LISTED = ip_network("127.0.0.0/8")
 # What lists answer to those whom they do not want to answer.
-_TROUBLE = ip_network("127.255.255.0/24")
+_PROBLEM = ip_network("127.255.255.0/24")
 
 
 class DnsblZone:
@@ -33,7 +33,7 @@ class DnsblZone:
         """Tell whether these answers mean that the host is listed."""
         answers = [ip_address(address) for address in addresses]
         if self.networks is None:
-            return any(answer in _LISTED and answer not in _TROUBLE for answer in answers)
+            return any(answer in _LISTED and answer not in _PROBLEM for answer in answers)
         return any(answer in network for answer in answers for network in self.networks)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from eqmail_core.dns.query import DnsQuestion
 
-MOST_RECORDS = 100
+MAX_RECORDS = 100
 """Records of one answer that are kept; of exchangers the best."""
 
 CACHE_S = (1, 3600)
@@ -47,10 +47,10 @@ SEARCH_S = 60.0
 MAX_CONCURRENT = 256
 """Questions that are with the servers at a time."""
 
-MOST_BESIDE = 64
+MAX_BESIDE = 64
 """Questions that are under way beside the first one of their search, of all searches together."""
 
-MOST_OF_A_SEARCH = 8
+MAX_OF_A_SEARCH = 8
 """Questions of one search that are under way at a time."""
 
 RESOLV_CONF = "/etc/resolv.conf"
@@ -61,12 +61,12 @@ _PAYLOAD = 1232
 class BlockingResolver:
     """Asks and waits; `nameservers` and `port` take the place of those in /etc/resolv.conf."""
 
-    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = TIMEOUT_S) -> None:
+    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, timeout_s: float = TIMEOUT_S) -> None:
         import dns.resolver
 
         self._cache = DnsCache()
         self._resolver = dns.resolver.Resolver(configure=False)
-        self._ready = _configure(self._resolver, nameservers, port, patience_s)
+        self._ready = _configure(self._resolver, nameservers, port, timeout_s)
 
     def answer(self, question: "DnsQuestion", within_s: float | None = None) -> DnsAnswer:
         """The answer to one question; after `within_s` seconds, where that is less than the patience, temporary."""
@@ -97,7 +97,7 @@ class BlockingResolver:
 class AsyncResolver:
     """Asks on an event loop, many questions at a time; see BlockingResolver."""
 
-    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, patience_s: float = TIMEOUT_S) -> None:
+    def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, timeout_s: float = TIMEOUT_S) -> None:
         import asyncio
 
         import dns.asyncresolver
@@ -106,7 +106,7 @@ class AsyncResolver:
         self._asked: dict[DnsQuestion, asyncio.Task[DnsAnswer]] = {}
         self._places = asyncio.Semaphore(MAX_CONCURRENT)
         self._beside = 0
-        self._where = (nameservers, port, patience_s)
+        self._where = (nameservers, port, timeout_s)
         self._asyncio = asyncio
         self._new = dns.asyncresolver.Resolver
         self.configure()
@@ -128,7 +128,7 @@ class AsyncResolver:
                 for question in unknown:
                     found[question] = await self._once(question)
 
-            beside = max(0, min(len(left), MOST_OF_A_SEARCH, 1 + MOST_BESIDE - self._beside) - 1)
+            beside = max(0, min(len(left), MAX_OF_A_SEARCH, 1 + MAX_BESIDE - self._beside) - 1)
             self._beside += beside
             asking = [self._asyncio.ensure_future(ask()) for _ in range(1 + beside)]
             try:
@@ -187,7 +187,7 @@ def preload() -> None:
 
 
 def _configure(
-    resolver: "dns.resolver.BaseResolver", nameservers: "Sequence[str]", port: int, patience_s: float
+    resolver: "dns.resolver.BaseResolver", nameservers: "Sequence[str]", port: int, timeout_s: float
 ) -> bool:
     """Tell a resolver whom to ask; False where the system names nobody."""
     import dns.exception
@@ -201,8 +201,8 @@ def _configure(
     except (OSError, ValueError, dns.exception.DNSException):
         return False
     resolver.use_edns(0, 0, _PAYLOAD)
-    resolver.timeout = min(TRY_S, patience_s)
-    resolver.lifetime = patience_s
+    resolver.timeout = min(TRY_S, timeout_s)
+    resolver.lifetime = timeout_s
     return True
 
 
@@ -264,11 +264,11 @@ def _answer(kind: str, found: "dns.resolver.Answer") -> DnsAnswer:
     if not records:
         return NOTHING
     if kind == MX:
-        best = sorted(records, key=lambda it: it.preference)[:MOST_RECORDS]
+        best = sorted(records, key=lambda it: it.preference)[:MAX_RECORDS]
         return DnsAnswer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in best))
     if kind == CNAME:
         return DnsAnswer(names=tuple((0, _bytes_of(it.target)) for it in records))
-    return DnsAnswer(addresses=tuple(it.address for it in records[:MOST_RECORDS]))
+    return DnsAnswer(addresses=tuple(it.address for it in records[:MAX_RECORDS]))
 
 
 def _bytes_of(name: "dns.name.Name") -> bytes:

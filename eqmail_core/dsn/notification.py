@@ -100,14 +100,14 @@ class ReportedMessage:
         size: int,
         failures: Pieces,
         original: Pieces,
-        wishes: DsnParameters | None = None,
+        dsn: DsnParameters | None = None,
     ) -> None:
         self.sender = sender
         self.arrival = arrival
         self.size = size
         self.failures = failures
         self.original = original
-        self.dsn = wishes
+        self.dsn = dsn
 
 
 class Notification:
@@ -115,122 +115,130 @@ class Notification:
 
     __slots__ = ("dsn", "pieces", "recipient", "sender")
 
-    def __init__(self, sender: bytes, recipient: bytes, pieces: Iterator[bytes], wishes: bytes = b"") -> None:
+    def __init__(self, sender: bytes, recipient: bytes, pieces: Iterator[bytes], dsn: bytes = b"") -> None:
         self.sender = sender
         self.recipient = recipient
         self.pieces = pieces
-        self.dsn = wishes
+        self.dsn = dsn
 
 
-def compose(it: ReportedMessage, postmaster: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
+def compose(message: ReportedMessage, bounce_config: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
     """The bounce for a failed message; None for a failed double bounce, which nobody gets.
 
     A failed bounce goes to the postmaster as a double bounce, any other failure to the sender.  `identity` names the
     bounce, and nothing else ever: dots, letters and digits.
     """
-    if it.sender == DOUBLE_BOUNCE:
+    if message.sender == DOUBLE_BOUNCE:
         return None
-    sender = bounce_recipient(it.sender)
+    sender = bounce_recipient(message.sender)
     is_double = not sender
-    recipient = postmaster.double_to if is_double else sender
-    if postmaster.is_dsn or (it.dsn is not None and it.dsn.has_notify):
-        pieces = _final_report(it, postmaster, sender, date, identity)
+    recipient = bounce_config.double_to if is_double else sender
+    if bounce_config.is_dsn or (message.dsn is not None and message.dsn.has_notify):
+        pieces = _final_report(message, bounce_config, sender, date, identity)
     else:
-        head = partial(bounce_head, date, postmaster.box, postmaster.host, recipient, is_double, identity)
-        pieces = _plain_text(it, postmaster, head, bounce_break(sender, is_double))
-    return Notification(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_dsn(it, recipient))
+        head = partial(bounce_head, date, bounce_config.box, bounce_config.host, recipient, is_double, identity)
+        pieces = _plain_text(message, bounce_config, head, bounce_break(sender, is_double))
+    return Notification(DOUBLE_BOUNCE if is_double else NULL_SENDER, recipient, pieces, _own_dsn(message, recipient))
 
 
-def delay_warning(it: ReportedMessage, postmaster: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
+def delay_warning(
+    message: ReportedMessage, bounce_config: BounceConfig, date: bytes, identity: bytes
+) -> Notification | None:
     """What the sender of a message that still waits is told; None where nobody is to be told.
 
     It is always a report, so that nobody takes it for a failure, and never has more than the header.  `identity` as in
     `compose`.
     """
-    sender = bounce_recipient(it.sender)
-    if not sender or it.sender in (NULL_SENDER, DOUBLE_BOUNCE):
+    sender = bounce_recipient(message.sender)
+    if not sender or message.sender in (NULL_SENDER, DOUBLE_BOUNCE):
         return None
-    pieces = _delay_report(it, postmaster, sender, date, identity)
-    return Notification(NULL_SENDER, sender, pieces, _own_dsn(it, sender))
+    pieces = _delay_report(message, bounce_config, sender, date, identity)
+    return Notification(NULL_SENDER, sender, pieces, _own_dsn(message, sender))
 
 
-def _own_dsn(it: ReportedMessage, recipient: bytes) -> bytes:
+def _own_dsn(message: ReportedMessage, recipient: bytes) -> bytes:
     """A bounce is in the letters of its message where its own header needs them (RFC 6533 section 4)."""
-    if it.dsn is None or not it.dsn.is_utf8 or recipient.isascii():
+    if message.dsn is None or not message.dsn.is_utf8 or recipient.isascii():
         return b""
     return render_dsn(DsnParameters(is_utf8=True))
 
 
 def _plain_text(
-    it: ReportedMessage, postmaster: BounceConfig, head: Callable[[bytes], bytes], middle: bytes
+    message: ReportedMessage, bounce_config: BounceConfig, head: Callable[[bytes], bytes], middle: bytes
 ) -> Iterator[bytes]:
-    is_cut = 0 < postmaster.max_bytes < it.size
+    is_cut = 0 < bounce_config.max_bytes < message.size
 
     def parts() -> Iterator[bytes]:
-        yield from _failures(it, postmaster)
+        yield from _failures(message, bounce_config)
         yield middle
-        yield from header_only(it.original(), postmaster.max_bytes) if is_cut else it.original()
+        yield from header_only(message.original(), bounce_config.max_bytes) if is_cut else message.original()
 
     yield head(charset_of(parts()))
     yield from parts()
     if is_cut:
-        yield _CUT % it.size
+        yield _CUT % message.size
 
 
-def _failures(it: ReportedMessage, postmaster: BounceConfig) -> Iterator[bytes]:
-    return listed(it.failures(), postmaster.max_recipients, _MAX_LISTED_BYTES)
+def _failures(message: ReportedMessage, bounce_config: BounceConfig) -> Iterator[bytes]:
+    return listed(message.failures(), bounce_config.max_recipients, _MAX_LISTED_BYTES)
 
 
 def _final_report(
-    it: ReportedMessage, postmaster: BounceConfig, sender: bytes, date: bytes, identity: bytes
+    message: ReportedMessage, bounce_config: BounceConfig, sender: bytes, date: bytes, identity: bytes
 ) -> Iterator[bytes]:
     """The report on a message whose recipients have all failed, or have got it."""
     boundary = _BOUNDARY % identity
-    told = list(_recipient_statuses(it, postmaster)) if it.dsn is not None else []
+    told = list(_recipient_statuses(message, bounce_config)) if message.dsn is not None else []
     successes = [block for block in told if block.action != FAILED]
     failures = [block for block in told if block.action == FAILED] if successes else []
     has_failed = bool(failures) or not successes
     subject = FAILURE_SUBJECT if has_failed else SUCCESS_SUBJECT
-    recipient = sender or postmaster.double_to
-    yield report_head(date, postmaster.box, postmaster.host, recipient, subject, identity, boundary)
-    yield bounce_text(postmaster.host, not sender) if has_failed else _SUCCESS_HEAD % postmaster.host
+    recipient = sender or bounce_config.double_to
+    yield report_head(date, bounce_config.box, bounce_config.host, recipient, subject, identity, boundary)
+    yield bounce_text(bounce_config.host, not sender) if has_failed else _SUCCESS_HEAD % bounce_config.host
     if successes:
         yield from as_utf8(map(RecipientStatus.text, failures))
         yield _SUCCESS_TEXT
         yield from as_utf8(map(RecipientStatus.text, successes))
     else:
-        yield from as_utf8(_failures(it, postmaster))
-    is_whole = has_failed and not (postmaster.max_bytes and it.size > postmaster.max_bytes)
-    yield from _multipart_report(it, postmaster, sender, boundary, _recipient_statuses(it, postmaster), is_whole)
+        yield from as_utf8(_failures(message, bounce_config))
+    is_whole = has_failed and not (bounce_config.max_bytes and message.size > bounce_config.max_bytes)
+    yield from _multipart_report(
+        message, bounce_config, sender, boundary, _recipient_statuses(message, bounce_config), is_whole
+    )
 
 
 def _delay_report(
-    it: ReportedMessage, postmaster: BounceConfig, sender: bytes, date: bytes, identity: bytes
+    message: ReportedMessage, bounce_config: BounceConfig, sender: bytes, date: bytes, identity: bytes
 ) -> Iterator[bytes]:
     """The report on a message that waits."""
     boundary = _BOUNDARY % identity
-    yield report_head(date, postmaster.box, postmaster.host, sender, DELAY_SUBJECT, identity, boundary)
-    yield _DELAY_TEXT % postmaster.host
-    yield from as_utf8(_failures(it, postmaster))
-    yield from _multipart_report(it, postmaster, sender, boundary, _recipient_statuses(it, postmaster, DELAYED), False)
+    yield report_head(date, bounce_config.box, bounce_config.host, sender, DELAY_SUBJECT, identity, boundary)
+    yield _DELAY_TEXT % bounce_config.host
+    yield from as_utf8(_failures(message, bounce_config))
+    yield from _multipart_report(
+        message, bounce_config, sender, boundary, _recipient_statuses(message, bounce_config, DELAYED), False
+    )
 
 
 def _multipart_report(
-    it: ReportedMessage,
-    postmaster: BounceConfig,
+    message: ReportedMessage,
+    bounce_config: BounceConfig,
     sender: bytes,
     boundary: bytes,
     told: "Iterable[RecipientStatus]",
     is_whole: bool,
 ) -> Iterator[bytes]:
     """The parts behind the text: the status of each recipient, and the original, or its header."""
-    wishes = it.dsn or _NO_DSN
-    yield status_head(boundary, postmaster.host, it.arrival, wishes.envid)
+    dsn = message.dsn or _NO_DSN
+    yield status_head(boundary, bounce_config.host, message.arrival, dsn.envid)
     for block in told:
         yield recipient_status(block.recipient, block.report, block.action, block.orcpt)
-    is_whole = is_whole and wishes.ret != HEADER_ONLY
-    yield original_head(boundary, is_whole, wishes.is_utf8) + return_path(sender)
-    yield from it.original() if is_whole else header_only(it.original(), postmaster.max_bytes or _HEADER_BYTES)
+    is_whole = is_whole and dsn.ret != HEADER_ONLY
+    yield original_head(boundary, is_whole, dsn.is_utf8) + return_path(sender)
+    yield from (
+        message.original() if is_whole else header_only(message.original(), bounce_config.max_bytes or _HEADER_BYTES)
+    )
     yield report_end(boundary)
 
 
@@ -251,14 +259,14 @@ class RecipientStatus:
 
 
 def _recipient_statuses(
-    it: ReportedMessage, postmaster: BounceConfig, action: bytes = b""
+    message: ReportedMessage, bounce_config: BounceConfig, action: bytes = b""
 ) -> Iterator[RecipientStatus]:
     """The recipients that something is told of; without an `action` the words of each report tell it.
 
     A name counts only if it is one that the sender gave: reports may be the words of strangers.
     """
-    names = {wish.orcpt for wish in it.dsn.recipients.values()} if it.dsn is not None else ()
-    for recipient, report in blocks(_failures(it, postmaster)):
+    names = {wish.orcpt for wish in message.dsn.recipients.values()} if message.dsn is not None else ()
+    for recipient, report in blocks(_failures(message, bounce_config)):
         text, _, last = report.rpartition(b"\n")
         name = last.removeprefix(ORIGINAL)
         orcpt = name if name != last and name in names else b""

@@ -42,7 +42,7 @@ _TYPE = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
 _ADDRESS = _XTEXT + bytes(range(128, 256))
 
 _NOTIFY = frozenset(s + f + d for s in (b"", SUCCESS) for f in (b"", FAILURE) for d in (b"", DELAY)) | {NEVER}
-_MOST_DIGITS = 19
+_MAX_DIGITS = 19
 
 
 class RecipientDsn:
@@ -50,8 +50,8 @@ class RecipientDsn:
 
     __slots__ = ("notify", "orcpt")
 
-    def __init__(self, news: bytes = b"", orcpt: bytes = b"") -> None:
-        self.notify = news
+    def __init__(self, notify: bytes = b"", orcpt: bytes = b"") -> None:
+        self.notify = notify
         self.orcpt = orcpt
 
     @property
@@ -110,35 +110,35 @@ class DsnParameters:
         Source: RFC 3461 section 5.2.7.
         """
         other = self.for_each(count)
-        for key, wish in other.recipients.items() if not is_alone else ():
-            if wish.wants_success:
-                other.recipients[key] = RecipientDsn(wish.notify.replace(SUCCESS, b"") or NEVER, wish.orcpt)
+        for key, dsn in other.recipients.items() if not is_alone else ():
+            if dsn.wants_success:
+                other.recipients[key] = RecipientDsn(dsn.notify.replace(SUCCESS, b"") or NEVER, dsn.orcpt)
         return other
 
     def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "DsnParameters":
         """The same with other keys; recipients without a new one are left out."""
         other = DsnParameters(self.is_utf8, self.ret, self.envid)
-        for key, wish in self.recipients.items():
+        for key, dsn in self.recipients.items():
             new = new_key(key)
             if new is not None:
-                other.recipients[new] = wish
+                other.recipients[new] = dsn
         return other
 
 
-def render_dsn(wishes: DsnParameters | None) -> bytes:
+def render_dsn(dsn: DsnParameters | None) -> bytes:
     """The list of these wishes, without an end; b"" where there are none."""
-    if wishes is None:
+    if dsn is None:
         return b""
     words = [_MARK]
-    if wishes.is_utf8:
+    if dsn.is_utf8:
         words.append(_UTF8)
-    if wishes.ret:
-        words.append(wishes.ret)
-    if wishes.envid:
-        words.append(b"%b:%b" % (_ENVID, wishes.envid))
-    for key, wish in wishes.recipients.items():
-        if wish.notify or wish.orcpt:
-            words.append(b"%b:%b:%b" % (key, wish.notify, wish.orcpt))
+    if dsn.ret:
+        words.append(dsn.ret)
+    if dsn.envid:
+        words.append(b"%b:%b" % (_ENVID, dsn.envid))
+    for key, recipient_dsn in dsn.recipients.items():
+        if recipient_dsn.notify or recipient_dsn.orcpt:
+            words.append(b"%b:%b:%b" % (key, recipient_dsn.notify, recipient_dsn.orcpt))
     return b" ".join(words) if len(words) > 1 else b""
 
 
@@ -147,10 +147,10 @@ def relayed_dsn(text: bytes, count: int, is_alone: bool = False, is_same_sender:
 
     Under another sender only what the message needs is kept: nobody is told of a list's members, or of a new address.
     """
-    wishes = parse_dsn(text)
-    if wishes is None:
+    dsn = parse_dsn(text)
+    if dsn is None:
         return b""
-    return render_dsn(wishes.relayed(count, is_alone) if is_same_sender else DsnParameters(wishes.is_utf8))
+    return render_dsn(dsn.relayed(count, is_alone) if is_same_sender else DsnParameters(dsn.is_utf8))
 
 
 def parse_dsn(text: bytes) -> DsnParameters | None:
@@ -158,28 +158,28 @@ def parse_dsn(text: bytes) -> DsnParameters | None:
     first, *words = text.split(b" ")
     if first != _MARK or not words:
         return None
-    wishes = DsnParameters()
+    dsn = DsnParameters()
     for word in words:
         key, colon, value = word.partition(b":")
         if key == _UTF8 and not colon:
-            wishes.is_utf8 = True
+            dsn.is_utf8 = True
         elif key in (FULL, HEADER_ONLY) and not colon:
-            wishes.ret = key
+            dsn.ret = key
         elif key == _ENVID and value and is_envid(value):
-            wishes.envid = value
+            dsn.envid = value
         elif _is_key(key):
-            news, _, orcpt = value.partition(b":")
-            if news not in _NOTIFY or (orcpt and not is_orcpt(orcpt)):
+            notify, _, orcpt = value.partition(b":")
+            if notify not in _NOTIFY or (orcpt and not is_orcpt(orcpt)):
                 return None
-            wishes.recipients[key] = RecipientDsn(news, orcpt)
+            dsn.recipients[key] = RecipientDsn(notify, orcpt)
         else:
             return None
-    return wishes
+    return dsn
 
 
 def _is_key(key: bytes) -> bool:
     digits = key[1:] if key[:1] in (b"l", b"r") else key
-    return digits.isdigit() and len(digits) <= _MOST_DIGITS
+    return digits.isdigit() and len(digits) <= _MAX_DIGITS
 
 
 def is_envid(text: bytes) -> bool:
@@ -213,9 +213,9 @@ def encode_xtext(text: bytes) -> bytes:
     return b"".join([b"%c" % byte if byte in _XTEXT and byte != 43 else b"+%02X" % byte for byte in text])
 
 
-def index_key(place: int) -> bytes:
+def index_key(index: int) -> bytes:
     """The key of a recipient in an envelope, by its place."""
-    return b"%d" % place
+    return b"%d" % index
 
 
 def list_key(channel: int, offset: int) -> bytes:
@@ -240,5 +240,5 @@ def with_dsn(envelope: bytes | bytearray, end: int) -> bytes:
     if len(envelope) <= end + 2:
         return records
     text, is_whole, _ = bytes(envelope[end + 1 :]).partition(b"\0")
-    wishes = render_dsn(parse_dsn(text)) if is_whole else b""
-    return b"%b\0%b\0" % (records, wishes) if wishes else records
+    dsn = render_dsn(parse_dsn(text)) if is_whole else b""
+    return b"%b\0%b\0" % (records, dsn) if dsn else records

@@ -25,7 +25,7 @@ _ORIGINAL_TYPES = (
 )
 
 # RFC 5322 allows 998 characters in a line.
-_MOST_TEXT = 900
+_MAX_TEXT = 900
 
 
 def report_head(
@@ -70,7 +70,7 @@ def recipient_status(recipient: bytes, report: bytes, action: bytes, orcpt: byte
     if orcpt:
         lines.insert(1, b"Original-Recipient: " + _original(orcpt))
     if text and action not in (DELIVERED, RELAYED):
-        lines.append(b"Diagnostic-Code: " + diagnostic[:_MOST_TEXT])
+        lines.append(b"Diagnostic-Code: " + diagnostic[:_MAX_TEXT])
     return b"\n".join(lines) + b"\n"
 
 
@@ -105,14 +105,14 @@ def paragraphs(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def listed(pieces: Iterable[bytes], most: int, most_bytes: int) -> Iterator[bytes]:
+def listed(pieces: Iterable[bytes], limit: int, limit_bytes: int) -> Iterator[bytes]:
     """What a bounce file that is read in pieces says of the first recipients, and how many there are besides.
 
     At most `most` recipients (0: any number), whose blocks have `most_bytes` together, but one at least.
     """
     count = size = left = 0
     for block in paragraphs(pieces):
-        if left or (count and ((most and count >= most) or size + len(block) > most_bytes)):
+        if left or (count and ((limit and count >= limit) or size + len(block) > limit_bytes)):
             left += 1
             continue
         count += 1

@@ -12,14 +12,14 @@ def dsn_of_options(options: list[tuple[bytes, bytes]]) -> DsnParameters:
 
     An ENVID that is no xtext becomes one.  Fails: BadParameter.
     """
-    wishes = DsnParameters()
+    dsn = DsnParameters()
     for letter, argument in options:
         if letter == b"N":
-            wishes.recipients[index_key(0)] = RecipientDsn(read_notify(argument))
+            dsn.recipients[index_key(0)] = RecipientDsn(read_notify(argument))
         elif letter == b"R":
-            wishes.ret = read_ret(argument)
+            dsn.ret = read_ret(argument)
         else:
-            wishes.envid = argument if is_envid(argument) else encode_xtext(argument)
-            if not is_envid(wishes.envid):
+            dsn.envid = argument if is_envid(argument) else encode_xtext(argument)
+            if not is_envid(dsn.envid):
                 raise BadParameter
-    return wishes
+    return dsn

@@ -30,26 +30,26 @@ def read_mail(parameters: bytes, reads_dsn: bool, reads_utf8: bool) -> DsnParame
 
     Fails: BadParameter.
     """
-    wishes = DsnParameters()
+    dsn = DsnParameters()
     seen = set()
     for word in parameters.split():
         keyword, is_given, value = word.partition(b"=")
         name = keyword.upper()
         if name == b"SMTPUTF8" and reads_utf8:
             is_good = not is_given
-            wishes.is_utf8 = True
+            dsn.is_utf8 = True
         elif name == b"RET" and reads_dsn:
-            wishes.ret = _RET.get(value.upper(), b"")
-            is_good = bool(wishes.ret)
+            dsn.ret = _RET.get(value.upper(), b"")
+            is_good = bool(dsn.ret)
         elif name == b"ENVID" and reads_dsn:
-            wishes.envid = _upper_hex(value)
-            is_good = is_envid(wishes.envid)
+            dsn.envid = _upper_hex(value)
+            is_good = is_envid(dsn.envid)
         else:
             continue
         if not is_good or name in seen:
             raise BadParameter
         seen.add(name)
-    return wishes if seen else None
+    return dsn if seen else None
 
 
 def read_recipient(parameters: bytes) -> RecipientDsn | None:
@@ -57,20 +57,20 @@ def read_recipient(parameters: bytes) -> RecipientDsn | None:
 
     Fails: BadParameter.
     """
-    news: bytes | None = None
+    notify: bytes | None = None
     orcpt: bytes | None = None
     for word in parameters.split():
         keyword, _, value = word.partition(b"=")
         name = keyword.upper()
         if name == b"NOTIFY":
-            if news is not None:
+            if notify is not None:
                 raise BadParameter
-            news = read_notify(value)
+            notify = read_notify(value)
         elif name == b"ORCPT":
             if orcpt is not None or not is_orcpt(_upper_hex(value)):
                 raise BadParameter
             orcpt = _upper_hex(value)
-    return None if news is None and orcpt is None else RecipientDsn(news or b"", orcpt or b"")
+    return None if notify is None and orcpt is None else RecipientDsn(notify or b"", orcpt or b"")
 
 
 def read_notify(value: bytes) -> bytes:
@@ -94,24 +94,24 @@ def read_ret(value: bytes) -> bytes:
         raise BadParameter from error
 
 
-def mail_parameters(wishes: DsnParameters, knows_dsn: bool) -> bytes:
+def mail_parameters(dsn: DsnParameters, knows_dsn: bool) -> bytes:
     """What to put behind the address of a MAIL command, for a server that may know RFC 3461."""
     words = [b""]
-    if knows_dsn and wishes.ret:
-        words.append(b"RET=" + _WORDS[wishes.ret])
-    if knows_dsn and wishes.envid:
-        words.append(b"ENVID=" + wishes.envid)
-    if wishes.is_utf8:
+    if knows_dsn and dsn.ret:
+        words.append(b"RET=" + _WORDS[dsn.ret])
+    if knows_dsn and dsn.envid:
+        words.append(b"ENVID=" + dsn.envid)
+    if dsn.is_utf8:
         words.append(b"SMTPUTF8")
     return b" ".join(words)
 
 
-def recipient_parameters(wish: RecipientDsn) -> bytes:
+def recipient_parameters(dsn: RecipientDsn) -> bytes:
     """What to put behind the address of a RCPT command, for a server that knows RFC 3461."""
     text = b""
-    if wish.notify:
-        text = b" NOTIFY=" + b",".join([_WORDS[b"%c" % letter] for letter in wish.notify])
-    return text + b" ORCPT=" + wish.orcpt if wish.orcpt else text
+    if dsn.notify:
+        text = b" NOTIFY=" + b",".join([_WORDS[b"%c" % letter] for letter in dsn.notify])
+    return text + b" ORCPT=" + dsn.orcpt if dsn.orcpt else text
 
 
 def _upper_hex(text: bytes) -> bytes:

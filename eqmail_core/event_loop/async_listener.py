@@ -12,7 +12,7 @@ from eqmail_core.text.error_text import error_text
 RETRY_S = 1.0
 """Pause after a connection could not be taken, in seconds."""
 
-COMPLAIN_S = 60.0
+WRITE_LOG_S = 60.0
 """Time between two complaints, in seconds."""
 
 
@@ -28,13 +28,13 @@ class LoopListener:
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
         take: Callable[[socket.socket], None],
-        complain: Callable[[str], None],
+        write_log: Callable[[str], None],
     ) -> None:
         listener.setblocking(False)
         self._loop = loop
         self._listener = listener
         self._take = take
-        self._complain = complain
+        self._write_log = write_log
         self._silent_until = 0.0
         self._pause: asyncio.TimerHandle | None = None
         self._listen()
@@ -57,7 +57,7 @@ class LoopListener:
             self._loop.remove_reader(self._listener.fileno())
             self._pause = self._loop.call_later(RETRY_S, self._listen)
             if self._loop.time() >= self._silent_until:
-                self._silent_until = self._loop.time() + COMPLAIN_S
-                self._complain(f"warning: cannot accept connections for now: {error_text(error.errno).decode()}")
+                self._silent_until = self._loop.time() + WRITE_LOG_S
+                self._write_log(f"warning: cannot accept connections for now: {error_text(error.errno).decode()}")
             return
         self._take(sock)

@@ -34,10 +34,10 @@ class Slot:
 class ChildSlots:
     """At most `most` children at a time; a new number counts from the next child on."""
 
-    __slots__ = ("_running", "_waiting", "most")
+    __slots__ = ("_running", "_waiting", "limit")
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._running = 0
         # Addresses in the order of their turns.
         self._waiting: dict[bytes, deque[Slot]] = {}
@@ -50,7 +50,7 @@ class ChildSlots:
     def enter(self, address: bytes, start: Callable[[], None]) -> Slot:
         """Have a child of this address started by `start`: from within this call, or when it is its turn."""
         slot = Slot(self, address, start)
-        if self._running < self.most:
+        if self._running < self.limit:
             self._running += 1
             slot.begin()
         else:
@@ -66,7 +66,7 @@ class ChildSlots:
                 del self._waiting[address]
             return
         self._running -= 1
-        if self._waiting and self._running < self.most:
+        if self._waiting and self._running < self.limit:
             turn = next(iter(self._waiting))
             queue = self._waiting.pop(turn)
             following = queue.popleft()

@@ -19,13 +19,13 @@ class MemoryTrimmer:
     def __init__(self, loop: asyncio.AbstractEventLoop, held: Callable[[], int]) -> None:
         self._loop = loop
         self._held = held
-        self._most = 0
+        self._limit = 0
         self._look()
 
     def _look(self) -> None:
         held = self._held()
-        self._most = max(self._most, held)
-        if self._most >= _BURST and held < self._most // 8:
+        self._limit = max(self._limit, held)
+        if self._limit >= _BURST and held < self._limit // 8:
             trim_memory()
-            self._most = held
+            self._limit = held
         self._loop.call_later(_LOOK_S, self._look)

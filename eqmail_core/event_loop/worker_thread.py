@@ -39,8 +39,8 @@ class WorkerThread:
             try:
                 result = job()
             except OSError as error:
-                trouble = error
-                self._call_owner(lambda: then(None, trouble))
+                problem = error
+                self._call_owner(lambda: then(None, problem))
             except BaseException as bug:
                 surprise = bug
                 self._call_owner(lambda: _raise(surprise))
@@ -72,13 +72,13 @@ class Batcher(Generic[Item, Result]):
         soon: Callable[[Call], object],
         work: Callable[[list[Item]], Result],
         done: Callable[[list[Item], Result | None, OSError | None], None],
-        most: int = 256,
+        limit: int = 256,
     ) -> None:
         self._worker = worker
         self._soon = soon
         self._work = work
         self._done = done
-        self._most = most
+        self._limit = limit
         self._waiting: list[Item] = []
         self._is_due = False
         self.running = 0
@@ -99,7 +99,7 @@ class Batcher(Generic[Item, Result]):
         self._is_due = False
         if not self._waiting or self.running:
             return
-        group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+        group, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
         self.running = len(group)
         self._worker.run(lambda: self._work(group), lambda result, error: self._ended(group, result, error))
 

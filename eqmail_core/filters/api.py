@@ -64,20 +64,20 @@ Answer = Accept | Refuse | Defer | AddHeader
 class Message:
     """A message that is whole; `size` in bytes, lines end in LF."""
 
-    __slots__ = ("_draft",)
+    __slots__ = ("_message",)
 
-    def __init__(self, draft: FilteredMessage) -> None:
-        self._draft = draft
+    def __init__(self, message: FilteredMessage) -> None:
+        self._message = message
 
     @property
     def size(self) -> int:
         """How many bytes it has."""
-        return self._draft.size
+        return self._message.size
 
     @property
     def headers(self) -> list[tuple[str, str]]:
         """Names and values of the header fields in order; a value keeps the line ends within it."""
-        fields = self._draft.header.fields
+        fields = self._message.header.fields
         return [
             (_text(field.partition(b":")[0].rstrip(b" \t")), _text(field_text(field).removesuffix(b"\n")))
             for field in fields
@@ -85,11 +85,11 @@ class Message:
 
     def pieces(self) -> Iterator[bytes]:
         """The whole message, in pieces."""
-        return self._draft.pieces()
+        return self._message.pieces()
 
     def body(self) -> Iterator[bytes]:
         """The body, in pieces."""
-        return self._draft.body_pieces()
+        return self._message.body_pieces()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,41 +121,41 @@ class Context:
 
 def context_of(question: FilterQuery) -> Context:
     """What a check is given."""
-    facts = question.info
-    encryption = facts.tls_session
+    info = question.info
+    tls_session = info.tls_session
     return Context(
-        ip=_text(facts.ip),
-        host=_text(facts.host),
-        port=facts.port,
-        local_ip=_text(facts.local_ip),
-        local_port=facts.local_port,
-        helo=None if facts.helo is None else _text(facts.helo),
-        is_esmtp=facts.is_extended,
-        tls=None if encryption is None else _text(encryption.version),
-        cipher=None if encryption is None else _text(encryption.cipher),
-        user=None if facts.user is None else _text(facts.user),
-        may_relay=facts.may_relay,
-        sender=None if facts.sender is None else _text(facts.sender),
-        recipients=tuple(map(_text, facts.recipients)),
-        recipient=_text(facts.address) if question.stage == "recipient" else None,
+        ip=_text(info.ip),
+        host=_text(info.host),
+        port=info.port,
+        local_ip=_text(info.local_ip),
+        local_port=info.local_port,
+        helo=None if info.helo is None else _text(info.helo),
+        is_esmtp=info.is_extended,
+        tls=None if tls_session is None else _text(tls_session.version),
+        cipher=None if tls_session is None else _text(tls_session.cipher),
+        user=None if info.user is None else _text(info.user),
+        may_relay=info.may_relay,
+        sender=None if info.sender is None else _text(info.sender),
+        recipients=tuple(map(_text, info.recipients)),
+        recipient=_text(info.address) if question.stage == "recipient" else None,
         message=None if question.message is None else Message(question.message),
     )
 
 
 def verdict_of(answer: object) -> FilterVerdict:
     """The opinion in what a check returned.  Fails: TypeError, ValueError: the check did not keep to the rules."""
-    opinion = FilterVerdict()
+    verdict = FilterVerdict()
     for part in answer if isinstance(answer, list | tuple) else [answer]:
         if isinstance(part, AddHeader):
-            opinion.headers.append(_header(part))
+            verdict.headers.append(_header(part))
         elif isinstance(part, Accept):
-            opinion.kind = ACCEPT if opinion.kind == CONTINUE else opinion.kind
-            opinion.relays = opinion.relays or part.relay is True
+            verdict.kind = ACCEPT if verdict.kind == CONTINUE else verdict.kind
+            verdict.relays = verdict.relays or part.relay is True
         elif isinstance(part, Refuse | Defer):
-            opinion.kind, opinion.lines = REFUSE, [_reply(part)]
+            verdict.kind, verdict.lines = REFUSE, [_reply(part)]
         elif part is not None:
             raise TypeError(f"returned {type(part).__name__}, which is no answer")
-    return opinion
+    return verdict
 
 
 def _reply(answer: Refuse | Defer) -> bytes:

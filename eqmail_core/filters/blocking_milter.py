@@ -27,8 +27,8 @@ class BlockingMilter(MilterFilter):
             try:
                 step = next(steps)
             except StopIteration as end:
-                opinion: FilterVerdict = end.value
-                return opinion
+                verdict: FilterVerdict = end.value
+                return verdict
             assert self.client is not None
             try:
                 if step == CONNECT:
@@ -82,7 +82,7 @@ class BlockingMilter(MilterFilter):
         limit = time.monotonic() + LIMIT_S
         deadline, replies = 0.0, -1
         unsent = b""
-        waiter = select.poll()
+        runner = select.poll()
         while not client.problem:
             unsent = unsent or client.take_output()
             if client.answer is not None and not unsent:
@@ -90,8 +90,8 @@ class BlockingMilter(MilterFilter):
             if replies != client.replies:
                 replies = client.replies
                 deadline = time.monotonic() + self.timeout_s
-            waiter.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
-            events = waiter.poll(max(0.0, min(deadline, limit) - time.monotonic()) * 1000)
+            runner.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
+            events = runner.poll(max(0.0, min(deadline, limit) - time.monotonic()) * 1000)
             if not events:
                 raise TimeoutError
             if events[0][1] & select.POLLOUT:

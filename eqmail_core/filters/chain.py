@@ -28,21 +28,21 @@ class FilterConfig:
     Fails: never; a check that cannot be had is a filter all the same, with the opinion that its entry says.
     """
 
-    __slots__ = ("_checks", "_complain", "_health", "_milters", "quarantine_to")
+    __slots__ = ("_checks", "_health", "_milters", "_write_log", "quarantine_to")
 
     def __init__(
         self,
         milters: "Sequence[FilterEntry]",
         checks: "Sequence[tuple[FilterEntry, LoadedCheck]]",
         quarantine_to: bytes | None,
-        complain: "Callable[[bytes], None]",
+        write_log: "Callable[[bytes], None]",
     ) -> None:
         from eqmail_core.filters.milter_filter import MilterHealth
 
         self._milters = milters
         self._checks = checks
         self._health = MilterHealth(self._log)
-        self._complain = complain
+        self._write_log = write_log
         self.quarantine_to = quarantine_to
         for entry, check in checks:
             if check.problem:
@@ -71,7 +71,7 @@ class FilterConfig:
         return FilterChain([AsyncCheck(entry, check, self._log, loop) for entry, check in self._checks], milters)
 
     def _log(self, text: str) -> None:
-        self._complain(text.encode("utf-8", "replace"))
+        self._write_log(text.encode("utf-8", "replace"))
 
     def _filters_for(self, environ: dict[bytes, bytes]) -> "Sequence[FilterEntry]":
         return () if NO_FILTERS_VARIABLE in environ else self._milters
@@ -86,12 +86,12 @@ def load_checks(entries: "Sequence[FilterEntry] | None") -> "list[tuple[FilterEn
     return [(entry, load_check(entry.name.decode("utf-8", "replace"))) for entry in entries]
 
 
-def read_filters(controls: "Controls", complain: "Callable[[bytes], None]") -> FilterConfig | None:
+def read_filters(controls: "Controls", write_log: "Callable[[bytes], None]") -> FilterConfig | None:
     """The filters that the settings name; None where there is none, so that nobody has to ask.  Fails: ControlError."""
     if not controls.milters and not controls.smtpchecks:
         return None
     return FilterConfig(
-        controls.milters or [], load_checks(controls.smtpchecks), controls.quarantineto or None, complain
+        controls.milters or [], load_checks(controls.smtpchecks), controls.quarantineto or None, write_log
     )
 
 

@@ -19,11 +19,11 @@ class LoadedCheck:
 
     __slots__ = ("problem", "stages", "subject")
 
-    def __init__(self, subject: object, trouble: str = "") -> None:
+    def __init__(self, subject: object, problem: str = "") -> None:
         self.subject = subject
-        self.problem = trouble
+        self.problem = problem
         self.stages = (
-            STAGES if trouble else frozenset(name for name in STAGES if callable(getattr(subject, name, None)))
+            STAGES if problem else frozenset(name for name in STAGES if callable(getattr(subject, name, None)))
         )
 
 

@@ -56,18 +56,16 @@ class FilteredMessage:
         head: bytes,
         sender: bytes,
         recipients: list[bytes],
-        wishes: "DsnParameters | None" = None,
+        dsn: "DsnParameters | None" = None,
     ) -> None:
         self._store = store
         self._body: ByteStore | None = None
         self.header = EditedHeader(head)
         self._body_start = self.header.size
         self.sender = sender
-        self._dsn = DsnParameters() if wishes is None else DsnParameters(wishes.is_utf8, wishes.ret, wishes.envid)
+        self._dsn = DsnParameters() if dsn is None else DsnParameters(dsn.is_utf8, dsn.ret, dsn.envid)
         # Parallel to the recipients.
-        self._dsn_of = [
-            NO_DSN if wishes is None else wishes.for_recipient(index_key(it)) for it in range(len(recipients))
-        ]
+        self._dsn_of = [NO_DSN if dsn is None else dsn.for_recipient(index_key(it)) for it in range(len(recipients))]
         self.recipients = list(recipients)
         self.is_discarded = False
         self.quarantined = b""

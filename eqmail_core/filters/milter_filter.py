@@ -37,23 +37,23 @@ _STAGES = frozenset((op.CONNECTED, op.HELLO, op.MAIL, op.RECIPIENT, op.DATA, op.
 class MilterHealth:
     """Which milters are known to be in trouble, so that the log tells it once, and once when they are back."""
 
-    __slots__ = ("_complain", "_failing")
+    __slots__ = ("_failing", "_write_log")
 
-    def __init__(self, complain: "Callable[[str], None]") -> None:
-        self._complain = complain
+    def __init__(self, write_log: "Callable[[str], None]") -> None:
+        self._write_log = write_log
         self._failing: set[bytes] = set()
 
-    def note(self, entry: FilterEntry, trouble: str) -> None:
+    def note(self, entry: FilterEntry, problem: str) -> None:
         """A milter could be asked (b""), or could not."""
-        if bool(trouble) == (entry.name in self._failing):
+        if bool(problem) == (entry.name in self._failing):
             return
         name = entry.name.decode("ascii", "backslashreplace")
-        if trouble:
+        if problem:
             self._failing.add(entry.name)
-            self._complain(f"milter {name}: {trouble}; {_MEANS[entry.default]} (default={entry.default.decode()})")
+            self._write_log(f"milter {name}: {problem}; {_MEANS[entry.default]} (default={entry.default.decode()})")
         else:
             self._failing.discard(entry.name)
-            self._complain(f"milter {name}: answers again")
+            self._write_log(f"milter {name}: answers again")
 
 
 _MEANS = {
@@ -79,7 +79,7 @@ class MilterFilter:
 
     def start(self, question: FilterQuery) -> "Generator[str, None, FilterVerdict]":
         """Ask: yields what is to be done next; its value is the opinion."""
-        facts, stage = question.info, question.stage
+        info, stage = question.info, question.stage
         self.timeout_s = self._entry.timeout_s
         client = self.client
         if client is None or (client.problem and stage in (op.CONNECTED, op.MAIL)):
@@ -87,18 +87,18 @@ class MilterFilter:
             yield CONNECT
             client.negotiate()
             yield TALK
-            for known in self._hello_commands(facts, stage):
-                _ASK[known](client, facts)
+            for known in self._hello_commands(info, stage):
+                _ASK[known](client, info)
                 yield TALK
                 if client.answer is not None and client.answer.kind == wire.REJECT:
                     return self._verdict(question)
         if stage == op.MESSAGE and question.message is not None:
             self.timeout_s = min(self._entry.timeout_s * _PATIENCE_FOR_A_MESSAGE, LIMIT_S)
-            draft = question.message
-            room = _NEW_BODY_BYTES + _NEW_BODY_TIMES * draft.size
-            client.message(list(draft.header.fields), draft.body_pieces(), facts.macros(), room)
+            message = question.message
+            room = _NEW_BODY_BYTES + _NEW_BODY_TIMES * message.size
+            client.message(list(message.header.fields), message.body_pieces(), info.macros(), room)
         else:
-            _ASK[stage](client, facts)
+            _ASK[stage](client, info)
         yield TALK
         return self._verdict(question)
 
@@ -115,32 +115,32 @@ class MilterFilter:
             self._body.close()
             self._body = None
 
-    def _hello_commands(self, facts: "TransactionInfo", stage: str) -> list[str]:
+    def _hello_commands(self, info: "TransactionInfo", stage: str) -> list[str]:
         """What a milter has missed that is connected to at this stage."""
         if stage == op.CONNECTED:
             return []
-        return [op.CONNECTED] if facts.helo is None or stage == op.HELLO else [op.CONNECTED, op.HELLO]
+        return [op.CONNECTED] if info.helo is None or stage == op.HELLO else [op.CONNECTED, op.HELLO]
 
     def _verdict(self, question: FilterQuery) -> FilterVerdict:
-        client, draft = self.client, question.message
+        client, message = self.client, question.message
         body, self._body = self._body, None
         answer = client.answer if client is not None and not client.problem else None
         self._health.note(self._entry, client.problem if client is not None else "")
-        if answer is not None and draft is not None and answer.has_body:
-            draft.replace_body(body or SpooledBuffer())
+        if answer is not None and message is not None and answer.has_body:
+            message.replace_body(body or SpooledBuffer())
         elif body is not None:
             body.close()
         if answer is not None:
-            opinion = FilterVerdict(_KINDS[answer.kind], answer.lines)
-            opinion.changes = answer.changes
-            return opinion
+            verdict = FilterVerdict(_KINDS[answer.kind], answer.lines)
+            verdict.changes = answer.changes
+            return verdict
         if question.stage in (op.CONNECTED, op.HELLO):
             return op.NO_VERDICT  # a client may introduce itself; it is told when it wants something
         return op.verdict_when_unavailable(self._entry.default)
 
 
-def _connected(client: MilterClient, facts: "TransactionInfo") -> None:
-    client.connected(facts.host, facts.ip, facts.port, facts.macros())
+def _connected(client: MilterClient, info: "TransactionInfo") -> None:
+    client.connected(info.host, info.ip, info.port, info.macros())
 
 
 # What a milter accepts other filters may still refuse.

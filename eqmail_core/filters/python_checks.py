@@ -28,12 +28,12 @@ _NO_ROOM = f"{MAX_THREADS} calls are running already"
 class CheckFilter:
     """One check and one client; `complain(text)` is the log."""
 
-    __slots__ = ("_check", "_complain", "_entry", "stages")
+    __slots__ = ("_check", "_entry", "_write_log", "stages")
 
-    def __init__(self, entry: FilterEntry, check: LoadedCheck, complain: Callable[[str], None]) -> None:
+    def __init__(self, entry: FilterEntry, check: LoadedCheck, write_log: Callable[[str], None]) -> None:
         self._entry = entry
         self._check = check
-        self._complain = complain
+        self._write_log = write_log
         self.stages = check.stages
 
     def close(self) -> None:
@@ -72,9 +72,9 @@ class CheckFilter:
         except (TypeError, ValueError) as error:
             return self._no_answer(question, str(error))
 
-    def _no_answer(self, question: FilterQuery, trouble: str) -> FilterVerdict:
+    def _no_answer(self, question: FilterQuery, problem: str) -> FilterVerdict:
         name, default = self._entry.name.decode("ascii", "backslashreplace"), self._entry.default
-        self._complain(f"check {name}: {question.stage}: {trouble}; {_MEANS[default]} (default={default.decode()})")
+        self._write_log(f"check {name}: {question.stage}: {problem}; {_MEANS[default]} (default={default.decode()})")
         is_too_early = question.stage in (op.CONNECTED, op.HELLO) and default == b"tempfail"
         return op.NO_VERDICT if is_too_early else op.verdict_when_unavailable(default)
 
@@ -113,10 +113,10 @@ class AsyncCheck(CheckFilter):
         self,
         entry: FilterEntry,
         check: LoadedCheck,
-        complain: Callable[[str], None],
+        write_log: Callable[[str], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(entry, check, complain)
+        super().__init__(entry, check, write_log)
         self._loop = loop
         self._done: Callable[[FilterVerdict], None] | None = None
         self._task: asyncio.Task[object] | None = None
@@ -159,15 +159,15 @@ class AsyncCheck(CheckFilter):
             self._task = None
             self._finish(self._verdict(question, result))
 
-    def _give_up(self, question: FilterQuery, trouble: str) -> None:
+    def _give_up(self, question: FilterQuery, problem: str) -> None:
         if self._done is not None and question is self._question:
-            self._finish(self._no_answer(question, trouble))
+            self._finish(self._no_answer(question, problem))
 
-    def _finish(self, opinion: FilterVerdict) -> None:
+    def _finish(self, verdict: FilterVerdict) -> None:
         done, self._done = self._done, None
         self._stop()
         if done is not None:
-            done(opinion)
+            done(verdict)
 
     def _stop(self) -> None:
         timer = getattr(self, "_timer", None)

@@ -48,10 +48,10 @@ class FilterQuery:
 
     __slots__ = ("info", "message", "stage")
 
-    def __init__(self, stage: str, facts: "TransactionInfo", draft: "FilteredMessage | None" = None) -> None:
+    def __init__(self, stage: str, info: "TransactionInfo", message: "FilteredMessage | None" = None) -> None:
         self.stage = stage
-        self.info = facts
-        self.message = draft
+        self.info = info
+        self.message = message
 
 
 class FilterVerdict:

@@ -46,14 +46,14 @@ class HeaderRewriter:
     def __init__(
         self,
         rules: "HostDefaults",
-        person: "Originator",
+        originator: "Originator",
         id_host: bytes,
         now: float,
         pid: int,
         lists: "Sequence[bytes]" = (),
     ) -> None:
         self._rules = rules
-        self._originator = person
+        self._originator = originator
         self._id_host = id_host
         self._now = now
         self._pid = pid

@@ -58,14 +58,14 @@ class _Options:
 
 
 def inject(
-    argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"", wishes: "DsnParameters | None" = None
+    argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"", dsn: "DsnParameters | None" = None
 ) -> int:
     """Complete the message on standard input, which `prefix` precedes, and queue it; the exit code: 0, 100 or 111.
 
     `wishes` about the recipient at place 0 are about every recipient.
     """
     try:
-        _inject(argv, environ, prefix, wishes)
+        _inject(argv, environ, prefix, dsn)
     except BadOption as bad:
         write_stderr(program_name(argv) + b": " + bad.text + b"\n")
         return EXIT_PERMANENT
@@ -81,54 +81,54 @@ def inject(
     return EXIT_DONE
 
 
-def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, wishes: "DsnParameters | None") -> None:
+def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, dsn: "DsnParameters | None") -> None:
     now = time.time()
     site = read_site(environ)
-    injection = _begin(site, environ, now)
+    rewriter = _begin(site, environ, now)
     words = _Options(argv)
     for sender in words.senders:
-        injection.use_sender(sender)
+        rewriter.use_sender(sender)
     for recipient in words.arguments:
-        injection.add_recipient(recipient)
+        rewriter.add_recipient(recipient)
     reader = read_header(0, prefix)
-    injection.take_header(reader.fields)
+    rewriter.take_header(reader.fields)
     if words.queues:
-        recipients = injection.recipients(words.uses_header)
-        _queue(site, environ, injection, reader, recipients, _list_of(wishes, len(recipients)))
+        recipients = rewriter.recipients(words.uses_header)
+        _queue(site, environ, rewriter, reader, recipients, _list_of(dsn, len(recipients)))
     else:
-        sender_line = b"Return-Path: <%b>\n" % header_address(injection.sender)
-        _copy(lambda data: write_all(1, data), sender_line + injection.header, reader)
+        sender_line = b"Return-Path: <%b>\n" % header_address(rewriter.sender)
+        _copy(lambda data: write_all(1, data), sender_line + rewriter.header, reader)
 
 
-def _list_of(wishes: "DsnParameters | None", count: int) -> bytes:
+def _list_of(dsn: "DsnParameters | None", count: int) -> bytes:
     """The wishes as a list for so many recipients."""
-    if wishes is None:
+    if dsn is None:
         return b""
     # Here, because few have wishes and all would pay for them.
     from eqmail_core.dsn.parameters import render_dsn
 
-    return render_dsn(wishes.for_each(count))
+    return render_dsn(dsn.for_each(count))
 
 
 def _queue(
     site: "Site",
     environ: "Mapping[bytes, bytes]",
-    injection: HeaderRewriter,
+    rewriter: HeaderRewriter,
     reader: "HeaderReader",
     recipients: list[bytes],
-    wishes: bytes,
+    dsn: bytes,
 ) -> None:
     try:
         queue = open_queue(site, environ)
     except OSError as error:
         raise TemporaryFailure(b"unable to run qmail-queue") from error
     try:
-        _copy(queue.write, injection.header, reader)
+        _copy(queue.write, rewriter.header, reader)
     except OSError:
         queue.abort()
         queue.finish(b"", [])
         raise
-    enqueue(queue, injection.sender, recipients, wishes)
+    enqueue(queue, rewriter.sender, recipients, dsn)
 
 
 def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> HeaderRewriter:

@@ -73,12 +73,12 @@ class SendmailInvocation:
     __slots__ = ("action", "argv", "dsn", "environ")
 
     def __init__(
-        self, action: str, argv: list[bytes], environ: dict[bytes, bytes], wishes: "DsnParameters | None" = None
+        self, action: str, argv: list[bytes], environ: dict[bytes, bytes], dsn: "DsnParameters | None" = None
     ) -> None:
         self.action = action
         self.argv = argv
         self.environ = environ
-        self.dsn = wishes
+        self.dsn = dsn
 
 
 def parse_sendmail_command(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> SendmailInvocation:

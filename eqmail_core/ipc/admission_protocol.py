@@ -56,9 +56,14 @@ class Admission:
         self.envelope = envelope
 
 
-def admission(it: Admission) -> bytes:
+def admission(admission: Admission) -> bytes:
     """Render an N packet."""
-    return _ADMISSION.pack(ADMIT, it.serial, it.number, it.size, it.birth, it.uid, it.qp) + it.envelope
+    return (
+        _ADMISSION.pack(
+            ADMIT, admission.serial, admission.number, admission.size, admission.birth, admission.uid, admission.qp
+        )
+        + admission.envelope
+    )
 
 
 def split_admission(packet: bytes) -> Admission:

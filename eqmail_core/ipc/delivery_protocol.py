@@ -34,56 +34,56 @@ class DeliveryRequest:
     `takes_over`: whoever was last offered the message tells its sender the news that were wished.
     """
 
-    __slots__ = ("name", "number", "recipient", "sender", "serial", "takes_over", "wishes")
+    __slots__ = ("dsn", "name", "number", "recipient", "sender", "serial", "takes_over")
 
     def __init__(
-        self, serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, wishes: bytes = b""
+        self, serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, dsn: bytes = b""
     ) -> None:
         self.serial = serial
         self.number = number
         self.name = name
         self.sender = sender
         self.recipient = recipient
-        self.wishes = wishes
+        self.dsn = dsn
         self.takes_over = False
 
 
-def order(it: DeliveryRequest) -> bytes:
+def order(request: DeliveryRequest) -> bytes:
     """Render a D packet."""
-    head = _ORDER.pack(ORDER, it.serial, it.number)
-    wishes = it.wishes + b"\0" if it.wishes else b""
-    return head + b"%b\0%b\0%b\0%b" % (it.name, it.sender, it.recipient, wishes)
+    head = _ORDER.pack(ORDER, request.serial, request.number)
+    dsn = request.dsn + b"\0" if request.dsn else b""
+    return head + b"%b\0%b\0%b\0%b" % (request.name, request.sender, request.recipient, dsn)
 
 
 def split_order(packet: bytes) -> DeliveryRequest:
     """Read a D packet.  Fails: ValueError for any other."""
     try:
         kind, serial, number = _ORDER.unpack_from(packet)
-        name, sender, recipient, *wishes = packet[_ORDER.size :].split(b"\0")
+        name, sender, recipient, *dsn = packet[_ORDER.size :].split(b"\0")
     except struct.error as error:
         raise ValueError("short order") from error
-    if kind != ORDER or not 1 <= len(wishes) <= 2 or wishes[-1]:
+    if kind != ORDER or not 1 <= len(dsn) <= 2 or dsn[-1]:
         raise ValueError("not an order")
-    return DeliveryRequest(serial, number, name, sender, recipient, wishes[0])
+    return DeliveryRequest(serial, number, name, sender, recipient, dsn[0])
 
 
 def report(
-    serial: int, durable: bool, letter: bytes, text: bytes, takes_over: bool = False, is_expanded: bool = False
+    serial: int, durable: bool, outcome: bytes, text: bytes, takes_over: bool = False, is_expanded: bool = False
 ) -> bytes:
     """Render an R packet."""
     flags = durable * IS_DURABLE | takes_over * TAKES_OVER | is_expanded * EXPANDED
-    return _REPORT.pack(REPORT, serial, flags, letter) + text[:MAX_REPORT]
+    return _REPORT.pack(REPORT, serial, flags, outcome) + text[:MAX_REPORT]
 
 
 def split_report(packet: bytes) -> tuple[int, int, bytes, bytes]:
     """Serial, flags, letter and text of an R packet.  Fails: ValueError for any other."""
     try:
-        kind, serial, flags, letter = _REPORT.unpack_from(packet)
+        kind, serial, flags, outcome = _REPORT.unpack_from(packet)
     except struct.error as error:
         raise ValueError("short report") from error
     if kind != REPORT:
         raise ValueError("not a report")
-    return serial, flags, letter, packet[_REPORT.size :]
+    return serial, flags, outcome, packet[_REPORT.size :]
 
 
 def durable(serials: list[int]) -> bytes:

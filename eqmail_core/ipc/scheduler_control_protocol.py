@@ -61,11 +61,18 @@ class MemoryMessageRecord:
         self.recipients: list[tuple[str, bool, bytes]] = []
 
 
-def message_packets(it: MemoryMessageRecord) -> "Iterator[bytes]":
+def message_packets(message: MemoryMessageRecord) -> "Iterator[bytes]":
     """The M packet of a message and the T packets of its recipients."""
-    fields = (b"%d" % it.serial, b"%d" % it.number, b"%d" % it.birth, b"%d" % it.size, b"%d" % it.bounces, it.sender)
+    fields = (
+        b"%d" % message.serial,
+        b"%d" % message.number,
+        b"%d" % message.birth,
+        b"%d" % message.size,
+        b"%d" % message.bounces,
+        message.sender,
+    )
     yield MESSAGE + b"\0".join(fields) + b"\0"
-    records = (_CHANNELS[channel] + (b"D" if done else b"T") + address for channel, done, address in it.recipients)
+    records = (_CHANNELS[channel] + (b"D" if done else b"T") + address for channel, done, address in message.recipients)
     yield from packets(RECIPIENTS, records)
 
 

@@ -14,7 +14,7 @@ from eqmail_core.ipc.packet_socket import enlarge_send_buffer, receive_packet, r
 # Packets taken per wake-up, so that agents are not kept waiting by a busy peer.
 _BURST = 64
 
-MOST_PENDING = 1000
+MAX_PENDING = 1000
 """Packets that wait for the peer to read; while there are so many, no more of its own are read."""
 
 
@@ -73,7 +73,7 @@ class SelectorChannel:
                 self.close()
                 return
         self._pending.append(packet)
-        if len(self._pending) in (1, MOST_PENDING):
+        if len(self._pending) in (1, MAX_PENDING):
             self._watch()
 
     def read(self, is_wanted: bool) -> None:
@@ -101,7 +101,7 @@ class SelectorChannel:
 
     @property
     def _takes_packets(self) -> bool:
-        return self._reading and len(self._pending) < MOST_PENDING
+        return self._reading and len(self._pending) < MAX_PENDING
 
     def _watch(self) -> None:
         events = (selectors.EVENT_READ if self._takes_packets else 0) | (selectors.EVENT_WRITE if self._pending else 0)

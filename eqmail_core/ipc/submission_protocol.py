@@ -34,9 +34,9 @@ class WireError(Exception):
     """A packet that does not belong on this wire."""
 
 
-def render_envelope(sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> bytes:
+def render_envelope(sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> bytes:
     """An envelope as descriptor 1 of qmail-queue takes it; `wishes` as in `formats.wishes`."""
-    end = b"\0%b\0" % wishes if wishes else b"\0"
+    end = b"\0%b\0" % dsn if dsn else b"\0"
     return b"".join((b"F", sender, b"\0", *[b"T%b\0" % recipient for recipient in recipients], end))
 
 

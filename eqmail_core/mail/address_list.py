@@ -127,39 +127,39 @@ def rewrite_addresses(field: "list[Token]", rewrite: "Rewrite") -> "list[Token]"
     move behind it.
     Fails: Unparsable for groups that nest or do not close, and for > without <.
     """
-    walk = _Rewriter(rewrite)
+    scan = _Rewriter(rewrite)
     at = len(field) - 1
     while at >= _FIRST:
         kind = field[at][0]
         if kind in (ATOM, QUOTE, LITERAL):
-            if walk.after_word:
-                walk.finish_address(with_comma=True)
-            walk.after_word = True
-            walk.address.append(field[at])
+            if scan.after_word:
+                scan.finish_address(with_comma=True)
+            scan.after_word = True
+            scan.address.append(field[at])
         elif kind == COMMENT:
-            walk.done.append(field[at])
+            scan.done.append(field[at])
         elif kind == COMMA:
-            walk.finish_address()
-            walk.done.append(field[at])
+            scan.finish_address()
+            scan.done.append(field[at])
         elif kind == SEMICOLON:
-            walk.finish_address(with_comma=True)
-            walk.enter_group()
-            walk.done.append(field[at])
+            scan.finish_address(with_comma=True)
+            scan.enter_group()
+            scan.done.append(field[at])
         elif kind == COLON:
-            walk.finish_address()
-            walk.leave_group()
-            at = walk.copy(field, at, lambda token: token[0] != COMMA)
+            scan.finish_address()
+            scan.leave_group()
+            at = scan.copy(field, at, lambda token: token[0] != COMMA)
             if at >= _FIRST:
-                walk.done.append(field[at])
+                scan.done.append(field[at])
         elif kind == RIGHT:
-            at = walk.bracketed(field, at)
+            at = scan.bracketed(field, at)
             continue
         else:
-            walk.after_word = False
-            walk.address.append(field[at])
+            scan.after_word = False
+            scan.address.append(field[at])
         at -= 1
-    walk.finish_address()
-    return field[:_FIRST] + walk.done[::-1]
+    scan.finish_address()
+    return field[:_FIRST] + scan.done[::-1]
 
 
 class _Rewriter:

@@ -15,6 +15,6 @@ def invoker_name(uid: int, alias: int, daemon: int, scheduler: int) -> bytes:
     return b"by uid %d" % uid
 
 
-def invoked_line(pid: int, how: bytes, date: bytes) -> bytes:
+def invoked_line(pid: int, invoked_by: bytes, date: bytes) -> bytes:
     """The Received line with its newline; `date` as in RFC 5322."""
-    return b"Received: (qmail %d invoked %b); %b\n" % (pid, how, date)
+    return b"Received: (qmail %d invoked %b); %b\n" % (pid, invoked_by, date)

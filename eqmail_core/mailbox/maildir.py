@@ -79,7 +79,7 @@ class Maildir:
         finally:
             os.close(base)
 
-    def write(self, naming: MaildirNames, wanted: bytes, head: bytes, message: MessageFile) -> "MaildirFile":
+    def write(self, names: MaildirNames, wanted: bytes, head: bytes, message: MessageFile) -> "MaildirFile":
         """Write `head` and the message to a file in tmp/; it will be called `wanted`, or by a new name if that is b"".
 
         A copy with a wanted name replaces the one of the same name: it is the same delivery again.
@@ -89,7 +89,7 @@ class Maildir:
             size = len(head) + message.size()
             self.quota.grant(size)
             wanted = wanted and sized(wanted, size)
-        temporary, fd = self._create(naming, size)
+        temporary, fd = self._create(names, size)
         try:
             message.copy_to(fd, head)
         except (OSError, MessageUnreadable) as error:
@@ -117,9 +117,9 @@ class Maildir:
             self.quota.close()
             self.quota = None
 
-    def _create(self, naming: MaildirNames, size: int) -> tuple[bytes, int]:
+    def _create(self, names: MaildirNames, size: int) -> tuple[bytes, int]:
         for _ in range(_TRIES):
-            name = sized(naming.new_name(), size) if size else naming.new_name()
+            name = sized(names.new_name(), size) if size else names.new_name()
             try:
                 return name, os.open(name, _NEW_FILE, 0o600, dir_fd=self.tmp)
             except FileExistsError:
@@ -180,10 +180,10 @@ class MaildirFile:
 
 def deliver_to_maildir(path: bytes, head: bytes, message: MessageFile, wanted: bytes = b"", part: int = 0) -> None:
     """Deliver one copy durably; the parts of one delivery are numbered, see `Naming.given`."""
-    naming = own_names()
+    names = own_names()
     maildir = Maildir(path)
     try:
-        copy = maildir.write(naming, naming.name_for(wanted, part), head, message)
+        copy = maildir.write(names, names.name_for(wanted, part), head, message)
         try:
             copy.sync()
             copy.publish()

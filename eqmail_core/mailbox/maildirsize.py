@@ -19,7 +19,7 @@ MAX_BYTES = 5120
 READ_BYTES = 65536
 """So much of a file is read; what is longer is counted anew in any case."""
 
-MOST_DIGITS = 18
+MAX_DIGITS = 18
 """A longer number is none: no disk has so many bytes."""
 
 
@@ -40,7 +40,7 @@ def parse(text: bytes) -> "tuple[Usage, Usage]":
 def _number(word: bytes) -> int | None:
     """A decimal number with at most one minus sign; None for everything else."""
     digits = word.removeprefix(b"-")
-    return int(word) if digits.isdigit() and len(digits) <= MOST_DIGITS else None
+    return int(word) if digits.isdigit() and len(digits) <= MAX_DIGITS else None
 
 
 def render(first_line: bytes, used: "Usage") -> bytes:

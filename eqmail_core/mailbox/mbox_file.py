@@ -21,14 +21,14 @@ _APPEND = os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 _PAUSE_S = 0.05
 
 
-def append_to_mailbox(path: bytes, head: bytes, message: MessageFile, patience_s: float = LOCK_TIMEOUT_S) -> None:
+def append_to_mailbox(path: bytes, head: bytes, message: MessageFile, timeout_s: float = LOCK_TIMEOUT_S) -> None:
     """Append `head` (the From_ line and what follows it) and the message, on the disk when this returns."""
     try:
         fd = os.open(path, _APPEND, 0o600)
     except OSError as error:
         raise TemporaryFailure(b"Unable to open %b: %b. (#4.2.1)" % (path, error_text(error.errno))) from error
     try:
-        locked = _lock(fd, patience_s)
+        locked = _lock(fd, timeout_s)
         end = os.fstat(fd).st_size
         try:
             _append(fd, head, message)
@@ -59,9 +59,9 @@ def _truncate(fd: int, end: int) -> None:
         pass
 
 
-def _lock(fd: int, patience_s: float) -> bool:
+def _lock(fd: int, timeout_s: float) -> bool:
     """Wait for the lock; a file that cannot be locked at all is used without, as in C."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

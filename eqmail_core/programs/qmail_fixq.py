@@ -46,7 +46,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
 
 def _check(site: Site) -> bytes:
     found = examine(site)
-    return check_lines(found.split, found.owners, found.modes)
+    return check_lines(found.split, found.user_lookup, found.modes)
 
 
 def _fix(site: Site) -> bytes:

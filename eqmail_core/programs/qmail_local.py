@@ -29,14 +29,14 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         dry = option.endswith(b"n")
     if len(words) != 8 or words[1][:1] != b"/":
         return _usage()
-    it = LocalDelivery(*words)
+    delivery = LocalDelivery(*words)
     site = read_site(environ)
     os.umask(0o077)
     try:
         if dry:
-            dry_run(site, it, lambda line: write_all(1, line), write_stderr)
+            dry_run(site, delivery, lambda line: write_all(1, line), write_stderr)
         else:
-            write_all(1, deliver(site, it, 0, environ)[0])
+            write_all(1, deliver(site, delivery, 0, environ)[0])
     except Failure as failure:
         if failure.text:
             write_stderr(failure.text + b"\n")

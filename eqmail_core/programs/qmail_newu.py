@@ -26,17 +26,17 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     os.umask(0o033)
     if not os.path.isdir(site.home):
         return _die("unable to chdir")
-    trouble = f"unable to open {users}/assign"
+    problem = f"unable to open {users}/assign"
     try:
         with open(assign_path(site), "rb", buffering=1 << 16) as assign:
-            trouble = f"unable to read {users}/assign"
+            problem = f"unable to read {users}/assign"
             compile_users(site, assign)
     except BadAssign:
         return _die(f"bad format in {users}/assign")
     except CdbNotWritten as failure:
         return _die(_NOT_WRITTEN[failure.step].format(users))
     except OSError:
-        return _die(trouble)
+        return _die(problem)
     return 0
 
 

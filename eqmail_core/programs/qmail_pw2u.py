@@ -30,17 +30,17 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except BadOption as bad:
         log_line("qmail-pw2u", bad.text)
         return EXIT_PERMANENT
-    trouble = b"unable to read controls"
+    problem = b"unable to read controls"
     try:
         rules = read_assign_rules(read_site(environ))
         for letter, value in options:
             setattr(rules, *_SETTINGS.get(letter, ("break_char", value[:1])))
-        trouble = b"unable to read input"
+        problem = b"unable to read input"
         passwd = read_all(0).split(b"\n")
-        trouble = b"unable to write output"
+        problem = b"unable to write output"
         for line in assign_text(rules, passwd, home_owner):
             write_all(1, line)
     except (CannotAssign, OSError) as reason:
-        log_line("qmail-pw2u", b"fatal: " + (reason.text if isinstance(reason, CannotAssign) else trouble))
+        log_line("qmail-pw2u", b"fatal: " + (reason.text if isinstance(reason, CannotAssign) else problem))
         return EXIT_TEMPORARY
     return 0

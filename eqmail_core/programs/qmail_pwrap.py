@@ -19,7 +19,7 @@ REFUSED = 1
 MISUSED = 2
 _CREDENTIALS = 3
 # What a pipe takes without a reader; checkpassword programs read 512 bytes.
-_MOST_BYTES = 4096
+_MAX_BYTES = 4096
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
@@ -28,7 +28,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         secret = read_all(_CREDENTIALS)
     except OSError:
         return MISUSED
-    if not secret or len(secret) > _MOST_BYTES:
+    if not secret or len(secret) > _MAX_BYTES:
         return MISUSED
     try:
         tools = read_controls(read_site(environ)).checkpwtools or []

@@ -39,16 +39,16 @@ def _lines(queue: QueuePaths, books: SchedulerState | None) -> Iterator[bytes]:
     def unread(number: int, error: OSError) -> None:
         warnings.append(b"warning: trouble with #%d: %b\n" % (number, error_text(error.errno)))
 
-    for text in each_message(queue, books, _text, on_trouble=unread):
+    for text in each_message(queue, books, _text, on_problem=unread):
         yield from warnings
         warnings.clear()
         yield text
     yield from warnings
 
 
-def _text(it: QueuedMessage) -> bytes | None:
-    if it.state == "new":
+def _text(message: QueuedMessage) -> bytes | None:
+    if message.state == "new":
         return None
-    lines = [recipient_line(*recipient) for recipient in it.recipients]
-    it.whole()
-    return message_line(it.number, it.birth, it.size, it.sender, it.bounces) + b"".join(lines)
+    lines = [recipient_line(*recipient) for recipient in message.recipients]
+    message.whole()
+    return message_line(message.number, message.birth, message.size, message.sender, message.bounces) + b"".join(lines)

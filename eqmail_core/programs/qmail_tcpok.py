@@ -15,12 +15,12 @@ from eqmail_core.text.error_text import error_text
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     """Clear the table."""
     queue = read_site(environ).queue
-    trouble = f"unable to chdir to {queue.lock}"
+    problem = f"unable to chdir to {queue.lock}"
     try:
         os.stat(f"{queue.lock}/.")
-        trouble = f"unable to write {queue.tcpto}"
+        problem = f"unable to write {queue.tcpto}"
         TcptoFile(queue.tcpto).clear()
     except OSError as error:
-        log_line("qmail-tcpok", os.fsencode(f"fatal: {trouble}: ") + error_text(error.errno))
+        log_line("qmail-tcpok", os.fsencode(f"fatal: {problem}: ") + error_text(error.errno))
         return EXIT_TEMPORARY
     return 0

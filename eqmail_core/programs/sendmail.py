@@ -28,7 +28,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
     except OSError:
         return fatal("sendmail", "unable to switch to qmail home directory")
     try:
-        errand = parse_sendmail_command(argv, environ)
+        request = parse_sendmail_command(argv, environ)
     except BadOption as bad:
         write_stderr(program_name(argv) + b": " + bad.text + b"\n")
         return _usage()
@@ -36,15 +36,15 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         return _usage()
     except Elsewhere as elsewhere:
         return fatal("sendmail", str(elsewhere), EXIT_PERMANENT)
-    if errand.action == NOTHING:
+    if request.action == NOTHING:
         return EXIT_DONE
-    if errand.action == INJECT:
-        return inject(errand.argv, errand.environ, wishes=errand.dsn)
-    name = PROGRAMS.get(errand.action)
+    if request.action == INJECT:
+        return inject(request.argv, request.environ, dsn=request.dsn)
+    name = PROGRAMS.get(request.action)
     if name is None:
         return fatal("sendmail", "please use fastforward/newaliases instead", EXIT_PERMANENT)
     try:
-        os.execve(f"{site.bin}/{name}", [f"bin/{name}"], errand.environ)
+        os.execve(f"{site.bin}/{name}", [f"bin/{name}"], request.environ)
     except OSError:
         return fatal("sendmail", f"unable to run {name}")
 

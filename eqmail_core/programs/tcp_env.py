@@ -10,7 +10,7 @@ from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.site.layout import home_of
 from eqmail_core.system.installation import is_own
 from eqmail_core.tcpserver.environment import describe
-from eqmail_core.text.lines import MOST_WAIT_S, number_of_option
+from eqmail_core.text.lines import MAX_WAIT_S, number_of_option
 from eqmail_core.text.options import BadOption, parse_options
 
 IDENT_TIMEOUT_S = 30.0
@@ -24,7 +24,7 @@ def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:
         options, command = parse_options(argv, b"rRt:")
         for letter, argument in options:
             if letter == b"t":
-                seconds = float(number_of_option(argument, MOST_WAIT_S))
+                seconds = float(number_of_option(argument, MAX_WAIT_S))
             timeout_s = None if letter == b"R" else timeout_s if letter == b"t" else seconds
         if not command:
             return EXIT_TEMPORARY

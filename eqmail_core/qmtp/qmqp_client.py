@@ -11,7 +11,7 @@ PORT = 628
 CONNECT_TIMEOUT_S = 10.0
 TALK_TIMEOUT_S = 60.0
 
-MOST_DIGITS = 9
+MAX_DIGITS = 9
 """Digits of the longest answer; with more, or with other bytes, it is none."""
 
 NO_SERVERS = 55
@@ -73,6 +73,6 @@ def _talk(sock: _socket.socket, packet: bytes) -> int:
 def _begins_netstring(answer: bytes) -> bool:
     """Whether these bytes may begin a netstring that is not empty, of a length that an answer has."""
     digits, colon, _ = answer.partition(b":")
-    if not digits.isdigit() or len(digits) > MOST_DIGITS:
+    if not digits.isdigit() or len(digits) > MAX_DIGITS:
         return False
     return not colon or int(digits) > 0

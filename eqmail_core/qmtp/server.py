@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LIFETIME_S = 3600.0
 """How long a client may stay altogether."""
 
-MOST_ANSWERS = 100_000
+MAX_ANSWERS = 100_000
 """Recipients of one message that are answered at all; the answers are kept until all have been named."""
 
 PIPE_BYTES = 512
@@ -72,7 +72,7 @@ class QmtpServer:
         self._deadline = time.monotonic() + LIFETIME_S
         self._message: _Message | None = None
 
-    def run_qmtp(self, rcpthosts: "RcptHosts", databytes: int, most_recipients: int = 0) -> int:
+    def run_qmtp(self, rcpthosts: "RcptHosts", databytes: int, limit_recipients: int = 0) -> int:
         """Take messages until the client goes; the exit code of the process.
 
         `databytes` and `most_recipients` limit a message, 0: not at all.
@@ -81,9 +81,9 @@ class QmtpServer:
 
         def take(event: qmtp.QmtpEvent, message: _Message) -> None:
             if event.kind == qmtp.RECIPIENT:
-                if len(message.answers) >= MOST_ANSWERS:
+                if len(message.answers) >= MAX_ANSWERS:
                     raise TooLong
-                is_full = 0 < most_recipients <= len(message.recipients)
+                is_full = 0 < limit_recipients <= len(message.recipients)
                 message.answers.append(
                     answers.TOO_MANY if is_full else self._check_recipient(event.value, rcpthosts, message)
                 )
@@ -160,9 +160,9 @@ class QmtpServer:
             view = view[os.write(1, view[:PIPE_BYTES]) :]
 
     def _wait(self, fd: int, what: int) -> None:
-        waiter = select.poll()
-        waiter.register(fd, what)
-        if not waiter.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
+        runner = select.poll()
+        runner.register(fd, what)
+        if not runner.poll(max(0.0, self._deadline - time.monotonic()) * 1000):
             raise _TimedOut
 
     def _read(self) -> bytes:

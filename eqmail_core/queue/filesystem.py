@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     Piece = bytes | bytearray | memoryview
 
-_MOST_PIECES = 1024
+_MAX_PIECES = 1024
 
 # Up to so many files or folders are flushed one by one; more, all at once with their file system.
 _FEW = 3
@@ -45,8 +45,8 @@ class FileSystem:
 
     def write_at(self, fd: int, pieces: "list[Piece]", offset: int) -> None:
         """Write all pieces one behind the other from `offset`."""
-        for start in range(0, len(pieces), _MOST_PIECES):
-            some = pieces[start : start + _MOST_PIECES]
+        for start in range(0, len(pieces), _MAX_PIECES):
+            some = pieces[start : start + _MAX_PIECES]
             written = os.pwritev(fd, some, offset)
             total = sum(map(len, some))
             offset += written

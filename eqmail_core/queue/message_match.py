@@ -16,27 +16,27 @@ FITS, MISSING, FOREIGN, NO_INFO = range(4)
 """mess/N is the message of info/N; is not there; is younger, so another with that number; or there is no info/N."""
 
 
-def message_state(ledger: QueueFiles, number: int) -> int:
+def message_state(files: QueueFiles, number: int) -> int:
     """What mess/N is to info/N: FITS, MISSING, FOREIGN or NO_INFO."""
-    info = ledger.stat(ledger.paths.info(number))
+    info = files.stat(files.paths.info(number))
     if info is None:
         return NO_INFO
-    mess = ledger.stat(ledger.paths.mess(number))
+    mess = files.stat(files.paths.mess(number))
     if mess is None:
         return MISSING
     is_other = mess.st_ino == number and _looks_older(info, mess) and not info.st_mode & OLDER_CLOCK
     return FOREIGN if is_other else FITS
 
 
-def vouch(ledger: QueueFiles, number: int) -> None:
+def vouch(files: QueueFiles, number: int) -> None:
     """Note, where times do not show it, that info/N and mess/N belong together."""
-    path = ledger.paths.info(number)
-    info, mess = ledger.stat(path), ledger.stat(ledger.paths.mess(number))
+    path = files.paths.info(number)
+    info, mess = files.stat(path), files.stat(files.paths.mess(number))
     if info is not None and mess is not None and _looks_older(info, mess):
         try:
             os.chmod(path, info.st_mode & WARNED | LIST_MODE | OLDER_CLOCK)
         except OSError as error:
-            raise QueueFileError(b"unable to chmod " + ledger.short(path)) from error
+            raise QueueFileError(b"unable to chmod " + files.short(path)) from error
 
 
 def _looks_older(info: os.stat_result, mess: os.stat_result) -> bool:

@@ -42,7 +42,7 @@ class SpillFiles:
         birth: int,
         lists: list[tuple[int, bytes, int]],
         failures: bytes,
-        wishes: bytes = b"",
+        dsn: bytes = b"",
         mark: int = 0,
     ) -> None:
         self.number = number
@@ -50,15 +50,15 @@ class SpillFiles:
         self.birth = birth
         self.lists = lists
         self.failures = failures
-        self.dsn = wishes
+        self.dsn = dsn
         self.mark = mark
 
 
 class Preprocessor:
     """Writes the files of new messages; what is said about them goes to a list of log lines."""
 
-    def __init__(self, ledger: QueueFiles, lines: LogLines) -> None:
-        self.files = ledger
+    def __init__(self, files: QueueFiles, lines: LogLines) -> None:
+        self.files = files
         self.lines = lines
 
     def preprocess(
@@ -82,7 +82,7 @@ class Preprocessor:
             say(self.lines.new_message(number))
             uid = qp = birth = mark = 0
             about_said = False
-            wishes = _DsnCollector()
+            dsn = _DsnCollector()
             chunks = _chunks(envelope, short(todo))
             for _, letter, text in records(chunks):
                 if letter == TODO:
@@ -91,13 +91,13 @@ class Preprocessor:
                     if path not in files:
                         files[path] = self._create(path)
                     files[path].write(b"T%b\0" % address)
-                    wishes.add(channel, len(address) + 2)
+                    dsn.add(channel, len(address) + 2)
                 elif letter == _UID:
                     uid = leading_number(text) or 0
                     birth, mark = parse_born(text.partition(b" ")[2])
                 elif letter == _PID:
                     qp = leading_number(text) or 0
-                    wishes.text = text.partition(b" ")[2]
+                    dsn.text = text.partition(b" ")[2]
                 elif letter == SENDER:
                     files[info].write(render_info(text))
                     files[info].flush()
@@ -107,7 +107,7 @@ class Preprocessor:
                     raise QueueFileError(b"unknown record type in " + short(todo))
             if not about_said:
                 raise QueueFileError(b"no sender in " + short(todo))
-            files[info].write(wishes.keyed_by_lists())
+            files[info].write(dsn.keyed_by_lists())
             if birth:
                 files[info].flush()
                 files[info].date(born_ns(birth, mark))
@@ -132,10 +132,10 @@ class Preprocessor:
         results: list[QueueFileError | None] = [None] * len(placements)
 
         def each(act: Callable[[SpillFiles], None]) -> None:
-            for index, it in enumerate(placements):
+            for index, files in enumerate(placements):
                 if results[index] is None:
                     try:
-                        act(it)
+                        act(files)
                     except QueueFileError as trouble:
                         results[index] = trouble
 
@@ -146,32 +146,32 @@ class Preprocessor:
         each(self._sync_info_folders())
         return results
 
-    def _remove_info(self, it: SpillFiles) -> None:
+    def _remove_info(self, files: SpillFiles) -> None:
         """Whose placement failed when info/N was there already must not be found complete while its lists change."""
-        path = self.files.paths.info(it.number)
+        path = self.files.paths.info(files.number)
         _attempt(b"unable to unlink", self.files.short(path), remove_for_good, path)
 
-    def _write_lists(self, it: SpillFiles) -> None:
+    def _write_lists(self, files: SpillFiles) -> None:
         paths = self.files.paths
-        contents = {paths.channel(CHANNELS[channel], it.number): (text, due) for channel, text, due in it.lists}
+        contents = {paths.channel(CHANNELS[channel], files.number): (text, due) for channel, text, due in files.lists}
         for name in CHANNELS:
-            path = paths.channel(name, it.number)
+            path = paths.channel(name, files.number)
             _attempt(b"unable to unlink", self.files.short(path), remove_for_good, path)
             if path in contents:
                 text, due = contents[path]
                 self._write_whole(path, text, born_ns(due, 0))
-        bounce = paths.bounce(it.number)
+        bounce = paths.bounce(files.number)
         _attempt(b"unable to unlink", self.files.short(bounce), remove_for_good, bounce)
-        if it.failures:
-            self._write_whole(bounce, it.failures, 0)
+        if files.failures:
+            self._write_whole(bounce, files.failures, 0)
 
-    def _write_info(self, it: SpillFiles) -> None:
-        path = self.files.paths.info(it.number)
+    def _write_info(self, files: SpillFiles) -> None:
+        path = self.files.paths.info(files.number)
         temporary = f"{path}.tmp"
         _attempt(b"unable to unlink", self.files.short(temporary), remove_for_good, temporary)
-        self._write_whole(temporary, render_info(it.sender, it.dsn), born_ns(it.birth, it.mark))
+        self._write_whole(temporary, render_info(files.sender, files.dsn), born_ns(files.birth, files.mark))
         _attempt(b"unable to create", self.files.short(path), os.rename, temporary, path)
-        vouch(self.files, it.number)
+        vouch(self.files, files.number)
 
     def _write_whole(self, path: str, text: bytes, mtime_ns: int) -> None:
         file = self._create(path)
@@ -188,11 +188,11 @@ class Preprocessor:
         """What puts the names of a message's lists on the disk, each folder once for a whole group."""
         paths, sync = self.files.paths, _SyncedFolders(self.files)
 
-        def act(it: SpillFiles) -> None:
-            for channel, _, _ in it.lists:
-                sync(paths.channel(CHANNELS[channel], it.number))
-            if it.failures:
-                sync(paths.bounce(it.number))
+        def act(files: SpillFiles) -> None:
+            for channel, _, _ in files.lists:
+                sync(paths.channel(CHANNELS[channel], files.number))
+            if files.failures:
+                sync(paths.bounce(files.number))
 
         return act
 
@@ -223,11 +223,11 @@ class _DsnCollector:
 
     def keyed_by_lists(self) -> bytes:
         """The record for info/N."""
-        wishes = parse_dsn(self.text)
-        if wishes is None:
+        dsn = parse_dsn(self.text)
+        if dsn is None:
             return b""
         keys = {index_key(place): key for place, key in enumerate(self._keys)}
-        text = render_dsn(wishes.rekeyed(keys.get))
+        text = render_dsn(dsn.rekeyed(keys.get))
         return text + b"\0" if text else b""
 
 
@@ -281,12 +281,12 @@ def _chunks(fd: int, name: bytes) -> Iterator[bytes]:
 class _SyncedFolders:
     """Flushes the folder of a file unless it did so before; made anew after every group of writes."""
 
-    def __init__(self, ledger: QueueFiles) -> None:
-        self._ledger = ledger
+    def __init__(self, files: QueueFiles) -> None:
+        self._files = files
         self._synced: set[str] = set()
 
     def __call__(self, path: str) -> None:
         folder = os.path.dirname(path)
         if folder not in self._synced:
-            _attempt(b"trouble fsyncing", self._ledger.short(folder), sync_folder, folder)
+            _attempt(b"trouble fsyncing", self._files.short(folder), sync_folder, folder)
             self._synced.add(folder)

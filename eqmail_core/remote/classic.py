@@ -32,8 +32,8 @@ def run(site: Site, environ: dict[bytes, bytes]) -> None:
             return EXIT_TEMPORARY if is_temporary(error) else EXIT_PERMANENT
 
     def judge(code: int, output: bytes) -> bytes:
-        letter, text = report_of_run(os.path.basename(program), code, output)
-        return letter + text
+        outcome, text = report_of_run(os.path.basename(program), code, output)
+        return outcome + text
 
     ClassicSpawner(site.spawn, owner, act, judge).run()
 

@@ -57,20 +57,20 @@ KEPT_OUTPUT = 65536
 class _Job:
     """One delivery: how, where to, what, and what failed; `most` messages go over one connection."""
 
-    __slots__ = ("attempts", "message", "most", "order", "plan", "settings", "wishes")
+    __slots__ = ("attempts", "dsn", "limit", "message", "order", "plan", "settings")
 
     def __init__(
-        self, settings: RemoteSettings, order: DeliveryRequest, message: int, plan: RemotePlan, most: int
+        self, settings: RemoteSettings, order: DeliveryRequest, message: int, plan: RemotePlan, limit: int
     ) -> None:
         self.settings = settings
         self.order = order
         self.message = message
         self.plan = plan
-        self.most = most
+        self.limit = limit
         self.attempts = Attempts()
-        self.wishes = parse_dsn(order.wishes)
-        if self.wishes is not None and self.wishes.is_utf8:
-            self.wishes.is_utf8 = needs_utf8(plan, MessageFile(message).chunks())
+        self.dsn = parse_dsn(order.dsn)
+        if self.dsn is not None and self.dsn.is_utf8:
+            self.dsn.is_utf8 = needs_utf8(plan, MessageFile(message).chunks())
 
 
 class RemoteDeliveries:
@@ -103,9 +103,9 @@ class RemoteDeliveries:
 
     async def deliver(self, order: DeliveryRequest, message: int) -> Report:
         """Deliver the message behind the descriptor `message` to one recipient."""
-        trouble = objection(order.recipient, message, self._owner)
-        if trouble:
-            return trouble[:1], trouble[1:]
+        problem = objection(order.recipient, message, self._owner)
+        if problem:
+            return problem[:1], problem[1:]
         try:
             settings = self.source.current()
             if settings.substitute:
@@ -126,8 +126,8 @@ class RemoteDeliveries:
             host, order.sender, [order.recipient], settings.routes, self._environment, settings.own_names
         )
         plan = await self._answered(search, settings.search_s)
-        most = limit_of(settings.limits, host.lower()).messages
-        job = _Job(settings, order, message, plan, most or MAX_PER_CONNECTION)
+        limit = limit_of(settings.limits, host.lower()).messages
+        job = _Job(settings, order, message, plan, limit or MAX_PER_CONNECTION)
         until = self._watch.loop.time() + settings.addresses_s
         for candidate in plan.candidates:
             client = await self._try_candidate(job, candidate)
@@ -156,10 +156,10 @@ class RemoteDeliveries:
         With the status TRY_NEXT the server wants nothing now, otherwise there is a report.
         """
         route = job.plan.route
-        wish = policy_for(self._site, candidate.name, route.port == self._implicit_tls_port)
+        dsn = policy_for(self._site, candidate.name, route.port == self._implicit_tls_port)
         # A server that had to prove its name has proved no other.
-        name = candidate.name if wish.demanded_by else b""
-        key = (candidate.ip, route.port, route.user, route.password, wish.is_wanted, wish.demanded_by, name)
+        name = candidate.name if dsn.demanded_by else b""
+        key = (candidate.ip, route.port, route.user, route.password, dsn.is_wanted, dsn.demanded_by, name)
         session = self.idle.take(key)
         if session is not None:
             await self._send_over(session, key, job)
@@ -168,24 +168,24 @@ class RemoteDeliveries:
         if self._tcpto.should_skip(candidate.ip, job.order.serial):
             job.attempts.left_alone(candidate, route.port)
             return None
-        client = await self._try_new_connection(job, candidate, wish, key)
-        if client and may_go_plain(client, wish, job.settings.tls_falls_back, route.user is not None):
+        client = await self._try_new_connection(job, candidate, dsn, key)
+        if client and may_go_plain(client, dsn, job.settings.tls_falls_back, route.user is not None):
             reason = client.report[1:].partition(b"\n")[0].decode("latin-1")
             log_line(NAME, f"warning: {reason} Trying without TLS.")
             client = await self._try_new_connection(job, candidate, PLAIN, None)
         return client
 
     async def _try_new_connection(
-        self, job: _Job, candidate: MxCandidate, wish: TlsPolicy, key: object
+        self, job: _Job, candidate: MxCandidate, dsn: TlsPolicy, key: object
     ) -> SmtpClient | None:
         """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""
         settings, route = job.settings, job.plan.route
         credentials = None if route.user is None else Credentials(route.user, route.password)
         keep = settings.reuse_s > 0 and key is not None
-        client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, wish)
+        client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, dsn)
 
         def secure() -> "ClientTls | None":
-            return settings.tls.open(client, candidate.name, wish)
+            return settings.tls.open(client, candidate.name, dsn)
 
         session = ClientConnection(self._watch, candidate.ip, client, secure)
         try:
@@ -211,11 +211,11 @@ class RemoteDeliveries:
             position += len(piece)
             return piece
 
-        if session.carried + 1 >= job.most:
+        if session.carried + 1 >= job.limit:
             session.client.keep = False
         try:
-            plan, patience_s = job.plan, job.settings.timeout_s
-            await session.send_message(plan.sender, plan.recipients, read, patience_s, job.wishes)
+            plan, timeout_s = job.plan, job.settings.timeout_s
+            await session.send_message(plan.sender, plan.recipients, read, timeout_s, job.dsn)
         except asyncio.CancelledError:
             session.close()
             raise
@@ -249,8 +249,8 @@ async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) 
             stderr=asyncio.subprocess.STDOUT,
         )
     except OSError as error:
-        letter = PERMANENT if isinstance(error, FileNotFoundError | PermissionError) else TEMPORARY
-        return letter, b"Unable to run %b.\n" % name
+        outcome = PERMANENT if isinstance(error, FileNotFoundError | PermissionError) else TEMPORARY
+        return outcome, b"Unable to run %b.\n" % name
     finally:
         os.close(stdin)
     assert process.stdout is not None

@@ -25,7 +25,7 @@ NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)
 MAX_HEADER = 1 << 20
 """Bytes of a header that are looked at."""
 
-MOST_TOLD = 3
+MAX_TOLD = 3
 """Addresses whose failure a report names."""
 
 _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
@@ -47,7 +47,7 @@ class Attempts:
 
     def failed(self, candidate: "MxCandidate", port: int, reason: bytes) -> None:
         """There was no connection to this address."""
-        if len(self._reasons) == MOST_TOLD:
+        if len(self._reasons) == MAX_TOLD:
             self._untold += 1
             return
         host = candidate.name.translate(_SAFE)
@@ -96,7 +96,7 @@ def plan_delivery(
     sender: bytes,
     recipients: list[bytes],
     routes: "Mapping[bytes, bytes] | None",
-    world: PlanEnvironment,
+    environment: PlanEnvironment,
     own_names: "Collection[bytes]" = (),
 ) -> "Search[RemotePlan]":
     """Search the addresses for mail to `recipients` at `host`; see `policy.mx` for how to run the search.
@@ -110,7 +110,7 @@ def plan_delivery(
             raise PermanentFailure(b"Sorry, an address with a line break cannot be sent by SMTP. (#5.1.3)")
     route = route_for(routes, host)
     if route.relay:
-        found = yield from addresses(ascii_domain(route.relay), world.literal)
+        found = yield from addresses(ascii_domain(route.relay), environment.literal)
         return RemotePlan(found, route, _quoted(sender), [_quoted(recipient) for recipient in recipients])
     rewritten = []
     all_aliases = True
@@ -121,9 +121,9 @@ def plan_delivery(
             all_aliases = all_aliases and canonical != name.rstrip(b".")
             recipient = quote_box(box) + b"@" + canonical
         rewritten.append(recipient)
-    found, missing = yield from exchangers(ascii_domain(host), world.literal, world.shuffle)
+    found, missing = yield from exchangers(ascii_domain(host), environment.literal, environment.shuffle)
     if not all_aliases:
-        found = without_loop(found, world.own(), missing, own_names)
+        found = without_loop(found, environment.own(), missing, own_names)
     return RemotePlan(found, route, _quoted(sender), rewritten)
 
 

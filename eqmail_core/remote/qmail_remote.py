@@ -88,9 +88,9 @@ def _deliver(
     if hello is None:
         raise TemporaryFailure(NO_CONTROLS)
     connection = _Connections(site, controls, hello)
-    world = PlanEnvironment(literal_address, own_addresses, _shuffle)
+    environment = PlanEnvironment(literal_address, own_addresses, _shuffle)
     own_names = names_of_this_host(controls.me, hello)
-    search = plan_delivery(host, sender, recipients, controls.smtproutes, world, own_names)
+    search = plan_delivery(host, sender, recipients, controls.smtproutes, environment, own_names)
     plan = _answered(search, ask, controls.timeoutdns)
     slow_hosts = connection.tcpto
     attempts = connection.attempts
@@ -101,9 +101,9 @@ def _deliver(
         if slow_hosts.should_skip(candidate.ip, os.getpid()):
             attempts.left_alone(candidate, plan.route.port)
             continue
-        wish = policy_for(site, candidate.name, plan.route.port == implicit_tls_port)
-        client = connection.try_one(candidate, plan, wish)
-        if client and may_go_plain(client, wish, controls.tlsfallback, plan.route.user is not None):
+        dsn = policy_for(site, candidate.name, plan.route.port == implicit_tls_port)
+        client = connection.try_one(candidate, plan, dsn)
+        if client and may_go_plain(client, dsn, controls.tlsfallback, plan.route.user is not None):
             client = connection.try_one(candidate, plan, PLAIN)
         if client and client.status != TRY_NEXT:
             return client.report
@@ -125,9 +125,9 @@ class _Connections:
         self.attempts = Attempts()
         # The beginning of the message, once it was read, and whether it is to go by SMTPUTF8.
         self._first: bytes | None = None
-        self._wishes: DsnParameters | None = None
+        self._dsn: DsnParameters | None = None
 
-    def try_one(self, candidate: "MxCandidate", plan: "RemotePlan", wish: TlsPolicy) -> SmtpClient | None:
+    def try_one(self, candidate: "MxCandidate", plan: "RemotePlan", dsn: TlsPolicy) -> SmtpClient | None:
         """Offer the message to one address; None where there is no connection."""
         route = plan.route
         try:
@@ -138,17 +138,17 @@ class _Connections:
             return None
         self.tcpto.record_success(candidate.ip)
         credentials = None if route.user is None else Credentials(route.user, route.password)
-        client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=wish)
+        client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=dsn)
 
         def secure() -> "ClientTls | None":
-            return client_contexts(self._site, self._controls).open(client, candidate.name, wish)
+            return client_contexts(self._site, self._controls).open(client, candidate.name, dsn)
 
         if self._first is None:
             self._first = os.read(0, CHUNK)
             # Nobody but its own header tells this program how a message came.
             if is_beyond_ascii(self._first) and needs_utf8(plan, self._beginning()):
-                self._wishes = DsnParameters(is_utf8=True)
-        client.begin(plan.sender, plan.recipients, self._wishes)
+                self._dsn = DsnParameters(is_utf8=True)
+        client.begin(plan.sender, plan.recipients, self._dsn)
         with sock:
             run_client(sock, client, self._read, self._timeout_s, secure)
         return client

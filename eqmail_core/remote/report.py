@@ -6,7 +6,7 @@ Source: queue.md 3.11 (rspawn).
 from eqmail_core.outcome import DONE, EXIT_TEMPORARY, PERMANENT, TEMPORARY
 
 _RANK = {DONE: 1, TEMPORARY: 0, PERMANENT: -1}
-_LETTER = {rank: letter for letter, rank in _RANK.items()}
+_OUTCOME = {rank: letter for letter, rank in _RANK.items()}
 
 
 def report_of_run(program: bytes, code: int, output: bytes) -> tuple[bytes, bytes]:
@@ -28,4 +28,4 @@ def report_of_output(output: bytes) -> tuple[bytes, bytes]:
     text = reports[0][1:] if reports else b""
     if message <= rank and len(reports) > 1 and reports[1][:1] in _RANK:
         text += reports[1][1:]
-    return _LETTER[rank], text
+    return _OUTCOME[rank], text

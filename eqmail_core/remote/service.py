@@ -76,8 +76,8 @@ class RemoteService:
         self._wires.discard(wire)
 
     async def _deliver(self, wire: "SchedulerConnection", order: DeliveryRequest, message: int) -> None:
-        letter, text = await self._deliver_or_defer(order, message)
-        wire.channel.send(report(order.serial, True, letter, text, order.takes_over))
+        outcome, text = await self._deliver_or_defer(order, message)
+        wire.channel.send(report(order.serial, True, outcome, text, order.takes_over))
 
     def _ended(self, wire: "SchedulerConnection", message: int, task: asyncio.Task[None]) -> None:
         close_received(message)

@@ -23,7 +23,7 @@ class TcptoCache:
 
     def __init__(self, path: str) -> None:
         self._file = TcptoFile(path)
-        self._stamp = (-1, -1)
+        self._fingerprint = (-1, -1)
         self._entries: list[TcptoEntry] = []
 
     def clear(self) -> None:
@@ -57,9 +57,9 @@ class TcptoCache:
     def _reload(self) -> None:
         try:
             found = os.stat(self._file.path)
-            stamp = (found.st_mtime_ns, found.st_ino)
-            if stamp != self._stamp:
+            fingerprint = (found.st_mtime_ns, found.st_ino)
+            if fingerprint != self._fingerprint:
                 self._entries = [entry for entry in self._file.entries() if entry.count]
-                self._stamp = stamp
+                self._fingerprint = fingerprint
         except OSError:
             self._entries = []

@@ -55,6 +55,6 @@ def client_contexts(site: Site, controls: Controls) -> "ClientTlsContexts":
     return ClientTlsContexts(site.home, f"{folder}/{Controls.clientcert.file}", ciphers_for)
 
 
-def may_go_plain(client: "SmtpClient", wish: "TlsPolicy", falls_back: bool, has_password: bool) -> bool:
+def may_go_plain(client: "SmtpClient", dsn: "TlsPolicy", falls_back: bool, has_password: bool) -> bool:
     """Tell whether a message whose TLS has failed is to be sent without: as wanted, and where no secret is at stake."""
-    return client.has_broken_tls and falls_back and wish.may_be_plain and not has_password
+    return client.has_broken_tls and falls_back and dsn.may_be_plain and not has_password

@@ -33,12 +33,12 @@ MAX_SLEEP_S = 86400.0
 class SpawnerPipe:
     """The pipes to one spawner: commands with a delivery number out, reports with that number back."""
 
-    def __init__(self, ledger: QueueFiles, to_fd: int, from_fd: int, limit: int) -> None:
+    def __init__(self, files: QueueFiles, to_fd: int, from_fd: int, limit: int) -> None:
         self.alive = True
         self.to_fd = to_fd
         self.from_fd = from_fd
         self.command = b""
-        self._ledger = ledger
+        self._files = files
         self._slots: list[Delivery | None] = [None] * limit
         self._report = bytearray()
 
@@ -50,7 +50,7 @@ class SpawnerPipe:
         """Send the command, as far as the pipe takes it now."""
         slot = self._slots.index(None)
         self._slots[slot] = delivery
-        name = self._ledger.paths.split_name(delivery.job.number).encode()
+        name = self._files.paths.split_name(delivery.job.number).encode()
         self.command = b"%c%b\0%b\0%b\0" % (slot, name, sender, delivery.recipient)
 
     def flush(self) -> None:
@@ -75,12 +75,12 @@ class SpawnerPipe:
             start = stop
             if end >= 0:
                 start = end + 1
-                slot, letter, text = report[0], bytes(report[1:2]), bytes(report[2:])
+                slot, outcome, text = report[0], bytes(report[1:2]), bytes(report[2:])
                 report.clear()
                 delivery = self._slots[slot] if slot < len(self._slots) else None
                 if delivery is not None:
                     self._slots[slot] = None
-                yield delivery, letter, text
+                yield delivery, outcome, text
 
 
 class CleanProgram:
@@ -114,8 +114,8 @@ class ClassicSend:
         settings = SchedulerSettings(site)
         self._mutex = lock_queue(site)
         limits = tuple(min(limit, _spawn_limit(fd)) for limit, fd in zip(settings.limits, SPAWN_FROM, strict=True))
-        ledger = QueueFiles(site.queue)
-        self._spawners = tuple(SpawnerPipe(ledger, SPAWN_TO[c], SPAWN_FROM[c], limits[c]) for c in (LOCAL, REMOTE))
+        files = QueueFiles(site.queue)
+        self._spawners = tuple(SpawnerPipe(files, SPAWN_TO[c], SPAWN_FROM[c], limits[c]) for c in (LOCAL, REMOTE))
         self._cleaner = CleanProgram()
         self._trigger = Trigger(site.queue.trigger)
         self._core = SchedulerCore(
@@ -208,11 +208,11 @@ class ClassicSend:
             data = b""
         if not data:
             self._lost(spawner)
-        for delivery, letter, text in spawner.reports(data):
+        for delivery, outcome, text in spawner.reports(data):
             if delivery is None:
                 core.log.warning(b"internal error: delivery report out of range")
             else:
-                core.scheduler.report(delivery, letter, text)
+                core.scheduler.report(delivery, outcome, text)
 
     def _flush_commands(self) -> None:
         for spawner in self._spawners:

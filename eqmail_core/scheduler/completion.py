@@ -23,7 +23,7 @@ LOST_TEXT = (b"\n(The text of the message has been lost.)\n",)
 # Messages looked at per turn.
 _PER_TURN = 32
 # Messages that are remembered because the queue has not said yet that it has removed them.
-_MOST_ENDED = 10_000
+_MAX_ENDED = 10_000
 
 
 class MessageCompletion:
@@ -35,22 +35,22 @@ class MessageCompletion:
 
     def __init__(
         self,
-        ledger: QueueFiles,
+        files: QueueFiles,
         log: Log,
         cleaner: Cleaner,
         injector: Injector,
-        postmaster: BounceConfig,
+        bounce_config: BounceConfig,
         date: Callable[[], bytes],
     ) -> None:
         self.due = DueQueue()
         self.running = 0
         self.notifying: set[int] = set()
         self.limit = BounceLimit()
-        self._ledger = ledger
+        self._files = files
         self._log = log
         self._cleaner = cleaner
         self._injector = injector
-        self._bounce_config = postmaster
+        self._bounce_config = bounce_config
         self._date = date
         self._now = 0
         self._ended: OrderedDict[int, int] = OrderedDict()
@@ -77,11 +77,11 @@ class MessageCompletion:
         """When the next message may be ended; None while none can."""
         return self.due.wakes_at() if self.ready else None
 
-    def send_notification(self, number: int, it: ReportedMessage, then: Callable[[int], None]) -> None:
+    def send_notification(self, number: int, message: ReportedMessage, then: Callable[[int], None]) -> None:
         """Bounce a message to its sender; `then` gets 0 when that is settled, else in how many seconds to try again."""
-        bounce = compose(it, self._bounce_config, self._date(), _identity(number))
+        bounce = compose(message, self._bounce_config, self._date(), _identity(number))
         if bounce is None:
-            self._log.say(self._log.lines.triple_bounce(self._ledger.short(self._ledger.paths.bounce(number))))
+            self._log.say(self._log.lines.triple_bounce(self._files.short(self._files.paths.bounce(number))))
             then(0)
             return
         to_sender = bounce.sender == NULL_SENDER
@@ -98,11 +98,11 @@ class MessageCompletion:
 
         self._inject(number, bounce, self._log.lines.bounced, injected)
 
-    def send_delay_warning(self, number: int, it: ReportedMessage) -> None:
+    def send_delay_warning(self, number: int, message: ReportedMessage) -> None:
         """Tell the sender of a message on the disk, once, that it still waits."""
         try:
-            warning = delay_warning(it, self._bounce_config, self._date(), _identity(number))
-            if warning is None or number in self.notifying or self._ledger.is_warned(number) or not self.ready:
+            warning = delay_warning(message, self._bounce_config, self._date(), _identity(number))
+            if warning is None or number in self.notifying or self._files.is_warned(number) or not self.ready:
                 return
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
@@ -113,8 +113,8 @@ class MessageCompletion:
             self.notifying.discard(number)
             if not wait_s:
                 try:
-                    self._ledger.note_warned(number)
-                    vouch(self._ledger, number)
+                    self._files.note_warned(number)
+                    vouch(self._files, number)
                 except QueueFileError as trouble:
                     self._log.warning(trouble.text)
 
@@ -139,14 +139,14 @@ class MessageCompletion:
         self._injector.inject(bounce, bounce.pieces, injected)
 
     def _end(self, number: int) -> None:
-        ledger = self._ledger
+        files = self._files
         try:
-            if not ledger.is_finished(number):
+            if not files.is_finished(number):
                 return
-            if not ledger.has_failures(number):
+            if not files.has_failures(number):
                 self.remove(number)
                 return
-            it = self.bounce_now(number)
+            message = self.bounce_now(number)
         except QueueFileError as trouble:
             self._retry_later(number, trouble)
             return
@@ -159,35 +159,35 @@ class MessageCompletion:
                 if wait_s:
                     self.due.insert(number, self._now + wait_s)
                     return
-                ledger.remove_failures(number)
+                files.remove_failures(number)
                 self.remove(number)
             except QueueFileError as trouble:
                 self._retry_later(number, trouble)
 
-        self.send_notification(number, it, told)
+        self.send_notification(number, message, told)
 
     def bounce_now(self, number: int) -> ReportedMessage:
         """A message on the disk as its sender will be told of it.  Fails: Trouble."""
-        ledger = self._ledger
-        sender, birth, wishes = ledger.info(number)
-        is_there = message_state(ledger, number) == FITS
+        files = self._files
+        sender, birth, dsn = files.info(number)
+        is_there = message_state(files, number) == FITS
         return ReportedMessage(
             sender,
             date822(birth),
-            ledger.size(number),
-            lambda: ledger.failures(number),
-            lambda: ledger.message(number) if is_there else LOST_TEXT,
-            wishes,
+            files.size(number),
+            lambda: files.failures(number),
+            lambda: files.message(number) if is_there else LOST_TEXT,
+            dsn,
         )
 
     def remove(self, number: int) -> None:
         """Take a finished message out of the queue.  Fails: Trouble."""
         self._log.say(self._log.lines.end_message(number))
-        born = self._ledger.born_ns(number)
-        self._ledger.remove_info(number)
+        born = self._files.born_ns(number)
+        self._files.remove_info(number)
         if born is not None:
             self._ended[number] = born
-            if len(self._ended) > _MOST_ENDED:
+            if len(self._ended) > _MAX_ENDED:
                 self._ended.popitem(last=False)
         self.clean(number)
 
@@ -212,8 +212,8 @@ class MessageCompletion:
 
         self._cleaner.clean(name, cleaned)
 
-    def _retry_later(self, number: int, trouble: QueueFileError) -> None:
-        self._log.warning(trouble.text)
+    def _retry_later(self, number: int, problem: QueueFileError) -> None:
+        self._log.warning(problem.text)
         self.due.insert(number, self._now + SYSTEM_ERROR_PAUSE_S)
 
 

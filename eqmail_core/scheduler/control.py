@@ -29,12 +29,12 @@ Then = Callable[[bytes], None]
 class SchedulerControl:
     """Answers questions and makes changes."""
 
-    def __init__(self, scheduler: Scheduler, ending: MessageCompletion, held: MemoryQueue) -> None:
-        self._held = held
+    def __init__(self, scheduler: Scheduler, completion: MessageCompletion, message: MemoryQueue) -> None:
+        self._message = message
         self._scheduler = scheduler
-        self._ledger = scheduler.files
+        self._files = scheduler.files
         self._log = scheduler.log
-        self._ending = ending
+        self._completion = completion
         self._connection_count = 0
         self._actions: dict[bytes, Callable[[int], bytes]] = {
             wire.RETRY: self._retry,
@@ -49,30 +49,30 @@ class SchedulerControl:
 
     def listing(self) -> Iterator[bytes]:
         """The packets that answer L; memory as it is when each packet is asked for."""
-        for serial in self._held.serials:
-            held = self._held.messages.get(serial)
-            if held is not None:
-                yield from wire.message_packets(_described(held))
-        lanes = self._scheduler.channels
-        memory = self._held.is_held
-        running = {number for lane in lanes for number in lane.open if not memory(number)}
+        for serial in self._message.serials:
+            message = self._message.messages.get(serial)
+            if message is not None:
+                yield from wire.message_packets(_described(message))
+        channels = self._scheduler.channels
+        memory = self._message.is_held
+        running = {number for lane in channels for number in lane.open if not memory(number)}
         yield from wire.packets(wire.OPEN, (b"%d" % number for number in running))
-        for lane in lanes:
-            yield from wire.due_packets(CHANNELS[lane.index], lane.due.snapshot())
+        for channel in channels:
+            yield from wire.due_packets(CHANNELS[channel.index], channel.due.snapshot())
 
     def counters(self) -> Iterator[bytes]:
         """The packets that answer S."""
-        held = list(self._held.messages.values())
+        message = list(self._message.messages.values())
         numbers = {
-            b"memory.messages": len(held),
-            b"memory.bytes": sum(it.size for it in held),
-            b"spilled": self._held.spiller.spilled,
-            b"ending": len(self._ending.due) + len(self._ending.notifying),
+            b"memory.messages": len(message),
+            b"memory.bytes": sum(it.size for it in message),
+            b"spilled": self._message.spiller.spilled,
+            b"ending": len(self._completion.due) + len(self._completion.notifying),
         }
-        for lane in self._scheduler.channels:
-            numbers[lane.label + b".due"] = len(lane.due)
-            numbers[lane.label + b".running"] = lane.used_slots
-            numbers[lane.label + b".limit"] = lane.limit
+        for channel in self._scheduler.channels:
+            numbers[channel.label + b".due"] = len(channel.due)
+            numbers[channel.label + b".running"] = channel.used_slots
+            numbers[channel.label + b".limit"] = channel.limit
         return wire.pair_packets(wire.STATS, ((name, b"%d" % number) for name, number in numbers.items()))
 
     # Changes
@@ -94,34 +94,34 @@ class SchedulerControl:
     def change(self, verb: bytes, number: int, stamp: bytes, who: int, then: Then) -> None:
         """Do what `verb` says to a message, for uid `who`; `then` gets the result, at once or later."""
         if stamp.startswith(wire.IN_MEMORY):
-            held = self._held.messages.get(int(stamp[1:]))
-            if held is None or held.number != number:
+            message = self._message.messages.get(int(stamp[1:]))
+            if message is None or message.number != number:
                 then(wire.CHANGED if self._is_on_disk(number) else wire.GONE)
             elif verb in (wire.RETRY, wire.RELEASE):
                 then(wire.DONE)
             else:
-                held.afterwards.append(lambda: then(self._act(verb, number, who)))
-                self._held.spiller.spill(held)
+                message.afterwards.append(lambda: then(self._act(verb, number, who)))
+                self._message.spiller.spill(message)
             return
         try:
-            found = stamp_of(self._ledger.paths, number)
+            found = stamp_of(self._files.paths, number)
         except OSError as error:
             then(b"unable to look at it: " + (error.strerror or "").encode())
             return
         if found is None:
             then(wire.GONE)
-        elif found != stamp or self._held.is_held(number):
+        elif found != stamp or self._message.is_held(number):
             then(wire.CHANGED)
         else:
             then(self._act(verb, number, who))
 
     def _act(self, verb: bytes, number: int, who: int) -> bytes:
         try:
-            if self._ledger.birth_of(number) is None:
+            if self._files.birth_of(number) is None:
                 return wire.NEW if self._is_on_disk(number) else wire.GONE
-            if number in self._ending.notifying:
+            if number in self._completion.notifying:
                 return b"its bounce is on its way"
-            sender, _, _ = self._ledger.info(number)
+            sender, _, _ = self._files.info(number)
             result = self._actions[verb](number)
         except QueueFileError as trouble:
             return trouble.text
@@ -130,36 +130,36 @@ class SchedulerControl:
 
     def _retry(self, number: int) -> bytes:
         now = self._scheduler.now
-        for lane in self._scheduler.channels:
-            lane.due.move(number, now)
-            job = lane.open.get(number)
+        for channel in self._scheduler.channels:
+            channel.due.move(number, now)
+            job = channel.open.get(number)
             if job is not None and job.retry >= HELD_UNTIL:
                 job.retry = now
-        set_due(self._ledger, number, now)
-        self._ending.due.move(number, now)
+        set_due(self._files, number, now)
+        self._completion.due.move(number, now)
         return wire.DONE
 
     def _hold(self, number: int) -> bytes:
-        for lane in self._scheduler.channels:
-            job = lane.open.get(number)
+        for channel in self._scheduler.channels:
+            job = channel.open.get(number)
             if job is not None:
                 job.retry = HELD_UNTIL
         still_open = self._scheduler.suspend_message(number)
-        set_due(self._ledger, number, HELD_UNTIL)
-        for lane in self._scheduler.channels:
-            lane.due.move(number, HELD_UNTIL)
+        set_due(self._files, number, HELD_UNTIL)
+        for channel in self._scheduler.channels:
+            channel.due.move(number, HELD_UNTIL)
         return wire.BUSY if still_open else wire.DONE
 
     def _remove_jobs(self, number: int, act: Callable[[int], None]) -> bytes:
         still_open = self._scheduler.suspend_message(number)
-        for lane in self._scheduler.channels:
-            lane.due.remove(number)
+        for channel in self._scheduler.channels:
+            channel.due.remove(number)
         if not still_open:
             self._end(number, act)
             return wire.DONE
-        book = _AfterJobs(self._scheduler.recorder, set(still_open), lambda: self._end_late(number, act))
+        recorder = _AfterJobs(self._scheduler.recorder, set(still_open), lambda: self._end_late(number, act))
         for job in still_open:
-            job.recorder = book
+            job.recorder = recorder
         return wire.BUSY
 
     def _end(self, number: int, act: Callable[[int], None]) -> None:
@@ -167,7 +167,7 @@ class SchedulerControl:
         try:
             act(number)
         except QueueFileError:
-            for channel, due in self._ledger.birth_of(number) or ():
+            for channel, due in self._files.birth_of(number) or ():
                 self._scheduler.enqueue(number, channel, due)
             raise
 
@@ -178,21 +178,21 @@ class SchedulerControl:
             self._log.warning(trouble.text)
 
     def _delete(self, number: int) -> None:
-        drop_recipients(self._ledger, number)
-        self._ending.due.remove(number)
-        self._ending.remove(number)
+        drop_recipients(self._files, number)
+        self._completion.due.remove(number)
+        self._completion.remove(number)
 
     def _bounce(self, number: int) -> None:
-        fail_recipients(self._ledger, number, self._scheduler.routes.original_address)
-        if not self._ending.due.move(number, self._scheduler.now):
-            self._ending.add(number, self._scheduler.now)
+        fail_recipients(self._files, number, self._scheduler.routes.original_address)
+        if not self._completion.due.move(number, self._scheduler.now):
+            self._completion.add(number, self._scheduler.now)
 
     def _dues(self) -> tuple[DueQueue, ...]:
-        return (*(lane.due for lane in self._scheduler.channels), self._ending.due)
+        return (*(lane.due for lane in self._scheduler.channels), self._completion.due)
 
     def _is_on_disk(self, number: int) -> bool:
         try:
-            return stamp_of(self._ledger.paths, number) is not None
+            return stamp_of(self._files.paths, number) is not None
         except OSError:
             return True
 
@@ -200,9 +200,9 @@ class SchedulerControl:
 class _AfterJobs:
     """The book of attempts whose message is to be taken out of the queue when the last of them is over."""
 
-    def __init__(self, book: DiskRecorder, jobs: set[Job], act: Callable[[], None]) -> None:
-        self.record_done = book.record_done
-        self.record_failure = book.record_failure
+    def __init__(self, recorder: DiskRecorder, jobs: set[Job], act: Callable[[], None]) -> None:
+        self.record_done = recorder.record_done
+        self.record_failure = recorder.record_failure
         self._jobs = jobs
         self._act = act
 
@@ -213,10 +213,12 @@ class _AfterJobs:
             self._act()
 
 
-def _described(held: MemoryMessage) -> MemoryMessageRecord:
-    it = MemoryMessageRecord(held.serial, held.number, held.birth, held.size, held.sender, bool(held.failures))
-    for job, addresses in zip(held.jobs, held.recipients, strict=True):
+def _described(message: MemoryMessage) -> MemoryMessageRecord:
+    message = MemoryMessageRecord(
+        message.serial, message.number, message.birth, message.size, message.sender, bool(message.failures)
+    )
+    for job, addresses in zip(message.jobs, message.recipients, strict=True):
         done = set(job.done)
         for offset, _, address in numbered(addresses):
-            it.recipients.append((CHANNELS[job.channel], offset in done, address))
-    return it
+            message.recipients.append((CHANNELS[job.channel], offset in done, address))
+    return message

@@ -27,7 +27,7 @@ from eqmail_core.system.log import log_line
 _AHEAD = 8
 # Messages changed in one turn of the loop.
 _PER_TURN = 25
-_MOST_VISITORS = 8
+_MAX_CONNECTIONS = 8
 
 
 class ControlServer:
@@ -37,13 +37,13 @@ class ControlServer:
         self,
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
-        desk: SchedulerControl,
+        context: SchedulerControl,
         worker: DelivererPort,
         queue: str,
         on_change: Callable[[], None],
     ) -> None:
         self.loop = loop
-        self.control = desk
+        self.control = context
         self.worker = worker
         self.on_change = on_change
         self._queue = queue
@@ -53,8 +53,8 @@ class ControlServer:
     def end(self) -> None:
         """Receive nobody any more."""
         self._listener.close()
-        for visit in list(self._visits):
-            visit.channel.close()
+        for connection in list(self._visits):
+            connection.channel.close()
 
     def spilled(self) -> None:
         """What was changed is to survive a power cut; slow."""
@@ -69,7 +69,7 @@ class ControlServer:
 
     def _accept(self, sock: socket.socket) -> None:
         uid = peer_credentials(sock).uid
-        if uid not in (0, os.geteuid()) or len(self._visits) >= _MOST_VISITORS:
+        if uid not in (0, os.geteuid()) or len(self._visits) >= _MAX_CONNECTIONS:
             hang_up(sock)
             return
         self._visits.add(_ControlConnection(self, sock, uid, self._visits.discard))
@@ -79,9 +79,9 @@ class _ControlConnection:
     """One connection: requests that wait, and the answer that is being given."""
 
     def __init__(
-        self, visitors: ControlServer, sock: socket.socket, uid: int, on_end: Callable[["_ControlConnection"], None]
+        self, connections: ControlServer, sock: socket.socket, uid: int, on_end: Callable[["_ControlConnection"], None]
     ) -> None:
-        self._house = visitors
+        self._control = connections
         self._uid = uid
         self._on_end = on_end
         self._requests: deque[bytes] = deque()
@@ -89,7 +89,7 @@ class _ControlConnection:
         self._targets: Iterator[tuple[bytes, int, bytes]] | None = None
         self._outstanding = 0
         self._has_entered = False
-        self.channel = AsyncChannel(visitors.loop, sock, self._packet, self._closed, self._continue)
+        self.channel = AsyncChannel(connections.loop, sock, self._packet, self._closed, self._continue)
 
     def _packet(self, packet: bytes, _fd: int) -> None:
         self._requests.append(packet)
@@ -109,7 +109,7 @@ class _ControlConnection:
     def _leave(self) -> None:
         if self._has_entered:
             self._has_entered = False
-            self._house.control.client_disconnected()
+            self._control.control.client_disconnected()
 
     def _continue(self) -> None:
         """Give as much of the answers as the visitor takes now."""
@@ -125,11 +125,11 @@ class _ControlConnection:
                 self._begin(self._requests.popleft())
 
     def _begin(self, packet: bytes) -> None:
-        desk = self._house.control
+        context = self._control.control
         if packet == wire.LIST:
-            self._answer = desk.listing()
+            self._answer = context.listing()
         elif packet == wire.STATS:
-            self._answer = desk.counters()
+            self._answer = context.counters()
         else:
             try:
                 verb, targets = wire.split_change(packet)
@@ -138,7 +138,7 @@ class _ControlConnection:
                 return
             if not self._has_entered:
                 self._has_entered = True
-                desk.client_connected()
+                context.client_connected()
             self._targets = ((verb, number, stamp) for number, stamp in targets)
             self._change()
 
@@ -152,10 +152,10 @@ class _ControlConnection:
                 break
             verb, number, stamp = target
             self._outstanding += 1
-            self._house.control.change(verb, number, stamp, self._uid, partial(self._changed, number))
+            self._control.control.change(verb, number, stamp, self._uid, partial(self._changed, number))
         else:
-            self._house.loop.call_soon(self._change)
-        self._house.on_change()
+            self._control.loop.call_soon(self._change)
+        self._control.on_change()
 
     def _changed(self, number: int, result: bytes) -> None:
         self._outstanding -= 1
@@ -170,7 +170,7 @@ class _ControlConnection:
             self._leave()
         else:
             self._outstanding = 1
-            self._house.worker.do(self._house.spilled, self._finished)
+            self._control.worker.do(self._control.spilled, self._finished)
 
     def _finished(self, nothing: None) -> None:
         self._outstanding = 0

@@ -180,7 +180,7 @@ class SchedulerCore:
         if job.age < self._settings.delay_s:
             return
         try:
-            it = self.completion.bounce_now(job.number)
+            message = self.completion.bounce_now(job.number)
             if job.dsn is not None and next(self._waiting(job), None) is None:
                 return
         except QueueFileError as trouble:
@@ -189,14 +189,14 @@ class SchedulerCore:
         except OSError:
             # Another attempt follows, and another occasion.
             return
-        it.failures = partial(self._waiting, job)
-        self.completion.send_delay_warning(job.number, it)
+        message.failures = partial(self._waiting, job)
+        self.completion.send_delay_warning(job.number, message)
 
     def _waiting(self, job: Job) -> Iterator[bytes]:
         for offset, mark, recipient in self.files.recipients(job.number, job.channel):
-            wish = job.recipient_dsn(offset)
-            if mark == TODO and wish.wants_delay:
-                yield self.scheduler.block(recipient, b"not delivered yet\n", wish)
+            dsn = job.recipient_dsn(offset)
+            if mark == TODO and dsn.wants_delay:
+                yield self.scheduler.block(recipient, b"not delivered yet\n", dsn)
 
     def start(self, now: float) -> None:
         """Log the first line and take up what is in the queue."""
@@ -249,8 +249,8 @@ class SchedulerCore:
 
     def pause_remote(self) -> None:
         """Have recipients of remote mail wait for their destinations, so that none delays another."""
-        lane = self.scheduler.channels[REMOTE]
-        lane.room = DestinationQueues(lane.limit, self._settings.controls.remotelimits)
+        channel = self.scheduler.channels[REMOTE]
+        channel.room = DestinationQueues(channel.limit, self._settings.controls.remotelimits)
 
     def exit(self) -> None:
         """TERM: start nothing more."""
@@ -263,10 +263,10 @@ class SchedulerCore:
 
     def end(self) -> None:
         """Keep the times of the next attempts where the next scheduler finds them."""
-        for lane in self.scheduler.channels:
-            for number, due in lane.due:
+        for channel in self.scheduler.channels:
+            for number, due in channel.due:
                 try:
-                    self.files.note_due(number, lane.index, due)
+                    self.files.note_due(number, channel.index, due)
                 except QueueFileError as trouble:
                     self.log.warning(trouble.text)
         self.log.say(self.log.lines.exiting())

@@ -41,23 +41,25 @@ class DelivererLink:
         channel = self.channel.channel
         return channel is not None and channel.waiting < _MANY
 
-    def request(self, it: Delivery, sender: bytes) -> None:
+    def request(self, delivery: Delivery, sender: bytes) -> None:
         """Send an order with the message's descriptor."""
-        channel, job = self.channel.channel, it.job
+        channel, job = self.channel.channel, delivery.job
         assert channel is not None
         if job.body is None:
             try:
                 job.body = SharedMessageFd(self._scheduler.files.open_message(job.number))
             except OSError:
-                self._scheduler.report(it, b"Z", NO_MESSAGE)
+                self._scheduler.report(delivery, b"Z", NO_MESSAGE)
                 return
         self._serial = serial = self._serial + 1
         name = b""
         if job.channel == LOCAL:
             mark = self._scheduler.files.mark_of(job.number) if job.serial == NO_SERIAL else mark_of(job.serial)
-            name = delivery_name(job.birth, mark, job.number, it.offset)
-        self.requests[serial] = it
-        order = delivery_wire.DeliveryRequest(serial, job.number, name, sender, it.recipient, job.dsn_text(it.offset))
+            name = delivery_name(job.birth, mark, job.number, delivery.offset)
+        self.requests[serial] = delivery
+        order = delivery_wire.DeliveryRequest(
+            serial, job.number, name, sender, delivery.recipient, job.dsn_text(delivery.offset)
+        )
         channel.send(delivery_wire.order(order), job.body.fd)
 
     def _packet(self, packet: bytes, fd: int) -> None:
@@ -65,20 +67,20 @@ class DelivererLink:
             os.close(fd)
         if packet[:1] == delivery_wire.REPORT:
             try:
-                serial, flags, letter, text = delivery_wire.split_report(packet)
+                serial, flags, outcome, text = delivery_wire.split_report(packet)
             except ValueError:
                 self._drop_peer()
                 return
-            it = self.requests.pop(serial, None)
-            if it is None:
+            delivery = self.requests.pop(serial, None)
+            if delivery is None:
                 self._scheduler.log.warning(b"internal error: delivery report out of range")
                 return
             durable = bool(flags & delivery_wire.IS_DURABLE)
-            if letter == b"K" and not durable:
-                self._not_durable[serial] = it
+            if outcome == b"K" and not durable:
+                self._not_durable[serial] = delivery
             text = text[: delivery_wire.MAX_REPORT].partition(b"\0")[0]
             takes_over, expanded = (bool(flags & flag) for flag in (delivery_wire.TAKES_OVER, delivery_wire.EXPANDED))
-            self._scheduler.report(it, letter, text, durable, takes_over, expanded)
+            self._scheduler.report(delivery, outcome, text, durable, takes_over, expanded)
         elif packet[:1] == delivery_wire.DURABLE:
             try:
                 serials = delivery_wire.split_durable(packet)
@@ -86,9 +88,9 @@ class DelivererLink:
                 self._drop_peer()
                 return
             for serial in serials:
-                it = self._not_durable.pop(serial, None)
-                if it is not None:
-                    self._scheduler.mark_durable(it)
+                delivery = self._not_durable.pop(serial, None)
+                if delivery is not None:
+                    self._scheduler.mark_durable(delivery)
         self._on_change()
 
     def _drop_peer(self) -> None:
@@ -100,10 +102,10 @@ class DelivererLink:
     def _lost(self) -> None:
         orders, self.requests = self.requests, {}
         unsettled, self._not_durable = self._not_durable, {}
-        for it in orders.values():
-            self._scheduler.report(it, b"Z", LOST)
-        for it in unsettled.values():
-            self._scheduler.durability_lost(it)
+        for delivery in orders.values():
+            self._scheduler.report(delivery, b"Z", LOST)
+        for delivery in unsettled.values():
+            self._scheduler.durability_lost(delivery)
         self._on_change()
 
 

@@ -66,8 +66,8 @@ class DestinationThrottle:
         if self._window < FIRST_WINDOW and now - self._busy_at >= CALM_S:
             self._window = FIRST_WINDOW
             self._pause_s = 0.0
-        most = 1.0 if self.is_dead else min(self._window, self.limit.concurrency or WIDE_OPEN)
-        if self.running >= most:
+        limit = 1.0 if self.is_dead else min(self._window, self.limit.concurrency or WIDE_OPEN)
+        if self.running >= limit:
             return None
         # What a clock that was set back would make of it.
         self._free_at = min(self._free_at, now + MAX_BACKOFF_S + self.limit.spacing_s)
@@ -79,10 +79,10 @@ class DestinationThrottle:
         if self.limit.spacing_s:
             self._free_at = max(self._free_at, now) + self.limit.spacing_s
 
-    def end(self, letter: bytes, text: bytes, now: float) -> None:
+    def end(self, outcome: bytes, text: bytes, now: float) -> None:
         """A delivery has ended with this report."""
         self.running -= 1
-        if is_connection_failure(letter, text):
+        if is_connection_failure(outcome, text):
             self._failures += 1
             self.last_error = text
             self.is_proven = False
@@ -90,11 +90,11 @@ class DestinationThrottle:
         elif is_busy_reply(text):
             self._answered(now)
             self._back_off(now)
-        elif letter == b"K":
+        elif outcome == b"K":
             self._answered(now)
             self._pause_s = 0.0
             self._window = min(WIDE_OPEN, self._window + 1)
-        elif letter == b"D" or _SAID in text:
+        elif outcome == b"D" or _SAID in text:
             self._answered(now)
 
     def reset(self) -> None:
@@ -131,6 +131,6 @@ def is_busy_reply(text: bytes) -> bool:
     return answer[:3] in (b"421", b"450") or (answer[:1] == b"4" and answer[4:8] == b"4.7.")
 
 
-def is_connection_failure(letter: bytes, text: bytes) -> bool:
+def is_connection_failure(outcome: bytes, text: bytes) -> bool:
     """Tell from a report whether there was nobody to talk to, or nobody any more."""
-    return letter == b"Z" and _SAID not in text and any(status in text for status in _NOBODY)
+    return outcome == b"Z" and _SAID not in text and any(status in text for status in _NOBODY)

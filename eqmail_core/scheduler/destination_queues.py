@@ -44,12 +44,12 @@ class DestinationQueue(Generic[Item]):
 class DestinationQueues(Generic[Item]):
     """Who waits for which of `places`; `limits` are those of control/remotelimits."""
 
-    def __init__(self, places: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = MAX_WAITING) -> None:
+    def __init__(self, indexes: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = MAX_WAITING) -> None:
         self._limits = limits
         self.waiting = 0
         self._room = room
         # An eighth of the places, and one at least, is for others.
-        self._most = max(1, places - max(1, places // 8))
+        self._limit = max(1, indexes - max(1, indexes // 8))
         self._unproven = 0
         self._queues: dict[bytes, DestinationQueue[Item]] = {}
         self._awake: deque[DestinationQueue[Item]] = deque()
@@ -57,10 +57,10 @@ class DestinationQueues(Generic[Item]):
         self._alarms: list[tuple[float, int, DestinationQueue[Item]]] = []
         self._alarm_count = 0
 
-    def has_space(self, domain: bytes, share: int = 2) -> bool:
+    def has_space(self, domain: bytes, counters: int = 2) -> bool:
         """Whether one more may wait for `domain`, in lower case: those who do fill less than half of what is free."""
         queue = self._queues.get(domain)
-        return share * (len(queue.waiting) if queue else 0) < self._room - self.waiting
+        return counters * (len(queue.waiting) if queue else 0) < self._room - self.waiting
 
     def is_moving(self, domain: bytes, now: float) -> bool:
         """Whether the destination has answered within the last minute."""
@@ -72,13 +72,13 @@ class DestinationQueues(Generic[Item]):
         queue = self._queues.get(domain)
         return queue.waiting[-1][1] if queue and queue.waiting else None
 
-    def enqueue(self, domain: bytes, guest: Item, now: float) -> DestinationQueue[Item]:
+    def enqueue(self, domain: bytes, item: Item, now: float) -> DestinationQueue[Item]:
         """Let a guest wait; the queue is to be given back with `ended` when its delivery was."""
         queue = self._queues.get(domain)
         if queue is None:
             self._expire_destinations(now)
             queue = self._queues[domain] = DestinationQueue(limit_of(self._limits, domain))
-        queue.waiting.append((now, guest))
+        queue.waiting.append((now, item))
         self.waiting += 1
         self._wake(queue)
         return queue
@@ -92,8 +92,8 @@ class DestinationQueues(Generic[Item]):
             if queue.waiting:
                 destination = queue.destination
                 delay = destination.delay(now)
-                if delay == 0.0 and destination.running < self._most:
-                    if destination.is_proven or self._unproven < self._most:
+                if delay == 0.0 and destination.running < self._limit:
+                    if destination.is_proven or self._unproven < self._limit:
                         awake.rotate(-1)
                         return self._dequeue(queue, now), b""
                     self._unanswered_count.append(queue)
@@ -106,14 +106,14 @@ class DestinationQueues(Generic[Item]):
             queue.is_awake = False
         return None
 
-    def delivery_ended(self, queue: DestinationQueue[Item], letter: bytes, text: bytes, now: float) -> None:
+    def delivery_ended(self, queue: DestinationQueue[Item], outcome: bytes, text: bytes, now: float) -> None:
         """A delivery to somebody who was called has ended with this report."""
         destination = queue.destination
         before = 0 if destination.is_proven else destination.running
-        destination.end(letter, text, now)
+        destination.end(outcome, text, now)
         self._unproven += (0 if destination.is_proven else destination.running) - before
         self._wake(queue)
-        if self._unanswered_count and self._unproven < self._most:
+        if self._unanswered_count and self._unproven < self._limit:
             self._wake(self._unanswered_count.popleft())
 
     def wakes_at(self) -> float | None:

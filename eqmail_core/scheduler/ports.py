@@ -132,7 +132,7 @@ class Job:
 
     def __init__(
         self,
-        book: RecipientRecorder,
+        recorder: RecipientRecorder,
         number: int,
         channel: int,
         sender: bytes,
@@ -140,7 +140,7 @@ class Job:
         records: Iterator[tuple[int, int, bytes]],
         verp: bool,
     ) -> None:
-        self.recorder = book
+        self.recorder = recorder
         self.number = number
         self.channel = channel
         self.sender = sender
@@ -187,13 +187,13 @@ class Delivery:
 
     __slots__ = ("job", "number", "offset", "queue", "recipient", "recipient_index")
 
-    def __init__(self, job: Job, offset: int, recipient: bytes, place: int) -> None:
+    def __init__(self, job: Job, offset: int, recipient: bytes, index: int) -> None:
         self.number = 0
         self.queue: DestinationQueue[Delivery] | None = None
         self.job = job
         self.offset = offset
         self.recipient = recipient
-        self.recipient_index = place
+        self.recipient_index = index
 
 
 class Deliverer(Protocol):

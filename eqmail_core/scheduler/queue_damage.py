@@ -29,8 +29,8 @@ _NOT_DAMAGED = {FITS: WHOLE, NO_INFO: GONE}
 class QueueDamage:
     """Looks for such files, removes what is safe to remove, and says so."""
 
-    def __init__(self, ledger: QueueFiles, log: Log) -> None:
-        self._ledger = ledger
+    def __init__(self, files: QueueFiles, log: Log) -> None:
+        self._files = files
         self._log = log
 
     def sweep(self, part: QueuePartition) -> set[int]:
@@ -38,7 +38,7 @@ class QueueDamage:
 
         Called before anything is written.
         """
-        paths = self._ledger.paths
+        paths = self._files.paths
         for name, numbers in zip(CHANNELS, part.listed, strict=True):
             for number in numbers - part.old:
                 if number % paths.split == part.index:
@@ -53,34 +53,34 @@ class QueueDamage:
 
     def sweep_bounces(self) -> None:
         """Remove every bounce/N without an info/N."""
-        paths = self._ledger.paths
+        paths = self._files.paths
         for number in list(numbers_in([paths.bounces])):
             if not os.path.exists(paths.info(number)):
                 self._remove(paths.bounce(number))
 
     def check(self, number: int) -> int:
         """Whether a message that is waiting can be scheduled.  Fails: Trouble."""
-        ledger = self._ledger
-        state = message_state(ledger, number)
+        files = self._files
+        state = message_state(files, number)
         if state in _NOT_DAMAGED:
             return _NOT_DAMAGED[state]
-        mess, info = ledger.short(ledger.paths.mess(number)), ledger.short(ledger.paths.info(number))
+        mess, info = files.short(files.paths.mess(number)), files.short(files.paths.info(number))
         if state == FOREIGN:
             self._log.alert(b"%b is younger than %b, so it is another message: not delivered, held" % (mess, info))
             return HELD
-        paths = (f"{folder}/{number}" for folder in ledger.paths.mess_dirs())
+        paths = (f"{folder}/{number}" for folder in files.paths.mess_dirs())
         misplaced = next(filter(os.path.exists, paths), None)
         if misplaced is None:
             return self._remove_lost(number, mess)
-        self._log.alert(b"%b should be %b: left alone until eqmail check --fix" % (ledger.short(misplaced), mess))
+        self._log.alert(b"%b should be %b: left alone until eqmail check --fix" % (files.short(misplaced), mess))
         return GONE
 
     def remove_stale(self, number: int) -> None:
         """Remove the files of an earlier message with this number; mess/N is another's.  Fails: Trouble."""
-        info = self._ledger.short(self._ledger.paths.info(number))
+        info = self._files.short(self._files.paths.info(number))
         self._log.alert(b"%b was left by an earlier message with this number: removed" % info)
-        drop_recipients(self._ledger, number)
-        self._ledger.remove_info(number)
+        drop_recipients(self._files, number)
+        self._files.remove_info(number)
 
     def _checked(self, number: int) -> int:
         try:
@@ -90,25 +90,25 @@ class QueueDamage:
             return WHOLE
 
     def _remove_lost(self, number: int, mess: bytes) -> int:
-        ledger = self._ledger
+        files = self._files
         try:
-            sender = self._log.lines.safe(ledger.info(number)[0])
+            sender = self._log.lines.safe(files.info(number)[0])
         except QueueFileError:
             sender = b""
-        names = [CHANNELS[channel].encode() for channel, _ in ledger.birth_of(number) or ()]
+        names = [CHANNELS[channel].encode() for channel, _ in files.birth_of(number) or ()]
         left = b" and ".join(names) + b" recipients were left" if names else b"no recipients were left"
         text = b"msg %d from <%b>: %b is missing; taken out of the queue, %b" % (number, sender, mess, left)
         # Said of each message, however many there are.
         self._log.say(self._log.lines.alert(text))
-        if ledger.has_failures(number):
-            remove_lists(ledger, number)
+        if files.has_failures(number):
+            remove_lists(files, number)
             return FINISHED
-        drop_recipients(ledger, number)
-        ledger.remove_info(number)
+        drop_recipients(files, number)
+        files.remove_info(number)
         return GONE
 
     def _remove(self, path: str) -> None:
         try:
             os.unlink(path)
         except OSError:
-            self._log.warning(b"unable to unlink " + self._ledger.short(path))
+            self._log.warning(b"unable to unlink " + self._files.short(path))

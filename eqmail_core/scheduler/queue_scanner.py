@@ -35,9 +35,9 @@ _PREPARED_AT_A_TIME = 4
 class PeriodicScan:
     """One repeated search through folders: when it begins, and which number is next."""
 
-    def __init__(self, ledger: QueueFiles, log: Log, folders: list[str], every_s: int) -> None:
+    def __init__(self, files: QueueFiles, log: Log, folders: list[str], every_s: int) -> None:
         self.next_start = 0
-        self._ledger = ledger
+        self._files = files
         self._log = log
         self._folders = folders
         self._every_s = every_s
@@ -65,7 +65,7 @@ class PeriodicScan:
                 if number != NOTHING:
                     return number
         except OSError:
-            self._log.alert(b"unable to opendir %b, sleeping..." % self._ledger.short(scan.folder))
+            self._log.alert(b"unable to opendir %b, sleeping..." % self._files.short(scan.folder))
             self._scan = None
             self.next_start = now + PAUSE_S
         return NOTHING
@@ -77,23 +77,23 @@ class QueueScanner:
     def __init__(
         self,
         scheduler: Scheduler,
-        ending: MessageCompletion,
-        preparation: Preprocessor,
+        completion: MessageCompletion,
+        preprocessor: Preprocessor,
         cleaner: Cleaner,
         worker: DelivererPort,
         is_held: Callable[[int], bool],
     ) -> None:
         self._scheduler = scheduler
-        self._completion = ending
-        self._ledger = scheduler.files
+        self._completion = completion
+        self._files = scheduler.files
         self._log = scheduler.log
-        self._preprocessor = preparation
+        self._preprocessor = preprocessor
         self._cleaner = cleaner
         self._worker = worker
         self._is_held = is_held
-        paths = self._ledger.paths
-        self._todo = PeriodicScan(self._ledger, self._log, paths.todo_dirs(), TODO_SCAN_S)
-        self._sweep = PeriodicScan(self._ledger, self._log, paths.mess_dirs(), SWEEP_S)
+        paths = self._files.paths
+        self._todo = PeriodicScan(self._files, self._log, paths.todo_dirs(), TODO_SCAN_S)
+        self._sweep = PeriodicScan(self._files, self._log, paths.mess_dirs(), SWEEP_S)
         self._preprocessing: set[int] = set()
         self._damage = scheduler.damage
         self._uncertain = DueQueue()
@@ -109,7 +109,7 @@ class QueueScanner:
         """
         self._scheduler.now = now
         self._damage.sweep_bounces()
-        for part in parts(self._ledger.paths):
+        for part in parts(self._files.paths):
             for number in self._damage.sweep(part):
                 try:
                     self._enqueue_found(number, part.due(number), now)
@@ -137,7 +137,7 @@ class QueueScanner:
         if not self._scheduler.exiting:
             self._start_todo_scan(now)
         number = self._sweep.step(now)
-        if number != NOTHING and not self._is_held(number) and self._ledger.is_abandoned(number, now, ABANDONED_S):
+        if number != NOTHING and not self._is_held(number) and self._files.is_abandoned(number, now, ABANDONED_S):
             self._completion.clean(number)
         more_new = self._todo.under_way and len(self._preprocessing) < _PREPARED_AT_A_TIME
         return self._sweep.under_way or (more_new and not self._scheduler.exiting)
@@ -176,7 +176,7 @@ class QueueScanner:
                 self._log.warning(channels.text)
                 self._preprocessing.discard(number)
             else:
-                name = self._ledger.short(self._ledger.paths.todo(number))
+                name = self._files.short(self._files.paths.todo(number))
                 self._cleaner.clean(name, lambda answer: self._entered(number, name, channels, answer))
 
         self._worker.do(prepare, prepared)
@@ -197,7 +197,7 @@ class QueueScanner:
     def _is_ready_despite_error(self, number: int, now: int) -> bool:
         """Whether the cleaner died after its work and before its answer."""
         try:
-            return self._ledger.birth_of(number) is not None
+            return self._files.birth_of(number) is not None
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
             self._uncertain.insert(number, now + SYSTEM_ERROR_PAUSE_S)
@@ -205,7 +205,7 @@ class QueueScanner:
 
     def _add(self, number: int, now: int) -> None:
         try:
-            found = self._ledger.birth_of(number)
+            found = self._files.birth_of(number)
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
             self._uncertain.insert(number, now + SYSTEM_ERROR_PAUSE_S)

@@ -37,11 +37,11 @@ _RECORDS_PER_TURN = 500
 # What it costs to open another message on the disk, in records.
 _OPENING = 15
 # Attempts that may have more recipients for one destination than there is room for.
-_MOST_STALLED = 50
+_MAX_STALLED = 50
 # Deliveries of a message in a row while others wait, in a channel whose recipients do not wait for destinations.
 _TURN = 20
 # Attempts that may rest until their next turn; further ones come back later, from the disk.
-_MOST_RESTING = 50
+_MAX_RESTING = 50
 
 
 class Scheduler:
@@ -52,17 +52,17 @@ class Scheduler:
 
     def __init__(
         self,
-        ledger: QueueFiles,
+        files: QueueFiles,
         log: Log,
         routes: Routes,
-        patience: RetrySchedule,
+        timeout: RetrySchedule,
         deliverers: tuple[Deliverer, Deliverer],
         limits: tuple[int, int],
         on_finished: Callable[[int, int], None],
     ) -> None:
-        self.files = ledger
+        self.files = files
         self.log = log
-        self.damage = QueueDamage(ledger, log)
+        self.damage = QueueDamage(files, log)
         self.routes = routes
         self.now = 0
         self.exiting = False
@@ -73,7 +73,7 @@ class Scheduler:
         self.on_deferred: Callable[[Job], None] = lambda job: None
         self.recorder = DiskRecorder(self)
         self.channels = (ChannelState(LOCAL, deliverers[0], limits[0]), ChannelState(REMOTE, deliverers[1], limits[1]))
-        self._retry_schedule = patience
+        self._retry_schedule = timeout
         self._on_finished = on_finished
         self._deliveries = 0
         self._ended: list[tuple[DestinationQueue[Delivery], bytes, bytes]] = []
@@ -102,15 +102,15 @@ class Scheduler:
 
     def retry_all(self) -> None:
         """Make everything that waits due now, and try every destination."""
-        for lane in self.channels:
-            lane.due.retry_all(self.now)
-            if lane.room is not None:
-                lane.room.retry_all()
+        for channel in self.channels:
+            channel.due.retry_all(self.now)
+            if channel.room is not None:
+                channel.room.retry_all()
 
     def set_back(self, seconds: int) -> None:
         """The clock was set back: nothing waits longer for it."""
-        for lane in self.channels:
-            lane.set_back(seconds)
+        for channel in self.channels:
+            channel.set_back(seconds)
 
     def plausible(self, due: int, channel: int) -> int:
         """When to try what an earlier scheduler noted for `due`, see `Patience.at_most`."""
@@ -119,8 +119,8 @@ class Scheduler:
     def exit(self) -> None:
         """Start nothing more; who waits for a destination waits on the disk from now on."""
         self.exiting = True
-        for lane in self.channels:
-            for job in lane.suspend() if lane.room is not None else ():
+        for channel in self.channels:
+            for job in channel.suspend() if channel.room is not None else ():
                 job.retry = min(job.retry, self.now)
                 self.release(job)
 
@@ -142,8 +142,8 @@ class Scheduler:
             return False
         room = self.channels[REMOTE].room
         if room is not None:
-            for queue, letter, text in self._ended:
-                room.delivery_ended(queue, letter, text, now)
+            for queue, outcome, text in self._ended:
+                room.delivery_ended(queue, outcome, text, now)
             self._ended.clear()
         return sum(self._pass(lane, now) for lane in self.channels) > 0
 
@@ -153,98 +153,98 @@ class Scheduler:
             return None
         return min((time for lane in self.channels if (time := lane.wakes_at()) is not None), default=None)
 
-    def _pass(self, lane: ChannelState, now: float) -> bool:
+    def _pass(self, channel: ChannelState, now: float) -> bool:
         """Start deliveries of one channel; True when the turn ended before the work did."""
-        work, room = _RECORDS_PER_TURN, lane.room
+        work, room = _RECORDS_PER_TURN, channel.room
         while work > 0:
             work -= 1
-            if not lane.has_free_slot:
+            if not channel.has_free_slot:
                 return False
             called = None if room is None else room.next_ready(now)
             if called is not None:
-                self._next_remote(lane, *called)
+                self._next_remote(channel, *called)
                 continue
-            job = lane.job
+            job = channel.job
             if job is None:
-                if lane.stalled and self._read_on(lane, now):
+                if channel.stalled and self._read_on(channel, now):
                     continue
-                job = lane.job = self._next_job(lane)
+                job = channel.job = self._next_job(channel)
                 if job is None:
                     return False
-                lane.turn = 0
-                if lane.open.get(job.number) is not job:
+                channel.turn = 0
+                if channel.open.get(job.number) is not job:
                     work -= _OPENING
                     job.started = now
-                    lane.open[job.number] = job
+                    channel.open[job.number] = job
                     self.prepare(job)
             try:
                 record = next(job.records, None)
             except (OSError, QueueFileError):
-                self._stop_reading(lane, b"trouble reading %b; will try again later")
+                self._stop_reading(channel, b"trouble reading %b; will try again later")
                 continue
             if record is None:
                 job.hit_end = True
-                self._stop_reading(lane)
+                self._stop_reading(channel)
             elif record[1] == TODO:
                 if room is None:
-                    self._start(lane, self._delivery(job, record))
-                    lane.turn += 1
-                    if lane.turn >= _TURN and lane.others_wait(self.now):
-                        self._rest(lane, job)
+                    self._start(channel, self._delivery(job, record))
+                    channel.turn += 1
+                    if channel.turn >= _TURN and channel.others_wait(self.now):
+                        self._rest(channel, job)
                 else:
-                    self._enqueue_remote(lane, job, record, now)
+                    self._enqueue_remote(channel, job, record, now)
             elif record[1] != DONE:
-                self._stop_reading(lane, b"unknown record type in %b!")
+                self._stop_reading(channel, b"unknown record type in %b!")
         return True
 
-    def _next_job(self, lane: ChannelState) -> Job | None:
+    def _next_job(self, channel: ChannelState) -> Job | None:
         """New messages in memory, older ones on the disk and resting ones take turns, so that none starves."""
         sources = (self._from_memory, self._from_disk, self._rested)
-        for count in range(lane.next_source, lane.next_source + len(sources)):
-            job = sources[count % len(sources)](lane)
+        for count in range(channel.next_source, channel.next_source + len(sources)):
+            job = sources[count % len(sources)](channel)
             if job is not None:
-                lane.next_source = (count + 1) % len(sources)
+                channel.next_source = (count + 1) % len(sources)
                 return job
         return None
 
-    def _from_memory(self, lane: ChannelState) -> Job | None:
-        while lane.waiting:
-            job = lane.waiting.popleft()
+    def _from_memory(self, channel: ChannelState) -> Job | None:
+        while channel.waiting:
+            job = channel.waiting.popleft()
             if not job.cancelled:
                 return job
         return None
 
-    def _rested(self, lane: ChannelState) -> Job | None:
-        return lane.resting.popleft() if lane.resting else None
+    def _rested(self, channel: ChannelState) -> Job | None:
+        return channel.resting.popleft() if channel.resting else None
 
-    def _rest(self, lane: ChannelState, job: Job) -> None:
+    def _rest(self, channel: ChannelState, job: Job) -> None:
         """Let other messages have their turn; where too many rest already, this one comes back later."""
-        lane.job, lane.next_source = None, 0
-        if len(lane.resting) < _MOST_RESTING:
-            lane.resting.append(job)
+        channel.job, channel.next_source = None, 0
+        if len(channel.resting) < _MAX_RESTING:
+            channel.resting.append(job)
         else:
             job.retry = min(job.retry, self.now + requeue_delay(job.age, is_moving=True))
             self.release(job)
 
-    def _from_disk(self, lane: ChannelState) -> Job | None:
-        while (number := lane.due.pop_due(self.now)) is not None:
+    def _from_disk(self, channel: ChannelState) -> Job | None:
+        while (number := channel.due.pop_due(self.now)) is not None:
             try:
                 state = self.damage.check(number)
                 if state != WHOLE:
                     if state == HELD:
-                        lane.due.insert(number, HELD_UNTIL)
+                        channel.due.insert(number, HELD_UNTIL)
                     elif state == FINISHED:
                         self.finish(number, self.now)
                     continue
-                sender, birth, wishes = self.files.info(number)
+                sender, birth, dsn = self.files.info(number)
                 # Last, for it may keep a file open, which only who reads it closes.
-                records = self.files.recipients(number, lane.index)
+                records = self.files.recipients(number, channel.index)
             except QueueFileError as trouble:
                 self.log.warning(trouble.text)
-                lane.due.insert(number, self.now + SYSTEM_ERROR_PAUSE_S)
+                channel.due.insert(number, self.now + SYSTEM_ERROR_PAUSE_S)
                 continue
-            job = Job(self.recorder, number, lane.index, sender, birth, records, is_verp_base(sender))
-            job.dsn = wishes
+            job = Job(self.recorder, number, channel.index, sender, birth, records, is_verp_base(sender))
+            job.dsn = dsn
             return job
         return None
 
@@ -253,42 +253,42 @@ class Scheduler:
 
         Fails: Trouble.
         """
-        for lane in self.channels:
-            lane.due.discard(number)
+        for channel in self.channels:
+            channel.due.discard(number)
         self.suspend_message(number)
         self.damage.remove_stale(number)
 
     def suspend_message(self, number: int) -> list[Job]:
         """Start no more deliveries of a message for now; the attempts that stay open because deliveries run."""
-        for lane in self.channels:
-            for job in lane.suspend(number):
+        for channel in self.channels:
+            for job in channel.suspend(number):
                 self.release(job)
         return [lane.open[number] for lane in self.channels if number in lane.open]
 
-    def _stop_reading(self, lane: ChannelState, warning: bytes = b"") -> None:
-        job, lane.job = lane.job, None
+    def _stop_reading(self, channel: ChannelState, warning: bytes = b"") -> None:
+        job, channel.job = channel.job, None
         assert job is not None
         if warning:
             paths = self.files.paths
-            self.log.warning(warning % self.files.short(paths.channel(CHANNELS[lane.index], job.number)))
+            self.log.warning(warning % self.files.short(paths.channel(CHANNELS[channel.index], job.number)))
         self.release(job)
 
     def _delivery(self, job: Job, record: Record) -> Delivery:
         """A recipient whose turn is to come."""
-        place = 0
+        index = 0
         if job.recipient_indexes:
-            place = job.recipient_indexes[job.position]
+            index = job.recipient_indexes[job.position]
             job.position += 1
         job.refs += 1
         job.pending += 1
-        return Delivery(job, record[0], record[2], place)
+        return Delivery(job, record[0], record[2], index)
 
-    def _enqueue_remote(self, lane: ChannelState, job: Job, record: Record, now: float) -> None:
+    def _enqueue_remote(self, channel: ChannelState, job: Job, record: Record, now: float) -> None:
         """Have a recipient wait for the destination; where there is no room for that the message comes back later.
 
         Unless it is the message itself that takes up the room: then its list is read on when others have gone.
         """
-        room = lane.room
+        room = channel.room
         assert room is not None
         domain = table_key(record[2].rpartition(b"@")[2])
         if room.has_space(domain):
@@ -297,53 +297,53 @@ class Scheduler:
             return
         last = room.last(domain)
         moves = room.is_moving(domain, now)
-        if last is not None and last.job is job and moves and len(lane.stalled) < _MOST_STALLED:
-            lane.stalled.append((job, record))
-            lane.job = None
+        if last is not None and last.job is job and moves and len(channel.stalled) < _MAX_STALLED:
+            channel.stalled.append((job, record))
+            channel.job = None
             return
         job.position += bool(job.recipient_indexes)
         job.pending += 1
         job.retry = min(job.retry, self.now + requeue_delay(job.age, moves))
 
-    def _read_on(self, lane: ChannelState, now: float) -> bool:
+    def _read_on(self, channel: ChannelState, now: float) -> bool:
         """Go on with a stalled attempt, if its destination has taken much of what waited."""
-        room = lane.room
+        room = channel.room
         assert room is not None
-        job, record = lane.stalled[0]
-        if not room.has_space(table_key(record[2].rpartition(b"@")[2]), share=4):
-            lane.stalled.rotate(-1)
+        job, record = channel.stalled[0]
+        if not room.has_space(table_key(record[2].rpartition(b"@")[2]), counters=4):
+            channel.stalled.rotate(-1)
             return False
-        lane.stalled.popleft()
-        lane.job = job
-        self._enqueue_remote(lane, job, record, now)
+        channel.stalled.popleft()
+        channel.job = job
+        self._enqueue_remote(channel, job, record, now)
         return True
 
-    def _next_remote(self, lane: ChannelState, delivery: Delivery, reason: bytes) -> None:
+    def _next_remote(self, channel: ChannelState, delivery: Delivery, reason: bytes) -> None:
         """The turn of a recipient has come, or will not come for the reason given."""
         if reason:
             delivery.queue = None
-            self._begin(lane, delivery)
+            self._begin(channel, delivery)
             self.report(delivery, b"Z", reason)
         else:
-            self._start(lane, delivery)
+            self._start(channel, delivery)
 
-    def _start(self, lane: ChannelState, delivery: Delivery) -> None:
-        self._begin(lane, delivery)
+    def _start(self, channel: ChannelState, delivery: Delivery) -> None:
+        self._begin(channel, delivery)
         job = delivery.job
         sender = verp_sender(job.sender, delivery.recipient) if job.verp else job.sender
-        lane.deliverer.deliver(delivery, sender)
+        channel.deliverer.deliver(delivery, sender)
 
-    def _begin(self, lane: ChannelState, delivery: Delivery) -> None:
+    def _begin(self, channel: ChannelState, delivery: Delivery) -> None:
         self._deliveries = delivery.number = self._deliveries + 1
         delivery.job.tried = delivery.job.tried or self.now
-        lane.used_slots += 1
-        self.log.say(self.log.lines.starting(delivery.number, delivery.job.number, lane.label, delivery.recipient))
+        channel.used_slots += 1
+        self.log.say(self.log.lines.starting(delivery.number, delivery.job.number, channel.label, delivery.recipient))
         self.log_status()
 
     def report(
         self,
         delivery: Delivery,
-        letter: bytes,
+        outcome: bytes,
         text: bytes,
         durable: bool = True,
         takes_over: bool = False,
@@ -355,14 +355,14 @@ class Scheduler:
         now tells its sender what he wishes to know.  `is_expanded`: several addresses have it now.
         """
         job = delivery.job
-        lane = self.channels[job.channel]
+        channel = self.channels[job.channel]
         if delivery.queue is not None:
-            self._ended.append((delivery.queue, letter, text))
-        if letter == b"Z" and self._retry_schedule.is_over(job.age, delivery.recipient):
-            letter, text = b"D", text + TOO_LONG
-        lane.used_slots -= 1
-        self.log.say(self.log.lines.report(delivery.number, letter, text))
-        if letter == b"D":
+            self._ended.append((delivery.queue, outcome, text))
+        if outcome == b"Z" and self._retry_schedule.is_over(job.age, delivery.recipient):
+            outcome, text = b"D", text + TOO_LONG
+        channel.used_slots -= 1
+        self.log.say(self.log.lines.report(delivery.number, outcome, text))
+        if outcome == b"D":
             if not job.recipient_dsn(delivery.offset).wants_failure:
                 job.recorder.record_done(job, delivery.offset)
                 job.pending -= 1
@@ -370,7 +370,7 @@ class Scheduler:
                 job.pending -= 1
                 if job.failed and not job.is_flushing:
                     self._flush_failures(job)
-        elif letter == b"K":
+        elif outcome == b"K":
             if not durable:
                 self.not_durable += 1
                 self.log_status()
@@ -385,12 +385,12 @@ class Scheduler:
         self._succeeded(delivery, False, b"")
         self.release(delivery.job)
 
-    def _succeeded(self, delivery: Delivery, takes_over: bool, news: bytes) -> None:
+    def _succeeded(self, delivery: Delivery, takes_over: bool, notify: bytes) -> None:
         """The recipient has the message; where that cannot be noted for a sender who wants to know, he is not told."""
         job = delivery.job
         job.pending -= 1
         if job.dsn is not None and not takes_over and job.sender not in (NULL_SENDER, DOUBLE_BOUNCE):
-            text = news or (DELIVERED_TEXT if job.channel == LOCAL else RELAYED_TEXT)
+            text = notify or (DELIVERED_TEXT if job.channel == LOCAL else RELAYED_TEXT)
             if job.recipient_dsn(delivery.offset).wants_success and job.recorder.record_failure(
                 job, delivery.recipient, delivery.offset, text, has_failed=False
             ):
@@ -425,14 +425,14 @@ class Scheduler:
                 return trouble
             return None
 
-        def flushed(trouble: QueueFileError | None) -> None:
+        def flushed(problem: QueueFileError | None) -> None:
             self._flushing -= 1
             job.is_flushing = False
-            if trouble is None:
+            if problem is None:
                 for offset in failed:
                     job.recorder.record_done(job, offset)
             else:
-                self.log.warning(trouble.text)
+                self.log.warning(problem.text)
                 job.pending += len(failed)
             if job.failed:
                 self._flush_failures(job)
@@ -440,6 +440,6 @@ class Scheduler:
 
         self.worker.do(flush, flushed)
 
-    def block(self, recipient: bytes, report: bytes, wish: RecipientDsn = NO_DSN) -> bytes:
+    def block(self, recipient: bytes, report: bytes, dsn: RecipientDsn = NO_DSN) -> bytes:
         """What a bounce says about a recipient."""
-        return failure_block(self.routes.original_address(recipient), report, wish.orcpt)
+        return failure_block(self.routes.original_address(recipient), report, dsn.orcpt)

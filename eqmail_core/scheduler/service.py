@@ -78,7 +78,7 @@ class ResidentSend:
         self._exits_since = 0.0
         self._is_hurried = False
         self._quiet_since = 0.0
-        self._surprise: BaseException | None = None
+        self._error: BaseException | None = None
         worker = ThreadExecutor(loop, self.wake)
         self._queue = queue = QueueLink(
             loop,
@@ -139,8 +139,8 @@ class ResidentSend:
         tell_ready()
         self.wake()
         loop.run_forever()
-        if self._surprise is not None:
-            raise self._surprise
+        if self._error is not None:
+            raise self._error
 
     def wake(self) -> None:
         """Let the core act at the end of this turn of the loop."""
@@ -190,8 +190,8 @@ class ResidentSend:
 
     # What happens to us
 
-    def _admit(self, it: Admission, fd: int) -> None:
-        self._memory_queue.admit(it, fd, time.time())
+    def _admit(self, admission: Admission, fd: int) -> None:
+        self._memory_queue.admit(admission, fd, time.time())
 
     def _answered(self, serial: int, ok: bool) -> None:
         self._spiller.spill_answered(serial, ok)
@@ -224,7 +224,7 @@ class ResidentSend:
     def _surprised(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug: end at once; the parent starts anew, and the queue hands everything over again."""
         error = context.get("exception")
-        self._surprise = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
+        self._error = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
         loop.stop()
 
     # The end

@@ -9,7 +9,7 @@ import os
 
 _READY = b"+"
 _REASON = b"-"
-_MOST = 4096
+_MAX = 4096
 _LONGEST_REASON = 500
 _supervisor_fd = -1
 
@@ -56,13 +56,13 @@ class ReadinessReport:
         if self.is_closed:
             return
         try:
-            data = os.read(self._fd, _MOST)
+            data = os.read(self._fd, _MAX)
         except BlockingIOError:
             return
         if not data:
             self.close()
             return
-        *lines, self._rest = (self._rest + data)[-_MOST:].split(b"\n")
+        *lines, self._rest = (self._rest + data)[-_MAX:].split(b"\n")
         for line in lines:
             if line.startswith(_READY):
                 self.is_ready = True

@@ -61,14 +61,14 @@ class ClientConnection:
         "_is_reading",
         "_is_writing",
         "_loop",
-        "_patience_s",
         "_read",
+        "_runner",
         "_secure",
         "_sock",
+        "_timeout_s",
         "_timer",
         "_tls",
         "_unsent",
-        "_waiter",
         "carried",
         "client",
         "deadline",
@@ -81,14 +81,14 @@ class ClientConnection:
         self._secure = secure
         self._tls: ClientTls | None = None
         self._loop = watch.loop
-        self._waiter: asyncio.Future[int] | None = None
+        self._runner: asyncio.Future[int] | None = None
         self._read: ReadPiece = bytes
         self._unsent = b""
         self._is_dialing = False
         self._is_reading = False
         self._is_writing = False
         self._fd = -1
-        self._patience_s = 0.0
+        self._timeout_s = 0.0
         self._answers = 0
         self.ip = ip
         self.client = client
@@ -101,55 +101,55 @@ class ClientConnection:
         """Whether there is a connection."""
         return self._fd >= 0
 
-    def dial(self, port: int, patience_s: float, sources: Sequence[bytes] = ()) -> "asyncio.Future[int]":
+    def dial(self, port: int, timeout_s: float, sources: Sequence[bytes] = ()) -> "asyncio.Future[int]":
         """Connect, from one of `sources` as `start_dialing`; the result is 0, or the error number of the system.
 
         Fails: Temporary where it cannot leave from there.
         """
-        waiter: asyncio.Future[int] = self._loop.create_future()
+        runner: asyncio.Future[int] = self._loop.create_future()
         try:
             self._sock = start_dialing(self.ip, port, sources)
         except OSError as error:
-            waiter.set_result(error.errno or errno.EIO)
-            return waiter
-        self._waiter = waiter
+            runner.set_result(error.errno or errno.EIO)
+            return runner
+        self._runner = runner
         self._fd = self._sock.fileno()
         self._is_dialing = self._is_writing = True
-        self.deadline = self._loop.time() + patience_s
+        self.deadline = self._loop.time() + timeout_s
         self._timer.sessions.add(self)
         self._loop.add_writer(self._fd, self._dialed)
-        return waiter
+        return runner
 
     def send_message(
         self,
         sender: bytes,
         recipients: list[bytes],
         read: ReadPiece,
-        patience_s: float,
-        wishes: DsnParameters | None = None,
+        timeout_s: float,
+        dsn: DsnParameters | None = None,
     ) -> "asyncio.Future[int]":
         """Carry a message; when the result (0) is there, `client.status` is TRY_NEXT or DONE.
 
         `read` gives the message piece by piece, b"" at its end, and may raise OSError; the server may take
         `patience_s` seconds for each answer.  Afterwards the session is open only if its client `is_reusable`.
         """
-        waiter: asyncio.Future[int] = self._loop.create_future()
-        self._waiter = waiter
+        runner: asyncio.Future[int] = self._loop.create_future()
+        self._runner = runner
         self._read = read
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._answers = -1
         # Not earlier: a greeting that nobody waits for looks like a server that takes its leave.
         if not self._is_reading:
             self._is_reading = True
             self._loop.add_reader(self._fd, self._readable)
-        self.client.begin(sender, recipients, wishes)
+        self.client.begin(sender, recipients, dsn)
         self.carried += 1
         self._advance()
-        return waiter
+        return runner
 
     def time_out(self) -> None:
         """The deadline is over."""
-        if self._waiter is None:
+        if self._runner is None:
             self.close_when_idle()
         elif self._is_dialing:
             self._finish_dialing(errno.ETIMEDOUT)
@@ -159,7 +159,7 @@ class ClientConnection:
 
     def close_when_idle(self) -> None:
         """Close; an idle session takes its leave first."""
-        if self._fd >= 0 and self._waiter is None:
+        if self._fd >= 0 and self._runner is None:
             quitting = b"QUIT\r\n"
             self._try_to_send(quitting if self._tls is None else self._tls.wrap(quitting))
         self.close()
@@ -201,9 +201,9 @@ class ClientConnection:
         self._resolve(code)
 
     def _resolve(self, code: int) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(code)
+        runner, self._runner = self._runner, None
+        if runner is not None and not runner.done():
+            runner.set_result(code)
 
     def _readable(self) -> None:
         try:
@@ -212,7 +212,7 @@ class ClientConnection:
             return
         except OSError:
             data = b""
-        if self._waiter is None:
+        if self._runner is None:
             # Nobody asked: the server takes its leave, one way or another.
             self.close()
             return
@@ -245,10 +245,10 @@ class ClientConnection:
             self._finish()
         elif client.answers != self._answers:
             self._answers = client.answers
-            self.deadline = self._loop.time() + self._patience_s
+            self.deadline = self._loop.time() + self._timeout_s
 
     def _advance_later(self) -> None:
-        if self._fd >= 0 and self._waiter is not None:
+        if self._fd >= 0 and self._runner is not None:
             self._advance()
 
     def _supply(self) -> None:
@@ -277,7 +277,7 @@ class ClientConnection:
         except OSError:
             self._hear_the_rest()
             return
-        self.deadline = self._loop.time() + self._patience_s
+        self.deadline = self._loop.time() + self._timeout_s
         if sent < len(output):
             self._unsent = output[sent:]
             if not self._is_writing:

@@ -33,7 +33,7 @@ def run_client(
     `timeout_s` for each answer.  `secure` begins TLS for a client that may ask for it.
     Fails: never.
     """
-    waiter = select.poll()
+    runner = select.poll()
     unsent = b""
     answers = -1
     deadline = 0.0
@@ -70,9 +70,9 @@ def run_client(
             return
         if client.status == CONTENT and not unsent:
             continue
-        waiter.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
+        runner.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
         left_s = deadline - time.monotonic()
-        events = waiter.poll(max(0.0, left_s) * 1000)
+        events = runner.poll(max(0.0, left_s) * 1000)
         # Also with bytes that wait: a reply without end would bring some for ever.
         if left_s <= 0 or not events:
             client.lost()

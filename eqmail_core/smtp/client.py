@@ -55,6 +55,7 @@ class SmtpClient(SmtpExchange):
         "_accepted",
         "_authenticated",
         "_credentials",
+        "_dsn",
         "_extensions",
         "_failure",
         "_held",
@@ -69,7 +70,6 @@ class SmtpClient(SmtpExchange):
         "_stuffing",
         "_tls",
         "_tls_refusal",
-        "_wishes",
         "has_broken_tls",
         "keep",
         "next_hop_sends_dsn",
@@ -101,14 +101,14 @@ class SmtpClient(SmtpExchange):
         self._stuffing = DotStuffer(guards_cr=True)
         self._held = b""
 
-    def begin(self, sender: bytes, recipients: list[bytes], wishes: "DsnParameters | None" = None) -> None:
+    def begin(self, sender: bytes, recipients: list[bytes], dsn: "DsnParameters | None" = None) -> None:
         """Start a message: at once on a session that stands, after the introductions on a new one.
 
         Sender and recipients (at least one) are as they go between < and >, already quoted; `wishes`: of the sender.
         """
         self._sender = sender
         self._recipients = recipients
-        self._wishes = wishes
+        self._dsn = dsn
         self.next_hop_sends_dsn = False
         """Whether the server has heard what news the sender wishes, and gives them."""
         self._begin_report()
@@ -163,16 +163,16 @@ class SmtpClient(SmtpExchange):
         """The message cannot be read to its end."""
         self._fail_at_once(b"ZUnable to read message. (#4.3.0)\n")
 
-    def lost(self, trouble: bytes = b"") -> None:
+    def lost(self, problem: bytes = b"") -> None:
         """The connection broke, or the server took too long; `trouble` is what TLS says of it."""
         if self.status == HANDSHAKE:
-            self.tls_failed(b"TLS connect failed: " + (trouble or b"connection died"), is_broken=True)
+            self.tls_failed(b"TLS connect failed: " + (problem or b"connection died"), is_broken=True)
         elif self._tls_refusal or self._expected == self._starttls_answered:
             refused = self._tls_refusal and b" was refused (%b) and" % self._tls_refusal
             self.tls_failed(b"TLS connect failed: STARTTLS%b connection died" % (refused or b","), is_broken=True)
         elif self.status in (WAITING, CONTENT):
             notes = b"Possible duplicate! " if self._critical else b""
-            notes += trouble and trouble + b" "
+            notes += problem and problem + b" "
             died = b"ZConnected to %b but connection died. %b(#4.4.2)\n" % (self._peer, notes)
             self._fail_at_once(self._failure or died)
 
@@ -188,13 +188,13 @@ class SmtpClient(SmtpExchange):
         else:
             self._greet()
 
-    def tls_failed(self, trouble: bytes, is_broken: bool = False, is_connected: bool = False) -> None:
+    def tls_failed(self, problem: bytes, is_broken: bool = False, is_connected: bool = False) -> None:
         """TLS cannot begin, or with a server that may not have the mail.
 
         `is_broken`: the server could not do it; `is_connected`: it could, but is not the right one.
         """
         self.has_broken_tls = is_broken
-        self._fail_at_once(b"Z%b; connect%b to %b.\n" % (trouble, b"ed" if is_connected else b"ing", self._peer))
+        self._fail_at_once(b"Z%b; connect%b to %b.\n" % (problem, b"ed" if is_connected else b"ing", self._peer))
 
     def _fail_injected(self) -> None:
         """Somebody put plain text where TLS should begin (RFC 3207 section 6): nothing of it is believed."""
@@ -298,12 +298,12 @@ class SmtpClient(SmtpExchange):
 
     def _send_envelope(self) -> None:
         parameters = b" AUTH=" + (encode_xtext(self._sender) or b"<>") if self._authenticated else b""
-        if self._wishes is not None:
-            if self._wishes.is_utf8 and not self._is_offered(b"SMTPUTF8"):
+        if self._dsn is not None:
+            if self._dsn.is_utf8 and not self._is_offered(b"SMTPUTF8"):
                 self._end_session(b"D%b does not take messages beyond ASCII (SMTPUTF8). (#5.6.7)\n" % self._peer)
                 return
             self.next_hop_sends_dsn = self._is_offered(b"DSN")
-            parameters += mail_parameters(self._wishes, self.next_hop_sends_dsn)
+            parameters += mail_parameters(self._dsn, self.next_hop_sends_dsn)
         self._say(b"MAIL FROM:<%b>%b" % (self._sender, parameters), self._mail_answered)
         if self._pipelining and self.status == WAITING:
             self._send_group()
@@ -318,12 +318,12 @@ class SmtpClient(SmtpExchange):
         if self._next_recipient + len(group) == len(self._recipients):
             self._output.append(b"DATA\r\n")
 
-    def _rcpt(self, place: int) -> bytes:
+    def _rcpt(self, index: int) -> bytes:
         """The command for one recipient, with what its sender wishes where the server knows such words."""
-        command = b"RCPT TO:<%b>" % self._recipients[place]
-        if self._wishes is None or not self.next_hop_sends_dsn:
+        command = b"RCPT TO:<%b>" % self._recipients[index]
+        if self._dsn is None or not self.next_hop_sends_dsn:
             return command
-        return command + recipient_parameters(self._wishes.for_recipient(index_key(place)))
+        return command + recipient_parameters(self._dsn.for_recipient(index_key(index)))
 
     def _mail_answered(self, reply: Reply) -> None:
         if reply.is_positive:

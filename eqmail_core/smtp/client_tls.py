@@ -44,16 +44,16 @@ class ClientTlsContexts:
         self._contexts: dict[Terms, tuple[Fingerprint, ssl.SSLContext]] = {}
         self._remembered: dict[tuple[bytes, Terms], ssl.SSLSession] = {}
 
-    def open(self, client: SmtpClient, host: bytes, wish: TlsPolicy) -> "ClientTls | None":
+    def open(self, client: SmtpClient, host: bytes, dsn: TlsPolicy) -> "ClientTls | None":
         """Begin TLS with the server `host` for a machine that waits for it; None when it was told that this failed."""
         ciphers, said_by = self._ciphers_for(host)
-        terms = (wish.demanded_by, ciphers)
+        config = (dsn.demanded_by, ciphers)
         try:
-            context = self._context(terms, said_by)
+            context = self._context(config, said_by)
         except _TlsFileError as trouble:
             client.tls_failed(b"TLS unable to load " + trouble.args[0])
             return None
-        key = (host, terms)
+        key = (host, config)
         known = self._remembered.get(key)
 
         def remember(session: ssl.SSLSession) -> None:
@@ -61,14 +61,14 @@ class ClientTlsContexts:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[key] = session
 
-        return ClientTls(client, context, host, wish, known, remember)
+        return ClientTls(client, context, host, dsn, known, remember)
 
-    def _context(self, terms: "Terms", said_by: str) -> ssl.SSLContext:
+    def _context(self, config: "Terms", said_by: str) -> ssl.SSLContext:
         """The context for servers with these terms; `said_by` is the file with the ciphers.  Fails: _Unusable."""
-        authorities, ciphers = terms
-        stamp = self._fingerprint(authorities) if authorities else (0, 0)
-        known = self._contexts.get(terms)
-        if known and known[0] == stamp:
+        authorities, ciphers = config
+        fingerprint = self._fingerprint(authorities) if authorities else (0, 0)
+        known = self._contexts.get(config)
+        if known and known[0] == fingerprint:
             return known[1]
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
@@ -90,8 +90,8 @@ class ClientTlsContexts:
                 raise _TlsFileError(authorities + b": " + _error_text(error)) from error
             context.verify_mode = ssl.CERT_REQUIRED
         # Sessions belong to their context.
-        self._remembered = {key: it for key, it in self._remembered.items() if key[1] != terms}
-        self._contexts[terms] = (stamp, context)
+        self._remembered = {key: it for key, it in self._remembered.items() if key[1] != config}
+        self._contexts[config] = (fingerprint, context)
         return context
 
     def _fingerprint(self, path: bytes) -> "Fingerprint":
@@ -112,13 +112,13 @@ class ClientTls:
         client: SmtpClient,
         context: ssl.SSLContext,
         host: bytes,
-        wish: TlsPolicy,
+        dsn: TlsPolicy,
         known: ssl.SSLSession | None,
         remember: "Callable[[ssl.SSLSession], None]",
     ) -> None:
         self._client = client
         self._host = host
-        self._policy = wish
+        self._policy = dsn
         self._remember = remember
         self._is_up = False
         self._incoming = ssl.MemoryBIO()
@@ -189,9 +189,9 @@ class ClientTls:
             client.tls_failed(b"TLS connect failed: " + _error_text(error), is_broken=True)
             return
         self._is_up = True
-        objection = self._rejection_reason() if self._policy.demanded_by else b""
-        if objection:
-            text = b"TLS unable to verify server %b: %b" % (self._host.rstrip(b"."), objection)
+        rejection_reason = self._rejection_reason() if self._policy.demanded_by else b""
+        if rejection_reason:
+            text = b"TLS unable to verify server %b: %b" % (self._host.rstrip(b"."), rejection_reason)
             client.tls_failed(text, is_connected=True)
         else:
             client.tls_established()

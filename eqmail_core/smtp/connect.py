@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MOST_UNREAD = 65536
+MAX_UNREAD = 65536
 """Bytes that are still read of a peer that takes nothing more."""
 
 _IPV6 = b"ipv6:"
@@ -94,9 +94,9 @@ def dial(ip: str, port: int, timeout_s: float, sources: "Sequence[bytes]" = ()) 
     import select
 
     sock = start_dialing(ip, port, sources)
-    waiter = select.poll()
-    waiter.register(sock, select.POLLOUT)
-    code = dial_failure(sock) if waiter.poll(timeout_s * 1000) else errno.ETIMEDOUT
+    runner = select.poll()
+    runner.register(sock, select.POLLOUT)
+    code = dial_failure(sock) if runner.poll(timeout_s * 1000) else errno.ETIMEDOUT
     if code:
         sock.close()
         raise OSError(code, os.strerror(code))
@@ -117,7 +117,7 @@ def acknowledge_now(sock: socket.socket) -> None:
 
 def unread(sock: socket.socket) -> "Iterator[bytes]":
     """What a peer said that takes nothing more, as far as it lies in the socket; at most MOST_UNREAD bytes."""
-    left = MOST_UNREAD
+    left = MAX_UNREAD
     while left > 0:
         try:
             data = sock.recv(left)

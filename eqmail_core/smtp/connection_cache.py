@@ -9,8 +9,8 @@ from eqmail_core.smtp.async_client import ClientConnection
 class ConnectionCache:
     """Sessions that stand and carry nothing, by destination; each for a short time and a bounded number in all."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._count = 0
         self._by_key: dict[object, list[ClientConnection]] = {}
 
@@ -29,7 +29,7 @@ class ConnectionCache:
 
     def put(self, key: object, session: ClientConnection, until: float) -> None:
         """Keep a session that nobody uses until the loop's time is `until`."""
-        if self._count >= self._most:
+        if self._count >= self._limit:
             session.close_when_idle()
             return
         session.deadline = until

@@ -23,11 +23,11 @@ class LmtpClient(SmtpClient):
 
     __slots__ = ("_awaited", "_stored")
 
-    def begin(self, sender: bytes, recipients: list[bytes], wishes: "DsnParameters | None" = None) -> None:
+    def begin(self, sender: bytes, recipients: list[bytes], dsn: "DsnParameters | None" = None) -> None:
         """Start a message, see `SmtpClient.begin`."""
         self._awaited: list[int] | None = None
         self._stored: Reply | None = None
-        super().begin(sender, recipients, wishes)
+        super().begin(sender, recipients, dsn)
 
     def _hello_refused(self, reply: Reply) -> None:
         self._refuse_name(reply)
@@ -44,8 +44,8 @@ class LmtpClient(SmtpClient):
             self._stored = reply
         else:
             text = b"%b%b failed after I sent the message.\n" % (recipient_letter(reply), self._peer)
-            for place in answered:
-                self._reports[place] = text + remote_said(reply) + b"\0"
+            for index in answered:
+                self._reports[index] = text + remote_said(reply) + b"\0"
             self.keep = self.keep and not is_out_of_step
         if self._awaited:
             self._await(self._finished)

@@ -82,17 +82,17 @@ class ClassicSpawner:
                     self._collect(key.data)
 
     def _start(self, command: Command) -> None:
-        trouble = self._rejection_reason(command)
-        if not trouble:
+        problem = self._rejection_reason(command)
+        if not problem:
             try:
                 message = os.open(command.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
-                trouble = b"Zqmail-spawn unable to open message. (#4.3.0)\n"
+                problem = b"Zqmail-spawn unable to open message. (#4.3.0)\n"
             else:
-                trouble = self._start_with(command, message)
+                problem = self._start_with(command, message)
                 os.close(message)
-        if trouble:
-            write_all(1, report(command.delnum, trouble))
+        if problem:
+            write_all(1, report(command.delnum, problem))
 
     def _rejection_reason(self, command: Command) -> bytes:
         if command.delnum >= self._limit:

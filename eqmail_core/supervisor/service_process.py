@@ -34,7 +34,7 @@ class SupervisedService:
     """
 
     __slots__ = (
-        *("becomes_program", "ended_at", "ends", "heard", "kept", "last", "listeners", "load", "name", "pause_s"),
+        *("becomes_program", "ended_at", "ends", "verdict", "kept", "last", "listeners", "load", "name", "pause_s"),
         *("pid", "reason", "run", "signals", "since", "start_at", "state_since"),
     )
 
@@ -59,22 +59,22 @@ class SupervisedService:
         self.becomes_program = becomes_program
         self.pid = 0
         self.since = self.start_at = self.pause_s = 0.0
-        self.heard: ReadinessReport | None = None
+        self.verdict: ReadinessReport | None = None
         self.ends = self.ended_at = self.state_since = 0
         self.reason = ""
 
     @property
     def is_ready(self) -> bool:
         """Whether it runs and serves."""
-        heard = self.heard
-        return bool(self.pid and heard and (heard.is_ready or (self.becomes_program and heard.is_closed)))
+        verdict = self.verdict
+        return bool(self.pid and verdict and (verdict.is_ready or (self.becomes_program and verdict.is_closed)))
 
     def listen(self) -> bool:
         """Take in what it tells; whether it has become ready."""
-        if self.heard is None:
+        if self.verdict is None:
             return False
         was_ready = self.is_ready
-        self.heard.listen()
+        self.verdict.listen()
         if self.is_ready and not was_ready:
             self.state_since = int(time.time())
             return True
@@ -86,31 +86,31 @@ class SupervisedService:
         SIGIO comes to the parent when the process tells something.  Fails: OSError.
         """
         self.since, self.state_since = time.monotonic(), int(time.time())
-        hearing, telling = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        reader, telling = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self.pid = os.fork()
         except OSError:
-            os.close(hearing)
+            os.close(reader)
             os.close(telling)
             raise
         if not self.pid:
             self._become(telling, others, blocked)
         os.close(telling)
-        self.heard = ReadinessReport(hearing)
-        _have_signalled(hearing)
+        self.verdict = ReadinessReport(reader)
+        _have_signalled(reader)
 
-    def note_end(self, how: str) -> None:
+    def note_end(self, invoked_by: str) -> None:
         """The process has gone, or was never there: remember why."""
         self.pid = 0
         self.ends += 1
         self.ended_at = self.state_since = int(time.time())
         told = ""
-        if self.heard is not None:
-            self.heard.listen()
-            told = self.heard.reason
-            self.heard.close()
-            self.heard = None
-        self.reason = told or how
+        if self.verdict is not None:
+            self.verdict.listen()
+            told = self.verdict.reason
+            self.verdict.close()
+            self.verdict = None
+        self.reason = told or invoked_by
 
     def _become(self, telling: int, others: "set[socket.socket]", blocked: "set[signal.Signals]") -> NoReturn:
         """The child."""
@@ -154,20 +154,20 @@ def _have_signalled(fd: int) -> None:
         pass  # then it is looked at now and then
 
 
-def _reason(surprise: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """What a person can make of it; what is a bug of ours has its place in our files."""
-    if isinstance(surprise, PrivilegeError):
-        return str(surprise)
-    if isinstance(surprise, OSError) and surprise.filename:
-        return f"{os.fsdecode(surprise.filename)}: {surprise.strerror}"
-    if type(surprise).__module__.startswith("eqmail_core.") and isinstance(surprise, Exception):
-        return str(surprise)
-    return f"{type(surprise).__name__}: {surprise}{_where(surprise)}"
+    if isinstance(error, PrivilegeError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if type(error).__module__.startswith("eqmail_core.") and isinstance(error, Exception):
+        return str(error)
+    return f"{type(error).__name__}: {error}{_where(error)}"
 
 
-def _where(surprise: BaseException) -> str:
+def _where(error: BaseException) -> str:
     """The innermost place of a surprise in our own files, for the report of a bug."""
-    trace = surprise.__traceback__
+    trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     return f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace else ""

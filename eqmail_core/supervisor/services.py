@@ -40,7 +40,7 @@ DEFAULT_DELIVERY = b"./Mailbox"
 
 
 def supervisor(
-    site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes], herald: ServiceManager
+    site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes], service_manager: ServiceManager
 ) -> Supervisor:
     """What keeps the services; SMTP is served at `addresses`, `words`: the default delivery, the logger's command.
 
@@ -50,7 +50,7 @@ def supervisor(
     caller_stderr = os.dup(2)  # before it becomes the log
     controls = read_controls(site, environ)
     services = build_services(site, controls, addresses, words)
-    return Supervisor(services, herald, partial(write_record, site), controls.stopseconds, caller_stderr)
+    return Supervisor(services, service_manager, partial(write_record, site), controls.stopseconds, caller_stderr)
 
 
 def build_services(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[SupervisedService]:
@@ -75,9 +75,9 @@ def build_services(site: Site, controls: Controls, addresses: list[str], words: 
     ]
     handover = at.get("smtp")
     sockets = tcp if handover is None else [*tcp, handover]
-    for share in SharedCounters(max(1, controls.smtpworkers)).all_counters() if sockets else ():
-        serve = partial(_serve_smtp, site, tcp, share, handover)
-        kept = (share.tally.fd,)
+    for counters in SharedCounters(max(1, controls.smtpworkers)).all_counters() if sockets else ():
+        serve = partial(_serve_smtp, site, tcp, counters, handover)
+        kept = (counters.counters.fd,)
         services.append(SupervisedService("smtpd", serve, sockets, 0, (SIGHUP,), _load_smtp, kept=kept))
     return services
 
@@ -96,8 +96,8 @@ def _load_smtp() -> None:
 
 
 def _serve_smtp(
-    site: Site, listeners: "list[socket.socket]", share: ProcessCounters, handover: "socket.socket | None"
+    site: Site, listeners: "list[socket.socket]", counters: ProcessCounters, handover: "socket.socket | None"
 ) -> None:
     from eqmail_core.smtpd.server import service as smtp
 
-    smtp.run(site, listeners, share, handover)
+    smtp.run(site, listeners, counters, handover)

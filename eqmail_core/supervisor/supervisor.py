@@ -27,8 +27,8 @@ REPEATED_S = 1.0
 """A second TERM counts as impatience when it comes so long after the first: some managers send two at once."""
 
 _LOOK_S = 10.0
-_ENDING = {signal.SIGTERM, signal.SIGINT}
-_WATCHED = {signal.SIGCHLD, signal.SIGIO, signal.SIGHUP, signal.SIGALRM} | _ENDING
+_COMPLETION = {signal.SIGTERM, signal.SIGINT}
+_WATCHED = {signal.SIGCHLD, signal.SIGIO, signal.SIGHUP, signal.SIGALRM} | _COMPLETION
 
 
 class StartFailed(Exception):
@@ -69,13 +69,13 @@ class Supervisor:
     def __init__(
         self,
         services: list[SupervisedService],
-        herald: ServiceManager,
+        service_manager: ServiceManager,
         record: Callable[[list[ServiceStatus]], None] = lambda services: None,
         stop_s: float = 0.0,
         caller_stderr: int = -1,
     ) -> None:
         self._services = services
-        self._herald = herald
+        self._service_manager = service_manager
         self._record = record
         self._stop_s = stop_s
         self._caller_stderr = caller_stderr
@@ -95,7 +95,7 @@ class Supervisor:
         self._note()
         while not self._take_turn():
             pass
-        self._herald.stopping()
+        self._service_manager.stopping()
         self._end()
         fallen = [] if self._all_served else [f"{it.name}: {it.reason}" for it in self._services if it.ends]
         if fallen:
@@ -106,9 +106,9 @@ class Supervisor:
         """Wait for something and answer it; whether the end has come."""
         event = signal.sigtimedwait(_WATCHED, self._pause_s())
         if self._all_served:
-            self._herald.alive()
+            self._service_manager.alive()
         number = event.si_signo if event else 0
-        if number in _ENDING:
+        if number in _COMPLETION:
             return True
         if number in (signal.SIGHUP, signal.SIGALRM):
             self._pass_on(signal.Signals(number))
@@ -120,9 +120,9 @@ class Supervisor:
             if all(service.is_ready for service in self._services):
                 self._all_served = True
                 self._forget_caller()
-                self._herald.ready()
+                self._service_manager.ready()
             else:
-                self._herald.starting()
+                self._service_manager.starting()
         for service in self._services:
             if not service.pid and service.start_at <= time.monotonic():
                 self._start(service)
@@ -147,7 +147,7 @@ class Supervisor:
         waits = [service.start_at - time.monotonic() for service in self._services if not service.pid]
         if not all(service.is_ready for service in self._services):
             waits.append(_LOOK_S)
-        return max(0.0, min([self._herald.pause_s, *waits]))
+        return max(0.0, min([self._service_manager.pause_s, *waits]))
 
     def _note(self) -> None:
         self._record([service.status() for service in self._services])
@@ -180,15 +180,15 @@ class Supervisor:
                     found = True
         return found
 
-    def _has_ended(self, service: SupervisedService, how: str) -> None:
+    def _has_ended(self, service: SupervisedService, invoked_by: str) -> None:
         """Decide when it starts again: at once, or later and later if it dies young."""
         now = time.monotonic()
         young = now - service.since < SHORT_LIFE_S
         service.pause_s = min(MAX_PAUSE_S, service.pause_s * 2 or 0.25) if young else 0.0
         service.start_at = now + service.pause_s
-        service.note_end(how)
+        service.note_end(invoked_by)
         then = f", starting it again in {service.pause_s:g} s" if self._all_served else ""
-        log_line(NAME, f"alert: {service.name} {how}{then}")
+        log_line(NAME, f"alert: {service.name} {invoked_by}{then}")
 
     def _end(self) -> None:
         """End the services rank by rank; running deliveries are awaited.
@@ -223,7 +223,7 @@ class Supervisor:
         if left <= 0:
             return True
         event = signal.sigtimedwait(_WATCHED, min(left, _LOOK_S))
-        return event is not None and event.si_signo in _ENDING and time.monotonic() - begun >= REPEATED_S
+        return event is not None and event.si_signo in _COMPLETION and time.monotonic() - begun >= REPEATED_S
 
 
 def _next_dead(flags: int) -> tuple[int, int] | None:

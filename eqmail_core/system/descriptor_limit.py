@@ -6,7 +6,7 @@ Fails: never.
 import resource
 
 
-def raise_descriptor_limit(most: int) -> int:
+def raise_descriptor_limit(limit: int) -> int:
     """Let the process have as many descriptors as the system allows; that number, at most `most`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
@@ -14,4 +14,4 @@ def raise_descriptor_limit(most: int) -> int:
         soft = hard
     except (OSError, ValueError):
         pass
-    return most if soft == resource.RLIM_INFINITY else min(soft, most)
+    return limit if soft == resource.RLIM_INFINITY else min(soft, limit)

@@ -62,16 +62,16 @@ def _unset_invented_locale() -> None:
         del os.environb[b"LC_CTYPE"]
 
 
-def _unexpected_error(surprise: BaseException) -> int:
+def _unexpected_error(error: BaseException) -> int:
     """Say what has come up, in one line, if anybody can still hear it; the exit code."""
     from eqmail_core.outcome import EXIT_TEMPORARY
 
-    if isinstance(surprise, SystemExit):
-        return surprise.code if isinstance(surprise.code, int) else EXIT_TEMPORARY
-    if isinstance(surprise, KeyboardInterrupt):
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_TEMPORARY
+    if isinstance(error, KeyboardInterrupt):
         return _INTERRUPTED
-    if not isinstance(surprise, BrokenPipeError):
+    if not isinstance(error, BrokenPipeError):
         from eqmail_core.system.log import describe_error, fatal
 
-        fatal(os.path.basename(sys.argv[0]) if sys.argv else "eqmail", describe_error(surprise))
+        fatal(os.path.basename(sys.argv[0]) if sys.argv else "eqmail", describe_error(error))
     return EXIT_TEMPORARY

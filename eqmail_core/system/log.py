@@ -38,17 +38,17 @@ def say_seldom(repeated: "RepeatedLines", program: str, text: str) -> None:
         log_line(program, line)
 
 
-def describe_error(surprise: BaseException) -> bytes:
+def describe_error(error: BaseException) -> bytes:
     """What a person can make of an exception; what is a bug of ours keeps its name."""
-    if isinstance(surprise, OSError) and surprise.errno:
+    if isinstance(error, OSError) and error.errno:
         # Here, because it is seldom needed, and programs that start per message would pay for it.
         from eqmail_core.text.error_text import error_text
 
-        where = surprise.filename
+        where = error.filename
         about = os.fsencode(where) + b": " if isinstance(where, str | bytes) else b""
-        return about + error_text(surprise.errno)
-    name = "" if isinstance(surprise, ValueError) else f"{type(surprise).__name__}: "
-    return f"{name}{surprise}".encode("utf-8", "backslashreplace")
+        return about + error_text(error.errno)
+    name = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{name}{error}".encode("utf-8", "backslashreplace")
 
 
 def write_stderr(text: bytes) -> None:

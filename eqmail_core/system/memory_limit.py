@@ -15,12 +15,12 @@ def bound_memory(more_bytes: int) -> int:
 
     A lower limit stays.  Fails: never.
     """
-    before, most = resource.getrlimit(resource.RLIMIT_AS)
+    before, limit = resource.getrlimit(resource.RLIMIT_AS)
     try:
         with open(_USED, "rb") as file:
             wanted = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + more_bytes
         if before == resource.RLIM_INFINITY or wanted < before:
-            resource.setrlimit(resource.RLIMIT_AS, (wanted, most))
+            resource.setrlimit(resource.RLIMIT_AS, (wanted, limit))
     except (OSError, ValueError):
         pass
     return before

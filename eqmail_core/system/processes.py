@@ -112,10 +112,10 @@ def run_captured(act: "Callable[[], int]", limit_bytes: int, timeout_s: float) -
     os.close(writing)
     output = b""
     try:
-        waiter = select.poll()
-        waiter.register(reading, select.POLLIN)
+        runner = select.poll()
+        runner.register(reading, select.POLLIN)
         deadline = time.monotonic() + timeout_s
-        while waiter.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        while runner.poll(max(0.0, deadline - time.monotonic()) * 1000):
             piece = os.read(reading, _PIECE)
             if not piece:
                 break

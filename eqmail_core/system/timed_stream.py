@@ -58,15 +58,15 @@ class TimedStream:
 
     def speaks_within(self, seconds: float) -> bool:
         """Wait whether the client says something; it stays unread."""
-        waiter = select.poll()
-        waiter.register(self._reading, select.POLLIN)
-        return bool(waiter.poll(seconds * 1000))
+        runner = select.poll()
+        runner.register(self._reading, select.POLLIN)
+        return bool(runner.poll(seconds * 1000))
 
     def close(self) -> None:
         """Nothing more will be written."""
 
     def _wait(self, fd: int, what: int, timeout_ms: int) -> None:
-        waiter = select.poll()
-        waiter.register(fd, what)
-        if not waiter.poll(timeout_ms):
+        runner = select.poll()
+        runner.register(fd, what)
+        if not runner.poll(timeout_ms):
             raise TimedOut

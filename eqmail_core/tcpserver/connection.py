@@ -84,12 +84,12 @@ def _port_number(text: bytes) -> int:
 
 def prepare(sock: socket.socket, options: "TcpsrvOptions") -> None:
     """Make the connection behave as chosen; what the system refuses is left as it is."""
-    wishes = []
+    dsn = []
     if not options.keeps_ip_options:
-        wishes.append((socket.IPPROTO_IP, socket.IP_OPTIONS, b""))
+        dsn.append((socket.IPPROTO_IP, socket.IP_OPTIONS, b""))
     if options.is_prompt:
-        wishes.append((socket.IPPROTO_TCP, socket.TCP_NODELAY, b"\1\0\0\0"))
-    for level, name, value in wishes:
+        dsn.append((socket.IPPROTO_TCP, socket.TCP_NODELAY, b"\1\0\0\0"))
+    for level, name, value in dsn:
         try:
             sock.setsockopt(level, name, value)
         except OSError:

@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.9; tcpserver(1).
 """
 
-from eqmail_core.text.lines import MOST_COUNT, MOST_WAIT_S, number_of_option
+from eqmail_core.text.lines import MAX_COUNT, MAX_WAIT_S, number_of_option
 from eqmail_core.text.options import parse_options
 
 TYPE_CHECKING = False
@@ -90,7 +90,7 @@ def parse_command_line(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> T
         elif letter in _CHOICES:
             setattr(chosen, *_CHOICES[letter])
         elif letter in _NUMBERS:
-            setattr(chosen, _NUMBERS[letter], number_of_option(argument, MOST_WAIT_S if letter == b"t" else MOST_COUNT))
+            setattr(chosen, _NUMBERS[letter], number_of_option(argument, MAX_WAIT_S if letter == b"t" else MAX_COUNT))
         else:
             setattr(chosen, _TEXTS[letter], argument)
     if len(words) < 3 or chosen.limit < 1:

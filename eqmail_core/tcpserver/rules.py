@@ -6,7 +6,7 @@ record of its own, and another record tells the lengths of them all, so that nob
 Source: smtp-server.md 4.9; tcprules(1), cr.yp.to/ucspi-tcp.
 """
 
-from eqmail_core.text.lines import MOST_DIGITS
+from eqmail_core.text.lines import MAX_DIGITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,4 +168,4 @@ def _network(line: bytes, address: bytes) -> "Iterator[bytes]":
 def _number(line: bytes, digits: bytes) -> int:
     if digits.lstrip(b"0123456789"):
         raise BadRule(line)
-    return int(digits.lstrip(b"0")[:MOST_DIGITS] or b"0")
+    return int(digits.lstrip(b"0")[:MAX_DIGITS] or b"0")

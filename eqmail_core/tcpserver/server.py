@@ -76,12 +76,12 @@ class TcpServer:
         signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
         gc.freeze()
         self._log_status()
-        waiter = select.poll()
-        waiter.register(waking, select.POLLIN)
-        waiter.register(self._listener, select.POLLIN)
+        runner = select.poll()
+        runner.register(waking, select.POLLIN)
+        runner.register(self._listener, select.POLLIN)
         while True:
-            waiter.modify(self._listener, select.POLLIN if self._children < self._options.limit else 0)
-            for fd, _ in waiter.poll():
+            runner.modify(self._listener, select.POLLIN if self._children < self._options.limit else 0)
+            for fd, _ in runner.poll():
                 if fd == waking:
                     os.read(waking, 4096)
                     self._reap()

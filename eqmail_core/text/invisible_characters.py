@@ -6,7 +6,7 @@ Programs take them for part of a name or a path, as C does; whoever examines a f
 import re
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_MOST = 3
+_MAX = 3
 _CARRIAGE_RETURNS = re.compile(rb"\r+(?=\n|\Z)")
 
 
@@ -32,7 +32,7 @@ def oddities(text: bytes) -> list[tuple[int, str]]:
         return found
     for number, line in enumerate(cleaned(text).split(b"\n"), 1):
         unseen = [it for it in line.decode("utf-8", "surrogateescape") if not (it.isprintable() or it in "\t\0")]
-        if unseen and len(found) < _MOST:
+        if unseen and len(found) < _MAX:
             shown = "".join(map(_spelled, dict.fromkeys(unseen)))
             kind = "what is no UTF-8" if unseen[0] in _NO_UTF8 else "what cannot be seen"
             found.append((number, f"holds {kind}: {shown}"))

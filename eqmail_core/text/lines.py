@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 _TRAILING = b" \t\n"
 
-MOST_DIGITS = 20
+MAX_DIGITS = 20
 """Digits of the longest number that is read, as RFC 1870 has it; Python refuses to read some thousands of them."""
 
 
@@ -23,26 +23,26 @@ def leading_number(text: bytes) -> int | None:
     end = 0
     while end < len(text) and 48 <= text[end] <= 57:
         end += 1
-    return int(text[: min(end, MOST_DIGITS)]) if end else None
+    return int(text[: min(end, MAX_DIGITS)]) if end else None
 
 
-MOST_COUNT = 2**31 - 1
+MAX_COUNT = 2**31 - 1
 """Greatest number of a setting or an option, as an int of C has it."""
 
-MOST_WAIT_S = 1_000_000
+MAX_WAIT_S = 1_000_000
 """Longest time-out of a setting or an option, eleven days; poll takes 2**31 - 1 milliseconds."""
 
 
-def number_of_option(text: bytes, most: int = MOST_COUNT) -> int:
+def number_of_option(text: bytes, limit: int = MAX_COUNT) -> int:
     """The number of an option or a variable, 0 where it is none, `most` where it is greater."""
-    return min(leading_number(text) or 0, most)
+    return min(leading_number(text) or 0, limit)
 
 
 UNITS_S = {b"": 1, b"s": 1, b"m": 60, b"h": 3600, b"d": 86400, b"w": 604800}
 """Seconds in each unit of a period."""
 
 
-MOST_PERIOD_S = 2**31 - 1
+MAX_PERIOD_S = 2**31 - 1
 """Longest period, 68 years: added to now it is a time that files can have."""
 
 
@@ -50,9 +50,9 @@ def period(text: bytes) -> int | None:
     """A period such as 90, 30s, 10m, 4h, 1d or 2w in seconds, `MOST_PERIOD_S` at most; None where the text is none."""
     digits = text.strip().rstrip(b"smhdw")
     unit = text.strip()[len(digits) :]
-    if not (digits.isdigit() and len(digits) <= MOST_DIGITS and unit in UNITS_S):
+    if not (digits.isdigit() and len(digits) <= MAX_DIGITS and unit in UNITS_S):
         return None
-    return min(int(digits) * UNITS_S[unit], MOST_PERIOD_S)
+    return min(int(digits) * UNITS_S[unit], MAX_PERIOD_S)
 
 
 def non_empty_lines(text: bytes) -> list[bytes]:

@@ -16,7 +16,7 @@ LOOKUP_NO_MEMORY = 119
 LOOKUP_CANNOT_RUN_GETPW = 121
 
 # More than any system's ids have.
-_MOST_DIGITS = 18
+_MAX_DIGITS = 18
 
 
 class LookupFailed(Exception):
@@ -71,4 +71,4 @@ class User:
 
 def _leading_digits(field: bytes) -> int:
     digits = field[: len(field) - len(field.lstrip(b"0123456789"))]
-    return int(digits) if 0 < len(digits) <= _MOST_DIGITS else 0
+    return int(digits) if 0 < len(digits) <= _MAX_DIGITS else 0

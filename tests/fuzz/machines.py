@@ -36,7 +36,7 @@ _RULES = ServerOptions(
     max_recipients=3,
     auth_methods=METHODS,
     offers_chunks=True,
-    offers_news=True,
+    offers_notify=True,
     offers_utf8=True,
 )
 

@@ -113,7 +113,7 @@ class Desk:
         self.service.abandon()
         self.listener.close()
         self.loop.close()
-        assert self.service.surprise is None
+        assert self.service.error is None
 
     def files(self, folder: str) -> list[Path]:
         return sorted(path for path in Path(self.site.queue.root, folder).rglob("*") if path.is_file())

@@ -147,12 +147,12 @@ class MilterClient:
         except MilterProtocolError as error:
             self.give_up(str(error))
 
-    def give_up(self, trouble: str) -> None:
+    def give_up(self, problem: str) -> None:
         """This milter is of no use any more: lost, too slow, or talking nonsense."""
         if not self.problem:
-            self.problem = trouble
+            self.problem = problem
             self._output.clear()
-            self._finish(MilterReply(BROKEN, text=trouble))
+            self._finish(MilterReply(BROKEN, text=problem))
 
     def take_body(self) -> bytes:
         """What has come of a new body since the last call, with LF as line ends."""

@@ -31,26 +31,30 @@ if TYPE_CHECKING:
 LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.6)"
 
 
-def deliver(site: "Site", it: LocalDelivery, message_fd: int, environ: "Mapping[bytes, bytes]") -> tuple[bytes, bytes]:
+def deliver(
+    site: "Site", delivery: LocalDelivery, message_fd: int, environ: "Mapping[bytes, bytes]"
+) -> tuple[bytes, bytes]:
     """Deliver the message in `message_fd`, which must be descriptor 0 if programs are to read it.
 
     Returns what was done, and the fate of the message as in `values.outcome`.
     """
-    if enter_home(it.home, site.patrn):
+    if enter_home(delivery.home, site.patrn):
         raise TemporaryFailure(STICKY)
     try:
-        return _DeliveryRun(site, it, MessageFile(message_fd), environ).run()
+        return _DeliveryRun(site, delivery, MessageFile(message_fd), environ).run()
     except MessageUnreadable as error:
         raise TemporaryFailure(b"Unable to read message. (#4.3.0)") from error
 
 
-def dry_run(site: "Site", it: LocalDelivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]") -> None:
+def dry_run(
+    site: "Site", delivery: LocalDelivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]"
+) -> None:
     """Tell, line by line, what `deliver` would do, without a message and without doing it."""
-    if enter_home(it.home, site.patrn):
+    if enter_home(delivery.home, site.patrn):
         warn(b"Warning: home directory is sticky.\n")
-    arrangement = find_instructions(it.dash, it.ext, it.default, site.patrn)
+    instructions = find_instructions(delivery.dash, delivery.ext, delivery.default, site.patrn)
     done: list[bytes] = []
-    for kind, argument in arrangement.instructions:
+    for kind, argument in instructions.instructions:
         if kind == REFUSED:
             raise TemporaryFailure(argument)
         say(b"%b %b\n" % (kind, argument))
@@ -67,27 +71,29 @@ def delivery_counts(done: list[bytes]) -> bytes:
 class _DeliveryRun:
     """The state of one delivery."""
 
-    def __init__(self, site: "Site", it: LocalDelivery, message: MessageFile, environ: "Mapping[bytes, bytes]") -> None:
+    def __init__(
+        self, site: "Site", delivery: LocalDelivery, message: MessageFile, environ: "Mapping[bytes, bytes]"
+    ) -> None:
         self._site = site
-        self._it = it
+        self._it = delivery
         self._message = message
         self._environ = dict(environ)
-        self._return_path = return_path_line(it.sender)
-        self._delivered_to = delivered_to_line(it.recipient)
+        self._return_path = return_path_line(delivery.sender)
+        self._delivered_to = delivered_to_line(delivery.recipient)
         self._now = time.time()
         self._new_sender = b""
         self._done: list[bytes] = []
 
     def run(self) -> tuple[bytes, bytes]:
         """Check for a loop, then follow the instructions."""
-        it = self._it
+        delivery = self._it
         if self._message.has_header_line(self._delivered_to):
             raise PermanentFailure(LOOPING)
-        arrangement = find_instructions(it.dash, it.ext, it.default, self._site.patrn)
-        self._new_sender = find_new_sender(it)
-        self._environ.update(variables(it, self._new_sender, arrangement.default_at, self._now))
+        instructions = find_instructions(delivery.dash, delivery.ext, delivery.default, self._site.patrn)
+        self._new_sender = find_new_sender(delivery)
+        self._environ.update(variables(delivery, self._new_sender, instructions.default_at, self._now))
         recipients = []
-        for kind, argument in arrangement.instructions:
+        for kind, argument in instructions.instructions:
             if kind == REFUSED:
                 raise TemporaryFailure(argument)
             plain_argument = plain(argument)
@@ -97,7 +103,7 @@ class _DeliveryRun:
             elif kind == MAILDIR:
                 self._to_maildir(plain_argument)
             elif kind == MBOX:
-                head = from_line(it.sender, self._now) + self._return_path + self._delivered_to
+                head = from_line(delivery.sender, self._now) + self._return_path + self._delivered_to
                 append_to_mailbox(plain_argument, head, self._message)
             elif run_program(self._site, plain_argument, self._environ, self._message):
                 break

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STICKY = b"Home directory is sticky: user is editing his .qmail file. (#4.2.1)"
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 """Longest .qmail file that is followed."""
 
 _TOO_LONG = b"Uh-oh: %b is longer than %d bytes. (#4.2.1)"
@@ -67,7 +67,7 @@ def enter_home(home: bytes, patrn: int) -> bool:
 
 
 def find_instructions(
-    dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES
+    dash: bytes, ext: bytes, default: bytes, patrn: int, limit_bytes: int = MAX_BYTES
 ) -> Instructions:
     """The instructions for an extension, from the best .qmail file in the working directory, else from `default`.
 
@@ -75,7 +75,7 @@ def find_instructions(
     it has more than `most_bytes`.
     """
     for name, default_at in candidates(dash, ext):
-        found = _read_instructions(name, patrn, most_bytes)
+        found = _read_instructions(name, patrn, limit_bytes)
         if found is not None:
             text, forward_only = found
             instructions = dotqmail.parse(text, forward_only) if text else dotqmail.parse(default)
@@ -86,7 +86,7 @@ def find_instructions(
 
 
 def check_deliverable(
-    home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, most_bytes: int = MOST_BYTES
+    home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, limit_bytes: int = MAX_BYTES
 ) -> None:
     """Enter a home and see to it that mail for an extension would be delivered now, as far as nothing is done.
 
@@ -95,22 +95,22 @@ def check_deliverable(
     """
     if enter_home(home, patrn):
         raise TemporaryFailure(STICKY)
-    for kind, why in find_instructions(dash, ext, default, patrn, most_bytes).instructions:
+    for kind, why in find_instructions(dash, ext, default, patrn, limit_bytes).instructions:
         if kind == dotqmail.REFUSED:
             raise TemporaryFailure(why)
 
 
-def find_new_sender(it: LocalDelivery) -> bytes:
+def find_new_sender(delivery: LocalDelivery) -> bytes:
     """The sender of what this delivery forwards: a list's owner where the list has one.  Fails: Temporary."""
-    if not has_owner(it.sender):
-        return it.sender
-    owner, owner_default = owner_files(it.dash, it.ext)
+    if not has_owner(delivery.sender):
+        return delivery.sender
+    owner, owner_default = owner_files(delivery.dash, delivery.ext)
     if not _exists(owner):
-        return it.sender
-    return owner_sender(it.local, it.host, _exists(owner_default))
+        return delivery.sender
+    return owner_sender(delivery.local, delivery.host, _exists(owner_default))
 
 
-def _read_instructions(name: bytes, patrn: int, most_bytes: int) -> tuple[bytes, bool] | None:
+def _read_instructions(name: bytes, patrn: int, limit_bytes: int) -> tuple[bytes, bool] | None:
     """Text and forward-only bit of a .qmail file; None where there is no such regular file."""
     try:
         fd = open_regular(name)
@@ -127,9 +127,9 @@ def _read_instructions(name: bytes, patrn: int, most_bytes: int) -> tuple[bytes,
         if found.st_mode & patrn:
             raise TemporaryFailure(b"Uh-oh: .qmail file is writable. (#4.7.0)")
         # The size first, so that nothing is read of a file that is too long; then what it really has.
-        text = read_upto(fd, most_bytes + 1) if found.st_size <= most_bytes else b""
-        if max(len(text), found.st_size) > most_bytes:
-            raise TooLong(_TOO_LONG % (name, most_bytes))
+        text = read_upto(fd, limit_bytes + 1) if found.st_size <= limit_bytes else b""
+        if max(len(text), found.st_size) > limit_bytes:
+            raise TooLong(_TOO_LONG % (name, limit_bytes))
         return text, bool(found.st_mode & stat.S_IXUSR)
     except OSError as error:
         raise _cannot_open(name, error) from error

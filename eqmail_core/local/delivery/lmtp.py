@@ -45,18 +45,18 @@ def deliver_by_lmtp(
         sender = NULL_SENDER
     try:
         controls = read_controls(site)
-        hello, connect_s, patience_s = controls.helohost or HELLO, controls.timeoutconnect, controls.timeoutremote
+        hello, connect_s, timeout_s = controls.helohost or HELLO, controls.timeoutconnect, controls.timeoutremote
     except ControlError as error:
         raise TemporaryFailure(b"Unable to read control files. (#4.3.0)") from error
     client = LmtpClient(server.name, hello)
     client.begin(quote_address(sender), [quote_address(recipient)])
     pieces = _pieces(first, message)
     with _connect(server, connect_s) as sock:
-        run_client(sock, client, lambda: next(pieces, b""), patience_s)
-    letter, text = report_of_output(client.report or b"Z%b does not want mail now. (#4.4.1)\n\0" % server.name)
-    if letter == DONE:
+        run_client(sock, client, lambda: next(pieces, b""), timeout_s)
+    outcome, text = report_of_output(client.report or b"Z%b does not want mail now. (#4.4.1)\n\0" % server.name)
+    if outcome == DONE:
         return text
-    failure = PermanentFailure if letter == PERMANENT else TemporaryFailure
+    failure = PermanentFailure if outcome == PERMANENT else TemporaryFailure
     raise failure(text.rstrip(b"\n"))
 
 

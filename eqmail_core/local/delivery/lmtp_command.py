@@ -23,13 +23,13 @@ _WORD = re.compile(rb"(%b)|\"((?:[A-Za-z0-9@%%_+=:,./ \[\]-]|%b)*)\"" % (_PLAIN,
 _VARIABLE = re.compile(_NAME)
 
 
-MOST_BYTES = 4096
+MAX_BYTES = 4096
 """A longer line is not plain."""
 
 
 def lmtp_words(command: bytes, program: bytes, environ: "Mapping[bytes, bytes]") -> list[bytes] | None:
     """The arguments of a command that is a plain qmail-lmtp, by its name or as `program`; None for all others."""
-    words = command.split(maxsplit=1) if len(command) <= MOST_BYTES else []
+    words = command.split(maxsplit=1) if len(command) <= MAX_BYTES else []
     if not words or words[0] not in (PROGRAM, program):
         return None
     arguments = []

@@ -42,10 +42,10 @@ class LocalDelivery:
         sender: bytes,
         default: bytes,
         name: bytes = b"",
-        wishes: bytes = b"",
+        dsn: bytes = b"",
     ) -> None:
         self.user = user
-        self.dsn = wishes
+        self.dsn = dsn
         self.home = home
         self.local = local
         self.dash = dash
@@ -114,35 +114,35 @@ def inherited(environ: "Mapping[bytes, bytes]") -> dict[bytes, bytes]:
     return {name: value for name, value in environ.items() if name in _INHERITED or name.startswith(_PREFIXES)}
 
 
-def variables(it: LocalDelivery, new_sender: bytes, default_at: int, now: float) -> dict[bytes, bytes]:
+def variables(delivery: LocalDelivery, new_sender: bytes, default_at: int, now: float) -> dict[bytes, bytes]:
     """The environment that programs get on top of the inherited one; DEFAULT only when a default applies."""
-    host2 = _shorter(it.host)
+    host2 = _shorter(delivery.host)
     host3 = _shorter(host2)
-    ext2 = it.ext.partition(b"-")[2]
+    ext2 = delivery.ext.partition(b"-")[2]
     ext3 = ext2.partition(b"-")[2]
     found = {
-        b"SENDER": it.sender,
+        b"SENDER": delivery.sender,
         b"NEWSENDER": new_sender,
-        b"RECIPIENT": it.recipient,
-        b"USER": it.user,
-        b"HOME": it.home,
-        b"LOCAL": it.local,
-        b"HOST": it.host,
+        b"RECIPIENT": delivery.recipient,
+        b"USER": delivery.user,
+        b"HOME": delivery.home,
+        b"LOCAL": delivery.local,
+        b"HOST": delivery.host,
         b"HOST2": host2,
         b"HOST3": host3,
         b"HOST4": _shorter(host3),
-        b"EXT": it.ext,
+        b"EXT": delivery.ext,
         b"EXT2": ext2,
         b"EXT3": ext3,
         b"EXT4": ext3.partition(b"-")[2],
-        b"DTLINE": delivered_to_line(it.recipient),
-        b"RPLINE": return_path_line(it.sender),
-        b"UFLINE": from_line(it.sender, now),
+        b"DTLINE": delivered_to_line(delivery.recipient),
+        b"RPLINE": return_path_line(delivery.sender),
+        b"UFLINE": from_line(delivery.sender, now),
     }
-    if it.dsn:
-        found[DSN_VARIABLE] = it.dsn
+    if delivery.dsn:
+        found[DSN_VARIABLE] = delivery.dsn
     if default_at >= 0:
-        found[b"DEFAULT"] = it.ext[default_at:]
+        found[b"DEFAULT"] = delivery.ext[default_at:]
     return found
 
 

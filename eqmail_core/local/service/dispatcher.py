@@ -52,24 +52,24 @@ class Dispatcher:
         self._is_syncing = False
         self._pool = WorkerPool(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
 
-    def deliver(self, it: AgentOrder) -> None:
+    def deliver(self, request: AgentOrder) -> None:
         """Have an order delivered; its descriptor is ours from now on.  Fails: OSError; then it is not."""
-        worker = self._pool.worker_for(it.user)
-        self._give(worker, it)
+        worker = self._pool.worker_for(request.user)
+        self._give(worker, request)
 
-    def _give(self, worker: WorkerHandle, it: AgentOrder) -> None:
+    def _give(self, worker: WorkerHandle, request: AgentOrder) -> None:
         if worker.has_no_place(time.monotonic()):
-            self._refuse(it, NO_PLACE)
+            self._refuse(request, NO_PLACE)
             return
-        worker.accept(it)
+        worker.accept(request)
         self._to_push.add(worker)
 
-    def _refuse(self, it: AgentOrder, report: bytes) -> None:
+    def _refuse(self, request: AgentOrder, report: bytes) -> None:
         """Report an order that nobody gets."""
-        if it.fd >= 0:
-            os.close(it.fd)
-            it.fd = -1
-        self._report(it.number, report[:1], report[1:], LASTING)
+        if request.fd >= 0:
+            os.close(request.fd)
+            request.fd = -1
+        self._report(request.number, report[:1], report[1:], LASTING)
 
     def ask(self, number: int, user: User) -> None:
         """Have it found out whether mail for a user would be delivered; a report is the answer.  Fails: OSError."""
@@ -104,8 +104,8 @@ class Dispatcher:
         self._pool.probe()
         now = time.monotonic()
         for agent in self._pool.agents():
-            for it in agent.crowded_out(now):
-                self._refuse(it, NO_PLACE)
+            for request in agent.crowded_out(now):
+                self._refuse(request, NO_PLACE)
 
     def _watch(self, worker: WorkerHandle) -> None:
         self._selector.register(worker.sock, selectors.EVENT_READ, partial(self._ready, worker))
@@ -149,12 +149,12 @@ class Dispatcher:
     def _hand_on(self, carrier: WorkerHandle, number: int, is_slow: bool) -> None:
         """Give an order or a question that the carrier hands back to the agent of its user."""
         user = carrier.asked.pop(number, None)
-        it = None if user is not None else carrier.hand_back(number)
-        owner = it.user if it is not None else user
+        request = None if user is not None else carrier.hand_back(number)
+        owner = request.user if request is not None else user
         if is_slow and owner is not None:
             self._pool.keep_from_carrier(owner)
-        if it is not None:
-            self._hand_to_agent(it)
+        if request is not None:
+            self._hand_to_agent(request)
         elif user is not None:
             self._ask_agent(number, user)
 
@@ -168,14 +168,14 @@ class Dispatcher:
         agent.ask(number, user)
         self._to_push.add(agent)
 
-    def _hand_to_agent(self, it: AgentOrder) -> None:
+    def _hand_to_agent(self, request: AgentOrder) -> None:
         """Give an order to the agent of its user, after the carrier has had it."""
         try:
-            agent = self._pool.agent_for(it.user)
+            agent = self._pool.agent_for(request.user)
         except OSError:
-            self._refuse(it, NO_FORK)
+            self._refuse(request, NO_FORK)
             return
-        self._give(agent, it)
+        self._give(agent, request)
 
     def _lose(self, worker: WorkerHandle) -> None:
         """A worker has died: an agent's orders are tried again later, the carrier's are given to agents."""
@@ -194,8 +194,8 @@ class Dispatcher:
 
     def _redeliver_orders_of(self, carrier: WorkerHandle) -> None:
         """Whatever the carrier has left goes to agents: its users have them for now."""
-        for it in carrier.taken.values():
-            self._hand_to_agent(it)
+        for request in carrier.taken.values():
+            self._hand_to_agent(request)
         for number, user in carrier.asked.items():
             self._ask_agent(number, user)
         self._flush_for(carrier)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from eqmail_core.local.delivery.home import MOST_BYTES
+from eqmail_core.local.delivery.home import MAX_BYTES
 from eqmail_core.local.delivery.report import local_report
 from eqmail_core.local.delivery.request import LocalDelivery
 from eqmail_core.local.service.protocol import AgentOrder
@@ -54,7 +54,7 @@ class MaildirBatch:
         self._default = default
         self._identity = identity
         self._is_shared = is_shared
-        self._naming = own_names()
+        self._names = own_names()
         self._sync = SyncBatch()
         self._budget = TimeBudget(BUDGET_S if is_shared else float("inf"), clock)
 
@@ -70,21 +70,21 @@ class MaildirBatch:
     def deliver(self, orders: list[AgentOrder]) -> BatchResult:
         """Deliver a group; the descriptors of the orders are closed, except of those to be delivered apart."""
         result = BatchResult()
-        visits = []
+        batches = []
         self._budget.renew()
         for mine in _by_user(orders):
-            visit = UserBatch(self._site, mine[0].user, self._default, self._naming, self._is_shared)
+            batch = UserBatch(self._site, mine[0].user, self._default, self._names, self._is_shared)
             try:
-                with self._budget.of(visit.user), self._identity(visit.user):
-                    visit.write(mine, result, self._budget)
+                with self._budget.of(batch.user), self._identity(batch.user):
+                    batch.write(mine, result, self._budget)
             except PrivilegeError:
                 result.reports += [(it.number, True, CANNOT_SETTLE) for it in mine]
             else:
-                visits.append(visit)
-        for it in set(orders).difference(result.needs_subprocess):
-            if it.fd >= 0:
-                os.close(it.fd)
-        self._publish(visits, result)
+                batches.append(batch)
+        for request in set(orders).difference(result.needs_subprocess):
+            if request.fd >= 0:
+                os.close(request.fd)
+        self._publish(batches, result)
         return result
 
     def check_deliverable(self, questions: list[tuple[int, User]]) -> BatchResult:
@@ -108,48 +108,48 @@ class MaildirBatch:
         """What a delivery to a user would begin its report with; None where finding that out may take long."""
         if self._is_shared and has_many_dashes(user.ext):
             return None
-        most_bytes = SHORT_BYTES if self._is_shared else MOST_BYTES
+        limit_bytes = SHORT_BYTES if self._is_shared else MAX_BYTES
         try:
             with self._identity(user):
-                return foreseen(user, self._default, self._site.patrn, most_bytes)
+                return foreseen(user, self._default, self._site.patrn, limit_bytes)
         except PrivilegeError:
             return CANNOT_SETTLE
 
-    def _publish(self, visits: list[UserBatch], result: BatchResult) -> None:
+    def _publish(self, batches: list[UserBatch], result: BatchResult) -> None:
         """Put all copies on the disk, then name them."""
-        copies = [copy for visit in visits for _, mine in visit.written for copy in mine]
-        trouble = None
+        copies = [copy for visit in batches for _, mine in visit.written for copy in mine]
+        problem = None
         if copies:
             try:
                 result.durable = self._sync.sync(copies)
             except OSError:
-                trouble = TemporaryFailure(WRITE_ERROR)
-        for visit in visits:
-            if visit.maildirs:
+                problem = TemporaryFailure(WRITE_ERROR)
+        for batch in batches:
+            if batch.maildirs:
                 try:
-                    with self._identity(visit.user):
-                        visit.publish(result, trouble)
+                    with self._identity(batch.user):
+                        batch.publish(result, problem)
                 except PrivilegeError:
                     # The copies stay in tmp/, where only their owner may remove them, until they are swept.
-                    visit.publish(result, TemporaryFailure(CANNOT_SETTLE[1:-1]))
+                    batch.publish(result, TemporaryFailure(CANNOT_SETTLE[1:-1]))
             else:
-                visit.publish(result, trouble)
-            for number in visit.named:
+                batch.publish(result, problem)
+            for number in batch.named:
                 self._sync.named(number)
-            for maildir in visit.maildirs:
+            for maildir in batch.maildirs:
                 self._sync.hold_open(maildir)
 
 
 def _by_user(orders: list[AgentOrder]) -> list[list[AgentOrder]]:
     """The orders of each user, in the order in which they came."""
     found: dict[tuple[int, int, bytes, bytes], list[AgentOrder]] = {}
-    for it in orders:
-        found.setdefault((it.user.uid, it.user.gid, it.user.home, it.user.dash), []).append(it)
+    for request in orders:
+        found.setdefault((request.user.uid, request.user.gid, request.user.home, request.user.dash), []).append(request)
     return list(found.values())
 
 
-def delivery_of(default: bytes, it: AgentOrder) -> LocalDelivery:
+def delivery_of(default: bytes, request: AgentOrder) -> LocalDelivery:
     """One order as a delivery of its own."""
-    user = it.user
-    message = (it.host, it.sender, default, it.name, it.wishes)
-    return LocalDelivery(user.name, user.home, it.local, user.dash, user.ext, *message)
+    user = request.user
+    message = (request.host, request.sender, default, request.name, request.dsn)
+    return LocalDelivery(user.name, user.home, request.local, user.dash, user.ext, *message)

@@ -9,21 +9,21 @@ from eqmail_core.outcome import EXPANDED, FLEETING, TAKEN_OVER
 class PendingDelivery:
     """An order that was taken: the line and the serial it came with, and until it is given away its message."""
 
-    __slots__ = ("fd", "host", "line", "local", "name", "sender", "serial", "wishes")
+    __slots__ = ("dsn", "fd", "host", "line", "local", "name", "sender", "serial")
 
-    def __init__(self, line: SelectorChannel, it: delivery_wire.DeliveryRequest, fd: int) -> None:
+    def __init__(self, line: SelectorChannel, request: delivery_wire.DeliveryRequest, fd: int) -> None:
         self.line = line
-        self.serial = it.serial
-        self.name = it.name
-        self.sender = it.sender
-        self.wishes = it.wishes
-        self.local, _, self.host = it.recipient.rpartition(b"@")
+        self.serial = request.serial
+        self.name = request.name
+        self.sender = request.sender
+        self.dsn = request.dsn
+        self.local, _, self.host = request.recipient.rpartition(b"@")
         self.fd = fd
 
-    def report(self, letter: bytes, text: bytes, fate: bytes) -> None:
+    def report(self, outcome: bytes, text: bytes, disposition: bytes) -> None:
         """Tell the scheduler what has become of it; `fate` as in `values.outcome`."""
-        durable, takes_over, expanded = fate != FLEETING, fate == TAKEN_OVER, fate == EXPANDED
-        self.line.send(delivery_wire.report(self.serial, durable, letter, text, takes_over, expanded))
+        durable, takes_over, expanded = disposition != FLEETING, disposition == TAKEN_OVER, disposition == EXPANDED
+        self.line.send(delivery_wire.report(self.serial, durable, outcome, text, takes_over, expanded))
 
     def drop_message(self) -> None:
         """Close the message of an order that nobody gets, which may be anything."""

@@ -50,7 +50,7 @@ _ORDER_FIELDS = _OWN_FIELDS + _USER_FIELDS
 class AgentOrder:
     """One delivery that is to be made for `user`; `fd` is the message, -1 where it was lost on the way."""
 
-    __slots__ = ("fd", "host", "local", "name", "number", "sender", "user", "wishes")
+    __slots__ = ("dsn", "fd", "host", "local", "name", "number", "sender", "user")
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class AgentOrder:
         sender: bytes,
         user: User,
         fd: int,
-        wishes: bytes = b"",
+        dsn: bytes = b"",
     ) -> None:
         self.number = number
         self.name = name
@@ -70,12 +70,20 @@ class AgentOrder:
         self.sender = sender
         self.user = user
         self.fd = fd
-        self.wishes = wishes
+        self.dsn = dsn
 
 
-def order(it: AgentOrder) -> bytes:
+def order(request: AgentOrder) -> bytes:
     """Render one order."""
-    return join(b"%d" % it.number, it.name, it.local, it.host, it.sender, it.wishes, *it.user.fields())
+    return join(
+        b"%d" % request.number,
+        request.name,
+        request.local,
+        request.host,
+        request.sender,
+        request.dsn,
+        *request.user.fields(),
+    )
 
 
 def split_orders(packet: bytes, descriptors: list[int]) -> list[AgentOrder]:
@@ -89,8 +97,8 @@ def split_orders(packet: bytes, descriptors: list[int]) -> list[AgentOrder]:
 
 
 def _order(parts: list[bytes], fd: int) -> AgentOrder:
-    number, name, local, host, sender, wishes = parts[:_OWN_FIELDS]
-    return AgentOrder(int(number), name, local, host, sender, User.from_fields(parts[_OWN_FIELDS:]), fd, wishes)
+    number, name, local, host, sender, dsn = parts[:_OWN_FIELDS]
+    return AgentOrder(int(number), name, local, host, sender, User.from_fields(parts[_OWN_FIELDS:]), fd, dsn)
 
 
 def how_many_fit(asked: list[tuple[int, User]]) -> int:
@@ -124,9 +132,9 @@ def report(number: int, durable: bool, text: bytes) -> bytes:
     return report_of(number, LASTING if durable else FLEETING, text)
 
 
-def report_of(number: int, fate: bytes, text: bytes) -> bytes:
+def report_of(number: int, disposition: bytes, text: bytes) -> bytes:
     """Render one report."""
-    return b"%d\0%b%b\0" % (number, fate, text)
+    return b"%d\0%b%b\0" % (number, disposition, text)
 
 
 def durable(number: int) -> bytes:

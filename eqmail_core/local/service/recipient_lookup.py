@@ -28,7 +28,7 @@ NAME = "qmail-lspawn"
 MAX_CONCURRENT = 64
 """Questions in work at a time."""
 
-MOST_LINES = 1000
+MAX_LINES = 1000
 """Those who may ask, at a time: processes of the SMTP service and clients of qmail-smtpd."""
 
 _BELIEVED_S = 2.0
@@ -40,8 +40,8 @@ class LookupQuery:
 
     __slots__ = ("_server", "askers", "recipient")
 
-    def __init__(self, desk: "RecipientLookupServer", recipient: bytes) -> None:
-        self._server = desk
+    def __init__(self, context: "RecipientLookupServer", recipient: bytes) -> None:
+        self._server = context
         self.recipient = recipient
         self.askers: list[tuple[SelectorChannel, int]] = []
 
@@ -50,9 +50,9 @@ class LookupQuery:
         """The part before the last @."""
         return self.recipient.rpartition(b"@")[0]
 
-    def report(self, letter: bytes) -> None:
+    def report(self, outcome: bytes) -> None:
         """What a delivery would have reported."""
-        self._server.answer(self, letter)
+        self._server.answer(self, outcome)
 
 
 class RecipientLookupServer:
@@ -66,11 +66,11 @@ class RecipientLookupServer:
         selector: selectors.BaseSelector,
         listener: socket.socket,
         welcome: Set[int],
-        owners: UserLookup,
+        user_lookup: UserLookup,
         ask: Callable[[LookupQuery, UserLookupAnswer], None],
     ) -> None:
         self._selector = selector
-        self._user_lookup = owners
+        self._user_lookup = user_lookup
         self._ask = ask
         self._lines: set[SelectorChannel] = set()
         self._asked: dict[bytes, LookupQuery] = {}
@@ -85,7 +85,7 @@ class RecipientLookupServer:
 
     def _meet(self, sock: socket.socket) -> None:
         """Somebody comes who may ask."""
-        if len(self._lines) >= MOST_LINES:
+        if len(self._lines) >= MAX_LINES:
             hang_up(sock)
             return
         line = SelectorChannel(self._selector, sock, self._take)
@@ -117,15 +117,15 @@ class RecipientLookupServer:
             # Mail for nobody at all is thrown away.
             question.report(DONE)
 
-    def answer(self, question: LookupQuery, letter: bytes) -> None:
+    def answer(self, question: LookupQuery, outcome: bytes) -> None:
         """Tell all who asked."""
         self._asked.pop(question.recipient, None)
-        if letter != TEMPORARY:
+        if outcome != TEMPORARY:
             if len(self._cache) >= _BELIEVED:
                 self._cache.clear()
-            self._cache[question.recipient] = (time.monotonic() + _BELIEVED_S, letter)
+            self._cache[question.recipient] = (time.monotonic() + _BELIEVED_S, outcome)
         for line, tag in question.askers:
-            line.send(wire.answer(tag, letter))
+            line.send(wire.answer(tag, outcome))
         if self._is_full and len(self._asked) < MAX_CONCURRENT:
             self._fill(False)
 

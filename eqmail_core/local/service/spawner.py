@@ -38,10 +38,10 @@ from eqmail_core.users.user import LOOKUP_ROOT
 
 _TICK_S = 1.0
 
-MOST_LINES = 16
+MAX_LINES = 16
 """Schedulers that are connected at a time; there is one, and a successor while it goes."""
 
-MOST_ORDERS = 2000
+MAX_ORDERS = 2000
 """Orders that are not settled; while there are so many no more are read."""
 
 
@@ -114,7 +114,7 @@ class LocalSpawner:
             for key, events in self._selector.select(max(0.0, tick - time.monotonic())):
                 key.data(events)
             self._workers.push()
-            is_full = self._leaving or len(self._deliveries) >= MOST_ORDERS
+            is_full = self._leaving or len(self._deliveries) >= MAX_ORDERS
             if is_full != self._is_full:
                 self._is_full = is_full
                 for line in self._lines:
@@ -140,7 +140,7 @@ class LocalSpawner:
 
     def _meet(self, sock: socket.socket) -> None:
         """A scheduler has come."""
-        if self._leaving or len(self._lines) >= MOST_LINES:
+        if self._leaving or len(self._lines) >= MAX_LINES:
             close_aside(sock.detach())
             return
         line = SelectorChannel(self._selector, sock, self._take, takes_descriptors=True)
@@ -152,7 +152,7 @@ class LocalSpawner:
     def _take(self, line: SelectorChannel, packet: bytes, fd: int) -> None:
         """Check an order and find out whose it is."""
         try:
-            it = delivery_wire.split_order(packet)
+            request = delivery_wire.split_order(packet)
         except ValueError:
             log_line(NAME, "warning: unintelligible order, hanging up")
             line.close()
@@ -160,10 +160,10 @@ class LocalSpawner:
                 close_aside(fd)
             return
         number = self._next_number()
-        order = self._deliveries[number] = PendingDelivery(line, it, fd)
-        trouble = objection(it.recipient, fd, self._owner)
-        if trouble:
-            self._refuse(number, trouble)
+        order = self._deliveries[number] = PendingDelivery(line, request, fd)
+        problem = objection(request.recipient, fd, self._owner)
+        if problem:
+            self._refuse(number, problem)
         elif not order.local:
             self._refuse(number, DONE)
         else:
@@ -179,13 +179,24 @@ class LocalSpawner:
         if isinstance(owner, int):
             self._refuse(number, local_report(owner, b""))
             return
-        it = self._deliveries[number]
+        delivery = self._deliveries[number]
         try:
-            self._workers.deliver(AgentOrder(number, it.name, it.local, it.host, it.sender, owner, it.fd, it.wishes))
+            self._workers.deliver(
+                AgentOrder(
+                    number,
+                    delivery.name,
+                    delivery.local,
+                    delivery.host,
+                    delivery.sender,
+                    owner,
+                    delivery.fd,
+                    delivery.dsn,
+                )
+            )
         except OSError:
             self._refuse(number, NO_FORK)
             return
-        it.fd = -1
+        delivery.fd = -1
 
     def _deliverable(self, user: UserLookupAnswer) -> UserLookupAnswer:
         """The user, unless it is root, as whom nothing is delivered.
@@ -200,13 +211,13 @@ class LocalSpawner:
         self._deliveries[number].drop_message()
         self._report(number, report[:1], report[1:], LASTING)
 
-    def _report(self, number: int, letter: bytes, text: bytes, fate: bytes) -> None:
+    def _report(self, number: int, outcome: bytes, text: bytes, disposition: bytes) -> None:
         question = self._questions.pop(number, None)
         if question is not None:
-            question.report(letter)
+            question.report(outcome)
             return
-        order = self._deliveries[number] if fate == FLEETING else self._deliveries.pop(number)
-        order.report(letter, text, fate)
+        order = self._deliveries[number] if disposition == FLEETING else self._deliveries.pop(number)
+        order.report(outcome, text, disposition)
 
     def _ask(self, question: LookupQuery, user: UserLookupAnswer) -> None:
         """Ask who delivers for a user whether it would deliver to a recipient."""

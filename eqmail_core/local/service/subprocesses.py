@@ -127,45 +127,45 @@ class DeliverySubprocesses:
         self._poll.unregister(fd)
         os.close(fd)
         code = os.waitstatus_to_exitcode(os.waitpid(it.pid, 0)[1])
-        fate = _FATES.get(code, LASTING)
+        disposition = _FATES.get(code, LASTING)
         report = local_report(EXIT_DONE if code in _FATES else code, bounded(it.output, KEPT_OUTPUT))
-        self._report(it.number, fate, report)
+        self._report(it.number, disposition, report)
         self._start_waiting()
 
     def _start_waiting(self) -> None:
         while self._waiting and len(self._running) < MAX_CONCURRENT:
             self._start(self._waiting.popleft())
 
-    def _start(self, it: AgentOrder) -> None:
+    def _start(self, request: AgentOrder) -> None:
         reading = writing = -1
         try:
             reading, writing = os.pipe()
             pid = os.fork()
         except OSError:
-            for fd in (it.fd, reading, writing):
+            for fd in (request.fd, reading, writing):
                 if fd >= 0:
                     os.close(fd)
-            self._report(it.number, LASTING, _NO_FORK)
+            self._report(request.number, LASTING, _NO_FORK)
             return
         if pid == 0:
-            self._run_child(it, writing)
+            self._run_child(request, writing)
         os.close(writing)
-        os.close(it.fd)
-        self._running[reading] = _Running(it.number, pid)
+        os.close(request.fd)
+        self._running[reading] = _Running(request.number, pid)
         self._poll.register(reading, select.POLLIN)
 
-    def _run_child(self, it: AgentOrder, output: int) -> None:
+    def _run_child(self, request: AgentOrder, output: int) -> None:
         """The child: what a qmail-local would be, with its descriptors and its exit code; never returns."""
         code = EXIT_TEMPORARY
         try:
             lift_bound(self._memory)
             os.dup2(output, 1)
             os.dup2(output, 2)
-            os.dup2(MessageFile(it.fd).reopen(), 0)
+            os.dup2(MessageFile(request.fd).reopen(), 0)
             os.closerange(3, 1 << 30)
-            text, fate = deliver(self._site, delivery_of(self._default, it), 0, self._environ)
+            text, disposition = deliver(self._site, delivery_of(self._default, request), 0, self._environ)
             write_all(1, text)
-            code = _CODES[fate]
+            code = _CODES[disposition]
         except Failure as failure:
             if failure.text:
                 write_all(2, failure.text + b"\n")

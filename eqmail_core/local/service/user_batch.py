@@ -11,7 +11,7 @@ import os
 from eqmail_core.local.delivery.deliver import LOOPING, delivery_counts
 from eqmail_core.local.delivery.dotqmail import MAILDIR, plain
 from eqmail_core.local.delivery.home import (
-    MOST_BYTES,
+    MAX_BYTES,
     STICKY,
     TooLong,
     check_deliverable,
@@ -35,10 +35,10 @@ NAME = "qmail-local"
 # A message larger than this, in bytes, would hold up the group; it is delivered apart.
 _LARGE = 4 << 20
 
-_MOST_COPIES = 16
+_MAX_COPIES = 16
 """Instructions of one order that a group follows; more are followed apart."""
 
-_MOST_OPEN = 128
+_MAX_OPEN = 128
 """Copies and Maildirs of one user that are open at a time; orders beyond are delivered apart."""
 
 SHORT_BYTES = 16384
@@ -75,15 +75,15 @@ class UserBatch:
     `written` are the copies by order, `named` the orders whose copies have got their names.
     """
 
-    __slots__ = ("_copies", "_default", "_is_shared", "_known", "_naming", "_open", "_site", "named", "user", "written")
+    __slots__ = ("_copies", "_default", "_is_shared", "_known", "_names", "_open", "_site", "named", "user", "written")
 
-    def __init__(self, site: Site, user: User, default: bytes, naming: MaildirNames, is_shared: bool) -> None:
+    def __init__(self, site: Site, user: User, default: bytes, names: MaildirNames, is_shared: bool) -> None:
         self.user = user
         self.written: list[tuple[int, list[MaildirFile]]] = []
         self.named: list[int] = []
         self._site = site
         self._default = default
-        self._naming = naming
+        self._names = names
         self._is_shared = is_shared
         self._copies = 0
         self._known: dict[bytes, list[bytes] | Failure | None] = {}
@@ -96,37 +96,37 @@ class UserBatch:
 
     def write(self, orders: list[AgentOrder], result: BatchResult, budget: TimeBudget) -> None:
         """Write the copies of this user's orders, as far as the budget goes."""
-        trouble: Failure | None = None
+        problem: Failure | None = None
         try:
             if enter_home(self.user.home, self._site.patrn):
-                trouble = TemporaryFailure(STICKY)
+                problem = TemporaryFailure(STICKY)
         except Failure as failure:
-            trouble = failure
-        for it in orders:
+            problem = failure
+        for request in orders:
             if budget.is_spent:
-                result.slow.add(it.number)
-                result.needs_subprocess.append(it)
+                result.slow.add(request.number)
+                result.needs_subprocess.append(request)
                 continue
             try:
-                if trouble is not None:
-                    raise trouble
-                copies = self._write(it)
+                if problem is not None:
+                    raise problem
+                copies = self._write(request)
             except Failure as failure:
-                result.refuse(it.number, failure)
+                result.refuse(request.number, failure)
             except Exception as surprise:
-                result.refuse(it.number, unexpected(surprise))
+                result.refuse(request.number, unexpected(surprise))
             else:
                 if copies is None:
-                    result.needs_subprocess.append(it)
+                    result.needs_subprocess.append(request)
                 else:
-                    self.written.append((it.number, copies))
+                    self.written.append((request.number, copies))
 
-    def publish(self, result: BatchResult, trouble: Failure | None) -> None:
+    def publish(self, result: BatchResult, problem: Failure | None) -> None:
         """Give the copies their names, if there is no `trouble`, and report."""
         for number, mine in self.written:
             try:
-                if trouble is not None and mine:
-                    raise trouble
+                if problem is not None and mine:
+                    raise problem
                 for copy in mine:
                     copy.publish()
             except Exception as surprise:
@@ -137,26 +137,26 @@ class UserBatch:
             if mine:
                 self.named.append(number)
 
-    def _write(self, it: AgentOrder) -> list[MaildirFile] | None:
+    def _write(self, request: AgentOrder) -> list[MaildirFile] | None:
         """Write the copies of one order; None if it should be delivered apart.  Fails: Temporary, Permanent."""
         try:
-            message = MessageFile(it.fd)
-            delivered_to = delivered_to_line(it.local + b"@" + it.host)
+            message = MessageFile(request.fd)
+            delivered_to = delivered_to_line(request.local + b"@" + request.host)
             if message.has_header_line(delivered_to):
                 raise PermanentFailure(LOOPING)
         except MessageUnreadable as error:
             raise TemporaryFailure(UNREADABLE) from error
-        paths = self._paths(it.user.ext)
-        if paths is None or (len(message.head) == CHUNK and os.fstat(it.fd).st_size > _LARGE):
+        paths = self._paths(request.user.ext)
+        if paths is None or (len(message.head) == CHUNK and os.fstat(request.fd).st_size > _LARGE):
             return None
-        if self._copies + len(self._open) + len(paths) > _MOST_OPEN:
+        if self._copies + len(self._open) + len(paths) > _MAX_OPEN:
             return None
-        head = return_path_line(it.sender) + delivered_to
+        head = return_path_line(request.sender) + delivered_to
         copies: list[MaildirFile] = []
         try:
             for part, path in enumerate(paths):
-                wanted = self._naming.name_for(it.name, part)
-                copies.append(self._maildir(path).write(self._naming, wanted, head, message))
+                wanted = self._names.name_for(request.name, part)
+                copies.append(self._maildir(path).write(self._names, wanted, head, message))
         except CountIsDue:
             _drop(copies)
             return None
@@ -179,17 +179,17 @@ class UserBatch:
         return found
 
     def _look_up(self, ext: bytes) -> list[bytes] | None:
-        most_bytes = SHORT_BYTES if self._is_shared else MOST_BYTES
+        limit_bytes = SHORT_BYTES if self._is_shared else MAX_BYTES
         if self._is_shared and has_many_dashes(ext):
             return None
         try:
-            found = find_instructions(self.user.dash, ext, self._default, self._site.patrn, most_bytes)
+            found = find_instructions(self.user.dash, ext, self._default, self._site.patrn, limit_bytes)
         except TooLong:
             if self._is_shared:
                 return None
             raise
         instructions = found.instructions
-        if len(instructions) > _MOST_COPIES or any(kind != MAILDIR for kind, _ in instructions):
+        if len(instructions) > _MAX_COPIES or any(kind != MAILDIR for kind, _ in instructions):
             return None
         return [plain(path) for _, path in instructions]
 
@@ -206,15 +206,15 @@ class UserBatch:
         return found
 
 
-def foreseen(user: User, default: bytes, patrn: int, most_bytes: int) -> bytes | None:
+def foreseen(user: User, default: bytes, patrn: int, limit_bytes: int) -> bytes | None:
     """What a delivery to a user, as whom we act, would begin its report with.
 
     None where the .qmail file has more than `most_bytes`, and somebody else may read more of it.
     """
     try:
-        check_deliverable(user.home, user.dash, user.ext, default, patrn, most_bytes)
+        check_deliverable(user.home, user.dash, user.ext, default, patrn, limit_bytes)
     except TooLong as failure:
-        return None if most_bytes < MOST_BYTES else failure.outcome + failure.text
+        return None if limit_bytes < MAX_BYTES else failure.outcome + failure.text
     except Exception as surprise:
         failed = surprise if isinstance(surprise, Failure) else unexpected(surprise)
         return failed.outcome + failed.text
@@ -226,10 +226,10 @@ def has_many_dashes(ext: bytes) -> bool:
     return ext.count(b"-") >= _FEW_DASHES
 
 
-def unexpected(surprise: Exception) -> TemporaryFailure:
+def unexpected(error: Exception) -> TemporaryFailure:
     """The failure of one order or question that nobody has thought of; the others go on."""
-    log_line(NAME, f"alert: {type(surprise).__name__}: {surprise}")
-    return TemporaryFailure(_UNEXPECTED % type(surprise).__name__.encode())
+    log_line(NAME, f"alert: {type(error).__name__}: {error}")
+    return TemporaryFailure(_UNEXPECTED % type(error).__name__.encode())
 
 
 def _drop(copies: list[MaildirFile]) -> None:

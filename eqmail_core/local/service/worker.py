@@ -88,9 +88,9 @@ class WorkerHandle:
         """The orders that have waited for too long behind others of the account; they are not its any more."""
         found = []
         while self._backlog and self._backlog[0][0] < now - WAIT_S and not self.is_shared:
-            it = self._backlog.popleft()[1]
-            del self.taken[it.number]
-            found.append(it)
+            request = self._backlog.popleft()[1]
+            del self.taken[request.number]
+            found.append(request)
         if found:
             self._crowded_until = now + CROWDED_S
         return found
@@ -104,11 +104,11 @@ class WorkerHandle:
             except OSError:
                 pass  # it does not even read; its silence tells
 
-    def accept(self, it: AgentOrder) -> None:
+    def accept(self, request: AgentOrder) -> None:
         """Accept an order, with its descriptor; `push` sends it."""
         self._use()
-        self._backlog.append((self.used_at, it))
-        self.taken[it.number] = it
+        self._backlog.append((self.used_at, request))
+        self.taken[request.number] = request
         self.requests += 1
 
     def ask(self, number: int, user: User) -> None:
@@ -167,8 +167,8 @@ class WorkerHandle:
     def close(self) -> None:
         """Close the socket, which ends the process."""
         if not self.is_shared:
-            for _, it in self._backlog:
-                _close_message(it)
+            for _, request in self._backlog:
+                _close_message(request)
         self._backlog.clear()
         self.sock.close()
 
@@ -192,12 +192,12 @@ class WorkerHandle:
 
     def _send_some(self) -> None:
         packet, fds, size = [], [], 0
-        most = min(self._room(), wire.MAX_ORDERS)
-        for _, it in self._backlog:
-            packet.append(wire.order(it))
-            fds.append(it.fd)
+        limit = min(self._room(), wire.MAX_ORDERS)
+        for _, request in self._backlog:
+            packet.append(wire.order(request))
+            fds.append(request.fd)
             size += len(packet[-1])
-            if len(fds) == most or size >= wire.MAX_BYTES:
+            if len(fds) == limit or size >= wire.MAX_BYTES:
                 break
         send_descriptors(self.sock, b"".join(packet), fds)
         for _ in fds:
@@ -206,8 +206,8 @@ class WorkerHandle:
                 _close_message(sent)
 
 
-def _close_message(it: AgentOrder) -> None:
+def _close_message(request: AgentOrder) -> None:
     """Close the message of an order."""
-    if it.fd >= 0:
-        os.close(it.fd)
-        it.fd = -1
+    if request.fd >= 0:
+        os.close(request.fd)
+        request.fd = -1

@@ -106,21 +106,21 @@ class WorkerPool:
     def expire(self) -> None:
         """Let go of the agents that have been idle for long or are retired, and bury those that have left."""
         now = time.monotonic()
-        for account, it in list(self._agents.items()):
-            if it.is_idle and it.used_at <= now - IDLE_S:
+        for account, worker in list(self._agents.items()):
+            if worker.is_idle and worker.used_at <= now - IDLE_S:
                 del self._agents[account]
-                self._close(it)
-        for it in [it for it in self._retired if it.is_idle]:
-            self._retired.discard(it)
-            self._close(it)
+                self._close(worker)
+        for worker in [it for it in self._retired if it.is_idle]:
+            self._retired.discard(worker)
+            self._close(worker)
         self._closing = [pid for pid in self._closing if not has_ended(pid)]
         self._hung = [pid for pid in self._hung if not has_ended(pid)]
         self._slow = {account: until for account, until in self._slow.items() if until > now}
 
     def probe(self) -> None:
         """Ask the agents that owe something for a sign of life; their programs may take what they take."""
-        for it in self.agents():
-            it.probe()
+        for worker in self.agents():
+            worker.probe()
 
     def silent(self) -> list[WorkerHandle]:
         """Those that have owed a report, or a sign of life, for too long."""
@@ -154,30 +154,30 @@ class WorkerPool:
             pass
         (self._hung if hung.is_shared else self._closing).append(hung.pid)
 
-    def _remove(self, it: WorkerHandle) -> None:
-        if it.is_shared:
+    def _remove(self, worker: WorkerHandle) -> None:
+        if worker.is_shared:
             until = time.monotonic() + SLOW_S
-            self._slow |= {(user.uid, user.gid): until for user in it.users()}
-        self._retired.discard(it)
-        self._agents = {account: other for account, other in self._agents.items() if other is not it}
-        if self._carrier is it:
+            self._slow |= {(user.uid, user.gid): until for user in worker.users()}
+        self._retired.discard(worker)
+        self._agents = {account: other for account, other in self._agents.items() if other is not worker}
+        if self._carrier is worker:
             self._carrier = None
-        self._unwatch(it)
-        it.close()
+        self._unwatch(worker)
+        worker.close()
 
     def _make_room(self) -> None:
         """Dismiss the least recently used of the idle, if the house is full; the busy stay, however many."""
         if len(self._agents) >= RESIDENT:
-            for account, it in self._agents.items():
-                if it.is_idle:
+            for account, worker in self._agents.items():
+                if worker.is_idle:
                     del self._agents[account]
-                    self._close(it)
+                    self._close(worker)
                     return
 
-    def _close(self, it: WorkerHandle) -> None:
-        self._unwatch(it)
-        it.close()
-        self._closing.append(it.pid)
+    def _close(self, worker: WorkerHandle) -> None:
+        self._unwatch(worker)
+        worker.close()
+        self._closing.append(worker.pid)
 
 
 def sync_in_child() -> tuple[int, socket.socket]:

@@ -69,21 +69,21 @@ def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], 
 def run_carrier(site: Site, default: bytes, sock: socket.socket) -> int:
     """Deliver plain Maildir mail for everybody until the spawner lets go; the exit code."""
     keep_only_changing_users()
-    desk = MaildirBatch(site, default, lambda user: TemporaryIdentity(user.uid, user.gid), is_shared=True)
-    return WorkerLoop(sock, "eq-carrier", desk).run()
+    context = MaildirBatch(site, default, lambda user: TemporaryIdentity(user.uid, user.gid), is_shared=True)
+    return WorkerLoop(sock, "eq-carrier", context).run()
 
 
 class WorkerLoop:
     """The loop: orders and questions in, reports out.  Without `apart` what is more than a Maildir goes back."""
 
-    def __init__(self, sock: socket.socket, name: str, desk: MaildirBatch) -> None:
+    def __init__(self, sock: socket.socket, name: str, context: MaildirBatch) -> None:
         kernel.forbid_tracing()
         kernel.name_process(name)
         os.umask(0o077)
         self.memory_before = bound_memory(_MORE_MEMORY)
         self._sock = sock
         self._socket_fd = sock.fileno()
-        self._batch = desk
+        self._batch = context
         self.subprocesses: DeliverySubprocesses | None = None
         self._outgoing: list[bytes] = []
         self._gather_until = 0.0
@@ -101,9 +101,9 @@ class WorkerLoop:
             pass
         return EXIT_DONE
 
-    def report(self, number: int, fate: bytes, text: bytes) -> None:
+    def report(self, number: int, disposition: bytes, text: bytes) -> None:
         """A delivery apart has ended."""
-        self._outgoing.append(wire.report_of(number, fate, text))
+        self._outgoing.append(wire.report_of(number, disposition, text))
 
     def _serve(self) -> None:
         while True:
@@ -160,10 +160,10 @@ class WorkerLoop:
         if self.subprocesses is not None:
             self.subprocesses.accept(result.needs_subprocess)
             return
-        for it in result.needs_subprocess:
-            if it.fd >= 0:
-                os.close(it.fd)
-            self._outgoing.append(wire.hand_back(it.number, it.number in result.slow))
+        for request in result.needs_subprocess:
+            if request.fd >= 0:
+                os.close(request.fd)
+            self._outgoing.append(wire.hand_back(request.number, request.number in result.slow))
 
     def _tell(self, result: BatchResult) -> None:
         """Have the spawner told what is certain, and which questions we do not answer."""

@@ -38,67 +38,67 @@ def stamp_of(paths: "QueuePaths", number: int) -> bytes | None:
         return None
 
 
-def set_due(ledger: QueueFiles, number: int, due: int) -> list[int]:
+def set_due(files: QueueFiles, number: int, due: int) -> list[int]:
     """Note a time for every unfinished list of a message; the channels that have one."""
-    channels = [channel for channel, _ in ledger.birth_of(number) or ()]
+    channels = [channel for channel, _ in files.birth_of(number) or ()]
     for channel in channels:
-        ledger.note_due(number, channel, due)
+        files.note_due(number, channel, due)
         if due >= HELD_UNTIL:
-            path = ledger.paths.channel(CHANNELS[channel], number)
+            path = files.paths.channel(CHANNELS[channel], number)
             try:
                 noted = int(os.stat(path).st_mtime)
             except OSError as error:
-                raise QueueFileError(b"unable to stat " + ledger.short(path)) from error
+                raise QueueFileError(b"unable to stat " + files.short(path)) from error
             if noted != due:
-                raise QueueFileError(b"the file system cannot note a time in 2100 for " + ledger.short(path))
+                raise QueueFileError(b"the file system cannot note a time in 2100 for " + files.short(path))
     return channels
 
 
 def fail_recipients(
-    ledger: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = BOUNCED_BY_OPERATOR
+    files: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = BOUNCED_BY_OPERATOR
 ) -> None:
     """Note every unfinished recipient as failed; what is left is to tell a sender who wishes it.
 
     A recipient is marked when that is on the disk, so that no crash leaves a sender who is told nothing.
     """
-    wishes = ledger.info(number)[2]
+    dsn = files.info(number)[2]
     failed: list[tuple[int, int]] = []
-    channels = [channel for channel, _ in ledger.birth_of(number) or ()]
+    channels = [channel for channel, _ in files.birth_of(number) or ()]
     for channel in channels:
         try:
-            for offset, mark, recipient in ledger.recipients(number, channel):
+            for offset, mark, recipient in files.recipients(number, channel):
                 if mark == TODO:
-                    wish = wishes.for_recipient(list_key(channel, offset)) if wishes is not None else NO_DSN
-                    if wish.wants_failure:
-                        ledger.add_failure(number, failure_block(as_sent(recipient), report, wish.orcpt))
+                    recipient_dsn = dsn.for_recipient(list_key(channel, offset)) if dsn is not None else NO_DSN
+                    if recipient_dsn.wants_failure:
+                        files.add_failure(number, failure_block(as_sent(recipient), report, recipient_dsn.orcpt))
                     failed.append((channel, offset))
         except OSError as error:
-            path = ledger.paths.channel(CHANNELS[channel], number)
-            raise QueueFileError(b"trouble reading " + ledger.short(path)) from error
-    if ledger.has_failures(number):
-        ledger.flush_failures(number)
+            path = files.paths.channel(CHANNELS[channel], number)
+            raise QueueFileError(b"trouble reading " + files.short(path)) from error
+    if files.has_failures(number):
+        files.flush_failures(number)
     for channel, offset in failed:
-        ledger.mark_done(number, channel, offset)
+        files.mark_done(number, channel, offset)
     for channel in channels:
-        ledger.finish_channel(number, channel)
+        files.finish_channel(number, channel)
 
 
-def drop_recipients(ledger: QueueFiles, number: int) -> None:
+def drop_recipients(files: QueueFiles, number: int) -> None:
     """Remove what is to be told and who is still to get it: the message ends without a word to anybody."""
-    _remove(ledger, [ledger.paths.bounce(number)])
-    remove_lists(ledger, number)
+    _remove(files, [files.paths.bounce(number)])
+    remove_lists(files, number)
 
 
-def remove_lists(ledger: QueueFiles, number: int) -> None:
+def remove_lists(files: QueueFiles, number: int) -> None:
     """Remove who is still to get it: nobody is tried again."""
-    _remove(ledger, [ledger.paths.channel(name, number) for name in CHANNELS])
+    _remove(files, [files.paths.channel(name, number) for name in CHANNELS])
 
 
-def _remove(ledger: QueueFiles, paths: list[str]) -> None:
+def _remove(files: QueueFiles, paths: list[str]) -> None:
     for path in paths:
         try:
             os.unlink(path)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise QueueFileError(b"unable to unlink " + ledger.short(path)) from error
+            raise QueueFileError(b"unable to unlink " + files.short(path)) from error

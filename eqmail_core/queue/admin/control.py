@@ -31,15 +31,15 @@ class OfflineQueueControl:
 
     def __init__(self, site: "Site", now: int) -> None:
         self._lock = lock_queue(site.queue)
-        self._ledger = QueueFiles(site.queue)
+        self._files = QueueFiles(site.queue)
         self._original_address = _original_address_of(site)
         self._actions: dict[bytes, Callable[[int], object]] = {
-            wire.RETRY: lambda number: set_due(self._ledger, number, now),
-            wire.RELEASE: lambda number: set_due(self._ledger, number, now),
-            wire.HOLD: lambda number: set_due(self._ledger, number, HELD_UNTIL),
+            wire.RETRY: lambda number: set_due(self._files, number, now),
+            wire.RELEASE: lambda number: set_due(self._files, number, now),
+            wire.HOLD: lambda number: set_due(self._files, number, HELD_UNTIL),
             wire.DELETE: self._delete,
             wire.MOVE: self._delete,
-            wire.BOUNCE: lambda number: fail_recipients(self._ledger, number, self._original_address),
+            wire.BOUNCE: lambda number: fail_recipients(self._files, number, self._original_address),
         }
 
     def close(self) -> None:
@@ -61,12 +61,12 @@ class OfflineQueueControl:
 
     def _change(self, verb: bytes, number: int, stamp: bytes) -> bytes:
         try:
-            found = stamp_of(self._ledger.paths, number)
+            found = stamp_of(self._files.paths, number)
             if found is None:
                 return wire.GONE
             if found != stamp:
                 return wire.CHANGED
-            if self._ledger.birth_of(number) is None:
+            if self._files.birth_of(number) is None:
                 return wire.NEW
             self._actions[verb](number)
         except QueueFileError as trouble:
@@ -76,8 +76,8 @@ class OfflineQueueControl:
         return wire.DONE
 
     def _delete(self, number: int) -> None:
-        drop_recipients(self._ledger, number)
-        remove_message(self._ledger.paths, number)
+        drop_recipients(self._files, number)
+        remove_message(self._files.paths, number)
 
 
 QueueControl = SchedulerClient | OfflineQueueControl

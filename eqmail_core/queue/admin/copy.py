@@ -29,16 +29,16 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "Mapping[str, int]") -> int:
     """Copy a message; its number there.  `due`: when each channel is due, where that is not what its file says."""
-    draft = f"{target.pid}/move.{os.getpid()}.{number}"
+    message = f"{target.pid}/move.{os.getpid()}.{number}"
     try:
-        copy_file(source.mess(number), draft, MESSAGE_FILES["mess"][1], None)
-        new = os.stat(draft).st_ino
+        copy_file(source.mess(number), message, MESSAGE_FILES["mess"][1], None)
+        new = os.stat(message).st_ino
         paths = [target.info(new), target.bounce(new), *(target.channel(name, new) for name in CHANNELS)]
         for path in paths:
             unlink_if_there(path)
-        os.link(draft, target.mess(new))
+        os.link(message, target.mess(new))
     finally:
-        unlink_if_there(draft)
+        unlink_if_there(message)
     for channel in CHANNELS:
         if os.path.exists(source.channel(channel, number)):
             copy_file(source.channel(channel, number), target.channel(channel, new), LIST_MODE, due.get(channel))

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from shlex import split
 from typing import NamedTuple, Protocol
 
-from eqmail_core.text.lines import MOST_DIGITS, period
+from eqmail_core.text.lines import MAX_DIGITS, period
 
 STATES = ("waiting", "held", "running", "memory", "finished", "new")
 """What can be the matter with a message: it waits for its next attempt; it is held; deliveries run; it is only in
@@ -50,20 +50,20 @@ class Term(NamedTuple):
 class MessageFilter:
     """A condition on messages; without terms every message matches."""
 
-    def __init__(self, terms: list[Term]) -> None:
-        self._of_message = [term.holds for term in terms if not term.about_recipients]
-        self._of_recipient = [term.holds for term in terms if term.about_recipients]
+    def __init__(self, config: list[Term]) -> None:
+        self._of_message = [term.holds for term in config if not term.about_recipients]
+        self._of_recipient = [term.holds for term in config if term.about_recipients]
 
-    def matches(self, it: Matched, now: float) -> bool:
+    def matches(self, message: Matched, now: float) -> bool:
         """Whether a message is meant."""
         for holds in self._of_message:
-            if not holds(it, "", b"", now):
+            if not holds(message, "", b"", now):
                 return False
         if not self._of_recipient:
             return True
         return any(
-            not done and all(holds(it, channel, address, now) for holds in self._of_recipient)
-            for channel, done, address in it.recipients
+            not done and all(holds(message, channel, address, now) for holds in self._of_recipient)
+            for channel, done, address in message.recipients
         )
 
 
@@ -141,7 +141,7 @@ def _size(text: str) -> int | None:
 
 def _number(text: str) -> int | None:
     """Decimal digits, as many as a number may have that Python reads."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
 
 def _host(address: bytes) -> str:

@@ -74,22 +74,22 @@ class QueuedMessage:
 
 def each_message(
     queue: "QueuePaths",
-    books: "SchedulerState | None",
+    state: "SchedulerState | None",
     view: "Callable[[QueuedMessage], T | None]",
     only: list[int] | None = None,
-    on_trouble: "Callable[[int, OSError], None]" = lambda number, error: None,
+    on_problem: "Callable[[int, OSError], None]" = lambda number, error: None,
 ) -> "Iterator[T]":
     """What `view` makes of every message, or of those of `only`; None is left out.  `books`: the scheduler's, if any.
 
     Messages on the disk come part by part, then those in memory.  A message that leaves meanwhile is passed over, and
     so is one that cannot be read, of which `on_trouble` hears.
     """
-    in_memory = dict(books.memory) if books is not None else {}
+    in_memory = dict(state.memory) if state is not None else {}
     wanted = None if only is None else set(only)
     indices = range(queue.split) if wanted is None else sorted({number % queue.split for number in wanted})
     bounces = set(numbers_in([queue.bounces]))
     for index in indices:
-        files = PartitionReader(QueuePartition(queue, index), queue, books, bounces)
+        files = PartitionReader(QueuePartition(queue, index), queue, state, bounces)
         try:
             for number in files.numbers(wanted):
                 entry = files.message(number)
@@ -97,16 +97,16 @@ def each_message(
                     seen = view(entry)
                 except OSError as error:
                     if os.path.exists(queue.info(number)):
-                        on_trouble(number, error)
+                        on_problem(number, error)
                     continue
                 in_memory.pop(number, None)
                 if seen is not None:
                     yield seen
         finally:
             files.part.close()
-    for number, it in in_memory.items():
+    for number, message in in_memory.items():
         if wanted is None or number in wanted:
-            seen = view(_from_memory(it))
+            seen = view(_from_memory(message))
             if seen is not None:
                 yield seen
 
@@ -115,12 +115,12 @@ class PartitionReader:
     """The messages of one part of the queue, and how facts about them are read."""
 
     def __init__(
-        self, part: QueuePartition, queue: "QueuePaths", books: "SchedulerState | None", bounces: set[int]
+        self, part: QueuePartition, queue: "QueuePaths", state: "SchedulerState | None", bounces: set[int]
     ) -> None:
         self.part = part
         self._bounces = bounces
         self._queue = queue
-        self._books = books
+        self._state = state
         self._lists = list(zip(CHANNELS, part.lists, part.listed, strict=True))
 
     def numbers(self, wanted: set[int] | None) -> list[int]:
@@ -166,7 +166,7 @@ class PartitionReader:
 
     def read_lists(self, entry: QueuedMessage) -> None:
         """Recipients and due times, and so the state."""
-        number, books = entry.number, self._books
+        number, state = entry.number, self._state
         due: dict[str, int] = {}
         recipients: Recipients = []
         for channel, folder, listed in self._lists:
@@ -174,10 +174,10 @@ class PartitionReader:
             if number in listed or number in self.part.new:
                 time = _read_list(folder, number, channel, recipients)
                 if time is not None:
-                    due[channel] = time if books is None else books.due[channel].get(number, time)
+                    due[channel] = time if state is None else state.due[channel].get(number, time)
         entry.due = due
         entry.recipients = recipients
-        if books is not None and number in books.running:
+        if state is not None and number in state.running:
             entry.state = "running"
         elif not due:
             entry.state = "finished"
@@ -233,8 +233,17 @@ def _unprocessed(queue: "QueuePaths", number: int) -> QueuedMessage | None:
     return _message_of(number, b"", mess.st_mtime, mess.st_size, todo.sender, "new", recipients, False)
 
 
-def _from_memory(it: "MemoryMessageRecord") -> QueuedMessage:
-    return _message_of(it.number, b"m%d" % it.serial, it.birth, it.size, it.sender, "memory", it.recipients, it.bounces)
+def _from_memory(message: "MemoryMessageRecord") -> QueuedMessage:
+    return _message_of(
+        message.number,
+        b"m%d" % message.serial,
+        message.birth,
+        message.size,
+        message.sender,
+        "memory",
+        message.recipients,
+        message.bounces,
+    )
 
 
 def _message_of(

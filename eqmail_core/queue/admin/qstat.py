@@ -42,12 +42,12 @@ class NoSuchMessage(Exception):
     """The queue has no message with this number."""
 
 
-def count_all(queue: "QueuePaths", books: "SchedulerState | None") -> int:
+def count_all(queue: "QueuePaths", state: "SchedulerState | None") -> int:
     """How many messages there are, on the disk and, as the scheduler says, only in memory.
 
     Fails: OSError.
     """
-    in_memory = books.memory if books is not None else ()
+    in_memory = state.memory if state is not None else ()
     return count(queue.mess_dirs()) + sum(not os.path.exists(queue.mess(number)) for number in in_memory)
 
 
@@ -76,11 +76,11 @@ def _message(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
 
 
 def _of_channel(channel: str) -> "Callable[[QueuePaths, bytes], Iterator[bytes]]":
-    def view(it: QueuedMessage) -> bytes | None:
-        if channel not in it.due:
+    def view(message: QueuedMessage) -> bytes | None:
+        if channel not in message.due:
             return None
-        lines = [recipient_line(*found) for found in it.recipients if found[0] == channel]
-        return b"\nMessage-Id: %d\n" % it.number + b"".join(lines)
+        lines = [recipient_line(*found) for found in message.recipients if found[0] == channel]
+        return b"\nMessage-Id: %d\n" % message.number + b"".join(lines)
 
     def listed(queue: "QueuePaths", value: bytes) -> "Iterator[bytes]":
         yield from each_message(queue, None, view)

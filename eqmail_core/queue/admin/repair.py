@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eqmail_core.site.site import Site
 
 _TYPES = {FOLDER: stat.S_IFDIR, FILE: stat.S_IFREG, FIFO: stat.S_IFIFO}
-_MOST_LINKS = 2
+_MAX_LINKS = 2
 _SAFELY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -33,11 +33,11 @@ class QueueInUse(Exception):
 class Findings:
     """What an examination found: each True where all is well."""
 
-    __slots__ = ("modes", "owners", "split")
+    __slots__ = ("modes", "split", "user_lookup")
 
-    def __init__(self, split: bool, owners: bool, modes: bool) -> None:
+    def __init__(self, split: bool, user_lookup: bool, modes: bool) -> None:
         self.split = split
-        self.owners = owners
+        self.user_lookup = user_lookup
         self.modes = modes
 
 
@@ -61,22 +61,22 @@ def examine(site: "Site") -> Findings:
     Fails: OSError.
     """
     gid = _group(site)
-    owners = modes = True
+    user_lookup = modes = True
     for node in queue_tree(site):
         try:
             found = os.lstat(node.path)
         except FileNotFoundError:
-            owners = modes = False
+            user_lookup = modes = False
             continue
-        owners = owners and (found.st_uid, found.st_gid) == (uid_of(site, node.role), gid)
+        user_lookup = user_lookup and (found.st_uid, found.st_gid) == (uid_of(site, node.role), gid)
         modes = modes and found.st_mode == (_TYPES[node.kind] | node.mode)
     for name, path in message_files(site):
-        owners = owners and os.lstat(path).st_uid == uid_of(site, MESSAGE_FILES[name][0])
+        user_lookup = user_lookup and os.lstat(path).st_uid == uid_of(site, MESSAGE_FILES[name][0])
     expected = {str(part) for part in range(site.split)}
     split = all(
         set(_entries(f"{site.queue.root}/{name}", want_folders=True)) == expected for name in split_folders(site)
     )
-    return Findings(split, owners, modes)
+    return Findings(split, user_lookup, modes)
 
 
 def repair(site: "Site") -> None:
@@ -180,7 +180,7 @@ def _set_permissions(path: str, kind: int, uid: int, gid: int, mode: int) -> Non
     fd = os.open(path, _SAFELY)
     try:
         found = os.fstat(fd)
-        if stat.S_IFMT(found.st_mode) != kind or (kind == stat.S_IFREG and found.st_nlink > _MOST_LINKS):
+        if stat.S_IFMT(found.st_mode) != kind or (kind == stat.S_IFREG and found.st_nlink > _MAX_LINKS):
             raise FileExistsError(f"{path} is something else")
         if found.st_uid != uid or gid not in (-1, found.st_gid):
             os.fchown(fd, uid, gid)

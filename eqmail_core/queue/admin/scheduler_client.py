@@ -42,21 +42,21 @@ class SchedulerClient:
 
     def scheduler_state(self) -> SchedulerState:
         """Everything in memory, and all due times."""
-        books = SchedulerState()
+        state = SchedulerState()
         last: MemoryMessageRecord | None = None
         for packet in self._ask(wire.LIST):
             kind = packet[:1]
             if kind == wire.MESSAGE:
                 last = wire.split_message(packet)
-                books.memory[last.number] = last
+                state.memory[last.number] = last
             elif kind == wire.RECIPIENTS and last is not None:
                 last.recipients += wire.split_recipients(packet)
             elif kind == wire.OPEN:
-                books.running.update(int(number) for number in wire.fields(packet))
+                state.running.update(int(number) for number in wire.fields(packet))
             elif kind == wire.DUE:
                 channel, times = wire.split_due(packet)
-                books.due[channel].update(times)
-        return books
+                state.due[channel].update(times)
+        return state
 
     def counters(self) -> dict[str, int]:
         """The scheduler's counters by name."""

@@ -32,7 +32,7 @@ from eqmail_core.system.kernel import sync_file_system
 GROUP = 200
 """Messages that share their flushes."""
 
-_DRAFT = "import."
+_MESSAGE = "import."
 
 
 class SourceMessage:
@@ -112,13 +112,13 @@ class TransferLog:
 def transfer(
     messages: list[SourceMessage],
     target: QueuePaths,
-    book: TransferLog,
+    log: TransferLog,
     told: Callable[[int], None],
     move: bool = False,
 ) -> int:
     """Copy what the book does not have; how many that were. `told` hears how many are there after each group."""
-    finish_interrupted(target, book)
-    waiting = [message for message in messages if message not in book]
+    finish_interrupted(target, log)
+    waiting = [message for message in messages if message not in log]
     for start in range(0, len(waiting), GROUP):
         group = waiting[start : start + GROUP]
         copies = [(message, _prepare(message, target)) for message in group]
@@ -126,7 +126,7 @@ def transfer(
         for message, number in copies:
             _commit(message, number, target)
         _flush(target)
-        book.add([(message.stamp, number) for message, number in copies])
+        log.add([(message.stamp, number) for message, number in copies])
         for message in group:
             unlink_if_there(_copy_name(target, message.stamp))
         told(min(start + GROUP, len(waiting)))
@@ -136,7 +136,7 @@ def transfer(
     return len(waiting)
 
 
-def finish_interrupted(target: QueuePaths, book: TransferLog) -> None:
+def finish_interrupted(target: QueuePaths, log: TransferLog) -> None:
     """Bring to an end what an earlier run left in the middle."""
     for stamp, path in _unfinished_copies(target):
         number = os.lstat(path).st_ino
@@ -144,44 +144,44 @@ def finish_interrupted(target: QueuePaths, book: TransferLog) -> None:
             pass
         elif any(os.path.exists(name) for name in (target.info(number), target.todo(number))):
             _flush(target)
-            book.add([(stamp, number)])
+            log.add([(stamp, number)])
         else:
             unlink_if_there(target.mess(number))
             _remove_leftovers(number, target)
         unlink_if_there(path)
 
 
-def _is_copy_of(draft: str, number: int, target: QueuePaths) -> bool:
+def _is_copy_of(message: str, number: int, target: QueuePaths) -> bool:
     try:
-        return os.path.samefile(draft, target.mess(number))
+        return os.path.samefile(message, target.mess(number))
     except FileNotFoundError:
         return False
 
 
 def _unfinished_copies(target: QueuePaths) -> Iterator[tuple[str, str]]:
     for name in sorted(os.listdir(target.pid)):
-        if name.startswith(_DRAFT):
-            yield name[len(_DRAFT) :], f"{target.pid}/{name}"
+        if name.startswith(_MESSAGE):
+            yield name[len(_MESSAGE) :], f"{target.pid}/{name}"
 
 
 def _copy_name(target: QueuePaths, stamp: str) -> str:
-    return f"{target.pid}/{_DRAFT}{stamp}"
+    return f"{target.pid}/{_MESSAGE}{stamp}"
 
 
 def _prepare(message: SourceMessage, target: QueuePaths) -> int:
     """Write all of a message, but under names that make it no message yet; its number in the target."""
-    draft = _copy_name(target, message.stamp)
+    copy_name = _copy_name(target, message.stamp)
     taken: list[str] = []
     while True:
-        copy_file(message.files["mess"], draft, MESSAGE_FILES["mess"][1], None, is_flushed=False)
-        number = os.lstat(draft).st_ino
+        copy_file(message.files["mess"], copy_name, MESSAGE_FILES["mess"][1], None, is_flushed=False)
+        number = os.lstat(copy_name).st_ino
         if not os.path.lexists(target.mess(number)):
             break
         # A queue that was copied has names that belong to other files; this one waits until a free one is found.
-        taken.append(f"{draft}~{len(taken)}")
-        os.rename(draft, taken[-1])
+        taken.append(f"{copy_name}~{len(taken)}")
+        os.rename(copy_name, taken[-1])
     _remove_leftovers(number, target)
-    os.link(draft, target.mess(number))
+    os.link(copy_name, target.mess(number))
     for path in taken:
         unlink_if_there(path)
     if message.is_unprocessed:

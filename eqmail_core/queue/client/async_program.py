@@ -113,7 +113,7 @@ class ProgramSubmission:
         self._envelope.end()
 
     def _ended(self, code: int) -> None:
-        said = left_in(self._text, q.MOST_TEXT)
+        said = left_in(self._text, q.MAX_TEXT)
         is_broken = self._message is None or self._message.broken or self._envelope.waiting > 0
         if code == q.OK and (is_broken or self._envelope_text is not None):
             code = q.READ_ERROR

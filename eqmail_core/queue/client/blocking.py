@@ -62,10 +62,10 @@ class QueueService:
         """Let go: nothing will be queued."""
         self._code = q.READ_ERROR
 
-    def finish(self, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+    def finish(self, sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
         """Pass on the envelope and wait; as `QueueProgram.finish`."""
         if self._code == q.OK:
-            self._code = self._submission.commit(render_envelope(sender, recipients, wishes))
+            self._code = self._submission.commit(render_envelope(sender, recipients, dsn))
         self._submission.close()
         return self._code
 
@@ -94,21 +94,21 @@ class QueueProgram:
         """Let go without a complete envelope: the child will not queue anything."""
         self._broken = True
 
-    def finish(self, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+    def finish(self, sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
         """Pass on the envelope and wait; the exit code of qmail-queue, see `values.queue_result`.
 
         `wishes` as in `formats.wishes`.
         """
         os.close(self._message)
         if not self._broken:
-            self._broken = not _write(self._envelope, render_envelope(sender, recipients, wishes))
+            self._broken = not _write(self._envelope, render_envelope(sender, recipients, dsn))
         os.close(self._envelope)
         try:
             _, status = os.waitpid(self.qp, 0)
         except OSError:
             os.close(self._text)
             return q.WAIT_FAILED
-        said = left_in(self._text, q.MOST_TEXT)
+        said = left_in(self._text, q.MAX_TEXT)
         code = os.waitstatus_to_exitcode(status)
         if code < 0:
             return q.CRASHED

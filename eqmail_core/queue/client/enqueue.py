@@ -38,13 +38,13 @@ def forward_input(
         queue.abort()
         queue.finish(b"", [])
         raise TemporaryFailure(b"unable to read message: " + error_text(error.errno)) from error
-    wishes = environ.get(DSN_VARIABLE, b"")
-    if wishes:
+    dsn = environ.get(DSN_VARIABLE, b"")
+    if dsn:
         # Only here: most mail comes without.
         from eqmail_core.dsn.parameters import relayed_dsn
 
-        wishes = relayed_dsn(wishes, len(recipients), is_same_sender=environ.get(b"SENDER") == sender)
-    return enqueue(queue, sender, recipients, wishes)
+        dsn = relayed_dsn(dsn, len(recipients), is_same_sender=environ.get(b"SENDER") == sender)
+    return enqueue(queue, sender, recipients, dsn)
 
 
 def queue_text(
@@ -59,12 +59,12 @@ def queue_text(
     return enqueue(queue, sender, recipients)
 
 
-def enqueue(queue: "QueueProgram | QueueService", sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> int:
+def enqueue(queue: "QueueProgram | QueueService", sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
     """Give the envelope to a queue that has the message; the qp of the log.  `wishes` as in `formats.wishes`.
 
     Fails: Temporary, Permanent with the words for the log.
     """
-    problem = explain(queue.finish(sender, recipients, wishes))
+    problem = explain(queue.finish(sender, recipients, dsn))
     if problem:
         raise (PermanentFailure if problem[:1] == b"D" else TemporaryFailure)(problem[1:])
     return queue.qp

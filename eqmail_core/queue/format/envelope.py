@@ -12,7 +12,7 @@ Source: queue.md 3.3, 3.5; qmail-queue(8).
 from eqmail_core.dsn.parameters import split_dsn, with_dsn
 from eqmail_core.mail.address import MAX_ADDRESS
 from eqmail_core.queue.format.exit_codes import ADDRESS_TOO_LONG, BAD_ENVELOPE, OK, READ_ERROR
-from eqmail_core.text.lines import MOST_DIGITS
+from eqmail_core.text.lines import MAX_DIGITS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
 
 def render_todo(uid: int, pid: int, envelope: bytes, born: bytes = b"") -> bytes:
     """A todo file; `envelope` as the queue keeps it, see `formats.wishes.with_wishes`; `born` as in `born_text`."""
-    records, wishes = split_dsn(envelope)
-    return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + wishes if wishes else b"", records)
+    records, dsn = split_dsn(envelope)
+    return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + dsn if dsn else b"", records)
 
 
 def born_text(birth: int, mark: int) -> bytes:
@@ -99,7 +99,7 @@ def born_text(birth: int, mark: int) -> bytes:
 def parse_born(text: bytes) -> tuple[int, int]:
     """Birth and mark of a `born_text`; zeros for any other text."""
     birth, _, mark = text.partition(b".")
-    if birth.isdigit() and mark.isdigit() and len(birth) <= MOST_DIGITS and len(mark) < 10:
+    if birth.isdigit() and mark.isdigit() and len(birth) <= MAX_DIGITS and len(mark) < 10:
         return int(birth), int(mark)
     return 0, 0
 
@@ -112,12 +112,12 @@ class Todo:
 
     __slots__ = ("dsn", "pid", "recipients", "sender", "uid")
 
-    def __init__(self, uid: int, pid: int, sender: bytes, recipients: list[bytes], wishes: bytes = b"") -> None:
+    def __init__(self, uid: int, pid: int, sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> None:
         self.uid = uid
         self.pid = pid
         self.sender = sender
         self.recipients = recipients
-        self.dsn = wishes
+        self.dsn = dsn
 
 
 class BadTodo(ValueError):
@@ -134,7 +134,7 @@ def parse_todo(text: bytes) -> Todo:
         raise BadTodo("the last record is not complete")
     uid = pid = 0
     sender = None
-    wishes = b""
+    dsn = b""
     recipients = []
     for record in records:
         letter, value = record[:1], record[1:]
@@ -145,16 +145,16 @@ def parse_todo(text: bytes) -> Todo:
         elif letter == b"u":
             uid = _number(value.partition(b" ")[0])
         elif letter == b"p":
-            digits, _, wishes = value.partition(b" ")
+            digits, _, dsn = value.partition(b" ")
             pid = _number(digits)
         else:
             raise BadTodo("unknown record type")
     if sender is None:
         raise BadTodo("no sender")
-    return Todo(uid, pid, sender, recipients, wishes)
+    return Todo(uid, pid, sender, recipients, dsn)
 
 
 def _number(value: bytes) -> int:
-    if not value.isdigit() or len(value) > MOST_DIGITS:
+    if not value.isdigit() or len(value) > MAX_DIGITS:
         raise BadTodo("not a number")
     return int(value)

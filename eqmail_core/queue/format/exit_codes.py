@@ -55,7 +55,7 @@ _TEXTS = {
 TEXT_FD = 4
 """Descriptor on which a program in the place of qmail-queue may say why it refuses a message."""
 
-MOST_TEXT = 255
+MAX_TEXT = 255
 """Longest such text, in bytes."""
 
 
@@ -67,7 +67,7 @@ class Reasoned(int):
     def __new__(cls, code: int, said: bytes) -> "Reasoned":
         """The code of a program that said so; a text without a letter is none, and a text is one harmless line."""
         self = super().__new__(cls, code)
-        line = said[:MOST_TEXT].partition(b"\n")[0].rstrip(b"\r")
+        line = said[:MAX_TEXT].partition(b"\n")[0].rstrip(b"\r")
         is_text = line[:1] in (b"D", b"Z") and len(line) > 1
         self.said = bytes(byte if 32 <= byte != 127 else 63 for byte in line) if is_text else b""
         return self

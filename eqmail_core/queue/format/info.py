@@ -7,9 +7,9 @@ Source: queue.md 3.3.
 """
 
 
-def render_info(sender: bytes, wishes: bytes = b"") -> bytes:
+def render_info(sender: bytes, dsn: bytes = b"") -> bytes:
     """An info file; `wishes` as in `formats.wishes`."""
-    return b"F%b\0%b\0" % (sender, wishes) if wishes else b"F%b\0" % sender
+    return b"F%b\0%b\0" % (sender, dsn) if dsn else b"F%b\0" % sender
 
 
 def parse_info(text: bytes) -> bytes | None:
@@ -20,8 +20,8 @@ def parse_info(text: bytes) -> bytes | None:
 
 def dsn_in_info(text: bytes) -> bytes:
     """The wishes, b"" where there are none."""
-    wishes, end, _ = text.partition(b"\0")[2].partition(b"\0")
-    return wishes if end else b""
+    dsn, end, _ = text.partition(b"\0")[2].partition(b"\0")
+    return dsn if end else b""
 
 
 def mark_of(serial: int) -> int:

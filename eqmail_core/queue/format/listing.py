@@ -28,10 +28,10 @@ def count_lines(messages: int, unprocessed: int) -> bytes:
     return b"messages in queue: %d\nmessages in queue but not yet preprocessed: %d\n" % (messages, unprocessed)
 
 
-def check_lines(split: bool, owners: bool, modes: bool) -> bytes:
+def check_lines(split: bool, user_lookup: bool, modes: bool) -> bytes:
     """The report of qmail-fixq: whether split, owners and modes of the queue are right."""
     return b"Checking queue for issues ...\n%b\n%b\n%b\n" % (
         b"splitting ok!" if split else b"invalid queue split",
-        b"user/group ok!" if owners else b"invalid owner(s) or group!",
+        b"user/group ok!" if user_lookup else b"invalid owner(s) or group!",
         b"permissions ok!" if modes else b"invalid permissions(s)!",
     )

@@ -15,7 +15,7 @@ class SubmitterBudget:
     def __init__(self, whole: int, accounts: set[int], per_user: int = 0) -> None:
         self._whole = whole
         self._accounts = accounts
-        self._most_of_one = min(per_user or whole, whole // 4)
+        self._limit_of_one = min(per_user or whole, whole // 4)
         self._taken: Counter[int] = Counter()
         self._ordinary = self._total = 0
 
@@ -30,7 +30,7 @@ class SubmitterBudget:
         if self._total + units > self._whole:
             return False
         if is_ordinary:
-            if self._taken[uid] + units > self._most_of_one or self._ordinary + units > self._whole // 2:
+            if self._taken[uid] + units > self._limit_of_one or self._ordinary + units > self._whole // 2:
                 return False
             self._ordinary += units
         self._taken[uid] += units

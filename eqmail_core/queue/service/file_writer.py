@@ -43,13 +43,13 @@ class FileWrite:
         self.error: OSError | None = None
 
 
-def place(disk: FileSystem, paths: QueuePaths, placings: list[FileWrite]) -> None:
+def place(disk: FileSystem, paths: QueuePaths, writes: list[FileWrite]) -> None:
     """Bring every message as far as it is to go; each that fails has its `error`, the others are on the disk."""
-    _run_each(placings, lambda it: _write_body(disk, it))
-    _flush(disk, placings)
-    flushed = [it for it in placings if it.goal == FLUSHED]
+    _run_each(writes, lambda it: _write_body(disk, it))
+    _flush(disk, writes)
+    flushed = [it for it in writes if it.goal == FLUSHED]
     _flush_folders(disk, flushed, lambda number: f"{paths.pid}/{number}")
-    named = [it for it in placings if it.goal >= NAMED]
+    named = [it for it in writes if it.goal >= NAMED]
     _run_each(named, lambda it: _link_body(disk, paths, it))
     _flush_folders(disk, named, paths.mess)
     queued = [it for it in named if it.goal == QUEUED]
@@ -57,42 +57,42 @@ def place(disk: FileSystem, paths: QueuePaths, placings: list[FileWrite]) -> Non
     _flush(disk, queued)
     _run_each(queued, lambda it: _link_envelope(disk, paths, it))
     _flush_folders(disk, queued, paths.todo)
-    for it in named:
+    for write in named:
         try:
-            if it.error is not None:
-                _undo(disk, it)
-            elif it.path is not None:
-                remove(disk, it.path)
+            if write.error is not None:
+                _undo(disk, write)
+            elif write.path is not None:
+                remove(disk, write.path)
         except OSError:
             continue
     if any(it.error is None for it in queued):
         disk.pull_trigger(paths.trigger)
 
 
-def _run_each(placings: list[FileWrite], step: Callable[[FileWrite], None]) -> None:
-    for it in placings:
-        if it.error is None:
+def _run_each(writes: list[FileWrite], step: Callable[[FileWrite], None]) -> None:
+    for write in writes:
+        if write.error is None:
             try:
-                step(it)
+                step(write)
             except OSError as error:
-                it.error = error
+                write.error = error
 
 
-def _write_body(disk: FileSystem, it: FileWrite) -> None:
-    if it.is_named:
+def _write_body(disk: FileSystem, write: FileWrite) -> None:
+    if write.is_named:
         return
-    if it.path is None:
-        raise FileNotFoundError(f"no file for number {it.message.number}")
-    body = it.message.body
-    it.fd = disk.open(it.path, os.O_WRONLY if body is None else os.O_WRONLY | os.O_TRUNC)
+    if write.path is None:
+        raise FileNotFoundError(f"no file for number {write.message.number}")
+    body = write.message.body
+    write.fd = disk.open(write.path, os.O_WRONLY if body is None else os.O_WRONLY | os.O_TRUNC)
     if body is not None:
-        disk.write(it.fd, body)
+        disk.write(write.fd, body)
 
 
-def _link_body(disk: FileSystem, paths: QueuePaths, it: FileWrite) -> None:
-    if it.is_named:
+def _link_body(disk: FileSystem, paths: QueuePaths, write: FileWrite) -> None:
+    if write.is_named:
         return
-    body, path = str(it.path), paths.mess(it.message.number)
+    body, path = str(write.path), paths.mess(write.message.number)
     try:
         disk.link(body, path)
     except FileExistsError:
@@ -100,52 +100,52 @@ def _link_body(disk: FileSystem, paths: QueuePaths, it: FileWrite) -> None:
         found, ours = disk.status(path), disk.status(body)
         if found is None or ours is None or found[0] != ours[0]:
             raise
-    it.made.append(path)
+    write.made.append(path)
 
 
-def _write_envelope(disk: FileSystem, paths: QueuePaths, it: FileWrite) -> None:
-    message = it.message
+def _write_envelope(disk: FileSystem, paths: QueuePaths, write: FileWrite) -> None:
+    message = write.message
     path = paths.intd(message.number)
     remove(disk, path)
-    it.fd = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    it.made.append(path)
-    disk.write(it.fd, message.as_todo())
+    write.fd = disk.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    write.made.append(path)
+    disk.write(write.fd, message.as_todo())
 
 
-def _link_envelope(disk: FileSystem, paths: QueuePaths, it: FileWrite) -> None:
-    number = it.message.number
+def _link_envelope(disk: FileSystem, paths: QueuePaths, write: FileWrite) -> None:
+    number = write.message.number
     disk.link(paths.intd(number), paths.todo(number))
-    it.made.append(paths.todo(number))
+    write.made.append(paths.todo(number))
 
 
-def _flush(disk: FileSystem, placings: list[FileWrite]) -> None:
+def _flush(disk: FileSystem, writes: list[FileWrite]) -> None:
     """Flush and close what is open."""
-    open_ones = [it for it in placings if it.fd >= 0]
+    open_ones = [it for it in writes if it.fd >= 0]
     good = [it for it in open_ones if it.error is None]
     try:
         if good:
             disk.sync_files([it.fd for it in good])
     except OSError as error:
-        for it in good:
-            it.error = error
-    for it in open_ones:
-        disk.close(it.fd)
-        it.fd = -1
+        for write in good:
+            write.error = error
+    for write in open_ones:
+        disk.close(write.fd)
+        write.fd = -1
 
 
-def _flush_folders(disk: FileSystem, placings: list[FileWrite], path_of: Callable[[int], str]) -> None:
-    good = [it for it in placings if it.error is None]
+def _flush_folders(disk: FileSystem, writes: list[FileWrite], path_of: Callable[[int], str]) -> None:
+    good = [it for it in writes if it.error is None]
     folders = {path_of(it.message.number).rpartition("/")[0] for it in good}
     try:
         if folders:
             disk.sync_folders(sorted(folders))
     except OSError as error:
-        for it in good:
-            it.error = error
+        for write in good:
+            write.error = error
 
 
-def _undo(disk: FileSystem, it: FileWrite) -> None:
+def _undo(disk: FileSystem, write: FileWrite) -> None:
     """Take back the names that were given to a message, the last first, each on the disk before the next."""
-    for path in reversed(it.made):
+    for path in reversed(write.made):
         remove(disk, path)
         disk.sync_folder(path.rpartition("/")[0])

@@ -16,11 +16,11 @@ Then = Callable[[object, OSError | None], None]
 class FileTask:
     """A message to be placed, or a job of another kind, and who wants to know how it ended."""
 
-    __slots__ = ("error", "job", "placing", "result", "then")
+    __slots__ = ("error", "job", "result", "then", "write")
 
-    def __init__(self, then: Then, placing: FileWrite | None, job: Callable[[], object] | None) -> None:
+    def __init__(self, then: Then, write: FileWrite | None, job: Callable[[], object] | None) -> None:
         self.then = then
-        self.placing = placing
+        self.write = write
         self.job = job
         self.result: object = None
         self.error: OSError | None = None
@@ -35,34 +35,34 @@ class FileWriter:
         paths: QueuePaths,
         worker: Executor,
         soon: Callable[[Call], object],
-        most: int,
+        limit: int,
         after: Call,
     ) -> None:
         self._disk = disk
         self._paths = paths
         self._after = after
-        self._groups: Batcher[FileTask, None] = Batcher(worker, soon, self._work, self._worked, most)
+        self._groups: Batcher[FileTask, None] = Batcher(worker, soon, self._work, self._worked, limit)
 
     @property
     def is_idle(self) -> bool:
         """Nothing waits and nothing runs."""
         return self._groups.is_idle
 
-    def place(self, placing: FileWrite, then: Then) -> None:
+    def place(self, write: FileWrite, then: Then) -> None:
         """Bring a message as far as it is to go."""
-        self._groups.add(FileTask(then, placing, None))
+        self._groups.add(FileTask(then, write, None))
 
     def run(self, job: Callable[[], object], then: Then) -> None:
         """Do something else with files."""
         self._groups.add(FileTask(then, None, job))
 
     def _work(self, tasks: list[FileTask]) -> None:
-        placings = [task.placing for task in tasks if task.placing is not None]
-        if placings:
-            place(self._disk, self._paths, placings)
+        writes = [task.write for task in tasks if task.write is not None]
+        if writes:
+            place(self._disk, self._paths, writes)
         for task in tasks:
-            if task.placing is not None:
-                task.error = task.placing.error
+            if task.write is not None:
+                task.error = task.write.error
             elif task.job is not None:
                 try:
                     task.result = task.job()

@@ -41,7 +41,7 @@ MAX_KEPT = 4
 """Damaged segments that are kept; further ones are removed."""
 
 _ZEROS = bytes(1 << 20)
-_MOST_TOMBSTONES = 4096
+_MAX_TOMBSTONES = 4096
 
 
 class Damaged:
@@ -155,8 +155,8 @@ class Journal:
                 self._position += len(head) + len(body)
                 segment.recorded += 1
                 placed.append((message, segment))
-            for index in range(0, len(ended), _MOST_TOMBSTONES):
-                some = ended[index : index + _MOST_TOMBSTONES]
+            for index in range(0, len(ended), _MAX_TOMBSTONES):
+                some = ended[index : index + _MAX_TOMBSTONES]
                 self._room(form.OVERHEAD + 8 * len(some), touched)
                 whole, self._crc = form.tombstones(some, self._crc, self._epoch, self._begins)
                 self._begins = False
@@ -191,7 +191,7 @@ class Journal:
         That is a suspect one, or the oldest when the ring is about to need it and few messages stand in the way.
         """
         for segment in tuple(self._segments):  # at once, for a commit may be changing the ring
-            if segment.is_suspect and segment.needed:
+            if segment.is_dnsbl and segment.needed:
                 return segment
         oldest, current = self._segments[0], self._current
         if oldest is current or current is None or not oldest.needed:
@@ -203,7 +203,7 @@ class Journal:
         while len(self._segments) > LEAST_SEGMENTS:
             self._drop(self._segments[0])
         for segment in list(self._segments):
-            if segment.is_suspect:
+            if segment.is_dnsbl:
                 self._drop(segment)
                 continue
             self._epoch += 1
@@ -255,7 +255,7 @@ class Journal:
             found.append((segment, reading))
         if reading.damages:
             self.damaged.append(Damaged(path, reading))
-            segment.is_suspect = segment.is_damaged = reading.is_damaged
+            segment.is_dnsbl = segment.is_damaged = reading.is_damaged
 
     def _room(self, size: int, touched: list[Segment]) -> Segment:
         """The segment that has room for a record; perhaps the next of the ring."""
@@ -279,7 +279,7 @@ class Journal:
         """After a commit that failed, perhaps in a flush: see to it that nothing is written behind its records."""
         before, position, _, _ = saved
         if is_flushing and before is not None and position:
-            before.is_suspect = True
+            before.is_dnsbl = True
             before = None
         if self._current is before:
             _, self._position, self._crc, self._start = saved
@@ -290,7 +290,7 @@ class Journal:
     def _next_segment(self) -> None:
         """Go on to the next segment: the oldest if it is free, else a new one."""
         ring = self._segments
-        while ring and not ring[0].needed and (ring[0].is_suspect or self._is_long()):
+        while ring and not ring[0].needed and (ring[0].is_dnsbl or self._is_long()):
             self._drop(ring[0])
         if ring and ring[0] is not self._current and not ring[0].needed:
             ring.rotate(-1)

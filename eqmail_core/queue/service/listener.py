@@ -44,7 +44,7 @@ class ListenerConfig:
 
     def __init__(
         self,
-        bringers: tuple[int, int, int],
+        submitter_uids: tuple[int, int, int],
         scheduler: int,
         accounts: set[int],
         per_user: int,
@@ -52,7 +52,7 @@ class ListenerConfig:
         descriptors: int,
         temporary: str,
     ) -> None:
-        self.submitter_uids = bringers
+        self.submitter_uids = submitter_uids
         self.scheduler = scheduler
         self.accounts = accounts
         self.per_user = per_user
@@ -70,23 +70,23 @@ class QueueListener:
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
         disk: FileSystem,
-        keeper: MessageStore,
-        house: ListenerConfig,
+        store: MessageStore,
+        config: ListenerConfig,
         on_scheduler_left: Callable[[], None],
     ) -> None:
         self.name = name
         self.loop = loop
         self.disk = disk
-        self.store = keeper
-        self.config = house
+        self.store = store
+        self.config = config
         self._listener = listener
         self._on_scheduler_left = on_scheduler_left
         self._scheduler: QueueConnection | None = None
         self._connections_by_peer: set[QueueConnection] = set()
         self._connections: Counter[int] = Counter()
-        self.memory = SubmitterBudget(house.memory, house.accounts)
+        self.memory = SubmitterBudget(config.memory, config.accounts)
         # a connection takes one, an unfinished message another, for its file
-        self.places = SubmitterBudget(house.descriptors, house.accounts, 2 * house.per_user)
+        self.places = SubmitterBudget(config.descriptors, config.accounts, 2 * config.per_user)
         self._made_room = 0
         self._paused: list[tuple[AsyncChannel, int]] = []
         self._load = 0
@@ -108,14 +108,14 @@ class QueueListener:
         """Let nobody in and take no more messages; answers can still be given, and the scheduler stays."""
         self._is_open = False
         self.loop.remove_reader(self._listener.fileno())
-        for visitor in self._connections_by_peer:
-            if visitor is not self._scheduler:
-                visitor.channel.pause()
+        for connection in self._connections_by_peer:
+            if connection is not self._scheduler:
+                connection.channel.pause()
 
     def close_all(self) -> None:
         """End all connections."""
-        for visitor in list(self._connections_by_peer):
-            visitor.channel.close()
+        for connection in list(self._connections_by_peer):
+            connection.channel.close()
 
     # What submitters share.
 
@@ -157,8 +157,8 @@ class QueueListener:
                 else:
                     it.resume()
 
-    def _is_loaded(self, uid: int, most: int) -> bool:
-        return self._load > most or (uid not in self.config.accounts and self._load_of[uid] > most // 8)
+    def _is_loaded(self, uid: int, limit: int) -> bool:
+        return self._load > limit or (uid not in self.config.accounts and self._load_of[uid] > limit // 8)
 
     def make_room(self) -> None:
         """Give up what ordinary users have left lying: unfinished messages, and connections without one."""
@@ -166,15 +166,15 @@ class QueueListener:
         if now < self._made_room + _MAKE_ROOM_EVERY_S:
             return
         self._made_room = now
-        for visitor in list(self._connections_by_peer):
-            if visitor.peer.uid not in self.config.accounts:
-                visitor.expire_idle(now - IDLE_S)
+        for connection in list(self._connections_by_peer):
+            if connection.peer.uid not in self.config.accounts:
+                connection.expire_idle(now - IDLE_S)
 
     def _expire(self) -> None:
         before = self.now() - LIFETIME_S
-        for visitor in list(self._connections_by_peer):
-            if visitor.submitter is not None:
-                visitor.submitter.expire(before)
+        for connection in list(self._connections_by_peer):
+            if connection.submitter is not None:
+                connection.submitter.expire(before)
         self.loop.call_later(_EXPIRE_EVERY_S, self._expire)
 
     # Coming and going.
@@ -211,33 +211,33 @@ class QueueListener:
         self._connections[peer.uid] += 1
         self._connections_by_peer.add(QueueConnection(self, sock, peer))
 
-    def scheduler_connected(self, visitor: "QueueConnection", hello: bytes) -> None:
+    def scheduler_connected(self, connection: "QueueConnection", hello: bytes) -> None:
         """A scheduler said hello; if there was one, it has to go."""
         try:
             held = set(admission_wire.split_serials(hello))
         except admission_wire.WireError:
             held = None
-        if visitor.peer.uid != self.config.scheduler or held is None:
-            visitor.channel.close()
+        if connection.peer.uid != self.config.scheduler or held is None:
+            connection.channel.close()
             return
         if self._scheduler is not None:
             self._scheduler.channel.close()
-        self._scheduler = visitor
-        it = visitor.admissions = SchedulerConnection(
-            self.name, self.loop, visitor.channel, self.store, self.config.temporary
+        self._scheduler = connection
+        connection = connection.scheduler = SchedulerConnection(
+            self.name, self.loop, connection.channel, self.store, self.config.temporary
         )
-        self.store.scheduler_connected(it, held)
+        self.store.scheduler_connected(connection, held)
 
-    def disconnected(self, visitor: "QueueConnection") -> None:
+    def disconnected(self, connection: "QueueConnection") -> None:
         """A connection has ended."""
-        self._connections_by_peer.discard(visitor)
-        self.places.give_back(visitor.peer.uid, 1)
-        self._connections[visitor.peer.uid] -= 1
-        if not self._connections[visitor.peer.uid]:
-            del self._connections[visitor.peer.uid]
-        if visitor.admissions is not None:
-            self.store.scheduler_disconnected(visitor.admissions)
-        if self._scheduler is visitor:
+        self._connections_by_peer.discard(connection)
+        self.places.give_back(connection.peer.uid, 1)
+        self._connections[connection.peer.uid] -= 1
+        if not self._connections[connection.peer.uid]:
+            del self._connections[connection.peer.uid]
+        if connection.scheduler is not None:
+            self.store.scheduler_disconnected(connection.scheduler)
+        if self._scheduler is connection:
             self._scheduler = None
             self._on_scheduler_left()
 
@@ -245,25 +245,25 @@ class QueueListener:
 class QueueConnection:
     """One connection; its first packet tells what it is."""
 
-    def __init__(self, reception: QueueListener, sock: socket.socket, peer: PeerCredentials) -> None:
+    def __init__(self, policy: QueueListener, sock: socket.socket, peer: PeerCredentials) -> None:
         self.peer = peer
         self.submitter: SubmissionConnection | None = None
-        self.admissions: SchedulerConnection | None = None
-        self._reception = reception
-        self._spoke = reception.now()
-        self.channel = AsyncChannel(reception.loop, sock, self._on_packet, self._on_close, self._on_drained)
+        self.scheduler: SchedulerConnection | None = None
+        self._policy = policy
+        self._spoke = policy.now()
+        self.channel = AsyncChannel(policy.loop, sock, self._on_packet, self._on_close, self._on_drained)
 
     def _on_packet(self, packet: bytes, _fd: int) -> None:
         if self.submitter is not None:
             self.submitter.on_packet(packet)
-        elif self.admissions is not None:
-            self.admissions.on_packet(packet)
+        elif self.scheduler is not None:
+            self.scheduler.on_packet(packet)
         elif packet[:1] == admission_wire.HELLO:
-            self._reception.scheduler_connected(self, packet)
+            self._policy.scheduler_connected(self, packet)
         else:
-            reception = self._reception
-            how = invoker_name(self.peer.uid, *reception.config.submitter_uids)
-            self.submitter = SubmissionConnection(reception, self.channel, self.peer, how)
+            policy = self._policy
+            invoked_by = invoker_name(self.peer.uid, *policy.config.submitter_uids)
+            self.submitter = SubmissionConnection(policy, self.channel, self.peer, invoked_by)
             self.submitter.on_packet(packet)
 
     def expire_idle(self, before: int) -> None:
@@ -277,8 +277,8 @@ class QueueConnection:
     def _on_close(self) -> None:
         if self.submitter is not None:
             self.submitter.on_close()
-        self._reception.disconnected(self)
+        self._policy.disconnected(self)
 
     def _on_drained(self) -> None:
-        if self.admissions is not None:
-            self.admissions.on_drained()
+        if self.scheduler is not None:
+            self.scheduler.on_drained()

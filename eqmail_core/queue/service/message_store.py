@@ -89,7 +89,7 @@ class MessageStore:
         clock: Clock,
         budget: int,
         goes_direct: bool = False,
-        most: int = 200,
+        limit: int = 200,
     ) -> None:
         self._disk = disk
         self._paths = paths
@@ -100,7 +100,7 @@ class MessageStore:
         self._goes_direct = goes_direct
         self._link: SchedulerLink | None = None
         self._weight = 0
-        self.on_trouble: Callable[[str, OSError], object] = lambda what, error: None
+        self.on_problem: Callable[[str, OSError], object] = lambda what, error: None
         self._held: dict[int, AcceptedMessage] = {}
         self._by_number: dict[int, AcceptedMessage] = {}
         self._ended: list[AcceptedMessage] = []
@@ -113,7 +113,7 @@ class MessageStore:
         self._log: Batcher[Item, list[tuple[AcceptedMessage, Segment]]] = Batcher(
             workers[0], clock.soon, self._commit, self._committed
         )
-        self._files = FileWriter(disk, paths, workers[1], clock.soon, most, self._continue_stopping)
+        self._files = FileWriter(disk, paths, workers[1], clock.soon, limit, self._continue_stopping)
 
     @property
     def held(self) -> int:
@@ -172,7 +172,7 @@ class MessageStore:
         if error is None:
             self._pool.discard(message.number)
         else:
-            self.on_trouble("cannot write a message", error)
+            self.on_problem("cannot write a message", error)
             self.release_number(message.number)
         answer(q.OK if error is None else q.WRITE_ERROR, message)
 
@@ -182,7 +182,7 @@ class MessageStore:
         if error is None:
             self._record(message, answer)
             return
-        self.on_trouble("cannot write a message", error)
+        self.on_problem("cannot write a message", error)
         self._unhold(message)
         del self._by_number[message.number]
         self.release_number(message.number)
@@ -258,7 +258,7 @@ class MessageStore:
         self, message: AcceptedMessage, answer: Callable[[bool], None], result: object, error: OSError | None
     ) -> None:
         if error is not None:
-            self.on_trouble("cannot write a message that has to wait", error)
+            self.on_problem("cannot write a message that has to wait", error)
             message.state = LIVE
             if message.number_fate == VANISHES:
                 self._end(message, GOES_BACK)
@@ -325,7 +325,7 @@ class MessageStore:
             self._pool.discard(message.number)
             self._end(message, STAYS)
         else:
-            self.on_trouble("cannot write a message that has to wait", error)
+            self.on_problem("cannot write a message that has to wait", error)
             message.state = AS_FILE if was_named else LIVE
             self._spill_failed = True
             self._admit(message)
@@ -359,9 +359,9 @@ class MessageStore:
         self._log.add((False, message, answer))
         self._write_tombstones()
 
-    def _end(self, message: AcceptedMessage, fate: int) -> None:
+    def _end(self, message: AcceptedMessage, number_fate: int) -> None:
         self._unhold(message)
-        message.state, message.number_fate = ENDING, fate
+        message.state, message.number_fate = ENDING, number_fate
         self._ended.append(message)
         if len(self._ended) >= TOMBSTONE_BATCH or self._stopped is not None:
             self._write_tombstones()
@@ -395,7 +395,7 @@ class MessageStore:
     ) -> None:
         if stands is None:
             if error is not None:
-                self.on_trouble("cannot write the journal", error)
+                self.on_problem("cannot write the journal", error)
             self._not_committed(group)
             return
         for message, segment in stands:
@@ -451,7 +451,7 @@ class MessageStore:
         self._spilled_for_room = journal.epoch, crowded
         some = [m for m in self._held.values() if m.segment is crowded and m.state != COMMITTING]
         weight = sum(m.weight for m in some)
-        if crowded.is_suspect or weight <= SEGMENT_SIZE // 4 or journal.encode_batch(self._weight):
+        if crowded.is_dnsbl or weight <= SEGMENT_SIZE // 4 or journal.encode_batch(self._weight):
             for message in some:
                 self._log.add((False, message, None))
 

@@ -41,7 +41,7 @@ class RecoveryResult:
 
 
 def recover(
-    disk: FileSystem, paths: QueuePaths, pool: NumberPool, journal: Journal, keeper: MessageStore, least_serial: int
+    disk: FileSystem, paths: QueuePaths, pool: NumberPool, journal: Journal, store: MessageStore, least_serial: int
 ) -> RecoveryResult:
     """Bring the messages of the journal back into `keeper`; the pool and the journal are ready for use afterwards."""
     found = RecoveryResult()
@@ -54,7 +54,7 @@ def recover(
     rest = []
     for message in messages:
         if _is_body(disk, message, paths.mess(message.number)):
-            _finish_message(disk, paths, message, keeper, found)
+            _finish_message(disk, paths, message, store, found)
         else:
             rest.append(message)
     bodies = _bodies_in_files(disk, pool, rest)
@@ -64,11 +64,11 @@ def recover(
         path = pool.path(message.number)
         if message.body is None and message.serial not in bodies:
             found.lost.append(message.number)
-            keeper.mark_named(message)
+            store.mark_named(message)
         elif path is not None and (
             path == bodies.get(message.serial) or (message.body is not None and path not in needed)
         ):
-            keeper.recovered(message, is_named=False)
+            store.recovered(message, is_named=False)
             found.live += 1
         else:
             homeless.append(message)
@@ -77,7 +77,7 @@ def recover(
         message.number = pool.take()
         if message.body is None:
             _copy(disk, bodies[message.serial], pool.path(message.number) or "")
-        keeper.renumbered(message)
+        store.renumbered(message)
         found.renumbered += 1
     return found
 
@@ -96,14 +96,14 @@ def _bodies_in_files(disk: FileSystem, pool: NumberPool, messages: list[Accepted
 
 
 def _finish_message(
-    disk: FileSystem, paths: QueuePaths, message: AcceptedMessage, keeper: MessageStore, found: RecoveryResult
+    disk: FileSystem, paths: QueuePaths, message: AcceptedMessage, store: MessageStore, found: RecoveryResult
 ) -> None:
     """A message whose mess/N is there."""
     number = message.number
     _flush(disk, paths.mess(number), message.body)
     if disk.content(paths.todo(number)) == message.as_todo():
         _flush(disk, paths.todo(number), message.as_todo())
-        keeper.mark_named(message)
+        store.mark_named(message)
         found.queued += 1
         return
     if disk.status(paths.intd(number)) is not None:
@@ -112,7 +112,7 @@ def _finish_message(
         disk.sync_folder(paths.intd(number).rpartition("/")[0])
     if message.body is not None:
         message.crc = crc32(message.body)
-    keeper.recovered(message, is_named=True)
+    store.recovered(message, is_named=True)
     found.live += 1
 
 

@@ -25,12 +25,12 @@ class SchedulerConnection:
     """The connection of a scheduler that said hello; `temporary` is a folder for systems without sealed memory."""
 
     def __init__(
-        self, name: str, loop: asyncio.AbstractEventLoop, channel: AsyncChannel, keeper: MessageStore, temporary: str
+        self, name: str, loop: asyncio.AbstractEventLoop, channel: AsyncChannel, store: MessageStore, temporary: str
     ) -> None:
         self._name = name
         self._loop = loop
         self._channel = channel
-        self._keeper = keeper
+        self._store = store
         self._temporary = temporary
         self._waiting: deque[AcceptedMessage] = deque()
         self._repeated = RepeatedLines()
@@ -60,15 +60,15 @@ class SchedulerConnection:
         kind = packet[:1]
         if kind == wire.FINISHED:
             for serial in wire.split_serials(packet):
-                self._keeper.delivered(serial)
+                self._store.delivered(serial)
         elif kind == wire.WAITS:
             for serial in wire.split_serials(packet):
-                self._keeper.needs_spill(serial, partial(self._written, serial))
+                self._store.needs_spill(serial, partial(self._written, serial))
         elif kind == wire.PLACED:
             for serial in wire.split_serials(packet):
-                self._keeper.spilled(serial)
+                self._store.spilled(serial)
         elif kind == wire.CLEAN:
-            self._keeper.clean(wire.split_clean(packet), self._cleaned)
+            self._store.clean(wire.split_clean(packet), self._cleaned)
 
     def _written(self, serial: int, ok: bool) -> None:
         self._channel.send(wire.spill_request(serial, ok))
@@ -81,15 +81,15 @@ class SchedulerConnection:
             if message.body is not None:
                 fd = sealed_file(message.body, self._temporary)
             else:
-                fd = os.open(self._keeper.path_for(message.number), os.O_RDONLY | os.O_CLOEXEC)
+                fd = os.open(self._store.path_for(message.number), os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             line = f"warning: msg {message.number}: cannot hand it over: {error.strerror}; will try again"
             say_seldom(self._repeated, self._name, line)
             self._loop.call_later(_RETRY_S, self.on_drained)
             return False
-        it = wire.Admission(
+        admission = wire.Admission(
             message.serial, message.number, message.size, message.birth, message.uid, message.qp, message.envelope
         )
-        self._channel.send(wire.admission(it), fd)
+        self._channel.send(wire.admission(admission), fd)
         os.close(fd)
         return True

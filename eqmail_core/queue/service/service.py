@@ -43,7 +43,7 @@ STOP_TIMEOUT_S = 20.0
 """How long after TERM the scheduler may take to leave."""
 
 # Descriptors that are counted on at most, and those of these that are no client's: journal, memfds, files in work.
-_MOST_DESCRIPTORS = 1 << 16
+_MAX_DESCRIPTORS = 1 << 16
 _OTHER_DESCRIPTORS = 300
 
 SERIALS_PER_S = 1 << 24
@@ -71,8 +71,8 @@ def run(site: Site, listener: socket.socket) -> None:
     finally:
         service.abandon()
         loop.close()
-    if service.surprise is not None:
-        raise service.surprise
+    if service.error is not None:
+        raise service.error
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -93,7 +93,7 @@ class QueueService:
     """The queue service of one site on one loop; it serves when it is made."""
 
     def __init__(self, site: Site, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
-        self.surprise: BaseException | None = None
+        self.error: BaseException | None = None
         self._loop = loop
         self._lock = lock_queue(site)
         self._is_leaving = self._is_emptying = False
@@ -105,7 +105,7 @@ class QueueService:
             WorkerThread("journal", loop.call_soon_threadsafe),
             WorkerThread("files", loop.call_soon_threadsafe),
         )
-        self._keeper = MessageStore(
+        self._store = MessageStore(
             disk,
             paths,
             pool,
@@ -114,43 +114,43 @@ class QueueService:
             Clock(loop),
             controls.queuememory,
             goes_direct=durability in (EACH, TOGETHER),
-            most=1 if durability == EACH else 200,
+            limit=1 if durability == EACH else 200,
         )
         repeated = RepeatedLines()
-        self._keeper.on_trouble = lambda what, error: say_seldom(
+        self._store.on_problem = lambda what, error: say_seldom(
             repeated, NAME, f"alert: {what}: {error.strerror}; new mail is refused for now, other mail is tried again"
         )
         loop.set_exception_handler(self._on_surprise)
-        report(recover(disk, paths, pool, journal, self._keeper, int(time.time()) * SERIALS_PER_S))
+        report(recover(disk, paths, pool, journal, self._store, int(time.time()) * SERIALS_PER_S))
         try:
             journal.prepare()
         except OSError as error:
             log_line(NAME, f"warning: cannot make the journal's files: {error.strerror}; will try again")
         daemon, scheduler = uid_of(site, "qmaild"), uid_of(site, "qmails")
-        house = ListenerConfig(
+        config = ListenerConfig(
             submitter_uids(site),
             scheduler,
             {daemon, scheduler},
             controls.queueperuser,
             controls.queueunfinished,
-            max(raise_descriptor_limit(_MOST_DESCRIPTORS) - _OTHER_DESCRIPTORS, _OTHER_DESCRIPTORS),
+            max(raise_descriptor_limit(_MAX_DESCRIPTORS) - _OTHER_DESCRIPTORS, _OTHER_DESCRIPTORS),
             paths.pid,
         )
-        self._reception = QueueListener(NAME, loop, listener, disk, self._keeper, house, self._scheduler_left)
+        self._policy = QueueListener(NAME, loop, listener, disk, self._store, config, self._scheduler_left)
         loop.call_later(SCHEDULER_GONE_S, self._spill_if_away)
-        MemoryTrimmer(loop, lambda: self._keeper.held)
+        MemoryTrimmer(loop, lambda: self._store.held)
         disk.pull_trigger(paths.trigger)
 
     @property
     def has_scheduler(self) -> bool:
         """The scheduler is connected."""
-        return self._reception.has_scheduler
+        return self._policy.has_scheduler
 
     def abandon(self) -> None:
         """Let go of everything as it is; what is on the disk is what counts."""
         for worker in self._workers:
             worker.stop()
-        self._reception.close_all()
+        self._policy.close_all()
         os.close(self._lock)
 
     def stop(self) -> None:
@@ -158,9 +158,9 @@ class QueueService:
         if self._is_leaving:
             return
         self._is_leaving = True
-        self._reception.close()
-        if self._reception.has_scheduler:
-            self._loop.call_later(STOP_TIMEOUT_S, self._reception.close_all)
+        self._policy.close()
+        if self._policy.has_scheduler:
+            self._loop.call_later(STOP_TIMEOUT_S, self._policy.close_all)
         else:
             self._empty()
 
@@ -172,25 +172,25 @@ class QueueService:
             self._loop.call_later(SCHEDULER_GONE_S, self._spill_if_away)
 
     def _spill_if_away(self) -> None:
-        if not self._reception.has_scheduler and not self._is_leaving and self._keeper.held:
-            log_line(NAME, f"warning: no scheduler: {self._keeper.held} messages become files")
-            self._keeper.spill()
+        if not self._policy.has_scheduler and not self._is_leaving and self._store.held:
+            log_line(NAME, f"warning: no scheduler: {self._store.held} messages become files")
+            self._store.spill()
 
     def _empty(self) -> None:
         self._is_emptying = True
-        self._keeper.stop(self._emptied)
+        self._store.stop(self._emptied)
 
     def _emptied(self) -> None:
-        if self._keeper.held:
-            log_line(NAME, f"warning: {self._keeper.held} messages stay in the journal until the next start")
-        self._reception.close_all()
+        if self._store.held:
+            log_line(NAME, f"warning: {self._store.held} messages stay in the journal until the next start")
+        self._policy.close_all()
         self._loop.stop()
 
     def _on_surprise(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         """A bug: what is in memory cannot be relied on, what is on the disk can."""
         error = context.get("exception")
-        if self.surprise is None:
-            self.surprise = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
+        if self.error is None:
+            self.error = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
         loop.stop()
 
 
@@ -225,19 +225,21 @@ def report(found: RecoveryResult) -> None:
             f"warning: {found.misnumbered} messages have numbers that are not the inode numbers of their files: copied "
             "or restored; they are delivered, no new message gets such a number, and `eqmail check --fix` mends them",
         )
-    for it in found.damaged:
-        log_line(NAME, damage_line(it))
+    for damaged in found.damaged:
+        log_line(NAME, damage_line(damaged))
     for number in found.lost:
         log_line(NAME, f"alert: msg {number}: the file with its body is gone")
 
 
-def damage_line(it: Damaged) -> str:
+def damage_line(damaged: Damaged) -> str:
     """What is said of a damaged segment of the journal."""
-    size = sum(damage.end - damage.start for damage in it.damages)
-    where = f"{it.path}: {len(it.damages)} damaged places ({size} bytes, the first at offset {it.damages[0].start})"
-    if any(damage.is_certain for damage in it.damages):
+    size = sum(damage.end - damage.start for damage in damaged.damages)
+    where = f"{damaged.path}: {len(damaged.damages)} damaged places ({size} bytes, the first at offset {damaged.damages[0].start})"
+    if any(damage.is_certain for damage in damaged.damages):
         return (
-            f"alert: {where}: what was waiting there is lost; the {it.intact} intact records before and behind are "
-            f"read; the file will be kept as damaged.{it.epoch}"
+            f"alert: {where}: what was waiting there is lost; the {damaged.intact} intact records before and behind are "
+            f"read; the file will be kept as damaged.{damaged.epoch}"
         )
-    return f"warning: {where} at its end: cut short by a crash, so never accepted, or damaged; {it.intact} are intact"
+    return (
+        f"warning: {where} at its end: cut short by a crash, so never accepted, or damaged; {damaged.intact} are intact"
+    )

@@ -89,15 +89,15 @@ class PartialMessage:
 class SubmissionConnection:
     """A connection of someone with these credentials; `how` is what its Received lines say."""
 
-    def __init__(self, office: QueueContext, channel: AsyncChannel, peer: PeerCredentials, how: bytes) -> None:
-        self._context = office
+    def __init__(self, context: QueueContext, channel: AsyncChannel, peer: PeerCredentials, invoked_by: bytes) -> None:
+        self._context = context
         self._channel = channel
         self._peer = peer
-        self._invoked_by = how
+        self._invoked_by = invoked_by
         self._partial: dict[int, PartialMessage] = {}
         self._has_submitted = False
         self._unanswered = 0
-        self.spoke = office.now()
+        self.spoke = context.now()
 
     @property
     def is_idle(self) -> bool:
@@ -117,8 +117,8 @@ class SubmissionConnection:
 
     def on_close(self) -> None:
         """The peer has gone: forget what is not complete."""
-        for it in self._partial.values():
-            self._drop(it)
+        for partial in self._partial.values():
+            self._drop(partial)
         self._partial.clear()
 
     def expire(self, before: int) -> None:
@@ -181,75 +181,75 @@ class SubmissionConnection:
     # Messages in pieces.
 
     def _piece(self, kind: bytes, tag: int, piece: bytes) -> None:
-        it = self._partial.get(tag)
-        if it is None:
+        partial = self._partial.get(tag)
+        if partial is None:
             if kind == wire.ABORT:
                 return
             if not self._may_open():
                 self._channel.close()
                 return
             now, qp = self._context.now(), self._next_qp()
-            it = self._partial[tag] = PartialMessage(now, qp, self._received(qp, now))
-        it.touched = self.spoke
+            partial = self._partial[tag] = PartialMessage(now, qp, self._received(qp, now))
+        partial.touched = self.spoke
         act = _ACTS.get(kind)
         if act is None:
             raise wire.WireError("unknown packet")
-        act(self, tag, it, piece)
+        act(self, tag, partial, piece)
 
     def _may_open(self) -> bool:
         """Tell whether another message may begin, which then has its place."""
-        office, uid = self._context, self._peer.uid
-        if len(self._partial) >= (MAX_OPEN if office.is_account(uid) else MAX_OPEN_OF_USER):
+        context, uid = self._context, self._peer.uid
+        if len(self._partial) >= (MAX_OPEN if context.is_account(uid) else MAX_OPEN_OF_USER):
             return False
-        if office.places.take(uid, 1):
+        if context.places.take(uid, 1):
             return True
-        office.make_room()
-        return not self._channel.closed and office.places.take(uid, 1)
+        context.make_room()
+        return not self._channel.closed and context.places.take(uid, 1)
 
-    def _may_keep(self, it: PartialMessage, size: int) -> bool:
+    def _may_keep(self, partial: PartialMessage, size: int) -> bool:
         """Tell whether so many more bytes may be kept in memory; if not, the message is given up."""
         if self._context.memory.take(self._peer.uid, size):
-            it.weight += size
+            partial.weight += size
             return True
         self._context.make_room()
-        it.code = q.NO_MEMORY
-        self._discard(it)
+        partial.code = q.NO_MEMORY
+        self._discard(partial)
         return False
 
-    def _lighten(self, it: PartialMessage, size: int) -> None:
+    def _lighten(self, partial: PartialMessage, size: int) -> None:
         """So many bytes are not in memory any more."""
-        it.weight -= size
+        partial.weight -= size
         self._context.memory.give_back(self._peer.uid, size)
 
-    def _body(self, tag: int, it: PartialMessage, piece: bytes) -> None:
-        if it.code != q.OK or not self._may_keep(it, len(piece)):
+    def _body(self, tag: int, partial: PartialMessage, piece: bytes) -> None:
+        if partial.code != q.OK or not self._may_keep(partial, len(piece)):
             return
-        it.pieces.append(piece)
-        it.size += len(piece)
-        if it.size > SMALL_BODY_BYTES:
+        partial.pieces.append(piece)
+        partial.size += len(piece)
+        if partial.size > SMALL_BODY_BYTES:
             try:
-                self._write(it)
+                self._write(partial)
             except OSError:
-                it.code = q.WRITE_ERROR
-                self._discard(it)
+                partial.code = q.WRITE_ERROR
+                self._discard(partial)
 
-    def _write(self, it: PartialMessage) -> None:
+    def _write(self, partial: PartialMessage) -> None:
         """What has come so far goes to the file of the message's number."""
-        if it.fd < 0:
-            it.number = self._context.store.take_number()
-            it.fd = self._context.disk.open(self._context.store.path_for(it.number), os.O_WRONLY | os.O_TRUNC)
-        for piece in it.pieces:
-            self._context.disk.write(it.fd, piece)
-            it.crc = crc32(piece, it.crc)
-        it.pieces = []
-        self._lighten(it, it.weight - len(it.envelope))
+        if partial.fd < 0:
+            partial.number = self._context.store.take_number()
+            partial.fd = self._context.disk.open(self._context.store.path_for(partial.number), os.O_WRONLY | os.O_TRUNC)
+        for piece in partial.pieces:
+            self._context.disk.write(partial.fd, piece)
+            partial.crc = crc32(piece, partial.crc)
+        partial.pieces = []
+        self._lighten(partial, partial.weight - len(partial.envelope))
 
-    def _envelope(self, tag: int, it: PartialMessage, piece: bytes) -> None:
-        if len(it.envelope) + len(piece) > MAX_ENVELOPE:
-            it.code = q.NO_MEMORY
-            self._discard(it)
-        elif it.code == q.OK and self._may_keep(it, len(piece)):
-            it.envelope += piece
+    def _envelope(self, tag: int, partial: PartialMessage, piece: bytes) -> None:
+        if len(partial.envelope) + len(piece) > MAX_ENVELOPE:
+            partial.code = q.NO_MEMORY
+            self._discard(partial)
+        elif partial.code == q.OK and self._may_keep(partial, len(piece)):
+            partial.envelope += piece
 
     def _commit(self, tag: int, it: PartialMessage, piece: bytes) -> None:
         del self._partial[tag]
@@ -272,24 +272,24 @@ class SubmissionConnection:
             self._unanswered += 1
         self._context.store.accept(message, partial(self._answer, tag, message.weight))
 
-    def _abort(self, tag: int, it: PartialMessage, piece: bytes) -> None:
+    def _abort(self, tag: int, partial: PartialMessage, piece: bytes) -> None:
         del self._partial[tag]
-        self._drop(it)
+        self._drop(partial)
 
-    def _drop(self, it: PartialMessage) -> None:
+    def _drop(self, partial: PartialMessage) -> None:
         """Let go of an unfinished message."""
         self._context.places.give_back(self._peer.uid, 1)
-        self._discard(it)
+        self._discard(partial)
 
-    def _discard(self, it: PartialMessage) -> None:
+    def _discard(self, partial: PartialMessage) -> None:
         """Let go of what an unfinished message holds."""
-        it.pieces, it.envelope = [], bytearray()
-        self._lighten(it, it.weight)
-        if it.number:
-            if it.fd >= 0:
-                self._context.disk.close(it.fd)
-            self._context.store.release_number(it.number)
-            it.number, it.fd = 0, -1
+        partial.pieces, partial.envelope = [], bytearray()
+        self._lighten(partial, partial.weight)
+        if partial.number:
+            if partial.fd >= 0:
+                self._context.disk.close(partial.fd)
+            self._context.store.release_number(partial.number)
+            partial.number, partial.fd = 0, -1
 
 
 _ACTS: dict[bytes, Callable[[SubmissionConnection, int, PartialMessage, bytes], None]] = {

@@ -40,11 +40,11 @@ class MemoryMessage:
         "written_failures",
     )
 
-    def __init__(self, it: Admission, sender: bytes, body: SharedMessageFd, now: float) -> None:
-        self.serial = it.serial
-        self.number = it.number
-        self.size = it.size
-        self.birth = it.birth
+    def __init__(self, admission: Admission, sender: bytes, body: SharedMessageFd, now: float) -> None:
+        self.serial = admission.serial
+        self.number = admission.number
+        self.size = admission.size
+        self.birth = admission.birth
         self.sender = sender
         self.body = body
         self.admitted = now

@@ -42,19 +42,19 @@ class MemoryQueue:
     def __init__(
         self,
         scheduler: Scheduler,
-        ending: MessageCompletion,
-        preparation: Preprocessor,
-        keeper: MessageKeeper,
+        completion: MessageCompletion,
+        preprocessor: Preprocessor,
+        store: MessageKeeper,
         worker: DelivererPort,
         limit: int,
     ) -> None:
         self.messages: dict[int, MemoryMessage] = {}
-        self.spiller = Spiller(self.messages, self._drop, scheduler, ending, preparation, keeper, worker)
+        self.spiller = Spiller(self.messages, self._drop, scheduler, completion, preprocessor, store, worker)
         self._numbers: dict[int, MemoryMessage] = {}
         self._scheduler = scheduler
         self._log = scheduler.log
-        self._completion = ending
-        self._queue_service = keeper
+        self._completion = completion
+        self._queue_service = store
         self._limit = limit
 
     def is_held(self, number: int) -> bool:
@@ -66,13 +66,13 @@ class MemoryQueue:
         """The serials of all messages in memory."""
         return list(self.messages)
 
-    def admit(self, it: Admission, fd: int, now: float) -> None:
+    def admit(self, admission: Admission, fd: int, now: float) -> None:
         """Take a message from the queue and let its first attempt begin; the descriptor is ours (-1: none came)."""
-        if it.serial in self.messages:
+        if admission.serial in self.messages:
             if fd >= 0:
                 os.close(fd)
             return
-        if self._is_known(it):
+        if self._is_known(admission):
             if fd >= 0:
                 os.close(fd)
             return
@@ -80,72 +80,72 @@ class MemoryQueue:
         if fd >= 0 and len(self.messages) >= self._limit:
             os.close(fd)
             fd = -1
-        envelope, wishes = split_dsn(it.envelope)
+        envelope, dsn = split_dsn(admission.envelope)
         sender, recipients = split_envelope(envelope)
-        held = MemoryMessage(it, sender, SharedMessageFd(fd), now)
-        self.messages[it.serial] = self._numbers[it.number] = held
+        message = MemoryMessage(admission, sender, SharedMessageFd(fd), now)
+        self.messages[admission.serial] = self._numbers[admission.number] = message
         lines, say = self._log.lines, self._log.say
-        say(lines.new_message(it.number))
-        say(lines.about_message(it.number, it.size, sender, it.qp, it.uid))
+        say(lines.new_message(admission.number))
+        say(lines.about_message(admission.number, admission.size, sender, admission.qp, admission.uid))
         if len(recipients) == 1:
             channel, address = scheduler.routes.route(recipients[0])
-            self._open(held, channel, [address], [0])
+            self._open(message, channel, [address], [0])
         else:
-            self._open_all(held, recipients)
-        if wishes:
-            _note_dsn(held, wishes)
+            self._open_all(message, recipients)
+        if dsn:
+            _note_dsn(message, dsn)
         if fd < 0 or scheduler.exiting:
-            self.spiller.spill(held)
+            self.spiller.spill(message)
         else:
-            for job in held.jobs:
+            for job in message.jobs:
                 scheduler.channels[job.channel].waiting.append(job)
-            if not held.jobs:
-                self._finish(held)
+            if not message.jobs:
+                self._finish(message)
 
-    def _is_known(self, it: Admission) -> bool:
+    def _is_known(self, admission: Admission) -> bool:
         """Tell whether the message went on from its files, placed before a crash or a lost connection, and answer so.
 
         Files of an earlier message with its number are removed: they would have its recipients get this one.
         """
-        mark, ledger = mark_of(it.serial), self._scheduler.files
-        if self._completion.has_ended(it.number, it.birth, mark):
-            self._queue_service.delivered(it.serial)
+        mark, files = mark_of(admission.serial), self._scheduler.files
+        if self._completion.has_ended(admission.number, admission.birth, mark):
+            self._queue_service.delivered(admission.serial)
             return True
         try:
-            found = ledger.born_ns(it.number)
+            found = files.born_ns(admission.number)
             if found is None:
                 return False
-            if is_born(found, it.birth, mark) and message_state(ledger, it.number) != MISSING:
-                vouch(ledger, it.number)
-                self._queue_service.spilled(it.serial)
+            if is_born(found, admission.birth, mark) and message_state(files, admission.number) != MISSING:
+                vouch(files, admission.number)
+                self._queue_service.spilled(admission.serial)
                 return True
-            self._scheduler.remove_stale(it.number)
+            self._scheduler.remove_stale(admission.number)
         except QueueFileError as trouble:
             self._log.warning(trouble.text)
         return False
 
-    def _open_all(self, held: MemoryMessage, recipients: list[bytes]) -> None:
+    def _open_all(self, message: MemoryMessage, recipients: list[bytes]) -> None:
         addresses: tuple[list[bytes], list[bytes]] = ([], [])
-        places: tuple[list[int], list[int]] = ([], [])
+        indexes: tuple[list[int], list[int]] = ([], [])
         route = self._scheduler.routes.route
-        for place, recipient in enumerate(recipients):
+        for index, recipient in enumerate(recipients):
             channel, address = route(recipient)
             addresses[channel].append(address)
-            places[channel].append(place)
+            indexes[channel].append(index)
         for channel in (LOCAL, REMOTE):
             if addresses[channel]:
-                self._open(held, channel, addresses[channel], places[channel])
+                self._open(message, channel, addresses[channel], indexes[channel])
 
-    def _open(self, held: MemoryMessage, channel: int, addresses: list[bytes], places: list[int]) -> None:
-        sender = held.sender
-        job = Job(self, held.number, channel, sender, held.birth, numbered(addresses), is_verp_base(sender))
-        job.serial = held.serial
-        job.recipient_indexes = places
-        job.body = held.body.share()
-        held.jobs.append(job)
-        held.recipients.append(addresses)
-        held.recipient_indexes.append(places)
-        held.running_jobs += 1
+    def _open(self, message: MemoryMessage, channel: int, addresses: list[bytes], indexes: list[int]) -> None:
+        sender = message.sender
+        job = Job(self, message.number, channel, sender, message.birth, numbered(addresses), is_verp_base(sender))
+        job.serial = message.serial
+        job.recipient_indexes = indexes
+        job.body = message.body.share()
+        message.jobs.append(job)
+        message.recipients.append(addresses)
+        message.recipient_indexes.append(indexes)
+        message.running_jobs += 1
 
     # The book
 
@@ -155,75 +155,79 @@ class MemoryQueue:
 
     def record_failure(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
         """Remember what the sender must be told; where that becomes long, the message is written to the disk."""
-        held, block = self.messages[job.serial], self._scheduler.block(recipient, report, job.recipient_dsn(offset))
-        held.failures.append(block)
-        held.failure_bytes += len(block)
+        message, block = self.messages[job.serial], self._scheduler.block(recipient, report, job.recipient_dsn(offset))
+        message.failures.append(block)
+        message.failure_bytes += len(block)
         job.done.append(offset)
-        if held.failure_bytes > MAX_FAILURE_BYTES:
-            self.spiller.spill(held)
+        if message.failure_bytes > MAX_FAILURE_BYTES:
+            self.spiller.spill(message)
         return True
 
     def job_closed(self, job: Job) -> None:
         """Let the message go when all is done; write it to the disk when something has to wait."""
-        held = self.messages[job.serial]
-        held.running_jobs -= 1
+        message = self.messages[job.serial]
+        message.running_jobs -= 1
         if job.pending or not job.hit_end:
-            self.spiller.spill(held)
-        elif not held.running_jobs and held.state in (HELD, ASKED) and all(is_finished(job) for job in held.jobs):
-            self._finish(held)
+            self.spiller.spill(message)
+        elif (
+            not message.running_jobs
+            and message.state in (HELD, ASKED)
+            and all(is_finished(job) for job in message.jobs)
+        ):
+            self._finish(message)
 
-    def _finish(self, held: MemoryMessage) -> None:
+    def _finish(self, message: MemoryMessage) -> None:
         """All recipients are finished: tell the sender if need be, and forget the message."""
-        if not held.failures:
-            self._log.say(self._log.lines.end_message(held.number))
-            self._queue_service.delivered(held.serial)
-            self._drop(held)
-            for act in held.afterwards:
+        if not message.failures:
+            self._log.say(self._log.lines.end_message(message.number))
+            self._queue_service.delivered(message.serial)
+            self._drop(message)
+            for act in message.afterwards:
                 act()
             return
-        held.state = BOUNCING
+        message.state = BOUNCING
 
         def told(wait_s: int) -> None:
-            held.state = HELD
+            message.state = HELD
             if not wait_s:
-                held.failures.clear()
-                self._finish(held)
+                message.failures.clear()
+                self._finish(message)
             else:
-                held.bounce_due = self._scheduler.now + wait_s
-                self.spiller.spill(held)
+                message.bounce_due = self._scheduler.now + wait_s
+                self.spiller.spill(message)
 
         if self._completion.ready:
-            it = ReportedMessage(
-                held.sender,
-                date822(held.birth),
-                held.size,
-                lambda: held.failures,
-                lambda: _read_body(held.body.fd),
-                held.dsn,
+            message = ReportedMessage(
+                message.sender,
+                date822(message.birth),
+                message.size,
+                lambda: message.failures,
+                lambda: _read_body(message.body.fd),
+                message.dsn,
             )
-            self._completion.send_notification(held.number, it, told)
+            self._completion.send_notification(message.number, message, told)
         else:
             told(SYSTEM_ERROR_PAUSE_S)
 
-    def _drop(self, held: MemoryMessage) -> None:
-        del self.messages[held.serial]
-        if self._numbers.get(held.number) is held:
-            del self._numbers[held.number]
-        held.body.drop()
+    def _drop(self, message: MemoryMessage) -> None:
+        del self.messages[message.serial]
+        if self._numbers.get(message.number) is message:
+            del self._numbers[message.number]
+        message.body.drop()
 
 
-def _note_dsn(held: MemoryMessage, text: bytes) -> None:
+def _note_dsn(message: MemoryMessage, text: bytes) -> None:
     """Give a message its wishes; their recipients are in the lists of its jobs now."""
-    wishes = parse_dsn(text)
-    if wishes is None:
+    dsn = parse_dsn(text)
+    if dsn is None:
         return
     keys = {}
-    for job, addresses, places in zip(held.jobs, held.recipients, held.recipient_indexes, strict=True):
-        for (offset, _, _), place in zip(numbered(addresses), places, strict=True):
-            keys[index_key(place)] = list_key(job.channel, offset)
-    held.dsn = wishes.rekeyed(keys.get)
-    for job in held.jobs:
-        job.dsn = held.dsn
+    for job, addresses, indexes in zip(message.jobs, message.recipients, message.recipient_indexes, strict=True):
+        for (offset, _, _), index in zip(numbered(addresses), indexes, strict=True):
+            keys[index_key(index)] = list_key(job.channel, offset)
+    message.dsn = dsn.rekeyed(keys.get)
+    for job in message.jobs:
+        job.dsn = message.dsn
 
 
 def _read_body(fd: int) -> Iterator[bytes]:

@@ -39,18 +39,18 @@ class Spiller:
         messages: dict[int, MemoryMessage],
         drop: Callable[[MemoryMessage], None],
         scheduler: Scheduler,
-        ending: MessageCompletion,
-        preparation: Preprocessor,
-        keeper: MessageKeeper,
+        completion: MessageCompletion,
+        preprocessor: Preprocessor,
+        store: MessageKeeper,
         worker: DelivererPort,
     ) -> None:
         self.messages = messages
         self._drop = drop
         self._scheduler = scheduler
         self._log = scheduler.log
-        self._completion = ending
-        self._preprocessor = preparation
-        self._queue_service = keeper
+        self._completion = completion
+        self._preprocessor = preprocessor
+        self._queue_service = store
         self._worker = worker
         self._to_spill: list[MemoryMessage] = []
         self._spilling = False
@@ -74,18 +74,18 @@ class Spiller:
     def set_back(self, seconds: int) -> None:
         """The clock was set back: no message waits longer for it."""
         self._next_look -= seconds
-        for held in self.messages.values():
-            held.admitted -= seconds
-            held.not_before -= seconds
-            held.bounce_due -= seconds if held.bounce_due else 0
-            for job in held.jobs:
-                if self._scheduler.channels[job.channel].open.get(held.number) is not job:
+        for message in self.messages.values():
+            message.admitted -= seconds
+            message.not_before -= seconds
+            message.bounce_due -= seconds if message.bounce_due else 0
+            for job in message.jobs:
+                if self._scheduler.channels[job.channel].open.get(message.number) is not job:
                     job.set_back(seconds)
 
     def exit(self) -> None:
         """The process is asked to end: everything goes to the disk."""
-        for held in list(self.messages.values()):
-            self.spill(held)
+        for message in list(self.messages.values()):
+            self.spill(message)
 
     @property
     def is_stuck(self) -> bool:
@@ -94,69 +94,69 @@ class Spiller:
 
     def give_up(self) -> None:
         """Forget what could not be written; the queue has it in its journal and will hand it over again."""
-        for held in list(self.messages.values()):
-            self._log.warning(b"msg %d stays in the journal; recipients may get it twice" % held.number)
-            self._drop(held)
+        for message in list(self.messages.values()):
+            self._log.warning(b"msg %d stays in the journal; recipients may get it twice" % message.number)
+            self._drop(message)
 
     def resend_requests(self) -> None:
         """The connection to the queue is new: repeat the questions that it has not answered."""
-        for held in self.messages.values():
-            if held.state == ASKED:
-                self._queue_service.needs_spill(held.serial)
+        for message in self.messages.values():
+            if message.state == ASKED:
+                self._queue_service.needs_spill(message.serial)
 
     def spill_answered(self, serial: int, ok: bool) -> None:
         """The queue has written mess/N, or could not."""
-        held = self.messages.get(serial)
-        if held is None or held.state != ASKED:
+        message = self.messages.get(serial)
+        if message is None or message.state != ASKED:
             return
         if ok:
-            held.state = TO_PLACE
-            self._to_spill.append(held)
+            message.state = TO_PLACE
+            self._to_spill.append(message)
             return
-        mess = self._scheduler.files.short(self._scheduler.files.paths.mess(held.number))
+        mess = self._scheduler.files.short(self._scheduler.files.paths.mess(message.number))
         self._log.warning(b"trouble writing to %b; will try again later" % mess)
-        held.state = HELD
-        held.not_before = self._now + RETRY_S
+        message.state = HELD
+        message.not_before = self._now + RETRY_S
 
-    def spill(self, held: MemoryMessage) -> None:
+    def spill(self, message: MemoryMessage) -> None:
         """Have a message written to the disk, if that has not begun."""
-        if held.state == HELD:
-            held.state = ASKED
-            self._queue_service.needs_spill(held.serial)
+        if message.state == HELD:
+            message.state = ASKED
+            self._queue_service.needs_spill(message.serial)
 
     def _find_due(self, now: float) -> None:
         """Messages are in the order of admission: the first that is young ends the search."""
-        for held in list(self._older_than(now - FIRST_ATTEMPT_S)):
-            if held.state == TO_PLACE and held not in self._to_spill and held.not_before <= now:
-                self._to_spill.append(held)
-            elif held.state == HELD and held.not_before <= now:
-                tried = [job.tried for job in held.jobs if job.tried]
-                since = min(tried) + FIRST_ATTEMPT_S if tried else held.admitted + MAX_WAIT_S
+        for message in list(self._older_than(now - FIRST_ATTEMPT_S)):
+            if message.state == TO_PLACE and message not in self._to_spill and message.not_before <= now:
+                self._to_spill.append(message)
+            elif message.state == HELD and message.not_before <= now:
+                tried = [job.tried for job in message.jobs if job.tried]
+                since = min(tried) + FIRST_ATTEMPT_S if tried else message.admitted + MAX_WAIT_S
                 if since <= now:
-                    self.spill(held)
-            elif held.state in (HELD, TO_PLACE):
-                self._retry_from_memory(held)
+                    self.spill(message)
+            elif message.state in (HELD, TO_PLACE):
+                self._retry_from_memory(message)
 
     def _older_than(self, then: float) -> Iterator[MemoryMessage]:
-        for held in self.messages.values():
-            if held.admitted > then:
+        for message in self.messages.values():
+            if message.admitted > then:
                 return
-            yield held
+            yield message
 
-    def _retry_from_memory(self, held: MemoryMessage) -> None:
+    def _retry_from_memory(self, message: MemoryMessage) -> None:
         """The disk takes nothing for now: recipients that are due are tried again all the same."""
-        if held.body.fd < 0 or self._scheduler.exiting:
+        if message.body.fd < 0 or self._scheduler.exiting:
             return
-        for job, addresses, places in zip(held.jobs, held.recipients, held.recipient_indexes, strict=True):
+        for job, addresses, indexes in zip(message.jobs, message.recipients, message.recipient_indexes, strict=True):
             if job.refs == 0 and not is_finished(job) and job.retry <= self._now:
                 done = set(job.done)
-                left = [it for it in zip(numbered(addresses), places, strict=True) if it[0][0] not in done]
+                left = [it for it in zip(numbered(addresses), indexes, strict=True) if it[0][0] not in done]
                 job.records = iter([record for record, _ in left])
                 job.recipient_indexes = [place for _, place in left]
                 job.position = job.pending = 0
                 job.refs, job.hit_end = 1, False
-                job.body = held.body.share()
-                held.running_jobs += 1
+                job.body = message.body.share()
+                message.running_jobs += 1
                 self._scheduler.channels[job.channel].waiting.append(job)
 
     def _write_files(self) -> None:
@@ -166,72 +166,72 @@ class Spiller:
 
         def placed(results: list[QueueFileError | None]) -> None:
             self._spilling = False
-            for held, trouble in zip(group, results, strict=True):
-                if trouble is None:
-                    self._detach(held)
+            for message, problem in zip(group, results, strict=True):
+                if problem is None:
+                    self._detach(message)
                 else:
-                    self._log.warning(trouble.text)
-                    held.state = TO_PLACE
-                    held.not_before = self._now + RETRY_S
+                    self._log.warning(problem.text)
+                    message.state = TO_PLACE
+                    message.not_before = self._now + RETRY_S
 
         self._worker.do(lambda: self._preprocessor.place(placements), placed)
 
-    def _files_of(self, held: MemoryMessage) -> SpillFiles:
-        held.state = PLACING
-        held.snapshot = [(is_finished(job), len(job.done)) for job in held.jobs]
+    def _files_of(self, message: MemoryMessage) -> SpillFiles:
+        message.state = PLACING
+        message.snapshot = [(is_finished(job), len(job.done)) for job in message.jobs]
         lists = [
             (job.channel, render_list(addresses, job.done), job.retry if job.refs == 0 else self._scheduler.now)
-            for job, addresses, (finished, _) in zip(held.jobs, held.recipients, held.snapshot, strict=True)
+            for job, addresses, (finished, _) in zip(message.jobs, message.recipients, message.snapshot, strict=True)
             if not finished
         ]
-        held.written_failures = len(held.failures)
+        message.written_failures = len(message.failures)
         return SpillFiles(
-            held.number,
-            held.sender,
-            held.birth,
+            message.number,
+            message.sender,
+            message.birth,
             lists,
-            b"".join(held.failures),
-            render_dsn(held.dsn),
-            mark_of(held.serial),
+            b"".join(message.failures),
+            render_dsn(message.dsn),
+            mark_of(message.serial),
         )
 
-    def _detach(self, held: MemoryMessage) -> None:
+    def _detach(self, message: MemoryMessage) -> None:
         """The message is on the disk as it was; write down what has happened since, and let its jobs go on there."""
-        scheduler, book = self._scheduler, self._scheduler.recorder
+        scheduler, recorder = self._scheduler, self._scheduler.recorder
         self.spilled += 1
-        self._queue_service.spilled(held.serial)
-        self._drop(held)
-        noted = self._note_failures(held)
+        self._queue_service.spilled(message.serial)
+        self._drop(message)
+        noted = self._note_failures(message)
         was_written = False
-        for job, (finished, count) in zip(held.jobs, held.snapshot, strict=True):
+        for job, (finished, count) in zip(message.jobs, message.snapshot, strict=True):
             if finished:
                 continue
             was_written = True
-            job.recorder = book
+            job.recorder = recorder
             if noted:
                 for offset in job.done[count:]:
-                    book.record_done(job, offset)
+                    recorder.record_done(job, offset)
             else:
                 job.pending += len(job.done) - count
             if job.refs == 0:
-                book.job_closed(job)
+                recorder.job_closed(job)
             elif not job.started:
                 job.cancelled = True
                 if job.body is not None:
                     job.body.drop()
                 scheduler.enqueue(job.number, job.channel, scheduler.now)
         if not was_written:
-            self._completion.add(held.number, held.bounce_due or scheduler.now)
-        for act in held.afterwards:
+            self._completion.add(message.number, message.bounce_due or scheduler.now)
+        for act in message.afterwards:
             act()
 
-    def _note_failures(self, held: MemoryMessage) -> bool:
+    def _note_failures(self, message: MemoryMessage) -> bool:
         """Write down failures of the last moment; without them their recipients must be tried again."""
-        block = b"".join(held.failures[held.written_failures :])
+        block = b"".join(message.failures[message.written_failures :])
         try:
             if block:
-                self._scheduler.files.add_failure(held.number, block)
-                self._scheduler.files.flush_failures(held.number)
+                self._scheduler.files.add_failure(message.number, block)
+                self._scheduler.files.flush_failures(message.number)
         except QueueFileError as trouble:
             self._log.alert(trouble.text)
             return False

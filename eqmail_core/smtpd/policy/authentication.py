@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 FAILED_AUTH_PAUSE_S = 5.0
 """How long a client waits after wrong credentials."""
 
-_TROUBLE = {
-    CHECKER_CRASHED: reply.AUTH_CHILD_TROUBLE,
+_PROBLEM = {
+    CHECKER_CRASHED: reply.AUTH_CHILD_PROBLEM,
     NO_CHILD: reply.AUTH_NO_CHILD,
     NO_PIPE: reply.AUTH_NO_PIPE,
     NO_WRITE: reply.AUTH_NO_WRITE,
-    EXIT_TEMPORARY: reply.AUTH_CHILD_TROUBLE,
+    EXIT_TEMPORARY: reply.AUTH_CHILD_PROBLEM,
 }
 
 
 def is_refusal(outcome: "RequestResult") -> bool:
     """Tell whether the checker has looked at a password and found it wrong: 1 as a rule, other codes with some."""
-    return outcome != 0 and outcome not in _TROUBLE
+    return outcome != 0 and outcome not in _PROBLEM
 
 
 def authenticate(
-    credentials: "Credentials", advisers: "PluginSession", environ: dict[bytes, bytes]
+    credentials: "Credentials", plugins: "PluginSession", environ: dict[bytes, bytes]
 ) -> "PendingDecision":
     """Let the password checker decide, and then the plugins; one that is accepted may relay, as `environ` says then."""
     outcome = yield CheckPassword(credentials, environ)
-    if outcome in _TROUBLE:
-        return Decision(False, [_TROUBLE[outcome]])
+    if outcome in _PROBLEM:
+        return Decision(False, [_PROBLEM[outcome]])
     if outcome != 0:
         yield Delay(FAILED_AUTH_PAUSE_S)
         return Decision(False, [reply.AUTH_FAILED])
     lines: list[bytes] = []
-    if advisers.plugins is not None:
+    if plugins.plugins is not None:
         environ[b"SMTPAUTHMETHOD"] = credentials.method
         environ[b"SMTPAUTHUSER"] = credentials.user
-        heard = yield from advisers.run(sections.AUTH)
-        if not heard.accepted:
-            return heard.verdict()
-        lines = heard.lines
+        verdict = yield from plugins.run(sections.AUTH)
+        if not verdict.accepted:
+            return verdict.verdict()
+        lines = verdict.lines
     environ[b"TCPREMOTEINFO"] = credentials.user
     environ[b"RELAYCLIENT"] = b""
     return Decision(True, [*lines, reply.authenticated(credentials.user)])

@@ -48,9 +48,9 @@ class ClientIdentity:
         self._helo = name if name.lower() != self.remote_host.lower() else None
         self._protocol = protocol
 
-    def tls_started(self, encryption: "TlsSessionInfo", remote_info: bytes | None) -> None:
+    def tls_started(self, tls_session: "TlsSessionInfo", remote_info: bytes | None) -> None:
         """TLS has begun: what the client said of itself before counts no more."""
-        self.tls_session = encryption
+        self.tls_session = tls_session
         self.remote_info = remote_info
         self._helo = None
         self.is_authenticated = False

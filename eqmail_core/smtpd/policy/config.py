@@ -43,7 +43,7 @@ class PolicyConfig:
         plugins: dict[bytes, list[bytes]] | None = None,
         says_esmtp: bool = True,
         tls_clients: "frozenset[bytes]" = frozenset(),
-        patience: Delays = NO_DELAYS,
+        timeout: Delays = NO_DELAYS,
         recipient_check: "RecipientCheck | None" = None,
         block_lists: "DnsblConfig | None" = None,
         logs_all: bool = True,
@@ -55,7 +55,7 @@ class PolicyConfig:
         self.plugins = plugins
         self.says_esmtp = says_esmtp
         self.tls_clients = tls_clients
-        self.delays = patience
+        self.delays = timeout
         self.recipient_check = recipient_check
         self.dnsbl = block_lists
 

@@ -57,20 +57,20 @@ _OF_CLIENT = (CONNECTED, HELLO)
 _RELAY = b"RELAYCLIENT"
 
 
-def _closes_session(heard: FilterVerdict) -> bool:
-    return heard.lines[0][:3] == b"421"
+def _closes_session(verdict: FilterVerdict) -> bool:
+    return verdict.lines[0][:3] == b"421"
 
 
 class FilteredSmtpPolicy(SmtpPolicy):
     """As Reception, with the filters of `panel`; `judge` decides a message that is whole."""
 
-    __slots__ = ("_facts", "_has_relayed", "_headers", "_is_discarded", "_panel", "_rejection")
+    __slots__ = ("_has_relayed", "_headers", "_info", "_is_discarded", "_panel", "_rejection")
 
     def __init__(
-        self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", panel: "FilterPanel"
+        self, config: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", panel: "FilterPanel"
     ) -> None:
         self._panel = panel
-        self._facts = TransactionInfo(environ, house.rules.greeting.partition(b" ")[0])
+        self._info = TransactionInfo(environ, config.rules.greeting.partition(b" ")[0])
         # Header fields that checks want, by how long they count.
         self._headers: dict[str, list[bytes]] = {CONNECTED: [], HELLO: [], MESSAGE: []}
         self._is_discarded = False
@@ -78,13 +78,13 @@ class FilteredSmtpPolicy(SmtpPolicy):
         self._has_relayed = False
         # What was said against the HELO of the client: MAIL is answered like that, too.
         self._rejection: FilterVerdict | None = None
-        super().__init__(house, environ, date)
+        super().__init__(config, environ, date)
 
-    def tls_started(self, encryption: "TlsSessionInfo") -> None:
+    def tls_started(self, tls_session: "TlsSessionInfo") -> None:
         """TLS has begun."""
-        super().tls_started(encryption)
-        self._facts.tls_session = encryption
-        self._facts.reset_client()
+        super().tls_started(tls_session)
+        self._info.tls_session = tls_session
+        self._info.reset_client()
         self._rejection = None
         self._headers[HELLO], self._headers[MESSAGE] = [], []
 
@@ -94,19 +94,19 @@ class FilteredSmtpPolicy(SmtpPolicy):
             return self._login(event)
         return self._consult(event)
 
-    def decide_message(self, draft: "FilteredMessage") -> "PendingDecision":
+    def decide_message(self, message: "FilteredMessage") -> "PendingDecision":
         """Decide a message that is whole, and let the filters change it."""
-        question = FilterQuery(MESSAGE, self._facts, draft)
-        draft.is_discarded = self._is_discarded
+        question = FilterQuery(MESSAGE, self._info, message)
+        message.is_discarded = self._is_discarded
         for filters in (self._panel.before, self._panel.after):
-            for one in () if draft.is_discarded else filters:
-                opinion = yield from self._ask([one], question)
-                if opinion.kind == REFUSE:
-                    return Decision(False, opinion.lines, close=_closes_session(opinion))
-                draft.apply(opinion.changes)
-                draft.prepend(opinion.headers)
-                draft.is_discarded = opinion.kind == DISCARD
-                if opinion.kind in (ACCEPT, DISCARD):
+            for one in () if message.is_discarded else filters:
+                verdict = yield from self._ask([one], question)
+                if verdict.kind == REFUSE:
+                    return Decision(False, verdict.lines, close=_closes_session(verdict))
+                message.apply(verdict.changes)
+                message.prepend(verdict.headers)
+                message.is_discarded = verdict.kind == DISCARD
+                if verdict.kind in (ACCEPT, DISCARD):
                     break
         return Decision(True, [])
 
@@ -114,40 +114,40 @@ class FilteredSmtpPolicy(SmtpPolicy):
 
     def _ask(self, filters: "Sequence[FilterPort]", question: FilterQuery) -> "Asking":
         """Ask one after the other until one is sure; what they say together."""
-        heard = FilterVerdict()
+        verdict = FilterVerdict()
         for one in filters:
             if question.stage not in one.stages:
                 continue
-            opinion = yield QueryFilter(one, question)
-            assert isinstance(opinion, FilterVerdict)
-            heard.kind, heard.lines = opinion.kind, opinion.lines
-            heard.headers += opinion.headers
-            heard.changes += opinion.changes
-            heard.relays = heard.relays or opinion.relays
-            if opinion.kind in (ACCEPT, REFUSE, DISCARD):
+            filter_verdict = yield QueryFilter(one, question)
+            assert isinstance(filter_verdict, FilterVerdict)
+            verdict.kind, verdict.lines = filter_verdict.kind, filter_verdict.lines
+            verdict.headers += filter_verdict.headers
+            verdict.changes += filter_verdict.changes
+            verdict.relays = verdict.relays or filter_verdict.relays
+            if filter_verdict.kind in (ACCEPT, REFUSE, DISCARD):
                 break
-        return heard
+        return verdict
 
     def _consult(self, event: SmtpEvent) -> "PendingDecision":
         stage = _STAGES[type(event)]
         question = FilterQuery(stage, self._record_event(event))
-        heard = yield from self._ask(self._panel.before, question)
-        self._headers[stage if stage in _OF_CLIENT else MESSAGE] += heard.headers
-        if heard.kind == REFUSE:
-            return self._refusal(stage, heard)
-        verdict = yield from self._own_decision(event, stage, heard.relays)
+        heard_verdict = yield from self._ask(self._panel.before, question)
+        self._headers[stage if stage in _OF_CLIENT else MESSAGE] += heard_verdict.headers
+        if heard_verdict.kind == REFUSE:
+            return self._refusal(stage, heard_verdict)
+        verdict = yield from self._own_decision(event, stage, heard_verdict.relays)
         if not verdict.accepted or self._is_discarded:
             return verdict
         if stage == MAIL and self._rejection is not None:
             return Decision(False, self._rejection.lines)
         if verdict.address is not None:
-            self._facts.address = verdict.address
-        heard = yield from self._ask(self._panel.after, question)
-        if heard.kind == REFUSE:
+            self._info.address = verdict.address
+        heard_verdict = yield from self._ask(self._panel.after, question)
+        if heard_verdict.kind == REFUSE:
             if stage == RECIPIENT:
                 self._accepted -= 1
-            return self._refusal(stage, heard)
-        self._is_discarded = heard.kind == DISCARD
+            return self._refusal(stage, heard_verdict)
+        self._is_discarded = heard_verdict.kind == DISCARD
         self._record_accepted(stage)
         return verdict
 
@@ -175,43 +175,43 @@ class FilteredSmtpPolicy(SmtpPolicy):
         decision = super().decide(event)
         verdict = decision if isinstance(decision, Decision) else (yield from decision)
         if verdict.accepted:
-            self._facts.user = event.credentials.user
-            self._facts.method = event.credentials.method
+            self._info.user = event.credentials.user
+            self._info.method = event.credentials.method
         return verdict
 
-    def _refusal(self, stage: str, heard: FilterVerdict) -> Decision:
+    def _refusal(self, stage: str, verdict: FilterVerdict) -> Decision:
         """The refusal of a command; who is refused at once is greeted with 554 or 421, and that is all."""
-        lines = heard.lines
+        lines = verdict.lines
         if stage == CONNECTED:
             code = b"554" if lines[0][:1] == b"5" else b"421"
             return Decision(False, [code + line[3:] for line in lines], close=True)
         if stage == HELLO:
-            self._rejection = heard
-        return Decision(False, lines, close=_closes_session(heard))
+            self._rejection = verdict
+        return Decision(False, lines, close=_closes_session(verdict))
 
     # --- what is known
 
     def _record_event(self, event: SmtpEvent) -> TransactionInfo:
-        facts = self._facts
+        info = self._info
         if isinstance(event, Hello):
-            facts.reset_transaction()
-            facts.helo, facts.is_extended = event.name, event.extended
+            info.reset_transaction()
+            info.helo, info.is_extended = event.name, event.extended
             self._headers[HELLO] = []
             self._rejection = None
         elif isinstance(event, Mail):
-            facts.reset_transaction()
-            facts.id = self._panel.new_id()
-            facts.sender = facts.address = event.address
-            facts.parameters, facts.identity = event.parameters, event.identity
+            info.reset_transaction()
+            info.id = self._panel.new_id()
+            info.sender = info.address = event.address
+            info.parameters, info.identity = event.parameters, event.identity
             self._headers[MESSAGE] = []
             self._has_relayed = self._is_discarded = False
         elif isinstance(event, Recipient):
-            facts.address, facts.parameters = event.address, event.parameters
-        return facts
+            info.address, info.parameters = event.address, event.parameters
+        return info
 
     def _record_accepted(self, stage: str) -> None:
-        facts = self._facts
+        info = self._info
         if stage == MAIL:
-            facts.sender = facts.address
+            info.sender = info.address
         elif stage == RECIPIENT:
-            facts.recipients.append(facts.address)
+            info.recipients.append(info.address)

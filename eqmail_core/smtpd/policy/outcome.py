@@ -54,14 +54,14 @@ def tls_failed(reason: Exception) -> bytes:
     return b"TLS connection failed (%b)" % str(reason).encode("utf-8", "replace")
 
 
-def conclude(intake: "MessageChecks", code: int, now: int, qp: int) -> tuple[bytes, bytes]:
+def conclude(checks: "MessageChecks", code: int, now: int, qp: int) -> tuple[bytes, bytes]:
     """The reply to a whole message and what the log says of it; `code` is how qmail-queue ended."""
     text = queue_result.explain(code)
-    if not text and not intake.is_refused:
+    if not text and not checks.is_refused:
         return reply.queued(now, qp), ACCEPTED
-    if intake.is_looping:
+    if checks.is_looping:
         return reply.LOOPING, b"message looping"
-    if intake.is_too_big:
+    if checks.is_too_big:
         return reply.TOO_BIG, b"message too big"
     what = b"message rejected (%b)" if text[:1] == b"D" else b"message delayed (%b)"
     return reply.not_queued(text), what % text[1:]

@@ -6,7 +6,7 @@ Source: control files greetdelay, tarpitcount, tarpitdelay.
 _LONGEST_S = 3600
 
 # More digits than that are no number of seconds or recipients, and the setting counts.
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 
 
 class Delays:
@@ -48,4 +48,4 @@ DELAY_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
 
 
 def _number(text: bytes, settled: int) -> int:
-    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else settled
+    return int(text) if text.isdigit() and len(text) <= _MAX_DIGITS else settled

@@ -58,6 +58,6 @@ class PluginResult:
 
     __slots__ = ("instructions", "problem")
 
-    def __init__(self, instructions: list[tuple[bytes, bytes]], trouble: bytes = b"") -> None:
+    def __init__(self, instructions: list[tuple[bytes, bytes]], problem: bytes = b"") -> None:
         self.instructions = instructions
-        self.problem = trouble
+        self.problem = problem

@@ -72,43 +72,43 @@ class PluginSession:
 
     def run(self, section: bytes) -> "PluginDecisions":
         """Run the plugins of a section one after the other, as long as they let us."""
-        heard = PluginVerdict()
+        verdict = PluginVerdict()
         key = section.upper()
         if key in self._deferred:
-            return heard.refuse(*self._deferred[key])
+            return verdict.refuse(*self._deferred[key])
         for plugin in (self.plugins or {}).get(section, ()):
             report = yield RunPlugin(sections.plugin_argv(plugin), self._environ)
             assert isinstance(report, PluginResult)
             if report.problem:
-                return heard.refuse(reply.plugin_failure(plugin, report.problem))
-            if self._apply(report, heard, section):
+                return verdict.refuse(reply.plugin_failure(plugin, report.problem))
+            if self._apply(report, verdict, section):
                 # Its last word is about this command, whatever was left for it meanwhile.
-                return heard
-        if heard.accepted and key in self._deferred:
-            return heard.refuse(*self._deferred[key])
-        return heard
+                return verdict
+        if verdict.accepted and key in self._deferred:
+            return verdict.refuse(*self._deferred[key])
+        return verdict
 
-    def _apply(self, report: "PluginResult", heard: PluginVerdict, section: bytes) -> bool:
+    def _apply(self, report: "PluginResult", verdict: PluginVerdict, section: bytes) -> bool:
         """Do what one plugin said; True when no other is to be asked."""
         environ = self._environ
         for letter, text in report.instructions:
             if letter in b"ANO":
                 if letter == b"A":
                     self.plugins = None
-                heard.own_checks = letter != b"O"
+                verdict.own_checks = letter != b"O"
                 return True
             if letter in b"ERD":
                 lines = [] if letter == b"D" else [text]
-                heard.refuse(*lines, close=letter != b"E")
+                verdict.refuse(*lines, close=letter != b"E")
                 return True
             if letter == b"H":
                 self.headers.append(text)
             elif letter == b"P":
-                heard.lines.append(text)
+                verdict.lines.append(text)
             elif letter == b"L":
                 self._deferred.setdefault(text[:1], []).append(text[1:])
             elif letter == b"C" and section in _ADDRESS_VARIABLES:
-                heard.address = environ[_ADDRESS_VARIABLES[section]] = text
+                verdict.address = environ[_ADDRESS_VARIABLES[section]] = text
             elif letter == b"S" and text.find(b"=") > 0:
                 name, _, value = text.partition(b"=")
                 environ[name] = value

@@ -44,7 +44,7 @@ _NOTHING_TO_SAY = Decision(True, [])
 _BAD_SENDER = Decision(False, [reply.BAD_SENDER])
 _NO_RELAY = Decision(False, [reply.NO_RELAY])
 _NO_CONTROLS = Decision(False, [reply.NO_CONTROLS], close=True)
-_NOTHING_HEARD = PluginVerdict()
+_NOTHING_VERDICT = PluginVerdict()
 
 # What a look-up tells of a recipient.
 _LOOKED_UP: "dict[RequestResult, Decision]" = {
@@ -74,12 +74,12 @@ class SmtpPolicy:
         "environ",
     )
 
-    def __init__(self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]") -> None:
-        self._config = house
+    def __init__(self, config: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]") -> None:
+        self._config = config
         self._date = date
-        self._plugins = PluginSession(house.plugins, environ)
+        self._plugins = PluginSession(config.plugins, environ)
         self._client = ClientIdentity(environ)
-        lists = house.dnsbl
+        lists = config.dnsbl
         self._dnsbl: DnsblCheck | None = None if lists is None else lists.check_for(self._client.remote_ip)
         self._is_bad_sender = False
         self._allowed = False
@@ -114,13 +114,13 @@ class SmtpPolicy:
         self._accepted = 0
         self._all_variables = 0
 
-    def tls_started(self, encryption: "TlsSessionInfo") -> None:
+    def tls_started(self, tls_session: "TlsSessionInfo") -> None:
         """TLS has begun: what the client said before counts no more, nor what that made of its rights."""
         if self._first is not None:
             variables, self._plugins.plugins = self._first
             self.environ.clear()
             self.environ.update(variables)
-        self._client.tls_started(encryption, self.environ.get(b"TCPREMOTEINFO"))
+        self._client.tls_started(tls_session, self.environ.get(b"TCPREMOTEINFO"))
         self._is_bad_sender = self._allowed = False
         self.reset()
 
@@ -141,7 +141,7 @@ class SmtpPolicy:
         pause_s = self._pause_before(event)
         if pause_s or self._plugins.applies_to(section) or self._is_examined(event):
             return self._with_plugins(event, section, verdict, pause_s)
-        return verdict(self, event, _NOTHING_HEARD)
+        return verdict(self, event, _NOTHING_VERDICT)
 
     def _with_plugins(
         self, event: SmtpEvent, section: bytes, verdict: "OwnDecision", pause_s: int
@@ -153,16 +153,16 @@ class SmtpPolicy:
                 return welcome
         elif pause_s:
             yield Delay(pause_s)
-        heard = _NOTHING_HEARD
+        heard_verdict = _NOTHING_VERDICT
         if self._plugins.applies_to(section):
             self._publish(event)
-            heard = yield from self._plugins.run(section)
-            if not heard.accepted:
-                return heard.verdict()
-        own = verdict(self, event, heard)
+            heard_verdict = yield from self._plugins.run(section)
+            if not heard_verdict.accepted:
+                return heard_verdict.verdict()
+        own = verdict(self, event, heard_verdict)
         if own.accepted and isinstance(event, Recipient):
-            own = yield from self._examine(event, own, heard)
-        return Decision(own.accepted, heard.lines + own.lines, own.address, own.header, own.close, own.note)
+            own = yield from self._examine(event, own, heard_verdict)
+        return Decision(own.accepted, heard_verdict.lines + own.lines, own.address, own.header, own.close, own.note)
 
     def _pause_before(self, event: SmtpEvent) -> int:
         """How long the client has to wait for the answer, in seconds."""
@@ -189,20 +189,20 @@ class SmtpPolicy:
 
     def _decide_connect(self, pause_s: int) -> "PendingDecision":
         """Have block lists asked about the client, wait whether it speaks before us, and let it in or not."""
-        suspect = self._dnsbl
-        if suspect is not None and not suspect.is_excused(self.environ):
-            yield suspect.ahead()
+        dnsbl = self._dnsbl
+        if dnsbl is not None and not dnsbl.is_excused(self.environ):
+            yield dnsbl.ahead()
         if pause_s and (yield AwaitEarlyTalker(pause_s)):
             return Decision(False, [reply.TALKED_EARLY], close=True)
-        if suspect is None or not suspect.is_met_at_greeting or suspect.is_excused(self.environ):
+        if dnsbl is None or not dnsbl.is_met_at_greeting or dnsbl.is_excused(self.environ):
             return _NOTHING_TO_SAY
-        return (yield from suspect.decide(_NOTHING_TO_SAY))
+        return (yield from dnsbl.decide(_NOTHING_TO_SAY))
 
-    def _examine(self, event: Recipient, accepted: Decision, heard: PluginVerdict) -> "PendingDecision":
+    def _examine(self, event: Recipient, accepted: Decision, verdict: PluginVerdict) -> "PendingDecision":
         """Let block lists and the delivering side object to a recipient that was accepted."""
-        own, suspect, check = accepted, self._dnsbl, self._config.recipient_check
-        if suspect is not None and heard.own_checks and not suspect.is_excused(self.environ):
-            own = yield from suspect.decide(own)
+        own, dnsbl, check = accepted, self._dnsbl, self._config.recipient_check
+        if dnsbl is not None and verdict.own_checks and not dnsbl.is_excused(self.environ):
+            own = yield from dnsbl.decide(own)
         wanted = None
         if check is not None and own.accepted:
             wanted = check.wanted(event.address if own.address is None else own.address)
@@ -235,39 +235,39 @@ class SmtpPolicy:
 
     # --- the house's own verdicts; `heard` is what plugins said before
 
-    def _connected(self, event: SmtpEvent, heard: PluginVerdict) -> Decision:
+    def _connected(self, event: SmtpEvent, verdict: PluginVerdict) -> Decision:
         return _NOTHING_TO_SAY
 
-    def _hello(self, event: Hello, heard: PluginVerdict) -> Decision:
+    def _hello(self, event: Hello, verdict: PluginVerdict) -> Decision:
         self._client.hello(event.name, b"ESMTP" if event.extended and self._config.says_esmtp else b"SMTP")
         return _NOTHING_TO_SAY
 
-    def _mail(self, event: Mail, heard: PluginVerdict) -> Decision:
+    def _mail(self, event: Mail, verdict: PluginVerdict) -> Decision:
         self._client.is_utf8 = event.dsn is not None and event.dsn.is_utf8
-        sender = event.address if heard.address is None else heard.address
-        self._is_bad_sender = heard.own_checks and self._config.bad_senders.refuses(sender)
-        return _OK if heard.address is None else Decision(True, [reply.OK], heard.address)
+        sender = event.address if verdict.address is None else verdict.address
+        self._is_bad_sender = verdict.own_checks and self._config.bad_senders.refuses(sender)
+        return _OK if verdict.address is None else Decision(True, [reply.OK], verdict.address)
 
-    def _recipient(self, event: Recipient, heard: PluginVerdict) -> Decision:
+    def _recipient(self, event: Recipient, verdict: PluginVerdict) -> Decision:
         if self._is_bad_sender:
             return _BAD_SENDER
-        address = heard.address
+        address = verdict.address
         appendix = self.environ.get(b"RELAYCLIENT")
-        if appendix is None and heard.own_checks and not self._allowed:
-            encryption = self._client.tls_session
-            if encryption is None:
+        if appendix is None and verdict.own_checks and not self._allowed:
+            tls_session = self._client.tls_session
+            if tls_session is None:
                 return _NO_RELAY
-            objection = encryption.rejection_reason(self._config.tls_clients)
-            if objection is not None:
-                return Decision(False, [reply.no_relay_by_certificate(objection)])
-            self._client.vouched_for = encryption.email
+            rejection_reason = tls_session.rejection_reason(self._config.tls_clients)
+            if rejection_reason is not None:
+                return Decision(False, [reply.no_relay_by_certificate(rejection_reason)])
+            self._client.vouched_for = tls_session.email
             self.environ[b"RELAYCLIENT"] = appendix = b""
         self._accepted += 1
         if appendix:
             address = (event.address if address is None else address) + appendix
         return _OK if address is None else Decision(True, [reply.OK], address)
 
-    def _data(self, event: SmtpEvent, heard: PluginVerdict) -> Decision:
+    def _data(self, event: SmtpEvent, verdict: PluginVerdict) -> Decision:
         added = b"".join([header + b"\n" for header in self._plugins.headers])
         self.reset()
         return Decision(True, [], header=self._client.received(self._date()) + added)

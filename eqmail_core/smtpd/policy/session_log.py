@@ -33,17 +33,17 @@ class SmtpLog:
     Lines about messages that were received are not counted: no client causes more of them than messages.
     """
 
-    __slots__ = ("_core", "_may_say", "_reception", "_say")
+    __slots__ = ("_core", "_may_say", "_policy", "_say")
 
     def __init__(
         self,
         core: "ServerProtocol",
-        reception: "SmtpPolicy",
+        policy: "SmtpPolicy",
         may_say: "Callable[[bytes], bool]",
         say: "Callable[[bytes], None]",
     ) -> None:
         self._core = core
-        self._reception = reception
+        self._policy = policy
         self._may_say = may_say
         self._say = say
 
@@ -51,8 +51,8 @@ class SmtpLog:
         """Tell what happened to the conversation."""
         if self._core.refusals:
             self.note_refusals()
-        core, login = self._core, self._reception.login
-        if what == ACCEPTED and login is not None and self._reception.logs_all:
+        core, login = self._core, self._policy.login
+        if what == ACCEPTED and login is not None and self._policy.logs_all:
             what = b"%b (login %b)" % (ACCEPTED, login)
         self._tell(what, core.sender, core.last_address)
 
@@ -63,8 +63,8 @@ class SmtpLog:
                 self._tell(_refused(refusal), refusal.sender, refusal.recipient)
 
     def _tell(self, what: bytes, sender: bytes | None, recipient: bytes | None) -> None:
-        ip = self._reception.remote_ip
-        if not (self._reception.logs_all or what.startswith(_OF_C)):
+        ip = self._policy.remote_ip
+        if not (self._policy.logs_all or what.startswith(_OF_C)):
             return
         if what.startswith(_ABOUT_MESSAGE) or self._may_say(ip):
             self._say(log_line(what, sender, ip, recipient, self._core.helo))

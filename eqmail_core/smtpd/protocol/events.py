@@ -48,14 +48,14 @@ class Mail(SmtpEvent):
         self,
         address: bytes,
         identity: bytes | None,
-        wishes: "DsnParameters | None" = None,
+        dsn: "DsnParameters | None" = None,
         parameters: "Sequence[bytes]" = (),
         restarts: bool = False,
     ) -> None:
         self.address = address
         self.restarts = restarts
         self.identity = identity
-        self.dsn = wishes
+        self.dsn = dsn
         self.parameters = parameters
 
 
@@ -64,9 +64,9 @@ class Recipient(SmtpEvent):
 
     __slots__ = ("address", "dsn", "parameters")
 
-    def __init__(self, address: bytes, wish: "RecipientDsn | None" = None, parameters: "Sequence[bytes]" = ()) -> None:
+    def __init__(self, address: bytes, dsn: "RecipientDsn | None" = None, parameters: "Sequence[bytes]" = ()) -> None:
         self.address = address
-        self.dsn = wish
+        self.dsn = dsn
         self.parameters = parameters
 
 

@@ -61,7 +61,7 @@ class ServerOptions:
         puts_status: bool = False,
         max_errors: int = 0,
         max_commands: int = 0,
-        offers_news: bool = False,
+        offers_notify: bool = False,
         offers_utf8: bool = False,
     ) -> None:
         self.greeting = greeting
@@ -77,7 +77,7 @@ class ServerOptions:
         self.enhanced_status_codes = puts_status
         self.max_errors = max_errors
         self.max_commands = max_commands
-        self.offers_dsn = offers_news
+        self.offers_dsn = offers_notify
         self.offers_utf8 = offers_utf8
 
     def is_too_open(self, method: bytes, is_secure: bool) -> bool:
@@ -136,19 +136,19 @@ class ServerOptions:
         if any(word.upper() == _BINARY for word in parameters):
             return reply.NO_BINARY
         try:
-            wishes = read_mail(behind, self.offers_dsn, self.offers_utf8)
+            dsn = read_mail(behind, self.offers_dsn, self.offers_utf8)
         except BadParameter:
             return reply.BAD_PARAMETER
-        is_utf8 = wishes is not None and wishes.is_utf8
-        return self.objection(address, is_utf8) or Mail(address, identity, wishes, parameters)
+        is_utf8 = dsn is not None and dsn.is_utf8
+        return self.objection(address, is_utf8) or Mail(address, identity, dsn, parameters)
 
     def recipient(self, address: bytes, behind: bytes, is_utf8: bool) -> Recipient | bytes:
         """RCPT with this address and what follows it; the reply where it cannot be."""
         try:
-            wish = read_recipient(behind) if behind and self.offers_dsn else None
+            dsn = read_recipient(behind) if behind and self.offers_dsn else None
         except BadParameter:
             return reply.BAD_PARAMETER
-        return self.objection(address, is_utf8) or Recipient(address, wish, plain(behind).split() if behind else ())
+        return self.objection(address, is_utf8) or Recipient(address, dsn, plain(behind).split() if behind else ())
 
     def hello(self, extended: bool, is_secure: bool) -> list[bytes]:
         """The answer to HELO, or to EHLO if `extended`."""

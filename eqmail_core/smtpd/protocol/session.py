@@ -370,9 +370,9 @@ class ServerProtocol:
     def _auth(self, argument: bytes) -> SmtpEvent | None:
         word, _, initial = argument.partition(b" ")
         method = word.lower()
-        objection = self._rules.auth_objection(method, self.is_secure, self.authenticated, self.in_transaction)
-        if objection is not None:
-            return self._reply(objection)
+        rejection_reason = self._rules.auth_objection(method, self.is_secure, self.authenticated, self.in_transaction)
+        if rejection_reason is not None:
+            return self._reply(rejection_reason)
         self._exchange = SaslExchange(method, self.make_challenge() if method == CRAM_MD5 else b"")
         return self._auth_step(self._exchange.begin(initial.strip(b" ")))
 

@@ -49,13 +49,13 @@ class RecipientLookupClient:
         self,
         loop: asyncio.AbstractEventLoop,
         path: str,
-        complain: Callable[[bytes], None],
-        patience_s: float = TIMEOUT_S,
+        write_log: Callable[[bytes], None],
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._loop = loop
         self._path = path
-        self._complain = complain
-        self._patience_s = patience_s
+        self._write_log = write_log
+        self._timeout_s = timeout_s
         self._channel: AsyncChannel | None = None
         self._tag = 0
         self._waiting: dict[int, tuple[OnAnswer, asyncio.TimerHandle]] = {}
@@ -68,7 +68,7 @@ class RecipientLookupClient:
             self._give_up(told)
             return
         self._tag = tag = (self._tag + 1) & 0xFFFFFFFF
-        self._waiting[tag] = (told, self._loop.call_later(self._patience_s, self._expire, tag))
+        self._waiting[tag] = (told, self._loop.call_later(self._timeout_s, self._expire, tag))
         channel.send(wire.question(tag, recipient))
 
     def close(self) -> None:
@@ -112,5 +112,5 @@ class RecipientLookupClient:
     def _give_up(self, told: OnAnswer) -> None:
         if not self._has_complained:
             self._has_complained = True
-            self._complain(b"nobody answers at %b: recipients are accepted unseen" % self._path.encode())
+            self._write_log(b"nobody answers at %b: recipients are accepted unseen" % self._path.encode())
         self._loop.call_soon(told, NO_ANSWER)

@@ -68,11 +68,11 @@ class AsyncRequestRunner:
     __slots__ = ("_client", "_context", "_decided", "_give_up", "_requests", "_slot")
 
     def __init__(
-        self, desk: ServerContext, client: Client, errands: "PendingDecision", decided: Callable[[Decision], None]
+        self, context: ServerContext, client: Client, requests: "PendingDecision", decided: Callable[[Decision], None]
     ) -> None:
-        self._context = desk
+        self._context = context
         self._client = client
-        self._requests: PendingDecision | None = errands
+        self._requests: PendingDecision | None = requests
         self._decided = decided
         # Ends the wait for a child.
         self._give_up: Callable[[], None] | None = None
@@ -97,25 +97,25 @@ class AsyncRequestRunner:
             return
         self._client.seen = self._context.now
         try:
-            errand = self._requests.send(outcome)
+            request = self._requests.send(outcome)
         except StopIteration as end:
             self._requests = None
             self._context.loop.call_soon(self._decided, end.value)
             return
-        _WAYS[type(errand)](self, errand)
+        _WAYS[type(request)](self, request)
 
     def _resume_soon(self, outcome: "RequestResult") -> None:
         self._context.loop.call_soon(self._resume, outcome)
 
     # --- children
 
-    def _run_plugin(self, errand: RunPlugin) -> None:
+    def _run_plugin(self, request: RunPlugin) -> None:
         self._give_up = partial(self._ended, PluginResult([], b"fork() failed"))
-        self._slot = self._context.plugins.enter(self._client.remote_ip, partial(self._start_plugin, errand))
+        self._slot = self._context.plugins.enter(self._client.remote_ip, partial(self._start_plugin, request))
 
-    def _check_password(self, errand: CheckPassword) -> None:
+    def _check_password(self, request: CheckPassword) -> None:
         self._give_up = partial(self._ended, NO_CHILD)
-        self._slot = self._context.checkers.enter(self._client.remote_ip, partial(self._start_checker, errand))
+        self._slot = self._context.checkers.enter(self._client.remote_ip, partial(self._start_checker, request))
 
     def _not_started(self, outcome: "RequestResult") -> None:
         self._give_up = None
@@ -134,40 +134,40 @@ class AsyncRequestRunner:
             slot.leave()
         self._resume(outcome)
 
-    def _start_plugin(self, errand: RunPlugin) -> None:
-        started = start_plugin(errand.argv, errand.environ)
+    def _start_plugin(self, request: RunPlugin) -> None:
+        started = start_plugin(request.argv, request.environ)
         if isinstance(started, PluginResult):
             self._not_started(started)
             return
         pid, output = started
-        hearing = PluginOutputReader()
+        output_reader = PluginOutputReader()
 
         def hear(data: bytes) -> bool:
-            hearing.receive(data)
-            if hearing.is_over:
+            output_reader.receive(data)
+            if output_reader.is_over:
                 on_end(self._context.loop, pid, ended)
-            return not hearing.is_over
+            return not output_reader.is_over
 
         def ended(code: int) -> None:
             timer.cancel()
-            self._ended(plugin_report(hearing, code))
+            self._ended(plugin_report(output_reader, code))
 
         def give_up() -> None:
             kill(pid)
             # What it has started may hold its output open.
             reader.close()
-            if not hearing.is_over:
+            if not output_reader.is_over:
                 hear(b"")
 
         reader = PipeReader(self._context.loop, output, hear)
         timer = self._started(PLUGIN_S, give_up)
 
-    def _start_checker(self, errand: CheckPassword) -> None:
-        desk, ip = self._context, self._client.remote_ip
-        if desk.is_guessing_passwords(ip):
+    def _start_checker(self, request: CheckPassword) -> None:
+        context, ip = self._context, self._client.remote_ip
+        if context.is_guessing_passwords(ip):
             self._not_started(WRONG_PASSWORD)
             return
-        pid = start_checker(self._client.checker, errand.environ, errand.credentials)
+        pid = start_checker(self._client.checker, request.environ, request.credentials)
         if pid <= 0:
             self._not_started(pid)
             return
@@ -177,32 +177,32 @@ class AsyncRequestRunner:
             timer.cancel()
             outcome = checker_outcome(code)
             if is_refusal(outcome):
-                desk.note_failure(ip)
+                context.note_failure(ip)
             self._ended(outcome)
 
-        on_end(desk.loop, pid, ended)
+        on_end(context.loop, pid, ended)
 
     # --- others
 
-    def _ask_dns(self, errand: QueryDns) -> None:
-        desk = self._context
-        answering = desk.ask_dns(errand.questions)
-        if errand.ahead:
+    def _ask_dns(self, request: QueryDns) -> None:
+        context = self._context
+        answering = context.ask_dns(request.questions)
+        if request.ahead:
             self._resume_soon([])
         else:
             answering.add_done_callback(lambda task: self._resume([] if task.cancelled() else task.result()))
 
-    def _await_silence(self, errand: AwaitEarlyTalker) -> None:
-        self._context.loop.call_later(errand.seconds, lambda: self._resume(int(self._client.speaks)))
+    def _await_silence(self, request: AwaitEarlyTalker) -> None:
+        self._context.loop.call_later(request.seconds, lambda: self._resume(int(self._client.speaks)))
 
-    def _look_up(self, errand: LookupRecipient) -> None:
-        self._context.lookups.ask(errand.recipient, self._resume_soon)
+    def _look_up(self, request: LookupRecipient) -> None:
+        self._context.recipient_lookup.ask(request.recipient, self._resume_soon)
 
-    def _ask_filter(self, errand: QueryFilter) -> None:
-        cast(LoopFilter, errand.filter).ask(errand.question, self._resume)
+    def _ask_filter(self, request: QueryFilter) -> None:
+        cast(LoopFilter, request.filter).ask(request.question, self._resume)
 
-    def _pause(self, errand: Delay) -> None:
-        self._context.loop.call_later(errand.seconds, self._resume, None)
+    def _pause(self, request: Delay) -> None:
+        self._context.loop.call_later(request.seconds, self._resume, None)
 
 
 _WAYS: dict[type[Request], Callable[[AsyncRequestRunner, Any], None]] = {

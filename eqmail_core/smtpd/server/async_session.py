@@ -65,8 +65,8 @@ class AsyncSmtpSession(asyncio.Protocol):
         "seen",
     )
 
-    def __init__(self, desk: ServerContext, begins_with_tls: bool = False, is_proxied: bool = False) -> None:
-        self._context = desk
+    def __init__(self, context: ServerContext, begins_with_tls: bool = False, is_proxied: bool = False) -> None:
+        self._context = context
         self._begins_with_tls = begins_with_tls
         self._ends: ProxyEndpoints | None = None
         self._is_proxied = is_proxied
@@ -75,16 +75,16 @@ class AsyncSmtpSession(asyncio.Protocol):
         self._has_eof = False
         self._has_failed = False
         self._holds = 0
-        self.seen = self._idle_since = desk.now
+        self.seen = self._idle_since = context.now
 
     # --- what the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the client, or send it away when there are too many."""
         self._transport = cast(asyncio.Transport, transport)
-        terms = self._arrive(transport)
-        if terms is not None:
-            self._configure(terms)
+        config = self._arrive(transport)
+        if config is not None:
+            self._configure(config)
 
     def _arrive(self, transport: asyncio.BaseTransport) -> SessionConfig | None:
         """The terms for this client; None where a proxy has to tell who it is."""
@@ -101,24 +101,24 @@ class AsyncSmtpSession(asyncio.Protocol):
             peer, local = self._ends.remote, (self._ends.local[0], local[1])
         return session_config(settings, peer, local)
 
-    def _configure(self, terms: SessionConfig) -> None:
-        desk, house, environ = self._context, terms.policy, terms.environ
-        self._config = terms
+    def _configure(self, config: SessionConfig) -> None:
+        context, policy_config, environ = self._context, config.policy, config.environ
+        self._config = config
         queue = environ.get(b"QMAILQUEUE")
-        outbox = desk.queue if queue is None else QueuePrograms(desk.loop, queue, environ)
-        filters = desk.config.filters
+        queue_client = context.queue if queue is None else QueuePrograms(context.loop, queue, environ)
+        filters = context.config.filters
         if filters is None:
-            self._policy = SmtpPolicy(house, environ, desk.date)
-            self._message: MessageReceiverProtocol = MessageReceiver(outbox, house.rules.size_limit)
+            self._policy = SmtpPolicy(policy_config, environ, context.date)
+            self._message: MessageReceiverProtocol = MessageReceiver(queue_client, policy_config.rules.size_limit)
         else:
-            self._policy, self._message = receive_filtered(desk, self, house, filters, environ, outbox)
-        self._core = ServerProtocol(house.rules, self._policy.remote_host, desk.challenge)
-        self._log = SmtpLog(self._core, self._policy, desk.may_log, self._send_reply)
-        if terms.refusal is None:
+            self._policy, self._message = receive_filtered(context, self, policy_config, filters, environ, queue_client)
+        self._core = ServerProtocol(policy_config.rules, self._policy.remote_host, context.challenge)
+        self._log = SmtpLog(self._core, self._policy, context.may_log, self._send_reply)
+        if config.refusal is None:
             self._log.note(DENIED)
             self._transport.close()
             return
-        refusal = terms.refusal or self._enter()
+        refusal = config.refusal or self._enter()
         if refusal:
             self._core.close(refusal)
             self._flush()
@@ -164,10 +164,10 @@ class AsyncSmtpSession(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; what is not wholly received is forgotten."""
-        desk = self._context
-        if self not in desk.sessions:
+        context = self._context
+        if self not in context.sessions:
             return
-        desk.leave(self, self._policy.remote_ip)
+        context.leave(self, self._policy.remote_ip)
         if not self._core.closed:
             self._has_failed = True
             if not self._message.is_submitted:
@@ -269,11 +269,11 @@ class AsyncSmtpSession(asyncio.Protocol):
 
     def _start_tls(self) -> None:
         """Begin TLS, or say why not."""
-        core, desk = self._core, self._config.tls
+        core, context = self._core, self._config.tls
         try:
-            if desk is None:
+            if context is None:
                 raise TlsUnavailable("missing certificate")
-            tls = desk.open()
+            tls = context.open()
         except TlsUnavailable as trouble:
             self._has_failed = self._begins_with_tls
             core.answer(Decision(False, [reply.tls_problem(str(trouble).encode())], close=self._begins_with_tls))

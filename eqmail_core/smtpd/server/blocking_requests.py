@@ -69,44 +69,44 @@ class BlockingRequestRunner:
         if self._resolver is None:
             from eqmail_core.dns.resolver import BlockingResolver
 
-            self._resolver = BlockingResolver(patience_s=CLIENT_TIMEOUT_S)
+            self._resolver = BlockingResolver(timeout_s=CLIENT_TIMEOUT_S)
         return self._resolver
 
-    def run(self, errands: "PendingDecision") -> "Decision":
+    def run(self, requests: "PendingDecision") -> "Decision":
         """Run what a decision wants to be run; the decision.  Fails: as `flush` and `speaks_within` do."""
         outcome: RequestResult = None
         while True:
             try:
-                errand = errands.send(outcome)
+                request = requests.send(outcome)
             except StopIteration as end:
                 verdict: Decision = end.value
                 return verdict
-            outcome = _WAYS[type(errand)](self, errand)
+            outcome = _WAYS[type(request)](self, request)
 
 
-def _run_plugin(waiter: BlockingRequestRunner, errand: RunPlugin) -> PluginResult:
-    started = start_plugin(errand.argv, errand.environ)
+def _run_plugin(runner: BlockingRequestRunner, request: RunPlugin) -> PluginResult:
+    started = start_plugin(request.argv, request.environ)
     if isinstance(started, PluginResult):
         return started
     pid, output = started
-    hearing = PluginOutputReader()
+    reader = PluginOutputReader()
     deadline = time.monotonic() + PLUGIN_S
-    while not hearing.is_over:
-        hearing.receive(os.read(output, CHUNK) if _is_readable(output, deadline) else b"")
+    while not reader.is_over:
+        reader.receive(os.read(output, CHUNK) if _is_readable(output, deadline) else b"")
     os.close(output)
-    return plugin_report(hearing, _wait_for_exit(pid, deadline))
+    return plugin_report(reader, _wait_for_exit(pid, deadline))
 
 
-def _check_password(waiter: BlockingRequestRunner, errand: CheckPassword) -> int:
-    pid = start_checker(waiter.checker, errand.environ, errand.credentials)
+def _check_password(runner: BlockingRequestRunner, request: CheckPassword) -> int:
+    pid = start_checker(runner.checker, request.environ, request.credentials)
     return checker_outcome(_wait_for_exit(pid, time.monotonic() + CHECKER_S)) if pid > 0 else pid
 
 
 def _is_readable(fd: int, deadline: float) -> bool:
     """Wait until there is something to be read, or the deadline has passed: then False."""
-    waiter = select.poll()
-    waiter.register(fd, select.POLLIN)
-    return bool(waiter.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    runner = select.poll()
+    runner.register(fd, select.POLLIN)
+    return bool(runner.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
 def _wait_for_exit(pid: int, deadline: float) -> int:
@@ -125,38 +125,38 @@ def _wait_for_exit(pid: int, deadline: float) -> int:
         return -1
 
 
-def _ask_dns(waiter: BlockingRequestRunner, errand: QueryDns) -> "list[DnsAnswer]":
+def _ask_dns(runner: BlockingRequestRunner, request: QueryDns) -> "list[DnsAnswer]":
     """One question after the other, as long as there is time."""
-    if errand.ahead:
+    if request.ahead:
         return []
     deadline = time.monotonic() + CLIENT_TIMEOUT_S
     answers = []
-    for question in errand.questions:
+    for question in request.questions:
         left_s = deadline - time.monotonic()
-        answers.append(waiter.resolver.answer(question, left_s) if left_s > 0 else NO_ANSWER)
+        answers.append(runner.resolver.answer(question, left_s) if left_s > 0 else NO_ANSWER)
     return answers
 
 
-def _await_silence(waiter: BlockingRequestRunner, errand: AwaitEarlyTalker) -> int:
-    return int(waiter.speaks_within(errand.seconds))
+def _await_silence(runner: BlockingRequestRunner, request: AwaitEarlyTalker) -> int:
+    return int(runner.speaks_within(request.seconds))
 
 
-def _look_up(waiter: BlockingRequestRunner, errand: LookupRecipient) -> bytes:
+def _look_up(runner: BlockingRequestRunner, request: LookupRecipient) -> bytes:
     # Imported here, because few servers look up and all would pay for it.
     from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
 
-    return look_up(waiter.lookup_socket, errand.recipient)
+    return look_up(runner.lookup_socket, request.recipient)
 
 
-def _ask_filter(waiter: BlockingRequestRunner, errand: QueryFilter) -> "FilterVerdict":
-    waiter.flush()
-    one: BlockingMilter | BlockingCheck = errand.filter  # type: ignore[assignment]  # whose client waits, so does it
-    return one.ask(errand.question)
+def _ask_filter(runner: BlockingRequestRunner, request: QueryFilter) -> "FilterVerdict":
+    runner.flush()
+    one: BlockingMilter | BlockingCheck = request.filter  # type: ignore[assignment]  # whose client waits, so does it
+    return one.ask(request.question)
 
 
-def _pause(waiter: BlockingRequestRunner, errand: Delay) -> None:
-    waiter.flush()
-    time.sleep(errand.seconds)
+def _pause(runner: BlockingRequestRunner, request: Delay) -> None:
+    runner.flush()
+    time.sleep(request.seconds)
 
 
 _WAYS: "dict[type[Request], Callable[[BlockingRequestRunner, Any], RequestResult]]" = {

@@ -40,7 +40,7 @@ class BlockingSmtpSession:
         self,
         site: "Site",
         core: ServerProtocol,
-        reception: "SmtpPolicy",
+        policy: "SmtpPolicy",
         client: TimedStream,
         checker: list[bytes],
         tls: "ServerTlsFiles | None" = None,
@@ -51,7 +51,7 @@ class BlockingSmtpSession:
         self._idle_since = 0.0
         self._site = site
         self._core = core
-        self._policy = reception
+        self._policy = policy
         self._client = client
         self._runner = BlockingRequestRunner(
             site.socket("lookup"), checker, self._flush, lambda seconds: self._client.speaks_within(seconds)
@@ -60,7 +60,7 @@ class BlockingSmtpSession:
         self._begins_with_tls = begins_with_tls
         self._checks = MessageChecks(0)
         budget = LineBudget()
-        self._log = SmtpLog(core, reception, lambda ip: budget.admits(ip, int(time.monotonic())), write_stderr)
+        self._log = SmtpLog(core, policy, lambda ip: budget.admits(ip, int(time.monotonic())), write_stderr)
         self._queue: QueueProgram | QueueService | None = None
 
     def run(self, databytes: int) -> int:
@@ -161,10 +161,10 @@ class BlockingSmtpSession:
         if not self._begins_with_tls:
             core.answer(Decision(True, [reply.READY_FOR_TLS]))
             self._client.write(core.take_output())
-        encryption = secure.shake()
+        tls_session = secure.shake()
         self._client = secure
         core.tls_started()
-        self._policy.tls_started(encryption)
+        self._policy.tls_started(tls_session)
         return True
 
     def _flush(self) -> None:

@@ -58,13 +58,13 @@ class BufferedMessage:
             self._is_out_of_room = True
         self.discard()
 
-    def finish(self, sender: bytes, recipients: list[bytes], wishes: "DsnParameters | None" = None) -> Said | None:
+    def finish(self, sender: bytes, recipients: list[bytes], dsn: "DsnParameters | None" = None) -> Said | None:
         """It is whole: what is said of it at once; None: it is in `draft`, and filters have the word."""
         if self._store is None:
             return conclude(
                 self.checks, queue_result.WRITE_ERROR if self._is_out_of_room else queue_result.READ_ERROR, 0, 0
             )
-        self.message = FilteredMessage(self._store, self._store.beginning(MAX_HEADER), sender, recipients, wishes)
+        self.message = FilteredMessage(self._store, self._store.beginning(MAX_HEADER), sender, recipients, dsn)
         if self.message.header.size >= MAX_HEADER:
             self.discard()
             return reply.HEADER_TOO_LONG, b"message rejected (header too long)"
@@ -72,17 +72,17 @@ class BufferedMessage:
 
     def apply(self, verdict: "Decision", quarantine_to: bytes | None, now: int) -> Said | None:
         """The filters have decided: what is said of it; None: it is to be queued, with the envelope of `draft`."""
-        draft = self.message
-        assert draft is not None
+        message = self.message
+        assert message is not None
         if not verdict.accepted:
             what = b"message rejected (%b)" if verdict.lines[0][:1] == b"5" else b"message delayed (%b)"
             return b"\r\n".join(verdict.lines), what % b" ".join(verdict.lines)
-        if draft.is_discarded or not draft.recipients:
+        if message.is_discarded or not message.recipients:
             return reply.queued(now, 0), b"message discarded by a filter"
-        if draft.quarantined:
+        if message.quarantined:
             if quarantine_to is None:
                 return reply.NO_QUARANTINE, b"message delayed (no place for quarantine)"
-            _quarantine(draft, quarantine_to)
+            _quarantine(message, quarantine_to)
         return None
 
     def pieces(self) -> "Iterator[bytes]":
@@ -100,14 +100,14 @@ class BufferedMessage:
         self.message = self._store = None
 
 
-def _quarantine(draft: FilteredMessage, quarantine_to: bytes) -> None:
+def _quarantine(message: FilteredMessage, quarantine_to: bytes) -> None:
     """Let one address have the message, with all that it must know to send it on; nobody hears of it if that fails."""
-    told = b" ".join([b"<%b>" % recipient for recipient in draft.recipients])
-    draft.prepend(
+    told = b" ".join([b"<%b>" % recipient for recipient in message.recipients])
+    message.prepend(
         [
-            b"X-Quarantine-Reason: " + one_line(draft.quarantined),
-            b"X-Quarantine-Sender: <%b>" % one_line(draft.sender),
+            b"X-Quarantine-Reason: " + one_line(message.quarantined),
+            b"X-Quarantine-Sender: <%b>" % one_line(message.sender),
             b"X-Quarantine-Recipients: " + one_line(told),
         ]
     )
-    draft.redirect(quarantine_to)
+    message.redirect(quarantine_to)

@@ -74,7 +74,7 @@ class ServerConfig:
 
     def __init__(
         self,
-        houses: dict[int, PolicyConfig],
+        policies: dict[int, PolicyConfig],
         local_name: bytes,
         environ: dict[bytes, bytes],
         relay_clients: NetworkSet,
@@ -87,9 +87,9 @@ class ServerConfig:
         proxies: NetworkSet = _NOBODY,
         name_servers: tuple[Sequence[str], int] = ((), 53),
         filters: FilterConfig | None = None,
-        house_with: Callable[[int, dict[bytes, bytes], list[bytes]], PolicyConfig] | None = None,
+        config_with: Callable[[int, dict[bytes, bytes], list[bytes]], PolicyConfig] | None = None,
     ) -> None:
-        self.policies = houses
+        self.policies = policies
         self.local_name = local_name
         self.environ = environ
         self.relay_clients = relay_clients
@@ -102,7 +102,7 @@ class ServerConfig:
         self.proxies = proxies
         self.name_servers = name_servers
         self.filters = filters
-        self.policy_for = house_with
+        self.policy_for = config_with
 
 
 class SessionConfig:
@@ -116,13 +116,13 @@ class SessionConfig:
 
     def __init__(
         self,
-        house: PolicyConfig,
+        config: PolicyConfig,
         environ: dict[bytes, bytes],
         tls: ServerTlsContexts | None,
         checker: list[bytes],
         refusal: bytes | None = b"",
     ) -> None:
-        self.policy = house
+        self.policy = config
         self.environ = environ
         self.tls = tls
         self.checker = checker
@@ -131,16 +131,16 @@ class SessionConfig:
 
 def session_config(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> SessionConfig:
     """The terms for a client that connected to us itself; both ends of the connection are address and port."""
-    house = settings.policies.get(local[1]) or next(iter(settings.policies.values()))
+    config = settings.policies.get(local[1]) or next(iter(settings.policies.values()))
     environ = _client_environ(settings, peer, local)
     refusal = _apply_rule(settings, environ)
     is_changed = any(environ.get(name) != settings.environ.get(name) for name in POLICY_VARIABLES)
     if is_changed and settings.policy_for is not None:
         try:
-            house = settings.policy_for(local[1], environ, settings.checker)
+            config = settings.policy_for(local[1], environ, settings.checker)
         except (ControlError, OSError):
             refusal = refusal if refusal is None else reply.NO_CONTROLS
-    return SessionConfig(house, environ, settings.tls, settings.checker, refusal)
+    return SessionConfig(config, environ, settings.tls, settings.checker, refusal)
 
 
 def handed_over_session_config(
@@ -154,14 +154,14 @@ def handed_over_session_config(
         return None
     port = environ.get(b"TCPLOCALPORT", b"")
     try:
-        house = settings.policy_for(int(port) if port.isdigit() else 0, environ, checker)
+        config = settings.policy_for(int(port) if port.isdigit() else 0, environ, checker)
     except (ControlError, OSError):
         return None
     if checker and b"/" not in checker[0]:
         # The program would look for it on its own path, we would on ours.
         found = which(os.fsdecode(checker[0]), path=os.fsdecode(environ.get(b"PATH", os.defpath.encode())))
         checker = [os.fsencode(found) if found else checker[0], *checker[1:]]
-    return SessionConfig(house, environ, settings.tls, checker)
+    return SessionConfig(config, environ, settings.tls, checker)
 
 
 def _client_environ(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:

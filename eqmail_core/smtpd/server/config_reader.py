@@ -64,7 +64,7 @@ def read_policy_config(
         puts_status=controls.enhancedstatus,
         max_errors=controls.smtpmaxerrors,
         max_commands=controls.smtpmaxcommands,
-        offers_news=controls.dsn,
+        offers_notify=controls.dsn,
         offers_utf8=controls.smtputf8,
     )
     plugins = None if b"NOSPP" in environ else _read_plugins(site, controls, environ)
@@ -106,13 +106,13 @@ def _recipient_check(controls: Controls) -> "RecipientCheck | None":
     return RecipientCheck(controls.rcptcheck, routes)
 
 
-def read_tls(site: "Site", controls: Controls, complain: "Callable[[bytes], None]") -> ServerTlsFiles | None:
+def read_tls(site: "Site", controls: Controls, write_log: "Callable[[bytes], None]") -> ServerTlsFiles | None:
     """Where the keys of the server lie; None where it has none, or none that we may read, which is complained of."""
     folder = site.control
     certificate = f"{folder}/{Controls.servercert.file}"
     if not os.access(certificate, os.R_OK, effective_ids=True):
         if os.path.exists(certificate):
-            complain(b"no TLS: unable to read " + os.fsencode(certificate))
+            write_log(b"no TLS: unable to read " + os.fsencode(certificate))
         return None
     authorities = f"{folder}/{Controls.clientca.file}"
     return ServerTlsFiles(

@@ -61,15 +61,15 @@ class SharedCounters:
 class ProcessCounters:
     """One process's part of a tally, and its view of the whole."""
 
-    def __init__(self, tally: SharedCounters, index: int) -> None:
-        self.tally = tally
+    def __init__(self, counters: SharedCounters, index: int) -> None:
+        self.counters = counters
         self._index = index
         self._sessions: dict[bytes, int] = {}
         self._total = 0
 
     def begin(self) -> None:
         """Nothing is counted yet; what the process before us left is gone.  Fails: OSError."""
-        shares = self.tally.mapped()
+        shares = self.counters.mapped()
         self._own = shares[self._index]
         self._others = [share for number, share in enumerate(shares) if number != self._index]
         self._own[_PID] = 0
@@ -127,9 +127,9 @@ class ProcessCounters:
 
     def _live_processes(self) -> "Iterator[memoryview[int]]":
         """The shares of the other processes that are there."""
-        for share in self._others:
-            if share[_PID] and _is_there(share[_PID]):
-                yield share
+        for counters in self._others:
+            if counters[_PID] and _is_there(counters[_PID]):
+                yield counters
 
 
 def _find_row(address: bytes, start: int, rows: int) -> tuple[int, int]:
@@ -138,27 +138,27 @@ def _find_row(address: bytes, start: int, rows: int) -> tuple[int, int]:
     return key, start + 2 * _PLACES * (key % rows)
 
 
-def _value(share: "memoryview[int]", row: int, key: int) -> int:
+def _value(counters: "memoryview[int]", row: int, key: int) -> int:
     for at in range(row, row + 2 * _PLACES, 2):
-        if share[at] == key:
-            return share[at + 1]
+        if counters[at] == key:
+            return counters[at + 1]
     return 0
 
 
-def _set(share: "memoryview[int]", row: int, key: int, value: int) -> None:
+def _set(counters: "memoryview[int]", row: int, key: int, value: int) -> None:
     """Give an entry a value; a new one takes a free place, or the place of failures if they are the oldest of eight."""
     places = range(row, row + 2 * _PLACES, 2)
-    at = next((at for at in places if share[at] == key), -1)
+    at = next((at for at in places if counters[at] == key), -1)
     if at < 0 and value:
-        at = next((at for at in places if not share[at + 1]), -1)
+        at = next((at for at in places if not counters[at + 1]), -1)
         if at < 0 and row >= _FAILURES:
-            at = min(places, key=lambda place: share[place + 1] & _SECONDS)
+            at = min(places, key=lambda place: counters[place + 1] & _SECONDS)
         if at >= 0:
             # First without a value, so that nobody reads that of another address.
-            share[at + 1] = 0
-            share[at] = key
+            counters[at + 1] = 0
+            counters[at] = key
     if at >= 0:
-        share[at + 1] = value
+        counters[at + 1] = value
 
 
 def _failures(value: int) -> tuple[int, int]:

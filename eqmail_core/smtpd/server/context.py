@@ -56,15 +56,15 @@ class ServerContext:
         self,
         loop: asyncio.AbstractEventLoop,
         settings: ServerConfig,
-        outbox: QueueClient,
-        lookups: RecipientLookup | None = None,
-        share: ProcessCounters | None = None,
+        queue_client: QueueClient,
+        recipient_lookup: RecipientLookup | None = None,
+        counters: ProcessCounters | None = None,
     ) -> None:
         self.loop = loop
         self.config = settings
-        self.queue = outbox
-        self.lookups = lookups or NoRecipientLookup(loop)
-        self.counts = share or SharedCounters().counters_of()
+        self.queue = queue_client
+        self.recipient_lookup = recipient_lookup or NoRecipientLookup(loop)
+        self.counts = counters or SharedCounters().counters_of()
         self.counts.begin()
         self._resolver: AsyncResolver | None = None
         self._dns: set[asyncio.Task[list[DnsAnswer]]] = set()
@@ -114,8 +114,8 @@ class ServerContext:
 
     def is_guessing_passwords(self, ip: bytes) -> bool:
         """Tell whether so many wrong passwords came from this address that no other is looked at for now."""
-        most = self.config.limits.login_failures
-        return 0 < most <= self.counts.failures_of(client_network(ip), self.now, _FAILURES_S)
+        limit = self.config.limits.login_failures
+        return 0 < limit <= self.counts.failures_of(client_network(ip), self.now, _FAILURES_S)
 
     def ask_dns(self, questions: list[DnsQuestion]) -> "asyncio.Task[list[DnsAnswer]]":
         """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
@@ -174,7 +174,7 @@ class ServerContext:
     def replace_config(self, settings: ServerConfig) -> None:
         """Go by new settings."""
         self.config = settings
-        self.checkers.most, self.plugins.most = settings.limits.checkers, settings.limits.plugins
+        self.checkers.limit, self.plugins.limit = settings.limits.checkers, settings.limits.plugins
         self._resolver = None
 
     def close_when_idle(self) -> None:

@@ -28,11 +28,11 @@ class BlockingFilteredPolicy(FilteredSmtpPolicy):
     __slots__ = ("panel", "quarantine_to")
 
     def __init__(
-        self, house: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", filters: FilterConfig
+        self, config: "PolicyConfig", environ: dict[bytes, bytes], date: "Callable[[], bytes]", filters: FilterConfig
     ) -> None:
         self.panel = filters.blocking_chain(environ)
         self.quarantine_to = filters.quarantine_to
-        super().__init__(house, environ, date, self.panel)
+        super().__init__(config, environ, date, self.panel)
 
 
 class FilteredBlockingSession(BlockingSmtpSession):
@@ -63,10 +63,10 @@ class FilteredBlockingSession(BlockingSmtpSession):
     def _conclude(self) -> Said:
         """Let the filters decide, and queue what they have left of the message: what is said of it."""
         said = self._buffered.finish(self._core.sender or b"", self._core.recipients, self._core.dsn)
-        draft = self._buffered.message
-        if said is not None or draft is None:
+        message = self._buffered.message
+        if said is not None or message is None:
             return said or conclude(self._buffered.checks, queue_result.READ_ERROR, 0, 0)
-        verdict = self._runner.run(self._policy.decide_message(draft))
+        verdict = self._runner.run(self._policy.decide_message(message))
         said = self._buffered.apply(verdict, self._policy.quarantine_to, int(time.time()))
         if said is not None:
             return said
@@ -79,7 +79,7 @@ class FilteredBlockingSession(BlockingSmtpSession):
                 queue.write(piece)
         except OSError:
             queue.abort()
-        code = queue.finish(draft.sender, draft.recipients, draft.remaining_dsn())
+        code = queue.finish(message.sender, message.recipients, message.remaining_dsn())
         return conclude(self._buffered.checks, code, int(time.time()), queue.qp)
 
     def _abort_message(self) -> None:

@@ -23,18 +23,20 @@ from eqmail_core.smtpd.server.message_receiver import MAX_BUFFERED_BYTES, QueueC
 
 
 def receive_filtered(
-    desk: ServerContext,
+    context: ServerContext,
     client: Client,
-    house: PolicyConfig,
+    config: PolicyConfig,
     filters: FilterConfig,
     environ: dict[bytes, bytes],
-    outbox: QueueClient,
+    queue_client: QueueClient,
 ) -> "tuple[FilteredSmtpPolicy, FilteredReceiver]":
     """What decides about one client, and what takes its messages."""
-    panel = filters.async_chain(desk.loop, environ)
-    reception = FilteredSmtpPolicy(house, environ, desk.date, panel)
-    messages = FilteredReceiver(desk, client, reception, panel, outbox, filters.quarantine_to, house.rules.size_limit)
-    return reception, messages
+    panel = filters.async_chain(context.loop, environ)
+    policy = FilteredSmtpPolicy(config, environ, context.date, panel)
+    messages = FilteredReceiver(
+        context, client, policy, panel, queue_client, filters.quarantine_to, config.rules.size_limit
+    )
+    return policy, messages
 
 
 class FilteredReceiver:
@@ -60,19 +62,19 @@ class FilteredReceiver:
 
     def __init__(
         self,
-        desk: ServerContext,
+        context: ServerContext,
         client: Client,
-        reception: FilteredSmtpPolicy,
+        policy: FilteredSmtpPolicy,
         panel: FilterChain,
-        outbox: QueueClient,
+        queue_client: QueueClient,
         quarantine_to: bytes | None,
         size_limit: int,
     ) -> None:
-        self._context = desk
+        self._context = context
         self._client = client
-        self._policy = reception
+        self._policy = policy
         self._panel = panel
-        self._queue_client = outbox
+        self._queue_client = queue_client
         self._quarantine_to = quarantine_to
         self._buffered = BufferedMessage(size_limit)
         self._pending_decision: AsyncRequestRunner | None = None
@@ -91,9 +93,9 @@ class FilteredReceiver:
         self._buffered.take(text)
         return True
 
-    def finish(self, sender: bytes, recipients: list[bytes], wishes: DsnParameters | None, done: Done) -> Said | None:
+    def finish(self, sender: bytes, recipients: list[bytes], dsn: DsnParameters | None, done: Done) -> Said | None:
         """The message is whole: what is said if that is known now; else `done` will be called."""
-        said = self._buffered.finish(sender, recipients, wishes)
+        said = self._buffered.finish(sender, recipients, dsn)
         if said is None and self._buffered.message is not None:
             judging = self._policy.decide_message(self._buffered.message)
             self._pending_decision = AsyncRequestRunner(
@@ -134,12 +136,12 @@ class FilteredReceiver:
             done(queue_result.OK, 0, now, 0)
 
     def _submit(self, done: Done) -> None:
-        draft = self._buffered.message
-        assert draft is not None
-        envelope = render_envelope(draft.sender, draft.recipients, draft.remaining_dsn())
+        message = self._buffered.message
+        assert message is not None
+        envelope = render_envelope(message.sender, message.recipients, message.remaining_dsn())
         self.is_submitted = True
         try:
-            if draft.size <= MAX_BUFFERED_BYTES:
+            if message.size <= MAX_BUFFERED_BYTES:
                 self._queue_client.submit(envelope, b"".join(self._buffered.pieces()), done)
                 return
         except OSError:

@@ -24,15 +24,15 @@ from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.system.log import log_line
 
 # Lines that a program does not take; further ones are lost, as the memory for them would be.
-_MOST_LINES = 1000
+_MAX_LINES = 1000
 
 
 class HandoverListener:
     """Where programs come with their clients: `listener`, for our own account alone."""
 
-    def __init__(self, desk: ServerContext, listener: socket.socket) -> None:
-        self._context = desk
-        self._listener = LoopListener(desk.loop, listener, self._accept, partial(log_line, "smtpd"))
+    def __init__(self, context: ServerContext, listener: socket.socket) -> None:
+        self._context = context
+        self._listener = LoopListener(context.loop, listener, self._accept, partial(log_line, "smtpd"))
 
     def close(self) -> None:
         """Take no more clients."""
@@ -49,13 +49,15 @@ class HandoverListener:
 class HandoverConnection:
     """One program with its client."""
 
-    def __init__(self, desk: ServerContext, sock: socket.socket) -> None:
-        self._context = desk
+    def __init__(self, context: ServerContext, sock: socket.socket) -> None:
+        self._context = context
         self._session: HandoverSession | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_over = False
-        self._channel = AsyncChannel(desk.loop, sock, self._packet, self._closed, self._drained, takes_descriptors=True)
-        if desk.is_closing or desk.is_full:
+        self._channel = AsyncChannel(
+            context.loop, sock, self._packet, self._closed, self._drained, takes_descriptors=True
+        )
+        if context.is_closing or context.is_full:
             self._refuse(b"busy")
         else:
             self._channel.send(wire.READY)
@@ -69,7 +71,7 @@ class HandoverConnection:
         """A line for the log of the program; one that has gone cannot have it, and the service keeps it."""
         if self.is_closed:
             self._context.log(line)
-        elif self._channel.waiting < _MOST_LINES:
+        elif self._channel.waiting < _MAX_LINES:
             self._channel.send(wire.LINE + line)
 
     def end(self, has_failed: bool) -> None:
@@ -105,25 +107,25 @@ class HandoverConnection:
 
     def _take(self, connection: socket.socket, packet: bytes) -> bytes:
         """Take the client; why not, if not."""
-        desk = self._context
+        context = self._context
         if connection.type != socket.SOCK_STREAM:
             return b"no connection"
         try:
-            terms = handed_over_session_config(desk.config, *wire.split_offer(packet))
+            config = handed_over_session_config(context.config, *wire.split_offer(packet))
         except wire.WireError:
             return b"unintelligible"
-        if terms is None:
+        if config is None:
             return b"other settings"
-        session = HandoverSession(desk, terms, self)
-        if desk.enter(session, session.remote_ip):
+        session = HandoverSession(context, config, self)
+        if context.enter(session, session.remote_ip):
             return b"busy"
         self._session = session
         self._channel.send(wire.TAKEN)
         if self.is_closed:
             # It was not told, so it serves the client itself.
-            desk.leave(session, session.remote_ip)
+            context.leave(session, session.remote_ip)
             return b"gone"
-        self._task = desk.loop.create_task(self._begin(session, connection))
+        self._task = context.loop.create_task(self._begin(session, connection))
         return b""
 
     async def _begin(self, session: "HandoverSession", connection: socket.socket) -> None:
@@ -144,10 +146,10 @@ class HandoverSession(AsyncSmtpSession):
 
     __slots__ = ("_ip", "_is_begun", "_own_config", "_program")
 
-    def __init__(self, desk: ServerContext, terms: SessionConfig, program: HandoverConnection) -> None:
-        super().__init__(desk, b"SMTPS" in terms.environ)
-        self._own_config = terms
-        self._ip = terms.environ.get(b"TCPREMOTEIP", b"unknown")
+    def __init__(self, context: ServerContext, config: SessionConfig, program: HandoverConnection) -> None:
+        super().__init__(context, b"SMTPS" in config.environ)
+        self._own_config = config
+        self._ip = config.environ.get(b"TCPREMOTEIP", b"unknown")
         self._program = program
         self._is_begun = False
 

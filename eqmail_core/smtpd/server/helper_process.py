@@ -42,14 +42,14 @@ def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[
     return pid, reading
 
 
-def plugin_report(hearing: PluginOutputReader, code: int) -> PluginResult:
+def plugin_report(reader: PluginOutputReader, code: int) -> PluginResult:
     """How a plugin did that ended with `code`, negative for a signal.
 
     One that wrote on after its last word, and so died of SIGPIPE, did nothing wrong.
     """
-    if code < 0 and not (hearing.is_over and code == -_SIGPIPE):
+    if code < 0 and not (reader.is_over and code == -_SIGPIPE):
         return PluginResult([], b"child crashed")
-    return PluginResult([], b"can't execute") if code == TEMPORARY_EXIT else PluginResult(hearing.instructions)
+    return PluginResult([], b"can't execute") if code == TEMPORARY_EXIT else PluginResult(reader.instructions)
 
 
 def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials") -> int:

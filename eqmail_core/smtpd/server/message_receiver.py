@@ -52,7 +52,7 @@ class MessageReceiverProtocol(Protocol):
         """Take a piece; False asks for a pause."""
 
     def finish(
-        self, sender: bytes, recipients: list[bytes], wishes: DsnParameters | None, done: Done
+        self, sender: bytes, recipients: list[bytes], dsn: DsnParameters | None, done: Done
     ) -> tuple[bytes, bytes] | None:
         """The message is whole."""
 
@@ -76,8 +76,8 @@ class MessageReceiver:
 
     __slots__ = ("_buffered", "_buffered_bytes", "_checks", "_early", "_long", "_queue_client", "is_submitted")
 
-    def __init__(self, outbox: QueueClient, size_limit: int) -> None:
-        self._queue_client = outbox
+    def __init__(self, queue_client: QueueClient, size_limit: int) -> None:
+        self._queue_client = queue_client
         self._checks = MessageChecks(size_limit)
         self._early: tuple[int, int, int] | None = None
         self._buffered: list[bytes] = []
@@ -93,9 +93,9 @@ class MessageReceiver:
 
     def take(self, text: bytes, done: Done, on_ready: Callable[[], None]) -> bool:
         """Take a piece; False: the next one should wait until `on_ready` is called."""
-        intake = self._checks
-        intake.receive(text)
-        if intake.is_refused:
+        checks = self._checks
+        checks.receive(text)
+        if checks.is_refused:
             self.discard()
         elif self._early is not None:
             pass  # the queue has refused it already
@@ -111,14 +111,14 @@ class MessageReceiver:
         return True
 
     def finish(
-        self, sender: bytes, recipients: list[bytes], wishes: DsnParameters | None, done: Done
+        self, sender: bytes, recipients: list[bytes], dsn: DsnParameters | None, done: Done
     ) -> tuple[bytes, bytes] | None:
         """The message is whole: the reply and what the log says, if that is known now; else `done` will be called."""
         if self._early is not None:
             return self._conclude(*self._early)
         if self._checks.is_refused:
             return self._conclude(queue_result.READ_ERROR, 0, 0)
-        envelope = render_envelope(sender, recipients, render_dsn(wishes))
+        envelope = render_envelope(sender, recipients, render_dsn(dsn))
         self.is_submitted = True
         if self._long is not None:
             self._long.commit(envelope)

@@ -23,10 +23,10 @@ class ProxyHeaderReader(asyncio.Protocol):
         self,
         loop: asyncio.AbstractEventLoop,
         welcome: Callable[[ProxyEndpoints | None], asyncio.Protocol],
-        complain: Callable[[], None],
+        write_log: Callable[[], None],
     ) -> None:
         self._welcome = welcome
-        self._complain = complain
+        self._write_log = write_log
         self._said = b""
         self._loop = loop
 
@@ -54,7 +54,7 @@ class ProxyHeaderReader(asyncio.Protocol):
             protocol.data_received(self._said[length:])
 
     def _hang_up(self) -> None:
-        self._complain()
+        self._write_log()
         self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -80,7 +80,7 @@ _GC_THRESHOLD = 20_000
 def run(
     site: Site,
     listeners: list[socket.socket],
-    share: ProcessCounters | None = None,
+    counters: ProcessCounters | None = None,
     handover: socket.socket | None = None,
 ) -> None:
     """Serve on these sockets until TERM; `share` is ours of what all processes count together.
@@ -103,13 +103,13 @@ def run(
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
     link = AsyncQueueClient(loop, site.socket("queue"))
-    desk = ServerContext(loop, settings, link, RecipientLookupClient(loop, site.socket("lookup"), _log), share)
+    context = ServerContext(loop, settings, link, RecipientLookupClient(loop, site.socket("lookup"), _log), counters)
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     try:
-        loop.run_until_complete(_serve(site, desk, listeners, environ, handover))
+        loop.run_until_complete(_serve(site, context, listeners, environ, handover))
     finally:
-        desk.write_log()
+        context.write_log()
         link.close()
         loop.close()
 
@@ -127,10 +127,10 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         # A password that could be hidden is not taken in clear, unless the administrator wants it.
         environ = {b"TLSREQUIRED": b"1"} | environ
     builder = PolicyConfigCache(site, controls, morercpthosts_lookup(site), tls is not None)
-    houses = {port: builder.policy_for(port, environ, checker) for port in ports}
-    _log_ignored(houses)
+    policies = {port: builder.policy_for(port, environ, checker) for port in ports}
+    _log_ignored(policies)
     return ServerConfig(
-        houses=houses,
+        policies=policies,
         local_name=controls.me or b"unknown",
         environ=environ,
         relay_clients=_networks(Controls.relayclients.file, controls.relayclients),
@@ -142,7 +142,7 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         rule_for=_rules_of(site),
         proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
         filters=read_filters(controls, _log),
-        house_with=builder.policy_for,
+        config_with=builder.policy_for,
     )
 
 
@@ -171,9 +171,9 @@ def _networks(name: str, entries: list[bytes] | None) -> NetworkSet:
     return networks
 
 
-def _log_ignored(houses: dict[int, PolicyConfig]) -> None:
+def _log_ignored(policies: dict[int, PolicyConfig]) -> None:
     """Say what was not understood, once for all ports."""
-    lists = next((house.dnsbl for house in houses.values()), None)
+    lists = next((house.dnsbl for house in policies.values()), None)
     for line in lists.ignored if lists else ():
         _log(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
 
@@ -183,13 +183,13 @@ def _read_tls(site: Site, controls: Controls) -> ServerTlsContexts | None:
     files = read_tls(site, controls, _log)
     if files is None:
         return None
-    desk = ServerTlsContexts(files, _log)
+    context = ServerTlsContexts(files, _log)
     try:
-        desk.check()
+        context.check()
     except TlsUnavailable as trouble:
         _log(b"no TLS: " + str(trouble).encode())
         return None
-    return desk
+    return context
 
 
 def _log(what: bytes) -> None:
@@ -198,7 +198,7 @@ def _log(what: bytes) -> None:
 
 async def _serve(
     site: Site,
-    desk: ServerContext,
+    context: ServerContext,
     listeners: list[socket.socket],
     environ: dict[bytes, bytes],
     handover: socket.socket | None,
@@ -207,46 +207,46 @@ async def _serve(
     told_to_end = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, told_to_end.set)
     loop.add_signal_handler(signal.SIGINT, told_to_end.set)
-    loop.add_signal_handler(signal.SIGHUP, _renew, site, desk, listeners, environ)
+    loop.add_signal_handler(signal.SIGHUP, _renew, site, context, listeners, environ)
     servers = [
         await loop.create_server(
-            partial(AsyncSmtpSession, desk, isinstance(listener, TlsListener)), sock=listener, backlog=_BACKLOG
+            partial(AsyncSmtpSession, context, isinstance(listener, TlsListener)), sock=listener, backlog=_BACKLOG
         )
         for listener in listeners
     ]
-    porch = None if handover is None else HandoverListener(desk, handover)
+    porch = None if handover is None else HandoverListener(context, handover)
     tell_ready()
-    renew = partial(_renew, site, desk, listeners, environ)
-    looks = _certificate_watch(site, desk, renew), _secrets_watch(site, desk, environ, renew)
-    sweeper = loop.create_task(_sweep(desk, looks))
+    renew = partial(_renew, site, context, listeners, environ)
+    looks = _certificate_watch(site, context, renew), _secrets_watch(site, context, environ, renew)
+    sweeper = loop.create_task(_sweep(context, looks))
     await told_to_end.wait()
     for server in servers:
         server.close()
     if porch is not None:
         porch.close()
-    desk.close_when_idle()
+    context.close_when_idle()
     deadline = loop.time() + _GRACE_S
-    while desk.sessions and loop.time() < deadline:
+    while context.sessions and loop.time() < deadline:
         await asyncio.sleep(0.05)
     sweeper.cancel()
 
 
-async def _sweep(desk: ServerContext, looks: tuple[Callable[[], None], ...]) -> None:
+async def _sweep(context: ServerContext, looks: tuple[Callable[[], None], ...]) -> None:
     while True:
         await asyncio.sleep(_SWEEP_S)
-        desk.sweep()
+        context.sweep()
         for look in looks:
             look()
 
 
-def _certificate_watch(site: Site, desk: ServerContext, renew: Callable[[], None]) -> Callable[[], None]:
+def _certificate_watch(site: Site, context: ServerContext, renew: Callable[[], None]) -> Callable[[], None]:
     """What has a first certificate count as soon as it is there; changes of one that is in use are noticed anyway."""
     path = f"{site.control}/{Controls.servercert.file}"
     seen = file_fingerprint(path)
 
     def look() -> None:
         nonlocal seen
-        if desk.config.tls is None:
+        if context.config.tls is None:
             before, seen = seen, file_fingerprint(path)
             if seen is not None and seen != before:
                 renew()
@@ -255,13 +255,13 @@ def _certificate_watch(site: Site, desk: ServerContext, renew: Callable[[], None
 
 
 def _secrets_watch(
-    site: Site, desk: ServerContext, environ: dict[bytes, bytes], renew: Callable[[], None]
+    site: Site, context: ServerContext, environ: dict[bytes, bytes], renew: Callable[[], None]
 ) -> Callable[[], None]:
     """What has the first secret of another kind count as soon as it is there: other methods can be offered then."""
     path = f"{site.users}/{SECRETS}"
 
     def methods() -> tuple[bytes, ...]:
-        checker = desk.config.checker
+        checker = context.config.checker
         try:
             return checkable(site, read_controls(site, environ), checker) if checker else ()
         except ControlError:
@@ -280,9 +280,9 @@ def _secrets_watch(
     return look
 
 
-def _renew(site: Site, desk: ServerContext, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
+def _renew(site: Site, context: ServerContext, listeners: list[socket.socket], environ: dict[bytes, bytes]) -> None:
     try:
-        desk.replace_config(read_settings(site, environ, listeners))
+        context.replace_config(read_settings(site, environ, listeners))
     except (ControlError, OSError) as reason:
         log_line(NAME, f"alert: unable to reread controls, the old ones stay: {reason}")
 

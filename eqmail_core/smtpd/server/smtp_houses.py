@@ -21,7 +21,7 @@ POLICY_VARIABLES = (
 )
 """The variables that `smtp_house.read_house` goes by; those of `Patience` are looked at for each client anyway."""
 
-_MOST_KEPT = 256
+_MAX_KEPT = 256
 
 
 class PolicyConfigCache:
@@ -43,7 +43,7 @@ class PolicyConfigCache:
         # Not in the key, because each client's own are looked at for it alone; see `HOUSE_VARIABLES`.
         key = port, tuple(checker), frozenset(variables.items())
         if key not in self._cached:
-            if len(self._cached) >= _MOST_KEPT:
+            if len(self._cached) >= _MAX_KEPT:
                 self._cached.clear()
             controls = Controls(self._content, variables)
             is_more, tls = self._is_more, self._offers_tls

@@ -30,7 +30,7 @@ def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
         controls = read_controls(site, environ)
         port = environ.get(b"TCPLOCALPORT", b"0")
         tls = read_tls(site, controls, lambda what: _log(what, environ))
-        house = read_policy_config(site, controls, environ, morercpthosts_lookup(site), checker, port, tls is not None)
+        config = read_policy_config(site, controls, environ, morercpthosts_lookup(site), checker, port, tls is not None)
         timeout_s, idle_s = controls.timeoutsmtpd, controls.smtpidle
         filters = read_filters(controls, lambda what: _log(what, environ))
     except (ControlError, OSError, ValueError):
@@ -38,16 +38,16 @@ def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
         os.write(1, reply.NO_CONTROLS + b"\r\n")
         return 1
     local = environ.get(b"TCPLOCALHOST") or environ.get(b"TCPLOCALIP", b"unknown")
-    core = ServerProtocol(house.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
-    conversation, reception = BlockingSmtpSession, SmtpPolicy(house, environ, _date)
+    core = ServerProtocol(config.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
+    conversation, policy = BlockingSmtpSession, SmtpPolicy(config, environ, _date)
     if filters is not None:
         # Here, because few servers have filters and all would pay for it.
         from eqmail_core.smtpd.server.filtered_blocking_session import BlockingFilteredPolicy, FilteredBlockingSession
 
-        conversation, reception = FilteredBlockingSession, BlockingFilteredPolicy(house, environ, _date, filters)
+        conversation, policy = FilteredBlockingSession, BlockingFilteredPolicy(config, environ, _date, filters)
     client = TimedStream(timeout_s)
-    one = conversation(site, core, reception, client, checker, tls, b"SMTPS" in environ, idle_s)
-    return one.run(house.rules.size_limit)
+    one = conversation(site, core, policy, client, checker, tls, b"SMTPS" in environ, idle_s)
+    return one.run(config.rules.size_limit)
 
 
 def _date() -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from eqmail_core.dns import resolver
 from eqmail_core.dns.cache import DnsCache
 from eqmail_core.dns.query import AAAA, CNAME, MX, NO_ANSWER, NOTHING, A, DnsAnswer, DnsQuestion
-from eqmail_core.dns.resolver import MOST_RECORDS, AsyncResolver, BlockingResolver
+from eqmail_core.dns.resolver import MAX_RECORDS, AsyncResolver, BlockingResolver
 from tests.support.name_server import NameServer, Zone
 
 ZONE: Zone = {
@@ -51,11 +51,11 @@ def ask_briefly(request: pytest.FixtureRequest, server: NameServer) -> Ask:
 
 def asking(kind: str, server: NameServer, patience_s: float) -> Ask:
     if kind == "blocking":
-        return BlockingResolver(["127.0.0.1"], server.port, patience_s=patience_s).answer
+        return BlockingResolver(["127.0.0.1"], server.port, timeout_s=patience_s).answer
 
     def answer(question: DnsQuestion) -> DnsAnswer:
         async def once() -> DnsAnswer:
-            return (await AsyncResolver(["127.0.0.1"], server.port, patience_s=patience_s).answers([question]))[0]
+            return (await AsyncResolver(["127.0.0.1"], server.port, timeout_s=patience_s).answers([question]))[0]
 
         return asyncio.run(once())
 
@@ -100,8 +100,8 @@ def test_a_name_beyond_ascii_is_asked_for_by_its_a_labels(ask: Ask, server: Name
 
 
 def test_of_many_records_the_best_are_kept_and_no_more(ask: Ask) -> None:
-    assert [preference for preference, _ in ask((MX, b"many.test")).names] == list(range(MOST_RECORDS))
-    assert len(ask((A, b"many.test")).addresses) == MOST_RECORDS
+    assert [preference for preference, _ in ask((MX, b"many.test")).names] == list(range(MAX_RECORDS))
+    assert len(ask((A, b"many.test")).addresses) == MAX_RECORDS
 
 
 @pytest.mark.parametrize("name", [b"servfail.test", b"silent.test", b"garbage.test", b"loop.test"])
@@ -182,7 +182,7 @@ def test_who_is_silent_delays_nobody_else(server: NameServer, monkeypatch: pytes
     monkeypatch.setattr(resolver, "MOST_BESIDE", 12)
 
     async def scene() -> int:
-        asking = AsyncResolver(["127.0.0.1"], server.port, patience_s=3600.0)
+        asking = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
         names = [[(A, b"silent%d.%d.test" % (number, other)) for other in range(50)] for number in range(20)]
         searches = [asyncio.ensure_future(asking.answers(questions)) for questions in names]
         while len(server.asked) < 20 + 12:
@@ -203,7 +203,7 @@ def test_who_is_silent_delays_nobody_else(server: NameServer, monkeypatch: pytes
 
 def test_a_search_has_so_much_time_and_what_was_answered_counts(server: NameServer) -> None:
     async def scene() -> list[DnsAnswer]:
-        asking = AsyncResolver(["127.0.0.1"], server.port, patience_s=3600.0)
+        asking = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
         await asking.answers([(A, b"a.test")])
         return await asking.answers([(A, b"silent.test"), (A, b"a.test"), (A, b"silent2.test")], within_s=0.05)
 
@@ -213,7 +213,7 @@ def test_a_search_has_so_much_time_and_what_was_answered_counts(server: NameServ
 
 
 def test_one_question_has_no_more_time_than_is_left(server: NameServer) -> None:
-    asking = BlockingResolver(["127.0.0.1"], server.port, patience_s=3600.0)
+    asking = BlockingResolver(["127.0.0.1"], server.port, timeout_s=3600.0)
     assert asking.answer((A, b"silent.test"), within_s=0.05) is NO_ANSWER
     assert asking.answer((A, b"a.test"), within_s=5.0).addresses
 

@@ -195,23 +195,23 @@ def test_after_a_sudden_death_everything_unfinished_is_admitted_again(tmp_path: 
 
 
 def test_only_the_scheduler_may_say_hello(desk: Desk) -> None:
-    desk.service._reception.config.scheduler = os.getuid() + 1
+    desk.service._policy.config.scheduler = os.getuid() + 1
     sock = connect_to(desk.path, 60)
     sock.send(admission.HELLO)
-    desk.until(lambda: not desk.service._reception._connections_by_peer)
+    desk.until(lambda: not desk.service._policy._connections_by_peer)
     assert desk.receive(sock) == b""
     sock.close()
 
 
 def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
-    house = desk.service._reception.config
+    house = desk.service._policy.config
     house.accounts.clear()
     house.per_user = 2
     socks = [connect_to(desk.path, 60) for _ in range(3)]
-    desk.until(lambda: len(desk.service._reception._connections_by_peer) == 2)
+    desk.until(lambda: len(desk.service._policy._connections_by_peer) == 2)
     assert desk.receive(socks[2]) == b""
     socks[0].close()
-    desk.until(lambda: len(desk.service._reception._connections_by_peer) == 1)
+    desk.until(lambda: len(desk.service._policy._connections_by_peer) == 1)
     again = connect_to(desk.path, 60)
     again.send(wire.whole(7, ENVELOPE, MESSAGE))
     assert wire.split_result(desk.receive(again))[:2] == (7, 0)
@@ -223,7 +223,7 @@ def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
 def test_nonsense_ends_the_connection_and_nothing_else(desk: Desk, packet: bytes) -> None:
     sock = connect_to(desk.path, 60)
     sock.send(packet)
-    desk.until(lambda: not desk.service._reception._connections_by_peer)
+    desk.until(lambda: not desk.service._policy._connections_by_peer)
     assert desk.receive(sock) == b""
     sock.close()
     assert submit(desk, MESSAGE).codes == [0]
@@ -311,7 +311,7 @@ def test_two_services_never_work_on_one_queue(desk: Desk) -> None:
 
 def as_ordinary_user(desk: Desk) -> None:
     """From now on our own account is none of the mail accounts."""
-    desk.service._reception.config.accounts.clear()
+    desk.service._policy.config.accounts.clear()
 
 
 def put(desk: Desk, sock: socket.socket, packet: bytes) -> None:
@@ -331,8 +331,8 @@ def put(desk: Desk, sock: socket.socket, packet: bytes) -> None:
 
 def test_one_connection_with_unfinished_envelopes_takes_a_bounded_memory(desk: Desk) -> None:
     as_ordinary_user(desk)
-    memory = desk.service._reception.memory
-    memory._whole, memory._most_of_one = 4 << 20, 1 << 20
+    memory = desk.service._policy.memory
+    memory._whole, memory._limit_of_one = 4 << 20, 1 << 20
     sock = connect_to(desk.path, 60)
     for tag in range(8):
         for _ in range(8):
@@ -353,15 +353,15 @@ def test_an_ordinary_connection_has_few_unfinished_messages(desk: Desk) -> None:
     for tag in range(9):
         put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * wire.MAX_PIECE))
         put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * 10))
-    desk.until(lambda: not desk.service._reception._connections_by_peer)
-    assert desk.service._reception.places.total == desk.service._reception.memory.total == 0
+    desk.until(lambda: not desk.service._policy._connections_by_peer)
+    assert desk.service._policy.places.total == desk.service._policy.memory.total == 0
     sock.close()
 
 
 def test_what_lies_idle_goes_when_another_needs_its_place(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     as_ordinary_user(desk)
-    reception = desk.service._reception
-    reception.places._most_of_one = 4
+    reception = desk.service._policy
+    reception.places._limit_of_one = 4
     now = reception.now()
     monkeypatch.setattr(reception, "now", lambda: now)
     idle = [connect_to(desk.path, 60) for _ in range(2)]
@@ -407,7 +407,7 @@ def test_a_bad_packet_of_the_scheduler_never_ends_the_service(desk: Desk, packet
     desk.until(lambda: scheduler.channel.waiting == 0)
     assert submit(desk, MESSAGE).codes == [0]
     scheduler.close()
-    assert desk.service.surprise is None
+    assert desk.service.error is None
 
 
 def test_a_bad_greeting_never_ends_the_service(desk: Desk) -> None:
@@ -416,4 +416,4 @@ def test_a_bad_greeting_never_ends_the_service(desk: Desk) -> None:
     assert desk.receive(sock) == b""
     sock.close()
     assert submit(desk, MESSAGE).codes == [0]
-    assert desk.service.surprise is None
+    assert desk.service.error is None

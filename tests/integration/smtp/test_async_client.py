@@ -147,7 +147,7 @@ def test_a_cancelled_delivery_can_close_its_session() -> None:
 
 def test_a_kept_session_carries_more_and_takes_its_leave_when_its_time_is_over() -> None:
     async def play(watch: ConnectionTimer) -> None:
-        idle = ConnectionCache(most=1)
+        idle = ConnectionCache(limit=1)
         session = await open_session(watch, server.port, keep=True)
         for number in range(3):
             assert await carry(session) == ACCEPTED
@@ -171,7 +171,7 @@ def test_a_kept_session_carries_more_and_takes_its_leave_when_its_time_is_over()
 
 def test_a_kept_session_whose_server_leaves_is_forgotten() -> None:
     async def play(watch: ConnectionTimer) -> None:
-        idle = ConnectionCache(most=5)
+        idle = ConnectionCache(limit=5)
         session = await open_session(watch, server.port, keep=True)
         await carry(session)
         idle.put("key", session, watch.loop.time() + 60)
@@ -186,7 +186,7 @@ def test_a_kept_session_whose_server_leaves_is_forgotten() -> None:
 
 def test_only_so_many_sessions_are_kept() -> None:
     async def play(watch: ConnectionTimer) -> list[bool]:
-        idle = ConnectionCache(most=2)
+        idle = ConnectionCache(limit=2)
         sessions = [await open_session(watch, server.port, keep=True) for _ in range(3)]
         for session in sessions:
             await carry(session)

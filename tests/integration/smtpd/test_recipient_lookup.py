@@ -86,7 +86,7 @@ def test_who_is_not_there_is_complained_of_once(loop: asyncio.AbstractEventLoop,
 def test_who_is_silent_is_not_waited_for(loop: asyncio.AbstractEventLoop, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     listener = listen_at(path, 0o600)
-    link = RecipientLookupClient(loop, path, lambda line: None, patience_s=0.05)
+    link = RecipientLookupClient(loop, path, lambda line: None, timeout_s=0.05)
     assert ask_all(loop, link, [b"a@h"]) == {b"a@h": b""}
     link.close()
     listener.close()

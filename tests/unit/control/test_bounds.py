@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.kinds import Count, Limit, PeriodMap, Periods, Seconds, Timeout
 from eqmail_core.tcpserver.options import parse_command_line
-from eqmail_core.text.lines import MOST_COUNT, MOST_PERIOD_S, MOST_WAIT_S
+from eqmail_core.text.lines import MAX_COUNT, MAX_PERIOD_S, MAX_WAIT_S
 
 HUGE = [b"2147484\n", b"9" * 12 + b"\n", b"9" * 20 + b"\n", b"9" * 5000 + b"\n"]
 COUNTS = {name: control for name, control in Controls.declared().items() if isinstance(control, Count)}
@@ -63,7 +63,7 @@ def test_periods_are_times_that_files_can_have(digits: str, unit: str) -> None:
             values = list((control.parse(b"example.org:" + word)[0] or {}).values())
         else:
             continue
-        assert all(0 <= value <= MOST_PERIOD_S for value in values), name
+        assert all(0 <= value <= MAX_PERIOD_S for value in values), name
 
 
 LIMITS = [name for name, control in COUNTS.items() if isinstance(control, Limit)]
@@ -105,7 +105,7 @@ def test_numbers_of_options_are_bounded_alike() -> None:
         b"program",
     ]
     chosen = parse_command_line(argv, {})
-    assert chosen.ident_timeout_s == MOST_WAIT_S
-    assert {chosen.limit, chosen.uid, chosen.gid, chosen.backlog} == {MOST_COUNT}
+    assert chosen.ident_timeout_s == MAX_WAIT_S
+    assert {chosen.limit, chosen.uid, chosen.gid, chosen.backlog} == {MAX_COUNT}
     chosen = parse_command_line([b"qmail-tcpsrv", b"-U", b"host", b"25", b"program"], {b"UID": huge, b"GID": huge})
-    assert chosen.uid == chosen.gid == MOST_COUNT
+    assert chosen.uid == chosen.gid == MAX_COUNT

@@ -23,7 +23,7 @@ def test_an_order_is_read_as_it_was_given(
     serial: int, number: int, name: bytes, sender: bytes, recipient: bytes, wishes: bytes
 ) -> None:
     it = split_order(order(DeliveryRequest(serial, number, name, sender, recipient, wishes)))
-    assert (it.serial, it.number, it.name, it.sender, it.recipient, it.wishes) == (
+    assert (it.serial, it.number, it.name, it.sender, it.recipient, it.dsn) == (
         (serial, number, name, sender, recipient, wishes)
     )
 

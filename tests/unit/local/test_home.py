@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.local.delivery.home import MOST_BYTES, TooLong, find_instructions
+from eqmail_core.local.delivery.home import MAX_BYTES, TooLong, find_instructions
 from eqmail_core.outcome import PermanentFailure
 
 PATRN = 0o002
@@ -39,9 +39,9 @@ def test_a_file_that_grows_while_it_is_read_is_not_read_to_its_end(
 
 
 def test_a_long_file_is_followed(dot_qmail: Path) -> None:
-    dot_qmail.write_bytes(b"#" * (MOST_BYTES - 12) + b"\n./Maildir/\n")
+    dot_qmail.write_bytes(b"#" * (MAX_BYTES - 12) + b"\n./Maildir/\n")
     assert instructions() == [(b"maildir", b"./Maildir/")]
-    dot_qmail.write_bytes(b"#" * MOST_BYTES + b"\n./Maildir/\n")
+    dot_qmail.write_bytes(b"#" * MAX_BYTES + b"\n./Maildir/\n")
     with pytest.raises(TooLong):
         instructions()
 

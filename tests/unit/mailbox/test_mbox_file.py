@@ -30,7 +30,7 @@ def test_a_locked_mailbox_is_not_touched(tmp_path: Path, message: MessageFile) -
     with open(box, "wb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         with pytest.raises(TemporaryFailure, match="File has been locked for 30 seconds straight"):
-            append_to_mailbox(os.fsencode(box), b"From s\n", message, patience_s=0.01)
+            append_to_mailbox(os.fsencode(box), b"From s\n", message, timeout_s=0.01)
     assert box.read_bytes() == b""
 
 

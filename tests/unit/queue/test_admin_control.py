@@ -116,7 +116,7 @@ def test_a_message_that_leaves_while_it_is_looked_at_is_passed_over_and_one_that
                 os.unlink(path)
         return it.whole().number
 
-    assert list(each_message(site.queue, None, view, on_trouble=lambda number, error: troubles.append(number))) == [
+    assert list(each_message(site.queue, None, view, on_problem=lambda number, error: troubles.append(number))) == [
         whole
     ]
     assert troubles == [broken]

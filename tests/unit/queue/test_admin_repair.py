@@ -40,7 +40,7 @@ def said(site: Site, option: bytes, value: bytes = b"") -> bytes:
 
 def test_a_repaired_queue_has_no_faults(site: Site) -> None:
     found = examine(site)
-    assert (found.split, found.owners, found.modes) == (True, True, True)
+    assert (found.split, found.user_lookup, found.modes) == (True, True, True)
     assert os.stat(site.queue.tcpto).st_size == site.layout.tcpto_size
 
 
@@ -49,7 +49,7 @@ def test_faults_are_told_apart(site: Site) -> None:
     assert not examine(site).modes
     os.mkdir(f"{site.queue.root}/info/3")
     found = examine(site)
-    assert (found.split, found.owners, found.modes) == (False, True, False)
+    assert (found.split, found.user_lookup, found.modes) == (False, True, False)
     repair(site)
     assert examine(site).split
 

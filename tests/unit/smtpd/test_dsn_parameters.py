@@ -16,7 +16,7 @@ from eqmail_core.smtpd.protocol.options import ServerOptions
 from tests.unit.dsn.test_parameters import NEWS, ORCPT, WISHES, content
 from tests.unit.smtpd.test_session import Client
 
-RULES = ServerOptions(b"mx", offers_news=True, offers_utf8=True)
+RULES = ServerOptions(b"mx", offers_notify=True, offers_utf8=True)
 BAD = b"501 syntax error in parameters (#5.5.4)\r\n"
 
 

@@ -279,9 +279,9 @@ class TestAuthentication:
     @pytest.mark.parametrize(
         ("outcome", "line"),
         [
-            (CHECKER_CRASHED, reply.AUTH_CHILD_TROUBLE),
+            (CHECKER_CRASHED, reply.AUTH_CHILD_PROBLEM),
             (NO_CHILD, reply.AUTH_NO_CHILD),
-            (111, reply.AUTH_CHILD_TROUBLE),
+            (111, reply.AUTH_CHILD_PROBLEM),
         ],
     )
     def test_trouble_is_no_wrong_password(self, outcome: int, line: bytes) -> None:

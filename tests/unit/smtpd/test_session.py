@@ -214,7 +214,7 @@ def test_without_smtputf8_an_address_is_bytes_as_in_c() -> None:
 @pytest.mark.parametrize("again", [b"EHLO x", b"HELO x", b"MAIL FROM:<new> RET=HDRS", b"RSET"])
 @pytest.mark.parametrize("refused", [False, True])
 def test_what_ends_a_transaction_leaves_nothing_of_it(again: bytes, refused: bool) -> None:
-    client = Client(ServerOptions(b"mx", offers_news=True))
+    client = Client(ServerOptions(b"mx", offers_notify=True))
     client.send(b"MAIL FROM:<old> ENVID=x\r\nRCPT TO:<one> NOTIFY=NEVER\r\n")
     client.refusing = (Mail if again.startswith(b"MAIL") else Hello) if refused else None
     client.send(again + b"\r\n")

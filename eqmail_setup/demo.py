@@ -17,7 +17,7 @@ from email.utils import formatdate
 from pathlib import Path
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.templating import render
 
@@ -29,7 +29,7 @@ _PROGRAM = '|(echo "$SENDER wrote to $RECIPIENT:"; wc -l) | tr "\\n" " " >>handl
 Say = Callable[[str], None]
 
 
-class Demonstration:
+class Demo:
     """The steps of the demonstration, each told to `say`; `site` is a fresh single-user installation."""
 
     def __init__(self, site: Site, say: Say) -> None:
@@ -88,17 +88,17 @@ class Demonstration:
             client.rcpt(ann)
             code, text = client.data(letter.replace(b"\n", b"\r\n"))
         say(f"   answer: {code} {text.decode('ascii', 'replace')}")
-        self._settle(1, lambda: self._delivered() == 1, "the message does not arrive")
+        self._wait_for(1, lambda: self._delivered() == 1, "the message does not arrive")
         say(f"\n2. bin/qmail-inject, from the command line to {ann}")
         self._inject(f"To: {ann}\nSubject: Hello from a program\n\nqmail-inject completed this header.\n")
-        self._settle(2, lambda: self._delivered() == 2, "the message does not arrive")
+        self._wait_for(2, lambda: self._delivered() == 2, "the message does not arrive")
         address = f"ann{self._site.break_char.decode()}count@{HOST}"
         say(f"\n3. to {address}, which a program in .qmail-count handles")
         self._inject(f"To: {address}\nSubject: Hello, program\n\none\ntwo\nthree\n")
-        self._settle(3, (self._ann / "handled").exists, "the program does not run")
+        self._wait_for(3, (self._ann / "handled").exists, "the program does not run")
         say(f"\n4. to nobody@{HOST}, who does not exist: it comes back")
         self._inject(f"To: nobody@{HOST}\nSubject: Hello, nobody\n\nIs anybody there?\n")
-        self._settle(5, lambda: self._delivered() == 3, "the bounce does not arrive")
+        self._wait_for(5, lambda: self._delivered() == 3, "the bounce does not arrive")
 
     def show(self) -> None:
         """Show what was delivered: files, one of them whole, the program's output, the bounce."""
@@ -108,12 +108,12 @@ class Demonstration:
             subject = next((line for line in _lines(path) if line.startswith("Subject: ")), "Subject: ?")
             self._say(f"   {path}\n      {subject}")
         self._say("\nThe first of them, as it lies there:")
-        self._quote(_lines(letters[0]))
+        self._show_lines(_lines(letters[0]))
         self._say("\nWhat the program in .qmail-count wrote:")
-        self._quote(_lines(self._ann / "handled"))
+        self._show_lines(_lines(self._ann / "handled"))
         self._say("\nThe bounce:")
         bounce = next(path for path in letters if "failure notice" in path.read_text(errors="replace"))
-        self._quote(_lines(bounce))
+        self._show_lines(_lines(bounce))
 
     def stop(self) -> None:
         """Stop the services and wait until all have ended."""
@@ -124,7 +124,7 @@ class Demonstration:
             code = self._services.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self._services.kill()
-            raise Refusal("the services did not stop on TERM") from None
+            raise EqmailError("the services did not stop on TERM") from None
         if self._listener is not None:
             self._listener.join(PATIENCE_S)
         if code != 0:
@@ -136,7 +136,7 @@ class Demonstration:
             [f"{self._site.bin}/{program}", *arguments], env=self._environ, capture_output=True, text=True, check=False
         )
         if ended.returncode != 0:
-            raise Refusal(f"{program} ended with exit code {ended.returncode}: {ended.stderr.strip()}")
+            raise EqmailError(f"{program} ended with exit code {ended.returncode}: {ended.stderr.strip()}")
 
     def _inject(self, message: str) -> None:
         environ = self._environ | {"QMAILUSER": "ann", "QMAILHOST": HOST, "QMAILNAME": "Ann"}
@@ -156,7 +156,7 @@ class Demonstration:
     def _delivered(self) -> int:
         return len(list((self._ann / "Maildir/new").iterdir()))
 
-    def _settle(self, ended: int, done: Callable[[], bool], trouble: str) -> None:
+    def _wait_for(self, ended: int, done: Callable[[], bool], trouble: str) -> None:
         """Wait until something is there and so many messages have left the queue."""
         self._wait(done, trouble)
         self._wait(lambda: sum("end msg " in line for line in self._log) >= ended, "the queue does not empty")
@@ -170,12 +170,12 @@ class Demonstration:
                 raise self._refusal(trouble)
             time.sleep(0.02)
 
-    def _quote(self, lines: list[str]) -> None:
+    def _show_lines(self, lines: list[str]) -> None:
         for line in lines:
             self._say(f"   | {line}")
 
-    def _refusal(self, trouble: str) -> Refusal:
-        return Refusal(f"{trouble}; the log ended with: {' / '.join(self._log[-3:]) or 'nothing'}")
+    def _refusal(self, trouble: str) -> EqmailError:
+        return EqmailError(f"{trouble}; the log ended with: {' / '.join(self._log[-3:]) or 'nothing'}")
 
 
 def free_port(first: int) -> int:
@@ -188,10 +188,10 @@ def free_port(first: int) -> int:
             except OSError:
                 continue
             return port
-    raise Refusal(f"no free port from {first} to {first + 199}")
+    raise EqmailError(f"no free port from {first} to {first + 199}")
 
 
-def clear(home: str, mark: str) -> None:
+def remove_old_demo(home: str, mark: str) -> None:
     """Remove what an earlier demonstration left, and nothing else.
 
     Fails: Refusal when the folder holds something that no demonstration made.
@@ -199,7 +199,7 @@ def clear(home: str, mark: str) -> None:
     if not os.path.lexists(home):
         return
     if os.path.islink(home) or not os.path.exists(f"{home}/{mark}"):
-        raise Refusal(f"{home}: was not made by eqmail demo; choose another folder")
+        raise EqmailError(f"{home}: was not made by eqmail demo; choose another folder")
     shutil.rmtree(home)
 
 

@@ -11,7 +11,7 @@ PRIVILEGE = 4
 INTERNAL = 111
 
 
-class Refusal(Exception):
+class EqmailError(Exception):
     """A command cannot do what it was asked; the text says what is wrong and what helps."""
 
     def __init__(self, text: str, code: int = FOUND) -> None:
@@ -20,11 +20,11 @@ class Refusal(Exception):
         self.code = code
 
 
-def usage(text: str) -> Refusal:
+def usage_error(text: str) -> EqmailError:
     """A refusal because of what the caller wrote."""
-    return Refusal(text, USAGE)
+    return EqmailError(text, USAGE)
 
 
-def privilege(text: str) -> Refusal:
+def permission_required(text: str) -> EqmailError:
     """A refusal because of who the caller is."""
-    return Refusal(text, PRIVILEGE)
+    return EqmailError(text, PRIVILEGE)

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 import eqmail_core
-from eqmail_setup.errors import FOUND, INTERNAL, PRIVILEGE, USAGE, Refusal
+from eqmail_setup.errors import FOUND, INTERNAL, PRIVILEGE, USAGE, EqmailError
 
 DEBUG_VARIABLE = "EQMAIL_DEBUG"
 
@@ -110,17 +110,17 @@ def run(arguments: list[str] | None = None) -> int:
         return _fail(said + more, error.exit_code if isinstance(error, click.UsageError) else FOUND)
     except click.Abort:
         return _fail("interrupted", FOUND)
-    except Refusal as refusal:
+    except EqmailError as refusal:
         return _fail(_without_texts(refusal.text, sys.argv[1:] if arguments is None else arguments), refusal.code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FOUND
     except PermissionError as error:
-        return _fail(_of_system(error) + "; the owner of the installation, often root, may do this", PRIVILEGE)
+        return _fail(_system_error(error) + "; the owner of the installation, often root, may do this", PRIVILEGE)
     except OSError as error:
-        return _fail(_of_system(error), FOUND)
+        return _fail(_system_error(error), FOUND)
     except Exception as mistake:
-        return _own_mistake(mistake)
+        return _internal_error(mistake)
     return code if isinstance(code, int) else 0
 
 
@@ -144,7 +144,7 @@ def _in_common(one: str, other: str) -> int:
     return next((at for at, (left, right) in pairs if left != right), min(len(one), len(other)))
 
 
-def _own_mistake(mistake: Exception) -> int:
+def _internal_error(mistake: Exception) -> int:
     import traceback
 
     if os.environ.get(DEBUG_VARIABLE):
@@ -161,7 +161,7 @@ _REMEDIES = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _NO_ROOM) |
 }
 
 
-def _of_system(error: OSError) -> str:
+def _system_error(error: OSError) -> str:
     fact = error.strerror or str(error)
     remedy = _REMEDIES.get(error.errno or 0, "")
     return (f"{error.filename}: " if error.filename is not None else "") + fact + (f"; {remedy}" if remedy else "")

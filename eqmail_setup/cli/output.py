@@ -8,11 +8,11 @@ import click
 
 Row = TypeVar("Row")
 
-reporting = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
 """The option of every command that tells of what it found."""
 
 
-def tell_rows(rows: Iterable[Row], as_json: bool, line: Callable[[Row], str], none: str = "") -> None:
+def print_rows(rows: Iterable[Row], as_json: bool, line: Callable[[Row], str], empty: str = "") -> None:
     """Tell of rows, each a NamedTuple; where there is none, people are told `none`, beside standard output."""
     values: list[Any] = list(rows)
     if as_json:
@@ -20,5 +20,5 @@ def tell_rows(rows: Iterable[Row], as_json: bool, line: Callable[[Row], str], no
         return
     for row in values:
         click.echo(line(row))
-    if not values and none:
-        click.echo(f"eqmail: note: {none}", err=True)
+    if not values and empty:
+        click.echo(f"eqmail: note: {empty}", err=True)

@@ -4,11 +4,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Watch = Callable[[int], None]
+ProgressCallback = Callable[[int], None]
 """Hears how many things are done."""
 
 
-def silently(count: int) -> None:
+def no_progress(count: int) -> None:
     """Watch nothing."""
 
 
@@ -18,10 +18,10 @@ def on_terminal() -> bool:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Watch]:
+def progress(title: str, total: int) -> Iterator[ProgressCallback]:
     """A bar from 0 to `total` on standard error."""
     if not on_terminal():
-        yield silently
+        yield no_progress
         return
     from rich.console import Console
     from rich.progress import Progress

@@ -5,26 +5,26 @@ from typing import NamedTuple
 
 from eqmail_core.control.setting import ControlError
 from eqmail_core.system.log import describe_error
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
-WEIGHTS = (ERROR, WARNING, NOTE)
+SEVERITY_ORDER = (ERROR, WARNING, NOTE)
 
 
 class Finding(NamedTuple):
     """One fact that somebody should know. `name` is GROUP.WHAT and never changes its meaning."""
 
-    name: str
-    weight: str
-    fact: str
-    remedy: str
+    id: str
+    severity: str
+    message: str
+    hint: str
 
     def line(self) -> str:
         """The finding in one line."""
-        return f"{self.weight}: {self.name}: {self.fact}; {self.remedy}"
+        return f"{self.severity}: {self.id}: {self.message}; {self.hint}"
 
 
-def chosen(name: str, only: Iterable[str], skip: Iterable[str]) -> bool:
+def is_selected(name: str, only: Iterable[str], skip: Iterable[str]) -> bool:
     """Whether a finding is wanted: by its name or its group."""
     names = {name, name.partition(".")[0]}
     return (not list(only) or bool(names & set(only))) and not names & set(skip)
@@ -35,7 +35,7 @@ def going_on(group: str, findings: Iterator[Finding]) -> Iterator[Finding]:
     try:
         yield from findings
     except Exception as surprise:
-        is_plain = isinstance(surprise, Refusal | ControlError)
+        is_plain = isinstance(surprise, EqmailError | ControlError)
         why = str(surprise) if is_plain else describe_error(surprise).decode("utf-8", "replace")
         fact = f"not all of {group} could be examined: {why}"
         yield Finding(f"{group}.failed", ERROR, fact, f"mend what it names, then: eqmail doctor --only {group}")

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from eqmail_core.site.accounts import Accounts
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 
 FIRST_ID = 200
 _NO_LOGIN = ("/sbin/nologin", "/usr/sbin/nologin", "/bin/false")
@@ -26,7 +26,7 @@ _NO_LOGIN = ("/sbin/nologin", "/usr/sbin/nologin", "/bin/false")
 Command = tuple[str, ...]
 
 
-class Newcomer(NamedTuple):
+class NewUser(NamedTuple):
     """A user to create."""
 
     name: str
@@ -36,16 +36,16 @@ class Newcomer(NamedTuple):
     shell: str
 
 
-class Tool(NamedTuple):
+class AccountTool(NamedTuple):
     """How one system creates groups and users; `program` tells whether this is that system."""
 
     program: str
     group: Callable[[str, int], Command]
-    user: Callable[[Newcomer], Command]
+    user: Callable[[NewUser], Command]
 
 
-TOOLS = (
-    Tool(
+ACCOUNT_TOOLS = (
+    AccountTool(
         "groupadd",
         lambda name, gid: ("groupadd", "-g", str(gid), name),
         lambda new: (
@@ -53,7 +53,7 @@ TOOLS = (
             *("-d", new.home, "-s", new.shell, "-c", "", new.name),
         ),
     ),
-    Tool(
+    AccountTool(
         "pw",
         lambda name, gid: ("pw", "groupadd", "-n", name, "-g", str(gid)),
         lambda new: (
@@ -61,7 +61,7 @@ TOOLS = (
             *("-d", new.home, "-s", new.shell, "-c", ""),
         ),
     ),
-    Tool(
+    AccountTool(
         "addgroup",
         lambda name, gid: ("addgroup", "-g", str(gid), name),
         lambda new: (
@@ -74,34 +74,36 @@ TOOLS = (
 _FOLDERS_OF_ROOT = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
-class Census(NamedTuple):
+class AccountDatabase(NamedTuple):
     """The accounts of the system: names with their numbers and, for users, their primary group's number."""
 
     groups: dict[str, int]
     users: dict[str, tuple[int, int]]
 
     @classmethod
-    def taken(cls) -> "Census":
+    def used_ids(cls) -> "AccountDatabase":
         """The accounts that exist now."""
         groups = {entry.gr_name: entry.gr_gid for entry in grp.getgrall()}
         users = {entry.pw_name: (entry.pw_uid, entry.pw_gid) for entry in pwd.getpwall()}
         return cls(groups, users)
 
 
-def tool_of_system() -> Tool:
+def find_account_tool() -> AccountTool:
     """The tool that is installed here."""
-    for tool in TOOLS:
+    for tool in ACCOUNT_TOOLS:
         if shutil.which(tool.program, path=_search_path()):
             return tool
-    raise Refusal("found no groupadd, pw or addgroup; create the accounts by hand: eqmail mkusers --dry-run lists them")
+    raise EqmailError(
+        "found no groupadd, pw or addgroup; create the accounts by hand: eqmail mkusers --dry-run lists them"
+    )
 
 
-def shell_of_nobody() -> str:
+def nologin_shell() -> str:
     """A shell with which nobody can log in."""
     return next((path for path in _NO_LOGIN if os.path.exists(path)), _NO_LOGIN[-1])
 
 
-def missing_commands(site: Site, census: Census, tool: Tool, shell: str) -> list[Command]:
+def missing_commands(site: Site, census: AccountDatabase, tool: AccountTool, shell: str) -> list[Command]:
     """The commands that create what is missing, groups first; nothing for what exists and fits.
 
     Fails: Refusal for an account that exists with another primary group.
@@ -111,19 +113,19 @@ def missing_commands(site: Site, census: Census, tool: Tool, shell: str) -> list
     gids = dict(census.groups)
     for name in accounts.groups:
         if name not in gids:
-            gids[name] = _free(gids.values())
+            gids[name] = _next_free_id(gids.values())
             commands.append(tool.group(name, gids[name]))
     uids = {name: uid for name, (uid, _) in census.users.items()}
     for role, name in accounts.users.items():
         group = accounts.group(role)
         if role == "owner":
-            _demand_owner(name, uids)
+            _require_owner(name, uids)
         elif name in uids:
-            _demand_group(name, census, group, accounts)
+            _require_group(name, census, group, accounts)
         else:
-            uids[name] = _free(uids.values())
+            uids[name] = _next_free_id(uids.values())
             home = site.alias if role == "alias" else site.home
-            commands.append(tool.user(Newcomer(name, uids[name], group, home, shell)))
+            commands.append(tool.user(NewUser(name, uids[name], group, home, shell)))
     return commands
 
 
@@ -147,7 +149,7 @@ def create(command: Command) -> None:
     ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, env=environ)
     if ended.returncode != 0:
         reason = ended.stderr.strip().splitlines()
-        raise Refusal(f"{shlex.join(command)}: {reason[-1] if reason else f'exit code {ended.returncode}'}")
+        raise EqmailError(f"{shlex.join(command)}: {reason[-1] if reason else f'exit code {ended.returncode}'}")
 
 
 def _search_path() -> str:
@@ -155,19 +157,21 @@ def _search_path() -> str:
     return os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS_OF_ROOT))
 
 
-def _free(taken: Iterable[int]) -> int:
+def _next_free_id(taken: Iterable[int]) -> int:
     """The first free number from 200 on."""
     numbers = set(taken)
     return next(number for number in range(FIRST_ID, 1 << 16) if number not in numbers)
 
 
-def _demand_owner(name: str, uids: dict[str, int]) -> None:
+def _require_owner(name: str, uids: dict[str, int]) -> None:
     if name not in uids:
-        raise Refusal(f"the owner of the programs, {name}, does not exist; name an existing user, usually root")
+        raise EqmailError(f"the owner of the programs, {name}, does not exist; name an existing user, usually root")
 
 
-def _demand_group(name: str, census: Census, group: str, accounts: Accounts) -> None:
+def _require_group(name: str, census: AccountDatabase, group: str, accounts: Accounts) -> None:
     gid = census.users[name][1]
     if census.groups.get(group) != gid:
         actual = next((known for known, number in census.groups.items() if number == gid), str(gid))
-        raise Refusal(f"the user {name} exists with the group {actual}, should be {group}: usermod -g {group} {name}")
+        raise EqmailError(
+            f"the user {name} exists with the group {actual}, should be {group}: usermod -g {group} {name}"
+        )

@@ -18,13 +18,13 @@ from eqmail_core.site.layout import DEFAULT_HOME, EQMAIL_111, LAYOUTS, NETQMAIL,
 from eqmail_core.site.site import DEFAULT_BREAK, Site
 from eqmail_core.site.site_file import SITE_FILE, parse_site
 from eqmail_core.system.files import read_file
-from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.trust import doubt_about
 
 CONF_BUILD = "conf-build"
 # A conf-build file comes with a layout of its own, which counts where nothing is installed yet.
 _NEW_LAYOUT = "layout of a new installation"
-MOST_CONCURRENT = 255
+MAX_CONCURRENCY = 255
 
 
 class ConfFile(NamedTuple):
@@ -66,28 +66,30 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?")
 _ASSIGNMENT = re.compile(r"\s*([A-Z0-9_]+)=(.*)")
 
 
-class Choice(NamedTuple):
+class BuildOption(NamedTuple):
     """One value as it was written, and where."""
 
     text: str
     origin: str
 
 
-Choices = dict[str, Choice]
+BuildOptions = dict[str, BuildOption]
 
 
-def read_choices(folder: str) -> Choices:
+def read_conf_files(folder: str) -> BuildOptions:
     """The choices in the conf-* files (or the conf-build file) of a folder that was named.
 
     Fails: Refusal for a folder that has none of them.
     """
     found = _conf_files(folder) or _conf_build(folder)
     if not found:
-        raise usage(f"{folder}: holds no conf-qmail, conf-split ... and no conf-build; name the folder that has them")
+        raise usage_error(
+            f"{folder}: holds no conf-qmail, conf-split ... and no conf-build; name the folder that has them"
+        )
     return found
 
 
-def choices_around() -> tuple[Choices, str]:
+def choices_around() -> tuple[BuildOptions, str]:
     """The choices in the current folder, and why they must not be used; "" where only the caller can have made them.
 
     Whoever could write there could choose home, accounts and programs for root, who only happens to stand there.
@@ -103,16 +105,16 @@ def choices_around() -> tuple[Choices, str]:
     return found, ""
 
 
-def home_of(home: str | None, choices: Choices, environ: Mapping[str, str]) -> str:
+def resolve_home(home: str | None, options: BuildOptions, environ: Mapping[str, str]) -> str:
     """The home: the option, else EQMAIL_HOME, else what the files say, else /var/qmail; always absolute."""
-    chosen = choices.get("home")
+    chosen = options.get("home")
     path = home or environ.get("EQMAIL_HOME") or (chosen.text if chosen else "") or DEFAULT_HOME
     if "\n" in path or "\0" in path:
-        raise usage("the home must not contain a newline")
+        raise usage_error("the home must not contain a newline")
     return os.path.abspath(path)
 
 
-def kept_site(home: str, root: str = "") -> Site | None:
+def load_site(home: str, root: str = "") -> Site | None:
     """What was chosen when the installation was set up; None where setup has not run yet.
 
     Fails: Refusal when the file that keeps it makes no sense.
@@ -122,34 +124,36 @@ def kept_site(home: str, root: str = "") -> Site | None:
         text = read_file(path)
         return None if text is None else parse_site(home, text)
     except (ValueError, OverflowError) as error:
-        raise Refusal(f"{path}: is damaged; restore it, or remove it and run setup with the right choices") from error
+        raise EqmailError(
+            f"{path}: is damaged; restore it, or remove it and run setup with the right choices"
+        ) from error
     except NotADirectoryError as error:
-        raise usage(f"{home}: is not a directory; choose another home") from error
+        raise usage_error(f"{home}: is not a directory; choose another home") from error
 
 
-def decide(home: str, choices: Choices, kept: Site | None) -> Site:
+def resolve_build_config(home: str, options: BuildOptions, saved: Site | None) -> Site:
     """The site that these choices make of what was kept."""
-    site = kept or Site(home=home)
-    if kept is None and _NEW_LAYOUT in choices:
-        choices = {"layout": choices[_NEW_LAYOUT]} | choices
-    layout = _chosen(choices, "layout", LAYOUTS.__getitem__, site.layout, f"one of {', '.join(LAYOUTS)}")
-    break_char = site.break_char if kept else usual_break(layout)
+    site = saved or Site(home=home)
+    if saved is None and _NEW_LAYOUT in options:
+        options = {"layout": options[_NEW_LAYOUT]} | options
+    layout = _value_of(options, "layout", LAYOUTS.__getitem__, site.layout, f"one of {', '.join(LAYOUTS)}")
+    break_char = site.break_char if saved else default_delimiter(layout)
     return Site(
         home=home,
         layout=layout,
         accounts=Accounts(
-            _chosen(choices, "users", _names(len(ROLES)), tuple(site.accounts.users.values()), "eight account names"),
-            _chosen(choices, "groups", _names(2), site.accounts.groups, "two group names"),
+            _value_of(options, "users", _names(len(ROLES)), tuple(site.accounts.users.values()), "eight account names"),
+            _value_of(options, "groups", _names(2), site.accounts.groups, "two group names"),
         ),
-        break_char=_chosen(choices, "break", _break_char, break_char, "one character, or empty for none"),
-        split=_chosen(choices, "split", _number(1, 9973), site.split, "a number from 1 to 9973, best a prime"),
-        spawn=_chosen(choices, "spawn", _number(1, MOST_CONCURRENT), site.spawn, "a number from 1 to 255"),
-        patrn=_chosen(choices, "patrn", _octal, site.patrn, "mode bits in octal, such as 002"),
-        single_user=_chosen(choices, "single-user", lambda text: text == "yes", site.single_user, "yes or no"),
+        break_char=_value_of(options, "break", _break_char, break_char, "one character, or empty for none"),
+        split=_value_of(options, "split", _number(1, 9973), site.split, "a number from 1 to 9973, best a prime"),
+        spawn=_value_of(options, "spawn", _number(1, MAX_CONCURRENCY), site.spawn, "a number from 1 to 255"),
+        patrn=_value_of(options, "patrn", _octal, site.patrn, "mode bits in octal, such as 002"),
+        single_user=_value_of(options, "single-user", lambda text: text == "yes", site.single_user, "yes or no"),
     )
 
 
-def usual_break(layout: Layout) -> bytes:
+def default_delimiter(layout: Layout) -> bytes:
     """The delimiter that a mail system of this layout has when nobody chose another."""
     return b"-" if layout is NETQMAIL else DEFAULT_BREAK
 
@@ -157,28 +161,28 @@ def usual_break(layout: Layout) -> bytes:
 T = TypeVar("T")
 
 
-def _chosen(choices: Choices, key: str, parse: Callable[[str], T], default: T, wanted: str) -> T:
-    choice = choices.get(key)
+def _value_of(options: BuildOptions, key: str, parse: Callable[[str], T], default: T, wanted: str) -> T:
+    choice = options.get(key)
     if choice is None:
         return default
     try:
         return parse(choice.text)
     except (ValueError, KeyError):
-        raise usage(f"{choice.origin}: {choice.text!r} is not valid; write {wanted}") from None
+        raise usage_error(f"{choice.origin}: {choice.text!r} is not valid; write {wanted}") from None
 
 
-def _conf_files(folder: str) -> Choices:
+def _conf_files(folder: str) -> BuildOptions:
     """conf-qmail and its sisters: the first line is the value; conf-users and conf-groups have one name a line."""
-    found: Choices = {}
+    found: BuildOptions = {}
     for conf in CONF_FILES:
         path = os.path.join(folder, conf.file)
         lines = _lines(path)
         if lines is not None:
-            found[conf.key] = Choice(" ".join(lines[: len(conf.variables)]), path)
+            found[conf.key] = BuildOption(" ".join(lines[: len(conf.variables)]), path)
     return found
 
 
-def _conf_build(folder: str) -> Choices:
+def _conf_build(folder: str) -> BuildOptions:
     """The shell variables of a conf-build file; what needs a shell to know its value is left alone or refused."""
     path = os.path.join(folder, CONF_BUILD)
     values: dict[str, str] = {}
@@ -188,18 +192,18 @@ def _conf_build(folder: str) -> Choices:
             try:
                 words = shlex.split(match[2], comments=True)
             except ValueError:
-                raise usage(f"{path}: cannot read {line.strip()!r}; close the quotation") from None
+                raise usage_error(f"{path}: cannot read {line.strip()!r}; close the quotation") from None
             values[match[1]] = words[0] if words else ""
     if not values:
         return {}
-    found: Choices = {_NEW_LAYOUT: Choice(EQMAIL_111.name, path)}
+    found: BuildOptions = {_NEW_LAYOUT: BuildOption(EQMAIL_111.name, path)}
     for conf in CONF_FILES:
         if all(name in values for name in conf.variables):
             text = " ".join(values[name] for name in conf.variables)
-            found[conf.key] = Choice(text, f"{path}: {' '.join(conf.variables)}")
+            found[conf.key] = BuildOption(text, f"{path}: {' '.join(conf.variables)}")
     for choice in found.values():
         if "$" in choice.text or "`" in choice.text:
-            raise usage(f"{choice.origin}: {choice.text!r} needs a shell; write the value itself")
+            raise usage_error(f"{choice.origin}: {choice.text!r} needs a shell; write the value itself")
     return found
 
 

@@ -9,21 +9,21 @@ from collections.abc import Iterator
 
 from eqmail_core.site.layout import LAYOUTS, SPLIT_ALWAYS, SPLIT_IN_EQMAIL
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import Refusal
-from eqmail_setup.installation.build_config import usual_break
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.installation.build_config import default_delimiter
 
 
-def found_site(home: str, root: str = "") -> Site | None:
+def detect_installation(home: str, root: str = "") -> Site | None:
     """What an installation of C qmail shows by its queue: layout, split, and so the likely delimiter; or None."""
     for layout in LAYOUTS.values():
         base = f"{root.rstrip('/')}{home}/{layout.queue}"
         split = _numbered(f"{base}/{SPLIT_ALWAYS[0]}")
         if split and _is_split(base) == layout.split_todo:
-            return Site(home=home, layout=layout, split=split, break_char=usual_break(layout))
+            return Site(home=home, layout=layout, split=split, break_char=default_delimiter(layout))
     return None
 
 
-def demand_harmless(old: Site | None, new: Site, root: str = "") -> None:
+def require_safe_change(old: Site | None, new: Site, root: str = "") -> None:
     """Refuse a change of choices that would lose mail or settings.
 
     Split, layout and accounts decide where queued mail lies and whose it is; they may change while the queue is
@@ -35,24 +35,24 @@ def demand_harmless(old: Site | None, new: Site, root: str = "") -> None:
     if (old.layout.control, old.layout.queue) != (new.layout.control, new.layout.queue):
         folder = f"{root.rstrip('/')}{old.control}"
         if _entries(folder):
-            raise Refusal(
+            raise EqmailError(
                 f"{folder}: the settings lie where the layout {old.layout.name} has them and the layout "
                 f"{new.layout.name} would not look; set up another home and move them there"
             )
-    changes = list(_dangerous(old, new))
+    changes = list(_unsafe_changes(old, new))
     if not changes:
         return
     waiting = sum(1 for _ in _queued(old, root))
     if waiting:
-        raise Refusal(
+        raise EqmailError(
             f"{' and '.join(changes)} cannot change while {waiting} messages are in the queue; "
             "let it run empty and stop the services first"
         )
     if _in_use(f"{root.rstrip('/')}{old.queue.sendmutex}"):
-        raise Refusal(f"{' and '.join(changes)} cannot change while qmail-send runs; stop the services first")
+        raise EqmailError(f"{' and '.join(changes)} cannot change while qmail-send runs; stop the services first")
 
 
-def _dangerous(old: Site, new: Site) -> Iterator[str]:
+def _unsafe_changes(old: Site, new: Site) -> Iterator[str]:
     if old.split != new.split:
         yield f"the split ({old.split} to {new.split})"
     if old.layout.name != new.layout.name:

@@ -12,23 +12,28 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from eqmail_setup.installation.linker import is_linked, linked_path
-from eqmail_setup.installation.managed_file import sealed
+from eqmail_setup.installation.managed_file import with_checksum
 from eqmail_setup.templating import render
 
-OPEN = 0o755
-ROOT_ONLY = 0o700
-MODES = {"qmail-start": ROOT_ONLY, "qmail-lspawn": ROOT_ONLY, "qmail-newu": ROOT_ONLY, "qmail-newmrh": ROOT_ONLY}
+PUBLIC_MODE = 0o755
+ROOT_ONLY_MODE = 0o700
+MODES = {
+    "qmail-start": ROOT_ONLY_MODE,
+    "qmail-lspawn": ROOT_ONLY_MODE,
+    "qmail-newu": ROOT_ONLY_MODE,
+    "qmail-newmrh": ROOT_ONLY_MODE,
+}
 
 # Programs that differ from a module of the suite in their name only, and those that are faces of the toolkit.
-SAME_AS = {"qmail-shcfg": "qmail_showctl"}
-TOOLKIT = {
+ALIASES = {"qmail-shcfg": "qmail_showctl"}
+TOOLKIT_PROGRAMS = {
     "config": ("eqmail_setup.legacy.config", "main"),
     "config-fast": ("eqmail_setup.legacy.config_fast", "main"),
     "mksrvrcerts": ("eqmail_setup.legacy.mksrvrcerts", "main"),
     "mkusers": ("eqmail_setup.legacy.dispatch", "mkusers"),
     "eqmail": ("eqmail_setup.legacy.dispatch", "eqmail"),
 }
-FACES = {"mkusers", "eqmail"}
+COMMAND_ALIASES = {"mkusers", "eqmail"}
 """Those of them that are commands under another name, and explained with these."""
 
 PACKAGES = ("uvloop", "dns", "cdbx", "cryptography", "idna", "publicsuffixlist", "click", "pydantic", "jinja2", "rich")
@@ -37,7 +42,7 @@ PACKAGES = ("uvloop", "dns", "cdbx", "cryptography", "idna", "publicsuffixlist",
 _LONGEST_FIRST_LINE = 120
 
 
-class Program(NamedTuple):
+class Launcher(NamedTuple):
     """One file in bin/: its name, its mode, and the function that it calls."""
 
     name: str
@@ -46,19 +51,19 @@ class Program(NamedTuple):
     function: str
 
 
-def programs() -> list[Program]:
+def launchers() -> list[Launcher]:
     """Every program that setup installs, sorted by name."""
     folder = _folder_of("eqmail_core.programs")
     modules = [name[:-3] for name in os.listdir(folder) if name.endswith(".py") and not name.startswith("_")]
     found = {_name_of(module): (f"eqmail_core.programs.{module}", "main") for module in modules}
-    for name, module in SAME_AS.items():
+    for name, module in ALIASES.items():
         if module in modules:
             found.setdefault(name, (f"eqmail_core.programs.{module}", "main"))
-    found |= TOOLKIT
-    return [Program(name, MODES.get(name, OPEN), *found[name]) for name in sorted(found)]
+    found |= TOOLKIT_PROGRAMS
+    return [Launcher(name, MODES.get(name, PUBLIC_MODE), *found[name]) for name in sorted(found)]
 
 
-def program_text(program: Program, home: str) -> bytes:
+def launcher_text(program: Launcher, home: str) -> bytes:
     """The file that starts a program with this interpreter, these packages and this home."""
     python = interpreter()
     values = {
@@ -69,7 +74,7 @@ def program_text(program: Program, home: str) -> bytes:
         "program": program,
         "linked": linked_path(module_file(program)) if is_linked(module_file(program)) else "",
     }
-    return sealed(render("bin/program.j2", **values))
+    return with_checksum(render("bin/program.j2", **values))
 
 
 def interpreter() -> str:
@@ -87,7 +92,7 @@ def folders() -> list[str]:
     return list(dict.fromkeys(os.path.dirname(_folder_of(name)) for name in ("eqmail_core", *PACKAGES)))
 
 
-def module_file(program: Program) -> str:
+def module_file(program: Launcher) -> str:
     """The source in which a program is described."""
     package, _, module = program.module.rpartition(".")
     return f"{_folder_of(package)}/{module}.py"

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from eqmail_core.system.linked import Part
 
-_SUITE = "eqmail_core"
-_LOADER = f"{_SUITE}.system.linked"
-_DOOR = f"{_SUITE}.system.entry"
+_PACKAGE = "eqmail_core"
+_LOADER = f"{_PACKAGE}.system.linked"
+_ENTRY_MODULE = f"{_PACKAGE}.system.entry"
 
-PER_MESSAGE = frozenset(
+LINKED_PROGRAMS = frozenset(
     "sendmail qmail_inject mailsubj qmail_queue qmail_local forward condredirect bouncesaying except_ preline "
     "qreceipt qmail_smtpd qmail_remote tcp_env splogger".split()
 )
 """Modules of the programs that are linked."""
 
-_LATER = f"{_SUITE}/services/smtp_program/alone.py"
+_IMPORTED_LATER = f"{_PACKAGE}/services/smtp_program/alone.py"
 """What qmail-smtpd needs only if nobody takes its client over is linked by itself."""
 
 
@@ -36,10 +36,10 @@ def linked_path(source: str) -> str:
 
 def is_linked(source: str) -> bool:
     """Whether this is the source of a program that is linked, or of a part of one."""
-    if source.endswith(f"/{_LATER}"):
+    if source.endswith(f"/{_IMPORTED_LATER}"):
         return True
     folder, name = os.path.split(source)
-    return name.removesuffix(".py") in PER_MESSAGE and os.path.basename(folder) == "programs"
+    return name.removesuffix(".py") in LINKED_PROGRAMS and os.path.basename(folder) == "programs"
 
 
 def is_fresh(source: str) -> bool:
@@ -49,7 +49,7 @@ def is_fresh(source: str) -> bool:
             content = file.read()
             readable = os.fstat(file.fileno()).st_mode & 0o004
         is_ours = bool(readable) and content.startswith(MAGIC_NUMBER)
-        return is_ours and all(_is_as_before(part) for part in marshal.loads(content[len(MAGIC_NUMBER) :]))
+        return is_ours and all(_is_unchanged(part) for part in marshal.loads(content[len(MAGIC_NUMBER) :]))
     except (OSError, ValueError, EOFError, TypeError):
         return False
 
@@ -64,22 +64,22 @@ def link(source: str) -> None:
     os.replace(temporary, path)
 
 
-def _is_as_before(part: "Part") -> bool:
+def _is_unchanged(part: "Part") -> bool:
     found = os.stat(part[1])
     return (int(found.st_mtime), found.st_size) == part[2:4]
 
 
 def _linked(source: str) -> bytes:
     """Python's mark of its byte code, then the loader and the parts."""
-    root, suite, inside = source.rpartition(f"/{_SUITE}/")
+    root, suite, inside = source.rpartition(f"/{_PACKAGE}/")
     name = f"{suite}{inside.removesuffix('.py')}".strip("/").replace("/", ".")
-    walk = _Walk(root)
-    for first in (name, _DOOR):
+    walk = _ImportWalker(root)
+    for first in (name, _ENTRY_MODULE):
         walk.visit(first)
     return MAGIC_NUMBER + marshal.dumps([walk.part(module) for module in (_LOADER, *walk.order)])
 
 
-class _Walk:
+class _ImportWalker:
     """The modules of the suite that a module needs when it is imported, those that others need first."""
 
     def __init__(self, root: str) -> None:
@@ -109,7 +109,7 @@ class _Walk:
     def _source(self, name: str) -> str:
         """The path of a module of the suite; "" for what is none."""
         base = f"{self._root}/{name.replace('.', '/')}"
-        if name.partition(".")[0] != _SUITE:
+        if name.partition(".")[0] != _PACKAGE:
             return ""
         return next((path for path in (f"{base}.py", f"{base}/__init__.py") if os.path.isfile(path)), "")
 

@@ -11,49 +11,49 @@ import click
 from eqmail_core.site.layout import DEFAULT_HOME, HOME_VARIABLE
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import missing_accounts
 from eqmail_setup.installation.build_config import (
-    Choice,
-    Choices,
+    BuildOption,
+    BuildOptions,
     choices_around,
-    decide,
-    home_of,
-    kept_site,
-    read_choices,
+    load_site,
+    read_conf_files,
+    resolve_build_config,
+    resolve_home,
 )
-from eqmail_setup.installation.detection import found_site
+from eqmail_setup.installation.detection import detect_installation
 from eqmail_setup.installation.trust import demand_trusted
 
 # A Unix socket's address has 108 bytes on Linux and 104 elsewhere; the longest one of ours is run/remote-99.sock.
-LONGEST_HOME = 104 - len("/run/remote-99.sock") - 1
+MAX_HOME_LENGTH = 104 - len("/run/remote-99.sock") - 1
 
 
-class Opened(NamedTuple):
+class LoadedInstallation(NamedTuple):
     """An installation and what is now chosen for it; `before` is what it was, None where there was none."""
 
     site: Site
     before: Site | None
-    choices: Choices
+    options: BuildOptions
 
 
-def open_installation(
-    context: click.Context, conf: str | None = None, chosen: dict[str, str] | None = None, root: str = ""
-) -> Opened:
+def load_or_propose(
+    context: click.Context, conf: str | None = None, overrides: dict[str, str] | None = None, root: str = ""
+) -> LoadedInstallation:
     """Find the home and make up the site; `chosen` are options that beat the conf-* files."""
-    choices = read_choices(conf) if conf else trusted_choices()
+    choices = read_conf_files(conf) if conf else trusted_choices()
     if choices and not conf:
         _note_once(f"what is not given is chosen by {_files_of(choices)} in {os.getcwd()}")
-    for key, text in (chosen or {}).items():
-        choices[key] = Choice(text, f"--{key}")
+    for key, text in (overrides or {}).items():
+        choices[key] = BuildOption(text, f"--{key}")
     home = chosen_home(context, choices)
     if os.path.exists(f"{root}{home}") and not os.path.isdir(f"{root}{home}"):
-        raise Refusal(f"{root}{home}: is a file; choose another home with --home DIR", 2)
-    before = kept_site(home, root) or found_site(home, root)
-    return Opened(decide(home, choices, before), before, choices)
+        raise EqmailError(f"{root}{home}: is a file; choose another home with --home DIR", 2)
+    before = load_site(home, root) or detect_installation(home, root)
+    return LoadedInstallation(resolve_build_config(home, choices, before), before, choices)
 
 
-def trusted_choices() -> Choices:
+def trusted_choices() -> BuildOptions:
     """The choices in the current folder, if it is the caller's; a note tells of others."""
     choices, doubt = choices_around()
     if doubt:
@@ -62,13 +62,13 @@ def trusted_choices() -> Choices:
     return choices
 
 
-def chosen_home(context: click.Context, choices: Choices) -> str:
+def chosen_home(context: click.Context, choices: BuildOptions) -> str:
     """The home as `home_of` finds it; root takes one that was not given on the command line from nobody else.
 
     Fails: Refusal.
     """
     given = context.find_root().obj
-    home = home_of(given, choices, os.environ)
+    home = resolve_home(given, choices, os.environ)
     if not given:
         if os.geteuid() == 0 and home != DEFAULT_HOME:
             demand_trusted([home], "what is done there")
@@ -77,7 +77,7 @@ def chosen_home(context: click.Context, choices: Choices) -> str:
     return home
 
 
-def _files_of(choices: Choices) -> str:
+def _files_of(choices: BuildOptions) -> str:
     return ", ".join(dict.fromkeys(os.path.basename(choice.origin.partition(":")[0]) for choice in choices.values()))
 
 
@@ -101,31 +101,31 @@ class StagedSite(Site):
     stage: str
 
 
-def below(site: Site, stage: str) -> Site:
+def in_stage(site: Site, stage: str) -> Site:
     """The same site below a staging root; itself where there is none, ""."""
     if not stage:
         return site
-    made = StagedSite(**_choices_of(site) | {"home": stage + site.home})
+    made = StagedSite(**_options_of(site) | {"home": stage + site.home})
     made.stage = stage
     return made
 
 
-def as_installed(site: Site, path: str) -> str:
+def final_path(site: Site, path: str) -> str:
     """A path as it will be once what is staged is in its place."""
     return path.removeprefix(site.stage) if isinstance(site, StagedSite) else path
 
 
-def installed(site: Site) -> Site:
+def final_site(site: Site) -> Site:
     """The site as it will be once what is staged is in its place."""
-    return Site(**_choices_of(site) | {"home": as_installed(site, site.home)})
+    return Site(**_options_of(site) | {"home": final_path(site, site.home)})
 
 
-def on_disk(site: Site) -> Site:
+def path_on_disk(site: Site) -> Site:
     """The site with the owners that its files have now: below a staging root everything belongs to the caller."""
-    return Site(**_choices_of(site) | {"single_user": site.single_user or isinstance(site, StagedSite)})
+    return Site(**_options_of(site) | {"single_user": site.single_user or isinstance(site, StagedSite)})
 
 
-def _choices_of(site: Site) -> dict[str, Any]:
+def _options_of(site: Site) -> dict[str, Any]:
     return {name: getattr(site, name) for name in Site.__slots__}
 
 
@@ -134,16 +134,16 @@ def stage_of(context: click.Context) -> str:
     return str(context.find_root().meta.get(STAGE, ""))
 
 
-def demand_installation(context: click.Context) -> Site:
+def require_installation(context: click.Context) -> Site:
     """The site of an installation that setup has made, below the root of a stage where one is asked for.
 
     Fails: Refusal where there is none.
     """
     stage = stage_of(context)
-    return below(_installation(context, stage), stage)
+    return in_stage(_installation(context, stage), stage)
 
 
-def real_installation(context: click.Context) -> Site:
+def require_unstaged_installation(context: click.Context) -> Site:
     """The site of an installation that setup has made, whether something is staged or not.
 
     Fails: Refusal where there is none.
@@ -153,14 +153,14 @@ def real_installation(context: click.Context) -> Site:
 
 def _installation(context: click.Context, stage: str) -> Site:
     home = chosen_home(context, trusted_choices())
-    site = kept_site(home, stage)
+    site = load_site(home, stage)
     if site is None:
         more = f" --root {stage}" if stage else ""
-        raise Refusal(f"{stage}{home}: no installation here; run: eqmail --home {home} setup{more}")
+        raise EqmailError(f"{stage}{home}: no installation here; run: eqmail --home {home} setup{more}")
     return site
 
 
-def demand_accounts(site: Site) -> None:
+def require_accounts(site: Site) -> None:
     """Refuse to go on without the accounts of an installation.
 
     Fails: Refusal with the names that are missing.
@@ -168,7 +168,7 @@ def demand_accounts(site: Site) -> None:
     missing = [] if site.single_user else missing_accounts(site.accounts)
     if missing:
         remedy = "create them with: eqmail mkusers (in a checkout: make users)"
-        raise Refusal(f"these accounts do not exist: {', '.join(missing)}; {remedy}")
+        raise EqmailError(f"these accounts do not exist: {', '.join(missing)}; {remedy}")
 
 
 def demand_own(site: Site) -> None:
@@ -179,14 +179,16 @@ def demand_own(site: Site) -> None:
     demand_trusted([site.home, f"{site.home}/{SITE_FILE}", site.bin], "the programs that run there")
 
 
-def demand_short(home: str) -> None:
+def require_short_path(home: str) -> None:
     """Refuse a home whose sockets nobody could connect to.
 
     Fails: Refusal (wrong usage).
     """
     length = len(os.fsencode(home))
-    if length > LONGEST_HOME:
-        raise Refusal(f"{home}: {length} bytes are too long for the sockets in it; choose at most {LONGEST_HOME}", 2)
+    if length > MAX_HOME_LENGTH:
+        raise EqmailError(
+            f"{home}: {length} bytes are too long for the sockets in it; choose at most {MAX_HOME_LENGTH}", 2
+        )
 
 
 @contextmanager
@@ -200,7 +202,9 @@ def locked(path: str) -> Iterator[None]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refusal(f"another eqmail command works on this installation ({path} is locked); try later") from None
+            raise EqmailError(
+                f"another eqmail command works on this installation ({path} is locked); try later"
+            ) from None
         yield
     finally:
         os.close(fd)

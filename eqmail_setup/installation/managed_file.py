@@ -6,7 +6,7 @@ The seal is a comment on a line of its own that carries a digest of everything e
 import hashlib
 from enum import Enum
 
-_MARK = b"# Written by eqmail setup, which replaces this file unless you edit it. Seal: "
+_CHECKSUM_MARK = b"# Written by eqmail setup, which replaces this file unless you edit it. Seal: "
 PLACE = b"# @SEAL@\n"
 """What a template has in the place of the seal."""
 
@@ -14,24 +14,24 @@ PLACE = b"# @SEAL@\n"
 class Origin(Enum):
     """Where the content of a file comes from."""
 
-    OURS = "ours"
+    MANAGED = "ours"
     EDITED = "edited"
     BINARY = "binary"
     FOREIGN = "foreign"
 
 
-def sealed(text: bytes) -> bytes:
+def with_checksum(text: bytes) -> bytes:
     """Put the seal into a rendered template."""
     before, after = text.split(PLACE, 1)
-    return before + _MARK + _digest(before + after) + b"\n" + after
+    return before + _CHECKSUM_MARK + _digest(before + after) + b"\n" + after
 
 
 def origin_of(content: bytes) -> Origin:
     """Tell whether setup wrote this, whether it was edited since, and else whether it is a compiled program."""
-    before, mark, rest = content.partition(_MARK)
+    before, mark, rest = content.partition(_CHECKSUM_MARK)
     if mark:
         digest, _, after = rest.partition(b"\n")
-        return Origin.OURS if digest == _digest(before + after) else Origin.EDITED
+        return Origin.MANAGED if digest == _digest(before + after) else Origin.EDITED
     return Origin.BINARY if content.startswith(b"\x7fELF") else Origin.FOREIGN
 
 

@@ -10,109 +10,114 @@ from collections.abc import Iterator
 from eqmail_core.queue.format.tree import FIFO, FOLDER, queue_nodes
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE, render_site
-from eqmail_setup.installation.launchers import own_folders, program_text, programs
-from eqmail_setup.installation.managed_file import sealed
+from eqmail_setup.installation.launchers import launcher_text, launchers, own_folders
+from eqmail_setup.installation.managed_file import with_checksum
 from eqmail_setup.installation.manifest_nodes import (
-    Compiled,
-    Directory,
-    Dress,
-    Fifo,
-    Generated,
-    Node,
-    Settled,
-    Zeroed,
+    BytecodeSpec,
+    DirectorySpec,
+    ExactFileSpec,
+    FifoSpec,
+    ManagedFileSpec,
+    NodeSpec,
+    Permissions,
+    PreallocatedFileSpec,
     folders_above,
 )
 from eqmail_setup.reference.manual import pages
-from eqmail_setup.transaction.history import FOLDER as RUNS
+from eqmail_setup.transaction.history import HISTORY_FOLDER as RUNS
 
 _MANUAL_SECTIONS = "1578"
 
 
-class Wardrobe:
+class OwnershipPolicy:
     """Says which account and group stand behind a role in one installation."""
 
     def __init__(self, site: Site, caller: tuple[str, str]) -> None:
         self._site = site
         self._caller = caller if site.single_user else None
 
-    def __call__(self, role: str, mode: int) -> Dress:
+    def __call__(self, role: str, mode: int) -> Permissions:
         """The dress of a thing that `role` owns; the group is always that of the queue."""
         owner, group = self._caller or (self._site.accounts.user(role), self._site.accounts.groups[0])
-        return Dress(owner, group, mode)
+        return Permissions(owner, group, mode)
 
 
-def secret_of_server(site: Site, caller: tuple[str, str]) -> Dress:
+def server_secret_permissions(site: Site, caller: tuple[str, str]) -> Permissions:
     """The dress of a file that the SMTP server may read, and nobody else: its keys, its passwords."""
-    return Wardrobe(site, caller)("qmaild", 0o400)
+    return OwnershipPolicy(site, caller)("qmaild", 0o400)
 
 
-def hierarchy(site: Site, caller: tuple[str, str], staged: bool = False) -> list[Node]:
+def installation_manifest(site: Site, caller: tuple[str, str], staged: bool = False) -> list[NodeSpec]:
     """Every node of an installation, parents first. `staged`: without what lies outside the home."""
-    dress = Wardrobe(site, caller)
-    nodes: list[Node] = [*_frame(site, dress), *_queue(site, dress), *_programs(site, dress), *_manual(dress)]
+    dress = OwnershipPolicy(site, caller)
+    nodes: list[NodeSpec] = [
+        *_base_folders(site, dress),
+        *_queue(site, dress),
+        *_programs(site, dress),
+        *_manual(dress),
+    ]
     if not staged:
-        nodes += [Compiled(folder) for folder in own_folders()]
+        nodes += [BytecodeSpec(folder) for folder in own_folders()]
     return nodes
 
 
-def skeleton(site: Site, caller: tuple[str, str]) -> Iterator[tuple[str, Dress, int]]:
+def base_manifest(site: Site, caller: tuple[str, str]) -> Iterator[tuple[str, Permissions, int]]:
     """Path, dress and number of parts of everything but programs and manuals, parents first."""
-    dress = Wardrobe(site, caller)
-    for node in (*_frame(site, dress), *_queue(site, dress)):
-        yield node.path, node.dress, node.split if isinstance(node, Directory) else 0
+    dress = OwnershipPolicy(site, caller)
+    for node in (*_base_folders(site, dress), *_queue(site, dress)):
+        yield node.path, node.permissions, node.split if isinstance(node, DirectorySpec) else 0
 
 
-def foreign_hierarchy(site: Site, caller: tuple[str, str]) -> list[Node]:
+def target_manifest(site: Site, caller: tuple[str, str]) -> list[NodeSpec]:
     """What a home of another qmail needs to hold settings, users, aliases and a queue; its programs are its own.
 
     The paths begin with a slash, so that they are places of another home; the folders above it are among them.
     """
-    dress = Wardrobe(site, caller)
+    dress = OwnershipPolicy(site, caller)
     journal = site.queue.journal[len(site.home) + 1 :]
     nodes = [*_folders(site, dress), *(node for node in _queue(site, dress) if node.path != journal)]
-    above = [Directory(folder, dress("owner", 0o755)) for folder in folders_above(site.home)]
+    above = [DirectorySpec(folder, dress("owner", 0o755)) for folder in folders_above(site.home)]
     return [*above, *(node._replace(path=f"{site.home}/{node.path}".rstrip("/")) for node in nodes)]
 
 
-def _frame(site: Site, dress: Wardrobe) -> Iterator[Directory | Settled]:
+def _base_folders(site: Site, dress: OwnershipPolicy) -> Iterator[DirectorySpec | ExactFileSpec]:
     yield from _folders(site, dress)
-    yield Directory(RUNS, dress("owner", 0o700))
-    yield Settled(SITE_FILE, dress("owner", 0o644), render_site(site))
+    yield DirectorySpec(RUNS, dress("owner", 0o700))
+    yield ExactFileSpec(SITE_FILE, dress("owner", 0o644), render_site(site))
     common = dress("owner", 0o755)
     for path in ("bin", "run", "doc", "man"):
-        yield Directory(path, common)
+        yield DirectorySpec(path, common)
     for kind in ("cat", "man"):
         for section in _MANUAL_SECTIONS:
-            yield Directory(f"man/{kind}{section}", common)
+            yield DirectorySpec(f"man/{kind}{section}", common)
 
 
-def _folders(site: Site, dress: Wardrobe) -> Iterator[Directory]:
+def _folders(site: Site, dress: OwnershipPolicy) -> Iterator[DirectorySpec]:
     """Where settings, users and aliases lie."""
     layout, common = site.layout, dress("owner", 0o755)
-    yield Directory("", common)
+    yield DirectorySpec("", common)
     inner = (layout.control, layout.users, layout.alias)
     for parent in dict.fromkeys(path.rpartition("/")[0] for path in (*inner, layout.queue) if "/" in path):
-        yield Directory(parent, common)
-    yield Directory(layout.control, common)
-    yield Directory(layout.users, common)
-    yield Directory(layout.alias, dress("alias", 0o2755))
+        yield DirectorySpec(parent, common)
+    yield DirectorySpec(layout.control, common)
+    yield DirectorySpec(layout.users, common)
+    yield DirectorySpec(layout.alias, dress("alias", 0o2755))
 
 
-def _queue(site: Site, dress: Wardrobe) -> Iterator[Directory | Fifo | Zeroed]:
+def _queue(site: Site, dress: OwnershipPolicy) -> Iterator[DirectorySpec | FifoSpec | PreallocatedFileSpec]:
     for node in queue_nodes(site):
         path, worn = node.path[len(site.home) + 1 :], dress(node.role, node.mode)
         if node.kind == FOLDER:
-            yield Directory(path, worn, node.split)
+            yield DirectorySpec(path, worn, node.split)
         else:
-            yield Fifo(path, worn) if node.kind == FIFO else Zeroed(path, worn, node.size)
+            yield FifoSpec(path, worn) if node.kind == FIFO else PreallocatedFileSpec(path, worn, node.size)
 
 
-def _programs(site: Site, dress: Wardrobe) -> Iterator[Node]:
-    for program in programs():
-        yield Generated(f"bin/{program.name}", dress("owner", program.mode), program_text(program, site.home))
+def _programs(site: Site, dress: OwnershipPolicy) -> Iterator[NodeSpec]:
+    for program in launchers():
+        yield ManagedFileSpec(f"bin/{program.name}", dress("owner", program.mode), launcher_text(program, site.home))
 
 
-def _manual(dress: Wardrobe) -> Iterator[Node]:
+def _manual(dress: OwnershipPolicy) -> Iterator[NodeSpec]:
     for page in pages():
-        yield Generated(f"man/{page.path}", dress("owner", 0o644), sealed(page.content), flush=False)
+        yield ManagedFileSpec(f"man/{page.path}", dress("owner", 0o644), with_checksum(page.content), flush=False)

@@ -6,7 +6,7 @@ Paths are relative to the home, without a slash at either end; "" is the home it
 from typing import NamedTuple
 
 
-class Dress(NamedTuple):
+class Permissions(NamedTuple):
     """Who owns a thing and what may be done with it."""
 
     owner: str
@@ -17,56 +17,56 @@ class Dress(NamedTuple):
         return f"{self.owner}:{self.group} {self.mode:04o}"
 
 
-class Directory(NamedTuple):
+class DirectorySpec(NamedTuple):
     """A directory; with `split`, it holds the directories 0 to split-1 in the same dress, and no other numbers."""
 
     path: str
-    dress: Dress
+    permissions: Permissions
     split: int = 0
 
 
-class Generated(NamedTuple):
+class ManagedFileSpec(NamedTuple):
     """A file that setup writes and seals; it is replaced while its seal is whole, and kept once somebody edited it.
 
     What needs no flush of its own, because it can be made again, is on the disk when the run ends.
     """
 
     path: str
-    dress: Dress
+    permissions: Permissions
     content: bytes
     flush: bool = True
 
 
-class Settled(NamedTuple):
+class ExactFileSpec(NamedTuple):
     """A file that belongs to setup alone and always has exactly this content."""
 
     path: str
-    dress: Dress
+    permissions: Permissions
     content: bytes
 
 
-class Zeroed(NamedTuple):
+class PreallocatedFileSpec(NamedTuple):
     """A file of a fixed size that begins as zeros; its content is the business of the running system."""
 
     path: str
-    dress: Dress
+    permissions: Permissions
     size: int
 
 
-class Fifo(NamedTuple):
+class FifoSpec(NamedTuple):
     """A named pipe."""
 
     path: str
-    dress: Dress
+    permissions: Permissions
 
 
-class Compiled(NamedTuple):
+class BytecodeSpec(NamedTuple):
     """The byte code of the suite's own modules, so that no program has to compile when it starts."""
 
     folder: str
 
 
-Node = Directory | Generated | Settled | Zeroed | Fifo | Compiled
+NodeSpec = DirectorySpec | ManagedFileSpec | ExactFileSpec | PreallocatedFileSpec | FifoSpec | BytecodeSpec
 
 
 def folders_above(path: str) -> list[str]:

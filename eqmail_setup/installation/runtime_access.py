@@ -10,44 +10,44 @@ import sysconfig
 from collections.abc import Iterator
 
 from eqmail_setup.installation.launchers import folders, interpreter
-from eqmail_setup.transaction.plan import Difference
+from eqmail_setup.transaction.plan import Change
 
-REMEDY = (
+HINT = (
     "run setup from a virtual environment that all can read, for example: "
     "/usr/bin/python3 -m venv /opt/eqmail && /opt/eqmail/bin/pip install FOLDER-OF-EQMAIL"
 )
 
 
-def reachable(single_user: bool) -> list[Difference]:
+def is_accessible(single_user: bool) -> list[Change]:
     """What keeps other users from running the programs, or lets them change what root runs; each step once."""
     if single_user:
         return []
     paths = _paths()
-    found = {(item.path, item.wanted): item for item in reversed([*_closed(paths), *_writable(paths)])}
+    found = {(item.path, item.expected): item for item in reversed([*_unreadable(paths), *_writable(paths)])}
     return list(reversed(found.values()))
 
 
-def unreadable() -> list[Difference]:
+def unreadable_paths() -> list[Change]:
     """What keeps other users, and so the services, from running the programs."""
-    return list(_closed(_paths()))
+    return list(_unreadable(_paths()))
 
 
 def _paths() -> list[str]:
     return [interpreter(), sysconfig.get_path("stdlib"), *folders()]
 
 
-def _closed(paths: list[str]) -> Iterator[Difference]:
+def _unreadable(paths: list[str]) -> Iterator[Change]:
     for path in paths:
         for step in _steps(path):
             mode = os.stat(step).st_mode
             wanted = 0o001 if stat.S_ISDIR(mode) and step != path else 0o005
             if mode & wanted != wanted:
                 found = f"mode {stat.S_IMODE(mode):04o} keeps users and services from {path}"
-                yield Difference(step, found, f"readable for all; {REMEDY}")
+                yield Change(step, found, f"readable for all; {HINT}")
                 break
 
 
-def _writable(paths: list[str]) -> Iterator[Difference]:
+def _writable(paths: list[str]) -> Iterator[Change]:
     for path in paths:
         for step in _steps(path):
             found = os.stat(step)
@@ -55,7 +55,7 @@ def _writable(paths: list[str]) -> Iterator[Difference]:
             shared = found.st_mode & 0o002 and not found.st_mode & stat.S_ISVTX
             if owner or shared:
                 who = f"uid {found.st_uid}" if owner else "everybody"
-                yield Difference(step, f"{who} may change what root runs", "writable by root alone")
+                yield Change(step, f"{who} may change what root runs", "writable by root alone")
                 break
 
 

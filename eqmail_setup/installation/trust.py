@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable
 from functools import cache
 
-from eqmail_setup.errors import privilege
+from eqmail_setup.errors import permission_required
 from eqmail_setup.installation.accounts import user_name
 
 _OF_ADMINISTRATORS = "staff"
@@ -47,7 +47,9 @@ def demand_trusted(paths: Iterable[str], use: str) -> None:
         doubt = doubt_on_the_way_to(path)
         if doubt:
             me = user_name(os.geteuid())
-            raise privilege(f"{doubt}, so {use} could be what others want; let its owner do this, or give it to {me}")
+            raise permission_required(
+                f"{doubt}, so {use} could be what others want; let its owner do this, or give it to {me}"
+            )
 
 
 def demand_trusted_tree(folder: str, use: str) -> None:
@@ -57,7 +59,7 @@ def demand_trusted_tree(folder: str, use: str) -> None:
         for name in (*folders, *files):
             doubt = doubt_about(f"{step}/{name}")
             if doubt:
-                raise privilege(f"{step}/{name}: {doubt}, so {use} could be what others want")
+                raise permission_required(f"{step}/{name}: {doubt}, so {use} could be what others want")
 
 
 def _doubt(found: os.stat_result, is_above: bool) -> str:

@@ -11,10 +11,10 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from eqmail_core.system.installation import read_site
-from eqmail_setup.legacy.console import ended, say
+from eqmail_setup.legacy.console import run_to_exit_code, write_line
 from eqmail_setup.network.hostnames import host_name_of
-from eqmail_setup.settings.classic_steps import take
-from eqmail_setup.settings.initial import first_settings
+from eqmail_setup.settings.classic_steps import run_steps
+from eqmail_setup.settings.initial import plan_initial_settings
 
 
 def main(argv: Sequence[bytes], environ: Mapping[bytes, bytes]) -> int:
@@ -23,4 +23,7 @@ def main(argv: Sequence[bytes], environ: Mapping[bytes, bytes]) -> int:
     words = [os.fsdecode(word) for word in argv[1:]]
     name = words[0] if words else host_name_of(socket.gethostname())
     command = shlex.join(["config-fast", *words])
-    return ended("config-fast", lambda: take(site, command, lambda world: first_settings(site, name, world), say))
+    return run_to_exit_code(
+        "config-fast",
+        lambda: run_steps(site, command, lambda world: plan_initial_settings(site, name, world), write_line),
+    )

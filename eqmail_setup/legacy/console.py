@@ -5,36 +5,36 @@ import sys
 from collections.abc import Callable
 
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 
 
-def say(line: str) -> None:
+def write_line(line: str) -> None:
     """Say one line."""
     sys.stdout.write(line + "\n")
 
 
-def ended(name: str, work: Callable[[], int]) -> int:
+def run_to_exit_code(name: str, work: Callable[[], int]) -> int:
     """Do the work of a program; its exit code, 111 with one line that tells the trouble where it could not be done."""
     try:
         code = work()
-    except Refusal as refusal:
+    except EqmailError as refusal:
         return fatal(name, refusal.text)
     except KeyboardInterrupt:
         return fatal(name, "interrupted; nothing was changed")
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
         return fatal(name, f"{where}{error.strerror or error}")
-    return flushed() or code
+    return flush() or code
 
 
 def fatal(name: str, text: str, code: int = EXIT_TEMPORARY) -> int:
     """Say why nothing was done; the exit code."""
-    flushed()
+    flush()
     sys.stderr.write(f"{name}: fatal: {text}\n")
     return code
 
 
-def flushed() -> int:
+def flush() -> int:
     """Make sure that everything was said; the exit code where nobody listens."""
     try:
         sys.stdout.flush()

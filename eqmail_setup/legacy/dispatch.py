@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 
-from eqmail_setup.legacy.console import flushed
+from eqmail_setup.legacy.console import flush
 
 
 def mkusers(argv: Sequence[bytes], environ: Mapping[bytes, bytes]) -> int:
@@ -21,4 +21,4 @@ def _toolkit(arguments: list[str], environ: Mapping[bytes, bytes]) -> int:
 
     os.environb.update(environ)
     code = run(arguments)
-    return flushed() or code
+    return flush() or code

@@ -16,16 +16,16 @@ from tempfile import TemporaryDirectory
 from eqmail_core.control.declared import Controls
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest import Wardrobe
-from eqmail_setup.legacy.console import ended, fatal, say
+from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.legacy.console import fatal, run_to_exit_code, write_line
 from eqmail_setup.mail.certificates import path_in
-from eqmail_setup.settings.classic_steps import Step, take
-from eqmail_setup.settings.initial import writing
+from eqmail_setup.settings.classic_steps import ClassicStep, run_steps
+from eqmail_setup.settings.initial import plan_initial_file
 from eqmail_setup.templating import render
-from eqmail_setup.transaction.filesystem import World, state_of
-from eqmail_setup.transaction.operations import Link
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
+from eqmail_setup.transaction.operations import CreateSymlink
 
 DAYS = 365
 FAILED = 1
@@ -36,7 +36,7 @@ _OPEN_TO_SERVICES = 0o640
 def main(argv: Sequence[bytes], environ: Mapping[bytes, bytes]) -> int:
     """Make them."""
     site = read_site(environ)
-    return ended("mksrvrcerts", lambda: _certify(site))
+    return run_to_exit_code("mksrvrcerts", lambda: _certify(site))
 
 
 def _certify(site: Site) -> int:
@@ -47,21 +47,21 @@ def _certify(site: Site) -> int:
         return fatal("mksrvrcerts", "Couldn't find openssl! Install it, or do without: eqmail cert make", FAILED)
     path = f"{site.home}/{path_in(site)}"
     if os.path.exists(path):
-        say(f"The file '{path}' exists already and will be overwritten!")
+        write_line(f"The file '{path}' exists already and will be overwritten!")
     wishes = _wishes(site)
     _pause()
     with TemporaryDirectory(prefix="mksrvrcerts-") as folder:
-        say("Creating self-signed certificate")
+        write_line("Creating self-signed certificate")
         with open(f"{folder}/cnf", "wb") as file:
             file.write(wishes)
         words = ["req", "-new", "-x509", "-days", str(DAYS), "-nodes", "-config", f"{folder}/cnf"]
         if not _run(openssl, *words, "-out", f"{folder}/certificate", "-keyout", f"{folder}/key"):
             text = f"openssl made no certificate; look at {_path_of_wishes(site)}, and at the lines above"
             return fatal("mksrvrcerts", text, FAILED)
-        say("Certificate details")
+        write_line("Certificate details")
         _run(openssl, "x509", "-subject", "-dates", "-fingerprint", "-sha256", "-noout", "-in", f"{folder}/certificate")
         content = b"".join(_content(f"{folder}/{name}") for name in ("certificate", "key"))
-    return take(site, "mksrvrcerts", lambda world: _steps(site, world, wishes, content), say)
+    return run_steps(site, "mksrvrcerts", lambda world: _steps(site, world, wishes, content), write_line)
 
 
 def _path_of_wishes(site: Site) -> str:
@@ -78,36 +78,36 @@ def _wishes(site: Site) -> bytes:
         return controls.servercert_cnf
     if controls.me is None:
         path = f"{site.control}/{Controls.me.file}"
-        raise Refusal(f"{path}: does not say the name of this host; run config-fast FQDN first")
-    say("We are using defaults to create the certificates now.")
-    say(f"Please customize {_path_of_wishes(site)} and run mksrvrcerts later again!")
+        raise EqmailError(f"{path}: does not say the name of this host; run config-fast FQDN first")
+    write_line("We are using defaults to create the certificates now.")
+    write_line(f"Please customize {_path_of_wishes(site)} and run mksrvrcerts later again!")
     return render("control/servercert.cnf.j2", name=os.fsdecode(controls.me))
 
 
-def _steps(site: Site, world: World, wishes: bytes, content: bytes) -> list[Step]:
-    dress = Wardrobe(site, caller())
+def _steps(site: Site, world: Filesystem, wishes: bytes, content: bytes) -> list[ClassicStep]:
+    dress = OwnershipPolicy(site, caller())
     steps = []
-    if state_of(f"{site.layout.control}/{Controls.servercert_cnf.file}", world) is None:
+    if snapshot(f"{site.layout.control}/{Controls.servercert_cnf.file}", world) is None:
         owned = dress("owner", _OPEN_TO_SERVICES)
-        steps.append(writing(site, world, Controls.servercert_cnf.file, "", wishes, owned))
+        steps.append(plan_initial_file(site, world, Controls.servercert_cnf.file, "", wishes, owned))
     # The server reads it as qmaild; qmail-remote shows it to other servers, and is of the group.
     owned = dress("qmaild", _OPEN_TO_SERVICES)
-    steps.append(writing(site, world, Controls.servercert.file, "", content, owned))
+    steps.append(plan_initial_file(site, world, Controls.servercert.file, "", content, owned))
     link = f"{site.layout.control}/{Controls.clientcert.file}"
-    if state_of(link, world) is None:
-        steps.append(("", Link(link, Controls.servercert.file)))
+    if snapshot(link, world) is None:
+        steps.append(("", CreateSymlink(link, Controls.servercert.file)))
     return steps
 
 
 def _pause() -> None:
     if not sys.stdout.isatty():
         return
-    say(f"Wait {_PAUSE_S} seconds to continue, or press CTRL-C to stop now.")
+    write_line(f"Wait {_PAUSE_S} seconds to continue, or press CTRL-C to stop now.")
     for left in range(_PAUSE_S, 0, -1):
         sys.stdout.write(f"{left} ")
         sys.stdout.flush()
         time.sleep(1)
-    say("")
+    write_line("")
 
 
 def _run(*words: str) -> bool:

@@ -15,19 +15,19 @@ from eqmail_core.local.delivery.dotqmail import FORWARD, MAILDIR, MBOX, PROGRAM,
 from eqmail_core.local.delivery.request import safe_extension
 from eqmail_core.site.site import Site
 from eqmail_core.text.invisible_characters import cleaned, oddities, visible
-from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller, home_of
-from eqmail_setup.installation.loading import as_installed
-from eqmail_setup.installation.manifest import Wardrobe
-from eqmail_setup.installation.manifest_nodes import Dress
-from eqmail_setup.mail.routing import forwards_of, text, whither
-from eqmail_setup.transaction.filesystem import LINK, State, World, state_of
-from eqmail_setup.transaction.operations import Link, Unlink, Write
-from eqmail_setup.transaction.plan import Difference, Weight
+from eqmail_setup.installation.loading import final_path
+from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.mail.routing import forwards_of, route_address, text
+from eqmail_setup.transaction.filesystem import SYMLINK, Filesystem, PathSnapshot, snapshot
+from eqmail_setup.transaction.operations import CreateSymlink, RemoveFile, WriteFile
+from eqmail_setup.transaction.plan import Change, Severity
 
 PREFIX = ".qmail-"
 ROOT, POSTMASTER = "root", "postmaster"
-SAME_AS_POSTMASTER = ("mailer-daemon", "abuse")
+LINKED_TO_POSTMASTER = ("mailer-daemon", "abuse")
 _MOST_STEPS = 50
 _KINDS = (FORWARD, MAILDIR, MBOX, PROGRAM)
 
@@ -40,9 +40,9 @@ class Alias(NamedTuple):
     same_as: str = ""
 
 
-def home_of_aliases(site: Site) -> list[Difference]:
+def alias_folder(site: Site) -> list[Change]:
     """The account of the aliases says where their .qmail files are looked for, as ever."""
-    user, place = site.accounts.user("alias"), as_installed(site, site.alias)
+    user, place = site.accounts.user("alias"), final_path(site, site.alias)
     try:
         lives = place if site.single_user else home_of(user)
     except KeyError:
@@ -50,7 +50,7 @@ def home_of_aliases(site: Site) -> list[Difference]:
     if lives == place:
         return []
     found, wanted = f"the user {user} lives in {lives}", f"the same: usermod -d {place} {user}"
-    return [Difference(site.alias, found, wanted, weight=Weight.ADVICE)]
+    return [Change(site.alias, found, wanted, severity=Severity.INFO)]
 
 
 def file_of(name: str) -> str:
@@ -59,7 +59,7 @@ def file_of(name: str) -> str:
     Fails: Refusal for what is no local part.
     """
     if not name or "@" in name or "/" in name or any(sign.isspace() or not sign.isprintable() for sign in name):
-        raise usage(f"{name!r} is not a local part; give the part of the address before the @")
+        raise usage_error(f"{name!r} is not a local part; give the part of the address before the @")
     return PREFIX + os.fsdecode(safe_extension(os.fsencode(name)))
 
 
@@ -68,110 +68,112 @@ def name_of(file: str) -> str:
     return file.removeprefix(PREFIX).replace(":", ".")
 
 
-def aliases_in(site: Site, world: World) -> list[Alias]:
+def aliases_in(site: Site, world: Filesystem) -> list[Alias]:
     """Every alias of an installation."""
     folder = site.layout.alias
-    return [found for name in world.names(folder) if name.startswith(PREFIX) for found in _read(folder, name, world)]
+    return [found for name in world.listdir(folder) if name.startswith(PREFIX) for found in _read(folder, name, world)]
 
 
-def _read(folder: str, file: str, world: World) -> Iterator[Alias]:
-    state = state_of(f"{folder}/{file}", world)
+def _read(folder: str, file: str, world: Filesystem) -> Iterator[Alias]:
+    state = snapshot(f"{folder}/{file}", world)
     if state is None:
         return
-    if state.kind == LINK:
+    if state.kind == SYMLINK:
         yield Alias(name_of(file), (), name_of(os.fsdecode(state.content)))
     elif state.kind == "a file":
         lines = state.content.removesuffix(b"\n").split(b"\n") if state.content else []
         yield Alias(name_of(file), tuple(map(text, lines)))
 
 
-def adding(
-    site: Site, world: World, name: str, targets: Iterable[str], replace: bool, checked: bool = True
-) -> list[Difference]:
+def plan_add(
+    site: Site, world: Filesystem, name: str, targets: Iterable[str], replace: bool, checked: bool = True
+) -> list[Change]:
     """What has to be done so that mail for `name` goes to the targets; unless `checked`, they may not be there yet.
 
     Fails: Refusal, unless `replace`, where the alias exists and says something else.
     """
     lines = [_line(target) for target in targets]
     if checked:
-        _demand_deliverable(site, name, [line.removeprefix("&") for line in lines if line[:1] not in "./|"])
+        _require_deliverable(site, name, [line.removeprefix("&") for line in lines if line[:1] not in "./|"])
     content = os.fsencode("".join(f"{line}\n" for line in lines))
-    return _writing(site, world, name, content, replace)
+    return _plan_write(site, world, name, content, replace)
 
 
-def beginning(site: Site, world: World, target: str, checked: bool = True) -> list[Difference]:
+def plan_required_aliases(site: Site, world: Filesystem, target: str, checked: bool = True) -> list[Change]:
     """What has to be done so that every address exists that a host must have; what exists is kept.
 
     The aliases are root, postmaster, mailer-daemon and abuse: all go the way of root, and root's mail to `target`.
     """
     root = f"{site.layout.alias}/{file_of(ROOT)}"
-    state = state_of(root, world)
-    found = [] if state else adding(site, world, ROOT, [target], False, checked)
+    state = snapshot(root, world)
+    found = [] if state else plan_add(site, world, ROOT, [target], False, checked)
     if state and state.content.strip() not in (os.fsencode(target), b"&" + os.fsencode(target)):
         wanted = f"so; for {target}: eqmail alias add {ROOT} {target} --replace"
-        said = f"exists and says {_said(state)}"
-        found.append(Difference(world.show(root), said, wanted, weight=Weight.KEPT))
+        said = f"exists and says {_display(state)}"
+        found.append(Change(world.display_path(root), said, wanted, severity=Severity.WARNING))
     postmaster = f"{site.layout.alias}/{file_of(POSTMASTER)}"
-    if not state_of(postmaster, world):
-        found += _writing(site, world, POSTMASTER, f"{ROOT}\n".encode(), False)
-    for name in SAME_AS_POSTMASTER:
+    if not snapshot(postmaster, world):
+        found += _plan_write(site, world, POSTMASTER, f"{ROOT}\n".encode(), False)
+    for name in LINKED_TO_POSTMASTER:
         path = f"{site.layout.alias}/{file_of(name)}"
-        if not state_of(path, world):
-            link = Link(path, file_of(POSTMASTER))
-            found.append(Difference(world.show(path), "missing", f"a link to {file_of(POSTMASTER)}", link))
+        if not snapshot(path, world):
+            link = CreateSymlink(path, file_of(POSTMASTER))
+            found.append(Change(world.display_path(path), "missing", f"a link to {file_of(POSTMASTER)}", link))
     return found
 
 
-def removing(site: Site, world: World, name: str) -> list[Difference]:
+def plan_remove(site: Site, world: Filesystem, name: str) -> list[Change]:
     """What has to be done so that an alias is gone; links to it would dangle, so they go first.
 
     Fails: Refusal where other aliases are links to it.
     """
     file = file_of(name)
     path = f"{site.layout.alias}/{file}"
-    if state_of(path, world) is None:
-        return [Difference(world.show(path), "missing", "so", weight=Weight.KEPT)]
+    if snapshot(path, world) is None:
+        return [Change(world.display_path(path), "missing", "so", severity=Severity.WARNING)]
     links = [alias.name for alias in aliases_in(site, world) if alias.same_as and file_of(alias.same_as) == file]
     if links:
-        raise Refusal(f"{world.show(path)}: {', '.join(links)} would point to nothing; remove them first")
-    return [Difference(world.show(path), "an alias", "absent", Unlink(path))]
+        raise EqmailError(f"{world.display_path(path)}: {', '.join(links)} would point to nothing; remove them first")
+    return [Change(world.display_path(path), "an alias", "absent", RemoveFile(path))]
 
 
-def _writing(site: Site, world: World, name: str, content: bytes, replace: bool) -> list[Difference]:
+def _plan_write(site: Site, world: Filesystem, name: str, content: bytes, replace: bool) -> list[Change]:
     path = f"{site.layout.alias}/{file_of(name)}"
-    show, state = world.show(path), state_of(path, world)
+    show, state = world.display_path(path), snapshot(path, world)
     if state is not None and state.content == content and state.kind == "a file":
         return []
-    write = Write(path, content, dress_of(site))
+    write = WriteFile(path, content, alias_permissions(site))
     if state is None:
-        return [Difference(show, "missing", "an alias", write)]
+        return [Change(show, "missing", "an alias", write)]
     if not replace:
-        raise Refusal(f"{show}: exists and says {_said(state)}; --replace replaces it")
-    dress = state.dress if state.kind == "a file" else write.dress
-    return [Difference(show, "other instructions", "these", write._replace(dress=dress))]
+        raise EqmailError(f"{show}: exists and says {_display(state)}; --replace replaces it")
+    dress = state.permissions if state.kind == "a file" else write.permissions
+    return [Change(show, "other instructions", "these", write._replace(permissions=dress))]
 
 
-def _said(state: State) -> str:
-    return "a link" if state.kind == LINK else f"'{visible(state.content.strip())}'"
+def _display(state: PathSnapshot) -> str:
+    return "a link" if state.kind == SYMLINK else f"'{visible(state.content.strip())}'"
 
 
-def dress_of(site: Site) -> Dress:
+def alias_permissions(site: Site) -> Permissions:
     """Owner and mode of an alias: root's, so that no program that an alias runs can change it."""
-    return Wardrobe(site, caller())("owner", 0o644)
+    return OwnershipPolicy(site, caller())("owner", 0o644)
 
 
 def _line(target: str) -> str:
     line = target.rstrip(" \t")
     if "\n" in line or "\0" in line:
-        raise usage(f"{target!r} is more than one line; give each line as an argument of its own")
+        raise usage_error(f"{target!r} is more than one line; give each line as an argument of its own")
     found = parse(os.fsencode(line) + b"\n")
     if len(found) != 1 or found[0][0] not in _KINDS or not found[0][1].strip():
-        raise usage(f"{target!r} is no target; give an address, a local part, ./Maildir/, ./Mailbox or '|PROGRAM'")
+        raise usage_error(
+            f"{target!r} is no target; give an address, a local part, ./Maildir/, ./Mailbox or '|PROGRAM'"
+        )
     kind, argument = found[0]
     if kind == FORWARD and not _is_address(argument):
-        raise usage(f"{target!r} is not an address; give one such as joe@example.org, or the name of a user")
+        raise usage_error(f"{target!r} is not an address; give one such as joe@example.org, or the name of a user")
     if odd := oddities(os.fsencode(line)):
-        raise usage(f"{target!r} {odd[0][1]}")
+        raise usage_error(f"{target!r} {odd[0][1]}")
     return line
 
 
@@ -181,40 +183,40 @@ def _is_address(argument: bytes) -> bool:
     return is_whole and not any(byte <= 32 or byte in b'<>(),;"\\' for byte in argument)
 
 
-def examined(site: Site, world: World) -> Iterator[Difference]:
+def examined(site: Site, world: Filesystem) -> Iterator[Change]:
     """What a delivery would take otherwise than it was meant: files of Windows, and lines that are no addresses."""
     folder = site.layout.alias
-    for name in world.names(folder):
-        state = state_of(f"{folder}/{name}", world) if name.startswith(".qmail") else None
+    for name in world.listdir(folder):
+        state = snapshot(f"{folder}/{name}", world) if name.startswith(".qmail") else None
         if state is None or state.kind != "a file":
             continue
         path, meant = f"{folder}/{name}", cleaned(state.content)
         for _, odd in oddities(state.content)[:1]:
             mends = meant != state.content
-            write = Write(path, meant, state.dress) if mends else None
+            write = WriteFile(path, meant, state.permissions) if mends else None
             wanted = "without that: eqmail check --fix" if mends else "only what can be seen"
-            yield Difference(world.show(path), odd, wanted, write)
+            yield Change(world.display_path(path), odd, wanted, write)
         for kind, argument in parse(meant + b"\n") if meant.strip() else ():
             if kind == FORWARD and not _is_address(argument):
                 found = f"'{visible(argument)}' is not an address, so mail for it bounces"
-                yield Difference(world.show(path), found, "one address in a line, as joe@example.org")
+                yield Change(world.display_path(path), found, "one address in a line, as joe@example.org")
 
 
-def _demand_deliverable(site: Site, name: str, targets: list[str]) -> None:
+def _require_deliverable(site: Site, name: str, targets: list[str]) -> None:
     """Refuse targets that nobody is here, and ways that come back to the alias itself."""
     waiting, known = [(target, name) for target in targets], {file_of(name)}
     for _ in range(_MOST_STEPS):
         if not waiting:
             return
         target, origin = waiting.pop()
-        found = whither(site, os.fsencode(target))
+        found = route_address(site, os.fsencode(target))
         if found.channel != "local" or found.user is None:
             continue
         file = os.path.basename(found.file) if found.file else found.tried[0][0] if found.tried else ""
         if os.fsdecode(found.user.home) == site.alias and file == file_of(name):
-            raise Refusal(f"{name}: mail would go round in a circle, by way of {target}; choose another target")
-        if found.trouble.endswith("(#5.1.1)"):
-            raise Refusal(f"{origin}: nobody here is {target}; add that alias or user first")
+            raise EqmailError(f"{name}: mail would go round in a circle, by way of {target}; choose another target")
+        if found.failure.endswith("(#5.1.1)"):
+            raise EqmailError(f"{origin}: nobody here is {target}; add that alias or user first")
         if file not in known:
             known.add(file)
             waiting += [(further, target) for further in forwards_of(found)]

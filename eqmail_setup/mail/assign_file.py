@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 from eqmail_core.system.files import read_file
 from eqmail_core.users.assign_file import END, FIELDS, BadAssign, database_records, simple_line, wildcard_line
-from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.mail.routing import text
 from eqmail_setup.settings.cdb import database_bytes
 
-MOST_NUMBER = (1 << 32) - 2
+MAX_ID = (1 << 32) - 2
 
 
-class Entry(NamedTuple):
+class AssignEntry(NamedTuple):
     """One line: who gets mail for `local`, or for everything that begins with it where it is a wildcard."""
 
     local: str
@@ -39,13 +39,13 @@ class Entry(NamedTuple):
         """
         for field in (self.local, self.user, self.home, self.dash, self.ext):
             if any(sign in field for sign in ":\n\0"):
-                raise usage(f"{field!r} cannot be written into users/assign: no colons, no line ends")
+                raise usage_error(f"{field!r} cannot be written into users/assign: no colons, no line ends")
         if not self.wildcard and not self.local:
-            raise usage("give a name")
-        if self.uid > MOST_NUMBER or self.gid > MOST_NUMBER:
-            raise usage(f"{self.uid}:{self.gid} are no ids; the largest is {MOST_NUMBER}")
+            raise usage_error("give a name")
+        if self.uid > MAX_ID or self.gid > MAX_ID:
+            raise usage_error(f"{self.uid}:{self.gid} are no ids; the largest is {MAX_ID}")
         if not self.home.startswith("/"):
-            raise usage(f"the home {self.home!r} is not a path that begins with a slash")
+            raise usage_error(f"the home {self.home!r} is not a path that begins with a slash")
         fields = [self.user, str(self.uid), str(self.gid), self.home, self.dash, self.ext]
         make = wildcard_line if self.wildcard else simple_line
         return make(os.fsencode(self.local), [os.fsencode(field) for field in fields])
@@ -68,18 +68,18 @@ class Assignments:
                 self._tail = b"".join(lines[number:])
                 break
             self._lines.append(line)
-        demand_assign(path, END if content is None else content)
+        require_valid(path, END if content is None else content)
 
     def content(self) -> bytes:
         """The bytes of the file."""
         return b"".join(self._lines) + self._tail
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[AssignEntry]:
         """Every entry, in order."""
         for line in self._lines:
             yield _entry(line)
 
-    def put(self, entries: Iterable[Entry], replace: bool) -> None:
+    def put(self, entries: Iterable[AssignEntry], replace: bool) -> None:
         """Have these entries, and no others of their keys.
 
         Fails: Refusal, unless `replace`, where there is another one.
@@ -92,7 +92,7 @@ class Assignments:
             for number in found:
                 if _entry(self._lines[number]) != entry and not replace:
                     shown = text(self._lines[number].strip())
-                    raise Refusal(f"{self.path}: line {number + 1} says {shown}; --replace replaces it")
+                    raise EqmailError(f"{self.path}: line {number + 1} says {shown}; --replace replaces it")
             if not found:
                 found.append(len(self._lines))
                 self._lines.append(line)
@@ -112,7 +112,7 @@ class Assignments:
                 found.setdefault(key, []).append(number)
         return found
 
-    def drop(self, keys: Iterable[tuple[bool, bytes]]) -> list[Entry]:
+    def drop(self, keys: Iterable[tuple[bool, bytes]]) -> list[AssignEntry]:
         """Remove the entries of these keys; which they were."""
         keys = set(keys)
         dropped = [line for line in self._lines if _key(line) in keys]
@@ -126,7 +126,7 @@ def read_assignments(path: str) -> Assignments:
     return Assignments(path, read_file(path))
 
 
-def demand_assign(path: str, content: bytes) -> None:
+def require_valid(path: str, content: bytes) -> None:
     """Refuse a text that the programs would not take.
 
     Fails: Refusal with the line.
@@ -135,20 +135,20 @@ def demand_assign(path: str, content: bytes) -> None:
         for _ in database_records(content.splitlines(keepends=True)):
             pass
     except BadAssign as bad:
-        raise no_entry(path, content, bad) from bad
+        raise require_entries(path, content, bad) from bad
 
 
-def no_entry(path: str, content: bytes, bad: BadAssign) -> Refusal:
+def require_entries(path: str, content: bytes, bad: BadAssign) -> EqmailError:
     """The refusal of a text for its bad line."""
     lines = content.splitlines(keepends=True)
     if bad.line > len(lines):
-        return Refusal(f"{path}: line {bad.line}: the end is missing; add a line that has only a dot")
+        return EqmailError(f"{path}: line {bad.line}: the end is missing; add a line that has only a dot")
     line = text(lines[bad.line - 1].strip())
     wanted = "write =LOCAL:user:uid:gid:home:dash:ext: or +PREFIX:...; the last line is a dot"
-    return Refusal(f"{path}: line {bad.line}: {line!r} is no entry; {wanted}")
+    return EqmailError(f"{path}: line {bad.line}: {line!r} is no entry; {wanted}")
 
 
-def compiled(content: bytes, watch: Callable[[int], None] = lambda count: None) -> bytes:
+def compile_assign(content: bytes, on_progress: Callable[[int], None] = lambda count: None) -> bytes:
     """The database that a text compiles to, byte for byte what qmail-newu makes; `watch` hears of every 1000 lines.
 
     Fails: OSError; BadAssign.
@@ -157,7 +157,7 @@ def compiled(content: bytes, watch: Callable[[int], None] = lambda count: None) 
     def watched() -> Iterator[bytes]:
         for number, line in enumerate(content.splitlines(keepends=True), 1):
             if number % 1000 == 0:
-                watch(number)
+                on_progress(number)
             yield line
 
     return database_bytes(database_records(watched()))
@@ -168,10 +168,10 @@ def _key(line: bytes) -> tuple[bool, bytes]:
     return line[:1] == b"+", line[1 : line.index(b":")].lower()
 
 
-def _entry(line: bytes) -> Entry:
+def _entry(line: bytes) -> AssignEntry:
     head, _, rest = line.partition(b":")
     user, uid, gid, home, dash, ext = (text(field) for field in rest.split(b":")[:FIELDS])
-    return Entry(text(head[1:]), head[:1] == b"+", user, _number(uid), _number(gid), home, dash, ext)
+    return AssignEntry(text(head[1:]), head[:1] == b"+", user, _number(uid), _number(gid), home, dash, ext)
 
 
 def _number(field: str) -> int:

@@ -22,19 +22,19 @@ from cryptography.x509.oid import NameOID
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest import secret_of_server
-from eqmail_setup.transaction.filesystem import World, state_of
-from eqmail_setup.transaction.operations import Write
-from eqmail_setup.transaction.plan import Difference
+from eqmail_setup.installation.manifest import server_secret_permissions
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
+from eqmail_setup.transaction.operations import WriteFile
+from eqmail_setup.transaction.plan import Change
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 
 ECDSA, RSA = "ecdsa", "rsa"
-KINDS = (ECDSA, RSA)
-USUAL_DAYS = 730
+KEY_TYPES = (ECDSA, RSA)
+DEFAULT_DAYS = 730
 RSA_BITS = 2048
 # Clocks differ: what is valid from now on is not yet valid for some.
 _HEAD_START = timedelta(hours=1)
@@ -124,41 +124,45 @@ def path_in(site: Site) -> str:
     return f"{site.layout.control}/{Controls.servercert.file}"
 
 
-def making(site: Site, world: World, names: Sequence[str], kind: str, days: int, replace: bool) -> list[Difference]:
+def plan_new_certificate(
+    site: Site, world: Filesystem, names: Sequence[str], kind: str, days: int, replace: bool
+) -> list[Change]:
     """What has to be done so that there is a certificate for these names, with a new key.
 
     Fails: Refusal, unless `replace`, where there is one.
     """
-    state = state_of(path_in(site), world)
+    state = snapshot(path_in(site), world)
     if state is not None and not replace:
-        show = world.show(path_in(site))
-        raise Refusal(f"{show}: is there already; --replace makes another one, eqmail cert renew makes it last longer")
-    return [_writing(site, world, self_signed(new_key(kind), names, datetime.now(UTC), days))]
+        show = world.display_path(path_in(site))
+        raise EqmailError(
+            f"{show}: is there already; --replace makes another one, eqmail cert renew makes it last longer"
+        )
+    return [_plan_write(site, world, self_signed(new_key(kind), names, datetime.now(UTC), days))]
 
 
-def renewing(site: Site, world: World, days: int, within_days: int, changes_key: bool) -> list[Difference]:
+def plan_renewal(site: Site, world: Filesystem, days: int, within_days: int, changes_key: bool) -> list[Change]:
     """What has to be done so that the certificate lasts; nothing while it lasts longer than `within_days`.
 
     Its names stay, and so does its key, to which TLSA records and people may hold on, unless `changes_key`.
     Fails: Refusal where there is none, or where an authority made it.
     """
-    show, state = world.show(path_in(site)), state_of(path_in(site), world)
+    show, state = world.display_path(path_in(site)), snapshot(path_in(site), world)
     if state is None:
-        raise Refusal(f"{show}: missing; make one: eqmail cert make")
+        raise EqmailError(f"{show}: missing; make one: eqmail cert make")
     try:
         old, key = read(state.content), key_in(state.content)
     except (ValueError, TypeError) as error:
-        raise Refusal(f"{show}: cannot be renewed ({error}); make another: eqmail cert make --replace") from error
+        raise EqmailError(f"{show}: cannot be renewed ({error}); make another: eqmail cert make --replace") from error
     if not old.is_self_signed:
-        raise Refusal(f"{show}: was issued by {old.issuer}, which has to renew it")
+        raise EqmailError(f"{show}: was issued by {old.issuer}, which has to renew it")
     now = datetime.now(UTC)
     if old.ends - now > timedelta(days=within_days):
         return []
     key = new_key(old.kind) if changes_key else key
-    return [_writing(site, world, self_signed(key, old.names, now, days))]
+    return [_plan_write(site, world, self_signed(key, old.names, now, days))]
 
 
-def installing(site: Site, world: World, chain: bytes, key: bytes, now: datetime) -> list[Difference]:
+def installing(site: Site, world: Filesystem, chain: bytes, key: bytes, now: datetime) -> list[Change]:
     """What has to be done so that the server shows this chain, the certificate of this host first, with its key.
 
     Fails: Refusal for what no client would take: another key, a broken chain, a certificate that is over.
@@ -166,23 +170,23 @@ def installing(site: Site, world: World, chain: bytes, key: bytes, now: datetime
     try:
         certificates = x509.load_pem_x509_certificates(chain)
     except ValueError as error:
-        raise usage("CHAIN: holds no certificate that can be read; it is a PEM file") from error
+        raise usage_error("CHAIN: holds no certificate that can be read; it is a PEM file") from error
     secret = _private_key(key, "KEY")
     publics = [_public(certificate.public_key()) for certificate in certificates]
     if _public(secret.public_key()) not in publics:
-        raise usage("KEY: is not the key of a certificate in CHAIN; both have to come from one request")
+        raise usage_error("KEY: is not the key of a certificate in CHAIN; both have to come from one request")
     if _public(secret.public_key()) != publics[0]:
-        raise usage("CHAIN: does not begin with the certificate of KEY; that of the host comes first")
+        raise usage_error("CHAIN: does not begin with the certificate of KEY; that of the host comes first")
     for above, issuer in pairwise(certificates):
         if above.issuer != issuer.subject:
-            raise usage(f"CHAIN: {_shown(issuer)} did not issue {_shown(above)}, which stands before it")
+            raise usage_error(f"CHAIN: {_shown(issuer)} did not issue {_shown(above)}, which stands before it")
     if certificates[0].not_valid_after_utc < now:
-        raise usage(f"CHAIN: {_shown(certificates[0])} expired on {certificates[0].not_valid_after_utc:%Y-%m-%d}")
+        raise usage_error(f"CHAIN: {_shown(certificates[0])} expired on {certificates[0].not_valid_after_utc:%Y-%m-%d}")
     parts = [certificate.public_bytes(Encoding.PEM) for certificate in certificates]
     parts.append(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     content = b"".join(parts)
-    state = state_of(path_in(site), world)
-    return [] if state is not None and state.content == content else [_writing(site, world, content)]
+    state = snapshot(path_in(site), world)
+    return [] if state is not None and state.content == content else [_plan_write(site, world, content)]
 
 
 def pair_trouble(pem: bytes) -> str:
@@ -192,7 +196,7 @@ def pair_trouble(pem: bytes) -> str:
         secret = _private_key(pem, "its key")
     except ValueError:
         return "holds no certificate"
-    except Refusal as refusal:
+    except EqmailError as refusal:
         return refusal.text
     if _public(secret.public_key()) == _public(certificate.public_key()):
         return ""
@@ -205,9 +209,11 @@ def _private_key(pem: bytes, what: str) -> "PrivateKeyTypes":
     try:
         return serialization.load_pem_private_key(pem[max(start, 0) :], None)
     except TypeError as error:
-        raise usage(f"{what}: is encrypted, and nobody is there to say the password; openssl pkey decrypts") from error
+        raise usage_error(
+            f"{what}: is encrypted, and nobody is there to say the password; openssl pkey decrypts"
+        ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise usage(f"{what}: is no private key that can be read; it is a PEM file") from error
+        raise usage_error(f"{what}: is no private key that can be read; it is a PEM file") from error
 
 
 def _public(key: "PublicKeyTypes") -> bytes:
@@ -218,11 +224,16 @@ def _shown(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or f"the certificate number {certificate.serial_number:x}"
 
 
-def _writing(site: Site, world: World, content: bytes) -> Difference:
+def _plan_write(site: Site, world: Filesystem, content: bytes) -> Change:
     path = path_in(site)
-    state = state_of(path, world)
-    dress = secret_of_server(site, caller())
-    if state and state.kind == "a file" and state.dress.owner == dress.owner and state.dress.mode & 0o477 == 0o400:
-        dress = state.dress
-    show = world.show(path)
-    return Difference(show, "an old one" if state else "missing", "a new certificate", Write(path, content, dress))
+    state = snapshot(path, world)
+    dress = server_secret_permissions(site, caller())
+    if (
+        state
+        and state.kind == "a file"
+        and state.permissions.owner == dress.owner
+        and state.permissions.mode & 0o477 == 0o400
+    ):
+        dress = state.permissions
+    show = world.display_path(path)
+    return Change(show, "an old one" if state else "missing", "a new certificate", WriteFile(path, content, dress))

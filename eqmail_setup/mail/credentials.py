@@ -13,13 +13,13 @@ from typing import NamedTuple
 from eqmail_core.auth.crypt import crypted, new_setting
 from eqmail_core.auth.secrets_file import FILE, entries, is_crypt_string
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest import secret_of_server
+from eqmail_setup.installation.manifest import server_secret_permissions
 from eqmail_setup.mail.routing import text
-from eqmail_setup.transaction.filesystem import World, state_of
-from eqmail_setup.transaction.operations import Write
-from eqmail_setup.transaction.plan import Difference, Weight
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
+from eqmail_setup.transaction.operations import WriteFile
+from eqmail_setup.transaction.plan import Change, Severity
 
 SCHEMES = {"yescrypt": b"$y$", "sha512-crypt": b"$6$", "clear": b""}
 """How a password can be kept, with the setting of crypt(3) that begins such secrets."""
@@ -28,7 +28,7 @@ _HEAD = b"# Who may log in, LOGIN:SECRET; eqmail user passwd writes it. The SMTP
 _METHODS = {"y": "yescrypt", "6": "sha512-crypt", "5": "sha256-crypt", "1": "md5-crypt", "2b": "bcrypt"}
 
 
-class Login(NamedTuple):
+class Credential(NamedTuple):
     """One login and how its secret is kept."""
 
     login: str
@@ -40,12 +40,12 @@ def path_in(site: Site) -> str:
     return f"{site.layout.users}/{FILE}"
 
 
-def logins_in(site: Site, world: World) -> list[Login]:
+def credentials_in(site: Site, world: Filesystem) -> list[Credential]:
     """Every login that counts: the first line of each."""
     found: dict[bytes, bytes] = {}
     for login, secret in entries(_content(site, world)):
         found.setdefault(login, secret)
-    return [Login(text(login), _method(secret)) for login, secret in found.items()]
+    return [Credential(text(login), _method(secret)) for login, secret in found.items()]
 
 
 def _method(secret: bytes) -> str:
@@ -61,36 +61,38 @@ def hashed(password: bytes, scheme: str) -> bytes:
     Fails: Refusal for a password that cannot be one, and where this system does not know the scheme.
     """
     if not password or any(byte in b"\0\n\r" for byte in password):
-        raise usage("a password has one line and is not empty")
+        raise usage_error("a password has one line and is not empty")
     method = SCHEMES[scheme]
     if not method:
         if is_crypt_string(password):
-            raise usage("a password that looks like a crypt string cannot be kept in clear text")
+            raise usage_error("a password that looks like a crypt string cannot be kept in clear text")
         return password
     made = crypted(password, new_setting(method))
     if made is None or not made.startswith(method):
-        raise Refusal(f"crypt(3) of this system does not know {scheme}; choose another --scheme")
+        raise EqmailError(f"crypt(3) of this system does not know {scheme}; choose another --scheme")
     return made
 
 
-def demand_usable(secret: bytes) -> None:
+def require_valid_secret(secret: bytes) -> None:
     """Refuse a hash that nobody here can check.
 
     Fails: Refusal (wrong usage).
     """
     if not is_crypt_string(secret) or any(byte <= 32 or byte >= 127 for byte in secret):
-        raise usage("--hash: is no crypt string such as $y$... or $argon2id$...; --stdin takes a password")
+        raise usage_error("--hash: is no crypt string such as $y$... or $argon2id$...; --stdin takes a password")
     if crypted(b"", secret) is None:
-        raise usage(f"--hash: nobody here can check a hash of the kind {_method(secret)}; --stdin takes a password")
+        raise usage_error(
+            f"--hash: nobody here can check a hash of the kind {_method(secret)}; --stdin takes a password"
+        )
 
 
-def setting(site: Site, world: World, login: str, secret: bytes) -> list[Difference]:
+def plan_set_credential(site: Site, world: Filesystem, login: str, secret: bytes) -> list[Change]:
     """What has to be done so that this secret, and no other, is that of a login."""
     name = _name(login)
     line = name + b":" + secret
     made, done = [], False
     for old in _content(site, world).split(b"\n"):
-        if not _is_of(old, name):
+        if not _belongs_to(old, name):
             made.append(old)
         elif not done:
             made.append(line)
@@ -98,46 +100,46 @@ def setting(site: Site, world: World, login: str, secret: bytes) -> list[Differe
     if not done:
         last = made.pop() if made and not made[-1] else b""
         made += [line, last]
-    return list(_writing(site, world, b"\n".join(made)))
+    return list(_plan_write(site, world, b"\n".join(made)))
 
 
-def removing(site: Site, world: World, login: str) -> list[Difference]:
+def plan_remove(site: Site, world: Filesystem, login: str) -> list[Change]:
     """What has to be done so that a login can no longer be used."""
     name = _name(login)
     lines = _content(site, world).split(b"\n")
-    kept = [line for line in lines if not _is_of(line, name)]
+    kept = [line for line in lines if not _belongs_to(line, name)]
     if kept == lines:
-        show = world.show(path_in(site))
-        return [Difference(show, f"has no login {login}", "so", weight=Weight.KEPT)]
-    return list(_writing(site, world, b"\n".join(kept)))
+        show = world.display_path(path_in(site))
+        return [Change(show, f"has no login {login}", "so", severity=Severity.WARNING)]
+    return list(_plan_write(site, world, b"\n".join(kept)))
 
 
-def beginning(site: Site, world: World) -> list[Difference]:
+def plan_secrets_file(site: Site, world: Filesystem) -> list[Change]:
     """What has to be done so that the file is there, for the server alone; what it says stays."""
-    state = state_of(path_in(site), world)
-    return list(_writing(site, world, _HEAD)) if state is None else []
+    state = snapshot(path_in(site), world)
+    return list(_plan_write(site, world, _HEAD)) if state is None else []
 
 
-def _content(site: Site, world: World) -> bytes:
-    state = state_of(path_in(site), world)
+def _content(site: Site, world: Filesystem) -> bytes:
+    state = snapshot(path_in(site), world)
     return _HEAD if state is None else state.content
 
 
 def _name(login: str) -> bytes:
     name = login.encode("utf-8", "surrogateescape")
     if not name or name.startswith(b"#") or b":" in name or any(byte <= 32 or byte == 127 for byte in name):
-        raise usage(f"{login!r} is no login: it has no colon and no white space, and does not begin with #")
+        raise usage_error(f"{login!r} is no login: it has no colon and no white space, and does not begin with #")
     return name
 
 
-def _is_of(line: bytes, name: bytes) -> bool:
+def _belongs_to(line: bytes, name: bytes) -> bool:
     return any(login == name for login, _ in entries(line))
 
 
-def _writing(site: Site, world: World, content: bytes) -> Iterator[Difference]:
+def _plan_write(site: Site, world: Filesystem, content: bytes) -> Iterator[Change]:
     """The file with this content, closed to everybody else whatever it was before."""
     path = path_in(site)
-    state, dress = state_of(path, world), secret_of_server(site, caller())
-    if state is None or state.content != content or state.dress.mode & 0o077:
+    state, dress = snapshot(path, world), server_secret_permissions(site, caller())
+    if state is None or state.content != content or state.permissions.mode & 0o077:
         found = "missing" if state is None else "other logins"
-        yield Difference(world.show(path), found, "these", Write(path, content, dress))
+        yield Change(world.display_path(path), found, "these", WriteFile(path, content, dress))

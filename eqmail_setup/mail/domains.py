@@ -17,13 +17,13 @@ from eqmail_core.control.setting import Control, HostName
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_core.text.lines import non_empty_lines
-from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.mail.routing import text
-from eqmail_setup.settings.editor import compiling, content_of, with_lines, without_lines, writing
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.plan import Difference
+from eqmail_setup.settings.editor import content_of, plan_compile, plan_write, with_lines, without_lines
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.plan import Change
 
-MANY = 50
+CDB_THRESHOLD = 50
 """Domains in rcpthosts, above which further ones go into the database, as the manual of qmail-smtpd says."""
 
 
@@ -36,9 +36,9 @@ class Domain(NamedTuple):
     accepted: bool
 
 
-def domains_of(site: Site, world: World) -> list[Domain]:
+def domains_of(site: Site, world: Filesystem) -> list[Domain]:
     """Every domain of an installation, by name."""
-    held = _Held(site, world)
+    held = _DomainFiles(site, world)
     accepts = held.accepts()
     found = {
         name: Domain(name, "accepted", "", True)
@@ -52,10 +52,10 @@ def domains_of(site: Site, world: World) -> list[Domain]:
     return [found[name] for name in sorted(found)]
 
 
-class _Held:
+class _DomainFiles:
     """What the files say, and the new contents while they are made."""
 
-    def __init__(self, site: Site, world: World) -> None:
+    def __init__(self, site: Site, world: Filesystem) -> None:
         self._site, self._world = site, world
         self.contents: dict[str, bytes | None] = {}
 
@@ -80,55 +80,55 @@ class _Held:
         hosts = RcptHosts(listed_here, lambda names: names[0] in more)
         return lambda domain: hosts.accepts(b"x@" + domain)
 
-    def differences(self) -> list[Difference]:
-        found: list[Difference] = []
+    def changes(self) -> list[Change]:
+        found: list[Change] = []
         for control in (Controls.locals, Controls.virtualdomains, Controls.rcpthosts, Controls.morercpthosts):
             made = self.contents.get(control.file)
             if made is not None:
-                found += writing(self._site, self._world, control, made)
+                found += plan_write(self._site, self._world, control, made)
         more = self.content(Controls.morercpthosts)
         if more is not None:
-            found += compiling(self._site, self._world, more)
+            found += plan_compile(self._site, self._world, more)
         return found
 
 
-def adding(site: Site, world: World, name: str, prefix: str | None, many: bool, replace: bool) -> list[Difference]:
+def plan_add(site: Site, world: Filesystem, name: str, prefix: str | None, many: bool, replace: bool) -> list[Change]:
     """What has to be done so that mail for a domain is accepted and delivered here, or to a local user.
 
     Fails: Refusal, unless `replace`, where the domain is delivered another way.
     """
-    domain = _demand_domain(name, prefix is not None)
-    held = _Held(site, world)
-    _demand_free(site, held, domain, prefix, replace)
+    domain = _require_domain(name, prefix is not None)
+    held = _DomainFiles(site, world)
+    _require_unused(site, held, domain, prefix, replace)
     if prefix is None:
         held.contents[Controls.virtualdomains.file] = _without_key(held, domain)
         held.contents[Controls.locals.file] = with_lines(_listing(held.locals(), held, Controls.locals), [domain])
     else:
-        line = domain + b":" + _demand_prefix(prefix)
+        line = domain + b":" + _require_prefix(prefix)
         if line not in held.entries(Controls.virtualdomains):
             held.contents[Controls.virtualdomains.file] = with_lines(_without_key(held, domain), [line])
         if domain in [entry.lower() for entry in held.locals()]:
             left = without_lines(_listing(held.locals(), held, Controls.locals), lambda entry: entry.lower() == domain)
             held.contents[Controls.locals.file] = left
     _accept(held, domain, many)
-    return held.differences()
+    return held.changes()
 
 
-def removing(site: Site, world: World, name: str) -> list[Difference]:
+def plan_remove(site: Site, world: Filesystem, name: str) -> list[Change]:
     """What has to be done so that a domain is neither delivered here nor accepted."""
-    domain = _demand_domain(name, True)
-    held = _Held(site, world)
+    domain = _require_domain(name, True)
+    held = _DomainFiles(site, world)
     if held.content(Controls.locals) is None and domain in held.locals():
         me = Controls.me.file
-        raise Refusal(f"{name} is local because {site.control}/{me} names it; list other local domains first")
+        raise EqmailError(f"{name} is local because {site.control}/{me} names it; list other local domains first")
     for control in (Controls.locals, Controls.rcpthosts, Controls.morercpthosts):
         left = without_lines(held.content(control), lambda entry: entry.lower() == domain)
         held.contents[control.file] = left
     held.contents[Controls.virtualdomains.file] = _without_key(held, domain)
-    return held.differences()
+    return held.changes()
 
 
-def _accept(held: _Held, domain: bytes, many: bool) -> None:
+def _accept(held: _DomainFiles, domain: bytes, many: bool) -> None:
     rcpthosts = held.content(Controls.rcpthosts)
     if rcpthosts is None:
         # To make the file is to end relaying for everybody, and so it has to list all that is delivered here.
@@ -137,47 +137,49 @@ def _accept(held: _Held, domain: bytes, many: bool) -> None:
         return
     if held.accepts()(domain):
         return
-    plenty = held.content(Controls.morercpthosts) is not None and len(held.entries(Controls.rcpthosts)) >= MANY
+    plenty = held.content(Controls.morercpthosts) is not None and len(held.entries(Controls.rcpthosts)) >= CDB_THRESHOLD
     control: Control[Any] = Controls.rcpthosts
     if (many or plenty) and not domain.startswith(b"."):
         control = Controls.morercpthosts
     held.contents[control.file] = with_lines(held.content(control), [domain])
 
 
-def _demand_free(site: Site, held: _Held, domain: bytes, prefix: str | None, replace: bool) -> None:
+def _require_unused(site: Site, held: _DomainFiles, domain: bytes, prefix: str | None, replace: bool) -> None:
     if replace:
         return
     for line in held.entries(Controls.virtualdomains):
         key, _, other = line.partition(b":")
         if key.lower() == domain and (prefix is None or os.fsencode(prefix) != other):
             where = f"{site.control}/{Controls.virtualdomains.file}"
-            raise Refusal(f"{where}: {text(domain)} belongs to {text(other) or 'nobody'}; --replace changes that")
+            raise EqmailError(f"{where}: {text(domain)} belongs to {text(other) or 'nobody'}; --replace changes that")
     if prefix is not None and domain in [entry.lower() for entry in held.locals()]:
         where = f"{site.control}/{Controls.locals.file}"
-        raise Refusal(f"{where}: {text(domain)} is local; --replace makes it virtual")
+        raise EqmailError(f"{where}: {text(domain)} is local; --replace makes it virtual")
 
 
-def _listing(names: Iterable[bytes], held: _Held, control: Control[Any]) -> bytes:
+def _listing(names: Iterable[bytes], held: _DomainFiles, control: Control[Any]) -> bytes:
     """The content of a list; where there is none, what its absence means."""
     content = held.content(control)
     return with_lines(None, names) if content is None else content
 
 
-def _without_key(held: _Held, domain: bytes) -> bytes | None:
+def _without_key(held: _DomainFiles, domain: bytes) -> bytes | None:
     content = held.content(Controls.virtualdomains)
     return without_lines(content, lambda entry: entry.partition(b":")[0].lower() == domain)
 
 
-def _demand_domain(name: str, wildcard: bool) -> bytes:
+def _require_domain(name: str, wildcard: bool) -> bytes:
     domain = os.fsencode(name).lower().rstrip(b".")
     bare = domain.removeprefix(b".") if wildcard else domain
     if HostName("", default=b"").parse(bare + b"\n")[1] or bare.startswith(b".") or b".." in bare:
         more = "; .DOMAIN is for virtual domains only" if name.startswith(".") and not wildcard else ""
-        raise usage(f"{name!r} is not a domain; give one such as example.org (another script: its xn-- form){more}")
+        raise usage_error(
+            f"{name!r} is not a domain; give one such as example.org (another script: its xn-- form){more}"
+        )
     return domain
 
 
-def _demand_prefix(prefix: str) -> bytes:
+def _require_prefix(prefix: str) -> bytes:
     if not prefix or any(sign in "@:/" or sign.isspace() for sign in prefix):
-        raise usage(f"--virtual {prefix!r}: give the name of the user whose the domain is, such as joe")
+        raise usage_error(f"--virtual {prefix!r}: give the name of the user whose the domain is, such as joe")
     return os.fsencode(prefix)

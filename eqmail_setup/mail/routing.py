@@ -33,7 +33,7 @@ from eqmail_core.users.user import (
     LookupFailed,
     User,
 )
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 
 WITHOUT_DEFAULT = b"./Mailbox"
 _HERE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
@@ -48,7 +48,7 @@ _LOOKUPS = {
 Instruction = tuple[str, str]
 
 
-class Whither(NamedTuple):
+class AddressRoute(NamedTuple):
     """The way of one address. `trouble` is what a delivery would report; "" for none.
 
     `tried` are the .qmail files in order, each with what was found; `file` is the one that counts, "" for none.
@@ -65,8 +65,8 @@ class Whither(NamedTuple):
     instructions: tuple[Instruction, ...] = ()
     relay: str = ""
     servers: tuple[tuple[str, int], ...] = ()
-    exchangers_of: str = ""
-    trouble: str = ""
+    mx_domain: str = ""
+    failure: str = ""
 
 
 def routes_of(site: Site) -> Routes:
@@ -80,29 +80,29 @@ def routes_of(site: Site) -> Routes:
             controls.envnoathost, controls.locals or (), controls.percenthack or (), controls.virtualdomains or {}
         )
     except ControlError as error:
-        raise Refusal(f"{site.control}/{error}") from error
+        raise EqmailError(f"{site.control}/{error}") from error
 
 
-def whither(site: Site, address: bytes, default: bytes | None = None) -> Whither:
+def route_address(site: Site, address: bytes, default: bytes | None = None) -> AddressRoute:
     """Follow one address to its instructions, or to its relay."""
     controls = read_controls(site)
     channel, rewritten = routes_of(site).route(address)
     given, shown = text(address), text(rewritten)
     if channel != LOCAL:
-        return _away(controls, Whither(given, shown, "remote"), rewritten.rpartition(b"@")[2])
+        return _route_remote(controls, AddressRoute(given, shown, "remote"), rewritten.rpartition(b"@")[2])
     local = rewritten.rpartition(b"@")[0]
     try:
-        source, user = owner_of(site, local)
+        source, user = find_owner(site, local)
     except LookupFailed as failure:
-        return Whither(given, shown, "local", trouble=_LOOKUPS.get(failure.code, f"look-up code {failure.code}"))
-    found = Whither(given, shown, "local", source, user)
+        return AddressRoute(given, shown, "local", failure=_LOOKUPS.get(failure.code, f"look-up code {failure.code}"))
+    found = AddressRoute(given, shown, "local", source, user)
     if default is None:
         default = controls.defaultdelivery
         default = WITHOUT_DEFAULT if default is None else default.rstrip(b"\n")
-    return _arranged(site, found, user, default)
+    return _route_local(site, found, user, default)
 
 
-def owner_of(site: Site, local: bytes) -> tuple[str, User]:
+def find_owner(site: Site, local: bytes) -> tuple[str, User]:
     """Who gets mail for a local part, and what says so.
 
     Fails: LookupFailed.
@@ -114,7 +114,7 @@ def owner_of(site: Site, local: bytes) -> tuple[str, User]:
     return "the accounts of the system", find(site, local)
 
 
-def accepted_from_everybody(site: Site, address: bytes) -> bool:
+def is_accepted_from_anyone(site: Site, address: bytes) -> bool:
     """Whether the SMTP server takes mail for an address from clients that may not relay.
 
     Fails: Refusal when the settings cannot be read.
@@ -122,30 +122,30 @@ def accepted_from_everybody(site: Site, address: bytes) -> bool:
     try:
         return RcptHosts(read_controls(site).rcpthosts, morercpthosts_lookup(site)).accepts(address)
     except (ControlError, Failure) as error:
-        raise Refusal(f"{site.control}: {error}") from error
+        raise EqmailError(f"{site.control}: {error}") from error
 
 
-def _away(controls: Controls, found: Whither, host: bytes) -> Whither:
+def _route_remote(controls: Controls, found: AddressRoute, host: bytes) -> AddressRoute:
     route = route_for(controls.smtproutes, host)
     if not route.relay and host.startswith(b"["):
         return found._replace(relay=f"the host {text(host)} itself")
     if not route.relay:
-        return found._replace(relay=f"the mail exchangers (MX) of {text(host)}", exchangers_of=text(host))
+        return found._replace(relay=f"the mail exchangers (MX) of {text(host)}", mx_domain=text(host))
     password = ", with a password" if route.user else ""
     way = f"{text(route.relay)}, port {route.port}{password}, by the route that is set for it"
     return found._replace(relay=way, servers=((text(route.relay), route.port),))
 
 
-def _arranged(site: Site, found: Whither, user: User, default: bytes) -> Whither:
+def _route_local(site: Site, found: AddressRoute, user: User, default: bytes) -> AddressRoute:
     if user.uid == 0 and not site.single_user:
-        return found._replace(trouble="the user is root, to whom nothing is delivered")
+        return found._replace(failure="the user is root, to whom nothing is delivered")
     home = os.open(".", _HERE)
     try:
         trouble = STICKY if enter_home(user.home, site.patrn) else b""
         found = found._replace(tried=tuple(_tried(user)))
         arrangement = find_instructions(user.dash, user.ext, default, site.patrn)
     except Failure as failure:
-        return found._replace(trouble=text(failure.text))
+        return found._replace(failure=text(failure.text))
     finally:
         os.fchdir(home)
         os.close(home)
@@ -154,7 +154,7 @@ def _arranged(site: Site, found: Whither, user: User, default: bytes) -> Whither
     return found._replace(
         file=text(user.home + b"/" + arrangement.file) if arrangement.file else "",
         instructions=tuple(step for step in steps if step[0] != "refused"),
-        trouble=text(trouble) or "".join(refused[:1]),
+        failure=text(trouble) or "".join(refused[:1]),
     )
 
 
@@ -172,7 +172,7 @@ def _tried(user: User) -> list[tuple[str, str]]:
     return tried
 
 
-def forwards_of(found: Whither) -> list[str]:
+def forwards_of(found: AddressRoute) -> list[str]:
     """The addresses that the instructions forward to."""
     return [argument for kind, argument in found.instructions if kind == text(FORWARD)]
 

@@ -14,108 +14,108 @@ from typing import NamedTuple
 from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.progress import progress
-from eqmail_setup.errors import Refusal
-from eqmail_setup.installation.loading import StagedSite, as_installed
-from eqmail_setup.migration.source import alone_with
-from eqmail_setup.migration.staged_ownership import dress_messages
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.history import FOLDER
-from eqmail_setup.transaction.operations import Left
-from eqmail_setup.transaction.plan import Difference, Weight
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.installation.loading import StagedSite, final_path
+from eqmail_setup.migration.source import lock_source_queue
+from eqmail_setup.migration.staged_ownership import record_message_ownership
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.history import HISTORY_FOLDER
+from eqmail_setup.transaction.operations import PredictedChanges
+from eqmail_setup.transaction.plan import Change, Severity
 
 _OVERHEAD = 4 * 4096
 """What a message takes on the disk besides its bytes, at most: four small files."""
 
 
-class Bring(NamedTuple):
+class TransferQueue(NamedTuple):
     """Copy messages from one queue into another, and, if they are to be moved, remove the originals."""
 
     source: Site
     target: Site
-    book: str
+    log_path: str
     messages: int
     move: bool
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
         verb = "move" if self.move else "copy"
         return f"{verb} {_messages(self.messages)} from {self.source.queue.root} to {self.target.queue.root}"
 
-    def final(self) -> bool:
+    def irreversible_effect(self) -> bool:
         """Whether originals go."""
         return self.move
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """Nothing that could be put back."""
         yield from ()
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
-        with alone_with(self.source, self.target), progress("copying messages", self.messages) as told:
+        with lock_source_queue(self.source, self.target), progress("copying messages", self.messages) as told:
             found = survey_queue(self.source).messages
-            os.makedirs(os.path.dirname(self.book), mode=0o700, exist_ok=True)
-            transfer(found, self.target.queue, TransferLog(self.book), told, self.move)
-            dress_messages(self.target, world, self.book)
+            os.makedirs(os.path.dirname(self.log_path), mode=0o700, exist_ok=True)
+            transfer(found, self.target.queue, TransferLog(self.log_path), told, self.move)
+            record_message_ownership(self.target, world, self.log_path)
 
 
-def bringing(home: str, source: Site, target: Site, move: bool) -> Iterator[Difference]:
+def plan_queue_transfer(home: str, source: Site, target: Site, move: bool) -> Iterator[Change]:
     """What has to be done so that every message of the source is in the target; `home` keeps the books.
 
     Fails: Refusal where a scheduler runs, where the disk is too small, and where it would bring messages back to a
     home that still has the originals.
     """
-    with alone_with(source, target):
+    with lock_source_queue(source, target):
         found = survey_queue(source)
-        book = TransferLog(book_of(home, source, target))
+        book = TransferLog(transfer_log_path(home, source, target))
         waiting = [message for message in found.messages if message not in book]
-        _demand_no_originals(home, source, target)
+        _require_no_originals(home, source, target)
     queue = source.queue.root
     if found.remains:
         wanted = "where they are: no message belongs to them"
-        yield Difference(queue, f"files of {_numbers(found.remains)}", wanted, weight=Weight.KEPT)
+        yield Change(queue, f"files of {_numbers(found.remains)}", wanted, severity=Severity.WARNING)
     if found.unfinished:
         wanted = "where they are: these submissions never ended"
-        yield Difference(queue, f"files of {_numbers(found.unfinished)}", wanted, weight=Weight.KEPT)
+        yield Change(queue, f"files of {_numbers(found.unfinished)}", wanted, severity=Severity.WARNING)
     if waiting or (move and found.messages):
-        _demand_room(target, sum(message.size + _OVERHEAD for message in waiting))
+        _require_space(target, sum(message.size + _OVERHEAD for message in waiting))
         count = len(found.messages) if move else len(waiting)
-        action = Bring(source, target, book.path, count, move)
-        yield Difference(queue, _messages(count), f"in {target.queue.root}", action)
+        action = TransferQueue(source, target, book.path, count, move)
+        yield Change(queue, _messages(count), f"in {target.queue.root}", action)
         if isinstance(target, StagedSite):
             wanted = "put in place by renaming, on one file system: message numbers are inode numbers"
-            yield Difference(target.queue.root, "staged", wanted, weight=Weight.ADVICE)
+            yield Change(target.queue.root, "staged", wanted, severity=Severity.INFO)
     elif found.messages:
-        yield Difference(
-            queue, f"{_messages(len(found.messages))} that were copied before", "as it is", weight=Weight.KEPT
+        yield Change(
+            queue, f"{_messages(len(found.messages))} that were copied before", "as it is", severity=Severity.WARNING
         )
 
 
-def book_of(home: str, source: Site, target: Site) -> str:
+def transfer_log_path(home: str, source: Site, target: Site) -> str:
     """The path of the book of the road from one queue to another, kept in `home`; the same once all is in place."""
-    roads = "\0".join(os.path.realpath(as_installed(site, site.queue.root)) for site in (source, target))
-    return f"{home}/{FOLDER}/queue-{hashlib.sha256(os.fsencode(roads)).hexdigest()[:16]}"
+    roads = "\0".join(os.path.realpath(final_path(site, site.queue.root)) for site in (source, target))
+    return f"{home}/{HISTORY_FOLDER}/queue-{hashlib.sha256(os.fsencode(roads)).hexdigest()[:16]}"
 
 
-def _demand_no_originals(home: str, source: Site, target: Site) -> None:
+def _require_no_originals(home: str, source: Site, target: Site) -> None:
     """Refuse to bring messages to where they came from while their originals are still there: all would come twice."""
-    before = TransferLog(book_of(home, target, source))
+    before = TransferLog(transfer_log_path(home, target, source))
     left = sum(message in before for message in survey_queue(target).messages)
     if left:
         words = f"import {target.home}" if source.home == home else f"export --to {source.layout.name} {source.home}"
-        raise Refusal(
+        raise EqmailError(
             f"{target.queue.root} still has the originals of {_messages(left)} that were copied to {source.home}; "
             f"remove them first: eqmail --home {home} {words} --move"
         )
 
 
-def _demand_room(target: Site, size: int) -> None:
+def _require_space(target: Site, size: int) -> None:
     folder = target.queue.root
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
     room = os.statvfs(folder)
     free = room.f_bavail * room.f_frsize
     if free < size:
-        raise Refusal(f"{folder}: {size >> 20} MiB are needed and {free >> 20} MiB are free; make room first")
+        raise EqmailError(f"{folder}: {size >> 20} MiB are needed and {free >> 20} MiB are free; make room first")
 
 
 def _messages(count: int) -> str:

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import usage
-from eqmail_setup.installation.loading import installed, stage_of
-from eqmail_setup.migration.copy_files import RUNS, Route, carrying
-from eqmail_setup.migration.copy_queue import bringing
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.plan import Difference
-from eqmail_setup.transaction.transaction import staging
+from eqmail_setup.errors import usage_error
+from eqmail_setup.installation.loading import final_site, stage_of
+from eqmail_setup.migration.copy_files import RUNS, CopyContext, plan_copy
+from eqmail_setup.migration.copy_queue import plan_queue_transfer
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.transaction import staged_change_options
 
 
-class Load(NamedTuple):
+class MigrationOptions(NamedTuple):
     """What is carried, and how: originals of messages may go, the queue may stay, edits may be replaced."""
 
     move: bool
@@ -28,41 +28,43 @@ class Load(NamedTuple):
     replace: bool
 
 
-def loading(origin: str, goal: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+def migration_options(origin: str, goal: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Give a command that carries from `origin` to `goal` its options; it gets them as `load` and `manner`."""
 
     def decorated(function: Callable[..., int]) -> Callable[..., int]:
         @click.option("--move", is_flag=True, help=f"Remove the messages from {origin} once they are in {goal}.")
         @click.option("--no-queue", is_flag=True, help="Leave the queue alone.")
         @click.option("--replace", is_flag=True, help=f"Also where a file in {goal} differs from that in {origin}.")
-        @staging
+        @staged_change_options
         @wraps(function)
         def with_load(*words: Any, move: bool, no_queue: bool, replace: bool, **options: Any) -> int:
             if move and stage_of(click.get_current_context()):
-                raise usage("--move and --root exclude each other: what is staged is a copy")
-            return function(*words, load=Load(move, no_queue, replace), **options)
+                raise usage_error("--move and --root exclude each other: what is staged is a copy")
+            return function(*words, load=MigrationOptions(move, no_queue, replace), **options)
 
         return with_load
 
     return decorated
 
 
-def demand_another(home: str, other: str, remedy: str) -> None:
+def require_other_home(home: str, other: str, remedy: str) -> None:
     """Refuse to carry a home into itself.
 
     Fails: Refusal (wrong usage).
     """
     if os.path.realpath(home) == os.path.realpath(other):
-        raise usage(f"{home}: is the home that this command works on; {remedy}")
+        raise usage_error(f"{home}: is the home that this command works on; {remedy}")
 
 
-def programs_among(differences: list[Difference]) -> list[str]:
+def programs_among(differences: list[Change]) -> list[str]:
     """The lines about aliases that run programs."""
     return [item.line() for item in differences if item.found.startswith(RUNS)]
 
 
-def carried(books: str, source: Site, target: Site, base: str, load: Load, world: World) -> Iterator[Difference]:
+def plan_migration(
+    books: str, source: Site, target: Site, base: str, load: MigrationOptions, world: Filesystem
+) -> Iterator[Change]:
     """What has to be done so that the target has what the source has; `books` is the home that remembers messages."""
-    yield from carrying(Route(source, installed(target), base, load.replace), world)
+    yield from plan_copy(CopyContext(source, final_site(target), base, load.replace), world)
     if not load.no_queue:
-        yield from bringing(books, source, target, load.move)
+        yield from plan_queue_transfer(books, source, target, load.move)

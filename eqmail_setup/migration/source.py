@@ -16,13 +16,13 @@ from eqmail_core.site.site_file import SITE_FILE
 from eqmail_core.system.files import read_file
 from eqmail_core.users.assign_file import END
 from eqmail_core.users.database import assign_path
-from eqmail_setup.errors import Refusal, privilege, usage
+from eqmail_setup.errors import EqmailError, permission_required, usage_error
 from eqmail_setup.installation.accounts import user_name, user_number
-from eqmail_setup.installation.build_config import kept_site, usual_break
-from eqmail_setup.installation.detection import found_site
+from eqmail_setup.installation.build_config import default_delimiter, load_site
+from eqmail_setup.installation.detection import detect_installation
 from eqmail_setup.installation.trust import demand_trusted
 
-KINDS = {"netqmail": NETQMAIL, "notqmail": NETQMAIL, EQMAIL_109.name: EQMAIL_109, EQMAIL_111.name: EQMAIL_111}
+LAYOUT_NAMES = {"netqmail": NETQMAIL, "notqmail": NETQMAIL, EQMAIL_109.name: EQMAIL_109, EQMAIL_111.name: EQMAIL_111}
 """What a home may be of, by the name on the command line."""
 
 
@@ -32,29 +32,31 @@ def layout_of(kind: str) -> Layout:
     Fails: Refusal (wrong usage) for a name that is none.
     """
     try:
-        return KINDS[kind]
+        return LAYOUT_NAMES[kind]
     except KeyError:
-        raise usage(f"{kind!r} is no qmail that is known here; give one of {', '.join(KINDS)}") from None
+        raise usage_error(f"{kind!r} is no qmail that is known here; give one of {', '.join(LAYOUT_NAMES)}") from None
 
 
-def recognised(home: str, kind: str = "") -> Site:
+def detect_source(home: str, kind: str = "") -> Site:
     """What a home shows of itself: layout, split, accounts and delimiter; `kind` may say what it is.
 
     Fails: Refusal where it is no home of a qmail, or not of this kind.
     """
     if not os.path.isdir(home):
-        raise usage(f"{home}: is no directory; name the home of a qmail, such as /var/qmail")
-    kept = kept_site(home)
-    site = kept or found_site(home)
+        raise usage_error(f"{home}: is no directory; name the home of a qmail, such as /var/qmail")
+    kept = load_site(home)
+    site = kept or detect_installation(home)
     if site is None:
-        raise usage(f"{home}: has no queue/mess/0 and no var/queue/mess/0, so it is no home of a qmail; name its home")
+        raise usage_error(
+            f"{home}: has no queue/mess/0 and no var/queue/mess/0, so it is no home of a qmail; name its home"
+        )
     if kind and layout_of(kind).name != site.layout.name:
         found = "split into numbered folders" if site.layout.split_todo else "in one piece"
-        raise usage(
+        raise usage_error(
             f"{home}: of another kind than {kind}: its todo is {found} in {site.layout.queue}; leave the kind out"
         )
     if kept is None:
-        site.break_char = _break_in(site) or usual_break(site.layout)
+        site.break_char = _break_in(site) or default_delimiter(site.layout)
     return site
 
 
@@ -80,7 +82,7 @@ def demand_harmless_source(site: Site) -> None:
     choices = f"{site.home}/{SITE_FILE}"
     if os.path.lexists(choices) and os.lstat(choices).st_uid != 0:
         who = user_name(os.lstat(choices).st_uid)
-        raise privilege(f"{choices}: belongs to {who}, so its choices count for nothing")
+        raise permission_required(f"{choices}: belongs to {who}, so its choices count for nothing")
     numbers = {0}
     for role, name in () if site.single_user else site.accounts.users.items():
         try:
@@ -89,7 +91,7 @@ def demand_harmless_source(site: Site) -> None:
             continue  # of another host: nothing here belongs to it
         numbers.add(number)
         if number == 0 and role != "owner":
-            raise privilege(f"{choices}: names {name} as an account of the services, and that is root")
+            raise permission_required(f"{choices}: names {name} as an account of the services, and that is root")
     demand_trusted([os.path.dirname(os.path.realpath(site.home))], "what is imported")
     for path in _read_of(site):
         _demand_theirs(path, numbers)
@@ -113,12 +115,14 @@ def _demand_theirs(path: str, numbers: set[int]) -> None:
         return
     if stat.S_ISLNK(found.st_mode):
         if found.st_uid != 0 or above.st_uid != 0 or above.st_mode & 0o022:
-            raise privilege(f"{path}: is a link that {user_name(found.st_uid)} made; root does not follow it")
+            raise permission_required(f"{path}: is a link that {user_name(found.st_uid)} made; root does not follow it")
         found = os.stat(path)
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and found.st_uid == 0 and above.st_uid != 0:
-        raise privilege(f"{path}: root's, with a second name, in a folder of {user_name(above.st_uid)}; remove it")
+        raise permission_required(
+            f"{path}: root's, with a second name, in a folder of {user_name(above.st_uid)}; remove it"
+        )
     if found.st_uid not in numbers:
-        raise privilege(
+        raise permission_required(
             f"{path}: belongs to {user_name(found.st_uid)}, neither root nor an account of this qmail; "
             "give it to root, if what lies there may be believed"
         )
@@ -136,7 +140,7 @@ def runs(site: Site) -> bool:
 
 
 @contextmanager
-def alone_with(*sites: Site) -> Iterator[None]:
+def lock_source_queue(*sites: Site) -> Iterator[None]:
     """Keep the schedulers of these homes from running.
 
     Fails: Refusal where one runs, or has messages that are not files yet.
@@ -146,12 +150,12 @@ def alone_with(*sites: Site) -> Iterator[None]:
             try:
                 stack.callback(os.close, lock_queue(site.queue))
             except QueueInUse:
-                raise Refusal(f"qmail-send of {site.home} is running; stop it first, then come again") from None
+                raise EqmailError(f"qmail-send of {site.home} is running; stop it first, then come again") from None
             except FileNotFoundError:
                 continue
             waiting = live_messages(site.queue.journal)
             if waiting:
-                raise Refusal(
+                raise EqmailError(
                     f"{waiting} messages are only in the journal of {site.home}; start its services once and stop "
                     "them, then they are files"
                 )

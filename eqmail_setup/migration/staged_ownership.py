@@ -9,20 +9,20 @@ from eqmail_core.queue.admin.repair import message_files
 from eqmail_core.queue.format.tree import MARKS, MESSAGE_FILES
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.loading import StagedSite, as_installed
-from eqmail_setup.installation.manifest import Wardrobe
-from eqmail_setup.transaction.filesystem import World
+from eqmail_setup.installation.loading import StagedSite, final_path
+from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.transaction.filesystem import Filesystem
 
 
-def dress_messages(site: Site, world: World, book: str) -> None:
+def record_message_ownership(site: Site, world: Filesystem, book: str) -> None:
     """Note owner and mode of every file of a message, and of the book that says what was brought; on a stage only."""
     if not isinstance(site, StagedSite):
         return
-    wear = Wardrobe(site, caller())
+    wear = OwnershipPolicy(site, caller())
     if os.path.exists(book):
-        world.dress(as_installed(site, os.path.dirname(book)), wear("owner", 0o700))
-        world.dress(as_installed(site, book), wear("owner", 0o600))
+        world.set_permissions(final_path(site, os.path.dirname(book)), wear("owner", 0o700))
+        world.set_permissions(final_path(site, book), wear("owner", 0o600))
     for folder, path in message_files(site):
         role, mode = MESSAGE_FILES[folder]
         mark = os.lstat(path).st_mode & MARKS.get(folder, 0)
-        world.dress(as_installed(site, path), wear(role, mode | mark))
+        world.set_permissions(final_path(site, path), wear(role, mode | mark))

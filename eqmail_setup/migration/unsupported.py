@@ -18,7 +18,7 @@ _MAIL_AUTH = "the mail is not judged by it here; a plugin of the SMTP server may
 _FILTER = "put the filter into beforequeue, or into QMAILQUEUE of the SMTP service"
 _ROUTE = "give the host a route in smtproutes"
 
-FOREIGN = {
+UNSUPPORTED = {
     "spfbehavior": f"SPF: {_MAIL_AUTH}",
     "spfrules": f"SPF: {_MAIL_AUTH}",
     "spfguess": f"SPF: {_MAIL_AUTH}",

@@ -10,22 +10,22 @@ import dns.exception
 import dns.resolver
 import dns.reversename
 
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 
 PATIENCE_S = 5.0
 
 
-class Unanswered(Refusal):
+class DnsLookupFailed(EqmailError):
     """DNS gives no answer; `fact` says so without a remedy."""
 
     def __init__(self, fact: str) -> None:
         super().__init__(f"{fact}; --offline asks nothing")
-        self.fact = fact
+        self.message = fact
 
 
-def ask(name: str, kind: str) -> list[str]:
+def query(name: str, kind: str) -> list[str]:
     """The records of one kind, as text; those of TXT without quotation marks and in one piece."""
-    with _asking(name, kind):
+    with _query_records(name, kind):
         try:
             answer = dns.resolver.resolve(name, kind, lifetime=PATIENCE_S)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
@@ -37,12 +37,12 @@ def ask(name: str, kind: str) -> list[str]:
 
 def names_of(address: str) -> list[str]:
     """The names that DNS gives an address (PTR)."""
-    return ask(str(dns.reversename.from_address(address)), "PTR")
+    return query(str(dns.reversename.from_address(address)), "PTR")
 
 
 def canonical_name(host: str) -> str:
     """The full name behind the name of a host, looked for in the domains of resolv.conf too; "" for none."""
-    with _asking(host, "A"):
+    with _query_records(host, "A"):
         try:
             answer = dns.resolver.resolve(host, "A", search=True, raise_on_no_answer=False, lifetime=PATIENCE_S)
         except dns.resolver.NXDOMAIN:
@@ -51,8 +51,8 @@ def canonical_name(host: str) -> str:
 
 
 @contextmanager
-def _asking(name: str, kind: str) -> Iterator[None]:
+def _query_records(name: str, kind: str) -> Iterator[None]:
     try:
         yield
     except (dns.exception.DNSException, OSError, ValueError) as error:
-        raise Unanswered(f"DNS gives no answer for {name} {kind}: {type(error).__name__}") from error
+        raise DnsLookupFailed(f"DNS gives no answer for {name} {kind}: {type(error).__name__}") from error

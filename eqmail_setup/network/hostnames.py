@@ -7,7 +7,7 @@ Source: control-files.md 2.4; RFC 1123 section 2.1, RFC 1035 section 2.3.4.
 import re
 import socket
 
-from eqmail_setup.errors import usage
+from eqmail_setup.errors import usage_error
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _LONGEST_NAME = 253
@@ -35,7 +35,7 @@ def is_host_name(name: str) -> bool:
     return len(name) <= _LONGEST_NAME and all(_LABEL.fullmatch(label) for label in name.split("."))
 
 
-def demand_host_name(name: str) -> None:
+def require_host_name(name: str) -> None:
     """Refuse what is no fully qualified host name, with the reason and an example."""
     labels = name.split(".")
     if name.endswith("."):
@@ -48,4 +48,4 @@ def demand_host_name(name: str) -> None:
         reason = "is not a host name; give one such as mail.example.org (a name in another script in its xn-- form)"
     else:
         return
-    raise usage(f"{name!r} {reason}")
+    raise usage_error(f"{name!r} {reason}")

@@ -22,7 +22,7 @@ class Listener(NamedTuple):
     pids: tuple[int, ...]
     program: str
 
-    def said(self) -> str:
+    def describe(self) -> str:
         """The process, for people."""
         return f"{self.program} (process {self.pids[0]})" if self.pids else "another program"
 
@@ -37,7 +37,7 @@ def listeners() -> list[Listener]:
     ]
 
 
-def taken(address: str, port: int) -> bool:
+def holder_of(address: str, port: int) -> bool:
     """Whether a server could not listen there now."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as probe:
@@ -54,7 +54,7 @@ def taken(address: str, port: int) -> bool:
     return False
 
 
-def below(pid: int) -> set[int]:
+def descendants(pid: int) -> set[int]:
     """A process and all processes that it started, and they in turn."""
     parents: dict[int, list[int]] = {}
     for entry in _numbers("/proc"):

@@ -46,13 +46,15 @@ _SENTENCES = {
 }
 
 
-class Choice(NamedTuple):
+class Selection(NamedTuple):
     """The messages that are meant: those of `numbers` (None: all) that match."""
 
     where: MessageFilter
     numbers: list[int] | None
 
-    def of(self, site: Site, books: SchedulerState | None, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
+    def select(
+        self, site: Site, books: SchedulerState | None, view: Callable[[QueuedMessage], T | None]
+    ) -> Iterator[T]:
         """What `view` makes of each of them but None; `books` are the scheduler's, None where none runs."""
         now, matches = time.time(), self.where.matches
         return each_message(site.queue, books, lambda it: view(it) if matches(it, now) else None, self.numbers)
@@ -66,34 +68,34 @@ class Outcome(NamedTuple):
     text: str
 
 
-def outcome(number: int, result: bytes) -> Outcome:
+def outcome_of(number: int, result: bytes) -> Outcome:
     """A result in words."""
     text = _SENTENCES.get(result, "" if result == DONE else result.decode("utf-8", "replace"))
     return Outcome(number, result in (DONE, BUSY), text)
 
 
-def change(site: Site, control: QueueControl, verb: bytes, choice: Choice) -> Iterator[Outcome]:
+def change(site: Site, control: QueueControl, verb: bytes, choice: Selection) -> Iterator[Outcome]:
     """Change every message that is meant; one that moved meanwhile is looked at again."""
 
     def target(it: QueuedMessage) -> tuple[int, bytes] | None:
-        return (it.number, it.stamp) if _is_fit(verb, it) else None
+        return (it.number, it.stamp) if _is_applicable(verb, it) else None
 
     again: list[int] = []
     for look in range(_LOOKS):
-        targets = choice.of(site, control.scheduler_state(), target)
+        targets = choice.select(site, control.scheduler_state(), target)
         again = []
         for number, result in control.change(verb, targets):
             if result == CHANGED and look < _LOOKS - 1:
                 again.append(number)
             else:
-                yield outcome(number, result)
+                yield outcome_of(number, result)
         if not again:
             return
         choice = choice._replace(numbers=again)
         time.sleep(_PAUSE_S)
 
 
-def _is_fit(verb: bytes, it: QueuedMessage) -> bool:
+def _is_applicable(verb: bytes, it: QueuedMessage) -> bool:
     """Whether a verb means anything to a message: held ones are released, others held or tried."""
     if not it.stamp:
         return False
@@ -102,14 +104,14 @@ def _is_fit(verb: bytes, it: QueuedMessage) -> bool:
     return verb != RELEASE or it.state == "held"
 
 
-def move(site: Site, control: QueueControl, target: QueuePaths, choice: Choice) -> Iterator[Outcome]:
+def move(site: Site, control: QueueControl, target: QueuePaths, choice: Selection) -> Iterator[Outcome]:
     """Move every message on the disk that is meant into another queue; it is held while it is copied.
 
     A message in memory is written to the disk first.  When cut off before the removal it is in both queues, held here.
     """
-    for it in choice.of(site, control.scheduler_state(), QueuedMessage.whole):
+    for it in choice.select(site, control.scheduler_state(), QueuedMessage.whole):
         if not it.stamp:
-            yield outcome(it.number, NEW)
+            yield outcome_of(it.number, NEW)
             continue
         result = _one(control, HOLD, it.number, it.stamp)
         if result == DONE and it.state == "memory":
@@ -119,7 +121,7 @@ def move(site: Site, control: QueueControl, target: QueuePaths, choice: Choice) 
                 _one(control, RELEASE, it.number, it.stamp)
                 yield Outcome(it.number, False, "a delivery of it runs, try again later")
             else:
-                yield outcome(it.number, result)
+                yield outcome_of(it.number, result)
             continue
         was_held = it.state == "held"
         now = int(time.time())
@@ -133,7 +135,7 @@ def move(site: Site, control: QueueControl, target: QueuePaths, choice: Choice) 
             continue
         result = _one(control, MOVE, it.number, it.stamp)
         done = result == DONE
-        left = "" if done else f", but it is still here, held: {outcome(it.number, result).text}"
+        left = "" if done else f", but it is still here, held: {outcome_of(it.number, result).text}"
         yield Outcome(it.number, done, f"is #{new} there{left}")
 
 

@@ -16,7 +16,7 @@ _LIMITS = [limit for limit, _ in AGES]
 _CLASSES = [*(name for _, name in AGES), _OLDER]
 
 
-def shown(text: bytes) -> str:
+def display(text: bytes) -> str:
     """Text of strangers on a terminal."""
     words = text.decode("utf-8", "replace")
     if words.isprintable():
@@ -45,10 +45,10 @@ def size(count: int) -> str:
 def lines_of(it: QueuedMessage, now: float) -> Iterable[str]:
     """A message as text: a line about it, and one for each recipient."""
     bouncing = "  bouncing" if it.bounces else ""
-    yield f"#{it.number}  {it.state}  {age(now - it.birth)}  {size(it.size)}  <{shown(it.sender)}>{bouncing}"
+    yield f"#{it.number}  {it.state}  {age(now - it.birth)}  {size(it.size)}  <{display(it.sender)}>{bouncing}"
     for channel, done, address in it.recipients:
         when = "done" if done else _when(it, channel, now)
-        yield f"    {channel or '?':6}  {shown(address)}  {when}".rstrip()
+        yield f"    {channel or '?':6}  {display(address)}  {when}".rstrip()
 
 
 def _when(it: QueuedMessage, channel: str, now: float) -> str:
@@ -82,7 +82,7 @@ def value_of(it: QueuedMessage, now: float) -> dict[str, object]:
     }
 
 
-class Figures:
+class QueueFigures:
     """What a queue consists of, counted message by message."""
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class Figures:
             "oldest": int(self.oldest),
             "states": dict(self.states),
             "recipients": dict(self.channels),
-            "domains": {shown(domain): count for domain, count in self.domains.most_common(top)},
+            "domains": {display(domain): count for domain, count in self.domains.most_common(top)},
             "ages": {name: self.ages[name] for name in (*(name for _, name in AGES), _OLDER)},
             "scheduler": counters or None,
         }
@@ -124,7 +124,7 @@ class Figures:
         yield f"messages: {self.messages}, {size(self.bytes)}, the oldest {age(self.oldest)}"
         yield from _table("messages by state", self.states.most_common())
         yield from _table("waiting recipients by channel", self.channels.most_common())
-        domains = [(shown(domain), count) for domain, count in self.domains.most_common(top)]
+        domains = [(display(domain), count) for domain, count in self.domains.most_common(top)]
         more = len(self.domains) - len(domains)
         yield from _table("waiting recipients by domain" + (f" ({more} more)" if more else ""), domains)
         yield from _table("messages by age, younger than", [(name, self.ages[name]) for _, name in AGES])
@@ -141,6 +141,6 @@ def _table(title: str, rows: list[tuple[str, int]]) -> Iterable[str]:
         yield f"  {name:24}  {count}"
 
 
-def as_json(value: object) -> str:
+def to_json(value: object) -> str:
     """One value as JSON on one line."""
     return json.dumps(value, ensure_ascii=True)

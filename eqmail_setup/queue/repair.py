@@ -16,71 +16,71 @@ from eqmail_core.queue.admin.repair import repair
 from eqmail_core.queue.admin.transfer import TransferLog, survey_queue, transfer
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.progress import progress
-from eqmail_setup.errors import Refusal
-from eqmail_setup.installation.loading import on_disk
-from eqmail_setup.migration.copy_queue import book_of
-from eqmail_setup.migration.source import alone_with
-from eqmail_setup.migration.staged_ownership import dress_messages
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.operations import Left
-from eqmail_setup.transaction.plan import Difference, Weight
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.installation.loading import path_on_disk
+from eqmail_setup.migration.copy_queue import transfer_log_path
+from eqmail_setup.migration.source import lock_source_queue
+from eqmail_setup.migration.staged_ownership import record_message_ownership
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.operations import PredictedChanges
+from eqmail_setup.transaction.plan import Change, Severity
 
 
-class MendQueue(NamedTuple):
+class RepairQueue(NamedTuple):
     """Give every file of a message its folder, its owner and its mode, and every message its number."""
 
     site: Site
     misplaced: int
-    undressed: int
+    wrong_permissions: int
     misnamed: int
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
         parts = (
             (self.misplaced, "to their folders"),
-            (self.undressed, "to their owners, with their modes"),
+            (self.wrong_permissions, "to their owners, with their modes"),
             (self.misnamed, "under numbers of their own"),
         )
         return f"put {self.site.queue.root} in order: " + ", ".join(f"{count} {what}" for count, what in parts if count)
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """Nothing that anybody would want back."""
         yield from ()
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
         site = self.site
-        with alone_with(site), progress("giving numbers", self.misnamed) as told:
-            repair(on_disk(site))
+        with lock_source_queue(site), progress("giving numbers", self.misnamed) as told:
+            repair(path_on_disk(site))
             wrong = [item for item in survey_queue(site).messages if not _is_right(item.files["mess"])]
-            book = book_of(site.home, site, site)
+            book = transfer_log_path(site.home, site, site)
             transfer(wrong, site.queue, TransferLog(book), told, move=True)
-            dress_messages(site, world, book)
+            record_message_ownership(site, world, book)
 
 
-def mending(site: Site) -> Iterator[Difference]:
+def plan_repair(site: Site) -> Iterator[Change]:
     """What is wrong with the files of messages, with the action that mends it where it can be mended now."""
-    found = find_faults(on_disk(site))
-    action: MendQueue | None = None
+    found = find_faults(path_on_disk(site))
+    action: RepairQueue | None = None
     remedy = ""
     if found.misplaced or found.wrong_permissions or found.misnamed:
-        action = MendQueue(site, len(found.misplaced), len(found.wrong_permissions), len(found.misnamed))
+        action = RepairQueue(site, len(found.misplaced), len(found.wrong_permissions), len(found.misnamed))
         try:
-            with alone_with(site):
+            with lock_source_queue(site):
                 pass
-        except Refusal:
+        except EqmailError:
             action, remedy = None, "; stop the services, then: eqmail check --fix"
-    for path, wanted in _mendable(found):
-        yield Difference(path, *wanted, action)._replace(wanted=wanted[1] + remedy)
+    for path, wanted in _repairable(found):
+        yield Change(path, *wanted, action)._replace(expected=wanted[1] + remedy)
     for path in found.unknown_files:
-        yield Difference(path, "no file of a queue", "elsewhere: move it away", weight=Weight.ADVICE)
+        yield Change(path, "no file of a queue", "elsewhere: move it away", severity=Severity.INFO)
     for number, folders in found.broken.items():
         wanted_text = "looked at by somebody; then stop the services and move the files away"
         fact = f"message {number} has files in {', '.join(sorted(folders))} only"
-        yield Difference(site.queue.root, fact, wanted_text)
+        yield Change(site.queue.root, fact, wanted_text)
 
 
-def _mendable(found: QueueFaults) -> Iterator[tuple[str, tuple[str, str]]]:
+def _repairable(found: QueueFaults) -> Iterator[tuple[str, tuple[str, str]]]:
     for path in found.misplaced:
         yield path, ("where nobody looks for it", "in the folder of its number")
     for path, what, wanted in found.wrong_permissions:

@@ -9,7 +9,7 @@ import socket
 
 from eqmail_core.system.files import read_file
 from eqmail_setup.mail import certificates as keys
-from eqmail_setup.quickstart.plan import MAILDIR, Wanted
+from eqmail_setup.quickstart.plan import MAILDIR, QuickstartPlan
 from eqmail_setup.quickstart.preflight import addresses_of
 from eqmail_setup.templating import render
 
@@ -18,16 +18,16 @@ _SRV = (("submissions", "smtps"), ("submission", "submission"))
 _DOCUMENTATION = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
 
-def zone(wanted: Wanted) -> str:
+def dns_records(plan: QuickstartPlan) -> str:
     """The records that a name server has to publish, in the form of a zone file."""
-    ports = {service: port for service, _, port in addresses_of(wanted.shares)}
-    content = read_file(f"{wanted.site.home}/{keys.path_in(wanted.site)}")
+    ports = {service: port for service, _, port in addresses_of(plan.bundles)}
+    content = read_file(f"{plan.site.home}/{keys.path_in(plan.site)}")
     try:
         tlsa = keys.read(content).tlsa if content else "..."
     except ValueError:
         tlsa = "..."
     found = [(name, ports[service]) for name, service in _SRV if service in ports]
-    values = {"name": wanted.name, "found": found, "tlsa": tlsa}
+    values = {"name": plan.name, "found": found, "tlsa": tlsa}
     ipv4, ipv6 = (public_address(family) for family in (socket.AF_INET, socket.AF_INET6))
     return render("quickstart/zone.j2", ipv4=ipv4, ipv6=ipv6, **values).decode()
 
@@ -43,19 +43,19 @@ def public_address(family: socket.AddressFamily) -> str:
     return address if ipaddress.ip_address(address).is_global else ""
 
 
-def next_commands(wanted: Wanted) -> list[tuple[str, str]]:
+def next_commands(plan: QuickstartPlan) -> list[tuple[str, str]]:
     """Commands, each with what it is for."""
-    site, name = wanted.site, wanted.name
+    site, name = plan.site, plan.name
     domain = ".".join(name.split(".")[1:]) if name.count(".") > 1 else name
     program = "eqmail" if shutil.which("eqmail") else f"{site.bin}/eqmail"
     found = [
         (f"domain add {domain} --reload", f"mail for people at {domain}"),
         ("user passwd NAME", "who may send from elsewhere, with a password (ports 587, 465)"),
         ("user add NAME --ids UID:GID", "mail for people without an account here"),
-        ("cert renew", f"once a month, from cron: {keys.USUAL_DAYS} days are soon over"),
+        ("cert renew", f"once a month, from cron: {keys.DEFAULT_DAYS} days are soon over"),
         ("doctor", "when the records are published: what is still wrong"),
     ]
-    if wanted.target == MAILDIR:
+    if plan.target == MAILDIR:
         found.insert(0, ("alias add root NAME --replace", "who gets mail for root and postmaster"))
     commands = [(f"{program} {words}", purpose) for words, purpose in found]
-    return commands if wanted.shares else [(f"{program} run --smtp 0.0.0.0:25", "starts the services"), *commands]
+    return commands if plan.bundles else [(f"{program} run --smtp 0.0.0.0:25", "starts the services"), *commands]

@@ -14,37 +14,37 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.tcpserver.rules_database import compile_rules
-from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller, group_name
-from eqmail_setup.installation.manifest import Wardrobe, hierarchy
-from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.installation.manifest import OwnershipPolicy, installation_manifest
+from eqmail_setup.installation.manifest_nodes import Permissions
 from eqmail_setup.mail import certificates as keys
 from eqmail_setup.mail import credentials as smtp_logins
-from eqmail_setup.mail.aliases import beginning
+from eqmail_setup.mail.aliases import plan_required_aliases
 from eqmail_setup.mail.users import PARTS, within
-from eqmail_setup.services.activation import linking
-from eqmail_setup.services.managers import Flavour, Piece
+from eqmail_setup.services.activation import plan_links
+from eqmail_setup.services.managers import ServiceFile, ServiceManager
 from eqmail_setup.services.manifest import in_place
-from eqmail_setup.settings.editor import path_of, writing
-from eqmail_setup.settings.initial import first_settings
+from eqmail_setup.settings.editor import path_of, plan_write
+from eqmail_setup.settings.initial import plan_initial_settings
 from eqmail_setup.templating import render
-from eqmail_setup.transaction.filesystem import World, state_of
-from eqmail_setup.transaction.operations import Make, Write
-from eqmail_setup.transaction.plan import Difference, observe
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
+from eqmail_setup.transaction.operations import CreateNode, WriteFile
+from eqmail_setup.transaction.plan import Change, compare_with_manifest
 
 MAILDIR = "./Maildir/"
 RULES = Controls.tcprules_cdb.file.removesuffix(".cdb")
 """The text of the rules beside the database that is made of it."""
 
 
-class Share(NamedTuple):
+class ServiceBundle(NamedTuple):
     """The service files of one flavour."""
 
-    flavour: Flavour
-    pieces: list[Piece]
+    flavour: ServiceManager
+    pieces: list[ServiceFile]
 
 
-class Wanted(NamedTuple):
+class QuickstartPlan(NamedTuple):
     """What the newcomer wants: this installation, this host name, mail for root to go there, and these services.
 
     `target` is the line of .qmail-root, `maildir` a Maildir that has to be there, `dress` its owner and mode.
@@ -54,17 +54,17 @@ class Wanted(NamedTuple):
     name: str
     target: str
     maildir: str
-    dress: Dress
-    shares: tuple[Share, ...]
+    permissions: Permissions
+    bundles: tuple[ServiceBundle, ...]
     staged: bool = False
 
 
-def destination(site: Site, to: str) -> tuple[str, str, Dress]:
+def destination(site: Site, to: str) -> tuple[str, str, Permissions]:
     """Where mail for root goes: the line of its alias, the Maildir that this needs, "" for none, and its dress.
 
     Fails: Refusal (wrong usage) for an account that does not exist, or gets no mail.
     """
-    dress = Wardrobe(site, caller())("alias", 0o700)
+    dress = OwnershipPolicy(site, caller())("alias", 0o700)
     if not to:
         return MAILDIR, f"{site.layout.alias}/Maildir", dress
     if "@" in to:
@@ -72,11 +72,11 @@ def destination(site: Site, to: str) -> tuple[str, str, Dress]:
     try:
         account = pwd.getpwnam(to)
     except KeyError:
-        raise usage(f"--to {to}: there is no such account; name one, give an address, or leave it out") from None
+        raise usage_error(f"--to {to}: there is no such account; name one, give an address, or leave it out") from None
     if account.pw_uid == 0:
-        raise usage(f"--to {to}: nothing is delivered to root; name somebody else, or leave it out")
+        raise usage_error(f"--to {to}: nothing is delivered to root; name somebody else, or leave it out")
     home = account.pw_dir.rstrip("/")
-    return f"&{to}", f"{home}/Maildir", Dress(to, group_name(account.pw_gid), 0o700)
+    return f"&{to}", f"{home}/Maildir", Permissions(to, group_name(account.pw_gid), 0o700)
 
 
 def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes]]:
@@ -98,46 +98,48 @@ def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes
         yield Controls.smtphandover.file, b"1\n"
 
 
-def differences(wanted: Wanted, world: World) -> list[Difference]:
+def plan_changes(wanted: QuickstartPlan, world: Filesystem) -> list[Change]:
     """What has to be done, folders before what lies in them."""
     site = wanted.site
-    found = observe(hierarchy(site, caller(), wanted.staged), world)
-    made = {item.action.path for item in found if isinstance(item.action, Make)}
-    for _, action in first_settings(site, wanted.name, world):
-        if action and not (isinstance(action, Make) and action.path in made):
-            found.append(Difference(site.home, "", "", action))
+    found = compare_with_manifest(installation_manifest(site, caller(), wanted.staged), world)
+    made = {item.operation.path for item in found if isinstance(item.operation, CreateNode)}
+    for _, action in plan_initial_settings(site, wanted.name, world):
+        if action and not (isinstance(action, CreateNode) and action.path in made):
+            found.append(Change(site.home, "", "", action))
     found += _settings(wanted, world)
     found += _mailbox(wanted, world)
-    found += beginning(site, world, wanted.target, checked=False)
-    found += smtp_logins.beginning(site, world)
-    if state_of(keys.path_in(site), world) is None:
-        found += keys.making(site, world, (wanted.name,), keys.ECDSA, keys.USUAL_DAYS, False)
-    return found + of_services(wanted, world)
+    found += plan_required_aliases(site, world, wanted.target, checked=False)
+    found += smtp_logins.plan_secrets_file(site, world)
+    if snapshot(keys.path_in(site), world) is None:
+        found += keys.plan_new_certificate(site, world, (wanted.name,), keys.ECDSA, keys.DEFAULT_DAYS, False)
+    return found + plan_service_changes(wanted, world)
 
 
-def of_services(wanted: Wanted, world: World) -> list[Difference]:
+def plan_service_changes(wanted: QuickstartPlan, world: Filesystem) -> list[Change]:
     """What has to be done about service files."""
-    found: list[Difference] = []
-    for flavour, pieces in wanted.shares:
-        found += observe(in_place(pieces, "", wanted.site, world), world)
-        found += [] if wanted.staged else linking(flavour, pieces, world)
+    found: list[Change] = []
+    for flavour, pieces in wanted.bundles:
+        found += compare_with_manifest(in_place(pieces, "", wanted.site, world), world)
+        found += [] if wanted.staged else plan_links(flavour, pieces, world)
     return found
 
 
-def _settings(wanted: Wanted, world: World) -> Iterator[Difference]:
+def _settings(wanted: QuickstartPlan, world: Filesystem) -> Iterator[Change]:
     site = wanted.site
     declared = {control.file: control for control in Controls.declared().values()}
-    for file, content in settings_for(site, any(not share.flavour.listeners for share in wanted.shares)):
-        if state_of(path_of(site, declared[file]), world) is None:
-            yield from writing(site, world, declared[file], content)
+    for file, content in settings_for(site, any(not share.flavour.listeners for share in wanted.bundles)):
+        if snapshot(path_of(site, declared[file]), world) is None:
+            yield from plan_write(site, world, declared[file], content)
     text, database = f"{site.layout.control}/{RULES}", path_of(site, Controls.tcprules_cdb)
-    if state_of(text, world) is None and state_of(database, world) is None:
+    if snapshot(text, world) is None and snapshot(database, world) is None:
         rules, dress = (
             render("control/tcprules.j2", home=site.home, file=RULES),
-            Wardrobe(site, caller())("owner", 0o644),
+            OwnershipPolicy(site, caller())("owner", 0o644),
         )
-        yield Difference(world.show(text), "missing", "rules for clients", Write(text, rules, dress))
-        yield Difference(world.show(database), "missing", "made of it", Write(database, _compiled(rules), dress))
+        yield Change(world.display_path(text), "missing", "rules for clients", WriteFile(text, rules, dress))
+        yield Change(
+            world.display_path(database), "missing", "made of it", WriteFile(database, _compiled(rules), dress)
+        )
 
 
 def _compiled(rules: bytes) -> bytes:
@@ -146,17 +148,19 @@ def _compiled(rules: bytes) -> bytes:
         return read_file(f"{folder}/cdb") or b""
 
 
-def _mailbox(wanted: Wanted, world: World) -> Iterator[Difference]:
+def _mailbox(wanted: QuickstartPlan, world: Filesystem) -> Iterator[Change]:
     if not wanted.maildir:
         return
     maildir = within(wanted.site, wanted.maildir)
     home = maildir.rpartition("/")[0]
-    if home != wanted.site.layout.alias and world.look(home) is None:
-        raise Refusal(f"{home}: missing, and {wanted.dress.owner} lives there; make it first")
+    if home != wanted.site.layout.alias and world.stat(home) is None:
+        raise EqmailError(f"{home}: missing, and {wanted.permissions.owner} lives there; make it first")
     for part in PARTS:
         path = f"{maildir}{part}"
-        seen = world.look(path)
+        seen = world.stat(path)
         if seen is None:
-            yield Difference(world.show(path), "missing", "a Maildir", Make(path, "a directory", wanted.dress))
+            yield Change(
+                world.display_path(path), "missing", "a Maildir", CreateNode(path, "a directory", wanted.permissions)
+            )
         elif seen.kind != "a directory":
-            raise Refusal(f"{world.show(path)}: {seen.kind}, should be a Maildir; move it away")
+            raise EqmailError(f"{world.display_path(path)}: {seen.kind}, should be a Maildir; move it away")

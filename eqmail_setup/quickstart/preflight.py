@@ -7,39 +7,39 @@ import os
 from collections.abc import Iterable
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import Refusal, privilege
+from eqmail_setup.errors import EqmailError, permission_required
 from eqmail_setup.installation.accounts import missing_accounts
-from eqmail_setup.installation.runtime_access import unreadable
-from eqmail_setup.mail.aliases import home_of_aliases
-from eqmail_setup.network.listeners import Listener, below, listeners, taken
-from eqmail_setup.quickstart.plan import Share
+from eqmail_setup.installation.runtime_access import unreadable_paths
+from eqmail_setup.mail.aliases import alias_folder
+from eqmail_setup.network.listeners import Listener, descendants, holder_of, listeners
+from eqmail_setup.quickstart.plan import ServiceBundle
 from eqmail_setup.settings.reload import running_pid
 
 
-def demand_root() -> None:
+def require_root() -> None:
     """Refuse whoever cannot give files to other accounts."""
     if os.geteuid() != 0:
-        raise privilege(
+        raise permission_required(
             "quickstart needs root, because it makes accounts and services; without root: eqmail demo shows all of "
             "it at work, --dry-run says what it would do, --root DIR stages it"
         )
 
 
-def demand_readable_python() -> None:
+def require_readable_python() -> None:
     """Refuse an interpreter that the services could not run."""
-    for item in unreadable():
-        raise Refusal(f"{item.path}: {item.found}; {item.wanted}")
+    for item in unreadable_paths():
+        raise EqmailError(f"{item.path}: {item.found}; {item.expected}")
 
 
-def demand_aliases_at_home(site: Site) -> None:
+def require_alias_home(site: Site) -> None:
     """Refuse an account of the aliases that lives elsewhere: its .qmail files would not be found here."""
     if site.accounts.user("alias") in missing_accounts(site.accounts):
         return
-    for item in home_of_aliases(site):
-        raise Refusal(f"{item.path}: {item.found}, should be {item.wanted}")
+    for item in alias_folder(site):
+        raise EqmailError(f"{item.path}: {item.found}, should be {item.expected}")
 
 
-def addresses_of(shares: Iterable[Share]) -> list[tuple[str, str, int]]:
+def addresses_of(shares: Iterable[ServiceBundle]) -> list[tuple[str, str, int]]:
     """Where the services listen: each service with host and port."""
     found: dict[tuple[str, str, int], None] = {}
     for share in shares:
@@ -51,20 +51,20 @@ def addresses_of(shares: Iterable[Share]) -> list[tuple[str, str, int]]:
     return list(found)
 
 
-def demand_free_ports(site: Site, shares: Iterable[Share]) -> None:
+def require_free_ports(site: Site, shares: Iterable[ServiceBundle]) -> None:
     """Refuse ports at which somebody else listens, and name who it is."""
-    own = below(running_pid(site)) if running_pid(site) else set()
+    own = descendants(running_pid(site)) if running_pid(site) else set()
     for service, host, port in addresses_of(shares):
-        if not taken(host, port):
+        if not holder_of(host, port):
             continue
         holders = [listener for listener in listeners() if listener.port == port]
         if any(set(listener.pids) & own for listener in holders):
             continue
-        raise Refusal(
-            f"port {port} for {service} is taken by {_said(holders)}; stop that and keep it from starting again, or "
+        raise EqmailError(
+            f"port {port} for {service} is taken by {_describe_holders(holders)}; stop that and keep it from starting again, or "
             f"choose another port: --set {service}.port=NUMBER"
         )
 
 
-def _said(holders: list[Listener]) -> str:
-    return " and ".join(dict.fromkeys(listener.said() for listener in holders)) or "another program"
+def _describe_holders(holders: list[Listener]) -> str:
+    return " and ".join(dict.fromkeys(listener.describe() for listener in holders)) or "another program"

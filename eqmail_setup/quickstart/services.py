@@ -6,37 +6,37 @@ Fails: Refusal for words that make no sense.
 import socket
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import usage
-from eqmail_setup.quickstart.plan import Share
+from eqmail_setup.errors import usage_error
+from eqmail_setup.quickstart.plan import ServiceBundle
 from eqmail_setup.services.compose import compose
-from eqmail_setup.services.definitions import OFFERS
-from eqmail_setup.services.deployments import NONE, WAYS
-from eqmail_setup.services.managers import FLAVOURS, Flavour
-from eqmail_setup.services.options import Wishes
+from eqmail_setup.services.definitions import SERVICES
+from eqmail_setup.services.deployments import DEPLOYMENTS, NONE
+from eqmail_setup.services.managers import MANAGERS, ServiceManager
+from eqmail_setup.services.options import ServiceOptions
 
-USUAL = ("smtp", "submission", "smtps")
+DEFAULT_OPTIONS = ("smtp", "submission", "smtps")
 """What a mail server offers: mail from other servers, and from people who log in."""
 
 
-def shares_of(way: str, site: Site, pairs: tuple[str, ...]) -> tuple[Share, ...]:
+def bundles_of(way: str, site: Site, pairs: tuple[str, ...]) -> tuple[ServiceBundle, ...]:
     """The service files of one way of running everything, or of none."""
     if way == NONE:
         return ()
-    if way not in WAYS:
-        raise usage(f"--service {way}: there are {', '.join(WAYS)} and {NONE}")
+    if way not in DEPLOYMENTS:
+        raise usage_error(f"--service {way}: there are {', '.join(DEPLOYMENTS)} and {NONE}")
     found = []
-    for name, services in WAYS[way].shares(USUAL):
-        flavour = FLAVOURS[name]
-        wishes = Wishes((*_usual_pairs(flavour, site), *_for(flavour, pairs)), tuple(OFFERS))
-        found.append(Share(flavour, compose(flavour, site, wishes, services, installed=False)))
+    for name, services in DEPLOYMENTS[way].bundles(DEFAULT_OPTIONS):
+        flavour = MANAGERS[name]
+        wishes = ServiceOptions((*_usual_pairs(flavour, site), *_pairs_for(flavour, pairs)), tuple(SERVICES))
+        found.append(ServiceBundle(flavour, compose(flavour, site, wishes, services, installed=False)))
     known = {key for share in found for key in share.flavour.keys}
     for pair in pairs:
         if _key(pair) not in known:
-            raise usage(f"--set {pair}: means nothing for {way}; it obeys {', '.join(sorted(known))}")
+            raise usage_error(f"--set {pair}: means nothing for {way}; it obeys {', '.join(sorted(known))}")
     return tuple(found)
 
 
-def _usual_pairs(flavour: Flavour, site: Site) -> list[str]:
+def _usual_pairs(flavour: ServiceManager, site: Site) -> list[str]:
     """What this server wants otherwise than the single commands: one resident service, on both families."""
     usual = {"listener": "resident", "checkpassword": f"{site.bin}/qmail-chkpw /bin/true"}
     if _has_ipv6():
@@ -44,7 +44,7 @@ def _usual_pairs(flavour: Flavour, site: Site) -> list[str]:
     return [f"{key}={value}" for key, value in usual.items() if key in flavour.keys]
 
 
-def _for(flavour: Flavour, pairs: tuple[str, ...]) -> list[str]:
+def _pairs_for(flavour: ServiceManager, pairs: tuple[str, ...]) -> list[str]:
     """The pairs that concern a flavour; where there are two, a pair may concern one of them."""
     return [pair for pair in pairs if "=" not in pair or _key(pair) in flavour.keys]
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from eqmail_core.local.delivery.dotqmail import MAILDIR
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import Refusal
-from eqmail_setup.mail.routing import forwards_of, text, whither
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.mail.routing import forwards_of, route_address, text
 from eqmail_setup.templating import render
 
 _PATIENCE_S = 60.0
@@ -21,7 +21,7 @@ _MOST_FORWARDS = 10
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
-class Trial(NamedTuple):
+class TestDelivery(NamedTuple):
     """What became of the message: `file` is where it lies, "" where it goes beyond what can be looked at: `beyond`."""
 
     recipient: str
@@ -29,29 +29,33 @@ class Trial(NamedTuple):
     beyond: str = ""
 
 
-def try_out(site: Site, name: str, host: str, port: int) -> Trial:
+def send_test_message(site: Site, name: str, host: str, port: int) -> TestDelivery:
     """Wait for the server at an address it listens on, send a message to its postmaster and find it."""
     recipient = f"postmaster@{name}"
     folder, beyond = _end_of(site, recipient)
     mark = f"<{time.time_ns()}.{os.getpid()}.quickstart@{name}>"
     _send(_EVERYWHERE.get(host, host), port, name, recipient, mark)
     if not folder:
-        return Trial(recipient, "", beyond)
+        return TestDelivery(recipient, "", beyond)
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
-        path = _with(mark.encode(), folder)
+        path = _find_message(mark.encode(), folder)
         if path:
-            return Trial(recipient, path)
+            return TestDelivery(recipient, path)
         time.sleep(_PAUSE_S)
-    raise Refusal(f"{folder}: the test message is queued and does not arrive; the log says why, and: eqmail queue list")
+    raise EqmailError(
+        f"{folder}: the test message is queued and does not arrive; the log says why, and: eqmail queue list"
+    )
 
 
 def _end_of(site: Site, address: str) -> tuple[str, str]:
     """The Maildir in which mail for an address ends; else what comes at the end instead."""
     for _ in range(_MOST_FORWARDS):
-        found = whither(site, os.fsencode(address))
-        if found.trouble:
-            raise Refusal(f"mail for {address} is not delivered: {found.trouble}; eqmail explain {address} tells more")
+        found = route_address(site, os.fsencode(address))
+        if found.failure:
+            raise EqmailError(
+                f"mail for {address} is not delivered: {found.failure}; eqmail explain {address} tells more"
+            )
         if found.channel != "local":
             return "", f"{found.address}, by {found.relay}"
         for kind, argument in found.instructions:
@@ -74,13 +78,15 @@ def _send(host: str, port: int, name: str, recipient: str, mark: str) -> None:
                 return
         except (ConnectionError, smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError) as error:
             if time.monotonic() > deadline:
-                raise Refusal(f"{host}:{port}: nobody answers ({error}); the log of the services says why") from error
+                raise EqmailError(
+                    f"{host}:{port}: nobody answers ({error}); the log of the services says why"
+                ) from error
         except (OSError, smtplib.SMTPException) as error:
-            raise Refusal(f"{host}:{port}: the test message was refused: {error}") from error
+            raise EqmailError(f"{host}:{port}: the test message was refused: {error}") from error
         time.sleep(_PAUSE_S)
 
 
-def _with(mark: bytes, maildir: str) -> str:
+def _find_message(mark: bytes, maildir: str) -> str:
     """The message with this mark; "" while it is not there."""
     for part in ("new", "cur"):
         try:

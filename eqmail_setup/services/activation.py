@@ -10,35 +10,35 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 
-from eqmail_setup.errors import Refusal
-from eqmail_setup.services.managers import Flavour, Piece
-from eqmail_setup.services.supervisor_tools import KITS
-from eqmail_setup.transaction.filesystem import World, state_of
-from eqmail_setup.transaction.operations import Link
-from eqmail_setup.transaction.plan import Difference
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.services.managers import ServiceFile, ServiceManager
+from eqmail_setup.services.supervisor_tools import SUPERVISORS
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
+from eqmail_setup.transaction.operations import CreateSymlink
+from eqmail_setup.transaction.plan import Change
 
 PATIENCE_S = 120
 
 
-def next_steps(flavour: Flavour, pieces: list[Piece]) -> list[str]:
+def next_steps(flavour: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
     """The commands that bring these files to life."""
     links = [f"ln -s {shlex.join([*_folders(pieces), pieces[0].values.scanned])}/"] if flavour.scanned else []
     return links + _commands(flavour, pieces)
 
 
-def _commands(flavour: Flavour, pieces: list[Piece]) -> list[str]:
+def _commands(flavour: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
     units = [piece.short for piece in pieces if piece.short and "@" not in piece.short]
     values = pieces[0].values
     words = {"name": values.name, "units": shlex.join(units), "scanned": shlex.quote(values.scanned)}
     return [step.format(**words) for step in flavour.next]
 
 
-def _awakening(flavour: Flavour, pieces: list[Piece]) -> list[str]:
+def _commands_to_wake(flavour: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
     """The commands that start what is supervised already: a stopped service stays down, whatever links come and go."""
     if not flavour.kit:
         return []
     return [
-        KITS[flavour.kit].up.format(service=shlex.quote(folder))
+        SUPERVISORS[flavour.kit].up.format(service=shlex.quote(folder))
         for folder in _folders(pieces)
         if _is_supervised(folder)
     ]
@@ -53,27 +53,31 @@ def _is_supervised(folder: str) -> bool:
     return True
 
 
-def _folders(pieces: list[Piece]) -> list[str]:
+def _folders(pieces: list[ServiceFile]) -> list[str]:
     return [piece.path for piece in pieces if not piece.template and piece.short and "/" not in piece.short]
 
 
-def linking(flavour: Flavour, pieces: list[Piece], world: World) -> list[Difference]:
+def plan_links(flavour: ServiceManager, pieces: list[ServiceFile], world: Filesystem) -> list[Change]:
     """The links that a supervisor wants to see, as far as they are missing.
 
     Fails: Refusal where something else has that name.
     """
-    found: list[Difference] = []
+    found: list[Change] = []
     for folder in _folders(pieces) if flavour.scanned else ():
         path = f"{pieces[0].values.scanned}/{os.path.basename(folder)}"
-        target = world.target(path)
-        if target is None and state_of(path, world) is not None:
-            raise Refusal(f"{world.show(path)}: is there and no link; move it away, or choose --set name=NAME")
+        target = world.read_link(path)
+        if target is None and snapshot(path, world) is not None:
+            raise EqmailError(
+                f"{world.display_path(path)}: is there and no link; move it away, or choose --set name=NAME"
+            )
         if target != folder:
-            found.append(Difference(world.show(path), "missing", f"a link to {folder}", Link(path, folder)))
+            found.append(
+                Change(world.display_path(path), "missing", f"a link to {folder}", CreateSymlink(path, folder))
+            )
     return found
 
 
-def demand_startable(flavour: Flavour, pieces: list[Piece]) -> None:
+def require_startable(flavour: ServiceManager, pieces: list[ServiceFile]) -> None:
     """Refuse before anything is written what could not be started afterwards.
 
     Fails: Refusal with the remedy.
@@ -81,16 +85,18 @@ def demand_startable(flavour: Flavour, pieces: list[Piece]) -> None:
     for step in _commands(flavour, pieces):
         program = shlex.split(step)[0]
         if not shutil.which(program):
-            raise Refusal(f"{program} is not installed here, so {flavour.title} cannot start services; choose another")
+            raise EqmailError(
+                f"{program} is not installed here, so {flavour.title} cannot start services; choose another"
+            )
     if flavour.scanned:
-        scanner, scanned = KITS[flavour.kit].scanner, pieces[0].values.scanned
+        scanner, scanned = SUPERVISORS[flavour.kit].scanner, pieces[0].values.scanned
         if not os.path.isdir(scanned):
-            raise Refusal(f"{scanned}: missing; name the folder that {scanner} watches with --set scanned=DIR")
-        if not any(_watches(words, scanner, scanned) for words in processes()):
-            raise Refusal(f"no {scanner} watches {scanned}; start it, or name its folder with --set scanned=DIR")
+            raise EqmailError(f"{scanned}: missing; name the folder that {scanner} watches with --set scanned=DIR")
+        if not any(_scans(words, scanner, scanned) for words in processes()):
+            raise EqmailError(f"no {scanner} watches {scanned}; start it, or name its folder with --set scanned=DIR")
 
 
-def _watches(words: list[str], scanner: str, scanned: str) -> bool:
+def _scans(words: list[str], scanner: str, scanned: str) -> bool:
     """Whether this is the supervisor, with the folder among its words or as the one in which it was started."""
     if os.path.basename(words[0]) != scanner:
         return False
@@ -111,12 +117,12 @@ def processes() -> list[list[str]]:
     return found
 
 
-def start(flavour: Flavour, pieces: list[Piece], say: Callable[[str], None]) -> None:
+def start(flavour: ServiceManager, pieces: list[ServiceFile], say: Callable[[str], None]) -> None:
     """Run the commands, telling each; links are made by then.
 
     Fails: Refusal at the first that fails, with what it said.
     """
-    for step in [*_commands(flavour, pieces), *_awakening(flavour, pieces)]:
+    for step in [*_commands(flavour, pieces), *_commands_to_wake(flavour, pieces)]:
         say(step)
         # Into a file: what is started may keep a pipe open for ever.
         with tempfile.TemporaryFile() as output:
@@ -125,9 +131,9 @@ def start(flavour: Flavour, pieces: list[Piece], say: Callable[[str], None]) -> 
                     shlex.split(step), stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=PATIENCE_S
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
-                raise Refusal(f"{step}: {error}; the files are in their places, start them by hand") from error
+                raise EqmailError(f"{step}: {error}; the files are in their places, start them by hand") from error
             output.seek(0)
             said = output.read().decode("utf-8", "replace").strip().splitlines()
         if code:
             what = said[-1] if said else f"exit code {code}"
-            raise Refusal(f"{step}: {what}; the files are in their places, start them by hand")
+            raise EqmailError(f"{step}: {what}; the files are in their places, start them by hand")

@@ -17,7 +17,7 @@ SUBMISSION_PORTS = "SUBMISSIONPORT"
 SMTP_PROGRAM, OWN_CHECKER = "qmail-smtpd", "qmail-chkpw"
 
 
-class Offer(NamedTuple):
+class ServiceDefinition(NamedTuple):
     """One service. `resident`: the SMTP service below qmail-start can serve it, too; `tls`: TLS from the first byte.
 
     `name` is what an administrator says, `daemon` the name of its process; `programs` start each other in this order,
@@ -39,12 +39,12 @@ class Offer(NamedTuple):
 # Passwords, but for the digests of CRAM-MD5, are taken below TLS only.
 _CAREFUL = ("TLSREQUIRED", "1")
 _PWRAP = "{bin}/qmail-pwrap /bin/true"
-OFFERS = {
+SERVICES = {
     offer.name: offer
     for offer in (
-        Offer(MTA, "send", "mail transfer agent", 0, ("qmail-start",), environment=(_CAREFUL,)),
-        Offer("smtp", "smtpd", "SMTP server", 25, (SMTP_PROGRAM,), resident=True, environment=(_CAREFUL,)),
-        Offer(
+        ServiceDefinition(MTA, "send", "mail transfer agent", 0, ("qmail-start",), environment=(_CAREFUL,)),
+        ServiceDefinition("smtp", "smtpd", "SMTP server", 25, (SMTP_PROGRAM,), resident=True, environment=(_CAREFUL,)),
+        ServiceDefinition(
             "smtps",
             "smtpsd",
             "SMTP server for submission inside TLS",
@@ -55,7 +55,7 @@ OFFERS = {
             environment=(("SMTPS", ""), (SUBMISSION_PORTS, "{port}"), _CAREFUL),
             tls=True,
         ),
-        Offer(
+        ServiceDefinition(
             "submission",
             "submission",
             "SMTP server for submission",
@@ -65,8 +65,8 @@ OFFERS = {
             checker=_PWRAP,
             environment=((SUBMISSION_PORTS, "{port}"), _CAREFUL),
         ),
-        Offer("qmtp", "qmtpd", "QMTP server", 209, ("qmail-qmtpd",)),
-        Offer(
+        ServiceDefinition("qmtp", "qmtpd", "QMTP server", 209, ("qmail-qmtpd",)),
+        ServiceDefinition(
             "pop3",
             "pop3d",
             "POP3 server",
@@ -79,7 +79,7 @@ OFFERS = {
 }
 
 
-def lacking(offer: Offer, site: Site, root: str = "") -> list[str]:
+def missing_programs(offer: ServiceDefinition, site: Site, root: str = "") -> list[str]:
     """Paths that a service needs and the installation does not have."""
     needed = [f"{site.bin}/{program}" for program in offer.programs]
     if offer.tls:

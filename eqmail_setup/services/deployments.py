@@ -7,15 +7,15 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple
 
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 from eqmail_setup.services.activation import processes
 from eqmail_setup.services.definitions import MTA
-from eqmail_setup.services.supervisor_tools import KITS
+from eqmail_setup.services.supervisor_tools import SUPERVISORS
 
 NONE = "none"
 
 
-class Way(NamedTuple):
+class Deployment(NamedTuple):
     """How a whole mail system runs: the flavour for the MTA, and the one for its servers, "" where that is the same.
 
     `stop` is the command with which it ends.
@@ -25,21 +25,21 @@ class Way(NamedTuple):
     stop: str
     servers: str = ""
 
-    def shares(self, servers: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
+    def bundles(self, servers: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
         """The flavours with the services that each is to run."""
         if not self.servers:
             return [(self.mta, (MTA, *servers))]
         return [(self.mta, (MTA,)), (self.servers, servers)]
 
 
-WAYS = {
-    "systemd": Way("systemd", "systemctl stop {name}.service"),
-    "openrc": Way("openrc", "rc-service {name} stop"),
-    "runit": Way("runit", "sv stop {scanned}/{name}-send"),
-    "s6": Way("s6", "s6-svc -d {scanned}/{name}-send"),
-    "daemontools": Way("daemontools", "svc -d {scanned}/{name}-send"),
-    "sysv": Way("sysv", "service {name} stop"),
-    "xinetd": Way("sysv", "service {name} stop", servers="xinetd"),
+DEPLOYMENTS = {
+    "systemd": Deployment("systemd", "systemctl stop {name}.service"),
+    "openrc": Deployment("openrc", "rc-service {name} stop"),
+    "runit": Deployment("runit", "sv stop {scanned}/{name}-send"),
+    "s6": Deployment("s6", "s6-svc -d {scanned}/{name}-send"),
+    "daemontools": Deployment("daemontools", "svc -d {scanned}/{name}-send"),
+    "sysv": Deployment("sysv", "service {name} stop"),
+    "xinetd": Deployment("sysv", "service {name} stop", servers="xinetd"),
 }
 """Every way by its name."""
 
@@ -49,7 +49,7 @@ def _exists(path: str) -> Callable[[], bool]:
 
 
 def _runs(kit: str) -> Callable[[], bool]:
-    return lambda: any(os.path.basename(words[0]) == KITS[kit].scanner for words in processes())
+    return lambda: any(os.path.basename(words[0]) == SUPERVISORS[kit].scanner for words in processes())
 
 
 _SIGNS: tuple[tuple[str, Callable[[], bool]], ...] = (
@@ -70,9 +70,9 @@ def detected() -> str:
     for name, is_here in _SIGNS:
         if is_here():
             return name
-    raise Refusal(
+    raise EqmailError(
         f"no init system that I know runs here (process 1 is {_first_process() or 'unknown'}); choose with --service "
-        f"{', '.join(WAYS)}, or --service {NONE} to start it yourself: eqmail run"
+        f"{', '.join(DEPLOYMENTS)}, or --service {NONE} to start it yourself: eqmail run"
     )
 
 

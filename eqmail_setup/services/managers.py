@@ -6,13 +6,13 @@ Fails: Refusal for what a flavour cannot write down.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from eqmail_setup.errors import Refusal
-from eqmail_setup.services.definitions import MTA, OFFERS
-from eqmail_setup.services.options import ServiceValues
-from eqmail_setup.services.supervisor_tools import KITS
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.services.definitions import MTA, SERVICES
+from eqmail_setup.services.options import TemplateContext
+from eqmail_setup.services.supervisor_tools import SUPERVISORS
 
 
-class Piece(NamedTuple):
+class ServiceFile(NamedTuple):
     """One file, or a folder where there is no template; `extra` are variables of this piece alone.
 
     `path` is its place, `short` its place below --output ("" for none), `role` the account that owns it: "" is the
@@ -22,13 +22,13 @@ class Piece(NamedTuple):
     path: str
     short: str
     template: str
-    values: ServiceValues
+    values: TemplateContext
     mode: int = 0o644
     role: str = ""
     extra: tuple[tuple[str, str], ...] = ()
 
 
-class Flavour(NamedTuple):
+class ServiceManager(NamedTuple):
     """One way to run services.
 
     `listeners`: who can accept connections, the usual one first; empty where the flavour itself does. `services` are
@@ -42,9 +42,9 @@ class Flavour(NamedTuple):
     name: str
     listeners: tuple[str, ...]
     services: tuple[str, ...]
-    usual: tuple[str, ...]
+    default_services: tuple[str, ...]
     keys: tuple[str, ...]
-    files: Callable[[ServiceValues], Iterator[Piece]]
+    files: Callable[[TemplateContext], Iterator[ServiceFile]]
     next: tuple[str, ...] = ()
     logger: str = ""
     kit: str = ""
@@ -52,49 +52,51 @@ class Flavour(NamedTuple):
     handover: bool = True
 
 
-def _xinetd(values: ServiceValues) -> Iterator[Piece]:
+def _xinetd(values: TemplateContext) -> Iterator[ServiceFile]:
     if any(character.isspace() for character in values.home):
-        raise Refusal(f"{values.home}: xinetd knows no quoting, so a home must not have white space")
+        raise EqmailError(f"{values.home}: xinetd knows no quoting, so a home must not have white space")
     script = "qmail-xinetd" if values.service == "smtp" else f"qmail-xinetd-{values.service}"
     extra = (("script", f"{values.home}/boot/{script}"),)
     name = values.service if values.name == NAME else f"{values.name}-{values.service}"
-    yield Piece(f"{values.home}/boot", ".", "", values, 0o755, "owner")
-    yield Piece(f"{values.home}/boot/{script}", script, "services/xinetd/run.j2", values, 0o755, "owner", extra)
-    yield Piece(f"{values.folder}/{name}", name, "services/xinetd/service.j2", values, extra=extra)
+    yield ServiceFile(f"{values.home}/boot", ".", "", values, 0o755, "owner")
+    yield ServiceFile(f"{values.home}/boot/{script}", script, "services/xinetd/run.j2", values, 0o755, "owner", extra)
+    yield ServiceFile(f"{values.folder}/{name}", name, "services/xinetd/service.j2", values, extra=extra)
 
 
-def _sysv(values: ServiceValues) -> Iterator[Piece]:
+def _sysv(values: TemplateContext) -> Iterator[ServiceFile]:
     if values.service == MTA:
-        yield Piece(f"{values.folder}/{values.name}", values.name, "services/init/sysv.j2", values, 0o755)
+        yield ServiceFile(f"{values.folder}/{values.name}", values.name, "services/init/sysv.j2", values, 0o755)
 
 
-def _openrc(values: ServiceValues) -> Iterator[Piece]:
+def _openrc(values: TemplateContext) -> Iterator[ServiceFile]:
     if values.service == MTA:
-        yield Piece(f"{values.folder}/{values.name}", values.name, "services/init/openrc.j2", values, 0o755)
+        yield ServiceFile(f"{values.folder}/{values.name}", values.name, "services/init/openrc.j2", values, 0o755)
 
 
-def _supervised(values: ServiceValues) -> Iterator[Piece]:
+def _supervised(values: TemplateContext) -> Iterator[ServiceFile]:
     if values.service != MTA and values.listener == "resident":
         return
     short = f"{values.name}-{values.daemon}"
     base, logs = f"{values.folder}/{short}", f"{values.logdir}/{short}"
     template = "services/supervised/mta-run.j2" if values.service == MTA else "services/supervised/server-run.j2"
     for folder in ("", "/env", "/log"):
-        yield Piece(base + folder, short + folder, "", values, 0o755)
+        yield ServiceFile(base + folder, short + folder, "", values, 0o755)
     for key, value in {"PATH": values.path, **values.environment}.items():
         extra = (("value", value),)
-        yield Piece(f"{base}/env/{key}", f"{short}/env/{key}", "services/supervised/env.j2", values, 0o644, "", extra)
-    yield Piece(logs, "", "", values, 0o750, "qmaill")
+        yield ServiceFile(
+            f"{base}/env/{key}", f"{short}/env/{key}", "services/supervised/env.j2", values, 0o644, "", extra
+        )
+    yield ServiceFile(logs, "", "", values, 0o750, "qmaill")
     if values.log_config:
         extra = (("value", "\n".join(values.log_config)),)
-        yield Piece(f"{logs}/config", "", "services/supervised/env.j2", values, 0o644, "", extra)
-    yield Piece(f"{base}/log/run", f"{short}/log/run", "services/supervised/log-run.j2", values, 0o755)
-    yield Piece(f"{base}/run", f"{short}/run", template, values, 0o755)
+        yield ServiceFile(f"{logs}/config", "", "services/supervised/env.j2", values, 0o644, "", extra)
+    yield ServiceFile(f"{base}/log/run", f"{short}/log/run", "services/supervised/log-run.j2", values, 0o755)
+    yield ServiceFile(f"{base}/run", f"{short}/run", template, values, 0o755)
 
 
-def _systemd(values: ServiceValues) -> Iterator[Piece]:
-    def unit(name: str, template: str) -> Piece:
-        return Piece(f"{values.folder}/{name}", name, f"services/systemd/{template}.j2", values)
+def _systemd(values: TemplateContext) -> Iterator[ServiceFile]:
+    def unit(name: str, template: str) -> ServiceFile:
+        return ServiceFile(f"{values.folder}/{name}", name, f"services/systemd/{template}.j2", values)
 
     if values.service == MTA:
         yield unit(f"{values.name}.service", "mta.service")
@@ -107,20 +109,20 @@ def _systemd(values: ServiceValues) -> Iterator[Piece]:
 
 NAME = "qmail"
 _SPLOGGER = "splogger qmail"
-_SERVERS = tuple(name for name in OFFERS if name != MTA)
-_RESIDENT = tuple(name for name, offer in OFFERS.items() if offer.resident or name == MTA)
+_SERVERS = tuple(name for name in SERVICES if name != MTA)
+_RESIDENT = tuple(name for name, offer in SERVICES.items() if offer.resident or name == MTA)
 _LISTENING = ("address", "ipv6", "port")
 
 
-def _supervisor(name: str) -> Flavour:
-    kit = KITS[name]
-    return Flavour(
+def _supervisor(name: str) -> ServiceManager:
+    kit = SUPERVISORS[name]
+    return ServiceManager(
         title=name,
         folder=kit.folder,
         name=NAME,
         listeners=("tcpserver", "resident"),
-        services=tuple(OFFERS),
-        usual=(MTA, "smtp"),
+        services=tuple(SERVICES),
+        default_services=(MTA, "smtp"),
         keys=(
             *("name", "folder", "delivery", "listener", *_LISTENING, "concurrency", "memory", "checkpassword"),
             *("tcpserver", "handover", "rules", "scanned", "logdir", "log_size", "log_count"),
@@ -132,14 +134,16 @@ def _supervisor(name: str) -> Flavour:
     )
 
 
-def _init(title: str, files: Callable[[ServiceValues], Iterator[Piece]], following: tuple[str, ...]) -> Flavour:
-    return Flavour(
+def _init(
+    title: str, files: Callable[[TemplateContext], Iterator[ServiceFile]], following: tuple[str, ...]
+) -> ServiceManager:
+    return ServiceManager(
         title=title,
         folder="/etc/init.d",
         name=NAME,
         listeners=("resident",),
         services=_RESIDENT,
-        usual=(MTA,),
+        default_services=(MTA,),
         keys=("name", "folder", "delivery", "logger", *_LISTENING, "pidfile", "stop_timeout"),
         files=files,
         next=following,
@@ -147,14 +151,14 @@ def _init(title: str, files: Callable[[ServiceValues], Iterator[Piece]], followi
     )
 
 
-FLAVOURS = {
-    "xinetd": Flavour(
+MANAGERS = {
+    "xinetd": ServiceManager(
         title="xinetd",
         folder="/etc/xinetd.d",
         name=NAME,
         listeners=(),
         services=_SERVERS,
-        usual=("smtp",),
+        default_services=("smtp",),
         keys=(
             *("name", "folder", *_LISTENING, "concurrency", "per_source", "checkpassword", "handover"),
             *("only_from", "relay"),
@@ -167,13 +171,13 @@ FLAVOURS = {
     "daemontools": _supervisor("daemontools"),
     "runit": _supervisor("runit"),
     "s6": _supervisor("s6"),
-    "systemd": Flavour(
+    "systemd": ServiceManager(
         title="systemd",
         folder="/etc/systemd/system",
         name="eqmail",
         listeners=("resident", "socket"),
-        services=tuple(OFFERS),
-        usual=(MTA, "smtp"),
+        services=tuple(SERVICES),
+        default_services=(MTA, "smtp"),
         keys=(
             *("name", "folder", "delivery", "listener", *_LISTENING, "concurrency", "per_source", "memory"),
             *("checkpassword", "handover", "stop_timeout"),

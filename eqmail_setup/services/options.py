@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from eqmail_setup.errors import usage
+from eqmail_setup.errors import usage_error
 
 PAIR = "write KEY=VALUE or SERVICE.KEY=VALUE"
 WILDCARD = "0.0.0.0"
@@ -114,7 +114,7 @@ class Socket(BaseModel):
     tls: bool = Field(description="Whether clients speak TLS from the first byte.")
 
 
-class ServiceValues(Settings):
+class TemplateContext(Settings):
     """All that the template of a service file sees; lists are words of a command."""
 
     service: str = Field(description="What the administrator calls the service.")
@@ -143,7 +143,7 @@ class ServiceValues(Settings):
     log_config: list[str] = Field(description="Lines of the logger's configuration, where it has one.")
 
 
-class Wishes:
+class ServiceOptions:
     """The pairs of --set, before it is known which services there are."""
 
     def __init__(self, pairs: tuple[str, ...], services: tuple[str, ...]) -> None:
@@ -153,9 +153,9 @@ class Wishes:
             key, equals, value = pair.partition("=")
             service, dot, inner = key.partition(".")
             if not equals or (dot and service not in self.special):
-                raise usage(f"--set {pair}: {PAIR}; the services are {', '.join(services)}")
+                raise usage_error(f"--set {pair}: {PAIR}; the services are {', '.join(services)}")
             if (inner if dot else key) not in Settings.model_fields:
-                raise usage(f"--set {pair}: nothing is called so; --settings lists the keys")
+                raise usage_error(f"--set {pair}: nothing is called so; --settings lists the keys")
             if dot:
                 self.special[service][inner] = value
             else:
@@ -176,10 +176,10 @@ class Wishes:
             first = errors.errors()[0]
             key = str(first["loc"][0])
             message = first["msg"].removeprefix("Value error, ")
-            raise usage(f"--set {key}={first['input']}: {message}") from errors
+            raise usage_error(f"--set {key}={first['input']}: {message}") from errors
 
 
-def manual() -> list[tuple[str, str]]:
+def options_manual() -> list[tuple[str, str]]:
     """Every key that can be set, with its default and its manual."""
     lines = []
     for key, field in Settings.model_fields.items():

@@ -6,13 +6,13 @@ Source: the manuals of daemontools 0.76, runit 2.1 and s6 2.11.
 from typing import NamedTuple
 
 
-class Kit(NamedTuple):
+class SupervisorTools(NamedTuple):
     """Words of commands; {name} stands for a value. `scanner` is the process that watches the folder `scanned`, `next`
     what makes it look at once, `up` what starts a service that it supervises already, and that was stopped."""
 
     environment: tuple[str, ...]
     memory: tuple[str, ...]
-    become: tuple[str, ...]
+    setuidgid_command: tuple[str, ...]
     log: tuple[str, ...]
     folder: str
     scanned: str
@@ -22,21 +22,21 @@ class Kit(NamedTuple):
     next: tuple[str, ...] = ()
 
 
-KITS = {
-    "daemontools": Kit(
+SUPERVISORS = {
+    "daemontools": SupervisorTools(
         environment=("envdir", "./env"),
         memory=("softlimit", "-m", "{memory}"),
-        become=("setuidgid", "{user}"),
+        setuidgid_command=("setuidgid", "{user}"),
         log=("multilog", "t", "s{size}", "n{count}", "{logs}"),
         folder="{home}/supervise",
         scanned="/etc/service",
         scanner="svscan",
         up="svc -u {service}",
     ),
-    "runit": Kit(
+    "runit": SupervisorTools(
         environment=("chpst", "-e", "./env"),
         memory=("chpst", "-m", "{memory}"),
-        become=("chpst", "-u", "{user}:{group}"),
+        setuidgid_command=("chpst", "-u", "{user}:{group}"),
         log=("svlogd", "-tt", "{logs}"),
         folder="/etc/sv",
         scanned="/etc/service",
@@ -44,10 +44,10 @@ KITS = {
         up="sv up {service}",
         log_config=("s{size}", "n{count}"),
     ),
-    "s6": Kit(
+    "s6": SupervisorTools(
         environment=("s6-envdir", "./env"),
         memory=("s6-softlimit", "-m", "{memory}"),
-        become=("s6-setuidgid", "{user}"),
+        setuidgid_command=("s6-setuidgid", "{user}"),
         log=("s6-log", "n{count}", "s{size}", "t", "{logs}"),
         folder="/etc/s6/sv",
         scanned="/run/service",
@@ -58,6 +58,6 @@ KITS = {
 }
 
 
-def filled(words: tuple[str, ...], **values: object) -> list[str]:
+def fill(words: tuple[str, ...], **values: object) -> list[str]:
     """The words with their values."""
     return [word.format(**values) for word in words]

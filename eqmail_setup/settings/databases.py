@@ -14,57 +14,59 @@ from eqmail_core.site.site import Site
 from eqmail_core.tcpserver.rules import BadRule, database_records
 from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest import Wardrobe
-from eqmail_setup.mail.assign_file import compiled, no_entry
+from eqmail_setup.installation.manifest import OwnershipPolicy
+from eqmail_setup.mail.assign_file import compile_assign, require_entries
 from eqmail_setup.settings.cdb import database_bytes
-from eqmail_setup.transaction.filesystem import World, state_of
-from eqmail_setup.transaction.operations import Write
-from eqmail_setup.transaction.plan import Difference, Weight
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
+from eqmail_setup.transaction.operations import WriteFile
+from eqmail_setup.transaction.plan import Change, Severity
 
 TCP_RULES = Controls.tcprules_cdb.file.removesuffix(".cdb")
 """The text of the rules for clients of the SMTP service, beside their database."""
 
 
-def making(site: Site, world: World) -> Iterator[Difference]:
+def plan_databases(site: Site, world: Filesystem) -> Iterator[Change]:
     """What has to be done so that no database is older than its text."""
     control = site.layout.control
     users = assign_path(site).removeprefix(f"{site.home}/"), database_path(site).removeprefix(f"{site.home}/")
-    yield from _made(site, world, *users, partial(_users, world.show(users[0])))
+    yield from _plan_database(site, world, *users, partial(_users, world.display_path(users[0])))
     for text, database, make in (
         (Controls.morercpthosts.file, Controls.morercpthosts_cdb.file, _domains),
         (TCP_RULES, Controls.tcprules_cdb.file, partial(rules_bytes, f"{site.control}/{TCP_RULES}")),
     ):
-        yield from _made(site, world, f"{control}/{text}", f"{control}/{database}", make)
+        yield from _plan_database(site, world, f"{control}/{text}", f"{control}/{database}", make)
 
 
-def _made(site: Site, world: World, text: str, path: str, make: Callable[[bytes], bytes]) -> Iterator[Difference]:
-    state, old = state_of(text, world), state_of(path, world)
-    show = world.show(path)
+def _plan_database(
+    site: Site, world: Filesystem, text: str, path: str, make: Callable[[bytes], bytes]
+) -> Iterator[Change]:
+    state, old = snapshot(text, world), snapshot(path, world)
+    show = world.display_path(path)
     if state is None:
         if old is not None:
-            wanted = f"restored: {world.show(path)} was made of it, and nobody can change that without"
-            yield Difference(world.show(text), "missing", wanted, weight=Weight.ADVICE)
+            wanted = f"restored: {world.display_path(path)} was made of it, and nobody can change that without"
+            yield Change(world.display_path(text), "missing", wanted, severity=Severity.INFO)
         return
     try:
         content = make(state.content)
-    except Refusal as refusal:
+    except EqmailError as refusal:
         where, _, found = refusal.text.partition(": ")
         found, _, wanted = found.rpartition("; ")
-        yield Difference(where, found, f"mended: {wanted}")
+        yield Change(where, found, f"mended: {wanted}")
         return
     if old is None or old.content != content:
-        dress = old.dress if old and old.kind == "a file" else Wardrobe(site, caller())("owner", 0o644)
+        dress = old.permissions if old and old.kind == "a file" else OwnershipPolicy(site, caller())("owner", 0o644)
         found = "not what its text says" if old else "missing"
-        yield Difference(show, found, f"made of {world.show(text)}", Write(path, content, dress))
+        yield Change(show, found, f"made of {world.display_path(text)}", WriteFile(path, content, dress))
 
 
 def _users(path: str, text: bytes) -> bytes:
     try:
-        return compiled(text)
+        return compile_assign(text)
     except BadAssign as bad:
-        raise no_entry(path, text, bad) from bad
+        raise require_entries(path, text, bad) from bad
 
 
 def _domains(text: bytes) -> bytes:
@@ -80,4 +82,4 @@ def rules_bytes(path: str, text: bytes) -> bytes:
         return database_bytes(database_records(text.splitlines(keepends=True)))
     except BadRule as bad:
         line = bad.line.decode("utf-8", "replace")
-        raise Refusal(f"{path}: {line!r} is no rule; write ADDRESS:allow or ADDRESS:deny") from bad
+        raise EqmailError(f"{path}: {line!r} is no rule; write ADDRESS:allow or ADDRESS:deny") from bad

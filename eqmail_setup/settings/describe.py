@@ -8,22 +8,22 @@ from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.mail.routing import text
-from eqmail_setup.settings.reload import moments
+from eqmail_setup.settings.reload import when_effective
 
 
-def explained(site: Site, control: Control[Any]) -> Iterator[str]:
+def describe(site: Site, control: Control[Any]) -> Iterator[str]:
     """What a setting means, what it is, who reads it and when a change is in force; a line each."""
     key = next(key for key, item in Controls.declared().items() if item is control)
     yield f"{control.file} ({control.kind}): {control.manual}"
-    yield f"value: {shown(read_controls(site), key, control)}"
+    yield f"value: {display_value(read_controls(site), key, control)}"
     yield f"file: {site.control}/{control.file}"
     yield f"read by: {', '.join(control.used_by) or 'nobody'}"
     if control.env:
         yield f"overridden by: the environment variable {control.env}"
-    yield f"in force: {moments(control)}"
+    yield f"in force: {when_effective(control)}"
 
 
-def shown(values: Controls, key: str, control: Control[Any]) -> str:
+def display_value(values: Controls, key: str, control: Control[Any]) -> str:
     """A value in one line; a whole file as its size, and passwords not at all."""
     try:
         value = getattr(values, key)
@@ -38,7 +38,7 @@ def shown(values: Controls, key: str, control: Control[Any]) -> str:
     return "none" if value is None else text(value) if isinstance(value, bytes) else str(value)
 
 
-def value_of(values: Controls, key: str, control: Control[Any]) -> object:
+def json_value(values: Controls, key: str, control: Control[Any]) -> object:
     """The same value as JSON has it."""
     try:
         value = getattr(values, key)
@@ -48,7 +48,7 @@ def value_of(values: Controls, key: str, control: Control[Any]) -> object:
         return {_raw(left): _raw(right).split(" ", 1)[0] for left, right in value.items()}
     if isinstance(value, list):
         return [_raw(item) for item in value]
-    return shown(values, key, control) if isinstance(value, bytes) else value
+    return display_value(values, key, control) if isinstance(value, bytes) else value
 
 
 def _raw(data: bytes) -> str:

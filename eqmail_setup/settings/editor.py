@@ -12,16 +12,16 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.text.lines import non_empty_lines
-from eqmail_setup.errors import Refusal, usage
+from eqmail_setup.errors import EqmailError, usage_error
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest import Wardrobe
+from eqmail_setup.installation.manifest import OwnershipPolicy
 from eqmail_setup.settings.cdb import database_bytes
-from eqmail_setup.transaction.filesystem import World, state_of
-from eqmail_setup.transaction.operations import Unlink, Write
-from eqmail_setup.transaction.plan import Difference
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
+from eqmail_setup.transaction.operations import RemoveFile, WriteFile
+from eqmail_setup.transaction.plan import Change
 
 
-def declared(name: str) -> Control[Any]:
+def declaration(name: str) -> Control[Any]:
     """The setting of this file name.
 
     Fails: Refusal where there is none, with the nearest name.
@@ -33,7 +33,7 @@ def declared(name: str) -> Control[Any]:
 
     near = get_close_matches(name, controls, 1)
     hint = f"did you mean {near[0]}?" if near else "eqmail config show lists all"
-    raise usage(f"there is no setting {name!r}; {hint}")
+    raise usage_error(f"there is no setting {name!r}; {hint}")
 
 
 def path_of(site: Site, control: Control[Any]) -> str:
@@ -41,9 +41,9 @@ def path_of(site: Site, control: Control[Any]) -> str:
     return f"{site.layout.control}/{control.file}"
 
 
-def content_of(site: Site, world: World, control: Control[Any]) -> bytes | None:
+def content_of(site: Site, world: Filesystem, control: Control[Any]) -> bytes | None:
     """The bytes of a control file as they are; None where it does not exist."""
-    state = state_of(path_of(site, control), world)
+    state = snapshot(path_of(site, control), world)
     if state is None:
         return None
     if state.kind != "a file":
@@ -51,34 +51,34 @@ def content_of(site: Site, world: World, control: Control[Any]) -> bytes | None:
     return state.content
 
 
-def writing(site: Site, world: World, control: Control[Any], content: bytes) -> list[Difference]:
+def plan_write(site: Site, world: Filesystem, control: Control[Any], content: bytes) -> list[Change]:
     """What has to be done so that a control file has this content."""
-    demand_usable(site, control, content)
+    require_valid(site, control, content)
     path = path_of(site, control)
-    state = state_of(path, world)
+    state = snapshot(path, world)
     if state is not None and state.content == content and state.kind == "a file":
         return []
-    dress = state.dress if state and state.kind == "a file" else Wardrobe(site, caller())("owner", 0o644)
-    write = Write(path, content, dress)
-    return [Difference(world.show(path), "other content" if state else "missing", "this content", write)]
+    dress = state.permissions if state and state.kind == "a file" else OwnershipPolicy(site, caller())("owner", 0o644)
+    write = WriteFile(path, content, dress)
+    return [Change(world.display_path(path), "other content" if state else "missing", "this content", write)]
 
 
-def unsetting(site: Site, world: World, control: Control[Any]) -> list[Difference]:
+def plan_unset(site: Site, world: Filesystem, control: Control[Any]) -> list[Change]:
     """What has to be done so that the default of a setting is in force."""
     path = path_of(site, control)
-    if state_of(path, world) is None:
+    if snapshot(path, world) is None:
         return []
-    return [Difference(world.show(path), "set", "absent, so that the default is in force", Unlink(path))]
+    return [Change(world.display_path(path), "set", "absent, so that the default is in force", RemoveFile(path))]
 
 
-def compiling(site: Site, world: World, text: bytes) -> list[Difference]:
+def plan_compile(site: Site, world: Filesystem, text: bytes) -> list[Change]:
     """What has to be done so that morercpthosts.cdb is what qmail-newmrh makes of this text."""
     path, content = path_of(site, Controls.morercpthosts_cdb), database_bytes(domain_records(text))
-    state = state_of(path, world)
+    state = snapshot(path, world)
     if state is not None and state.content == content:
         return []
-    write = Write(path, content, state.dress if state else Wardrobe(site, caller())("owner", 0o644))
-    return [Difference(world.show(path), "older than its text" if state else "missing", "made anew", write)]
+    write = WriteFile(path, content, state.permissions if state else OwnershipPolicy(site, caller())("owner", 0o644))
+    return [Change(world.display_path(path), "older than its text" if state else "missing", "made anew", write)]
 
 
 def with_lines(content: bytes | None, lines: Iterable[bytes]) -> bytes:
@@ -102,14 +102,14 @@ def without_lines(content: bytes | None, unwanted: Callable[[bytes], bool]) -> b
     return b"".join(kept)
 
 
-def demand_usable(site: Site, control: Control[Any], content: bytes) -> None:
+def require_valid(site: Site, control: Control[Any], content: bytes) -> None:
     """Refuse what a program could not use, or would read as something else than was meant."""
     for trouble in troubles(control, content):
         where = f"{site.control}/{control.file}: " + (f"line {trouble.line}: " if trouble.line else "")
-        raise usage(f"{where}{trouble.said}; eqmail config explain {control.file} tells what it may hold")
+        raise usage_error(f"{where}{trouble.said}; eqmail config explain {control.file} tells what it may hold")
 
 
-def demand_settable(control: Control[Any]) -> None:
+def require_settable(control: Control[Any]) -> None:
     """Refuse what is made by a program and not by hand."""
     if control is Controls.morercpthosts_cdb:
-        raise Refusal(f"{control.file} is made of {Controls.morercpthosts.file}; set that one")
+        raise EqmailError(f"{control.file} is made of {Controls.morercpthosts.file}; set that one")

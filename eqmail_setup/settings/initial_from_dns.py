@@ -11,11 +11,11 @@ from ipaddress import ip_address
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.site.site import Site
-from eqmail_setup.network.dns import Unanswered, ask, names_of
+from eqmail_setup.network.dns import DnsLookupFailed, names_of, query
 from eqmail_setup.network.hostnames import domains_of, is_host_name
-from eqmail_setup.settings.classic_steps import Step
-from eqmail_setup.settings.initial import folder, is_missing, putting, scripts
-from eqmail_setup.transaction.filesystem import World, state_of
+from eqmail_setup.settings.classic_steps import ClassicStep
+from eqmail_setup.settings.initial import folder, is_missing, plan_initial_value, scripts
+from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 
 
 def local_names(name: str, own: Iterable[str]) -> dict[str, str]:
@@ -23,7 +23,7 @@ def local_names(name: str, own: Iterable[str]) -> dict[str, str]:
 
     `own` are the addresses of this machine; those that can have no name in the DNS are left out.
     """
-    addresses = {*ask(name, "A"), *ask(name, "AAAA"), *own}
+    addresses = {*query(name, "A"), *query(name, "AAAA"), *own}
     nameable = [item for item in map(ip_address, addresses) if not (item.is_unspecified or item.is_link_local)]
     return {str(item): _name(str(item)) for item in sorted(nameable, key=lambda item: (item.version, item))}
 
@@ -32,28 +32,28 @@ def _name(address: str) -> str:
     """The name; where nobody answers for an address there is none, as with the private ones of many networks."""
     try:
         found = names_of(address)
-    except Unanswered:
+    except DnsLookupFailed:
         return ""
     names = [name.lower() for name in found]
     return next(filter(is_host_name, names), "")
 
 
-def settings_from_dns(site: Site, name: str, names: dict[str, str], world: World) -> list[Step]:
+def plan_settings_from_dns(site: Site, name: str, names: dict[str, str], world: Filesystem) -> list[ClassicStep]:
     """What C says, each with what is then to be done; `names` is what `local_names` found."""
     domain, plus = domains_of(name)
     return [
         *folder(site.layout.control, world),
-        *putting(site, world, Controls.me, name, always=True),
-        *putting(site, world, Controls.defaultdomain, domain),
-        *putting(site, world, Controls.plusdomain, plus),
-        *_receiving(site, name, names, world),
+        *plan_initial_value(site, world, Controls.me, name, always=True),
+        *plan_initial_value(site, world, Controls.defaultdomain, domain),
+        *plan_initial_value(site, world, Controls.plusdomain, plus),
+        *_plan_receiving_domains(site, name, names, world),
         ("Now qmail will refuse to accept SMTP messages except to those hosts.", None),
         ("Make sure to change rcpthosts if you add hosts to locals or virtualdomains!", None),
         *scripts(site, world),
     ]
 
 
-def _receiving(site: Site, name: str, names: dict[str, str], world: World) -> Iterator[Step]:
+def _plan_receiving_domains(site: Site, name: str, names: dict[str, str], world: Filesystem) -> Iterator[ClassicStep]:
     """locals, and rcpthosts as its copy."""
     file = f"{site.layout.control}/{Controls.locals.file}"
     if is_missing(site, world, Controls.locals):
@@ -66,10 +66,10 @@ def _receiving(site: Site, name: str, names: dict[str, str], world: World) -> It
             yield f"{address}: {said}", None
         # C leaves an empty file where no address has a name, and then nothing at all is local.
         local = "\n".join(dict.fromkeys(filter(None, names.values()))) or name
-        yield from putting(site, world, Controls.locals, local, sentence=" ")
+        yield from plan_initial_value(site, world, Controls.locals, local, sentence=" ")
     else:
         yield " ", None
-        state = state_of(file, world)
+        state = snapshot(file, world)
         local = (state.content if state else b"").decode("utf-8", "surrogateescape").rstrip("\n")
     yield "If there are any other domain names that point to you,", None
     yield f"you will have to add them to {site.control}/{Controls.locals.file}.", None
@@ -77,4 +77,4 @@ def _receiving(site: Site, name: str, names: dict[str, str], world: World) -> It
     yield " ", None
     target = f"{site.control}/{Controls.rcpthosts.file}"
     sentence = f"Copying {site.control}/{Controls.locals.file} to {target}..."
-    yield from putting(site, world, Controls.rcpthosts, local, sentence=sentence)
+    yield from plan_initial_value(site, world, Controls.rcpthosts, local, sentence=sentence)

@@ -13,9 +13,9 @@ from eqmail_core.control.readers import QUEUE, REMOTE, SEND, SMTPD, START
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.system.kernel import lock_holder
-from eqmail_setup.errors import Refusal, privilege
+from eqmail_setup.errors import EqmailError, permission_required
 
-_MOMENTS = {
+_WHEN_EFFECTIVE = {
     SMTPD: "the resident SMTP service reads it at HUP, a server under tcpserver or xinetd with its next client",
     REMOTE: "the next remote delivery reads it",
     SEND: "qmail-send reads it at its next start",
@@ -25,16 +25,18 @@ _MOMENTS = {
 _AT_HUP = "qmail-send reads it at HUP"
 
 
-def moments(control: Control[Any]) -> str:
+def when_effective(control: Control[Any]) -> str:
     """When a change of this setting is in force."""
     said = [
-        _AT_HUP if reader == SEND and control.reload_on_hup else _MOMENTS.get(reader, f"{reader} reads it when it runs")
+        _AT_HUP
+        if reader == SEND and control.reload_on_hup
+        else _WHEN_EFFECTIVE.get(reader, f"{reader} reads it when it runs")
         for reader in control.used_by
     ]
     return "; ".join(said) or "no program reads it"
 
 
-def wanted_by_running(files: Iterable[str]) -> str:
+def required_action(files: Iterable[str]) -> str:
     """What the administrator has to do after a change of these files; "" for nothing."""
     names = set(files)
     changed = [control for control in Controls.declared().values() if control.file in names]
@@ -55,13 +57,17 @@ def running_pid(site: Site) -> int:
     except FileNotFoundError:
         return 0
     except PermissionError as error:
-        raise privilege(f"{path}: only the owner of the installation may look who runs the services") from error
+        raise permission_required(
+            f"{path}: only the owner of the installation may look who runs the services"
+        ) from error
     try:
         pid = lock_holder(fd)
     finally:
         os.close(fd)
     if pid < 0:
-        raise Refusal(f"{path}: is held by a process that cannot be seen from here; send HUP to qmail-start yourself")
+        raise EqmailError(
+            f"{path}: is held by a process that cannot be seen from here; send HUP to qmail-start yourself"
+        )
     return pid
 
 
@@ -73,7 +79,7 @@ def reload_services(site: Site) -> str:
     try:
         os.kill(pid, signal.SIGHUP)
     except PermissionError as error:
-        raise privilege(f"sending HUP to qmail-start (process {pid}) needs its owner, often root") from error
+        raise permission_required(f"sending HUP to qmail-start (process {pid}) needs its owner, often root") from error
     except ProcessLookupError:
         return "the services do not run; they read everything when they start"
     return f"sent HUP to qmail-start (process {pid}), which passes it on"

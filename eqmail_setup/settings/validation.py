@@ -25,10 +25,10 @@ from eqmail_core.text.invisible_characters import cleaned, visible
 from eqmail_setup.diagnostics.checks.readability import shut_out, worn
 from eqmail_setup.diagnostics.checks.start_scripts import readers_of_settings
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.migration.unsupported import FOREIGN, RENAMED
+from eqmail_setup.migration.unsupported import RENAMED, UNSUPPORTED
 from eqmail_setup.network.public_suffix import is_public_suffix
 from eqmail_setup.settings.cdb import database_bytes
-from eqmail_setup.transaction.plan import Weight
+from eqmail_setup.transaction.plan import Severity
 
 # Files that lie among the settings without being settings.
 _COMPANIONS = {"tcprules", "servercert.pem.new", "rsa2048.new", "dh2048.new", "servercert.rnd", "req.pem", "simcontrol"}
@@ -47,7 +47,7 @@ MOST_SAID = 5
 """How much is said about one file; the rest is counted."""
 
 
-class Remark(NamedTuple):
+class SettingProblem(NamedTuple):
     """What check has to say about one file.
 
     `name`: of the finding, where it is not that of the file.  `mended`: the content that `check --fix` gives the file.
@@ -55,8 +55,8 @@ class Remark(NamedTuple):
 
     file: str
     found: str
-    wanted: str
-    weight: Weight = Weight.WRONG
+    expected: str
+    severity: Severity = Severity.ERROR
     name: str = ""
     mended: bytes | None = None
 
@@ -85,7 +85,7 @@ ControlsModel: type[BaseModel] = create_model("ControlsModel", __config__=Config
 """Every setting with its manual and default; the bytes of its file are what validation takes."""
 
 
-def remarks_on(site: Site) -> list[Remark]:
+def check_settings(site: Site) -> list[SettingProblem]:
     """Everything that a careful administrator should know about the settings of an installation.
 
     Fails: PermissionError when the folder cannot be read.
@@ -97,7 +97,7 @@ def remarks_on(site: Site) -> list[Remark]:
     if not names:
         # Between setup and config-fast nothing is wrong yet.
         wanted = "with the name of this host: eqmail config-fast NAME"
-        return [Remark(Controls.me.file, "missing, as all settings are", wanted, Weight.ADVICE)]
+        return [SettingProblem(Controls.me.file, "missing, as all settings are", wanted, Severity.INFO)]
     texts = {}
     remarks = list(_unreadable(site, names))
     for name, control in Controls.declared().items():
@@ -109,11 +109,11 @@ def remarks_on(site: Site) -> list[Remark]:
         ControlsModel(**texts)
     except ValidationError as errors:
         remarks += [_from_error(error["loc"][0], error["msg"], texts) for error in errors.errors()]
-    remarks += _between_files(site)
+    remarks += _check_across_files(site)
     return sorted(remarks, key=lambda remark: remark.file)
 
 
-def _unreadable(site: Site, names: list[str]) -> Iterator[Remark]:
+def _unreadable(site: Site, names: list[str]) -> Iterator[SettingProblem]:
     """Files that those who have to read them cannot read; that the caller cannot is no trouble where others read."""
     for control in Controls.declared().values():
         path = f"{site.control}/{control.file}"
@@ -124,11 +124,13 @@ def _unreadable(site: Site, names: list[str]) -> Iterator[Remark]:
         except OSError as error:
             if site.single_user or not isinstance(error, PermissionError):
                 fact = f"cannot be read by {caller()[0]}: {str(error.strerror).lower()}, {worn(path)}"
-                yield Remark(control.file, fact, "a readable file", name=UNREADABLE)
+                yield SettingProblem(control.file, fact, "a readable file", name=UNREADABLE)
                 continue
         if shut := shut_out(site, control, path):
             wanted = f"readable for the account: chmod a+r {path}, or its group and chmod g+r where it is secret"
-            yield Remark(control.file, f"cannot be read by {', '.join(shut)}: {worn(path)}", wanted, name=UNREADABLE)
+            yield SettingProblem(
+                control.file, f"cannot be read by {', '.join(shut)}: {worn(path)}", wanted, name=UNREADABLE
+            )
 
 
 def _seen(path: str) -> bytes | None:
@@ -143,34 +145,39 @@ def _known_files() -> set[str]:
     return {control.file for control in Controls.declared().values()}
 
 
-def unknown_files(site: Site, names: list[str]) -> Iterator[Remark]:
+def unknown_files(site: Site, names: list[str]) -> Iterator[SettingProblem]:
     """What is to be said of files that no program of ours reads: whose they are, if that is known."""
     unknown = [name for name in names if name not in {*_known_files(), *FOLDERS, *_COMPANIONS}]
     readers = readers_of_settings(site, unknown)
     for name in unknown:
         if name in readers:
-            remark = Remark(name, f"read by {readers[name]}, and by no program here", "as it is", Weight.KEPT)
+            remark = SettingProblem(
+                name, f"read by {readers[name]}, and by no program here", "as it is", Severity.WARNING
+            )
         elif name in RENAMED:
             wanted = f"as {RENAMED[name]}, which it is here, unless a script of yours reads it"
-            remark = Remark(name, "of another qmail", wanted, Weight.ADVICE)
-        elif name in FOREIGN:
-            remark = Remark(
-                name, f"of a patch of qmail, and no program here reads it: {FOREIGN[name]}", "as it is", Weight.KEPT
+            remark = SettingProblem(name, "of another qmail", wanted, Severity.INFO)
+        elif name in UNSUPPORTED:
+            remark = SettingProblem(
+                name,
+                f"of a patch of qmail, and no program here reads it: {UNSUPPORTED[name]}",
+                "as it is",
+                Severity.WARNING,
             )
         else:
             remedy = "left to whoever reads it, or renamed to what was meant: eqmail config show lists all names"
-            remark = Remark(name, f"no program reads this file in {site.layout.control}", remedy, Weight.ADVICE)
+            remark = SettingProblem(name, f"no program reads this file in {site.layout.control}", remedy, Severity.INFO)
         yield remark
 
 
-def _from_error(name: object, message: str, texts: dict[str, bytes]) -> Remark:
+def _from_error(name: object, message: str, texts: dict[str, bytes]) -> SettingProblem:
     control, text = Controls.declared()[str(name)], texts[str(name)]
     if cleaned(text) != text:
-        return Remark(control.file, message, "without that: eqmail check --fix", mended=cleaned(text))
-    return Remark(control.file, message, f"a {control.kind}: eqmail config show {control.file} explains it")
+        return SettingProblem(control.file, message, "without that: eqmail check --fix", mended=cleaned(text))
+    return SettingProblem(control.file, message, f"a {control.kind}: eqmail config show {control.file} explains it")
 
 
-def _between_files(site: Site) -> Iterator[Remark]:
+def _check_across_files(site: Site) -> Iterator[SettingProblem]:
     """Relations between files that no program checks and that lose or refuse mail when they are wrong."""
     controls = controls_in(site.control, _plainly)
     for relation in (_name_of_host, _domains, _compiled, _programs):
@@ -186,25 +193,25 @@ def _plainly(path: str) -> bytes | None:
     return text if text is None or path.endswith((".pem", ".cdb")) else cleaned(text)
 
 
-def _name_of_host(site: Site, controls: Controls) -> Iterator[Remark]:
+def _name_of_host(site: Site, controls: Controls) -> Iterator[SettingProblem]:
     if controls.me is None:
-        yield Remark(Controls.me.file, "missing", "the name of this host: eqmail config-fast NAME")
+        yield SettingProblem(Controls.me.file, "missing", "the name of this host: eqmail config-fast NAME")
     plus = controls.plusdomain.decode("latin-1")
     if controls.me is not None and is_public_suffix(plus):
         wanted = f"a domain of your own: everybody under {plus} would be taken for it"
-        yield Remark(Controls.plusdomain.file, f"{plus} is a public suffix", wanted, Weight.ADVICE)
+        yield SettingProblem(Controls.plusdomain.file, f"{plus} is a public suffix", wanted, Severity.INFO)
 
 
-def _domains(site: Site, controls: Controls) -> Iterator[Remark]:
+def _domains(site: Site, controls: Controls) -> Iterator[SettingProblem]:
     here = {domain.lower() for domain in controls.locals or []}
     virtual = {key for key, prefix in (controls.virtualdomains or {}).items() if key and prefix}
     both = sorted(here & virtual)
     for domain in both:
         found = f"{visible(domain)} is also in {Controls.locals.file}, which wins"
-        yield Remark(Controls.virtualdomains.file, found, "in one of the two")
+        yield SettingProblem(Controls.virtualdomains.file, found, "in one of the two")
     if controls.rcpthosts is None:
         found = "missing, so this host relays for the whole world"
-        yield Remark(Controls.rcpthosts.file, found, f"the domains of {Controls.locals.file}")
+        yield SettingProblem(Controls.rcpthosts.file, found, f"the domains of {Controls.locals.file}")
         return
     accepted = {domain.lower() for domain in (*controls.rcpthosts, *(controls.morercpthosts or []))}
     if controls.morercpthosts is None and controls.morercpthosts_cdb is not None:
@@ -212,7 +219,7 @@ def _domains(site: Site, controls: Controls) -> Iterator[Remark]:
     for domain in sorted(here | {key for key in virtual if b"@" not in key}):
         if not _accepted(domain, accepted):
             found = f"lacks {visible(domain)}, so mail for it from other hosts is refused"
-            yield Remark(Controls.rcpthosts.file, found, f"listing {visible(domain)}")
+            yield SettingProblem(Controls.rcpthosts.file, found, f"listing {visible(domain)}")
 
 
 def _accepted(domain: bytes, accepted: set[bytes]) -> bool:
@@ -221,30 +228,34 @@ def _accepted(domain: bytes, accepted: set[bytes]) -> bool:
     return any(name in accepted for name in (domain, *(domain[index:] for index in dots)))
 
 
-def _compiled(site: Site, controls: Controls) -> Iterator[Remark]:
+def _compiled(site: Site, controls: Controls) -> Iterator[SettingProblem]:
     text, compiled = (f"{site.control}/{item.file}" for item in (Controls.morercpthosts, Controls.morercpthosts_cdb))
     if not os.path.exists(text):
         return
     name, remedy = Controls.morercpthosts_cdb.file, "made anew: run qmail-newmrh"
     if not os.path.exists(compiled):
-        yield Remark(name, "missing", remedy)
+        yield SettingProblem(name, "missing", remedy)
     elif _seen(compiled) != database_bytes(domain_records(_seen(text) or b"")):
-        yield Remark(name, f"not what {Controls.morercpthosts.file} says", remedy)
+        yield SettingProblem(name, f"not what {Controls.morercpthosts.file} says", remedy)
     if controls.rcpthosts is None:
-        yield Remark(Controls.morercpthosts.file, "not read without rcpthosts", f"with {Controls.rcpthosts.file}")
+        yield SettingProblem(
+            Controls.morercpthosts.file, "not read without rcpthosts", f"with {Controls.rcpthosts.file}"
+        )
 
 
-def _programs(site: Site, controls: Controls) -> Iterator[Remark]:
+def _programs(site: Site, controls: Controls) -> Iterator[SettingProblem]:
     """Programs that the SMTP server is to run, in the home of the installation, and cannot."""
     wanted = "the path of a program"
     checker = (controls.smtpcheckpw or b"").split()[:1]
     if checker and not _is_program(site, checker[0], f"{site.bin}:{os.environ.get('PATH', os.defpath)}"):
-        yield Remark(Controls.smtpcheckpw.file, f"{visible(checker[0])} cannot be run, so nobody can log in", wanted)
+        yield SettingProblem(
+            Controls.smtpcheckpw.file, f"{visible(checker[0])} cannot be run, so nobody can log in", wanted
+        )
     plugins = {plugin_argv(line)[0] for lines in parse_plugins(controls.smtpplugins).values() for line in lines}
     for plugin in sorted(plugins):
         if not _is_program(site, plugin, site.home):
             found = f"{visible(plugin)} cannot be run, so clients are told to come back later"
-            yield Remark(Controls.smtpplugins.file, found, wanted)
+            yield SettingProblem(Controls.smtpplugins.file, found, wanted)
 
 
 def _is_program(site: Site, name: bytes, places: str) -> bool:

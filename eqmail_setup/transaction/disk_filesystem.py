@@ -16,10 +16,10 @@ from errno import EFBIG, EINVAL, ENOTDIR
 from eqmail_core.system.files import CHUNK, write_all
 from eqmail_core.system.kernel import sync_file_system
 from eqmail_setup.installation.accounts import group_name, group_number, user_name, user_number
-from eqmail_setup.installation.manifest_nodes import Dress
-from eqmail_setup.transaction.filesystem import ASIDE, LINK, Distrusted, Seen
+from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.transaction.filesystem import BACKUP_SUFFIX, SYMLINK, PathInfo, UntrustedPathError
 
-_WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
+_TRAVERSE_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 MOST_BYTES = 16 << 20
@@ -29,11 +29,11 @@ _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFREG: "a file",
     stat.S_IFIFO: "a named pipe",
-    stat.S_IFLNK: LINK,
+    stat.S_IFLNK: SYMLINK,
 }
 
 
-class RealWorld:
+class DiskFilesystem:
     """The file system itself. `root`, when given, stands before every path (see `RecordedWorld`)."""
 
     def __init__(self, home: str, root: str = "") -> None:
@@ -42,29 +42,29 @@ class RealWorld:
         self._base = self._root + home
         self._trusted = {0, os.geteuid()}
         self._touched: set[str] = set()
-        self._loose = False
+        self._unconfined = False
 
-    def show(self, path: str) -> str:
+    def display_path(self, path: str) -> str:
         """The path as people should read it."""
         if path.startswith("/"):
             return self._root + path
         return f"{self._base}/{path}" if path else self._base
 
-    def look(self, path: str) -> Seen | None:
+    def stat(self, path: str) -> PathInfo | None:
         """What is there; None for nothing."""
         try:
-            fd, linked = self._open(path, _WALK)
+            fd, linked = self._open(path, _TRAVERSE_FLAGS)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except Distrusted:
-            return Seen("an untrusted symbolic link", Dress("?", "?", 0), 0, True)
+        except UntrustedPathError:
+            return PathInfo("an untrusted symbolic link", Permissions("?", "?", 0), 0, True)
         try:
             found = os.fstat(fd)
         finally:
             os.close(fd)
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
-        dress = Dress(user_name(found.st_uid), group_name(found.st_gid), stat.S_IMODE(found.st_mode))
-        return Seen(kind, dress, found.st_size, linked)
+        dress = Permissions(user_name(found.st_uid), group_name(found.st_gid), stat.S_IMODE(found.st_mode))
+        return PathInfo(kind, dress, found.st_size, linked)
 
     def read(self, path: str) -> bytes:
         """The content of a file; one that somebody else may write to is read only where it is not long."""
@@ -72,13 +72,13 @@ class RealWorld:
         with os.fdopen(fd, "rb", CHUNK) as file:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
-                raise OSError(EINVAL, "it is no regular file", self.show(path))
+                raise OSError(EINVAL, "it is no regular file", self.display_path(path))
             content = file.read(MOST_BYTES + 1) if found.st_uid not in self._trusted else file.read()
             if found.st_uid not in self._trusted and len(content) > MOST_BYTES:
-                raise OSError(EFBIG, f"it is longer than {MOST_BYTES} bytes", self.show(path))
+                raise OSError(EFBIG, f"it is longer than {MOST_BYTES} bytes", self.display_path(path))
             return content
 
-    def names(self, path: str) -> list[str]:
+    def listdir(self, path: str) -> list[str]:
         """What lies in a directory, sorted."""
         fd, _ = self._open(path, _OPEN | os.O_DIRECTORY)
         try:
@@ -86,7 +86,7 @@ class RealWorld:
         finally:
             os.close(fd)
 
-    def target(self, path: str) -> str | None:
+    def read_link(self, path: str) -> str | None:
         """Where a symbolic link points to; None for anything else."""
         try:
             with self._parent(path, touch=False) as (parent, name):
@@ -98,7 +98,7 @@ class RealWorld:
                 return None
             raise
 
-    def make(self, path: str, kind: str, dress: Dress) -> None:
+    def create(self, path: str, kind: str, dress: Permissions) -> None:
         """Make a directory or a named pipe."""
         if not path:
             os.makedirs(os.path.dirname(self._base), mode=0o755, exist_ok=True)
@@ -109,9 +109,9 @@ class RealWorld:
                     os.mkfifo(name, 0o600, dir_fd=parent)
                 else:
                     os.mkdir(name, 0o700, dir_fd=parent)
-        self.dress(path, dress)
+        self.set_permissions(path, dress)
 
-    def write(self, path: str, content: bytes, dress: Dress, flush: bool = True) -> None:
+    def write(self, path: str, content: bytes, dress: Permissions, flush: bool = True) -> None:
         """Put a file in place as a whole; without `flush` it is on the disk after `finish` only."""
         with self._parent(path) as (parent, name):
             temporary = _unlinked(f".{name}.new", parent)
@@ -120,10 +120,10 @@ class RealWorld:
             try:
                 try:
                     write_all(fd, content)
-                    self._dress(fd, path, dress)
+                    self._apply_permissions(fd, path, dress)
                     if flush:
                         os.fsync(fd)
-                    self._loose |= not flush
+                    self._unconfined |= not flush
                 finally:
                     os.close(fd)
                 os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -131,15 +131,15 @@ class RealWorld:
                 os.unlink(temporary, dir_fd=parent)
                 raise
 
-    def dress(self, path: str, dress: Dress) -> None:
+    def set_permissions(self, path: str, dress: Permissions) -> None:
         """Set owner, group and mode."""
         fd, _ = self._open(path, _OPEN)
         try:
-            self._dress(fd, path, dress)
+            self._apply_permissions(fd, path, dress)
         finally:
             os.close(fd)
 
-    def set_aside(self, path: str) -> None:
+    def back_up(self, path: str) -> None:
         """Rename a file to NAME.before-eqmail, readable by its owner only."""
         fd, _ = self._open(path, _OPEN)
         try:
@@ -147,44 +147,44 @@ class RealWorld:
         finally:
             os.close(fd)
         with self._parent(path) as (parent, name):
-            os.rename(name, name + ASIDE, src_dir_fd=parent, dst_dir_fd=parent)
+            os.rename(name, name + BACKUP_SUFFIX, src_dir_fd=parent, dst_dir_fd=parent)
 
-    def remove(self, path: str) -> None:
+    def remove_directory(self, path: str) -> None:
         """Remove an empty directory."""
         with self._parent(path) as (parent, name):
             os.rmdir(name, dir_fd=parent)
 
-    def unlink(self, path: str) -> None:
+    def remove_file(self, path: str) -> None:
         """Remove a file, a link or a named pipe; one that is gone already is fine."""
         with self._parent(path) as (parent, name):
             _unlinked(name, parent)
 
-    def discard(self, path: str) -> None:
+    def remove_tree(self, path: str) -> None:
         """Remove a directory with everything in it, following no link."""
         with self._parent(path) as (parent, name):
             shutil.rmtree(name, dir_fd=parent)
 
-    def discard_unfinished(self, path: str) -> None:
+    def remove_partial(self, path: str) -> None:
         """Remove what a broken `write` or `link` left beside a path."""
         with self._parent(path) as (parent, name):
             _unlinked(f".{name}.new", parent)
 
-    def link(self, path: str, target: str) -> None:
+    def create_symlink(self, path: str, target: str) -> None:
         """Put a symbolic link in place."""
         with self._parent(path) as (parent, name):
             temporary = _unlinked(f".{name}.new", parent)
             os.symlink(target, temporary, dir_fd=parent)
             os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
 
-    def finish(self) -> None:
+    def sync(self) -> None:
         """Put the entries of every changed folder on the disk, after the last change."""
-        if self._loose:
+        if self._unconfined:
             fd = os.open(self._base, _OPEN | os.O_DIRECTORY)
             try:
                 sync_file_system(fd)
             finally:
                 os.close(fd)
-            self._loose = False
+            self._unconfined = False
         for folder in sorted(self._touched):
             try:
                 fd, _ = self._open(folder, _OPEN | os.O_DIRECTORY)
@@ -196,10 +196,10 @@ class RealWorld:
                 os.close(fd)
         self._touched.clear()
 
-    def _dress(self, fd: int, path: str, dress: Dress) -> None:
+    def _apply_permissions(self, fd: int, path: str, dress: Permissions) -> None:
         found = os.fstat(fd)
         if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-            raise Distrusted(f"has {found.st_nlink} names; remove the others", self.show(path))
+            raise UntrustedPathError(f"has {found.st_nlink} names; remove the others", self.display_path(path))
         os.fchown(fd, user_number(dress.owner), group_number(dress.group))
         os.fchmod(fd, dress.mode)
 
@@ -219,13 +219,13 @@ class RealWorld:
         """Walk from the home to `path`, one component at a time; also tell whether the last one is a link."""
         base = f"{self._root}/" if path.startswith("/") else self._base
         parts = [part for part in path.split("/") if part]
-        fd = os.open(base, _WALK if parts else flags)
+        fd = os.open(base, _TRAVERSE_FLAGS if parts else flags)
         linked = False
         for number, part in enumerate(parts, 1):
             try:
-                step, linked = self._step(fd, part, flags if number == len(parts) else _WALK)
-            except Distrusted as error:
-                raise Distrusted(str(error.strerror), self.show(path)) from None
+                step, linked = self._step(fd, part, flags if number == len(parts) else _TRAVERSE_FLAGS)
+            except UntrustedPathError as error:
+                raise UntrustedPathError(str(error.strerror), self.display_path(path)) from None
             finally:
                 os.close(fd)
             fd = step
@@ -238,7 +238,7 @@ class RealWorld:
         # A link is followed only where nobody but root or the caller can have made it or could swap it now.
         folder = os.fstat(fd)
         if found.st_uid not in self._trusted or folder.st_uid not in self._trusted or folder.st_mode & 0o022:
-            raise Distrusted("a symbolic link in a place that others can write")
+            raise UntrustedPathError("a symbolic link in a place that others can write")
         return os.open(name, flags, dir_fd=fd), True
 
 

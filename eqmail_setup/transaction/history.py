@@ -18,54 +18,62 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from eqmail_core.system.files import read_file, write_atomically
-from eqmail_setup.errors import Refusal
-from eqmail_setup.installation.manifest_nodes import Dress
-from eqmail_setup.transaction.filesystem import LINK, State, World, state_of
-from eqmail_setup.transaction.operations import Action, Give, Link, Make, Remove, Unlink, Write
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.transaction.filesystem import SYMLINK, Filesystem, PathSnapshot, snapshot
+from eqmail_setup.transaction.operations import (
+    CreateNode,
+    CreateSymlink,
+    Operation,
+    RemoveDirectory,
+    RemoveFile,
+    SetPermissions,
+    WriteFile,
+)
 
-FOLDER = "history"
+HISTORY_FOLDER = "history"
 BEGUN, DONE, BROKEN = "begun", "done", "broken off and undone"
-KEPT_RUNS = 500
-KEPT_BYTES = 1 << 30
+MAX_RECORDS = 500
+MAX_BYTES = 1 << 30
 
 
-class Trace(NamedTuple):
+class PathDigest(NamedTuple):
     """A state without its content; `digest` tells contents apart and finds them, "" where there is none."""
 
     kind: str
-    dress: Dress
+    permissions: Permissions
     digest: str
 
-    def is_like(self, other: "Trace | None") -> bool:
+    def matches(self, other: "PathDigest | None") -> bool:
         """Whether the same thing lies there, in whatever dress."""
         return other is not None and (self.kind, self.digest) == (other.kind, other.digest)
 
 
-class Step(NamedTuple):
+class PathChange(NamedTuple):
     """One path of a run."""
 
     path: str
-    before: Trace | None
-    after: Trace | None
+    before: PathDigest | None
+    after: PathDigest | None
 
-    def now(self, world: World) -> Trace | None:
+    def current(self, world: Filesystem) -> PathDigest | None:
         """What lies there; a link that the run made or took away is seen as one, whatever it points to."""
-        is_about_link = any(known is not None and known.kind == LINK for known in (self.before, self.after))
-        return trace(state_of(self.path, world, is_about_link))
+        is_about_link = any(known is not None and known.kind == SYMLINK for known in (self.before, self.after))
+        return digest_of(snapshot(self.path, world, is_about_link))
 
 
-class Run(NamedTuple):
+class TransactionRecord(NamedTuple):
     """One run of a changing command; `undoes` is the number of the run that it took back, or 0."""
 
     number: int
-    began: int
-    who: str
+    started_at: int
+    user: str
     command: str
     state: str
     undoes: int
-    steps: tuple[Step, ...]
+    changes: tuple[PathChange, ...]
 
-    def with_state(self, state: str) -> "Run":
+    def with_state(self, state: str) -> "TransactionRecord":
         """The same run, in another state."""
         return self._replace(state=state)
 
@@ -74,7 +82,7 @@ class History:
     """The runs of one installation. Whoever writes holds the lock of the installation."""
 
     def __init__(self, home: str) -> None:
-        self._folder = f"{home}/{FOLDER}"
+        self._folder = f"{home}/{HISTORY_FOLDER}"
         self._blobs = f"{self._folder}/blobs"
 
     def numbers(self) -> list[int]:
@@ -85,27 +93,27 @@ class History:
             return []
         return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
-    def run(self, number: int) -> Run | None:
+    def record(self, number: int) -> TransactionRecord | None:
         """One run; None where there is none of this number (any more)."""
         text = read_file(self._path(number))
         if text is None:
             return None
         try:
-            return _run(json.loads(text))
+            return _record(json.loads(text))
         except (ValueError, KeyError, TypeError) as error:
-            raise Refusal(f"{self._path(number)}: makes no sense ({error}); move it away") from error
+            raise EqmailError(f"{self._path(number)}: makes no sense ({error}); move it away") from error
 
-    def runs(self) -> Iterator[Run]:
+    def records(self) -> Iterator[TransactionRecord]:
         """Every run, the oldest first."""
         for number in self.numbers():
-            run = self.run(number)
+            run = self.record(number)
             if run is not None:
                 yield run
 
-    def undone(self) -> dict[int, int]:
+    def rolled_back(self) -> dict[int, int]:
         """The runs that are taken back at present, each with the number of the run that did it."""
         taken: dict[int, int] = {}
-        for run in self.runs():
+        for run in self.records():
             if run.undoes and run.state == DONE:
                 taken[run.undoes] = run.number
                 again = [old for old, by in taken.items() if by == run.undoes]
@@ -122,24 +130,24 @@ class History:
                 if os.stat(folder).st_mode & 0o077:
                     os.chmod(folder, 0o700)
 
-    def begin(self, run: Run, world: World, actions: Iterable[Action]) -> Run:
+    def begin(self, run: TransactionRecord, world: Filesystem, actions: Iterable[Operation]) -> TransactionRecord:
         """Write down what the actions are about to change; then, and only then, they may be performed."""
-        first: dict[str, Trace | None] = {}
-        last: dict[str, Trace | None] = {}
+        first: dict[str, PathDigest | None] = {}
+        last: dict[str, PathDigest | None] = {}
         for action in actions:
-            for path, left in action.leaves(world):
+            for path, left in action.predicted_changes(world):
                 if path not in first:
-                    before = state_of(path, world, isinstance(action, Link | Unlink))
-                    first[path] = trace(before)
+                    before = snapshot(path, world, isinstance(action, CreateSymlink | RemoveFile))
+                    first[path] = digest_of(before)
                     if before is not None and before.content:
-                        self._keep(before.content)
-                last[path] = trace(left)
-        steps = tuple(Step(path, before, last[path]) for path, before in first.items())
-        begun = run._replace(number=max(self.numbers(), default=0) + 1, state=BEGUN, steps=steps)
+                        self._store_blob(before.content)
+                last[path] = digest_of(left)
+        steps = tuple(PathChange(path, before, last[path]) for path, before in first.items())
+        begun = run._replace(number=max(self.numbers(), default=0) + 1, state=BEGUN, changes=steps)
         self.write(begun)
         return begun
 
-    def write(self, run: Run) -> None:
+    def write(self, run: TransactionRecord) -> None:
         """Put the record of a run on the disk."""
         write_atomically(self._path(run.number), json.dumps(_value(run), indent=1).encode(), 0o600)
 
@@ -150,46 +158,46 @@ class History:
         """
         data = read_file(f"{self._blobs}/{digest}") if digest else b""
         if data is None or (digest and hashlib.sha256(data).hexdigest() != digest):
-            raise Refusal(f"{self._blobs}/{digest}: missing or damaged, so this run cannot be undone")
+            raise EqmailError(f"{self._blobs}/{digest}: missing or damaged, so this run cannot be undone")
         return data
 
-    def broken(self) -> list[Run]:
+    def interrupted(self) -> list[TransactionRecord]:
         """Runs that somebody or something ended before they were done."""
-        return [run for run in self.runs() if run.state == BEGUN]
+        return [run for run in self.records() if run.state == BEGUN]
 
-    def restoring(self, step: Step, world: World) -> list[Action]:
+    def restore_operations(self, step: PathChange, world: Filesystem) -> list[Operation]:
         """The actions that put back what was there before a step; none where it is there."""
-        now = step.now(world)
+        now = step.current(world)
         path, before = step.path, step.before
         if now == before:
             return []
         if before is None:
-            return [Remove(path) if now and now.kind == "a directory" else Unlink(path)]
+            return [RemoveDirectory(path) if now and now.kind == "a directory" else RemoveFile(path)]
         if now is not None and now.kind != before.kind:
-            clear: list[Action] = [Remove(path) if now.kind == "a directory" else Unlink(path)]
+            clear: list[Operation] = [RemoveDirectory(path) if now.kind == "a directory" else RemoveFile(path)]
         else:
             clear = []
-        if before.kind == LINK:
-            return [*clear, Link(path, os.fsdecode(self.content(before.digest)))]
-        if before.is_like(now):
-            return [Give(path, before.dress)]
+        if before.kind == SYMLINK:
+            return [*clear, CreateSymlink(path, os.fsdecode(self.content(before.digest)))]
+        if before.matches(now):
+            return [SetPermissions(path, before.permissions)]
         if before.kind == "a file":
-            return [*clear, Write(path, self.content(before.digest), before.dress)]
-        return [*clear, Make(path, before.kind, before.dress)]
+            return [*clear, WriteFile(path, self.content(before.digest), before.permissions)]
+        return [*clear, CreateNode(path, before.kind, before.permissions)]
 
-    def prune(self) -> None:
+    def expire(self) -> None:
         """Forget the oldest runs when there are too many of them, or their contents take too much room."""
         numbers = self.numbers()
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(self._blobs)}
-        if len(numbers) <= KEPT_RUNS and sum(sizes.values()) <= KEPT_BYTES:
+        if len(numbers) <= MAX_RECORDS and sum(sizes.values()) <= MAX_BYTES:
             return
         needed: set[str] = set()
         room = 0
         for count, number in enumerate(reversed(numbers), 1):
-            run = self.run(number)
-            new = {step.before.digest for step in run.steps if step.before} - needed if run else set()
+            run = self.record(number)
+            new = {step.before.digest for step in run.changes if step.before} - needed if run else set()
             room += sum(sizes.get(name, 0) for name in new)
-            if count > 1 and (count > KEPT_RUNS or room > KEPT_BYTES):
+            if count > 1 and (count > MAX_RECORDS or room > MAX_BYTES):
                 os.unlink(self._path(number))
             else:
                 needed |= new
@@ -199,28 +207,28 @@ class History:
     def _path(self, number: int) -> str:
         return f"{self._folder}/{number}.json"
 
-    def _keep(self, content: bytes) -> None:
+    def _store_blob(self, content: bytes) -> None:
         path = f"{self._blobs}/{hashlib.sha256(content).hexdigest()}"
         if not os.path.exists(path):
             write_atomically(path, content, 0o600)
 
 
-def trace(state: State | None) -> Trace | None:
+def digest_of(state: PathSnapshot | None) -> PathDigest | None:
     """A state without its content."""
     if state is None:
         return None
-    return Trace(state.kind, state.dress, hashlib.sha256(state.content).hexdigest() if state.content else "")
+    return PathDigest(state.kind, state.permissions, hashlib.sha256(state.content).hexdigest() if state.content else "")
 
 
-def _value(run: Run) -> dict[str, Any]:
-    steps = [{"path": step.path, "before": _shape(step.before), "after": _shape(step.after)} for step in run.steps]
+def _value(run: TransactionRecord) -> dict[str, Any]:
+    steps = [{"path": step.path, "before": _shape(step.before), "after": _shape(step.after)} for step in run.changes]
     return {**run._asdict(), "steps": steps}
 
 
-def _shape(of: Trace | None) -> dict[str, Any] | None:
+def _shape(of: PathDigest | None) -> dict[str, Any] | None:
     if of is None:
         return None
-    dress = of.dress
+    dress = of.permissions
     return {
         "kind": of.kind,
         "owner": dress.owner,
@@ -230,13 +238,17 @@ def _shape(of: Trace | None) -> dict[str, Any] | None:
     }
 
 
-def _run(value: dict[str, Any]) -> Run:
-    steps = tuple(Step(step["path"], _trace(step["before"]), _trace(step["after"])) for step in value["steps"])
+def _record(value: dict[str, Any]) -> TransactionRecord:
+    steps = tuple(PathChange(step["path"], _digest(step["before"]), _digest(step["after"])) for step in value["steps"])
     who, command, state = (str(value[key]) for key in ("who", "command", "state"))
-    return Run(int(value["number"]), int(value["began"]), who, command, state, int(value["undoes"]), steps)
+    return TransactionRecord(
+        int(value["number"]), int(value["began"]), who, command, state, int(value["undoes"]), steps
+    )
 
 
-def _trace(value: dict[str, Any] | None) -> Trace | None:
+def _digest(value: dict[str, Any] | None) -> PathDigest | None:
     if value is None:
         return None
-    return Trace(value["kind"], Dress(value["owner"], value["group"], int(value["mode"], 8)), value["sha256"])
+    return PathDigest(
+        value["kind"], Permissions(value["owner"], value["group"], int(value["mode"], 8)), value["sha256"]
+    )

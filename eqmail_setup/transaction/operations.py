@@ -9,202 +9,209 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from eqmail_setup.installation.bytecode import compile_folder
-from eqmail_setup.installation.manifest_nodes import Dress
-from eqmail_setup.transaction.filesystem import ASIDE, LINK, NO_DRESS, State, World, state_of
+from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.transaction.filesystem import (
+    BACKUP_SUFFIX,
+    NO_PERMISSIONS,
+    SYMLINK,
+    Filesystem,
+    PathSnapshot,
+    snapshot,
+)
 
-Left = Iterator[tuple[str, State | None]]
+PredictedChanges = Iterator[tuple[str, PathSnapshot | None]]
 
 
-class Action(Protocol):
+class Operation(Protocol):
     """What every action can say and do; a value, which may be compared and hashed."""
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What it does, in the imperative."""
         ...
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """Each path that it changes, with what will lie there."""
         ...
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
         ...
 
 
 @runtime_checkable
-class MayBeFinal(Protocol):
+class IrreversibleOperation(Protocol):
     """An action that may change what cannot be put back."""
 
-    def final(self) -> bool:
+    def irreversible_effect(self) -> bool:
         """Whether it does."""
         ...
 
 
-class Make(NamedTuple):
+class CreateNode(NamedTuple):
     """Make a directory or a named pipe."""
 
     path: str
     kind: str
-    dress: Dress
+    permissions: Permissions
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
-        return f"make {self.kind} {world.show(self.path)} ({self.dress})"
+        return f"make {self.kind} {world.display_path(self.path)} ({self.permissions})"
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
-        yield self.path, State(self.kind, self.dress)
+        yield self.path, PathSnapshot(self.kind, self.permissions)
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
-        world.make(self.path, self.kind, self.dress)
+        world.create(self.path, self.kind, self.permissions)
 
 
-class Write(NamedTuple):
+class WriteFile(NamedTuple):
     """Put a file in place as a whole."""
 
     path: str
     content: bytes
-    dress: Dress
-    aside: bool = False
+    permissions: Permissions
+    keeps_backup: bool = False
     flush: bool = True
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
-        path = world.show(self.path)
-        kept = f", the present file becomes {path}.before-eqmail" if self.aside else ""
-        return f"write {path} ({self.dress}, {len(self.content)} bytes){kept}"
+        path = world.display_path(self.path)
+        kept = f", the present file becomes {path}.before-eqmail" if self.keeps_backup else ""
+        return f"write {path} ({self.permissions}, {len(self.content)} bytes){kept}"
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
-        if self.aside:
-            old = state_of(self.path, world)
-            yield self.path + ASIDE, old and old._replace(dress=old.dress._replace(mode=0o600))
-        yield self.path, State("a file", self.dress, self.content)
+        if self.keeps_backup:
+            old = snapshot(self.path, world)
+            yield self.path + BACKUP_SUFFIX, old and old._replace(permissions=old.permissions._replace(mode=0o600))
+        yield self.path, PathSnapshot("a file", self.permissions, self.content)
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
-        if self.aside:
-            world.set_aside(self.path)
-        world.write(self.path, self.content, self.dress, self.flush)
+        if self.keeps_backup:
+            world.back_up(self.path)
+        world.write(self.path, self.content, self.permissions, self.flush)
 
 
-class Give(NamedTuple):
+class SetPermissions(NamedTuple):
     """Set owner, group and mode."""
 
     path: str
-    dress: Dress
+    permissions: Permissions
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
-        return f"give {world.show(self.path)} to {self.dress.owner}:{self.dress.group} with mode {self.dress.mode:04o}"
+        return f"give {world.display_path(self.path)} to {self.permissions.owner}:{self.permissions.group} with mode {self.permissions.mode:04o}"
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
-        old = state_of(self.path, world)
-        yield self.path, old and (old if old.kind == LINK else old._replace(dress=self.dress))
+        old = snapshot(self.path, world)
+        yield self.path, old and (old if old.kind == SYMLINK else old._replace(permissions=self.permissions))
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
-        world.dress(self.path, self.dress)
+        world.set_permissions(self.path, self.permissions)
 
 
-class Remove(NamedTuple):
+class RemoveDirectory(NamedTuple):
     """Remove an empty directory."""
 
     path: str
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
-        return f"remove the empty directory {world.show(self.path)}"
+        return f"remove the empty directory {world.display_path(self.path)}"
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """Nothing."""
         yield self.path, None
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
-        world.remove(self.path)
+        world.remove_directory(self.path)
 
 
-class Compile(NamedTuple):
+class CompileBytecode(NamedTuple):
     """Compile a folder of the suite's own modules."""
 
     path: str
     modules: int
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
         return f"byte-compile {self.modules} modules in {self.path}"
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """Nothing that has to be put back."""
         yield from ()
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
         compile_folder(self.path)
 
 
-class Unlink(NamedTuple):
+class RemoveFile(NamedTuple):
     """Remove a file, a link or a named pipe."""
 
     path: str
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
-        return f"remove {world.show(self.path)}"
+        return f"remove {world.display_path(self.path)}"
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """Nothing."""
         yield self.path, None
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
-        world.unlink(self.path)
+        world.remove_file(self.path)
 
 
-class Link(NamedTuple):
+class CreateSymlink(NamedTuple):
     """Put a symbolic link in place."""
 
     path: str
     target: str
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
-        return f"link {world.show(self.path)} to {self.target}"
+        return f"link {world.display_path(self.path)} to {self.target}"
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
-        yield self.path, State(LINK, NO_DRESS, os.fsencode(self.target))
+        yield self.path, PathSnapshot(SYMLINK, NO_PERMISSIONS, os.fsencode(self.target))
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
-        world.link(self.path, self.target)
+        world.create_symlink(self.path, self.target)
 
 
-class Discard(NamedTuple):
+class RemoveTree(NamedTuple):
     """Remove a directory with everything in it; what was in it cannot be put back."""
 
     path: str
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """What this does."""
-        return f"remove {world.show(self.path)} with everything in it, for good"
+        return f"remove {world.display_path(self.path)} with everything in it, for good"
 
-    def final(self) -> bool:
+    def irreversible_effect(self) -> bool:
         """Whether it is for good."""
         return True
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """Nothing."""
         yield self.path, None
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
-        world.discard(self.path)
+        world.remove_tree(self.path)
 
 
-def is_final(action: Action) -> bool:
+def is_irreversible(action: Operation) -> bool:
     """Whether what an action changes cannot be put back."""
-    return isinstance(action, MayBeFinal) and action.final()
+    return isinstance(action, IrreversibleOperation) and action.irreversible_effect()

@@ -6,14 +6,14 @@ Fails: OSError as the system says it.
 import os
 
 from eqmail_core.system.files import write_atomically
-from eqmail_setup.installation.manifest_nodes import Dress
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.filesystem import Seen
+from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.filesystem import PathInfo
 
 MANIFEST = "eqmail.manifest"
 
 
-class RecordedWorld(RealWorld):
+class StagedFilesystem(DiskFilesystem):
     """A home below a staging root: files are real, owners and modes are written into a manifest there.
 
     Needs no privilege; a packager gives the files their owners from the manifest: MODE OWNER GROUP PATH, one a line.
@@ -22,7 +22,7 @@ class RecordedWorld(RealWorld):
     def __init__(self, home: str, root: str) -> None:
         super().__init__(home, root)
         self._manifest = f"{root.rstrip('/') or '/'}/{MANIFEST}"
-        self._dresses: dict[str, Dress] = {}
+        self._permissions: dict[str, Permissions] = {}
         try:
             with open(self._manifest, encoding="utf-8") as file:
                 lines = file.read().splitlines()
@@ -30,26 +30,26 @@ class RecordedWorld(RealWorld):
             return
         for line in lines:
             mode, owner, group, path = line.split(" ", 3)
-            self._dresses[path] = Dress(owner, group, int(mode, 8))
+            self._permissions[path] = Permissions(owner, group, int(mode, 8))
 
-    def look(self, path: str) -> Seen | None:
+    def stat(self, path: str) -> PathInfo | None:
         """What is there, in the dress that was recorded for it."""
-        seen = super().look(path)
-        return seen and seen._replace(dress=self._dresses.get(self._full(path), seen.dress))
+        seen = super().stat(path)
+        return seen and seen._replace(permissions=self._permissions.get(self._full(path), seen.permissions))
 
-    def finish(self) -> None:
+    def sync(self) -> None:
         """Write the manifest, of what is there."""
-        super().finish()
+        super().sync()
         lines = [
             f"{dress.mode:04o} {dress.owner} {dress.group} {path}\n"
-            for path, dress in sorted(self._dresses.items())
+            for path, dress in sorted(self._permissions.items())
             if os.path.lexists(self._root + path)
         ]
         write_atomically(self._manifest, "".join(lines).encode())
 
-    def _dress(self, fd: int, path: str, dress: Dress) -> None:
+    def _apply_permissions(self, fd: int, path: str, dress: Permissions) -> None:
         os.fchmod(fd, dress.mode)
-        self._dresses[self._full(path)] = dress
+        self._permissions[self._full(path)] = dress
 
     def _full(self, path: str) -> str:
         if path.startswith("/"):

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from eqmail_core.site.site import Site
 from eqmail_setup.services.compose import compose
-from eqmail_setup.services.definitions import OFFERS, lacking
-from eqmail_setup.services.managers import FLAVOURS, Piece
+from eqmail_setup.services.definitions import SERVICES, missing_programs
+from eqmail_setup.services.managers import MANAGERS, ServiceFile
 from eqmail_setup.services.manifest import content
-from eqmail_setup.services.options import Wishes
+from eqmail_setup.services.options import ServiceOptions
 
 RECORDED = Path(__file__).parents[1] / "data/templates"
 HOME = "/srv/qmail"
@@ -54,18 +54,18 @@ CASES = {
 def site_in(root: Path, single_user: bool = False) -> Site:
     """A site below `root` where every program and file that a service can need is there."""
     site = Site(home=HOME, single_user=single_user)
-    for offer in OFFERS.values():
-        for path in lacking(offer, site, str(root)):
+    for offer in SERVICES.values():
+        for path in missing_programs(offer, site, str(root)):
             where = root / path.lstrip("/")
             where.parent.mkdir(parents=True, exist_ok=True)
             where.touch()
     return site
 
 
-def pieces_of(case: Case, root: Path, single_user: bool = False) -> list[Piece]:
+def pieces_of(case: Case, root: Path, single_user: bool = False) -> list[ServiceFile]:
     """The files of a case."""
-    wishes = Wishes(case.pairs, tuple(OFFERS))
-    return compose(FLAVOURS[case.flavour], site_in(root, single_user), wishes, case.services, str(root))
+    wishes = ServiceOptions(case.pairs, tuple(SERVICES))
+    return compose(MANAGERS[case.flavour], site_in(root, single_user), wishes, case.services, str(root))
 
 
 def texts_of(case: Case, root: Path, single_user: bool = False) -> dict[str, bytes]:

@@ -6,12 +6,20 @@ from typing import NoReturn
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.cli.output import reporting, tell_rows
-from eqmail_setup.errors import FOUND, Refusal
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.mail.aliases import Alias, adding, aliases_in, beginning, file_of, home_of_aliases, removing
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.transaction import Manner, carry_out, staging
+from eqmail_setup.cli.output import json_option, print_rows
+from eqmail_setup.errors import FOUND, EqmailError
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.mail.aliases import (
+    Alias,
+    alias_folder,
+    aliases_in,
+    file_of,
+    plan_add,
+    plan_remove,
+    plan_required_aliases,
+)
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
 
 
 @click.group("alias")
@@ -28,9 +36,9 @@ def command() -> None:
 
 @command.command("init")
 @click.argument("target")
-@staging
+@staged_change_options
 @click.pass_context
-def init(context: click.Context, target: str, manner: Manner) -> int:
+def init(context: click.Context, target: str, manner: ChangeOptions) -> int:
     """Create root, postmaster, mailer-daemon and abuse, where they do not exist; all go to TARGET.
 
     TARGET is a local user or an address: .qmail-root names it, .qmail-postmaster names root, the other two are links
@@ -42,7 +50,7 @@ def init(context: click.Context, target: str, manner: Manner) -> int:
       eqmail alias init joe@example.org --dry-run
     """
     site = _opened(context)
-    carry_out(context, site, manner, lambda world: beginning(site, world, target))
+    execute(context, site, manner, lambda world: plan_required_aliases(site, world, target))
     return 0
 
 
@@ -50,9 +58,9 @@ def init(context: click.Context, target: str, manner: Manner) -> int:
 @click.argument("name")
 @click.argument("targets", nargs=-1, required=True)
 @click.option("--replace", is_flag=True, help="Also where the alias exists and says something else.")
-@staging
+@staged_change_options
 @click.pass_context
-def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bool, manner: Manner) -> int:
+def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bool, manner: ChangeOptions) -> int:
     """Send mail for NAME to the TARGETS: addresses, local parts, ./Maildir/, ./Mailbox or '|PROGRAM'.
 
     Dots in NAME are fine. Refuses targets that nobody is here, and circles.
@@ -64,15 +72,15 @@ def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bo
       eqmail alias add -- archive ./archive/
     """
     site = _opened(context)
-    carry_out(context, site, manner, lambda world: adding(site, world, name, targets, replace))
+    execute(context, site, manner, lambda world: plan_add(site, world, name, targets, replace))
     return 0
 
 
 @command.command("remove")
 @click.argument("name")
-@staging
+@staged_change_options
 @click.pass_context
-def remove(context: click.Context, name: str, manner: Manner) -> int:
+def remove(context: click.Context, name: str, manner: ChangeOptions) -> int:
     """Remove the alias NAME.
 
     \b
@@ -80,12 +88,12 @@ def remove(context: click.Context, name: str, manner: Manner) -> int:
       eqmail alias remove sales
     """
     site = _opened(context)
-    carry_out(context, site, manner, lambda world: removing(site, world, name))
+    execute(context, site, manner, lambda world: plan_remove(site, world, name))
     return 0
 
 
 @command.command("list")
-@reporting
+@json_option
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> int:
     """List every alias with where its mail goes.
@@ -95,13 +103,13 @@ def list_(context: click.Context, as_json: bool) -> int:
       eqmail alias list --json
     """
     site = _opened(context)
-    tell_rows(aliases_in(site, RealWorld(site.home)), as_json, _line, "no aliases yet; eqmail alias init ADDRESS")
+    print_rows(aliases_in(site, DiskFilesystem(site.home)), as_json, _line, "no aliases yet; eqmail alias init ADDRESS")
     return 0
 
 
 @command.command("show")
 @click.argument("name")
-@reporting
+@json_option
 @click.pass_context
 def show(context: click.Context, name: str, as_json: bool) -> int:
     """Show where mail for the alias NAME goes.
@@ -112,10 +120,10 @@ def show(context: click.Context, name: str, as_json: bool) -> int:
     """
     site = _opened(context)
     file = file_of(name)
-    found = [alias for alias in aliases_in(site, RealWorld(site.home)) if file_of(alias.name) == file]
+    found = [alias for alias in aliases_in(site, DiskFilesystem(site.home)) if file_of(alias.name) == file]
     if not found:
         _missing(site, file)
-    tell_rows(found, as_json, _line)
+    print_rows(found, as_json, _line)
     return 0
 
 
@@ -125,13 +133,13 @@ def _line(alias: Alias) -> str:
 
 
 def _missing(site: Site, file: str) -> NoReturn:
-    raise Refusal(f"{site.alias}/{file}: does not exist; eqmail alias list shows all", FOUND)
+    raise EqmailError(f"{site.alias}/{file}: does not exist; eqmail alias list shows all", FOUND)
 
 
 def _opened(context: click.Context) -> Site:
-    site = demand_installation(context)
+    site = require_installation(context)
     if not os.path.isdir(site.alias):
-        raise Refusal(f"{site.alias}: missing; run: eqmail --home {site.home} setup")
-    for elsewhere in home_of_aliases(site):
+        raise EqmailError(f"{site.alias}: missing; run: eqmail --home {site.home} setup")
+    for elsewhere in alias_folder(site):
         click.echo(f"eqmail: warning: {elsewhere.line()}", err=True)
     return site

@@ -9,11 +9,11 @@ import click
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.cli.output import reporting
-from eqmail_setup.errors import Refusal
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.network.hostnames import demand_host_name
-from eqmail_setup.transaction.transaction import Manner, carry_out, changing
+from eqmail_setup.cli.output import json_option
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.network.hostnames import require_host_name
+from eqmail_setup.transaction.transaction import ChangeOptions, change_options, execute
 
 _days = click.option("--days", type=click.IntRange(1, 36500), help="How long it is valid; two years.")
 
@@ -39,10 +39,10 @@ def command() -> None:
 @click.option("--kind", type=click.Choice(("ecdsa", "rsa")), default="ecdsa", help="Kind of key: ecdsa (P-256) or rsa.")
 @_days
 @click.option("--replace", is_flag=True, help="Also where there is a certificate.")
-@changing
+@change_options
 @click.pass_context
 def make(
-    context: click.Context, names: tuple[str, ...], kind: str, days: int | None, replace: bool, manner: Manner
+    context: click.Context, names: tuple[str, ...], kind: str, days: int | None, replace: bool, manner: ChangeOptions
 ) -> int:
     """Make a key and a certificate that nobody vouches for, for the host NAMES; else for the name of this host.
 
@@ -53,22 +53,27 @@ def make(
       eqmail cert make
       eqmail cert make mail.example.org mx.example.net --kind rsa --replace
     """
-    from eqmail_setup.mail.certificates import USUAL_DAYS, making
+    from eqmail_setup.mail.certificates import DEFAULT_DAYS, plan_new_certificate
 
-    site = demand_installation(context)
+    site = require_installation(context)
     chosen = names or (_name_of(site),)
     for name in chosen:
-        demand_host_name(name)
-    carry_out(context, site, manner, lambda world: making(site, world, chosen, kind, days or USUAL_DAYS, replace))
+        require_host_name(name)
+    execute(
+        context,
+        site,
+        manner,
+        lambda world: plan_new_certificate(site, world, chosen, kind, days or DEFAULT_DAYS, replace),
+    )
     return 0
 
 
 @command.command("install")
 @click.argument("chain", type=click.Path(exists=True, dir_okay=False))
 @click.argument("key", type=click.Path(exists=True, dir_okay=False))
-@changing
+@change_options
 @click.pass_context
-def install(context: click.Context, chain: str, key: str, manner: Manner) -> int:
+def install(context: click.Context, chain: str, key: str, manner: ChangeOptions) -> int:
     """Put a certificate of an authority in place: CHAIN, that of this host first, and its private KEY, both PEM.
 
     Refuses a key that belongs to another certificate, a chain that does not hang together, a certificate that is over.
@@ -83,9 +88,9 @@ def install(context: click.Context, chain: str, key: str, manner: Manner) -> int
 
     from eqmail_setup.mail.certificates import installing, read
 
-    site = demand_installation(context)
+    site = require_installation(context)
     certificates, secret = (read_file(path) or b"" for path in (chain, key))
-    carry_out(context, site, manner, lambda world: installing(site, world, certificates, secret, datetime.now(UTC)))
+    execute(context, site, manner, lambda world: installing(site, world, certificates, secret, datetime.now(UTC)))
     names = read(certificates).names
     if not (_is_among(_name_of(site), names) or manner.as_json):
         click.echo(f"eqmail: warning: it is for {' '.join(names)}, and this host is {_name_of(site)}", err=True)
@@ -96,9 +101,9 @@ def install(context: click.Context, chain: str, key: str, manner: Manner) -> int
 @_days
 @click.option("--within", type=click.IntRange(0), default=30, help="Only if it ends within so many days; 30.")
 @click.option("--new-key", is_flag=True, help="With a new key; TLSA records then have to change, too.")
-@changing
+@change_options
 @click.pass_context
-def renew(context: click.Context, days: int | None, within: int, new_key: bool, manner: Manner) -> int:
+def renew(context: click.Context, days: int | None, within: int, new_key: bool, manner: ChangeOptions) -> int:
     """Make the certificate last longer, if it ends soon; names and key stay. Fit for cron.
 
     Refuses one that an authority issued.
@@ -108,15 +113,15 @@ def renew(context: click.Context, days: int | None, within: int, new_key: bool, 
       eqmail cert renew
       eqmail cert renew --within 3650 --new-key
     """
-    from eqmail_setup.mail.certificates import USUAL_DAYS, renewing
+    from eqmail_setup.mail.certificates import DEFAULT_DAYS, plan_renewal
 
-    site = demand_installation(context)
-    carry_out(context, site, manner, lambda world: renewing(site, world, days or USUAL_DAYS, within, new_key))
+    site = require_installation(context)
+    execute(context, site, manner, lambda world: plan_renewal(site, world, days or DEFAULT_DAYS, within, new_key))
     return 0
 
 
 @command.command("show")
-@reporting
+@json_option
 @click.pass_context
 def show(context: click.Context, as_json: bool) -> int:
     """Show names, issuer and end of the certificate, and what to publish of it (TLSA).
@@ -127,15 +132,17 @@ def show(context: click.Context, as_json: bool) -> int:
     """
     from eqmail_setup.mail.certificates import path_in, read
 
-    site = demand_installation(context)
+    site = require_installation(context)
     path = f"{site.home}/{path_in(site)}"
     content = read_file(path)
     if content is None:
-        raise Refusal(f"{path}: missing, so the SMTP server offers no TLS; make one: eqmail cert make")
+        raise EqmailError(f"{path}: missing, so the SMTP server offers no TLS; make one: eqmail cert make")
     try:
         found = read(content)
     except ValueError as error:
-        raise Refusal(f"{path}: holds no certificate; put the chain and the key into it: eqmail cert make") from error
+        raise EqmailError(
+            f"{path}: holds no certificate; put the chain and the key into it: eqmail cert make"
+        ) from error
     record = f"_25._tcp.{_name_of(site)}. IN TLSA 3 1 1 {found.tlsa}"
     if as_json:
         dates = {"begins": found.begins.isoformat(), "ends": found.ends.isoformat()}
@@ -161,5 +168,5 @@ def _is_among(host: str, names: Sequence[str]) -> bool:
 def _name_of(site: Site) -> str:
     name = read_controls(site).me
     if name is None:
-        raise Refusal(f"{site.control}: does not say the name of this host; run: eqmail config-fast NAME")
+        raise EqmailError(f"{site.control}: does not say the name of this host; run: eqmail config-fast NAME")
     return os.fsdecode(name)

@@ -6,18 +6,18 @@ import os
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.diagnostics.installation_check import inspect
-from eqmail_setup.errors import DIFFERS, privilege
-from eqmail_setup.installation.loading import demand_accounts, demand_installation, stage_of
-from eqmail_setup.transaction.plan import Difference, Weight
-from eqmail_setup.transaction.transaction import Manner, carry_out, staging, world_of
+from eqmail_setup.diagnostics.installation_check import check_installation
+from eqmail_setup.errors import DIFFERS, permission_required
+from eqmail_setup.installation.loading import require_accounts, require_installation, stage_of
+from eqmail_setup.transaction.plan import Change, Severity
+from eqmail_setup.transaction.transaction import ChangeOptions, execute, filesystem_for, staged_change_options
 
 
 @click.command("check")
 @click.option("--fix", is_flag=True, help="Mend what can be mended.")
-@staging
+@staged_change_options
 @click.pass_context
-def command(context: click.Context, fix: bool, manner: Manner) -> int:
+def command(context: click.Context, fix: bool, manner: ChangeOptions) -> int:
     """Say what is not as it should be: accounts, owners, modes, programs, queue, databases, settings, certificates.
 
     Without --fix nothing is changed. With it, everything is mended that needs no decision, as a run that rollback
@@ -31,32 +31,32 @@ def command(context: click.Context, fix: bool, manner: Manner) -> int:
       eqmail check --fix
       eqmail check --root /tmp/package
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     _demand_sight(site)
     if fix:
-        if not (manner.only_look or stage_of(context)):
-            demand_accounts(site)
-        carry_out(context, site, manner, lambda world: list(inspect(site, world)), leave=True)
-    if fix and manner.only_look:
+        if not (manner.preview_only or stage_of(context)):
+            require_accounts(site)
+        execute(context, site, manner, lambda world: list(check_installation(site, world)), leave=True)
+    if fix and manner.preview_only:
         return 0
-    left = list(inspect(site, world_of(site, stage_of(context))))
+    left = list(check_installation(site, filesystem_for(site, stage_of(context))))
     if not fix:
         _tell(site, left, manner.as_json)
     elif not manner.as_json:
         for item in left:
             click.echo(item.line())
-    return DIFFERS if any(item.weight is Weight.WRONG for item in left) else 0
+    return DIFFERS if any(item.severity is Severity.ERROR for item in left) else 0
 
 
-def _tell(site: Site, differences: list[Difference], as_json: bool) -> None:
+def _tell(site: Site, differences: list[Change], as_json: bool) -> None:
     if as_json:
         values = [
             {
                 "path": item.path,
                 "is": item.found,
-                "should": item.wanted,
-                "weight": item.weight.name.lower(),
-                "fix": item.action is not None,
+                "should": item.expected,
+                "weight": item.severity.name.lower(),
+                "fix": item.operation is not None,
             }
             for item in differences
         ]
@@ -70,4 +70,4 @@ def _tell(site: Site, differences: list[Difference], as_json: bool) -> None:
 
 def _demand_sight(site: Site) -> None:
     if os.path.isdir(site.queue.root) and not os.access(site.queue.lock, os.R_OK | os.X_OK):
-        raise privilege(f"check of {site.home} needs root, because it looks into the queue")
+        raise permission_required(f"check of {site.home} needs root, because it looks into the queue")

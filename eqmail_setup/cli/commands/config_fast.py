@@ -6,21 +6,21 @@ import socket
 import click
 
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.network.hostnames import demand_host_name, host_name_of
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.network.hostnames import host_name_of, require_host_name
 from eqmail_setup.network.public_suffix import is_public_suffix
-from eqmail_setup.settings.classic_steps import needed
-from eqmail_setup.settings.initial import first_settings
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.plan import Difference
-from eqmail_setup.transaction.transaction import Manner, carry_out, staging
+from eqmail_setup.settings.classic_steps import steps_to_run
+from eqmail_setup.settings.initial import plan_initial_settings
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
 
 
 @click.command("config-fast")
 @click.argument("fqdn", required=False)
-@staging
+@staged_change_options
 @click.pass_context
-def command(context: click.Context, fqdn: str | None, manner: Manner) -> int:
+def command(context: click.Context, fqdn: str | None, manner: ChangeOptions) -> int:
     """Write me, defaultdomain, plusdomain, locals, rcpthosts, smtpplugins and beforemote for the host FQDN.
 
     Without FQDN the name of this host is taken. Files that exist are kept, except me and defaultdomain.
@@ -30,18 +30,18 @@ def command(context: click.Context, fqdn: str | None, manner: Manner) -> int:
       eqmail config-fast mail.example.org
       eqmail config-fast --diff
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     name = fqdn or host_name_of(socket.gethostname())
-    demand_host_name(name)
+    require_host_name(name)
     talks = not (manner.as_json or manner.diff)
 
-    def plan(world: World) -> list[Difference]:
-        steps = first_settings(site, name, world)
+    def plan(world: Filesystem) -> list[Change]:
+        steps = plan_initial_settings(site, name, world)
         for line in (line for line, _ in steps if line and talks):
             click.echo(line)
-        return needed(site, steps)
+        return steps_to_run(site, steps)
 
-    carry_out(context, site, manner, plan, quiet=talks)
+    execute(context, site, manner, plan, quiet=talks)
     plus = os.fsdecode(read_controls(site).plusdomain)
     if is_public_suffix(plus):
         click.echo(

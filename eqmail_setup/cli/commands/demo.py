@@ -9,15 +9,15 @@ from tempfile import mkdtemp
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.demo import HOST, Demonstration, clear
+from eqmail_setup.demo import HOST, Demo, remove_old_demo
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.loading import LONGEST_HOME
-from eqmail_setup.installation.manifest import hierarchy
-from eqmail_setup.settings.classic_steps import take
-from eqmail_setup.settings.initial import first_settings
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.operations import Action
-from eqmail_setup.transaction.plan import apply, observe
+from eqmail_setup.installation.loading import MAX_HOME_LENGTH
+from eqmail_setup.installation.manifest import installation_manifest
+from eqmail_setup.settings.classic_steps import run_steps
+from eqmail_setup.settings.initial import plan_initial_settings
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.operations import Operation
+from eqmail_setup.transaction.plan import apply_changes, compare_with_manifest
 
 MARK = ".made-by-eqmail-demo"
 _IN_CHECKOUT = (
@@ -45,19 +45,24 @@ def command(context: click.Context, folder: str) -> int:
     """
     begun = time.monotonic()
     home = os.path.abspath(f"{folder}/home")
-    if len(os.fsencode(home)) > LONGEST_HOME:
+    if len(os.fsencode(home)) > MAX_HOME_LENGTH:
         # The addresses of Unix sockets are short; the log and the letters are shown all the same.
         home = os.path.join(mkdtemp(prefix="eqmail-demo-"), "home")
-    clear(home, MARK)
+    remove_old_demo(home, MARK)
     site = Site(home=home, single_user=True)
     click.echo(f"Setting up a private installation in {home}")
     os.makedirs(home)
     Path(home, MARK).touch()
-    world = RealWorld(home)
-    done = apply(observe(hierarchy(site, caller()), world), world, _silently)
+    world = DiskFilesystem(home)
+    done = apply_changes(compare_with_manifest(installation_manifest(site, caller()), world), world, _silently)
     click.echo(f"   {done} directories, files and programs")
-    take(site, "config-fast", lambda world: first_settings(site, HOST, world), lambda line: click.echo(f"   {line}"))
-    demonstration = Demonstration(site, click.echo)
+    run_steps(
+        site,
+        "config-fast",
+        lambda world: plan_initial_settings(site, HOST, world),
+        lambda line: click.echo(f"   {line}"),
+    )
+    demonstration = Demo(site, click.echo)
     demonstration.prepare()
     click.echo("\nStarting the services")
     try:
@@ -73,5 +78,5 @@ def command(context: click.Context, folder: str) -> int:
     return 0
 
 
-def _silently(action: Action) -> None:
+def _silently(action: Operation) -> None:
     """Tell nobody."""

@@ -8,15 +8,15 @@ import click
 
 from eqmail_core.site.site import Site
 from eqmail_core.text.listen_address import parse_listen_address
-from eqmail_setup.cli.output import reporting
+from eqmail_setup.cli.output import json_option
 from eqmail_setup.diagnostics.checks import services as outside_view
 from eqmail_setup.diagnostics.checks import settings as examination
-from eqmail_setup.diagnostics.checks.filters import filters
+from eqmail_setup.diagnostics.checks.filters import check_filters
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
-from eqmail_setup.diagnostics.checks.start_scripts import scripts
-from eqmail_setup.diagnostics.finding import ERROR, WARNING, WEIGHTS, Finding, chosen, going_on
-from eqmail_setup.errors import DIFFERS, FOUND, privilege, usage
-from eqmail_setup.installation.loading import demand_accounts, demand_installation
+from eqmail_setup.diagnostics.checks.start_scripts import check_start_scripts
+from eqmail_setup.diagnostics.finding import ERROR, SEVERITY_ORDER, WARNING, Finding, going_on, is_selected
+from eqmail_setup.errors import DIFFERS, FOUND, permission_required, usage_error
+from eqmail_setup.installation.loading import require_accounts, require_installation
 
 Check = Callable[[Site, tuple[str, ...]], Iterator[Finding]]
 
@@ -27,19 +27,19 @@ def _inside(check: Callable[[Site], Iterator[Finding]]) -> Check:
 
 # Group of findings, check, and whether it asks other hosts.
 CHECKS: dict[str, tuple[Check, bool]] = {
-    "permissions": (_inside(examination.permissions), False),
-    "queue": (_inside(examination.queue), False),
-    "settings": (_inside(examination.settings), False),
-    "users": (_inside(examination.users), False),
-    "aliases": (_inside(examination.aliases), False),
-    "relaying": (_inside(examination.relaying), False),
-    "certificates": (_inside(examination.certificates), False),
-    "filters": (_inside(filters), False),
-    "scripts": (_inside(scripts), False),
+    "permissions": (_inside(examination.check_permissions), False),
+    "queue": (_inside(examination.check_queue), False),
+    "settings": (_inside(examination.check_setting_files), False),
+    "users": (_inside(examination.check_users), False),
+    "aliases": (_inside(examination.check_aliases), False),
+    "relaying": (_inside(examination.check_relaying), False),
+    "certificates": (_inside(examination.check_certificates), False),
+    "filters": (_inside(check_filters), False),
+    "scripts": (_inside(check_start_scripts), False),
     "programs": (_inside(old_ways), False),
-    "listening": (outside_view.listening, False),
-    "selftest": (outside_view.relay_test, False),
-    "dns": (lambda site, addresses: outside_view.answered(outside_view.names(site, addresses)), True),
+    "listening": (outside_view.check_listening, False),
+    "selftest": (outside_view.check_open_relay, False),
+    "dns": (lambda site, addresses: outside_view.skip_unanswered(outside_view.check_dns(site, addresses)), True),
 }
 
 _OF_ROOT = ("permissions", "queue")
@@ -51,7 +51,7 @@ _OF_ROOT = ("permissions", "queue")
 @click.option("--only", metavar="NAME", multiple=True, help=f"Only these: a finding, or {', '.join(CHECKS)}.")
 @click.option("--skip", metavar="NAME", multiple=True, help="Not these findings or groups.")
 @click.option("--smtp", "addresses", metavar="ADDRESS:PORT", multiple=True, help="The server to test; else smtplisten.")
-@reporting
+@json_option
 @click.pass_context
 def command(
     context: click.Context,
@@ -73,16 +73,16 @@ def command(
     """
     for name in (*only, *skip):
         if name.partition(".")[0] not in CHECKS:
-            raise usage(f"there is no check {name!r}; there are {', '.join(CHECKS)}")
+            raise usage_error(f"there is no check {name!r}; there are {', '.join(CHECKS)}")
     for address in addresses:
         at = parse_listen_address(address)
         if at is None or at.is_tls:
-            raise usage(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:25")
-    site = demand_installation(context)
-    demand_accounts(site)
+            raise usage_error(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:25")
+    site = require_installation(context)
+    require_accounts(site)
     looks = any(_wanted(group, only, skip) for group in _OF_ROOT)
     if looks and os.path.isdir(site.queue.root) and not os.access(site.queue.lock, os.R_OK | os.X_OK):
-        raise privilege(
+        raise permission_required(
             f"the doctor of {site.home} needs root, because it looks into the queue; --only settings does not"
         )
     found = [
@@ -90,9 +90,9 @@ def command(
         for group, (check, asks) in CHECKS.items()
         if not (asks and offline) and _wanted(group, only, skip)
         for finding in going_on(group, check(site, addresses))
-        if chosen(finding.name, only, skip)
+        if is_selected(finding.id, only, skip)
     ]
-    found.sort(key=lambda finding: WEIGHTS.index(finding.weight))
+    found.sort(key=lambda finding: SEVERITY_ORDER.index(finding.severity))
     if as_json:
         click.echo(json.dumps([finding._asdict() for finding in found], indent=1))
     else:
@@ -100,7 +100,7 @@ def command(
             click.echo(finding.line())
         if not found:
             click.echo(f"{site.home}: nothing found")
-    weights = {finding.weight for finding in found}
+    weights = {finding.severity for finding in found}
     return FOUND if ERROR in weights else DIFFERS if WARNING in weights else 0
 
 

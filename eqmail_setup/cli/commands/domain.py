@@ -4,12 +4,12 @@ import click
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.site.site import Site
-from eqmail_setup.cli.output import reporting, tell_rows
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.mail.domains import Domain, adding, domains_of, removing
-from eqmail_setup.settings.reload import reload_services, wanted_by_running
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.transaction import Manner, carry_out, staging
+from eqmail_setup.cli.output import json_option, print_rows
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.mail.domains import Domain, domains_of, plan_add, plan_remove
+from eqmail_setup.settings.reload import reload_services, required_action
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
 
 _FILES = (Controls.locals.file, Controls.virtualdomains.file, Controls.rcpthosts.file)
 
@@ -32,10 +32,16 @@ def command() -> None:
 @click.option("--many", is_flag=True, help="Accept it by way of morercpthosts, for thousands of domains.")
 @click.option("--replace", is_flag=True, help="Also where the domain is delivered another way.")
 @click.option("--reload", is_flag=True, help="Make running services read it.")
-@staging
+@staged_change_options
 @click.pass_context
 def add(
-    context: click.Context, domain: str, prefix: str | None, many: bool, replace: bool, reload: bool, manner: Manner
+    context: click.Context,
+    domain: str,
+    prefix: str | None,
+    many: bool,
+    replace: bool,
+    reload: bool,
+    manner: ChangeOptions,
 ) -> int:
     """Accept mail for DOMAIN and deliver it here; with --virtual, to the user PREFIX as PREFIX-ADDRESS.
 
@@ -45,8 +51,8 @@ def add(
       eqmail domain add example.net --virtual joe --reload
       eqmail domain add .example.net --virtual joe
     """
-    site = demand_installation(context)
-    number = carry_out(context, site, manner, lambda world: adding(site, world, domain, prefix, many, replace))
+    site = require_installation(context)
+    number = execute(context, site, manner, lambda world: plan_add(site, world, domain, prefix, many, replace))
     _afterwards(site, manner, number, reload)
     return 0
 
@@ -54,23 +60,23 @@ def add(
 @command.command("remove")
 @click.argument("domain")
 @click.option("--reload", is_flag=True, help="Make running services read it.")
-@staging
+@staged_change_options
 @click.pass_context
-def remove(context: click.Context, domain: str, reload: bool, manner: Manner) -> int:
+def remove(context: click.Context, domain: str, reload: bool, manner: ChangeOptions) -> int:
     """Neither accept mail for DOMAIN nor deliver it here any more.
 
     \b
     Examples:
       eqmail domain remove example.org --reload
     """
-    site = demand_installation(context)
-    number = carry_out(context, site, manner, lambda world: removing(site, world, domain))
+    site = require_installation(context)
+    number = execute(context, site, manner, lambda world: plan_remove(site, world, domain))
     _afterwards(site, manner, number, reload)
     return 0
 
 
 @command.command("list")
-@reporting
+@json_option
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> int:
     """List every domain with what happens to its mail.
@@ -79,8 +85,8 @@ def list_(context: click.Context, as_json: bool) -> int:
     Examples:
       eqmail domain list --json
     """
-    site = demand_installation(context)
-    tell_rows(domains_of(site, RealWorld(site.home)), as_json, _line)
+    site = require_installation(context)
+    print_rows(domains_of(site, DiskFilesystem(site.home)), as_json, _line)
     return 0
 
 
@@ -89,10 +95,10 @@ def _line(domain: Domain) -> str:
     return f"{domain.name or '(all others)'}: {kind}{'' if domain.accepted else ', but not accepted'}"
 
 
-def _afterwards(site: Site, manner: Manner, number: int, reload: bool) -> None:
-    if manner.only_look or (manner.as_json and not reload):
+def _afterwards(site: Site, manner: ChangeOptions, number: int, reload: bool) -> None:
+    if manner.preview_only or (manner.as_json and not reload):
         return
     if reload:
         click.echo(reload_services(site), err=manner.as_json)
     elif number:
-        click.echo(wanted_by_running(_FILES))
+        click.echo(required_action(_FILES))

@@ -5,25 +5,27 @@ import os
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import privilege
+from eqmail_setup.errors import permission_required
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.build_config import usual_break
-from eqmail_setup.installation.loading import below, installed, real_installation, stage_of
-from eqmail_setup.installation.manifest import foreign_hierarchy
-from eqmail_setup.migration.options import Load, carried, demand_another, loading
-from eqmail_setup.migration.source import KINDS, layout_of, recognised
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.plan import Difference, Weight, observe
-from eqmail_setup.transaction.transaction import Manner, carry_out
+from eqmail_setup.installation.build_config import default_delimiter
+from eqmail_setup.installation.loading import final_site, in_stage, require_unstaged_installation, stage_of
+from eqmail_setup.installation.manifest import target_manifest
+from eqmail_setup.migration.options import MigrationOptions, migration_options, plan_migration, require_other_home
+from eqmail_setup.migration.source import LAYOUT_NAMES, detect_source, layout_of
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.plan import Change, Severity, compare_with_manifest
+from eqmail_setup.transaction.transaction import ChangeOptions, execute
 
 
 @click.command("export")
 @click.argument("folder", metavar="DIR")
-@click.option("--to", "kind", metavar="KIND", required=True, help=f"What reads DIR: {', '.join(KINDS)}.")
+@click.option("--to", "kind", metavar="KIND", required=True, help=f"What reads DIR: {', '.join(LAYOUT_NAMES)}.")
 @click.option("--split", type=click.IntRange(1, 9973), help="Parts of a queue that is made; else as here.")
-@loading("the installation", "DIR")
+@migration_options("the installation", "DIR")
 @click.pass_context
-def command(context: click.Context, folder: str, kind: str, split: int | None, load: Load, manner: Manner) -> int:
+def command(
+    context: click.Context, folder: str, kind: str, split: int | None, load: MigrationOptions, manner: ChangeOptions
+) -> int:
     """Give everything that another qmail needs to go on to the home DIR: settings, users, aliases and queue.
 
     DIR is made where it does not exist; the programs there are the other's own. Both must be stopped. Give the
@@ -36,23 +38,23 @@ def command(context: click.Context, folder: str, kind: str, split: int | None, l
       eqmail export --to netqmail /var/qmail --root /tmp/package
     """
     stage = stage_of(context)
-    site = real_installation(context)
+    site = require_unstaged_installation(context)
     home = os.path.abspath(folder)
-    demand_another(stage + home, site.home, "name another one")
+    require_other_home(stage + home, site.home, "name another one")
     if os.geteuid() != 0 and not site.single_user:
-        raise privilege(f"export from {site.home} needs root, because it gives files to other users")
-    target = below(_target(site, home, kind, split, stage), stage)
+        raise permission_required(f"export from {site.home} needs root, because it gives files to other users")
+    target = in_stage(_target(site, home, kind, split, stage), stage)
 
-    def plan(world: World) -> list[Difference]:
-        wanted = observe(foreign_hierarchy(installed(target), caller()), world)
-        differences = [item for item in wanted if item.found == "missing" or not item.action]
+    def plan(world: Filesystem) -> list[Change]:
+        wanted = compare_with_manifest(target_manifest(final_site(target), caller()), world)
+        differences = [item for item in wanted if item.found == "missing" or not item.operation]
         if target.break_char != site.break_char:
             found = f"the delimiter of {kind} is {target.break_char.decode()!r} as it comes, here {site.break_char!r}"
             build = f"built with {site.break_char.decode()!r} in conf-break"
-            differences.append(Difference(home, found, build, weight=Weight.ADVICE))
-        return [*differences, *carried(stage + site.home, site, target, f"{home}/", load, world)]
+            differences.append(Change(home, found, build, severity=Severity.INFO))
+        return [*differences, *plan_migration(stage + site.home, site, target, f"{home}/", load, world)]
 
-    carry_out(context, site, manner, plan)
+    execute(context, site, manner, plan)
     return 0
 
 
@@ -60,14 +62,14 @@ def _target(site: Site, home: str, kind: str, split: int | None, stage: str) -> 
     """What DIR is, or will be."""
     layout = layout_of(kind)
     if os.path.isdir(f"{stage}{home}/{layout.queue}"):
-        found = recognised(stage + home, kind)
+        found = detect_source(stage + home, kind)
         found.home, found.single_user = home, site.single_user
         return found
     return Site(
         home=home,
         layout=layout,
         accounts=site.accounts,
-        break_char=usual_break(layout),
+        break_char=default_delimiter(layout),
         split=split or site.split,
         single_user=site.single_user,
     )

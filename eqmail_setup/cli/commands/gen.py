@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eqmail_setup.errors import Refusal, usage
-from eqmail_setup.installation.loading import locked, open_installation
+from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.installation.loading import load_or_propose, locked
 from eqmail_setup.installation.trust import demand_trusted_tree
-from eqmail_setup.transaction.transaction import LOCK, Manner, carry_out, changing, preview
+from eqmail_setup.transaction.transaction import LOCK, ChangeOptions, change_options, execute, print_plan
 
 if TYPE_CHECKING:
     from eqmail_core.site.site import Site
-    from eqmail_setup.services.managers import Flavour, Piece
-    from eqmail_setup.transaction.disk_filesystem import RealWorld
-    from eqmail_setup.transaction.filesystem import World
-    from eqmail_setup.transaction.plan import Difference
+    from eqmail_setup.services.managers import ServiceFile, ServiceManager
+    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+    from eqmail_setup.transaction.filesystem import Filesystem
+    from eqmail_setup.transaction.plan import Change
 
 
 def gen_command(name: str, what: str, flavours: tuple[str, ...] = ()) -> click.Command:
@@ -38,11 +38,11 @@ def gen_command(name: str, what: str, flavours: tuple[str, ...] = ()) -> click.C
     @click.option(
         "--templates", metavar="DIR", default="", help="Templates in DIR go before those of the same name here."
     )
-    @changing
+    @change_options
     @click.pass_context
     def command(
         context: click.Context,
-        manner: Manner,
+        manner: ChangeOptions,
         services: tuple[str, ...],
         pairs: tuple[str, ...],
         ask: bool,
@@ -80,7 +80,7 @@ def _help(name: str, what: str) -> str:
 
 def _generate(
     context: click.Context,
-    manner: Manner,
+    manner: ChangeOptions,
     services: tuple[str, ...],
     pairs: tuple[str, ...],
     ask: bool,
@@ -91,39 +91,39 @@ def _generate(
     templates: str,
     flavour_name: str,
 ) -> int:
-    from eqmail_setup.services.activation import demand_startable, next_steps, start
+    from eqmail_setup.services.activation import next_steps, require_startable, start
     from eqmail_setup.services.compose import compose
-    from eqmail_setup.services.definitions import OFFERS
-    from eqmail_setup.services.managers import FLAVOURS
-    from eqmail_setup.services.options import Wishes
+    from eqmail_setup.services.definitions import SERVICES
+    from eqmail_setup.services.managers import MANAGERS
+    from eqmail_setup.services.options import ServiceOptions
 
-    flavour = FLAVOURS[flavour_name]
+    flavour = MANAGERS[flavour_name]
     if ask:
         return _list_settings(flavour.keys)
     for service in services:
-        if service not in OFFERS:
-            raise usage(f"--service {service}: there are {', '.join(OFFERS)}")
+        if service not in SERVICES:
+            raise usage_error(f"--service {service}: there are {', '.join(SERVICES)}")
     if output is not None and (install or root):
-        raise usage("--output and --install exclude each other")
+        raise usage_error("--output and --install exclude each other")
     if root and not install:
-        raise usage("--root belongs to --install")
+        raise usage_error("--root belongs to --install")
     if begin and (root or not install):
-        raise usage("--start belongs to --install, and starts nothing below another root")
+        raise usage_error("--start belongs to --install, and starts nothing below another root")
     if templates and not os.path.isdir(templates):
-        raise usage(f"--templates {templates}: is no folder")
+        raise usage_error(f"--templates {templates}: is no folder")
     root = os.path.abspath(root) if root else ""
     site, where = _found(context, root)
-    pieces = compose(flavour, site, Wishes(pairs, tuple(OFFERS)), services, where)
+    pieces = compose(flavour, site, ServiceOptions(pairs, tuple(SERVICES)), services, where)
     templates = os.path.abspath(templates) if templates else ""
     if templates and os.geteuid() == 0:
         demand_trusted_tree(templates, "what root runs")
     if output is not None:
         _into_folder(os.path.abspath(output), pieces, templates, manner)
-    elif install or manner.only_look:
-        if begin and not manner.only_look:
-            demand_startable(flavour, pieces)
+    elif install or manner.preview_only:
+        if begin and not manner.preview_only:
+            require_startable(flavour, pieces)
         _into_system(context, site, flavour if begin else None, pieces, templates, manner, root)
-        if manner.only_look or root:
+        if manner.preview_only or root:
             return 0
         if begin:
             start(flavour, pieces, lambda step: click.echo(step, err=manner.as_json))
@@ -139,24 +139,24 @@ def _generate(
 def _found(context: click.Context, root: str) -> "tuple[Site, str]":
     """The installation, and the root below which it lies: the stage, if it is there, else the real one."""
     for place in dict.fromkeys((root, "")):
-        opened = open_installation(context, root=place)
+        opened = load_or_propose(context, root=place)
         if opened.before is not None:
             return opened.before, place
     home = opened.site.home
-    raise Refusal(f"{home}: no installation here; run: eqmail --home {home} setup")
+    raise EqmailError(f"{home}: no installation here; run: eqmail --home {home} setup")
 
 
 def _list_settings(keys: tuple[str, ...]) -> int:
-    from eqmail_setup.services.options import manual
+    from eqmail_setup.services.options import options_manual
 
-    for line, text in manual():
+    for line, text in options_manual():
         if line.partition("=")[0] in keys:
             click.echo(line)
             click.echo(textwrap.indent(textwrap.fill(text, 100), "    "))
     return 0
 
 
-def _print(pieces: "list[Piece]", templates: str, as_json: bool) -> None:
+def _print(pieces: "list[ServiceFile]", templates: str, as_json: bool) -> None:
     from eqmail_setup.services.manifest import content
 
     files = [(piece, content(piece, templates).decode()) for piece in pieces if piece.template]
@@ -172,52 +172,54 @@ def _print(pieces: "list[Piece]", templates: str, as_json: bool) -> None:
 def _into_system(
     context: click.Context,
     site: "Site",
-    linked_for: "Flavour | None",
-    pieces: "list[Piece]",
+    linked_for: "ServiceManager | None",
+    pieces: "list[ServiceFile]",
     templates: str,
-    manner: Manner,
+    manner: ChangeOptions,
     root: str,
 ) -> None:
-    from eqmail_setup.services.activation import linking
+    from eqmail_setup.services.activation import plan_links
     from eqmail_setup.services.manifest import in_place
-    from eqmail_setup.transaction.plan import observe
-    from eqmail_setup.transaction.staged_filesystem import RecordedWorld
+    from eqmail_setup.transaction.plan import compare_with_manifest
+    from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
 
-    def plan(world: "World") -> "list[Difference]":
-        found = observe(in_place(pieces, templates, site, world), world)
-        return [*found, *linking(linked_for, pieces, world)] if linked_for else found
+    def plan(world: "Filesystem") -> "list[Change]":
+        found = compare_with_manifest(in_place(pieces, templates, site, world), world)
+        return [*found, *plan_links(linked_for, pieces, world)] if linked_for else found
 
     if root:
         os.makedirs(root, exist_ok=True)
-        _write(RecordedWorld(site.home, root), plan, manner, f"{root}/{LOCK}")
+        _write(StagedFilesystem(site.home, root), plan, manner, f"{root}/{LOCK}")
     else:
-        carry_out(context, site, manner, plan)
+        execute(context, site, manner, plan)
 
 
-def _into_folder(folder: str, pieces: "list[Piece]", templates: str, manner: Manner) -> None:
+def _into_folder(folder: str, pieces: "list[ServiceFile]", templates: str, manner: ChangeOptions) -> None:
     from eqmail_setup.services.manifest import in_folder
-    from eqmail_setup.transaction.disk_filesystem import RealWorld
-    from eqmail_setup.transaction.plan import observe
+    from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+    from eqmail_setup.transaction.plan import compare_with_manifest
 
-    _write(RealWorld(folder), lambda world: observe(in_folder(pieces, templates), world), manner, "")
+    _write(DiskFilesystem(folder), lambda world: compare_with_manifest(in_folder(pieces, templates), world), manner, "")
 
 
-def _write(world: "RealWorld", plan: "Callable[[World], list[Difference]]", manner: Manner, lock: str) -> None:
+def _write(
+    world: "DiskFilesystem", plan: "Callable[[Filesystem], list[Change]]", manner: ChangeOptions, lock: str
+) -> None:
     """Plan and apply in a world that has no history; every file is put in place as a whole."""
-    from eqmail_setup.transaction.plan import Weight, apply
+    from eqmail_setup.transaction.plan import Severity, apply_changes
 
-    if manner.only_look:
-        preview(plan(world), world, manner.as_json, manner.diff)
+    if manner.preview_only:
+        print_plan(plan(world), world, manner.as_json, manner.diff)
         return
     done: list[Any] = []
     with locked(lock) if lock else nullcontext():
         differences = plan(world)
         for item in differences:
-            if item.action is None and item.weight is Weight.WRONG:
-                raise Refusal(item.line())
-        apply(differences, world, done.append)
-        world.finish()
-    kept = [item.line() for item in differences if item.action is None]
+            if item.operation is None and item.severity is Severity.ERROR:
+                raise EqmailError(item.line())
+        apply_changes(differences, world, done.append)
+        world.sync()
+    kept = [item.line() for item in differences if item.operation is None]
     sentences = [action.sentence(world) for action in done]
     if manner.as_json:
         click.echo(json.dumps({"done": sentences, "kept": kept}, indent=1))

@@ -8,50 +8,50 @@ from typing import NamedTuple
 import click
 
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import privilege
+from eqmail_setup.errors import permission_required
 from eqmail_setup.installation.account_creation import (
-    Census,
+    AccountDatabase,
     Command,
     create,
+    find_account_tool,
     missing_commands,
-    shell_of_nobody,
+    nologin_shell,
     sysusers_lines,
-    tool_of_system,
 )
-from eqmail_setup.installation.loading import open_installation, stage_of
-from eqmail_setup.installation.manifest_nodes import Directory, Dress, Node, Settled
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.operations import Left
-from eqmail_setup.transaction.plan import Difference, observe
-from eqmail_setup.transaction.transaction import Manner, carry_out, preview, staging
+from eqmail_setup.installation.loading import load_or_propose, stage_of
+from eqmail_setup.installation.manifest_nodes import DirectorySpec, ExactFileSpec, NodeSpec, Permissions
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.operations import PredictedChanges
+from eqmail_setup.transaction.plan import Change, compare_with_manifest
+from eqmail_setup.transaction.transaction import ChangeOptions, execute, print_plan, staged_change_options
 
 _SYSUSERS = "/usr/lib/sysusers.d"
 
 
-class Create(NamedTuple):
+class CreateAccount(NamedTuple):
     """Create one group or user; it is outside of the home, so no rollback removes it."""
 
     words: Command
 
-    def sentence(self, world: World) -> str:
+    def describe(self, world: Filesystem) -> str:
         """The command."""
         return shlex.join(self.words)
 
-    def leaves(self, world: World) -> Left:
+    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
         """Nothing in the home."""
         yield from ()
 
-    def perform(self, world: World) -> None:
+    def apply(self, world: Filesystem) -> None:
         """Do it."""
         create(self.words)
 
 
 @click.command("mkusers")
 @click.option("--conf", metavar="DIR", help="Folder with conf-users and conf-groups; else the current folder.")
-@staging
+@staged_change_options
 @click.pass_context
-def command(context: click.Context, conf: str | None, manner: Manner) -> int:
+def command(context: click.Context, conf: str | None, manner: ChangeOptions) -> int:
     """Create the accounts: alias qmaild qmaill qmailp in nofiles, qmailq qmailr qmails in qmail.
 
     Other names come from conf-users and conf-groups. Numbers are the first free ones from 200 on. With --root no
@@ -64,19 +64,19 @@ def command(context: click.Context, conf: str | None, manner: Manner) -> int:
       eqmail mkusers --root /tmp/package
     """
     stage = stage_of(context)
-    site = open_installation(context, conf, root=stage).site
+    site = load_or_propose(context, conf, root=stage).site
     if stage:
         os.makedirs(stage, exist_ok=True)
-        carry_out(context, site, manner, lambda world: observe(_file(site), world))
+        execute(context, site, manner, lambda world: compare_with_manifest(_file(site), world))
         return 0
-    commands = missing_commands(site, Census.taken(), tool_of_system(), shell_of_nobody())
-    world = RealWorld(site.home)
-    wanted = [Difference(words[-1], "missing", "an account", Create(words)) for words in commands]
-    if manner.only_look:
-        preview(wanted, world, manner.as_json, manner.diff)
+    commands = missing_commands(site, AccountDatabase.used_ids(), find_account_tool(), nologin_shell())
+    world = DiskFilesystem(site.home)
+    wanted = [Change(words[-1], "missing", "an account", CreateAccount(words)) for words in commands]
+    if manner.preview_only:
+        print_plan(wanted, world, manner.as_json, manner.diff)
         return 0
     if wanted and os.geteuid() != 0:
-        raise privilege("mkusers needs root; --dry-run prints the commands that it would run")
+        raise permission_required("mkusers needs root; --dry-run prints the commands that it would run")
     for words in commands:
         if not manner.as_json:
             click.echo(shlex.join(words))
@@ -88,10 +88,10 @@ def command(context: click.Context, conf: str | None, manner: Manner) -> int:
     return 0
 
 
-def _file(site: Site) -> list[Node]:
+def _file(site: Site) -> list[NodeSpec]:
     """The file of accounts for systemd-sysusers, with its folders."""
-    dress = Dress("root", "root", 0o755)
+    dress = Permissions("root", "root", 0o755)
     parts = _SYSUSERS.split("/")
-    folders: list[Node] = [Directory("/".join(parts[: number + 1]), dress) for number in range(1, len(parts))]
-    content = "\n".join(sysusers_lines(site, shell_of_nobody())) + "\n"
-    return [*folders, Settled(f"{_SYSUSERS}/eqmail.conf", dress._replace(mode=0o644), content.encode())]
+    folders: list[NodeSpec] = [DirectorySpec("/".join(parts[: number + 1]), dress) for number in range(1, len(parts))]
+    content = "\n".join(sysusers_lines(site, nologin_shell())) + "\n"
+    return [*folders, ExactFileSpec(f"{_SYSUSERS}/eqmail.conf", dress._replace(mode=0o644), content.encode())]

@@ -19,11 +19,11 @@ from eqmail_core.queue.admin.repair import QueueInUse, lock_queue
 from eqmail_core.queue.admin.scheduler_client import connect_to_scheduler
 from eqmail_core.site.site import Site
 from eqmail_core.system.privileges import PrivilegeError
-from eqmail_setup.errors import FOUND, Refusal, privilege, usage
-from eqmail_setup.installation.build_config import kept_site
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.queue.operations import VERBS, Choice, Outcome, change, header_of, move
-from eqmail_setup.queue.presentation import Figures, as_json, lines_of, shown, value_of
+from eqmail_setup.errors import FOUND, EqmailError, permission_required, usage_error
+from eqmail_setup.installation.build_config import load_site
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.queue.operations import VERBS, Outcome, Selection, change, header_of, move
+from eqmail_setup.queue.presentation import QueueFigures, display, lines_of, to_json, value_of
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ def _choosing(function: Callable[..., int]) -> Callable[..., int]:
 @_choosing
 def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool) -> int:
     """List messages with their recipients."""
-    site, choice = demand_installation(context), _choice(numbers, where)
+    site, choice = require_installation(context), _choice(numbers, where)
     nothing = "no message matches" if numbers or where else "the queue is empty"
     _show(site, choice, as_values, nothing)
     return 0
@@ -81,20 +81,20 @@ def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, 
 @click.pass_context
 def show(context: click.Context, number: int, as_value: bool) -> int:
     """Show one message: recipients, what its sender will be told, and its header."""
-    site = demand_installation(context)
-    it = next(_seen(site, Choice(parse_filter(""), [number]), QueuedMessage.whole), None)
+    site = require_installation(context)
+    it = next(_seen(site, Selection(parse_filter(""), [number]), QueuedMessage.whole), None)
     if it is None:
-        raise Refusal(f"#{number}: there is no such message in the queue of {site.home}")
+        raise EqmailError(f"#{number}: there is no such message in the queue of {site.home}")
     header = header_of(site.queue, number)
     failures = _text_of(site.queue.bounce(number)) if it.bounces and it.state != "memory" else b""
     if as_value:
         more = {"failures": failures.decode("utf-8", "replace"), "header": header.decode("utf-8", "replace")}
-        click.echo(as_json(value_of(it, time.time()) | more))
+        click.echo(to_json(value_of(it, time.time()) | more))
         return 0
     click.echo("\n".join(lines_of(it, time.time())))
     for text in (failures, header):
         if text:
-            click.echo("\n" + "\n".join(shown(line) for line in text.rstrip(b"\n").split(b"\n")))
+            click.echo("\n" + "\n".join(display(line) for line in text.rstrip(b"\n").split(b"\n")))
     return 0
 
 
@@ -103,8 +103,8 @@ def show(context: click.Context, number: int, as_value: bool) -> int:
 @_choosing
 def stats(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, top: int) -> int:
     """Count messages and recipients by state, channel, domain and age; and what the scheduler has in memory."""
-    site, choice = demand_installation(context), _choice(numbers, where)
-    figures, now = Figures(), time.time()
+    site, choice = require_installation(context), _choice(numbers, where)
+    figures, now = QueueFigures(), time.time()
     for _ in _seen(site, choice, lambda it: figures.add(it, now)):
         pass
     with _trouble(site):
@@ -113,7 +113,7 @@ def stats(context: click.Context, numbers: tuple[int, ...], where: str, as_value
         if client is not None:
             client.close()
     if as_values:
-        click.echo(as_json(figures.value(top, counters)))
+        click.echo(to_json(figures.value(top, counters)))
     else:
         click.echo("\n".join(figures.lines(top, counters)))
     return 0
@@ -124,7 +124,7 @@ def _changing(name: str, manual: str) -> None:
     def changing(
         context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, everything: bool, dry: bool
     ) -> int:
-        site, choice = demand_installation(context), _choice(numbers, where, everything, True)
+        site, choice = require_installation(context), _choice(numbers, where, everything, True)
         if dry:
             _show(site, choice, as_values, "")
             return 0
@@ -158,16 +158,16 @@ def move_messages(
 
     A message gets a number of the other queue. Recipients keep the channel that they were given here.
     """
-    site, choice = demand_installation(context), _choice(numbers, where, everything, True)
-    target = kept_site(os.path.abspath(other))
+    site, choice = require_installation(context), _choice(numbers, where, everything, True)
+    target = load_site(os.path.abspath(other))
     if target is None:
-        raise usage(f"--to {other}: no installation here; run: eqmail --home {other} setup")
+        raise usage_error(f"--to {other}: no installation here; run: eqmail --home {other} setup")
     if os.path.realpath(target.home) == os.path.realpath(site.home):
-        raise usage(f"--to {other}: this is the queue that the messages are in")
+        raise usage_error(f"--to {other}: this is the queue that the messages are in")
     try:
         lock = lock_queue(target.queue)
     except QueueInUse:
-        raise Refusal(f"the services of {target.home} are running; stop them first") from None
+        raise EqmailError(f"the services of {target.home} are running; stop them first") from None
     try:
         with _controlled(site, MOVE) as control:
             return _report("move", move(site, control, target.queue, choice), numbers, as_values)
@@ -175,16 +175,16 @@ def move_messages(
         os.close(lock)
 
 
-def _choice(numbers: tuple[int, ...], where: str, everything: bool = False, demanded: bool = False) -> Choice:
+def _choice(numbers: tuple[int, ...], where: str, everything: bool = False, demanded: bool = False) -> Selection:
     """What was chosen on the command line; `demanded`: nothing at all is not everything."""
     if demanded and not (numbers or where.strip() or everything):
-        raise usage("which messages? give numbers, --where CONDITIONS or --all")
+        raise usage_error("which messages? give numbers, --where CONDITIONS or --all")
     if everything and numbers:
-        raise usage("either numbers or --all")
+        raise usage_error("either numbers or --all")
     try:
-        return Choice(parse_filter(where), list(numbers) or None)
+        return Selection(parse_filter(where), list(numbers) or None)
     except BadFilter as error:
-        raise usage(f"--where: {error}") from error
+        raise usage_error(f"--where: {error}") from error
 
 
 @contextmanager
@@ -192,11 +192,15 @@ def _trouble(site: Site) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise privilege(f"the queue of {site.home} is for root and {site.accounts.user('qmails')} only") from error
+        raise permission_required(
+            f"the queue of {site.home} is for root and {site.accounts.user('qmails')} only"
+        ) from error
     except QueueInUse as error:
-        raise Refusal(f"a qmail-send without control socket uses the queue of {site.home}; stop it first") from error
+        raise EqmailError(
+            f"a qmail-send without control socket uses the queue of {site.home}; stop it first"
+        ) from error
     except (PrivilegeError, ValueError) as error:
-        raise Refusal(str(error)) from error
+        raise EqmailError(str(error)) from error
 
 
 @contextmanager
@@ -209,7 +213,7 @@ def _controlled(site: Site, verb: bytes) -> Iterator[QueueControl]:
             control.close()
 
 
-def _seen(site: Site, choice: Choice, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
+def _seen(site: Site, choice: Selection, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
     """What `view` makes of each message that is meant, without a lock."""
     with _trouble(site):
         client = connect_to_scheduler(site)
@@ -217,14 +221,14 @@ def _seen(site: Site, choice: Choice, view: Callable[[QueuedMessage], T | None])
         if client is not None:
             client.close()
         os.listdir(site.queue.info_dirs()[0])
-        yield from choice.of(site, books, view)
+        yield from choice.select(site, books, view)
 
 
-def _show(site: Site, choice: Choice, as_values: bool, nothing: str) -> None:
+def _show(site: Site, choice: Selection, as_values: bool, nothing: str) -> None:
     """Print the messages that are meant, or `nothing`; as many at a time as fit a buffer."""
     now, write, parting = time.time(), sys.stdout.write, "["
     if as_values:
-        for text in _seen(site, choice, lambda it: as_json(value_of(it.whole(), now))):
+        for text in _seen(site, choice, lambda it: to_json(value_of(it.whole(), now))):
             write(f"{parting}{text}\n")
             parting = ","
         write("]\n" if parting == "," else "[]\n")
@@ -246,7 +250,7 @@ def _report(name: str, outcomes: Iterator[Outcome], numbers: tuple[int, ...], as
         if numbers:
             seen.add(it.number)
         if as_values:
-            click.echo(("[" if done + failed == 1 else ",") + as_json(it._asdict()))
+            click.echo(("[" if done + failed == 1 else ",") + to_json(it._asdict()))
         else:
             click.echo(
                 f"#{it.number}: {'' if it.is_done else 'not '}{_DONE[name]}" + (f", {it.text}" if it.text else "")
@@ -255,7 +259,7 @@ def _report(name: str, outcomes: Iterator[Outcome], numbers: tuple[int, ...], as
         failed += 1
         missing = Outcome(number, False, _MISSING.get(name, "no such message"))
         if as_values:
-            click.echo(("[" if done + failed == 1 else ",") + as_json(missing._asdict()))
+            click.echo(("[" if done + failed == 1 else ",") + to_json(missing._asdict()))
         else:
             click.echo(f"#{number}: {missing.text}")
     if as_values:

@@ -2,7 +2,7 @@
 
 import click
 
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 
 
 @click.command("reference", hidden=True)
@@ -17,5 +17,5 @@ def command(folder: str, check: bool) -> int:
         return 0
     stale = stale_pages(folder)
     if stale:
-        raise Refusal(f"{folder}: {', '.join(stale)} differ from the declarations; run: make docs")
+        raise EqmailError(f"{folder}: {', '.join(stale)} differ from the declarations; run: make docs")
     return 0

@@ -2,7 +2,7 @@
 
 import click
 
-from eqmail_setup.installation.loading import demand_installation
+from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.settings.reload import reload_services
 
 
@@ -15,5 +15,5 @@ def command(context: click.Context) -> int:
     Examples:
       eqmail reload
     """
-    click.echo(reload_services(demand_installation(context)))
+    click.echo(reload_services(require_installation(context)))
     return 0

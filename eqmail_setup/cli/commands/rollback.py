@@ -4,22 +4,22 @@ import click
 
 from eqmail_core.site.site import Site
 from eqmail_core.site.site_file import SITE_FILE
-from eqmail_setup.errors import Refusal, usage
-from eqmail_setup.installation.loading import demand_installation
+from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.settings.reload import running_pid
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.history import DONE, History, Run
-from eqmail_setup.transaction.plan import Difference
-from eqmail_setup.transaction.recovery import undoing
-from eqmail_setup.transaction.transaction import Manner, carry_out, changing
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.history import DONE, History, TransactionRecord
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.recovery import plan_rollback
+from eqmail_setup.transaction.transaction import ChangeOptions, change_options, execute
 
 
 @click.command("rollback")
 @click.argument("number", type=int, required=False)
 @click.option("--force", is_flag=True, help="Also where something was changed since.")
-@changing
+@change_options
 @click.pass_context
-def command(context: click.Context, number: int | None, force: bool, manner: Manner) -> int:
+def command(context: click.Context, number: int | None, force: bool, manner: ChangeOptions) -> int:
     """Put back what was there before run NUMBER; without NUMBER, before the last run that still stands.
 
     Refuses where something was changed since. A rollback is a run too and can be taken back.
@@ -30,26 +30,26 @@ def command(context: click.Context, number: int | None, force: bool, manner: Man
       eqmail rollback
       eqmail rollback 12 --force
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     history = History(site.home)
     chosen = number or _last(history)
 
-    def plan(world: World) -> list[Difference]:
+    def plan(world: Filesystem) -> list[Change]:
         run = _run(history, chosen)
         _demand_still(site, run)
-        return [] if chosen in history.undone() else undoing(history, run, world, force)
+        return [] if chosen in history.rolled_back() else plan_rollback(history, run, world, force)
 
-    carry_out(context, site, manner, plan, undoes=chosen)
+    execute(context, site, manner, plan, undoes=chosen)
     return 0
 
 
-def _demand_still(site: Site, run: Run) -> None:
+def _demand_still(site: Site, run: TransactionRecord) -> None:
     """Refuse to take programs and queue away from running services.
 
     Fails: Refusal.
     """
-    if any(step.path == SITE_FILE and step.before is None for step in run.steps) and running_pid(site):
-        raise Refusal(f"run {run.number} made the installation, and its services run; stop them first")
+    if any(step.path == SITE_FILE and step.before is None for step in run.changes) and running_pid(site):
+        raise EqmailError(f"run {run.number} made the installation, and its services run; stop them first")
 
 
 def _last(history: History) -> int:
@@ -57,18 +57,18 @@ def _last(history: History) -> int:
 
     Fails: Refusal where there is none.
     """
-    undone = history.undone()
-    standing = [run.number for run in history.runs() if run.state == DONE and not run.undoes]
+    undone = history.rolled_back()
+    standing = [run.number for run in history.records() if run.state == DONE and not run.undoes]
     for number in reversed(standing):
         if number not in undone:
             return number
-    raise Refusal("there is no run to take back; eqmail history lists all")
+    raise EqmailError("there is no run to take back; eqmail history lists all")
 
 
-def _run(history: History, number: int) -> Run:
-    run = history.run(number)
+def _run(history: History, number: int) -> TransactionRecord:
+    run = history.record(number)
     if run is None:
-        raise usage(f"there is no run {number}; eqmail history lists all")
+        raise usage_error(f"there is no run {number}; eqmail history lists all")
     if run.state != DONE:
-        raise Refusal(f"run {number} broke off and is undone already")
+        raise EqmailError(f"run {number} broke off and is undone already")
     return run

@@ -7,8 +7,8 @@ import click
 
 from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.errors import Refusal, privilege, usage
-from eqmail_setup.installation.loading import demand_installation, demand_own
+from eqmail_setup.errors import EqmailError, permission_required, usage_error
+from eqmail_setup.installation.loading import demand_own, require_installation
 from eqmail_setup.installation.trust import demand_trusted
 
 DEFAULT_DELIVERY = b"./Mailbox"
@@ -29,16 +29,18 @@ def command(context: click.Context, addresses: tuple[str, ...], delivery: str | 
       eqmail run --smtp 0.0.0.0:25
       eqmail run --smtp 127.0.0.1:2525 --delivery ./Maildir/
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     for address in addresses:
         match = _ADDRESS.fullmatch(address)
         if not match or not 0 < int(match[2]) < 1 << 16:
-            raise usage(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:2525")
+            raise usage_error(f"--smtp {address}: write ADDRESS:PORT or [IPv6]:PORT, such as 127.0.0.1:2525")
     program = f"{site.bin}/qmail-start"
     if not os.path.exists(program):
-        raise Refusal(f"{program}: missing; run: eqmail --home {site.home} setup")
+        raise EqmailError(f"{program}: missing; run: eqmail --home {site.home} setup")
     if os.geteuid() != 0 and not site.single_user:
-        raise privilege(f"running the services of {site.home} needs root, because each becomes a user of its own")
+        raise permission_required(
+            f"running the services of {site.home} needs root, because each becomes a user of its own"
+        )
     demand_own(site)
     demand_trusted([program], "what is run")
     chosen = os.fsencode(delivery) if delivery else read_controls(site).defaultdelivery

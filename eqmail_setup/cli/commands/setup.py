@@ -11,30 +11,37 @@ import click
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.progress import progress
-from eqmail_setup.errors import FOUND, privilege
+from eqmail_setup.errors import FOUND, permission_required
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.build_config import kept_site
-from eqmail_setup.installation.detection import demand_harmless
+from eqmail_setup.installation.build_config import load_site
+from eqmail_setup.installation.detection import require_safe_change
 from eqmail_setup.installation.loading import (
-    Opened,
-    demand_accounts,
+    LoadedInstallation,
     demand_own,
-    demand_short,
+    load_or_propose,
     locked,
-    open_installation,
+    require_accounts,
+    require_short_path,
 )
-from eqmail_setup.installation.manifest import hierarchy
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.operations import Action
-from eqmail_setup.transaction.plan import Difference, Weight, apply, observe
-from eqmail_setup.transaction.staged_filesystem import RecordedWorld
-from eqmail_setup.transaction.transaction import LOCK, Manner, changing, described, preview, undertaking
+from eqmail_setup.installation.manifest import installation_manifest
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.operations import Operation
+from eqmail_setup.transaction.plan import Change, Severity, apply_changes, compare_with_manifest
+from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
+from eqmail_setup.transaction.transaction import (
+    LOCK,
+    ChangeOptions,
+    begin_transaction,
+    change_options,
+    command_line,
+    print_plan,
+)
 
 _WORTH_A_BAR = 20
 
 
 @click.command("setup")
-@changing
+@change_options
 @click.option("-v", "--verbose", is_flag=True, help="Name every single action.")
 @click.option("--root", metavar="DIR", default="", help="Stage below DIR without root; a manifest keeps the owners.")
 @click.option("--single-user", is_flag=True, help="An installation of the caller alone, without root.")
@@ -43,7 +50,7 @@ _WORTH_A_BAR = 20
 @click.pass_context
 def command(
     context: click.Context,
-    manner: Manner,
+    manner: ChangeOptions,
     verbose: bool,
     root: str,
     single_user: bool,
@@ -64,30 +71,30 @@ def command(
     root = os.path.abspath(root) if root else ""
     chosen = {"single-user": "yes"} if single_user else {}
     chosen |= {"layout": layout} if layout else {}
-    opened = open_installation(context, conf, chosen, root)
+    opened = load_or_propose(context, conf, chosen, root)
     site = opened.site
-    only_look = manner.only_look
-    is_another = opened.before is not None and kept_site(site.home, root) is None
-    demand_short(site.home)
+    only_look = manner.preview_only
+    is_another = opened.before is not None and load_site(site.home, root) is None
+    require_short_path(site.home)
     _demand_privilege(site, bool(root), only_look)
     if not root:
         demand_own(site)
     with ExitStack() as stack:
         run = None
         if not only_look and not root:
-            run = stack.enter_context(undertaking(site.home, described(context)))
+            run = stack.enter_context(begin_transaction(site.home, command_line(context)))
         elif not only_look:
             stack.enter_context(locked(_lock_of(root)))
-        demand_harmless(opened.before, site, root)
-        world = RecordedWorld(site.home, root) if root else RealWorld(site.home)
-        differences = observe(hierarchy(site, caller(), staged=bool(root)), world)
+        require_safe_change(opened.before, site, root)
+        world = StagedFilesystem(site.home, root) if root else DiskFilesystem(site.home)
+        differences = compare_with_manifest(installation_manifest(site, caller(), staged=bool(root)), world)
         if only_look:
-            preview(differences, world, manner.as_json, manner.diff)
+            print_plan(differences, world, manner.as_json, manner.diff)
             return _stuck(differences)
         with _telling(differences, world, verbose) as tell:
-            done = run.perform(differences, tell) if run else apply(differences, world, tell)
+            done = run.apply(differences, tell) if run else apply_changes(differences, world, tell)
         if done and not run:
-            world.finish()
+            world.sync()
     _report(opened, differences, done, manner.as_json, root)
     if is_another and not (root or manner.as_json):
         _tell_of_patches(site)
@@ -99,19 +106,19 @@ def _tell_of_patches(site: Site) -> None:
     from eqmail_setup.settings.validation import unknown_files
 
     for remark in unknown_files(site, sorted(os.listdir(site.control))):
-        click.echo(Difference(f"{site.control}/{remark.file}", remark.found, remark.wanted, None, remark.weight).line())
+        click.echo(Change(f"{site.control}/{remark.file}", remark.found, remark.expected, None, remark.severity).line())
 
 
 def _demand_privilege(site: Site, staged: bool, only_look: bool) -> None:
     if staged or site.single_user:
         return
     if os.geteuid() != 0 and not only_look:
-        raise privilege(
+        raise permission_required(
             f"setup of {site.home} needs root, because it gives files to other users; "
             "without root: --single-user for an installation of your own, --root DIR to stage one"
         )
     if not only_look:
-        demand_accounts(site)
+        require_accounts(site)
 
 
 def _lock_of(root: str) -> str:
@@ -119,9 +126,11 @@ def _lock_of(root: str) -> str:
     return f"{root}/{LOCK}"
 
 
-def _stuck(differences: list[Difference]) -> int:
+def _stuck(differences: list[Change]) -> int:
     stuck = [
-        difference for difference in differences if difference.action is None and difference.weight is Weight.WRONG
+        difference
+        for difference in differences
+        if difference.operation is None and difference.severity is Severity.ERROR
     ]
     for difference in stuck:
         click.echo(f"eqmail: {difference.line()}", err=True)
@@ -129,10 +138,10 @@ def _stuck(differences: list[Difference]) -> int:
 
 
 @contextmanager
-def _telling(differences: list[Difference], world: RealWorld, verbose: bool) -> Iterator[Callable[[Action], None]]:
+def _telling(differences: list[Change], world: DiskFilesystem, verbose: bool) -> Iterator[Callable[[Operation], None]]:
     """How to tell of each action: by its sentence, by a moving bar on a terminal, or not at all."""
     if verbose:
-        yield lambda action: click.echo(action.sentence(world))
+        yield lambda action: click.echo(action.describe(world))
     elif len(differences) < _WORTH_A_BAR:
         yield lambda action: None
     else:
@@ -141,12 +150,12 @@ def _telling(differences: list[Difference], world: RealWorld, verbose: bool) -> 
             yield lambda action: watch(next(numbers))
 
 
-def _report(opened: Opened, differences: list[Difference], done: int, as_json: bool, root: str) -> None:
-    from eqmail_setup.installation.runtime_access import reachable
+def _report(opened: LoadedInstallation, differences: list[Change], done: int, as_json: bool, root: str) -> None:
+    from eqmail_setup.installation.runtime_access import is_accessible
 
     site = opened.site
-    warnings = [] if root else reachable(site.single_user)
-    kept = [difference for difference in differences if difference.weight is not Weight.WRONG]
+    warnings = [] if root else is_accessible(site.single_user)
+    kept = [difference for difference in differences if difference.severity is not Severity.ERROR]
     if as_json:
         lines = [difference.line() for difference in warnings]
         click.echo(json.dumps({"home": site.home, "done": done, "kept": [k.path for k in kept], "warnings": lines}))

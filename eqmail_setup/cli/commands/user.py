@@ -10,19 +10,19 @@ import click
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.users.database import assign_path
-from eqmail_setup.cli.output import reporting, tell_rows
-from eqmail_setup.cli.progress import Watch, on_terminal, progress, silently
-from eqmail_setup.errors import Refusal, usage
-from eqmail_setup.installation.loading import demand_installation
+from eqmail_setup.cli.output import json_option, print_rows
+from eqmail_setup.cli.progress import ProgressCallback, no_progress, on_terminal, progress
+from eqmail_setup.errors import EqmailError, usage_error
+from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.mail import credentials as smtp_logins
 from eqmail_setup.mail import users as mail_users
-from eqmail_setup.mail.assign_file import Entry, read_assignments
+from eqmail_setup.mail.assign_file import AssignEntry, read_assignments
 from eqmail_setup.mail.credentials import SCHEMES
 from eqmail_setup.mail.users import MAILDIR, entry_for
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.plan import Difference
-from eqmail_setup.transaction.transaction import Manner, carry_out, staging
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_change_options
 
 _WORTH_A_BAR = 1 << 20
 PASSWD = "/etc/passwd"
@@ -54,7 +54,7 @@ def command() -> None:
 @click.option("--no-maildir", is_flag=True, help="Make no home, no Maildir and no .qmail file.")
 @click.option("--no-extensions", is_flag=True, help="No mail for LOCAL+anything.")
 @click.option("--replace", is_flag=True, help="Also where there is another entry for LOCAL.")
-@staging
+@staged_change_options
 @click.pass_context
 def add(
     context: click.Context,
@@ -66,7 +66,7 @@ def add(
     no_maildir: bool,
     no_extensions: bool,
     replace: bool,
-    manner: Manner,
+    manner: ChangeOptions,
 ) -> int:
     """Give mail for LOCAL to a user, who need not have an account; make the home and a Maildir where missing.
 
@@ -76,23 +76,23 @@ def add(
       eqmail user add joe --maildir Maildir
       eqmail user add joe.doe --as joe --ids 1001:1001 --home-of-user /home/joe --no-maildir
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     entry = entry_for(site, local, ids, home, user)
     folder = "" if no_maildir else maildir
     return _compiling(
         context,
         site,
         manner,
-        lambda world, watch: mail_users.adding(site, world, entry, folder, not no_extensions, replace, watch),
+        lambda world, watch: mail_users.plan_add(site, world, entry, folder, not no_extensions, replace, watch),
     )
 
 
 @command.command("remove")
 @click.argument("local")
 @click.option("--discard-mail", is_flag=True, help="Also remove the Maildir in the home, for good.")
-@staging
+@staged_change_options
 @click.pass_context
-def remove(context: click.Context, local: str, discard_mail: bool, manner: Manner) -> int:
+def remove(context: click.Context, local: str, discard_mail: bool, manner: ChangeOptions) -> int:
     """Remove the entries of LOCAL; the mail stays where it is.
 
     \b
@@ -100,9 +100,9 @@ def remove(context: click.Context, local: str, discard_mail: bool, manner: Manne
       eqmail user remove foo --dry-run
       eqmail user remove foo --discard-mail
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     return _compiling(
-        context, site, manner, lambda world, watch: mail_users.removing(site, world, local, discard_mail, watch)
+        context, site, manner, lambda world, watch: mail_users.plan_remove(site, world, local, discard_mail, watch)
     )
 
 
@@ -112,10 +112,10 @@ def remove(context: click.Context, local: str, discard_mail: bool, manner: Manne
 @click.option("--hash", metavar="STRING", default="", help="Keep this crypt string, such as $y$... or $argon2id$...")
 @click.option("--scheme", type=click.Choice(tuple(SCHEMES)), default=next(iter(SCHEMES)), help="How it is kept.")
 @click.option("--remove", "removes", is_flag=True, help="LOGIN may no longer log in.")
-@staging
+@staged_change_options
 @click.pass_context
 def passwd(
-    context: click.Context, login: str, stdin: bool, hash: str, scheme: str, removes: bool, manner: Manner
+    context: click.Context, login: str, stdin: bool, hash: str, scheme: str, removes: bool, manner: ChangeOptions
 ) -> int:
     """Set the password with which LOGIN may send mail by SMTP (users/smtpauth, see qmail-chkpw).
 
@@ -128,18 +128,18 @@ def passwd(
       eqmail user passwd joe --hash '$argon2id$v=19$m=65536,t=3,p=4$...'
       eqmail user passwd joe --remove
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     if sum(map(bool, (stdin, hash, removes))) > 1:
-        raise usage("--stdin, --hash and --remove exclude each other")
+        raise usage_error("--stdin, --hash and --remove exclude each other")
     if removes:
-        carry_out(context, site, manner, lambda world: smtp_logins.removing(site, world, login))
+        execute(context, site, manner, lambda world: smtp_logins.plan_remove(site, world, login))
         return 0
     if hash:
         secret = hash.encode("utf-8", "surrogateescape")
-        smtp_logins.demand_usable(secret)
+        smtp_logins.require_valid_secret(secret)
     else:
         secret = smtp_logins.hashed(_password(login, stdin), scheme)
-    carry_out(context, site, manner, lambda world: smtp_logins.setting(site, world, login, secret))
+    execute(context, site, manner, lambda world: smtp_logins.plan_set_credential(site, world, login, secret))
     return 0
 
 
@@ -147,13 +147,13 @@ def _password(login: str, stdin: bool) -> bytes:
     if stdin:
         return sys.stdin.buffer.readline(_LONGEST_PASSWORD).rstrip(b"\r\n")
     if not sys.stdin.isatty():
-        raise usage("nobody can be asked for a password here; give it with --stdin, or its --hash")
+        raise usage_error("nobody can be asked for a password here; give it with --stdin, or its --hash")
     return str(click.prompt(f"Password of {login}", hide_input=True, confirmation_prompt=True, err=True)).encode()
 
 
 @command.command("list")
 @click.option("--smtp-auth", is_flag=True, help="Those who may log in to the SMTP server, instead.")
-@reporting
+@json_option
 @click.pass_context
 def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
     """List the entries of users/assign.
@@ -163,20 +163,20 @@ def list_(context: click.Context, smtp_auth: bool, as_json: bool) -> int:
       eqmail user list --json
       eqmail user list --smtp-auth
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     if smtp_auth:
-        logins = smtp_logins.logins_in(site, RealWorld(site.home))
+        logins = smtp_logins.credentials_in(site, DiskFilesystem(site.home))
         none = "nobody may log in; eqmail user passwd LOGIN changes that"
-        tell_rows(logins, as_json, lambda row: f"{row.login}: {row.method}", none)
+        print_rows(logins, as_json, lambda row: f"{row.login}: {row.method}", none)
         return 0
     none = "no entries; accounts of the system get their mail without"
-    tell_rows(read_assignments(assign_path(site)).entries(), as_json, _line, none)
+    print_rows(read_assignments(assign_path(site)).entries(), as_json, _line, none)
     return 0
 
 
 @command.command("show")
 @click.argument("local")
-@reporting
+@json_option
 @click.pass_context
 def show(context: click.Context, local: str, as_json: bool) -> int:
     """Show the entries of LOCAL and of its extensions.
@@ -185,23 +185,23 @@ def show(context: click.Context, local: str, as_json: bool) -> int:
     Examples:
       eqmail user show foo
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     names = {local.lower(), local.lower() + os.fsdecode(site.break_char)}
     entries = [
         entry for entry in read_assignments(assign_path(site)).entries() if entry.local and entry.local.lower() in names
     ]
     if not entries:
-        raise Refusal(f"{assign_path(site)}: has no entry for {local}; eqmail explain tells where its mail goes")
-    tell_rows(entries, as_json, _line)
+        raise EqmailError(f"{assign_path(site)}: has no entry for {local}; eqmail explain tells where its mail goes")
+    print_rows(entries, as_json, _line)
     return 0
 
 
 @command.command("import-passwd")
 @click.argument("file", required=False)
 @click.option("--replace", is_flag=True, help="Also where there are other entries for the same names.")
-@staging
+@staged_change_options
 @click.pass_context
-def import_passwd(context: click.Context, file: str | None, replace: bool, manner: Manner) -> int:
+def import_passwd(context: click.Context, file: str | None, replace: bool, manner: ChangeOptions) -> int:
     """Make an entry for every account of FILE (/etc/passwd when left out) that owns its home.
 
     users/include, exclude, mailnames, subusers and append are obeyed as by qmail-pw2u. Entries of other names stay.
@@ -211,54 +211,57 @@ def import_passwd(context: click.Context, file: str | None, replace: bool, manne
       eqmail user import-passwd --diff
       eqmail user import-passwd accounts.txt --replace
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     content = read_file(file or PASSWD)
     if content is None:
-        raise Refusal(f"{file}: does not exist")
+        raise EqmailError(f"{file}: does not exist")
     lines = content.splitlines()
     return _compiling(
-        context, site, manner, lambda world, watch: mail_users.importing(site, world, lines, replace, watch)
+        context, site, manner, lambda world, watch: mail_users.plan_import(site, world, lines, replace, watch)
     )
 
 
 @command.command("compile")
-@staging
+@staged_change_options
 @click.pass_context
-def compile_(context: click.Context, manner: Manner) -> int:
+def compile_(context: click.Context, manner: ChangeOptions) -> int:
     """Make users/cdb of users/assign, as qmail-newu does; look-ups see the old or the new one, never a part.
 
     \b
     Examples:
       eqmail user compile
     """
-    site = demand_installation(context)
-    return _compiling(context, site, manner, lambda world, watch: mail_users.compiling(site, world, watch))
+    site = require_installation(context)
+    return _compiling(context, site, manner, lambda world, watch: mail_users.plan_compile(site, world, watch))
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: AssignEntry) -> str:
     name = f"{entry.local}*" if entry.wildcard else entry.local
     files = f".qmail{entry.dash}{entry.ext}{'*' if entry.wildcard else ''}"
     return f"{name}: {entry.user} ({entry.uid}:{entry.gid}) in {entry.home}, {files}"
 
 
 def _compiling(
-    context: click.Context, site: Site, manner: Manner, plan: Callable[[World, Watch], list[Difference]]
+    context: click.Context,
+    site: Site,
+    manner: ChangeOptions,
+    plan: Callable[[Filesystem, ProgressCallback], list[Change]],
 ) -> int:
     """Carry out a change of users, which is watched; the bar has gone before anything is said."""
 
-    def watched(world: World) -> list[Difference]:
+    def watched(world: Filesystem) -> list[Change]:
         with _bar(assign_path(site)) as watch:
             return plan(world, watch)
 
-    carry_out(context, site, manner, watched)
+    execute(context, site, manner, watched)
     return 0
 
 
 @contextmanager
-def _bar(path: str) -> Iterator[Watch]:
+def _bar(path: str) -> Iterator[ProgressCallback]:
     """A moving bar where somebody watches a large file being compiled."""
     if not on_terminal() or not os.path.exists(path) or os.path.getsize(path) < _WORTH_A_BAR:
-        yield silently
+        yield no_progress
         return
     with open(path, "rb") as file:
         total = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))

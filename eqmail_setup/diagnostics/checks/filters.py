@@ -17,7 +17,7 @@ from eqmail_setup.diagnostics.finding import ERROR, Finding
 _PATIENCE_S = 5.0
 
 
-def filters(site: Site) -> Iterator[Finding]:
+def check_filters(site: Site) -> Iterator[Finding]:
     """Whether every filter that the settings name can be asked."""
     controls = read_controls(site)
     for entry in controls.milters or ():

@@ -17,8 +17,8 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_upto
 from eqmail_setup.diagnostics.checks.start_scripts import PLACES, script_texts
 from eqmail_setup.diagnostics.finding import ERROR, WARNING, Finding
-from eqmail_setup.errors import Refusal
-from eqmail_setup.installation.detection import found_site
+from eqmail_setup.errors import EqmailError
+from eqmail_setup.installation.detection import detect_installation
 from eqmail_setup.migration.source import runs
 from eqmail_setup.transaction.history import History
 
@@ -86,8 +86,8 @@ def _texts(site: Site, home: str, with_accounts: bool) -> Iterator[Finding]:
 def _imported(site: Site) -> Iterator[str]:
     """Homes that were imported here, by the history."""
     try:
-        commands = [shlex.split(run.command) for run in History(site.home).runs()]
-    except (OSError, ValueError, Refusal):
+        commands = [shlex.split(run.command) for run in History(site.home).records()]
+    except (OSError, ValueError, EqmailError):
         return
     for words in commands:
         if "import" in words:
@@ -104,7 +104,7 @@ def _home_behind(link: str) -> str:
 def _is_dead(home: str) -> bool:
     """Whether a qmail is there whose scheduler does not run."""
     try:
-        other = found_site(home)
+        other = detect_installation(home)
         return other is not None and os.path.exists(f"{home}/bin/qmail-queue") and not runs(other)
     except OSError:
         return False

@@ -23,7 +23,7 @@ from eqmail_core.smtpd.policy.config import submission_ports
 from eqmail_core.system.installation import read_controls
 from eqmail_core.text.listen_address import parse_listen_address
 from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
-from eqmail_setup.network.dns import Unanswered, ask, names_of
+from eqmail_setup.network.dns import DnsLookupFailed, names_of, query
 from eqmail_setup.network.listeners import listeners
 from eqmail_setup.settings.reload import running_pid
 
@@ -33,7 +33,7 @@ LATELY_S = 86400
 """A service that ended longer ago is no news any more."""
 
 MOST_DOMAINS = 20
-STRANGER = "doctor@relay-test.invalid"
+UNUSED_RECIPIENT = "doctor@relay-test.invalid"
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 _SOCKETS = {
     "queue": "nothing can be queued",
@@ -51,7 +51,7 @@ _NOBODY = b64encode(b"\0doctor-test@relay-test.invalid\0doctor-test").decode()
 """A login that nobody has, as AUTH PLAIN wants it."""
 
 
-def listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+def check_listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     """Whether the services run, and answer where they should."""
     pid = running_pid(site)
     if not pid:
@@ -127,7 +127,7 @@ def _passwords(site: Site) -> Iterator[Finding]:
         yield Finding("listening.clear-passwords", WARNING, fact, remedy)
 
 
-def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+def check_open_relay(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     """Whether the running server refuses to relay and takes mail for its own postmaster; no mail is sent."""
     if not running_pid(site):
         return
@@ -139,7 +139,7 @@ def relay_test(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
             with smtplib.SMTP(host, port, local_hostname="localhost", timeout=PATIENCE_S) as client:
                 client.ehlo()
                 yield from _secured(site, client, address)
-                if client.mail(STRANGER)[0] == _AUTHENTICATION_REQUIRED:
+                if client.mail(UNUSED_RECIPIENT)[0] == _AUTHENTICATION_REQUIRED:
                     continue  # a port of submission, where strangers have nothing to say
                 foreign, _ = client.rcpt("nobody@relay-test.invalid")
                 own, said = client.rcpt(f"postmaster@{os.fsdecode(controls.me or b'localhost')}")
@@ -184,18 +184,18 @@ def _secured(site: Site, client: smtplib.SMTP, address: str) -> Iterator[Finding
             yield Finding("selftest.auth", ERROR, fact, f"see to the program in {Controls.smtpcheckpw.file}")
 
 
-def names(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
+def check_dns(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     """Whether other hosts find this one by DNS and have reason to trust its mail."""
     controls = read_controls(site)
     if controls.me is None:
         return
     me = os.fsdecode(controls.me)
-    own = [*ask(me, "A"), *ask(me, "AAAA")]
+    own = [*query(me, "A"), *query(me, "AAAA")]
     if not own:
         yield Finding("dns.address", ERROR, f"{me}: has no A or AAAA record", "publish one; many servers demand it")
     for address in own:
         found = names_of(address)
-        if not any(address in (*ask(name, "A"), *ask(name, "AAAA")) for name in found):
+        if not any(address in (*query(name, "A"), *query(name, "AAAA")) for name in found):
             fact = f"{address}: {', '.join(found) or 'no name'} does not lead back to it (PTR)"
             yield Finding("dns.reverse", WARNING, fact, f"ask your provider to name {address} {me}")
     virtual = [key for key in controls.virtualdomains or {} if key and b"@" not in key and not key.startswith(b".")]
@@ -204,27 +204,27 @@ def names(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
 
 
 def _domain(domain: str) -> Iterator[Finding]:
-    exchangers = ask(domain, "MX")
-    if not exchangers and not [*ask(domain, "A"), *ask(domain, "AAAA")]:
+    exchangers = query(domain, "MX")
+    if not exchangers and not [*query(domain, "A"), *query(domain, "AAAA")]:
         yield Finding("dns.mx", ERROR, f"{domain}: has no MX record and no address", f"publish an MX for {domain}")
     for record in exchangers:
         name = record.split()[-1]
-        if name != "." and not [*ask(name, "A"), *ask(name, "AAAA")]:
+        if name != "." and not [*query(name, "A"), *query(name, "AAAA")]:
             yield Finding("dns.mx-address", ERROR, f"{domain}: its MX {name} has no address", f"publish one for {name}")
-    if not [text for text in ask(domain, "TXT") if text.lower().startswith("v=spf1")]:
+    if not [text for text in query(domain, "TXT") if text.lower().startswith("v=spf1")]:
         remedy = f'publish TXT "v=spf1 mx -all" for {domain}, with all hosts that send its mail'
         yield Finding("dns.spf", WARNING, f"{domain}: publishes no SPF", remedy)
-    if not [text for text in ask(f"_dmarc.{domain}", "TXT") if text.lower().startswith("v=dmarc1")]:
+    if not [text for text in query(f"_dmarc.{domain}", "TXT") if text.lower().startswith("v=dmarc1")]:
         remedy = f'publish TXT "v=DMARC1; p=none" for _dmarc.{domain} or its organisational domain'
         yield Finding("dns.dmarc", NOTE, f"{domain}: publishes no DMARC policy", remedy)
 
 
-def answered(findings: Iterator[Finding]) -> Iterator[Finding]:
+def skip_unanswered(findings: Iterator[Finding]) -> Iterator[Finding]:
     """The same findings; where DNS ends giving answers, one that says so."""
     try:
         yield from findings
-    except Unanswered as silence:
-        yield Finding("dns.unanswered", WARNING, silence.fact, "--offline asks nothing")
+    except DnsLookupFailed as silence:
+        yield Finding("dns.unanswered", WARNING, silence.message, "--offline asks nothing")
 
 
 def _addresses(site: Site, given: Iterable[str]) -> list[str]:

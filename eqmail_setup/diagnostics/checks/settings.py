@@ -22,15 +22,15 @@ from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
 from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest import hierarchy
-from eqmail_setup.installation.runtime_access import reachable
-from eqmail_setup.mail.aliases import POSTMASTER, ROOT, SAME_AS_POSTMASTER, examined, file_of, home_of_aliases
-from eqmail_setup.mail.assign_file import compiled
-from eqmail_setup.mail.routing import whither
-from eqmail_setup.settings.validation import remarks_on
-from eqmail_setup.transaction.disk_filesystem import RealWorld
+from eqmail_setup.installation.manifest import installation_manifest
+from eqmail_setup.installation.runtime_access import is_accessible
+from eqmail_setup.mail.aliases import LINKED_TO_POSTMASTER, POSTMASTER, ROOT, alias_folder, examined, file_of
+from eqmail_setup.mail.assign_file import compile_assign
+from eqmail_setup.mail.routing import route_address
+from eqmail_setup.settings.validation import check_settings
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
 from eqmail_setup.transaction.history import History
-from eqmail_setup.transaction.plan import Weight, observe
+from eqmail_setup.transaction.plan import Severity, compare_with_manifest
 
 RULES = (
     "/etc/tcp.smtp.cdb",
@@ -44,24 +44,24 @@ RULES = (
 OPEN_KEY = "certificates.open-key"
 _STRANGER = b"198.51.100.77"
 _SOON = timedelta(days=30)
-_WEIGHTS = {Weight.WRONG: ERROR, Weight.ADVICE: WARNING, Weight.KEPT: NOTE}
+_WEIGHTS = {Severity.ERROR: ERROR, Severity.INFO: WARNING, Severity.WARNING: NOTE}
 _WIDEST = {4: 8, 6: 16}
 
 
-def permissions(site: Site) -> Iterator[Finding]:
+def check_permissions(site: Site) -> Iterator[Finding]:
     """Owners, groups, modes and programs, as `eqmail check` sees them."""
-    for item in observe(hierarchy(site, caller()), RealWorld(site.home)):
-        remedy = "eqmail setup mends it" if item.action else f"{item.weight.value} {item.wanted}"
-        fact = f"{item.path}: {item.found}, {item.weight.value} {item.wanted}"
-        yield Finding("permissions.differs", _WEIGHTS[item.weight], fact, remedy)
-    for item in reachable(site.single_user):
-        yield Finding("permissions.unreachable", _WEIGHTS[item.weight], f"{item.path}: {item.found}", item.wanted)
-    for run in History(site.home).broken():
+    for item in compare_with_manifest(installation_manifest(site, caller()), DiskFilesystem(site.home)):
+        remedy = "eqmail setup mends it" if item.operation else f"{item.severity.value} {item.expected}"
+        fact = f"{item.path}: {item.found}, {item.severity.value} {item.expected}"
+        yield Finding("permissions.differs", _WEIGHTS[item.severity], fact, remedy)
+    for item in is_accessible(site.single_user):
+        yield Finding("permissions.unreachable", _WEIGHTS[item.severity], f"{item.path}: {item.found}", item.expected)
+    for run in History(site.home).interrupted():
         fact = f"run {run.number} ({run.command}) broke off"
         yield Finding("permissions.broken-run", WARNING, fact, "the next changing command undoes it, eqmail setup too")
 
 
-def queue(site: Site) -> Iterator[Finding]:
+def check_queue(site: Site) -> Iterator[Finding]:
     """Whether every message has the files, the names, the places and the owners that it must have."""
     found = find_faults(site)
     for path in found.unknown_files:
@@ -79,18 +79,20 @@ def queue(site: Site) -> Iterator[Finding]:
         yield Finding("queue.state", ERROR, fact, remedy)
 
 
-def settings(site: Site) -> Iterator[Finding]:
+def check_setting_files(site: Site) -> Iterator[Finding]:
     """Settings that a program misreads, and settings that contradict each other."""
     is_missing = not os.path.lexists(f"{site.control}/{Controls.rcpthosts.file}")
-    for remark in remarks_on(site):
+    for remark in check_settings(site):
         if is_missing and remark.file == Controls.rcpthosts.file:
             continue  # `relaying` says it
         fact = f"{site.control}/{remark.file}: {remark.found}"
-        weight = _WEIGHTS[remark.weight]
-        yield Finding(f"settings.{remark.name or remark.file}", weight, fact, f"{remark.weight.value} {remark.wanted}")
+        weight = _WEIGHTS[remark.severity]
+        yield Finding(
+            f"settings.{remark.name or remark.file}", weight, fact, f"{remark.severity.value} {remark.expected}"
+        )
 
 
-def users(site: Site) -> Iterator[Finding]:
+def check_users(site: Site) -> Iterator[Finding]:
     """Whether the user database says what its text says."""
     assign, database = read_file(assign_path(site)), read_file(database_path(site))
     if assign is None:
@@ -99,7 +101,7 @@ def users(site: Site) -> Iterator[Finding]:
             yield Finding("users.no-text", WARNING, f"{assign_path(site)}: missing, and was compiled", remedy)
         return
     try:
-        wanted = compiled(assign)
+        wanted = compile_assign(assign)
     except BadAssign as bad:
         remedy = "mend the line, then: eqmail user compile"
         yield Finding("users.assign", ERROR, f"{assign_path(site)}: line {bad.line}: is no entry", remedy)
@@ -109,27 +111,27 @@ def users(site: Site) -> Iterator[Finding]:
         yield Finding("users.stale", ERROR, fact, "eqmail user compile")
 
 
-def aliases(site: Site) -> Iterator[Finding]:
+def check_aliases(site: Site) -> Iterator[Finding]:
     """Whether the addresses that every host must have lead somewhere."""
-    for item in home_of_aliases(site):
-        yield Finding("aliases.home", WARNING, f"{item.path}: {item.found}", f"better {item.wanted}")
-    for item in examined(site, RealWorld(site.home)):
-        fact, remedy = f"{item.path}: {item.found}", f"{item.weight.value} {item.wanted}"
+    for item in alias_folder(site):
+        yield Finding("aliases.home", WARNING, f"{item.path}: {item.found}", f"better {item.expected}")
+    for item in examined(site, DiskFilesystem(site.home)):
+        fact, remedy = f"{item.path}: {item.found}", f"{item.severity.value} {item.expected}"
         yield Finding("aliases.misread", WARNING, fact, remedy)
     controls = read_controls(site)
     host = (controls.locals or [b""])[0]
-    for name in (POSTMASTER, *SAME_AS_POSTMASTER, ROOT):
-        found = whither(site, name.encode() + (b"@" + host if host else b""))
-        if found.trouble.endswith("(#5.1.1)"):
+    for name in (POSTMASTER, *LINKED_TO_POSTMASTER, ROOT):
+        found = route_address(site, name.encode() + (b"@" + host if host else b""))
+        if found.failure.endswith("(#5.1.1)"):
             folder = os.fsdecode(found.user.home) if found.user else site.alias
             fact = f"{folder}/{file_of(name)}: missing, so mail for {name} bounces"
             yield Finding("aliases.missing", WARNING, fact, "eqmail alias init ADDRESS")
-        elif found.trouble:
-            fact = f"mail for {name} is not delivered: {found.trouble}"
+        elif found.failure:
+            fact = f"mail for {name} is not delivered: {found.failure}"
             yield Finding("aliases.trouble", ERROR, fact, f"eqmail explain {name} tells more")
 
 
-def relaying(site: Site) -> Iterator[Finding]:
+def check_relaying(site: Site) -> Iterator[Finding]:
     """Whether strangers may send mail anywhere."""
     controls = read_controls(site)
     try:
@@ -175,7 +177,7 @@ def _rules(path: str) -> Iterator[Finding]:
         )
 
 
-def certificates(site: Site) -> Iterator[Finding]:
+def check_certificates(site: Site) -> Iterator[Finding]:
     """Whether certificates are valid, for how long, and whether their keys are kept."""
     from cryptography import x509
 

@@ -57,9 +57,9 @@ _LIMITS = (
 _UNITS = {b"": 1, b"k": 1024, b"m": 1024 * 1024}
 
 
-def scripts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[Finding]:
+def check_start_scripts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[Finding]:
     """Scripts that give our programs too little memory, or words that they take for others."""
-    for path, text in _ours(site, places):
+    for path, text in _start_scripts(site, places):
         amounts = [_bytes(limit, *found) for limit in _LIMITS for found in limit.pattern.findall(text)]
         least = min(amounts, default=ENOUGH_BYTES)
         if least < ENOUGH_BYTES:
@@ -73,7 +73,7 @@ def scripts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[Finding]:
             yield Finding("scripts.checker", WARNING, fact, "take the name out; the checker comes first")
 
 
-def _ours(site: Site, places: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def _start_scripts(site: Site, places: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
     """Path and text of each script, without its comments, that names a program of this installation."""
     own = re.compile(rf"(?:(?<![\w/.-])|{re.escape(site.bin)}/|\$\{{?\w+\}}?/bin/){_PROGRAMS}".encode())
     yield from ((path, text) for path, text in script_texts(site, places) if own.search(text))

@@ -10,7 +10,7 @@ from eqmail_core.control.environment import VARIABLES
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.build_config import CONF_BUILD, CONF_FILES
-from eqmail_setup.installation.launchers import MODES, programs
+from eqmail_setup.installation.launchers import MODES, launchers
 from eqmail_setup.reference.manual.roff import Page
 from eqmail_setup.reference.pages import default_of
 from eqmail_setup.templating import plain_texts
@@ -86,7 +86,7 @@ def _conf() -> Page:
 
 def _hierarchy() -> Page:
     """What setup makes: from the same table that setup and check read."""
-    from eqmail_setup.installation.manifest import skeleton
+    from eqmail_setup.installation.manifest import base_manifest
 
     site = Site()
     page = Page("eqmail-hierarchy", 7, "what an installation consists of, with owners and modes")
@@ -97,13 +97,13 @@ def _hierarchy() -> Page:
     )
     page.heading("FOLDERS AND FILES")
     rows = []
-    for path, dress, split in skeleton(site, ("root", "root")):
+    for path, dress, split in base_manifest(site, ("root", "root")):
         parts = f" and {split} numbered folders in it" if split else ""
         rows.append(f"{path or '.':24} {dress}{parts}")
     page.literal("\n".join(rows))
     page.heading("PROGRAMS")
     page.text("Mode 0755, but 0700 where only root may start them: " + ", ".join(sorted(MODES)) + ".")
-    page.text(", ".join(program.name for program in programs()) + ".")
+    page.text(", ".join(program.name for program in launchers()) + ".")
     page.see_also(["eqmail-setup(8)", "eqmail-check(8)"])
     return page
 

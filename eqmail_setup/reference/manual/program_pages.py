@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.environment import VARIABLES
-from eqmail_setup.installation.launchers import FACES, Program, programs
+from eqmail_setup.installation.launchers import COMMAND_ALIASES, Launcher, launchers
 from eqmail_setup.reference.manual.roff import Page
 from eqmail_setup.reference.pages import described
 
@@ -28,12 +28,12 @@ _SOURCE = re.compile(r"\s*Source: .*\Z", re.DOTALL)
 
 def program_pages() -> Iterator[Page]:
     """The pages of all programs that are no commands under another name; those are with the commands."""
-    for program in programs():
-        if program.name not in FACES:
+    for program in launchers():
+        if program.name not in COMMAND_ALIASES:
             yield _page(program)
 
 
-def _page(program: Program) -> Page:
+def _page(program: Launcher) -> Page:
     text = described(program)
     first, _, rest = text.partition("\n")
     usage, _, purpose = first.partition(": ")
@@ -79,6 +79,6 @@ def _variables(page: Page, name: str) -> None:
 
 
 def _related(name: str, source: str) -> list[str]:
-    ours = {program.name for program in programs()} | _FORMATS
+    ours = {program.name for program in launchers()} | _FORMATS
     found = {f"{word}({section})" for word, section in _PAGE.findall(source) if word != name and word in ours}
     return [*found, "qmail-control(5)", "eqmail(8)"]

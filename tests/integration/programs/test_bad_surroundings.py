@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.control.declared import Controls
-from eqmail_setup.installation.launchers import TOOLKIT, programs
+from eqmail_setup.installation.launchers import TOOLKIT_PROGRAMS, launchers
 from tests.conftest import eqmail
 
 pytestmark = pytest.mark.slow
 
 # qmail-start would start a house; the toolkit's faces are tested in tests/setup.
-PROGRAMS = [program.name for program in programs() if program.name not in {"qmail-start", *TOOLKIT}]
+PROGRAMS = [program.name for program in launchers() if program.name not in {"qmail-start", *TOOLKIT_PROGRAMS}]
 
 USUAL = {0, 100, 111}
 QUEUE = {54, 55, 61, 62, 71, 120}

@@ -8,15 +8,15 @@ import pytest
 from eqmail_core.site.accounts import Accounts
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation import account_creation as accounts
-from eqmail_setup.installation.account_creation import TOOLS, Census, missing_commands
+from eqmail_setup.installation.account_creation import ACCOUNT_TOOLS, AccountDatabase, missing_commands
 
-SHADOW, PW, BUSYBOX = TOOLS
-EMPTY = Census({"root": 0}, {"root": (0, 0)})
+SHADOW, PW, BUSYBOX = ACCOUNT_TOOLS
+EMPTY = AccountDatabase({"root": 0}, {"root": (0, 0)})
 
 
-def commands(census: Census = EMPTY, site: Site | None = None, tool: object = SHADOW) -> list[str]:
+def commands(census: AccountDatabase = EMPTY, site: Site | None = None, tool: object = SHADOW) -> list[str]:
     found = missing_commands(site or Site(), census, tool, "/sbin/nologin")  # type: ignore[arg-type]
     return [" ".join(words) for words in found]
 
@@ -30,7 +30,7 @@ def test_users_get_the_groups_that_the_documentation_gives_them() -> None:
 
 
 def test_groups_come_first_and_numbers_are_the_first_free_ones() -> None:
-    census = Census({"root": 0, "others": 200}, {"root": (0, 0), "other": (201, 200)})
+    census = AccountDatabase({"root": 0, "others": 200}, {"root": (0, 0), "other": (201, 200)})
     made = commands(census)
     assert made[:2] == ["groupadd -g 201 qmail", "groupadd -g 202 nofiles"]
     assert [words.split()[3] for words in made[2:]] == ["200", "202", "203", "204", "205", "206", "207"]
@@ -45,18 +45,20 @@ def test_alias_lives_in_the_alias_folder_and_the_rest_in_the_home() -> None:
 def test_what_exists_and_fits_is_kept() -> None:
     users = {"root": (0, 0), "alias": (900, 61), "qmaild": (901, 61), "qmaill": (902, 61), "qmailp": (903, 61)}
     users |= {"qmailq": (904, 60), "qmailr": (905, 60), "qmails": (906, 60)}
-    assert commands(Census({"qmail": 60, "nofiles": 61}, users)) == []
+    assert commands(AccountDatabase({"qmail": 60, "nofiles": 61}, users)) == []
 
 
 def test_a_user_in_the_wrong_group_is_refused_with_the_remedy() -> None:
-    census = Census({"qmail": 60, "nofiles": 61}, {"root": (0, 0), "qmailq": (904, 61)})
-    with pytest.raises(Refusal, match="qmailq exists with the group nofiles, should be qmail: usermod -g qmail qmailq"):
+    census = AccountDatabase({"qmail": 60, "nofiles": 61}, {"root": (0, 0), "qmailq": (904, 61)})
+    with pytest.raises(
+        EqmailError, match="qmailq exists with the group nofiles, should be qmail: usermod -g qmail qmailq"
+    ):
         commands(census)
 
 
 def test_an_owner_that_does_not_exist_is_refused() -> None:
     users = ("alias", "qmaild", "qmaill", "boss", "qmailp", "qmailq", "qmailr", "qmails")
-    with pytest.raises(Refusal, match="boss"):
+    with pytest.raises(EqmailError, match="boss"):
         commands(site=Site(accounts=Accounts(users)))
 
 
@@ -97,5 +99,5 @@ def test_the_tools_of_root_are_found_from_everybodys_path(tmp_path: Path, monkey
     tool.chmod(0o755)
     monkeypatch.setattr(accounts, "_FOLDERS_OF_ROOT", (str(tmp_path),))
     monkeypatch.setenv("PATH", "/nowhere")
-    assert accounts.tool_of_system() is PW
+    assert accounts.find_account_tool() is PW
     accounts.create(("pw",))

@@ -15,14 +15,14 @@ from eqmail_core.queue.admin.transfer import survey_queue
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import DIFFERS
-from eqmail_setup.installation.build_config import kept_site
+from eqmail_setup.installation.build_config import load_site
 from tests.integration.toolkit.conftest import picture
 from tests.unit.queue.test_admin_transfer import contents, put, some_messages
 
 
 @pytest.fixture
 def site(at_home: str) -> Site:
-    site = kept_site(at_home)
+    site = load_site(at_home)
     assert site is not None
     some_messages(site, 8)
     Path(site.users, "assign").write_text(".\n")

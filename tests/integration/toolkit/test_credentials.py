@@ -18,10 +18,10 @@ from eqmail_core.auth.secrets_file import entries, find_secret
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import USAGE
-from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.installation.manifest_nodes import Permissions
 from eqmail_setup.mail import credentials as smtp_logins
-from eqmail_setup.transaction.filesystem import Seen
-from eqmail_setup.transaction.operations import Write
+from eqmail_setup.transaction.filesystem import PathInfo
+from eqmail_setup.transaction.operations import WriteFile
 
 # From the reference implementation: argon2 0123456789abcdef -id -t 1 -k 64 -p 1, for the password x.
 ARGON2 = "$argon2id$v=19$m=64,t=1,p=1$MDEyMzQ1Njc4OWFiY2RlZg$nExs6F5aSyFdCBFWsDPERSu6Kn58pvJNrPEVy1YGfGk"
@@ -35,8 +35,8 @@ class Page(NamedTuple):
     def show(self, path: str) -> str:
         return path
 
-    def look(self, path: str) -> Seen:
-        return Seen("a file", Dress("a", "b", 0o400), len(self.content), False)
+    def look(self, path: str) -> PathInfo:
+        return PathInfo("a file", Permissions("a", "b", 0o400), len(self.content), False)
 
     def target(self, path: str) -> None:
         return None
@@ -52,22 +52,22 @@ LINES = st.lists(
         LOGIN.map(str.encode), SECRET))), max_size=8)  # fmt: skip
 
 
-def written(page: Page, found: list[smtp_logins.Difference]) -> bytes:
-    if not found or found[0].action is None:
+def written(page: Page, found: list[smtp_logins.Change]) -> bytes:
+    if not found or found[0].operation is None:
         return page.content
-    assert isinstance(found[0].action, Write)
-    return found[0].action.content
+    assert isinstance(found[0].operation, WriteFile)
+    return found[0].operation.content
 
 
 @given(LINES, LOGIN, SECRET)
 def test_a_password_is_set_and_nothing_else_changes(lines: list[bytes], login: str, secret: bytes) -> None:
     page, site, name = Page(b"".join(line + b"\n" for line in lines)), Site("/home", single_user=True), login.encode()
-    after = written(page, smtp_logins.setting(site, page, login, secret))
+    after = written(page, smtp_logins.plan_set_credential(site, page, login, secret))
     assert find_secret(after, name) == secret
     others = [line for line in lines if not line.startswith(name + b":")]
     assert [line for line in after.split(b"\n")[:-1] if not line.startswith(name + b":")] == others
-    assert smtp_logins.setting(site, Page(after), login, secret) == []
-    left = written(Page(after), smtp_logins.removing(site, Page(after), login))
+    assert smtp_logins.plan_set_credential(site, Page(after), login, secret) == []
+    left = written(Page(after), smtp_logins.plan_remove(site, Page(after), login))
     assert left.split(b"\n")[:-1] == others
     assert name not in dict(entries(left))
 

@@ -8,8 +8,8 @@ import pytest
 
 from eqmail_setup.cli.app import run
 from eqmail_setup.cli.commands.demo import MARK
-from eqmail_setup.demo import HOST, clear, free_port
-from eqmail_setup.errors import FOUND, Refusal
+from eqmail_setup.demo import HOST, free_port, remove_old_demo
+from eqmail_setup.errors import FOUND, EqmailError
 
 
 def test_the_demonstration_delivers_over_every_way_and_stops(
@@ -49,8 +49,8 @@ def test_a_link_is_never_cleared_away(tmp_path: Path) -> None:
     real.mkdir()
     (real / MARK).touch()
     (tmp_path / "home").symlink_to(real)
-    with pytest.raises(Refusal):
-        clear(str(tmp_path / "home"), MARK)
+    with pytest.raises(EqmailError):
+        remove_old_demo(str(tmp_path / "home"), MARK)
     assert (real / MARK).exists()
 
 

@@ -20,10 +20,10 @@ from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import FOUND, PRIVILEGE
-from eqmail_setup.installation.build_config import kept_site
-from eqmail_setup.installation.manifest_nodes import Dress
-from eqmail_setup.migration.copy_files import Route, _worn
-from eqmail_setup.migration.unsupported import FOREIGN, RENAMED
+from eqmail_setup.installation.build_config import load_site
+from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.migration.copy_files import CopyContext, _target_permissions
+from eqmail_setup.migration.unsupported import RENAMED, UNSUPPORTED
 from tests.conftest import eqmail
 from tests.integration.toolkit.conftest import picture
 from tests.support.mail_system import House, messages, until
@@ -61,7 +61,7 @@ def old_home(home: Path, messages: int, layout: str = "netqmail") -> Site:
 
 
 def site_of(home: Path) -> Site:
-    site = kept_site(str(home))
+    site = load_site(str(home))
     assert site is not None
     return site
 
@@ -233,7 +233,7 @@ def count(home: Path) -> int:
 
 def test_the_table_of_foreign_files_says_nothing_of_files_that_are_ours() -> None:
     ours = {control.file for control in Controls.declared().values()}
-    assert not (set(FOREIGN) | set(RENAMED)) & ours
+    assert not (set(UNSUPPORTED) | set(RENAMED)) & ours
     assert len(set(RENAMED.values())) == len(RENAMED), "the way back must be clear"
 
 
@@ -347,8 +347,8 @@ def test_a_link_that_root_made_is_followed(tmp_path: Path, real_home: Path) -> N
 def test_root_is_no_account_of_the_services() -> None:
     source = Site(home="/old")
     source.accounts = Accounts(tuple("root" if role == "alias" else role for role in ROLES), source.accounts.groups)
-    route = Route(source, Site(home="/new"))
-    assert _worn(route, Dress("root", "root", 0o600)).owner == "root"
+    route = CopyContext(source, Site(home="/new"))
+    assert _target_permissions(route, Permissions("root", "root", 0o600)).owner == "root"
 
 
 def test_programs_of_aliases_are_listed_and_asked_about(

@@ -60,7 +60,7 @@ def test_names_come_from_the_dns(tmp_path: Path, capsys: pytest.CaptureFixture[s
         "192.0.2.9: Adding shop.example.net to control/locals...",
         "2001:db8::1: PTR lookup failed. I assume this address has no DNS name.",
     ]
-    assert [run.command for run in History(str(tmp_path)).runs()] == ["config"]
+    assert [run.command for run in History(str(tmp_path)).records()] == ["config"]
 
 
 def test_what_is_there_stays_and_rcpthosts_is_a_copy_of_it(tmp_path: Path, zone: Zone) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from eqmail_setup.installation import bytecode
 from eqmail_setup.installation import linker as linking
-from eqmail_setup.installation.launchers import module_file, programs
+from eqmail_setup.installation.launchers import launchers, module_file
 
-LINKED = [program for program in programs() if linking.is_linked(module_file(program))]
+LINKED = [program for program in launchers() if linking.is_linked(module_file(program))]
 
 
 def searched(home: Path, name: str, *words: str, stdin: bytes = b"") -> set[str]:
@@ -28,7 +28,7 @@ def searched(home: Path, name: str, *words: str, stdin: bytes = b"") -> set[str]
 
 
 def test_every_program_per_message_is_linked() -> None:
-    assert {Path(module_file(program)).stem for program in LINKED} == linking.PER_MESSAGE
+    assert {Path(module_file(program)).stem for program in LINKED} == linking.LINKED_PROGRAMS
 
 
 @pytest.mark.usefixtures("own_sources")

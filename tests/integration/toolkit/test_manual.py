@@ -9,7 +9,7 @@ import pytest
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_setup.cli.app import COMMANDS
-from eqmail_setup.installation.launchers import FACES, programs
+from eqmail_setup.installation.launchers import COMMAND_ALIASES, launchers
 from eqmail_setup.reference.manual import pages
 from eqmail_setup.reference.manual.program_pages import FOR_USERS
 from eqmail_setup.reference.manual.roff import Page
@@ -34,11 +34,11 @@ def test_a_page_is_rendered_without_a_warning(name: str) -> None:
 
 
 def test_every_program_and_every_command_has_one() -> None:
-    wanted = {program.name for program in programs()} - FACES
+    wanted = {program.name for program in launchers()} - COMMAND_ALIASES
     wanted |= {f"eqmail-{name}" for name, (_, line) in COMMANDS.items() if line} | {"eqmail"}
     assert wanted <= set(PAGES)
     assert len(pages()) == len(PAGES)
-    assert {program.name for program in programs()} >= FOR_USERS
+    assert {program.name for program in launchers()} >= FOR_USERS
 
 
 def test_every_setting_and_every_variable_is_in_one() -> None:

@@ -34,7 +34,7 @@ def site(at_home: str) -> Site:
 
 
 def names(site: Site, *homes: str) -> list[str]:
-    return [item.name for item in old_ways(site, homes)]
+    return [item.id for item in old_ways(site, homes)]
 
 
 def test_sendmail_of_a_qmail_where_nothing_runs_is_found(tmp_path: Path, old: Site, site: Site) -> None:
@@ -42,9 +42,9 @@ def test_sendmail_of_a_qmail_where_nothing_runs_is_found(tmp_path: Path, old: Si
     link = tmp_path / "sbin/sendmail"
     link.symlink_to(f"{old.home}/bin/sendmail")
     (found,) = old_ways(site)
-    assert (found.name, found.weight) == ("programs.link", "error")
-    assert f"{link}: leads to {old.home}/bin/sendmail" in found.fact
-    assert found.remedy == f"ln -sf {site.bin}/sendmail {link}"
+    assert (found.id, found.severity) == ("programs.link", "error")
+    assert f"{link}: leads to {old.home}/bin/sendmail" in found.message
+    assert found.hint == f"ln -sf {site.bin}/sendmail {link}"
     link.unlink()
     link.symlink_to(f"{site.bin}/sendmail")
     assert names(site) == []
@@ -66,15 +66,15 @@ def test_scripts_and_instructions_that_name_the_old_programs_are_found(tmp_path:
     os.symlink("/dev/zero", f"{site.alias}/.qmail-endless")
     assert names(site) == []
     found = list(old_ways(site, [old.home]))
-    assert [item.name for item in found] == ["programs.script", "programs.script", "programs.instruction"]
-    assert f"{tmp_path}/cron: names {old.home}/bin/sendmail" in found[0].fact
+    assert [item.id for item in found] == ["programs.script", "programs.script", "programs.instruction"]
+    assert f"{tmp_path}/cron: names {old.home}/bin/sendmail" in found[0].message
     assert names(site, old.home, old.home, f"{old.home}/.") == names(site, old.home)
 
 
 def test_the_usual_home_is_looked_for_without_a_link(old: Site, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(old_programs, "USUAL_HOMES", (old.home,))
     (found,) = old_ways(site)
-    assert found.name == "programs.home" and found.remedy.endswith(f"ln -s {site.bin} {old.home}/bin")
+    assert found.id == "programs.home" and found.hint.endswith(f"ln -s {site.bin} {old.home}/bin")
 
 
 def test_import_check_and_doctor_say_so(

@@ -9,30 +9,30 @@ import pytest
 
 from eqmail_setup.cli.app import run
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest_nodes import Dress
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.history import BEGUN, BROKEN, History, Run
-from eqmail_setup.transaction.operations import Action, Make, Write
+from eqmail_setup.installation.manifest_nodes import Permissions
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.history import BEGUN, BROKEN, History, TransactionRecord
+from eqmail_setup.transaction.operations import CreateNode, Operation, WriteFile
 
 NOBODY = 65534
 
 
-def own(mode: int) -> Dress:
-    return Dress(*caller(), mode)
+def own(mode: int) -> Permissions:
+    return Permissions(*caller(), mode)
 
 
 def broken_run(home: str, folder: Path) -> None:
     """A run on record that had made a Maildir in a user's home when it was cut off, and had edited a setting before."""
-    world, history = RealWorld(home), History(home)
+    world, history = DiskFilesystem(home), History(home)
     history.prepare()
-    actions: list[Action] = [
-        Write("control/databytes", b"1\n", own(0o644)),
-        Make(f"{folder}/Maildir", "a directory", own(0o700)),
-        Write(f"{folder}/Maildir/welcome", b"hello\n", own(0o600)),
+    actions: list[Operation] = [
+        WriteFile("control/databytes", b"1\n", own(0o644)),
+        CreateNode(f"{folder}/Maildir", "a directory", own(0o700)),
+        WriteFile(f"{folder}/Maildir/welcome", b"hello\n", own(0o600)),
     ]
-    history.begin(Run(0, 0, "root", "eqmail user add joe", BEGUN, 0, ()), world, actions)
+    history.begin(TransactionRecord(0, 0, "root", "eqmail user add joe", BEGUN, 0, ()), world, actions)
     for action in actions:
-        action.perform(world)
+        action.apply(world)
 
 
 def _link_of_another(maildir: Path) -> None:
@@ -65,7 +65,7 @@ def test_what_was_put_in_the_way_blocks_no_command(
     said = capsys.readouterr().err
     assert "(eqmail user add joe) had broken off" in said
     assert not Path(at_home, "control/databytes").exists(), "the rest is undone"
-    assert [it.state for it in History(at_home).runs() if it.command == "eqmail user add joe"] == [BROKEN]
+    assert [it.state for it in History(at_home).records() if it.command == "eqmail user add joe"] == [BROKEN]
     assert Path("/etc/passwd").exists()
     if put is _link_of_another and os.geteuid() == 0:
         assert f"{folder}/Maildir: changed since, left as it is" in said
@@ -79,12 +79,12 @@ def test_trouble_that_passes_is_no_edit(at_home: str, tmp_path: Path, monkeypatc
     folder.mkdir()
     broken_run(at_home, folder)
 
-    def full(self: RealWorld, path: str) -> None:
+    def full(self: DiskFilesystem, path: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(RealWorld, "unlink", full)
+        patched.setattr(DiskFilesystem, "unlink", full)
         assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) != 0
-    assert [it.state for it in History(at_home).runs() if it.command == "eqmail user add joe"] == [BEGUN]
+    assert [it.state for it in History(at_home).records() if it.command == "eqmail user add joe"] == [BEGUN]
     assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) == 0
     assert not (folder / "Maildir").exists()

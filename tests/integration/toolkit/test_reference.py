@@ -5,7 +5,7 @@ from pathlib import Path
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_setup.cli.app import COMMANDS
-from eqmail_setup.installation.launchers import programs
+from eqmail_setup.installation.launchers import launchers
 from eqmail_setup.reference.pages import pages, stale_pages, write_pages
 
 
@@ -15,7 +15,7 @@ def test_every_declaration_is_on_its_page() -> None:
         assert f"\n## {control.file}\n\n{control.manual}\n" in made["control.md"]
     for variable in VARIABLES:
         assert f"| `{variable.name}` |" in made["environment.md"]
-    for program in programs():
+    for program in launchers():
         assert f"\n## {program.name}\n" in made["programs.md"]
     for name, (_, line) in COMMANDS.items():
         assert (f"\n## eqmail {name}\n" in made["commands.md"]) == bool(line)

@@ -31,7 +31,7 @@ def test_every_template_of_a_service_file_is_recorded(tmp_path: Path) -> None:
 
 
 def test_every_service_file_is_sealed() -> None:
-    assert {origin_of(path.read_bytes()) for path in recorded()} == {Origin.OURS}
+    assert {origin_of(path.read_bytes()) for path in recorded()} == {Origin.MANAGED}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(RECORDED)))

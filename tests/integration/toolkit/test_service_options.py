@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli.commands.gen import gen_command
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 from eqmail_setup.services.activation import next_steps
-from eqmail_setup.services.definitions import MTA, OFFERS
-from eqmail_setup.services.managers import FLAVOURS
-from eqmail_setup.services.options import Settings, manual
+from eqmail_setup.services.definitions import MTA, SERVICES
+from eqmail_setup.services.managers import MANAGERS
+from eqmail_setup.services.options import Settings, options_manual
 from tests.support.service_file_cases import HOME, Case, pieces_of, texts_of
 
 # Another value than the usual one for every key.
@@ -44,12 +44,12 @@ OTHER_OF_SYSTEMD = {"listener": "socket", "handover": "yes"}
 
 def test_there_is_another_value_for_every_key() -> None:
     assert set(OTHER) == set(Settings.model_fields)
-    assert [line.partition("=")[0] for line, _ in manual()] == list(Settings.model_fields)
+    assert [line.partition("=")[0] for line, _ in options_manual()] == list(Settings.model_fields)
 
 
-@pytest.mark.parametrize(("name", "key"), [(name, key) for name, row in FLAVOURS.items() for key in row.keys])
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, row in MANAGERS.items() for key in row.keys])
 def test_every_key_that_a_flavour_obeys_changes_its_files(name: str, key: str, tmp_path: Path) -> None:
-    services = tuple(service for service in FLAVOURS[name].services if service in (MTA, "smtp"))
+    services = tuple(service for service in MANAGERS[name].services if service in (MTA, "smtp"))
     pairs = ("listener=socket",) if name == "systemd" and key not in ("listener",) else ()
     needed = ("only_from=127.0.0.1",) if key == "relay" else ()
     before = pieces_and_texts(Case(name, services, (*pairs, *needed)), tmp_path)
@@ -59,7 +59,7 @@ def test_every_key_that_a_flavour_obeys_changes_its_files(name: str, key: str, t
 
 def pieces_and_texts(case: Case, root: Path) -> object:
     pieces = pieces_of(case, root)
-    steps = next_steps(FLAVOURS[case.flavour], pieces)
+    steps = next_steps(MANAGERS[case.flavour], pieces)
     return [(piece.path, piece.mode) for piece in pieces], texts_of(case, root), steps
 
 
@@ -94,7 +94,7 @@ def pieces_and_texts(case: Case, root: Path) -> object:
     ids=lambda value: "-".join((*value.services, *value.pairs)).replace("/", "_") if isinstance(value, Case) else "",
 )
 def test_nonsense_is_refused_with_a_reason(case: Case, reason: str, tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match=reason):
+    with pytest.raises(EqmailError, match=reason):
         pieces_of(case, tmp_path)
 
 
@@ -107,21 +107,23 @@ def test_one_service_can_be_set_apart(tmp_path: Path) -> None:
 def test_what_is_not_installed_is_named_with_what_is(tmp_path: Path) -> None:
     pieces_of(Case("s6"), tmp_path)
     os.unlink(tmp_path / HOME.lstrip("/") / "bin/qmail-pop3d")
-    with pytest.raises(Refusal, match=r"pop3 is not installed here: .*/bin/qmail-pop3d missing; here are mta, smtp"):
+    with pytest.raises(
+        EqmailError, match=r"pop3 is not installed here: .*/bin/qmail-pop3d missing; here are mta, smtp"
+    ):
         pieces_without_making(tmp_path, ("pop3",))
 
 
 def pieces_without_making(root: Path, services: tuple[str, ...]) -> object:
     from eqmail_core.site.site import Site
     from eqmail_setup.services.compose import compose
-    from eqmail_setup.services.options import Wishes
+    from eqmail_setup.services.options import ServiceOptions
 
-    return compose(FLAVOURS["s6"], Site(home=HOME), Wishes((), tuple(OFFERS)), services, str(root))
+    return compose(MANAGERS["s6"], Site(home=HOME), ServiceOptions((), tuple(SERVICES)), services, str(root))
 
 
 def test_xinetd_cannot_serve_a_home_with_a_blank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.service_file_cases.HOME", "/srv/the mail")
-    with pytest.raises(Refusal, match="must not have white space"):
+    with pytest.raises(EqmailError, match="must not have white space"):
         pieces_of(Case("xinetd"), tmp_path)
 
 

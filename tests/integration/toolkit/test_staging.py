@@ -15,7 +15,7 @@ from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
 from eqmail_setup.errors import DIFFERS, USAGE
-from eqmail_setup.installation.build_config import kept_site
+from eqmail_setup.installation.build_config import load_site
 from tests.integration.toolkit.conftest import picture
 from tests.integration.toolkit.test_import import SETTINGS, old_home
 from tests.support.isolated_root import ROOT
@@ -39,7 +39,7 @@ def manifest(stage: Path) -> dict[str, str]:
 
 
 def site_below(stage: Path) -> Site:
-    site = kept_site(f"{stage}{HOME}")
+    site = load_site(f"{stage}{HOME}")
     assert site is not None
     return site
 

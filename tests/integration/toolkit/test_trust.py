@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import PRIVILEGE, Refusal
+from eqmail_setup.errors import PRIVILEGE, EqmailError
 from eqmail_setup.installation.trust import doubt_about, doubt_on_the_way_to
 
 NOBODY = 65534
@@ -152,5 +152,5 @@ def test_the_refusal_says_what_helps(tmp_path: Path) -> None:
     from eqmail_setup.installation.trust import demand_trusted
 
     os.chown(tmp_path, NOBODY, NOBODY)
-    with pytest.raises(Refusal, match="or give it to root"):
+    with pytest.raises(EqmailError, match="or give it to root"):
         demand_trusted([str(tmp_path)], "what is run")

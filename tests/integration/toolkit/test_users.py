@@ -10,8 +10,8 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.cdb import write_cdb
 from eqmail_core.users.database import compile_users
 from eqmail_setup.cli.app import run
-from eqmail_setup.errors import FOUND, PRIVILEGE, USAGE, Refusal
-from eqmail_setup.mail.assign_file import Assignments, Entry, compiled
+from eqmail_setup.errors import FOUND, PRIVILEGE, USAGE, EqmailError
+from eqmail_setup.mail.assign_file import AssignEntry, Assignments, compile_assign
 from tests.conftest import eqmail
 
 CHECKOUT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ def test_the_database_is_that_of_the_reference(tmp_path: Path) -> None:
         (b"", b"+-"),
     ]
     write_cdb(str(tmp_path / "cdb"), str(tmp_path / "tmp"), records)
-    assert compiled(ASSIGN) == (tmp_path / "cdb").read_bytes()
+    assert compile_assign(ASSIGN) == (tmp_path / "cdb").read_bytes()
 
 
 def test_a_new_user_has_an_entry_a_maildir_and_a_database(at_home: str) -> None:
@@ -169,7 +169,7 @@ def test_a_file_that_programs_would_not_take_is_named_with_its_line(
 
 
 def test_a_database_whose_text_is_lost_is_not_replaced(at_home: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Path(at_home, "users/cdb").write_bytes(compiled(ASSIGN))
+    Path(at_home, "users/cdb").write_bytes(compile_assign(ASSIGN))
     assert run(["--home", at_home, "user", "add", "foo", "--no-maildir"]) == FOUND
     assert "restore it first" in capsys.readouterr().err
 
@@ -202,8 +202,8 @@ def test_accounts_are_imported_and_other_entries_stay(
 
 def test_an_entry_that_is_there_twice_is_there_once_after_a_replacement() -> None:
     assignments = Assignments("assign", b"=a:a:1:1:/a:::\n=A:b:2:2:/b:::\n.\n")
-    entry = Entry("a", False, "c", 3, 3, "/c")
-    with pytest.raises(Refusal):
+    entry = AssignEntry("a", False, "c", 3, 3, "/c")
+    with pytest.raises(EqmailError):
         assignments.put([entry], replace=False)
     assignments.put([entry], replace=True)
     assert assignments.content() == b"=a:c:3:3:/c:::\n.\n"

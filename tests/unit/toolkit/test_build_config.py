@@ -6,8 +6,14 @@ import pytest
 
 from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import USAGE, Refusal
-from eqmail_setup.installation.build_config import Choice, decide, home_of, kept_site, read_choices
+from eqmail_setup.errors import USAGE, EqmailError
+from eqmail_setup.installation.build_config import (
+    BuildOption,
+    load_site,
+    read_conf_files,
+    resolve_build_config,
+    resolve_home,
+)
 
 SHIPPED_USERS = "alias\nqmaild\nqmaill\nroot\nqmailp\nqmailq\nqmailr\nqmails\n\nThese are the qmail users.\n"
 
@@ -15,7 +21,7 @@ SHIPPED_USERS = "alias\nqmaild\nqmaill\nroot\nqmailp\nqmailq\nqmailr\nqmails\n\n
 def test_the_first_line_of_a_conf_file_is_the_value_and_the_rest_is_comment(tmp_path: Path) -> None:
     (tmp_path / "conf-split").write_text("7\n\nThis is the queue split.\n")
     (tmp_path / "conf-users").write_text(SHIPPED_USERS.replace("qmails\n", "sender\n"))
-    site = decide("/h", read_choices(str(tmp_path)), None)
+    site = resolve_build_config("/h", read_conf_files(str(tmp_path)), None)
     assert site.split == 7
     assert site.accounts.user("qmails") == "sender"
     assert site.accounts.user("owner") == "root"
@@ -23,12 +29,12 @@ def test_the_first_line_of_a_conf_file_is_the_value_and_the_rest_is_comment(tmp_
 
 def test_an_empty_conf_break_disables_extensions(tmp_path: Path) -> None:
     (tmp_path / "conf-break").write_text("\n\nThe user-ext delimiter\n")
-    assert decide("/h", read_choices(str(tmp_path)), None).break_char == b""
+    assert resolve_build_config("/h", read_conf_files(str(tmp_path)), None).break_char == b""
 
 
 def test_what_was_kept_holds_until_something_else_is_chosen() -> None:
     kept = Site(home="/h", split=7, break_char=b"-")
-    site = decide("/h", {"split": Choice("11", "conf-split")}, kept)
+    site = resolve_build_config("/h", {"split": BuildOption("11", "conf-split")}, kept)
     assert (site.split, site.break_char) == (11, b"-")
 
 
@@ -55,8 +61,8 @@ def test_a_value_that_makes_no_sense_is_refused_with_its_file_and_a_remedy(
     tmp_path: Path, file: str, text: str
 ) -> None:
     (tmp_path / file).write_text(text)
-    with pytest.raises(Refusal) as refused:
-        decide("/h", read_choices(str(tmp_path)), None)
+    with pytest.raises(EqmailError) as refused:
+        resolve_build_config("/h", read_conf_files(str(tmp_path)), None)
     assert refused.value.code == USAGE
     assert file in refused.value.text
     assert "write" in refused.value.text
@@ -67,43 +73,43 @@ def test_a_conf_build_is_read_and_never_run(tmp_path: Path) -> None:
     (tmp_path / "conf-build").write_text(
         f"# the home\nPKGDIR=/opt/mail\nSPLIT='29'\nBREAK=\"-\"  # dash\nOTHER=`touch {ran}`\nNOT SHELL AT ALL\n"
     )
-    choices = read_choices(str(tmp_path))
-    site = decide(home_of(None, choices, {}), choices, None)
+    choices = read_conf_files(str(tmp_path))
+    site = resolve_build_config(resolve_home(None, choices, {}), choices, None)
     assert (site.home, site.split, site.break_char, site.layout) == ("/opt/mail", 29, b"-", EQMAIL_111)
     assert not ran.exists()
 
 
 def test_a_conf_build_does_not_change_the_layout_of_what_exists(tmp_path: Path) -> None:
     (tmp_path / "conf-build").write_text("SPLIT=23\n")
-    assert decide("/h", read_choices(str(tmp_path)), Site(home="/h")).layout is EQMAIL_109
+    assert resolve_build_config("/h", read_conf_files(str(tmp_path)), Site(home="/h")).layout is EQMAIL_109
 
 
 def test_a_conf_build_value_that_needs_a_shell_is_refused(tmp_path: Path) -> None:
     (tmp_path / "conf-build").write_text("PKGDIR=$DESTDIR/qmail\n")
-    with pytest.raises(Refusal, match="write the value itself"):
-        read_choices(str(tmp_path))
+    with pytest.raises(EqmailError, match="write the value itself"):
+        read_conf_files(str(tmp_path))
 
 
 def test_a_named_folder_without_conf_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="holds no conf-qmail"):
-        read_choices(str(tmp_path))
+    with pytest.raises(EqmailError, match="holds no conf-qmail"):
+        read_conf_files(str(tmp_path))
 
 
 def test_the_option_beats_the_environment_which_beats_the_file() -> None:
-    choices = {"home": Choice("/from/conf", "conf-qmail")}
-    assert home_of("/option", choices, {"EQMAIL_HOME": "/environment"}) == "/option"
-    assert home_of(None, choices, {"EQMAIL_HOME": "/environment"}) == "/environment"
-    assert home_of(None, choices, {}) == "/from/conf"
-    assert home_of(None, {}, {}) == "/var/qmail"
+    choices = {"home": BuildOption("/from/conf", "conf-qmail")}
+    assert resolve_home("/option", choices, {"EQMAIL_HOME": "/environment"}) == "/option"
+    assert resolve_home(None, choices, {"EQMAIL_HOME": "/environment"}) == "/environment"
+    assert resolve_home(None, choices, {}) == "/from/conf"
+    assert resolve_home(None, {}, {}) == "/var/qmail"
 
 
 @pytest.mark.parametrize("text", ["split x\n", "layout none\n", "users a b\n", "patrn 9\n", "split 1e9\n"])
 def test_a_damaged_site_file_is_refused_and_not_guessed(tmp_path: Path, text: str) -> None:
     (tmp_path / "site").write_text(text)
-    with pytest.raises(Refusal, match="restore it"):
-        kept_site(str(tmp_path))
+    with pytest.raises(EqmailError, match="restore it"):
+        load_site(str(tmp_path))
 
 
 def test_no_site_file_means_no_installation(tmp_path: Path) -> None:
-    assert kept_site(str(tmp_path)) is None
-    assert kept_site(str(tmp_path / "absent")) is None
+    assert load_site(str(tmp_path)) is None
+    assert load_site(str(tmp_path / "absent")) is None

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_setup.errors import Refusal
+from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.loading import locked
-from eqmail_setup.installation.manifest_nodes import Dress
+from eqmail_setup.installation.manifest_nodes import Permissions
 from eqmail_setup.transaction import disk_filesystem as disk_world
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.filesystem import Distrusted
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.filesystem import UntrustedPathError
 
 
-def own(mode: int) -> Dress:
-    return Dress(*caller(), mode)
+def own(mode: int) -> Permissions:
+    return Permissions(*caller(), mode)
 
 
 @pytest.mark.root
@@ -31,10 +31,10 @@ def test_root_follows_no_link_that_another_account_made(tmp_path: Path) -> None:
     link = folder / "trigger"
     link.symlink_to(victim)
     os.chown(link, nobody, -1, follow_symlinks=False)
-    world = RealWorld(str(tmp_path / "home"))
-    with pytest.raises(Distrusted):
-        world.dress("queue/trigger", own(0o622))
-    seen = world.look("queue/trigger")
+    world = DiskFilesystem(str(tmp_path / "home"))
+    with pytest.raises(UntrustedPathError):
+        world.set_permissions("queue/trigger", own(0o622))
+    seen = world.stat("queue/trigger")
     assert seen is not None
     assert seen.kind == "an untrusted symbolic link"
     assert victim.stat().st_mode & 0o777 == 0o600
@@ -46,37 +46,37 @@ def test_root_follows_no_link_out_of_a_folder_that_another_account_owns(tmp_path
     folder.mkdir(parents=True)
     (folder / "lock").symlink_to(tmp_path)
     os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
-    with pytest.raises(Distrusted):
-        RealWorld(str(tmp_path / "home")).write("queue/lock/tcpto", b"", own(0o644))
+    with pytest.raises(UntrustedPathError):
+        DiskFilesystem(str(tmp_path / "home")).write("queue/lock/tcpto", b"", own(0o644))
 
 
 def test_a_file_with_a_second_name_is_not_given_away(tmp_path: Path) -> None:
     (tmp_path / "one").write_text("x")
     os.link(tmp_path / "one", tmp_path / "two")
-    with pytest.raises(Distrusted, match="has 2 names"):
-        RealWorld(str(tmp_path)).dress("two", own(0o666))
+    with pytest.raises(UntrustedPathError, match="has 2 names"):
+        DiskFilesystem(str(tmp_path)).set_permissions("two", own(0o666))
 
 
 @pytest.mark.root
 def test_a_file_without_end_of_another_account_is_not_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     os.chown(tmp_path / "file", pwd.getpwnam("nobody").pw_uid, -1)
-    assert RealWorld(str(tmp_path)).read("file") == b"x"
+    assert DiskFilesystem(str(tmp_path)).read("file") == b"x"
     os.truncate(tmp_path / "file", 12 << 30)
     with pytest.raises(OSError, match="longer than 16777216 bytes"):
-        RealWorld(str(tmp_path)).read("file")
+        DiskFilesystem(str(tmp_path)).read("file")
 
 
 def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(OSError, match="no regular file"):
-        RealWorld(str(tmp_path)).read("pipe")
+        DiskFilesystem(str(tmp_path)).read("pipe")
 
 
 def test_a_file_is_replaced_as_a_whole_and_no_rest_is_left(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old and longer")
     (tmp_path / ".file.new").write_text("left by a crash")
-    RealWorld(str(tmp_path)).write("file", b"new", own(0o640))
+    DiskFilesystem(str(tmp_path)).write("file", b"new", own(0o640))
     assert (tmp_path / "file").read_bytes() == b"new"
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
     assert os.listdir(tmp_path) == ["file"]
@@ -85,14 +85,14 @@ def test_a_file_is_replaced_as_a_whole_and_no_rest_is_left(tmp_path: Path) -> No
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     with pytest.raises(KeyError):
-        RealWorld(str(tmp_path)).write("file", b"new", Dress("no-such-user", "no-such-group", 0o644))
+        DiskFilesystem(str(tmp_path)).write("file", b"new", Permissions("no-such-user", "no-such-group", 0o644))
     assert (tmp_path / "file").read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_one_command_at_a_time_works_on_an_installation(tmp_path: Path) -> None:
     lock = str(tmp_path / "lock")
-    with locked(lock), pytest.raises(Refusal, match="another eqmail command"), locked(lock):
+    with locked(lock), pytest.raises(EqmailError, match="another eqmail command"), locked(lock):
         pass
     with locked(lock):
         pass
@@ -104,8 +104,8 @@ def test_who_is_not_trusted_is_named_with_the_path(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "lock").symlink_to(tmp_path)
     os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
-    with pytest.raises(Distrusted) as refused:
-        RealWorld(str(tmp_path / "home")).read("queue/lock/tcpto")
+    with pytest.raises(UntrustedPathError) as refused:
+        DiskFilesystem(str(tmp_path / "home")).read("queue/lock/tcpto")
     assert refused.value.filename == f"{tmp_path}/home/queue/lock/tcpto"
 
 
@@ -119,7 +119,7 @@ def test_a_secret_is_readable_by_nobody_else_while_it_is_written(
         os.write(fd, data)
 
     monkeypatch.setattr(disk_world, "write_all", looked)
-    RealWorld(str(tmp_path)).write("secret", b"password", own(0o640))
+    DiskFilesystem(str(tmp_path)).write("secret", b"password", own(0o640))
     assert modes == [0o600]
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o640
 
@@ -127,13 +127,13 @@ def test_a_secret_is_readable_by_nobody_else_while_it_is_written(
 def test_a_folder_and_a_pipe_are_closed_until_they_are_dressed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modes = {}
 
-    def looked(self: RealWorld, path: str, dress: Dress) -> None:
+    def looked(self: DiskFilesystem, path: str, dress: Permissions) -> None:
         modes[path] = (tmp_path / path).lstat().st_mode & 0o777
 
-    monkeypatch.setattr(RealWorld, "dress", looked)
-    world = RealWorld(str(tmp_path))
-    world.make("folder", "a directory", own(0o755))
-    world.make("pipe", "a named pipe", own(0o622))
+    monkeypatch.setattr(DiskFilesystem, "dress", looked)
+    world = DiskFilesystem(str(tmp_path))
+    world.create("folder", "a directory", own(0o755))
+    world.create("pipe", "a named pipe", own(0o622))
     assert modes == {"folder": 0o700, "pipe": 0o600}
 
 
@@ -142,13 +142,13 @@ def test_the_target_of_a_link_is_told_and_of_nothing_else(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     (tmp_path / "other").symlink_to("folder")
-    world = RealWorld(str(tmp_path))
-    found = {name: world.target(name) for name in ("link", "file", "folder", "other", "none", "", "none/none")}
+    world = DiskFilesystem(str(tmp_path))
+    found = {name: world.read_link(name) for name in ("link", "file", "folder", "other", "none", "", "none/none")}
     assert found == {
         "link": "file",
         "other": "folder",
         **dict.fromkeys(("file", "folder", "none", "", "none/none"), None),
     }
     with pytest.raises(NotADirectoryError):
-        world.names("file")
-    assert world.target("file/none") is None
+        world.listdir("file")
+    assert world.read_link("file/none") is None

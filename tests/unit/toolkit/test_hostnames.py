@@ -2,8 +2,8 @@
 
 import pytest
 
-from eqmail_setup.errors import USAGE, Refusal
-from eqmail_setup.network.hostnames import demand_host_name, domains_of
+from eqmail_setup.errors import USAGE, EqmailError
+from eqmail_setup.network.hostnames import domains_of, require_host_name
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_the_domains_follow_from_the_name(name: str, domain: str, plus: str) -> 
 
 @pytest.mark.parametrize("name", ["mail.example.org", "MAIL.Example.ORG", "xn--bcher-kva.example", "a-b.c-d.example"])
 def test_full_names_are_taken(name: str) -> None:
-    demand_host_name(name)
+    require_host_name(name)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,6 @@ def test_full_names_are_taken(name: str) -> None:
     ],
 )
 def test_other_names_are_refused_with_a_remedy(name: str) -> None:
-    with pytest.raises(Refusal) as refused:
-        demand_host_name(name)
+    with pytest.raises(EqmailError) as refused:
+        require_host_name(name)
     assert refused.value.code == USAGE

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from eqmail_core.site.layout import EQMAIL_111
 from eqmail_core.site.site import Site
-from eqmail_setup.settings.classic_steps import take
-from eqmail_setup.settings.initial import first_settings
+from eqmail_setup.settings.classic_steps import run_steps
+from eqmail_setup.settings.initial import plan_initial_settings
 from eqmail_setup.transaction.history import History
 
 
 def write(site: Site, name: str, said: list[str]) -> None:
-    take(site, f"config-fast {name}", lambda world: first_settings(site, name, world), said.append)
+    run_steps(site, f"config-fast {name}", lambda world: plan_initial_settings(site, name, world), said.append)
 
 
 def test_a_second_run_keeps_what_was_changed_and_renews_the_name(tmp_path: Path) -> None:
@@ -38,6 +38,6 @@ def test_what_a_classic_program_writes_is_on_record(tmp_path: Path) -> None:
     site = Site(home=str(tmp_path), single_user=True)
     write(site, "mail.example.org", [])
     write(site, "mail.example.org", [])
-    (run,) = History(site.home).runs()
+    (run,) = History(site.home).records()
     assert run.command == "config-fast mail.example.org"
-    assert "control/me" in {step.path for step in run.steps}
+    assert "control/me" in {step.path for step in run.changes}

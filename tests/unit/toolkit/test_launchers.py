@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import eqmail_setup.installation.launchers
-from eqmail_setup.installation.launchers import ROOT_ONLY, interpreter, program_text, programs
+from eqmail_setup.installation.launchers import ROOT_ONLY_MODE, interpreter, launcher_text, launchers
 from eqmail_setup.installation.managed_file import Origin, origin_of
 
 
 def test_every_module_of_the_suite_has_a_program_and_only_root_programs_are_closed() -> None:
-    found = {program.name: program for program in programs()}
+    found = {program.name: program for program in launchers()}
     assert {"qmail-queue", "qmail-start", "config-fast", "mkusers", "eqmail"} <= set(found)
-    assert {name for name, program in found.items() if program.mode == ROOT_ONLY} <= {
+    assert {name for name, program in found.items() if program.mode == ROOT_ONLY_MODE} <= {
         "qmail-start",
         "qmail-lspawn",
         "qmail-newu",
@@ -23,14 +23,14 @@ def test_every_module_of_the_suite_has_a_program_and_only_root_programs_are_clos
 
 
 def test_program_texts_carry_their_seal() -> None:
-    for program in programs():
-        assert origin_of(program_text(program, "/var/qmail")) is Origin.OURS
+    for program in launchers():
+        assert origin_of(launcher_text(program, "/var/qmail")) is Origin.MANAGED
 
 
 def run(tmp_path: Path, home: str) -> str:
-    program = next(program for program in programs() if program.name == "eqmail")
+    program = next(program for program in launchers() if program.name == "eqmail")
     file = tmp_path / "eqmail"
-    file.write_bytes(program_text(program, home))
+    file.write_bytes(launcher_text(program, home))
     file.chmod(0o755)
     ended = subprocess.run([file, "--version"], env={"PYTHONPATH": "/nowhere"}, capture_output=True, text=True)
     assert ended.stderr == ""

@@ -3,18 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_setup.installation.managed_file import PLACE, Origin, origin_of, sealed
+from eqmail_setup.installation.managed_file import PLACE, Origin, origin_of, with_checksum
 
 TEXT = b"#!/bin/sh\n" + PLACE + b"echo hello\n"
 
 
 def test_an_untouched_file_is_ours() -> None:
-    assert origin_of(sealed(TEXT)) is Origin.OURS
+    assert origin_of(with_checksum(TEXT)) is Origin.MANAGED
 
 
 @given(st.data())
 def test_any_changed_byte_outside_the_seal_is_an_edit(data: st.DataObject) -> None:
-    whole = sealed(TEXT)
+    whole = with_checksum(TEXT)
     start, end = whole.index(b"# Written"), whole.index(b"\n", whole.index(b"# Written"))
     place = data.draw(st.integers(0, len(whole) - 1).filter(lambda n: not start <= n <= end))
     byte = data.draw(st.integers(0, 255).filter(lambda n: n != whole[place]))
@@ -23,7 +23,7 @@ def test_any_changed_byte_outside_the_seal_is_an_edit(data: st.DataObject) -> No
 
 @given(st.binary(min_size=1))
 def test_added_lines_are_an_edit(more: bytes) -> None:
-    assert origin_of(sealed(TEXT) + more) is Origin.EDITED
+    assert origin_of(with_checksum(TEXT) + more) is Origin.EDITED
 
 
 def test_files_without_a_seal_are_foreign_and_compiled_programs_are_told_apart() -> None:

@@ -9,16 +9,16 @@ import pytest
 from eqmail_core.site.layout import LAYOUTS
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.accounts import caller
-from eqmail_setup.installation.manifest import hierarchy
-from eqmail_setup.transaction.disk_filesystem import RealWorld
-from eqmail_setup.transaction.operations import Action
-from eqmail_setup.transaction.plan import Difference, Weight, apply, observe
-from eqmail_setup.transaction.staged_filesystem import RecordedWorld
+from eqmail_setup.installation.manifest import installation_manifest
+from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
+from eqmail_setup.transaction.operations import Operation
+from eqmail_setup.transaction.plan import Change, Severity, apply_changes, compare_with_manifest
+from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
 
 SPLIT = 3
 
 
-def silent(action: Action) -> None:
+def silent(action: Operation) -> None:
     """Tell nobody."""
 
 
@@ -26,12 +26,12 @@ def private(home: Path, layout: str = "eqmail-1.09", split: int = SPLIT) -> Site
     return Site(home=str(home), single_user=True, split=split, layout=LAYOUTS[layout])
 
 
-def differences(site: Site) -> list[Difference]:
-    return observe(hierarchy(site, caller(), staged=True), RealWorld(site.home))
+def differences(site: Site) -> list[Change]:
+    return compare_with_manifest(installation_manifest(site, caller(), staged=True), DiskFilesystem(site.home))
 
 
 def mend(site: Site) -> int:
-    return apply(differences(site), RealWorld(site.home), silent)
+    return apply_changes(differences(site), DiskFilesystem(site.home), silent)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_an_edited_program_is_kept_and_named(site: Site) -> None:
     edited = program.read_bytes() + b"# mine\n"
     program.write_bytes(edited)
     (found,) = differences(site)
-    assert (found.weight, found.action) == (Weight.KEPT, None)
+    assert (found.severity, found.operation) == (Severity.WARNING, None)
     assert mend(site) == 0
     assert program.read_bytes() == edited
 
@@ -112,7 +112,7 @@ def test_a_link_that_the_administrator_made_in_the_place_of_a_program_is_kept(si
     program.unlink()
     program.symlink_to("mkusers")
     (found,) = differences(site)
-    assert found.weight is Weight.KEPT
+    assert found.severity is Severity.WARNING
     assert mend(site) == 0
     assert program.is_symlink()
 
@@ -148,8 +148,8 @@ def test_a_file_in_the_place_of_a_directory_stops_nobody_but_is_named(site: Site
     os.rmdir(f"{site.home}/doc")
     Path(site.home, "doc").write_text("notes\n")
     (found,) = differences(site)
-    assert found.action is None
-    assert found.weight is Weight.WRONG
+    assert found.operation is None
+    assert found.severity is Severity.ERROR
     assert "a file, should be a directory; move it away" in found.line()
     assert mend(site) == 0
 
@@ -163,15 +163,15 @@ def test_a_smaller_split_removes_the_directories_beyond_it(site: Site) -> None:
 
 def test_staging_needs_no_privilege_and_records_owners(tmp_path: Path) -> None:
     site = Site(home="/var/qmail", split=SPLIT)
-    nodes = hierarchy(site, caller(), staged=True)
-    world = RecordedWorld(site.home, str(tmp_path))
-    assert apply(observe(nodes, world), world, silent) > 0
-    world.finish()
+    nodes = installation_manifest(site, caller(), staged=True)
+    world = StagedFilesystem(site.home, str(tmp_path))
+    assert apply_changes(compare_with_manifest(nodes, world), world, silent) > 0
+    world.sync()
     manifest = (tmp_path / "eqmail.manifest").read_text().splitlines()
     assert "0700 qmails qmail /var/qmail/queue/info/2" in manifest
     assert "0622 qmails qmail /var/qmail/queue/lock/trigger" in manifest
     assert "0755 root qmail /var/qmail/bin/qmail-queue" in manifest
     assert "2755 alias qmail /var/qmail/alias" in manifest
-    again = RecordedWorld(site.home, str(tmp_path))
-    assert observe(nodes, again) == []
+    again = StagedFilesystem(site.home, str(tmp_path))
+    assert compare_with_manifest(nodes, again) == []
     assert not [line for line in manifest if str(tmp_path) in line]

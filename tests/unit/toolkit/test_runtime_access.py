@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import eqmail_setup.installation.runtime_access
-from eqmail_setup.installation.runtime_access import reachable
+from eqmail_setup.installation.runtime_access import is_accessible
 
 
 @pytest.fixture
@@ -27,23 +27,23 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_open_folder_of_our_own_is_no_difference(package: Path) -> None:
-    assert [item for item in reachable(single_user=False) if str(package.parent) in item.path] == []
+    assert [item for item in is_accessible(single_user=False) if str(package.parent) in item.path] == []
 
 
 def test_a_closed_folder_on_the_way_is_named_with_the_remedy(package: Path) -> None:
     package.parent.chmod(0o700)
-    (found,) = [item for item in reachable(single_user=False) if item.path == str(package.parent)]
+    (found,) = [item for item in is_accessible(single_user=False) if item.path == str(package.parent)]
     assert found.found.startswith("mode 0700 keeps users and services from")
-    assert "run setup from a virtual environment that all can read" in found.wanted
+    assert "run setup from a virtual environment that all can read" in found.expected
 
 
 def test_a_folder_that_everybody_can_write_is_named(package: Path) -> None:
     package.chmod(0o777)
     assert "everybody may change what root runs" in [
-        item.found for item in reachable(single_user=False) if item.path == str(package)
+        item.found for item in is_accessible(single_user=False) if item.path == str(package)
     ]
 
 
 def test_a_single_user_needs_nobody_elses_rights(package: Path) -> None:
     package.parent.chmod(0o700)
-    assert reachable(single_user=True) == []
+    assert is_accessible(single_user=True) == []

@@ -10,8 +10,8 @@ from eqmail_core.control.declared import Controls
 from eqmail_core.programs.qmail_newmrh import main
 from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.checks import start_scripts as service_scripts
-from eqmail_setup.settings.validation import UNREADABLE, ControlsModel, remarks_on
-from eqmail_setup.transaction.plan import Weight
+from eqmail_setup.settings.validation import UNREADABLE, ControlsModel, check_settings
+from eqmail_setup.transaction.plan import Severity
 
 HEALTHY = {
     "me": "mail.example.org\n",
@@ -32,7 +32,7 @@ def control(tmp_path: Path) -> Path:
 
 
 def remarks(control: Path) -> list[str]:
-    return [f"{item.file}: {item.found}" for item in remarks_on(Site(home=str(control.parent)))]
+    return [f"{item.file}: {item.found}" for item in check_settings(Site(home=str(control.parent)))]
 
 
 def test_a_healthy_installation_gets_no_remark(control: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_mistake_in_a_file_is_remarked(control: Path, file: str, text: str, re
 
 def test_a_file_of_windows_is_one_remark_with_a_cure_and_hides_no_relation(control: Path) -> None:
     (control / "locals").write_bytes(b"\xef\xbb\xbfmail.example.org\r\nnew.example\r\n")
-    found = {item.file: item for item in remarks_on(Site(home=str(control.parent)))}
+    found = {item.file: item for item in check_settings(Site(home=str(control.parent)))}
     assert set(found) == {"locals", "rcpthosts"}
     assert "byte order mark" in found["locals"].found and "end in CR" in found["locals"].found
     assert found["locals"].mended == b"mail.example.org\nnew.example\n"
@@ -86,7 +86,7 @@ def test_a_file_of_windows_is_one_remark_with_a_cure_and_hides_no_relation(contr
 def test_a_file_that_cannot_be_read_is_not_called_missing(control: Path) -> None:
     (control / "rcpthosts").unlink()
     (control / "rcpthosts").mkdir()
-    (found,) = (item for item in remarks_on(Site(home=str(control.parent), single_user=True)))
+    (found,) = (item for item in check_settings(Site(home=str(control.parent), single_user=True)))
     assert (found.file, found.name) == ("rcpthosts", UNREADABLE)
     assert found.found.startswith("cannot be read by ")
 
@@ -112,7 +112,7 @@ def test_a_file_that_a_service_cannot_read_is_a_remark_of_its_own(
     if not (control / file).exists():
         (control / file).write_text("60\n" if file != "defaulthost" else "a.example\n")
     (control / file).chmod(mode)
-    found = [item for item in remarks_on(Site(home=str(tmp_path))) if item.name == UNREADABLE]
+    found = [item for item in check_settings(Site(home=str(tmp_path))) if item.name == UNREADABLE]
     assert [(item.file, item.found) for item in found] == [
         (file, f"cannot be read by {found[0].found.split(' by ')[1].split(': ')[0]}: root:root {mode:04o}")
     ]
@@ -160,14 +160,14 @@ def test_one_mistake_does_not_hide_another(control: Path) -> None:
 
 def test_before_the_first_settings_nothing_is_wrong_yet(tmp_path: Path) -> None:
     (tmp_path / "control").mkdir()
-    (found,) = remarks_on(Site(home=str(tmp_path)))
-    assert (found.file, found.weight) == ("me", Weight.ADVICE)
+    (found,) = check_settings(Site(home=str(tmp_path)))
+    assert (found.file, found.severity) == ("me", Severity.INFO)
 
 
 def test_unknown_files_and_public_suffixes_are_advice_only(control: Path) -> None:
     (control / "plusdomain").write_text("co.uk\n")
     (control / "bogus").write_text("")
-    assert {item.weight for item in remarks_on(Site(home=str(control.parent)))} == {Weight.ADVICE}
+    assert {item.severity for item in check_settings(Site(home=str(control.parent)))} == {Severity.INFO}
 
 
 def test_the_model_has_every_declared_setting_with_its_manual_and_default() -> None:
@@ -194,8 +194,8 @@ def test_a_file_that_a_start_script_reads_is_not_to_be_removed(
     monkeypatch.setattr(service_scripts.readers_of_settings, "__defaults__", (("{home}/supervise/*/run",),))
     (control / name).write_text("30\n")
     (control / "unread").write_text("30\n")
-    found = {item.file: item for item in remarks_on(Site(home=str(control.parent)))}
+    found = {item.file: item for item in check_settings(Site(home=str(control.parent)))}
     assert found[name].found == f"read by {script}, and by no program here"
-    assert (found[name].weight, found[name].wanted) == (Weight.KEPT, "as it is")
-    assert found["unread"].weight is Weight.ADVICE
-    assert not [item for item in found.values() if "removed" in item.wanted]
+    assert (found[name].severity, found[name].expected) == (Severity.WARNING, "as it is")
+    assert found["unread"].severity is Severity.INFO
+    assert not [item for item in found.values() if "removed" in item.expected]

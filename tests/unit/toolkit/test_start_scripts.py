@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.site.site import Site
-from eqmail_setup.diagnostics.checks.start_scripts import ENOUGH_BYTES, scripts
+from eqmail_setup.diagnostics.checks.start_scripts import ENOUGH_BYTES, check_start_scripts
 from eqmail_setup.services.options import MEMORY_BYTES
 
 LIFE_WITH_QMAIL = """#!/bin/sh
@@ -22,8 +22,8 @@ def found(tmp_path: Path, text: str) -> list[str]:
     script.parent.mkdir(parents=True)
     script.write_text(text.replace("HOME", str(home)))
     return [
-        f"{it.weight} {it.name} {it.fact.partition(': ')[2]}"
-        for it in scripts(Site(home=str(home)), ("{home}/supervise/*/run",))
+        f"{it.severity} {it.id} {it.message.partition(': ')[2]}"
+        for it in check_start_scripts(Site(home=str(home)), ("{home}/supervise/*/run",))
     ]
 
 
@@ -67,4 +67,4 @@ def test_what_fits_or_is_none_of_ours_is_not_mentioned(tmp_path: Path, line: str
 
 def test_what_is_no_script_is_passed_over(tmp_path: Path) -> None:
     assert not found(tmp_path, "\0softlimit -m 1 qmail-smtpd")
-    assert not list(scripts(Site(home=str(tmp_path)), ("{home}", "{home}/nothing")))
+    assert not list(check_start_scripts(Site(home=str(tmp_path)), ("{home}", "{home}/nothing")))

@@ -8,10 +8,10 @@ import click
 from eqmail_core.control.declared import Controls
 from eqmail_core.system.files import read_file
 from eqmail_setup.cli.commands.config.common import carry_out_changes, reloading, written
-from eqmail_setup.errors import usage
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.settings.editor import declared
-from eqmail_setup.transaction.transaction import Manner, staging
+from eqmail_setup.errors import usage_error
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.settings.editor import declaration
+from eqmail_setup.transaction.transaction import ChangeOptions, staged_change_options
 
 _SECRET = (".pem", ".cdb")
 
@@ -25,7 +25,7 @@ def export(context: click.Context) -> int:
     Examples:
       eqmail config export > settings.json
     """
-    site, found = demand_installation(context), {}
+    site, found = require_installation(context), {}
     for control in Controls.declared().values():
         content = None if control.file.endswith(_SECRET) else read_file(f"{site.control}/{control.file}")
         if content is not None:
@@ -37,9 +37,9 @@ def export(context: click.Context) -> int:
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @reloading
-@staging
+@staged_change_options
 @click.pass_context
-def import_(context: click.Context, file: Any, reload: bool, manner: Manner) -> int:
+def import_(context: click.Context, file: Any, reload: bool, manner: ChangeOptions) -> int:
     """Write the settings of a JSON FILE that export made (- for standard input); others stay as they are.
 
     \b
@@ -50,9 +50,9 @@ def import_(context: click.Context, file: Any, reload: bool, manner: Manner) -> 
         made = json.loads(file.read())
         if not isinstance(made, dict) or not all(isinstance(text, str) for text in made.values()):
             raise TypeError("it is one JSON object of names and texts")
-        contents = {declared(name): made[name].encode("utf-8", "surrogateescape") for name in made}
+        contents = {declaration(name): made[name].encode("utf-8", "surrogateescape") for name in made}
     except (ValueError, TypeError) as error:
-        raise usage(f"{file.name}: is not what export makes ({error})") from error
+        raise usage_error(f"{file.name}: is not what export makes ({error})") from error
     return carry_out_changes(
         context,
         manner,

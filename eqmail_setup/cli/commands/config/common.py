@@ -12,59 +12,59 @@ import click
 from eqmail_core.control.declared import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
-from eqmail_setup.errors import usage
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.settings.editor import compiling, declared, demand_settable, writing
-from eqmail_setup.settings.reload import reload_services, wanted_by_running
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.plan import Difference
-from eqmail_setup.transaction.transaction import Manner, carry_out
+from eqmail_setup.errors import usage_error
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.settings.editor import declaration, plan_compile, plan_write, require_settable
+from eqmail_setup.settings.reload import reload_services, required_action
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.transaction import ChangeOptions, execute
 
 reloading = click.option("--reload", is_flag=True, help="Make running services read it.")
 
 
 def carry_out_changes(
     context: click.Context,
-    manner: Manner,
+    manner: ChangeOptions,
     reload: bool,
     controls: list[Control[Any]],
-    plan: Callable[[Site, World], list[Difference]],
+    plan: Callable[[Site, Filesystem], list[Change]],
 ) -> int:
     """Carry out a change of settings, then say what running services have to do about it."""
-    site = demand_installation(context)
-    number = carry_out(context, site, manner, lambda world: plan(site, world))
-    if manner.only_look:
+    site = require_installation(context)
+    number = execute(context, site, manner, lambda world: plan(site, world))
+    if manner.preview_only:
         return 0
     if reload:
         click.echo(reload_services(site), err=manner.as_json)
     elif number and not manner.as_json:
-        said = wanted_by_running(control.file for control in controls)
+        said = required_action(control.file for control in controls)
         if said:
             click.echo(said)
     return 0
 
 
-def written(site: Site, world: World, control: Control[Any], content: bytes) -> list[Difference]:
+def written(site: Site, world: Filesystem, control: Control[Any], content: bytes) -> list[Change]:
     """What has to be done so that a control file has this content, and its database, if it has one, the same."""
-    demand_settable(control)
-    found = writing(site, world, control, content)
+    require_settable(control)
+    found = plan_write(site, world, control, content)
     if control is Controls.morercpthosts:
-        found += compiling(site, world, content)
+        found += plan_compile(site, world, content)
     return found
 
 
 def demand_no_key(control: Control[Any]) -> None:
     """Refuse to take keys and certificates as words of a command line, which every user of the host can read."""
     if control is Controls.servercert:
-        raise usage(f"{control.file} holds a key; put it there with: eqmail cert install CHAIN KEY")
+        raise usage_error(f"{control.file} holds a key; put it there with: eqmail cert install CHAIN KEY")
     if control.file.endswith(".pem"):
-        raise usage(f"{control.file} is a file of keys and certificates; copy it there as it is")
+        raise usage_error(f"{control.file} is a file of keys and certificates; copy it there as it is")
 
 
 def settable(name: str) -> Control[Any]:
     """The setting of a name, if it is one that is written as it is."""
-    control = declared(name)
-    demand_settable(control)
+    control = declaration(name)
+    require_settable(control)
     return control
 
 
@@ -72,5 +72,5 @@ def one_line(value: str) -> bytes:
     """A value as a line of a control file, without its end."""
     if "\n" in value:
         # Not the value: it may be a key or a password.
-        raise usage("a value has more than one line; give each line as a value of its own")
+        raise usage_error("a value has more than one line; give each line as a value of its own")
     return os.fsencode(value)

@@ -14,10 +14,10 @@ from eqmail_setup.cli.commands.config.common import (
     settable,
     written,
 )
-from eqmail_setup.errors import usage
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.settings.editor import declared, unsetting
-from eqmail_setup.transaction.transaction import Manner, demand_owner, staging
+from eqmail_setup.errors import usage_error
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.settings.editor import declaration, plan_unset
+from eqmail_setup.transaction.transaction import ChangeOptions, require_owner, staged_change_options
 
 _EDITORS = ("VISUAL", "EDITOR")
 
@@ -27,10 +27,10 @@ _EDITORS = ("VISUAL", "EDITOR")
 @click.argument("values", nargs=-1)
 @click.option("--unset", "take_away", is_flag=True, help="Remove the file, so that the default is in force.")
 @reloading
-@staging
+@staged_change_options
 @click.pass_context
 def set_(
-    context: click.Context, name: str, values: tuple[str, ...], take_away: bool, reload: bool, manner: Manner
+    context: click.Context, name: str, values: tuple[str, ...], take_away: bool, reload: bool, manner: ChangeOptions
 ) -> int:
     """Write one control file: each VALUE is one line. Refuses what a program could not use.
 
@@ -43,10 +43,10 @@ def set_(
     if values:
         demand_no_key(control)
     if take_away == bool(values):
-        raise usage(f"give values for {name}, or --unset")
+        raise usage_error(f"give values for {name}, or --unset")
     if take_away:
         return carry_out_changes(
-            context, manner, reload, [control], lambda site, world: unsetting(site, world, control)
+            context, manner, reload, [control], lambda site, world: plan_unset(site, world, control)
         )
     content = b"".join(one_line(value) + b"\n" for value in values)
     return carry_out_changes(
@@ -57,31 +57,31 @@ def set_(
 @click.command("unset")
 @click.argument("names", nargs=-1, required=True)
 @reloading
-@staging
+@staged_change_options
 @click.pass_context
-def unset(context: click.Context, names: tuple[str, ...], reload: bool, manner: Manner) -> int:
+def unset(context: click.Context, names: tuple[str, ...], reload: bool, manner: ChangeOptions) -> int:
     """Remove control files, so that the defaults are in force.
 
     \b
     Examples:
       eqmail config unset databytes timeoutremote
     """
-    controls = [declared(name) for name in names]
+    controls = [declaration(name) for name in names]
     return carry_out_changes(
         context,
         manner,
         reload,
         controls,
-        lambda site, world: [item for control in controls for item in unsetting(site, world, control)],
+        lambda site, world: [item for control in controls for item in plan_unset(site, world, control)],
     )
 
 
 @click.command("edit")
 @click.argument("name")
 @reloading
-@staging
+@staged_change_options
 @click.pass_context
-def edit(context: click.Context, name: str, reload: bool, manner: Manner) -> int:
+def edit(context: click.Context, name: str, reload: bool, manner: ChangeOptions) -> int:
     """Edit one control file with $EDITOR; what a program could not use is refused, and the file stays.
 
     \b
@@ -89,11 +89,11 @@ def edit(context: click.Context, name: str, reload: bool, manner: Manner) -> int
       EDITOR=vi eqmail config edit smtproutes --reload
     """
     control = settable(name)
-    site = demand_installation(context)
-    if not manner.only_look:
-        demand_owner(site.home)
+    site = require_installation(context)
+    if not manner.preview_only:
+        require_owner(site.home)
     if not (sys.stdin.isatty() or any(map(os.environ.get, _EDITORS))):
-        raise usage(f"nobody can edit here; name a program that can in $EDITOR, or use: eqmail config set {name}")
+        raise usage_error(f"nobody can edit here; name a program that can in $EDITOR, or use: eqmail config set {name}")
     before = read_file(f"{site.control}/{control.file}") or b""
     after = click.edit(before.decode("utf-8", "surrogateescape"), require_save=True, extension=f".{control.file}")
     content = before if after is None else after.encode("utf-8", "surrogateescape")

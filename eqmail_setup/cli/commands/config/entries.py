@@ -10,20 +10,20 @@ from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.cli.commands.config.common import carry_out_changes, one_line, reloading, written
-from eqmail_setup.errors import usage
-from eqmail_setup.settings.editor import content_of, declared, with_lines, without_lines
-from eqmail_setup.transaction.filesystem import World
-from eqmail_setup.transaction.plan import Difference
-from eqmail_setup.transaction.transaction import Manner, staging
+from eqmail_setup.errors import usage_error
+from eqmail_setup.settings.editor import content_of, declaration, with_lines, without_lines
+from eqmail_setup.transaction.filesystem import Filesystem
+from eqmail_setup.transaction.plan import Change
+from eqmail_setup.transaction.transaction import ChangeOptions, staged_change_options
 
 
 @click.command("add")
 @click.argument("name")
 @click.argument("values", nargs=-1, required=True)
 @reloading
-@staging
+@staged_change_options
 @click.pass_context
-def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool, manner: Manner) -> int:
+def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool, manner: ChangeOptions) -> int:
     """Add lines to a list, as far as it has not got them; all other lines stay as they are.
 
     \b
@@ -34,7 +34,7 @@ def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool
     control = _list(name)
     lines = [one_line(value) for value in values]
 
-    def plan(site: Site, world: World) -> list[Difference]:
+    def plan(site: Site, world: Filesystem) -> list[Change]:
         content = content_of(site, world, control)
         if content is None and control.falls_back_to_me:
             # Without the file its value is the name of the host, which one more line must not take away.
@@ -49,9 +49,9 @@ def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool
 @click.argument("name")
 @click.argument("values", nargs=-1, required=True)
 @reloading
-@staging
+@staged_change_options
 @click.pass_context
-def remove(context: click.Context, name: str, values: tuple[str, ...], reload: bool, manner: Manner) -> int:
+def remove(context: click.Context, name: str, values: tuple[str, ...], reload: bool, manner: ChangeOptions) -> int:
     """Remove lines from a list; for a map, VALUE may be the key alone.
 
     \b
@@ -66,7 +66,7 @@ def remove(context: click.Context, name: str, values: tuple[str, ...], reload: b
         key = entry.partition(b":")[0].lower()
         return entry.lower() in unwanted or (isinstance(control, Map) and key in unwanted)
 
-    def plan(site: Site, world: World) -> list[Difference]:
+    def plan(site: Site, world: Filesystem) -> list[Change]:
         content = content_of(site, world, control)
         left = without_lines(content, drops)
         return [] if left is None or left == content else written(site, world, control, left)
@@ -75,9 +75,9 @@ def remove(context: click.Context, name: str, values: tuple[str, ...], reload: b
 
 
 def _list(name: str) -> Control[Any]:
-    control = declared(name)
+    control = declaration(name)
     if not isinstance(control, Lines | Map):
-        raise usage(f"{name} is no list but one value ({control.kind}); use: eqmail config set {name}")
+        raise usage_error(f"{name} is no list but one value ({control.kind}); use: eqmail config set {name}")
     return control
 
 

@@ -11,17 +11,17 @@ from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.system.installation import read_controls
-from eqmail_setup.cli.output import reporting
-from eqmail_setup.errors import DIFFERS, Refusal
-from eqmail_setup.installation.loading import demand_installation
-from eqmail_setup.settings.describe import explained, shown, value_of
-from eqmail_setup.settings.editor import declared
+from eqmail_setup.cli.output import json_option
+from eqmail_setup.errors import DIFFERS, EqmailError
+from eqmail_setup.installation.loading import require_installation
+from eqmail_setup.settings.describe import describe, display_value, json_value
+from eqmail_setup.settings.editor import declaration
 
 
 @click.command("show")
 @click.argument("name", required=False)
 @click.option("-n", "own", is_flag=True, help="Only what was set, not what is default.")
-@reporting
+@json_option
 @click.pass_context
 def show(context: click.Context, name: str | None, own: bool, as_json: bool) -> int:
     """Show all settings with their values, or explain the one called NAME.
@@ -31,17 +31,17 @@ def show(context: click.Context, name: str | None, own: bool, as_json: bool) -> 
       eqmail config show -n
       eqmail config show --json
     """
-    site = demand_installation(context)
+    site = require_installation(context)
     if name is not None and not as_json:
-        return _explain(site, declared(name))
+        return _explain(site, declaration(name))
     values, found = read_controls(site), {}
     for key, control in Controls.declared().items():
         exists = os.path.exists(f"{site.control}/{control.file}")
         if (own and not exists) or name not in (None, control.file):
             continue
-        found[control.file] = {"value": value_of(values, key, control), "set": exists}
+        found[control.file] = {"value": json_value(values, key, control), "set": exists}
         if not as_json:
-            click.echo(f"{control.file}: {shown(values, key, control)}{'' if exists else '  (default)'}")
+            click.echo(f"{control.file}: {display_value(values, key, control)}{'' if exists else '  (default)'}")
     if as_json:
         click.echo(json.dumps(found, indent=1))
     return 0
@@ -57,7 +57,7 @@ def explain(context: click.Context, name: str) -> int:
     Examples:
       eqmail config explain virtualdomains
     """
-    return _explain(demand_installation(context), declared(name))
+    return _explain(require_installation(context), declaration(name))
 
 
 @click.command("get")
@@ -70,17 +70,17 @@ def get(context: click.Context, name: str) -> int:
     Examples:
       eqmail config get rcpthosts
     """
-    site = demand_installation(context)
-    control = declared(name)
+    site = require_installation(context)
+    control = declaration(name)
     content = read_file(f"{site.control}/{control.file}")
     if content is None:
-        raise Refusal(f"{site.control}/{control.file}: does not exist; the default is in force")
+        raise EqmailError(f"{site.control}/{control.file}: does not exist; the default is in force")
     click.echo(content, nl=False)
     return 0
 
 
 @click.command("lint")
-@reporting
+@json_option
 @click.pass_context
 def lint(context: click.Context, as_json: bool) -> int:
     """Say what is wrong with the settings; exit 1 if anything is.
@@ -89,24 +89,24 @@ def lint(context: click.Context, as_json: bool) -> int:
     Examples:
       eqmail config lint
     """
-    from eqmail_setup.settings.validation import remarks_on
-    from eqmail_setup.transaction.plan import Weight
+    from eqmail_setup.settings.validation import check_settings
+    from eqmail_setup.transaction.plan import Severity
 
-    site = demand_installation(context)
-    remarks = remarks_on(site)
+    site = require_installation(context)
+    remarks = check_settings(site)
     if as_json:
-        rows = [{**remark._asdict(), "weight": remark.weight.name.lower()} for remark in remarks]
+        rows = [{**remark._asdict(), "weight": remark.severity.name.lower()} for remark in remarks]
         click.echo(json.dumps(rows, indent=1))
     else:
         if not remarks:
             click.echo(f"{site.control}: all as it should be")
         for remark in remarks:
-            click.echo(f"{site.control}/{remark.file}: {remark.found}, {remark.weight.value} {remark.wanted}")
-    return DIFFERS if any(remark.weight is Weight.WRONG for remark in remarks) else 0
+            click.echo(f"{site.control}/{remark.file}: {remark.found}, {remark.severity.value} {remark.expected}")
+    return DIFFERS if any(remark.severity is Severity.ERROR for remark in remarks) else 0
 
 
 def _explain(site: Site, control: Control[Any]) -> int:
-    for line in explained(site, control):
+    for line in describe(site, control):
         click.echo(line)
     return 0
 

@@ -32,9 +32,9 @@ Say = Callable[[str], None]
 class Demo:
     """The steps of the demonstration, each told to `say`; `site` is a fresh single-user installation."""
 
-    def __init__(self, site: Site, say: Say) -> None:
+    def __init__(self, site: Site, write_line: Say) -> None:
         self._site = site
-        self._say = say
+        self._write_line = write_line
         self._ann = Path(site.home) / "people/ann"
         self._log: list[str] = []
         self._services: subprocess.Popen[str] | None = None
@@ -78,8 +78,8 @@ class Demo:
 
     def send(self, port: int) -> None:
         """Send four messages: over SMTP, by a program, to a program, and to nobody."""
-        say, ann = self._say, f"ann@{HOST}"
-        say(f"\n1. over SMTP, 127.0.0.1:{port}, a message from nina@elsewhere.example to {ann}")
+        write_line, ann = self._write_line, f"ann@{HOST}"
+        write_line(f"\n1. over SMTP, 127.0.0.1:{port}, a message from nina@elsewhere.example to {ann}")
         date = formatdate(localtime=True)
         letter = render("demo/welcome.eml.j2", to=ann, date=date, number=f"{time.time_ns()}.1")
         with smtplib.SMTP("127.0.0.1", port, local_hostname="elsewhere.example", timeout=PATIENCE_S) as client:
@@ -87,31 +87,31 @@ class Demo:
             client.mail("nina@elsewhere.example")
             client.rcpt(ann)
             code, text = client.data(letter.replace(b"\n", b"\r\n"))
-        say(f"   answer: {code} {text.decode('ascii', 'replace')}")
+        write_line(f"   answer: {code} {text.decode('ascii', 'replace')}")
         self._wait_for(1, lambda: self._delivered() == 1, "the message does not arrive")
-        say(f"\n2. bin/qmail-inject, from the command line to {ann}")
+        write_line(f"\n2. bin/qmail-inject, from the command line to {ann}")
         self._inject(f"To: {ann}\nSubject: Hello from a program\n\nqmail-inject completed this header.\n")
         self._wait_for(2, lambda: self._delivered() == 2, "the message does not arrive")
         address = f"ann{self._site.break_char.decode()}count@{HOST}"
-        say(f"\n3. to {address}, which a program in .qmail-count handles")
+        write_line(f"\n3. to {address}, which a program in .qmail-count handles")
         self._inject(f"To: {address}\nSubject: Hello, program\n\none\ntwo\nthree\n")
         self._wait_for(3, (self._ann / "handled").exists, "the program does not run")
-        say(f"\n4. to nobody@{HOST}, who does not exist: it comes back")
+        write_line(f"\n4. to nobody@{HOST}, who does not exist: it comes back")
         self._inject(f"To: nobody@{HOST}\nSubject: Hello, nobody\n\nIs anybody there?\n")
         self._wait_for(5, lambda: self._delivered() == 3, "the bounce does not arrive")
 
     def show(self) -> None:
         """Show what was delivered: files, one of them whole, the program's output, the bounce."""
         letters = sorted((self._ann / "Maildir/new").iterdir(), key=lambda path: path.stat().st_mtime_ns)
-        self._say("\nIn Ann's Maildir:")
+        self._write_line("\nIn Ann's Maildir:")
         for path in letters:
             subject = next((line for line in _lines(path) if line.startswith("Subject: ")), "Subject: ?")
-            self._say(f"   {path}\n      {subject}")
-        self._say("\nThe first of them, as it lies there:")
+            self._write_line(f"   {path}\n      {subject}")
+        self._write_line("\nThe first of them, as it lies there:")
         self._show_lines(_lines(letters[0]))
-        self._say("\nWhat the program in .qmail-count wrote:")
+        self._write_line("\nWhat the program in .qmail-count wrote:")
         self._show_lines(_lines(self._ann / "handled"))
-        self._say("\nThe bounce:")
+        self._write_line("\nThe bounce:")
         bounce = next(path for path in letters if "failure notice" in path.read_text(errors="replace"))
         self._show_lines(_lines(bounce))
 
@@ -151,31 +151,31 @@ class Demo:
         with self._services.stdout as log:
             for line in log:
                 self._log.append(line.rstrip("\n"))
-                self._say(f"   log: {line.rstrip()}")
+                self._write_line(f"   log: {line.rstrip()}")
 
     def _delivered(self) -> int:
         return len(list((self._ann / "Maildir/new").iterdir()))
 
-    def _wait_for(self, ended: int, done: Callable[[], bool], trouble: str) -> None:
+    def _wait_for(self, ended: int, done: Callable[[], bool], failure: str) -> None:
         """Wait until something is there and so many messages have left the queue."""
-        self._wait(done, trouble)
+        self._wait(done, failure)
         self._wait(lambda: sum("end msg " in line for line in self._log) >= ended, "the queue does not empty")
 
-    def _wait(self, done: Callable[[], bool], trouble: str) -> None:
+    def _wait(self, done: Callable[[], bool], failure: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not done():
             if self._services is not None and self._services.poll() is not None:
                 raise self._refusal(f"the services ended with exit code {self._services.returncode}")
             if time.monotonic() > deadline:
-                raise self._refusal(trouble)
+                raise self._refusal(failure)
             time.sleep(0.02)
 
     def _show_lines(self, lines: list[str]) -> None:
         for line in lines:
-            self._say(f"   | {line}")
+            self._write_line(f"   | {line}")
 
-    def _refusal(self, trouble: str) -> EqmailError:
-        return EqmailError(f"{trouble}; the log ended with: {' / '.join(self._log[-3:]) or 'nothing'}")
+    def _refusal(self, failure: str) -> EqmailError:
+        return EqmailError(f"{failure}; the log ended with: {' / '.join(self._log[-3:]) or 'nothing'}")
 
 
 def free_port(first: int) -> int:

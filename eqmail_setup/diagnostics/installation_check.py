@@ -27,7 +27,7 @@ from eqmail_setup.transaction.plan import Change, Severity, compare_with_manifes
 _BY_DATABASES = {Controls.morercpthosts_cdb.file}
 
 
-def check_installation(site: Site, world: Filesystem) -> Iterator[Change]:
+def check_installation(site: Site, filesystem: Filesystem) -> Iterator[Change]:
     """Every difference, accounts first, because everything else belongs to them.
 
     Below a staging root accounts, packages and interpreter of this machine do not count.
@@ -36,27 +36,29 @@ def check_installation(site: Site, world: Filesystem) -> Iterator[Change]:
     missing = [] if site.single_user or staged else missing_accounts(site.accounts)
     for name in missing:
         yield Change(name, "no such account", "created: eqmail mkusers")
-    yield from compare_with_manifest(installation_manifest(final_site(site), caller(), staged), world)
+    yield from compare_with_manifest(installation_manifest(final_site(site), caller(), staged), filesystem)
     yield from is_accessible(site.single_user or staged)
     if not missing:
         yield from alias_folder(site)
         yield from queue_mending.plan_repair(site)
-    yield from databases.plan_databases(site, world)
-    yield from examined(site, world)
+    yield from databases.plan_databases(site, filesystem)
+    yield from examined(site, filesystem)
     yield from (
-        _change_from_problem(site, world, remark) for remark in check_settings(site) if remark.file not in _BY_DATABASES
+        _change_from_problem(site, filesystem, remark)
+        for remark in check_settings(site)
+        if remark.file not in _BY_DATABASES
     )
-    yield from (_change_from_finding(site, world, finding) for finding in check_certificates(site))
+    yield from (_change_from_finding(site, filesystem, finding) for finding in check_certificates(site))
     if not staged:
         yield from map(of_finding, old_ways(site, with_accounts=False))
 
 
-def _change_from_problem(site: Site, world: Filesystem, remark: SettingProblem) -> Change:
-    place, action = f"{site.layout.control}/{remark.file}", None
-    state = snapshot(place, world) if remark.mended is not None else None
-    if remark.mended is not None and state is not None and state.kind == "a file":
-        action = WriteFile(place, remark.mended, state.permissions)
-    return Change(f"{site.control}/{remark.file}", remark.found, remark.expected, action, remark.severity)
+def _change_from_problem(site: Site, filesystem: Filesystem, problem: SettingProblem) -> Change:
+    place, action = f"{site.layout.control}/{problem.file}", None
+    state = snapshot(place, filesystem) if problem.mended is not None else None
+    if problem.mended is not None and state is not None and state.kind == "a file":
+        action = WriteFile(place, problem.mended, state.permissions)
+    return Change(f"{site.control}/{problem.file}", problem.found, problem.expected, action, problem.severity)
 
 
 def of_finding(finding: Finding) -> Change:
@@ -66,10 +68,10 @@ def of_finding(finding: Finding) -> Change:
     return Change(path, fact, f"mended: {finding.hint}", None, weight)
 
 
-def _change_from_finding(site: Site, world: Filesystem, finding: Finding) -> Change:
+def _change_from_finding(site: Site, filesystem: Filesystem, finding: Finding) -> Change:
     item = of_finding(finding)
     place = item.path.removeprefix(f"{site.home}/")
-    seen = world.stat(place)
+    seen = filesystem.stat(place)
     is_open = finding.id == OPEN_KEY
     action = (
         SetPermissions(place, seen.permissions._replace(mode=seen.permissions.mode & 0o770))

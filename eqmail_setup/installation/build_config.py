@@ -161,14 +161,14 @@ def default_delimiter(layout: Layout) -> bytes:
 T = TypeVar("T")
 
 
-def _value_of(options: BuildOptions, key: str, parse: Callable[[str], T], default: T, wanted: str) -> T:
-    choice = options.get(key)
-    if choice is None:
+def _value_of(options: BuildOptions, key: str, parse: Callable[[str], T], default: T, expected: str) -> T:
+    option = options.get(key)
+    if option is None:
         return default
     try:
-        return parse(choice.text)
+        return parse(option.text)
     except (ValueError, KeyError):
-        raise usage_error(f"{choice.origin}: {choice.text!r} is not valid; write {wanted}") from None
+        raise usage_error(f"{option.origin}: {option.text!r} is not valid; write {expected}") from None
 
 
 def _conf_files(folder: str) -> BuildOptions:
@@ -201,9 +201,9 @@ def _conf_build(folder: str) -> BuildOptions:
         if all(name in values for name in conf.variables):
             text = " ".join(values[name] for name in conf.variables)
             found[conf.key] = BuildOption(text, f"{path}: {' '.join(conf.variables)}")
-    for choice in found.values():
-        if "$" in choice.text or "`" in choice.text:
-            raise usage_error(f"{choice.origin}: {choice.text!r} needs a shell; write the value itself")
+    for option in found.values():
+        if "$" in option.text or "`" in option.text:
+            raise usage_error(f"{option.origin}: {option.text!r} needs a shell; write the value itself")
     return found
 
 
@@ -225,10 +225,10 @@ def _names(count: int) -> Callable[[str], tuple[str, ...]]:
     return parse
 
 
-def _number(least: int, most: int) -> Callable[[str], int]:
+def _number(least: int, limit: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         number = int(text) if text.isascii() and text.isdigit() else -1
-        if not least <= number <= most:
+        if not least <= number <= limit:
             raise ValueError(text)
         return number
 

@@ -52,5 +52,5 @@ def _is_fresh(source: str) -> bool:
     except OSError:
         return False
     found = os.stat(source)
-    wanted = int(found.st_mtime).to_bytes(4, "little") + (found.st_size & 0xFFFFFFFF).to_bytes(4, "little")
-    return bool(readable) and head[:4] == MAGIC_NUMBER and head[8:16] == wanted
+    expected = int(found.st_mtime).to_bytes(4, "little") + (found.st_size & 0xFFFFFFFF).to_bytes(4, "little")
+    return bool(readable) and head[:4] == MAGIC_NUMBER and head[8:16] == expected

@@ -73,10 +73,10 @@ def _linked(source: str) -> bytes:
     """Python's mark of its byte code, then the loader and the parts."""
     root, suite, inside = source.rpartition(f"/{_PACKAGE}/")
     name = f"{suite}{inside.removesuffix('.py')}".strip("/").replace("/", ".")
-    walk = _ImportWalker(root)
+    scan = _ImportWalker(root)
     for first in (name, _ENTRY_MODULE):
-        walk.visit(first)
-    return MAGIC_NUMBER + marshal.dumps([walk.part(module) for module in (_LOADER, *walk.order)])
+        scan.visit(first)
+    return MAGIC_NUMBER + marshal.dumps([scan.part(module) for module in (_LOADER, *scan.order)])
 
 
 class _ImportWalker:

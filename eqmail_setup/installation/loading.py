@@ -41,44 +41,44 @@ def load_or_propose(
     context: click.Context, conf: str | None = None, overrides: dict[str, str] | None = None, root: str = ""
 ) -> LoadedInstallation:
     """Find the home and make up the site; `chosen` are options that beat the conf-* files."""
-    choices = read_conf_files(conf) if conf else trusted_choices()
-    if choices and not conf:
-        _note_once(f"what is not given is chosen by {_files_of(choices)} in {os.getcwd()}")
+    options = read_conf_files(conf) if conf else trusted_choices()
+    if options and not conf:
+        _note_once(f"what is not given is chosen by {_files_of(options)} in {os.getcwd()}")
     for key, text in (overrides or {}).items():
-        choices[key] = BuildOption(text, f"--{key}")
-    home = chosen_home(context, choices)
+        options[key] = BuildOption(text, f"--{key}")
+    home = chosen_home(context, options)
     if os.path.exists(f"{root}{home}") and not os.path.isdir(f"{root}{home}"):
         raise EqmailError(f"{root}{home}: is a file; choose another home with --home DIR", 2)
     before = load_site(home, root) or detect_installation(home, root)
-    return LoadedInstallation(resolve_build_config(home, choices, before), before, choices)
+    return LoadedInstallation(resolve_build_config(home, options, before), before, options)
 
 
 def trusted_choices() -> BuildOptions:
     """The choices in the current folder, if it is the caller's; a note tells of others."""
-    choices, doubt = choices_around()
+    options, doubt = choices_around()
     if doubt:
-        _note_once(f"{_files_of(choices)} in {os.getcwd()} not used: {doubt}; --conf and --home say what is meant")
+        _note_once(f"{_files_of(options)} in {os.getcwd()} not used: {doubt}; --conf and --home say what is meant")
         return {}
-    return choices
+    return options
 
 
-def chosen_home(context: click.Context, choices: BuildOptions) -> str:
+def chosen_home(context: click.Context, options: BuildOptions) -> str:
     """The home as `home_of` finds it; root takes one that was not given on the command line from nobody else.
 
     Fails: Refusal.
     """
     given = context.find_root().obj
-    home = resolve_home(given, choices, os.environ)
+    home = resolve_home(given, options, os.environ)
     if not given:
         if os.geteuid() == 0 and home != DEFAULT_HOME:
             demand_trusted([home], "what is done there")
-        if "home" in choices and HOME_VARIABLE.decode() not in os.environ:
-            _note_once(f"the home is {home}, by {choices['home'].origin} in {os.getcwd()}")
+        if "home" in options and HOME_VARIABLE.decode() not in os.environ:
+            _note_once(f"the home is {home}, by {options['home'].origin} in {os.getcwd()}")
     return home
 
 
-def _files_of(choices: BuildOptions) -> str:
-    return ", ".join(dict.fromkeys(os.path.basename(choice.origin.partition(":")[0]) for choice in choices.values()))
+def _files_of(options: BuildOptions) -> str:
+    return ", ".join(dict.fromkeys(os.path.basename(choice.origin.partition(":")[0]) for choice in options.values()))
 
 
 def _note_once(text: str) -> None:

@@ -49,12 +49,12 @@ def server_secret_permissions(site: Site, caller: tuple[str, str]) -> Permission
 
 def installation_manifest(site: Site, caller: tuple[str, str], staged: bool = False) -> list[NodeSpec]:
     """Every node of an installation, parents first. `staged`: without what lies outside the home."""
-    dress = OwnershipPolicy(site, caller)
+    permissions = OwnershipPolicy(site, caller)
     nodes: list[NodeSpec] = [
-        *_base_folders(site, dress),
-        *_queue(site, dress),
-        *_programs(site, dress),
-        *_manual(dress),
+        *_base_folders(site, permissions),
+        *_queue(site, permissions),
+        *_programs(site, permissions),
+        *_manual(permissions),
     ]
     if not staged:
         nodes += [BytecodeSpec(folder) for folder in own_folders()]
@@ -63,8 +63,8 @@ def installation_manifest(site: Site, caller: tuple[str, str], staged: bool = Fa
 
 def base_manifest(site: Site, caller: tuple[str, str]) -> Iterator[tuple[str, Permissions, int]]:
     """Path, dress and number of parts of everything but programs and manuals, parents first."""
-    dress = OwnershipPolicy(site, caller)
-    for node in (*_base_folders(site, dress), *_queue(site, dress)):
+    permissions = OwnershipPolicy(site, caller)
+    for node in (*_base_folders(site, permissions), *_queue(site, permissions)):
         yield node.path, node.permissions, node.split if isinstance(node, DirectorySpec) else 0
 
 
@@ -73,18 +73,18 @@ def target_manifest(site: Site, caller: tuple[str, str]) -> list[NodeSpec]:
 
     The paths begin with a slash, so that they are places of another home; the folders above it are among them.
     """
-    dress = OwnershipPolicy(site, caller)
+    permissions = OwnershipPolicy(site, caller)
     journal = site.queue.journal[len(site.home) + 1 :]
-    nodes = [*_folders(site, dress), *(node for node in _queue(site, dress) if node.path != journal)]
-    above = [DirectorySpec(folder, dress("owner", 0o755)) for folder in folders_above(site.home)]
+    nodes = [*_folders(site, permissions), *(node for node in _queue(site, permissions) if node.path != journal)]
+    above = [DirectorySpec(folder, permissions("owner", 0o755)) for folder in folders_above(site.home)]
     return [*above, *(node._replace(path=f"{site.home}/{node.path}".rstrip("/")) for node in nodes)]
 
 
-def _base_folders(site: Site, dress: OwnershipPolicy) -> Iterator[DirectorySpec | ExactFileSpec]:
-    yield from _folders(site, dress)
-    yield DirectorySpec(RUNS, dress("owner", 0o700))
-    yield ExactFileSpec(SITE_FILE, dress("owner", 0o644), render_site(site))
-    common = dress("owner", 0o755)
+def _base_folders(site: Site, permissions: OwnershipPolicy) -> Iterator[DirectorySpec | ExactFileSpec]:
+    yield from _folders(site, permissions)
+    yield DirectorySpec(RUNS, permissions("owner", 0o700))
+    yield ExactFileSpec(SITE_FILE, permissions("owner", 0o644), render_site(site))
+    common = permissions("owner", 0o755)
     for path in ("bin", "run", "doc", "man"):
         yield DirectorySpec(path, common)
     for kind in ("cat", "man"):
@@ -92,32 +92,34 @@ def _base_folders(site: Site, dress: OwnershipPolicy) -> Iterator[DirectorySpec 
             yield DirectorySpec(f"man/{kind}{section}", common)
 
 
-def _folders(site: Site, dress: OwnershipPolicy) -> Iterator[DirectorySpec]:
+def _folders(site: Site, permissions: OwnershipPolicy) -> Iterator[DirectorySpec]:
     """Where settings, users and aliases lie."""
-    layout, common = site.layout, dress("owner", 0o755)
+    layout, common = site.layout, permissions("owner", 0o755)
     yield DirectorySpec("", common)
     inner = (layout.control, layout.users, layout.alias)
     for parent in dict.fromkeys(path.rpartition("/")[0] for path in (*inner, layout.queue) if "/" in path):
         yield DirectorySpec(parent, common)
     yield DirectorySpec(layout.control, common)
     yield DirectorySpec(layout.users, common)
-    yield DirectorySpec(layout.alias, dress("alias", 0o2755))
+    yield DirectorySpec(layout.alias, permissions("alias", 0o2755))
 
 
-def _queue(site: Site, dress: OwnershipPolicy) -> Iterator[DirectorySpec | FifoSpec | PreallocatedFileSpec]:
+def _queue(site: Site, permissions: OwnershipPolicy) -> Iterator[DirectorySpec | FifoSpec | PreallocatedFileSpec]:
     for node in queue_nodes(site):
-        path, worn = node.path[len(site.home) + 1 :], dress(node.role, node.mode)
+        path, worn = node.path[len(site.home) + 1 :], permissions(node.role, node.mode)
         if node.kind == FOLDER:
             yield DirectorySpec(path, worn, node.split)
         else:
             yield FifoSpec(path, worn) if node.kind == FIFO else PreallocatedFileSpec(path, worn, node.size)
 
 
-def _programs(site: Site, dress: OwnershipPolicy) -> Iterator[NodeSpec]:
+def _programs(site: Site, permissions: OwnershipPolicy) -> Iterator[NodeSpec]:
     for program in launchers():
-        yield ManagedFileSpec(f"bin/{program.name}", dress("owner", program.mode), launcher_text(program, site.home))
+        yield ManagedFileSpec(
+            f"bin/{program.name}", permissions("owner", program.mode), launcher_text(program, site.home)
+        )
 
 
-def _manual(dress: OwnershipPolicy) -> Iterator[NodeSpec]:
+def _manual(permissions: OwnershipPolicy) -> Iterator[NodeSpec]:
     for page in pages():
-        yield ManagedFileSpec(f"man/{page.path}", dress("owner", 0o644), with_checksum(page.content), flush=False)
+        yield ManagedFileSpec(f"man/{page.path}", permissions("owner", 0o644), with_checksum(page.content), flush=False)

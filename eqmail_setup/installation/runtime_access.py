@@ -40,8 +40,8 @@ def _unreadable(paths: list[str]) -> Iterator[Change]:
     for path in paths:
         for step in _steps(path):
             mode = os.stat(step).st_mode
-            wanted = 0o001 if stat.S_ISDIR(mode) and step != path else 0o005
-            if mode & wanted != wanted:
+            expected = 0o001 if stat.S_ISDIR(mode) and step != path else 0o005
+            if mode & expected != expected:
                 found = f"mode {stat.S_IMODE(mode):04o} keeps users and services from {path}"
                 yield Change(step, found, f"readable for all; {HINT}")
                 break

@@ -48,12 +48,12 @@ def _certify(site: Site) -> int:
     path = f"{site.home}/{path_in(site)}"
     if os.path.exists(path):
         write_line(f"The file '{path}' exists already and will be overwritten!")
-    wishes = _wishes(site)
+    options = _wishes(site)
     _pause()
     with TemporaryDirectory(prefix="mksrvrcerts-") as folder:
         write_line("Creating self-signed certificate")
         with open(f"{folder}/cnf", "wb") as file:
-            file.write(wishes)
+            file.write(options)
         words = ["req", "-new", "-x509", "-days", str(DAYS), "-nodes", "-config", f"{folder}/cnf"]
         if not _run(openssl, *words, "-out", f"{folder}/certificate", "-keyout", f"{folder}/key"):
             text = f"openssl made no certificate; look at {_path_of_wishes(site)}, and at the lines above"
@@ -61,7 +61,7 @@ def _certify(site: Site) -> int:
         write_line("Certificate details")
         _run(openssl, "x509", "-subject", "-dates", "-fingerprint", "-sha256", "-noout", "-in", f"{folder}/certificate")
         content = b"".join(_content(f"{folder}/{name}") for name in ("certificate", "key"))
-    return run_steps(site, "mksrvrcerts", lambda world: _steps(site, world, wishes, content), write_line)
+    return run_steps(site, "mksrvrcerts", lambda world: _steps(site, world, options, content), write_line)
 
 
 def _path_of_wishes(site: Site) -> str:
@@ -84,17 +84,17 @@ def _wishes(site: Site) -> bytes:
     return render("control/servercert.cnf.j2", name=os.fsdecode(controls.me))
 
 
-def _steps(site: Site, world: Filesystem, wishes: bytes, content: bytes) -> list[ClassicStep]:
-    dress = OwnershipPolicy(site, caller())
+def _steps(site: Site, filesystem: Filesystem, options: bytes, content: bytes) -> list[ClassicStep]:
+    permissions = OwnershipPolicy(site, caller())
     steps = []
-    if snapshot(f"{site.layout.control}/{Controls.servercert_cnf.file}", world) is None:
-        owned = dress("owner", _OPEN_TO_SERVICES)
-        steps.append(plan_initial_file(site, world, Controls.servercert_cnf.file, "", wishes, owned))
+    if snapshot(f"{site.layout.control}/{Controls.servercert_cnf.file}", filesystem) is None:
+        owned = permissions("owner", _OPEN_TO_SERVICES)
+        steps.append(plan_initial_file(site, filesystem, Controls.servercert_cnf.file, "", options, owned))
     # The server reads it as qmaild; qmail-remote shows it to other servers, and is of the group.
-    owned = dress("qmaild", _OPEN_TO_SERVICES)
-    steps.append(plan_initial_file(site, world, Controls.servercert.file, "", content, owned))
+    owned = permissions("qmaild", _OPEN_TO_SERVICES)
+    steps.append(plan_initial_file(site, filesystem, Controls.servercert.file, "", content, owned))
     link = f"{site.layout.control}/{Controls.clientcert.file}"
-    if snapshot(link, world) is None:
+    if snapshot(link, filesystem) is None:
         steps.append(("", CreateSymlink(link, Controls.servercert.file)))
     return steps
 

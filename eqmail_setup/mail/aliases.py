@@ -27,8 +27,8 @@ from eqmail_setup.transaction.plan import Change, Severity
 
 PREFIX = ".qmail-"
 ROOT, POSTMASTER = "root", "postmaster"
-LINKED_TO_POSTMASTER = ("mailer-daemon", "abuse")
-_MOST_STEPS = 50
+LINKED_TO_BOUNCE_CONFIG = ("mailer-daemon", "abuse")
+_MAX_STEPS = 50
 _KINDS = (FORWARD, MAILDIR, MBOX, PROGRAM)
 
 
@@ -49,8 +49,8 @@ def alias_folder(site: Site) -> list[Change]:
         return []  # that the account is missing is said elsewhere
     if lives == place:
         return []
-    found, wanted = f"the user {user} lives in {lives}", f"the same: usermod -d {place} {user}"
-    return [Change(site.alias, found, wanted, severity=Severity.INFO)]
+    found, expected = f"the user {user} lives in {lives}", f"the same: usermod -d {place} {user}"
+    return [Change(site.alias, found, expected, severity=Severity.INFO)]
 
 
 def file_of(name: str) -> str:
@@ -68,14 +68,19 @@ def name_of(file: str) -> str:
     return file.removeprefix(PREFIX).replace(":", ".")
 
 
-def aliases_in(site: Site, world: Filesystem) -> list[Alias]:
+def aliases_in(site: Site, filesystem: Filesystem) -> list[Alias]:
     """Every alias of an installation."""
     folder = site.layout.alias
-    return [found for name in world.listdir(folder) if name.startswith(PREFIX) for found in _read(folder, name, world)]
+    return [
+        found
+        for name in filesystem.listdir(folder)
+        if name.startswith(PREFIX)
+        for found in _read(folder, name, filesystem)
+    ]
 
 
-def _read(folder: str, file: str, world: Filesystem) -> Iterator[Alias]:
-    state = snapshot(f"{folder}/{file}", world)
+def _read(folder: str, file: str, filesystem: Filesystem) -> Iterator[Alias]:
+    state = snapshot(f"{folder}/{file}", filesystem)
     if state is None:
         return
     if state.kind == SYMLINK:
@@ -86,7 +91,7 @@ def _read(folder: str, file: str, world: Filesystem) -> Iterator[Alias]:
 
 
 def plan_add(
-    site: Site, world: Filesystem, name: str, targets: Iterable[str], replace: bool, checked: bool = True
+    site: Site, filesystem: Filesystem, name: str, targets: Iterable[str], replace: bool, checked: bool = True
 ) -> list[Change]:
     """What has to be done so that mail for `name` goes to the targets; unless `checked`, they may not be there yet.
 
@@ -96,50 +101,52 @@ def plan_add(
     if checked:
         _require_deliverable(site, name, [line.removeprefix("&") for line in lines if line[:1] not in "./|"])
     content = os.fsencode("".join(f"{line}\n" for line in lines))
-    return _plan_write(site, world, name, content, replace)
+    return _plan_write(site, filesystem, name, content, replace)
 
 
-def plan_required_aliases(site: Site, world: Filesystem, target: str, checked: bool = True) -> list[Change]:
+def plan_required_aliases(site: Site, filesystem: Filesystem, target: str, checked: bool = True) -> list[Change]:
     """What has to be done so that every address exists that a host must have; what exists is kept.
 
     The aliases are root, postmaster, mailer-daemon and abuse: all go the way of root, and root's mail to `target`.
     """
     root = f"{site.layout.alias}/{file_of(ROOT)}"
-    state = snapshot(root, world)
-    found = [] if state else plan_add(site, world, ROOT, [target], False, checked)
+    state = snapshot(root, filesystem)
+    found = [] if state else plan_add(site, filesystem, ROOT, [target], False, checked)
     if state and state.content.strip() not in (os.fsencode(target), b"&" + os.fsencode(target)):
-        wanted = f"so; for {target}: eqmail alias add {ROOT} {target} --replace"
+        expected = f"so; for {target}: eqmail alias add {ROOT} {target} --replace"
         said = f"exists and says {_display(state)}"
-        found.append(Change(world.display_path(root), said, wanted, severity=Severity.WARNING))
-    postmaster = f"{site.layout.alias}/{file_of(POSTMASTER)}"
-    if not snapshot(postmaster, world):
-        found += _plan_write(site, world, POSTMASTER, f"{ROOT}\n".encode(), False)
-    for name in LINKED_TO_POSTMASTER:
+        found.append(Change(filesystem.display_path(root), said, expected, severity=Severity.WARNING))
+    bounce_config = f"{site.layout.alias}/{file_of(POSTMASTER)}"
+    if not snapshot(bounce_config, filesystem):
+        found += _plan_write(site, filesystem, POSTMASTER, f"{ROOT}\n".encode(), False)
+    for name in LINKED_TO_BOUNCE_CONFIG:
         path = f"{site.layout.alias}/{file_of(name)}"
-        if not snapshot(path, world):
+        if not snapshot(path, filesystem):
             link = CreateSymlink(path, file_of(POSTMASTER))
-            found.append(Change(world.display_path(path), "missing", f"a link to {file_of(POSTMASTER)}", link))
+            found.append(Change(filesystem.display_path(path), "missing", f"a link to {file_of(POSTMASTER)}", link))
     return found
 
 
-def plan_remove(site: Site, world: Filesystem, name: str) -> list[Change]:
+def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
     """What has to be done so that an alias is gone; links to it would dangle, so they go first.
 
     Fails: Refusal where other aliases are links to it.
     """
     file = file_of(name)
     path = f"{site.layout.alias}/{file}"
-    if snapshot(path, world) is None:
-        return [Change(world.display_path(path), "missing", "so", severity=Severity.WARNING)]
-    links = [alias.name for alias in aliases_in(site, world) if alias.same_as and file_of(alias.same_as) == file]
+    if snapshot(path, filesystem) is None:
+        return [Change(filesystem.display_path(path), "missing", "so", severity=Severity.WARNING)]
+    links = [alias.name for alias in aliases_in(site, filesystem) if alias.same_as and file_of(alias.same_as) == file]
     if links:
-        raise EqmailError(f"{world.display_path(path)}: {', '.join(links)} would point to nothing; remove them first")
-    return [Change(world.display_path(path), "an alias", "absent", RemoveFile(path))]
+        raise EqmailError(
+            f"{filesystem.display_path(path)}: {', '.join(links)} would point to nothing; remove them first"
+        )
+    return [Change(filesystem.display_path(path), "an alias", "absent", RemoveFile(path))]
 
 
-def _plan_write(site: Site, world: Filesystem, name: str, content: bytes, replace: bool) -> list[Change]:
+def _plan_write(site: Site, filesystem: Filesystem, name: str, content: bytes, replace: bool) -> list[Change]:
     path = f"{site.layout.alias}/{file_of(name)}"
-    show, state = world.display_path(path), snapshot(path, world)
+    show, state = filesystem.display_path(path), snapshot(path, filesystem)
     if state is not None and state.content == content and state.kind == "a file":
         return []
     write = WriteFile(path, content, alias_permissions(site))
@@ -147,8 +154,8 @@ def _plan_write(site: Site, world: Filesystem, name: str, content: bytes, replac
         return [Change(show, "missing", "an alias", write)]
     if not replace:
         raise EqmailError(f"{show}: exists and says {_display(state)}; --replace replaces it")
-    dress = state.permissions if state.kind == "a file" else write.permissions
-    return [Change(show, "other instructions", "these", write._replace(permissions=dress))]
+    permissions = state.permissions if state.kind == "a file" else write.permissions
+    return [Change(show, "other instructions", "these", write._replace(permissions=permissions))]
 
 
 def _display(state: PathSnapshot) -> str:
@@ -183,29 +190,29 @@ def _is_address(argument: bytes) -> bool:
     return is_whole and not any(byte <= 32 or byte in b'<>(),;"\\' for byte in argument)
 
 
-def examined(site: Site, world: Filesystem) -> Iterator[Change]:
+def examined(site: Site, filesystem: Filesystem) -> Iterator[Change]:
     """What a delivery would take otherwise than it was meant: files of Windows, and lines that are no addresses."""
     folder = site.layout.alias
-    for name in world.listdir(folder):
-        state = snapshot(f"{folder}/{name}", world) if name.startswith(".qmail") else None
+    for name in filesystem.listdir(folder):
+        state = snapshot(f"{folder}/{name}", filesystem) if name.startswith(".qmail") else None
         if state is None or state.kind != "a file":
             continue
         path, meant = f"{folder}/{name}", cleaned(state.content)
         for _, odd in oddities(state.content)[:1]:
             mends = meant != state.content
             write = WriteFile(path, meant, state.permissions) if mends else None
-            wanted = "without that: eqmail check --fix" if mends else "only what can be seen"
-            yield Change(world.display_path(path), odd, wanted, write)
+            expected = "without that: eqmail check --fix" if mends else "only what can be seen"
+            yield Change(filesystem.display_path(path), odd, expected, write)
         for kind, argument in parse(meant + b"\n") if meant.strip() else ():
             if kind == FORWARD and not _is_address(argument):
                 found = f"'{visible(argument)}' is not an address, so mail for it bounces"
-                yield Change(world.display_path(path), found, "one address in a line, as joe@example.org")
+                yield Change(filesystem.display_path(path), found, "one address in a line, as joe@example.org")
 
 
 def _require_deliverable(site: Site, name: str, targets: list[str]) -> None:
     """Refuse targets that nobody is here, and ways that come back to the alias itself."""
     waiting, known = [(target, name) for target in targets], {file_of(name)}
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if not waiting:
             return
         target, origin = waiting.pop()

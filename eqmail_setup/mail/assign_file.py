@@ -84,10 +84,10 @@ class Assignments:
 
         Fails: Refusal, unless `replace`, where there is another one.
         """
-        wanted = [(entry, entry.line(), entry.key()) for entry in entries]
-        places = self._places({key for _, _, key in wanted})
+        expected = [(entry, entry.line(), entry.key()) for entry in entries]
+        places = self._places({key for _, _, key in expected})
         surplus: set[int] = set()
-        for entry, line, key in wanted:
+        for entry, line, key in expected:
             found = places.setdefault(key, [])
             for number in found:
                 if _entry(self._lines[number]) != entry and not replace:
@@ -144,8 +144,8 @@ def require_entries(path: str, content: bytes, bad: BadAssign) -> EqmailError:
     if bad.line > len(lines):
         return EqmailError(f"{path}: line {bad.line}: the end is missing; add a line that has only a dot")
     line = text(lines[bad.line - 1].strip())
-    wanted = "write =LOCAL:user:uid:gid:home:dash:ext: or +PREFIX:...; the last line is a dot"
-    return EqmailError(f"{path}: line {bad.line}: {line!r} is no entry; {wanted}")
+    expected = "write =LOCAL:user:uid:gid:home:dash:ext: or +PREFIX:...; the last line is a dot"
+    return EqmailError(f"{path}: line {bad.line}: {line!r} is no entry; {expected}")
 
 
 def compile_assign(content: bytes, on_progress: Callable[[int], None] = lambda count: None) -> bytes:

@@ -125,28 +125,28 @@ def path_in(site: Site) -> str:
 
 
 def plan_new_certificate(
-    site: Site, world: Filesystem, names: Sequence[str], kind: str, days: int, replace: bool
+    site: Site, filesystem: Filesystem, names: Sequence[str], kind: str, days: int, replace: bool
 ) -> list[Change]:
     """What has to be done so that there is a certificate for these names, with a new key.
 
     Fails: Refusal, unless `replace`, where there is one.
     """
-    state = snapshot(path_in(site), world)
+    state = snapshot(path_in(site), filesystem)
     if state is not None and not replace:
-        show = world.display_path(path_in(site))
+        show = filesystem.display_path(path_in(site))
         raise EqmailError(
             f"{show}: is there already; --replace makes another one, eqmail cert renew makes it last longer"
         )
-    return [_plan_write(site, world, self_signed(new_key(kind), names, datetime.now(UTC), days))]
+    return [_plan_write(site, filesystem, self_signed(new_key(kind), names, datetime.now(UTC), days))]
 
 
-def plan_renewal(site: Site, world: Filesystem, days: int, within_days: int, changes_key: bool) -> list[Change]:
+def plan_renewal(site: Site, filesystem: Filesystem, days: int, within_days: int, changes_key: bool) -> list[Change]:
     """What has to be done so that the certificate lasts; nothing while it lasts longer than `within_days`.
 
     Its names stay, and so does its key, to which TLSA records and people may hold on, unless `changes_key`.
     Fails: Refusal where there is none, or where an authority made it.
     """
-    show, state = world.display_path(path_in(site)), snapshot(path_in(site), world)
+    show, state = filesystem.display_path(path_in(site)), snapshot(path_in(site), filesystem)
     if state is None:
         raise EqmailError(f"{show}: missing; make one: eqmail cert make")
     try:
@@ -159,10 +159,10 @@ def plan_renewal(site: Site, world: Filesystem, days: int, within_days: int, cha
     if old.ends - now > timedelta(days=within_days):
         return []
     key = new_key(old.kind) if changes_key else key
-    return [_plan_write(site, world, self_signed(key, old.names, now, days))]
+    return [_plan_write(site, filesystem, self_signed(key, old.names, now, days))]
 
 
-def installing(site: Site, world: Filesystem, chain: bytes, key: bytes, now: datetime) -> list[Change]:
+def installing(site: Site, filesystem: Filesystem, chain: bytes, key: bytes, now: datetime) -> list[Change]:
     """What has to be done so that the server shows this chain, the certificate of this host first, with its key.
 
     Fails: Refusal for what no client would take: another key, a broken chain, a certificate that is over.
@@ -185,8 +185,8 @@ def installing(site: Site, world: Filesystem, chain: bytes, key: bytes, now: dat
     parts = [certificate.public_bytes(Encoding.PEM) for certificate in certificates]
     parts.append(secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     content = b"".join(parts)
-    state = snapshot(path_in(site), world)
-    return [] if state is not None and state.content == content else [_plan_write(site, world, content)]
+    state = snapshot(path_in(site), filesystem)
+    return [] if state is not None and state.content == content else [_plan_write(site, filesystem, content)]
 
 
 def pair_trouble(pem: bytes) -> str:
@@ -224,16 +224,18 @@ def _shown(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or f"the certificate number {certificate.serial_number:x}"
 
 
-def _plan_write(site: Site, world: Filesystem, content: bytes) -> Change:
+def _plan_write(site: Site, filesystem: Filesystem, content: bytes) -> Change:
     path = path_in(site)
-    state = snapshot(path, world)
-    dress = server_secret_permissions(site, caller())
+    state = snapshot(path, filesystem)
+    permissions = server_secret_permissions(site, caller())
     if (
         state
         and state.kind == "a file"
-        and state.permissions.owner == dress.owner
+        and state.permissions.owner == permissions.owner
         and state.permissions.mode & 0o477 == 0o400
     ):
-        dress = state.permissions
-    show = world.display_path(path)
-    return Change(show, "an old one" if state else "missing", "a new certificate", WriteFile(path, content, dress))
+        permissions = state.permissions
+    show = filesystem.display_path(path)
+    return Change(
+        show, "an old one" if state else "missing", "a new certificate", WriteFile(path, content, permissions)
+    )

@@ -40,10 +40,10 @@ def path_in(site: Site) -> str:
     return f"{site.layout.users}/{FILE}"
 
 
-def credentials_in(site: Site, world: Filesystem) -> list[Credential]:
+def credentials_in(site: Site, filesystem: Filesystem) -> list[Credential]:
     """Every login that counts: the first line of each."""
     found: dict[bytes, bytes] = {}
-    for login, secret in entries(_content(site, world)):
+    for login, secret in entries(_content(site, filesystem)):
         found.setdefault(login, secret)
     return [Credential(text(login), _method(secret)) for login, secret in found.items()]
 
@@ -86,12 +86,12 @@ def require_valid_secret(secret: bytes) -> None:
         )
 
 
-def plan_set_credential(site: Site, world: Filesystem, login: str, secret: bytes) -> list[Change]:
+def plan_set_credential(site: Site, filesystem: Filesystem, login: str, secret: bytes) -> list[Change]:
     """What has to be done so that this secret, and no other, is that of a login."""
     name = _name(login)
     line = name + b":" + secret
     made, done = [], False
-    for old in _content(site, world).split(b"\n"):
+    for old in _content(site, filesystem).split(b"\n"):
         if not _belongs_to(old, name):
             made.append(old)
         elif not done:
@@ -100,28 +100,28 @@ def plan_set_credential(site: Site, world: Filesystem, login: str, secret: bytes
     if not done:
         last = made.pop() if made and not made[-1] else b""
         made += [line, last]
-    return list(_plan_write(site, world, b"\n".join(made)))
+    return list(_plan_write(site, filesystem, b"\n".join(made)))
 
 
-def plan_remove(site: Site, world: Filesystem, login: str) -> list[Change]:
+def plan_remove(site: Site, filesystem: Filesystem, login: str) -> list[Change]:
     """What has to be done so that a login can no longer be used."""
     name = _name(login)
-    lines = _content(site, world).split(b"\n")
+    lines = _content(site, filesystem).split(b"\n")
     kept = [line for line in lines if not _belongs_to(line, name)]
     if kept == lines:
-        show = world.display_path(path_in(site))
+        show = filesystem.display_path(path_in(site))
         return [Change(show, f"has no login {login}", "so", severity=Severity.WARNING)]
-    return list(_plan_write(site, world, b"\n".join(kept)))
+    return list(_plan_write(site, filesystem, b"\n".join(kept)))
 
 
-def plan_secrets_file(site: Site, world: Filesystem) -> list[Change]:
+def plan_secrets_file(site: Site, filesystem: Filesystem) -> list[Change]:
     """What has to be done so that the file is there, for the server alone; what it says stays."""
-    state = snapshot(path_in(site), world)
-    return list(_plan_write(site, world, _HEAD)) if state is None else []
+    state = snapshot(path_in(site), filesystem)
+    return list(_plan_write(site, filesystem, _HEAD)) if state is None else []
 
 
-def _content(site: Site, world: Filesystem) -> bytes:
-    state = snapshot(path_in(site), world)
+def _content(site: Site, filesystem: Filesystem) -> bytes:
+    state = snapshot(path_in(site), filesystem)
     return _HEAD if state is None else state.content
 
 
@@ -136,10 +136,10 @@ def _belongs_to(line: bytes, name: bytes) -> bool:
     return any(login == name for login, _ in entries(line))
 
 
-def _plan_write(site: Site, world: Filesystem, content: bytes) -> Iterator[Change]:
+def _plan_write(site: Site, filesystem: Filesystem, content: bytes) -> Iterator[Change]:
     """The file with this content, closed to everybody else whatever it was before."""
     path = path_in(site)
-    state, dress = snapshot(path, world), server_secret_permissions(site, caller())
+    state, permissions = snapshot(path, filesystem), server_secret_permissions(site, caller())
     if state is None or state.content != content or state.permissions.mode & 0o077:
         found = "missing" if state is None else "other logins"
-        yield Change(world.display_path(path), found, "these", WriteFile(path, content, dress))
+        yield Change(filesystem.display_path(path), found, "these", WriteFile(path, content, permissions))

@@ -36,18 +36,18 @@ class Domain(NamedTuple):
     accepted: bool
 
 
-def domains_of(site: Site, world: Filesystem) -> list[Domain]:
+def domains_of(site: Site, filesystem: Filesystem) -> list[Domain]:
     """Every domain of an installation, by name."""
-    held = _DomainFiles(site, world)
-    accepts = held.accepts()
+    files = _DomainFiles(site, filesystem)
+    accepts = files.accepts()
     found = {
         name: Domain(name, "accepted", "", True)
-        for name in map(text, (*(held.entries(Controls.rcpthosts)), *held.entries(Controls.morercpthosts)))
+        for name in map(text, (*(files.entries(Controls.rcpthosts)), *files.entries(Controls.morercpthosts)))
     }
-    for line in held.entries(Controls.virtualdomains):
+    for line in files.entries(Controls.virtualdomains):
         key, _, prefix = line.partition(b":")
         found[text(key)] = Domain(text(key), "virtual" if prefix else "remote", text(prefix), accepts(key))
-    for name in held.locals():
+    for name in files.locals():
         found[text(name)] = Domain(text(name), "local", "", accepts(name))
     return [found[name] for name in sorted(found)]
 
@@ -55,13 +55,13 @@ def domains_of(site: Site, world: Filesystem) -> list[Domain]:
 class _DomainFiles:
     """What the files say, and the new contents while they are made."""
 
-    def __init__(self, site: Site, world: Filesystem) -> None:
-        self._site, self._world = site, world
+    def __init__(self, site: Site, filesystem: Filesystem) -> None:
+        self._site, self._filesystem = site, filesystem
         self.contents: dict[str, bytes | None] = {}
 
     def content(self, control: Control[Any]) -> bytes | None:
         if control.file not in self.contents:
-            self.contents[control.file] = content_of(self._site, self._world, control)
+            self.contents[control.file] = content_of(self._site, self._filesystem, control)
         return self.contents[control.file]
 
     def entries(self, control: Control[Any]) -> list[bytes]:
@@ -85,86 +85,92 @@ class _DomainFiles:
         for control in (Controls.locals, Controls.virtualdomains, Controls.rcpthosts, Controls.morercpthosts):
             made = self.contents.get(control.file)
             if made is not None:
-                found += plan_write(self._site, self._world, control, made)
+                found += plan_write(self._site, self._filesystem, control, made)
         more = self.content(Controls.morercpthosts)
         if more is not None:
-            found += plan_compile(self._site, self._world, more)
+            found += plan_compile(self._site, self._filesystem, more)
         return found
 
 
-def plan_add(site: Site, world: Filesystem, name: str, prefix: str | None, many: bool, replace: bool) -> list[Change]:
+def plan_add(
+    site: Site, filesystem: Filesystem, name: str, prefix: str | None, many: bool, replace: bool
+) -> list[Change]:
     """What has to be done so that mail for a domain is accepted and delivered here, or to a local user.
 
     Fails: Refusal, unless `replace`, where the domain is delivered another way.
     """
     domain = _require_domain(name, prefix is not None)
-    held = _DomainFiles(site, world)
-    _require_unused(site, held, domain, prefix, replace)
+    files = _DomainFiles(site, filesystem)
+    _require_unused(site, files, domain, prefix, replace)
     if prefix is None:
-        held.contents[Controls.virtualdomains.file] = _without_key(held, domain)
-        held.contents[Controls.locals.file] = with_lines(_listing(held.locals(), held, Controls.locals), [domain])
+        files.contents[Controls.virtualdomains.file] = _without_key(files, domain)
+        files.contents[Controls.locals.file] = with_lines(_listing(files.locals(), files, Controls.locals), [domain])
     else:
         line = domain + b":" + _require_prefix(prefix)
-        if line not in held.entries(Controls.virtualdomains):
-            held.contents[Controls.virtualdomains.file] = with_lines(_without_key(held, domain), [line])
-        if domain in [entry.lower() for entry in held.locals()]:
-            left = without_lines(_listing(held.locals(), held, Controls.locals), lambda entry: entry.lower() == domain)
-            held.contents[Controls.locals.file] = left
-    _accept(held, domain, many)
-    return held.changes()
+        if line not in files.entries(Controls.virtualdomains):
+            files.contents[Controls.virtualdomains.file] = with_lines(_without_key(files, domain), [line])
+        if domain in [entry.lower() for entry in files.locals()]:
+            left = without_lines(
+                _listing(files.locals(), files, Controls.locals), lambda entry: entry.lower() == domain
+            )
+            files.contents[Controls.locals.file] = left
+    _accept(files, domain, many)
+    return files.changes()
 
 
-def plan_remove(site: Site, world: Filesystem, name: str) -> list[Change]:
+def plan_remove(site: Site, filesystem: Filesystem, name: str) -> list[Change]:
     """What has to be done so that a domain is neither delivered here nor accepted."""
     domain = _require_domain(name, True)
-    held = _DomainFiles(site, world)
-    if held.content(Controls.locals) is None and domain in held.locals():
+    files = _DomainFiles(site, filesystem)
+    if files.content(Controls.locals) is None and domain in files.locals():
         me = Controls.me.file
         raise EqmailError(f"{name} is local because {site.control}/{me} names it; list other local domains first")
     for control in (Controls.locals, Controls.rcpthosts, Controls.morercpthosts):
-        left = without_lines(held.content(control), lambda entry: entry.lower() == domain)
-        held.contents[control.file] = left
-    held.contents[Controls.virtualdomains.file] = _without_key(held, domain)
-    return held.changes()
+        left = without_lines(files.content(control), lambda entry: entry.lower() == domain)
+        files.contents[control.file] = left
+    files.contents[Controls.virtualdomains.file] = _without_key(files, domain)
+    return files.changes()
 
 
-def _accept(held: _DomainFiles, domain: bytes, many: bool) -> None:
-    rcpthosts = held.content(Controls.rcpthosts)
+def _accept(files: _DomainFiles, domain: bytes, many: bool) -> None:
+    rcpthosts = files.content(Controls.rcpthosts)
     if rcpthosts is None:
         # To make the file is to end relaying for everybody, and so it has to list all that is delivered here.
-        virtual = [line.partition(b":")[0] for line in held.entries(Controls.virtualdomains)]
-        held.contents[Controls.rcpthosts.file] = with_lines(None, [*held.locals(), *virtual, domain])
+        virtual = [line.partition(b":")[0] for line in files.entries(Controls.virtualdomains)]
+        files.contents[Controls.rcpthosts.file] = with_lines(None, [*files.locals(), *virtual, domain])
         return
-    if held.accepts()(domain):
+    if files.accepts()(domain):
         return
-    plenty = held.content(Controls.morercpthosts) is not None and len(held.entries(Controls.rcpthosts)) >= CDB_THRESHOLD
+    plenty = (
+        files.content(Controls.morercpthosts) is not None and len(files.entries(Controls.rcpthosts)) >= CDB_THRESHOLD
+    )
     control: Control[Any] = Controls.rcpthosts
     if (many or plenty) and not domain.startswith(b"."):
         control = Controls.morercpthosts
-    held.contents[control.file] = with_lines(held.content(control), [domain])
+    files.contents[control.file] = with_lines(files.content(control), [domain])
 
 
-def _require_unused(site: Site, held: _DomainFiles, domain: bytes, prefix: str | None, replace: bool) -> None:
+def _require_unused(site: Site, files: _DomainFiles, domain: bytes, prefix: str | None, replace: bool) -> None:
     if replace:
         return
-    for line in held.entries(Controls.virtualdomains):
+    for line in files.entries(Controls.virtualdomains):
         key, _, other = line.partition(b":")
         if key.lower() == domain and (prefix is None or os.fsencode(prefix) != other):
             where = f"{site.control}/{Controls.virtualdomains.file}"
             raise EqmailError(f"{where}: {text(domain)} belongs to {text(other) or 'nobody'}; --replace changes that")
-    if prefix is not None and domain in [entry.lower() for entry in held.locals()]:
+    if prefix is not None and domain in [entry.lower() for entry in files.locals()]:
         where = f"{site.control}/{Controls.locals.file}"
         raise EqmailError(f"{where}: {text(domain)} is local; --replace makes it virtual")
 
 
-def _listing(names: Iterable[bytes], held: _DomainFiles, control: Control[Any]) -> bytes:
+def _listing(names: Iterable[bytes], files: _DomainFiles, control: Control[Any]) -> bytes:
     """The content of a list; where there is none, what its absence means."""
-    content = held.content(control)
+    content = files.content(control)
     return with_lines(None, names) if content is None else content
 
 
-def _without_key(held: _DomainFiles, domain: bytes) -> bytes | None:
-    content = held.content(Controls.virtualdomains)
+def _without_key(files: _DomainFiles, domain: bytes) -> bytes | None:
+    content = files.content(Controls.virtualdomains)
     return without_lines(content, lambda entry: entry.partition(b":")[0].lower() == domain)
 
 

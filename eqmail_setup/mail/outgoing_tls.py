@@ -14,9 +14,9 @@ from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, ClientTlsFiles, tls
 def tls_with(site: Site, host: str, port: int) -> str:
     """The wish for one server, in words."""
     places = (os.fsencode(f"{site.control}/{name}") for name in (TLS_HOSTS, PLAIN_HOSTS, ONLY_LISTED))
-    wish = tls_policy(os.fsencode(host), port == IMPLICIT_TLS_PORT, ClientTlsFiles(*places), os.path.exists)
-    if wish.demanded_by:
-        return f"only by TLS, with a certificate that {os.fsdecode(wish.demanded_by)} vouches for"
-    if wish.is_implicit:
+    dsn = tls_policy(os.fsencode(host), port == IMPLICIT_TLS_PORT, ClientTlsFiles(*places), os.path.exists)
+    if dsn.demanded_by:
+        return f"only by TLS, with a certificate that {os.fsdecode(dsn.demanded_by)} vouches for"
+    if dsn.is_implicit:
         return "by TLS from the beginning"
-    return "by TLS where it is offered" if wish.is_wanted else "never by TLS"
+    return "by TLS where it is offered" if dsn.is_wanted else "never by TLS"

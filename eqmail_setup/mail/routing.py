@@ -37,7 +37,7 @@ from eqmail_setup.errors import EqmailError
 
 WITHOUT_DEFAULT = b"./Mailbox"
 _HERE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
-_LOOKUPS = {
+_RECIPIENT_LOOKUP = {
     LOOKUP_DATABASE: "the user database is damaged; make it anew: eqmail user compile",
     LOOKUP_HOME_AWAY: "the home of a candidate cannot be reached now",
     LOOKUP_NO_ALIAS: "there is no alias account; create it: eqmail mkusers",
@@ -94,7 +94,9 @@ def route_address(site: Site, address: bytes, default: bytes | None = None) -> A
     try:
         source, user = find_owner(site, local)
     except LookupFailed as failure:
-        return AddressRoute(given, shown, "local", failure=_LOOKUPS.get(failure.code, f"look-up code {failure.code}"))
+        return AddressRoute(
+            given, shown, "local", failure=_RECIPIENT_LOOKUP.get(failure.code, f"look-up code {failure.code}")
+        )
     found = AddressRoute(given, shown, "local", source, user)
     if default is None:
         default = controls.defaultdelivery
@@ -132,8 +134,8 @@ def _route_remote(controls: Controls, found: AddressRoute, host: bytes) -> Addre
     if not route.relay:
         return found._replace(relay=f"the mail exchangers (MX) of {text(host)}", mx_domain=text(host))
     password = ", with a password" if route.user else ""
-    way = f"{text(route.relay)}, port {route.port}{password}, by the route that is set for it"
-    return found._replace(relay=way, servers=((text(route.relay), route.port),))
+    deployment = f"{text(route.relay)}, port {route.port}{password}, by the route that is set for it"
+    return found._replace(relay=deployment, servers=((text(route.relay), route.port),))
 
 
 def _route_local(site: Site, found: AddressRoute, user: User, default: bytes) -> AddressRoute:
@@ -143,16 +145,16 @@ def _route_local(site: Site, found: AddressRoute, user: User, default: bytes) ->
     try:
         trouble = STICKY if enter_home(user.home, site.patrn) else b""
         found = found._replace(tried=tuple(_tried(user)))
-        arrangement = find_instructions(user.dash, user.ext, default, site.patrn)
+        instructions = find_instructions(user.dash, user.ext, default, site.patrn)
     except Failure as failure:
         return found._replace(failure=text(failure.text))
     finally:
         os.fchdir(home)
         os.close(home)
-    steps = tuple((text(kind), text(plain(argument))) for kind, argument in arrangement.instructions)
+    steps = tuple((text(kind), text(plain(argument))) for kind, argument in instructions.instructions)
     refused = [argument for kind, argument in steps if kind == "refused"]
     return found._replace(
-        file=text(user.home + b"/" + arrangement.file) if arrangement.file else "",
+        file=text(user.home + b"/" + instructions.file) if instructions.file else "",
         instructions=tuple(step for step in steps if step[0] != "refused"),
         failure=text(trouble) or "".join(refused[:1]),
     )

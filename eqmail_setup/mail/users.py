@@ -79,7 +79,7 @@ def _demand_local_part(site: Site, local: str, names_home: bool) -> None:
 
 def plan_add(
     site: Site,
-    world: Filesystem,
+    filesystem: Filesystem,
     entry: AssignEntry,
     maildir: str,
     extensions: bool,
@@ -92,12 +92,12 @@ def plan_add(
     if extensions and delimiter:
         entries.append(entry._replace(local=entry.local + delimiter, wildcard=True, dash="-"))
     assignments.put(entries, replace)
-    found = list(_plan_maildir(site, world, entry, maildir)) if maildir else []
-    return [*found, *_plan_assign(site, world, assignments, on_progress)]
+    found = list(_plan_maildir(site, filesystem, entry, maildir)) if maildir else []
+    return [*found, *_plan_assign(site, filesystem, assignments, on_progress)]
 
 
 def plan_remove(
-    site: Site, world: Filesystem, local: str, discard: bool, on_progress: ProgressCallback = no_progress
+    site: Site, filesystem: Filesystem, local: str, discard: bool, on_progress: ProgressCallback = no_progress
 ) -> list[Change]:
     """What has to be done so that a user gets no more mail; the mail stays, unless it shall go too."""
     assignments = _read(site)
@@ -106,24 +106,24 @@ def plan_remove(
     keys = {(False, os.fsencode(local).lower()), (True, os.fsencode(local).lower() + site.break_char)}
     dropped = assignments.drop(keys)
     if not dropped:
-        show = world.display_path(within(site, assign_path(site)))
+        show = filesystem.display_path(within(site, assign_path(site)))
         return [Change(show, f"has no entry {local}", "so", severity=Severity.WARNING)]
-    found = list(_plan_assign(site, world, assignments, on_progress))
+    found = list(_plan_assign(site, filesystem, assignments, on_progress))
     homes = {entry.home for entry in dropped} - {entry.home for entry in assignments.entries()}
     for home in sorted(homes):
         path = within(site, f"{home}/{MAILDIR}")
-        if world.stat(path) is None:
+        if filesystem.stat(path) is None:
             continue
         if discard:
-            found.append(Change(world.display_path(path), "mail of nobody", "removed", RemoveTree(path)))
+            found.append(Change(filesystem.display_path(path), "mail of nobody", "removed", RemoveTree(path)))
         else:
-            wanted = "as it is; with --discard-mail it goes too, for good"
-            found.append(Change(world.display_path(path), "mail", wanted, severity=Severity.WARNING))
+            expected = "as it is; with --discard-mail it goes too, for good"
+            found.append(Change(filesystem.display_path(path), "mail", expected, severity=Severity.WARNING))
     return found
 
 
 def plan_import(
-    site: Site, world: Filesystem, passwd: Iterable[bytes], replace: bool, on_progress: ProgressCallback
+    site: Site, filesystem: Filesystem, passwd: Iterable[bytes], replace: bool, on_progress: ProgressCallback
 ) -> list[Change]:
     """What has to be done so that every account of a passwd text gets mail; entries of other names stay."""
     try:
@@ -132,19 +132,19 @@ def plan_import(
         raise EqmailError(f"{text(reason.text)}; without it this text of accounts makes no entries") from reason
     assignments = _read(site)
     assignments.put(Assignments("the accounts", made).entries(), replace)
-    return list(_plan_assign(site, world, assignments, on_progress))
+    return list(_plan_assign(site, filesystem, assignments, on_progress))
 
 
-def plan_compile(site: Site, world: Filesystem, on_progress: ProgressCallback = no_progress) -> list[Change]:
+def plan_compile(site: Site, filesystem: Filesystem, on_progress: ProgressCallback = no_progress) -> list[Change]:
     """What has to be done so that the database says what users/assign says."""
     path = within(site, assign_path(site))
-    state = snapshot(path, world)
+    state = snapshot(path, filesystem)
     if state is None:
-        raise EqmailError(f"{world.display_path(path)}: missing; eqmail user add makes it")
+        raise EqmailError(f"{filesystem.display_path(path)}: missing; eqmail user add makes it")
     try:
-        return list(_plan_database(site, world, state.content, on_progress))
+        return list(_plan_database(site, filesystem, state.content, on_progress))
     except BadAssign as bad:
-        raise require_entries(world.display_path(path), state.content, bad) from bad
+        raise require_entries(filesystem.display_path(path), state.content, bad) from bad
 
 
 def _read(site: Site) -> Assignments:
@@ -155,46 +155,53 @@ def _read(site: Site) -> Assignments:
 
 
 def _plan_assign(
-    site: Site, world: Filesystem, assignments: Assignments, on_progress: ProgressCallback
+    site: Site, filesystem: Filesystem, assignments: Assignments, on_progress: ProgressCallback
 ) -> Iterator[Change]:
     path, content = within(site, assign_path(site)), assignments.content()
-    state = snapshot(path, world)
+    state = snapshot(path, filesystem)
     if state is None or state.content != content:
-        dress = state.permissions if state else _permissions(site)
+        permissions = state.permissions if state else _permissions(site)
         yield Change(
-            world.display_path(path), "other entries" if state else "missing", "these", WriteFile(path, content, dress)
+            filesystem.display_path(path),
+            "other entries" if state else "missing",
+            "these",
+            WriteFile(path, content, permissions),
         )
-    yield from _plan_database(site, world, content, on_progress)
+    yield from _plan_database(site, filesystem, content, on_progress)
 
 
-def _plan_database(site: Site, world: Filesystem, assign: bytes, on_progress: ProgressCallback) -> Iterator[Change]:
+def _plan_database(
+    site: Site, filesystem: Filesystem, assign: bytes, on_progress: ProgressCallback
+) -> Iterator[Change]:
     path, content = within(site, database_path(site)), compile_assign(assign, on_progress)
-    state = snapshot(path, world)
+    state = snapshot(path, filesystem)
     if state is None or state.content != content:
         write = WriteFile(path, content, state.permissions if state and state.kind == "a file" else _permissions(site))
-        yield Change(world.display_path(path), "older than its text" if state else "missing", "made anew", write)
+        yield Change(filesystem.display_path(path), "older than its text" if state else "missing", "made anew", write)
 
 
-def _plan_maildir(site: Site, world: Filesystem, entry: AssignEntry, maildir: str) -> Iterator[Change]:
+def _plan_maildir(site: Site, filesystem: Filesystem, entry: AssignEntry, maildir: str) -> Iterator[Change]:
     """The home, the Maildir in it, and the .qmail file that says so, as far as they are missing."""
     name = maildir.removeprefix("./").rstrip("/")
     if "/" in name or "\n" in name or name in ("", ".", ".."):
         raise usage_error(f"--maildir {maildir}: give the name of a folder in the home, such as {MAILDIR}")
-    dress = Permissions(user_name(entry.uid), group_name(entry.gid), 0o700)
+    permissions = Permissions(user_name(entry.uid), group_name(entry.gid), 0o700)
     home = within(site, entry.home)
     folder = os.path.dirname(entry.home)
-    if world.stat(within(site, folder) if folder != site.home else "") is None:
+    if filesystem.stat(within(site, folder) if folder != site.home else "") is None:
         raise EqmailError(f"{folder}: missing; make it first, or choose another home with --home-of-user")
     for path in (home, *(f"{home}/{name}{part}" for part in PARTS)):
-        seen = world.stat(path)
+        seen = filesystem.stat(path)
         if seen is None:
-            yield Change(world.display_path(path), "missing", "a directory", CreateNode(path, "a directory", dress))
+            yield Change(
+                filesystem.display_path(path), "missing", "a directory", CreateNode(path, "a directory", permissions)
+            )
         elif seen.kind != "a directory":
-            raise EqmailError(f"{world.display_path(path)}: {seen.kind}, should be a directory; move it away")
+            raise EqmailError(f"{filesystem.display_path(path)}: {seen.kind}, should be a directory; move it away")
     path = f"{home}/.qmail"
-    if snapshot(path, world) is None:
-        write = WriteFile(path, os.fsencode(f"./{name}/\n"), dress._replace(mode=0o600))
-        yield Change(world.display_path(path), "missing", f"delivery to {name}", write)
+    if snapshot(path, filesystem) is None:
+        write = WriteFile(path, os.fsencode(f"./{name}/\n"), permissions._replace(mode=0o600))
+        yield Change(filesystem.display_path(path), "missing", f"delivery to {name}", write)
 
 
 def _permissions(site: Site) -> Permissions:

@@ -57,14 +57,14 @@ class SourceEntry(NamedTuple):
     state: PathSnapshot
 
 
-def plan_copy(route: CopyContext, world: Filesystem) -> Iterator[Change]:
+def plan_copy(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
     """What has to be done, and what has to be said, so that the target has what the source has."""
-    yield from _settings(route, world)
-    yield from _users(route, world)
-    yield from _aliases(route, world)
+    yield from _settings(route, filesystem)
+    yield from _users(route, filesystem)
+    yield from _aliases(route, filesystem)
 
 
-def _settings(route: CopyContext, world: Filesystem) -> Iterator[Change]:
+def _settings(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
     known = {control.file for control in Controls.declared().values()} | set(FOLDERS)
     ours = {there: here for here, there in RENAMED.items()}
     to_us = _reads_ours(route.target.layout)
@@ -82,7 +82,7 @@ def _settings(route: CopyContext, world: Filesystem) -> Iterator[Change]:
         elif top not in known and top == item.name:
             reason = UNSUPPORTED.get(top, "not known")
             yield Change(item.path, reason, "as a file that no program reads", severity=Severity.WARNING)
-        yield from _put(route, route.target.layout.control, item._replace(name=name), world)
+        yield from _put(route, route.target.layout.control, item._replace(name=name), filesystem)
 
 
 def _reads_ours(layout: Layout) -> bool:
@@ -90,24 +90,24 @@ def _reads_ours(layout: Layout) -> bool:
     return layout in (EQMAIL_109, EQMAIL_111)
 
 
-def _users(route: CopyContext, world: Filesystem) -> Iterator[Change]:
+def _users(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
     assign, database = assign_path(route.source), database_path(route.source)
     for item in _entries(route.source.users):
         if item.state.kind == "a directory" or (item.path == database and os.path.exists(assign)):
             continue
-        yield from _put(route, route.target.layout.users, item, world)
+        yield from _put(route, route.target.layout.users, item, filesystem)
         if item.path == assign:
-            yield from _compiled(route, item, world)
+            yield from _compiled(route, item, filesystem)
 
 
-def _compiled(route: CopyContext, text: SourceEntry, world: Filesystem) -> Iterator[Change]:
+def _compiled(route: CopyContext, text: SourceEntry, filesystem: Filesystem) -> Iterator[Change]:
     """The database is made of its text anew, with the dress of the old one."""
     database = database_path(route.source)
     try:
         content = compile_assign(text.state.content)
     except BadAssign as bad:
-        wanted = "mended, then compiled: eqmail user compile"
-        yield Change(text.path, f"line {bad.line} is no entry", wanted, severity=Severity.INFO)
+        expected = "mended, then compiled: eqmail user compile"
+        yield Change(text.path, f"line {bad.line} is no entry", expected, severity=Severity.INFO)
         return
     old = _state(database)
     if old is None:
@@ -119,12 +119,12 @@ def _compiled(route: CopyContext, text: SourceEntry, world: Filesystem) -> Itera
     state = PathSnapshot("a file", (old or text.state).permissions, content)
     item = SourceEntry(os.path.basename(database), database, state)
     folder = route.target.layout.users
-    here = snapshot(f"{route.base}{folder}/{text.name}", world)
+    here = snapshot(f"{route.base}{folder}/{text.name}", filesystem)
     if here is None or here.content == text.state.content or route.replace:
-        yield from _put(route, folder, item, world)
+        yield from _put(route, folder, item, filesystem)
 
 
-def _aliases(route: CopyContext, world: Filesystem) -> Iterator[Change]:
+def _aliases(route: CopyContext, filesystem: Filesystem) -> Iterator[Change]:
     folder = route.target.layout.alias
     for name in sorted(_names(route.source.alias)):
         path = f"{route.source.alias}/{name}"
@@ -133,9 +133,9 @@ def _aliases(route: CopyContext, world: Filesystem) -> Iterator[Change]:
             yield Change(path, "neither a file nor a folder", "where it is", severity=Severity.WARNING)
         elif state.kind != "a directory" and name.startswith(_OF_THE_ALIASES):
             yield from _programs(path, state)
-            yield from _put(route, folder, SourceEntry(name, path, state), world)
+            yield from _put(route, folder, SourceEntry(name, path, state), filesystem)
         elif state.kind == "a directory" and all(os.path.isdir(f"{path}{part}") for part in PARTS):
-            yield from _maildir(route, name, path, state, world)
+            yield from _maildir(route, name, path, state, filesystem)
         else:
             yield Change(path, f"{state.kind} of the aliases", "where it is", severity=Severity.WARNING)
 
@@ -149,32 +149,34 @@ def _programs(path: str, state: PathSnapshot) -> Iterator[Change]:
             yield Change(path, f"{RUNS}{shown!r}", "looked at before mail comes", severity=Severity.INFO)
 
 
-def _maildir(route: CopyContext, name: str, path: str, state: PathSnapshot, world: Filesystem) -> Iterator[Change]:
+def _maildir(route: CopyContext, name: str, path: str, state: PathSnapshot, filesystem: Filesystem) -> Iterator[Change]:
     """A Maildir is made anew, so that mail can come; what is in the old one stays there."""
-    dress = _target_permissions(route, state.permissions)
+    permissions = _target_permissions(route, state.permissions)
     for part in PARTS:
         place = f"{route.base}{route.target.layout.alias}/{name}{part}"
-        if world.stat(place) is None:
-            yield Change(world.display_path(place), "missing", "a directory", CreateNode(place, "a directory", dress))
+        if filesystem.stat(place) is None:
+            yield Change(
+                filesystem.display_path(place), "missing", "a directory", CreateNode(place, "a directory", permissions)
+            )
     if any(_names(f"{path}/{part}") for part in ("new", "cur")):
         yield Change(path, "a Maildir with mail", "where it is; copy the mail yourself", severity=Severity.WARNING)
 
 
-def _put(route: CopyContext, folder: str, item: SourceEntry, world: Filesystem) -> Iterator[Change]:
+def _put(route: CopyContext, folder: str, item: SourceEntry, filesystem: Filesystem) -> Iterator[Change]:
     """Have an item at its place in the target."""
     place = f"{route.base}{folder}/{item.name}"
-    there, dress = snapshot(place, world), _target_permissions(route, item.state.permissions)
-    show = world.display_path(place)
+    there, permissions = snapshot(place, filesystem), _target_permissions(route, item.state.permissions)
+    show = filesystem.display_path(place)
     yield from _mentions_old_home(route, item, show)
     if item.state.kind == "a directory":
         if there is None:
-            yield Change(show, "missing", "a directory", CreateNode(place, "a directory", dress))
+            yield Change(show, "missing", "a directory", CreateNode(place, "a directory", permissions))
         return
     if there is not None and (there.kind, there.content) == (item.state.kind, item.state.content):
         return
     if there is not None and not route.replace:
-        wanted = f"as it is; --replace takes that of {item.path}"
-        yield Change(show, f"other than {item.path}", wanted, severity=Severity.WARNING)
+        expected = f"as it is; --replace takes that of {item.path}"
+        yield Change(show, f"other than {item.path}", expected, severity=Severity.WARNING)
     elif there is not None and there.kind not in ("a file", SYMLINK):
         yield Change(show, there.kind, "a file; move it away and come again")
     else:
@@ -182,7 +184,7 @@ def _put(route: CopyContext, folder: str, item: SourceEntry, world: Filesystem) 
         action = (
             CreateSymlink(place, os.fsdecode(item.state.content))
             if item.state.kind == SYMLINK
-            else WriteFile(place, item.state.content, dress)
+            else WriteFile(place, item.state.content, permissions)
         )
         yield Change(show, found, f"as {item.path}", action)
 
@@ -190,21 +192,21 @@ def _put(route: CopyContext, folder: str, item: SourceEntry, world: Filesystem) 
 def _mentions_old_home(route: CopyContext, item: SourceEntry, show: str) -> Iterator[Change]:
     old = os.fsencode(route.source.home)
     if route.source.home != route.target.home and old + b"/" in item.state.content and b"\0" not in item.state.content:
-        wanted = f"mended by hand where {route.target.home} is meant"
-        yield Change(show, f"names {route.source.home}/...", wanted, severity=Severity.INFO)
+        expected = f"mended by hand where {route.target.home} is meant"
+        yield Change(show, f"names {route.source.home}/...", expected, severity=Severity.INFO)
 
 
-def _target_permissions(route: CopyContext, dress: Permissions) -> Permissions:
+def _target_permissions(route: CopyContext, permissions: Permissions) -> Permissions:
     """The dress of the same role in the target."""
     if route.target.single_user:
-        return Permissions(*caller(), dress.mode)
+        return Permissions(*caller(), permissions.mode)
     here, there = route.source.accounts, route.target.accounts
-    owner, group = dress.owner, dress.group
+    owner, group = permissions.owner, permissions.group
     for role, name in here.users.items():
-        owner = there.user(role) if name == dress.owner and role != "owner" and name != _ROOT else owner
+        owner = there.user(role) if name == permissions.owner and role != "owner" and name != _ROOT else owner
     for number in range(len(GROUPS)):
-        group = there.groups[number] if here.groups[number] == dress.group else group
-    return Permissions(owner, group, dress.mode)
+        group = there.groups[number] if here.groups[number] == permissions.group else group
+    return Permissions(owner, group, permissions.mode)
 
 
 def _entries(top: str, below: str = "", deep: bool = False) -> Iterator[SourceEntry]:
@@ -231,15 +233,15 @@ def _state(path: str) -> PathSnapshot | None:
         seen = os.lstat(path)
     except FileNotFoundError:
         return None
-    dress = Permissions(user_name(seen.st_uid), group_name(seen.st_gid), seen.st_mode & _MODE)
+    permissions = Permissions(user_name(seen.st_uid), group_name(seen.st_gid), seen.st_mode & _MODE)
     if stat.S_ISDIR(seen.st_mode):
-        return PathSnapshot("a directory", dress)
+        return PathSnapshot("a directory", permissions)
     if stat.S_ISLNK(seen.st_mode):
-        return PathSnapshot(SYMLINK, dress, os.fsencode(os.readlink(path)))
+        return PathSnapshot(SYMLINK, permissions, os.fsencode(os.readlink(path)))
     if not stat.S_ISREG(seen.st_mode):
         return None
     with os.fdopen(os.open(path, _OPEN), "rb", CHUNK) as file:
         found = os.fstat(file.fileno())
         if (found.st_ino, found.st_dev) != (seen.st_ino, seen.st_dev):
             return None  # it has just been replaced
-        return PathSnapshot("a file", dress, file.read())
+        return PathSnapshot("a file", permissions, file.read())

@@ -36,7 +36,7 @@ class TransferQueue(NamedTuple):
     messages: int
     move: bool
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
         verb = "move" if self.move else "copy"
         return f"{verb} {_messages(self.messages)} from {self.source.queue.root} to {self.target.queue.root}"
@@ -45,17 +45,17 @@ class TransferQueue(NamedTuple):
         """Whether originals go."""
         return self.move
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing that could be put back."""
         yield from ()
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
         with lock_source_queue(self.source, self.target), progress("copying messages", self.messages) as told:
             found = survey_queue(self.source).messages
             os.makedirs(os.path.dirname(self.log_path), mode=0o700, exist_ok=True)
             transfer(found, self.target.queue, TransferLog(self.log_path), told, self.move)
-            record_message_ownership(self.target, world, self.log_path)
+            record_message_ownership(self.target, filesystem, self.log_path)
 
 
 def plan_queue_transfer(home: str, source: Site, target: Site, move: bool) -> Iterator[Change]:
@@ -66,24 +66,24 @@ def plan_queue_transfer(home: str, source: Site, target: Site, move: bool) -> It
     """
     with lock_source_queue(source, target):
         found = survey_queue(source)
-        book = TransferLog(transfer_log_path(home, source, target))
-        waiting = [message for message in found.messages if message not in book]
+        log = TransferLog(transfer_log_path(home, source, target))
+        waiting = [message for message in found.messages if message not in log]
         _require_no_originals(home, source, target)
     queue = source.queue.root
     if found.remains:
-        wanted = "where they are: no message belongs to them"
-        yield Change(queue, f"files of {_numbers(found.remains)}", wanted, severity=Severity.WARNING)
+        expected = "where they are: no message belongs to them"
+        yield Change(queue, f"files of {_numbers(found.remains)}", expected, severity=Severity.WARNING)
     if found.unfinished:
-        wanted = "where they are: these submissions never ended"
-        yield Change(queue, f"files of {_numbers(found.unfinished)}", wanted, severity=Severity.WARNING)
+        expected = "where they are: these submissions never ended"
+        yield Change(queue, f"files of {_numbers(found.unfinished)}", expected, severity=Severity.WARNING)
     if waiting or (move and found.messages):
         _require_space(target, sum(message.size + _OVERHEAD for message in waiting))
         count = len(found.messages) if move else len(waiting)
-        action = TransferQueue(source, target, book.path, count, move)
+        action = TransferQueue(source, target, log.path, count, move)
         yield Change(queue, _messages(count), f"in {target.queue.root}", action)
         if isinstance(target, StagedSite):
-            wanted = "put in place by renaming, on one file system: message numbers are inode numbers"
-            yield Change(target.queue.root, "staged", wanted, severity=Severity.INFO)
+            expected = "put in place by renaming, on one file system: message numbers are inode numbers"
+            yield Change(target.queue.root, "staged", expected, severity=Severity.INFO)
     elif found.messages:
         yield Change(
             queue, f"{_messages(len(found.messages))} that were copied before", "as it is", severity=Severity.WARNING

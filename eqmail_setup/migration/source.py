@@ -79,10 +79,10 @@ def demand_harmless_source(site: Site) -> None:
     """
     if os.geteuid() != 0:
         return
-    choices = f"{site.home}/{SITE_FILE}"
-    if os.path.lexists(choices) and os.lstat(choices).st_uid != 0:
-        who = user_name(os.lstat(choices).st_uid)
-        raise permission_required(f"{choices}: belongs to {who}, so its choices count for nothing")
+    options = f"{site.home}/{SITE_FILE}"
+    if os.path.lexists(options) and os.lstat(options).st_uid != 0:
+        who = user_name(os.lstat(options).st_uid)
+        raise permission_required(f"{options}: belongs to {who}, so its choices count for nothing")
     numbers = {0}
     for role, name in () if site.single_user else site.accounts.users.items():
         try:
@@ -91,7 +91,7 @@ def demand_harmless_source(site: Site) -> None:
             continue  # of another host: nothing here belongs to it
         numbers.add(number)
         if number == 0 and role != "owner":
-            raise permission_required(f"{choices}: names {name} as an account of the services, and that is root")
+            raise permission_required(f"{options}: names {name} as an account of the services, and that is root")
     demand_trusted([os.path.dirname(os.path.realpath(site.home))], "what is imported")
     for path in _read_of(site):
         _demand_theirs(path, numbers)

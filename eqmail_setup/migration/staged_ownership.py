@@ -14,15 +14,15 @@ from eqmail_setup.installation.manifest import OwnershipPolicy
 from eqmail_setup.transaction.filesystem import Filesystem
 
 
-def record_message_ownership(site: Site, world: Filesystem, book: str) -> None:
+def record_message_ownership(site: Site, filesystem: Filesystem, log: str) -> None:
     """Note owner and mode of every file of a message, and of the book that says what was brought; on a stage only."""
     if not isinstance(site, StagedSite):
         return
     wear = OwnershipPolicy(site, caller())
-    if os.path.exists(book):
-        world.set_permissions(final_path(site, os.path.dirname(book)), wear("owner", 0o700))
-        world.set_permissions(final_path(site, book), wear("owner", 0o600))
+    if os.path.exists(log):
+        filesystem.set_permissions(final_path(site, os.path.dirname(log)), wear("owner", 0o700))
+        filesystem.set_permissions(final_path(site, log), wear("owner", 0o600))
     for folder, path in message_files(site):
         role, mode = MESSAGE_FILES[folder]
         mark = os.lstat(path).st_mode & MARKS.get(folder, 0)
-        world.set_permissions(final_path(site, path), wear(role, mode | mark))
+        filesystem.set_permissions(final_path(site, path), wear(role, mode | mark))

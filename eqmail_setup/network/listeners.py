@@ -87,7 +87,7 @@ def _table(path: str, family: int) -> Iterator[tuple[str, int, int]]:
 
 
 def _holders(inodes: set[int]) -> dict[int, list[int]]:
-    wanted = {f"socket:[{inode}]": inode for inode in inodes}
+    expected = {f"socket:[{inode}]": inode for inode in inodes}
     found: dict[int, list[int]] = {}
     for pid in _numbers("/proc"):
         try:
@@ -96,7 +96,7 @@ def _holders(inodes: set[int]) -> dict[int, list[int]]:
             continue
         for name in names:
             try:
-                inode = wanted.get(os.readlink(f"/proc/{pid}/fd/{name}"))
+                inode = expected.get(os.readlink(f"/proc/{pid}/fd/{name}"))
             except OSError:
                 continue
             if inode is not None and pid not in found.setdefault(inode, []):

@@ -74,15 +74,15 @@ def outcome_of(number: int, result: bytes) -> Outcome:
     return Outcome(number, result in (DONE, BUSY), text)
 
 
-def change(site: Site, control: QueueControl, verb: bytes, choice: Selection) -> Iterator[Outcome]:
+def change(site: Site, control: QueueControl, verb: bytes, option: Selection) -> Iterator[Outcome]:
     """Change every message that is meant; one that moved meanwhile is looked at again."""
 
-    def target(it: QueuedMessage) -> tuple[int, bytes] | None:
-        return (it.number, it.stamp) if _is_applicable(verb, it) else None
+    def target(message: QueuedMessage) -> tuple[int, bytes] | None:
+        return (message.number, message.stamp) if _is_applicable(verb, message) else None
 
     again: list[int] = []
     for look in range(_LOOKS):
-        targets = choice.select(site, control.scheduler_state(), target)
+        targets = option.select(site, control.scheduler_state(), target)
         again = []
         for number, result in control.change(verb, targets):
             if result == CHANGED and look < _LOOKS - 1:
@@ -91,52 +91,55 @@ def change(site: Site, control: QueueControl, verb: bytes, choice: Selection) ->
                 yield outcome_of(number, result)
         if not again:
             return
-        choice = choice._replace(numbers=again)
+        option = option._replace(numbers=again)
         time.sleep(_PAUSE_S)
 
 
-def _is_applicable(verb: bytes, it: QueuedMessage) -> bool:
+def _is_applicable(verb: bytes, message: QueuedMessage) -> bool:
     """Whether a verb means anything to a message: held ones are released, others held or tried."""
-    if not it.stamp:
+    if not message.stamp:
         return False
     if verb in (RETRY, HOLD):
-        return it.state != "held"
-    return verb != RELEASE or it.state == "held"
+        return message.state != "held"
+    return verb != RELEASE or message.state == "held"
 
 
-def move(site: Site, control: QueueControl, target: QueuePaths, choice: Selection) -> Iterator[Outcome]:
+def move(site: Site, control: QueueControl, target: QueuePaths, option: Selection) -> Iterator[Outcome]:
     """Move every message on the disk that is meant into another queue; it is held while it is copied.
 
     A message in memory is written to the disk first.  When cut off before the removal it is in both queues, held here.
     """
-    for it in choice.select(site, control.scheduler_state(), QueuedMessage.whole):
-        if not it.stamp:
-            yield outcome_of(it.number, NEW)
+    for message in option.select(site, control.scheduler_state(), QueuedMessage.whole):
+        if not message.stamp:
+            yield outcome_of(message.number, NEW)
             continue
-        result = _one(control, HOLD, it.number, it.stamp)
-        if result == DONE and it.state == "memory":
-            it = next(each_message(site.queue, None, QueuedMessage.whole, [it.number]), it)
+        result = _one(control, HOLD, message.number, message.stamp)
+        if result == DONE and message.state == "memory":
+            message = next(each_message(site.queue, None, QueuedMessage.whole, [message.number]), message)
         if result != DONE:
             if result == BUSY:
-                _one(control, RELEASE, it.number, it.stamp)
-                yield Outcome(it.number, False, "a delivery of it runs, try again later")
+                _one(control, RELEASE, message.number, message.stamp)
+                yield Outcome(message.number, False, "a delivery of it runs, try again later")
             else:
-                yield outcome_of(it.number, result)
+                yield outcome_of(message.number, result)
             continue
-        was_held = it.state == "held"
+        was_files = message.state == "held"
         now = int(time.time())
-        due = {name: HELD_UNTIL if was_held else (time if time < HELD_UNTIL else now) for name, time in it.due.items()}
+        due = {
+            name: HELD_UNTIL if was_files else (time if time < HELD_UNTIL else now)
+            for name, time in message.due.items()
+        }
         try:
-            new = copy_message(site.queue, it.number, target, due)
+            new = copy_message(site.queue, message.number, target, due)
         except OSError as error:
-            if not was_held:
-                _one(control, RELEASE, it.number, it.stamp)
-            yield Outcome(it.number, False, f"{error.filename or target.root}: {error.strerror}")
+            if not was_files:
+                _one(control, RELEASE, message.number, message.stamp)
+            yield Outcome(message.number, False, f"{error.filename or target.root}: {error.strerror}")
             continue
-        result = _one(control, MOVE, it.number, it.stamp)
+        result = _one(control, MOVE, message.number, message.stamp)
         done = result == DONE
-        left = "" if done else f", but it is still here, held: {outcome_of(it.number, result).text}"
-        yield Outcome(it.number, done, f"is #{new} there{left}")
+        left = "" if done else f", but it is still here, held: {outcome_of(message.number, result).text}"
+        yield Outcome(message.number, done, f"is #{new} there{left}")
 
 
 def _one(control: QueueControl, verb: bytes, number: int, stamp: bytes) -> bytes:

@@ -42,42 +42,42 @@ def size(count: int) -> str:
     return str(count)
 
 
-def lines_of(it: QueuedMessage, now: float) -> Iterable[str]:
+def lines_of(message: QueuedMessage, now: float) -> Iterable[str]:
     """A message as text: a line about it, and one for each recipient."""
-    bouncing = "  bouncing" if it.bounces else ""
-    yield f"#{it.number}  {it.state}  {age(now - it.birth)}  {size(it.size)}  <{display(it.sender)}>{bouncing}"
-    for channel, done, address in it.recipients:
-        when = "done" if done else _when(it, channel, now)
+    bouncing = "  bouncing" if message.bounces else ""
+    yield f"#{message.number}  {message.state}  {age(now - message.birth)}  {size(message.size)}  <{display(message.sender)}>{bouncing}"
+    for channel, done, address in message.recipients:
+        when = "done" if done else _when(message, channel, now)
         yield f"    {channel or '?':6}  {display(address)}  {when}".rstrip()
 
 
-def _when(it: QueuedMessage, channel: str, now: float) -> str:
-    due = it.due.get(channel)
-    if due is None or it.state in ("running", "memory"):
+def _when(message: QueuedMessage, channel: str, now: float) -> str:
+    due = message.due.get(channel)
+    if due is None or message.state in ("running", "memory"):
         return ""
     if due >= HELD_UNTIL:
         return "held"
     return f"in {age(due - now)}" if due > now else "due"
 
 
-def value_of(it: QueuedMessage, now: float) -> dict[str, object]:
+def value_of(message: QueuedMessage, now: float) -> dict[str, object]:
     """A message for programs; bytes that are no UTF-8 are escaped as JSON escapes lone surrogates."""
     return {
-        "number": it.number,
-        "state": it.state,
-        "birth": int(it.birth),
-        "age": int(now - it.birth),
-        "size": it.size,
-        "sender": it.sender.decode("utf-8", "surrogateescape"),
-        "bouncing": it.bounces,
+        "number": message.number,
+        "state": message.state,
+        "birth": int(message.birth),
+        "age": int(now - message.birth),
+        "size": message.size,
+        "sender": message.sender.decode("utf-8", "surrogateescape"),
+        "bouncing": message.bounces,
         "recipients": [
             {
                 "channel": channel or None,
                 "done": done,
                 "address": address.decode("utf-8", "surrogateescape"),
-                "due": None if done else it.due.get(channel),
+                "due": None if done else message.due.get(channel),
             }
-            for channel, done, address in it.recipients
+            for channel, done, address in message.recipients
         ],
     }
 
@@ -93,15 +93,15 @@ class QueueFigures:
         self.ages: Counter[str] = Counter()
         self.oldest = 0.0
 
-    def add(self, it: QueuedMessage, now: float) -> None:
+    def add(self, message: QueuedMessage, now: float) -> None:
         """Count a message, and its recipients that are not done."""
         self.messages += 1
-        self.bytes += it.size
-        self.states[it.state] += 1
-        old = now - it.birth
+        self.bytes += message.size
+        self.states[message.state] += 1
+        old = now - message.birth
         self.oldest = max(self.oldest, old)
         self.ages[_CLASSES[bisect(_LIMITS, old)]] += 1
-        for channel, done, address in it.recipients:
+        for channel, done, address in message.recipients:
             if not done:
                 self.channels[channel or "new"] += 1
                 self.domains[address.rpartition(b"@")[2].lower()] += 1

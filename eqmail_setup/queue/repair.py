@@ -34,7 +34,7 @@ class RepairQueue(NamedTuple):
     wrong_permissions: int
     misnamed: int
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
         parts = (
             (self.misplaced, "to their folders"),
@@ -43,19 +43,19 @@ class RepairQueue(NamedTuple):
         )
         return f"put {self.site.queue.root} in order: " + ", ".join(f"{count} {what}" for count, what in parts if count)
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing that anybody would want back."""
         yield from ()
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
         site = self.site
         with lock_source_queue(site), progress("giving numbers", self.misnamed) as told:
             repair(path_on_disk(site))
             wrong = [item for item in survey_queue(site).messages if not _is_right(item.files["mess"])]
-            book = transfer_log_path(site.home, site, site)
-            transfer(wrong, site.queue, TransferLog(book), told, move=True)
-            record_message_ownership(site, world, book)
+            log = transfer_log_path(site.home, site, site)
+            transfer(wrong, site.queue, TransferLog(log), told, move=True)
+            record_message_ownership(site, filesystem, log)
 
 
 def plan_repair(site: Site) -> Iterator[Change]:
@@ -70,21 +70,21 @@ def plan_repair(site: Site) -> Iterator[Change]:
                 pass
         except EqmailError:
             action, remedy = None, "; stop the services, then: eqmail check --fix"
-    for path, wanted in _repairable(found):
-        yield Change(path, *wanted, action)._replace(expected=wanted[1] + remedy)
+    for path, expected in _repairable(found):
+        yield Change(path, *expected, action)._replace(expected=expected[1] + remedy)
     for path in found.unknown_files:
         yield Change(path, "no file of a queue", "elsewhere: move it away", severity=Severity.INFO)
     for number, folders in found.broken.items():
-        wanted_text = "looked at by somebody; then stop the services and move the files away"
+        expected_text = "looked at by somebody; then stop the services and move the files away"
         fact = f"message {number} has files in {', '.join(sorted(folders))} only"
-        yield Change(site.queue.root, fact, wanted_text)
+        yield Change(site.queue.root, fact, expected_text)
 
 
 def _repairable(found: QueueFaults) -> Iterator[tuple[str, tuple[str, str]]]:
     for path in found.misplaced:
         yield path, ("where nobody looks for it", "in the folder of its number")
-    for path, what, wanted in found.wrong_permissions:
-        yield path, (what, wanted)
+    for path, what, expected in found.wrong_permissions:
+        yield path, (what, expected)
     for path, inode in found.misnamed:
         yield path, (f"the inode number {inode}", "a message under its inode number")
 

@@ -40,7 +40,7 @@ RULES = Controls.tcprules_cdb.file.removesuffix(".cdb")
 class ServiceBundle(NamedTuple):
     """The service files of one flavour."""
 
-    flavour: ServiceManager
+    manager: ServiceManager
     pieces: list[ServiceFile]
 
 
@@ -64,11 +64,11 @@ def destination(site: Site, to: str) -> tuple[str, str, Permissions]:
 
     Fails: Refusal (wrong usage) for an account that does not exist, or gets no mail.
     """
-    dress = OwnershipPolicy(site, caller())("alias", 0o700)
+    permissions = OwnershipPolicy(site, caller())("alias", 0o700)
     if not to:
-        return MAILDIR, f"{site.layout.alias}/Maildir", dress
+        return MAILDIR, f"{site.layout.alias}/Maildir", permissions
     if "@" in to:
-        return f"&{to}", "", dress
+        return f"&{to}", "", permissions
     try:
         account = pwd.getpwnam(to)
     except KeyError:
@@ -98,47 +98,50 @@ def settings_for(site: Site, starts_programs: bool) -> Iterator[tuple[str, bytes
         yield Controls.smtphandover.file, b"1\n"
 
 
-def plan_changes(wanted: QuickstartPlan, world: Filesystem) -> list[Change]:
+def plan_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Change]:
     """What has to be done, folders before what lies in them."""
-    site = wanted.site
-    found = compare_with_manifest(installation_manifest(site, caller(), wanted.staged), world)
+    site = expected.site
+    found = compare_with_manifest(installation_manifest(site, caller(), expected.staged), filesystem)
     made = {item.operation.path for item in found if isinstance(item.operation, CreateNode)}
-    for _, action in plan_initial_settings(site, wanted.name, world):
+    for _, action in plan_initial_settings(site, expected.name, filesystem):
         if action and not (isinstance(action, CreateNode) and action.path in made):
             found.append(Change(site.home, "", "", action))
-    found += _settings(wanted, world)
-    found += _mailbox(wanted, world)
-    found += plan_required_aliases(site, world, wanted.target, checked=False)
-    found += smtp_logins.plan_secrets_file(site, world)
-    if snapshot(keys.path_in(site), world) is None:
-        found += keys.plan_new_certificate(site, world, (wanted.name,), keys.ECDSA, keys.DEFAULT_DAYS, False)
-    return found + plan_service_changes(wanted, world)
+    found += _settings(expected, filesystem)
+    found += _mailbox(expected, filesystem)
+    found += plan_required_aliases(site, filesystem, expected.target, checked=False)
+    found += smtp_logins.plan_secrets_file(site, filesystem)
+    if snapshot(keys.path_in(site), filesystem) is None:
+        found += keys.plan_new_certificate(site, filesystem, (expected.name,), keys.ECDSA, keys.DEFAULT_DAYS, False)
+    return found + plan_service_changes(expected, filesystem)
 
 
-def plan_service_changes(wanted: QuickstartPlan, world: Filesystem) -> list[Change]:
+def plan_service_changes(expected: QuickstartPlan, filesystem: Filesystem) -> list[Change]:
     """What has to be done about service files."""
     found: list[Change] = []
-    for flavour, pieces in wanted.bundles:
-        found += compare_with_manifest(in_place(pieces, "", wanted.site, world), world)
-        found += [] if wanted.staged else plan_links(flavour, pieces, world)
+    for manager, pieces in expected.bundles:
+        found += compare_with_manifest(in_place(pieces, "", expected.site, filesystem), filesystem)
+        found += [] if expected.staged else plan_links(manager, pieces, filesystem)
     return found
 
 
-def _settings(wanted: QuickstartPlan, world: Filesystem) -> Iterator[Change]:
-    site = wanted.site
+def _settings(expected: QuickstartPlan, filesystem: Filesystem) -> Iterator[Change]:
+    site = expected.site
     declared = {control.file: control for control in Controls.declared().values()}
-    for file, content in settings_for(site, any(not share.flavour.listeners for share in wanted.bundles)):
-        if snapshot(path_of(site, declared[file]), world) is None:
-            yield from plan_write(site, world, declared[file], content)
+    for file, content in settings_for(site, any(not share.manager.listeners for share in expected.bundles)):
+        if snapshot(path_of(site, declared[file]), filesystem) is None:
+            yield from plan_write(site, filesystem, declared[file], content)
     text, database = f"{site.layout.control}/{RULES}", path_of(site, Controls.tcprules_cdb)
-    if snapshot(text, world) is None and snapshot(database, world) is None:
-        rules, dress = (
+    if snapshot(text, filesystem) is None and snapshot(database, filesystem) is None:
+        rules, permissions = (
             render("control/tcprules.j2", home=site.home, file=RULES),
             OwnershipPolicy(site, caller())("owner", 0o644),
         )
-        yield Change(world.display_path(text), "missing", "rules for clients", WriteFile(text, rules, dress))
+        yield Change(filesystem.display_path(text), "missing", "rules for clients", WriteFile(text, rules, permissions))
         yield Change(
-            world.display_path(database), "missing", "made of it", WriteFile(database, _compiled(rules), dress)
+            filesystem.display_path(database),
+            "missing",
+            "made of it",
+            WriteFile(database, _compiled(rules), permissions),
         )
 
 
@@ -148,19 +151,22 @@ def _compiled(rules: bytes) -> bytes:
         return read_file(f"{folder}/cdb") or b""
 
 
-def _mailbox(wanted: QuickstartPlan, world: Filesystem) -> Iterator[Change]:
-    if not wanted.maildir:
+def _mailbox(expected: QuickstartPlan, filesystem: Filesystem) -> Iterator[Change]:
+    if not expected.maildir:
         return
-    maildir = within(wanted.site, wanted.maildir)
+    maildir = within(expected.site, expected.maildir)
     home = maildir.rpartition("/")[0]
-    if home != wanted.site.layout.alias and world.stat(home) is None:
-        raise EqmailError(f"{home}: missing, and {wanted.permissions.owner} lives there; make it first")
+    if home != expected.site.layout.alias and filesystem.stat(home) is None:
+        raise EqmailError(f"{home}: missing, and {expected.permissions.owner} lives there; make it first")
     for part in PARTS:
         path = f"{maildir}{part}"
-        seen = world.stat(path)
+        seen = filesystem.stat(path)
         if seen is None:
             yield Change(
-                world.display_path(path), "missing", "a Maildir", CreateNode(path, "a directory", wanted.permissions)
+                filesystem.display_path(path),
+                "missing",
+                "a Maildir",
+                CreateNode(path, "a directory", expected.permissions),
             )
         elif seen.kind != "a directory":
-            raise EqmailError(f"{world.display_path(path)}: {seen.kind}, should be a Maildir; move it away")
+            raise EqmailError(f"{filesystem.display_path(path)}: {seen.kind}, should be a Maildir; move it away")

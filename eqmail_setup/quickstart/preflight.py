@@ -39,11 +39,11 @@ def require_alias_home(site: Site) -> None:
         raise EqmailError(f"{item.path}: {item.found}, should be {item.expected}")
 
 
-def addresses_of(shares: Iterable[ServiceBundle]) -> list[tuple[str, str, int]]:
+def addresses_of(bundles: Iterable[ServiceBundle]) -> list[tuple[str, str, int]]:
     """Where the services listen: each service with host and port."""
     found: dict[tuple[str, str, int], None] = {}
-    for share in shares:
-        for piece in share.pieces:
+    for bundle in bundles:
+        for piece in bundle.pieces:
             for socket in piece.values.sockets:
                 for address in socket.addresses:
                     host, _, port = address.rpartition(":")
@@ -51,10 +51,10 @@ def addresses_of(shares: Iterable[ServiceBundle]) -> list[tuple[str, str, int]]:
     return list(found)
 
 
-def require_free_ports(site: Site, shares: Iterable[ServiceBundle]) -> None:
+def require_free_ports(site: Site, bundles: Iterable[ServiceBundle]) -> None:
     """Refuse ports at which somebody else listens, and name who it is."""
     own = descendants(running_pid(site)) if running_pid(site) else set()
-    for service, host, port in addresses_of(shares):
+    for service, host, port in addresses_of(bundles):
         if not holder_of(host, port):
             continue
         holders = [listener for listener in listeners() if listener.port == port]

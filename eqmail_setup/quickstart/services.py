@@ -18,35 +18,35 @@ DEFAULT_OPTIONS = ("smtp", "submission", "smtps")
 """What a mail server offers: mail from other servers, and from people who log in."""
 
 
-def bundles_of(way: str, site: Site, pairs: tuple[str, ...]) -> tuple[ServiceBundle, ...]:
+def bundles_of(deployment: str, site: Site, pairs: tuple[str, ...]) -> tuple[ServiceBundle, ...]:
     """The service files of one way of running everything, or of none."""
-    if way == NONE:
+    if deployment == NONE:
         return ()
-    if way not in DEPLOYMENTS:
-        raise usage_error(f"--service {way}: there are {', '.join(DEPLOYMENTS)} and {NONE}")
+    if deployment not in DEPLOYMENTS:
+        raise usage_error(f"--service {deployment}: there are {', '.join(DEPLOYMENTS)} and {NONE}")
     found = []
-    for name, services in DEPLOYMENTS[way].bundles(DEFAULT_OPTIONS):
-        flavour = MANAGERS[name]
-        wishes = ServiceOptions((*_usual_pairs(flavour, site), *_pairs_for(flavour, pairs)), tuple(SERVICES))
-        found.append(ServiceBundle(flavour, compose(flavour, site, wishes, services, installed=False)))
+    for name, services in DEPLOYMENTS[deployment].bundles(DEFAULT_OPTIONS):
+        manager = MANAGERS[name]
+        options = ServiceOptions((*_usual_pairs(manager, site), *_pairs_for(manager, pairs)), tuple(SERVICES))
+        found.append(ServiceBundle(manager, compose(manager, site, options, services, installed=False)))
     known = {key for share in found for key in share.flavour.keys}
     for pair in pairs:
         if _key(pair) not in known:
-            raise usage_error(f"--set {pair}: means nothing for {way}; it obeys {', '.join(sorted(known))}")
+            raise usage_error(f"--set {pair}: means nothing for {deployment}; it obeys {', '.join(sorted(known))}")
     return tuple(found)
 
 
-def _usual_pairs(flavour: ServiceManager, site: Site) -> list[str]:
+def _usual_pairs(manager: ServiceManager, site: Site) -> list[str]:
     """What this server wants otherwise than the single commands: one resident service, on both families."""
     usual = {"listener": "resident", "checkpassword": f"{site.bin}/qmail-chkpw /bin/true"}
     if _has_ipv6():
         usual["ipv6"] = "yes"
-    return [f"{key}={value}" for key, value in usual.items() if key in flavour.keys]
+    return [f"{key}={value}" for key, value in usual.items() if key in manager.keys]
 
 
-def _pairs_for(flavour: ServiceManager, pairs: tuple[str, ...]) -> list[str]:
+def _pairs_for(manager: ServiceManager, pairs: tuple[str, ...]) -> list[str]:
     """The pairs that concern a flavour; where there are two, a pair may concern one of them."""
-    return [pair for pair in pairs if "=" not in pair or _key(pair) in flavour.keys]
+    return [pair for pair in pairs if "=" not in pair or _key(pair) in manager.keys]
 
 
 def _key(pair: str) -> str:

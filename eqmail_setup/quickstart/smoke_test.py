@@ -17,7 +17,7 @@ from eqmail_setup.templating import render
 
 _PATIENCE_S = 60.0
 _PAUSE_S = 0.05
-_MOST_FORWARDS = 10
+_MAX_FORWARDS = 10
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
@@ -50,7 +50,7 @@ def send_test_message(site: Site, name: str, host: str, port: int) -> TestDelive
 
 def _end_of(site: Site, address: str) -> tuple[str, str]:
     """The Maildir in which mail for an address ends; else what comes at the end instead."""
-    for _ in range(_MOST_FORWARDS):
+    for _ in range(_MAX_FORWARDS):
         found = route_address(site, os.fsencode(address))
         if found.failure:
             raise EqmailError(

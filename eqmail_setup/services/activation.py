@@ -20,25 +20,25 @@ from eqmail_setup.transaction.plan import Change
 PATIENCE_S = 120
 
 
-def next_steps(flavour: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
+def next_steps(manager: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
     """The commands that bring these files to life."""
-    links = [f"ln -s {shlex.join([*_folders(pieces), pieces[0].values.scanned])}/"] if flavour.scanned else []
-    return links + _commands(flavour, pieces)
+    links = [f"ln -s {shlex.join([*_folders(pieces), pieces[0].values.scanned])}/"] if manager.scanned else []
+    return links + _commands(manager, pieces)
 
 
-def _commands(flavour: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
+def _commands(manager: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
     units = [piece.short for piece in pieces if piece.short and "@" not in piece.short]
     values = pieces[0].values
     words = {"name": values.name, "units": shlex.join(units), "scanned": shlex.quote(values.scanned)}
-    return [step.format(**words) for step in flavour.next]
+    return [step.format(**words) for step in manager.next]
 
 
-def _commands_to_wake(flavour: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
+def _commands_to_wake(manager: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
     """The commands that start what is supervised already: a stopped service stays down, whatever links come and go."""
-    if not flavour.kit:
+    if not manager.tools:
         return []
     return [
-        SUPERVISORS[flavour.kit].up.format(service=shlex.quote(folder))
+        SUPERVISORS[manager.tools].up.format(service=shlex.quote(folder))
         for folder in _folders(pieces)
         if _is_supervised(folder)
     ]
@@ -57,39 +57,39 @@ def _folders(pieces: list[ServiceFile]) -> list[str]:
     return [piece.path for piece in pieces if not piece.template and piece.short and "/" not in piece.short]
 
 
-def plan_links(flavour: ServiceManager, pieces: list[ServiceFile], world: Filesystem) -> list[Change]:
+def plan_links(manager: ServiceManager, pieces: list[ServiceFile], filesystem: Filesystem) -> list[Change]:
     """The links that a supervisor wants to see, as far as they are missing.
 
     Fails: Refusal where something else has that name.
     """
     found: list[Change] = []
-    for folder in _folders(pieces) if flavour.scanned else ():
+    for folder in _folders(pieces) if manager.scanned else ():
         path = f"{pieces[0].values.scanned}/{os.path.basename(folder)}"
-        target = world.read_link(path)
-        if target is None and snapshot(path, world) is not None:
+        target = filesystem.read_link(path)
+        if target is None and snapshot(path, filesystem) is not None:
             raise EqmailError(
-                f"{world.display_path(path)}: is there and no link; move it away, or choose --set name=NAME"
+                f"{filesystem.display_path(path)}: is there and no link; move it away, or choose --set name=NAME"
             )
         if target != folder:
             found.append(
-                Change(world.display_path(path), "missing", f"a link to {folder}", CreateSymlink(path, folder))
+                Change(filesystem.display_path(path), "missing", f"a link to {folder}", CreateSymlink(path, folder))
             )
     return found
 
 
-def require_startable(flavour: ServiceManager, pieces: list[ServiceFile]) -> None:
+def require_startable(manager: ServiceManager, pieces: list[ServiceFile]) -> None:
     """Refuse before anything is written what could not be started afterwards.
 
     Fails: Refusal with the remedy.
     """
-    for step in _commands(flavour, pieces):
+    for step in _commands(manager, pieces):
         program = shlex.split(step)[0]
         if not shutil.which(program):
             raise EqmailError(
-                f"{program} is not installed here, so {flavour.title} cannot start services; choose another"
+                f"{program} is not installed here, so {manager.title} cannot start services; choose another"
             )
-    if flavour.scanned:
-        scanner, scanned = SUPERVISORS[flavour.kit].scanner, pieces[0].values.scanned
+    if manager.scanned:
+        scanner, scanned = SUPERVISORS[manager.tools].scanner, pieces[0].values.scanned
         if not os.path.isdir(scanned):
             raise EqmailError(f"{scanned}: missing; name the folder that {scanner} watches with --set scanned=DIR")
         if not any(_scans(words, scanner, scanned) for words in processes()):
@@ -117,13 +117,13 @@ def processes() -> list[list[str]]:
     return found
 
 
-def start(flavour: ServiceManager, pieces: list[ServiceFile], say: Callable[[str], None]) -> None:
+def start(manager: ServiceManager, pieces: list[ServiceFile], write_line: Callable[[str], None]) -> None:
     """Run the commands, telling each; links are made by then.
 
     Fails: Refusal at the first that fails, with what it said.
     """
-    for step in [*_commands(flavour, pieces), *_commands_to_wake(flavour, pieces)]:
-        say(step)
+    for step in [*_commands(manager, pieces), *_commands_to_wake(manager, pieces)]:
+        write_line(step)
         # Into a file: what is started may keep a pipe open for ever.
         with tempfile.TemporaryFile() as output:
             try:

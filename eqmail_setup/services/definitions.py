@@ -79,9 +79,9 @@ SERVICES = {
 }
 
 
-def missing_programs(offer: ServiceDefinition, site: Site, root: str = "") -> list[str]:
+def missing_programs(definition: ServiceDefinition, site: Site, root: str = "") -> list[str]:
     """Paths that a service needs and the installation does not have."""
-    needed = [f"{site.bin}/{program}" for program in offer.programs]
-    if offer.tls:
+    needed = [f"{site.bin}/{program}" for program in definition.programs]
+    if definition.tls:
         needed.append(f"{site.control}/{Controls.servercert.file}")
     return [path for path in needed if not os.path.exists(f"{root.rstrip('/')}{path}")]

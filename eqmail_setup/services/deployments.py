@@ -48,8 +48,8 @@ def _exists(path: str) -> Callable[[], bool]:
     return lambda: os.path.exists(path)
 
 
-def _runs(kit: str) -> Callable[[], bool]:
-    return lambda: any(os.path.basename(words[0]) == SUPERVISORS[kit].scanner for words in processes())
+def _runs(tools: str) -> Callable[[], bool]:
+    return lambda: any(os.path.basename(words[0]) == SUPERVISORS[tools].scanner for words in processes())
 
 
 _SIGNS: tuple[tuple[str, Callable[[], bool]], ...] = (

@@ -47,7 +47,7 @@ class ServiceManager(NamedTuple):
     files: Callable[[TemplateContext], Iterator[ServiceFile]]
     next: tuple[str, ...] = ()
     logger: str = ""
-    kit: str = ""
+    tools: str = ""
     scanned: str = ""
     handover: bool = True
 
@@ -115,10 +115,10 @@ _LISTENING = ("address", "ipv6", "port")
 
 
 def _supervisor(name: str) -> ServiceManager:
-    kit = SUPERVISORS[name]
+    tools = SUPERVISORS[name]
     return ServiceManager(
         title=name,
-        folder=kit.folder,
+        folder=tools.folder,
         name=NAME,
         listeners=("tcpserver", "resident"),
         services=tuple(SERVICES),
@@ -128,9 +128,9 @@ def _supervisor(name: str) -> ServiceManager:
             *("tcpserver", "handover", "rules", "scanned", "logdir", "log_size", "log_count"),
         ),
         files=_supervised,
-        next=kit.next,
-        kit=name,
-        scanned=kit.scanned,
+        next=tools.next,
+        tools=name,
+        scanned=tools.scanned,
     )
 
 

@@ -37,12 +37,12 @@ def content(piece: ServiceFile, templates: str) -> bytes:
     return with_checksum(text)
 
 
-def in_place(pieces: list[ServiceFile], templates: str, site: Site, world: Filesystem) -> list[NodeSpec]:
+def in_place(pieces: list[ServiceFile], templates: str, site: Site, filesystem: Filesystem) -> list[NodeSpec]:
     """The nodes of an installation in the system's places."""
     found: dict[str, NodeSpec] = {}
     for piece in pieces:
         for folder in folders_above(piece.path):
-            if folder not in found and world.stat(folder) is None:
+            if folder not in found and filesystem.stat(folder) is None:
                 found[folder] = DirectorySpec(folder, _permissions("", 0o755, site))
         found[piece.path] = _node(piece, piece.path, _permissions(piece.role, piece.mode, site), templates)
     return list(found.values())
@@ -58,8 +58,12 @@ def in_folder(pieces: list[ServiceFile], templates: str) -> list[NodeSpec]:
     return list(found.values())
 
 
-def _node(piece: ServiceFile, path: str, dress: Permissions, templates: str) -> NodeSpec:
-    return ManagedFileSpec(path, dress, content(piece, templates)) if piece.template else DirectorySpec(path, dress)
+def _node(piece: ServiceFile, path: str, permissions: Permissions, templates: str) -> NodeSpec:
+    return (
+        ManagedFileSpec(path, permissions, content(piece, templates))
+        if piece.template
+        else DirectorySpec(path, permissions)
+    )
 
 
 def _permissions(role: str, mode: int, site: Site) -> Permissions:

@@ -22,16 +22,16 @@ def steps_to_run(site: Site, steps: Iterable[ClassicStep]) -> list[Change]:
 
 
 def run_steps(
-    site: Site, command: str, plan: Callable[[Filesystem], list[ClassicStep]], say: Callable[[str], None]
+    site: Site, command: str, plan: Callable[[Filesystem], list[ClassicStep]], write_line: Callable[[str], None]
 ) -> int:
     """Say and do every step, as one run of `command`; 0.
 
     Fails: Refusal, OSError; then everything is as before.
     """
     with begin_transaction(site.home, command) as run:
-        steps = plan(run.world)
+        steps = plan(run.filesystem)
         for line, _ in steps:
             if line:
-                say(line)
+                write_line(line)
         run.apply(steps_to_run(site, steps), lambda action: None)
     return os.EX_OK

@@ -27,39 +27,41 @@ TCP_RULES = Controls.tcprules_cdb.file.removesuffix(".cdb")
 """The text of the rules for clients of the SMTP service, beside their database."""
 
 
-def plan_databases(site: Site, world: Filesystem) -> Iterator[Change]:
+def plan_databases(site: Site, filesystem: Filesystem) -> Iterator[Change]:
     """What has to be done so that no database is older than its text."""
     control = site.layout.control
     users = assign_path(site).removeprefix(f"{site.home}/"), database_path(site).removeprefix(f"{site.home}/")
-    yield from _plan_database(site, world, *users, partial(_users, world.display_path(users[0])))
+    yield from _plan_database(site, filesystem, *users, partial(_users, filesystem.display_path(users[0])))
     for text, database, make in (
         (Controls.morercpthosts.file, Controls.morercpthosts_cdb.file, _domains),
         (TCP_RULES, Controls.tcprules_cdb.file, partial(rules_bytes, f"{site.control}/{TCP_RULES}")),
     ):
-        yield from _plan_database(site, world, f"{control}/{text}", f"{control}/{database}", make)
+        yield from _plan_database(site, filesystem, f"{control}/{text}", f"{control}/{database}", make)
 
 
 def _plan_database(
-    site: Site, world: Filesystem, text: str, path: str, make: Callable[[bytes], bytes]
+    site: Site, filesystem: Filesystem, text: str, path: str, make: Callable[[bytes], bytes]
 ) -> Iterator[Change]:
-    state, old = snapshot(text, world), snapshot(path, world)
-    show = world.display_path(path)
+    state, old = snapshot(text, filesystem), snapshot(path, filesystem)
+    show = filesystem.display_path(path)
     if state is None:
         if old is not None:
-            wanted = f"restored: {world.display_path(path)} was made of it, and nobody can change that without"
-            yield Change(world.display_path(text), "missing", wanted, severity=Severity.INFO)
+            expected = f"restored: {filesystem.display_path(path)} was made of it, and nobody can change that without"
+            yield Change(filesystem.display_path(text), "missing", expected, severity=Severity.INFO)
         return
     try:
         content = make(state.content)
     except EqmailError as refusal:
         where, _, found = refusal.text.partition(": ")
-        found, _, wanted = found.rpartition("; ")
-        yield Change(where, found, f"mended: {wanted}")
+        found, _, expected = found.rpartition("; ")
+        yield Change(where, found, f"mended: {expected}")
         return
     if old is None or old.content != content:
-        dress = old.permissions if old and old.kind == "a file" else OwnershipPolicy(site, caller())("owner", 0o644)
+        permissions = (
+            old.permissions if old and old.kind == "a file" else OwnershipPolicy(site, caller())("owner", 0o644)
+        )
         found = "not what its text says" if old else "missing"
-        yield Change(show, found, f"made of {world.display_path(text)}", WriteFile(path, content, dress))
+        yield Change(show, found, f"made of {filesystem.display_path(text)}", WriteFile(path, content, permissions))
 
 
 def _users(path: str, text: bytes) -> bytes:

@@ -41,44 +41,46 @@ def path_of(site: Site, control: Control[Any]) -> str:
     return f"{site.layout.control}/{control.file}"
 
 
-def content_of(site: Site, world: Filesystem, control: Control[Any]) -> bytes | None:
+def content_of(site: Site, filesystem: Filesystem, control: Control[Any]) -> bytes | None:
     """The bytes of a control file as they are; None where it does not exist."""
-    state = snapshot(path_of(site, control), world)
+    state = snapshot(path_of(site, control), filesystem)
     if state is None:
         return None
     if state.kind != "a file":
-        return world.read(path_of(site, control))
+        return filesystem.read(path_of(site, control))
     return state.content
 
 
-def plan_write(site: Site, world: Filesystem, control: Control[Any], content: bytes) -> list[Change]:
+def plan_write(site: Site, filesystem: Filesystem, control: Control[Any], content: bytes) -> list[Change]:
     """What has to be done so that a control file has this content."""
     require_valid(site, control, content)
     path = path_of(site, control)
-    state = snapshot(path, world)
+    state = snapshot(path, filesystem)
     if state is not None and state.content == content and state.kind == "a file":
         return []
-    dress = state.permissions if state and state.kind == "a file" else OwnershipPolicy(site, caller())("owner", 0o644)
-    write = WriteFile(path, content, dress)
-    return [Change(world.display_path(path), "other content" if state else "missing", "this content", write)]
+    permissions = (
+        state.permissions if state and state.kind == "a file" else OwnershipPolicy(site, caller())("owner", 0o644)
+    )
+    write = WriteFile(path, content, permissions)
+    return [Change(filesystem.display_path(path), "other content" if state else "missing", "this content", write)]
 
 
-def plan_unset(site: Site, world: Filesystem, control: Control[Any]) -> list[Change]:
+def plan_unset(site: Site, filesystem: Filesystem, control: Control[Any]) -> list[Change]:
     """What has to be done so that the default of a setting is in force."""
     path = path_of(site, control)
-    if snapshot(path, world) is None:
+    if snapshot(path, filesystem) is None:
         return []
-    return [Change(world.display_path(path), "set", "absent, so that the default is in force", RemoveFile(path))]
+    return [Change(filesystem.display_path(path), "set", "absent, so that the default is in force", RemoveFile(path))]
 
 
-def plan_compile(site: Site, world: Filesystem, text: bytes) -> list[Change]:
+def plan_compile(site: Site, filesystem: Filesystem, text: bytes) -> list[Change]:
     """What has to be done so that morercpthosts.cdb is what qmail-newmrh makes of this text."""
     path, content = path_of(site, Controls.morercpthosts_cdb), database_bytes(domain_records(text))
-    state = snapshot(path, world)
+    state = snapshot(path, filesystem)
     if state is not None and state.content == content:
         return []
     write = WriteFile(path, content, state.permissions if state else OwnershipPolicy(site, caller())("owner", 0o644))
-    return [Change(world.display_path(path), "older than its text" if state else "missing", "made anew", write)]
+    return [Change(filesystem.display_path(path), "older than its text" if state else "missing", "made anew", write)]
 
 
 def with_lines(content: bytes | None, lines: Iterable[bytes]) -> bytes:
@@ -104,9 +106,9 @@ def without_lines(content: bytes | None, unwanted: Callable[[bytes], bool]) -> b
 
 def require_valid(site: Site, control: Control[Any], content: bytes) -> None:
     """Refuse what a program could not use, or would read as something else than was meant."""
-    for trouble in troubles(control, content):
-        where = f"{site.control}/{control.file}: " + (f"line {trouble.line}: " if trouble.line else "")
-        raise usage_error(f"{where}{trouble.said}; eqmail config explain {control.file} tells what it may hold")
+    for failure in troubles(control, content):
+        where = f"{site.control}/{control.file}: " + (f"line {failure.line}: " if failure.line else "")
+        raise usage_error(f"{where}{failure.said}; eqmail config explain {control.file} tells what it may hold")
 
 
 def require_settable(control: Control[Any]) -> None:

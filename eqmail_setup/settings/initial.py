@@ -30,71 +30,71 @@ _SCRIPTS = (
 )
 
 
-def plan_initial_settings(site: Site, name: str, world: Filesystem) -> list[ClassicStep]:
+def plan_initial_settings(site: Site, name: str, filesystem: Filesystem) -> list[ClassicStep]:
     """What C says, each with what is then to be done; what is as it should be already is only said."""
     domain, plus = domains_of(name)
     return [
-        *folder(site.layout.control, world),
+        *folder(site.layout.control, filesystem),
         (f"Your fully qualified host name is {name}.", None),
-        *plan_initial_value(site, world, Controls.me, name, always=True),
-        *plan_initial_value(site, world, Controls.defaultdomain, domain, always=True),
-        *plan_initial_value(site, world, Controls.plusdomain, plus),
-        *plan_initial_value(site, world, Controls.locals, name),
-        *plan_initial_value(site, world, Controls.rcpthosts, name),
+        *plan_initial_value(site, filesystem, Controls.me, name, always=True),
+        *plan_initial_value(site, filesystem, Controls.defaultdomain, domain, always=True),
+        *plan_initial_value(site, filesystem, Controls.plusdomain, plus),
+        *plan_initial_value(site, filesystem, Controls.locals, name),
+        *plan_initial_value(site, filesystem, Controls.rcpthosts, name),
         (f"Now qmail will refuse to accept SMTP messages except to {name}.", None),
         ("Make sure to change rcpthosts if you add hosts to locals or virtualdomains!", None),
-        *scripts(site, world),
+        *scripts(site, filesystem),
     ]
 
 
-def folder(path: str, world: Filesystem) -> Iterator[ClassicStep]:
+def folder(path: str, filesystem: Filesystem) -> Iterator[ClassicStep]:
     """A folder that may be missing."""
-    if world.stat(path) is None:
+    if filesystem.stat(path) is None:
         yield "", CreateNode(path, "a directory", Permissions(*caller(), 0o755))
 
 
 def plan_initial_value(
-    site: Site, world: Filesystem, control: Control[object], text: str, always: bool = False, sentence: str = ""
+    site: Site, filesystem: Filesystem, control: Control[object], text: str, always: bool = False, sentence: str = ""
 ) -> Iterator[ClassicStep]:
     """A text into a control file, where it is missing or `always`; with C's sentence, or another."""
-    if always or is_missing(site, world, control):
+    if always or is_missing(site, filesystem, control):
         line = sentence or f"Putting {text} into {site.layout.control}/{control.file}..."
         yield plan_initial_file(
-            site, world, control.file, line, os.fsencode(text) + b"\n", Permissions(*caller(), 0o644)
+            site, filesystem, control.file, line, os.fsencode(text) + b"\n", Permissions(*caller(), 0o644)
         )
 
 
-def is_missing(site: Site, world: Filesystem, control: Control[object]) -> bool:
+def is_missing(site: Site, filesystem: Filesystem, control: Control[object]) -> bool:
     """Whether there is no such file."""
-    return world.stat(f"{site.layout.control}/{control.file}") is None
+    return filesystem.stat(f"{site.layout.control}/{control.file}") is None
 
 
-def scripts(site: Site, world: Filesystem) -> Iterator[ClassicStep]:
+def scripts(site: Site, filesystem: Filesystem) -> Iterator[ClassicStep]:
     """The files whose content is always the same, and the folder of the plugins."""
-    dress = Permissions(caller()[0], _group(site), 0o644)
+    permissions = Permissions(caller()[0], _group(site), 0o644)
     for file, template, sentence in _SCRIPTS:
-        if world.stat(f"{site.layout.control}/{file}") is None:
+        if filesystem.stat(f"{site.layout.control}/{file}") is None:
             content = render(template, home=final_path(site, site.home))
-            yield plan_initial_file(site, world, file, sentence, content, dress)
-    if world.stat(PLUGINS) is None:
-        yield from folder(os.path.dirname(PLUGINS), world)
-        yield "", CreateNode(PLUGINS, "a directory", dress._replace(mode=0o755))
+            yield plan_initial_file(site, filesystem, file, sentence, content, permissions)
+    if filesystem.stat(PLUGINS) is None:
+        yield from folder(os.path.dirname(PLUGINS), filesystem)
+        yield "", CreateNode(PLUGINS, "a directory", permissions._replace(mode=0o755))
 
 
 def plan_initial_file(
-    site: Site, world: Filesystem, file: str, sentence: str, content: bytes, dress: Permissions
+    site: Site, filesystem: Filesystem, file: str, sentence: str, content: bytes, permissions: Permissions
 ) -> ClassicStep:
     """A whole control file, with a sentence; only the sentence where it is there as it should be."""
     path = f"{site.layout.control}/{file}"
-    state = snapshot(path, world)
+    state = snapshot(path, filesystem)
     if (
         state is not None
         and state.kind == "a file"
         and state.content == content
-        and state.permissions.mode == dress.mode
+        and state.permissions.mode == permissions.mode
     ):
         return sentence, None
-    return sentence, WriteFile(path, content, dress)
+    return sentence, WriteFile(path, content, permissions)
 
 
 def _group(site: Site) -> str:

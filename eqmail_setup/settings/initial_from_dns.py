@@ -38,25 +38,27 @@ def _name(address: str) -> str:
     return next(filter(is_host_name, names), "")
 
 
-def plan_settings_from_dns(site: Site, name: str, names: dict[str, str], world: Filesystem) -> list[ClassicStep]:
+def plan_settings_from_dns(site: Site, name: str, names: dict[str, str], filesystem: Filesystem) -> list[ClassicStep]:
     """What C says, each with what is then to be done; `names` is what `local_names` found."""
     domain, plus = domains_of(name)
     return [
-        *folder(site.layout.control, world),
-        *plan_initial_value(site, world, Controls.me, name, always=True),
-        *plan_initial_value(site, world, Controls.defaultdomain, domain),
-        *plan_initial_value(site, world, Controls.plusdomain, plus),
-        *_plan_receiving_domains(site, name, names, world),
+        *folder(site.layout.control, filesystem),
+        *plan_initial_value(site, filesystem, Controls.me, name, always=True),
+        *plan_initial_value(site, filesystem, Controls.defaultdomain, domain),
+        *plan_initial_value(site, filesystem, Controls.plusdomain, plus),
+        *_plan_receiving_domains(site, name, names, filesystem),
         ("Now qmail will refuse to accept SMTP messages except to those hosts.", None),
         ("Make sure to change rcpthosts if you add hosts to locals or virtualdomains!", None),
-        *scripts(site, world),
+        *scripts(site, filesystem),
     ]
 
 
-def _plan_receiving_domains(site: Site, name: str, names: dict[str, str], world: Filesystem) -> Iterator[ClassicStep]:
+def _plan_receiving_domains(
+    site: Site, name: str, names: dict[str, str], filesystem: Filesystem
+) -> Iterator[ClassicStep]:
     """locals, and rcpthosts as its copy."""
     file = f"{site.layout.control}/{Controls.locals.file}"
-    if is_missing(site, world, Controls.locals):
+    if is_missing(site, filesystem, Controls.locals):
         yield " ", None
         yield "Checking local IP addresses:", None
         for address, found in names.items():
@@ -66,10 +68,10 @@ def _plan_receiving_domains(site: Site, name: str, names: dict[str, str], world:
             yield f"{address}: {said}", None
         # C leaves an empty file where no address has a name, and then nothing at all is local.
         local = "\n".join(dict.fromkeys(filter(None, names.values()))) or name
-        yield from plan_initial_value(site, world, Controls.locals, local, sentence=" ")
+        yield from plan_initial_value(site, filesystem, Controls.locals, local, sentence=" ")
     else:
         yield " ", None
-        state = snapshot(file, world)
+        state = snapshot(file, filesystem)
         local = (state.content if state else b"").decode("utf-8", "surrogateescape").rstrip("\n")
     yield "If there are any other domain names that point to you,", None
     yield f"you will have to add them to {site.control}/{Controls.locals.file}.", None
@@ -77,4 +79,4 @@ def _plan_receiving_domains(site: Site, name: str, names: dict[str, str], world:
     yield " ", None
     target = f"{site.control}/{Controls.rcpthosts.file}"
     sentence = f"Copying {site.control}/{Controls.locals.file} to {target}..."
-    yield from plan_initial_value(site, world, Controls.rcpthosts, local, sentence=sentence)
+    yield from plan_initial_value(site, filesystem, Controls.rcpthosts, local, sentence=sentence)

@@ -43,7 +43,7 @@ _JSON_TYPES = dict.fromkeys(("number", "seconds", "bytes"), "integer") | {
 UNREADABLE = "unreadable"
 """Name of the finding about files that somebody who has to read them cannot read."""
 
-MOST_SAID = 5
+MAX_SAID = 5
 """How much is said about one file; the rest is counted."""
 
 
@@ -67,8 +67,8 @@ def _strict(control: Control[Any]) -> BeforeValidator:
             return text
         found = [trouble.said for trouble in troubles(control, text)]
         if found:
-            more = [f"and {len(found) - MOST_SAID} more"] if len(found) > MOST_SAID else []
-            raise PydanticCustomError("remarks", "{remarks}", {"remarks": "; ".join([*found[:MOST_SAID], *more])})
+            more = [f"and {len(found) - MAX_SAID} more"] if len(found) > MAX_SAID else []
+            raise PydanticCustomError("remarks", "{remarks}", {"remarks": "; ".join([*found[:MAX_SAID], *more])})
         return control.parse(text)[0]
 
     return BeforeValidator(parse)
@@ -96,21 +96,21 @@ def check_settings(site: Site) -> list[SettingProblem]:
         return []
     if not names:
         # Between setup and config-fast nothing is wrong yet.
-        wanted = "with the name of this host: eqmail config-fast NAME"
-        return [SettingProblem(Controls.me.file, "missing, as all settings are", wanted, Severity.INFO)]
+        expected = "with the name of this host: eqmail config-fast NAME"
+        return [SettingProblem(Controls.me.file, "missing, as all settings are", expected, Severity.INFO)]
     texts = {}
-    remarks = list(_unreadable(site, names))
+    problems = list(_unreadable(site, names))
     for name, control in Controls.declared().items():
         text = _seen(f"{site.control}/{control.file}") if control.file in names else None
         if text is not None:
             texts[name] = text
-    remarks += unknown_files(site, names)
+    problems += unknown_files(site, names)
     try:
         ControlsModel(**texts)
     except ValidationError as errors:
-        remarks += [_from_error(error["loc"][0], error["msg"], texts) for error in errors.errors()]
-    remarks += _check_across_files(site)
-    return sorted(remarks, key=lambda remark: remark.file)
+        problems += [_from_error(error["loc"][0], error["msg"], texts) for error in errors.errors()]
+    problems += _check_across_files(site)
+    return sorted(problems, key=lambda remark: remark.file)
 
 
 def _unreadable(site: Site, names: list[str]) -> Iterator[SettingProblem]:
@@ -127,9 +127,9 @@ def _unreadable(site: Site, names: list[str]) -> Iterator[SettingProblem]:
                 yield SettingProblem(control.file, fact, "a readable file", name=UNREADABLE)
                 continue
         if shut := shut_out(site, control, path):
-            wanted = f"readable for the account: chmod a+r {path}, or its group and chmod g+r where it is secret"
+            expected = f"readable for the account: chmod a+r {path}, or its group and chmod g+r where it is secret"
             yield SettingProblem(
-                control.file, f"cannot be read by {', '.join(shut)}: {worn(path)}", wanted, name=UNREADABLE
+                control.file, f"cannot be read by {', '.join(shut)}: {worn(path)}", expected, name=UNREADABLE
             )
 
 
@@ -151,14 +151,14 @@ def unknown_files(site: Site, names: list[str]) -> Iterator[SettingProblem]:
     readers = readers_of_settings(site, unknown)
     for name in unknown:
         if name in readers:
-            remark = SettingProblem(
+            problem = SettingProblem(
                 name, f"read by {readers[name]}, and by no program here", "as it is", Severity.WARNING
             )
         elif name in RENAMED:
-            wanted = f"as {RENAMED[name]}, which it is here, unless a script of yours reads it"
-            remark = SettingProblem(name, "of another qmail", wanted, Severity.INFO)
+            expected = f"as {RENAMED[name]}, which it is here, unless a script of yours reads it"
+            problem = SettingProblem(name, "of another qmail", expected, Severity.INFO)
         elif name in UNSUPPORTED:
-            remark = SettingProblem(
+            problem = SettingProblem(
                 name,
                 f"of a patch of qmail, and no program here reads it: {UNSUPPORTED[name]}",
                 "as it is",
@@ -166,8 +166,10 @@ def unknown_files(site: Site, names: list[str]) -> Iterator[SettingProblem]:
             )
         else:
             remedy = "left to whoever reads it, or renamed to what was meant: eqmail config show lists all names"
-            remark = SettingProblem(name, f"no program reads this file in {site.layout.control}", remedy, Severity.INFO)
-        yield remark
+            problem = SettingProblem(
+                name, f"no program reads this file in {site.layout.control}", remedy, Severity.INFO
+            )
+        yield problem
 
 
 def _from_error(name: object, message: str, texts: dict[str, bytes]) -> SettingProblem:
@@ -198,8 +200,8 @@ def _name_of_host(site: Site, controls: Controls) -> Iterator[SettingProblem]:
         yield SettingProblem(Controls.me.file, "missing", "the name of this host: eqmail config-fast NAME")
     plus = controls.plusdomain.decode("latin-1")
     if controls.me is not None and is_public_suffix(plus):
-        wanted = f"a domain of your own: everybody under {plus} would be taken for it"
-        yield SettingProblem(Controls.plusdomain.file, f"{plus} is a public suffix", wanted, Severity.INFO)
+        expected = f"a domain of your own: everybody under {plus} would be taken for it"
+        yield SettingProblem(Controls.plusdomain.file, f"{plus} is a public suffix", expected, Severity.INFO)
 
 
 def _domains(site: Site, controls: Controls) -> Iterator[SettingProblem]:
@@ -245,17 +247,17 @@ def _compiled(site: Site, controls: Controls) -> Iterator[SettingProblem]:
 
 def _programs(site: Site, controls: Controls) -> Iterator[SettingProblem]:
     """Programs that the SMTP server is to run, in the home of the installation, and cannot."""
-    wanted = "the path of a program"
+    expected = "the path of a program"
     checker = (controls.smtpcheckpw or b"").split()[:1]
     if checker and not _is_program(site, checker[0], f"{site.bin}:{os.environ.get('PATH', os.defpath)}"):
         yield SettingProblem(
-            Controls.smtpcheckpw.file, f"{visible(checker[0])} cannot be run, so nobody can log in", wanted
+            Controls.smtpcheckpw.file, f"{visible(checker[0])} cannot be run, so nobody can log in", expected
         )
     plugins = {plugin_argv(line)[0] for lines in parse_plugins(controls.smtpplugins).values() for line in lines}
     for plugin in sorted(plugins):
         if not _is_program(site, plugin, site.home):
             found = f"{visible(plugin)} cannot be run, so clients are told to come back later"
-            yield SettingProblem(Controls.smtpplugins.file, found, wanted)
+            yield SettingProblem(Controls.smtpplugins.file, found, expected)
 
 
 def _is_program(site: Site, name: bytes, places: str) -> bool:

@@ -22,7 +22,7 @@ from eqmail_setup.transaction.filesystem import BACKUP_SUFFIX, SYMLINK, PathInfo
 _TRAVERSE_FLAGS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 """So much is read of a file of an account that is not trusted; .qmail files and secrets are far shorter."""
 
 _KINDS = {
@@ -63,8 +63,8 @@ class DiskFilesystem:
         finally:
             os.close(fd)
         kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a special file")
-        dress = Permissions(user_name(found.st_uid), group_name(found.st_gid), stat.S_IMODE(found.st_mode))
-        return PathInfo(kind, dress, found.st_size, linked)
+        permissions = Permissions(user_name(found.st_uid), group_name(found.st_gid), stat.S_IMODE(found.st_mode))
+        return PathInfo(kind, permissions, found.st_size, linked)
 
     def read(self, path: str) -> bytes:
         """The content of a file; one that somebody else may write to is read only where it is not long."""
@@ -73,9 +73,9 @@ class DiskFilesystem:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 raise OSError(EINVAL, "it is no regular file", self.display_path(path))
-            content = file.read(MOST_BYTES + 1) if found.st_uid not in self._trusted else file.read()
-            if found.st_uid not in self._trusted and len(content) > MOST_BYTES:
-                raise OSError(EFBIG, f"it is longer than {MOST_BYTES} bytes", self.display_path(path))
+            content = file.read(MAX_BYTES + 1) if found.st_uid not in self._trusted else file.read()
+            if found.st_uid not in self._trusted and len(content) > MAX_BYTES:
+                raise OSError(EFBIG, f"it is longer than {MAX_BYTES} bytes", self.display_path(path))
             return content
 
     def listdir(self, path: str) -> list[str]:
@@ -98,7 +98,7 @@ class DiskFilesystem:
                 return None
             raise
 
-    def create(self, path: str, kind: str, dress: Permissions) -> None:
+    def create(self, path: str, kind: str, permissions: Permissions) -> None:
         """Make a directory or a named pipe."""
         if not path:
             os.makedirs(os.path.dirname(self._base), mode=0o755, exist_ok=True)
@@ -109,9 +109,9 @@ class DiskFilesystem:
                     os.mkfifo(name, 0o600, dir_fd=parent)
                 else:
                     os.mkdir(name, 0o700, dir_fd=parent)
-        self.set_permissions(path, dress)
+        self.set_permissions(path, permissions)
 
-    def write(self, path: str, content: bytes, dress: Permissions, flush: bool = True) -> None:
+    def write(self, path: str, content: bytes, permissions: Permissions, flush: bool = True) -> None:
         """Put a file in place as a whole; without `flush` it is on the disk after `finish` only."""
         with self._parent(path) as (parent, name):
             temporary = _unlinked(f".{name}.new", parent)
@@ -120,7 +120,7 @@ class DiskFilesystem:
             try:
                 try:
                     write_all(fd, content)
-                    self._apply_permissions(fd, path, dress)
+                    self._apply_permissions(fd, path, permissions)
                     if flush:
                         os.fsync(fd)
                     self._unconfined |= not flush
@@ -131,11 +131,11 @@ class DiskFilesystem:
                 os.unlink(temporary, dir_fd=parent)
                 raise
 
-    def set_permissions(self, path: str, dress: Permissions) -> None:
+    def set_permissions(self, path: str, permissions: Permissions) -> None:
         """Set owner, group and mode."""
         fd, _ = self._open(path, _OPEN)
         try:
-            self._apply_permissions(fd, path, dress)
+            self._apply_permissions(fd, path, permissions)
         finally:
             os.close(fd)
 
@@ -196,12 +196,12 @@ class DiskFilesystem:
                 os.close(fd)
         self._touched.clear()
 
-    def _apply_permissions(self, fd: int, path: str, dress: Permissions) -> None:
+    def _apply_permissions(self, fd: int, path: str, permissions: Permissions) -> None:
         found = os.fstat(fd)
         if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
             raise UntrustedPathError(f"has {found.st_nlink} names; remove the others", self.display_path(path))
-        os.fchown(fd, user_number(dress.owner), group_number(dress.group))
-        os.fchmod(fd, dress.mode)
+        os.fchown(fd, user_number(permissions.owner), group_number(permissions.group))
+        os.fchmod(fd, permissions.mode)
 
     @contextmanager
     def _parent(self, path: str, touch: bool = True) -> Iterator[tuple[int, str]]:

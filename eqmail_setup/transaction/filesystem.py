@@ -63,15 +63,15 @@ class Filesystem(Protocol):
         """Where a symbolic link points to; None for anything else."""
         ...
 
-    def create(self, path: str, kind: str, dress: Permissions) -> None:
+    def create(self, path: str, kind: str, permissions: Permissions) -> None:
         """Make a directory or a named pipe."""
         ...
 
-    def write(self, path: str, content: bytes, dress: Permissions, flush: bool = True) -> None:
+    def write(self, path: str, content: bytes, permissions: Permissions, flush: bool = True) -> None:
         """Put a file in place as a whole; without `flush` it is on the disk after `finish` only."""
         ...
 
-    def set_permissions(self, path: str, dress: Permissions) -> None:
+    def set_permissions(self, path: str, permissions: Permissions) -> None:
         """Set owner, group and mode."""
         ...
 
@@ -104,15 +104,15 @@ class Filesystem(Protocol):
         ...
 
 
-def snapshot(path: str, world: Filesystem, itself: bool = False) -> PathSnapshot | None:
+def snapshot(path: str, filesystem: Filesystem, itself: bool = False) -> PathSnapshot | None:
     """What lies at a path, link or not.
 
     A directory that the administrator put elsewhere is the directory; a link to one is a link where `itself` is asked.
     """
-    target = world.read_link(path) if path else None
-    seen = world.stat(path)
+    target = filesystem.read_link(path) if path else None
+    seen = filesystem.stat(path)
     if target is not None and (itself or seen is None or seen.kind != "a directory"):
         return PathSnapshot(SYMLINK, NO_PERMISSIONS, os.fsencode(target))
     if seen is None:
         return None
-    return PathSnapshot(seen.kind, seen.permissions, world.read(path) if seen.kind == "a file" else b"")
+    return PathSnapshot(seen.kind, seen.permissions, filesystem.read(path) if seen.kind == "a file" else b"")

@@ -56,10 +56,10 @@ class PathChange(NamedTuple):
     before: PathDigest | None
     after: PathDigest | None
 
-    def current(self, world: Filesystem) -> PathDigest | None:
+    def current(self, filesystem: Filesystem) -> PathDigest | None:
         """What lies there; a link that the run made or took away is seen as one, whatever it points to."""
         is_about_link = any(known is not None and known.kind == SYMLINK for known in (self.before, self.after))
-        return digest_of(snapshot(self.path, world, is_about_link))
+        return digest_of(snapshot(self.path, filesystem, is_about_link))
 
 
 class TransactionRecord(NamedTuple):
@@ -130,14 +130,14 @@ class History:
                 if os.stat(folder).st_mode & 0o077:
                     os.chmod(folder, 0o700)
 
-    def begin(self, run: TransactionRecord, world: Filesystem, actions: Iterable[Operation]) -> TransactionRecord:
+    def begin(self, run: TransactionRecord, filesystem: Filesystem, actions: Iterable[Operation]) -> TransactionRecord:
         """Write down what the actions are about to change; then, and only then, they may be performed."""
         first: dict[str, PathDigest | None] = {}
         last: dict[str, PathDigest | None] = {}
         for action in actions:
-            for path, left in action.predicted_changes(world):
+            for path, left in action.predicted_changes(filesystem):
                 if path not in first:
-                    before = snapshot(path, world, isinstance(action, CreateSymlink | RemoveFile))
+                    before = snapshot(path, filesystem, isinstance(action, CreateSymlink | RemoveFile))
                     first[path] = digest_of(before)
                     if before is not None and before.content:
                         self._store_blob(before.content)
@@ -165,9 +165,9 @@ class History:
         """Runs that somebody or something ended before they were done."""
         return [run for run in self.records() if run.state == BEGUN]
 
-    def restore_operations(self, step: PathChange, world: Filesystem) -> list[Operation]:
+    def restore_operations(self, step: PathChange, filesystem: Filesystem) -> list[Operation]:
         """The actions that put back what was there before a step; none where it is there."""
-        now = step.current(world)
+        now = step.current(filesystem)
         path, before = step.path, step.before
         if now == before:
             return []
@@ -228,12 +228,12 @@ def _value(run: TransactionRecord) -> dict[str, Any]:
 def _shape(of: PathDigest | None) -> dict[str, Any] | None:
     if of is None:
         return None
-    dress = of.permissions
+    permissions = of.permissions
     return {
         "kind": of.kind,
-        "owner": dress.owner,
-        "group": dress.group,
-        "mode": f"{dress.mode:04o}",
+        "owner": permissions.owner,
+        "group": permissions.group,
+        "mode": f"{permissions.mode:04o}",
         "sha256": of.digest,
     }
 

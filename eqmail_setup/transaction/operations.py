@@ -25,15 +25,15 @@ PredictedChanges = Iterator[tuple[str, PathSnapshot | None]]
 class Operation(Protocol):
     """What every action can say and do; a value, which may be compared and hashed."""
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What it does, in the imperative."""
         ...
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Each path that it changes, with what will lie there."""
         ...
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
         ...
 
@@ -54,17 +54,17 @@ class CreateNode(NamedTuple):
     kind: str
     permissions: Permissions
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
-        return f"make {self.kind} {world.display_path(self.path)} ({self.permissions})"
+        return f"make {self.kind} {filesystem.display_path(self.path)} ({self.permissions})"
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
         yield self.path, PathSnapshot(self.kind, self.permissions)
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
-        world.create(self.path, self.kind, self.permissions)
+        filesystem.create(self.path, self.kind, self.permissions)
 
 
 class WriteFile(NamedTuple):
@@ -76,24 +76,24 @@ class WriteFile(NamedTuple):
     keeps_backup: bool = False
     flush: bool = True
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
-        path = world.display_path(self.path)
+        path = filesystem.display_path(self.path)
         kept = f", the present file becomes {path}.before-eqmail" if self.keeps_backup else ""
         return f"write {path} ({self.permissions}, {len(self.content)} bytes){kept}"
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
         if self.keeps_backup:
-            old = snapshot(self.path, world)
+            old = snapshot(self.path, filesystem)
             yield self.path + BACKUP_SUFFIX, old and old._replace(permissions=old.permissions._replace(mode=0o600))
         yield self.path, PathSnapshot("a file", self.permissions, self.content)
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
         if self.keeps_backup:
-            world.back_up(self.path)
-        world.write(self.path, self.content, self.permissions, self.flush)
+            filesystem.back_up(self.path)
+        filesystem.write(self.path, self.content, self.permissions, self.flush)
 
 
 class SetPermissions(NamedTuple):
@@ -102,18 +102,18 @@ class SetPermissions(NamedTuple):
     path: str
     permissions: Permissions
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
-        return f"give {world.display_path(self.path)} to {self.permissions.owner}:{self.permissions.group} with mode {self.permissions.mode:04o}"
+        return f"give {filesystem.display_path(self.path)} to {self.permissions.owner}:{self.permissions.group} with mode {self.permissions.mode:04o}"
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
-        old = snapshot(self.path, world)
+        old = snapshot(self.path, filesystem)
         yield self.path, old and (old if old.kind == SYMLINK else old._replace(permissions=self.permissions))
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
-        world.set_permissions(self.path, self.permissions)
+        filesystem.set_permissions(self.path, self.permissions)
 
 
 class RemoveDirectory(NamedTuple):
@@ -121,17 +121,17 @@ class RemoveDirectory(NamedTuple):
 
     path: str
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
-        return f"remove the empty directory {world.display_path(self.path)}"
+        return f"remove the empty directory {filesystem.display_path(self.path)}"
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing."""
         yield self.path, None
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
-        world.remove_directory(self.path)
+        filesystem.remove_directory(self.path)
 
 
 class CompileBytecode(NamedTuple):
@@ -140,15 +140,15 @@ class CompileBytecode(NamedTuple):
     path: str
     modules: int
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
         return f"byte-compile {self.modules} modules in {self.path}"
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing that has to be put back."""
         yield from ()
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
         compile_folder(self.path)
 
@@ -158,17 +158,17 @@ class RemoveFile(NamedTuple):
 
     path: str
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
-        return f"remove {world.display_path(self.path)}"
+        return f"remove {filesystem.display_path(self.path)}"
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing."""
         yield self.path, None
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
-        world.remove_file(self.path)
+        filesystem.remove_file(self.path)
 
 
 class CreateSymlink(NamedTuple):
@@ -177,17 +177,17 @@ class CreateSymlink(NamedTuple):
     path: str
     target: str
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
-        return f"link {world.display_path(self.path)} to {self.target}"
+        return f"link {filesystem.display_path(self.path)} to {self.target}"
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""
         yield self.path, PathSnapshot(SYMLINK, NO_PERMISSIONS, os.fsencode(self.target))
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
-        world.create_symlink(self.path, self.target)
+        filesystem.create_symlink(self.path, self.target)
 
 
 class RemoveTree(NamedTuple):
@@ -195,21 +195,21 @@ class RemoveTree(NamedTuple):
 
     path: str
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
-        return f"remove {world.display_path(self.path)} with everything in it, for good"
+        return f"remove {filesystem.display_path(self.path)} with everything in it, for good"
 
     def irreversible_effect(self) -> bool:
         """Whether it is for good."""
         return True
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing."""
         yield self.path, None
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
-        world.remove_tree(self.path)
+        filesystem.remove_tree(self.path)
 
 
 def is_irreversible(action: Operation) -> bool:

@@ -58,12 +58,12 @@ class Change(NamedTuple):
         return f"{self.path}: {self.found}, {self.severity.value} {self.expected}"
 
 
-def compare_with_manifest(nodes: Iterable[NodeSpec], world: Filesystem) -> list[Change]:
+def compare_with_manifest(nodes: Iterable[NodeSpec], filesystem: Filesystem) -> list[Change]:
     """Compare every node with what is there."""
-    return [difference for node in nodes for difference in _COMPARISONS[type(node)](node, world)]
+    return [difference for node in nodes for difference in _COMPARISONS[type(node)](node, filesystem)]
 
 
-def apply_changes(changes: Iterable[Change], world: Filesystem, on_operation: Callable[[Operation], None]) -> int:
+def apply_changes(changes: Iterable[Change], filesystem: Filesystem, on_operation: Callable[[Operation], None]) -> int:
     """Perform the actions in order, each once, telling of each one; their number.
 
     Fails: Refusal at the first one that the system refuses, or that lacks an account.
@@ -75,105 +75,114 @@ def apply_changes(changes: Iterable[Change], world: Filesystem, on_operation: Ca
             continue
         on_operation(action)
         try:
-            action.apply(world)
+            action.apply(filesystem)
         except OSError as error:
-            raise EqmailError(f"cannot {action.describe(world)}: {error.strerror or error}") from error
+            raise EqmailError(f"cannot {action.describe(filesystem)}: {error.strerror or error}") from error
         except KeyError as error:
-            raise EqmailError(f"cannot {action.describe(world)}: {error.args[0]}") from error
+            raise EqmailError(f"cannot {action.describe(filesystem)}: {error.args[0]}") from error
         done.append(action)
     return len(done)
 
 
-def _compare_directory(node: DirectorySpec, world: Filesystem) -> Iterator[Change]:
-    yield from _compare_created(node.path, "a directory", node.permissions, world)
+def _compare_directory(node: DirectorySpec, filesystem: Filesystem) -> Iterator[Change]:
+    yield from _compare_created(node.path, "a directory", node.permissions, filesystem)
     if not node.split:
         return
     for number in range(node.split):
-        yield from _compare_created(f"{node.path}/{number}", "a directory", node.permissions, world)
-    seen = world.stat(node.path)
+        yield from _compare_created(f"{node.path}/{number}", "a directory", node.permissions, filesystem)
+    seen = filesystem.stat(node.path)
     if seen is None or seen.kind != "a directory":
         return
-    for name in world.listdir(node.path):
+    for name in filesystem.listdir(node.path):
         if name.isdigit() and int(name) >= node.split:
             path = f"{node.path}/{name}"
-            inside = world.stat(path)
+            inside = filesystem.stat(path)
             if inside is not None and inside.kind == "a directory":
-                yield Change(world.display_path(path), "a directory beyond the split", "absent", RemoveDirectory(path))
+                yield Change(
+                    filesystem.display_path(path), "a directory beyond the split", "absent", RemoveDirectory(path)
+                )
 
 
-def _compare_fifo(node: FifoSpec, world: Filesystem) -> Iterator[Change]:
-    return _compare_created(node.path, "a named pipe", node.permissions, world)
+def _compare_fifo(node: FifoSpec, filesystem: Filesystem) -> Iterator[Change]:
+    return _compare_created(node.path, "a named pipe", node.permissions, filesystem)
 
 
-def _compare_created(path: str, kind: str, dress: Permissions, world: Filesystem) -> Iterator[Change]:
-    seen = world.stat(path)
+def _compare_created(path: str, kind: str, permissions: Permissions, filesystem: Filesystem) -> Iterator[Change]:
+    seen = filesystem.stat(path)
     if seen is None:
-        yield Change(world.display_path(path), "missing", f"{kind} ({dress})", CreateNode(path, kind, dress))
+        yield Change(
+            filesystem.display_path(path), "missing", f"{kind} ({permissions})", CreateNode(path, kind, permissions)
+        )
     elif seen.kind != kind:
-        yield Change(world.display_path(path), seen.kind, f"{kind}; move it away and run setup again")
+        yield Change(filesystem.display_path(path), seen.kind, f"{kind}; move it away and run setup again")
     else:
-        yield from _compare_permissions(path, dress, seen, world)
+        yield from _compare_permissions(path, permissions, seen, filesystem)
 
 
-def _compare_permissions(path: str, dress: Permissions, seen: PathInfo, world: Filesystem) -> Iterator[Change]:
-    show, give = world.display_path(path), SetPermissions(path, dress)
-    if seen.permissions.owner != dress.owner:
-        yield Change(show, f"owner {seen.permissions.owner}", dress.owner, give)
-    if seen.permissions.group != dress.group:
-        yield Change(show, f"group {seen.permissions.group}", dress.group, give)
-    if seen.permissions.mode != dress.mode:
-        yield Change(show, f"mode {seen.permissions.mode:04o}", f"{dress.mode:04o}", give)
+def _compare_permissions(
+    path: str, permissions: Permissions, seen: PathInfo, filesystem: Filesystem
+) -> Iterator[Change]:
+    show, give = filesystem.display_path(path), SetPermissions(path, permissions)
+    if seen.permissions.owner != permissions.owner:
+        yield Change(show, f"owner {seen.permissions.owner}", permissions.owner, give)
+    if seen.permissions.group != permissions.group:
+        yield Change(show, f"group {seen.permissions.group}", permissions.group, give)
+    if seen.permissions.mode != permissions.mode:
+        yield Change(show, f"mode {seen.permissions.mode:04o}", f"{permissions.mode:04o}", give)
 
 
 def _compare_file(
-    path: str, content: bytes, dress: Permissions, world: Filesystem, flush: bool = True
+    path: str, content: bytes, permissions: Permissions, filesystem: Filesystem, flush: bool = True
 ) -> Iterator[Change | PathInfo]:
     """The differences that every kind of file shares; the Seen of a file whose content is worth a look."""
-    seen = world.stat(path)
+    seen = filesystem.stat(path)
     if seen is None:
         yield Change(
-            world.display_path(path), "missing", f"a file ({dress})", WriteFile(path, content, dress, flush=flush)
+            filesystem.display_path(path),
+            "missing",
+            f"a file ({permissions})",
+            WriteFile(path, content, permissions, flush=flush),
         )
     elif seen.kind != "a file":
-        yield Change(world.display_path(path), seen.kind, "a file; move it away and run setup again")
+        yield Change(filesystem.display_path(path), seen.kind, "a file; move it away and run setup again")
     else:
         yield seen
 
 
-def _compare_exact_file(node: ExactFileSpec, world: Filesystem) -> Iterator[Change]:
-    for found in _compare_file(node.path, node.content, node.permissions, world):
+def _compare_exact_file(node: ExactFileSpec, filesystem: Filesystem) -> Iterator[Change]:
+    for found in _compare_file(node.path, node.content, node.permissions, filesystem):
         if isinstance(found, Change):
             yield found
-        elif world.read(node.path) != node.content:
+        elif filesystem.read(node.path) != node.content:
             write = WriteFile(node.path, node.content, node.permissions)
-            yield Change(world.display_path(node.path), "other choices", "what was chosen now", write)
+            yield Change(filesystem.display_path(node.path), "other choices", "what was chosen now", write)
         else:
-            yield from _compare_permissions(node.path, node.permissions, found, world)
+            yield from _compare_permissions(node.path, node.permissions, found, filesystem)
 
 
-def _compare_preallocated(node: PreallocatedFileSpec, world: Filesystem) -> Iterator[Change]:
-    for found in _compare_file(node.path, bytes(node.size), node.permissions, world):
+def _compare_preallocated(node: PreallocatedFileSpec, filesystem: Filesystem) -> Iterator[Change]:
+    for found in _compare_file(node.path, bytes(node.size), node.permissions, filesystem):
         if isinstance(found, Change):
             yield found
         elif found.size != node.size:
             write = WriteFile(node.path, bytes(node.size), node.permissions)
-            yield Change(world.display_path(node.path), f"{found.size} bytes", f"{node.size} bytes", write)
+            yield Change(filesystem.display_path(node.path), f"{found.size} bytes", f"{node.size} bytes", write)
         else:
-            yield from _compare_permissions(node.path, node.permissions, found, world)
+            yield from _compare_permissions(node.path, node.permissions, found, filesystem)
 
 
-def _compare_managed_file(node: ManagedFileSpec, world: Filesystem) -> Iterator[Change]:
-    show = world.display_path(node.path)
-    for found in _compare_file(node.path, node.content, node.permissions, world, node.flush):
+def _compare_managed_file(node: ManagedFileSpec, filesystem: Filesystem) -> Iterator[Change]:
+    show = filesystem.display_path(node.path)
+    for found in _compare_file(node.path, node.content, node.permissions, filesystem, node.flush):
         if isinstance(found, Change):
             yield found
             continue
         if found.linked:
             yield Change(show, "a symbolic link", "as it is: not made by setup", severity=Severity.WARNING)
             continue
-        content = world.read(node.path)
+        content = filesystem.read(node.path)
         if content == node.content:
-            yield from _compare_permissions(node.path, node.permissions, found, world)
+            yield from _compare_permissions(node.path, node.permissions, found, filesystem)
             continue
         origin = origin_of(content)
         if origin is Origin.MANAGED:
@@ -184,11 +193,11 @@ def _compare_managed_file(node: ManagedFileSpec, world: Filesystem) -> Iterator[
             yield Change(show, "a program of another mail system", "eqmail's", write)
         else:
             edited = "edited by hand" if origin is Origin.EDITED else "not written by setup"
-            wanted = "as it is; to have eqmail's, move it away and run setup again"
-            yield Change(show, edited, wanted, severity=Severity.WARNING)
+            expected = "as it is; to have eqmail's, move it away and run setup again"
+            yield Change(show, edited, expected, severity=Severity.WARNING)
 
 
-def _compare_bytecode(node: BytecodeSpec, world: Filesystem) -> Iterator[Change]:
+def _compare_bytecode(node: BytecodeSpec, filesystem: Filesystem) -> Iterator[Change]:
     stale = stale_modules(node.folder)
     if not stale:
         return

@@ -11,7 +11,7 @@ from eqmail_setup.transaction.plan import Change, Severity
 _MOVED = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT)
 
 
-def recover_interrupted(history: History, world: Filesystem) -> list[str]:
+def recover_interrupted(history: History, filesystem: Filesystem) -> list[str]:
     """Undo every run that broke off; one line for each, and one for each path that somebody has edited since.
 
     Where a path leads elsewhere now, or something else lies in the way, it counts as edited.
@@ -22,12 +22,12 @@ def recover_interrupted(history: History, world: Filesystem) -> list[str]:
         lines.append(f"run {run.number} ({run.command}) had broken off; what it changed is undone")
         for step in reversed(run.changes):
             try:
-                lines += _restore(history, step, world)
+                lines += _restore(history, step, filesystem)
             except OSError as error:
                 if not _was_moved_meanwhile(error):
                     raise
-                lines.append(f"{world.display_path(step.path)}: {error.strerror}: changed since, left as it is")
-        world.sync()
+                lines.append(f"{filesystem.display_path(step.path)}: {error.strerror}: changed since, left as it is")
+        filesystem.sync()
         history.write(run.with_state(BROKEN))
     return lines
 
@@ -37,25 +37,25 @@ def _was_moved_meanwhile(error: OSError) -> bool:
     return isinstance(error, UntrustedPathError) or error.errno in _MOVED
 
 
-def _restore(history: History, step: PathChange, world: Filesystem) -> Iterator[str]:
-    if _folder_exists(step.path, world):
-        world.remove_partial(step.path)
-    now = step.current(world)
+def _restore(history: History, step: PathChange, filesystem: Filesystem) -> Iterator[str]:
+    if _folder_exists(step.path, filesystem):
+        filesystem.remove_partial(step.path)
+    now = step.current(filesystem)
     ours = now is None or any(now.matches(known) for known in (step.before, step.after))
-    if not ours or (step.before is None and now and now.kind == "a directory" and world.listdir(step.path)):
-        yield f"{world.display_path(step.path)}: changed since, left as it is"
+    if not ours or (step.before is None and now and now.kind == "a directory" and filesystem.listdir(step.path)):
+        yield f"{filesystem.display_path(step.path)}: changed since, left as it is"
         return
-    for action in history.restore_operations(step, world):
-        action.apply(world)
+    for action in history.restore_operations(step, filesystem):
+        action.apply(filesystem)
 
 
-def _folder_exists(path: str, world: Filesystem) -> bool:
+def _folder_exists(path: str, filesystem: Filesystem) -> bool:
     folder, slash, _ = path.rpartition("/")
-    seen = world.stat(folder or slash)
+    seen = filesystem.stat(folder or slash)
     return seen is not None and seen.kind == "a directory"
 
 
-def plan_rollback(history: History, run: TransactionRecord, world: Filesystem, force: bool) -> list[Change]:
+def plan_rollback(history: History, run: TransactionRecord, filesystem: Filesystem, force: bool) -> list[Change]:
     """What has to be done to put back what was there before a run.
 
     Fails: Refusal, unless forced, where something was changed since.
@@ -63,27 +63,27 @@ def plan_rollback(history: History, run: TransactionRecord, world: Filesystem, f
     removed: set[str] = set()
     found = []
     for step in reversed(run.changes):
-        now = step.current(world)
+        now = step.current(filesystem)
         if now == step.before:
             continue
-        show = world.display_path(step.path)
-        full = _has_content(step, world, removed)
+        show = filesystem.display_path(step.path)
+        full = _has_content(step, filesystem, removed)
         if not force and (now != step.after or full):
             what = f"holds {full}" if full else "changed"
             raise EqmailError(f"{show}: {what} since run {run.number}; --force takes the run back nevertheless")
         if full:
             found.append(Change(show, f"holds {full}", "as it is", severity=Severity.WARNING))
             continue
-        for action in history.restore_operations(step, world):
+        for action in history.restore_operations(step, filesystem):
             removed |= {step.path} if step.before is None else set()
             found.append(Change(show, f"as run {run.number} left it", "as it was before", action))
     return found
 
 
-def _has_content(step: PathChange, world: Filesystem, removed: set[str]) -> str:
+def _has_content(step: PathChange, filesystem: Filesystem, removed: set[str]) -> str:
     """What lies in a directory that has to go, and would not go before it; "" for nothing."""
-    seen = world.stat(step.path)
+    seen = filesystem.stat(step.path)
     if step.before is not None or seen is None or seen.kind != "a directory" or seen.linked:
         return ""
-    names = [name for name in world.listdir(step.path) if f"{step.path}/{name}" not in removed]
+    names = [name for name in filesystem.listdir(step.path) if f"{step.path}/{name}" not in removed]
     return ", ".join(names[:3])

@@ -47,9 +47,9 @@ class StagedFilesystem(DiskFilesystem):
         ]
         write_atomically(self._manifest, "".join(lines).encode())
 
-    def _apply_permissions(self, fd: int, path: str, dress: Permissions) -> None:
-        os.fchmod(fd, dress.mode)
-        self._permissions[self._full(path)] = dress
+    def _apply_permissions(self, fd: int, path: str, permissions: Permissions) -> None:
+        os.fchmod(fd, permissions.mode)
+        self._permissions[self._full(path)] = permissions
 
     def _full(self, path: str) -> str:
         if path.startswith("/"):

@@ -84,12 +84,12 @@ class Transaction:
     """One run that holds the lock: performs actions, each written down before the first is done."""
 
     def __init__(self, home: str, command: str) -> None:
-        self.world = DiskFilesystem(home)
+        self.filesystem = DiskFilesystem(home)
         self.history = History(home)
         self.number = 0
         self._command = command
 
-    def apply(self, differences: list[Change], tell: Callable[[Operation], None], undoes: int = 0) -> int:
+    def apply(self, differences: list[Change], on_operation: Callable[[Operation], None], undoes: int = 0) -> int:
         """Perform the actions of the differences; how many there were.
 
         Fails: Refusal as `plan.apply`; then everything is as before.
@@ -100,12 +100,12 @@ class Transaction:
         run = TransactionRecord(
             0, int(time.time()), os.environ.get("SUDO_USER") or caller()[0], self._command, BEGUN, undoes, ()
         )
-        run = self.history.begin(run, self.world, actions)
+        run = self.history.begin(run, self.filesystem, actions)
         try:
-            done = apply_changes(differences, self.world, tell)
-            self.world.sync()
+            done = apply_changes(differences, self.filesystem, on_operation)
+            self.filesystem.sync()
         except BaseException:
-            recover_interrupted(self.history, self.world)
+            recover_interrupted(self.history, self.filesystem)
             raise
         self.history.write(run.with_state(DONE))
         self.history.expire()
@@ -133,7 +133,7 @@ def begin_transaction(home: str, command: str) -> Iterator[Transaction]:
     with locked(f"{home}/{LOCK}"):
         run = Transaction(home, command)
         run.history.prepare()
-        for line in recover_interrupted(run.history, run.world):
+        for line in recover_interrupted(run.history, run.filesystem):
             click.echo(f"eqmail: note: {line}", err=True)
         yield run
 
@@ -149,12 +149,12 @@ class StagedTransaction:
     number = 0
 
     def __init__(self, site: Site, stage: str) -> None:
-        self.world = filesystem_for(site, stage)
+        self.filesystem = filesystem_for(site, stage)
 
-    def apply(self, differences: list[Change], tell: Callable[[Operation], None], undoes: int = 0) -> int:
+    def apply(self, differences: list[Change], on_operation: Callable[[Operation], None], undoes: int = 0) -> int:
         """Perform the actions of the differences; how many there were."""
-        done = apply_changes(differences, self.world, tell)
-        self.world.sync()
+        done = apply_changes(differences, self.filesystem, on_operation)
+        self.filesystem.sync()
         return done
 
 
@@ -172,7 +172,7 @@ def begin_staged_transaction(site: Site, stage: str) -> Iterator[StagedTransacti
 def execute(
     context: click.Context,
     site: Site,
-    manner: ChangeOptions,
+    change: ChangeOptions,
     plan: Callable[[Filesystem], list[Change]],
     undoes: int = 0,
     leave: bool = False,
@@ -186,22 +186,22 @@ def execute(
     Fails: Refusal.
     """
     stage = stage_of(context)
-    if manner.preview_only:
-        world = filesystem_for(site, stage)
-        differences = plan(world)
+    if change.preview_only:
+        filesystem = filesystem_for(site, stage)
+        differences = plan(filesystem)
         if not quiet:
-            print_plan(differences, world, manner.as_json, manner.diff)
+            print_plan(differences, filesystem, change.as_json, change.diff)
         return 0
     with begin_staged_transaction(site, stage) if stage else begin_transaction(site.home, command_line(context)) as run:
-        differences = plan(run.world)
+        differences = plan(run.filesystem)
         stuck = [item for item in differences if item.operation is None and item.severity is Severity.ERROR]
         if stuck and not leave:
             raise EqmailError(stuck[0].line())
-        confirm_irreversible(differences, run.world, manner)
-        sentences = [item.operation.describe(run.world) for item in differences if item.operation]
+        confirm_irreversible(differences, run.filesystem, change)
+        sentences = [item.operation.describe(run.filesystem) for item in differences if item.operation]
         run.apply(differences, lambda action: None, undoes)
         kept = [item.line() for item in differences if item.operation is None]
-    if manner.as_json:
+    if change.as_json:
         value = {"home": site.home, "run": run.number, "done": list(dict.fromkeys(sentences)), "kept": kept}
         click.echo(json.dumps(value, indent=1))
         return run.number
@@ -212,23 +212,25 @@ def execute(
     return run.number
 
 
-def confirm_irreversible(differences: list[Change], world: Filesystem, manner: ChangeOptions) -> None:
+def confirm_irreversible(differences: list[Change], filesystem: Filesystem, change: ChangeOptions) -> None:
     """Ask whoever sits at the terminal before anything that no rollback can bring back.
 
     Fails: Refusal for an answer that is not yes.
     """
     final = [
-        item.operation.describe(world) for item in differences if item.operation and is_irreversible(item.operation)
+        item.operation.describe(filesystem)
+        for item in differences
+        if item.operation and is_irreversible(item.operation)
     ]
-    demand_consent_to(final, "no rollback brings that back; go on?", manner)
+    demand_consent_to(final, "no rollback brings that back; go on?", change)
 
 
-def demand_consent_to(sentences: list[str], question: str, manner: ChangeOptions) -> None:
+def demand_consent_to(sentences: list[str], question: str, change: ChangeOptions) -> None:
     """Ask whoever sits at the terminal about what these sentences say.
 
     Fails: Refusal for an answer that is not yes.
     """
-    if not sentences or manner.yes or manner.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not sentences or change.yes or change.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
     for sentence in dict.fromkeys(sentences):
         click.echo(sentence, err=True)
@@ -252,16 +254,16 @@ def command_line(context: click.Context) -> str:
     return shlex.join(words[0].split(" ") + words[1:])
 
 
-def print_plan(differences: list[Change], world: Filesystem, as_json: bool, diff: bool) -> None:
+def print_plan(differences: list[Change], filesystem: Filesystem, as_json: bool, diff: bool) -> None:
     """Say what would be done."""
     if as_json:
-        click.echo(json.dumps([_json_of(difference, world) for difference in differences], indent=1))
+        click.echo(json.dumps([_json_of(difference, filesystem) for difference in differences], indent=1))
         return
     actions = [difference.operation for difference in differences if difference.operation]
     for action in dict.fromkeys(actions):
-        click.echo(action.describe(world))
+        click.echo(action.describe(filesystem))
         if diff and isinstance(action, WriteFile):
-            click.echo(_changes(action, world), nl=False)
+            click.echo(_changes(action, filesystem), nl=False)
     for difference in differences:
         if difference.severity is not Severity.ERROR:
             click.echo(difference.line())
@@ -269,22 +271,22 @@ def print_plan(differences: list[Change], world: Filesystem, as_json: bool, diff
         click.echo("nothing to do")
 
 
-def _changes(action: WriteFile, world: Filesystem) -> str:
-    seen = world.stat(action.path)
-    before = world.read(action.path) if seen and seen.kind == "a file" else b""
+def _changes(action: WriteFile, filesystem: Filesystem) -> str:
+    seen = filesystem.stat(action.path)
+    before = filesystem.read(action.path) if seen and seen.kind == "a file" else b""
     if b"\0" in before or b"\0" in action.content or not action.permissions.mode & 0o077:
         # Neither data nor secrets are shown.
         return ""
     old, new = (content.decode("utf-8", "replace").splitlines(keepends=True) for content in (before, action.content))
-    path = world.display_path(action.path)
+    path = filesystem.display_path(action.path)
     return "".join(unified_diff(old, new, path, path))
 
 
-def _json_of(difference: Change, world: Filesystem) -> dict[str, str]:
+def _json_of(difference: Change, filesystem: Filesystem) -> dict[str, str]:
     return {
         "path": difference.path,
         "is": difference.found,
         "should": difference.expected,
         "weight": difference.severity.name.lower(),
-        "action": difference.operation.describe(world) if difference.operation else "",
+        "action": difference.operation.describe(filesystem) if difference.operation else "",
     }

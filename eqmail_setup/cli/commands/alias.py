@@ -38,7 +38,7 @@ def command() -> None:
 @click.argument("target")
 @staged_change_options
 @click.pass_context
-def init(context: click.Context, target: str, manner: ChangeOptions) -> int:
+def init(context: click.Context, target: str, change: ChangeOptions) -> int:
     """Create root, postmaster, mailer-daemon and abuse, where they do not exist; all go to TARGET.
 
     TARGET is a local user or an address: .qmail-root names it, .qmail-postmaster names root, the other two are links
@@ -50,7 +50,7 @@ def init(context: click.Context, target: str, manner: ChangeOptions) -> int:
       eqmail alias init joe@example.org --dry-run
     """
     site = _opened(context)
-    execute(context, site, manner, lambda world: plan_required_aliases(site, world, target))
+    execute(context, site, change, lambda world: plan_required_aliases(site, world, target))
     return 0
 
 
@@ -60,7 +60,7 @@ def init(context: click.Context, target: str, manner: ChangeOptions) -> int:
 @click.option("--replace", is_flag=True, help="Also where the alias exists and says something else.")
 @staged_change_options
 @click.pass_context
-def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bool, manner: ChangeOptions) -> int:
+def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bool, change: ChangeOptions) -> int:
     """Send mail for NAME to the TARGETS: addresses, local parts, ./Maildir/, ./Mailbox or '|PROGRAM'.
 
     Dots in NAME are fine. Refuses targets that nobody is here, and circles.
@@ -72,7 +72,7 @@ def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bo
       eqmail alias add -- archive ./archive/
     """
     site = _opened(context)
-    execute(context, site, manner, lambda world: plan_add(site, world, name, targets, replace))
+    execute(context, site, change, lambda world: plan_add(site, world, name, targets, replace))
     return 0
 
 
@@ -80,7 +80,7 @@ def add(context: click.Context, name: str, targets: tuple[str, ...], replace: bo
 @click.argument("name")
 @staged_change_options
 @click.pass_context
-def remove(context: click.Context, name: str, manner: ChangeOptions) -> int:
+def remove(context: click.Context, name: str, change: ChangeOptions) -> int:
     """Remove the alias NAME.
 
     \b
@@ -88,7 +88,7 @@ def remove(context: click.Context, name: str, manner: ChangeOptions) -> int:
       eqmail alias remove sales
     """
     site = _opened(context)
-    execute(context, site, manner, lambda world: plan_remove(site, world, name))
+    execute(context, site, change, lambda world: plan_remove(site, world, name))
     return 0
 
 

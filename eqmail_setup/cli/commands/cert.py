@@ -42,7 +42,7 @@ def command() -> None:
 @change_options
 @click.pass_context
 def make(
-    context: click.Context, names: tuple[str, ...], kind: str, days: int | None, replace: bool, manner: ChangeOptions
+    context: click.Context, names: tuple[str, ...], kind: str, days: int | None, replace: bool, change: ChangeOptions
 ) -> int:
     """Make a key and a certificate that nobody vouches for, for the host NAMES; else for the name of this host.
 
@@ -62,7 +62,7 @@ def make(
     execute(
         context,
         site,
-        manner,
+        change,
         lambda world: plan_new_certificate(site, world, chosen, kind, days or DEFAULT_DAYS, replace),
     )
     return 0
@@ -73,7 +73,7 @@ def make(
 @click.argument("key", type=click.Path(exists=True, dir_okay=False))
 @change_options
 @click.pass_context
-def install(context: click.Context, chain: str, key: str, manner: ChangeOptions) -> int:
+def install(context: click.Context, chain: str, key: str, change: ChangeOptions) -> int:
     """Put a certificate of an authority in place: CHAIN, that of this host first, and its private KEY, both PEM.
 
     Refuses a key that belongs to another certificate, a chain that does not hang together, a certificate that is over.
@@ -90,9 +90,9 @@ def install(context: click.Context, chain: str, key: str, manner: ChangeOptions)
 
     site = require_installation(context)
     certificates, secret = (read_file(path) or b"" for path in (chain, key))
-    execute(context, site, manner, lambda world: installing(site, world, certificates, secret, datetime.now(UTC)))
+    execute(context, site, change, lambda world: installing(site, world, certificates, secret, datetime.now(UTC)))
     names = read(certificates).names
-    if not (_is_among(_name_of(site), names) or manner.as_json):
+    if not (_is_among(_name_of(site), names) or change.as_json):
         click.echo(f"eqmail: warning: it is for {' '.join(names)}, and this host is {_name_of(site)}", err=True)
     return 0
 
@@ -103,7 +103,7 @@ def install(context: click.Context, chain: str, key: str, manner: ChangeOptions)
 @click.option("--new-key", is_flag=True, help="With a new key; TLSA records then have to change, too.")
 @change_options
 @click.pass_context
-def renew(context: click.Context, days: int | None, within: int, new_key: bool, manner: ChangeOptions) -> int:
+def renew(context: click.Context, days: int | None, within: int, new_key: bool, change: ChangeOptions) -> int:
     """Make the certificate last longer, if it ends soon; names and key stay. Fit for cron.
 
     Refuses one that an authority issued.
@@ -116,7 +116,7 @@ def renew(context: click.Context, days: int | None, within: int, new_key: bool, 
     from eqmail_setup.mail.certificates import DEFAULT_DAYS, plan_renewal
 
     site = require_installation(context)
-    execute(context, site, manner, lambda world: plan_renewal(site, world, days or DEFAULT_DAYS, within, new_key))
+    execute(context, site, change, lambda world: plan_renewal(site, world, days or DEFAULT_DAYS, within, new_key))
     return 0
 
 

@@ -17,7 +17,7 @@ from eqmail_setup.transaction.transaction import ChangeOptions, execute, filesys
 @click.option("--fix", is_flag=True, help="Mend what can be mended.")
 @staged_change_options
 @click.pass_context
-def command(context: click.Context, fix: bool, manner: ChangeOptions) -> int:
+def command(context: click.Context, fix: bool, change: ChangeOptions) -> int:
     """Say what is not as it should be: accounts, owners, modes, programs, queue, databases, settings, certificates.
 
     Without --fix nothing is changed. With it, everything is mended that needs no decision, as a run that rollback
@@ -34,15 +34,15 @@ def command(context: click.Context, fix: bool, manner: ChangeOptions) -> int:
     site = require_installation(context)
     _demand_sight(site)
     if fix:
-        if not (manner.preview_only or stage_of(context)):
+        if not (change.preview_only or stage_of(context)):
             require_accounts(site)
-        execute(context, site, manner, lambda world: list(check_installation(site, world)), leave=True)
-    if fix and manner.preview_only:
+        execute(context, site, change, lambda world: list(check_installation(site, world)), leave=True)
+    if fix and change.preview_only:
         return 0
     left = list(check_installation(site, filesystem_for(site, stage_of(context))))
     if not fix:
-        _tell(site, left, manner.as_json)
-    elif not manner.as_json:
+        _tell(site, left, change.as_json)
+    elif not change.as_json:
         for item in left:
             click.echo(item.line())
     return DIFFERS if any(item.severity is Severity.ERROR for item in left) else 0

@@ -20,7 +20,7 @@ from eqmail_setup.transaction.transaction import ChangeOptions, execute, staged_
 @click.argument("fqdn", required=False)
 @staged_change_options
 @click.pass_context
-def command(context: click.Context, fqdn: str | None, manner: ChangeOptions) -> int:
+def command(context: click.Context, fqdn: str | None, change: ChangeOptions) -> int:
     """Write me, defaultdomain, plusdomain, locals, rcpthosts, smtpplugins and beforemote for the host FQDN.
 
     Without FQDN the name of this host is taken. Files that exist are kept, except me and defaultdomain.
@@ -33,15 +33,15 @@ def command(context: click.Context, fqdn: str | None, manner: ChangeOptions) -> 
     site = require_installation(context)
     name = fqdn or host_name_of(socket.gethostname())
     require_host_name(name)
-    talks = not (manner.as_json or manner.diff)
+    talks = not (change.as_json or change.diff)
 
-    def plan(world: Filesystem) -> list[Change]:
-        steps = plan_initial_settings(site, name, world)
+    def plan(filesystem: Filesystem) -> list[Change]:
+        steps = plan_initial_settings(site, name, filesystem)
         for line in (line for line, _ in steps if line and talks):
             click.echo(line)
         return steps_to_run(site, steps)
 
-    execute(context, site, manner, plan, quiet=talks)
+    execute(context, site, change, plan, quiet=talks)
     plus = os.fsdecode(read_controls(site).plusdomain)
     if is_public_suffix(plus):
         click.echo(

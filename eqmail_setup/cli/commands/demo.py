@@ -53,8 +53,10 @@ def command(context: click.Context, folder: str) -> int:
     click.echo(f"Setting up a private installation in {home}")
     os.makedirs(home)
     Path(home, MARK).touch()
-    world = DiskFilesystem(home)
-    done = apply_changes(compare_with_manifest(installation_manifest(site, caller()), world), world, _silently)
+    filesystem = DiskFilesystem(home)
+    done = apply_changes(
+        compare_with_manifest(installation_manifest(site, caller()), filesystem), filesystem, _silently
+    )
     click.echo(f"   {done} directories, files and programs")
     run_steps(
         site,

@@ -41,7 +41,7 @@ def add(
     many: bool,
     replace: bool,
     reload: bool,
-    manner: ChangeOptions,
+    change: ChangeOptions,
 ) -> int:
     """Accept mail for DOMAIN and deliver it here; with --virtual, to the user PREFIX as PREFIX-ADDRESS.
 
@@ -52,8 +52,8 @@ def add(
       eqmail domain add .example.net --virtual joe
     """
     site = require_installation(context)
-    number = execute(context, site, manner, lambda world: plan_add(site, world, domain, prefix, many, replace))
-    _afterwards(site, manner, number, reload)
+    number = execute(context, site, change, lambda world: plan_add(site, world, domain, prefix, many, replace))
+    _afterwards(site, change, number, reload)
     return 0
 
 
@@ -62,7 +62,7 @@ def add(
 @click.option("--reload", is_flag=True, help="Make running services read it.")
 @staged_change_options
 @click.pass_context
-def remove(context: click.Context, domain: str, reload: bool, manner: ChangeOptions) -> int:
+def remove(context: click.Context, domain: str, reload: bool, change: ChangeOptions) -> int:
     """Neither accept mail for DOMAIN nor deliver it here any more.
 
     \b
@@ -70,8 +70,8 @@ def remove(context: click.Context, domain: str, reload: bool, manner: ChangeOpti
       eqmail domain remove example.org --reload
     """
     site = require_installation(context)
-    number = execute(context, site, manner, lambda world: plan_remove(site, world, domain))
-    _afterwards(site, manner, number, reload)
+    number = execute(context, site, change, lambda world: plan_remove(site, world, domain))
+    _afterwards(site, change, number, reload)
     return 0
 
 
@@ -95,10 +95,10 @@ def _line(domain: Domain) -> str:
     return f"{domain.name or '(all others)'}: {kind}{'' if domain.accepted else ', but not accepted'}"
 
 
-def _afterwards(site: Site, manner: ChangeOptions, number: int, reload: bool) -> None:
-    if manner.preview_only or (manner.as_json and not reload):
+def _afterwards(site: Site, change: ChangeOptions, number: int, reload: bool) -> None:
+    if change.preview_only or (change.as_json and not reload):
         return
     if reload:
-        click.echo(reload_services(site), err=manner.as_json)
+        click.echo(reload_services(site), err=change.as_json)
     elif number:
         click.echo(required_action(_FILES))

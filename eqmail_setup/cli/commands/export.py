@@ -24,7 +24,7 @@ from eqmail_setup.transaction.transaction import ChangeOptions, execute
 @migration_options("the installation", "DIR")
 @click.pass_context
 def command(
-    context: click.Context, folder: str, kind: str, split: int | None, load: MigrationOptions, manner: ChangeOptions
+    context: click.Context, folder: str, kind: str, split: int | None, load: MigrationOptions, change: ChangeOptions
 ) -> int:
     """Give everything that another qmail needs to go on to the home DIR: settings, users, aliases and queue.
 
@@ -45,16 +45,16 @@ def command(
         raise permission_required(f"export from {site.home} needs root, because it gives files to other users")
     target = in_stage(_target(site, home, kind, split, stage), stage)
 
-    def plan(world: Filesystem) -> list[Change]:
-        wanted = compare_with_manifest(target_manifest(final_site(target), caller()), world)
-        differences = [item for item in wanted if item.found == "missing" or not item.operation]
+    def plan(filesystem: Filesystem) -> list[Change]:
+        expected = compare_with_manifest(target_manifest(final_site(target), caller()), filesystem)
+        differences = [item for item in expected if item.found == "missing" or not item.operation]
         if target.break_char != site.break_char:
             found = f"the delimiter of {kind} is {target.break_char.decode()!r} as it comes, here {site.break_char!r}"
             build = f"built with {site.break_char.decode()!r} in conf-break"
             differences.append(Change(home, found, build, severity=Severity.INFO))
-        return [*differences, *plan_migration(stage + site.home, site, target, f"{home}/", load, world)]
+        return [*differences, *plan_migration(stage + site.home, site, target, f"{home}/", load, filesystem)]
 
-    execute(context, site, manner, plan)
+    execute(context, site, change, plan)
     return 0
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eqmail_setup.transaction.plan import Change
 
 
-def gen_command(name: str, what: str, flavours: tuple[str, ...] = ()) -> click.Command:
+def gen_command(name: str, what: str, managers: tuple[str, ...] = ()) -> click.Command:
     """The command `eqmail gen-NAME`; with `flavours`, --flavour chooses one, else it is the first."""
 
     @click.command(f"gen-{name}", help=_help(name, what))
@@ -42,7 +42,7 @@ def gen_command(name: str, what: str, flavours: tuple[str, ...] = ()) -> click.C
     @click.pass_context
     def command(
         context: click.Context,
-        manner: ChangeOptions,
+        change: ChangeOptions,
         services: tuple[str, ...],
         pairs: tuple[str, ...],
         ask: bool,
@@ -51,14 +51,14 @@ def gen_command(name: str, what: str, flavours: tuple[str, ...] = ()) -> click.C
         start: bool,
         root: str,
         templates: str,
-        flavour: str = name,
+        manager: str = name,
     ) -> int:
-        return _generate(context, manner, services, pairs, ask, output, install, start, root, templates, flavour)
+        return _generate(context, change, services, pairs, ask, output, install, start, root, templates, manager)
 
-    if flavours:
-        kinds = click.Choice(flavours)
+    if managers:
+        kinds = click.Choice(managers)
         option = click.option(
-            "--flavour", type=kinds, default=flavours[0], metavar="NAME", help=f"{' or '.join(flavours)}."
+            "--flavour", type=kinds, default=managers[0], metavar="NAME", help=f"{' or '.join(managers)}."
         )
         command = option(command)
     return command
@@ -80,7 +80,7 @@ def _help(name: str, what: str) -> str:
 
 def _generate(
     context: click.Context,
-    manner: ChangeOptions,
+    change: ChangeOptions,
     services: tuple[str, ...],
     pairs: tuple[str, ...],
     ask: bool,
@@ -89,7 +89,7 @@ def _generate(
     begin: bool,
     root: str,
     templates: str,
-    flavour_name: str,
+    manager_name: str,
 ) -> int:
     from eqmail_setup.services.activation import next_steps, require_startable, start
     from eqmail_setup.services.compose import compose
@@ -97,9 +97,9 @@ def _generate(
     from eqmail_setup.services.managers import MANAGERS
     from eqmail_setup.services.options import ServiceOptions
 
-    flavour = MANAGERS[flavour_name]
+    manager = MANAGERS[manager_name]
     if ask:
-        return _list_settings(flavour.keys)
+        return _list_settings(manager.keys)
     for service in services:
         if service not in SERVICES:
             raise usage_error(f"--service {service}: there are {', '.join(SERVICES)}")
@@ -113,26 +113,26 @@ def _generate(
         raise usage_error(f"--templates {templates}: is no folder")
     root = os.path.abspath(root) if root else ""
     site, where = _found(context, root)
-    pieces = compose(flavour, site, ServiceOptions(pairs, tuple(SERVICES)), services, where)
+    pieces = compose(manager, site, ServiceOptions(pairs, tuple(SERVICES)), services, where)
     templates = os.path.abspath(templates) if templates else ""
     if templates and os.geteuid() == 0:
         demand_trusted_tree(templates, "what root runs")
     if output is not None:
-        _into_folder(os.path.abspath(output), pieces, templates, manner)
-    elif install or manner.preview_only:
-        if begin and not manner.preview_only:
-            require_startable(flavour, pieces)
-        _into_system(context, site, flavour if begin else None, pieces, templates, manner, root)
-        if manner.preview_only or root:
+        _into_folder(os.path.abspath(output), pieces, templates, change)
+    elif install or change.preview_only:
+        if begin and not change.preview_only:
+            require_startable(manager, pieces)
+        _into_system(context, site, manager if begin else None, pieces, templates, change, root)
+        if change.preview_only or root:
             return 0
         if begin:
-            start(flavour, pieces, lambda step: click.echo(step, err=manner.as_json))
-        elif not manner.as_json:
+            start(manager, pieces, lambda step: click.echo(step, err=change.as_json))
+        elif not change.as_json:
             click.echo("to begin:")
-            for step in next_steps(flavour, pieces):
+            for step in next_steps(manager, pieces):
                 click.echo(f"  {step}")
     else:
-        _print(pieces, templates, manner.as_json)
+        _print(pieces, templates, change.as_json)
     return 0
 
 
@@ -175,7 +175,7 @@ def _into_system(
     linked_for: "ServiceManager | None",
     pieces: "list[ServiceFile]",
     templates: str,
-    manner: ChangeOptions,
+    change: ChangeOptions,
     root: str,
 ) -> None:
     from eqmail_setup.services.activation import plan_links
@@ -183,45 +183,45 @@ def _into_system(
     from eqmail_setup.transaction.plan import compare_with_manifest
     from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
 
-    def plan(world: "Filesystem") -> "list[Change]":
-        found = compare_with_manifest(in_place(pieces, templates, site, world), world)
-        return [*found, *plan_links(linked_for, pieces, world)] if linked_for else found
+    def plan(filesystem: "Filesystem") -> "list[Change]":
+        found = compare_with_manifest(in_place(pieces, templates, site, filesystem), filesystem)
+        return [*found, *plan_links(linked_for, pieces, filesystem)] if linked_for else found
 
     if root:
         os.makedirs(root, exist_ok=True)
-        _write(StagedFilesystem(site.home, root), plan, manner, f"{root}/{LOCK}")
+        _write(StagedFilesystem(site.home, root), plan, change, f"{root}/{LOCK}")
     else:
-        execute(context, site, manner, plan)
+        execute(context, site, change, plan)
 
 
-def _into_folder(folder: str, pieces: "list[ServiceFile]", templates: str, manner: ChangeOptions) -> None:
+def _into_folder(folder: str, pieces: "list[ServiceFile]", templates: str, change: ChangeOptions) -> None:
     from eqmail_setup.services.manifest import in_folder
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
     from eqmail_setup.transaction.plan import compare_with_manifest
 
-    _write(DiskFilesystem(folder), lambda world: compare_with_manifest(in_folder(pieces, templates), world), manner, "")
+    _write(DiskFilesystem(folder), lambda world: compare_with_manifest(in_folder(pieces, templates), world), change, "")
 
 
 def _write(
-    world: "DiskFilesystem", plan: "Callable[[Filesystem], list[Change]]", manner: ChangeOptions, lock: str
+    filesystem: "DiskFilesystem", plan: "Callable[[Filesystem], list[Change]]", change: ChangeOptions, lock: str
 ) -> None:
     """Plan and apply in a world that has no history; every file is put in place as a whole."""
     from eqmail_setup.transaction.plan import Severity, apply_changes
 
-    if manner.preview_only:
-        print_plan(plan(world), world, manner.as_json, manner.diff)
+    if change.preview_only:
+        print_plan(plan(filesystem), filesystem, change.as_json, change.diff)
         return
     done: list[Any] = []
     with locked(lock) if lock else nullcontext():
-        differences = plan(world)
+        differences = plan(filesystem)
         for item in differences:
             if item.operation is None and item.severity is Severity.ERROR:
                 raise EqmailError(item.line())
-        apply_changes(differences, world, done.append)
-        world.sync()
+        apply_changes(differences, filesystem, done.append)
+        filesystem.sync()
     kept = [item.line() for item in differences if item.operation is None]
-    sentences = [action.sentence(world) for action in done]
-    if manner.as_json:
+    sentences = [action.sentence(filesystem) for action in done]
+    if change.as_json:
         click.echo(json.dumps({"done": sentences, "kept": kept}, indent=1))
         return
     for line in (*sentences, *kept):

@@ -31,7 +31,7 @@ def command(context: click.Context, number: int | None, as_json: bool) -> int:
         f"{site.home}/{HISTORY_FOLDER}", os.R_OK | os.X_OK
     ):
         raise permission_required(f"the history of {site.home} needs the owner of the installation, often root")
-    history, world = History(site.home), DiskFilesystem(site.home)
+    history, filesystem = History(site.home), DiskFilesystem(site.home)
     undone = history.rolled_back()
     if number is not None:
         run = history.record(number)
@@ -47,7 +47,7 @@ def command(context: click.Context, number: int | None, as_json: bool) -> int:
         click.echo(f"{run.number:4}  {_when(run)}  {run.user}  {run.command}  ({_state(run, undone)})")
         if number is not None:
             for step in run.changes:
-                click.echo(f"      {world.display_path(step.path)}: {_shown(step.before)} -> {_shown(step.after)}")
+                click.echo(f"      {filesystem.display_path(step.path)}: {_shown(step.before)} -> {_shown(step.after)}")
     if not runs:
         click.echo("nothing was changed yet")
     return 0

@@ -44,7 +44,7 @@ from eqmail_setup.transaction.transaction import ChangeOptions, demand_consent_t
 @migration_options("DIR", "the installation")
 @click.pass_context
 def command(
-    context: click.Context, folder: str, kind: str, single_user: bool, load: MigrationOptions, manner: ChangeOptions
+    context: click.Context, folder: str, kind: str, single_user: bool, load: MigrationOptions, change: ChangeOptions
 ) -> int:
     """Adopt the qmail in DIR: its settings, users, aliases and queue come here; DIR stays as it is.
 
@@ -61,29 +61,29 @@ def command(
     stage = stage_of(context)
     source = detect_source(os.path.abspath(folder), kind)
     demand_harmless_source(source)
-    choices = trusted_choices()
-    home = chosen_home(context, choices)
+    options = trusted_choices()
+    home = chosen_home(context, options)
     require_other_home(stage + home, source.home, "eqmail setup takes it over where it is")
-    chosen = load_site(home, stage) or _new_site(home, source, choices, single_user)
+    chosen = load_site(home, stage) or _new_site(home, source, options, single_user)
     require_short_path(home)
     if not stage:
-        _demand_rights(chosen, manner)
+        _demand_rights(chosen, change)
         demand_own(chosen)
     site = in_stage(chosen, stage)
 
-    def plan(world: Filesystem) -> list[Change]:
+    def plan(filesystem: Filesystem) -> list[Change]:
         found = [
-            *compare_with_manifest(installation_manifest(chosen, caller(), staged=bool(stage)), world),
+            *compare_with_manifest(installation_manifest(chosen, caller(), staged=bool(stage)), filesystem),
             *_choices_that_differ(source, site),
             *alias_folder(site),
-            *plan_migration(site.home, source, site, "", load, world),
+            *plan_migration(site.home, source, site, "", load, filesystem),
             *(() if stage else _old_ways(chosen, source)),
         ]
-        if not manner.preview_only:
-            demand_consent_to(programs_among(found), "these run as the user of the aliases; go on?", manner)
+        if not change.preview_only:
+            demand_consent_to(programs_among(found), "these run as the user of the aliases; go on?", change)
         return found
 
-    execute(context, site, manner, plan)
+    execute(context, site, change, plan)
     return 0
 
 
@@ -93,7 +93,7 @@ def _old_ways(site: Site, source: Site) -> Iterator[Change]:
         yield of_finding(finding)._replace(severity=Severity.INFO)
 
 
-def _new_site(home: str, source: Site, choices: BuildOptions, single_user: bool) -> Site:
+def _new_site(home: str, source: Site, options: BuildOptions, single_user: bool) -> Site:
     """What is chosen for a home that does not exist yet: as in the source, unless conf-* files say otherwise."""
     like: BuildOptions = {
         "break": BuildOption(source.break_char.decode("latin-1"), source.home),
@@ -101,14 +101,14 @@ def _new_site(home: str, source: Site, choices: BuildOptions, single_user: bool)
     }
     if single_user:
         like["single-user"] = BuildOption("yes", "--single-user")
-    return resolve_build_config(home, like | choices, None)
+    return resolve_build_config(home, like | options, None)
 
 
-def _demand_rights(site: Site, manner: ChangeOptions) -> None:
+def _demand_rights(site: Site, change: ChangeOptions) -> None:
     if not site.single_user:
         if os.geteuid() != 0:
             raise permission_required(f"import into {site.home} needs root, because it gives files to other users")
-        if not manner.preview_only:
+        if not change.preview_only:
             require_accounts(site)
 
 
@@ -118,8 +118,8 @@ def _choices_that_differ(source: Site, site: Site) -> Iterator[Change]:
     if source.break_char != site.break_char:
         old, new = source.break_char.decode("latin-1"), site.break_char.decode("latin-1")
         found = f"USER{new}EXTENSION is the user's mail; it was USER{old}EXTENSION in {source.home}"
-        wanted = f"as there: write {old!r} to conf-break, then run eqmail setup"
-        yield Change(site.home, found, wanted, severity=Severity.INFO)
+        expected = f"as there: write {old!r} to conf-break, then run eqmail setup"
+        yield Change(site.home, found, expected, severity=Severity.INFO)
     if source.split != site.split:
         found = f"{site.split} parts, {source.split} in {source.home}"
         yield Change(site.queue.root, found, "as it is: messages come into the parts here", severity=Severity.WARNING)

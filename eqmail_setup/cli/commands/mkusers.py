@@ -34,15 +34,15 @@ class CreateAccount(NamedTuple):
 
     words: Command
 
-    def describe(self, world: Filesystem) -> str:
+    def describe(self, filesystem: Filesystem) -> str:
         """The command."""
         return shlex.join(self.words)
 
-    def predicted_changes(self, world: Filesystem) -> PredictedChanges:
+    def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """Nothing in the home."""
         yield from ()
 
-    def apply(self, world: Filesystem) -> None:
+    def apply(self, filesystem: Filesystem) -> None:
         """Do it."""
         create(self.words)
 
@@ -51,7 +51,7 @@ class CreateAccount(NamedTuple):
 @click.option("--conf", metavar="DIR", help="Folder with conf-users and conf-groups; else the current folder.")
 @staged_change_options
 @click.pass_context
-def command(context: click.Context, conf: str | None, manner: ChangeOptions) -> int:
+def command(context: click.Context, conf: str | None, change: ChangeOptions) -> int:
     """Create the accounts: alias qmaild qmaill qmailp in nofiles, qmailq qmailr qmails in qmail.
 
     Other names come from conf-users and conf-groups. Numbers are the first free ones from 200 on. With --root no
@@ -67,21 +67,21 @@ def command(context: click.Context, conf: str | None, manner: ChangeOptions) -> 
     site = load_or_propose(context, conf, root=stage).site
     if stage:
         os.makedirs(stage, exist_ok=True)
-        execute(context, site, manner, lambda world: compare_with_manifest(_file(site), world))
+        execute(context, site, change, lambda world: compare_with_manifest(_file(site), world))
         return 0
     commands = missing_commands(site, AccountDatabase.used_ids(), find_account_tool(), nologin_shell())
-    world = DiskFilesystem(site.home)
-    wanted = [Change(words[-1], "missing", "an account", CreateAccount(words)) for words in commands]
-    if manner.preview_only:
-        print_plan(wanted, world, manner.as_json, manner.diff)
+    filesystem = DiskFilesystem(site.home)
+    expected = [Change(words[-1], "missing", "an account", CreateAccount(words)) for words in commands]
+    if change.preview_only:
+        print_plan(expected, filesystem, change.as_json, change.diff)
         return 0
-    if wanted and os.geteuid() != 0:
+    if expected and os.geteuid() != 0:
         raise permission_required("mkusers needs root; --dry-run prints the commands that it would run")
     for words in commands:
-        if not manner.as_json:
+        if not change.as_json:
             click.echo(shlex.join(words))
         create(words)
-    if manner.as_json:
+    if change.as_json:
         click.echo(json.dumps({"done": [shlex.join(words) for words in commands]}, indent=1))
     elif not commands:
         click.echo("nothing to do")
@@ -90,8 +90,10 @@ def command(context: click.Context, conf: str | None, manner: ChangeOptions) -> 
 
 def _file(site: Site) -> list[NodeSpec]:
     """The file of accounts for systemd-sysusers, with its folders."""
-    dress = Permissions("root", "root", 0o755)
+    permissions = Permissions("root", "root", 0o755)
     parts = _SYSUSERS.split("/")
-    folders: list[NodeSpec] = [DirectorySpec("/".join(parts[: number + 1]), dress) for number in range(1, len(parts))]
+    folders: list[NodeSpec] = [
+        DirectorySpec("/".join(parts[: number + 1]), permissions) for number in range(1, len(parts))
+    ]
     content = "\n".join(sysusers_lines(site, nologin_shell())) + "\n"
-    return [*folders, ExactFileSpec(f"{_SYSUSERS}/eqmail.conf", dress._replace(mode=0o644), content.encode())]
+    return [*folders, ExactFileSpec(f"{_SYSUSERS}/eqmail.conf", permissions._replace(mode=0o644), content.encode())]

@@ -69,9 +69,9 @@ def _choosing(function: Callable[..., int]) -> Callable[..., int]:
 @_choosing
 def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool) -> int:
     """List messages with their recipients."""
-    site, choice = require_installation(context), _choice(numbers, where)
+    site, option = require_installation(context), _choice(numbers, where)
     nothing = "no message matches" if numbers or where else "the queue is empty"
-    _show(site, choice, as_values, nothing)
+    _show(site, option, as_values, nothing)
     return 0
 
 
@@ -82,16 +82,16 @@ def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, 
 def show(context: click.Context, number: int, as_value: bool) -> int:
     """Show one message: recipients, what its sender will be told, and its header."""
     site = require_installation(context)
-    it = next(_seen(site, Selection(parse_filter(""), [number]), QueuedMessage.whole), None)
-    if it is None:
+    message = next(_seen(site, Selection(parse_filter(""), [number]), QueuedMessage.whole), None)
+    if message is None:
         raise EqmailError(f"#{number}: there is no such message in the queue of {site.home}")
     header = header_of(site.queue, number)
-    failures = _text_of(site.queue.bounce(number)) if it.bounces and it.state != "memory" else b""
+    failures = _text_of(site.queue.bounce(number)) if message.bounces and message.state != "memory" else b""
     if as_value:
         more = {"failures": failures.decode("utf-8", "replace"), "header": header.decode("utf-8", "replace")}
-        click.echo(to_json(value_of(it, time.time()) | more))
+        click.echo(to_json(value_of(message, time.time()) | more))
         return 0
-    click.echo("\n".join(lines_of(it, time.time())))
+    click.echo("\n".join(lines_of(message, time.time())))
     for text in (failures, header):
         if text:
             click.echo("\n" + "\n".join(display(line) for line in text.rstrip(b"\n").split(b"\n")))
@@ -103,9 +103,9 @@ def show(context: click.Context, number: int, as_value: bool) -> int:
 @_choosing
 def stats(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, top: int) -> int:
     """Count messages and recipients by state, channel, domain and age; and what the scheduler has in memory."""
-    site, choice = require_installation(context), _choice(numbers, where)
+    site, option = require_installation(context), _choice(numbers, where)
     figures, now = QueueFigures(), time.time()
-    for _ in _seen(site, choice, lambda it: figures.add(it, now)):
+    for _ in _seen(site, option, lambda it: figures.add(it, now)):
         pass
     with _trouble(site):
         client = connect_to_scheduler(site)
@@ -124,12 +124,12 @@ def _changing(name: str, manual: str) -> None:
     def changing(
         context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, everything: bool, dry: bool
     ) -> int:
-        site, choice = require_installation(context), _choice(numbers, where, everything, True)
+        site, option = require_installation(context), _choice(numbers, where, everything, True)
         if dry:
-            _show(site, choice, as_values, "")
+            _show(site, option, as_values, "")
             return 0
         with _controlled(site, VERBS[name]) as control:
-            return _report(name, change(site, control, VERBS[name], choice), numbers, as_values)
+            return _report(name, change(site, control, VERBS[name], option), numbers, as_values)
 
     changing = click.option("--all", "everything", is_flag=True, help="Every message, where no other choice is made.")(
         changing
@@ -158,7 +158,7 @@ def move_messages(
 
     A message gets a number of the other queue. Recipients keep the channel that they were given here.
     """
-    site, choice = require_installation(context), _choice(numbers, where, everything, True)
+    site, option = require_installation(context), _choice(numbers, where, everything, True)
     target = load_site(os.path.abspath(other))
     if target is None:
         raise usage_error(f"--to {other}: no installation here; run: eqmail --home {other} setup")
@@ -170,7 +170,7 @@ def move_messages(
         raise EqmailError(f"the services of {target.home} are running; stop them first") from None
     try:
         with _controlled(site, MOVE) as control:
-            return _report("move", move(site, control, target.queue, choice), numbers, as_values)
+            return _report("move", move(site, control, target.queue, option), numbers, as_values)
     finally:
         os.close(lock)
 
@@ -213,7 +213,7 @@ def _controlled(site: Site, verb: bytes) -> Iterator[QueueControl]:
             control.close()
 
 
-def _seen(site: Site, choice: Selection, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
+def _seen(site: Site, option: Selection, view: Callable[[QueuedMessage], T | None]) -> Iterator[T]:
     """What `view` makes of each message that is meant, without a lock."""
     with _trouble(site):
         client = connect_to_scheduler(site)
@@ -221,19 +221,19 @@ def _seen(site: Site, choice: Selection, view: Callable[[QueuedMessage], T | Non
         if client is not None:
             client.close()
         os.listdir(site.queue.info_dirs()[0])
-        yield from choice.select(site, books, view)
+        yield from option.select(site, books, view)
 
 
-def _show(site: Site, choice: Selection, as_values: bool, nothing: str) -> None:
+def _show(site: Site, option: Selection, as_values: bool, nothing: str) -> None:
     """Print the messages that are meant, or `nothing`; as many at a time as fit a buffer."""
     now, write, parting = time.time(), sys.stdout.write, "["
     if as_values:
-        for text in _seen(site, choice, lambda it: to_json(value_of(it.whole(), now))):
+        for text in _seen(site, option, lambda it: to_json(value_of(it.whole(), now))):
             write(f"{parting}{text}\n")
             parting = ","
         write("]\n" if parting == "," else "[]\n")
     else:
-        for text in _seen(site, choice, lambda it: "\n".join(lines_of(it.whole(), now))):
+        for text in _seen(site, option, lambda it: "\n".join(lines_of(it.whole(), now))):
             write(f"{text}\n")
             nothing = ""
         write(f"{nothing}\n" if nothing else "")
@@ -244,16 +244,17 @@ def _report(name: str, outcomes: Iterator[Outcome], numbers: tuple[int, ...], as
     """One line, or one value, for each message; the exit code."""
     done = failed = 0
     seen = set()
-    for it in outcomes:
-        done += it.is_done
-        failed += not it.is_done
+    for outcome in outcomes:
+        done += outcome.is_done
+        failed += not outcome.is_done
         if numbers:
-            seen.add(it.number)
+            seen.add(outcome.number)
         if as_values:
-            click.echo(("[" if done + failed == 1 else ",") + to_json(it._asdict()))
+            click.echo(("[" if done + failed == 1 else ",") + to_json(outcome._asdict()))
         else:
             click.echo(
-                f"#{it.number}: {'' if it.is_done else 'not '}{_DONE[name]}" + (f", {it.text}" if it.text else "")
+                f"#{outcome.number}: {'' if outcome.is_done else 'not '}{_DONE[name]}"
+                + (f", {outcome.text}" if outcome.text else "")
             )
     for number in sorted(set(numbers) - seen):
         failed += 1

@@ -43,10 +43,10 @@ Say = Callable[[str, str], None]
 @click.pass_context
 def command(
     context: click.Context,
-    manner: ChangeOptions,
+    change: ChangeOptions,
     fqdn: str | None,
     to: str,
-    way: str | None,
+    deployment: str | None,
     pairs: tuple[str, ...],
     root: str,
 ) -> int:
@@ -79,7 +79,7 @@ def command(
     require_host_name(fqdn)
     root = os.path.abspath(root) if root else ""
     opened = load_or_propose(context, root=root)
-    site, acts = opened.site, not (manner.preview_only or root)
+    site, acts = opened.site, not (change.preview_only or root)
     require_short_path(site.home)
     if site.single_user:
         raise usage_error(f"{site.home}: is an installation of one user; choose another home with --home DIR")
@@ -87,86 +87,88 @@ def command(
         require_root()
         demand_own(site)
         require_readable_python()
-    way = way or (NONE if root else detected())
-    shares = bundles_of(way, site, pairs)
-    wanted = QuickstartPlan(site, fqdn, *destination(site, to), shares, staged=bool(root))
+    deployment = deployment or (NONE if root else detected())
+    bundles = bundles_of(deployment, site, pairs)
+    expected = QuickstartPlan(site, fqdn, *destination(site, to), bundles, staged=bool(root))
     require_safe_change(opened.before, site, root)
     if not acts:
-        return _only_write(wanted, manner, root)
+        return _only_write(expected, change, root)
     require_alias_home(site)
-    for share in shares:
-        require_startable(share.flavour, share.pieces)
-    if plan_service_changes(wanted, DiskFilesystem(site.home)):
-        require_free_ports(site, shares)
-    return _do(context, wanted, manner)
+    for bundle in bundles:
+        require_startable(bundle.manager, bundle.pieces)
+    if plan_service_changes(expected, DiskFilesystem(site.home)):
+        require_free_ports(site, bundles)
+    return _do(context, expected, change)
 
 
-def _only_write(wanted: "QuickstartPlan", manner: ChangeOptions, root: str) -> int:
+def _only_write(expected: "QuickstartPlan", change: ChangeOptions, root: str) -> int:
     """Say what would be done, or do what can be done without root below a folder."""
     from eqmail_setup.quickstart.plan import plan_changes
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
     from eqmail_setup.transaction.plan import apply_changes
     from eqmail_setup.transaction.staged_filesystem import StagedFilesystem
 
-    site = wanted.site
-    if manner.preview_only:
+    site = expected.site
+    if change.preview_only:
         for words in () if root else _missing_accounts(site):
-            click.echo(shlex.join(words), err=manner.as_json)
-        world = StagedFilesystem(site.home, root) if root else DiskFilesystem(site.home)
-        print_plan(plan_changes(wanted, world), world, manner.as_json, manner.diff)
+            click.echo(shlex.join(words), err=change.as_json)
+        filesystem = StagedFilesystem(site.home, root) if root else DiskFilesystem(site.home)
+        print_plan(plan_changes(expected, filesystem), filesystem, change.as_json, change.diff)
         return 0
     os.makedirs(root, exist_ok=True)
     with locked(f"{root}/{LOCK}"):
         staged = StagedFilesystem(site.home, root)
-        done = apply_changes(_unstuck(plan_changes(wanted, staged)), staged, lambda action: None)
+        done = apply_changes(_unstuck(plan_changes(expected, staged)), staged, lambda action: None)
         staged.sync()
     click.echo(
-        json.dumps({"home": f"{root}{site.home}", "done": done}) if manner.as_json else f"{root}: {done} things done"
+        json.dumps({"home": f"{root}{site.home}", "done": done}) if change.as_json else f"{root}: {done} things done"
     )
     return 0
 
 
-def _do(context: click.Context, wanted: "QuickstartPlan", manner: ChangeOptions) -> int:
+def _do(context: click.Context, expected: "QuickstartPlan", change: ChangeOptions) -> int:
     """Make accounts, write everything in one run, start it, try it, and tell what is left."""
     from eqmail_setup.cli.progress import progress
     from eqmail_setup.installation.account_creation import create
     from eqmail_setup.quickstart.plan import plan_changes
     from eqmail_setup.settings.reload import running_pid
 
-    site = wanted.site
-    say: Say = (lambda stage, line: None) if manner.as_json else (lambda stage, line: click.echo(f"{stage:13} {line}"))
+    site = expected.site
+    write_line: Say = (
+        (lambda stage, line: None) if change.as_json else (lambda stage, line: click.echo(f"{stage:13} {line}"))
+    )
     accounts = _missing_accounts(site)
-    _ask(f"Make {wanted.name} a mail server, with its home in {site.home}", manner)
+    _ask(f"Make {expected.name} a mail server, with its home in {site.home}", change)
     for words in accounts:
-        say("accounts", shlex.join(words))
+        write_line("accounts", shlex.join(words))
         create(words)
     require_accounts(site)
     with begin_transaction(site.home, command_line(context)) as run:
-        found = _unstuck(plan_changes(wanted, run.world))
-        confirm_irreversible(found, run.world, manner)
+        found = _unstuck(plan_changes(expected, run.filesystem))
+        confirm_irreversible(found, run.filesystem, change)
         counted = count(1)
         with progress("setting up", len(found)) as watch:
             done = run.apply(found, lambda action: watch(next(counted)))
     kept = [item.line() for item in found if item.operation is None]
     ran_before = bool(running_pid(site))
-    if not (done or accounts) and (ran_before or not wanted.bundles):
+    if not (done or accounts) and (ran_before or not expected.bundles):
         click.echo(
-            json.dumps({"home": site.home, "run": 0, "done": 0, "kept": kept}) if manner.as_json else "nothing to do"
+            json.dumps({"home": site.home, "run": 0, "done": 0, "kept": kept}) if change.as_json else "nothing to do"
         )
         return 0
-    say(
+    write_line(
         "files",
         f"{done} things done in {site.home} and for the services (run {run.number})" if done else "as they should be",
     )
     for line in kept:
-        say("kept", line)
+        write_line("kept", line)
     result: dict[str, Any] = {"home": site.home, "run": run.number, "done": done, "kept": kept}
-    result |= _started(wanted, ran_before, say)
-    _tell_rest(wanted, result, manner)
+    result |= _started(expected, ran_before, write_line)
+    _tell_rest(expected, result, change)
     return 0
 
 
-def _started(wanted: "QuickstartPlan", ran_before: bool, say: Say) -> dict[str, Any]:
+def _started(expected: "QuickstartPlan", ran_before: bool, write_line: Say) -> dict[str, Any]:
     """Start the services, or make them read the new settings; then the test message."""
     from eqmail_setup.quickstart.preflight import addresses_of
     from eqmail_setup.quickstart.smoke_test import send_test_message
@@ -175,30 +177,30 @@ def _started(wanted: "QuickstartPlan", ran_before: bool, say: Say) -> dict[str, 
 
     steps: list[str] = []
     if ran_before:
-        say("services", reload_services(wanted.site))
-    for share in wanted.bundles if not ran_before else ():
-        links = [step for step in next_steps(share.flavour, share.pieces) if step.startswith("ln ")]
+        write_line("services", reload_services(expected.site))
+    for bundle in expected.bundles if not ran_before else ():
+        links = [step for step in next_steps(bundle.manager, bundle.pieces) if step.startswith("ln ")]
         for step in links:
-            say("services", step)
-        start(share.flavour, share.pieces, lambda step: say("services", step))
-        steps += next_steps(share.flavour, share.pieces)
-    addresses = addresses_of(wanted.bundles)
+            write_line("services", step)
+        start(bundle.manager, bundle.pieces, lambda step: write_line("services", step))
+        steps += next_steps(bundle.manager, bundle.pieces)
+    addresses = addresses_of(expected.bundles)
     if not addresses:
         return {"started": [], "delivered": ""}
     for service, host, port in addresses:
-        say("listening", f"{service} at {f'[{host}]' if ':' in host else host}:{port}")
+        write_line("listening", f"{service} at {f'[{host}]' if ':' in host else host}:{port}")
     host, port = next((host, port) for service, host, port in addresses if service == "smtp")
-    trial = send_test_message(wanted.site, wanted.name, host, port)
+    trial = send_test_message(expected.site, expected.name, host, port)
     beyond = f"accepted for {trial.recipient}; look for it at {trial.beyond}"
-    say("test message", f"delivered: {trial.file}" if trial.file else beyond)
+    write_line("test message", f"delivered: {trial.file}" if trial.file else beyond)
     return {"started": steps, "delivered": trial.file or trial.beyond}
 
 
-def _tell_rest(wanted: "QuickstartPlan", result: dict[str, Any], manner: ChangeOptions) -> None:
+def _tell_rest(expected: "QuickstartPlan", result: dict[str, Any], change: ChangeOptions) -> None:
     from eqmail_setup.quickstart.next_steps import dns_records, next_commands
 
-    records, commands = dns_records(wanted), next_commands(wanted)
-    if manner.as_json:
+    records, commands = dns_records(expected), next_commands(expected)
+    if change.as_json:
         click.echo(json.dumps({**result, "zone": records, "next": [words for words, _ in commands]}, indent=1))
         return
     click.echo(f"\nWhat is left to be done by hand: records in DNS\n\n{records}\nWhat may come next:\n")
@@ -227,8 +229,8 @@ def _unstuck(found: "list[Change]") -> "list[Change]":
     return found
 
 
-def _ask(question: str, manner: ChangeOptions) -> None:
-    if manner.yes or manner.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+def _ask(question: str, change: ChangeOptions) -> None:
+    if change.yes or change.as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return
     if not click.confirm(f"{question}?", default=True):
         raise EqmailError("nothing was done; --dry-run says what would be")

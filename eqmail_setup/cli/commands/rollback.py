@@ -19,7 +19,7 @@ from eqmail_setup.transaction.transaction import ChangeOptions, change_options, 
 @click.option("--force", is_flag=True, help="Also where something was changed since.")
 @change_options
 @click.pass_context
-def command(context: click.Context, number: int | None, force: bool, manner: ChangeOptions) -> int:
+def command(context: click.Context, number: int | None, force: bool, change: ChangeOptions) -> int:
     """Put back what was there before run NUMBER; without NUMBER, before the last run that still stands.
 
     Refuses where something was changed since. A rollback is a run too and can be taken back.
@@ -34,12 +34,12 @@ def command(context: click.Context, number: int | None, force: bool, manner: Cha
     history = History(site.home)
     chosen = number or _last(history)
 
-    def plan(world: Filesystem) -> list[Change]:
+    def plan(filesystem: Filesystem) -> list[Change]:
         run = _run(history, chosen)
         _demand_still(site, run)
-        return [] if chosen in history.rolled_back() else plan_rollback(history, run, world, force)
+        return [] if chosen in history.rolled_back() else plan_rollback(history, run, filesystem, force)
 
-    execute(context, site, manner, plan, undoes=chosen)
+    execute(context, site, change, plan, undoes=chosen)
     return 0
 
 

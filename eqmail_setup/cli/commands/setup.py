@@ -50,7 +50,7 @@ _WORTH_A_BAR = 20
 @click.pass_context
 def command(
     context: click.Context,
-    manner: ChangeOptions,
+    change: ChangeOptions,
     verbose: bool,
     root: str,
     single_user: bool,
@@ -73,7 +73,7 @@ def command(
     chosen |= {"layout": layout} if layout else {}
     opened = load_or_propose(context, conf, chosen, root)
     site = opened.site
-    only_look = manner.preview_only
+    only_look = change.preview_only
     is_another = opened.before is not None and load_site(site.home, root) is None
     require_short_path(site.home)
     _demand_privilege(site, bool(root), only_look)
@@ -86,17 +86,17 @@ def command(
         elif not only_look:
             stack.enter_context(locked(_lock_of(root)))
         require_safe_change(opened.before, site, root)
-        world = StagedFilesystem(site.home, root) if root else DiskFilesystem(site.home)
-        differences = compare_with_manifest(installation_manifest(site, caller(), staged=bool(root)), world)
+        filesystem = StagedFilesystem(site.home, root) if root else DiskFilesystem(site.home)
+        differences = compare_with_manifest(installation_manifest(site, caller(), staged=bool(root)), filesystem)
         if only_look:
-            print_plan(differences, world, manner.as_json, manner.diff)
+            print_plan(differences, filesystem, change.as_json, change.diff)
             return _stuck(differences)
-        with _telling(differences, world, verbose) as tell:
-            done = run.apply(differences, tell) if run else apply_changes(differences, world, tell)
+        with _telling(differences, filesystem, verbose) as tell:
+            done = run.apply(differences, tell) if run else apply_changes(differences, filesystem, tell)
         if done and not run:
-            world.sync()
-    _report(opened, differences, done, manner.as_json, root)
-    if is_another and not (root or manner.as_json):
+            filesystem.sync()
+    _report(opened, differences, done, change.as_json, root)
+    if is_another and not (root or change.as_json):
         _tell_of_patches(site)
     return _stuck(differences)
 
@@ -105,8 +105,10 @@ def _tell_of_patches(site: Site) -> None:
     """What became of the settings of a qmail that was taken over where it is, as import says it."""
     from eqmail_setup.settings.validation import unknown_files
 
-    for remark in unknown_files(site, sorted(os.listdir(site.control))):
-        click.echo(Change(f"{site.control}/{remark.file}", remark.found, remark.expected, None, remark.severity).line())
+    for problem in unknown_files(site, sorted(os.listdir(site.control))):
+        click.echo(
+            Change(f"{site.control}/{problem.file}", problem.found, problem.expected, None, problem.severity).line()
+        )
 
 
 def _demand_privilege(site: Site, staged: bool, only_look: bool) -> None:
@@ -138,10 +140,12 @@ def _stuck(differences: list[Change]) -> int:
 
 
 @contextmanager
-def _telling(differences: list[Change], world: DiskFilesystem, verbose: bool) -> Iterator[Callable[[Operation], None]]:
+def _telling(
+    differences: list[Change], filesystem: DiskFilesystem, verbose: bool
+) -> Iterator[Callable[[Operation], None]]:
     """How to tell of each action: by its sentence, by a moving bar on a terminal, or not at all."""
     if verbose:
-        yield lambda action: click.echo(action.describe(world))
+        yield lambda action: click.echo(action.describe(filesystem))
     elif len(differences) < _WORTH_A_BAR:
         yield lambda action: None
     else:

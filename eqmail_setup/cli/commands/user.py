@@ -66,7 +66,7 @@ def add(
     no_maildir: bool,
     no_extensions: bool,
     replace: bool,
-    manner: ChangeOptions,
+    change: ChangeOptions,
 ) -> int:
     """Give mail for LOCAL to a user, who need not have an account; make the home and a Maildir where missing.
 
@@ -82,7 +82,7 @@ def add(
     return _compiling(
         context,
         site,
-        manner,
+        change,
         lambda world, watch: mail_users.plan_add(site, world, entry, folder, not no_extensions, replace, watch),
     )
 
@@ -92,7 +92,7 @@ def add(
 @click.option("--discard-mail", is_flag=True, help="Also remove the Maildir in the home, for good.")
 @staged_change_options
 @click.pass_context
-def remove(context: click.Context, local: str, discard_mail: bool, manner: ChangeOptions) -> int:
+def remove(context: click.Context, local: str, discard_mail: bool, change: ChangeOptions) -> int:
     """Remove the entries of LOCAL; the mail stays where it is.
 
     \b
@@ -102,7 +102,7 @@ def remove(context: click.Context, local: str, discard_mail: bool, manner: Chang
     """
     site = require_installation(context)
     return _compiling(
-        context, site, manner, lambda world, watch: mail_users.plan_remove(site, world, local, discard_mail, watch)
+        context, site, change, lambda world, watch: mail_users.plan_remove(site, world, local, discard_mail, watch)
     )
 
 
@@ -115,7 +115,7 @@ def remove(context: click.Context, local: str, discard_mail: bool, manner: Chang
 @staged_change_options
 @click.pass_context
 def passwd(
-    context: click.Context, login: str, stdin: bool, hash: str, scheme: str, removes: bool, manner: ChangeOptions
+    context: click.Context, login: str, stdin: bool, hash: str, scheme: str, removes: bool, change: ChangeOptions
 ) -> int:
     """Set the password with which LOGIN may send mail by SMTP (users/smtpauth, see qmail-chkpw).
 
@@ -132,14 +132,14 @@ def passwd(
     if sum(map(bool, (stdin, hash, removes))) > 1:
         raise usage_error("--stdin, --hash and --remove exclude each other")
     if removes:
-        execute(context, site, manner, lambda world: smtp_logins.plan_remove(site, world, login))
+        execute(context, site, change, lambda world: smtp_logins.plan_remove(site, world, login))
         return 0
     if hash:
         secret = hash.encode("utf-8", "surrogateescape")
         smtp_logins.require_valid_secret(secret)
     else:
         secret = smtp_logins.hashed(_password(login, stdin), scheme)
-    execute(context, site, manner, lambda world: smtp_logins.plan_set_credential(site, world, login, secret))
+    execute(context, site, change, lambda world: smtp_logins.plan_set_credential(site, world, login, secret))
     return 0
 
 
@@ -201,7 +201,7 @@ def show(context: click.Context, local: str, as_json: bool) -> int:
 @click.option("--replace", is_flag=True, help="Also where there are other entries for the same names.")
 @staged_change_options
 @click.pass_context
-def import_passwd(context: click.Context, file: str | None, replace: bool, manner: ChangeOptions) -> int:
+def import_passwd(context: click.Context, file: str | None, replace: bool, change: ChangeOptions) -> int:
     """Make an entry for every account of FILE (/etc/passwd when left out) that owns its home.
 
     users/include, exclude, mailnames, subusers and append are obeyed as by qmail-pw2u. Entries of other names stay.
@@ -217,14 +217,14 @@ def import_passwd(context: click.Context, file: str | None, replace: bool, manne
         raise EqmailError(f"{file}: does not exist")
     lines = content.splitlines()
     return _compiling(
-        context, site, manner, lambda world, watch: mail_users.plan_import(site, world, lines, replace, watch)
+        context, site, change, lambda world, watch: mail_users.plan_import(site, world, lines, replace, watch)
     )
 
 
 @command.command("compile")
 @staged_change_options
 @click.pass_context
-def compile_(context: click.Context, manner: ChangeOptions) -> int:
+def compile_(context: click.Context, change: ChangeOptions) -> int:
     """Make users/cdb of users/assign, as qmail-newu does; look-ups see the old or the new one, never a part.
 
     \b
@@ -232,7 +232,7 @@ def compile_(context: click.Context, manner: ChangeOptions) -> int:
       eqmail user compile
     """
     site = require_installation(context)
-    return _compiling(context, site, manner, lambda world, watch: mail_users.plan_compile(site, world, watch))
+    return _compiling(context, site, change, lambda world, watch: mail_users.plan_compile(site, world, watch))
 
 
 def _line(entry: AssignEntry) -> str:
@@ -244,16 +244,16 @@ def _line(entry: AssignEntry) -> str:
 def _compiling(
     context: click.Context,
     site: Site,
-    manner: ChangeOptions,
+    change: ChangeOptions,
     plan: Callable[[Filesystem, ProgressCallback], list[Change]],
 ) -> int:
     """Carry out a change of users, which is watched; the bar has gone before anything is said."""
 
-    def watched(world: Filesystem) -> list[Change]:
+    def watched(filesystem: Filesystem) -> list[Change]:
         with _bar(assign_path(site)) as watch:
-            return plan(world, watch)
+            return plan(filesystem, watch)
 
-    execute(context, site, manner, watched)
+    execute(context, site, change, watched)
     return 0
 
 

@@ -38,8 +38,8 @@ def shut_out(site: Site, control: Control[Any], path: str) -> list[str]:
         return []
     if site.single_user or not stat.S_ISREG(found.st_mode):
         return []
-    wanted = dict.fromkeys(site.accounts.user(_ROLES[reader]) for reader in control.used_by if reader in _ROLES)
-    names = [name for name in wanted if not _may_read(name, found)]
+    expected = dict.fromkeys(site.accounts.user(_ROLES[reader]) for reader in control.used_by if reader in _ROLES)
+    names = [name for name in expected if not _may_read(name, found)]
     if _EVERYBODY & set(control.used_by) and not found.st_mode & 0o004:
         names.append(ANY_USER)
     return names

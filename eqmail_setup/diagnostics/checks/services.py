@@ -32,7 +32,7 @@ PATIENCE_S = 10.0
 LATELY_S = 86400
 """A service that ended longer ago is no news any more."""
 
-MOST_DOMAINS = 20
+MAX_DOMAINS = 20
 UNUSED_RECIPIENT = "doctor@relay-test.invalid"
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 _SOCKETS = {
@@ -82,19 +82,23 @@ def services_now(site: Site, now: int) -> Iterator[Finding]:
         found = read_record(site)
     except (OSError, ValueError):
         found = []
-    for it in found:
-        history = f"ended {it.ends} times, last at {_clock(it.ended_at)}: {it.reason}" if it.ends else ""
-        if it.state != READY:
-            fact = f"{it.name}: {_STATES[it.state]} since {_clock(it.since)}" + (f"; {history}" if history else "")
+    for status in found:
+        history = (
+            f"ended {status.ends} times, last at {_clock(status.ended_at)}: {status.reason}" if status.ends else ""
+        )
+        if status.state != READY:
+            fact = f"{status.name}: {_STATES[status.state]} since {_clock(status.since)}" + (
+                f"; {history}" if history else ""
+            )
             yield Finding("listening.service", ERROR, fact, "mend what the reason names; it is tried again by itself")
-        elif it.ends and now - it.ended_at < LATELY_S:
-            fact = f"{it.name}: {history}; it runs again since {_clock(it.since)}"
+        elif status.ends and now - status.ended_at < LATELY_S:
+            fact = f"{status.name}: {history}; it runs again since {_clock(status.since)}"
             yield Finding("listening.restarted", WARNING, fact, "look into the log around that time")
     workers = range(2, (read_controls(site).remoteworkers if found else 1) + 1)
     for name, socket_name in [*((name, name) for name in _SOCKETS), *(("remote", f"remote{n}") for n in workers)]:
-        trouble = trouble_with(site, name, socket_name, PATIENCE_S)
-        if trouble:
-            fact = f"{site.socket(socket_name)}: {trouble}, so {_SOCKETS[name]}"
+        failure = trouble_with(site, name, socket_name, PATIENCE_S)
+        if failure:
+            fact = f"{site.socket(socket_name)}: {failure}, so {_SOCKETS[name]}"
             yield Finding(f"listening.{name}", ERROR, fact, "start the services again; their log says why")
 
 
@@ -199,7 +203,7 @@ def check_dns(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
             fact = f"{address}: {', '.join(found) or 'no name'} does not lead back to it (PTR)"
             yield Finding("dns.reverse", WARNING, fact, f"ask your provider to name {address} {me}")
     virtual = [key for key in controls.virtualdomains or {} if key and b"@" not in key and not key.startswith(b".")]
-    for domain in [*(controls.locals or []), *virtual][:MOST_DOMAINS]:
+    for domain in [*(controls.locals or []), *virtual][:MAX_DOMAINS]:
         yield from _domain(os.fsdecode(domain))
 
 

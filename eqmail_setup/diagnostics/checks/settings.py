@@ -24,7 +24,7 @@ from eqmail_setup.diagnostics.finding import ERROR, NOTE, WARNING, Finding
 from eqmail_setup.installation.accounts import caller
 from eqmail_setup.installation.manifest import installation_manifest
 from eqmail_setup.installation.runtime_access import is_accessible
-from eqmail_setup.mail.aliases import LINKED_TO_POSTMASTER, POSTMASTER, ROOT, alias_folder, examined, file_of
+from eqmail_setup.mail.aliases import LINKED_TO_BOUNCE_CONFIG, POSTMASTER, ROOT, alias_folder, examined, file_of
 from eqmail_setup.mail.assign_file import compile_assign
 from eqmail_setup.mail.routing import route_address
 from eqmail_setup.settings.validation import check_settings
@@ -71,8 +71,8 @@ def check_queue(site: Site) -> Iterator[Finding]:
         yield Finding("queue.split", ERROR, f"{path}: nobody looks for it there", remedy)
     for path, inode in found.misnamed:
         yield Finding("queue.inode", ERROR, f"{path}: has the inode number {inode}", remedy)
-    for path, what, wanted in found.wrong_permissions:
-        yield Finding("queue.owner", ERROR, f"{path}: {what}, should be {wanted}", remedy)
+    for path, what, expected in found.wrong_permissions:
+        yield Finding("queue.owner", ERROR, f"{path}: {what}, should be {expected}", remedy)
     for number, folders in found.broken.items():
         fact = f"message {number} has files in {', '.join(sorted(folders))} only"
         remedy = "look at what is left of it, stop the services and move the files out of the queue"
@@ -82,13 +82,13 @@ def check_queue(site: Site) -> Iterator[Finding]:
 def check_setting_files(site: Site) -> Iterator[Finding]:
     """Settings that a program misreads, and settings that contradict each other."""
     is_missing = not os.path.lexists(f"{site.control}/{Controls.rcpthosts.file}")
-    for remark in check_settings(site):
-        if is_missing and remark.file == Controls.rcpthosts.file:
+    for problem in check_settings(site):
+        if is_missing and problem.file == Controls.rcpthosts.file:
             continue  # `relaying` says it
-        fact = f"{site.control}/{remark.file}: {remark.found}"
-        weight = _WEIGHTS[remark.severity]
+        fact = f"{site.control}/{problem.file}: {problem.found}"
+        weight = _WEIGHTS[problem.severity]
         yield Finding(
-            f"settings.{remark.name or remark.file}", weight, fact, f"{remark.severity.value} {remark.expected}"
+            f"settings.{problem.name or problem.file}", weight, fact, f"{problem.severity.value} {problem.expected}"
         )
 
 
@@ -101,12 +101,12 @@ def check_users(site: Site) -> Iterator[Finding]:
             yield Finding("users.no-text", WARNING, f"{assign_path(site)}: missing, and was compiled", remedy)
         return
     try:
-        wanted = compile_assign(assign)
+        expected = compile_assign(assign)
     except BadAssign as bad:
         remedy = "mend the line, then: eqmail user compile"
         yield Finding("users.assign", ERROR, f"{assign_path(site)}: line {bad.line}: is no entry", remedy)
         return
-    if database != wanted:
+    if database != expected:
         fact = f"{database_path(site)}: {'missing' if database is None else 'not what its text says'}"
         yield Finding("users.stale", ERROR, fact, "eqmail user compile")
 
@@ -120,7 +120,7 @@ def check_aliases(site: Site) -> Iterator[Finding]:
         yield Finding("aliases.misread", WARNING, fact, remedy)
     controls = read_controls(site)
     host = (controls.locals or [b""])[0]
-    for name in (POSTMASTER, *LINKED_TO_POSTMASTER, ROOT):
+    for name in (POSTMASTER, *LINKED_TO_BOUNCE_CONFIG, ROOT):
         found = route_address(site, name.encode() + (b"@" + host if host else b""))
         if found.failure.endswith("(#5.1.1)"):
             folder = os.fsdecode(found.user.home) if found.user else site.alias

@@ -102,10 +102,10 @@ def readers_of_settings(site: Site, names: Collection[str], places: tuple[str, .
     """Which of these files of the folder of settings a script reads, each with the first script that names it."""
     readers: dict[str, str] = {}
     folder = os.path.basename(site.control).encode()
-    wanted = {name: re.compile(rb"(?<![\w.-])%b(?![\w.-])" % re.escape(os.fsencode(name))) for name in names}
-    texts = script_texts(site, places) if wanted else ()
+    expected = {name: re.compile(rb"(?<![\w.-])%b(?![\w.-])" % re.escape(os.fsencode(name))) for name in names}
+    texts = script_texts(site, places) if expected else ()
     for path, text in ((path, text) for path, text in texts if folder in text):
-        for name, pattern in wanted.items():
+        for name, pattern in expected.items():
             if name not in readers and pattern.search(text):
                 readers[name] = path
     return readers

@@ -39,12 +39,12 @@ def _control() -> Page:
     )
     page.heading("FILES")
     for control in Controls.declared().values():
-        facts = [f"Kind: {control.kind}.", f"Default: {default_of(control.default, control.falls_back_to_me)}."]
-        facts += [f"Read by: {', '.join(control.used_by) or 'nobody'}."]
-        facts += [f"Overridden by the environment variable `{control.env}`."] if control.env else []
-        facts += ["Read again when qmail-send gets HUP."] if control.reload_on_hup else []
-        facts += [f"New in {control.since}: C (e)qmail ignores it."] if control.since else []
-        page.item(control.file, "\n".join([control.manual, *facts]))
+        info = [f"Kind: {control.kind}.", f"Default: {default_of(control.default, control.falls_back_to_me)}."]
+        info += [f"Read by: {', '.join(control.used_by) or 'nobody'}."]
+        info += [f"Overridden by the environment variable `{control.env}`."] if control.env else []
+        info += ["Read again when qmail-send gets HUP."] if control.reload_on_hup else []
+        info += [f"New in {control.since}: C (e)qmail ignores it."] if control.since else []
+        page.item(control.file, "\n".join([control.manual, *info]))
     page.heading("FOLDERS")
     for name, manual in FOLDERS.items():
         page.item(f"{name}/", manual)
@@ -56,10 +56,10 @@ def _environment() -> Page:
     page = Page("eqmail-environment", 7, "environment variables that the programs read or set")
     page.heading("VARIABLES")
     for item in VARIABLES:
-        facts = [item.manual, f"Read by: {', '.join(item.used_by)}."]
-        facts += [f"Without it: {item.default}."] if item.default else []
-        facts += [f"Set by: {item.set_by}."] if item.set_by else []
-        page.item(item.name, "\n".join(facts))
+        info = [item.manual, f"Read by: {', '.join(item.used_by)}."]
+        info += [f"Without it: {item.default}."] if item.default else []
+        info += [f"Set by: {item.set_by}."] if item.set_by else []
+        page.item(item.name, "\n".join(info))
     page.heading("IN PLACE OF CONTROL FILES")
     for control in Controls.declared().values():
         if control.env:
@@ -97,9 +97,9 @@ def _hierarchy() -> Page:
     )
     page.heading("FOLDERS AND FILES")
     rows = []
-    for path, dress, split in base_manifest(site, ("root", "root")):
+    for path, permissions, split in base_manifest(site, ("root", "root")):
         parts = f" and {split} numbered folders in it" if split else ""
-        rows.append(f"{path or '.':24} {dress}{parts}")
+        rows.append(f"{path or '.':24} {permissions}{parts}")
     page.literal("\n".join(rows))
     page.heading("PROGRAMS")
     page.text("Mode 0755, but 0700 where only root may start them: " + ", ".join(sorted(MODES)) + ".")

@@ -39,7 +39,7 @@ def export(context: click.Context) -> int:
 @reloading
 @staged_change_options
 @click.pass_context
-def import_(context: click.Context, file: Any, reload: bool, manner: ChangeOptions) -> int:
+def import_(context: click.Context, file: Any, reload: bool, change: ChangeOptions) -> int:
     """Write the settings of a JSON FILE that export made (- for standard input); others stay as they are.
 
     \b
@@ -55,7 +55,7 @@ def import_(context: click.Context, file: Any, reload: bool, manner: ChangeOptio
         raise usage_error(f"{file.name}: is not what export makes ({error})") from error
     return carry_out_changes(
         context,
-        manner,
+        change,
         reload,
         list(contents),
         lambda site, world: [

@@ -25,31 +25,31 @@ reloading = click.option("--reload", is_flag=True, help="Make running services r
 
 def carry_out_changes(
     context: click.Context,
-    manner: ChangeOptions,
+    change: ChangeOptions,
     reload: bool,
     controls: list[Control[Any]],
     plan: Callable[[Site, Filesystem], list[Change]],
 ) -> int:
     """Carry out a change of settings, then say what running services have to do about it."""
     site = require_installation(context)
-    number = execute(context, site, manner, lambda world: plan(site, world))
-    if manner.preview_only:
+    number = execute(context, site, change, lambda world: plan(site, world))
+    if change.preview_only:
         return 0
     if reload:
-        click.echo(reload_services(site), err=manner.as_json)
-    elif number and not manner.as_json:
+        click.echo(reload_services(site), err=change.as_json)
+    elif number and not change.as_json:
         said = required_action(control.file for control in controls)
         if said:
             click.echo(said)
     return 0
 
 
-def written(site: Site, world: Filesystem, control: Control[Any], content: bytes) -> list[Change]:
+def written(site: Site, filesystem: Filesystem, control: Control[Any], content: bytes) -> list[Change]:
     """What has to be done so that a control file has this content, and its database, if it has one, the same."""
     require_settable(control)
-    found = plan_write(site, world, control, content)
+    found = plan_write(site, filesystem, control, content)
     if control is Controls.morercpthosts:
-        found += plan_compile(site, world, content)
+        found += plan_compile(site, filesystem, content)
     return found
 
 

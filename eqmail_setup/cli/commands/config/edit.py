@@ -30,7 +30,7 @@ _EDITORS = ("VISUAL", "EDITOR")
 @staged_change_options
 @click.pass_context
 def set_(
-    context: click.Context, name: str, values: tuple[str, ...], take_away: bool, reload: bool, manner: ChangeOptions
+    context: click.Context, name: str, values: tuple[str, ...], take_away: bool, reload: bool, change: ChangeOptions
 ) -> int:
     """Write one control file: each VALUE is one line. Refuses what a program could not use.
 
@@ -46,11 +46,11 @@ def set_(
         raise usage_error(f"give values for {name}, or --unset")
     if take_away:
         return carry_out_changes(
-            context, manner, reload, [control], lambda site, world: plan_unset(site, world, control)
+            context, change, reload, [control], lambda site, world: plan_unset(site, world, control)
         )
     content = b"".join(one_line(value) + b"\n" for value in values)
     return carry_out_changes(
-        context, manner, reload, [control], lambda site, world: written(site, world, control, content)
+        context, change, reload, [control], lambda site, world: written(site, world, control, content)
     )
 
 
@@ -59,7 +59,7 @@ def set_(
 @reloading
 @staged_change_options
 @click.pass_context
-def unset(context: click.Context, names: tuple[str, ...], reload: bool, manner: ChangeOptions) -> int:
+def unset(context: click.Context, names: tuple[str, ...], reload: bool, change: ChangeOptions) -> int:
     """Remove control files, so that the defaults are in force.
 
     \b
@@ -69,7 +69,7 @@ def unset(context: click.Context, names: tuple[str, ...], reload: bool, manner: 
     controls = [declaration(name) for name in names]
     return carry_out_changes(
         context,
-        manner,
+        change,
         reload,
         controls,
         lambda site, world: [item for control in controls for item in plan_unset(site, world, control)],
@@ -81,7 +81,7 @@ def unset(context: click.Context, names: tuple[str, ...], reload: bool, manner: 
 @reloading
 @staged_change_options
 @click.pass_context
-def edit(context: click.Context, name: str, reload: bool, manner: ChangeOptions) -> int:
+def edit(context: click.Context, name: str, reload: bool, change: ChangeOptions) -> int:
     """Edit one control file with $EDITOR; what a program could not use is refused, and the file stays.
 
     \b
@@ -90,7 +90,7 @@ def edit(context: click.Context, name: str, reload: bool, manner: ChangeOptions)
     """
     control = settable(name)
     site = require_installation(context)
-    if not manner.preview_only:
+    if not change.preview_only:
         require_owner(site.home)
     if not (sys.stdin.isatty() or any(map(os.environ.get, _EDITORS))):
         raise usage_error(f"nobody can edit here; name a program that can in $EDITOR, or use: eqmail config set {name}")
@@ -99,7 +99,7 @@ def edit(context: click.Context, name: str, reload: bool, manner: ChangeOptions)
     content = before if after is None else after.encode("utf-8", "surrogateescape")
     return carry_out_changes(
         context,
-        manner,
+        change,
         reload,
         [control],
         lambda site, world: [] if content == before else written(site, world, control, content),

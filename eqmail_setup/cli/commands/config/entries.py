@@ -23,7 +23,7 @@ from eqmail_setup.transaction.transaction import ChangeOptions, staged_change_op
 @reloading
 @staged_change_options
 @click.pass_context
-def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool, manner: ChangeOptions) -> int:
+def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool, change: ChangeOptions) -> int:
     """Add lines to a list, as far as it has not got them; all other lines stay as they are.
 
     \b
@@ -34,15 +34,15 @@ def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool
     control = _list(name)
     lines = [one_line(value) for value in values]
 
-    def plan(site: Site, world: Filesystem) -> list[Change]:
-        content = content_of(site, world, control)
+    def plan(site: Site, filesystem: Filesystem) -> list[Change]:
+        content = content_of(site, filesystem, control)
         if content is None and control.falls_back_to_me:
             # Without the file its value is the name of the host, which one more line must not take away.
             me = read_controls(site).me
             content = me + b"\n" if me else None
-        return written(site, world, control, with_lines(content, lines))
+        return written(site, filesystem, control, with_lines(content, lines))
 
-    return carry_out_changes(context, manner, reload, [control], plan)
+    return carry_out_changes(context, change, reload, [control], plan)
 
 
 @click.command("remove")
@@ -51,7 +51,7 @@ def add(context: click.Context, name: str, values: tuple[str, ...], reload: bool
 @reloading
 @staged_change_options
 @click.pass_context
-def remove(context: click.Context, name: str, values: tuple[str, ...], reload: bool, manner: ChangeOptions) -> int:
+def remove(context: click.Context, name: str, values: tuple[str, ...], reload: bool, change: ChangeOptions) -> int:
     """Remove lines from a list; for a map, VALUE may be the key alone.
 
     \b
@@ -66,12 +66,12 @@ def remove(context: click.Context, name: str, values: tuple[str, ...], reload: b
         key = entry.partition(b":")[0].lower()
         return entry.lower() in unwanted or (isinstance(control, Map) and key in unwanted)
 
-    def plan(site: Site, world: Filesystem) -> list[Change]:
-        content = content_of(site, world, control)
+    def plan(site: Site, filesystem: Filesystem) -> list[Change]:
+        content = content_of(site, filesystem, control)
         left = without_lines(content, drops)
-        return [] if left is None or left == content else written(site, world, control, left)
+        return [] if left is None or left == content else written(site, filesystem, control, left)
 
-    return carry_out_changes(context, manner, reload, [control], plan)
+    return carry_out_changes(context, change, reload, [control], plan)
 
 
 def _list(name: str) -> Control[Any]:

@@ -93,16 +93,16 @@ def lint(context: click.Context, as_json: bool) -> int:
     from eqmail_setup.transaction.plan import Severity
 
     site = require_installation(context)
-    remarks = check_settings(site)
+    problems = check_settings(site)
     if as_json:
-        rows = [{**remark._asdict(), "weight": remark.severity.name.lower()} for remark in remarks]
+        rows = [{**remark._asdict(), "weight": remark.severity.name.lower()} for remark in problems]
         click.echo(json.dumps(rows, indent=1))
     else:
-        if not remarks:
+        if not problems:
             click.echo(f"{site.control}: all as it should be")
-        for remark in remarks:
-            click.echo(f"{site.control}/{remark.file}: {remark.found}, {remark.severity.value} {remark.expected}")
-    return DIFFERS if any(remark.severity is Severity.ERROR for remark in remarks) else 0
+        for problem in problems:
+            click.echo(f"{site.control}/{problem.file}: {problem.found}, {problem.severity.value} {problem.expected}")
+    return DIFFERS if any(remark.severity is Severity.ERROR for remark in problems) else 0
 
 
 def _explain(site: Site, control: Control[Any]) -> int:

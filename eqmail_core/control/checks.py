@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.kinds import Lines, Map
 from eqmail_core.control.setting import Control
 from eqmail_core.mail.domain_name import ascii_domain

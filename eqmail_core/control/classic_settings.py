@@ -6,8 +6,7 @@ Source: control-files.md 2.2; qmail-control(5).
 """
 
 from eqmail_core.control.kinds import Count, Delivery, Lines, Map, Opaque, Seconds, Size, Timeout
-from eqmail_core.control.readers import ALL, LMTP, QMTPD, REMOTE, SEND, SMTPD, START
-from eqmail_core.control.setting import ControlSet, HostName, Line, Text
+from eqmail_core.control.setting import ALL, LMTP, QMTPD, REMOTE, SEND, SMTPD, START, ControlSet, HostName, Line, Text
 
 
 class ClassicSettings(ControlSet):

@@ -1,9 +1,8 @@
 """The control files of queue, scheduler and delivery that C (e)qmail does not have, each declared once."""
 
 from eqmail_core.control.kinds import Count, Flag, Lines, Map, PeriodMap, Periods, Seconds, Size, Timeout
-from eqmail_core.control.readers import LOCAL, QUEUE, REMOTE, SEND, START
 from eqmail_core.control.remote_limits import RemoteLimits
-from eqmail_core.control.setting import ControlSet, Text
+from eqmail_core.control.setting import LOCAL, QUEUE, REMOTE, SEND, START, ControlSet, Text
 
 
 class DeliverySettings(ControlSet):

@@ -7,8 +7,8 @@ Source: control-files.md 2.9; delivery.md.
 
 from typing import NamedTuple
 
-from eqmail_core.control.declared import Controls
-from eqmail_core.control.readers import INJECT, LOCAL, QMTPD, SMTPD
+from eqmail_core.control.controls import Controls
+from eqmail_core.control.setting import INJECT, LOCAL, QMTPD, SMTPD
 
 PLUGINS = "plugins of qmail-smtpd"
 DELIVERED = "programs in .qmail files"

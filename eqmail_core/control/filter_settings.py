@@ -1,8 +1,7 @@
 """The control files that name filters of the SMTP server; without them nothing is asked, and nothing is slower."""
 
-from eqmail_core.control.filters import FilterList, Milters
-from eqmail_core.control.readers import SMTPD
-from eqmail_core.control.setting import ControlSet, Line
+from eqmail_core.control.filter_entries import FilterList, Milters
+from eqmail_core.control.setting import SMTPD, ControlSet, Line
 
 
 class FilterSettings(ControlSet):

@@ -1,7 +1,6 @@
 """The control files that complete what is injected here, each declared once; alone, because it is read per message."""
 
-from eqmail_core.control.readers import INJECT
-from eqmail_core.control.setting import ControlSet, HostName
+from eqmail_core.control.setting import INJECT, ControlSet, HostName
 
 
 class InjectSettings(ControlSet):

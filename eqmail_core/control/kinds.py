@@ -3,7 +3,7 @@
 Source: control-files.md 2.1.
 """
 
-from eqmail_core.control.setting import Control, ControlSet, line_remarks
+from eqmail_core.control.setting import Control, ControlSet, Line, line_remarks
 from eqmail_core.mail.domain_name import table_key
 from eqmail_core.text.lines import (
     MAX_COUNT,
@@ -195,3 +195,30 @@ class Delivery(Opaque):
         """Take the bytes as they are; a blank first line is remarked."""
         is_blank = not text.partition(b"\n")[0].partition(b"\0")[0].strip(b" \t")
         return text, ["the first line is blank, so mail for users without a .qmail file waits"] if is_blank else []
+
+
+class Word(Line):
+    """A line that is one of `words`; for anything else the default is in force."""
+
+    kind = "word"
+
+    def __init__(
+        self,
+        manual: str,
+        *,
+        words: tuple[bytes, ...],
+        default: bytes | None,
+        env: str = "",
+        used_by: tuple[str, ...] = (),
+        since: str = "",
+    ) -> None:
+        super().__init__(manual, default=default, env=env, used_by=used_by, since=since)
+        self.words = words
+
+    def parse(self, text: bytes) -> "tuple[bytes | None, list[str]]":
+        """Take the first line; remark on what is none of the words."""
+        value, remarks = super().parse(text)
+        if value in self.words:
+            return value, remarks
+        known = ", ".join(repr(word.decode()) for word in self.words)
+        return self.default, [*remarks, f"is none of {known}; it is as if the file were not there"]

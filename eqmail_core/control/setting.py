@@ -177,3 +177,15 @@ class HostName(Text):
         elif any(byte <= 32 or byte >= 127 or byte in b'*@/:,;<>()"\\' for byte in value):
             remarks.append("is not a host name")
         return value, remarks
+
+
+SMTPD = "qmail-smtpd"
+QMTPD = "qmail-qmtpd"
+SEND = "qmail-send"
+INJECT = "qmail-inject"
+REMOTE = "qmail-remote"
+LOCAL = "qmail-local"
+LMTP = "qmail-lmtp"
+QUEUE = "qmail-queue"
+START = "qmail-start"
+ALL = ("every program",)

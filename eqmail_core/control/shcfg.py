@@ -5,7 +5,7 @@ What a setting means, and its default, come from its declaration.
 Source: programs.md 1.1, 1.9 (qmail-print, qmail-shcfg of eQmail after 1.09).
 """
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.text.lines import first_line, non_empty_lines
 

@@ -5,7 +5,7 @@ Names and defaults come from the declarations; the sentences are those that admi
 Source: programs.md 1.9 (qmail-showctl.c).
 """
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.kinds import Count
 from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.text.lines import first_line, leading_number, non_empty_lines

@@ -1,9 +1,7 @@
 """The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
 
-from eqmail_core.control.kinds import AS_C, Count, Flag, Limit, Lines, Opaque, Switch, Timeout
-from eqmail_core.control.readers import QMTPD, SMTPD, START
-from eqmail_core.control.setting import ControlSet, Line
-from eqmail_core.control.words import Word
+from eqmail_core.control.kinds import AS_C, Count, Flag, Limit, Lines, Opaque, Switch, Timeout, Word
+from eqmail_core.control.setting import QMTPD, SMTPD, START, ControlSet, Line
 
 
 class SmtpSettings(ControlSet):

@@ -7,7 +7,7 @@ Source: queue.md 3.10; cr.yp.to/proto/qsbmf.txt.
 
 import re
 
-from eqmail_core.mail.quote import header_address, one_line, quote_box
+from eqmail_core.mail.address import header_address, one_line, quote_box
 
 _REPEATED_NEWLINE = re.compile(rb"(?<=\n)\n")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from eqmail_core.dsn.parameters import decode_xtext
 from eqmail_core.dsn.qsbmf import AUTOMATIC, message_id
-from eqmail_core.mail.quote import header_address, quote_box
+from eqmail_core.mail.address import header_address, quote_box
 
 FAILED, DELAYED, DELIVERED, RELAYED, EXPANDED = b"failed", b"delayed", b"delivered", b"relayed", b"expanded"
 

@@ -12,6 +12,8 @@ from eqmail_core.dsn.parameters import (
     SUCCESS,
     DsnParameters,
     RecipientDsn,
+    encode_xtext,
+    index_key,
     is_envid,
     is_orcpt,
 )
@@ -120,3 +122,21 @@ def _upper_hex(text: bytes) -> bytes:
         return text
     first, *others = text.split(b"+")
     return b"+".join([first, *[it[:2].upper() + it[2:] for it in others]])
+
+
+def dsn_of_options(options: list[tuple[bytes, bytes]]) -> DsnParameters:
+    """The wishes in these options, those about the recipient at place 0 being about each.
+
+    An ENVID that is no xtext becomes one.  Fails: BadParameter.
+    """
+    dsn = DsnParameters()
+    for letter, argument in options:
+        if letter == b"N":
+            dsn.recipients[index_key(0)] = RecipientDsn(read_notify(argument))
+        elif letter == b"R":
+            dsn.ret = read_ret(argument)
+        else:
+            dsn.envid = argument if is_envid(argument) else encode_xtext(argument)
+            if not is_envid(dsn.envid):
+                raise BadParameter
+    return dsn

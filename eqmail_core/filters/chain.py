@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
-    from eqmail_core.control.declared import Controls
+    from eqmail_core.control.controls import Controls
     from eqmail_core.filters.async_milter import AsyncMilter
     from eqmail_core.filters.blocking_milter import BlockingMilter
     from eqmail_core.filters.check_loading import LoadedCheck

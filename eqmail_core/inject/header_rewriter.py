@@ -6,11 +6,10 @@ Source: delivery.md 5.7 (qmail-inject.c); qmail-header(5), qmail-inject(8).
 """
 
 from eqmail_core.inject.host_defaults import BadAddress
-from eqmail_core.mail.address import VERP_SUFFIX
+from eqmail_core.mail.address import VERP_SUFFIX, quote_address
 from eqmail_core.mail.address_list import Unparsable, render, rewrite_addresses, text_of, tokenise
 from eqmail_core.mail.dates import date822, stamp_utc
 from eqmail_core.mail.header import field_name
-from eqmail_core.mail.quote import quote_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 Source: delivery.md 5.7 "address rewriting"; qmail-header(5).
 """
 
+from eqmail_core.mail.address import quote_address
 from eqmail_core.mail.address_list import AT, ATOM, COLON, DOT, LITERAL, Unparsable, text_of, tokenise
-from eqmail_core.mail.quote import quote_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ A variable that is set counts, even when it is empty.
 Source: delivery.md 5.7 "defaults"; qmail-inject(8) "environment variables".
 """
 
+from eqmail_core.mail.address import needs_quotes
 from eqmail_core.mail.address_list import AT, ATOM, COLON, COMMENT, LEFT, QUOTE, RIGHT
-from eqmail_core.mail.quote import needs_quotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.inject.header_rewriter import HeaderRewriter
 from eqmail_core.inject.host_defaults import BadAddress, HostDefaults
 from eqmail_core.inject.originator import Originator
+from eqmail_core.mail.address import header_address
 from eqmail_core.mail.header import LfLines
-from eqmail_core.mail.quote import header_address
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, Failure, TemporaryFailure
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.client.enqueue import enqueue

@@ -119,8 +119,7 @@ def parse_sendmail_command(argv: list[bytes], environ: "Mapping[bytes, bytes]") 
 def _parse_options(options: "list[tuple[bytes, bytes]]") -> "DsnParameters":
     """What -N, -R and -V ask for.  Fails: Usage."""
     # Here, because few have wishes and all would pay for them.
-    from eqmail_core.dsn.sendmail_wishes import dsn_of_options
-    from eqmail_core.dsn.smtp_parameters import BadParameter
+    from eqmail_core.dsn.smtp_parameters import BadParameter, dsn_of_options
 
     try:
         return dsn_of_options(options)

@@ -47,3 +47,19 @@ def received(
 ) -> bytes:
     """Both lines, each with its newline."""
     return received_from(remote_host, remote_ip, remote_info, helo) + b"\n" + received_by(local, protocol, date)
+
+
+def invoker_name(uid: int, alias: int, daemon: int, scheduler: int) -> bytes:
+    """How a message came, by the uid that brought it; alias is asked first, as C does."""
+    if uid == alias:
+        return b"by alias"
+    if uid == daemon:
+        return b"from network"
+    if uid == scheduler:
+        return b"for bounce"
+    return b"by uid %d" % uid
+
+
+def invoked_line(pid: int, invoked_by: bytes, date: bytes) -> bytes:
+    """The Received line with its newline; `date` as in RFC 5322."""
+    return b"Received: (qmail %d invoked %b); %b\n" % (pid, invoked_by, date)

@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.12 (qmail-pop3d.c blast); RFC 1939 sections 3 and 7 (TOP).
 """
 
-from eqmail_core.smtp.dot_stuffing import DotStuffer
+from eqmail_core.smtp.data import DotStuffer
 
 _END = b"\r\n.\r\n"
 

@@ -3,7 +3,7 @@
 Exits as that does, or 120.  Source: control-files.md "beforemote".
 """
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.queue.format.exit_codes import CANNOT_EXEC
 from eqmail_core.remote.before import run_before
 from eqmail_core.system.installation import read_site

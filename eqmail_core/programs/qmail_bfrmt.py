@@ -3,7 +3,7 @@
 Exits as that does, or 111.  Source: control-files.md "beforemote".
 """
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.remote.before import run_before
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import fatal

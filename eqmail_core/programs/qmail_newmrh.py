@@ -6,7 +6,7 @@ Exits: 0, 111.  Source: control-files.md 2.2; qmail-newmrh(8).
 import os
 
 from eqmail_core.access.rcpthosts_database import compile_domains
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.system.cdb import CdbNotWritten
 from eqmail_core.system.files import read_all

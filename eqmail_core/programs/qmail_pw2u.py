@@ -8,7 +8,7 @@ from eqmail_core.system.files import read_all, write_all
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import log_line
 from eqmail_core.text.options import BadOption, parse_options
-from eqmail_core.users.accounts import home_owner
+from eqmail_core.users.getpw import home_owner
 from eqmail_core.users.pw2u import ANY_HOME, HOME_MUST_EXIST, SKIP_BAD_HOME, CannotAssign, assign_text
 from eqmail_core.users.pw2u_lists import read_assign_rules
 

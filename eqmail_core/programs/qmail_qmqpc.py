@@ -12,7 +12,7 @@ from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import scan_envelope, split_envelope
 from eqmail_core.system.files import read_all
 from eqmail_core.system.installation import read_controls, read_site
-from eqmail_core.text.netstring import netstring
+from eqmail_core.text.framing import netstring
 
 
 def main(argv: list[bytes], environ: dict[bytes, bytes]) -> int:

@@ -15,7 +15,7 @@ from eqmail_core.qmtp import qmtp_answers as answers
 from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.system.files import CHUNK
-from eqmail_core.text.netstring import netstring
+from eqmail_core.text.framing import netstring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import os
 import time
 
 from eqmail_core.mail.dates import date822
-from eqmail_core.mail.invoked import invoked_line, invoker_name
+from eqmail_core.mail.received import invoked_line, invoker_name
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import DSN_TIMEOUT_S

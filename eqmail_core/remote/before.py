@@ -6,7 +6,6 @@ Source: control-files.md "beforemote" (qmail-bfrmt, qmail-bfque, qmail-before).
 import os
 
 from eqmail_core.outcome import EXIT_DONE, Failure
-from eqmail_core.remote.beforemote import is_idle
 from eqmail_core.site.layout import EQMAIL_111
 from eqmail_core.system.commands import run, run_with_input
 from eqmail_core.system.files import read_file
@@ -18,6 +17,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eqmail_core.site.site import Site
+
+
+_SHIPPED_SCRIPT = (
+    b'export DKREMOTE="$BINDIR/qmail-remote"',
+    b'np="$BINDIR/qmail-remote" ; exec $np "$@"',
+)
+
+
+def is_idle(content: bytes | None, is_script: bool, remote_program: bytes) -> bool:
+    """Tell whether `content` of the file leads to `remote_program` and to nothing else; None means no file.
+
+    `is_script`: the file is a piece of shell; otherwise its first line is the path of a program.
+    """
+    if content is None:
+        return True
+    if not is_script:
+        return content.split(b"\n", 1)[0].strip() in (b"", remote_program)
+    lines = tuple(line.strip() for line in content.split(b"\n"))
+    return tuple(line for line in lines if line and not line.startswith(b"#")) in ((), _SHIPPED_SCRIPT)
+
 
 _SH = b"/bin/sh"
 # $1 is the folder of the programs, $2 the fragment; the other words stay for the fragment, as "$@".

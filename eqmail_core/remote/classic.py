@@ -9,7 +9,7 @@ import pwd
 from eqmail_core.outcome import EXIT_PERMANENT, EXIT_TEMPORARY
 from eqmail_core.remote.report import report_of_run
 from eqmail_core.remote.settings import SUBSTITUTE_VARIABLE
-from eqmail_core.remote.slow_hosts import TcptoCache
+from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.site.site import Site
 from eqmail_core.spawn.protocol import Command
 from eqmail_core.spawn.spawner import ClassicSpawner

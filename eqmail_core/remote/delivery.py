@@ -13,7 +13,7 @@ import random
 import time
 
 from eqmail_core.auth.client import Credentials
-from eqmail_core.control.remote_limits_formats import limit_of
+from eqmail_core.control.remote_limits import limit_of
 from eqmail_core.dns.mx import MxCandidate
 from eqmail_core.dns.resolver import AsyncResolver
 from eqmail_core.dsn.parameters import parse_dsn
@@ -22,7 +22,7 @@ from eqmail_core.outcome import PERMANENT, TEMPORARY, Failure
 from eqmail_core.remote.plan import Attempts, PlanEnvironment, RemotePlan, needs_utf8, plan_delivery
 from eqmail_core.remote.report import report_of_output, report_of_run
 from eqmail_core.remote.settings import RemoteSettings, SettingsSource
-from eqmail_core.remote.slow_hosts import TcptoCache
+from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.remote.tls_policy import may_go_plain, policy_for
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ClientConnection, ConnectionTimer
@@ -36,8 +36,7 @@ from eqmail_core.system.log import log_line
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.text.error_text import error_text
-from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT
-from eqmail_core.tls.tls_wish import PLAIN, TlsPolicy
+from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, PLAIN, TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

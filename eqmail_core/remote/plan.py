@@ -5,10 +5,10 @@ Source: delivery.md 5.6.
 """
 
 from eqmail_core.dns.mx import addresses, canonical_name, exchangers, without_loop
+from eqmail_core.mail.address import quote_box
 from eqmail_core.mail.domain_name import ascii_domain
-from eqmail_core.mail.quote import quote_box
 from eqmail_core.outcome import PermanentFailure, TemporaryFailure
-from eqmail_core.remote.smtproutes import route_for
+from eqmail_core.remote.routes import route_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

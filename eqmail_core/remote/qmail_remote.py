@@ -8,7 +8,7 @@ import os
 import time
 
 from eqmail_core.auth.client import Credentials
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dns.query import NO_ANSWER
 from eqmail_core.dsn.parameters import DsnParameters
@@ -22,7 +22,7 @@ from eqmail_core.remote.plan import (
     needs_utf8,
     plan_delivery,
 )
-from eqmail_core.remote.slow_hosts import TcptoCache
+from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.remote.tls_policy import client_contexts, may_go_plain, policy_for
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.blocking_client import run_client
@@ -32,8 +32,7 @@ from eqmail_core.smtp.exchange import TRY_NEXT
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.own_addresses import own_addresses
 from eqmail_core.text.error_text import error_text
-from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT
-from eqmail_core.tls.tls_wish import PLAIN, TlsPolicy
+from eqmail_core.tls.client_policy import IMPLICIT_TLS_PORT, PLAIN, TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

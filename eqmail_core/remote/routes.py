@@ -3,6 +3,13 @@
 Source: delivery.md 5.6.
 """
 
+from eqmail_core.remote.by_host import find_by_host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
 SMTP_PORT = 25
 HIGHEST_PORT = 65535
 
@@ -40,3 +47,19 @@ def parse_route(value: bytes) -> Route:
     if not (user and blank):
         return Route(relay, number)
     return Route(relay, number, user, password)
+
+
+DIRECT = Route()
+
+
+def route_for(routes: "Mapping[bytes, bytes] | None", host: bytes) -> Route:
+    """Find the route for `host`: its whole name, then each suffix that begins with a dot, then the empty key.
+
+    Keys of `routes` are in lower case.  An empty value sends the host to its MX, like no match at all.
+    """
+    if not routes:
+        return DIRECT
+    value = find_by_host(routes, host)
+    if value is None:
+        value = routes.get(b"")
+    return parse_route(value) if value else DIRECT

@@ -25,7 +25,7 @@ from eqmail_core.ipc.delivery_protocol import DeliveryRequest, report, split_ord
 from eqmail_core.outcome import TEMPORARY
 from eqmail_core.remote.delivery import NAME, RemoteDeliveries, Report
 from eqmail_core.remote.settings import SettingsSource
-from eqmail_core.remote.slow_hosts import TcptoCache
+from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ConnectionTimer

@@ -9,10 +9,10 @@ Source: delivery.md 5.6; queue.md 3.11 (which program the spawner runs).
 import os
 import time
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import TemporaryFailure
-from eqmail_core.remote.beforemote import is_idle
+from eqmail_core.remote.before import is_idle
 from eqmail_core.remote.plan import NO_CONTROLS, names_of_this_host
 from eqmail_core.remote.tls_policy import client_contexts
 from eqmail_core.site.site import Site

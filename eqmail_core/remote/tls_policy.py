@@ -5,7 +5,7 @@ Source: delivery.md 5.6 (TLS client).
 
 import os
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.remote.by_host import find_by_host
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from eqmail_core.smtp.client import SmtpClient
     from eqmail_core.smtp.client_tls import ClientTlsContexts
-    from eqmail_core.tls.tls_wish import TlsPolicy
+    from eqmail_core.tls.client_policy import TlsPolicy
 
 
 def policy_for(site: Site, host: bytes, is_implicit: bool) -> "TlsPolicy":

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Protocol
 
-from eqmail_core.control.controls import reload_settings
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls, reload_settings
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dsn.notification import BounceConfig
 from eqmail_core.mail.dates import date822

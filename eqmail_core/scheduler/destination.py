@@ -8,7 +8,7 @@ destination counts as dead: it gets one delivery at a time, to see whether it is
 Fails: never; the clock is an argument, and may be set back.
 """
 
-from eqmail_core.control.remote_limits_formats import Limit
+from eqmail_core.control.remote_limits import Limit
 
 FIRST_WINDOW = 5.0
 INITIAL_BACKOFF_S = 1.0

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from typing import Generic, TypeVar
 
-from eqmail_core.control.remote_limits_formats import Limit, limit_of
+from eqmail_core.control.remote_limits import Limit, limit_of
 from eqmail_core.scheduler.destination import DestinationThrottle
 
 Item = TypeVar("Item")

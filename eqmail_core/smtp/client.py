@@ -15,7 +15,7 @@ Long because one session is one machine: its states hand over to each other.
 from eqmail_core.auth.client import Credentials, answers, choose_mechanism, first_line
 from eqmail_core.dsn.parameters import encode_xtext, index_key
 from eqmail_core.dsn.smtp_parameters import mail_parameters, recipient_parameters
-from eqmail_core.smtp.dot_stuffing import DotStuffer
+from eqmail_core.smtp.data import DotStuffer
 from eqmail_core.smtp.exchange import (
     CONTENT,
     DONE,
@@ -28,7 +28,7 @@ from eqmail_core.smtp.exchange import (
     remote_said,
 )
 from eqmail_core.smtp.reply_reader import GARBLED, Reply, ReplyReader
-from eqmail_core.tls.tls_wish import PLAIN, TlsPolicy
+from eqmail_core.tls.client_policy import PLAIN, TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ import ssl
 
 from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.exchange import HANDSHAKE
-from eqmail_core.tls.client_policy import name_rejection_reason
+from eqmail_core.tls.client_policy import TlsPolicy, name_rejection_reason
 from eqmail_core.tls.error_text import tls_error_text
-from eqmail_core.tls.tls_wish import TlsPolicy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -69,3 +69,58 @@ def _without_dots(text: bytes) -> bytes:
     if b"\n.\r" not in text:
         return text.replace(b"\n.", b"\n")
     return b"\n.\r".join(part.replace(b"\n.", b"\n") for part in text.split(b"\n.\r"))
+
+
+class DotStuffer:
+    """Encodes one message, piece by piece.
+
+    `guards_cr`: a dot behind a CR is doubled, too.  To a server that takes a CR for the end of a line, CR . CR would
+    end the message, and what follows would be commands in our name; every other server gets a dot too many there.
+    """
+
+    __slots__ = ("_follows_cr", "_guards_cr", "at_line_start")
+
+    def __init__(self, guards_cr: bool = False) -> None:
+        self.at_line_start = True
+        self._guards_cr = guards_cr
+        self._follows_cr = False
+
+    def encode(self, piece: bytes) -> bytes:
+        """The bytes to send for a piece of the message, which is not empty."""
+        lead = b"." if piece[0] == 46 and (self.at_line_start or self._follows_cr) else b""
+        self.at_line_start = piece[-1] == 10
+        if self._guards_cr:
+            self._follows_cr = piece[-1] == 13
+            piece = piece.replace(b"\r.", b"\r..")
+        return lead + piece.replace(b"\n.", b"\n..").replace(b"\n", b"\r\n")
+
+
+class ChunkDecoder:
+    """Decoder of one message, in pieces of any size; holds back at most one byte."""
+
+    __slots__ = ("_has_ended_line", "_held")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._has_ended_line = True
+
+    def receive(self, data: bytes) -> bytes:
+        """Text so far, as lines that end in LF.  Fails: BareNewline."""
+        data = self._held + data
+        self._held = b""
+        if data.endswith(b"\r"):
+            self._held, data = data[-1:], data[:-1]
+        lines = data.split(b"\r\n")
+        if b"\n" in b"".join(lines):
+            raise BareNewline
+        return self._text(b"\n".join(lines))
+
+    def end(self) -> bytes:
+        """The rest of the message, whose last line ends whether the client ended it or not."""
+        text = self._text(self._held)
+        return text if self._has_ended_line else text + b"\n"
+
+    def _text(self, text: bytes) -> bytes:
+        if text:
+            self._has_ended_line = text.endswith(b"\n")
+        return text

@@ -11,7 +11,7 @@ from importlib import import_module
 from signal import SIGALRM, SIGHUP
 from typing import TYPE_CHECKING
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.service.record import write_record
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters

@@ -15,7 +15,7 @@ import pwd
 import socket
 from collections.abc import Iterator
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.ipc.packet_socket import TlsListener, listen_at
 from eqmail_core.site.site import Site
 from eqmail_core.supervisor.service_manager import given_listeners

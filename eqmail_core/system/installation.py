@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eqmail_core.control.declared import Controls
+    from eqmail_core.control.controls import Controls
 
 
 def read_site(environ: "Mapping[bytes, bytes]") -> Site:

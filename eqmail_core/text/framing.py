@@ -12,3 +12,8 @@ def fields(data: bytes) -> list[bytes]:
 def join(*parts: bytes) -> bytes:
     """Render fields, each ended by NUL."""
     return b"\0".join(parts) + b"\0"
+
+
+def netstring(data: bytes) -> bytes:
+    """Render `data` as a netstring."""
+    return b"%d:%s," % (len(data), data)

@@ -3,10 +3,9 @@
 Source: delivery.md 5.9 (qreceipt.c); qreceipt(1).
 """
 
-from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER
+from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, header_address
 from eqmail_core.mail.address_list import Unparsable, rewrite_addresses, text_of, tokenise
 from eqmail_core.mail.header import field_name
-from eqmail_core.mail.quote import header_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

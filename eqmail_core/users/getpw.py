@@ -6,11 +6,33 @@ Source: qmail-getpw(8).
 """
 
 import os
+import pwd
 
 from eqmail_core.site.site import Site
-from eqmail_core.users.accounts import account, home_owner, own_name
 from eqmail_core.users.lookup import find_account
 from eqmail_core.users.user import User
+
+
+def account(name: bytes) -> tuple[bytes, int, int, bytes] | None:
+    """Name, uid, gid and home of an account; None where there is none."""
+    try:
+        entry = pwd.getpwnam(os.fsdecode(name))
+    except (KeyError, ValueError):
+        return None
+    return os.fsencode(entry.pw_name), entry.pw_uid, entry.pw_gid, os.fsencode(entry.pw_dir)
+
+
+def home_owner(home: bytes) -> int:
+    """The uid that owns a home.  Fails: OSError."""
+    return os.stat(home).st_uid
+
+
+def own_name() -> bytes:
+    """The account that we run as; its number where it has no name."""
+    try:
+        return os.fsencode(pwd.getpwuid(os.getuid()).pw_name)
+    except KeyError:
+        return b"%d" % os.getuid()
 
 
 def find_among_accounts(site: Site, local: bytes) -> User:

@@ -7,7 +7,7 @@ Fails: OSError where the caller may not look; Refusal for accounts that contradi
 
 from collections.abc import Iterator
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from eqmail_setup.diagnostics.checks.settings import OPEN_KEY, check_certificates

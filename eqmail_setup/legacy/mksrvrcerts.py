@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from tempfile import TemporaryDirectory
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls, read_site
 from eqmail_setup.errors import EqmailError

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from eqmail_core.access.rcpthosts import RcptHosts
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control, HostName
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls

@@ -9,8 +9,8 @@ import os
 from typing import NamedTuple
 
 from eqmail_core.access.rcpthosts import RcptHosts
-from eqmail_core.access.rcpthosts_db import morercpthosts_lookup
-from eqmail_core.control.declared import Controls
+from eqmail_core.access.rcpthosts_database import morercpthosts_lookup
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.local.delivery.dotqmail import FORWARD, plain
 from eqmail_core.local.delivery.home import STICKY, enter_home, find_instructions
@@ -18,7 +18,7 @@ from eqmail_core.local.delivery.request import candidates
 from eqmail_core.outcome import Failure
 from eqmail_core.queue.format.channels import LOCAL
 from eqmail_core.queue.routing import Routes
-from eqmail_core.remote.smtproutes import route_for
+from eqmail_core.remote.routes import route_for
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_core.text.invisible_characters import visible

@@ -11,9 +11,9 @@ import pwd
 from collections.abc import Iterable, Iterator
 
 from eqmail_core.site.site import Site
-from eqmail_core.users.accounts import home_owner
 from eqmail_core.users.assign_file import BadAssign
 from eqmail_core.users.database import assign_path, database_path
+from eqmail_core.users.getpw import home_owner
 from eqmail_core.users.pw2u import CannotAssign, assign_text
 from eqmail_core.users.pw2u_lists import read_assign_rules
 from eqmail_setup.cli.progress import ProgressCallback, no_progress

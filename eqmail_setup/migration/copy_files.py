@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.site.accounts import GROUPS
 from eqmail_core.site.layout import EQMAIL_109, EQMAIL_111, Layout

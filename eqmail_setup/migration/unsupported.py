@@ -6,7 +6,7 @@ nobody. A file that is declared in `control.declared` needs no line here: it is 
 Source: changelog-and-wishes.md 6.5.
 """
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 
 RENAMED = {
     "concurrencyincoming": Controls.smtpconcurrency.file,

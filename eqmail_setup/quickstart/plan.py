@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_file
 from eqmail_core.tcpserver.rules_database import compile_rules

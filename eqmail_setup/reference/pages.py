@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_core.control.folders import FOLDERS
 from eqmail_setup.installation.build_config import CONF_BUILD, CONF_FILES

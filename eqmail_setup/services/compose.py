@@ -6,8 +6,7 @@ Fails: Refusal for a service that a flavour cannot run or that is not installed,
 import os
 import shlex
 
-from eqmail_core.control.controls import controls_in
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls, controls_in
 from eqmail_core.site.site import Site
 from eqmail_core.smtpd.handover_client import NO_HANDOVER_VARIABLE
 from eqmail_core.system.files import read_file

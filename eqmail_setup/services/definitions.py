@@ -6,7 +6,7 @@ Source: programs.md 1.2, 1.4, 1.7.
 import os
 from typing import NamedTuple
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
 
 MTA = "mta"

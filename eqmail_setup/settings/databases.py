@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from eqmail_core.access.rcpthosts_database import domain_records
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
 from eqmail_core.tcpserver.rules import BadRule, database_records
 from eqmail_core.users.assign_file import BadAssign

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls

@@ -8,7 +8,7 @@ from typing import Any
 
 from eqmail_core.access.rcpthosts_database import domain_records
 from eqmail_core.control.checks import troubles
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_core.text.lines import non_empty_lines

@@ -11,7 +11,7 @@ import grp
 import os
 from collections.abc import Iterator
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.accounts import caller

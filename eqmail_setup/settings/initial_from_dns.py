@@ -9,7 +9,7 @@ Source: control-files.md 2.5.
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_address
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
 from eqmail_setup.network.dns import DnsLookupFailed, names_of, query
 from eqmail_setup.network.hostnames import domains_of, is_host_name

@@ -8,9 +8,8 @@ import signal
 from collections.abc import Iterable
 from typing import Any
 
-from eqmail_core.control.declared import Controls
-from eqmail_core.control.readers import QUEUE, REMOTE, SEND, SMTPD, START
-from eqmail_core.control.setting import Control
+from eqmail_core.control.controls import Controls
+from eqmail_core.control.setting import QUEUE, REMOTE, SEND, SMTPD, START, Control
 from eqmail_core.site.site import Site
 from eqmail_core.system.kernel import lock_holder
 from eqmail_setup.errors import EqmailError, permission_required

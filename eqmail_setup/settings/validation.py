@@ -14,8 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from eqmail_core.access.rcpthosts_database import domain_records
 from eqmail_core.control.checks import troubles
-from eqmail_core.control.controls import controls_in
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls, controls_in
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.site.site import Site

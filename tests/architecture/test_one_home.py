@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 
 ROOT = Path(__file__).resolve().parents[2]
 DECLARED = sorted((ROOT / "eqmail_core/control").glob("*_settings.py"))

@@ -3,8 +3,8 @@
 import ast
 from pathlib import Path
 
-from eqmail_core.control.declared import Controls
-from eqmail_core.control.readers import ALL, INJECT, LMTP, LOCAL, QMTPD, QUEUE, REMOTE, SEND, SMTPD, START
+from eqmail_core.control.controls import Controls
+from eqmail_core.control.setting import ALL, INJECT, LMTP, LOCAL, QMTPD, QUEUE, REMOTE, SEND, SMTPD, START
 
 CORE = Path(__file__).resolve().parents[2] / "eqmail_core"
 

@@ -14,8 +14,7 @@ from eqmail_core.pop3.message_encoder import MessageText
 from eqmail_core.pop3.protocol import MAX_LINE as POP3_LINE
 from eqmail_core.pop3.protocol import Authorisation, MaildropMessage, Retrieve, Transaction, Update
 from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
-from eqmail_core.smtp.data import BareNewline, DotUnstuffer
-from eqmail_core.smtp.dot_stuffing import DotStuffer
+from eqmail_core.smtp.data import BareNewline, DotStuffer, DotUnstuffer
 from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader
 from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyKind, Decision, SmtpEvent

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from eqmail_core.auth.checkpassword import parse_claim
 from eqmail_core.auth.secrets_file import entries
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.dsn.parameters import (
     DsnParameters,
     RecipientDsn,
@@ -28,9 +28,9 @@ from eqmail_core.ipc import (
 )
 from eqmail_core.local.delivery import dotqmail
 from eqmail_core.local.service import protocol as agent_wire
+from eqmail_core.mail.address import quote_address
 from eqmail_core.mail.address_list import ATOM, Unparsable, render, rewrite_addresses, text_of, tokenise
 from eqmail_core.mail.header import field_name, field_text, is_field
-from eqmail_core.mail.quote import quote_address
 from eqmail_core.queue.format import journal, journal_reading
 from eqmail_core.queue.format.envelope import BadTodo, parse_todo, scan_envelope
 from eqmail_core.queue.format.info import parse_info

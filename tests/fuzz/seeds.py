@@ -7,7 +7,7 @@ from eqmail_core.ipc import submission_protocol as queue_wire
 from eqmail_core.queue.format import journal
 from eqmail_core.smtpd.protocol.proxy_header import SIGNATURE
 from eqmail_core.system.cdb import write_cdb
-from eqmail_core.text.netstring import netstring
+from eqmail_core.text.framing import netstring
 from eqmail_core.users.assign_file import database_records
 
 _WISHING_MILTER = b"".join(

@@ -11,7 +11,7 @@ from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.remote.delivery import RemoteDeliveries, Report
 from eqmail_core.remote.qmail_remote import deliver_once
 from eqmail_core.remote.settings import SettingsSource
-from eqmail_core.remote.slow_hosts import TcptoCache
+from eqmail_core.remote.tcpto import TcptoCache
 from eqmail_core.site.site import Site
 from eqmail_core.smtp.async_client import ConnectionTimer
 from eqmail_core.system.installation import read_controls

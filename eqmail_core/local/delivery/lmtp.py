@@ -10,8 +10,7 @@ import socket
 
 from eqmail_core.control.setting import ControlError
 from eqmail_core.local.delivery.lmtp_command import PROGRAM, Server, server_of
-from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER
-from eqmail_core.mail.quote import one_line, quote_address
+from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, one_line, quote_address
 from eqmail_core.outcome import DONE, PERMANENT, PermanentFailure, TemporaryFailure
 from eqmail_core.remote.report import report_of_output
 from eqmail_core.smtp.blocking_client import run_client

@@ -4,9 +4,8 @@ programs see.  Pure; the disk and the clock are the caller's.
 Source: dot-qmail(5), qmail-command(8), qmail-local.c.
 """
 
-from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, VERP_SUFFIX
+from eqmail_core.mail.address import DOUBLE_BOUNCE, NULL_SENDER, VERP_SUFFIX, header_address, one_line
 from eqmail_core.mail.mbox import from_line
-from eqmail_core.mail.quote import header_address, one_line
 from eqmail_core.outcome import DSN_VARIABLE
 from eqmail_core.site.layout import HOME_VARIABLE
 

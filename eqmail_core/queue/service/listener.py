@@ -14,7 +14,7 @@ from eqmail_core.ipc import admission_protocol as admission_wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
 from eqmail_core.mail.dates import date822
-from eqmail_core.mail.invoked import invoker_name
+from eqmail_core.mail.received import invoker_name
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.service.budget import SubmitterBudget
 from eqmail_core.queue.service.message_store import MessageStore

@@ -30,8 +30,7 @@ from eqmail_core.ipc.admission_protocol import MAX_ENVELOPE
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
-from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, FileWrite
-from eqmail_core.queue.service.filing import FileWriter
+from eqmail_core.queue.service.file_writer import FLUSHED, NAMED, QUEUED, FileWrite, FileWriter
 from eqmail_core.queue.service.journal import SEGMENT_SIZE, Journal
 from eqmail_core.queue.service.journal_segment import Segment
 from eqmail_core.queue.service.number_pool import NumberPool

@@ -15,7 +15,7 @@ from zlib import crc32
 from eqmail_core.dsn.parameters import with_dsn
 from eqmail_core.ipc import submission_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
-from eqmail_core.mail.invoked import invoked_line
+from eqmail_core.mail.received import invoked_line
 from eqmail_core.queue.filesystem import FileSystem
 from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.queue.format.envelope import scan_envelope

@@ -3,8 +3,7 @@
 Source: RFC 5321 section 4.1.1.4; RFC 3030 section 2.
 """
 
-from eqmail_core.smtp.chunked import ChunkDecoder
-from eqmail_core.smtp.data import DotUnstuffer
+from eqmail_core.smtp.data import ChunkDecoder, DotUnstuffer
 from eqmail_core.smtpd.protocol.events import BodyKind
 
 

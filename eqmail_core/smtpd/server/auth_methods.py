@@ -14,7 +14,7 @@ from eqmail_core.system.files import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.control.declared import Controls
+    from eqmail_core.control.controls import Controls
     from eqmail_core.site.site import Site
 
 _OURS, _WRAPPER = b"qmail-chkpw", b"qmail-pwrap"

@@ -4,7 +4,7 @@ Source: smtp-server.md 4.5; RFC 5321 section 4.2.5.
 """
 
 from eqmail_core.filters.message import FilteredMessage
-from eqmail_core.mail.quote import one_line
+from eqmail_core.mail.address import one_line
 from eqmail_core.queue.format import exit_codes as queue_result
 from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude

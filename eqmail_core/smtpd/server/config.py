@@ -12,7 +12,7 @@ from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import FilterConfig
 from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.server.smtp_houses import POLICY_VARIABLES
+from eqmail_core.smtpd.server.config_reader import POLICY_VARIABLES
 from eqmail_core.tcpserver.rules import Rule
 from eqmail_core.tls.server import ServerTlsContexts
 

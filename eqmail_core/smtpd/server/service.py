@@ -21,9 +21,9 @@ from typing import NoReturn
 
 from eqmail_core.access import rcpthosts_database as domains_db
 from eqmail_core.access.networks import NetworkSet
-from eqmail_core.access.rcpthosts_db import morercpthosts_lookup
+from eqmail_core.access.rcpthosts_database import morercpthosts_lookup
 from eqmail_core.auth.secrets_file import FILE as SECRETS
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dns import resolver
 from eqmail_core.event_loop.event_loop import new_event_loop
@@ -44,11 +44,10 @@ from eqmail_core.smtpd.server.async_recipient_lookup import RecipientLookupClien
 from eqmail_core.smtpd.server.async_session import AsyncSmtpSession
 from eqmail_core.smtpd.server.auth_methods import checkable
 from eqmail_core.smtpd.server.config import AddressLimits, ServerConfig
-from eqmail_core.smtpd.server.config_reader import read_tls
+from eqmail_core.smtpd.server.config_reader import PolicyConfigCache, read_tls
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.handover_receiver import HandoverListener
-from eqmail_core.smtpd.server.smtp_houses import PolicyConfigCache
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import log_line

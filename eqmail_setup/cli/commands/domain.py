@@ -2,7 +2,7 @@
 
 import click
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.output import json_option, print_rows
 from eqmail_setup.installation.loading import require_installation

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.filter_entries import FilterEntry, milter_address
 from eqmail_core.filters.api import GROUP
 from eqmail_core.site.site import Site

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from eqmail_core.access.networks import NetworkSet
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.service.parent import is_stopped
 from eqmail_core.service.probe import trouble_with
 from eqmail_core.service.record import read_record

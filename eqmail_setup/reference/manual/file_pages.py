@@ -5,7 +5,7 @@ A text is NAME.SECTION.txt: its first line is the purpose; a line that begins wi
 
 from collections.abc import Iterator
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.site.site import Site

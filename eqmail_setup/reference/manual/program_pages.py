@@ -6,7 +6,7 @@ The docstring of a program begins `NAME ARGUMENTS: purpose.`; `Exits:` begins it
 import re
 from collections.abc import Iterator
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_setup.installation.launchers import COMMAND_ALIASES, Launcher, launchers
 from eqmail_setup.reference.manual.roff import Page

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_setup.installation.launchers import TOOLKIT_PROGRAMS, launchers
 from tests.conftest import eqmail
 

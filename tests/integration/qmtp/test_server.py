@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eqmail_core.text.netstring import netstring
+from eqmail_core.text.framing import netstring
 from tests.support.smtp_servers import Home
 
 ROOT = Path(__file__).parents[3]

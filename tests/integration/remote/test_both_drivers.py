@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from eqmail_core.remote.slow_hosts import TcptoCache
+from eqmail_core.remote.tcpto import TcptoCache
 from tests.support.remote_harness import Deliver, House
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 

@@ -10,7 +10,7 @@ import pytest
 
 from eqmail_core.ipc.delivery_protocol import DeliveryRequest
 from eqmail_core.remote.delivery import MAX_PER_CONNECTION, RemoteDeliveries, Report
-from eqmail_core.remote.slow_hosts import TcptoCache
+from eqmail_core.remote.tcpto import TcptoCache
 from tests.support.remote_harness import MESSAGE, House
 from tests.support.scripted_server import PIPELINING, ScriptedServer
 

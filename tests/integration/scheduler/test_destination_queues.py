@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.control.remote_limits_formats import Limit
+from eqmail_core.control.remote_limits import Limit
 from eqmail_core.scheduler import destination_queues as waiting_room
 from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueue, DestinationQueues
 from tests.unit.scheduler.test_destination import ENOUGH, NOBODY, YES

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.site.site import Site
+from eqmail_core.smtpd.server.config_reader import PolicyConfigCache
 from eqmail_core.smtpd.server.connection_counts import SharedCounters
-from eqmail_core.smtpd.server.smtp_houses import PolicyConfigCache
 from eqmail_core.tcpserver.rules_database import compile_rules, find_rule
 from tests.integration.smtpd.test_sessions import said
 from tests.support.smtp_servers import Home, Resident

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.queue.admin.transfer import survey_queue
 from eqmail_core.site.accounts import ROLES, Accounts
 from eqmail_core.site.layout import LAYOUTS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.environment import VARIABLES
 from eqmail_setup.cli.app import COMMANDS
 from eqmail_setup.installation.launchers import COMMAND_ALIASES, launchers

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.kinds import Count, Limit, PeriodMap, Periods, Seconds, Timeout
 from eqmail_core.tcpserver.options import parse_command_line
 from eqmail_core.text.lines import MAX_COUNT, MAX_PERIOD_S, MAX_WAIT_S

@@ -3,7 +3,7 @@
 import pytest
 
 from eqmail_core.control.checks import CHECKS, troubles
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 
 BY_FILE = {control.file: control for control in Controls.declared().values()}
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from eqmail_core.control.declared import Controls
-from eqmail_core.control.remote_limits_formats import UNLIMITED, limit_of, parse_limit, parse_limits
+from eqmail_core.control.controls import Controls
+from eqmail_core.control.remote_limits import UNLIMITED, limit_of, parse_limit, parse_limits
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.control.shcfg import Ink, configuration_report, setup_report
 from eqmail_core.control.showctl import settings_report

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.dsn.qsbmf import bounce_break, bounce_head, failure_block
-from eqmail_core.mail.quote import one_line
+from eqmail_core.mail.address import one_line
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from eqmail_core.inject.header_rewriter import HeaderRewriter
 from eqmail_core.inject.host_defaults import BadAddress, HostDefaults
 from eqmail_core.inject.originator import Originator
+from eqmail_core.mail.address import quote_address
 from eqmail_core.mail.address_list import Unparsable, text_of, tokenise
 from eqmail_core.mail.header import HeaderReader
-from eqmail_core.mail.quote import quote_address
 
 RULES = HostDefaults(b"mail.example.org", b"example.org", b"plus.example")
 NOW, PID = 1_600_000_000.9, 77

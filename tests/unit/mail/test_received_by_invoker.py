@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.mail.invoked import invoked_line, invoker_name
+from eqmail_core.mail.received import invoked_line, invoker_name
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eqmail_core.qmtp import protocol as qmtp
 from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
-from eqmail_core.text.netstring import netstring
+from eqmail_core.text.framing import netstring
 
 Mail = tuple[bytes, bytes | None, list[bytes | None]]
 

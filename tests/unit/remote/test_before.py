@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.remote.beforemote import is_idle
+from eqmail_core.remote.before import is_idle
 
 REMOTE = b"/h/bin/qmail-remote"
 SHIPPED = b"""#!/bin/sh

@@ -2,8 +2,7 @@
 
 import pytest
 
-from eqmail_core.remote.routes import Route, parse_route
-from eqmail_core.remote.smtproutes import route_for
+from eqmail_core.remote.routes import Route, parse_route, route_for
 
 ROUTES = {
     b"exact.test": b"one",

@@ -1,7 +1,6 @@
 """When a slow host is skipped, and what an attempt changes."""
 
-from eqmail_core.remote.tcpto_policy import after_attempt, is_to_skip
-from eqmail_core.remote.tcpto_table import INET, INET6, TcptoEntry
+from eqmail_core.remote.tcpto_table import INET, INET6, TcptoEntry, after_attempt, is_to_skip
 
 IP = bytes([192, 0, 2, 1])
 OTHER = bytes([192, 0, 2, 2])

@@ -1,10 +1,9 @@
 """A clock that is set back is noticed, and holds nobody up."""
 
-from eqmail_core.control.remote_limits_formats import Limit
+from eqmail_core.control.remote_limits import Limit
 from eqmail_core.dsn.rate_limit import HOUR_S, BounceLimit
 from eqmail_core.queue.format.channels import LOCAL, REMOTE, RetrySchedule
-from eqmail_core.remote.tcpto_policy import after_attempt, is_to_skip
-from eqmail_core.remote.tcpto_table import TcptoEntry
+from eqmail_core.remote.tcpto_table import TcptoEntry, after_attempt, is_to_skip
 from eqmail_core.scheduler.clock_watch import ClockWatch
 from eqmail_core.scheduler.destination_queues import MAX_WAIT_S, DestinationQueues
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.control.remote_limits_formats import Limit
+from eqmail_core.control.remote_limits import Limit
 from eqmail_core.scheduler.destination import (
     CALM_S,
     DEAD_AFTER,

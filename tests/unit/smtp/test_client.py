@@ -8,7 +8,7 @@ from eqmail_core.auth.client import Credentials
 from eqmail_core.remote.report import report_of_output
 from eqmail_core.smtp.client import GROUP, SmtpClient
 from eqmail_core.smtp.exchange import CONTENT, DONE, HANDSHAKE, TRY_NEXT, WAITING
-from eqmail_core.tls.tls_wish import IF_OFFERED, TlsPolicy
+from eqmail_core.tls.client_policy import IF_OFFERED, TlsPolicy
 
 MESSAGE = b"Subject: x\n\n.body\n"
 PLAIN_EHLO = b"250-x\r\n250 8BITMIME\r\n"

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.smtp.data import DotUnstuffer
-from eqmail_core.smtp.dot_stuffing import DotStuffer
+from eqmail_core.smtp.data import DotStuffer, DotUnstuffer
 
 
 def cuts(message: bytes) -> Iterator[list[bytes]]:

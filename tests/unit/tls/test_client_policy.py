@@ -2,8 +2,7 @@
 
 import pytest
 
-from eqmail_core.tls.client_policy import ClientTlsFiles, name_rejection_reason, tls_policy
-from eqmail_core.tls.tls_wish import TlsPolicy
+from eqmail_core.tls.client_policy import ClientTlsFiles, TlsPolicy, name_rejection_reason, tls_policy
 
 FILES = ClientTlsFiles(b"control/tlshosts", b"control/notlshosts", b"control/tlshosts/exhaustivelist")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.programs.qmail_newmrh import main
 from eqmail_core.site.site import Site
 from eqmail_setup.diagnostics.checks import start_scripts as service_scripts

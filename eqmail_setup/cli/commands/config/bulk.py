@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.system.files import read_file
 from eqmail_setup.cli.commands.config.common import carry_out_changes, reloading, written
 from eqmail_setup.errors import usage_error

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from eqmail_core.control.declared import Controls
+from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import Control
 from eqmail_core.site.site import Site
 from eqmail_setup.errors import usage_error

@@ -34,3 +34,7 @@ def parse_claim(data: bytes) -> Claim | None:
     if len(data) > MAX_BYTES or len(parts) < 2:
         return None
     return Claim(parts[0], parts[1], parts[2] if len(parts) > 2 else b"")
+
+
+CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE = -1, -2, -3, -4
+"""Outcomes of CheckPassword that are no exit codes."""

@@ -8,7 +8,7 @@ Fails: never on client input; bad input becomes a reply.
 Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c, commands.c); RFC 1939.
 """
 
-from eqmail_core.smtpd.protocol.sasl import Credentials
+from eqmail_core.auth.credentials import Credentials
 from eqmail_core.text.lines import leading_number
 
 TYPE_CHECKING = False

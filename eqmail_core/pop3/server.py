@@ -6,13 +6,13 @@ Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c).
 import os
 import time
 
+from eqmail_core.auth.checkpassword import NO_CHILD, NO_PIPE
+from eqmail_core.auth.checkpassword_process import start_checker
+from eqmail_core.auth.credentials import Credentials
 from eqmail_core.outcome import Failure
 from eqmail_core.pop3 import maildrop
 from eqmail_core.pop3 import protocol as pop3
 from eqmail_core.pop3.message_encoder import MessageText
-from eqmail_core.smtpd.policy.requests import NO_CHILD, NO_PIPE
-from eqmail_core.smtpd.protocol.sasl import Credentials
-from eqmail_core.smtpd.server.helper_process import start_checker
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.processes import await_end
 from eqmail_core.system.timed_stream import ConnectionLost, TimedOut, TimedStream

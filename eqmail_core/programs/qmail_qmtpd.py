@@ -6,8 +6,8 @@ Source: smtp-server.md 4.10; qmail-qmtpd(8).
 
 import os
 
+from eqmail_core.access.morercpthosts import morercpthosts_lookup
 from eqmail_core.access.rcpthosts import RcptHosts
-from eqmail_core.access.rcpthosts_database import morercpthosts_lookup
 from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.qmtp.server import QmtpServer

@@ -214,11 +214,11 @@ class _AfterJobs:
 
 
 def _described(message: MemoryMessage) -> MemoryMessageRecord:
-    message = MemoryMessageRecord(
+    record = MemoryMessageRecord(
         message.serial, message.number, message.birth, message.size, message.sender, bool(message.failures)
     )
     for job, addresses in zip(message.jobs, message.recipients, strict=True):
         done = set(job.done)
         for offset, _, address in numbered(addresses):
-            message.recipients.append((CHANNELS[job.channel], offset in done, address))
-    return message
+            record.recipients.append((CHANNELS[job.channel], offset in done, address))
+    return record

@@ -3,6 +3,8 @@
 One turn of the loop takes in whatever has arrived, lets the core act once, and then says everything at once: log lines
 in one write, serials in one packet.
 
+Long because it is one state machine.
+
 Fails: a start that cannot succeed is one line in the log and SystemExit(111).
 Source: queue.md 3.7; architecture sections 5 to 7.
 """

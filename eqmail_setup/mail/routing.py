@@ -8,8 +8,8 @@ Fails: Refusal where the settings cannot be read; what a delivery would fail of 
 import os
 from typing import NamedTuple
 
+from eqmail_core.access.morercpthosts import morercpthosts_lookup
 from eqmail_core.access.rcpthosts import RcptHosts
-from eqmail_core.access.rcpthosts_database import morercpthosts_lookup
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.local.delivery.dotqmail import FORWARD, plain

@@ -45,7 +45,8 @@ def size(count: int) -> str:
 def lines_of(message: QueuedMessage, now: float) -> Iterable[str]:
     """A message as text: a line about it, and one for each recipient."""
     bouncing = "  bouncing" if message.bounces else ""
-    yield f"#{message.number}  {message.state}  {age(now - message.birth)}  {size(message.size)}  <{display(message.sender)}>{bouncing}"
+    about = f"#{message.number}  {message.state}  {age(now - message.birth)}  {size(message.size)}"
+    yield f"{about}  <{display(message.sender)}>{bouncing}"
     for channel, done, address in message.recipients:
         when = "done" if done else _when(message, channel, now)
         yield f"    {channel or '?':6}  {display(address)}  {when}".rstrip()

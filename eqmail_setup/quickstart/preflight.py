@@ -61,7 +61,8 @@ def require_free_ports(site: Site, bundles: Iterable[ServiceBundle]) -> None:
         if any(set(listener.pids) & own for listener in holders):
             continue
         raise EqmailError(
-            f"port {port} for {service} is taken by {_describe_holders(holders)}; stop that and keep it from starting again, or "
+            f"port {port} for {service} is taken by {_describe_holders(holders)}; "
+            "stop that and keep it from starting again, or "
             f"choose another port: --set {service}.port=NUMBER"
         )
 

@@ -29,7 +29,7 @@ def bundles_of(deployment: str, site: Site, pairs: tuple[str, ...]) -> tuple[Ser
         manager = MANAGERS[name]
         options = ServiceOptions((*_usual_pairs(manager, site), *_pairs_for(manager, pairs)), tuple(SERVICES))
         found.append(ServiceBundle(manager, compose(manager, site, options, services, installed=False)))
-    known = {key for share in found for key in share.flavour.keys}
+    known = {key for bundle in found for key in bundle.manager.keys}
     for pair in pairs:
         if _key(pair) not in known:
             raise usage_error(f"--set {pair}: means nothing for {deployment}; it obeys {', '.join(sorted(known))}")

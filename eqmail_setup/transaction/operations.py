@@ -104,7 +104,8 @@ class SetPermissions(NamedTuple):
 
     def describe(self, filesystem: Filesystem) -> str:
         """What this does."""
-        return f"give {filesystem.display_path(self.path)} to {self.permissions.owner}:{self.permissions.group} with mode {self.permissions.mode:04o}"
+        owner, group, mode = self.permissions.owner, self.permissions.group, self.permissions.mode
+        return f"give {filesystem.display_path(self.path)} to {owner}:{group} with mode {mode:04o}"
 
     def predicted_changes(self, filesystem: Filesystem) -> PredictedChanges:
         """What it leaves behind."""

@@ -23,10 +23,16 @@ def sources() -> list[Path]:
 
 
 def docstrings(tree: ast.AST) -> set[ast.AST]:
-    """The expression nodes of a module that are prose, not data."""
-    return {
+    """The expression nodes of a module that are prose or names of attributes, not data."""
+    prose = {
         node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
+    slots = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__slots__"
+    ]
+    return prose | {inner for node in slots for inner in ast.walk(node)}
 
 
 def test_control_file_names_have_one_home() -> None:

@@ -9,33 +9,33 @@ from eqmail_core.control.setting import ALL, INJECT, LMTP, LOCAL, QMTPD, QUEUE, 
 CORE = Path(__file__).resolve().parents[2] / "eqmail_core"
 
 READERS = {
-    "net/filters.py": (SMTPD,),
-    "net/injector.py": (INJECT,),
-    "net/login_offer.py": (SMTPD,),
-    "net/smtp_house.py": (SMTPD,),
+    "filters/chain.py": (SMTPD,),
+    "inject/qmail_inject.py": (INJECT,),
+    "smtpd/server/auth_methods.py": (SMTPD,),
+    "smtpd/server/config_reader.py": (SMTPD,),
     "programs/qmail_bfque.py": ("qmail-bfque",),
     "programs/qmail_bfrmt.py": ("qmail-bfrmt",),
     "programs/qmail_newmrh.py": ("qmail-newmrh",),
     "programs/qmail_pwrap.py": ("qmail-pwrap",),
     "programs/qmail_qmqpc.py": ("qmail-qmqpc",),
     "programs/qmail_qmtpd.py": (QMTPD,),
-    "services/local/lmtp.py": (LMTP,),
-    "services/local/program.py": (LOCAL,),
-    "services/queue/service.py": (QUEUE,),
-    "services/remote/once.py": (REMOTE,),
-    "services/remote/settings.py": (REMOTE,),
-    "services/remote/tls_settings.py": (REMOTE,),
-    "services/send/core.py": (SEND,),
-    "services/smtp.py": (SMTPD,),
-    "services/smtp_program/alone.py": (SMTPD,),
-    "services/staff.py": (START,),
-    "services/start.py": (START,),
-    "services/syslog_copy.py": (START,),
-    "store/rcpthosts_db.py": (SMTPD, QMTPD),
+    "local/delivery/lmtp.py": (LMTP,),
+    "local/delivery/program.py": (LOCAL,),
+    "queue/service/service.py": (QUEUE,),
+    "remote/qmail_remote.py": (REMOTE,),
+    "remote/settings.py": (REMOTE,),
+    "remote/tls_policy.py": (REMOTE,),
+    "scheduler/core.py": (SEND,),
+    "smtpd/server/service.py": (SMTPD,),
+    "smtpd/server/stdio_server.py": (SMTPD,),
+    "supervisor/services.py": (START,),
+    "supervisor/start.py": (START,),
+    "tools/splogger.py": (START,),
+    "access/morercpthosts.py": (SMTPD, QMTPD),
 }
 """Who runs each module that reads settings."""
 
-NOT_FOR_SERVICES = {"store/queue_control.py", "programs/qmail_showctl.py", "programs/qmail_shcfg.py"}
+NOT_FOR_SERVICES = {"queue/admin/control.py", "programs/qmail_showctl.py", "programs/qmail_shcfg.py"}
 """Modules that look at settings for people: they count as nobody's readers."""
 
 OF_SCRIPTS = {

@@ -6,6 +6,7 @@ Each is run twice, with the input as it is and cut into pieces, and has to say t
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from eqmail_core.auth.credentials import METHODS, Credentials
 from eqmail_core.dsn.parameters import parse_dsn, render_dsn
 from eqmail_core.filters.message import FilteredMessage
 from eqmail_core.filters.milter.client import MilterClient
@@ -19,7 +20,7 @@ from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader
 from eqmail_core.smtpd.protocol.events import BROKEN, STARTTLS, BodyKind, Decision, SmtpEvent
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.sasl import METHODS, Credentials, SaslExchange, is_challenge
+from eqmail_core.smtpd.protocol.sasl import SaslExchange, is_challenge
 from eqmail_core.smtpd.protocol.session import MAX_LINE, ServerProtocol
 from eqmail_core.spawn.protocol import CommandReader, rejection_reason
 from eqmail_core.system.spooled_buffer import SpooledBuffer

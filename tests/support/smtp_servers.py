@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from eqmail_core.access.morercpthosts import morercpthosts_lookup
 from eqmail_core.access.networks import NetworkSet
-from eqmail_core.access.rcpthosts_database import morercpthosts_lookup
 from eqmail_core.control.controls import Controls
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.queue.client.async_service import Done

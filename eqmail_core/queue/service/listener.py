@@ -223,10 +223,10 @@ class QueueListener:
         if self._scheduler is not None:
             self._scheduler.channel.close()
         self._scheduler = connection
-        connection = connection.scheduler = SchedulerConnection(
+        link = connection.scheduler = SchedulerConnection(
             self.name, self.loop, connection.channel, self.store, self.config.temporary
         )
-        self.store.scheduler_connected(connection, held)
+        self.store.scheduler_connected(link, held)
 
     def disconnected(self, connection: "QueueConnection") -> None:
         """A connection has ended."""

@@ -234,11 +234,12 @@ def report(found: RecoveryResult) -> None:
 def damage_line(damaged: Damaged) -> str:
     """What is said of a damaged segment of the journal."""
     size = sum(damage.end - damage.start for damage in damaged.damages)
-    where = f"{damaged.path}: {len(damaged.damages)} damaged places ({size} bytes, the first at offset {damaged.damages[0].start})"
+    first = damaged.damages[0].start
+    where = f"{damaged.path}: {len(damaged.damages)} damaged places ({size} bytes, the first at offset {first})"
     if any(damage.is_certain for damage in damaged.damages):
         return (
-            f"alert: {where}: what was waiting there is lost; the {damaged.intact} intact records before and behind are "
-            f"read; the file will be kept as damaged.{damaged.epoch}"
+            f"alert: {where}: what was waiting there is lost; the {damaged.intact} intact records before and behind "
+            f"are read; the file will be kept as damaged.{damaged.epoch}"
         )
     return (
         f"warning: {where} at its end: cut short by a crash, so never accepted, or damaged; {damaged.intact} are intact"

@@ -2,6 +2,8 @@
 
 Who it is says the kernel, and so the Received line and the todo file say it, too.
 
+Long because it is one state machine.
+
 Fails: a packet that does not belong on the wire ends the connection; what is wrong with a message is an exit code of
 qmail-queue.
 """
@@ -117,8 +119,8 @@ class SubmissionConnection:
 
     def on_close(self) -> None:
         """The peer has gone: forget what is not complete."""
-        for partial in self._partial.values():
-            self._drop(partial)
+        for unfinished in self._partial.values():
+            self._drop(unfinished)
         self._partial.clear()
 
     def expire(self, before: int) -> None:
@@ -181,20 +183,20 @@ class SubmissionConnection:
     # Messages in pieces.
 
     def _piece(self, kind: bytes, tag: int, piece: bytes) -> None:
-        partial = self._partial.get(tag)
-        if partial is None:
+        unfinished = self._partial.get(tag)
+        if unfinished is None:
             if kind == wire.ABORT:
                 return
             if not self._may_open():
                 self._channel.close()
                 return
             now, qp = self._context.now(), self._next_qp()
-            partial = self._partial[tag] = PartialMessage(now, qp, self._received(qp, now))
-        partial.touched = self.spoke
+            unfinished = self._partial[tag] = PartialMessage(now, qp, self._received(qp, now))
+        unfinished.touched = self.spoke
         act = _ACTS.get(kind)
         if act is None:
             raise wire.WireError("unknown packet")
-        act(self, tag, partial, piece)
+        act(self, tag, unfinished, piece)
 
     def _may_open(self) -> bool:
         """Tell whether another message may begin, which then has its place."""
@@ -206,50 +208,52 @@ class SubmissionConnection:
         context.make_room()
         return not self._channel.closed and context.places.take(uid, 1)
 
-    def _may_keep(self, partial: PartialMessage, size: int) -> bool:
+    def _may_keep(self, unfinished: PartialMessage, size: int) -> bool:
         """Tell whether so many more bytes may be kept in memory; if not, the message is given up."""
         if self._context.memory.take(self._peer.uid, size):
-            partial.weight += size
+            unfinished.weight += size
             return True
         self._context.make_room()
-        partial.code = q.NO_MEMORY
-        self._discard(partial)
+        unfinished.code = q.NO_MEMORY
+        self._discard(unfinished)
         return False
 
-    def _lighten(self, partial: PartialMessage, size: int) -> None:
+    def _lighten(self, unfinished: PartialMessage, size: int) -> None:
         """So many bytes are not in memory any more."""
-        partial.weight -= size
+        unfinished.weight -= size
         self._context.memory.give_back(self._peer.uid, size)
 
-    def _body(self, tag: int, partial: PartialMessage, piece: bytes) -> None:
-        if partial.code != q.OK or not self._may_keep(partial, len(piece)):
+    def _body(self, tag: int, unfinished: PartialMessage, piece: bytes) -> None:
+        if unfinished.code != q.OK or not self._may_keep(unfinished, len(piece)):
             return
-        partial.pieces.append(piece)
-        partial.size += len(piece)
-        if partial.size > SMALL_BODY_BYTES:
+        unfinished.pieces.append(piece)
+        unfinished.size += len(piece)
+        if unfinished.size > SMALL_BODY_BYTES:
             try:
-                self._write(partial)
+                self._write(unfinished)
             except OSError:
-                partial.code = q.WRITE_ERROR
-                self._discard(partial)
+                unfinished.code = q.WRITE_ERROR
+                self._discard(unfinished)
 
-    def _write(self, partial: PartialMessage) -> None:
+    def _write(self, unfinished: PartialMessage) -> None:
         """What has come so far goes to the file of the message's number."""
-        if partial.fd < 0:
-            partial.number = self._context.store.take_number()
-            partial.fd = self._context.disk.open(self._context.store.path_for(partial.number), os.O_WRONLY | os.O_TRUNC)
-        for piece in partial.pieces:
-            self._context.disk.write(partial.fd, piece)
-            partial.crc = crc32(piece, partial.crc)
-        partial.pieces = []
-        self._lighten(partial, partial.weight - len(partial.envelope))
+        if unfinished.fd < 0:
+            unfinished.number = self._context.store.take_number()
+            unfinished.fd = self._context.disk.open(
+                self._context.store.path_for(unfinished.number), os.O_WRONLY | os.O_TRUNC
+            )
+        for piece in unfinished.pieces:
+            self._context.disk.write(unfinished.fd, piece)
+            unfinished.crc = crc32(piece, unfinished.crc)
+        unfinished.pieces = []
+        self._lighten(unfinished, unfinished.weight - len(unfinished.envelope))
 
-    def _envelope(self, tag: int, partial: PartialMessage, piece: bytes) -> None:
-        if len(partial.envelope) + len(piece) > MAX_ENVELOPE:
-            partial.code = q.NO_MEMORY
-            self._discard(partial)
-        elif partial.code == q.OK and self._may_keep(partial, len(piece)):
-            partial.envelope += piece
+    def _envelope(self, tag: int, unfinished: PartialMessage, piece: bytes) -> None:
+        if len(unfinished.envelope) + len(piece) > MAX_ENVELOPE:
+            unfinished.code = q.NO_MEMORY
+            self._discard(unfinished)
+        elif unfinished.code == q.OK and self._may_keep(unfinished, len(piece)):
+            unfinished.envelope += piece
 
     def _commit(self, tag: int, it: PartialMessage, piece: bytes) -> None:
         del self._partial[tag]
@@ -272,24 +276,24 @@ class SubmissionConnection:
             self._unanswered += 1
         self._context.store.accept(message, partial(self._answer, tag, message.weight))
 
-    def _abort(self, tag: int, partial: PartialMessage, piece: bytes) -> None:
+    def _abort(self, tag: int, unfinished: PartialMessage, piece: bytes) -> None:
         del self._partial[tag]
-        self._drop(partial)
+        self._drop(unfinished)
 
-    def _drop(self, partial: PartialMessage) -> None:
+    def _drop(self, unfinished: PartialMessage) -> None:
         """Let go of an unfinished message."""
         self._context.places.give_back(self._peer.uid, 1)
-        self._discard(partial)
+        self._discard(unfinished)
 
-    def _discard(self, partial: PartialMessage) -> None:
+    def _discard(self, unfinished: PartialMessage) -> None:
         """Let go of what an unfinished message holds."""
-        partial.pieces, partial.envelope = [], bytearray()
-        self._lighten(partial, partial.weight)
-        if partial.number:
-            if partial.fd >= 0:
-                self._context.disk.close(partial.fd)
-            self._context.store.release_number(partial.number)
-            partial.number, partial.fd = 0, -1
+        unfinished.pieces, unfinished.envelope = [], bytearray()
+        self._lighten(unfinished, unfinished.weight)
+        if unfinished.number:
+            if unfinished.fd >= 0:
+                self._context.disk.close(unfinished.fd)
+            self._context.store.release_number(unfinished.number)
+            unfinished.number, unfinished.fd = 0, -1
 
 
 _ACTS: dict[bytes, Callable[[SubmissionConnection, int, PartialMessage, bytes], None]] = {

@@ -197,7 +197,7 @@ class MemoryQueue:
                 self.spiller.spill(message)
 
         if self._completion.ready:
-            message = ReportedMessage(
+            report = ReportedMessage(
                 message.sender,
                 date822(message.birth),
                 message.size,
@@ -205,7 +205,7 @@ class MemoryQueue:
                 lambda: _read_body(message.body.fd),
                 message.dsn,
             )
-            self._completion.send_notification(message.number, message, told)
+            self._completion.send_notification(message.number, report, told)
         else:
             told(SYSTEM_ERROR_PAUSE_S)
 

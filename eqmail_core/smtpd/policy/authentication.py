@@ -3,17 +3,18 @@
 Source: smtp-server.md 4.6 (qmail-smtpd.c).
 """
 
+from eqmail_core.auth.checkpassword import CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE
 from eqmail_core.outcome import EXIT_TEMPORARY
 from eqmail_core.smtpd.policy import smtpplugins as sections
-from eqmail_core.smtpd.policy.requests import CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE, CheckPassword, Delay
+from eqmail_core.smtpd.policy.requests import CheckPassword, Delay
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import Decision
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from eqmail_core.auth.credentials import Credentials
     from eqmail_core.smtpd.policy.plugins import PluginSession
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
-    from eqmail_core.smtpd.protocol.sasl import Credentials
 
 FAILED_AUTH_PAUSE_S = 5.0
 """How long a client waits after wrong credentials."""

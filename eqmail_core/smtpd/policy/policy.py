@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from eqmail_core.auth.credentials import Credentials
     from eqmail_core.smtpd.policy.config import PolicyConfig
     from eqmail_core.smtpd.policy.dnsbl import DnsblCheck
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
-    from eqmail_core.smtpd.protocol.sasl import Credentials
     from eqmail_core.tls.session_info import TlsSessionInfo
 
     OwnDecision = Callable[["SmtpPolicy", Any, PluginVerdict], Decision]

@@ -8,12 +8,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from eqmail_core.auth.credentials import Credentials
     from eqmail_core.dns import query as lookup
     from eqmail_core.dns.query import DnsAnswer
     from eqmail_core.filters.verdict import FilterPort, FilterQuery, FilterVerdict
     from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
     from eqmail_core.smtpd.protocol.events import Decision
-    from eqmail_core.smtpd.protocol.sasl import Credentials
 
     RequestResult = PluginResult | FilterVerdict | list[DnsAnswer] | bytes | int | None
     """What an errand brings back; each kind says which of these."""
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     PendingDecision = Generator["Request", RequestResult, Decision]
     """A decision in the making."""
 
-CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE = -1, -2, -3, -4
-"""Outcomes of CheckPassword that are no exit codes."""
 
 CHECKER_S, PLUGIN_S = 60.0, 300.0
 """How long a password checker and a plugin may take; then they are ended, and that is trouble that may pass."""

@@ -7,8 +7,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eqmail_core.auth.credentials import Credentials
     from eqmail_core.dsn.parameters import DsnParameters, RecipientDsn
-    from eqmail_core.smtpd.protocol.sasl import Credentials
 
 
 class SmtpEvent:

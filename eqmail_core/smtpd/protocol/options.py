@@ -3,11 +3,11 @@
 Source: smtp-server.md 4.2 (EHLO); RFC 5321 section 4.1.1.1, RFC 2034, RFC 3030 (CHUNKING), RFC 9422 (LIMITS).
 """
 
+from eqmail_core.auth.credentials import CRAM_MD5
 from eqmail_core.dsn.smtp_parameters import BadParameter, read_mail, read_recipient
 from eqmail_core.smtp.path import address_literal, parse_parameters, split_path
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import Mail, Recipient
-from eqmail_core.smtpd.protocol.sasl import CRAM_MD5
 from eqmail_core.text.sanitize import is_plain, plain
 
 TYPE_CHECKING = False

@@ -9,25 +9,11 @@ Source: smtp-server.md 4.6; RFC 4954, RFC 4616 (PLAIN), RFC 2195 (CRAM-MD5).
 
 from binascii import Error, a2b_base64, b2a_base64
 
+from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, PLAIN, Credentials
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.text.sanitize import is_plain
 
-LOGIN, PLAIN, CRAM_MD5 = b"login", b"plain", b"cram-md5"
-METHODS = (LOGIN, PLAIN, CRAM_MD5)
-
 _CANCEL = b"*"
-
-
-class Credentials:
-    """What a client says about itself; `challenge` is empty except for CRAM-MD5, whose `password` is the digest."""
-
-    __slots__ = ("challenge", "method", "password", "user")
-
-    def __init__(self, method: bytes, user: bytes, password: bytes, challenge: bytes = b"") -> None:
-        self.method = method
-        self.user = user
-        self.password = password
-        self.challenge = challenge
 
 
 def challenge_line(text: bytes) -> bytes:

@@ -9,6 +9,7 @@ Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelinin
 Long because the whole order of an SMTP conversation is in one place.
 """
 
+from eqmail_core.auth.credentials import CRAM_MD5, Credentials
 from eqmail_core.dsn.parameters import DsnParameters, index_key
 from eqmail_core.smtp.data import BareNewline
 from eqmail_core.smtpd.protocol import replies as reply
@@ -32,7 +33,7 @@ from eqmail_core.smtpd.protocol.events import (
     StartTls,
 )
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, Credentials, SaslExchange, is_challenge
+from eqmail_core.smtpd.protocol.sasl import SaslExchange, is_challenge
 from eqmail_core.text.sanitize import plain
 
 TYPE_CHECKING = False

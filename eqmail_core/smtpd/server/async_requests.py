@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from eqmail_core.auth.checkpassword import NO_CHILD
+from eqmail_core.auth.checkpassword_process import checker_outcome, start_checker
 from eqmail_core.event_loop.async_process import PipeReader, kill, on_end
 from eqmail_core.event_loop.child_slots import Slot
 from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
@@ -15,7 +17,6 @@ from eqmail_core.smtpd.policy.authentication import is_refusal
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import (
     CHECKER_S,
-    NO_CHILD,
     PLUGIN_S,
     AwaitEarlyTalker,
     CheckPassword,
@@ -28,7 +29,7 @@ from eqmail_core.smtpd.policy.requests import (
 )
 from eqmail_core.smtpd.protocol.events import Decision
 from eqmail_core.smtpd.server.context import ServerContext
-from eqmail_core.smtpd.server.helper_process import checker_outcome, plugin_report, start_checker, start_plugin
+from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
 
 if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult

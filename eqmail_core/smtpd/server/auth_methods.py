@@ -8,8 +8,8 @@ Light.  Source: control-files.md; changelog-and-wishes.md "SMTP AUTH extras" (s/
 
 import os
 
+from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, METHODS, PLAIN
 from eqmail_core.auth.secrets_file import FILE, has_clear_text
-from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, METHODS, PLAIN
 from eqmail_core.system.files import read_file
 
 TYPE_CHECKING = False

@@ -10,6 +10,7 @@ import select
 import signal
 import time
 
+from eqmail_core.auth.checkpassword_process import checker_outcome, start_checker
 from eqmail_core.dns.query import CLIENT_TIMEOUT_S, NO_ANSWER
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader, PluginResult
 from eqmail_core.smtpd.policy.requests import (
@@ -23,7 +24,7 @@ from eqmail_core.smtpd.policy.requests import (
     QueryFilter,
     RunPlugin,
 )
-from eqmail_core.smtpd.server.helper_process import checker_outcome, plugin_report, start_checker, start_plugin
+from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
 from eqmail_core.system.files import CHUNK
 
 TYPE_CHECKING = False

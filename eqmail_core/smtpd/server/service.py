@@ -20,8 +20,8 @@ from functools import partial
 from typing import NoReturn
 
 from eqmail_core.access import rcpthosts_database as domains_db
+from eqmail_core.access.morercpthosts import morercpthosts_lookup
 from eqmail_core.access.networks import NetworkSet
-from eqmail_core.access.rcpthosts_database import morercpthosts_lookup
 from eqmail_core.auth.secrets_file import FILE as SECRETS
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError

@@ -6,7 +6,7 @@ Light: all of it is imported for each client.  Source: smtp-server.md 4.1; qmail
 import os
 import time
 
-from eqmail_core.access.rcpthosts_database import morercpthosts_lookup
+from eqmail_core.access.morercpthosts import morercpthosts_lookup
 from eqmail_core.control.setting import ControlError
 from eqmail_core.filters.chain import read_filters
 from eqmail_core.mail.dates import date822

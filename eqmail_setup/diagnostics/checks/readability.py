@@ -10,21 +10,20 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
-from eqmail_core.control import readers
-from eqmail_core.control.setting import Control
+from eqmail_core.control.setting import ALL, INJECT, LMTP, LOCAL, QMTPD, QUEUE, REMOTE, SEND, SMTPD, Control
 from eqmail_core.site.site import Site
 from eqmail_setup.installation.accounts import group_name, user_name
 
 _ROLES = {
-    readers.SMTPD: "qmaild",
-    readers.QMTPD: "qmaild",
-    readers.SEND: "qmails",
-    readers.REMOTE: "qmailr",
-    readers.QUEUE: "qmailq",
+    SMTPD: "qmaild",
+    QMTPD: "qmaild",
+    SEND: "qmails",
+    REMOTE: "qmailr",
+    QUEUE: "qmailq",
 }
 """Whose account the readers of settings have; what starts as root is not among them."""
 
-_EVERYBODY = {readers.INJECT, readers.LOCAL, readers.LMTP, *readers.ALL}
+_EVERYBODY = {INJECT, LOCAL, LMTP, *ALL}
 """Readers that any user may be."""
 
 ANY_USER = "other users"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.access.rcpthosts_database import compile_domains, morercpthosts_lookup
+from eqmail_core.access.morercpthosts import morercpthosts_lookup
+from eqmail_core.access.rcpthosts_database import compile_domains
 from eqmail_core.control.setting import ControlError
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.smtpd.policy.config import PolicyConfig

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eqmail_core.auth.credentials import Credentials
 from eqmail_core.pop3.message_encoder import MessageText
 from eqmail_core.pop3.protocol import Authorisation, MaildropMessage, Retrieve, Transaction, Update
-from eqmail_core.smtpd.protocol.sasl import Credentials
 
 GREETING = b"<1.2@mail.example.org>"
 DROP = [MaildropMessage(120, b"one"), MaildropMessage(200, b"two"), MaildropMessage(3, b"three")]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, METHODS, PLAIN
+from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, METHODS, PLAIN
 from eqmail_core.smtpd.server.auth_methods import auth_offer
 from eqmail_core.system.installation import read_controls
 from tests.support.smtp_servers import Home

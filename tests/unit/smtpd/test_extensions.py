@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eqmail_core.auth.credentials import METHODS
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import BROKEN
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.sasl import METHODS
 from tests.unit.smtpd.test_session import Client, codes
 
 OPEN = b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"

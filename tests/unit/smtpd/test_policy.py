@@ -6,11 +6,13 @@ import pytest
 
 from eqmail_core.access.badmailfrom import BadSenders
 from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.auth.checkpassword import CHECKER_CRASHED, NO_CHILD
+from eqmail_core.auth.credentials import Credentials
 from eqmail_core.outcome import TemporaryFailure
 from eqmail_core.smtpd.policy.config import PolicyConfig
 from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
 from eqmail_core.smtpd.policy.policy import SmtpPolicy
-from eqmail_core.smtpd.policy.requests import CHECKER_CRASHED, NO_CHILD, CheckPassword, Delay, RunPlugin
+from eqmail_core.smtpd.policy.requests import CheckPassword, Delay, RunPlugin
 from eqmail_core.smtpd.policy.smtpplugins import parse_plugins
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import (
@@ -24,7 +26,6 @@ from eqmail_core.smtpd.protocol.events import (
     SmtpEvent,
 )
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.sasl import Credentials
 
 CLIENT = {b"TCPREMOTEHOST": b"c.test", b"TCPREMOTEIP": b"192.0.2.7", b"TCPLOCALHOST": b"mx.test"}
 Said = dict[bytes, bytes]

@@ -4,8 +4,9 @@ from base64 import b64encode
 
 import pytest
 
+from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, PLAIN, Credentials
 from eqmail_core.smtpd.protocol import replies as reply
-from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, PLAIN, Credentials, SaslExchange
+from eqmail_core.smtpd.protocol.sasl import SaslExchange
 
 
 def told(answer: bytes | Credentials) -> tuple[bytes, bytes, bytes]:

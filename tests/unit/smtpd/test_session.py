@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eqmail_core.auth.credentials import CRAM_MD5, LOGIN, METHODS, PLAIN
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import (
     BROKEN,
@@ -18,7 +19,6 @@ from eqmail_core.smtpd.protocol.events import (
     SmtpEvent,
 )
 from eqmail_core.smtpd.protocol.options import ServerOptions
-from eqmail_core.smtpd.protocol.sasl import CRAM_MD5, LOGIN, METHODS, PLAIN
 from eqmail_core.smtpd.protocol.session import MAX_LINE, ServerProtocol
 
 OK = Decision(True, [reply.OK])

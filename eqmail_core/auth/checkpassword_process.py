@@ -1,0 +1,48 @@
+"""Starts a checkpassword program with credentials on descriptor 3, and says what its exit code means.
+
+Source: smtp-server.md 4.6; checkpassword's interface, cr.yp.to/checkpwd/interface.html."""
+
+import os
+
+from eqmail_core.auth.checkpassword import CHECKER_CRASHED, NO_CHILD, NO_PIPE
+from eqmail_core.system.log import describe_error, write_stderr
+from eqmail_core.system.processes import IGNORED_BY_PYTHON
+from eqmail_core.text.framing import join
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eqmail_core.auth.credentials import Credentials
+
+
+_CREDENTIALS_FD = 3
+
+
+def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials") -> int:
+    """Start a password checker, with the credentials on descriptor 3: its process id, or an outcome if it is not > 0.
+
+    One that cannot be run is said in the log; nobody can tell whether the password is wrong then.
+    The credentials fit a pipe and are in it before the program runs, so that nobody waits for anybody.
+    """
+    try:
+        reading, writing = os.pipe()
+    except OSError:
+        return NO_PIPE
+    try:
+        os.write(writing, join(credentials.user, credentials.password, credentials.challenge))
+    finally:
+        os.close(writing)
+    actions = [(os.POSIX_SPAWN_DUP2, reading, _CREDENTIALS_FD)]
+    try:
+        return os.posix_spawnp(argv[0], argv, environ, file_actions=actions, setsigdef=IGNORED_BY_PYTHON)
+    except (OSError, ValueError) as error:
+        write_stderr(b"alert: unable to run %b\n" % describe_error(error))
+        return NO_CHILD
+    finally:
+        os.close(reading)
+
+
+def checker_outcome(code: int) -> int:
+    """What the end of a password checker means: its exit code, or that it crashed."""
+    return CHECKER_CRASHED if code < 0 else code

@@ -29,7 +29,7 @@ FAULTS = (
     Fault(("eq-send",), "rename", path="/queue/"),
     Fault(DELIVERING, "fsync"),
     Fault(DELIVERING, "syncfs"),
-    Fault(DELIVERING, "link"),
+    Fault(DELIVERING, "rename"),
 )
 SLOW = (
     Fault(("eq-queue",), "fdatasync", 0, 700, once=False),

@@ -131,3 +131,37 @@ def test_nothing_acknowledged_is_lost(private_home: Path, record_property: Calla
     record_property("kills", report)
     print(report)
     assert sum(killed.values()) >= 50
+
+
+@pytest.mark.slow
+def test_a_crash_right_after_a_spill_delivers_once(private_home: Path) -> None:
+    """The journal has the messages still, and the files have them already: they are the same ones."""
+    alias, queue = private_home / "alias", private_home / "queue"
+    is_open, copies = alias / "open", alias / "copies"
+    # A program has no file name by which a second copy would replace the first.
+    (alias / ".qmail-later").write_text(f"|test -e {is_open} || exit 111; cat >>{copies}\n")
+    house = House(private_home)
+
+    def placed() -> list[Path]:
+        return [path for path in (queue / "info").rglob("*") if path.name.isdigit()]
+
+    for round_ in range(3):
+        before = len(placed())
+        for count in range(5):
+            house.send([f"later@{ME}"], f"Subject: x\n\nX-Mark: {round_}-{count}\n")
+        until(lambda before=before: len(placed()) == before + 5, "the messages on the disk")  # type: ignore[misc]
+        house.kill()
+        house.start()
+    is_open.touch()
+
+    def is_empty_after_a_nudge() -> bool:
+        assert house.process is not None
+        house.process.send_signal(signal.SIGALRM)
+        time.sleep(0.5)
+        return not left_over(queue)
+
+    until(is_empty_after_a_nudge, "an empty queue", 120)
+    house.stop()
+    counts = Counter(re.findall(r"^X-Mark: (\S+)$", copies.read_text(), re.M))
+    assert counts == {f"{round_}-{count}": 1 for round_ in range(3) for count in range(5)}
+    assert not [path for path in (queue / "mess").rglob("*") if path.is_file()]

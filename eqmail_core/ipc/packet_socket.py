@@ -4,7 +4,7 @@ All sockets are SOCK_SEQPACKET: one send is one receive, so that no wire needs f
 
 A descriptor that another account sent may take as long to close as that account likes, also one that was never taken
 from the socket.  So sockets on which none is due refuse them, where the kernel can (Linux 6.16); where it cannot they
-are closed aside (system/closing.py), as a socket is that is closed before its peer has gone.
+are closed aside (ipc/background_close.py), as a socket is that is closed before its peer has gone.
 
 Fails: OSError, as the system says it.
 """

@@ -1,7 +1,7 @@
 """qmail-queue: queue the message on descriptor 0 for the envelope on descriptor 1.
 
 Through the queue service; where none is installed or running, by itself if the caller may write the queue.
-Exits: see values/queue_result.py.  Source: queue.md 3.5; qmail-queue(8).
+Exits: see queue/format/exit_codes.py.  Source: queue.md 3.5; qmail-queue(8).
 """
 
 from eqmail_core.queue.client.qmail_queue import limit_lifetime, submit

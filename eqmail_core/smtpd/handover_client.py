@@ -3,7 +3,7 @@
 Light: a connection costs what this imports.  The program stays until the conversation is over, so that whoever started
 it counts its clients as ever; when it is ended, so is the conversation.
 
-Source: docs/adr/0010; protocols/handover_wire.py.
+Source: docs/adr/0010; ipc/handover_protocol.py.
 """
 
 import _socket

@@ -29,7 +29,7 @@ class MigrationOptions(NamedTuple):
 
 
 def migration_options(origin: str, goal: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command that carries from `origin` to `goal` its options; it gets them as `load` and `manner`."""
+    """Give a command that carries from `origin` to `goal` its options; it gets them as `load` and `change`."""
 
     def decorated(function: Callable[..., int]) -> Callable[..., int]:
         @click.option("--move", is_flag=True, help=f"Remove the messages from {origin} once they are in {goal}.")

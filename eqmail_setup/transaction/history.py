@@ -222,7 +222,15 @@ def digest_of(state: PathSnapshot | None) -> PathDigest | None:
 
 def _value(run: TransactionRecord) -> dict[str, Any]:
     steps = [{"path": step.path, "before": _shape(step.before), "after": _shape(step.after)} for step in run.changes]
-    return {**run._asdict(), "steps": steps}
+    return {
+        "number": run.number,
+        "began": run.started_at,
+        "who": run.user,
+        "command": run.command,
+        "state": run.state,
+        "undoes": run.undoes,
+        "steps": steps,
+    }
 
 
 def _shape(of: PathDigest | None) -> dict[str, Any] | None:

@@ -52,17 +52,17 @@ class ChangeOptions(NamedTuple):
 
 
 def change_options(function: Callable[..., int]) -> Callable[..., int]:
-    """Give a command the options of every changing command; it gets them as `manner`."""
+    """Give a command the options of every changing command; it gets them as `change`."""
 
     @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
     @click.option("--diff", is_flag=True, help="Show how files would change; implies --dry-run.")
     @json_option
     @click.option("--yes", is_flag=True, help="Ask nothing; without a terminal nothing is asked anyway.")
     @wraps(function)
-    def with_manner(*words: Any, dry_run: bool, diff: bool, as_json: bool, yes: bool, **options: Any) -> int:
-        return function(*words, manner=ChangeOptions(dry_run, diff, as_json, yes), **options)
+    def with_change(*words: Any, dry_run: bool, diff: bool, as_json: bool, yes: bool, **options: Any) -> int:
+        return function(*words, change=ChangeOptions(dry_run, diff, as_json, yes), **options)
 
-    return with_manner
+    return with_change
 
 
 def staged_change_options(function: Callable[..., int]) -> Callable[..., int]:

@@ -32,7 +32,7 @@ ROOT = Path(os.environ.get("EQMAIL_TREE", Path(__file__).parents[2]))
 RUN = """
 import socket, sys
 sys.path.insert(0, {root!r})
-from eqmail_core.services import smtp
+from eqmail_core.supervisor.services import smtp
 from eqmail_core.system.installation import read_site
 smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [socket.socket(fileno={fd})])
 """

@@ -26,7 +26,7 @@ IMAGE_MB = 300
 DRAIN_S = 300
 _PAGE = 4096
 _LENGTH_OF_BODY = 12
-"""Where a record says how long its body is: see formats/journal.py."""
+"""Where a record says how long its body is: see queue/format/journal.py."""
 
 _SAID = re.compile(r"alert|warning|fatal")
 

@@ -7,7 +7,7 @@ more is told than a letter.
 Bounded: so many questions are in work at a time; while they are, no more are read.  An answer is believed for a moment.
 
 Fails: never; who asks nonsense is hung up on.
-Source: protocols/lookup_wire.py.
+Source: ipc/recipient_lookup_protocol.py.
 """
 
 import selectors

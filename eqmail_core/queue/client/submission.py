@@ -1,6 +1,6 @@
 """The light end of queue_wire: one message on its way to the queue service; blocking, and quick to import.
 
-Source: protocols/queue_wire.py.
+Source: ipc/submission_protocol.py.
 """
 
 import _socket

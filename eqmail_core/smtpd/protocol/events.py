@@ -15,7 +15,7 @@ class SmtpEvent:
     """Something that happened in the conversation; those that need a verdict say so."""
 
     __slots__ = ()
-    needs_verdict = True
+    needs_decision = True
     restarts = False
 
 
@@ -90,7 +90,7 @@ class BodyKind(SmtpEvent):
         self.ends_chunk = ends_chunk
 
     @property
-    def needs_decision(self) -> bool:
+    def needs_decision(self) -> bool:  # type: ignore[override]  # the same attribute, read only
         """Whether the message is complete."""
         return self.is_last
 
@@ -108,7 +108,7 @@ class Reset(SmtpEvent):
     """RSET: nothing of the transaction is left."""
 
     __slots__ = ()
-    needs_verdict = False
+    needs_decision = False
 
 
 class StartTls(SmtpEvent):
@@ -121,7 +121,7 @@ class BareNewlineEvent(SmtpEvent):
     """A LF without CR in a body: the conversation is over, and no message may be made of what was sent."""
 
     __slots__ = ()
-    needs_verdict = False
+    needs_decision = False
 
 
 class Refusal:

@@ -173,7 +173,7 @@ class ServerProtocol:
                 break
             event = self._command(line) if self._exchange is None else self._auth_line(line)
             if event is not None:
-                if event.needs_verdict:
+                if event.needs_decision:
                     self.awaited = event
                 return event
         return None

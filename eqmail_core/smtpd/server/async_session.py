@@ -221,7 +221,7 @@ class AsyncSmtpSession(asyncio.Protocol):
                 self._take(event)
             elif event is STARTTLS:
                 self._start_tls()
-            elif event.needs_verdict:
+            elif event.needs_decision:
                 self._decide(event)
             elif event is RESET:
                 self._idle_since = self._context.now

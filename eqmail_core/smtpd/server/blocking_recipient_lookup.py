@@ -1,6 +1,6 @@
 """One question about a recipient to the delivering side, waiting for the answer.  Light.
 
-Source: protocols/lookup_wire.py.
+Source: ipc/recipient_lookup_protocol.py.
 """
 
 from eqmail_core.ipc import recipient_lookup_protocol as wire

@@ -4,7 +4,7 @@ Each is served as its program would have served it: by its environment, with its
 the program's standard error.  It counts among the sessions; where there is no room the program serves it itself.
 
 Fails: never; a program that speaks another language is hung up on, and serves its client itself.
-Source: protocols/handover_wire.py; docs/adr/0010.
+Source: ipc/handover_protocol.py; docs/adr/0010.
 """
 
 import asyncio

@@ -255,7 +255,7 @@ def test_an_unexpected_failure_of_a_question_is_its_answer(
     def broken(*_args: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(visit, "foresee", broken)
+    monkeypatch.setattr(visit, "check_deliverable", broken)
     it = order(1)
     assert desk.check_deliverable([(7, it.user)]).reports == [(7, True, b"ZUnable to deliver: MemoryError. (#4.3.0)")]
     os.close(it.fd)

@@ -298,7 +298,7 @@ def test_nonsense_ends_the_connection(service: Service, scheduler: Scheduler) ->
 def test_what_a_dead_agent_delivered_is_made_durable_for_it(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(MaildirBatch, "settle", lambda desk: os._exit(1))
+    monkeypatch.setattr(MaildirBatch, "flush", lambda desk: os._exit(1))
     service.end()
     other = Service(tmp_path)
     request.addfinalizer(other.kill)

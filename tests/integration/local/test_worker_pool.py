@@ -41,7 +41,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched
         return 0
 
     monkeypatch.setattr(agent_module, "run", lambda *_args: until_the_end(_args[-1]))
-    monkeypatch.setattr(agent_module, "carry", lambda *_args: until_the_end(_args[-1]))
+    monkeypatch.setattr(agent_module, "run_carrier", lambda *_args: until_the_end(_args[-1]))
     it = Watched(tmp_path)
     yield it
     for worker in it.hired:

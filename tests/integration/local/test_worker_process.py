@@ -16,8 +16,8 @@ def test_who_cannot_become_the_user_delivers_nothing(monkeypatch: pytest.MonkeyP
     def cannot(_uid: int, _gid: int) -> None:
         raise PrivilegeError("no")
 
-    monkeypatch.setattr(agent, "become", cannot)
-    monkeypatch.setattr(agent, "_Serving", lambda *_args: pytest.fail("it serves all the same"))
+    monkeypatch.setattr(agent, "become_user", cannot)
+    monkeypatch.setattr(agent, "WorkerLoop", lambda *_args: pytest.fail("it serves all the same"))
     user = User(b"joe", 54321, 54321, b"/home/joe", b"", b"")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     fd = os.open("/dev/null", os.O_RDONLY)
@@ -33,7 +33,7 @@ def test_a_carrier_that_keeps_power_delivers_nothing(monkeypatch: pytest.MonkeyP
         raise OSError(1, "no")
 
     monkeypatch.setattr(agent, "keep_only_changing_users", cannot)
-    monkeypatch.setattr(agent, "_Serving", lambda *_args: pytest.fail("it serves all the same"))
+    monkeypatch.setattr(agent, "WorkerLoop", lambda *_args: pytest.fail("it serves all the same"))
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, pytest.raises(OSError, match="no"):
         agent.run_carrier(Site(home="/nonexistent"), b"./Maildir/", theirs)

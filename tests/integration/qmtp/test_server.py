@@ -13,8 +13,8 @@ _SERVE = """
 import os, sys
 sys.path.insert(0, {root!r})
 from eqmail_core.net import qmtp_driver
-from eqmail_core.policy.rcpthosts import RcptHosts
-from eqmail_core.values.site import Site
+from eqmail_core.access.rcpthosts import RcptHosts
+from eqmail_core.site.site import Site
 {change}
 os.chdir({home!r})
 frame = qmtp_driver.MailFrame(Site(home={home!r}, single_user=True), dict(os.environb))

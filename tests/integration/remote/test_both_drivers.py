@@ -171,6 +171,6 @@ def test_trouble_of_the_system_defers(
 
     with ScriptedServer(PIPELINING, host="127.0.0.2") as server:
         house.control("smtproutes", f"::{server.port}")
-        monkeypatch.setattr("eqmail_core.remote.delivery.wish_for", fail)
-        monkeypatch.setattr("eqmail_core.remote.qmail_remote.wish_for", fail)
+        monkeypatch.setattr("eqmail_core.remote.delivery.policy_for", fail)
+        monkeypatch.setattr("eqmail_core.remote.qmail_remote.policy_for", fail)
         assert deliver(b"r@one.test") == (b"Z", text)

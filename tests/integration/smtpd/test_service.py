@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 _RUN = """
 import socket, sys
 sys.path.insert(0, {root!r})
-from eqmail_core.services import smtp
+from eqmail_core.supervisor.services import smtp
 from eqmail_core.system.installation import read_site
 smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [socket.socket(fileno={fd})])
 """
@@ -223,7 +223,7 @@ def test_code_of_others_is_loaded_when_the_rights_are_given_up(tmp_path: Path, m
         raise OSError("enough")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(smtp, "settle", settle)
+    monkeypatch.setattr(smtp, "assume_role", settle)
     monkeypatch.setattr(smtp, "load_checks", load)
     with pytest.raises(SystemExit):
         smtp.run(home.site, [])

@@ -12,8 +12,8 @@ PROGRAM = """
 import os, sys
 from eqmail_core.system import log
 log.SYSLOG = sys.argv[1]
-log.keep_from_client()
-log.complain(b"qmail-smtpd: said\\n")
+log.redirect_to_syslog()
+log.write_stderr(b"qmail-smtpd: said\\n")
 os.system("echo a child >&2")
 os.write(1, b"220 ready\\n")
 """

@@ -20,7 +20,7 @@ from eqmail_core.event_loop import memory_trimmer as tidying
 def test_memory_is_given_back_after_a_burst(held: list[int], given_back: int, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[None] = []
     monkeypatch.setattr(tidying, "_LOOK_S", 0.0)
-    monkeypatch.setattr(tidying, "return_free_memory", lambda: calls.append(None))
+    monkeypatch.setattr(tidying, "trim_memory", lambda: calls.append(None))
     left = list(held)
     loop = asyncio.new_event_loop()
 

@@ -130,7 +130,7 @@ def test_a_folder_and_a_pipe_are_closed_until_they_are_dressed(tmp_path: Path, m
     def looked(self: DiskFilesystem, path: str, dress: Permissions) -> None:
         modes[path] = (tmp_path / path).lstat().st_mode & 0o777
 
-    monkeypatch.setattr(DiskFilesystem, "dress", looked)
+    monkeypatch.setattr(DiskFilesystem, "set_permissions", looked)
     world = DiskFilesystem(str(tmp_path))
     world.create("folder", "a directory", own(0o755))
     world.create("pipe", "a named pipe", own(0o622))

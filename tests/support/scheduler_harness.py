@@ -33,7 +33,7 @@ class RecordedDeliverer:
         self.open = True
         self.orders: list[tuple[Delivery, bytes]] = []
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         return self.open
 
     def deliver(self, delivery: Delivery, sender: bytes) -> None:
@@ -49,7 +49,7 @@ class RecordedCleaner:
         self.present = True
         self.requests: list[bytes] = []
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         return self.present
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
@@ -69,7 +69,7 @@ class RecordedInjector:
         self.bounces: list[tuple[bytes, bytes, bytes]] = []
         self.pending: list[Callable[[int, int], None]] = []
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         return True
 
     def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
@@ -90,13 +90,13 @@ class RecordedKeeper:
     def __init__(self) -> None:
         self.told: list[tuple[str, int]] = []
 
-    def finished(self, serial: int) -> None:
+    def delivered(self, serial: int) -> None:
         self.told.append(("finished", serial))
 
-    def waits(self, serial: int) -> None:
+    def needs_spill(self, serial: int) -> None:
         self.told.append(("waits", serial))
 
-    def placed(self, serial: int) -> None:
+    def spilled(self, serial: int) -> None:
         self.told.append(("placed", serial))
 
 

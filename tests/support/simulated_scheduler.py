@@ -174,13 +174,13 @@ class SimScheduler:
 
     # Keeper and cleaner: what the queue service is told.
 
-    def finished(self, serial: int) -> None:
+    def delivered(self, serial: int) -> None:
         self.to_queue.append(lambda: self._house.keeper.delivered(serial))
 
-    def placed(self, serial: int) -> None:
+    def spilled(self, serial: int) -> None:
         self.to_queue.append(lambda: self._house.keeper.spilled(serial))
 
-    def waits(self, serial: int) -> None:
+    def needs_spill(self, serial: int) -> None:
         def written(ok: bool) -> None:
             self._answer(lambda: self.memory.spiller.spill_answered(serial, ok))
 
@@ -211,7 +211,7 @@ class SimScheduler:
 
     # Those who deliver.
 
-    def can_take(self) -> bool:
+    def is_ready(self) -> bool:
         return True
 
     def deliver(self, delivery: Delivery, sender: bytes) -> None:

@@ -198,7 +198,7 @@ def test_hurry_forgets_what_was() -> None:
 
 
 def test_the_number_of_remembered_destinations_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting_room, "MOST_KNOWN", 10)
+    monkeypatch.setattr(waiting_room, "MAX_DESTINATIONS", 10)
     play = Play()
     for number in range(50):
         play.prove(f"d{number}-")

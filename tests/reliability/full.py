@@ -19,7 +19,9 @@ from tests.support.mail_system import free_port
 
 WAYS = ("kept", "each", "inject", "queue")
 FULL_S, FREE_S = 3.0, 3.0
-INODES = 6000
+SIZE_MB, INODES = 400, 20_000
+"""Enough for all mail of a run: only what is put there on purpose fills the disk."""
+
 _CHECKED = (0, 1)
 """Exit codes of e2fsck: nothing was wrong, or what was wrong is mended."""
 
@@ -29,11 +31,12 @@ def no_space(disk: Path) -> Iterator[None]:
     """Until the end there is no free block."""
     filler = disk / "filler"
     with open(filler, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError:
-            pass
+        for size in (1 << 20, 4096):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError:
+                continue
     yield
     filler.unlink()
 
@@ -56,8 +59,8 @@ def no_inodes(disk: Path) -> Iterator[None]:
 
 
 KINDS: dict[str, tuple[int, tuple[str, ...], Callable[[Path], AbstractContextManager[None]]]] = {
-    "space": (72, ("-m", "0"), no_space),
-    "inodes": (120, ("-N", str(INODES)), no_inodes),
+    "space": (SIZE_MB, ("-m", "0"), no_space),
+    "inodes": (SIZE_MB, ("-N", str(INODES)), no_inodes),
 }
 """Size in MB, options of mkfs.ext4, and what fills it."""
 
@@ -113,7 +116,7 @@ def _terminate(installation: Installation) -> list[str]:
 
 
 def _make_read_only(disk: Path, image: Path, seed: int) -> Row:
-    make_image(image, "ext4", 120)
+    make_image(image, "ext4", SIZE_MB)
     with Sink(free_port(), seed, MIXED) as sink:
         with (
             mounted(image, disk, "loop,errors=remount-ro"),

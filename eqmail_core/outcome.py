@@ -1,9 +1,9 @@
-"""The three outcomes of every step in the system, and the failures that carry them.
+"""The three outcomes of every step, and the exceptions that carry them.
 
-K done, Z temporary, D permanent: the same letters on every wire, with one translation each to exit codes.
-Unknown trouble is temporary, so that mail is never lost by surprise.
+K is done, Z temporary, D permanent. Every protocol uses these letters; each has one exit code.
+An unknown error is temporary, so that mail is never lost by surprise.
 
-Source: spec "Universal exit code convention"; qmail-command(8).
+Source: docs/spec "Universal exit code convention"; qmail-command(8).
 """
 
 DONE = b"K"
@@ -19,9 +19,9 @@ EXIT_OF = {DONE: EXIT_DONE, TEMPORARY: EXIT_TEMPORARY, PERMANENT: EXIT_PERMANENT
 
 
 class Failure(Exception):
-    """A step that did not succeed: a text for people and an outcome for programs.
+    """A failed step: a text for people and an outcome for programs.
 
-    `text` is bytes, without a newline at its end, and may end in an enhanced status such as (#4.3.0).
+    `text`: bytes without a trailing newline; it may end in an enhanced status code such as (#4.3.0).
     """
 
     outcome = TEMPORARY
@@ -32,27 +32,29 @@ class Failure(Exception):
 
     @property
     def exit_code(self) -> int:
-        """The exit code of a program that ends with this failure: 100 or 111."""
+        """The exit code of a program that fails this way: 100 or 111."""
         return EXIT_OF[self.outcome]
 
 
 class TemporaryFailure(Failure):
-    """Trouble that may pass: try again later."""
+    """A failure that may pass: retry later."""
 
 
 class PermanentFailure(Failure):
-    """Trouble that will not pass by waiting."""
+    """A failure that no retry resolves."""
 
     outcome = PERMANENT
 
 
 class LocalError(Exception):
-    """A bug of ours, never an input's fault; not caught below the top of a service."""
+    """A bug in eQmail, never caused by input; not caught below the top of a service."""
 
 
 FLEETING, LASTING, TAKEN_OVER, EXPANDED = b"0", b"1", b"2", b"3"
-"""What has become of mail that a user has got: not durable yet; durable; and passed on to one address alone, which has
-the sender's wishes now, or to several."""
+"""The disposition of a delivered message.
+
+Not durable yet; durable; forwarded to exactly one address together with the DSN parameters; forwarded to several.
+"""
 
 DSN_VARIABLE = b"WISHES"
-"""The variable in which programs of a .qmail file find the wishes of the sender, see `formats.wishes`."""
+"""Environment variable that gives programs of a .qmail file the DSN parameters; format: `dsn.parameters`."""

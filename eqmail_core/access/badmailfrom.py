@@ -20,7 +20,7 @@ class BadSenders:
         self._entries = frozenset(table_key(entry) for entry in entries or ())
 
     def refuses(self, sender: bytes) -> bool:
-        """Tell whether mail from `sender` is refused."""
+        """Return whether mail from `sender` is refused."""
         entries = self._entries
         if not entries:
             return False

@@ -32,7 +32,7 @@ class NetworkSet:
                 self._networks.append(network)
 
     def includes(self, address: bytes) -> bool:
-        """Tell whether the client at `address` may relay."""
+        """Return whether the client at `address` may relay."""
         if address in self._addresses:
             return True
         if not self._networks:

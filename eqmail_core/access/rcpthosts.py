@@ -26,7 +26,7 @@ class RcptHosts:
         self._is_more = is_more
 
     def accepts(self, address: bytes) -> bool:
-        """Tell whether mail for `address` is taken; an address without @ is one of ours.
+        """Return whether mail for `address` is taken; an address without @ is one of ours.
 
         Fails: Temporary, as `is_more` says it.
         """

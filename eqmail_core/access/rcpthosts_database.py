@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def lists_domain(path: str, domain: bytes) -> bool:
-    """Tell whether the database at `path` lists a domain, without regard to case; False where there is no database.
+    """Return whether the database at `path` lists a domain, without regard to case; False where there is no database.
 
     Fails: OSError, also for a damaged database.
     """

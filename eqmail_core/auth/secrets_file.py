@@ -25,12 +25,12 @@ def find_secret(text: bytes, login: bytes) -> bytes | None:
 
 
 def has_clear_text(text: bytes) -> bool:
-    """Tell whether a secret may be clear text; what the oldest method of crypt(3) made may be."""
+    """Return whether a secret may be clear text; what the oldest method of crypt(3) made may be."""
     return any(not is_crypt_string(secret) for _, secret in entries(text))
 
 
 def is_crypt_string(secret: bytes) -> bool:
-    """Tell whether a secret has the form that all newer methods of crypt(3) have; those of the oldest have none."""
+    """Return whether a secret has the form that all newer methods of crypt(3) have; those of the oldest have none."""
     if not secret.startswith(b"$"):
         return False
     method, dollar, _ = secret[1:].partition(b"$")

@@ -45,7 +45,7 @@ def is_login(
 
 
 def is_proof(response: bytes, challenge: bytes, secret: bytes, crypt: "Crypt") -> bool:
-    """Tell whether `response` is the password of `secret`, or its digest of a `challenge` that was posed.
+    """Return whether `response` is the password of `secret`, or its digest of a `challenge` that was posed.
 
     `crypt` is crypt(3), None for what it cannot do.  Takes as long for a wrong answer as for a right one.
     """

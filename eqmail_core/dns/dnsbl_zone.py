@@ -30,7 +30,7 @@ class DnsblZone:
         self.text = text
 
     def lists(self, addresses: tuple[str, ...]) -> bool:
-        """Tell whether these answers mean that the host is listed."""
+        """Return whether these answers mean that the host is listed."""
         answers = [ip_address(address) for address in addresses]
         if self.networks is None:
             return any(answer in _LISTED and answer not in _PROBLEM for answer in answers)

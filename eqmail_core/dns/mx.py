@@ -158,7 +158,7 @@ def without_loop(
 
 
 def is_own(ip: str, own: "Collection[str]") -> bool:
-    """Tell whether an address is among `own`, also in the form ::ffff:192.0.2.1."""
+    """Return whether an address is among `own`, also in the form ::ffff:192.0.2.1."""
     return ip in own or ip.removeprefix("::ffff:") in own
 
 

@@ -207,7 +207,7 @@ def _configure(
 
 
 def _knows_no_edns(found: "dns.resolver.Answer | Exception") -> bool:
-    """Tell whether a server refused a question as one does that knows no EDNS (RFC 6891 section 7)."""
+    """Return whether a server refused a question as one does that knows no EDNS (RFC 6891 section 7)."""
     import dns.message
     import dns.rcode
     import dns.resolver

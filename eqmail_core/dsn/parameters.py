@@ -183,12 +183,12 @@ def _is_key(key: bytes) -> bool:
 
 
 def is_envid(text: bytes) -> bool:
-    """Tell whether a text may be an ENVID."""
+    """Return whether a text may be an ENVID."""
     return 0 < len(text) <= MAX_ENVID and _is_xtext(text, _XTEXT)
 
 
 def is_orcpt(text: bytes) -> bool:
-    """Tell whether a text may be an ORCPT."""
+    """Return whether a text may be an ORCPT."""
     kind, _, address = text.partition(b";")
     is_typed = bool(kind and address) and not kind.translate(None, _TYPE)
     return is_typed and len(text) <= MAX_ORCPT and _is_xtext(address, _ADDRESS)

@@ -56,7 +56,7 @@ class SelectorChannel:
 
     @property
     def is_drained(self) -> bool:
-        """Tell whether the peer has been sent everything."""
+        """Return whether the peer has been sent everything."""
         return not self._pending
 
     def send(self, packet: bytes) -> None:

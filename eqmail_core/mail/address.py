@@ -1,6 +1,6 @@
 """Envelope addresses: plain bytes, split at the last @, and the two special senders.
 
-Addresses came from a wire or a disk and stay bytes; nothing here parses RFC 5322 syntax.
+Addresses come from the network or the disk and stay bytes. This module does not parse RFC 5322 syntax.
 
 Source: addresses(5); queue.md 3.8 (VERP), 3.10 (special senders).
 """
@@ -9,22 +9,25 @@ NULL_SENDER = b""
 DOUBLE_BOUNCE = b"#@[]"
 VERP_SUFFIX = b"-@[]"
 MAX_ADDRESS = 1002
-"""Longest address that the queue takes, in bytes."""
+"""Longest address that the queue accepts, in bytes."""
 
 
 def split_address(address: bytes) -> tuple[bytes, bytes | None]:
-    """Split at the last @ into box and host; the host is None where there is no @."""
+    """Split at the last @ into local part and host; the host is None without an @."""
     box, at, host = address.rpartition(b"@")
     return (box, host) if at else (address, None)
 
 
 def is_verp_base(sender: bytes) -> bool:
-    """Tell whether `sender` is PREFIX@HOST-@[], to be expanded once per recipient."""
+    """Return whether `sender` is PREFIX@HOST-@[], which is expanded once per recipient."""
     return sender.endswith(VERP_SUFFIX) and b"@" in sender[: -len(VERP_SUFFIX)]
 
 
 def verp_sender(sender: bytes, recipient: bytes) -> bytes:
-    """Expand a VERP base for one recipient: PREFIX + box=host + @HOST; other senders stay as they are."""
+    """Expand a VERP base for one recipient: PREFIX + box=host + @HOST.
+
+    Any other sender is returned unchanged.
+    """
     box, host = split_address(recipient)
     if host is None or not is_verp_base(sender):
         return sender
@@ -33,7 +36,7 @@ def verp_sender(sender: bytes, recipient: bytes) -> bytes:
 
 
 def bounce_recipient(sender: bytes) -> bytes:
-    """The address that gets a bounce for mail from `sender`: a VERP base without its suffix."""
+    """Return the recipient of bounces for `sender`: a VERP base loses its suffix."""
     return sender[: -len(VERP_SUFFIX)] if is_verp_base(sender) else sender
 
 
@@ -43,19 +46,19 @@ _ONE_LINE = bytes.maketrans(b"\0\r\n", b"___")
 
 
 def needs_quotes(box: bytes) -> bool:
-    """Tell whether a local part is no dot-atom."""
+    """Return whether a local part is not a dot-atom."""
     return not box or box[0] == 46 or box[-1] == 46 or b".." in box or not _UNSAFE.isdisjoint(box)
 
 
 def quote_box(box: bytes) -> bytes:
-    """The local part as it may stand in a header: itself, or in double quotes."""
+    """Return the local part in header syntax, in double quotes where it needs them."""
     if not needs_quotes(box):
         return box
     return b'"' + b"".join(b"\\%c" % byte if byte in _ESCAPED else b"%c" % byte for byte in box) + b'"'
 
 
 def quote_address(address: bytes) -> bytes:
-    """An envelope address as it may stand in a header; the empty address stays empty."""
+    """Return an envelope address in header syntax; the empty address stays empty."""
     if not address:
         return b""
     box, at, host = address.rpartition(b"@")
@@ -63,10 +66,13 @@ def quote_address(address: bytes) -> bytes:
 
 
 def one_line(text: bytes) -> bytes:
-    """The text with _ in the place of every byte that would end a line of a header, as C has it for newlines."""
+    """Replace NUL, CR and LF by _, so that the text cannot end a header line.
+
+    C does so for newlines.
+    """
     return text.translate(_ONE_LINE)
 
 
 def header_address(address: bytes) -> bytes:
-    """An envelope address for a line of its own in a header: quoted, and without a line end, whoever gave it."""
+    """Return an envelope address for a header line: quoted, and always without a line end."""
     return quote_address(address).translate(_ONE_LINE)

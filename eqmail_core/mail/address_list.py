@@ -1,7 +1,7 @@
-"""Header fields that hold addresses, as tokens: taken apart, walked address by address, put together and folded.
+"""Address header fields as tokens: split, rewritten address by address, joined and folded.
 
-A token is a pair (kind, text).  Of the special characters the kind is the character itself; words have the kinds ATOM,
-QUOTE, LITERAL and COMMENT, and their text is free of quoting.
+A token is a pair (kind, text). The kind of a special character is the character itself.
+Words have the kinds ATOM, QUOTE, LITERAL and COMMENT; their text holds no quoting.
 
 Source: delivery.md 5.7 "tokens" (token822.c); RFC 5322 sections 3.2 to 3.4 with the obsolete forms of RFC 822.
 """
@@ -23,7 +23,7 @@ _SPECIALS = {kind[0]: (kind, kind) for kind in (DOT, COMMA, AT, LEFT, RIGHT, COL
 _CLOSERS = {QUOTE[0]: b'"', LITERAL[0]: b"]", COMMENT[0]: b")"}
 _STRAY = frozenset(b")]")
 _ATOM_ENDS = _BLANKS | frozenset(b'([".,@<>:;')
-# An atom that holds one of these is written as a quoted string.
+# A word that holds one of these is written as a quoted string.
 _NEEDS_QUOTES = frozenset(b")]\\") | frozenset(range(32)) | frozenset(range(127, 256))
 _ESCAPED = frozenset(b'"[]()\\\r\n')
 _BACKSLASH = 92
@@ -32,18 +32,19 @@ _WORDS = (ATOM, QUOTE, LITERAL, COMMENT)
 _PHRASE = (ATOM, QUOTE, COMMENT, AT, DOT)
 _BRACKETS = {ATOM: (b"", b""), QUOTE: (b'"', b'"'), LITERAL: (b"[", b"]"), COMMENT: (b"(", b")")}
 
-# Tokens of the field's name and its colon, which are no part of the list.
+# The tokens before this index are the field name and its colon; they are not part of the list.
 _FIRST = 2
 
 
 class Unparsable(ValueError):
-    """Text that is no list of tokens or of addresses."""
+    """Text that is not a valid list of tokens or of addresses."""
 
 
 def tokenise(text: bytes) -> "list[Token]":
-    """Take a field or an address apart.
+    """Split a field or an address into tokens.
 
-    Parentheses inside comments vanish.  Fails: Unparsable for a stray closing bracket or an unclosed opening one.
+    Parentheses inside comments are dropped.
+    Fails: Unparsable for a stray closing bracket or an unclosed opening one.
     """
     tokens = []
     at, end = 0, len(text)
@@ -66,7 +67,7 @@ def tokenise(text: bytes) -> "list[Token]":
 
 
 def _delimited(text: bytes, at: int) -> "tuple[Token, int]":
-    """A quoted string, literal or comment that opens at `at`, and where it ends; only comments nest."""
+    """Return the quoted string, literal or comment at `at`, and the index after it; only comments nest."""
     opener, closer = text[at], _CLOSERS[text[at]][0]
     nests = opener == COMMENT[0]
     content = bytearray()
@@ -94,7 +95,7 @@ def _delimited(text: bytes, at: int) -> "tuple[Token, int]":
 def _atom(text: bytes, at: int) -> "tuple[Token, int]":
     start, end = at, len(text)
     while at < end and text[at] not in _ATOM_ENDS:
-        # A line end cannot be escaped: C takes it into the word, and then writes a header that is none.
+        # A line end cannot be escaped. C takes it into the word and then writes an invalid header.
         escapes = text[at] == _BACKSLASH and text[at + 1 : at + 2] not in (b"\r", b"\n")
         at += 2 if escapes else 1
     word = text[start:at]
@@ -115,16 +116,17 @@ def _unescaped(word: bytes) -> bytes:
 
 
 def text_of(tokens: "list[Token]") -> bytes:
-    """An address as it stands in an envelope: no quoting, no comments."""
+    """Return an address in envelope form: no quoting, no comments."""
     return b"".join([b"[%b]" % text if kind == LITERAL else text for kind, text in tokens if kind != COMMENT])
 
 
 def rewrite_addresses(field: "list[Token]", rewrite: "Rewrite") -> "list[Token]":
-    """Replace each address of a field (name and colon first) by what `rewrite` makes of it.
+    """Replace each address of a field by the result of `rewrite`.
 
-    The list is read from right to left, because that way it takes no look-ahead: `rewrite` sees the last address first.
-    An address in angle brackets may be empty.  Commas missing between addresses are put in; comments within an address
-    move behind it.
+    `field` begins with the field name and the colon.
+    The list is read from right to left, which needs no look-ahead: `rewrite` gets the last address first.
+    An address in angle brackets may be empty. Missing commas between addresses are inserted.
+    Comments within an address move behind it.
     Fails: Unparsable for groups that nest or do not close, and for > without <.
     """
     scan = _Rewriter(rewrite)
@@ -163,7 +165,7 @@ def rewrite_addresses(field: "list[Token]", rewrite: "Rewrite") -> "list[Token]"
 
 
 class _Rewriter:
-    """State of the walk: tokens done and tokens of the address at hand, both from right to left."""
+    """State of the scan: finished tokens and tokens of the current address, both from right to left."""
 
     def __init__(self, rewrite: "Rewrite") -> None:
         self._rewrite = rewrite
@@ -173,7 +175,7 @@ class _Rewriter:
         self.after_word = False
 
     def finish_address(self, with_comma: bool = False) -> None:
-        """Rewrite the address at hand, if there is one; another one may begin."""
+        """Rewrite the current address, if any, and expect another one."""
         if self.address:
             self._emit()
             if with_comma:
@@ -191,14 +193,14 @@ class _Rewriter:
         self._in_group = False
 
     def copy(self, field: "list[Token]", at: int, belongs: "Callable[[Token], bool]") -> int:
-        """Copy tokens leftwards while they belong; where it stopped."""
+        """Copy tokens leftwards while `belongs` holds; return the index where it stopped."""
         while at >= _FIRST and belongs(field[at]):
             self.done.append(field[at])
             at -= 1
         return at
 
     def bracketed(self, field: "list[Token]", at: int) -> int:
-        """An address in angle brackets that end at `at`, and the phrase before it; where to go on."""
+        """Process the address whose angle bracket closes at `at`, and its phrase; return the next index."""
         self.finish_address(with_comma=True)
         self.done.append(field[at])
         at -= 1
@@ -218,7 +220,7 @@ class _Rewriter:
 
 
 def render(tokens: "list[Token]", width: int = LINE_WIDTH) -> bytes:
-    """Write tokens as a field that ends in LF, folded after commas where a line would exceed `width`."""
+    """Write tokens as a field that ends in LF, folded after commas at `width` characters."""
     segments = [bytearray()]
     last = b""
     for kind, text in tokens:
@@ -251,7 +253,7 @@ def _escaped(text: bytes) -> bytes:
     if _ESCAPED.isdisjoint(text):
         return text
     if b"\n" in text:
-        # Whatever a word holds, what it is written into remains one field.
+        # A continuation line begins with a blank, so that the result remains one field.
         first, *lines = text.split(b"\n")
         text = b"\n".join((first, *(line if line[:1] in (b" ", b"\t") else b" " + line for line in lines)))
     return b"".join([b"\\%c" % byte if byte in _ESCAPED else b"%c" % byte for byte in text])

@@ -1,16 +1,16 @@
-"""Domains beyond ASCII: the form that the DNS and every table of domains know (A-labels, xn--...).
+"""Domain names in their ASCII form (A-labels, xn--...), as the DNS and domain tables have them.
 
-Light: the tables of Unicode are imported for the first domain that needs them.
+Light: the Unicode tables are imported for the first domain that needs them.
 
 Source: RFC 5890 section 2.3.2.1, RFC 5891; RFC 6531 section 3.2; UTS 46 (what people type).
 """
 
 
 def ascii_domain(domain: bytes) -> bytes:
-    """The domain with A-labels in the place of labels beyond ASCII; ASCII stays as it is, byte for byte.
+    """Convert labels beyond ASCII to A-labels; an ASCII domain is returned byte for byte.
 
-    `domain`: UTF-8; empty labels, as of a suffix with its dot, stay.
-    A domain that has no such form is returned unchanged: no table and no server has it.
+    `domain`: UTF-8. Empty labels, such as that of a suffix with its dot, stay.
+    A domain without an ASCII form is returned unchanged: no table and no server lists it.
     Fails: never.
     """
     if domain.isascii():
@@ -26,7 +26,10 @@ def ascii_domain(domain: bytes) -> bytes:
 
 
 def table_key(entry: bytes) -> bytes:
-    """A domain, a suffix with its dot, or BOX@DOMAIN as tables of domains compare it: A-labels, in lower case."""
+    """Return the comparison key of an entry of a domain table: A-labels, in lower case.
+
+    `entry`: a domain, a suffix with its dot, or BOX@DOMAIN.
+    """
     if entry.isascii():
         return entry.lower()
     box, at, domain = entry.rpartition(b"@")
@@ -34,5 +37,5 @@ def table_key(entry: bytes) -> bytes:
 
 
 def preload() -> None:
-    """Load the tables now: a service does so as long as it can read all files."""
+    """Load the Unicode tables now; a service calls this before it drops privileges."""
     ascii_domain("ü".encode())

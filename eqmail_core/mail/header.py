@@ -1,7 +1,7 @@
-"""Message headers: lines gathered into fields, up to where the body begins.
+"""Message headers: lines collected into fields, up to the beginning of the body.
 
-A field is its first line and all continuation lines, each ended by LF.  What is no field ends the header, too.
-A message whose lines end in CRLF as far as its header is read has CRLF for its line end; it is read as if it had LF.
+A field is its first line and all continuation lines, each with its LF. A line that is not a field ends the header.
+A message has CRLF line ends if every header line ends in CRLF; its fields are returned with LF.
 
 Source: delivery.md 5.7 (headerbody.c, hfield.c); RFC 5322 section 2.2.
 """
@@ -12,29 +12,30 @@ _MBOX_LINE = b"MBOX-Line: "
 
 
 def is_field(line: bytes) -> bool:
-    """Tell whether a line begins a header field: a printable name without blanks, then a colon."""
+    """Return whether a line begins a header field: a printable name without blanks, then a colon."""
     name, colon, _ = line.partition(b":")
     name = name.rstrip(_BLANKS)
     return bool(colon and name) and not name.translate(None, _NAME_BYTES)
 
 
 def field_name(field: bytes) -> bytes:
-    """The name of a field in lower case."""
+    """Return the name of a field in lower case."""
     return field.partition(b":")[0].rstrip(_BLANKS).lower()
 
 
 def field_text(field: bytes) -> bytes:
-    """The content of a field without the blanks before it, with its line ends."""
+    """Return the content of a field without leading blanks, with its line ends."""
     return field.partition(b":")[2].lstrip(b" \t\r\n")
 
 
 class HeaderReader:
-    """Takes a message in pieces until its body begins.
+    """Reads a message in pieces until its body begins.
 
-    `feed` pieces while it says False, then, at the end of the message, `end`.  `fields` are the header; `body` is what
-    came of the body so far, with the empty line that separates it (put in where a line that is no field begins it).
-    An mbox line "From ..." among the fields becomes a field of its own.  `is_crlf`: the line end is CRLF; `fields` have
-    LF all the same, `body` and what follows it pass `LfLines` where they are to have it, too.
+    Call `feed` until it returns True, or `end` at the end of the message. `fields` is the header.
+    `body` is the part of the body read so far, with the separating empty line before it.
+    That line is inserted where a line that is not a field begins the body.
+    An mbox line "From ..." among the fields becomes a field of its own.
+    `is_crlf`: the line end is CRLF. `fields` have LF anyway; `LfLines` converts `body` and the rest.
     """
 
     __slots__ = ("_crlf", "_fields", "_pending", "body")
@@ -42,13 +43,13 @@ class HeaderReader:
     def __init__(self) -> None:
         self._fields: list[list[bytes]] = []
         self._pending: list[bytes] = []
-        # How many lines ended in CRLF; -1 as soon as one has not.
+        # The number of lines that ended in CRLF; -1 after the first that did not.
         self._crlf = 0
         self.body = b""
 
     @property
     def is_crlf(self) -> bool:
-        """Whether every line so far, and there was one, has ended in CRLF."""
+        """Whether there was a line, and every line so far ended in CRLF."""
         return self._crlf > 0
 
     @property
@@ -58,7 +59,7 @@ class HeaderReader:
         return [field.replace(b"\r\n", b"\n") for field in fields] if self.is_crlf else fields
 
     def feed(self, data: bytes) -> bool:
-        """Take a piece; True when the body has begun (then no more pieces belong here)."""
+        """Read a piece; return True when the body has begun, after which no piece may follow."""
         self._pending.append(data)
         if b"\n" not in data:
             return False
@@ -75,7 +76,7 @@ class HeaderReader:
         return False
 
     def end(self) -> None:
-        """The message is over without a body; a last line without LF gets one."""
+        """End a message that has no body; a last line without LF gets one."""
         line = b"".join(self._pending)
         if line and not self._is_header(line + b"\n"):
             self.body = b"\n" + line + b"\n"
@@ -94,7 +95,7 @@ class HeaderReader:
 
 
 class LfLines:
-    """Gives the lines of a message that end in CRLF the end LF; a CR alone stays."""
+    """Converts the CRLF line ends of a message to LF; a CR alone stays."""
 
     __slots__ = ("_held",)
 
@@ -102,11 +103,11 @@ class LfLines:
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The next piece; a CR at its end may be kept for the next call."""
+        """Convert the next piece; a CR at its end is kept for the next call."""
         data = self._held + data
         self._held = data[-1:] if data.endswith(b"\r") else b""
         return data[: len(data) - len(self._held)].replace(b"\r\n", b"\n")
 
     def finish(self) -> bytes:
-        """What was kept."""
+        """Return the byte that was kept, if any."""
         return self._held

@@ -1,18 +1,19 @@
-"""The header of a whole message, to be changed field by field; what is not changed keeps its bytes.
+"""The header of a message, edited field by field; unchanged fields keep their bytes.
 
 Source: RFC 5322 section 2.2; libmilter of Sendmail 8.17 (smfi_addheader, smfi_chgheader, smfi_insheader).
 """
 
 from eqmail_core.mail.header import field_name, is_field
 
-# A line that mail programs put before a message in an mbox; it is no field, and no field may come before it.
+# A line that mail programs put before a message in an mbox. It is not a field, and no field may precede it.
 _MBOX_LINES = (b"From ", b">From ")
 
 
 class EditedHeader:
-    """Fields in order, each with its LF; made from the beginning of a message, which holds its header wholly.
+    """The fields of a header in order, each with its LF.
 
-    `size`: how many bytes of the message it was made of; the body, with the empty line before it, follows.
+    `text`: the beginning of a message, which contains the whole header.
+    `size`: length of the header in `text`, in bytes; the empty line and the body follow.
     """
 
     __slots__ = ("_has_changed", "_preamble", "fields", "size")
@@ -41,22 +42,22 @@ class EditedHeader:
         self.size = start
 
     def add(self, name: bytes, value: bytes) -> None:
-        """Put a field behind all others; the value begins with the blank after the colon."""
+        """Append a field; the value begins with the blank after the colon."""
         self._has_changed = True
         self.fields.append(_field(name, value))
 
     def insert(self, index: int, name: bytes, value: bytes) -> None:
-        """Put a field before the one with this number, behind all where there is none.
+        """Insert a field before the field with this number, or append it if there is none.
 
-        The first has number 1: 0 is the place of our own Received field, which nothing comes before.
+        The first field has number 1. Number 0 is the server's own Received field, which no field precedes.
         """
         self._has_changed = True
         self.fields.insert(max(0, index - 1), _field(name, value))
 
     def change(self, index: int, name: bytes, value: bytes) -> None:
-        """Give the field that is the `index`th of its name (from 1) another value, b"": delete it.
+        """Replace the value of the `index`th field of this name (from 1); b"" deletes the field.
 
-        Where there is none it is added.
+        A field that does not exist is appended.
         """
         wanted = name.lower()
         places = [place for place, field in enumerate(self.fields) if field_name(field) == wanted]
@@ -68,9 +69,10 @@ class EditedHeader:
             self.add(name, value)
 
     def render(self, body_start: bytes) -> bytes:
-        """The header as it is now; `body_start` is the beginning of what follows, b"" if nothing does.
+        """Return the edited header.
 
-        A changed header is divided from a body that came without an empty line before it.
+        `body_start`: the beginning of the bytes that follow it, b"" if there are none.
+        A changed header gets a separating empty line if the body came without one.
         """
         needs_line = self._has_changed and body_start[:1] not in (b"", b"\n")
         return self._preamble + b"".join(self.fields) + (b"\n" if needs_line else b"")

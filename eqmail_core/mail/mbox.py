@@ -10,14 +10,14 @@ _SEPARATORS = bytes.maketrans(b" \t\n\r\0", b"-----")
 
 
 def from_line(sender: bytes, now: float) -> bytes:
-    """The line that begins a message: b"From SENDER DATE" and a newline; the date is UTC."""
+    """Return the line that begins a message: b"From SENDER DATE" and LF; the date is UTC."""
     return b"From %b %b\n" % (sender.translate(_SEPARATORS) or b"MAILER-DAEMON", ctime_utc(now))
 
 
 class FromQuoter:
-    """Puts > before every line that is From_ after any number of >, whatever the pieces a message comes in.
+    """Inserts > into every line that is From_ after any number of >; pieces may have any size.
 
-    The new > goes behind those that are there, which gives the same bytes and needs no memory for them.
+    The new > goes behind the existing ones, which gives the same bytes and needs no memory for them.
     """
 
     __slots__ = ("_complete", "_fresh", "_held")
@@ -28,7 +28,7 @@ class FromQuoter:
         self._complete = True
 
     def feed(self, data: bytes) -> bytes:
-        """Quote the next piece; up to four bytes of it may be kept for the next call."""
+        """Quote the next piece; up to four bytes are kept for the next call."""
         if not data:
             return b""
         self._complete = data.endswith(b"\n")
@@ -39,7 +39,7 @@ class FromQuoter:
         return quoted[: len(quoted) - keep]
 
     def finish(self) -> bytes:
-        """What ends the message: bytes kept, the newline if it had none, and the empty line."""
+        """Return the end of the message: kept bytes, a missing LF, and the empty line."""
         return self._held + (b"\n" if self._complete else b"\n\n")
 
     def _quote(self, data: bytes) -> bytes:
@@ -52,7 +52,7 @@ class FromQuoter:
         return _MARK.join(pieces)
 
     def _at_start(self, before: bytes, index: int) -> bool:
-        """Tell whether only > stand between the start of a line and the end of `before`, the piece number `index`."""
+        """Return whether only > stand between a line start and the end of piece `index`, which is `before`."""
         other = before.rstrip(b">")
         if other:
             return other.endswith(b"\n")

@@ -1,4 +1,4 @@
-"""A message at a glance: its subject and how its body begins, fit for a terminal.
+"""Short previews of a message for a terminal: its subject and the beginning of its body.
 
 Source: delivery.md 5.9 (qbiff.c, maildirwatch.c).
 """
@@ -9,24 +9,24 @@ _PRINTABLE = range(32, 127)
 
 
 def printable(data: bytes, instead: bytes) -> bytes:
-    """Replace every byte that does not print by the byte `instead`."""
+    """Replace every unprintable byte by the byte `instead`."""
     return data.translate(bytes(byte if byte in _PRINTABLE else instead[0] for byte in range(256)))
 
 
 def summary(fields: list[bytes], body: bytes, limit: int) -> bytes:
-    """Subject and body in one line of at most `limit` bytes; line ends show as slashes."""
+    """Return subject and body in one line of at most `limit` bytes, with line ends as slashes."""
     subject = b"".join([field_text(field) for field in fields if field_name(field) == b"subject"])
     return printable((subject + body[:limit])[:limit], b"/")
 
 
 def arrival_notice(sender: bytes, local: bytes, fields: list[bytes], body: bytes) -> bytes:
-    """What qbiff writes to a terminal: a bell and two lines of at most 78 bytes."""
+    """Return qbiff's notice for a terminal: a bell and two lines of at most 78 bytes."""
     whom = printable(b"*** TO <%b> FROM <%b>" % (local, sender), b"_")
     return b"\r\n\a%b\r\n    %b\r\n" % (whom, summary(fields, body, 74))
 
 
 def listing_entry(fields: list[bytes], body: bytes) -> bytes:
-    """What maildirwatch shows of a message: envelope, From, subject and body."""
+    """Return maildirwatch's entry for a message: envelope, From, subject and body."""
     shown = {field_name(field): field for field in fields}
     sender = field_text(shown.get(b"return-path", b"")).removesuffix(b"\n") or b"?"
     recipient = field_text(shown.get(b"delivered-to", b"")).removesuffix(b"\n") or b"?"

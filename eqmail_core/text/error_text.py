@@ -84,5 +84,5 @@ def error_text(number: int | None) -> bytes:
 
 
 def is_temporary(error: OSError) -> bool:
-    """Tell whether trying again later may help."""
+    """Return whether trying again later may help."""
     return error.errno in TEMPORARY_ERRNOS

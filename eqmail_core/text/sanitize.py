@@ -8,7 +8,7 @@ _HARMLESS = bytes(63 if byte in _CONTROLS else byte for byte in range(256))
 
 
 def is_plain(text: bytes) -> bool:
-    """Tell whether there is no control character in it."""
+    """Return whether there is no control character in it."""
     return len(text.translate(None, _CONTROLS)) == len(text)
 
 

@@ -4,7 +4,8 @@ The journal is a ring of segments, files of one size filled with zeros beforehan
 nothing but data.  `commit` may run in a thread of its own; everything else belongs to one other.
 
 Why a message is never forgotten, and none that ended comes back:
-- `commit` returns after the flush; what it wrote counts only behind all that was written before (queue/format/journal.py).
+- `commit` returns after the flush; what it wrote counts only behind all that was written before
+  (queue/format/journal.py).
 - Only the oldest segment is ever used again, and only when none of its messages is needed: so a tombstone goes away no
   sooner than the record it is for, which stands in the same or an older segment.
 - A new use of a segment begins with a header of a new epoch, flushed before anything else is written there: from then

@@ -1,6 +1,7 @@
 """The resident SMTP service: qmaild's process, which receives mail and hands it to the queue service.
 
-Its clients come on TCP, or are handed over by the programs that were started for them (smtpd/server/handover_receiver.py).
+Its clients come on TCP, or are handed over by the programs that were started for them
+(smtpd/server/handover_receiver.py).
 
 HUP makes new sessions go by the settings as they are then, and so does a first certificate; TERM lets transactions
 end, for half a minute at most.

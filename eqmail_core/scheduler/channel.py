@@ -1,4 +1,4 @@
-"""One channel of the scheduler: its places, what runs, what is due, and the lists that are being read."""
+"""State of one channel of the scheduler: delivery slots, open attempts, due messages, and the lists being read."""
 
 from collections import deque
 
@@ -11,11 +11,12 @@ Record = tuple[int, int, bytes]
 
 
 class ChannelState:
-    """`waiting` are new messages in memory, `due` older ones on the disk, `job` the attempt whose list is being read.
+    """`waiting`: new messages in memory; `due`: older ones on the disk; `job`: the attempt whose list is being read.
 
-    With a `room`, recipients wait there for their destinations.  `stalled` are attempts with more recipients for one
-    destination than there is room for, each with the one that did not get in; they are read on later.  Without a room,
-    messages take turns: `resting` are attempts that have had theirs, `turn` counts deliveries of the one that has it.
+    With a `room` (destination queues), recipients wait there for their destinations. `stalled`: attempts with more
+    recipients for one destination than it has room for, each with the record that did not fit; they are read on later.
+    Without a room, messages take turns. `resting`: attempts that have had their turn; `turn`: deliveries of the current
+    one.
     """
 
     __slots__ = (
@@ -62,14 +63,14 @@ class ChannelState:
         return bool(self.waiting or self.resting) or (due is not None and due <= now)
 
     def wakes_at(self) -> float | None:
-        """When something that waits may be tried; None while there is no place for it, or nothing waits."""
+        """Return when something that waits may be tried; None without a free slot or with nothing waiting."""
         if not self.has_free_slot:
             return None
         times = (self.due.wakes_at(), None if self.room is None else self.room.wakes_at())
         return min((time for time in times if time is not None), default=None)
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back: what is due is due as many seconds from now as before."""
+        """Adjust to a clock that was set back: everything due keeps its distance from now."""
         self.due.set_back(seconds)
         for job in self.open.values():
             job.set_back(seconds)
@@ -77,9 +78,9 @@ class ChannelState:
             self.room.set_back(seconds)
 
     def suspend(self, number: int | None = None) -> list[Job]:
-        """Start no more deliveries for now, of this message or of any; which attempts have fewer reasons to go on.
+        """Start no more deliveries for now, of this message or of any; return the attempts that lost a reference.
 
-        An attempt is there as many times as it has lost one.
+        An attempt is listed once per lost reference.
         """
         gone = []
         if self.job is not None and number in (None, self.job.number):

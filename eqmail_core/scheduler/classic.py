@@ -1,6 +1,6 @@
-"""qmail-send as C has it: log on descriptor 0, spawners on 1 to 4, qmail-clean on 5 and 6, bounces through qmail-queue.
+"""qmail-send as in C: log on descriptor 0, spawners on 1 to 4, qmail-clean on 5 and 6, bounces through qmail-queue.
 
-One turn of the loop: signals, commands to the spawners, their reports, one new message, attempts, endings.
+One turn of the loop: signals, commands to the spawners, their reports, one new message, attempts, completions.
 
 Source: queue.md 3.7, 3.11 (qmail-send.c); programs.md 1.4.
 """
@@ -25,7 +25,7 @@ SPAWN_TO = (1, 3)
 SPAWN_FROM = (2, 4)
 
 REPORT_BYTES = 10000
-"""A report is cut here, its delivery number and letter included."""
+"""Longest report in bytes, with its delivery number and outcome letter; the rest is cut off."""
 
 MAX_SLEEP_S = 86400.0
 
@@ -43,25 +43,25 @@ class SpawnerPipe:
         self._report = bytearray()
 
     def is_ready(self) -> bool:
-        """Whether the spawner lives and has taken the last command."""
+        """Whether the spawner is alive and has read the last command."""
         return self.alive and not self.command
 
     def deliver(self, delivery: Delivery, sender: bytes) -> None:
-        """Send the command, as far as the pipe takes it now."""
+        """Send the command, as far as the pipe has room now."""
         slot = self._slots.index(None)
         self._slots[slot] = delivery
         name = self._files.paths.split_name(delivery.job.number).encode()
         self.command = b"%c%b\0%b\0%b\0" % (slot, name, sender, delivery.recipient)
 
     def flush(self) -> None:
-        """Pass on what waits.  Fails: OSError when the spawner has gone."""
+        """Write the buffered commands.  Fails: OSError when the spawner is gone."""
         try:
             self.command = self.command[os.write(self.to_fd, self.command) :]
         except BlockingIOError:
             pass
 
     def reports(self, data: bytes) -> Iterator[tuple[Delivery | None, bytes, bytes]]:
-        """Complete reports in what came in: delivery (None for a number out of range), letter, text."""
+        """Yield the complete reports in `data`: delivery (None for a number out of range), outcome letter, text."""
         report = self._report
         start = 0
         while start < len(data):
@@ -84,17 +84,17 @@ class SpawnerPipe:
 
 
 class CleanProgram:
-    """The pipes to qmail-clean; it answers every request before it takes the next."""
+    """The pipes to qmail-clean, which answers every request before it reads the next."""
 
     def __init__(self) -> None:
         self.alive = True
 
     def is_ready(self) -> bool:
-        """Whether it lives."""
+        """Whether qmail-clean is alive."""
         return self.alive
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
-        """Ask, and wait for the answer."""
+        """Send a request and wait for the answer."""
         answer = b""
         if self.alive:
             try:
@@ -141,7 +141,7 @@ class ClassicSend:
             signal.signal(number, lambda number, frame: self._arrived.add(number))
 
     def run(self) -> None:
-        """Work until TERM and the end of the running deliveries."""
+        """Run until TERM and the end of the running deliveries."""
         core = self._core
         core.start(time.time())
         self._write_log()
@@ -178,7 +178,7 @@ class ClassicSend:
         return min(max(wakes_at - now, 0.0), MAX_SLEEP_S)
 
     def _wait(self, seconds: float) -> None:
-        """Sleep until something happens, and take in what did."""
+        """Sleep until something happens, then read what arrived."""
         core = self._core
         reading = [self._wake_read, *(spawner.from_fd for spawner in self._spawners if spawner.alive)]
         if self._trigger.fd >= 0 and not core.scheduler.exiting:
@@ -232,7 +232,7 @@ class ClassicSend:
 
 
 def _spawn_limit(fd: int) -> int:
-    """The concurrency that a spawner allows: its first byte.  Fails: CannotStart."""
+    """Return the concurrency that a spawner allows: its first byte.  Fails: SchedulerStartError."""
     try:
         first = os.read(fd, 1)
     except OSError:
@@ -250,7 +250,7 @@ def _write_log(text: bytes) -> None:
 
 
 def run(site: Site, environ: Mapping[bytes, bytes]) -> int:
-    """Be qmail-send on descriptors 0 to 6; the exit code."""
+    """Run qmail-send on descriptors 0 to 6; return its exit code."""
     os.umask(UMASK)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     try:

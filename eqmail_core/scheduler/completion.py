@@ -1,4 +1,4 @@
-"""How a message leaves the queue: its sender is told what failed, then its files are removed.
+"""The end of a message on the disk: the bounce to its sender is queued, then its files are removed.
 
 Source: queue.md 3.7 "done", 3.10 (qmail-send.c messdone, injectbounce).
 """
@@ -18,19 +18,19 @@ from eqmail_core.queue.message_match import FITS, message_state, vouch
 from eqmail_core.scheduler.ports import NOT_STARTED, SYSTEM_ERROR_PAUSE_S, Cleaner, Injector, Log
 
 LOST_TEXT = (b"\n(The text of the message has been lost.)\n",)
-"""What comes back in its place."""
+"""Replaces the original message in a bounce when mess/N is lost."""
 
-# Messages looked at per turn.
+# Messages processed per turn.
 _PER_TURN = 32
-# Messages that are remembered because the queue has not said yet that it has removed them.
+# Removed messages to remember until the queue service confirms their removal.
 _MAX_ENDED = 10_000
 
 
 class MessageCompletion:
-    """Messages on the disk whose recipients are all finished; and the bounces of all messages.
+    """Completes messages on the disk whose recipients are all finished; sends the bounces of all messages.
 
-    `date()` is the date for a bounce that is sent now.  `telling` are those whose bounce is on its way.
-    `limit` is what senders may get; double bounces and warnings are not bound by it.
+    `date()` returns the date for a bounce that is sent now. `notifying`: numbers whose bounce is being injected.
+    `limit` bounds the bounces per sender; double bounces and delay warnings are exempt.
     """
 
     def __init__(
@@ -56,16 +56,16 @@ class MessageCompletion:
         self._ended: OrderedDict[int, int] = OrderedDict()
 
     def add(self, number: int, due: int) -> None:
-        """A message on the disk may be finished."""
+        """Schedule a message on the disk that may be finished."""
         self.due.insert(number, due)
 
     @property
     def ready(self) -> bool:
-        """Whether a message could be ended now."""
+        """Whether a message could be completed now."""
         return self._cleaner.is_ready() and self._injector.is_ready()
 
     def pump(self, now: float) -> bool:
-        """End what is due; tells whether to be called again at once."""
+        """Complete the messages that are due; return whether to call again at once."""
         self._now = int(now)
         for _ in range(_PER_TURN):
             if not self.ready or (number := self.due.pop_due(now)) is None:
@@ -74,11 +74,11 @@ class MessageCompletion:
         return True
 
     def wakes_at(self) -> int | None:
-        """When the next message may be ended; None while none can."""
+        """Return when the next message may be completed; None while none can."""
         return self.due.wakes_at() if self.ready else None
 
     def send_notification(self, number: int, message: ReportedMessage, then: Callable[[int], None]) -> None:
-        """Bounce a message to its sender; `then` gets 0 when that is settled, else in how many seconds to try again."""
+        """Bounce a message; `then` is called with 0 when that is done, else with the seconds until the next try."""
         bounce = compose(message, self._bounce_config, self._date(), _identity(number))
         if bounce is None:
             self._log.say(self._log.lines.triple_bounce(self._files.short(self._files.paths.bounce(number))))
@@ -99,7 +99,7 @@ class MessageCompletion:
         self._inject(number, bounce, self._log.lines.bounced, injected)
 
     def send_delay_warning(self, number: int, message: ReportedMessage) -> None:
-        """Tell the sender of a message on the disk, once, that it still waits."""
+        """Send the delay warning about a message on the disk, once."""
         try:
             warning = delay_warning(message, self._bounce_config, self._date(), _identity(number))
             if warning is None or number in self.notifying or self._files.is_warned(number) or not self.ready:
@@ -167,7 +167,7 @@ class MessageCompletion:
         self.send_notification(number, message, told)
 
     def bounce_now(self, number: int) -> ReportedMessage:
-        """A message on the disk as its sender will be told of it.  Fails: Trouble."""
+        """Return a message on the disk as its bounce reports it.  Fails: QueueFileError."""
         files = self._files
         sender, birth, dsn = files.info(number)
         is_there = message_state(files, number) == FITS
@@ -181,7 +181,7 @@ class MessageCompletion:
         )
 
     def remove(self, number: int) -> None:
-        """Take a finished message out of the queue.  Fails: Trouble."""
+        """Remove a finished message from the queue.  Fails: QueueFileError."""
         self._log.say(self._log.lines.end_message(number))
         born = self._files.born_ns(number)
         self._files.remove_info(number)
@@ -192,7 +192,7 @@ class MessageCompletion:
         self.clean(number)
 
     def has_ended(self, number: int, birth: int, mark: int) -> bool:
-        """Whether this very message was taken out of the queue, but its journal may not know: asked once."""
+        """Whether exactly this message was removed although its journal may not know; the answer is given once."""
         born = self._ended.get(number)
         if born is None or not is_born(born, birth, mark):
             return False
@@ -200,7 +200,7 @@ class MessageCompletion:
         return True
 
     def clean(self, number: int) -> None:
-        """Have what is left of a message removed, which has no info/N (any more)."""
+        """Have the remaining files of a message removed, which has no info/N (any more)."""
         name = b"foop/%d" % number
         log = self._log
 
@@ -218,5 +218,5 @@ class MessageCompletion:
 
 
 def _identity(number: int) -> bytes:
-    """The name of a message that is sent now, about message `number`."""
+    """Return the Message-ID for a notification that is sent now about message `number`."""
     return b"%d.%b" % (number, os.urandom(12).hex().encode())

@@ -1,11 +1,11 @@
-"""The scheduler's desk: what administrators ask of it and tell it to do, over its control socket.
+"""Answers administrators' queries and changes messages, as requested over the scheduler's control socket.
 
-It changes the scheduler's books and the files together, so that neither knows better than the other.  A message in
-memory is written to the disk first and changed there.  A message at which deliveries run is changed when they have
-ended; no further one is started.  Every change is one line in the log, `qmail-send: audit: ...`: a first word that the
-log's grammar does not have, which analysers pass over.
+It changes the scheduler's state and the files together, so that they never disagree. A message in memory is first
+written to the disk and changed there. A message with running deliveries is changed when they have ended; no further
+one is started. Every change is one log line, `qmail-send: audit: ...`: its first word is not part of the log's
+grammar, so that analysers skip it.
 
-Source: protocols.control_wire.
+Source: ipc/scheduler_control_protocol.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ Then = Callable[[bytes], None]
 
 
 class SchedulerControl:
-    """Answers questions and makes changes."""
+    """Answers queries about the queue and changes its messages."""
 
     def __init__(self, scheduler: Scheduler, completion: MessageCompletion, message: MemoryQueue) -> None:
         self._message = message
@@ -45,10 +45,10 @@ class SchedulerControl:
             wire.BOUNCE: lambda number: self._remove_jobs(number, self._bounce),
         }
 
-    # Questions
+    # Queries
 
     def listing(self) -> Iterator[bytes]:
-        """The packets that answer L; memory as it is when each packet is asked for."""
+        """Yield the packets that answer L; each shows memory at the moment it is requested."""
         for serial in self._message.serials:
             message = self._message.messages.get(serial)
             if message is not None:
@@ -61,7 +61,7 @@ class SchedulerControl:
             yield from wire.due_packets(CHANNELS[channel.index], channel.due.snapshot())
 
     def counters(self) -> Iterator[bytes]:
-        """The packets that answer S."""
+        """Yield the packets that answer S."""
         message = list(self._message.messages.values())
         numbers = {
             b"memory.messages": len(message),
@@ -78,21 +78,21 @@ class SchedulerControl:
     # Changes
 
     def client_connected(self) -> None:
-        """Somebody begins to make changes: be able to find everything."""
+        """Register a client that may make changes; the first one has the due times indexed."""
         self._connection_count += 1
         if self._connection_count == 1:
             for due in self._dues():
                 due.index()
 
     def client_disconnected(self) -> None:
-        """Somebody has made the changes."""
+        """Unregister a client; the last one has the index dropped."""
         self._connection_count -= 1
         if not self._connection_count:
             for due in self._dues():
                 due.unindex()
 
     def change(self, verb: bytes, number: int, stamp: bytes, who: int, then: Then) -> None:
-        """Do what `verb` says to a message, for uid `who`; `then` gets the result, at once or later."""
+        """Apply `verb` to a message for uid `who`; `then` is called with the result, at once or later."""
         if stamp.startswith(wire.IN_MEMORY):
             message = self._message.messages.get(int(stamp[1:]))
             if message is None or message.number != number:
@@ -163,7 +163,7 @@ class SchedulerControl:
         return wire.BUSY
 
     def _end(self, number: int, act: Callable[[int], None]) -> None:
-        """Do it; where that fails the message goes on as if nobody had asked."""
+        """Run `act`; when it fails, the message is scheduled as before."""
         try:
             act(number)
         except QueueFileError:
@@ -198,7 +198,7 @@ class SchedulerControl:
 
 
 class _AfterJobs:
-    """The book of attempts whose message is to be taken out of the queue when the last of them is over."""
+    """Records results of attempts whose message is removed from the queue when the last of them ends."""
 
     def __init__(self, recorder: DiskRecorder, jobs: set[Job], act: Callable[[], None]) -> None:
         self.record_done = recorder.record_done
@@ -207,7 +207,7 @@ class _AfterJobs:
         self._act = act
 
     def job_closed(self, job: Job) -> None:
-        """Wait for the others, then act."""
+        """Run the action once the last attempt is closed."""
         self._jobs.discard(job)
         if not self._jobs:
             self._act()

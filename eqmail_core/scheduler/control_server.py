@@ -1,10 +1,10 @@
 """The control socket of the resident scheduler: connections of administrators, one request after the other.
 
-Answers wait in generators until the visitor has read what came before, and changes are made a few per turn of the
-loop, so that neither a large queue nor a slow visitor costs memory or holds up deliveries.
+Answers stay in generators until the client has read the previous packets. Changes are made a few per turn of the loop.
+So neither a large queue nor a slow client uses memory or delays deliveries.
 
-Fails: never; a visitor who talks nonsense is hung up on.
-Source: protocols.control_wire.
+Fails: never; a client that sends malformed packets is disconnected.
+Source: ipc/scheduler_control_protocol.py.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from eqmail_core.scheduler.ports import DelivererPort
 from eqmail_core.system.kernel import sync_file_system
 from eqmail_core.system.log import log_line
 
-# Packets on their way to a visitor before the next ones are made.
+# Packets on their way to a client before the next ones are made.
 _AHEAD = 8
 # Messages changed in one turn of the loop.
 _PER_TURN = 25
@@ -31,7 +31,7 @@ _MAX_CONNECTIONS = 8
 
 
 class ControlServer:
-    """Whoever connects to `listener`: root, and the account that we run as; `queue` is the folder of the queue."""
+    """Accepts connections on `listener` from root and from this process's account; `queue`: folder of the queue."""
 
     def __init__(
         self,
@@ -51,13 +51,13 @@ class ControlServer:
         self._listener = LoopListener(loop, listener, self._accept, partial(log_line, "qmail-send"))
 
     def end(self) -> None:
-        """Receive nobody any more."""
+        """Accept no more connections."""
         self._listener.close()
         for connection in list(self._visits):
             connection.channel.close()
 
     def spilled(self) -> None:
-        """What was changed is to survive a power cut; slow."""
+        """Flush the changes to the disk, so that they survive a power cut; slow."""
         try:
             fd = os.open(self._queue, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -76,7 +76,7 @@ class ControlServer:
 
 
 class _ControlConnection:
-    """One connection: requests that wait, and the answer that is being given."""
+    """One connection: its waiting requests and the answer in progress."""
 
     def __init__(
         self, connections: ControlServer, sock: socket.socket, uid: int, on_end: Callable[["_ControlConnection"], None]
@@ -99,7 +99,7 @@ class _ControlConnection:
             self._continue()
 
     def _closed(self) -> None:
-        """Changes that have begun are made all the same; further ones are not."""
+        """Finish the changes that have begun; drop further ones."""
         self._requests.clear()
         self._answer = self._targets = None
         if not self._outstanding:
@@ -112,7 +112,7 @@ class _ControlConnection:
             self._control.control.client_disconnected()
 
     def _continue(self) -> None:
-        """Give as much of the answers as the visitor takes now."""
+        """Send as much of the answers as the client reads now."""
         while not self.channel.closed and self.channel.waiting < _AHEAD:
             if self._answer is not None:
                 packet = next(self._answer, None)
@@ -143,7 +143,7 @@ class _ControlConnection:
             self._change()
 
     def _change(self) -> None:
-        """A few changes, then let others have their turn."""
+        """Make a few changes, then yield to the loop."""
         for _ in range(_PER_TURN):
             target = next(self._targets, None) if self._targets is not None else None
             if target is None:

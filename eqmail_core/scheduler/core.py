@@ -1,4 +1,4 @@
-"""Everything of qmail-send that classic and resident systems have in common, put together around their ports."""
+"""What the classic and the resident qmail-send have in common, assembled around their ports."""
 
 import fcntl
 import os
@@ -27,11 +27,11 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 
 UMASK = 0o077
-"""What the scheduler writes is nobody else's business."""
+"""Files that the scheduler writes are readable by their owner alone."""
 
 
 class SchedulerStartError(Exception):
-    """Why there will be no scheduler; `text` completes the alert `cannot start: `."""
+    """Prevents the start of the scheduler; `text` completes the alert `cannot start: `."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text.decode())
@@ -39,9 +39,9 @@ class SchedulerStartError(Exception):
 
 
 class SchedulerSettings:
-    """The control files that the scheduler uses, as it uses them.
+    """The control files of the scheduler, parsed.
 
-    Fails: CannotStart.
+    Fails: SchedulerStartError.
     """
 
     def __init__(self, site: Site) -> None:
@@ -71,7 +71,7 @@ class SchedulerSettings:
             raise SchedulerStartError(b"unable to read controls: " + os.fsencode(missing))
 
     def reload(self, site: Site) -> None:
-        """Read locals and virtualdomains anew.  Fails: Trouble; then nothing changes."""
+        """Read locals and virtualdomains again.  Fails: QueueFileError; then nothing changes."""
         fresh = read_controls(site)
         folder = site.layout.control.encode()
         try:
@@ -92,7 +92,7 @@ def _routes(controls: Controls) -> Routes:
 
 
 def lock_queue(site: Site) -> int:
-    """Hold the lock that only one scheduler of a queue can have; the descriptor keeps it.  Fails: CannotStart."""
+    """Take the lock that allows one scheduler per queue; the descriptor holds it.  Fails: SchedulerStartError."""
     if not os.path.isdir(site.queue.root):
         raise SchedulerStartError(b"unable to switch to queue directory")
     try:
@@ -108,9 +108,9 @@ def lock_queue(site: Site) -> int:
 
 
 class Trigger:
-    """The FIFO that an injector writes a byte to when it has put a message into todo/.
+    """The FIFO to which an injector writes a byte after it has put a message into todo/.
 
-    `fd` is -1 where it cannot be opened: then todo/ is searched by time alone.
+    `fd` is -1 where it cannot be opened: then todo/ is searched at intervals only.
     """
 
     def __init__(self, path: str) -> None:
@@ -118,7 +118,7 @@ class Trigger:
         self.fd = self._open()
 
     def reset(self) -> None:
-        """Forget that it was pulled; to be done before todo/ is searched."""
+        """Clear the trigger; call this before todo/ is searched."""
         old, self.fd = self.fd, -1
         os.close(old)
         self.fd = self._open()
@@ -131,16 +131,16 @@ class Trigger:
 
 
 class KeepsTimes(Protocol):
-    """Whoever remembers when something is due."""
+    """Anything that stores times at which something is due."""
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back."""
+        """Adjust to a clock that was set back."""
 
 
 class SchedulerCore:
-    """The scheduler with its searches and endings; `is_held` tells which message numbers are in memory elsewhere.
+    """The scheduler with its scanner and message completion; `is_held`: whether a number's message is in memory only.
 
-    `keeps_times`: who else hears of a clock that was set back.
+    `keeps_times`: further objects that must adjust when the clock is set back.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class SchedulerCore:
         return self.is_held(number)
 
     def _deferred(self, job: Job) -> None:
-        """Something of a message on the disk has to wait on: its sender may have to be told."""
+        """Send a delay warning about a deferred message on the disk, if one is due."""
         if job.age < self._settings.delay_s:
             return
         try:
@@ -186,7 +186,7 @@ class SchedulerCore:
             self.log.warning(trouble.text)
             return
         except OSError:
-            # Another attempt follows, and another occasion.
+            # The next attempt tries again.
             return
         message.failures = partial(self._waiting, job)
         self.completion.send_delay_warning(job.number, message)
@@ -198,7 +198,7 @@ class SchedulerCore:
                 yield self.scheduler.block(recipient, b"not delivered yet\n", dsn)
 
     def start(self, now: float) -> None:
-        """Log the first line and take up what is in the queue."""
+        """Log the first line and load what is in the queue."""
         self.scheduler.log_status()
         try:
             self.scanner.find_old(int(now))
@@ -208,7 +208,7 @@ class SchedulerCore:
             raise SchedulerStartError(b"unable to read the queue") from error
 
     def watch_clock(self, now: float) -> None:
-        """To be called first in each turn."""
+        """Adjust everything to a clock that was set back; call this first in each turn."""
         back = self._clock.set_back_by(now)
         if back:
             self.log.warning(b"the clock was set back by %d seconds" % back)
@@ -217,7 +217,7 @@ class SchedulerCore:
                 part.set_back(back)
 
     def pump(self, now: float) -> bool:
-        """One turn: search, start, end; tells whether to be called again at once."""
+        """Run one turn (scan, start, complete); return whether to call again at once."""
         seconds = int(now)
         more = self.scanner.pump(seconds)
         more |= self.scheduler.pump(now)
@@ -225,16 +225,16 @@ class SchedulerCore:
         return more
 
     def wakes_at(self) -> float | None:
-        """When the next turn is due if nothing happens before."""
+        """Return when the next turn is due if nothing happens before."""
         times = (self.scanner.wakes_at(), self.scheduler.wakes_at(), self.completion.wakes_at())
         return min((time for time in times if time is not None), default=None)
 
     def retry_all(self) -> None:
-        """ALRM: try everything now."""
+        """Try everything now (signal ALRM)."""
         self.scheduler.retry_all()
 
     def reread(self) -> None:
-        """HUP: read locals, virtualdomains, remotelimits and bouncelimit again."""
+        """Read locals, virtualdomains, remotelimits and bouncelimit again (signal HUP)."""
         try:
             self._settings.reload(self._site)
         except QueueFileError as trouble:
@@ -247,21 +247,21 @@ class SchedulerCore:
             room.limit_by(self._settings.controls.remotelimits)
 
     def pause_remote(self) -> None:
-        """Have recipients of remote mail wait for their destinations, so that none delays another."""
+        """Queue remote recipients by destination, so that no destination delays another."""
         channel = self.scheduler.channels[REMOTE]
         channel.room = DestinationQueues(channel.limit, self._settings.controls.remotelimits)
 
     def exit(self) -> None:
-        """TERM: start nothing more."""
+        """Start nothing more (signal TERM)."""
         self.scheduler.exit()
 
     @property
     def can_end(self) -> bool:
-        """Whether nothing runs any more after `exit`."""
+        """Whether nothing is running any more after `exit`."""
         return self.scheduler.exiting and self.scheduler.idle
 
     def end(self) -> None:
-        """Keep the times of the next attempts where the next scheduler finds them."""
+        """Write the times of the next attempts to the files where the next scheduler finds them."""
         for channel in self.scheduler.channels:
             for number, due in channel.due:
                 try:

@@ -1,8 +1,8 @@
-"""The connections of the resident scheduler to every process that delivers: orders out, reports back.
+"""The resident scheduler's connections to the delivery services: delivery requests out, reports back.
 
-Orders that were outstanding on a connection that broke are deferred.
+Deliveries outstanding on a connection that breaks are deferred.
 
-Source: protocols.delivery_wire.
+Source: ipc/delivery_protocol.py.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from eqmail_core.scheduler.scheduler import Scheduler
 LOST = b"Lost the connection to the delivery service; will try again. (#4.3.0)\n"
 NO_MESSAGE = b"qmail-spawn unable to open message. (#4.3.0)"
 
-# Packets that may wait for a busy peer before it gets no more orders.
+# Packets that may wait for a busy peer before it gets no more requests.
 _MANY = 64
 
 
 class DelivererLink:
-    """The wire to one process that delivers: orders out, reports back."""
+    """The connection to one delivery service."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, path: str, scheduler: Scheduler, on_change: Callable[[], None]
@@ -37,12 +37,12 @@ class DelivererLink:
         self.channel = ReconnectingChannel(loop, path, self._packet, on_change, self._lost)
 
     def is_ready(self) -> bool:
-        """Whether it is there and keeps up."""
+        """Whether it is connected and keeps up."""
         channel = self.channel.channel
         return channel is not None and channel.waiting < _MANY
 
     def request(self, delivery: Delivery, sender: bytes) -> None:
-        """Send an order with the message's descriptor."""
+        """Send a delivery request with the message's descriptor."""
         channel, job = self.channel.channel, delivery.job
         assert channel is not None
         if job.body is None:
@@ -94,7 +94,7 @@ class DelivererLink:
         self._on_change()
 
     def _drop_peer(self) -> None:
-        """The peer talks nonsense: begin anew."""
+        """Close the connection after a malformed packet; it is made again."""
         self._scheduler.log.warning(b"internal error: delivery report out of range")
         if self.channel.channel is not None:
             self.channel.channel.close()
@@ -110,7 +110,7 @@ class DelivererLink:
 
 
 class Deliverers:
-    """All processes that deliver for one channel; an order goes to the one with the fewest."""
+    """All delivery services of one channel; a request goes to the one with the fewest outstanding."""
 
     alive = True
 
@@ -118,14 +118,14 @@ class Deliverers:
         self.links: list[DelivererLink] = []
 
     def is_ready(self) -> bool:
-        """Whether one of them takes an order."""
-        for wire in self.links:  # noqa: SIM110  # costs half of what `any` does, and is asked all the time
+        """Whether one of them accepts a request."""
+        for wire in self.links:  # noqa: SIM110  # half the cost of `any` in a hot path
             if wire.is_ready():
                 return True
         return False
 
     def deliver(self, delivery: Delivery, sender: bytes) -> None:
-        """Send the order."""
+        """Send the delivery request."""
         wires = self.links
         if len(wires) == 1:
             wires[0].request(delivery, sender)

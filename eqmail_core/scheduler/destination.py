@@ -1,9 +1,9 @@
-"""How much mail one destination gets at a time: its limits, and how they shrink while it is tired or away.
+"""The delivery limits of one destination, and how they shrink while it is busy or unreachable.
 
-A destination begins with a small window of deliveries.  Every sign that it has enough (421, 450, 4.7.x), and every
-attempt that nobody answered, halves the window, and the next delivery waits, twice as long each time; every accepted
-message widens it again, and some minutes of peace open it.  After a few attempts in a row that nobody answered the
-destination counts as dead: it gets one delivery at a time, to see whether it is back, and nobody else waits for it.
+A destination begins with a small window of deliveries. A busy reply (421, 450, 4.7.x) and an unanswered attempt halve
+the window, and each time the pause before the next delivery doubles. Every accepted message widens the window, and
+some minutes without such replies reopen it. After a few unanswered attempts in a row the destination counts as dead:
+it gets one delivery at a time as a probe, and all other recipients are deferred.
 
 Fails: never; the clock is an argument, and may be set back.
 """
@@ -15,20 +15,20 @@ INITIAL_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 60.0
 CALM_S = 300.0
 DEAD_AFTER = 3
-"""Attempts in a row that nobody answered."""
+"""Unanswered attempts in a row after which a destination counts as dead."""
 
 WIDE_OPEN = 1000.0
-"""A window that is as good as none."""
+"""A window that does not limit."""
 
 _SAID = b"Remote host said: "
 _NOBODY = (b"(#4.4.1)", b"(#4.4.2)", b"(#4.4.3)", b"(#4.1.2)")
 
 
 class DestinationThrottle:
-    """The deliveries to one destination that run now, and when the next one may start.
+    """Counts the running deliveries to one destination and decides when the next one may start.
 
-    `is_proven`: it has answered since it last did not.  `answered_at` is the time of its last answer, `excuse` why it
-    did not answer the last time.
+    `is_proven`: it has answered since its last unanswered attempt. `answered_at`: time of its last answer.
+    `last_error`: why its last unanswered attempt failed.
     """
 
     __slots__ = (
@@ -58,29 +58,29 @@ class DestinationThrottle:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it gets no more than a delivery now and then."""
+        """Whether it gets only occasional probes."""
         return self._failures >= DEAD_AFTER
 
     def delay(self, now: float) -> float | None:
-        """Seconds until another delivery may start, 0 for now; None: not before one has ended."""
+        """Return the seconds until another delivery may start, 0 for now; None: not before a running one ends."""
         if self._window < FIRST_WINDOW and now - self._busy_at >= CALM_S:
             self._window = FIRST_WINDOW
             self._pause_s = 0.0
         limit = 1.0 if self.is_dead else min(self._window, self.limit.concurrency or WIDE_OPEN)
         if self.running >= limit:
             return None
-        # What a clock that was set back would make of it.
+        # A clock that was set back must not make this delay longer.
         self._free_at = min(self._free_at, now + MAX_BACKOFF_S + self.limit.spacing_s)
         return max(0.0, self._free_at - now)
 
     def start(self, now: float) -> None:
-        """A delivery starts."""
+        """Record the start of a delivery."""
         self.running += 1
         if self.limit.spacing_s:
             self._free_at = max(self._free_at, now) + self.limit.spacing_s
 
     def end(self, outcome: bytes, text: bytes, now: float) -> None:
-        """A delivery has ended with this report."""
+        """Record the end of a delivery with this report."""
         self.running -= 1
         if is_connection_failure(outcome, text):
             self._failures += 1
@@ -98,19 +98,19 @@ class DestinationThrottle:
             self._answered(now)
 
     def reset(self) -> None:
-        """Somebody knows better: try as if nothing had happened."""
+        """Clear failures and pauses at an administrator's request."""
         self._failures = 0
         self._free_at = self._pause_s = 0.0
         self._window = max(self._window, FIRST_WINDOW)
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back."""
+        """Adjust to a clock that was set back."""
         self.answered_at -= seconds
         self._free_at -= seconds
         self._busy_at -= seconds
 
     def is_expired(self, now: float) -> bool:
-        """Whether nothing would be lost if the destination were forgotten."""
+        """Whether discarding this state would lose nothing."""
         return self.running == 0 and self._free_at <= now and self._window >= FIRST_WINDOW and not self._failures
 
     def _answered(self, now: float) -> None:
@@ -126,11 +126,11 @@ class DestinationThrottle:
 
 
 def is_busy_reply(text: bytes) -> bool:
-    """Tell from a report whether a destination wants less mail."""
+    """Return whether a report says that the destination wants less mail."""
     answer = text.partition(_SAID)[2]
     return answer[:3] in (b"421", b"450") or (answer[:1] == b"4" and answer[4:8] == b"4.7.")
 
 
 def is_connection_failure(outcome: bytes, text: bytes) -> bool:
-    """Tell from a report whether there was nobody to talk to, or nobody any more."""
+    """Return whether a report says that the connection failed or was lost."""
     return outcome == b"Z" and _SAID not in text and any(status in text for status in _NOBODY)

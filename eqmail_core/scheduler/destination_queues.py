@@ -1,10 +1,10 @@
-"""Recipients of remote mail that wait for their destination, and hold no place in which others could be delivered.
+"""Remote recipients that wait for their destination without occupying a delivery slot.
 
-Destinations are called in turn, each as often as it can take mail (policy.destination).  No destination gets all the
-places, and those that have not shown lately that they answer do not get all of them together: so there is always a
-place for a destination that works.  How many may wait for one destination depends on how much room is left altogether.
+Destinations are served in turn, each as often as its throttle allows (scheduler/destination.py). No destination gets
+all slots, and destinations that have not answered lately do not get all of them together. So there is always a slot
+for a working destination. How many recipients may wait for one destination depends on the room left in total.
 
-Nobody waits in vain: who waits for a dead destination, or for a minute for one that does not move, is turned away.
+No recipient waits forever: one that waits for a dead destination, or a minute for one without progress, is deferred.
 
 Knows no jobs and no files; the clock is an argument.  Fails: never.
 """
@@ -20,17 +20,17 @@ from eqmail_core.scheduler.destination import DestinationThrottle
 Item = TypeVar("Item")
 
 MAX_WAITING = 20_000
-"""How many may wait, altogether."""
+"""Recipients that may wait, in total."""
 
 MAX_WAIT_S = 60.0
-"""How long to wait for a destination that does not move."""
+"""How long to wait for a destination without progress."""
 
 MAX_DESTINATIONS = 10_000
-"""Destinations that are remembered while nobody waits for them."""
+"""Destinations remembered while no recipient waits for them."""
 
 
 class DestinationQueue(Generic[Item]):
-    """Those who wait for one destination, with the times of their arrival."""
+    """The items that wait for one destination, with their arrival times."""
 
     __slots__ = ("alarm_at", "destination", "is_awake", "waiting")
 
@@ -42,13 +42,13 @@ class DestinationQueue(Generic[Item]):
 
 
 class DestinationQueues(Generic[Item]):
-    """Who waits for which of `places`; `limits` are those of control/remotelimits."""
+    """Decides which waiting item gets the next of `indexes` slots; `limits`: from control/remotelimits."""
 
     def __init__(self, indexes: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = MAX_WAITING) -> None:
         self._limits = limits
         self.waiting = 0
         self._room = room
-        # An eighth of the places, and one at least, is for others.
+        # An eighth of the slots, and at least one, is reserved for other destinations.
         self._limit = max(1, indexes - max(1, indexes // 8))
         self._unproven = 0
         self._queues: dict[bytes, DestinationQueue[Item]] = {}
@@ -58,7 +58,7 @@ class DestinationQueues(Generic[Item]):
         self._alarm_count = 0
 
     def has_space(self, domain: bytes, counters: int = 2) -> bool:
-        """Whether one more may wait for `domain`, in lower case: those who do fill less than half of what is free."""
+        """Whether one more may wait for `domain` (lower case): its items fill less than half of the free room."""
         queue = self._queues.get(domain)
         return counters * (len(queue.waiting) if queue else 0) < self._room - self.waiting
 
@@ -68,12 +68,12 @@ class DestinationQueues(Generic[Item]):
         return queue is not None and now - queue.destination.answered_at < MAX_WAIT_S
 
     def last(self, domain: bytes) -> Item | None:
-        """Who came last of those who wait for a destination."""
+        """Return the item that joined the queue of a destination last."""
         queue = self._queues.get(domain)
         return queue.waiting[-1][1] if queue and queue.waiting else None
 
     def enqueue(self, domain: bytes, item: Item, now: float) -> DestinationQueue[Item]:
-        """Let a guest wait; the queue is to be given back with `ended` when its delivery was."""
+        """Add an item; pass the returned queue to `delivery_ended` when its delivery has ended."""
         queue = self._queues.get(domain)
         if queue is None:
             self._expire_destinations(now)
@@ -84,7 +84,7 @@ class DestinationQueues(Generic[Item]):
         return queue
 
     def next_ready(self, now: float) -> tuple[Item, bytes] | None:
-        """The next whose turn it is, with b"", or who is turned away, with the reason; None: nobody now."""
+        """Return the next item with b"" to start it, or with the reason to defer it; None: nothing is ready."""
         awake = self._awake
         self._ring_alarms(now)
         while awake:
@@ -107,7 +107,7 @@ class DestinationQueues(Generic[Item]):
         return None
 
     def delivery_ended(self, queue: DestinationQueue[Item], outcome: bytes, text: bytes, now: float) -> None:
-        """A delivery to somebody who was called has ended with this report."""
+        """Record the end of a delivery that `next_ready` started, with its report."""
         destination = queue.destination
         before = 0 if destination.is_proven else destination.running
         destination.end(outcome, text, now)
@@ -117,11 +117,11 @@ class DestinationQueues(Generic[Item]):
             self._wake(self._unanswered_count.popleft())
 
     def wakes_at(self) -> float | None:
-        """When somebody may be called who may not now, if nothing happens before."""
+        """Return when another item becomes ready if nothing happens before."""
         return self._alarms[0][0] if self._alarms else None
 
     def remove(self, is_meant: Callable[[Item], bool]) -> list[Item]:
-        """Let guests go who wait no longer, without a word."""
+        """Remove waiting items that need no result."""
         gone = []
         for queue in self._queues.values():
             leaving = [guest for _, guest in queue.waiting if is_meant(guest)]
@@ -132,14 +132,14 @@ class DestinationQueues(Generic[Item]):
         return gone
 
     def limit_by(self, limits: "Mapping[bytes, Limit] | None") -> None:
-        """Go by other limits from now on."""
+        """Replace the limits."""
         self._limits = limits
         for domain, queue in self._queues.items():
             queue.destination.limit = limit_of(limits, domain)
             self._wake(queue)
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back: nobody waits longer for it."""
+        """Adjust to a clock that was set back, so that nothing waits longer for it."""
         for queue in self._queues.values():
             queue.destination.set_back(seconds)
             queue.alarm_at -= seconds
@@ -174,7 +174,7 @@ class DestinationQueues(Generic[Item]):
             self._awake.append(queue)
 
     def _set_alarm(self, queue: DestinationQueue[Item], now: float, seconds: float) -> None:
-        """Have a queue looked at after this time at the latest; one that has an earlier alarm needs no other."""
+        """Have a queue checked after this time at the latest; an earlier alarm of its own is kept."""
         when = now + seconds
         if not now < queue.alarm_at <= when:
             queue.alarm_at = when

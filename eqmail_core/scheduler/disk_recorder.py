@@ -1,4 +1,4 @@
-"""Where the fate of recipients is written down whose message is on the disk: one file operation for each fact.
+"""Records the results of recipients whose message is on the disk, with one file operation per result.
 
 Source: queue.md 3.7 (qmail-send.c markdone, addbounce, job_close).
 """
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 class DiskRecorder:
-    """The book of messages on the disk."""
+    """The recorder for messages on the disk."""
 
     def __init__(self, scheduler: "Scheduler") -> None:
         self._scheduler = scheduler
 
     def record_done(self, job: Job, offset: int) -> None:
-        """Mark the recipient; where that fails it will be delivered twice, as in C."""
+        """Mark the recipient as done; if that fails it gets a second delivery, as in C."""
         try:
             self._scheduler.files.mark_done(job.number, job.channel, offset)
         except QueueFileError as trouble:
             self._scheduler.log.warning(trouble.text)
 
     def record_failure(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
-        """Append to the bounce, then mark the recipient; without the first it stays to be tried again.
+        """Append to the bounce, then mark the recipient; without the bounce entry it stays to be tried again.
 
-        A failure is marked when the bounce is on the disk, else a crash could leave neither: nobody would be told.
+        A failure is marked when the bounce is on the disk; otherwise a crash could lose both and no bounce goes out.
         """
         block = self._scheduler.block(recipient, report, job.recipient_dsn(offset))
         try:
@@ -43,7 +43,7 @@ class DiskRecorder:
         return True
 
     def job_closed(self, job: Job) -> None:
-        """Remove the list when all recipients are finished, else try again at the time that was fixed."""
+        """Remove the list when all recipients are finished, else schedule the next attempt at its fixed time."""
         scheduler = self._scheduler
         due = job.retry
         if job.hit_end and not job.pending:

@@ -1,4 +1,4 @@
-"""Bounces through qmail-queue, as C does: piece by piece, so that a large message needs no more memory than others."""
+"""Injects bounces through qmail-queue, as C does, in pieces: memory use does not grow with the message."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -10,7 +10,7 @@ from eqmail_core.site.site import Site
 
 
 class ProgramInjector:
-    """Through qmail-queue, or what QMAILQUEUE names."""
+    """Injects through qmail-queue or the program that QMAILQUEUE names."""
 
     def __init__(self, site: Site, environ: Mapping[bytes, bytes], worker: DelivererPort) -> None:
         self._site = site
@@ -18,7 +18,7 @@ class ProgramInjector:
         self._worker = worker
 
     def is_ready(self) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:

@@ -1,4 +1,4 @@
-"""Bounces over the queue service's own wire; a long one piece by piece, as fast as the queue takes it."""
+"""Injects bounces over the submission protocol; a long one in pieces, as fast as the queue service reads it."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,12 +9,12 @@ from eqmail_core.ipc.submission_protocol import MAX_WHOLE, render_envelope
 from eqmail_core.queue.client.async_service import AsyncQueueClient, StreamedSubmission
 from eqmail_core.queue.format.exit_codes import READ_ERROR
 
-# Bounces that are on their way at a time.
+# Bounces in progress at a time.
 _AT_A_TIME = 20
 
 
 class StreamInjector:
-    """Over the queue service's wire; `on_result()` is called after every result, for the loop to take its turn."""
+    """Injects through the queue service; `on_result()` follows every result, so that the loop takes its turn."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, link: AsyncQueueClient, on_result: Callable[[], None]) -> None:
         self._loop = loop
@@ -23,11 +23,11 @@ class StreamInjector:
         self._running = 0
 
     def is_ready(self) -> bool:
-        """Whether one more may be on its way."""
+        """Whether one more injection may start."""
         return self._running < _AT_A_TIME
 
     def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
-        """Send the message: at once when it fits a packet, else as fast as the queue takes it."""
+        """Send the message: in one packet when it fits, else as fast as the queue service reads it."""
         self._running += 1
 
         def done(code: int, number: int, when: int, qp: int) -> None:
@@ -52,7 +52,7 @@ class StreamInjector:
 
 
 class StreamFeeder:
-    """Feeds one long submission whenever it is ready for more."""
+    """Writes one long submission whenever its connection has room for more."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""Connections of the resident scheduler that are kept up, and the one to the queue service.
+"""Reconnecting connections of the resident scheduler, and the one to the queue service.
 
-A wire that breaks is made anew with growing pauses; what was outstanding on it is settled in the mail's favour.
+A broken connection is made again after growing pauses; requests outstanding on it get the result that keeps the mail.
 
-Source: protocols.admission_wire.
+Source: ipc/admission_protocol.py.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ INITIAL_BACKOFF_S = 0.05
 MAX_BACKOFF_S = 5.0
 
 MAX_SERIALS = 8000
-"""Serials that go into one packet."""
+"""Serials in one packet, at most."""
 
 
 class ReconnectingChannel:
-    """One connection to the socket at `path`, kept up; `on_open()` follows every connect, `on_close()` every loss."""
+    """A reconnecting connection to the socket at `path`; `on_open()` follows every connect, `on_close()` every loss."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class ReconnectingChannel:
         self.channel: AsyncChannel | None = None
 
     def connect(self) -> None:
-        """Connect now, or later and again."""
+        """Connect now, or try again later until it works."""
         if self._ended or self.channel is not None:
             return
         try:
@@ -59,7 +59,7 @@ class ReconnectingChannel:
         self._on_open()
 
     def end(self) -> None:
-        """Close for good."""
+        """Close without reconnecting."""
         self._ended = True
         if self.channel is not None:
             self.channel.close()
@@ -72,10 +72,10 @@ class ReconnectingChannel:
 
 
 class QueueLink:
-    """The wire to the queue service: keeper of the messages in memory, and cleaner.
+    """The connection to the queue service, which keeps the messages in memory safe and removes files.
 
-    What is said about serials goes out in groups with `flush`; what may not have arrived when the wire broke is said
-    again, and `on_greeted()` asks again what has to be asked.
+    Notices about serials are sent in groups by `flush`. After a broken connection, those that may not have arrived are
+    repeated, and `on_greeted()` repeats open requests.
     """
 
     def __init__(
@@ -108,16 +108,16 @@ class QueueLink:
 
     @property
     def is_synchronized(self) -> bool:
-        """Whether everything was said and every request answered."""
+        """Whether everything was sent and every request answered."""
         channel = self.channel.channel
         return channel is not None and not channel.waiting and not self._cleaning and not any(self._said.values())
 
     def is_ready(self) -> bool:
-        """Whether the queue service is there."""
+        """Whether the queue service is connected."""
         return self.channel.channel is not None
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
-        """Ask for files to be removed."""
+        """Request the removal of files."""
         if self.channel.channel is None:
             then(b"!")
             return
@@ -126,7 +126,7 @@ class QueueLink:
         self.channel.channel.send(admission.CLEAN + name + b"\0")
 
     def flush(self) -> None:
-        """Say what has happened since the last time."""
+        """Send the notices collected since the last call."""
         channel = self.channel.channel
         if channel is None:
             return
@@ -139,9 +139,9 @@ class QueueLink:
                 _send_serials(channel, kind, group)
 
     def _opened(self) -> None:
-        """Say hello with everything of ours that the queue may still know, then what is true of it.
+        """Send HELLO with every serial the queue service may still know, then repeat their state.
 
-        What has ended comes first: if not all fits, the rest is only handed over again, and recognised.
+        Ended ones come first: if not all fit, the rest is only admitted again, and recognised.
         """
         channel = self.channel.channel
         assert channel is not None

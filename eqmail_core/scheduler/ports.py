@@ -1,6 +1,6 @@
-"""What the scheduler needs of the world, and the things that pass between: the same core drives both kinds of system.
+"""The ports of the scheduler and the values that pass through them; one core drives both kinds of system.
 
-A classic qmail-send talks to spawners and to qmail-clean over pipes; the resident one to services over sockets.
+The classic qmail-send talks to spawners and qmail-clean over pipes; the resident one to services over sockets.
 """
 
 import os
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NOT_STARTED = -3
-"""Result of an injection whose program or connection could not even be started."""
+"""Result of an injection whose program or connection could not be started."""
 
 NO_SERIAL = -1
 """Serial of a message that was found on the disk."""
 
 SYSTEM_ERROR_PAUSE_S = 123
-"""How long to wait after the system failed us, in seconds (qmail-send.c SLEEP_SYSFAIL)."""
+"""Delay after a system error, in seconds (qmail-send.c SLEEP_SYSFAIL)."""
 
 
 class Log:
-    """Lines on their way to the logger, handed over in one write per turn of the loop."""
+    """Buffers log lines for the logger; one write per turn of the loop."""
 
     __slots__ = ("_repeated", "lines", "say", "waiting")
 
@@ -41,19 +41,19 @@ class Log:
         self.say = self.waiting.append
 
     def warning(self, text: bytes) -> None:
-        """Something went wrong and will be tried again; one line a minute where it is the same again and again."""
+        """Log a problem that will be tried again; identical lines at most once a minute."""
         text = self._repeated.let(text)
         if text:
             self.say(self.lines.warning(text))
 
     def alert(self, text: bytes) -> None:
-        """Somebody has to act; as `warning`."""
+        """Log a problem that needs action by a person; repeated as `warning`."""
         text = self._repeated.let(text)
         if text:
             self.say(self.lines.alert(text))
 
     def take(self) -> bytes:
-        """Everything that waits, once."""
+        """Return all buffered lines and clear the buffer."""
         text = b"".join(self.waiting)
         self.waiting.clear()
         return text
@@ -69,39 +69,39 @@ class SharedMessageFd:
         self._users = 1
 
     def share(self) -> "SharedMessageFd":
-        """One more user."""
+        """Add one user."""
         self._users += 1
         return self
 
     def drop(self) -> None:
-        """One user less."""
+        """Remove one user."""
         self._users -= 1
         if self._users == 0 and self.fd >= 0:
             os.close(self.fd)
 
 
 class RecipientRecorder(Protocol):
-    """Where the fate of a job's recipients is written down: on the disk, or in memory as long as nobody waits."""
+    """Records the results of a job's recipients: on the disk, or in memory during the first attempt."""
 
     def record_done(self, job: "Job", offset: int) -> None:
-        """The recipient at `offset` is finished."""
+        """Record that the recipient at `offset` is finished."""
 
     def record_failure(self, job: "Job", recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
-        """The recipient is finished and its sender must be told; False when that could not be noted."""
+        """Record a finished recipient that its sender gets a report about; False when that could not be noted."""
 
     def job_closed(self, job: "Job") -> None:
-        """Nothing runs any more: `pending` recipients are still to do, and others where `hit_end` is False."""
+        """End an attempt: `pending` recipients are still to do, and further ones where `hit_end` is False."""
 
 
 class Job:
-    """One attempt at one channel of one message, which began at this `age` of the message in seconds.
+    """One attempt at one channel of one message; `age`: of the message when the attempt began, in seconds.
 
-    `records` yields offset, mark and address of each recipient.  `refs` counts what keeps the attempt open: reading its
-    list, running deliveries, reports that are not durable yet.  `retry` is the time of the next attempt, fixed now.
-    `places` are the recipients' places in the envelope, where the message was admitted with a serial.  `wishes`: those
-    of the sender, with the keys of the lists.  `started`: when its list began to be read, 0 before; `tried`: when
-    its first delivery started.  `failed`: offsets of those whose failure is noted, but not on the disk yet: `done` is
-    said of them when it is; `is_flushing` while others' are on their way there.
+    `records` yields offset, mark and address of each recipient. `refs` counts what keeps the attempt open: reading its
+    list, running deliveries, reports that are not durable yet. `retry` is the time of the next attempt, fixed now.
+    `recipient_indexes` are the positions of the recipients in the envelope of a message admitted with a serial.
+    `dsn`: the DSN parameters of the sender, keyed by list. `started`: when reading its list began, 0 before.
+    `tried`: when its first delivery started. `failed`: offsets of recipients whose failure is noted but not on the disk
+    yet; they are recorded as done when it is. `is_flushing`: a flush for earlier ones is running.
     """
 
     __slots__ = (
@@ -165,24 +165,24 @@ class Job:
         self.dsn: DsnParameters | None = None
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back."""
+        """Adjust to a clock that was set back."""
         self.retry -= 0 if self.retry >= HELD_UNTIL else seconds
         self.started = max(self.started - seconds, 1.0) if self.started else 0.0
         self.tried = max(self.tried - seconds, 1.0) if self.tried else 0.0
 
     def recipient_dsn(self, offset: int) -> RecipientDsn:
-        """The wish about the recipient at `offset`."""
+        """Return the DSN parameters of the recipient at `offset`."""
         return NO_DSN if self.dsn is None else self.dsn.for_recipient(list_key(self.channel, offset))
 
     def dsn_text(self, offset: int) -> bytes:
-        """The list of wishes for whoever delivers to the recipient at `offset` alone."""
+        """Return the rendered DSN parameters for a delivery to the recipient at `offset` alone."""
         return b"" if self.dsn is None else render_dsn(self.dsn.only_for(list_key(self.channel, offset)))
 
 
 class Delivery:
-    """One recipient's attempt; `place` is the recipient's place in the envelope of an admitted message.
+    """One attempt for one recipient; `recipient_index`: its position in the envelope of an admitted message.
 
-    `number` is given when it starts; `queue` is where it waited for its destination, which must hear how it ended.
+    `number` is assigned when it starts. `queue` is the destination queue it waited in, which needs its result.
     """
 
     __slots__ = ("job", "number", "offset", "queue", "recipient", "recipient_index")
@@ -197,65 +197,65 @@ class Delivery:
 
 
 class Deliverer(Protocol):
-    """Who delivers for one channel; reports come back through `Scheduler.report`."""
+    """Delivers for one channel; reports come back through `Scheduler.report`."""
 
     @property
     def alive(self) -> bool:
         """Whether reports can still come."""
 
     def is_ready(self) -> bool:
-        """Whether one more order can be given now."""
+        """Whether one more delivery can be requested now."""
 
     def deliver(self, delivery: Delivery, sender: bytes) -> None:
-        """Start a delivery, for this sender."""
+        """Start a delivery with this envelope sender."""
 
 
 class Cleaner(Protocol):
-    """Who may remove what the scheduler may not: todo, intd and mess."""
+    """Removes files that the scheduler has no permission to remove: todo, intd and mess."""
 
     def is_ready(self) -> bool:
         """Whether a request can be answered."""
 
     def clean(self, name: bytes, then: Callable[[bytes], None]) -> None:
-        """Remove `foop/N` or `todo/S/N`; `then` gets b"+" when that is done, at once or later."""
+        """Remove `foop/N` or `todo/S/N`; `then` is called with b"+" on success, at once or later."""
 
 
 class Injector(Protocol):
-    """How bounces get into the queue."""
+    """Puts bounces into the queue."""
 
     def is_ready(self) -> bool:
-        """Whether one more can be started."""
+        """Whether one more injection can start."""
 
     def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
-        """Queue the message made of `pieces`; `then` gets an exit code of qmail-queue and its qp.
+        """Queue the message made of `pieces`; `then` is called with an exit code of qmail-queue and its qp.
 
         An OSError from `pieces` aborts the injection: any code but 0.
         """
 
 
 class MessageKeeper(Protocol):
-    """The queue service, which keeps admitted messages safe while they are in memory."""
+    """The queue service, which keeps admitted messages in its journal while they are in memory."""
 
     def delivered(self, serial: int) -> None:
-        """Every recipient is done: forget it."""
+        """Report that every recipient is done: the service discards the message."""
 
     def needs_spill(self, serial: int) -> None:
-        """Write mess/N; the answer comes through `HeldMessages.answered`."""
+        """Request mess/N; the answer comes through `Spiller.spill_answered`."""
 
     def spilled(self, serial: int) -> None:
-        """It is an ordinary message now: forget the other copy."""
+        """Report that it is an ordinary message on the disk now: the service discards its copy."""
 
 
 class DelivererPort(Protocol):
-    """Does what may block: at once in a classic system, beside the loop in a resident one."""
+    """Runs work that may block: inline in a classic system, in a thread in a resident one."""
 
     def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Run `work`, which does not fail, and give its result to `then`, one after the other."""
+        """Run `work`, which does not fail, and call `then` with its result; one work after the other."""
 
 
 class InlineExecutor:
-    """The worker of a system that may block."""
+    """Runs work at once, for a system that may block."""
 
     def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Run `work` and give its result to `then`."""
+        """Run `work` and call `then` with its result."""
         then(work())

@@ -1,8 +1,8 @@
-"""What a scheduler finds in the queue that belongs to no message, or to a message that is no more: swept, and said.
+"""Finds queue files that belong to no message or to an ended one; removes what is safe and logs it.
 
     lists, bounce/N, info/N.tmp without info/N    a spill or a preprocessing was cut short: removed at start
-    info/N without mess/N                         there is nothing to deliver: removed, with an alert, when its sender
-                                                  has been told of the failures that are noted
+    info/N without mess/N                         there is nothing to deliver: removed, with an alert, after the
+                                                  noted failures have been reported to its sender
     info/N older than mess/N                      mess/N is another message with the same number: held, with an alert
     mess/N in the folder of another split         left alone, with an alert
 
@@ -21,22 +21,22 @@ from eqmail_core.queue.scan import QueuePartition
 from eqmail_core.scheduler.ports import Log
 
 WHOLE, HELD, GONE, FINISHED = range(4)
-"""A message can be scheduled; is to be left alone; is not there (any more); or has only failures to be told."""
+"""A message can be scheduled; must be left alone; is not there (any more); has only failures left to report."""
 
 _NOT_DAMAGED = {FITS: WHOLE, NO_INFO: GONE}
 
 
 class QueueDamage:
-    """Looks for such files, removes what is safe to remove, and says so."""
+    """Checks messages for damage, removes what is safe to remove, and logs it."""
 
     def __init__(self, files: QueueFiles, log: Log) -> None:
         self._files = files
         self._log = log
 
     def sweep(self, part: QueuePartition) -> set[int]:
-        """Remove what belongs to no message in a part of the queue; the messages that can be scheduled.
+        """Remove files without a message in one part of the queue; return the messages that can be scheduled.
 
-        Called before anything is written.
+        Call this before anything is written.
         """
         paths = self._files.paths
         for name, numbers in zip(CHANNELS, part.listed, strict=True):
@@ -59,7 +59,7 @@ class QueueDamage:
                 self._remove(paths.bounce(number))
 
     def check(self, number: int) -> int:
-        """Whether a message that is waiting can be scheduled.  Fails: Trouble."""
+        """Return whether a waiting message can be scheduled: WHOLE, HELD, GONE or FINISHED.  Fails: QueueFileError."""
         files = self._files
         state = message_state(files, number)
         if state in _NOT_DAMAGED:
@@ -76,7 +76,7 @@ class QueueDamage:
         return GONE
 
     def remove_stale(self, number: int) -> None:
-        """Remove the files of an earlier message with this number; mess/N is another's.  Fails: Trouble."""
+        """Remove the files of an earlier message with this number; mess/N is of another.  Fails: QueueFileError."""
         info = self._files.short(self._files.paths.info(number))
         self._log.alert(b"%b was left by an earlier message with this number: removed" % info)
         drop_recipients(self._files, number)
@@ -98,7 +98,7 @@ class QueueDamage:
         names = [CHANNELS[channel].encode() for channel, _ in files.birth_of(number) or ()]
         left = b" and ".join(names) + b" recipients were left" if names else b"no recipients were left"
         text = b"msg %d from <%b>: %b is missing; taken out of the queue, %b" % (number, sender, mess, left)
-        # Said of each message, however many there are.
+        # Logged for each message, without suppressing repetitions.
         self._log.say(self._log.lines.alert(text))
         if files.has_failures(number):
             remove_lists(files, number)

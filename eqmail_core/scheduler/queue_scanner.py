@@ -1,4 +1,4 @@
-"""New messages in todo/, old ones in info/, and rubbish in mess/: what the scheduler finds by looking.
+"""Finds new messages in todo/, old ones in info/, and abandoned files in mess/.
 
 Every search takes one small step per turn, so that neither a large queue nor a flood of new messages stops deliveries.
 
@@ -17,23 +17,23 @@ from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Cleaner, Deliverer
 from eqmail_core.scheduler.scheduler import Scheduler
 
 TODO_SCAN_S = 1500
-"""todo/ is searched at least this often, should a trigger have been lost."""
+"""Interval of searches of todo/, in case a trigger was lost."""
 
 SWEEP_S = 76431
-"""mess/ is searched for rubbish this often."""
+"""Interval of searches for abandoned files in mess/."""
 
 ABANDONED_S = 129600
-"""Age at which the files of an injection that never ended are rubbish."""
+"""Age at which the files of an injection that never ended count as abandoned."""
 
 PAUSE_S = 10
-"""How long to wait before a folder that cannot be opened is tried again."""
+"""Delay before a folder that cannot be opened is tried again."""
 
 _STEPS_PER_TURN = 64
 _PREPARED_AT_A_TIME = 4
 
 
 class PeriodicScan:
-    """One repeated search through folders: when it begins, and which number is next."""
+    """One repeated search through folders: its next start and its next message number."""
 
     def __init__(self, files: QueueFiles, log: Log, folders: list[str], every_s: int) -> None:
         self.next_start = 0
@@ -49,7 +49,7 @@ class PeriodicScan:
         return self._scan is not None
 
     def step(self, now: int) -> int:
-        """A number, or NOTHING: at the end, between searches, after trouble, or among other entries."""
+        """Return a number, or NOTHING: at the end, between searches, after an error, or for other entries."""
         scan = self._scan
         if scan is None:
             if now < self.next_start:
@@ -72,7 +72,7 @@ class PeriodicScan:
 
 
 class QueueScanner:
-    """Finds messages and hands them to the scheduler."""
+    """Finds messages and passes them to the scheduler."""
 
     def __init__(
         self,
@@ -99,11 +99,11 @@ class QueueScanner:
         self._uncertain = DueQueue()
 
     def triggered(self) -> None:
-        """Somebody put a message into todo/: look there, after the search that may be under way."""
+        """Search todo/ because a message arrived, after a search that is under way."""
         self._todo.next_start = 0
 
     def find_old(self, now: int) -> None:
-        """Take up every message that an earlier scheduler has preprocessed, and remove what belongs to none.
+        """Load every message that an earlier scheduler has preprocessed, and remove files that belong to none.
 
         Fails: OSError for unreadable folders.
         """
@@ -117,18 +117,18 @@ class QueueScanner:
                     self._add(number, now)
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back: no search waits longer for it."""
+        """Adjust to a clock that was set back, so that no search waits longer for it."""
         self._todo.next_start -= seconds
         self._sweep.next_start -= seconds
         self._uncertain.set_back(seconds)
 
     @property
     def busy(self) -> bool:
-        """Whether a message is being prepared right now."""
+        """Whether a message is being preprocessed right now."""
         return bool(self._preprocessing)
 
     def pump(self, now: int) -> bool:
-        """One step of every search; tells whether to be called again at once."""
+        """Do one step of every search; return whether to call again at once."""
         number = self._uncertain.pop_due(now)
         if number is not None:
             self._add(number, now)
@@ -143,7 +143,7 @@ class QueueScanner:
         return self._sweep.under_way or (more_new and not self._scheduler.exiting)
 
     def wakes_at(self) -> int | None:
-        """When something is to be looked for; None while that could not be done."""
+        """Return when the next search step is due; None while none can be done."""
         times = [self._uncertain.wakes_at()]
         if self._cleaner.is_ready():
             times.append(self._sweep.next_start)
@@ -195,7 +195,7 @@ class QueueScanner:
             self._completion.add(number, now)
 
     def _is_ready_despite_error(self, number: int, now: int) -> bool:
-        """Whether the cleaner died after its work and before its answer."""
+        """Whether the cleaner removed todo/N although its answer never came."""
         try:
             return self._files.birth_of(number) is not None
         except QueueFileError as trouble:

@@ -1,10 +1,10 @@
-"""The heart of qmail-send: who is tried when, how many at a time, and what every report means.
+"""The delivery scheduler of qmail-send: when each recipient is tried, how many at once, and what each report means.
 
-Knows neither files nor sockets: the ledger, the deliverers and the books are given to it, and the clock is an argument.
-`pump` does what is due; reports come in through `report`, `settled` and `unsettled_lost`.
+It knows neither files nor sockets: the queue files, the deliverers and the recorders are arguments, and so is the
+clock. `pump` starts what is due. Results arrive through `report`, `mark_durable` and `durability_lost`.
 
 Source: queue.md 3.7 (qmail-send.c job, del, pass).
-Long because what starts deliveries and what ends them keep the same books.
+Long because starting and ending deliveries change the same state.
 """
 
 from collections.abc import Callable
@@ -32,22 +32,23 @@ from eqmail_core.scheduler.ports import (
 )
 from eqmail_core.scheduler.queue_damage import FINISHED, HELD, WHOLE, QueueDamage
 
-# Records looked at per channel and turn, so that a long list of finished recipients does not hold up the rest.
+# Records read per channel and turn, so that a long list of finished recipients does not delay other messages.
 _RECORDS_PER_TURN = 500
-# What it costs to open another message on the disk, in records.
+# Cost of opening one more message on the disk, in records.
 _OPENING = 15
-# Attempts that may have more recipients for one destination than there is room for.
+# Attempts that may be stalled: they have more recipients for one destination than it has room for.
 _MAX_STALLED = 50
-# Deliveries of a message in a row while others wait, in a channel whose recipients do not wait for destinations.
+# Deliveries of one message in a row while others wait, in a channel without destination queues.
 _TURN = 20
-# Attempts that may rest until their next turn; further ones come back later, from the disk.
+# Attempts that may rest until their next turn; a further one is closed and read from the disk again later.
 _MAX_RESTING = 50
 
 
 class Scheduler:
-    """Decides what to deliver next and keeps the books; `routes` may be replaced at any time.
+    """Decides what to deliver next and records the results; `routes` may be replaced at any time.
 
-    `on_deferred` is told of every attempt that leaves something on the disk to be tried again.  `worker` flushes.
+    `on_deferred` is called with every attempt that leaves recipients on the disk for a later attempt.
+    `worker` runs the flushes.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Scheduler:
         self._ended: list[tuple[DestinationQueue[Delivery], bytes, bytes]] = []
 
     def log_status(self) -> None:
-        """Say how many deliveries run."""
+        """Log how many deliveries are running."""
         local, remote = self.channels
         self.log.say(
             self.log.lines.status(local.used_slots, local.limit, remote.used_slots, remote.limit, self.exiting),
@@ -87,37 +88,37 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs that could still report; dead deliverers do not count."""
+        """Whether no running delivery can still report; deliverers that are not alive do not count."""
         return not (self.not_durable or self._flushing) and not any(
             lane.used_slots and lane.deliverer.alive for lane in self.channels
         )
 
     def enqueue(self, number: int, channel: int, due: int) -> None:
-        """A message has unfinished recipients on a channel, to be tried at `due`."""
+        """Schedule a message with unfinished recipients on a channel for its attempt at `due`."""
         self.channels[channel].due.insert(number, due)
 
     def finish(self, number: int, due: int) -> None:
-        """All recipients of a message on the disk are finished."""
+        """Report that all recipients of a message on the disk are finished."""
         self._on_finished(number, due)
 
     def retry_all(self) -> None:
-        """Make everything that waits due now, and try every destination."""
+        """Make every waiting message due now and try every destination."""
         for channel in self.channels:
             channel.due.retry_all(self.now)
             if channel.room is not None:
                 channel.room.retry_all()
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back: nothing waits longer for it."""
+        """Adjust to a clock that was set back, so that nothing waits longer for it."""
         for channel in self.channels:
             channel.set_back(seconds)
 
     def plausible(self, due: int, channel: int) -> int:
-        """When to try what an earlier scheduler noted for `due`, see `Patience.at_most`."""
+        """Return when to try what an earlier scheduler noted for `due`; see `RetrySchedule.at_most`."""
         return self._retry_schedule.at_most(due, self.now, channel)
 
     def exit(self) -> None:
-        """Start nothing more; who waits for a destination waits on the disk from now on."""
+        """Start no more deliveries; recipients that wait for a destination are left to wait on the disk."""
         self.exiting = True
         for channel in self.channels:
             for job in channel.suspend() if channel.room is not None else ():
@@ -125,18 +126,18 @@ class Scheduler:
                 self.release(job)
 
     def pause(self, paused: bool) -> None:
-        """Start nothing for now, or go on; what runs is not touched."""
+        """Suspend or resume the start of deliveries; running ones continue."""
         if paused != self.paused:
             self.paused = paused
             self.log.warning(b"qmail-start is stopped, so no delivery starts" if paused else b"qmail-start goes on")
 
     def prepare(self, job: Job) -> None:
-        """Fix what an attempt that starts now means: the next one, and whether there will be one."""
+        """Fix what depends on the start time of an attempt: the time of the next one and the age of the message."""
         job.retry = self._retry_schedule.next_attempt(job.birth, self.now, job.channel)
         job.age = max(self.now - job.birth, 0)
 
     def pump(self, now: float) -> bool:
-        """Start what is due and has room; tells whether to be called again at once."""
+        """Start the deliveries that are due and have a free slot; return whether to call again at once."""
         self.now = int(now)
         if self.exiting or self.paused:
             return False
@@ -148,13 +149,13 @@ class Scheduler:
         return sum(self._pass(lane, now) for lane in self.channels) > 0
 
     def wakes_at(self) -> float | None:
-        """When something waiting becomes due; None while there is no place for it or nothing waits."""
+        """Return when something waiting becomes due; None without a free slot or with nothing waiting."""
         if self.exiting or self.paused:
             return None
         return min((time for lane in self.channels if (time := lane.wakes_at()) is not None), default=None)
 
     def _pass(self, channel: ChannelState, now: float) -> bool:
-        """Start deliveries of one channel; True when the turn ended before the work did."""
+        """Start deliveries of one channel; return True when the turn ended before the work did."""
         work, room = _RECORDS_PER_TURN, channel.room
         while work > 0:
             work -= 1
@@ -198,7 +199,7 @@ class Scheduler:
         return True
 
     def _next_job(self, channel: ChannelState) -> Job | None:
-        """New messages in memory, older ones on the disk and resting ones take turns, so that none starves."""
+        """Take the next attempt; memory, disk and resting attempts alternate, so that none starves."""
         sources = (self._from_memory, self._from_disk, self._rested)
         for count in range(channel.next_source, channel.next_source + len(sources)):
             job = sources[count % len(sources)](channel)
@@ -218,7 +219,7 @@ class Scheduler:
         return channel.resting.popleft() if channel.resting else None
 
     def _rest(self, channel: ChannelState, job: Job) -> None:
-        """Let other messages have their turn; where too many rest already, this one comes back later."""
+        """Let other messages have their turn; when too many attempts rest already, reschedule this one on the disk."""
         channel.job, channel.next_source = None, 0
         if len(channel.resting) < _MAX_RESTING:
             channel.resting.append(job)
@@ -237,7 +238,7 @@ class Scheduler:
                         self.finish(number, self.now)
                     continue
                 sender, birth, dsn = self.files.info(number)
-                # Last, for it may keep a file open, which only who reads it closes.
+                # This comes last: it may keep a file open that is closed only by reading it.
                 records = self.files.recipients(number, channel.index)
             except QueueFileError as trouble:
                 self.log.warning(trouble.text)
@@ -249,9 +250,9 @@ class Scheduler:
         return None
 
     def remove_stale(self, number: int) -> None:
-        """Forget and remove info/N and what belongs to it: its message is no more, and another has its number now.
+        """Remove info/N and its files: they belong to an ended message whose number another message has now.
 
-        Fails: Trouble.
+        Fails: QueueFileError.
         """
         for channel in self.channels:
             channel.due.discard(number)
@@ -259,7 +260,7 @@ class Scheduler:
         self.damage.remove_stale(number)
 
     def suspend_message(self, number: int) -> list[Job]:
-        """Start no more deliveries of a message for now; the attempts that stay open because deliveries run."""
+        """Start no more deliveries of a message for now; return the attempts that running deliveries keep open."""
         for channel in self.channels:
             for job in channel.suspend(number):
                 self.release(job)
@@ -274,7 +275,7 @@ class Scheduler:
         self.release(job)
 
     def _delivery(self, job: Job, record: Record) -> Delivery:
-        """A recipient whose turn is to come."""
+        """Make the delivery of one recipient, which starts later."""
         index = 0
         if job.recipient_indexes:
             index = job.recipient_indexes[job.position]
@@ -284,9 +285,9 @@ class Scheduler:
         return Delivery(job, record[0], record[2], index)
 
     def _enqueue_remote(self, channel: ChannelState, job: Job, record: Record, now: float) -> None:
-        """Have a recipient wait for the destination; where there is no room for that the message comes back later.
+        """Queue a recipient for its destination; without room there, the message comes back later.
 
-        Unless it is the message itself that takes up the room: then its list is read on when others have gone.
+        Exception: when this message itself fills the room, its list is read on after some of its recipients have left.
         """
         room = channel.room
         assert room is not None
@@ -306,7 +307,7 @@ class Scheduler:
         job.retry = min(job.retry, self.now + requeue_delay(job.age, moves))
 
     def _read_on(self, channel: ChannelState, now: float) -> bool:
-        """Go on with a stalled attempt, if its destination has taken much of what waited."""
+        """Resume a stalled attempt once its destination has taken much of what waited."""
         room = channel.room
         assert room is not None
         job, record = channel.stalled[0]
@@ -319,7 +320,7 @@ class Scheduler:
         return True
 
     def _next_remote(self, channel: ChannelState, delivery: Delivery, reason: bytes) -> None:
-        """The turn of a recipient has come, or will not come for the reason given."""
+        """Start the delivery of a queued recipient, or defer it for the given reason."""
         if reason:
             delivery.queue = None
             self._begin(channel, delivery)
@@ -349,10 +350,10 @@ class Scheduler:
         takes_over: bool = False,
         is_expanded: bool = False,
     ) -> None:
-        """A delivery ended with `letter` K, Z or D (anything else defers it) and a text for people.
+        """Record the end of a delivery: `outcome` K, Z or D (anything else defers it) and a text for people.
 
-        After a K that is not `durable`, `settled` or `unsettled_lost` must follow.  `takes_over`: who has the message
-        now tells its sender what he wishes to know.  `is_expanded`: several addresses have it now.
+        After a K that is not `durable`, `mark_durable` or `durability_lost` must follow. `takes_over`: the next hop
+        sends the requested DSNs. `is_expanded`: the message went on to several addresses.
         """
         job = delivery.job
         channel = self.channels[job.channel]
@@ -380,13 +381,13 @@ class Scheduler:
         self.release(job)
 
     def mark_durable(self, delivery: Delivery) -> None:
-        """A success that was reported is durable now."""
+        """Record that a reported success is durable now."""
         self.not_durable -= 1
         self._succeeded(delivery, False, b"")
         self.release(delivery.job)
 
     def _succeeded(self, delivery: Delivery, takes_over: bool, notify: bytes) -> None:
-        """The recipient has the message; where that cannot be noted for a sender who wants to know, he is not told."""
+        """Record a success; a requested success DSN is left out when it cannot be noted."""
         job = delivery.job
         job.pending -= 1
         if job.dsn is not None and not takes_over and job.sender not in (NULL_SENDER, DOUBLE_BOUNCE):
@@ -398,12 +399,12 @@ class Scheduler:
         job.recorder.record_done(job, delivery.offset)
 
     def durability_lost(self, delivery: Delivery) -> None:
-        """A success that was reported may never become durable: the recipient is tried again."""
+        """Record that a reported success may never become durable: the recipient is tried again."""
         self.not_durable -= 1
         self.release(delivery.job)
 
     def release(self, job: Job) -> None:
-        """One reason less to keep an attempt open."""
+        """Drop one reference to an attempt; the last one closes it."""
         job.refs -= 1
         if job.refs == 0:
             self.channels[job.channel].open.pop(job.number, None)
@@ -413,7 +414,7 @@ class Scheduler:
             job.recorder.job_closed(job)
 
     def _flush_failures(self, job: Job) -> None:
-        """Mark failed recipients when the bounce is on the disk; the attempt stays open for that."""
+        """Mark failed recipients once the bounce is on the disk; the attempt stays open until then."""
         failed, job.failed, job.is_flushing = job.failed, [], True
         job.refs += 1
         self._flushing += 1
@@ -441,5 +442,5 @@ class Scheduler:
         self.worker.do(flush, flushed)
 
     def block(self, recipient: bytes, report: bytes, dsn: RecipientDsn = NO_DSN) -> bytes:
-        """What a bounce says about a recipient."""
+        """Return the paragraph of a bounce about one recipient."""
         return failure_block(self.routes.original_address(recipient), report, dsn.orcpt)

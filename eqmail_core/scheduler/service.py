@@ -1,12 +1,12 @@
-"""The resident scheduler: qmails' process, between the queue service and those that deliver.
+"""The resident scheduler: the process qmails, between the queue service and the delivery services.
 
-One turn of the loop takes in whatever has arrived, lets the core act once, and then says everything at once: log lines
+One turn of the loop reads everything that has arrived, runs the core once and then sends all output at once: log lines
 in one write, serials in one packet.
 
 Long because it is one state machine.
 
-Fails: a start that cannot succeed is one line in the log and SystemExit(111).
-Source: queue.md 3.7; architecture sections 5 to 7.
+Fails: a start that cannot succeed logs one line and raises SystemExit(111).
+Source: queue.md 3.7; docs/INTERNALS.md.
 """
 
 import asyncio
@@ -44,22 +44,22 @@ from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.privileges import assume_role
 
 MEMORY_LIMIT = 20_000
-"""Messages that may be in memory at a time; further ones go to the disk at once."""
+"""Messages in memory at a time, at most; further ones go to the disk at once."""
 
 REPEATED_S = 1.0
-"""A second TERM counts when it comes so long after the first: some managers send two at once."""
+"""A second TERM counts only this long after the first, because some managers send two at once."""
 
 LAST_LOG_S = 10.0
-"""How long the end waits for a queue service that has gone."""
+"""How long the end waits for a queue service that is gone."""
 
-# Descriptors for everything but messages.
+# Descriptors reserved for everything but messages.
 _OTHER_DESCRIPTORS = 600
 _GC_THRESHOLD = 50_000
 _LONGEST_SLEEP_S = 86400.0
 
 
 class ResidentSend:
-    """The service around the core; `remotes` are the sockets of all remote delivery processes, `control` is our own."""
+    """The event loop around the core; `remotes`: sockets of the remote services, `control`: the control socket."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class ResidentSend:
             )
 
     def run(self) -> None:
-        """Work until TERM and the end of the running deliveries."""
+        """Run until TERM and the end of the running deliveries."""
         loop, core = self._loop, self._core
         loop.set_exception_handler(self._surprised)
         signals = {signal.SIGTERM: self._exit, signal.SIGALRM: core.retry_all, signal.SIGHUP: core.reread}
@@ -145,7 +145,7 @@ class ResidentSend:
             raise self._error
 
     def wake(self) -> None:
-        """Let the core act at the end of this turn of the loop."""
+        """Run the core at the end of this turn of the loop."""
         if not self._turn_is_due:
             self._turn_is_due = True
             self._loop.call_soon(self._turn)
@@ -167,7 +167,7 @@ class ResidentSend:
             self._sleep(now)
 
     def _sleep(self, now: float) -> None:
-        """Have the next turn taken in time; a timer that is early enough stays as it is."""
+        """Schedule the next turn; an earlier timer stays as it is."""
         looks_at = now + 0.2 if self._exiting else now + 1.0 if self._core.scheduler.paused else None
         times = [self._core.wakes_at(), self._spiller.wakes_at(), looks_at]
         wakes_at = min((it for it in times if it is not None), default=now + _LONGEST_SLEEP_S)
@@ -190,7 +190,7 @@ class ResidentSend:
             except OSError:
                 pass
 
-    # What happens to us
+    # Events
 
     def _admit(self, admission: Admission, fd: int) -> None:
         self._memory_queue.admit(admission, fd, time.time())
@@ -224,15 +224,15 @@ class ResidentSend:
             self._loop.add_reader(self._trigger.fd, self._on_trigger)
 
     def _surprised(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """A bug: end at once; the parent starts anew, and the queue hands everything over again."""
+        """End at once after a bug: the parent restarts this process, and the queue sends all messages again."""
         error = context.get("exception")
         self._error = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
         loop.stop()
 
-    # The end
+    # End
 
     def _exit(self) -> None:
-        """TERM; a second one, not sent together with the first, has us wait for no delivery any more."""
+        """Begin to end (signal TERM); a second, later TERM ends without waiting for running deliveries."""
         now = self._loop.time()
         if self._exiting:
             self._is_hurried = self._is_hurried or now >= self._exits_since + REPEATED_S
@@ -246,7 +246,7 @@ class ResidentSend:
         self._spiller.exit()
 
     def _can_end(self, now: float) -> bool:
-        """Whether all is on the disk and said, or nobody is there any more to hear it; `now`: the loop's."""
+        """Whether all is on the disk and reported, or no peer is left to report to; `now`: time of the loop."""
         if self._core.completion.running or self._core.scanner.busy:
             return False
         if self._memory_queue.messages and self._queue.is_ready():
@@ -268,7 +268,7 @@ class ResidentSend:
 
 
 def _room_for_descriptors() -> int:
-    """Let the process have as many descriptors as the system allows; how many messages that is."""
+    """Raise the limit of descriptors as far as the system allows; return how many messages that is enough for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -279,9 +279,9 @@ def _room_for_descriptors() -> int:
 
 
 def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | None = None) -> None:
-    """Schedule until TERM; `remotes`: the sockets of the remote delivery processes.
+    """Schedule until TERM; `remotes`: the sockets of the remote delivery services.
 
-    `control` is the listening socket on which administrators may ask and change.
+    `control`: the listening socket for administrators' requests.
     """
     forbid_io_uring()
     assume_role(site, "qmails")

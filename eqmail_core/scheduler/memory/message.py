@@ -1,4 +1,4 @@
-"""One message that is only in memory, as the queue admitted it, and how far it is on its way to the disk."""
+"""One admitted message that is only in memory, and the state of its way to the disk."""
 
 from collections.abc import Callable
 
@@ -7,14 +7,14 @@ from eqmail_core.ipc.admission_protocol import Admission
 from eqmail_core.scheduler.ports import Job, SharedMessageFd
 
 HELD, ASKED, TO_PLACE, PLACING, BOUNCING = range(5)
-"""In memory; the queue is writing mess/N; it has; our files are being written; its sender is being told."""
+"""In memory; mess/N requested; mess/N written; its other files are being written; its bounce is being queued."""
 
 
 class MemoryMessage:
-    """One message in memory: its jobs, with recipients and their places in the envelope beside each.
+    """One message in memory: its jobs, with recipients and their positions in the envelope beside each.
 
-    `open_jobs` of them are not closed yet.  `snapshot` tells what a placement wrote: for each job whether it was
-    finished, and how many of its `done`.  `afterwards` is done when the message has left memory, one way or the other.
+    `running_jobs`: those that are not closed yet. `snapshot`: what a spill wrote, for each job whether it
+    was finished, and how many of its `done`. `afterwards`: calls to make when the message has left memory in any way.
     """
 
     __slots__ = (

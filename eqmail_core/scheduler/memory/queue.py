@@ -1,10 +1,10 @@
-"""Messages that are only in memory, safe in the queue's journal: most of them are delivered and never touch the disk.
+"""Messages in memory, safe in the queue service's journal; most are delivered without being written as files.
 
-A message waits in memory no longer than its first attempt.  When a recipient is deferred, when the attempt takes longer
-than a moment, or at the end of the process, the queue writes mess/N, this side writes info, local and remote, and from
-there on it is an ordinary message; deliveries that run stay attached to it.
+A message stays in memory no longer than its first attempt. It is spilled when a recipient is deferred, when the attempt
+takes longer than FIRST_ATTEMPT_S, or at the end of the process. Then the queue service writes mess/N and the scheduler
+writes info, local and remote; from there on it is an ordinary message. Running deliveries stay attached to it.
 
-Source: architecture "journal first"; protocols.admission_wire.
+Source: docs/adr/0003-journal-first.md; ipc/admission_protocol.py.
 """
 
 import os
@@ -30,11 +30,11 @@ from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.system.files import CHUNK
 
 MAX_FAILURE_BYTES = 1 << 18
-"""Reports on failed recipients that are kept in memory for one message."""
+"""Failure reports kept in memory for one message, in bytes."""
 
 
 class MemoryQueue:
-    """All messages in memory; also the book in which their jobs write.
+    """All messages in memory; also the recorder of their jobs.
 
     `limit`: messages beyond it go to the disk at once.
     """
@@ -67,7 +67,7 @@ class MemoryQueue:
         return list(self.messages)
 
     def admit(self, admission: Admission, fd: int, now: float) -> None:
-        """Take a message from the queue and let its first attempt begin; the descriptor is ours (-1: none came)."""
+        """Accept a message from the queue service and start its first attempt; takes over `fd` (-1: none came)."""
         if admission.serial in self.messages:
             if fd >= 0:
                 os.close(fd)
@@ -103,9 +103,9 @@ class MemoryQueue:
                 self._finish(message)
 
     def _is_known(self, admission: Admission) -> bool:
-        """Tell whether the message went on from its files, placed before a crash or a lost connection, and answer so.
+        """Return whether the message was spilled before a crash or a lost connection; if so, answer the queue service.
 
-        Files of an earlier message with its number are removed: they would have its recipients get this one.
+        Files of an earlier message with its number are removed: otherwise its recipients would get this message.
         """
         mark, files = mark_of(admission.serial), self._scheduler.files
         if self._completion.has_ended(admission.number, admission.birth, mark):
@@ -147,14 +147,14 @@ class MemoryQueue:
         message.recipient_indexes.append(indexes)
         message.running_jobs += 1
 
-    # The book
+    # RecipientRecorder
 
     def record_done(self, job: Job, offset: int) -> None:
         """Remember that the recipient at `offset` is finished."""
         job.done.append(offset)
 
     def record_failure(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
-        """Remember what the sender must be told; where that becomes long, the message is written to the disk."""
+        """Remember a report for the sender; a message with too many bytes of reports is spilled."""
         message, block = self.messages[job.serial], self._scheduler.block(recipient, report, job.recipient_dsn(offset))
         message.failures.append(block)
         message.failure_bytes += len(block)
@@ -164,7 +164,7 @@ class MemoryQueue:
         return True
 
     def job_closed(self, job: Job) -> None:
-        """Let the message go when all is done; write it to the disk when something has to wait."""
+        """Complete the message when all its jobs are done; spill it when a recipient has to wait."""
         message = self.messages[job.serial]
         message.running_jobs -= 1
         if job.pending or not job.hit_end:
@@ -177,7 +177,7 @@ class MemoryQueue:
             self._finish(message)
 
     def _finish(self, message: MemoryMessage) -> None:
-        """All recipients are finished: tell the sender if need be, and forget the message."""
+        """Send the bounce of a message whose recipients are all finished, if one is needed; then drop the message."""
         if not message.failures:
             self._log.say(self._log.lines.end_message(message.number))
             self._queue_service.delivered(message.serial)
@@ -217,7 +217,7 @@ class MemoryQueue:
 
 
 def _note_dsn(message: MemoryMessage, text: bytes) -> None:
-    """Give a message its wishes; their recipients are in the lists of its jobs now."""
+    """Parse the DSN parameters of a message and key them to the lists of its jobs."""
     dsn = parse_dsn(text)
     if dsn is None:
         return

@@ -1,9 +1,10 @@
-"""How messages in memory become ordinary messages: what has to wait, or takes too long, goes to the disk.
+"""Spills messages from memory to the disk: those that have a deferred recipient or take too long.
 
-The queue writes mess/N (`waits`, `answered`), this side bounce, local, remote and at last info, many messages at a
-time beside the loop; `placed` then lets the queue forget its copy.  What happens meanwhile is written down afterwards.
+The queue service writes mess/N (`needs_spill`, `spill_answered`). The scheduler then writes bounce, local, remote and
+last info, for many messages at once and beside the loop. `spilled` lets the queue service discard its copy. Results
+that arrive meanwhile are recorded afterwards.
 
-Source: architecture "journal first"; protocols.admission_wire.
+Source: docs/adr/0003-journal-first.md; ipc/admission_protocol.py.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,20 +20,20 @@ from eqmail_core.scheduler.ports import DelivererPort, MessageKeeper
 from eqmail_core.scheduler.scheduler import Scheduler
 
 FIRST_ATTEMPT_S = 1.0
-"""How long the first attempt may take before the message is written to the disk."""
+"""Longest first attempt in memory; after it the message is spilled."""
 
 MAX_WAIT_S = 10.0
-"""How long a message may wait in memory for its first attempt."""
+"""Longest wait of a message in memory for its first attempt."""
 
 RETRY_S = 10.0
-"""How long to wait after a message could not be written to the disk."""
+"""Delay before a message that could not be spilled is tried again."""
 
 CHECK_EVERY_S = 0.5
-"""How often the times of all messages in memory are looked at."""
+"""Interval of the checks of all messages in memory."""
 
 
 class Spiller:
-    """Watches `messages`, all messages in memory by serial; `drop` lets one go; `placed` counts what was written."""
+    """Watches `messages` (all messages in memory, by serial); `drop` removes one; `spilled` counts those written."""
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class Spiller:
         self._now = 0.0
 
     def pump(self, now: float) -> None:
-        """Write what has to wait, and look now and then who waits too long."""
+        """Spill what has to wait; check at intervals which messages take too long."""
         self._now = now
         if now >= self._next_look:
             self._next_look = now + CHECK_EVERY_S
@@ -68,11 +69,11 @@ class Spiller:
             self._write_files()
 
     def wakes_at(self) -> float | None:
-        """When to look again; None while nothing is in memory."""
+        """Return when to check again; None while nothing is in memory."""
         return self._next_look if self.messages else None
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back: no message waits longer for it."""
+        """Adjust to a clock that was set back, so that no message waits longer for it."""
         self._next_look -= seconds
         for message in self.messages.values():
             message.admitted -= seconds
@@ -83,29 +84,29 @@ class Spiller:
                     job.set_back(seconds)
 
     def exit(self) -> None:
-        """The process is asked to end: everything goes to the disk."""
+        """Spill everything, because the process is about to end."""
         for message in list(self.messages.values()):
             self.spill(message)
 
     @property
     def is_stuck(self) -> bool:
-        """Whether nothing in memory can be written to the disk for now."""
+        """Whether nothing in memory can be spilled for now."""
         return all(held.not_before > self._now and held.state in (HELD, TO_PLACE) for held in self.messages.values())
 
     def give_up(self) -> None:
-        """Forget what could not be written; the queue has it in its journal and will hand it over again."""
+        """Drop what could not be spilled; the queue service has it in its journal and will send it again."""
         for message in list(self.messages.values()):
             self._log.warning(b"msg %d stays in the journal; recipients may get it twice" % message.number)
             self._drop(message)
 
     def resend_requests(self) -> None:
-        """The connection to the queue is new: repeat the questions that it has not answered."""
+        """Repeat the unanswered requests on a new connection to the queue service."""
         for message in self.messages.values():
             if message.state == ASKED:
                 self._queue_service.needs_spill(message.serial)
 
     def spill_answered(self, serial: int, ok: bool) -> None:
-        """The queue has written mess/N, or could not."""
+        """Take the answer of the queue service: whether mess/N is written."""
         message = self.messages.get(serial)
         if message is None or message.state != ASKED:
             return
@@ -119,13 +120,13 @@ class Spiller:
         message.not_before = self._now + RETRY_S
 
     def spill(self, message: MemoryMessage) -> None:
-        """Have a message written to the disk, if that has not begun."""
+        """Spill a message, unless that has begun."""
         if message.state == HELD:
             message.state = ASKED
             self._queue_service.needs_spill(message.serial)
 
     def _find_due(self, now: float) -> None:
-        """Messages are in the order of admission: the first that is young ends the search."""
+        """Find messages that waited too long; in order of admission, the first young one ends the search."""
         for message in list(self._older_than(now - FIRST_ATTEMPT_S)):
             if message.state == TO_PLACE and message not in self._to_spill and message.not_before <= now:
                 self._to_spill.append(message)
@@ -144,7 +145,7 @@ class Spiller:
             yield message
 
     def _retry_from_memory(self, message: MemoryMessage) -> None:
-        """The disk takes nothing for now: recipients that are due are tried again all the same."""
+        """Try due recipients of a message again although it cannot be spilled for now."""
         if message.body.fd < 0 or self._scheduler.exiting:
             return
         for job, addresses, indexes in zip(message.jobs, message.recipients, message.recipient_indexes, strict=True):
@@ -196,7 +197,7 @@ class Spiller:
         )
 
     def _detach(self, message: MemoryMessage) -> None:
-        """The message is on the disk as it was; write down what has happened since, and let its jobs go on there."""
+        """Hand a spilled message over to the disk: record the results since the snapshot and rebind its jobs."""
         scheduler, recorder = self._scheduler, self._scheduler.recorder
         self.spilled += 1
         self._queue_service.spilled(message.serial)
@@ -226,7 +227,7 @@ class Spiller:
             act()
 
     def _note_failures(self, message: MemoryMessage) -> bool:
-        """Write down failures of the last moment; without them their recipients must be tried again."""
+        """Write the failures since the snapshot; on an error, return False: their recipients are tried again."""
         block = b"".join(message.failures[message.written_failures :])
         try:
             if block:

@@ -1,9 +1,9 @@
-"""SMTP connections to other servers, on an event loop: a socket and a client machine each, for message after message.
+"""SMTP connections to other servers on an event loop: one socket and client machine each.
 
-No task, timer or buffer of its own: the loop calls when bytes have come, the machine decides, and a `Watch` looks over
-all sessions now and then for those whose server takes too long.
+There is no task, timer or buffer per connection: the loop calls on input, and the machine decides.  One
+`ConnectionTimer` regularly checks all sessions for servers that exceed their timeout.
 
-Fails: never; a connection that cannot be made is an error number, one that breaks is part of the machine's report.
+Fails: never; a failed connect is an error number, a broken connection is part of the machine's report.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from eqmail_core.smtp.exchange import CONTENT, HANDSHAKE, TRY_NEXT, WAITING
 
 RECEIVE = 65536
 
-# Pieces sent in one turn of the loop, so that one fast server does not starve the others.
+# Maximum number of pieces sent in one turn of the loop, so that one fast server does not starve the others.
 _BURST = 16
 
 ReadPiece = Callable[[], bytes]
@@ -26,7 +26,7 @@ Secure = Callable[[], ClientTls | None]
 
 
 class ConnectionTimer:
-    """Ends sessions whose time is over; looks every `tick_s` seconds."""
+    """Ends sessions past their deadline; checks every `tick_s` seconds."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tick_s: float = 1.0) -> None:
         self.loop = loop
@@ -41,17 +41,17 @@ class ConnectionTimer:
         self._timer = self.loop.call_later(self._tick_s, self._look)
 
     def close(self) -> None:
-        """End every session, and look no more."""
+        """Close every session and stop the timer."""
         self._timer.cancel()
         for session in list(self.sessions):
             session.close_when_idle()
 
 
 class ClientConnection:
-    """One connection, from dialing on; it belongs to one delivery at a time, or to nobody while it is idle.
+    """One connection, from connect on; it serves one delivery at a time, or is idle.
 
-    `deadline` is in the time of the loop; `secure` begins TLS for a client that may ask for it.  An idle session
-    closes itself when the server speaks or leaves, or when its deadline is over; `on_close` is told of its end.
+    `deadline` is in the loop's time; `secure` starts TLS for a client that may use it.  An idle session closes
+    itself on input, on disconnect, and at its deadline; `on_close` is called when the connection closes.
     """
 
     __slots__ = (
@@ -98,13 +98,13 @@ class ClientConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is a connection."""
+        """Whether the connection is open."""
         return self._fd >= 0
 
     def dial(self, port: int, timeout_s: float, sources: Sequence[bytes] = ()) -> "asyncio.Future[int]":
-        """Connect, from one of `sources` as `start_dialing`; the result is 0, or the error number of the system.
+        """Connect, from one of `sources` as in `start_dialing`; the result is 0 or an errno.
 
-        Fails: Temporary where it cannot leave from there.
+        Fails: TemporaryFailure where the required source address cannot be used.
         """
         runner: asyncio.Future[int] = self._loop.create_future()
         try:
@@ -128,17 +128,17 @@ class ClientConnection:
         timeout_s: float,
         dsn: DsnParameters | None = None,
     ) -> "asyncio.Future[int]":
-        """Carry a message; when the result (0) is there, `client.status` is TRY_NEXT or DONE.
+        """Send a message; when the result (0) is set, `client.status` is TRY_NEXT or DONE.
 
-        `read` gives the message piece by piece, b"" at its end, and may raise OSError; the server may take
-        `patience_s` seconds for each answer.  Afterwards the session is open only if its client `is_reusable`.
+        `read` returns the message piece by piece, b"" at the end, and may raise OSError.  `timeout_s` limits the wait
+        for each reply.  Afterwards the session is open only if its client `is_reusable`.
         """
         runner: asyncio.Future[int] = self._loop.create_future()
         self._runner = runner
         self._read = read
         self._timeout_s = timeout_s
         self._answers = -1
-        # Not earlier: a greeting that nobody waits for looks like a server that takes its leave.
+        # Not earlier: on an idle connection, a greeting would look like a server that disconnects.
         if not self._is_reading:
             self._is_reading = True
             self._loop.add_reader(self._fd, self._readable)
@@ -148,7 +148,7 @@ class ClientConnection:
         return runner
 
     def time_out(self) -> None:
-        """The deadline is over."""
+        """Handle the end of the deadline."""
         if self._runner is None:
             self.close_when_idle()
         elif self._is_dialing:
@@ -158,14 +158,14 @@ class ClientConnection:
             self._finish()
 
     def close_when_idle(self) -> None:
-        """Close; an idle session takes its leave first."""
+        """Close; an idle session sends QUIT first."""
         if self._fd >= 0 and self._runner is None:
             quitting = b"QUIT\r\n"
             self._try_to_send(quitting if self._tls is None else self._tls.wrap(quitting))
         self.close()
 
     def close(self) -> None:
-        """Break the connection, whatever goes on; a delivery that waits for it must have been cancelled."""
+        """Close the connection in any state; cancel a delivery that waits for it first."""
         if self._fd < 0:
             return
         if self._is_writing:
@@ -213,7 +213,7 @@ class ClientConnection:
         except OSError:
             data = b""
         if self._runner is None:
-            # Nobody asked: the server takes its leave, one way or another.
+            # Input without a command: the server is closing the session.
             self.close()
             return
         if data:
@@ -225,7 +225,7 @@ class ClientConnection:
         self._advance()
 
     def _advance(self) -> None:
-        """Give the machine what it wants and send what it has, until it waits for the server."""
+        """Supply the machine and send its output, until it waits for the server."""
         client = self.client
         for _ in range(_BURST):
             if client.status == CONTENT and not self._unsent:
@@ -260,7 +260,7 @@ class ClientConnection:
             self.client.supply(piece)
 
     def _finish(self) -> None:
-        """The message is done with: keep the connection if another may follow, else close it."""
+        """End the message: keep the connection if another message may follow, else close it."""
         self._read = bytes
         if self._unsent or not self.client.is_reusable:
             self.close()
@@ -285,7 +285,7 @@ class ClientConnection:
                 self._loop.add_writer(self._fd, self._writable)
 
     def _hear_the_rest(self) -> None:
-        """Nothing can be sent any more; what the server had said before, such as 552, still counts."""
+        """Process the replies received before sending failed; one such as 552 still counts."""
         for data in unread(self._sock):
             (self.client if self._tls is None else self._tls).receive(data)
         self.client.lost()

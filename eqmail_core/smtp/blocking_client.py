@@ -1,6 +1,6 @@
-"""Drives one SMTP client machine over one socket, waiting; for programs that deliver one message.
+"""Drive one SMTP client machine over a blocking socket, in programs for one message.
 
-Source: architecture "how a sans-IO core and its driver look here".
+Source: docs/INTERNALS.md.
 """
 
 import select
@@ -27,10 +27,10 @@ def run_client(
     timeout_s: float,
     secure: "Callable[[], ClientTls | None] | None" = None,
 ) -> None:
-    """Carry the message that `client` has begun to its end; `client.status` is then TRY_NEXT or DONE.
+    """Run `client` until its current message ends; `client.status` is then TRY_NEXT or DONE.
 
-    `sock` does not block.  `read_piece` gives the message, b"" at its end, and may raise OSError.  The server may take
-    `timeout_s` for each answer.  `secure` begins TLS for a client that may ask for it.
+    `sock` is non-blocking.  `read_piece` returns the message piece by piece, b"" at the end, and may raise OSError.
+    `timeout_s` limits the wait for each reply.  `secure` starts TLS for a client that may use it.
     Fails: never.
     """
     runner = select.poll()
@@ -58,7 +58,7 @@ def run_client(
             except BlockingIOError:
                 sent = 0
             except OSError:
-                # What the server had said before, such as 552, still counts.
+                # Replies received before the failure, such as 552, still count.
                 for data in unread(sock):
                     (client if tls is None else tls).receive(data)
                 client.lost()
@@ -73,7 +73,7 @@ def run_client(
         runner.register(sock, select.POLLIN | select.POLLOUT if unsent else select.POLLIN)
         left_s = deadline - time.monotonic()
         events = runner.poll(max(0.0, left_s) * 1000)
-        # Also with bytes that wait: a reply without end would bring some for ever.
+        # The deadline also applies while bytes are pending: an endless reply would deliver some forever.
         if left_s <= 0 or not events:
             client.lost()
         elif events[0][1] & ~select.POLLOUT:

@@ -1,12 +1,12 @@
-"""Client side of SMTP: one session with a server, any number of messages one after the other; performs no I/O.
+"""Client side of SMTP: one session for any number of messages; performs no I/O.
 
-Accepts   bytes of the server in any fragmentation, and the message in pieces of LF-terminated lines.
-Yields    bytes to send, a `status` that says what it waits for, and at the end of each message a report in the
-          grammar of qmail-remote: recipient reports, then one message report, each ended by NUL.
-Fails     never on what the server says; a broken connection is an input too (`lost`).
+Input     server bytes in any fragmentation, and the message in pieces of LF-terminated lines.
+Output    bytes to send; a `status` that names the input it needs next; and a report after each message.
+          The report has the grammar of qmail-remote: recipient reports, then one message report, each ended by NUL.
+Fails     never on server input; a broken connection is an input as well (`lost`).
 
-Where the server offers PIPELINING, MAIL, all RCPT and DATA go out at once, and every reply is still looked at.
-TLS itself is the driver's: the machine says when it has to begin, and forgets then what it heard before.
+With PIPELINING, MAIL, all RCPT and DATA are sent together, and every reply is still checked.
+TLS belongs to the driver: the machine signals when it must begin, and then discards all earlier input.
 
 Source: RFC 5321, RFC 2920 (pipelining), RFC 3207, RFC 4954; delivery.md 5.6 (texts of the reports).
 Long because one session is one machine: its states hand over to each other.
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 GO_AHEAD = 354
 
 GROUP = 500
-"""Most recipients sent ahead of their replies."""
+"""Maximum number of RCPT commands sent ahead of their replies."""
 
 
 class SmtpClient(SmtpExchange):
-    """One session, from the greeting on.
+    """One session with a server, starting at the greeting.
 
-    `peer`: the server's address as reports name it; `hello`: our name; `keep`: end an accepted message without QUIT,
-    so that `begin` can be called for another one; `tls`: what is to be had of TLS.
+    `peer`: the server's address as reports show it; `hello`: our EHLO name; `tls`: the TLS policy for this server.
+    `keep`: do not send QUIT after an accepted message, so that `begin` can start another one.
     """
 
     HELLO = b"EHLO"
@@ -92,7 +92,10 @@ class SmtpClient(SmtpExchange):
         self._is_secured = False
         self._tls_refusal = b""
         self.has_broken_tls = False
-        """Whether the server offered TLS and could not do it: it left at STARTTLS, or failed in the handshake."""
+        """Whether the server offered TLS but failed it.
+
+        It disconnected at STARTTLS, or the handshake broke.
+        """
         self._extensions: list[bytes] = []
         self._ready_state = False
         self._pipelining = False
@@ -102,21 +105,21 @@ class SmtpClient(SmtpExchange):
         self._held = b""
 
     def begin(self, sender: bytes, recipients: list[bytes], dsn: "DsnParameters | None" = None) -> None:
-        """Start a message: at once on a session that stands, after the introductions on a new one.
+        """Start a message, on a new session after the greeting and EHLO.
 
-        Sender and recipients (at least one) are as they go between < and >, already quoted; `wishes`: of the sender.
+        `sender`, `recipients` (at least one): as they stand between < and >, already quoted; `dsn`: DSN parameters.
         """
         self._sender = sender
         self._recipients = recipients
         self._dsn = dsn
         self.next_hop_sends_dsn = False
-        """Whether the server has heard what news the sender wishes, and gives them."""
+        """Whether the server received the DSN parameters and so sends the notifications itself."""
         self._begin_report()
         self._failure = b""
         self._accepted = False
         self._next_recipient = 0
         self.said = b""
-        """With TRY_NEXT, what the server said, as reports do."""
+        """With TRY_NEXT, the server's reply in the form used by reports."""
         self.status = HANDSHAKE if self._tls.is_implicit and not self._is_secured else WAITING
         if self._ready_state:
             self._send_envelope()
@@ -127,7 +130,7 @@ class SmtpClient(SmtpExchange):
         return self.status == DONE and self.keep and self._expected == self._idle and self._reader.is_clean
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the server, as TLS gives them where there is TLS."""
+        """Process bytes from the server, decrypted where TLS is active."""
         if self.status == HANDSHAKE:
             self._fail_injected()
             return
@@ -137,9 +140,9 @@ class SmtpClient(SmtpExchange):
             self._take_early_answer()
 
     def supply(self, piece: bytes) -> None:
-        """Take a piece of the message, as CONTENT asked for; b"" is its end.
+        """Send a piece of the message after CONTENT; b"" marks the end.
 
-        Sending is one piece behind, so that of a short message with an unfinished last line nothing is sent.
+        Sending lags one piece behind, so a short message with an incomplete last line is not sent at all.
         """
         held, self._held = self._held, piece
         if piece:
@@ -160,11 +163,11 @@ class SmtpClient(SmtpExchange):
         self._await(self._finished)
 
     def fail_reading(self) -> None:
-        """The message cannot be read to its end."""
+        """Fail the message because it cannot be read to its end."""
         self._fail_at_once(b"ZUnable to read message. (#4.3.0)\n")
 
     def lost(self, problem: bytes = b"") -> None:
-        """The connection broke, or the server took too long; `trouble` is what TLS says of it."""
+        """Record a broken connection or a timeout; `problem` is the TLS error, if any."""
         if self.status == HANDSHAKE:
             self.tls_failed(b"TLS connect failed: " + (problem or b"connection died"), is_broken=True)
         elif self._tls_refusal or self._expected == self._starttls_answered:
@@ -179,7 +182,10 @@ class SmtpClient(SmtpExchange):
     # --------------------------------------------------------------- TLS
 
     def tls_established(self) -> None:
-        """TLS has begun, and the server is who it should be: nothing that was said before counts any more."""
+        """Continue after a successful handshake and certificate check.
+
+        Discard all earlier server input.
+        """
         self._is_secured = True
         self._reader = ReplyReader()
         self._pipelining = False
@@ -189,15 +195,18 @@ class SmtpClient(SmtpExchange):
             self._greet()
 
     def tls_failed(self, problem: bytes, is_broken: bool = False, is_connected: bool = False) -> None:
-        """TLS cannot begin, or with a server that may not have the mail.
+        """Fail the message because TLS cannot begin or the server's certificate is not accepted.
 
-        `is_broken`: the server could not do it; `is_connected`: it could, but is not the right one.
+        `is_broken`: the server failed to do TLS; `is_connected`: TLS was established, but with the wrong server.
         """
         self.has_broken_tls = is_broken
         self._fail_at_once(b"Z%b; connect%b to %b.\n" % (problem, b"ed" if is_connected else b"ing", self._peer))
 
     def _fail_injected(self) -> None:
-        """Somebody put plain text where TLS should begin (RFC 3207 section 6): nothing of it is believed."""
+        """Fail because plain text arrived before the handshake.
+
+        None of it is processed (RFC 3207 section 6).
+        """
         self.tls_failed(b"TLS connect failed: plain text behind the answer to STARTTLS")
 
     def _starttls_answered(self, reply: Reply) -> None:
@@ -211,10 +220,10 @@ class SmtpClient(SmtpExchange):
             self._quit(b"Z", b"STARTTLS rejected%b; connecting to %b.\n" % (demand, self._peer), reply)
         else:
             self._send_ehlo()
-            # Until the server has said something else: many a server leaves behind such an answer.
+            # Kept until the next reply: many servers disconnect after such an answer.
             self._tls_refusal = reply.text.partition(b"\n")[0].replace(b"\0", b"?")
 
-    # --------------------------------------------------------------- introductions
+    # --------------------------------------------------------------- greeting, EHLO, AUTH
 
     def _greeted(self, reply: Reply) -> None:
         if reply.code == 220:
@@ -249,14 +258,14 @@ class SmtpClient(SmtpExchange):
             self._hello_refused(reply)
 
     def _hello_refused(self, _reply: Reply) -> None:
-        """A server that does not know the extensions is greeted as of old."""
+        """Fall back to HELO for a server without extensions."""
         self._say(b"HELO " + self._hello, self._helo_answered)
 
     def _is_offered(self, keyword: bytes) -> bool:
         return any(line.strip().upper() == keyword for line in self._extensions)
 
     def _send_ehlo(self) -> None:
-        """Go on after EHLO and TLS, as far as there is any."""
+        """Continue after EHLO, and after TLS if it is used."""
         self._pipelining = self._is_offered(b"PIPELINING")
         mechanism = choose_mechanism(self._extensions) if self._credentials else None
         if self._credentials and mechanism:
@@ -309,7 +318,7 @@ class SmtpClient(SmtpExchange):
             self._send_group()
 
     def _send_group(self) -> None:
-        """Send the next recipients ahead of their replies, and DATA after the last."""
+        """Send the next group of RCPT commands ahead of their replies, and DATA after the last one."""
         group = self._recipients[self._next_recipient : self._next_recipient + GROUP]
         if self.next_hop_sends_dsn:
             self._output += [self._rcpt(self._next_recipient + at) + b"\r\n" for at in range(len(group))]
@@ -319,7 +328,7 @@ class SmtpClient(SmtpExchange):
             self._output.append(b"DATA\r\n")
 
     def _rcpt(self, index: int) -> bytes:
-        """The command for one recipient, with what its sender wishes where the server knows such words."""
+        """Build RCPT TO for one recipient, with DSN parameters where the server offers DSN."""
         command = b"RCPT TO:<%b>" % self._recipients[index]
         if self._dsn is None or not self.next_hop_sends_dsn:
             return command
@@ -333,7 +342,7 @@ class SmtpClient(SmtpExchange):
             if not self._pipelining or not reply.is_refusal:
                 self._quit(letter(reply), text, reply)
                 return
-            # RCPT and DATA are on their way: their replies are awaited, but the message is decided.
+            # RCPT and DATA are already sent: their replies are awaited, but the message has failed.
             self._failure = letter(reply) + text + remote_said(reply)
         if self._pipelining:
             self._await(self._recipient_answered)
@@ -378,7 +387,8 @@ class SmtpClient(SmtpExchange):
     def _data_answered(self, reply: Reply) -> None:
         if self._failure:
             if reply.code == GO_AHEAD:
-                # The server wants a message for nobody; an empty one ends the transaction (RFC 2920 section 3.1).
+                # The server expects a message without recipients; an empty one ends the transaction (RFC 2920 section
+                # 3.1).
                 self._output.append(b".\r\n")
             self._end_session(self._failure)
         elif reply.code != GO_AHEAD:
@@ -389,9 +399,9 @@ class SmtpClient(SmtpExchange):
             self.status = CONTENT
 
     def _take_early_answer(self) -> None:
-        """Look whether the server has answered before the end of the message: it can only be a no (RFC 5321 4.2.5).
+        """Check for an early reply to the message; it can only be a refusal (RFC 5321 4.2.5).
 
-        Nothing more is sent then, not even QUIT, which would be taken for a line of the message.
+        Nothing more is sent then, not even QUIT: the server would read it as a line of the message.
         """
         reply = self._reader.next_reply()
         if reply is None:
@@ -410,7 +420,7 @@ class SmtpClient(SmtpExchange):
             self._quit(letter(reply), b"%b failed after I sent the message.\n" % self._peer, reply)
 
     def _complete(self, reply: Reply) -> None:
-        """The message is the server's now, as `reply` says."""
+        """Report the message as accepted with `reply`."""
         self._critical = False
         text = b"K%b accepted message.\n%b" % (self._peer, remote_said(reply))
         if self.keep:
@@ -425,4 +435,4 @@ class SmtpClient(SmtpExchange):
         self._tls_refusal = b""
 
     def _idle(self, reply: Reply) -> None:
-        """Between two messages nothing is expected; `is_reusable` and the driver see to what comes."""
+        """Ignore replies between two messages; `is_reusable` and the driver handle unexpected ones."""

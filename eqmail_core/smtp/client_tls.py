@@ -1,8 +1,8 @@
-"""TLS towards other servers: contexts made from the control files, and TLS on one connection.
+"""TLS towards other servers: contexts from the control files, and TLS on one connection.
 
-A `Tls` performs no I/O: it stands between the bytes of a socket and a client machine, for any driver.
+`ClientTls` performs no I/O: it translates between the bytes of a socket and a client machine, for any driver.
 
-Fails: never; what goes wrong is told to the machine, which reports it.
+Fails: never; errors are passed to the machine, which reports them.
 Source: delivery.md 5.6 (TLS client); RFC 3207, RFC 8996 (no TLS below 1.2).
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Fingerprint = tuple[int, int]
 
     Terms = tuple[bytes, bytes]
-    """Who must vouch for a server, b"" for nobody, and the ciphers."""
+    """The CA file that must verify the server (b"": none required), and the ciphers."""
 
 PIECE = 65536
 MAX_REMEMBERED = 256
@@ -30,10 +30,10 @@ _DEFAULT_CIPHERS = b"DEFAULT"
 
 
 class ClientTlsContexts:
-    """Makes TLS for connections; one for each reading of the settings.
+    """Creates TLS connections; one instance per reading of the settings.
 
-    Paths are relative to `home`, as reports show them: `certificate` is our own, shown where there is one;
-    `ciphers_for(host)` are the ciphers for a server, b"" for the library's choice, and the file that says so.
+    Paths are relative to `home`, as reports show them.  `certificate`: our client certificate, used if it exists.
+    `ciphers_for(host)` returns the ciphers for a server (b"": the library's default) and the file that sets them.
     """
 
     def __init__(self, home: str, certificate: str, ciphers_for: "Callable[[bytes], tuple[bytes, str]]") -> None:
@@ -44,7 +44,10 @@ class ClientTlsContexts:
         self._remembered: dict[tuple[bytes, Terms], ssl.SSLSession] = {}
 
     def open(self, client: SmtpClient, host: bytes, dsn: TlsPolicy) -> "ClientTls | None":
-        """Begin TLS with the server `host` for a machine that waits for it; None when it was told that this failed."""
+        """Begin TLS with `host` for a waiting machine.
+
+        None if it failed and the machine was informed.
+        """
         ciphers, said_by = self._ciphers_for(host)
         config = (dsn.demanded_by, ciphers)
         try:
@@ -63,7 +66,10 @@ class ClientTlsContexts:
         return ClientTls(client, context, host, dsn, known, remember)
 
     def _context(self, config: "Terms", said_by: str) -> ssl.SSLContext:
-        """The context for servers with these terms; `said_by` is the file with the ciphers.  Fails: _Unusable."""
+        """Return the TLS context for these settings.
+
+        `said_by` is the file with the ciphers.  Fails: _TlsFileError.
+        """
         authorities, ciphers = config
         fingerprint = self._fingerprint(authorities) if authorities else (0, 0)
         known = self._contexts.get(config)
@@ -76,7 +82,7 @@ class ClientTlsContexts:
         context.options |= ssl.OP_NO_RENEGOTIATION
         _load(said_by, lambda: context.set_ciphers((ciphers or _DEFAULT_CIPHERS).decode("latin-1")))
         try:
-            # An empty password keeps the library from asking for one at a terminal.
+            # An empty password keeps the library from prompting at a terminal.
             own = f"{self._home}/{self._certificate}"
             _load(self._certificate, lambda: context.load_cert_chain(own, password=""))
         except FileNotFoundError:
@@ -102,7 +108,7 @@ class ClientTlsContexts:
 
 
 class ClientTls:
-    """TLS on one connection, from the handshake on, on behalf of the machine `client`."""
+    """TLS on one connection, from the handshake on, for the machine `client`."""
 
     __slots__ = ("_client", "_host", "_incoming", "_is_up", "_outgoing", "_policy", "_remember", "_tls")
 
@@ -126,12 +132,12 @@ class ClientTls:
         try:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name, session=known)
         except ValueError:
-            # Not every host has a name that can be named.
+            # Not every host is valid as a server name.
             self._tls = context.wrap_bio(self._incoming, self._outgoing, session=known)
         self._shake()
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the socket, and give the machine what they mean."""
+        """Decrypt bytes from the socket and pass the plain text to the machine."""
         self._incoming.write(data)
         if self._client.status == HANDSHAKE:
             self._shake()
@@ -149,7 +155,7 @@ class ClientTls:
             self._client.lost(_error_text(error))
 
     def wrap(self, output: bytes) -> bytes:
-        """The bytes for the socket: `output` of the machine, and what TLS itself has to say."""
+        """Encrypt `output` of the machine; the result includes TLS's own records."""
         if output:
             try:
                 self._tls.write(output)
@@ -158,7 +164,7 @@ class ClientTls:
         return self._outgoing.read()
 
     def close_notify(self) -> bytes:
-        """The bytes that end TLS; the connection can be closed then."""
+        """Return the bytes that end TLS; the connection can be closed afterwards."""
         if self._is_up:
             self._is_up = False
             try:
@@ -167,7 +173,7 @@ class ClientTls:
                     self._remember(session)
                 self._tls.unwrap()
             except (ssl.SSLError, ValueError):
-                # Also where the other side has yet to answer, which is not waited for.
+                # Raised as well while the peer's close_notify is outstanding; it is not awaited.
                 pass
         return self._outgoing.read()
 
@@ -196,7 +202,7 @@ class ClientTls:
             client.tls_established()
 
     def _rejection_reason(self) -> bytes:
-        """Why the certificate that was verified is not the right one; b"" if it is."""
+        """Return why the verified certificate is not the expected one; b"" if it is."""
         certificate = self._tls.getpeercert()
         if not certificate:
             return b"no certificate provided"
@@ -206,11 +212,11 @@ class ClientTls:
 
 
 class _TlsFileError(Exception):
-    """A file and the reason why it cannot be used."""
+    """A file that cannot be used, and the reason."""
 
 
 def _load(name: str, action: "Callable[[], object]") -> None:
-    """Fails: _Unusable, FileNotFoundError."""
+    """Run `action` and name the file `name` in errors.  Fails: _TlsFileError, FileNotFoundError."""
     try:
         action()
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""Addresses and connections: what a host literal stands for, and TCP connections to one address.
+"""Resolve host literals and open TCP connections to one address.
 
-Fails: OSError, as the system says it; a connection that takes too long is TimeoutError.  Temporary where a connection
-cannot leave from the address that is wanted for it.
+Fails: OSError from the system; TimeoutError for a connection that takes too long.  TemporaryFailure where a
+connection cannot use the source address required for it.
 """
 
 import errno
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MAX_UNREAD = 65536
-"""Bytes that are still read of a peer that takes nothing more."""
+"""Maximum number of bytes read from a peer that accepts no more data."""
 
 _IPV6 = b"ipv6:"
 _QUICKACK: int = getattr(socket, "TCP_QUICKACK", 0)
@@ -24,7 +24,10 @@ _BIND_ADDRESS_NO_PORT = 24
 
 
 def literal_address(host: bytes) -> str | None:
-    """The address that 192.0.2.1, [192.0.2.1], [2001:db8::1] or [IPv6:2001:db8::1] stands for; None for other hosts."""
+    """Extract the address of a host literal; None for any other host.
+
+    Literals are 192.0.2.1, [192.0.2.1], [2001:db8::1] and [IPv6:2001:db8::1].
+    """
     text = host
     if host[:1] == b"[" and host[-1:] == b"]":
         text = host[1:-1]
@@ -41,15 +44,15 @@ def literal_address(host: bytes) -> str | None:
 
 
 def packed_address(ip: str) -> tuple[bytes, int]:
-    """An address in the system's form, 4 or 16 bytes, and its family number."""
+    """Convert an address to binary form, 4 or 16 bytes, and its address family."""
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     return socket.inet_pton(family, ip), family
 
 
 def start_dialing(ip: str, port: int, sources: "Sequence[bytes]" = ()) -> socket.socket:
-    """A socket that is being connected; it does not block, and is writable when it stands or has failed.
+    """Return a non-blocking socket that is connecting; it gets writable on success or failure.
 
-    It leaves from the first of `sources`, addresses of this host, that is of the kind of `ip`, if there is one.
+    It binds to the first of `sources`, addresses of this host, whose family is that of `ip`, if there is one.
     """
     sock = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
@@ -70,7 +73,7 @@ def start_dialing(ip: str, port: int, sources: "Sequence[bytes]" = ()) -> socket
 
 def _leave_from(sock: socket.socket, source: bytes) -> None:
     try:
-        # The port is chosen when the peer is known, so that one source has a port for each peer.
+        # The kernel chooses the port at connect, so that one source address can reuse a port for several peers.
         sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
     except OSError:
         pass
@@ -85,12 +88,12 @@ def _leave_from(sock: socket.socket, source: bytes) -> None:
 
 
 def dial_failure(sock: socket.socket) -> int:
-    """Why a socket that became writable is not connected; 0 when it is."""
+    """Return the error number of a writable socket that failed to connect; 0 if it is connected."""
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 def dial(ip: str, port: int, timeout_s: float, sources: "Sequence[bytes]" = ()) -> socket.socket:
-    """Connect, waiting; the socket does not block."""
+    """Connect, blocking; the returned socket is non-blocking."""
     import select
 
     sock = start_dialing(ip, port, sources)
@@ -104,9 +107,9 @@ def dial(ip: str, port: int, timeout_s: float, sources: "Sequence[bytes]" = ()) 
 
 
 def acknowledge_now(sock: socket.socket) -> None:
-    """Tell the peer at once that its bytes are here.
+    """Send a TCP acknowledgement at once.
 
-    A server that writes its pipelined replies one by one (Nagle's algorithm) would otherwise wait 40 ms for that.
+    A server that writes its pipelined replies one by one (Nagle's algorithm) would otherwise wait 40 ms for it.
     """
     if _QUICKACK:
         try:
@@ -116,7 +119,7 @@ def acknowledge_now(sock: socket.socket) -> None:
 
 
 def unread(sock: socket.socket) -> "Iterator[bytes]":
-    """What a peer said that takes nothing more, as far as it lies in the socket; at most MOST_UNREAD bytes."""
+    """Yield buffered input of a peer that accepts no more data; at most MAX_UNREAD bytes."""
     left = MAX_UNREAD
     while left > 0:
         try:
@@ -130,5 +133,5 @@ def unread(sock: socket.socket) -> "Iterator[bytes]":
 
 
 def counts_as_timeout(error: int) -> bool:
-    """Tell whether the table of slow hosts takes note of this failure to connect."""
+    """Whether the tcpto table records this connection error."""
     return error in (errno.ETIMEDOUT, errno.ECONNREFUSED)

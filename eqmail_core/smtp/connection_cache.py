@@ -1,4 +1,4 @@
-"""SMTP connections that stand and carry nothing, kept for the next message to the same server.
+"""Idle SMTP connections, kept for the next message to the same server.
 
 Source: RFC 5321 section 4.1.1.4 (several messages in one session).
 """
@@ -7,7 +7,7 @@ from eqmail_core.smtp.async_client import ClientConnection
 
 
 class ConnectionCache:
-    """Sessions that stand and carry nothing, by destination; each for a short time and a bounded number in all."""
+    """Idle sessions by destination; each is kept for a short time, and their total is bounded."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -18,7 +18,7 @@ class ConnectionCache:
         return self._count
 
     def take(self, key: object) -> ClientConnection | None:
-        """The session to a destination that was used last, None where there is none."""
+        """Remove and return the most recently used session to a destination, or None."""
         sessions = self._by_key.get(key)
         if not sessions:
             return None
@@ -28,7 +28,7 @@ class ConnectionCache:
         return session
 
     def put(self, key: object, session: ClientConnection, until: float) -> None:
-        """Keep a session that nobody uses until the loop's time is `until`."""
+        """Keep an idle session until the loop's time `until`."""
         if self._count >= self._limit:
             session.close_when_idle()
             return

@@ -1,6 +1,6 @@
-"""The body of an SMTP message on its way in: CRLF to LF, transparency dots away, the end found.
+"""Decode and encode the body of an SMTP message: line ends, dot stuffing, end of data.
 
-Only CRLF . CRLF ends a message and a LF without CR is an error, so that no two servers can disagree about where a
+Only CRLF . CRLF ends a message, and an LF without CR is an error, so no two servers can disagree about where a
 message ends.  A CR that is not followed by LF is text.
 
 Source: smtp-server.md 4.5 (qmail-smtpd.c blast); RFC 5321 section 4.5.2.
@@ -8,18 +8,18 @@ Source: smtp-server.md 4.5 (qmail-smtpd.c blast); RFC 5321 section 4.5.2.
 
 END = b"\r\n.\r\n"
 
-# Every proper beginning of END, longest first: what may have to wait for more bytes.
+# Every proper prefix of END, longest first: such a suffix of the input may need more bytes.
 _BEGINNINGS = tuple(END[:length] for length in range(len(END) - 1, 0, -1))
 
 
 class BareNewline(Exception):
-    """A LF without a CR before it."""
+    """An LF without a CR before it."""
 
 
 class DotUnstuffer:
-    """Decoder of one message, in chunks of any size; holds back at most four bytes.
+    """Decodes one message, in chunks of any size; holds back at most four bytes.
 
-    A message that begins with a dot is read as if it followed a CRLF; the newline that this adds is taken off again.
+    A message that begins with a dot is decoded as if it followed a CRLF; the added newline is removed again.
     """
 
     __slots__ = ("_extra", "_held")
@@ -29,8 +29,9 @@ class DotUnstuffer:
         self._extra = 0
 
     def receive(self, data: bytes) -> tuple[bytes, bytes | None]:
-        """Text so far, as lines that end in LF, and what follows the message: None while it has not ended.
+        """Decode more bytes to LF-terminated lines.
 
+        The second value is the input after the end of the message, None before that.
         Fails: BareNewline.
         """
         if not data:
@@ -65,7 +66,10 @@ class DotUnstuffer:
 
 
 def _without_dots(text: bytes) -> bytes:
-    """Take the dot off every line that begins with one, but not where a lone CR follows it: that dot was text to C."""
+    """Remove the leading dot of every line, except before a lone CR.
+
+    C treats that dot as text.
+    """
     if b"\n.\r" not in text:
         return text.replace(b"\n.", b"\n")
     return b"\n.\r".join(part.replace(b"\n.", b"\n") for part in text.split(b"\n.\r"))
@@ -74,8 +78,8 @@ def _without_dots(text: bytes) -> bytes:
 class DotStuffer:
     """Encodes one message, piece by piece.
 
-    `guards_cr`: a dot behind a CR is doubled, too.  To a server that takes a CR for the end of a line, CR . CR would
-    end the message, and what follows would be commands in our name; every other server gets a dot too many there.
+    `guards_cr`: also double a dot after a CR.  For a server that takes a CR as a line end, CR . CR would end the
+    message.  The rest would then be commands in our name.  Every other server gets one superfluous dot there.
     """
 
     __slots__ = ("_follows_cr", "_guards_cr", "at_line_start")
@@ -86,7 +90,7 @@ class DotStuffer:
         self._follows_cr = False
 
     def encode(self, piece: bytes) -> bytes:
-        """The bytes to send for a piece of the message, which is not empty."""
+        """Encode a non-empty piece of the message for sending."""
         lead = b"." if piece[0] == 46 and (self.at_line_start or self._follows_cr) else b""
         self.at_line_start = piece[-1] == 10
         if self._guards_cr:
@@ -96,7 +100,7 @@ class DotStuffer:
 
 
 class ChunkDecoder:
-    """Decoder of one message, in pieces of any size; holds back at most one byte."""
+    """Decodes one message sent with BDAT, in pieces of any size; holds back at most one byte."""
 
     __slots__ = ("_has_ended_line", "_held")
 
@@ -105,7 +109,7 @@ class ChunkDecoder:
         self._has_ended_line = True
 
     def receive(self, data: bytes) -> bytes:
-        """Text so far, as lines that end in LF.  Fails: BareNewline."""
+        """Decode more bytes to LF-terminated lines.  Fails: BareNewline."""
         data = self._held + data
         self._held = b""
         if data.endswith(b"\r"):
@@ -116,7 +120,7 @@ class ChunkDecoder:
         return self._text(b"\n".join(lines))
 
     def end(self) -> bytes:
-        """The rest of the message, whose last line ends whether the client ended it or not."""
+        """Return the rest of the message; an incomplete last line is terminated."""
         text = self._text(self._held)
         return text if self._has_ended_line else text + b"\n"
 

@@ -1,9 +1,10 @@
-"""Commands of an SMTP client and the replies to them, in step; and the report about one message.
+"""Match commands of an SMTP client with their replies, and report on one message.
 
-A reply is yes (2yz where 2yz is due, 354 for DATA) or no (4yz, 5yz).  Any other, and one that nothing has asked for,
-may mean that replies and commands are out of step: the message waits, and the session carries no other.
+A reply is positive (2yz where 2yz is due, 354 for DATA) or negative (4yz, 5yz).  Any other reply, or one without
+a command, may mean that replies and commands are out of step.  The message is then deferred, and the session carries
+no other.
 
-Fails: never on what the server says.
+Fails: never on server input.
 Source: RFC 5321 sections 4.2 and 4.3; delivery.md 5.6 (texts of the reports).
 """
 
@@ -14,21 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WAITING = 0
-"""More of the server's bytes are needed."""
+"""More bytes from the server are needed."""
 CONTENT = 1
-"""The next piece of the message is wanted."""
+"""The next piece of the message is needed."""
 HANDSHAKE = 2
-"""TLS is to begin now; `secured` or `fail_tls` is called when it has or has not."""
+"""TLS must begin now; the driver then calls `tls_established` or `tls_failed`."""
 TRY_NEXT = 3
-"""The server does not want to talk now: close, and try another address."""
+"""The server does not accept a session now: close, and try another address."""
 DONE = 4
-"""The report is complete; send what is left to send, then close unless `is_reusable`."""
+"""The report is complete; send the remaining output, then close unless `is_reusable`."""
 
 CLOSING = 421
 
 
 class SmtpExchange:
-    """One connection to the server `peer`, as reports name it; `expected` takes its first reply."""
+    """One connection to `peer`, named as in reports; `expected` handles its first reply."""
 
     __slots__ = (
         "_critical",
@@ -51,24 +52,25 @@ class SmtpExchange:
 
     @property
     def report(self) -> bytes:
-        """Everything to be reported about the message, once `status` is DONE."""
+        """Return the whole report about the message, once `status` is DONE."""
         return b"".join(self._reports)
 
     def take_output(self) -> bytes:
-        """What is to be sent now."""
+        """Return the bytes to send now."""
         output = b"".join(self._output)
         self._output.clear()
         return output
 
     def _begin_report(self) -> None:
-        """A message begins."""
+        """Reset the report for a new message."""
         self._reports: list[bytes] = []
         self._critical = False
         self.answers = 0
-        """How many replies the server has given since the message began."""
+        """Number of replies since the message began."""
         self.may_retry = True
-        """Whether a new connection may have more success, and nothing can come twice: the server has not accepted
-        MAIL, or said that it is closing."""
+        """Whether a new connection may succeed without the risk of a duplicate.
+        It is true until the server accepts MAIL or replies that it is closing.
+        """
 
     def _take_replies(self) -> None:
         while self.status == WAITING:
@@ -79,13 +81,13 @@ class SmtpExchange:
             self._expected(reply)
 
     def _count(self, reply: Reply) -> None:
-        """The server has said something."""
+        """Count one reply."""
         self.answers += 1
         if reply.code == CLOSING and not self._critical:
             self.may_retry = True
 
     def _say(self, line: bytes, expected: "Callable[[Reply], None]") -> None:
-        """Send a command, to which `expected` takes the reply; nothing else is under way."""
+        """Send a command while no other is outstanding; `expected` handles its reply."""
         if not self._reader.is_clean:
             self._fail_out_of_step()
             return
@@ -97,7 +99,7 @@ class SmtpExchange:
         self.status = WAITING
 
     def _fail_out_of_step(self, reply: Reply | None = None) -> None:
-        """The server said what nothing had asked for: which reply belongs to which command cannot be known any more."""
+        """Fail on an unexpected reply: replies can no longer be matched with commands."""
         reply = reply or self._reader.next_reply()
         text = b"ZConnected to %b but it sent a reply that nothing had asked for." % self._peer
         self._fail_at_once(text + (b"\n" + remote_said(reply) if reply else b" (#4.5.0)\n"))
@@ -116,19 +118,19 @@ class SmtpExchange:
         self.status = DONE
 
     def _ignored(self, reply: Reply) -> None:
-        """After QUIT no reply matters."""
+        """Ignore every reply after QUIT."""
 
 
 def letter(reply: Reply) -> bytes:
-    """The letter of a report about a message that was not accepted."""
+    """Return the report letter for a message that was not accepted."""
     return b"D" if reply.is_permanent else b"Z"
 
 
 def recipient_letter(reply: Reply) -> bytes:
-    """The letter of a report about a recipient who was not accepted."""
+    """Return the report letter for a recipient that was not accepted."""
     return b"h" if reply.is_permanent else b"s"
 
 
 def remote_said(reply: Reply) -> bytes:
-    """The line by which a report quotes a server."""
+    """Return the report line that quotes the server."""
     return b"Remote host said: " + reply.text.replace(b"\0", b"?")

@@ -1,8 +1,8 @@
-"""Client side of LMTP: SMTP as it is spoken to a mailbox store, which answers for each recipient apart.
+"""Client side of LMTP: SMTP as spoken to a mailbox store, with a reply for each recipient.
 
-The machine of SMTP, with three differences: LHLO is the greeting and has no older form, there is no TLS, and after the
-message comes one reply for each recipient that was accepted.  The report has the same grammar: a recipient is `r` when
-its own last reply was positive, `s` or `h` otherwise.
+It differs from the SMTP machine in three points: LHLO has no older form to fall back to, and there is no TLS.  After
+the message, the server sends one reply per accepted recipient.  The report has the same grammar: a recipient is `r`
+if its own last reply was positive, `s` or `h` otherwise.
 
 Source: RFC 2033.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LmtpClient(SmtpClient):
-    """One session with an LMTP server; `peer` is what reports call it, `hello` our name."""
+    """One session with an LMTP server; `peer` is its name in reports, `hello` our name."""
 
     HELLO = b"LHLO"
 
@@ -33,10 +33,10 @@ class LmtpClient(SmtpClient):
         self._refuse_name(reply)
 
     def _finished(self, reply: Reply) -> None:
-        """One recipient's answer to the message; the reports of those that were accepted wait for theirs in order."""
+        """Process one recipient's reply to the message, in the order of the accepted recipients."""
         if self._awaited is None:
             self._awaited = [place for place, text in enumerate(self._reports) if text == b"r\0"]
-        # An answer that is neither yes nor no is out of step, and so are all that follow: they stand for nobody.
+        # A reply that is neither positive nor negative is out of step; it and all later ones match no recipient.
         is_out_of_step = not (reply.is_positive or reply.is_refusal)
         answered = self._awaited if is_out_of_step else self._awaited[:1]
         self._awaited = self._awaited[len(answered) :]

@@ -1,4 +1,4 @@
-"""Addresses and parameters in MAIL and RCPT commands, read as forgivingly as C does.
+"""Parse addresses and parameters of MAIL and RCPT commands, as leniently as C eQmail.
 
 Source: smtp-server.md 4.3 (qmail-smtpd.c addrparse, mailfrom_parms); RFC 5321 section 4.1.2, RFC 1870, RFC 4954.
 """
@@ -6,21 +6,21 @@ Source: smtp-server.md 4.3 (qmail-smtpd.c addrparse, mailfrom_parms); RFC 5321 s
 from eqmail_core.text.lines import leading_number
 
 MAX_PATH = 899
-"""Longest address that a client may give, in bytes."""
+"""Maximum length of an address from a client, in bytes."""
 
 _QUOTE, _BACKSLASH = 34, 92
 
 
 def parse_path(argument: bytes) -> bytes | None:
-    """The address in the argument of MAIL or RCPT, without quoting and source route; None where it is too long.
+    """Extract the address of MAIL or RCPT without quoting and source route; None if too long.
 
-    It stands after the first <, or else after the first colon; there is none without either.
+    The address starts after the first <, or else after the first colon; without either it is empty.
     """
     return split_path(argument)[0]
 
 
 def split_path(argument: bytes) -> tuple[bytes | None, bytes]:
-    """The address, as `parse_path` has it, and what follows it."""
+    """Split the argument into the address, as `parse_path` returns it, and the text after it."""
     start = argument.find(b"<")
     if start >= 0:
         end_mark = 62
@@ -39,7 +39,10 @@ def split_path(argument: bytes) -> tuple[bytes | None, bytes]:
 
 
 def _unquoted(text: bytes, end_mark: int) -> tuple[bytes, bytes]:
-    """Copy up to the end mark outside quotes; a backslash keeps the next byte, quotes are dropped.  And the rest."""
+    """Copy up to the end mark outside quotes, and return the rest as well.
+
+    A backslash keeps the next byte; quotes are dropped.
+    """
     copied = bytearray()
     is_escaped = is_quoted = False
     for position, byte in enumerate(text):
@@ -58,9 +61,9 @@ def _unquoted(text: bytes, end_mark: int) -> tuple[bytes, bytes]:
 
 
 def parse_parameters(argument: bytes) -> tuple[int | None, bytes | None]:
-    """The SIZE and the AUTH of a MAIL command, None where absent; other parameters do not matter.
+    """Extract SIZE and AUTH of a MAIL command, None where absent; other parameters are ignored.
 
-    They count only where something like an address stands before them.
+    They count only after something that looks like an address.
     """
     size = auth = None
     if argument.find(b">") > 4:
@@ -74,7 +77,10 @@ def parse_parameters(argument: bytes) -> tuple[int | None, bytes | None]:
 
 
 def decode_xtext(text: bytes) -> bytes:
-    """The value of an AUTH parameter; <> is nobody known, only +3D and +2B are decoded, other + are dropped."""
+    """Decode the value of an AUTH parameter.
+
+    <> becomes the empty identity; only +3D and +2B are decoded, and any other + is dropped.
+    """
     if text.startswith(b"<>"):
         return b"unknown"
     first, *others = text.split(b"+")
@@ -91,7 +97,7 @@ def decode_xtext(text: bytes) -> bytes:
 
 
 def address_literal(address: bytes) -> bytes | None:
-    """The dotted IPv4 address of BOX@[IP], None for every other address."""
+    """Return the dotted IPv4 address of BOX@[IP], or None for any other address."""
     if not address.endswith(b"]"):
         return None
     host = address.rpartition(b"@")[2]

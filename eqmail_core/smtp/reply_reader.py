@@ -1,23 +1,26 @@
-"""Replies of an SMTP server, taken from bytes in any fragmentation; memory is bounded for any input.
+"""Parse replies of an SMTP server from bytes in any fragmentation; memory is bounded.
 
-A reply is lines CODE-TEXT and a last line CODE TEXT.  The code of its first line counts.  Of its text, for people, the
-first 5000 bytes are kept; of a single line, what goes beyond them is skipped.
+A reply is lines CODE-TEXT and a last line CODE TEXT; the code of the first line counts.  The first 5000 bytes of
+its text are kept, for people; excess bytes of a single line are skipped.
 
 Fails: never; a reply that does not begin with three digits has the code GARBLED.
 Source: RFC 5321 section 4.2; delivery.md 5.6 (reply text).
 """
 
 MAX_TEXT = 5000
-"""Bytes of a reply that are kept."""
+"""Maximum number of bytes kept of one reply."""
 
 MAX_LINE = 8192
-"""Bytes of one line that are looked at."""
+"""Maximum number of bytes parsed of one line."""
 
 MAX_WAITING = 1024
-"""Replies that wait to be taken; a server that says more than it was asked is not listened to."""
+"""Maximum number of pending replies.
+
+Further input of a server that sends unrequested replies is ignored.
+"""
 
 GARBLED = 499
-"""Stands for a code that is none: trouble that may pass."""
+"""Code for a reply without a valid code: a temporary error."""
 
 
 class Reply:
@@ -31,26 +34,29 @@ class Reply:
 
     @property
     def is_positive(self) -> bool:
-        """Whether it is a yes: 2yz."""
+        """Whether the code is positive: 2yz."""
         return 200 <= self.code < 300
 
     @property
     def is_refusal(self) -> bool:
-        """Whether it is a no: 4yz or 5yz.  What is neither yes nor no is out of step with what was asked."""
+        """Whether the code is negative: 4yz or 5yz.
+
+        A reply that is neither positive nor negative is out of step with the commands.
+        """
         return 400 <= self.code < 600 and self.code != GARBLED
 
     @property
     def is_permanent(self) -> bool:
-        """Whether it is a no for good: 5yz."""
+        """Whether the code is a permanent refusal: 5yz."""
         return 500 <= self.code < 600
 
     def lines(self) -> list[bytes]:
-        """The text of each line, without code."""
+        """Return the text of each line, without the code."""
         return [line[4:] for line in self.text.split(b"\n") if line]
 
 
 class ReplyReader:
-    """Cuts a stream of bytes into replies."""
+    """Splits a byte stream into replies."""
 
     __slots__ = ("_code", "_partial", "_ready", "_text")
 
@@ -61,20 +67,20 @@ class ReplyReader:
         self._text = b""
 
     def receive(self, data: bytes) -> None:
-        """Take bytes as they came."""
+        """Add bytes in any fragmentation."""
         *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
             self._line(line)
-        # The beginning of a long line decides; its CRs are kept here, so that the cut is the same in any fragmentation.
+        # The start of a long line decides.  Its CRs are kept here, so that the cut is the same in any fragmentation.
         self._partial = self._partial[:MAX_LINE]
 
     def next_reply(self) -> Reply | None:
-        """The next complete reply, None while there is none."""
+        """Return the next complete reply, or None if there is none yet."""
         return self._ready.pop(0) if self._ready else None
 
     @property
     def is_clean(self) -> bool:
-        """Whether the server has said nothing that was not taken."""
+        """Whether no unprocessed input of the server remains."""
         return not (self._partial or self._ready or self._code >= 0)
 
     def _line(self, line: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The bytes of messages in an SMTP conversation: up to a dot (DATA), or in chunks whose length is said before (BDAT).
+"""Decode the messages of an SMTP session: up to a dot (DATA), or in chunks (BDAT).
 
 Source: RFC 5321 section 4.1.1.4; RFC 3030 section 2.
 """
@@ -8,9 +8,10 @@ from eqmail_core.smtpd.protocol.events import BodyKind
 
 
 class DataReader:
-    """One message after the other; the bytes of a chunk that belongs to none are counted and thrown away.
+    """Reads one message after another.
 
-    `is_between_chunks`: more of the message will come, and only in chunks.
+    The bytes of a chunk without a message are counted and discarded.  `is_between_chunks`: more of the message will
+    come, and only in chunks.
     """
 
     __slots__ = ("_chunks", "_dotted", "_is_last", "_left")
@@ -18,7 +19,7 @@ class DataReader:
     def __init__(self) -> None:
         self._dotted: DotUnstuffer | None = None
         self._chunks: ChunkDecoder | None = None
-        # A chunk is being read while this is a number.
+        # A number while a chunk is being read: its remaining bytes.
         self._left: int | None = None
         self._is_last = False
 
@@ -29,11 +30,11 @@ class DataReader:
 
     @property
     def is_in_chunks(self) -> bool:
-        """Whether a message has begun that comes in chunks."""
+        """Whether the current message comes in chunks."""
         return self._chunks is not None
 
     def begin(self) -> bool:
-        """A message follows: whether it is in the chunk that was announced, and else it ends with a dot."""
+        """Begin a message; True if it comes in the announced chunk, False if it ends with a dot."""
         if self._left is not None:
             self._chunks = ChunkDecoder()
             return True
@@ -41,23 +42,24 @@ class DataReader:
         return False
 
     def announce(self, size: int, is_last: bool) -> None:
-        """A chunk of so many bytes follows."""
+        """Announce a chunk of `size` bytes."""
         self._left = size
         self._is_last = is_last
 
     def drop_chunks(self) -> None:
-        """There will be no more of a message that came in chunks, nor is there a message any more."""
+        """Abandon a message that came in chunks."""
         self._chunks = None
 
     def wants(self, unread: int) -> bool:
-        """Whether what follows belongs here, where there are so many bytes of it."""
+        """Whether the next input, of `unread` bytes, belongs to a message or chunk."""
         if self._left is not None:
             return unread > 0 or not self._left
         return self._dotted is not None and unread > 0
 
     def take(self, buffer: bytes, position: int) -> tuple[BodyKind | None, int]:
-        """What the bytes from `position` on mean, and where the others begin; None for bytes that are thrown away.
+        """Decode the bytes from `position` on; return the piece and the position after it.
 
+        The piece is None for bytes that are discarded.
         Fails: BareNewline.
         """
         if self._left is not None:

@@ -1,4 +1,4 @@
-"""What happens in an SMTP conversation, and how it is decided: the words between the machine and who drives it.
+"""Events of an SMTP session and the decisions on them: the interface of machine and driver.
 
 Source: smtp-server.md 4.2; RFC 5321 section 4.1.
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class SmtpEvent:
-    """Something that happened in the conversation; those that need a verdict say so."""
+    """An event of the session; `needs_decision` marks those that wait for `answer`."""
 
     __slots__ = ()
     needs_decision = True
@@ -20,7 +20,7 @@ class SmtpEvent:
 
 
 class Connected(SmtpEvent):
-    """The conversation begins; refusing suppresses the greeting, no more."""
+    """The session begins; a refusal only suppresses the greeting."""
 
     __slots__ = ()
 
@@ -37,9 +37,9 @@ class Hello(SmtpEvent):
 
 
 class Mail(SmtpEvent):
-    """MAIL: a sender, the identity in its AUTH parameter, and wishes of the sender; None where there are none.
+    """MAIL: the sender, the identity of AUTH=, and the DSN parameters; None where absent.
 
-    `parameters` are all words behind the address, as they came but for control characters.  `restarts`: as in Hello.
+    `parameters`: all words after the address, as received but without control characters.  `restarts`: as in Hello.
     """
 
     __slots__ = ("address", "dsn", "identity", "parameters", "restarts")
@@ -60,7 +60,7 @@ class Mail(SmtpEvent):
 
 
 class Recipient(SmtpEvent):
-    """RCPT: a recipient, and what the sender wishes about it; None for nothing; `parameters` as in Mail."""
+    """RCPT: the recipient and its DSN parameters, None if absent; `parameters` as in Mail."""
 
     __slots__ = ("address", "dsn", "parameters")
 
@@ -77,9 +77,9 @@ class Data(SmtpEvent):
 
 
 class BodyKind(SmtpEvent):
-    """A piece of the message: lines that end in LF, cut anywhere; the last one needs a verdict on the message.
+    """A piece of the message: LF-terminated lines, cut anywhere; the last one needs a decision.
 
-    `ends_chunk`: the client waits for a word about this piece, and another one follows.
+    `ends_chunk`: the client waits for a reply to this piece, and another one follows.
     """
 
     __slots__ = ("ends_chunk", "is_last", "text")
@@ -96,7 +96,7 @@ class BodyKind(SmtpEvent):
 
 
 class AuthEvent(SmtpEvent):
-    """A client has named itself."""
+    """The client sent credentials."""
 
     __slots__ = ("credentials",)
 
@@ -105,27 +105,33 @@ class AuthEvent(SmtpEvent):
 
 
 class Reset(SmtpEvent):
-    """RSET: nothing of the transaction is left."""
+    """RSET: the transaction is cleared."""
 
     __slots__ = ()
     needs_decision = False
 
 
 class StartTls(SmtpEvent):
-    """STARTTLS; accepting it ends plain text, `SmtpServer.secure` begins the conversation anew."""
+    """STARTTLS.
+
+    If accepted, plain text ends and `ServerProtocol.tls_started` restarts the session.
+    """
 
     __slots__ = ()
 
 
 class BareNewlineEvent(SmtpEvent):
-    """A LF without CR in a body: the conversation is over, and no message may be made of what was sent."""
+    """An LF without CR in a body: the session is over, and the message must be discarded."""
 
     __slots__ = ()
     needs_decision = False
 
 
 class Refusal:
-    """A command that was refused: the reply, and whom it was about; `user` is who tried to log in."""
+    """A refused command: the reply and the addresses concerned.
+
+    `user` is the login name of a failed AUTH.
+    """
 
     __slots__ = ("line", "recipient", "sender", "user")
 
@@ -140,10 +146,10 @@ CONNECTED, DATA, RESET, STARTTLS, BROKEN = Connected(), Data(), Reset(), StartTl
 
 
 class Decision:
-    """The answer to an event: accepted or not, the reply lines, and what else follows from it.
+    """The answer to an event: accepted or not, the reply lines, and their effects.
 
-    `address` replaces the address in hand; `header` goes before the message (with DATA); `close`: no more after this;
-    `note` is what the log says of it, b"": nothing.
+    `address` replaces the current address; `header` is prepended to the message (with DATA); `close` ends the session;
+    `note` is the log text, b"" for none.
     """
 
     __slots__ = ("accepted", "address", "close", "header", "lines", "note")

@@ -1,4 +1,4 @@
-"""What an SMTP conversation must know of the settings, and what it tells of them.
+"""The settings an SMTP session needs, and the EHLO reply made from them.
 
 Source: smtp-server.md 4.2 (EHLO); RFC 5321 section 4.1.1.1, RFC 2034, RFC 3030 (CHUNKING), RFC 9422 (LIMITS).
 """
@@ -14,18 +14,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# A message whose lines do not end in CRLF would not leave the queue as it came (RFC 3030 section 3).
+# A message whose lines do not end in CRLF would not leave the queue unchanged (RFC 3030 section 3).
 _BINARY = b"BODY=BINARYMIME"
 
 
 class ServerOptions:
-    """What a conversation must know of the settings; shared by all conversations of a server.
+    """Settings of an SMTP session; shared by all sessions of a server.  0 means no limit.
 
-    `size_limit` in bytes; `max_recipients` in a message, `max_errors` and `max_commands` (those that carry no message)
-    in a conversation; 0: no limit.  `auth_methods`: those of AUTH that somebody can check; `auth_needs_tls`: only
-    CRAM-MD5 without TLS; `offers_tls`: STARTTLS; `offers_chunks`: BDAT; `offers_news`: DSN (RFC 3461); `offers_utf8`:
-    SMTPUTF8; `mail_needs_auth`: a submission port; `puts_status`: replies as in RFC 2034.  `local_ip_host` replaces
-    [IP] in an address where `is_own_address(IP)`; None: no replacing.
+    `size_limit`: bytes; `max_recipients`: per message; `max_errors`, `max_commands` (those that carry no message): per
+    session.  `auth_methods`: AUTH methods that can be verified; `auth_needs_tls`: only CRAM-MD5 without TLS;
+    `mail_needs_auth`: a submission port.  `offers_tls`: STARTTLS; `offers_chunks`: BDAT; `offers_notify`: DSN (RFC
+    3461); `offers_utf8`: SMTPUTF8; `puts_status`: replies as in RFC 2034. `local_ip_host` replaces [IP] in an address
+    where `is_own_address(IP)`; None: no replacement.
     """
 
     __slots__ = (
@@ -81,13 +81,13 @@ class ServerOptions:
         self.offers_utf8 = offers_utf8
 
     def is_too_open(self, method: bytes, is_secure: bool) -> bool:
-        """Tell whether a method of AUTH would show a password that has to be hidden by TLS."""
+        """Whether an AUTH method would expose a password that must be protected by TLS."""
         return self.auth_needs_tls and not is_secure and method != CRAM_MD5
 
     def auth_objection(
         self, method: bytes, is_secure: bool, is_authenticated: bool, in_transaction: bool
     ) -> bytes | None:
-        """Why AUTH with this method, in lower case, cannot begin now; None: it can."""
+        """Return the reply that refuses AUTH with this lower-case method now; None if it may begin."""
         if self.is_too_open(method, is_secure):
             return reply.AUTH_NEEDS_TLS
         if not self.auth_methods:
@@ -99,7 +99,7 @@ class ServerOptions:
         return None if method in self.auth_methods else reply.AUTH_UNIMPLEMENTED
 
     def read_address(self, argument: bytes) -> tuple[bytes | None, bytes]:
-        """The address in the argument of MAIL or RCPT, None where it is none, and what follows it."""
+        """Parse the argument of MAIL or RCPT to the address (None if invalid) and the text after it."""
         address, behind = split_path(argument)
         if address is None or not is_plain(address):
             return None, b""
@@ -111,9 +111,9 @@ class ServerOptions:
         return address, behind
 
     def objection(self, address: bytes, is_utf8: bool) -> bytes | None:
-        """What to say to an address beyond ASCII that cannot be one; None: nothing.  Without SMTPUTF8 all is as in C.
+        """Return the reply to an invalid non-ASCII address, or None.  Without SMTPUTF8, behave as C.
 
-        `is_utf8`: the message was announced with SMTPUTF8.  Source: RFC 6531 sections 3.3, 3.5.
+        `is_utf8`: MAIL announced SMTPUTF8.  Source: RFC 6531 sections 3.3, 3.5.
         """
         if address.isascii() or not self.offers_utf8:
             return None
@@ -126,7 +126,7 @@ class ServerOptions:
         return None
 
     def mail(self, address: bytes, behind: bytes, argument: bytes) -> Mail | bytes:
-        """MAIL with this address and what follows it, in the whole argument; the reply where it cannot be."""
+        """Build the Mail event from the address and the text after it, or return the refusal."""
         if b" " not in argument:
             return self.objection(address, False) or Mail(address, None)
         size, identity = parse_parameters(plain(argument))
@@ -143,7 +143,7 @@ class ServerOptions:
         return self.objection(address, is_utf8) or Mail(address, identity, dsn, parameters)
 
     def recipient(self, address: bytes, behind: bytes, is_utf8: bool) -> Recipient | bytes:
-        """RCPT with this address and what follows it; the reply where it cannot be."""
+        """Build the Recipient event from the address and the text after it, or return the refusal."""
         try:
             dsn = read_recipient(behind) if behind and self.offers_dsn else None
         except BadParameter:
@@ -151,7 +151,7 @@ class ServerOptions:
         return self.objection(address, is_utf8) or Recipient(address, dsn, plain(behind).split() if behind else ())
 
     def hello(self, extended: bool, is_secure: bool) -> list[bytes]:
-        """The answer to HELO, or to EHLO if `extended`."""
+        """Return the reply to HELO, or to EHLO if `extended`."""
         if not extended:
             return [reply.hello(self.greeting)]
         texts = [self.greeting]

@@ -1,4 +1,4 @@
-"""The words with which a proxy begins a connection, to tell whose it is: the PROXY protocol, versions 1 and 2.
+"""Parse the header of the PROXY protocol, versions 1 and 2: the client behind a proxy.
 
 Source: proxy-protocol.txt 2.1, 2.2 (haproxy.org).
 """
@@ -7,21 +7,21 @@ from ipaddress import ip_address
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 MAX_LINE = 107
-"""Longest line of version 1, in bytes, with its end."""
+"""Maximum length of a version 1 line in bytes, with its line end."""
 
 _FIXED = 16
 _LOCAL, _PROXY = 0x20, 0x21
-# Family and protocol of version 2, and how many bytes an address has.
+# Family and protocol byte of version 2, and the address length in bytes.
 _ADDRESS_BYTES = {0x11: 4, 0x21: 16}
 _FAMILIES = {b"TCP4": 4, b"TCP6": 6}
 
 
 class BadProxyHeader(Exception):
-    """What a proxy said is not the PROXY protocol."""
+    """The input is not a PROXY header."""
 
 
 class ProxyEndpoints:
-    """Both ends of a connection, as the proxy saw it: addresses in their canonical form, and ports."""
+    """Both ends of a connection as the proxy reported them: canonical addresses, and ports."""
 
     __slots__ = ("local", "remote")
 
@@ -31,8 +31,9 @@ class ProxyEndpoints:
 
 
 def parse_proxy_header(data: bytes) -> tuple[ProxyEndpoints | None, int]:
-    """Who the client is, and the length of the header, 0 while more bytes are needed; None: the proxy itself.
+    """Parse the header to its endpoints and its length; the length is 0 while bytes are missing.
 
+    The endpoints are None for a connection of the proxy itself.
     Fails: BadProxyHeader.
     """
     if data[: len(SIGNATURE)] == SIGNATURE[: len(data)]:

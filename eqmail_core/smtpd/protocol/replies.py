@@ -1,6 +1,6 @@
-"""Everything the SMTP server says, word for word as C says it: a code, a text, an enhanced status (#x.y.z).
+"""All replies of the SMTP server, worded as in C: code, text, enhanced status code.
 
-A reply here is one line without its CRLF; a longer answer is a list of lines.
+A reply here is one line without its CRLF; a multi-line reply is a list of lines.
 
 Source: smtp-server.md 4.2, 4.5, 4.6 (qmail-smtpd.c); RFC 5321 section 4.2, RFC 3463.
 """
@@ -33,7 +33,7 @@ NO_RELAY = b"553 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.
 NO_MAILBOX = b"550 sorry, no mailbox here by that name (#5.1.1)"
 MAILBOX_AWAY = b"451 sorry, that mailbox cannot be looked up now (#4.3.0)"
 TOO_MANY_RECIPIENTS = b"452 too many recipients (#4.5.3)"
-# The blank at the end is C's.
+# The trailing space is C's.
 AUTHORIZATION_REQUIRED = b"530 Authorization required (#5.7.1) "
 
 NO_PARAMETERS = b"501 Syntax error (no parameters allowed) (#5.5.4)"
@@ -66,7 +66,10 @@ AUTH_NO_WRITE = b"454 oops, unable to write pipe and I can't auth (#4.3.0)"
 
 
 def with_status(line: bytes) -> bytes:
-    """A line in the form of RFC 2034: the status before the text; an unspecific one where the line has none."""
+    """Convert a line to the form of RFC 2034: the status before the text.
+
+    A line without a status gets a generic one.
+    """
     kind = line[:1]
     if kind not in (b"2", b"4", b"5"):
         return line
@@ -80,67 +83,73 @@ def with_status(line: bytes) -> bytes:
 
 
 def is_status(word: bytes, kind: bytes) -> bool:
-    """Tell whether a word is an enhanced status (RFC 3463) of a reply whose code begins with `kind`."""
+    """Whether a word is an enhanced status code (RFC 3463) for a reply of class `kind`."""
     parts = word.split(b".")
     return len(parts) == 3 and parts[0] == kind and all(part.isdigit() and len(part) < 4 for part in parts)
 
 
 def banner(greeting: bytes) -> bytes:
-    """The first line of a session."""
+    """Return the first line of a session."""
     return b"220 %b ESMTP" % greeting
 
 
 def hello(greeting: bytes) -> bytes:
-    """The answer to HELO."""
+    """Return the reply to HELO."""
     return b"250 " + greeting
 
 
 def closing(greeting: bytes) -> bytes:
-    """The answer to QUIT."""
+    """Return the reply to QUIT."""
     return b"221 " + greeting
 
 
 def multiline(code: bytes, texts: list[bytes]) -> list[bytes]:
-    """An answer of several lines: a hyphen after the code in all but the last."""
+    """Build a multi-line reply: a hyphen after the code in all lines but the last."""
     return [code + b"-" + text for text in texts[:-1]] + [code + b" " + texts[-1]]
 
 
 def queued(now: int, qp: int) -> bytes:
-    """The answer to a message that is safe: unix time, and the process or number that has it."""
+    """Return the reply to a queued message: Unix time, and the process or message number."""
     return b"250 ok %d qp %d" % (now, qp)
 
 
 def not_queued(text: bytes) -> bytes:
-    """The answer to a message that was refused; `text` begins with an outcome letter, see `queue_result.explain`."""
+    """Return the reply to a refused message.
+
+    `text` begins with an outcome letter, see `exit_codes.explain`.
+    """
     return (b"554 " if text[:1] == b"D" else b"451 ") + text[1:]
 
 
 def authenticated(user: bytes) -> bytes:
-    """The answer to credentials that were accepted."""
+    """Return the reply to accepted credentials."""
     return b"235 ok, %b, go ahead (#2.0.0)" % user
 
 
 def tls_problem(what: bytes) -> bytes:
-    """The answer to STARTTLS where TLS cannot begin."""
+    """Return the reply to STARTTLS if TLS cannot begin."""
     return b"454 TLS %b (#4.3.0)" % what
 
 
 def tls_failed(reason: bytes) -> bytes:
-    """The last line of a session whose TLS handshake failed."""
+    """Return the last line of a session whose TLS handshake failed."""
     return b"454 TLS connection failed: %b (#4.3.0)" % reason
 
 
 def no_relay_by_certificate(reason: bytes) -> bytes:
-    """`NO_RELAY` under TLS, where a certificate could have helped; `reason` why it did not, b"" where there is none."""
+    """Return `NO_RELAY` under TLS.
+
+    `reason`: why the certificate did not help, b"" for none.
+    """
     text, _, status = NO_RELAY.rpartition(b" ")
     return b"%b; no valid cert for gatewaying%b %b" % (text, b": " + reason if reason else b"", status)
 
 
 def listed(ip: bytes, zone: bytes, text: bytes) -> bytes:
-    """The answer to a client that a list in the DNS names; `text` b"": the usual words."""
+    """Return the reply to a client listed in a DNSBL; `text` b"": the default wording."""
     return b"554 %b (#5.7.1)" % (text or b"sorry, your address %b is listed at %b" % (ip, zone))
 
 
 def plugin_failure(plugin: bytes, reason: bytes) -> bytes:
-    """The answer to a command whose plugin could not be run."""
+    """Return the reply to a command whose plugin could not be run."""
     return b"451 qmail-spp failure: %b: %b (#4.3.0)" % (plugin, reason)

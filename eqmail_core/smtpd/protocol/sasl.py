@@ -1,8 +1,7 @@
-"""The dialogue that follows AUTH: LOGIN, PLAIN and CRAM-MD5, from the client's lines to credentials.
+"""The exchange after AUTH (LOGIN, PLAIN, CRAM-MD5): from client lines to credentials.
 
-Nothing is verified here: that is the business of a checkpassword program.  Credentials never hold a NUL, so that they
-can be told to such a program as NUL-terminated fields; a user's name has no control characters, because it is told to
-everybody else too.
+Nothing is verified here; a checkpassword program does that.  Credentials never contain a NUL, because such a program
+reads NUL-terminated fields.  User names have no control characters, because logs and headers show them.
 
 Source: smtp-server.md 4.6; RFC 4954, RFC 4616 (PLAIN), RFC 2195 (CRAM-MD5).
 """
@@ -17,14 +16,14 @@ _CANCEL = b"*"
 
 
 def challenge_line(text: bytes) -> bytes:
-    """A line that asks the client for more."""
+    """Return a 334 reply line with this challenge."""
     return b"334 " + b2a_base64(text, newline=False)
 
 
 class SaslExchange:
-    """One AUTH command: `begin`, then `receive` every line of the client, until the answer is no question.
+    """One AUTH command: `begin`, then `receive` for each client line after a challenge.
 
-    Both return a reply line to be sent, or Credentials when the client has said everything.
+    Both return a reply line to send, or Credentials at the end of the exchange.
     """
 
     __slots__ = ("_challenge", "_method", "_user")
@@ -35,7 +34,7 @@ class SaslExchange:
         self._user = b""
 
     def begin(self, initial: bytes) -> bytes | Credentials:
-        """The first step, with what the client sent in the AUTH line itself (b"": nothing)."""
+        """Start with the initial response of the AUTH line (b"": none)."""
         if self._method == CRAM_MD5:
             return challenge_line(self._challenge)
         if initial:
@@ -43,7 +42,7 @@ class SaslExchange:
         return challenge_line(b"Username:") if self._method == LOGIN else challenge_line(b"")
 
     def receive(self, line: bytes) -> bytes | Credentials:
-        """The next step, with a line of the client."""
+        """Continue with the next line of the client."""
         if line == _CANCEL:
             return reply.AUTH_CANCELED
         text = _decoded(line)
@@ -66,12 +65,12 @@ class SaslExchange:
 
 
 def is_challenge(answer: bytes | Credentials) -> bool:
-    """Tell whether the client is expected to send another line."""
+    """Whether the client must send another line."""
     return isinstance(answer, bytes) and answer.startswith(b"334")
 
 
 def _decoded(line: bytes) -> bytes:
-    """The text of a base64 line, b"" where it is none."""
+    """Decode a base64 line; b"" if it is invalid."""
     try:
         return a2b_base64(line, strict_mode=True)
     except Error:
@@ -79,6 +78,9 @@ def _decoded(line: bytes) -> bytes:
 
 
 def _plain(text: bytes) -> tuple[bytes, bytes]:
-    """User and password of a PLAIN message, three fields and no more; the identity to act for does not matter."""
+    """Parse a PLAIN message of exactly three fields to user and password.
+
+    The authorization identity is ignored.
+    """
     fields = text.split(b"\0")
     return (fields[1], fields[2]) if len(fields) == 3 else (b"", b"")

@@ -1,10 +1,10 @@
-"""The server side of one SMTP conversation; performs no I/O.
+"""Server side of one SMTP session; performs no I/O.
 
-It takes bytes in any fragmentation, keeps the order of commands, reads addresses, and knows every reply that does not
-depend on a decision; the bytes of messages are in `message_bytes`.  What needs a decision is an event: nothing after it
-is looked at until `answer`.
+It accepts bytes in any fragmentation, enforces the order of commands, parses addresses, and makes every reply that
+needs no decision.  The bytes of messages are decoded in `data_reader`.  Where a decision is needed, it returns an
+event and processes nothing further until `answer`.
 
-Fails: never on client input; bad input becomes a reply or a Broken event.
+Fails: never on client input; bad input becomes a reply or a BareNewlineEvent.
 Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelining); RFC 1870 (SIZE).
 Long because the whole order of an SMTP conversation is in one place.
 """
@@ -42,27 +42,29 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_LINE = 4096
-"""Longest command line that is understood, in bytes; the rest of a longer one is thrown away."""
+"""Maximum length of a command line in bytes; the rest of a longer line is discarded."""
 
 TURN = 100
-"""How many lines and chunks of one client are looked at in a turn; what follows waits until others have had theirs."""
+"""Maximum number of lines and chunks of one client per turn.
 
-# Replies to commands that nobody knows, or in a wrong order: they refuse no mail.
+The rest waits until other clients had theirs.
+"""
+
+# Replies to unknown commands and wrong order: they refuse no mail.
 _OF_DISORDER = (b"500", b"502", b"503")
 
-# Digits of the length of a chunk.
+# Maximum number of digits of a chunk length.
 _MAX_DIGITS = 12
 
 
 class ServerProtocol:
-    """One conversation.  `next_event` until it is None, `answer` what needs a verdict, send `take_output`.
+    """One SMTP session; call `next_event` until None, `answer` decisions, send `take_output`.
 
-    Where it then `has_more` the next turn may `begin_turn`, once the output has gone and others were served.
+    If it then `has_more`, call `begin_turn` once the output is sent and other clients were served.
 
-    `awaited` is the event that has not been answered yet, `closed`: nothing more is said after the output,
-    `last_words`: the line with which we ended it, `is_secure`: under TLS; `refusals` since `take_refusals`, but for
-    commands that were in disorder.
-    Bounded: input is kept only up to one line beyond what `receive` was given; the recipients, if the rules bound them.
+    `awaited`: the event not answered yet; `closed`: nothing follows the output; `closing_reply`: the line with which
+    the server ended the session; `is_secure`: under TLS; `refusals`: since `take_refusals`, except wrong order.
+    Bounded: input is kept only up to one line beyond what `receive` was given; recipients, if the options bound them.
     """
 
     __slots__ = (
@@ -119,10 +121,10 @@ class ServerProtocol:
         self.closing_reply = b""
         self._reset()
 
-    # --- what the driver calls
+    # --- driver interface
 
     def begin(self) -> SmtpEvent:
-        """The first event, before any input."""
+        """Return the first event, before any input."""
         self.awaited = CONNECTED
         return CONNECTED
 
@@ -133,11 +135,11 @@ class ServerProtocol:
 
     @property
     def unread(self) -> int:
-        """Bytes that were received and not looked at yet."""
+        """Number of bytes received and not processed yet."""
         return len(self._buffer) - self._position
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the client; a turn begins."""
+        """Add bytes from the client; a turn begins."""
         if self._position < len(self._buffer):
             self._buffer = self._buffer[self._position :] + data
         else:
@@ -146,18 +148,18 @@ class ServerProtocol:
         self._turn_left = TURN
 
     def begin_turn(self) -> None:
-        """Look at some more of what the client has said already."""
+        """Allow another turn for input already received."""
         self._turn_left = TURN
 
     @property
     def has_more(self) -> bool:
-        """Whether the turn is over, and there is something for the next one."""
+        """Whether the turn is over and input remains for the next one."""
         if self._turn_left or self.awaited is not None or self.closed:
             return False
         return self.unread > 0 or self._message.wants(0)
 
     def next_event(self) -> SmtpEvent | None:
-        """What happened next; None while more bytes, a verdict or another turn are needed."""
+        """Return the next event; None while more bytes, an answer or another turn are needed."""
         while self._turn_left and self.awaited is None and not self.closed:
             if self._message.wants(self.unread):
                 self._turn_left -= 1
@@ -179,7 +181,7 @@ class ServerProtocol:
         return None
 
     def answer(self, verdict: Decision) -> None:
-        """Decide the event that needed a verdict."""
+        """Apply the decision on the awaited event."""
         event, self.awaited = self.awaited, None
         self._flush_reply(*verdict.lines)
         if verdict.lines and not verdict.note and type(event) is not BodyKind:
@@ -193,14 +195,14 @@ class ServerProtocol:
             _CONSEQUENCES[type(event)](self, event, verdict)
 
     def close(self, line: bytes) -> None:
-        """End the conversation from our side, with a last line."""
+        """End the session from our side, with a last line."""
         if not self.closed:
             self._flush_reply(line)
             self.closed = True
             self.closing_reply = line
 
     def tls_started(self) -> None:
-        """TLS has begun: what the client said before counts no more (RFC 3207 section 4.2)."""
+        """Continue after the TLS handshake; discard all earlier client state (RFC 3207 section 4.2)."""
         self.is_secure = True
         self.authenticated = self.extended = False
         self.helo = self._first_helo
@@ -208,9 +210,9 @@ class ServerProtocol:
         self._reset()
 
     def _reset(self) -> bool:
-        """There is no transaction, and nothing is left of one; whether there was one, or a message in chunks.
+        """Clear the transaction; return whether there was one, or a message in chunks.
 
-        The one way in which a transaction ends without a message: RSET, HELO, EHLO, MAIL, TLS.
+        This is the only way a transaction ends without a message: RSET, HELO, EHLO, MAIL, TLS.
         """
         was_there = self._message.is_in_chunks or self.in_transaction
         self.in_transaction = False
@@ -221,12 +223,12 @@ class ServerProtocol:
         return was_there
 
     def take_refusals(self) -> list[Refusal]:
-        """What was refused since the last call."""
+        """Return the commands refused since the last call."""
         refusals, self.refusals = self.refusals, []
         return refusals
 
     def take_output(self) -> bytes:
-        """Everything to be sent since the last call."""
+        """Return everything to send since the last call."""
         out, self._out = self._out, []
         if not out:
             return b""
@@ -236,7 +238,7 @@ class ServerProtocol:
     # --- input
 
     def _next_line(self) -> bytes | None:
-        """The next line without its end."""
+        """Return the next line without its end."""
         while True:
             start = self._position
             end = self._buffer.find(b"\n", start)
@@ -256,7 +258,7 @@ class ServerProtocol:
         return line[:-1] if line[-1:] == b"\r" else line
 
     def _next_of_message(self) -> SmtpEvent | None:
-        """What the next bytes of a message mean; None for those that are thrown away."""
+        """Process the next bytes of a message; None for bytes that are discarded."""
         try:
             body, self._position = self._message.take(self._buffer, self._position)
         except BareNewline:
@@ -271,7 +273,7 @@ class ServerProtocol:
     # --- commands
 
     def _command(self, line: bytes) -> SmtpEvent | None:
-        # C reads a line as a string, which ends at a NUL; but half an address would be another one.
+        # C reads a line as a string, which ends at a NUL; but a truncated address would be a different one.
         text, nul, _ = line.partition(b"\0")
         verb, _, argument = text.partition(b" ")
         act = _VERBS.get(verb.upper())
@@ -331,7 +333,7 @@ class ServerProtocol:
         if not self._rules.offers_chunks:
             return self._reply(reply.UNRECOGNISED)
         if not words or not words[0].isdigit() or len(words[0]) > _MAX_DIGITS or words[1:] not in ([], [b"LAST"]):
-            # Where its bytes end nobody knows, and they must not be taken for commands.
+            # The end of the chunk is unknown, and its bytes must not be processed as commands.
             self.close(reply.BAD_CHUNK)
             return None
         self._message.announce(int(words[0]), len(words) > 1)
@@ -363,7 +365,7 @@ class ServerProtocol:
         if not self._rules.offers_tls:
             return self._reply(reply.NO_CERTIFICATE)
         if self.unread:
-            # Somebody between the client and us may have put it there, to be taken for words that TLS protects.
+            # An attacker between client and server may have injected them, so that they appear protected by TLS.
             self.close(reply.BYTES_BEHIND_STARTTLS)
             return None
         return STARTTLS
@@ -388,7 +390,7 @@ class ServerProtocol:
             return AuthEvent(answer)
         return self._reply(answer)
 
-    # --- what follows from an accepted event
+    # --- consequences of an accepted event
 
     def _hello_answered(self, event: SmtpEvent, verdict: Decision) -> None:
         self._out.append(reply.banner(self._rules.greeting))
@@ -416,19 +418,19 @@ class ServerProtocol:
             self._flush_reply(reply.GO_AHEAD)
 
     def _begin_tls(self, event: SmtpEvent, verdict: Decision) -> None:
-        """Nothing yet: it is the handshake that counts."""
+        """Do nothing: the handshake is what matters."""
 
     def _end_body(self, event: SmtpEvent, verdict: Decision) -> None:
-        """The envelope was over when the body began; a client with a message is no idle talker."""
+        """The envelope ended when the body began; a client with a message is not idle."""
         self._commands = 0
 
     def _authenticated(self, event: SmtpEvent, verdict: Decision) -> None:
         self.authenticated = True
 
-    # --- small things
+    # --- helpers
 
     def _flush_reply(self, *lines: bytes) -> None:
-        """Answer, and count what went wrong."""
+        """Send a reply and count errors."""
         if self._rules.enhanced_status_codes:
             lines = tuple(map(reply.with_status, lines))
         self._out += lines
@@ -451,7 +453,7 @@ class ServerProtocol:
             self.refusals.append(Refusal(line, sender, recipient, user))
 
     def _address(self, argument: bytes) -> tuple[bytes | None, bytes]:
-        """The address in the argument of MAIL or RCPT, and what follows it."""
+        """Parse the argument of MAIL or RCPT to the address and the text after it."""
         address, behind = self._rules.read_address(argument)
         if address is None:
             return None, b""

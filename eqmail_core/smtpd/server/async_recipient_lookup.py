@@ -1,8 +1,8 @@
-"""How the resident SMTP service asks the delivering side about recipients: lookup_wire on its event loop.
+"""Look up recipients on the delivering side from the event loop of the SMTP service.
 
-One connection, which is made anew when it breaks; any number of questions at a time, each for so long and no longer.
+There is one connection, which is reopened when it breaks.  Any number of queries share it, each with a timeout.
 
-Fails: never by exception; where nobody can tell the answer is b"".
+Fails: never by exception; without an answer the result is b"".
 """
 
 import asyncio
@@ -18,31 +18,31 @@ OnAnswer = Callable[[bytes], None]
 """Called once, with the letter of an outcome or b""."""
 
 MAX_WAITING = 4096
-"""Questions without an answer at a time; further ones get none."""
+"""Maximum number of pending queries; further ones get no answer."""
 
 
 class RecipientLookup(Protocol):
-    """Who can be asked about recipients; see `LookUpLink`."""
+    """A source of recipient lookups; see `RecipientLookupClient`."""
 
     def ask(self, recipient: bytes, told: OnAnswer) -> None:
-        """Ask; `told` is called soon."""
+        """Look up a recipient; `told` is called soon."""
 
 
 class NoRecipientLookup:
-    """Where there is no delivering side."""
+    """The lookup without a delivering side."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
 
     def ask(self, recipient: bytes, told: OnAnswer) -> None:
-        """Know nothing."""
+        """Answer b""."""
         self._loop.call_soon(told, NO_ANSWER)
 
 
 class RecipientLookupClient:
-    """The connection to the socket at `path`.
+    """The connection to the socket at `path`; each query may take `timeout_s`.
 
-    `complain(line)` is called when nobody answers, and not again until somebody does; a question may take `patience_s`.
+    `write_log(line)` is called when the lookup fails, and not again before a query has succeeded.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class RecipientLookupClient:
         self._has_complained = False
 
     def ask(self, recipient: bytes, told: OnAnswer) -> None:
-        """Ask about a recipient; `told` is never called from within this call."""
+        """Look up a recipient; `told` is never called from within this call."""
         channel = self._channel or self._open()
         if channel is None or len(self._waiting) >= MAX_WAITING:
             self._give_up(told)
@@ -72,7 +72,7 @@ class RecipientLookupClient:
         channel.send(wire.question(tag, recipient))
 
     def close(self) -> None:
-        """Let go of the connection; who still waits is told that nobody knows."""
+        """Close the connection; pending queries are answered with b""."""
         if self._channel is not None:
             self._channel.close()
 

@@ -1,4 +1,4 @@
-"""How errands of the reception are run by the resident service: on its event loop, waiting for none of them.
+"""Run the policy's requests on the event loop of the resident service, without blocking.
 
 Source: smtp-server.md 4.6, 4.8.
 """
@@ -34,12 +34,12 @@ from eqmail_core.smtpd.server.helper_process import plugin_report, start_plugin
 if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
 
-# How a checkpassword program may end that has looked at the password (cr.yp.to/checkpwd/interface.html).
+# Exit code of a checkpassword program after a wrong password (cr.yp.to/checkpwd/interface.html).
 WRONG_PASSWORD = 1
 
 
 class Client(Protocol):
-    """Whose decision it is."""
+    """The client of a pending decision."""
 
     seen: int
 
@@ -49,22 +49,22 @@ class Client(Protocol):
 
     @property
     def checker(self) -> list[bytes]:
-        """The argv of the program that checks its password."""
+        """The argv of its checkpassword program."""
 
     @property
     def speaks(self) -> bool:
-        """Whether it has said something that nobody has listened to yet, or hung up."""
+        """Whether the client has sent unprocessed input, or disconnected."""
 
 
 class LoopFilter(Protocol):
     """A filter of a client of the service."""
 
     def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
-        """Ask; `done` is called later."""
+        """Send the query; `done` is called later."""
 
 
 class AsyncRequestRunner:
-    """A decision in the making: runs errand after errand, and calls `decided(verdict)` in a later turn of the loop."""
+    """A pending decision: runs its requests, then calls `decided(verdict)` in a later turn."""
 
     __slots__ = ("_client", "_context", "_decided", "_give_up", "_requests", "_slot")
 
@@ -81,7 +81,7 @@ class AsyncRequestRunner:
         self._resume(None)
 
     def cancel(self) -> None:
-        """Nobody waits for the decision any more; a child that runs is left to its end, one that waits is not run."""
+        """Cancel the decision; a running child continues, and a waiting one is not started."""
         if self._requests is not None:
             self._requests.close()
             self._requests = None
@@ -89,7 +89,7 @@ class AsyncRequestRunner:
             self._slot.leave()
 
     def kill_child(self) -> None:
-        """It has taken too long: end the wait for a child, if it is one."""
+        """Time out: end the wait for a child, if there is one."""
         if self._give_up is not None:
             self._give_up()
 
@@ -123,12 +123,12 @@ class AsyncRequestRunner:
         self._context.loop.call_soon(self._ended, outcome)
 
     def _started(self, limit_s: float, give_up: Callable[[], None]) -> asyncio.TimerHandle:
-        """A child runs; it is given up when its time is over."""
+        """Record a started child; `give_up` is called when its time is over."""
         self._give_up = give_up
         return self._context.loop.call_later(limit_s, give_up)
 
     def _ended(self, outcome: "RequestResult") -> None:
-        """A child has ended, or could not be started."""
+        """Record that a child has ended, or could not be started."""
         self._give_up = None
         slot, self._slot = self._slot, None
         if slot is not None:
@@ -155,7 +155,7 @@ class AsyncRequestRunner:
 
         def give_up() -> None:
             kill(pid)
-            # What it has started may hold its output open.
+            # Its descendants may hold the output open.
             reader.close()
             if not output_reader.is_over:
                 hear(b"")
@@ -183,7 +183,7 @@ class AsyncRequestRunner:
 
         on_end(context.loop, pid, ended)
 
-    # --- others
+    # --- other requests
 
     def _ask_dns(self, request: QueryDns) -> None:
         context = self._context

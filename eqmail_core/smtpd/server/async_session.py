@@ -1,8 +1,8 @@
-"""SMTP conversations of a resident service: many at a time on one event loop, none of which waits for another.
+"""SMTP sessions of a resident service: many at a time on one event loop, without blocking.
 
-All timeouts are one sweep over the sessions now and then.
+A regular sweep over the sessions handles all timeouts.
 
-Source: smtp-server.md 4; architecture "the receive path parses a buffer".
+Source: smtp-server.md 4; docs/INTERNALS.md.
 Long because one session's bytes, flow control and order of answers belong together.
 """
 
@@ -38,7 +38,7 @@ from eqmail_core.tls.session_info import TlsHandshakeError, TlsUnavailable
 
 _UNREAD_BYTES = 65536
 
-# Why a client is not read at the moment.
+# Reasons why reading from a client is paused.
 _BY_CLIENT, _BY_QUEUE, _BY_VERDICT, _BY_TURN = 1, 2, 4, 8
 
 
@@ -77,17 +77,17 @@ class AsyncSmtpSession(asyncio.Protocol):
         self._holds = 0
         self.seen = self._idle_since = context.now
 
-    # --- what the event loop calls
+    # --- event loop interface
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the client, or send it away when there are too many."""
+        """Greet the client, or refuse it when a limit is reached."""
         self._transport = cast(asyncio.Transport, transport)
         config = self._arrive(transport)
         if config is not None:
             self._configure(config)
 
     def _arrive(self, transport: asyncio.BaseTransport) -> SessionConfig | None:
-        """The terms for this client; None where a proxy has to tell who it is."""
+        """Return the settings for this client; None where a PROXY header comes first."""
         settings = self._context.config
         local = transport.get_extra_info("sockname") or NOWHERE
         peer = transport.get_extra_info("peername") or NOWHERE
@@ -130,11 +130,11 @@ class AsyncSmtpSession(asyncio.Protocol):
         self._run()
 
     def _enter(self) -> bytes:
-        """Be counted; a line for a client that cannot come in."""
+        """Register the session; return the refusal line, if any."""
         return self._context.enter(self, self._policy.remote_ip)
 
     def data_received(self, data: bytes) -> None:
-        """Go on with the conversation."""
+        """Process input of the client."""
         core = self._core
         self.seen = self._context.now
         if self._tls is not None:
@@ -148,22 +148,22 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._run()
 
     def eof_received(self) -> bool:
-        """The client says no more; a message that is being queued gets its answer all the same."""
+        """Handle the end of input; a message that is being queued still gets its reply."""
         self._has_eof = True
         return self._core.awaited is not None or self._holds & (_BY_CLIENT | _BY_TURN) != 0
 
     def pause_writing(self) -> None:
-        """The client does not read: neither do we, nor is looked at what it has sent already."""
+        """Stop reading and processing input while the client does not read its replies."""
         self._hold(_BY_CLIENT)
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Continue after the client has read its replies."""
         self._release(_BY_CLIENT)
         if not self._holds & _BY_TURN and self._core.awaited is None:
             self._run()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The client is gone; what is not wholly received is forgotten."""
+        """End the session; an incomplete message is discarded."""
         context = self._context
         if self not in context.sessions:
             return
@@ -183,17 +183,17 @@ class AsyncSmtpSession(asyncio.Protocol):
         session._ends = ends
         return session
 
-    # --- what the desk calls
+    # --- interface for ServerContext
 
     def idle_since(self) -> int:
-        """When it was last in a transaction, or was greeted."""
+        """Return the time when it was last in a transaction, or was greeted."""
         core = self._core
         if core.in_transaction or core.in_body or core.awaited is not None:
             self._idle_since = self._context.now
         return self._idle_since
 
     def time_out(self) -> None:
-        """The client, or a child, has taken too long."""
+        """Handle the timeout of the client or a child."""
         if self._core.closed or self._transport.is_closing():
             self._transport.abort()
         elif self._pending_decision is not None:
@@ -204,16 +204,16 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._flush()
 
     def close_when_idle(self) -> None:
-        """End the session if it has nothing in work."""
+        """End the session unless it is processing something."""
         core = self._core
         if not (core.in_transaction or core.in_body or core.awaited is not None or core.closed):
             core.close(reply.SHUTTING_DOWN)
             self._flush()
 
-    # --- the conversation
+    # --- the session
 
     def _run(self) -> None:
-        """Look at what the client has said, as far as its turn goes, if it takes the answers."""
+        """Process received input, within the limit of one turn, while the client reads its replies."""
         core = self._core
         core.begin_turn()
         while not self._holds & _BY_CLIENT and (event := core.next_event()) is not None:
@@ -242,7 +242,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._context.loop.call_soon(self._next_turn)
 
     def _next_turn(self) -> None:
-        """The others have had their turn."""
+        """Continue after the other sessions had their turn."""
         if not self._transport.is_closing():
             self._run()
         if not self._core.has_more:
@@ -268,7 +268,7 @@ class AsyncSmtpSession(asyncio.Protocol):
     # --- TLS
 
     def _start_tls(self) -> None:
-        """Begin TLS, or say why not."""
+        """Begin TLS, or log why it fails."""
         core, context = self._core, self._config.tls
         try:
             if context is None:
@@ -284,7 +284,7 @@ class AsyncSmtpSession(asyncio.Protocol):
         self._tls = tls
 
     def _unwrap(self, tls: ServerTls, data: bytes) -> bytes:
-        """What the client says under TLS; nothing while the handshake lasts."""
+        """Decrypt input of the client; b"" during the handshake."""
         if tls.is_shaking:
             try:
                 is_complete = tls.shake(data)
@@ -319,7 +319,7 @@ class AsyncSmtpSession(asyncio.Protocol):
             self._pending_decision = AsyncRequestRunner(self._context, self, decision, partial(self._decided, event))
 
     def _decided(self, event: SmtpEvent, verdict: Decision) -> None:
-        """Go on after a decision that took its time."""
+        """Continue after a delayed decision."""
         if self._pending_decision is None:
             return
         self._pending_decision = None
@@ -346,12 +346,12 @@ class AsyncSmtpSession(asyncio.Protocol):
 
     @property
     def checker(self) -> list[bytes]:
-        """The argv of the program that checks its password."""
+        """The argv of its checkpassword program."""
         return self._config.checker
 
     @property
     def speaks(self) -> bool:
-        """Whether the client has said something that is not looked at yet, or has hung up."""
+        """Whether the client has sent unprocessed input, or disconnected."""
         return self._core.unread > 0 or self._has_eof
 
     # --- the message
@@ -368,7 +368,7 @@ class AsyncSmtpSession(asyncio.Protocol):
                 self._conclude(*answer)
 
     def _queued(self, code: int, number: int, when: int, qp: int) -> None:
-        """The queue has the message, or has refused it, perhaps before it was whole."""
+        """Handle the queue's result for a message, perhaps before it is complete."""
         answer = self._message.queued(code, when, qp)
         if answer is not None:
             self._conclude(*answer)
@@ -386,7 +386,7 @@ class AsyncSmtpSession(asyncio.Protocol):
     def _queue_ready(self) -> None:
         self._release(_BY_QUEUE)
 
-    # --- small things
+    # --- helpers
 
     def _hold(self, reason: int) -> None:
         if not self._holds:
@@ -401,10 +401,10 @@ class AsyncSmtpSession(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def _fail(self, what: bytes) -> None:
-        """Note why the conversation does not end as it should."""
+        """Log why the session ends abnormally."""
         self._has_failed = True
         self._log.note(what)
 
     def _send_reply(self, line: bytes) -> None:
-        """A line for the log."""
+        """Log one line."""
         self._context.log(line)

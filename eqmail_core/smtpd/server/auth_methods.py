@@ -1,9 +1,9 @@
-"""Which methods of AUTH a server offers: those that its password checker can check, as far as we know the checker.
+"""Choose the AUTH methods to offer: those the password checker supports, as far as known.
 
-Our own qmail-chkpw checks passwords (LOGIN, PLAIN) with every secret, and digests (CRAM-MD5) with those in clear text.
-Of other programs nobody but the administrator knows what they can do; the setting is for that.
+eQmail's qmail-chkpw checks passwords (LOGIN, PLAIN) with every secret, and digests (CRAM-MD5) with clear-text ones.
+The abilities of other programs are unknown; the setting is for them.
 
-Light.  Source: control-files.md; changelog-and-wishes.md "SMTP AUTH extras" (s/qmail's SMTPAUTH).
+Light.  Source: control-files.md (s/qmail's SMTPAUTH).
 """
 
 import os
@@ -21,12 +21,12 @@ _OURS, _WRAPPER = b"qmail-chkpw", b"qmail-pwrap"
 _PASSWORDS = (LOGIN, PLAIN)
 _CHOICES: dict[bytes, tuple[bytes, ...]] = {b"": _PASSWORDS, b"cram": (CRAM_MD5,), b"+cram": METHODS, b"-": ()}
 
-# By whether there are clear texts; where there is no secret yet, the next one will be the usual one, a crypt string.
+# By whether clear-text secrets exist; a file without secrets is expected to get crypt strings.
 _BY_SECRETS = {False: _PASSWORDS, True: METHODS}
 
 
 class AuthOffer:
-    """`methods` of AUTH, none where there is no AUTH; `is_demanded`: without it no mail is taken."""
+    """The AUTH offer: `methods`, empty without AUTH; `is_demanded`: MAIL requires AUTH."""
 
     __slots__ = ("is_demanded", "methods")
 
@@ -36,7 +36,10 @@ class AuthOffer:
 
 
 def auth_offer(site: "Site", controls: "Controls", checker: list[bytes]) -> AuthOffer:
-    """What is offered where this program (an argv, empty for none) checks passwords.  Fails: ControlError."""
+    """Return the offer for this checkpassword program (argv, empty for none).
+
+    Fails: ControlError.
+    """
     choice = controls.authmethods
     is_demanded = choice is not None and choice.startswith(b"!")
     if not checker:
@@ -47,7 +50,7 @@ def auth_offer(site: "Site", controls: "Controls", checker: list[bytes]) -> Auth
 
 
 def checkable(site: "Site", controls: "Controls", checker: list[bytes]) -> tuple[bytes, ...]:
-    """The methods that this program may be able to check.  Fails: ControlError."""
+    """Return the methods this program may support.  Fails: ControlError."""
     name = os.path.basename(checker[0])
     tools = [tool for tool in controls.checkpwtools or () if os.path.exists(tool)] if name == _WRAPPER else [name]
     if any(os.path.basename(tool) != _OURS for tool in tools):

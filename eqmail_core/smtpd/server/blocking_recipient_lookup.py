@@ -1,4 +1,4 @@
-"""One question about a recipient to the delivering side, waiting for the answer.  Light.
+"""Look up one recipient on the delivering side, blocking.  Light.
 
 Source: ipc/recipient_lookup_protocol.py.
 """
@@ -7,13 +7,13 @@ from eqmail_core.ipc import recipient_lookup_protocol as wire
 from eqmail_core.ipc.packet_socket import PACKET, connect_to
 
 TIMEOUT_S = 10.0
-"""How long the delivering side may take; a home may be far away."""
+"""Maximum wait for an answer in seconds; home directories may be on a network."""
 
 NO_ANSWER = b""
 
 
 def look_up(path: str, recipient: bytes) -> bytes:
-    """The letter of the outcome that a delivery would begin with; b"" where nobody answers in time."""
+    """Return the outcome letter a delivery would start with; b"" without an answer in time."""
     try:
         with connect_to(path, TIMEOUT_S) as sock:
             sock.send(wire.question(0, recipient))

@@ -1,4 +1,4 @@
-"""How errands of the reception are run by a program that serves one client: one after the other, waiting for each.
+"""Run the policy's requests in a program for one client: one after the other, blocking.
 
 Light: no event loop.
 
@@ -42,11 +42,10 @@ if TYPE_CHECKING:
 
 
 class BlockingRequestRunner:
-    """Runs errands.
+    """Runs requests.
 
-    `lookup_socket` is where the delivering side is asked; `checker` is the argv of the program that checks passwords;
-    `flush` sends the client what it has not been told yet; `speaks_within(seconds)` tells whether it says something
-    meanwhile.
+    `lookup_socket`: socket of the recipient lookup; `checker`: argv of the checkpassword program.
+    `flush` sends pending output to the client; `speaks_within(seconds)` waits whether the client sends input.
     """
 
     __slots__ = ("_resolver", "checker", "flush", "lookup_socket", "speaks_within")
@@ -66,7 +65,7 @@ class BlockingRequestRunner:
 
     @property
     def resolver(self) -> "BlockingResolver":
-        """What asks the DNS; made when it is needed first, as few servers do."""
+        """The DNS resolver; created on first use, as few servers need it."""
         if self._resolver is None:
             from eqmail_core.dns.resolver import BlockingResolver
 
@@ -74,7 +73,7 @@ class BlockingRequestRunner:
         return self._resolver
 
     def run(self, requests: "PendingDecision") -> "Decision":
-        """Run what a decision wants to be run; the decision.  Fails: as `flush` and `speaks_within` do."""
+        """Run all requests of a decision and return it.  Fails: as `flush` and `speaks_within` do."""
         outcome: RequestResult = None
         while True:
             try:
@@ -104,18 +103,21 @@ def _check_password(runner: BlockingRequestRunner, request: CheckPassword) -> in
 
 
 def _is_readable(fd: int, deadline: float) -> bool:
-    """Wait until there is something to be read, or the deadline has passed: then False."""
+    """Wait for input until the deadline; False if there is none."""
     runner = select.poll()
     runner.register(fd, select.POLLIN)
     return bool(runner.poll(max(0.0, deadline - time.monotonic()) * 1000))
 
 
 def _wait_for_exit(pid: int, deadline: float) -> int:
-    """The exit code of a child, negative for a signal; a child that was lost has crashed, one that is late is ended."""
+    """Wait for a child and return its exit code, negative for a signal.
+
+    A lost child counts as crashed; a late one is killed.
+    """
     try:
         handle = os.pidfd_open(pid)
     except OSError:
-        pass  # No such thing here: then it is waited for.
+        pass  # No pidfd on this system: wait without a deadline.
     else:
         if not _is_readable(handle, deadline):
             os.kill(pid, signal.SIGKILL)
@@ -127,7 +129,7 @@ def _wait_for_exit(pid: int, deadline: float) -> int:
 
 
 def _ask_dns(runner: BlockingRequestRunner, request: QueryDns) -> "list[DnsAnswer]":
-    """One question after the other, as long as there is time."""
+    """Ask one question after the other, until the time limit."""
     if request.ahead:
         return []
     deadline = time.monotonic() + CLIENT_TIMEOUT_S
@@ -143,7 +145,7 @@ def _await_silence(runner: BlockingRequestRunner, request: AwaitEarlyTalker) -> 
 
 
 def _look_up(runner: BlockingRequestRunner, request: LookupRecipient) -> bytes:
-    # Imported here, because few servers look up and all would pay for it.
+    # Imported here: few servers look up recipients, and every process would pay for it.
     from eqmail_core.smtpd.server.blocking_recipient_lookup import look_up
 
     return look_up(runner.lookup_socket, request.recipient)
@@ -151,7 +153,7 @@ def _look_up(runner: BlockingRequestRunner, request: LookupRecipient) -> bytes:
 
 def _ask_filter(runner: BlockingRequestRunner, request: QueryFilter) -> "FilterVerdict":
     runner.flush()
-    one: BlockingMilter | BlockingCheck = request.filter  # type: ignore[assignment]  # whose client waits, so does it
+    one: BlockingMilter | BlockingCheck = request.filter  # type: ignore[assignment]  # a blocking session has only blocking filters
     return one.ask(request.question)
 
 

@@ -1,6 +1,6 @@
-"""One SMTP conversation on two descriptors, waiting for the client, for children and for qmail-queue in turn.
+"""One SMTP session on two descriptors.
 
-For a process that serves one client.  Light: no event loop.
+It blocks on the client, on children and on qmail-queue.  For a process that serves one client.  Light: no event loop.
 
 Source: smtp-server.md 4.1, 4.2, 4.5 (qmail-smtpd.c).
 """
@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 
 class BlockingSmtpSession:
-    """One client, from the greeting to the end; `checker` is the argv of the program that checks passwords.
+    """One client, from the greeting to the end of the session.
 
-    Messages go to the queue through `open_queue`, with the environment of the reception.  `tls`: the keys, if there
-    are any; `begins_with_tls`: before the greeting.  `idle_s`: how long it may be without a transaction; 0: any time.
+    `checker`: argv of the checkpassword program.  Messages are queued with the environment of `policy`.
+    `tls`: the key files, if any; `begins_with_tls`: TLS before the greeting.
+    `idle_s`: maximum time without a transaction; 0: no limit.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class BlockingSmtpSession:
         self._queue: QueueProgram | QueueService | None = None
 
     def run(self, databytes: int) -> int:
-        """Converse; the exit code of the process.  `databytes` limits each message, 0: not at all."""
+        """Run the session and return the exit code.  `databytes` limits each message; 0: no limit."""
         self._checks = MessageChecks(databytes)
         core = self._core
         try:
@@ -105,7 +106,7 @@ class BlockingSmtpSession:
         return 1
 
     def _patience_ends(self) -> float | None:
-        """When a client without a transaction has to have begun one; None: nobody waits for one."""
+        """Return the deadline for the next transaction; None if there is no limit."""
         core = self._core
         if core.in_transaction or core.in_body:
             self._idle_since = time.monotonic()
@@ -136,7 +137,10 @@ class BlockingSmtpSession:
             self._log.note(verdict.note)
 
     def _begin(self, verdict: Decision) -> Decision:
-        """A message follows, behind the header of this verdict; the verdict, or that there is no queue for it."""
+        """Begin a message with the header of this decision.
+
+        The result refuses it if no queue is available.
+        """
         try:
             self._queue = open_queue(self._site, self._policy.environ)
         except OSError:
@@ -146,12 +150,12 @@ class BlockingSmtpSession:
         return verdict
 
     def _starts_tls(self) -> bool:
-        """Begin TLS, or say why not.  Fails: HandshakeFailed, TimedOut, Gone."""
+        """Begin TLS, or log why it fails.  Fails: TlsHandshakeError, TimedOut, ConnectionLost."""
         core = self._core
         try:
             if self._tls is None:
                 raise TlsUnavailable("missing certificate")
-            # Here, because few clients of a program need it and all would pay for it.
+            # Imported here: few clients of a program need it, and every process would pay for it.
             from eqmail_core.tls.timed_stream import TlsTimedStream
 
             secure = TlsTimedStream(self._client, self._tls, self._log.note)
@@ -186,14 +190,14 @@ class BlockingSmtpSession:
             self._core.answer(Decision(True, [line]))
 
     def _abort_message(self) -> None:
-        """What has been passed on of a message that is not whole is no message."""
+        """Discard the incomplete message already passed to the queue."""
         if self._queue is not None:
             queue, self._queue = self._queue, None
             queue.abort()
             queue.finish(b"", [])
 
     def _connection_broken(self) -> int:
-        """A bare newline: say so and be gone; what has been passed on of the message is no message."""
+        """Reply to a bare newline and end the session; the incomplete message is discarded."""
         self._log.note(BAD_NEWLINES)
         self._abort_message()
         try:

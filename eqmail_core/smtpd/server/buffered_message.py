@@ -1,4 +1,4 @@
-"""A message that is kept until filters have decided about it, and what becomes of it then.  Light.
+"""A message that is buffered until filters decide, and the effect of their decision.  Light.
 
 Source: smtp-server.md 4.5; RFC 5321 section 4.2.5.
 """
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.protocol.events import Decision
 
 MAX_HEADER = 1 << 20
-"""Longest header of a message that is shown to filters, in bytes."""
+"""Maximum length of a message header shown to filters, in bytes."""
 
 Said = tuple[bytes, bytes]
-"""The reply, its lines parted by CRLF, and what the log says."""
+"""The reply, its lines separated by CRLF, and the log text."""
 
 
 class BufferedMessage:
-    """The messages of one client, one at a time; `trace` goes before each, and filters do not see it."""
+    """The messages of one client, one at a time.
+
+    `trace` is prepended to each, and hidden from filters.
+    """
 
     __slots__ = ("_is_out_of_room", "_store", "checks", "message", "trace")
 
@@ -38,7 +41,7 @@ class BufferedMessage:
         self.trace = b""
 
     def begin(self, trace: bytes) -> None:
-        """A message follows."""
+        """Begin a message."""
         self.discard()
         self.checks.begin()
         self._store = SpooledBuffer()
@@ -46,7 +49,7 @@ class BufferedMessage:
         self.trace = trace
 
     def take(self, text: bytes) -> None:
-        """Take a piece of it."""
+        """Add a piece of the message."""
         self.checks.receive(text)
         if self._store is None:
             return
@@ -59,7 +62,10 @@ class BufferedMessage:
         self.discard()
 
     def finish(self, sender: bytes, recipients: list[bytes], dsn: "DsnParameters | None" = None) -> Said | None:
-        """It is whole: what is said of it at once; None: it is in `draft`, and filters have the word."""
+        """Complete the message.
+
+        Return its result, or None if `message` is ready and filters must decide.
+        """
         if self._store is None:
             return conclude(
                 self.checks, queue_result.WRITE_ERROR if self._is_out_of_room else queue_result.READ_ERROR, 0, 0
@@ -71,7 +77,10 @@ class BufferedMessage:
         return None
 
     def apply(self, verdict: "Decision", quarantine_to: bytes | None, now: int) -> Said | None:
-        """The filters have decided: what is said of it; None: it is to be queued, with the envelope of `draft`."""
+        """Apply the filters' decision.
+
+        Return its result, or None to queue the message with the envelope of `message`.
+        """
         message = self.message
         assert message is not None
         if not verdict.accepted:
@@ -86,13 +95,13 @@ class BufferedMessage:
         return None
 
     def pieces(self) -> "Iterator[bytes]":
-        """What is to be queued: the trace, and the draft as it is now.  Fails: OSError."""
+        """Yield what to queue: the trace, and the modified message.  Fails: OSError."""
         yield self.trace
         if self.message is not None:
             yield from self.message.pieces()
 
     def discard(self) -> None:
-        """There is no message."""
+        """Discard the message."""
         if self.message is not None:
             self.message.close()
         elif self._store is not None:
@@ -101,7 +110,10 @@ class BufferedMessage:
 
 
 def _quarantine(message: FilteredMessage, quarantine_to: bytes) -> None:
-    """Let one address have the message, with all that it must know to send it on; nobody hears of it if that fails."""
+    """Send the message to the quarantine address, with its original envelope.
+
+    A failure is not reported to the client.
+    """
     told = b" ".join([b"<%b>" % recipient for recipient in message.recipients])
     message.prepend(
         [

@@ -1,4 +1,4 @@
-"""What the SMTP conversations of a resident service go by, and what of it a client gets.
+"""Settings of the SMTP sessions of a resident service, and those of one client.
 
 Source: smtp-server.md 4.1, 4.9; control-files.md 2.9.
 """
@@ -20,15 +20,14 @@ _NOBODY = NetworkSet(())
 _CIPHERS = b"TLSCIPHERS"
 
 NOWHERE = ("unknown", 0)
-"""The address of an end of a connection that is not known any more."""
+"""The address of an end of a connection that is no longer known."""
 
 
 class AddressLimits:
-    """How much clients may have.
+    """Limits for clients; 0: no limit.
 
-    One address: `sessions` at a time, and `login_failures`, wrong passwords in a while; 0: any number.  `idle_s`: how
-    long a client may be without a transaction; 0: any time.  All clients of a process: `checkers` of passwords and
-    `plugins` at a time.
+    Per address: `sessions` at a time, and `login_failures`, wrong passwords within the window.  `idle_s`: maximum time
+    of a client without a transaction.  Per process: `checkers` of passwords and `plugins` at a time.
     """
 
     __slots__ = ("checkers", "idle_s", "login_failures", "plugins", "sessions")
@@ -44,15 +43,14 @@ class AddressLimits:
 
 
 class ServerConfig:
-    """What new sessions go by; replaced as a whole when settings change.
+    """Settings of new sessions; replaced as a whole when settings change.
 
-    `houses` by local port; `environ` is the environment of children; `limit` is the number of sessions at a time; `tls`
-    begins TLS, where there are keys; `limits` are those of one address; `rule_for(ip)` is the rule for a client, None
-    where there is none, and may raise OSError; `proxies` tell whose connection it is before anything else.
-    `filters` are asked about every client and message; None: there is none.
-    `house_with(port, environ, checker)` is the house of a port for clients whose variables change it; it may raise
-    ControlError and OSError.
-    `name_servers` and their port answer questions to the DNS; none: those of /etc/resolv.conf.
+    `policies`: by local port; `environ`: environment of children; `limit`: sessions at a time; `tls`: TLS contexts,
+    where there are keys; `limits`: limits per address. `rule_for(ip)` returns the rule for a client, None for none, and
+    may raise OSError. `proxies`: networks whose connections begin with a PROXY header.  `filters`: asked about every
+    client and message. `policy_for(port, environ, checker)` returns the policy configuration of a port for clients
+    whose variables change it. It may raise ControlError and OSError. `name_servers`: DNS servers and their port; none:
+    those of /etc/resolv.conf.
     """
 
     __slots__ = (
@@ -106,10 +104,11 @@ class ServerConfig:
 
 
 class SessionConfig:
-    """By what one client is served.
+    """Settings of the session with one client.
 
-    `house` decides, `environ` is the conversation's own, `tls` begins TLS where there are keys, `checker` is the argv
-    of the program that checks passwords; `refusal` is the line for a client that is not served, None: not a word.
+    `policy`: its policy configuration; `environ`: its own environment; `tls`: TLS contexts, where there are keys;
+    `checker`: argv of the checkpassword program.
+    `refusal`: the reply to a client that is not served; None: disconnect without a reply.
     """
 
     __slots__ = ("checker", "environ", "policy", "refusal", "tls")
@@ -130,7 +129,7 @@ class SessionConfig:
 
 
 def session_config(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> SessionConfig:
-    """The terms for a client that connected to us itself; both ends of the connection are address and port."""
+    """Return the settings for a direct client; both ends are address and port."""
     config = settings.policies.get(local[1]) or next(iter(settings.policies.values()))
     environ = _client_environ(settings, peer, local)
     refusal = _apply_rule(settings, environ)
@@ -146,9 +145,9 @@ def session_config(settings: ServerConfig, peer: tuple[str, int], local: tuple[s
 def handed_over_session_config(
     settings: ServerConfig, checker: list[bytes], environ: dict[bytes, bytes]
 ) -> SessionConfig | None:
-    """The terms for a client that a program hands over: those that the program would have had for it.
+    """Return the settings for a client handed over, as its program would have used them.
 
-    None where it has to serve the client itself.
+    None where the program has to serve the client itself.
     """
     if settings.policy_for is None or environ.get(_CIPHERS) != settings.environ.get(_CIPHERS):
         return None
@@ -158,14 +157,14 @@ def handed_over_session_config(
     except (ControlError, OSError):
         return None
     if checker and b"/" not in checker[0]:
-        # The program would look for it on its own path, we would on ours.
+        # The program would search its own PATH; the service would search another one.
         found = which(os.fsdecode(checker[0]), path=os.fsdecode(environ.get(b"PATH", os.defpath.encode())))
         checker = [os.fsencode(found) if found else checker[0], *checker[1:]]
     return SessionConfig(config, environ, settings.tls, checker)
 
 
 def _client_environ(settings: ServerConfig, peer: tuple[str, int], local: tuple[str, int]) -> dict[bytes, bytes]:
-    """The environment of one conversation: the service's, and who is at both ends."""
+    """Build the environment of one session: the service's, and the addresses of both ends."""
     remote_ip = peer[0].encode()
     environ = {
         **settings.environ,
@@ -182,7 +181,10 @@ def _client_environ(settings: ServerConfig, peer: tuple[str, int], local: tuple[
 
 
 def _apply_rule(settings: ServerConfig, environ: dict[bytes, bytes]) -> bytes | None:
-    """Give a client the variables of its rule; a line for one that cannot be served, b"": welcome, None: not a word."""
+    """Apply the variables of a client's rule.
+
+    The result is as in `SessionConfig.refusal`, b"": accepted.
+    """
     try:
         rule = settings.rule_for(environ[b"TCPREMOTEIP"])
     except OSError:

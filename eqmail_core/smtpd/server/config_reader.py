@@ -1,7 +1,7 @@
-"""The settings of the SMTP server, read once: what `policy.reception` and `protocols.smtp_server` go by.
+"""Read the settings of the SMTP server once, for `smtpd.policy` and `smtpd.protocol`.
 
-Light: what only some conversations need is imported when they do.
-Fails: ControlError for a control file that is there and cannot be read; OSError for another file of plugins.
+Light: what only some sessions need is imported on demand.
+Fails: ControlError for a control file that exists and cannot be read; OSError for another file of plugins.
 Source: smtp-server.md 4.1; control-files.md 2.9.
 """
 
@@ -43,13 +43,13 @@ def read_policy_config(
 ) -> PolicyConfig:
     """Read everything that decides how mail is received on `local_port` (b"0": unknown).
 
-    `is_more` looks into the compiled domains, see `policy.rcpthosts`; `checker` is the argv of the program that checks
-    passwords, empty for none.
+    `is_more` looks up the compiled domains, see `RcptHosts`; `checker` is the argv of the checkpassword program, empty
+    for none.
     """
     greeting = controls.smtpgreeting
     if greeting is None:
         raise ControlError(Controls.smtpgreeting.file, FileNotFoundError("neither it nor me exists"))
-    # A reply begins with a name, whatever the files lack.
+    # A reply begins with a host name, even without control files.
     greeting = greeting or controls.me or os.fsencode(os.uname().nodename)
     logins = auth_offer(site, controls, checker)
     rules = ServerOptions(
@@ -93,9 +93,9 @@ def _dnsbl_config(controls: Controls) -> "DnsblConfig | None":
 
 
 def _recipient_check(controls: Controls) -> "RecipientCheck | None":
-    """Which recipients are looked up; None where none is, so that nobody has to ask.
+    """Read which recipients are looked up; None for none, so that no check is made.
 
-    The tables of the delivering side are read now: what cannot be read is better known before a client is there.
+    The routing tables of the delivering side are read now, so that errors appear before the first client.
     """
     if not controls.rcptcheck:
         return None
@@ -109,7 +109,7 @@ def _recipient_check(controls: Controls) -> "RecipientCheck | None":
 
 
 def read_tls(site: "Site", controls: Controls, write_log: "Callable[[bytes], None]") -> ServerTlsFiles | None:
-    """Where the keys of the server lie; None where it has none, or none that we may read, which is complained of."""
+    """Return the server's key files; None if there are none, or none readable, which is logged."""
     folder = site.control
     certificate = f"{folder}/{Controls.servercert.file}"
     if not os.access(certificate, os.R_OK, effective_ids=True):
@@ -144,7 +144,7 @@ def _own_address_test() -> "Callable[[bytes], bool]":
 def _read_plugins(
     site: "Site", controls: Controls, environ: "Mapping[bytes, bytes]"
 ) -> dict[bytes, list[bytes]] | None:
-    """The plugins by section; None where there is not one, so that nobody has to ask again."""
+    """Read the plugins by section; None if there are none, so that no later check is needed."""
     other = environ.get(b"SPPCONFFILE")
     text = read_file(os.path.join(os.fsencode(site.home), other)) if other else controls.smtpplugins
     plugins = parse_plugins(text)
@@ -158,13 +158,16 @@ POLICY_VARIABLES = (
     )
     - DELAY_VARIABLES
 )
-"""The variables that `smtp_house.read_house` goes by; those of `Patience` are looked at for each client anyway."""
+"""The variables `read_policy_config` depends on.
+
+Those of `Delays` are read per client anyway.
+"""
 
 _MAX_KEPT = 256
 
 
 class PolicyConfigCache:
-    """Makes houses, and keeps them; the rest is as in `read_house`."""
+    """Creates and caches policy configurations; parameters as in `read_policy_config`."""
 
     def __init__(
         self, site: Site, controls: Controls, is_more: Callable[[list[bytes]], bool], offers_tls: bool
@@ -177,9 +180,12 @@ class PolicyConfigCache:
         self._cached: dict[tuple[int, tuple[bytes, ...], frozenset[tuple[bytes, bytes]]], PolicyConfig] = {}
 
     def policy_for(self, port: int, environ: Mapping[bytes, bytes], checker: list[bytes]) -> PolicyConfig:
-        """The house of a port for clients of this environment.  Fails: ControlError, OSError: as `read_house`."""
+        """Return the configuration of a port for this environment.
+
+        Fails: ControlError, OSError: as `read_policy_config`.
+        """
         variables = {name: environ[name] for name in POLICY_VARIABLES if name in environ}
-        # Not in the key, because each client's own are looked at for it alone; see `HOUSE_VARIABLES`.
+        # Other variables are not in the key, because they are read per client; see `POLICY_VARIABLES`.
         key = port, tuple(checker), frozenset(variables.items())
         if key not in self._cached:
             if len(self._cached) >= _MAX_KEPT:

@@ -1,4 +1,4 @@
-"""What the SMTP conversations of a resident service share: settings, the way to the queue, the clock, the log.
+"""State shared by the SMTP sessions of a service: settings, queue client, clock, log.
 
 Source: smtp-server.md 4.1.
 """
@@ -21,36 +21,36 @@ from eqmail_core.smtpd.server.config import ServerConfig
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters, SharedCounters
 from eqmail_core.smtpd.server.message_receiver import QueueClient
 
-# How long a line of the log may wait for others: a write for each would be a good part of the work for a message.
+# Maximum delay of a log line: one write per line would be a large part of the work for a message.
 _LOG_DELAY_S = 0.01
 
-# How long wrong passwords count.
+# How long wrong passwords count, in seconds.
 _FAILURES_S = 600
 
 
-# Nearly full is when less than an eighth of all sessions is free; nobody may be silent for longer than a minute then.
+# Less than an eighth of all sessions free counts as nearly full; then the idle limit is one minute.
 _FREE_PART = 8
 _FULL_TIMEOUT_S = 60
 _FULL_IDLE_PART = 10
 
 
 class SessionHandle(Protocol):
-    """A conversation; see `smtp_session.SmtpSession`."""
+    """A session; see `AsyncSmtpSession`."""
 
     seen: int
 
     def idle_since(self) -> int:
-        """When it was last in a transaction, or was greeted."""
+        """The time when it was last in a transaction, or was greeted."""
 
     def time_out(self) -> None:
-        """The client, or a child, has taken too long."""
+        """Handle the timeout of the client or a child."""
 
     def close_when_idle(self) -> None:
-        """End the session if it has nothing in work."""
+        """End the session unless it is processing something."""
 
 
 class ServerContext:
-    """What all sessions of a process share: settings, the way to the queue, the clock, the log, each other."""
+    """State shared by all sessions of a process."""
 
     def __init__(
         self,
@@ -79,13 +79,13 @@ class ServerContext:
 
     @property
     def is_full(self) -> bool:
-        """Whether the processes of the service have all the sessions that they may have together."""
+        """Whether the processes of the service have reached their common session limit."""
         return self.counts.total >= self.config.limit
 
     def enter(self, session: SessionHandle, ip: bytes) -> bytes:
-        """Take in a session of this address; a line for a client that cannot come in, b"": it is in.
+        """Register a session of this address; return the refusal line, or b"" if it is admitted.
 
-        A session counts before it is looked whether there are too many, so that there never are.
+        A session is counted before the limits are checked, so that they are never exceeded.
         """
         if self.is_closing:
             return reply.SHUTTING_DOWN
@@ -103,22 +103,22 @@ class ServerContext:
         return refusal
 
     def leave(self, session: SessionHandle, ip: bytes) -> None:
-        """A session of this address that was taken in is over."""
+        """Remove an admitted session of this address."""
         self.sessions.discard(session)
         self.counts.leave(client_network(ip))
 
     def note_failure(self, ip: bytes) -> None:
-        """A wrong password came from this address."""
+        """Count a wrong password from this address."""
         if self.config.limits.login_failures:
             self.counts.note_failure(client_network(ip), self.now, _FAILURES_S)
 
     def is_guessing_passwords(self, ip: bytes) -> bool:
-        """Tell whether so many wrong passwords came from this address that no other is looked at for now."""
+        """Whether this address sent too many wrong passwords to have more checked now."""
         limit = self.config.limits.login_failures
         return 0 < limit <= self.counts.failures_of(client_network(ip), self.now, _FAILURES_S)
 
     def ask_dns(self, questions: list[DnsQuestion]) -> "asyncio.Task[list[DnsAnswer]]":
-        """Ask the DNS; the task has the answers, and is cancelled when the service ends."""
+        """Query the DNS; the task returns the answers, and is cancelled when the service ends."""
         if self._resolver is None:
             self._resolver = AsyncResolver(*self.config.name_servers, CLIENT_TIMEOUT_S)
         task = self.loop.create_task(self._resolver.answers(questions, CLIENT_TIMEOUT_S))
@@ -127,19 +127,19 @@ class ServerContext:
         return task
 
     def date(self) -> bytes:
-        """Now, as in a Received line."""
+        """Return the current time in the format of a Received line."""
         second = int(time.time())
         if second != self._date[0]:
             self._date = (second, date822(second))
         return self._date[1]
 
     def challenge(self) -> bytes:
-        """A CRAM-MD5 challenge that nobody can foresee."""
+        """Return an unpredictable CRAM-MD5 challenge."""
         number = int.from_bytes(os.urandom(7), "big")
         return b"<%d.%d@%b>" % (number, int(time.time()), self.config.local_name)
 
     def may_log(self, ip: bytes) -> bool:
-        """Tell whether one line more about this address is written."""
+        """Whether one more line about this address is written."""
         return self._budget.admits(client_network(ip), self.now)
 
     def log(self, line: bytes) -> None:
@@ -149,7 +149,7 @@ class ServerContext:
         self._lines.append(line)
 
     def write_log(self) -> None:
-        """Write what the log waits for."""
+        """Write the pending log lines."""
         lines, self._lines = self._lines, []
         if not lines:
             return
@@ -159,7 +159,7 @@ class ServerContext:
             pass
 
     def sweep(self) -> None:
-        """Look at the clock, and at every session whether its time is over; to be called about once a second."""
+        """Update the clock and time out sessions; must be called about once a second."""
         self.now = int(time.monotonic())
         timeout_s, idle_s = max(1, self.config.timeout_s), self.config.limits.idle_s
         if self.counts.total >= self.config.limit - self.config.limit // _FREE_PART:
@@ -172,13 +172,13 @@ class ServerContext:
             self.log(left_out(number))
 
     def replace_config(self, settings: ServerConfig) -> None:
-        """Go by new settings."""
+        """Use new settings."""
         self.config = settings
         self.checkers.limit, self.plugins.limit = settings.limits.checkers, settings.limits.plugins
         self._resolver = None
 
     def close_when_idle(self) -> None:
-        """Take no more transactions: every session ends as soon as it has no message in work."""
+        """Accept no more transactions: every session ends as soon as it is processing no message."""
         self.is_closing = True
         for session in list(self.sessions):
             session.close_when_idle()

@@ -1,4 +1,4 @@
-"""An SMTP conversation on two descriptors whose messages filters decide about: kept until they have, then queued.
+"""An SMTP session on two descriptors with filters: each message waits for their decision.
 
 Source: smtp-server.md 4.1, 4.5.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class BlockingFilteredPolicy(FilteredSmtpPolicy):
-    """As FilteredReception, with the panel to be closed when the client has gone, and where quarantine goes."""
+    """`FilteredSmtpPolicy` with a panel, closed with the session, and the quarantine address."""
 
     __slots__ = ("panel", "quarantine_to")
 
@@ -36,12 +36,12 @@ class BlockingFilteredPolicy(FilteredSmtpPolicy):
 
 
 class FilteredBlockingSession(BlockingSmtpSession):
-    """As Conversation, with filters."""
+    """`BlockingSmtpSession` with filters."""
 
     _policy: BlockingFilteredPolicy
 
     def run(self, databytes: int) -> int:
-        """Converse; the exit code of the process."""
+        """Run the session and return the exit code."""
         self._buffered = BufferedMessage(databytes)
         try:
             return super().run(databytes)
@@ -61,7 +61,7 @@ class FilteredBlockingSession(BlockingSmtpSession):
             self._core.answer(Decision(True, line.split(b"\r\n"), close=line.startswith(b"421")))
 
     def _conclude(self) -> Said:
-        """Let the filters decide, and queue what they have left of the message: what is said of it."""
+        """Let the filters decide, and queue the modified message; return the reply and the log text."""
         said = self._buffered.finish(self._core.sender or b"", self._core.recipients, self._core.dsn)
         message = self._buffered.message
         if said is not None or message is None:

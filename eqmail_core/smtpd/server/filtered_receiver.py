@@ -1,6 +1,6 @@
-"""Messages of a resident service that filters decide about: kept until they have, then changed and queued.
+"""Messages of a resident service with filters: buffered until decided, changed, queued.
 
-Source: architecture "the receive path parses a buffer".
+Source: docs/INTERNALS.md.
 """
 
 import time
@@ -30,7 +30,7 @@ def receive_filtered(
     environ: dict[bytes, bytes],
     queue_client: QueueClient,
 ) -> "tuple[FilteredSmtpPolicy, FilteredReceiver]":
-    """What decides about one client, and what takes its messages."""
+    """Create the policy and the message receiver for one client."""
     panel = filters.async_chain(context.loop, environ)
     policy = FilteredSmtpPolicy(config, environ, context.date, panel)
     messages = FilteredReceiver(
@@ -40,9 +40,9 @@ def receive_filtered(
 
 
 class FilteredReceiver:
-    """The messages of one session, one at a time; the verbs of `smtp_message.Incoming`.
+    """The messages of one session, one at a time; implements `MessageReceiverProtocol`.
 
-    `close` when the client has gone.
+    Call `close` when the session ends.
     """
 
     __slots__ = (
@@ -80,21 +80,21 @@ class FilteredReceiver:
         self._pending_decision: AsyncRequestRunner | None = None
         self._long: SubmissionPort | None = None
         self._pieces: Iterator[bytes] = iter(())
-        # What filters have said, until the session asks for it.
+        # The filters' result, until the session fetches it.
         self._reply: Said | None = None
         self.is_submitted = False
 
     def begin(self, header: bytes) -> None:
-        """A message follows, behind `header`."""
+        """Begin a message with `header` prepended."""
         self._buffered.begin(header)
 
     def take(self, text: bytes, done: Done, on_ready: Callable[[], None]) -> bool:
-        """Take a piece; there is always room for another."""
+        """Add a piece; another one may always follow at once."""
         self._buffered.take(text)
         return True
 
     def finish(self, sender: bytes, recipients: list[bytes], dsn: DsnParameters | None, done: Done) -> Said | None:
-        """The message is whole: what is said if that is known now; else `done` will be called."""
+        """Complete the message; return the result if it is known now, else `done` will be called."""
         said = self._buffered.finish(sender, recipients, dsn)
         if said is None and self._buffered.message is not None:
             judging = self._policy.decide_message(self._buffered.message)
@@ -104,7 +104,7 @@ class FilteredReceiver:
         return said
 
     def queued(self, code: int, when: int, qp: int) -> Said | None:
-        """The queue, or a filter, has spoken: the reply and what the log says."""
+        """Return the reply and the log text for the result of the queue or a filter."""
         said, self._reply = self._reply, None
         self._long = None
         self.is_submitted = False
@@ -112,7 +112,7 @@ class FilteredReceiver:
         return said or conclude(self._buffered.checks, code, when, qp)
 
     def discard(self) -> None:
-        """What there is of a message is none."""
+        """Discard the incomplete message."""
         if self._pending_decision is not None:
             self._pending_decision.cancel()
             self._pending_decision = None
@@ -120,7 +120,7 @@ class FilteredReceiver:
             self._buffered.discard()
 
     def close(self) -> None:
-        """The client has gone."""
+        """End with the session."""
         self.discard()
         self._panel.close()
 
@@ -152,7 +152,7 @@ class FilteredReceiver:
         self._send_pieces(envelope, done)
 
     def _send_pieces(self, envelope: bytes, done: Done) -> None:
-        """Give the queue as much as it takes now."""
+        """Send the queue as much as it accepts now."""
         long = self._long
         if long is None:
             return

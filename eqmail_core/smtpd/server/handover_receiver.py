@@ -1,10 +1,10 @@
-"""Clients of the resident SMTP service that qmail-smtpd was started for, and hands over.
+"""Clients of the resident SMTP service that were handed over by qmail-smtpd.
 
-Each is served as its program would have served it: by its environment, with its password checker, and with its log on
-the program's standard error.  It counts among the sessions; where there is no room the program serves it itself.
+Each client is served as its program would have served it: with its environment and its password checker.  The log goes
+to the program's standard error.  The client counts as a session; where a limit is reached, the program serves it.
 
-Fails: never; a program that speaks another language is hung up on, and serves its client itself.
-Source: ipc/handover_protocol.py; docs/adr/0010.
+Fails: never; on a protocol error the connection is closed, and the program serves its client itself.
+Source: ipc/handover_protocol.py; docs/adr/0010-handing-over-connections.md.
 """
 
 import asyncio
@@ -23,23 +23,23 @@ from eqmail_core.smtpd.server.config import SessionConfig, handed_over_session_c
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.system.log import log_line
 
-# Lines that a program does not take; further ones are lost, as the memory for them would be.
+# Maximum number of log lines buffered for a program; further ones are dropped to bound memory.
 _MAX_LINES = 1000
 
 
 class HandoverListener:
-    """Where programs come with their clients: `listener`, for our own account alone."""
+    """Accepts programs with their clients on `listener`, from the same account only."""
 
     def __init__(self, context: ServerContext, listener: socket.socket) -> None:
         self._context = context
         self._listener = LoopListener(context.loop, listener, self._accept, partial(log_line, "smtpd"))
 
     def close(self) -> None:
-        """Take no more clients."""
+        """Accept no more clients."""
         self._listener.close()
 
     def _accept(self, sock: socket.socket) -> None:
-        # Another account's client must not get our rights; nor could we be sure to have those of root.
+        # Another account's client must not get this account's rights, nor could the service get those of root.
         if peer_credentials(sock).uid != os.geteuid():
             close_aside(sock.detach())
             return
@@ -64,18 +64,18 @@ class HandoverConnection:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody waits for the end of the conversation any more."""
+        """Whether the program no longer waits for the end of the session."""
         return self._channel.closed
 
     def log(self, line: bytes) -> None:
-        """A line for the log of the program; one that has gone cannot have it, and the service keeps it."""
+        """Send a log line to the program; if it has gone, the service logs the line."""
         if self.is_closed:
             self._context.log(line)
         elif self._channel.waiting < _MAX_LINES:
             self._channel.send(wire.LINE + line)
 
     def end(self, has_failed: bool) -> None:
-        """The conversation is over."""
+        """End the session and tell the program the result."""
         self._is_over = True
         self._channel.send(wire.end(int(has_failed)))
         self._drained()
@@ -106,7 +106,7 @@ class HandoverConnection:
             self._refuse(reason)
 
     def _take(self, connection: socket.socket, packet: bytes) -> bytes:
-        """Take the client; why not, if not."""
+        """Accept the client; return the reason if it is refused, else b""."""
         context = self._context
         if connection.type != socket.SOCK_STREAM:
             return b"no connection"
@@ -122,7 +122,7 @@ class HandoverConnection:
         self._session = session
         self._channel.send(wire.TAKEN)
         if self.is_closed:
-            # It was not told, so it serves the client itself.
+            # The program was not informed, so it serves the client itself.
             context.leave(session, session.remote_ip)
             return b"gone"
         self._task = context.loop.create_task(self._begin(session, connection))
@@ -142,7 +142,7 @@ class HandoverConnection:
 
 
 class HandoverSession(AsyncSmtpSession):
-    """The client of such a program."""
+    """The session with a client that was handed over."""
 
     __slots__ = ("_ip", "_is_begun", "_own_config", "_program")
 
@@ -159,33 +159,33 @@ class HandoverSession(AsyncSmtpSession):
         return self._ip
 
     def program_gone(self) -> None:
-        """The program is gone, and so must its client."""
+        """End the session because the program has ended."""
         if self._is_begun and not self._transport.is_closing():
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Greet the client, if its program is still there."""
+        """Greet the client, if its program is still running."""
         self._is_begun = True
         super().connection_made(transport)
         if self._program.is_closed:
             cast(asyncio.Transport, transport).abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The client is gone; the program may end."""
+        """End the session; the program may exit."""
         super().connection_lost(error)
         self._program.end(self._has_failed)
 
     def idle_since(self) -> int:
-        """When it was last in a transaction, or was greeted."""
+        """Return the time when it was last in a transaction, or was greeted."""
         return super().idle_since() if self._is_begun else self._context.now
 
     def time_out(self) -> None:
-        """The client, or a child, has taken too long."""
+        """Handle the timeout of the client or a child."""
         if self._is_begun:
             super().time_out()
 
     def close_when_idle(self) -> None:
-        """End the session if it has nothing in work."""
+        """End the session unless it is processing something."""
         if self._is_begun:
             super().close_when_idle()
 

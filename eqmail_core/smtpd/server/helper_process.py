@@ -1,7 +1,7 @@
-"""The programs that have a say in an SMTP conversation: plugins and password checkers, started and heard.
+"""Start plugins and password checkers of an SMTP session, and read their results.
 
-Their working directory is ours, which must be the home of the installation.  Light, and without an opinion on how the
-end of a child is awaited.
+Their working directory is that of the caller, which must be the home of the installation.  Light, and independent of
+how the end of a child is awaited.
 
 Source: smtp-server.md 4.6 (checkpassword on descriptor 3), 4.8 (qmail-spp.c); checkpassword's interface, cr.yp.to.
 """
@@ -21,7 +21,10 @@ _CANNOT_FORK = frozenset((11, 12))  # EAGAIN, ENOMEM
 
 
 def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[int, int] | PluginResult":
-    """Start a plugin: its process id and the descriptor of its output, or the report that it could not be started."""
+    """Start a plugin.
+
+    Return its process id and output descriptor, or a result if the start failed.
+    """
     try:
         reading, writing = os.pipe()
     except OSError:
@@ -38,9 +41,9 @@ def start_plugin(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> "tuple[
 
 
 def plugin_report(reader: PluginOutputReader, code: int) -> PluginResult:
-    """How a plugin did that ended with `code`, negative for a signal.
+    """Return the result of a plugin that ended with `code`, negative for a signal.
 
-    One that wrote on after its last word, and so died of SIGPIPE, did nothing wrong.
+    A plugin that wrote on after its final instruction, and so died of SIGPIPE, has not failed.
     """
     if code < 0 and not (reader.is_over and code == -_SIGPIPE):
         return PluginResult([], b"child crashed")
@@ -48,5 +51,8 @@ def plugin_report(reader: PluginOutputReader, code: int) -> PluginResult:
 
 
 def _fork_failed(error: OSError | ValueError) -> bool:
-    """Tell whether the system has no room for a child; a ValueError is a word that no program can have."""
+    """Whether the system lacks resources for a child.
+
+    A ValueError means an argument no program can have.
+    """
     return isinstance(error, OSError) and error.errno in _CANNOT_FORK

@@ -1,6 +1,6 @@
-"""A message on its way from an SMTP client to the queue: kept while it is short, passed on in pieces when it is long.
+"""Pass a message from an SMTP client to the queue: buffered while short, streamed when long.
 
-Source: architecture "the receive path parses a buffer".
+Source: docs/INTERNALS.md.
 """
 
 from collections.abc import Callable
@@ -14,64 +14,64 @@ from eqmail_core.smtpd.policy.message_checks import MessageChecks
 from eqmail_core.smtpd.policy.outcome import conclude
 
 MAX_BUFFERED_BYTES = 65536
-"""Longest message that is kept in memory until it is whole."""
+"""Maximum number of bytes buffered in memory before a message is complete."""
 
 
 class SubmissionPort(Protocol):
-    """A message on its way into the queue in pieces; see `queue_link.LongSubmission`."""
+    """A message being streamed into the queue; see `StreamedSubmission`."""
 
     def write(self, chunk: bytes) -> bool:
-        """Pass on a piece; False asks for a pause."""
+        """Send a piece; False asks for a pause."""
 
     def commit(self, envelope: bytes) -> None:
-        """The message is whole."""
+        """Complete the message."""
 
     def abort(self) -> None:
-        """Forget the message."""
+        """Discard the message."""
 
 
 class QueueClient(Protocol):
-    """Where messages go; see `queue_link.QueueLink`."""
+    """The destination of messages; see `AsyncQueueClient`."""
 
     def submit(self, envelope: bytes, message: bytes, done: Done) -> None:
-        """Queue a message that is whole."""
+        """Queue a complete message."""
 
     def open_long(self, done: Done, on_ready: Callable[[], None]) -> SubmissionPort:
         """Begin a message that arrives in pieces."""
 
 
 class MessageReceiverProtocol(Protocol):
-    """The messages of one session, one at a time; see `Incoming`."""
+    """The messages of one session, one at a time; see `MessageReceiver`."""
 
     is_submitted: bool
 
     def begin(self, header: bytes) -> None:
-        """A message follows, behind `header`."""
+        """Begin a message with `header` prepended."""
 
     def take(self, text: bytes, done: Done, on_ready: Callable[[], None]) -> bool:
-        """Take a piece; False asks for a pause."""
+        """Add a piece; False asks for a pause."""
 
     def finish(
         self, sender: bytes, recipients: list[bytes], dsn: DsnParameters | None, done: Done
     ) -> tuple[bytes, bytes] | None:
-        """The message is whole."""
+        """Complete the message."""
 
     def queued(self, code: int, when: int, qp: int) -> tuple[bytes, bytes] | None:
-        """`done` was called."""
+        """Process the result after `done` was called."""
 
     def discard(self) -> None:
-        """What there is of a message is none."""
+        """Discard the incomplete message."""
 
     def close(self) -> None:
-        """The client has gone."""
+        """End with the session."""
 
 
 class MessageReceiver:
     """The messages of one session, one at a time.
 
-    `done(code, number, when, qp)` is called by the outbox when the queue has the message or has refused it, perhaps
-    before it was whole, and must call `queued`, whose answer is the reply, its lines parted by CRLF, and what the log
-    says.  `is_submitted`: it is whole, and the queue's answer is awaited.
+    The queue client calls `done(code, number, when, qp)` when the queue has accepted or refused the message, perhaps
+    before it is complete.  `done` must call `queued`, which returns the reply (lines separated by CRLF) and the log
+    text. `is_submitted`: the message is complete, and the queue's result is awaited.
     """
 
     __slots__ = ("_buffered", "_buffered_bytes", "_checks", "_early", "_long", "_queue_client", "is_submitted")
@@ -86,19 +86,19 @@ class MessageReceiver:
         self.is_submitted = False
 
     def begin(self, header: bytes) -> None:
-        """A message follows, behind `header`."""
+        """Begin a message with `header` prepended."""
         self._checks.begin()
         self._buffered = [header]
         self._buffered_bytes = len(header)
 
     def take(self, text: bytes, done: Done, on_ready: Callable[[], None]) -> bool:
-        """Take a piece; False: the next one should wait until `on_ready` is called."""
+        """Add a piece; False: the next one should wait until `on_ready` is called."""
         checks = self._checks
         checks.receive(text)
         if checks.is_refused:
             self.discard()
         elif self._early is not None:
-            pass  # the queue has refused it already
+            pass  # The queue has already refused the message.
         elif self._long is not None:
             return self._long.write(text)
         else:
@@ -113,7 +113,7 @@ class MessageReceiver:
     def finish(
         self, sender: bytes, recipients: list[bytes], dsn: DsnParameters | None, done: Done
     ) -> tuple[bytes, bytes] | None:
-        """The message is whole: the reply and what the log says, if that is known now; else `done` will be called."""
+        """Complete the message; return the reply and the log text, or None: `done` will be called."""
         if self._early is not None:
             return self._conclude(*self._early)
         if self._checks.is_refused:
@@ -128,7 +128,10 @@ class MessageReceiver:
         return None
 
     def queued(self, code: int, when: int, qp: int) -> tuple[bytes, bytes] | None:
-        """The queue has spoken: the reply and what the log says; None while the client is still talking."""
+        """Return the reply and the log text for the queue's result.
+
+        None while the client is still sending.
+        """
         self._long = None
         if not self.is_submitted:
             self._early = (code, when, qp)
@@ -136,7 +139,7 @@ class MessageReceiver:
         return self._conclude(code, when, qp)
 
     def discard(self) -> None:
-        """What there is of a message is none."""
+        """Discard the incomplete message."""
         self._buffered = []
         self._early = None
         if self._long is not None and not self.is_submitted:
@@ -144,7 +147,7 @@ class MessageReceiver:
             self._long = None
 
     def close(self) -> None:
-        """The client has gone."""
+        """End with the session."""
         self.discard()
 
     def _conclude(self, code: int, when: int, qp: int) -> tuple[bytes, bytes]:

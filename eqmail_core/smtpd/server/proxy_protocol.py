@@ -1,4 +1,4 @@
-"""Connections that a proxy makes for others: who the client is comes first, then everything is as without a proxy.
+"""Connections from a proxy: the client's address comes first, then the session is as usual.
 
 Source: proxy-protocol.txt (haproxy.org).
 """
@@ -9,14 +9,14 @@ from collections.abc import Callable
 from eqmail_core.smtpd.protocol.proxy_header import BadProxyHeader, ProxyEndpoints, parse_proxy_header
 
 TIMEOUT_S = 10.0
-"""How long a proxy may take to say whose connection it is."""
+"""Maximum time for a proxy to send its header, in seconds."""
 
 
 class ProxyHeaderReader(asyncio.Protocol):
-    """Reads what the proxy says; then the protocol that `welcome` makes takes over.
+    """Reads the PROXY header; then the protocol made by `welcome` takes over.
 
-    A proxy that says nothing sensible, or nothing, is hung up on, as its protocol demands; `complain` tells the log,
-    but not of one that only looks whether we are there.
+    An invalid or missing header closes the connection, as the PROXY protocol requires.  `write_log` logs that, except
+    for a health check without input.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class ProxyHeaderReader(asyncio.Protocol):
         self._loop = loop
 
     def begin(self, transport: asyncio.Transport) -> None:
-        """Take the connection over from whom it was made for."""
+        """Take over the connection from its first protocol."""
         self._transport = transport
         self._timer = self._loop.call_later(TIMEOUT_S, self._hang_up)
         transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
-        """Look whether the header is complete."""
+        """Process the header when it is complete."""
         self._said += data
         try:
             ends, length = parse_proxy_header(self._said)
@@ -58,5 +58,5 @@ class ProxyHeaderReader(asyncio.Protocol):
         self._transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The proxy is gone before it said anything."""
+        """Stop when the proxy disconnects before its header is complete."""
         self._timer.cancel()

@@ -1,13 +1,12 @@
-"""The resident SMTP service: qmaild's process, which receives mail and hands it to the queue service.
+"""The resident SMTP service: receives mail as qmaild and passes it to the queue service.
 
-Its clients come on TCP, or are handed over by the programs that were started for them
-(smtpd/server/handover_receiver.py).
+Clients connect by TCP, or are handed over by programs started for them (smtpd/server/handover_receiver.py).
 
-HUP makes new sessions go by the settings as they are then, and so does a first certificate; TERM lets transactions
-end, for half a minute at most.
+After HUP, or when a first certificate appears, new sessions use the current settings.  After TERM, open transactions
+may end, for half a minute at most.
 
 Fails: a start that cannot succeed is one line on standard error and SystemExit(111).
-Source: architecture "privilege boundaries", smtp-server.md.
+Source: docs/INTERNALS.md, smtp-server.md.
 """
 
 import asyncio
@@ -61,19 +60,18 @@ from eqmail_core.tls.session_info import TlsUnavailable
 
 NAME = "smtpd"
 
-# Imported by others only when they need it; here it must be before the role is settled.
+# Other programs import these on demand; here they must be loaded before the role is assumed.
 _LATER_NEEDED = (milter_on_loop, python_checks, own_addresses, domains_db, blocklists, recipient_check, routing)
 
 _SWEEP_S = 1.0
 _GRACE_S = 30.0
 _BACKLOG = 1024
 
-# Checking a password is work for a processor, which further ones at the same time would not get done sooner; plugins
-# mostly wait for somebody.
+# Password checks are CPU-bound: more of them at a time would not finish sooner.  Plugins mostly wait.
 _CHECKERS_PER_PROCESSOR = 2
 _PLUGINS_PER_PROCESSOR = 32
 
-# Young objects to be created before the collector looks: sessions hardly make cycles, and looking costs.
+# Young objects created before a collection: sessions hardly make cycles, and collections cost time.
 _GC_THRESHOLD = 20_000
 
 
@@ -83,9 +81,9 @@ def run(
     counters: ProcessCounters | None = None,
     handover: socket.socket | None = None,
 ) -> None:
-    """Serve on these sockets until TERM; `share` is ours of what all processes count together.
+    """Serve on `listeners` until TERM; `counters`: this process's part of the shared counters.
 
-    At `handover`, if it is there, programs hand over the clients for which they were started.
+    On `handover`, if given, programs hand over the clients for which they were started.
     """
     environ = dict(os.environb)
     try:
@@ -94,7 +92,7 @@ def run(
         forbid_io_uring()
         assume_role(site, "qmaild")
         os.chdir(site.home)
-        # Somebody else's code: it never runs with more rights than a client's conversation has.
+        # Foreign code: it never runs with more rights than a client's session has.
         load_checks(read_controls(site, environ).smtpchecks)
         settings = read_settings(site, environ, listeners)
     except (PrivilegeError, ControlError, OSError) as reason:
@@ -115,16 +113,16 @@ def run(
 
 
 def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socket.socket]) -> ServerConfig:
-    """The settings as they are now.
+    """Read the current settings.
 
-    Fails: ControlError, OSError: as `read_house`.
+    Fails: ControlError, OSError: as `read_policy_config`.
     """
     controls = read_controls(site, environ)
     checker = (controls.smtpcheckpw or b"").split()
     ports = {listener.getsockname()[1] for listener in listeners}
     tls = _read_tls(site, controls)
     if tls is not None:
-        # A password that could be hidden is not taken in clear, unless the administrator wants it.
+        # A password that could be encrypted is not accepted in clear text, unless the administrator allows it.
         environ = {b"TLSREQUIRED": b"1"} | environ
     builder = PolicyConfigCache(site, controls, morercpthosts_lookup(site), tls is not None)
     policies = {port: builder.policy_for(port, environ, checker) for port in ports}
@@ -158,13 +156,13 @@ def _limits(controls: Controls) -> AddressLimits:
 
 
 def _rules_of(site: Site) -> Callable[[bytes], Rule | None]:
-    """What finds the rule for a client, as long as there are rules."""
+    """Return the function that finds the rule for a client, while the rules file exists."""
     path = f"{site.control}/{Controls.tcprules_cdb.file}"
     return lambda ip: find_rule(path, ip, None, None) if os.path.exists(path) else None
 
 
 def _networks(name: str, entries: list[bytes] | None) -> NetworkSet:
-    """Addresses and networks; what is neither is complained of."""
+    """Parse addresses and networks; invalid entries are logged."""
     networks = NetworkSet(entries)
     for entry in networks.ignored:
         _log(b"%b: %b is no address or network, ignored" % (name.encode(), entry))
@@ -172,14 +170,14 @@ def _networks(name: str, entries: list[bytes] | None) -> NetworkSet:
 
 
 def _log_ignored(policies: dict[int, PolicyConfig]) -> None:
-    """Say what was not understood, once for all ports."""
+    """Log the ignored settings, once for all ports."""
     lists = next((house.dnsbl for house in policies.values()), None)
     for line in lists.ignored if lists else ():
         _log(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
 
 
 def _read_tls(site: Site, controls: Controls) -> ServerTlsContexts | None:
-    """What begins TLS; None, and a line in the log where that is a surprise, if there are no keys that can be used."""
+    """Load the TLS contexts; None without usable keys, with a log line where that is unexpected."""
     files = read_tls(site, controls, _log)
     if files is None:
         return None
@@ -240,7 +238,7 @@ async def _sweep(context: ServerContext, looks: tuple[Callable[[], None], ...]) 
 
 
 def _certificate_watch(site: Site, context: ServerContext, renew: Callable[[], None]) -> Callable[[], None]:
-    """What has a first certificate count as soon as it is there; changes of one that is in use are noticed anyway."""
+    """Watch for the first certificate; changes of one in use are detected anyway."""
     path = f"{site.control}/{Controls.servercert.file}"
     seen = file_fingerprint(path)
 
@@ -257,7 +255,7 @@ def _certificate_watch(site: Site, context: ServerContext, renew: Callable[[], N
 def _secrets_watch(
     site: Site, context: ServerContext, environ: dict[bytes, bytes], renew: Callable[[], None]
 ) -> Callable[[], None]:
-    """What has the first secret of another kind count as soon as it is there: other methods can be offered then."""
+    """Watch for the first secret of another kind: it allows other AUTH methods."""
     path = f"{site.users}/{SECRETS}"
 
     def methods() -> tuple[bytes, ...]:
@@ -288,7 +286,7 @@ def _renew(site: Site, context: ServerContext, listeners: list[socket.socket], e
 
 
 def _allow_descriptors() -> None:
-    """Let the process have as many descriptors as the system lets it have."""
+    """Raise the limit of open descriptors to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

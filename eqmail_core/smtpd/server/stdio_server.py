@@ -1,4 +1,4 @@
-"""One SMTP client on descriptors 0 and 1, served by a process of its own.
+"""Serve one SMTP client on descriptors 0 and 1, in a process of its own.
 
 Light: all of it is imported for each client.  Source: smtp-server.md 4.1; qmail-smtpd(8).
 """
@@ -22,7 +22,7 @@ from eqmail_core.system.timed_stream import TimedStream
 
 
 def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
-    """Serve the client; the exit code.  `checker` is the argv of the program that checks passwords."""
+    """Serve the client and return the exit code.  `checker`: argv of the checkpassword program."""
     remote_host = environ.get(b"TCPREMOTEHOST", b"unknown")
     try:
         site = read_site(environ)
@@ -41,7 +41,7 @@ def serve(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
     core = ServerProtocol(config.rules, remote_host, lambda: b"<%d.%d@%b>" % (os.getpid(), int(time.time()), local))
     conversation, policy = BlockingSmtpSession, SmtpPolicy(config, environ, _date)
     if filters is not None:
-        # Here, because few servers have filters and all would pay for it.
+        # Imported here: few servers have filters, and every process would pay for it.
         from eqmail_core.smtpd.server.filtered_blocking_session import BlockingFilteredPolicy, FilteredBlockingSession
 
         conversation, policy = FilteredBlockingSession, BlockingFilteredPolicy(config, environ, _date, filters)

@@ -1,9 +1,9 @@
-"""Maildirs: a copy is written in tmp/, put on the disk, and only then given its name in new/.
+"""Maildirs: a copy is written in tmp/, synced to the disk, and only then named in new/.
 
-The three steps are separate so that one barrier can serve many copies.  Nobody ever sees a torn file in new/, whatever
-happens to the machine, as long as `publish` comes after the barrier; the entry in new/ itself is safe after the next.
+The steps are separate so that one sync can serve many copies.  No reader ever sees a torn file in new/, even after a
+crash of the system, as long as `publish` follows the sync.  The entry in new/ itself is durable after the next sync.
 
-Fails: Temporary, with the words of the report.
+Fails: TemporaryFailure, with the report text.
 Source: maildir(5); qmail-local.c maildir_child.
 """
 
@@ -26,7 +26,10 @@ _TRIES = 3
 
 
 class MaildirNames:
-    """Gives file names that nobody else on this host or, by its name, elsewhere gives: TIME.UNIQUE.HOST."""
+    """Creates file names that are unique on this host and, by its name, elsewhere.
+
+    The form is TIME.UNIQUE.HOST.
+    """
 
     __slots__ = ("_count", "_unique", "host")
 
@@ -36,20 +39,20 @@ class MaildirNames:
         self._count = 0
 
     def new_name(self) -> bytes:
-        """A new name on every call."""
+        """Create a new name on every call."""
         self._count += 1
         seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
         return b"%d.M%d%b%d.%b" % (seconds, nanoseconds // 1000, self._unique, self._count, self.host)
 
     def name_for(self, name: bytes, part: int) -> bytes:
-        """The name that an order asks for, TIME.UNIQUE; the parts of one delivery differ.  b"" if it is unfit."""
+        """The name for a requested TIME.UNIQUE; the parts of one delivery differ.  b"" if unfit."""
         if not name or name[:1] == b"." or b"/" in name or b":" in name:
             return b""
         return b"%b.%b" % (name, self.host) if part == 0 else b"%b_%d.%b" % (name, part, self.host)
 
 
 def own_names() -> MaildirNames:
-    """Names for this process; to be asked for again after a fork."""
+    """Names for this process; call it again after a fork."""
     return MaildirNames(os.uname().nodename, os.getpid())
 
 
@@ -57,7 +60,8 @@ class Maildir:
     """An open Maildir, at `path` when it was opened; `close` it.
 
     `quota` is None unless the Maildir has one.
-    Fails: Temporary; Permanent from `write` when the Maildir is full; CountIsDue, unless the caller `may_count`.
+    Fails: TemporaryFailure; PermanentFailure from `write` when the Maildir is full; CountIsDue, unless the caller
+    `may_count`.
     """
 
     __slots__ = ("new", "quota", "tmp")
@@ -80,9 +84,9 @@ class Maildir:
             os.close(base)
 
     def write(self, names: MaildirNames, wanted: bytes, head: bytes, message: MessageFile) -> "MaildirFile":
-        """Write `head` and the message to a file in tmp/; it will be called `wanted`, or by a new name if that is b"".
+        """Write `head` and the message to a file in tmp/, for the name `wanted` or, if b"", a new one.
 
-        A copy with a wanted name replaces the one of the same name: it is the same delivery again.
+        A copy with a wanted name replaces one of the same name: it is the same delivery repeated.
         """
         size = 0
         if self.quota is not None:
@@ -99,16 +103,16 @@ class Maildir:
         return MaildirFile(self, fd, temporary, wanted, size)
 
     def identity(self) -> tuple[int, int]:
-        """Disk and inode of new/: the same for the same Maildir, however often it was opened."""
+        """Device and inode of new/: the same for the same Maildir, however often it was opened."""
         found = os.fstat(self.new)
         return found.st_dev, found.st_ino
 
     def sync(self) -> None:
-        """Put the names in new/ on the disk.  Fails: OSError."""
+        """Sync the names in new/ to the disk.  Fails: OSError."""
         os.fsync(self.new)
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folders."""
         for fd in (self.tmp, self.new):
             if fd >= 0:
                 os.close(fd)
@@ -130,9 +134,9 @@ class Maildir:
 
 
 class MaildirFile:
-    """One copy on its way: written, then `sync` (or a barrier of the caller's), then `publish`; or `discard`.
+    """One copy in progress: written, then `sync`, then `publish`; or `discard`.
 
-    `size` counts against the quota; 0 where there is none.
+    The caller may replace `sync` by a sync of the file system.  `size` counts against the quota; 0 if there is none.
     """
 
     __slots__ = ("_fd", "_size", "_temporary", "_wanted", "maildir")
@@ -145,11 +149,11 @@ class MaildirFile:
         self._size = size
 
     def sync(self) -> None:
-        """Put the copy on the disk.  Fails: OSError."""
+        """Sync the copy to the disk.  Fails: OSError."""
         os.fsync(self._fd)
 
     def publish(self) -> None:
-        """Give the copy its name in new/.  The descriptor is closed."""
+        """Give the copy its name in new/ and close the descriptor."""
         self._close()
         tmp, new, temporary = self.maildir.tmp, self.maildir.new, self._temporary
         try:
@@ -165,7 +169,7 @@ class MaildirFile:
             self.maildir.quota.note(self._size)
 
     def discard(self) -> None:
-        """Remove the copy from tmp/; trouble there is the next sweep's."""
+        """Remove the copy from tmp/; if that fails, a later clean-up of tmp/ removes it."""
         self._close()
         try:
             os.unlink(self._temporary, dir_fd=self.maildir.tmp)
@@ -179,7 +183,10 @@ class MaildirFile:
 
 
 def deliver_to_maildir(path: bytes, head: bytes, message: MessageFile, wanted: bytes = b"", part: int = 0) -> None:
-    """Deliver one copy durably; the parts of one delivery are numbered, see `Naming.given`."""
+    """Deliver one copy durably.
+
+    `part` numbers the parts of one delivery, see `MaildirNames.name_for`.
+    """
     names = own_names()
     maildir = Maildir(path)
     try:

@@ -1,10 +1,10 @@
-"""The quota of a Maildir that has a maildirsize file (Maildir++): asked before a message is filed, told afterwards.
+"""The quota of a Maildir with a maildirsize file (Maildir++): checked before each delivery.
 
-The file is believed, whoever keeps it; it is counted anew when it has grown long, or when it says that the Maildir is
-full and is so old that somebody may have forgotten to tell what was removed.  Counting takes as long as the Maildir is
-large, so that whoever serves others too does not count.
+The file is trusted, whichever program maintains it.  The Maildir is counted anew when the file has grown long.  It is
+also counted when the file reports a full Maildir and is so old that removals may be missing from it.  The time to count
+grows with the Maildir, so a process that serves several users does not count.
 
-Fails: Permanent when the Maildir is full, Temporary when the file cannot be read, CountIsDue.
+Fails: PermanentFailure when the Maildir is full; TemporaryFailure when the file cannot be read; CountIsDue.
 Source: the Maildir++ description of Courier.
 """
 
@@ -34,14 +34,14 @@ _COUNTS = 3
 
 
 class CountIsDue(Exception):
-    """The Maildir has to be counted, by somebody who has the time."""
+    """The Maildir must be counted, by a process that may take the time."""
 
 
 def quota_of(maildir: int, path: bytes, may_count: bool = True) -> "Quota | None":
-    """The quota that holds for the Maildir behind a descriptor, which `path` names; None where there is none.
+    """The quota of the Maildir behind a descriptor, which `path` names; None if there is none.
 
-    A folder of a Maildir (its name begins with a dot, and it has a file maildirfolder) has the quota of its Maildir;
-    what is thrown away does not count.
+    A folder of a Maildir (its name begins with a dot, and it has a file maildirfolder) has the quota of its Maildir.
+    Messages in the trash folder do not count.
     Fails: CountIsDue, unless the caller `may_count`.
     """
     file = _open(maildir)
@@ -63,9 +63,9 @@ def quota_of(maildir: int, path: bytes, may_count: bool = True) -> "Quota | None
 
 
 class Quota:
-    """What is left of a Maildir, as long as it is open; owns both descriptors, of the Maildir and of its file.
+    """The remaining space of an open Maildir; owns two descriptors: the Maildir and its file.
 
-    What was granted and not filed after all stays granted until `close`.
+    A size that was granted but not delivered stays granted until `close`.
     """
 
     def __init__(self, maildir: int, file: int, may_count: bool = True) -> None:
@@ -82,7 +82,7 @@ class Quota:
             raise
 
     def grant(self, size: int) -> None:
-        """See whether one more message of `size` bytes may be filed.  Fails: Permanent, CountIsDue."""
+        """Check that one more message of `size` bytes fits.  Fails: PermanentFailure, CountIsDue."""
         if not self._fits(size):
             can_ever = maildirsize.fits(self._quota, (0, 0), size)
             if can_ever and time.time() - os.fstat(self._file).st_mtime > OLD_S:
@@ -92,14 +92,14 @@ class Quota:
         self._granted = (self._granted[0] + size, self._granted[1] + 1)
 
     def note(self, size: int) -> None:
-        """Tell that a message was filed; without room on the disk the next count finds it."""
+        """Record that a message was delivered; if the disk is full, the next count finds it."""
         try:
             os.write(self._file, maildirsize.line((size, 1)))
         except OSError:
             pass
 
     def close(self) -> None:
-        """Let go."""
+        """Close the descriptors."""
         os.close(self._file)
         os.close(self._maildir)
 
@@ -118,9 +118,10 @@ class Quota:
         self._quota, self._used = maildirsize.parse(text)
 
     def _count_anew(self) -> None:
-        """Replace the file by a fresh count; begin again while others append to it meanwhile.
+        """Replace the file by a fresh count; repeat if others append to it meanwhile.
 
-        What was granted and is filed already is both counted and granted; that errs for the rest of one group.
+        A message that was granted and already delivered is both counted and granted; the error lasts for the rest of a
+        batch.
         """
         if not self._may_count:
             raise CountIsDue
@@ -156,7 +157,7 @@ class Quota:
 
 
 def _count(maildir: int) -> "Usage":
-    """What lies in a Maildir and its folders.  Fails: OSError."""
+    """Size and number of the messages in a Maildir and its folders.  Fails: OSError."""
     size = count = 0
     with _Listing(maildir, b".") as top:
         folders = [entry for entry in top.names if entry[:1] == b"." and entry != _TRASH]
@@ -173,7 +174,7 @@ def _count(maildir: int) -> "Usage":
 
 
 class _Listing:
-    """The names in a folder; none where there is no such folder."""
+    """The names in a folder; none if there is no such folder."""
 
     def __init__(self, base: int, path: bytes) -> None:
         self._base = base
@@ -194,7 +195,7 @@ class _Listing:
             os.close(self._fd)
 
     def size_of(self, name: bytes) -> int:
-        """The size of a file; 0 when it has gone meanwhile."""
+        """The size of a file; 0 if it was removed meanwhile."""
         try:
             return os.stat(name, dir_fd=self._fd).st_size
         except FileNotFoundError:

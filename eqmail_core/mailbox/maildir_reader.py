@@ -1,7 +1,7 @@
-"""Reading a Maildir as its owner: the messages in the order in which they came, and leftovers swept away.
+"""Reads a Maildir as its owner: lists the messages by age, and removes old files from tmp/.
 
 Works on the Maildir that is the current folder.
-Fails: Temporary, with the words for the log.
+Fails: TemporaryFailure, with the text for the log.
 Source: delivery.md 5.9 (maildir.c); maildir(5).
 """
 
@@ -29,7 +29,7 @@ def enter_maildir(environ: "Mapping[bytes, bytes]") -> None:
 
 
 def sweep_tmp(now: float) -> None:
-    """Remove what nobody has touched in tmp/ for 36 hours; trouble with one file spares that file."""
+    """Remove files in tmp/ that were not accessed for 36 hours; a file with an error is kept."""
     for name in _names(b"tmp"):
         path = b"tmp/" + name
         try:
@@ -42,7 +42,7 @@ def sweep_tmp(now: float) -> None:
 def messages_in(folders: tuple[bytes, ...], now: float) -> list[tuple[int, bytes]]:
     """The messages of new/ or cur/ or both: time and path, oldest first.
 
-    Those of this very second are left for the next time, lest later ones overtake them.
+    Messages of the current second are left for the next call; otherwise later ones could overtake them.
     """
     found = []
     for folder in folders:

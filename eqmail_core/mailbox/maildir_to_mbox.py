@@ -1,4 +1,4 @@
-"""Moving the messages of a Maildir to the end of an mbox file, safely: the file is replaced as a whole.
+"""Moves the messages of a Maildir to the end of an mbox file, which is replaced as a whole.
 
 Source: delivery.md 5.9 (maildir2mbox.c); mbox(5).
 """
@@ -26,8 +26,8 @@ _BLANKS = bytes.maketrans(b" \t", b"--")
 def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: bytes) -> list[bytes]:
     """Append the messages (time and path) to `mbox` by way of `temporary`, then remove them.
 
-    Returns the paths of messages that could not be removed and will come again.
-    Fails: Temporary, with the words for the log; then nothing has changed.
+    Returns the paths of messages that could not be removed; the next run appends them again.
+    Fails: TemporaryFailure, with the text for the log; then nothing has changed.
     """
     lock = _open(mbox, _APPEND, 0o600, b"unable to lock " + mbox)
     try:
@@ -41,7 +41,7 @@ def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: byte
             with _ErrorContext(b"unable to write to " + temporary):
                 os.fsync(new)
         except TemporaryFailure:
-            # A part of it would only take room that is missing already.
+            # An incomplete file would only take space that is scarce already.
             _removed(temporary)
             raise
         finally:
@@ -55,7 +55,7 @@ def move_to_mbox(messages: list[tuple[int, bytes]], mbox: bytes, temporary: byte
 
 
 class _ErrorContext:
-    """Turns the system's errors within it into a Temporary that says what was being done."""
+    """Converts an OSError within it into a TemporaryFailure that names the operation."""
 
     def __init__(self, what: bytes) -> None:
         self._what = what
@@ -89,7 +89,7 @@ def _write(fd: int, path: bytes, pieces: "Iterator[bytes]") -> None:
 
 
 def _pieces(fd: int, what: bytes) -> "Iterator[bytes]":
-    """What can be read from a descriptor, which is closed then."""
+    """Read a descriptor to its end, then close it."""
     try:
         while True:
             with _ErrorContext(what):
@@ -102,7 +102,7 @@ def _pieces(fd: int, what: bytes) -> "Iterator[bytes]":
 
 
 def _quoted(born: int, path: bytes) -> "Iterator[bytes]":
-    """A message as it stands in an mbox file: From_ line, quoted, ended by an empty line."""
+    """A message in mbox format: From_ line, quoted lines, ended by an empty line."""
     quoter = FromQuoter()
     before = b""
     what = b"unable to read $MAILDIR/" + path
@@ -115,7 +115,7 @@ def _quoted(born: int, path: bytes) -> "Iterator[bytes]":
 
 
 def _sender(beginning: bytes) -> bytes:
-    """The envelope sender, if the first line of the message tells it."""
+    """The envelope sender, if the first line of the message has it."""
     line, end, _ = beginning.partition(b"\n")
     if not end or not line.startswith(_RETURN_PATH):
         return b"XXX"

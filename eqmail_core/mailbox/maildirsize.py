@@ -1,9 +1,9 @@
-"""maildirsize: the quota of a Maildir, and what was added to it and taken from it since somebody counted.
+"""The format of maildirsize: the quota of a Maildir, and the changes since the last count.
 
     52428800S,1000C         the first line: bytes, messages; either may be missing
-    1048576 42              every other line: bytes and messages, negative for what went away
+    1048576 42              every other line: bytes and messages, negative for removals
 
-Whoever files a message appends a line.  The size of a message stands in its file name, behind ",S=".
+Every program that delivers a message appends a line.  The size of a message is in its file name, after ",S=".
 
 Source: the Maildir++ description of Courier.
 """
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     """Bytes and messages."""
 
 MAX_BYTES = 5120
-"""A file that has grown beyond this is due to be counted anew."""
+"""A file longer than this, in bytes, must be counted anew."""
 
 READ_BYTES = 65536
-"""So much of a file is read; what is longer is counted anew in any case."""
+"""Bytes of a file that are read; a longer file is counted anew in any case."""
 
 MAX_DIGITS = 18
-"""A longer number is none: no disk has so many bytes."""
+"""A number with more digits is invalid: no disk has so many bytes."""
 
 
 def parse(text: bytes) -> "tuple[Usage, Usage]":
-    """The quota (0: no limit) and what is used of it.  Words that make no sense count for nothing.  Fails: never."""
+    """The quota (0: no limit) and the usage.  Invalid words are ignored.  Fails: never."""
     first, *lines = text.split(b"\n")
     words = [(word[-1:], _number(word[:-1])) for word in first.strip().split(b",")]
     limits = {unit: most for unit, most in words if most is not None and most >= 0}
@@ -44,7 +44,7 @@ def _number(word: bytes) -> int | None:
 
 
 def render(first_line: bytes, used: "Usage") -> bytes:
-    """A file that says what somebody has just counted."""
+    """A file with the result of a fresh count."""
     return first_line + b"\n" + line(used)
 
 
@@ -59,16 +59,16 @@ def fits(quota: "Usage", used: "Usage", size: int) -> bool:
 
 
 def sized(name: bytes, size: int) -> bytes:
-    """A file name that tells the size."""
+    """A file name that contains the size."""
     return b"%b,S=%d" % (name, size)
 
 
 def size_in(name: bytes) -> int | None:
-    """The size that a file name tells; None where it tells none."""
+    """The size in a file name; None if there is none."""
     found = _number(name.partition(b":")[0].partition(b",S=")[2].partition(b",")[0])
     return None if found is None or found < 0 else found
 
 
 def is_trashed(name: bytes) -> bool:
-    """Tell whether a mail reader has marked the message as deleted, so that it does not count any more."""
+    """Tell whether a mail reader has marked the message as deleted, so that it does not count."""
     return b"T" in name.partition(b":2,")[2]

@@ -1,6 +1,6 @@
-"""Mailbox files in the mbox format: locked, appended to, put on the disk; taken back when that fails.
+"""Appends to mbox files: locked, synced to the disk, truncated again when that fails.
 
-Fails: Temporary, with the words of the report.
+Fails: TemporaryFailure, with the report text.
 Source: mbox(5); qmail-local.c mailfile.
 """
 
@@ -22,7 +22,7 @@ _PAUSE_S = 0.05
 
 
 def append_to_mailbox(path: bytes, head: bytes, message: MessageFile, timeout_s: float = LOCK_TIMEOUT_S) -> None:
-    """Append `head` (the From_ line and what follows it) and the message, on the disk when this returns."""
+    """Append `head` (From_ line and more) and the message; durable when this returns."""
     try:
         fd = os.open(path, _APPEND, 0o600)
     except OSError as error:
@@ -60,7 +60,7 @@ def _truncate(fd: int, end: int) -> None:
 
 
 def _lock(fd: int, timeout_s: float) -> bool:
-    """Wait for the lock; a file that cannot be locked at all is used without, as in C."""
+    """Wait for the lock; False if the file cannot be locked: it is used without, as in C."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -1,9 +1,9 @@
-"""One delivery to one user, from the envelope to the last instruction: the whole of qmail-local as a library.
+"""One delivery to one user, from envelope to last instruction: qmail-local as a library.
 
-Runs as the user, in a process of its own: the working directory becomes the home, programs get descriptors 0, 1 and 2
-as they are here, with descriptor 0 at the beginning of the message.
+Runs as the user, in a separate process: the working directory becomes the home.  Programs inherit descriptors 0, 1
+and 2, with descriptor 0 at the beginning of the message.
 
-Fails: Temporary and Permanent with the words of the report, which are empty after a program that has had its say.
+Fails: TemporaryFailure and PermanentFailure with the report text, which is empty after a program that wrote its own.
 Source: qmail-local(8), dot-qmail(5), qmail-command(8).
 """
 
@@ -34,9 +34,9 @@ LOOPING = b"This message is looping: it already has my Delivered-To line. (#5.4.
 def deliver(
     site: "Site", delivery: LocalDelivery, message_fd: int, environ: "Mapping[bytes, bytes]"
 ) -> tuple[bytes, bytes]:
-    """Deliver the message in `message_fd`, which must be descriptor 0 if programs are to read it.
+    """Deliver the message in `message_fd`, which must be descriptor 0 if programs read it.
 
-    Returns what was done, and the fate of the message as in `values.outcome`.
+    Returns the report text, and the disposition of the message as in outcome.py.
     """
     if enter_home(delivery.home, site.patrn):
         raise TemporaryFailure(STICKY)
@@ -49,7 +49,7 @@ def deliver(
 def dry_run(
     site: "Site", delivery: LocalDelivery, say: "Callable[[bytes], None]", warn: "Callable[[bytes], None]"
 ) -> None:
-    """Tell, line by line, what `deliver` would do, without a message and without doing it."""
+    """Print, line by line, what `deliver` would do, without a message and without doing it."""
     if enter_home(delivery.home, site.patrn):
         warn(b"Warning: home directory is sticky.\n")
     instructions = find_instructions(delivery.dash, delivery.ext, delivery.default, site.patrn)
@@ -63,7 +63,7 @@ def dry_run(
 
 
 def delivery_counts(done: list[bytes]) -> bytes:
-    """The line that counts files, forwards and programs."""
+    """Render the line that counts files, forwards and programs."""
     forwards, programs = done.count(FORWARD), done.count(PROGRAM)
     return b"did %d+%d+%d\n" % (len(done) - forwards - programs, forwards, programs)
 
@@ -134,20 +134,20 @@ class _DeliveryRun:
         return queue.qp
 
     def _forward_dsn(self, count: int) -> bytes:
-        """What the sender wishes of so many forwards."""
+        """The DSN parameters for `count` forward recipients."""
         if not self._it.dsn:
             return b""
-        # Only here: most mail comes without.
+        # Imported only here: most mail has no DSN parameters.
         from eqmail_core.dsn.parameters import relayed_dsn
 
         return relayed_dsn(self._it.dsn, count, len(self._done) == 1, self._is_same_sender())
 
     def _is_same_sender(self) -> bool:
-        """Whether this passes mail on as an alias does; else it is a list, at which the message has arrived."""
+        """Tell whether this forwards like an alias; else it is a list, where the message arrives."""
         return self._new_sender == self._it.sender
 
     def _disposition(self) -> bytes:
-        """What a message that was forwarded has come to.  Source: RFC 3461 section 5.2.7."""
+        """The disposition of a forwarded message.  Source: RFC 3461 section 5.2.7."""
         if not self._is_same_sender() or set(self._done) != {FORWARD}:
             return LASTING
         return TAKEN_OVER if len(self._done) == 1 else EXPANDED

@@ -1,4 +1,4 @@
-"""Delivery instructions: the lines of a .qmail file, and of the default delivery, as things to do in order.
+"""Delivery instructions: the lines of a .qmail file or of the default delivery, in order.
 
 Source: dot-qmail(5).
 """
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def parse(text: bytes, forward_only: bool = False) -> "list[Instruction]":
-    """Read instructions as (kind, argument), ending early with (REFUSED, why) at a line that must not be there.
+    """Parse instructions as (kind, argument); a forbidden line ends them as (REFUSED, reason).
 
-    What stands before a refused line is still to be done.  Arguments are as written, NUL bytes included; see `plain`.
-    A text without a line has a blank first line.
+    Instructions before a refused line still apply.  Arguments are unchanged, NUL bytes included; see `plain`.  A text
+    without a line has a blank first line.
     """
     instructions: list[Instruction] = []
     lines = text.split(b"\n")

@@ -1,8 +1,8 @@
-"""A user's home as deliveries see it: fit to deliver to or not, and the instructions that apply to an address.
+"""A user's home: whether delivery is possible, and which instructions apply to an address.
 
-Everything here is asked of the disk at each delivery, so that what a user changes counts at once.
+Every delivery reads the disk anew, so a change of a user's files takes effect at once.
 
-Fails: Temporary and Permanent, with the words of the report.
+Fails: TemporaryFailure and PermanentFailure, with the report text.
 Source: dot-qmail(5); qmail-local.c checkhome, qmesearch.
 """
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STICKY = b"Home directory is sticky: user is editing his .qmail file. (#4.2.1)"
 
 MAX_BYTES = 1 << 20
-"""Longest .qmail file that is followed."""
+"""Maximum size of a .qmail file, in bytes."""
 
 _TOO_LONG = b"Uh-oh: %b is longer than %d bytes. (#4.2.1)"
 
@@ -31,13 +31,13 @@ _REFUSED = (errno.EPERM, errno.EACCES)
 
 
 class TooLong(TemporaryFailure):
-    """A .qmail file has more bytes than were to be read."""
+    """A .qmail file is longer than the caller's limit."""
 
 
 class Instructions:
-    """What a user wants done with mail for one address; DEFAULT begins at `default_at` of the extension, or -1.
+    """The instructions of a user for one address.
 
-    `file` is the .qmail file that says so, b"" where there is none.
+    `default_at` is where DEFAULT begins in the extension, or -1.  `file` is the .qmail file, b"" if there is none.
     """
 
     __slots__ = ("default_at", "file", "instructions")
@@ -49,9 +49,9 @@ class Instructions:
 
 
 def enter_home(home: bytes, patrn: int) -> bool:
-    """Make `home` the working directory; True if its owner asks to wait (the sticky bit).
+    """Make `home` the working directory; True if the sticky bit defers deliveries.
 
-    Fails: Temporary when it is away, or others may write to it.
+    Fails: TemporaryFailure when it does not exist, or others may write to it.
     """
     try:
         os.chdir(home)
@@ -69,10 +69,10 @@ def enter_home(home: bytes, patrn: int) -> bool:
 def find_instructions(
     dash: bytes, ext: bytes, default: bytes, patrn: int, limit_bytes: int = MAX_BYTES
 ) -> Instructions:
-    """The instructions for an extension, from the best .qmail file in the working directory, else from `default`.
+    """Find the instructions for an extension: the best .qmail file here, else `default`.
 
-    Fails: Permanent when the user has no such address, Temporary when a file cannot be read or trusted, TooLong when
-    it has more than `most_bytes`.
+    Fails: PermanentFailure when the user has no such address; TemporaryFailure when a file cannot be read or trusted;
+    TooLong when it has more than `limit_bytes`.
     """
     for name, default_at in candidates(dash, ext):
         found = _read_instructions(name, patrn, limit_bytes)
@@ -88,10 +88,10 @@ def find_instructions(
 def check_deliverable(
     home: bytes, dash: bytes, ext: bytes, default: bytes, patrn: int, limit_bytes: int = MAX_BYTES
 ) -> None:
-    """Enter a home and see to it that mail for an extension would be delivered now, as far as nothing is done.
+    """Enter a home and check, without side effects, that mail for an extension is deliverable.
 
-    Fails: Permanent when the user has no such address; Temporary for what a delivery would have to wait for; TooLong
-    as `find_arrangement`.
+    Fails: PermanentFailure when the user has no such address; TemporaryFailure when a delivery would be deferred;
+    TooLong as `find_instructions`.
     """
     if enter_home(home, patrn):
         raise TemporaryFailure(STICKY)
@@ -101,7 +101,10 @@ def check_deliverable(
 
 
 def find_new_sender(delivery: LocalDelivery) -> bytes:
-    """The sender of what this delivery forwards: a list's owner where the list has one.  Fails: Temporary."""
+    """The envelope sender of forwards: the owner of the list if it has one.
+
+    Fails: TemporaryFailure.
+    """
     if not has_owner(delivery.sender):
         return delivery.sender
     owner, owner_default = owner_files(delivery.dash, delivery.ext)
@@ -111,7 +114,7 @@ def find_new_sender(delivery: LocalDelivery) -> bytes:
 
 
 def _read_instructions(name: bytes, patrn: int, limit_bytes: int) -> tuple[bytes, bool] | None:
-    """Text and forward-only bit of a .qmail file; None where there is no such regular file."""
+    """Text and forward-only bit of a .qmail file; None if there is no such regular file."""
     try:
         fd = open_regular(name)
     except FileNotFoundError:
@@ -126,7 +129,7 @@ def _read_instructions(name: bytes, patrn: int, limit_bytes: int) -> tuple[bytes
         found = os.fstat(fd)
         if found.st_mode & patrn:
             raise TemporaryFailure(b"Uh-oh: .qmail file is writable. (#4.7.0)")
-        # The size first, so that nothing is read of a file that is too long; then what it really has.
+        # Checks the size first, so that a file that is too long is not read; then the bytes that were read.
         text = read_upto(fd, limit_bytes + 1) if found.st_size <= limit_bytes else b""
         if max(len(text), found.st_size) > limit_bytes:
             raise TooLong(_TOO_LONG % (name, limit_bytes))

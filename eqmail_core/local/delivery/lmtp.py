@@ -1,6 +1,6 @@
-"""A delivery by LMTP: one message for one recipient, given to a mailbox store with the rights of whoever runs this.
+"""A delivery by LMTP: one message for one recipient, with the rights of the current user.
 
-Fails: Temporary and Permanent, with the words of the report.
+Fails: TemporaryFailure and PermanentFailure, with the report text.
 Source: RFC 2033; docs/adr/0014-lmtp-as-a-program-line.md.
 """
 
@@ -34,9 +34,9 @@ HELLO = b"localhost"
 def deliver_by_lmtp(
     site: "Site", words: list[bytes], environ: "Mapping[bytes, bytes]", message: "Iterable[bytes]"
 ) -> bytes:
-    """Do what `qmail-lmtp WORDS...` does; what the server said.
+    """Do what `qmail-lmtp WORDS...` does; return the reply of the server.
 
-    SENDER and, where no word names another, RECIPIENT are the envelope; RPLINE and DTLINE go before the message.
+    The envelope is SENDER and RECIPIENT, unless a word gives the recipient.  RPLINE and DTLINE precede the message.
     """
     server, recipient, first = _parse_arguments(words, environ)
     sender = environ.get(b"SENDER", NULL_SENDER)
@@ -60,7 +60,11 @@ def deliver_by_lmtp(
 
 
 def _parse_arguments(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tuple[Server, bytes, bytes]:
-    """Server, recipient, and the lines to put before the message.  Fails: Temporary, for mail can wait for a remedy."""
+    """Server, recipient, and the lines that precede the message.
+
+    Fails: TemporaryFailure, because the administrator can correct the line while the mail waits; PermanentFailure for a
+    line break in an address.
+    """
     try:
         options, words = parse_options([PROGRAM, *words], b"rdRD")
     except BadOption as error:
@@ -76,7 +80,7 @@ def _parse_arguments(words: list[bytes], environ: "Mapping[bytes, bytes]") -> tu
 
 
 def _pieces(first: bytes, message: "Iterable[bytes]") -> "Iterator[bytes]":
-    """The message as it is sent: with `first` before it, and a newline at its end.  Fails: OSError."""
+    """The message as sent: `first` precedes it, and it ends with a newline.  Fails: OSError."""
     if first:
         yield first
     last = first
@@ -91,7 +95,7 @@ def _pieces(first: bytes, message: "Iterable[bytes]") -> "Iterator[bytes]":
 
 
 def _connect(server: Server, timeout_s: float) -> socket.socket:
-    """A connection that does not block.  Fails: Temporary."""
+    """Open a non-blocking connection.  Fails: TemporaryFailure."""
     try:
         if server.path:
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,10 +1,10 @@
-"""Program lines of a .qmail file that hand mail to an LMTP server: which they are, and what their words come to.
+"""Recognizes program lines of a .qmail file that deliver to an LMTP server.
 
     |qmail-lmtp unix:/run/dovecot/lmtp "$USER"
 
-is a program as any other, for every qmail's qmail-local; where it is as plain as this, ours does the program's work
-itself and starts nothing.  Plain are words of harmless letters, and words in double quotes in which variables stand
-for themselves: there the shell would do nothing else than we do.  Everything else is the shell's.
+is a program like any other for the qmail-local of every qmail.  If the line is plain, eQmail's qmail-local does the
+work of the program itself and starts no process.  Plain words consist of harmless characters, or of double quotes with
+variables inside.  For such words the shell would do nothing else.  Every other line goes to the shell.
 
 Source: sh(1), "Quoting"; RFC 2033.
 """
@@ -24,11 +24,11 @@ _VARIABLE = re.compile(_NAME)
 
 
 MAX_BYTES = 4096
-"""A longer line is not plain."""
+"""A longer line, in bytes, is not plain."""
 
 
 def lmtp_words(command: bytes, program: bytes, environ: "Mapping[bytes, bytes]") -> list[bytes] | None:
-    """The arguments of a command that is a plain qmail-lmtp, by its name or as `program`; None for all others."""
+    """The arguments of a plain qmail-lmtp command, named so or as `program`; None for others."""
     words = command.split(maxsplit=1) if len(command) <= MAX_BYTES else []
     if not words or words[0] not in (PROGRAM, program):
         return None
@@ -44,7 +44,10 @@ def lmtp_words(command: bytes, program: bytes, environ: "Mapping[bytes, bytes]")
 
 
 class Server:
-    """Where an LMTP server listens: at `path`, or where there is none at `port` of `host`; `name` is for reports."""
+    """The address of an LMTP server: `path`, or without one `port` of `host`.
+
+    `name` is used in reports.
+    """
 
     __slots__ = ("host", "name", "path", "port")
 
@@ -59,7 +62,7 @@ DEFAULT_PORT = 24
 
 
 def server_of(word: bytes) -> Server | None:
-    """Read unix:/PATH, /PATH, HOST, HOST:PORT or [ADDRESS]:PORT; None for anything else."""
+    """Parse unix:/PATH, /PATH, HOST, HOST:PORT or [ADDRESS]:PORT; None for anything else."""
     path = word.removeprefix(b"unix:")
     if path[:1] == b"/":
         return Server(path, path)

@@ -1,8 +1,8 @@
-"""A program line of a .qmail file: run by the shell, or done here where it is ours; what its end means.
+"""A program line of a .qmail file: run by the shell, or here if it is a plain qmail-lmtp.
 
-Programs get descriptors 0, 1 and 2 as they are here, descriptor 0 at the beginning of the message, and no others.
+Programs inherit descriptors 0, 1 and 2, descriptor 0 at the beginning of the message, and no others.
 
-Fails: Temporary and Permanent with the words of the report, which are empty after a program that has had its say.
+Fails: TemporaryFailure and PermanentFailure with the report text, which is empty after a program that wrote its own.
 Source: qmail-command(8); delivery.md 5.4.
 """
 
@@ -29,7 +29,7 @@ _PERMANENT_EXITS = frozenset((100, 64, 65, 70, 76, 77, 78, 112))
 
 
 def run_program(site: "Site", command: bytes, environ: "Mapping[bytes, bytes]", message: "MessageFile") -> bool:
-    """Have a program line done; True if it wants no further instructions followed."""
+    """Execute a program line; True if no further instructions must be followed."""
     if LMTP in command and _deliver_if_lmtp(site, command, environ, message):
         return False
     try:
@@ -58,7 +58,7 @@ def _run(command: bytes, environ: "Mapping[bytes, bytes]", limit_s: int) -> int:
 
 
 def limit_s(site: "Site", environ: "Mapping[bytes, bytes]") -> int:
-    """How long a program may take, in seconds; 0 for ever.  Fails: Temporary."""
+    """The time limit of a program in seconds; 0 for none.  Fails: TemporaryFailure."""
     try:
         return read_controls(site, environ).programseconds
     except ControlError as error:
@@ -66,8 +66,8 @@ def limit_s(site: "Site", environ: "Mapping[bytes, bytes]") -> int:
 
 
 def _deliver_if_lmtp(site: "Site", command: bytes, environ: "Mapping[bytes, bytes]", message: "MessageFile") -> bool:
-    """Give the message to an LMTP server if that is all that the command would do."""
-    # Here, because it costs as much as the rest, and few have it.
+    """Deliver the message to an LMTP server if the command would do nothing else."""
+    # Imported here, because it costs as much as the rest, and few users have it.
     from eqmail_core.local.delivery.lmtp import deliver_by_lmtp
     from eqmail_core.local.delivery.lmtp_command import lmtp_words
 

@@ -1,4 +1,4 @@
-"""What the end of a qmail-local means for the message: exit code and output become a report.
+"""Converts the exit code and output of a qmail-local into a report.
 
 Source: queue.md 3.11; qmail-lspawn.c report.
 """
@@ -6,7 +6,7 @@ Source: queue.md 3.11; qmail-lspawn.c report.
 from eqmail_core.outcome import DONE, PERMANENT, TEMPORARY
 
 KEPT_OUTPUT = 3000
-"""Output of a local delivery that goes into its report, in bytes."""
+"""Maximum output of a local delivery in its report, in bytes."""
 
 CANNOT_RUN = 120
 NOT_RUNNABLE = 126
@@ -29,7 +29,10 @@ CRASHED = b"Zqmail-local crashed.\n"
 
 
 def local_report(code: int, output: bytes) -> bytes:
-    """Letter and text for an exit code (negative: a signal) and the output, which counts up to its first NUL."""
+    """Outcome letter and text for an exit code (negative: a signal) and the output.
+
+    The output counts up to its first NUL.
+    """
     if code < 0:
         return CRASHED
     return _TEXTS.get(code) or _LETTERS.get(code, PERMANENT) + output.partition(b"\0")[0]

@@ -1,5 +1,6 @@
-"""What one delivery to a user is called: which .qmail files may apply, who sends what is forwarded, which variables
-programs see.  Pure; the disk and the clock are the caller's.
+"""The names around one delivery: .qmail files, sender of forwards, variables of programs.
+
+Pure; the caller supplies disk contents and clock.
 
 Source: dot-qmail(5), qmail-command(8), qmail-local.c.
 """
@@ -11,7 +12,7 @@ from eqmail_core.site.layout import HOME_VARIABLE
 
 _DEFAULT = b"default"
 
-# Where programs and the installation are, time zone and language, and what changes how mail is queued and delivered.
+# Paths of programs and installation, time zone and language, and settings of queueing and delivery.
 _INHERITED = frozenset((b"PATH", b"TZ", b"LANG", b"LANGUAGE", b"PROGRAMSECONDS", HOME_VARIABLE))
 _PREFIXES = (b"LC_", b"QMAIL")
 
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class LocalDelivery:
-    """One message for one user: who the user is, and the envelope.
+    """One message for one user: the user and the envelope.
 
-    `local` is the whole local part as it was addressed, `ext` the part of it that is the user's to arrange; `default`
-    are the instructions of users without a .qmail file; `name` is empty or begins the name of the file in a Maildir.
-    `wishes`: the sender's, as a list (formats.wishes).
+    `local` is the complete local part of the recipient, `ext` the extension that the user controls.  `default` are the
+    instructions for users without a .qmail file.  `name` is empty or begins the name of the file in a Maildir.  `dsn`:
+    the DSN parameters, as a list (dsn.parameters).
     """
 
     __slots__ = ("dash", "default", "dsn", "ext", "home", "host", "local", "name", "sender", "user")
@@ -61,12 +62,15 @@ class LocalDelivery:
 
 
 def safe_extension(ext: bytes) -> bytes:
-    """The extension as it occurs in file names: lower case, dots as colons, so that no name leaves its folder."""
+    """The extension in file names: lower case, dots as colons; so no name leaves its folder."""
     return ext.lower().replace(b".", b":")
 
 
 def candidates(dash: bytes, ext: bytes) -> list[tuple[bytes, int]]:
-    """Names of the .qmail files that may apply, the best first, each with where DEFAULT begins in `ext`, else -1."""
+    """Names of the .qmail files that may apply, best first, each with its `default_at`.
+
+    `default_at` is where DEFAULT begins in `ext`, or -1.
+    """
     safe = safe_extension(ext)
     stem = b".qmail" + dash
     exact = len(ext) - len(_DEFAULT) if safe.endswith(_DEFAULT) else -1
@@ -78,43 +82,43 @@ def candidates(dash: bytes, ext: bytes) -> list[tuple[bytes, int]]:
 
 
 def has_owner(sender: bytes) -> bool:
-    """Tell whether forwarding mail from `sender` may go out in the name of a list owner; bounces never do."""
+    """Tell whether forwards of mail from `sender` may have a list owner as sender; not bounces."""
     return sender not in (NULL_SENDER, DOUBLE_BOUNCE)
 
 
 def owner_files(dash: bytes, ext: bytes) -> tuple[bytes, bytes]:
-    """The files whose being there names a list owner, and asks for a sender per recipient."""
+    """The files whose presence declares a list owner, and a sender per recipient (VERP)."""
     owner = b".qmail" + dash + safe_extension(ext) + b"-owner"
     return owner, owner + b"-" + _DEFAULT
 
 
 def owner_sender(local: bytes, host: bytes, verp: bool) -> bytes:
-    """The sender of what a list with an owner forwards."""
+    """The envelope sender of forwards of a list that has an owner."""
     if verp:
         return local + b"-owner-@" + host + VERP_SUFFIX
     return local + b"-owner@" + host
 
 
 def return_path_line(sender: bytes) -> bytes:
-    """RPLINE: the header line that keeps the envelope sender."""
+    """RPLINE: the header line with the envelope sender."""
     return b"Return-Path: <" + header_address(sender) + b">\n"
 
 
 def delivered_to_line(recipient: bytes) -> bytes:
-    """DTLINE: the header line that proves a loop."""
+    """DTLINE: the header line that detects a loop."""
     return b"Delivered-To: " + one_line(recipient) + b"\n"
 
 
 def inherited(environ: "Mapping[bytes, bytes]") -> dict[bytes, bytes]:
-    """What programs get of the environment in which the services were started: no more than they need.
+    """The part of the services' environment that programs get: no more than they need.
 
-    A start script may have secrets of its own there, which are no business of users.
+    The environment of a start script may contain secrets, which users must not see.
     """
     return {name: value for name, value in environ.items() if name in _INHERITED or name.startswith(_PREFIXES)}
 
 
 def variables(delivery: LocalDelivery, new_sender: bytes, default_at: int, now: float) -> dict[bytes, bytes]:
-    """The environment that programs get on top of the inherited one; DEFAULT only when a default applies."""
+    """The environment that programs get in addition; DEFAULT only if a default file applies."""
     host2 = _shorter(delivery.host)
     host3 = _shorter(host2)
     ext2 = delivery.ext.partition(b"-")[2]
@@ -146,5 +150,5 @@ def variables(delivery: LocalDelivery, new_sender: bytes, default_at: int, now: 
 
 
 def _shorter(host: bytes) -> bytes:
-    """A host without its last part, if it has more than one."""
+    """A host without its last label, if it has more than one."""
     return host.rpartition(b".")[0] if b"." in host else host

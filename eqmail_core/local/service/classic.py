@@ -1,4 +1,4 @@
-"""qmail-lspawn as C has it: a qmail-local for every delivery, behind the pipes of a classic qmail-send.
+"""qmail-lspawn as in C: one qmail-local per delivery, behind pipes to a classic qmail-send.
 
 Source: queue.md 3.11; qmail-lspawn.c.
 """
@@ -23,7 +23,10 @@ _GETPW_PATIENCE_S = 60.0
 
 
 def run(site: Site, default_delivery: bytes, environ: dict[bytes, bytes]) -> None:
-    """Serve descriptors 0 and 1 until the input ends.  Fails: OSError, KeyError when the queue's owner is missing."""
+    """Serve descriptors 0 and 1 until the input ends.
+
+    Fails: OSError; KeyError when the account that owns the queue is missing.
+    """
     owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
     os.chdir(f"{site.queue.root}/mess")
 
@@ -37,7 +40,7 @@ def run(site: Site, default_delivery: bytes, environ: dict[bytes, bytes]) -> Non
 
 
 def _deliver(site: Site, default_delivery: bytes, environ: dict[bytes, bytes], command: Command) -> int:
-    """Find the user, become it, and turn into qmail-local; returns only where that cannot be."""
+    """Look up the user, switch to it and execute qmail-local; return an exit code on failure."""
     local, _, host = command.recipient.rpartition(b"@")
     if not local:
         return 0
@@ -58,7 +61,7 @@ def _deliver(site: Site, default_delivery: bytes, environ: dict[bytes, bytes], c
 
 
 def _find_account(site: Site, environ: dict[bytes, bytes], local: bytes) -> User:
-    """Ask bin/qmail-getpw, as qmailp."""
+    """Look up the account with bin/qmail-getpw, run as qmailp."""
     if site.single_user:
         return find_in_single_user_site(site, local)
     program = os.fsencode(f"{site.bin}/qmail-getpw")

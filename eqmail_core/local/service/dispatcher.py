@@ -1,7 +1,7 @@
-"""The spawner's workers at work: orders and questions go to them, reports come back, and what the dead leave is done.
+"""Dispatches orders and questions to workers, and recovers the work of dead workers.
 
-Fails: OSError when there can be no worker.
-Source: architecture section 6; ADR 15.
+Fails: OSError when no worker can be started.
+Source: ADR 15.
 """
 
 import os
@@ -28,9 +28,10 @@ SILENT = b"Zqmail-local gave no sign of life and was ended. (#4.3.0)\n"
 
 
 class Dispatcher:
-    """All who deliver; `report(id, letter, text, fate)` gets what they say, `settle(ids)` what is durable now.
+    """Distributes orders among the agents and the carrier.
 
-    One account has at most `at_once` orders under way; beyond that its mail waits a moment, then till later.
+    `report(id, outcome, text, disposition)` receives the results, `settle(ids)` the reports that have become durable.
+    One account has at most `at_once` orders in progress.  Further orders wait for a moment and are then deferred.
     """
 
     def __init__(
@@ -53,7 +54,10 @@ class Dispatcher:
         self._pool = WorkerPool(site, default, environ, self._watch, self._unwatch, with_carrier, at_once)
 
     def deliver(self, request: AgentOrder) -> None:
-        """Have an order delivered; its descriptor is ours from now on.  Fails: OSError; then it is not."""
+        """Give an order to a worker and take over its descriptor.
+
+        Fails: OSError; the descriptor then stays with the caller.
+        """
         worker = self._pool.worker_for(request.user)
         self._give(worker, request)
 
@@ -65,22 +69,22 @@ class Dispatcher:
         self._to_push.add(worker)
 
     def _refuse(self, request: AgentOrder, report: bytes) -> None:
-        """Report an order that nobody gets."""
+        """Report an order that goes to no worker."""
         if request.fd >= 0:
             os.close(request.fd)
             request.fd = -1
         self._report(request.number, report[:1], report[1:], LASTING)
 
     def ask(self, number: int, user: User) -> None:
-        """Have it found out whether mail for a user would be delivered; a report is the answer.  Fails: OSError."""
+        """Ask whether mail for a user is deliverable; a report is the answer.  Fails: OSError."""
         worker = self._pool.worker_for(user)
         worker.ask(number, user)
         self._to_push.add(worker)
 
     def push(self) -> None:
-        """Send what was taken; what a worker cannot take now waits until it can.
+        """Send accepted orders; what a worker cannot receive now waits until it can.
 
-        One that has died is noticed when the last of its reports has been read, so that none of them is lost.
+        A dead worker is detected only after its last report has been read, so that no report is lost.
         """
         for worker in list(self._to_push):
             self._to_push.discard(worker)
@@ -92,7 +96,7 @@ class Dispatcher:
                 pass
 
     def expire(self) -> None:
-        """Let go of whom nobody needs, of who is silent for too long, and of orders for which there is no place."""
+        """Close idle workers, kill silent ones, refuse orders that waited too long for a slot."""
         self._pool.expire()
         self._sync()
         for worker in self._pool.silent():
@@ -122,7 +126,7 @@ class Dispatcher:
             self._on_reports(worker)
 
     def _on_reports(self, worker: WorkerHandle) -> None:
-        """Pass on what a worker reports."""
+        """Pass on the reports of a worker."""
         try:
             reports = worker.reports()
         except BlockingIOError:
@@ -147,7 +151,7 @@ class Dispatcher:
             self._mark_durable(settled)
 
     def _hand_on(self, carrier: WorkerHandle, number: int, is_slow: bool) -> None:
-        """Give an order or a question that the carrier hands back to the agent of its user."""
+        """Give an order or a question that the carrier returned to the agent of its user."""
         user = carrier.asked.pop(number, None)
         request = None if user is not None else carrier.hand_back(number)
         owner = request.user if request is not None else user
@@ -159,7 +163,7 @@ class Dispatcher:
             self._ask_agent(number, user)
 
     def _ask_agent(self, number: int, user: User) -> None:
-        """Ask the agent of a user, after the carrier has been asked."""
+        """Ask the agent of a user, after the carrier returned the question."""
         try:
             agent = self._pool.agent_for(user)
         except OSError:
@@ -169,7 +173,7 @@ class Dispatcher:
         self._to_push.add(agent)
 
     def _hand_to_agent(self, request: AgentOrder) -> None:
-        """Give an order to the agent of its user, after the carrier has had it."""
+        """Give an order to the agent of its user, after the carrier returned it."""
         try:
             agent = self._pool.agent_for(request.user)
         except OSError:
@@ -178,7 +182,7 @@ class Dispatcher:
         self._give(agent, request)
 
     def _lose(self, worker: WorkerHandle) -> None:
-        """A worker has died: an agent's orders are tried again later, the carrier's are given to agents."""
+        """Handle the death of a worker: an agent's orders are deferred, the carrier's go to agents."""
         code = self._pool.reap(worker)
         if worker.is_shared:
             log_line(NAME, "warning: the carrier has died; its mail goes to agents")
@@ -187,13 +191,16 @@ class Dispatcher:
         self._give_up(worker, local_report(LOOKUP_USAGE if code == LOOKUP_USAGE else -1, b""))
 
     def _give_up(self, agent: WorkerHandle, report: bytes) -> None:
-        """Report what an agent has left."""
+        """Report the unfinished orders and questions of an agent."""
         for number in [*agent.taken, *agent.asked]:
             self._report(number, report[:1], report[1:], LASTING)
         self._flush_for(agent)
 
     def _redeliver_orders_of(self, carrier: WorkerHandle) -> None:
-        """Whatever the carrier has left goes to agents: its users have them for now."""
+        """Give the unfinished orders and questions of the carrier to agents.
+
+        The users concerned keep their agents for a while.
+        """
         for request in carrier.taken.values():
             self._hand_to_agent(request)
         for number, user in carrier.asked.items():
@@ -201,12 +208,12 @@ class Dispatcher:
         self._flush_for(carrier)
 
     def _flush_for(self, dead: WorkerHandle) -> None:
-        """Make durable what a worker had delivered."""
+        """Make durable what a dead worker had delivered."""
         self._in_doubt += dead.not_durable
         self._sync()
 
     def _sync(self) -> None:
-        """Put the disks in order for the dead, one time after the other; without a process for it, a little later."""
+        """Sync the disks in a child process, one run at a time; without a child, retry later."""
         if not self._in_doubt or self._is_syncing:
             return
         try:

@@ -1,10 +1,10 @@
-"""The look-up process: as qmailp it tells the spawner which account gets the mail for a local part.
+"""The look-up process: runs as qmailp and finds the account that owns a local part.
 
-    spawner  local part                       one question a packet
+    spawner  local part                       one question per packet
     answer   U, six fields NUL each           the user
              E, decimal code                  a LOOKUP_* code
 
-Source: qmail-getpw(8); architecture section 6, "lookup".
+Source: qmail-getpw(8).
 """
 
 import socket
@@ -19,7 +19,7 @@ from eqmail_core.users.user import LOOKUP_CANNOT_RUN_GETPW, LOOKUP_USAGE, Lookup
 
 
 def run(site: Site, sock: socket.socket) -> int:
-    """Answer until the spawner lets go.  Fails: CannotSettle."""
+    """Answer questions until the spawner closes the socket.  Fails: PrivilegeError."""
     assume_role(site, "qmailp")
     forbid_tracing()
     name_process("eq-getpw")
@@ -36,11 +36,14 @@ def _answer(site: Site, local: bytes) -> bytes:
 
 
 def split_answer(packet: bytes) -> User | int:
-    """The user or the LOOKUP_* code of an answer.  Fails: ValueError, LookupFailed for nonsense."""
+    """Parse an answer: the user or a LOOKUP_* code.
+
+    Fails: ValueError, LookupFailed for a malformed one.
+    """
     if packet[:1] == b"U":
         return User.from_fields(fields(packet[1:]))
     code = int(packet[1:])
-    # Another one would be a report of its own: 0 says that mail is delivered.
+    # Any other code would be taken as a report; 0 would mean that mail is delivered.
     if packet[:1] != b"E" or not LOOKUP_USAGE <= code <= LOOKUP_CANNOT_RUN_GETPW:
         raise ValueError("no answer")
     return code

@@ -1,14 +1,14 @@
-"""Many Maildir deliveries at once: one look at each home, one barrier for all, one set of names in new/.
+"""Many Maildir deliveries at once: one look at each home, one sync, one renaming.
 
-The rule of a group: every copy is written to tmp/ and on the disk before any is named in new/.  What a user's files
-are touched for happens under that user's identity; the barrier between is nobody's.
+Invariant of a batch: every copy is written to tmp/ and is on the disk before any copy gets its name in new/.  The
+files of a user are touched only under that user's identity.  The sync between runs under no user's identity.
 
-Where users share the process, none of them can hold up the others: what takes long by its nature is delivered apart,
-and who takes longer than `BUDGET_S` in one group all the same has an agent for a while.
+Where users share the process, no user can delay the others.  Deliveries that take long by their nature get a
+subprocess.  A user who takes longer than `BUDGET_S` in one batch all the same gets an agent for a while.
 
-Whatever happens to an order, even a bug of ours, is its report.
-Fails: OSError as `Barrier`; then the process must end.
-Source: architecture section 7, "Maildir".
+Every problem of an order, even a bug in this program, becomes its report.
+Fails: OSError as `SyncBatch`; then the process must end.
+Source: ADR 13.
 """
 
 import os
@@ -32,14 +32,14 @@ from eqmail_core.users.user import LOOKUP_USAGE, User
 CANNOT_SETTLE = local_report(LOOKUP_USAGE, b"")
 
 Identity = Callable[[User], AbstractContextManager[object]]
-"""What makes files be touched as a user.  Fails: CannotSettle when that cannot be."""
+"""Switches the identity under which files are touched to that of a user.  Fails: PrivilegeError."""
 
 
 class MaildirBatch:
-    """Delivers groups of orders, touching files as `identity` says.
+    """Delivers batches of orders; `identity` sets the user under which files are touched.
 
-    Where it `is_shared` by all users, orders that may take long come back in `Result.apart`, and so do those of users
-    who have taken too long by `clock`.
+    If all users share the process (`is_shared`), `BatchResult.needs_subprocess` returns orders that may take long.  It
+    also returns the orders of users who have taken too long by `clock`.
     """
 
     def __init__(
@@ -60,15 +60,18 @@ class MaildirBatch:
 
     @property
     def flush_in_s(self) -> float | None:
-        """Seconds until `settle` is due; None while every report is durable."""
+        """Seconds until `flush` is due; None while every report is durable."""
         return self._sync.flush_in_s
 
     def flush(self) -> list[int]:
-        """Put the names on the disk that are not; the ids whose reports are durable now."""
+        """Sync names that are not on the disk yet; return the ids whose reports are durable now."""
         return self._sync.flush()
 
     def deliver(self, orders: list[AgentOrder]) -> BatchResult:
-        """Deliver a group; the descriptors of the orders are closed, except of those to be delivered apart."""
+        """Deliver a batch of orders.
+
+        The descriptors of the orders are closed, except those of orders in `needs_subprocess`.
+        """
         result = BatchResult()
         batches = []
         self._budget.renew()
@@ -88,7 +91,7 @@ class MaildirBatch:
         return result
 
     def check_deliverable(self, questions: list[tuple[int, User]]) -> BatchResult:
-        """What deliveries to these users would begin their reports with."""
+        """Find how the report of a delivery to each of these users would begin."""
         result = BatchResult()
         self._budget.renew()
         for number, user in questions:
@@ -105,7 +108,7 @@ class MaildirBatch:
         return result
 
     def _foresee(self, user: User) -> bytes | None:
-        """What a delivery to a user would begin its report with; None where finding that out may take long."""
+        """Find how the report of a delivery would begin; None if finding out may take long."""
         if self._is_shared and has_many_dashes(user.ext):
             return None
         limit_bytes = SHORT_BYTES if self._is_shared else MAX_BYTES
@@ -116,7 +119,7 @@ class MaildirBatch:
             return CANNOT_SETTLE
 
     def _publish(self, batches: list[UserBatch], result: BatchResult) -> None:
-        """Put all copies on the disk, then name them."""
+        """Sync all copies, then give them their names."""
         copies = [copy for visit in batches for _, mine in visit.written for copy in mine]
         problem = None
         if copies:
@@ -130,7 +133,7 @@ class MaildirBatch:
                     with self._identity(batch.user):
                         batch.publish(result, problem)
                 except PrivilegeError:
-                    # The copies stay in tmp/, where only their owner may remove them, until they are swept.
+                    # The copies stay in tmp/, where only their owner may remove them, until the clean-up of tmp/.
                     batch.publish(result, TemporaryFailure(CANNOT_SETTLE[1:-1]))
             else:
                 batch.publish(result, problem)
@@ -141,7 +144,7 @@ class MaildirBatch:
 
 
 def _by_user(orders: list[AgentOrder]) -> list[list[AgentOrder]]:
-    """The orders of each user, in the order in which they came."""
+    """Group the orders by user, in order of arrival."""
     found: dict[tuple[int, int, bytes, bytes], list[AgentOrder]] = {}
     for request in orders:
         found.setdefault((request.user.uid, request.user.gid, request.user.home, request.user.dash), []).append(request)
@@ -149,7 +152,7 @@ def _by_user(orders: list[AgentOrder]) -> list[list[AgentOrder]]:
 
 
 def delivery_of(default: bytes, request: AgentOrder) -> LocalDelivery:
-    """One order as a delivery of its own."""
+    """Convert one order into a single delivery."""
     user = request.user
     message = (request.host, request.sender, default, request.name, request.dsn)
     return LocalDelivery(user.name, user.home, request.local, user.dash, user.ext, *message)

@@ -7,7 +7,7 @@ from eqmail_core.outcome import EXPANDED, FLEETING, TAKEN_OVER
 
 
 class PendingDelivery:
-    """An order that was taken: the line and the serial it came with, and until it is given away its message."""
+    """An accepted order: connection, serial number, and the message until a worker has it."""
 
     __slots__ = ("dsn", "fd", "host", "line", "local", "name", "sender", "serial")
 
@@ -21,12 +21,15 @@ class PendingDelivery:
         self.fd = fd
 
     def report(self, outcome: bytes, text: bytes, disposition: bytes) -> None:
-        """Tell the scheduler what has become of it; `fate` as in `values.outcome`."""
+        """Send the result to the scheduler; `disposition` as in outcome.py."""
         durable, takes_over, expanded = disposition != FLEETING, disposition == TAKEN_OVER, disposition == EXPANDED
         self.line.send(delivery_wire.report(self.serial, durable, outcome, text, takes_over, expanded))
 
     def drop_message(self) -> None:
-        """Close the message of an order that nobody gets, which may be anything."""
+        """Close the message descriptor of an order that goes to no worker.
+
+        The descriptor may be any kind of file.
+        """
         if self.fd >= 0:
             close_received(self.fd)
             self.fd = -1

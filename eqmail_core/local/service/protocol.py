@@ -1,23 +1,23 @@
-"""The private wire between the local spawner and those that deliver for it: a user's agent, or the carrier.
+"""The private protocol between the local spawner and its workers: agents and the carrier.
 
-    spawner  id NUL name NUL local NUL host NUL sender NUL wishes NUL user ...
+    spawner  id NUL name NUL local NUL host NUL sender NUL dsn NUL user ...
                                                                         orders, each with a descriptor, in order
-             ? NUL id NUL user ...                                      questions: would you deliver to this one?
-             ! NUL                                                      are you there?
-    agent    id NUL fate, letter, text NUL ...                          their reports, as in delivery_wire
-             id NUL Y NUL ...                                           this report has become durable
-             0 NUL A NUL                                                I am here
+             ? NUL id NUL user ...                                      questions: is this recipient deliverable?
+             ! NUL                                                      probe: is the worker alive?
+    agent    id NUL disposition, outcome, text NUL ...                  reports, as in ipc.delivery_protocol
+             id NUL Y NUL ...                                           this report is durable now
+             0 NUL A NUL                                                answer to a probe
     carrier  id NUL P NUL ...                                           this needs the agent of its user
-             id NUL L NUL ...                                           the same, and he keeps it for a while
+             id NUL L NUL ...                                           the same; the user keeps the agent for a while
 
-A fate (values.outcome) is 0 for what is not durable yet, 1 for what is, and 2 or 3 for what is and was passed on: to
-one address alone, which now has the sender's wishes, or to several.
+The disposition (outcome.py) is 0 for a delivery that is not durable yet and 1 for a durable one.  It is 2 or 3 for a
+durable one that was passed on: 2 to a single address, which takes over the DSN parameters; 3 to several.
 
-A user is its six fields, NUL each.  A packet holds one or more of one kind; an answer is a report that is durable at
-once.  An id is a decimal number from 1 that the spawner never gives twice.  The spawner believes nobody anything about
-orders that it did not give to it.
+A user is six fields, each ended by NUL.  A packet holds one or more items of one kind.  An answer is a report that is
+durable at once.  An id is a decimal number from 1; the spawner never reuses one.  The spawner accepts a report only
+from the worker that it gave the order to.
 
-Source: architecture "boundary 4".
+Source: docs/INTERNALS.md.
 """
 
 from eqmail_core.outcome import FLEETING, LASTING
@@ -25,10 +25,10 @@ from eqmail_core.text.framing import fields, join
 from eqmail_core.users.user import User
 
 MAX_ORDERS = 64
-"""Most orders in one packet: the system passes no more than 253 descriptors at once."""
+"""Maximum number of orders in one packet: the system passes at most 253 descriptors at once."""
 
 MAX_BYTES = 65536
-"""A packet is full when it has this many bytes; one order or report more still fits."""
+"""A packet is full when it has this many bytes; one more order or report still fits."""
 
 DURABLE = b"Y"
 PERSONAL, SLOW = b"P", b"L"
@@ -36,10 +36,10 @@ PERSONAL, SLOW = b"P", b"L"
 PROBE = b"!\0"
 ALIVE = b"A"
 PRESENT = b"0\0A\0"
-"""The question whether an agent is there, what is said of it, and the whole answer."""
+"""The probe of an agent, the text of its answer, and the whole answer packet."""
 
 _QUESTION = b"?\0"
-# An id and the NULs of a question.
+# Size of an id and of the NULs of a question.
 _FIELD_BYTES = 32
 
 _OWN_FIELDS = 6
@@ -48,7 +48,7 @@ _ORDER_FIELDS = _OWN_FIELDS + _USER_FIELDS
 
 
 class AgentOrder:
-    """One delivery that is to be made for `user`; `fd` is the message, -1 where it was lost on the way."""
+    """One delivery to make for `user`; `fd` is the message, -1 if it was lost in transit."""
 
     __slots__ = ("dsn", "fd", "host", "local", "name", "number", "sender", "user")
 
@@ -87,7 +87,10 @@ def order(request: AgentOrder) -> bytes:
 
 
 def split_orders(packet: bytes, descriptors: list[int]) -> list[AgentOrder]:
-    """The orders of a packet, with their descriptors.  Fails: ValueError for what no spawner of ours sends."""
+    """Parse the orders of a packet, with their descriptors.
+
+    Fails: ValueError for a packet that the spawner never sends.
+    """
     parts = fields(packet)
     if len(parts) % _ORDER_FIELDS:
         raise ValueError("an order is cut short")
@@ -102,7 +105,7 @@ def _order(parts: list[bytes], fd: int) -> AgentOrder:
 
 
 def how_many_fit(asked: list[tuple[int, User]]) -> int:
-    """How many of these questions go into one packet; at least one."""
+    """Count the questions that go into one packet; at least one."""
     size = 0
     for count, (_, user) in enumerate(asked, 1):
         size += sum(map(len, user.fields())) + _FIELD_BYTES
@@ -112,12 +115,15 @@ def how_many_fit(asked: list[tuple[int, User]]) -> int:
 
 
 def questions(asked: list[tuple[int, User]]) -> bytes:
-    """Render questions: pairs of id and the user with the extension that is asked about."""
+    """Render questions: pairs of id and user; the extension of the user is the one to check."""
     return _QUESTION + b"".join([join(b"%d" % number, *user.fields()) for number, user in asked])
 
 
 def split_questions(packet: bytes) -> list[tuple[int, User]]:
-    """The questions of a packet; none where it holds orders.  Fails: ValueError for what no spawner of ours sends."""
+    """Parse the questions of a packet; an empty list if it holds orders.
+
+    Fails: ValueError for a packet that the spawner never sends.
+    """
     if not packet.startswith(_QUESTION):
         return []
     parts = fields(packet[len(_QUESTION) :])
@@ -128,26 +134,32 @@ def split_questions(packet: bytes) -> list[tuple[int, User]]:
 
 
 def report(number: int, durable: bool, text: bytes) -> bytes:
-    """Render one report of what was not passed on; `text` begins with its letter and has no NUL."""
+    """Render one report of a delivery that was not passed on.
+
+    `text` begins with the outcome letter and has no NUL.
+    """
     return report_of(number, LASTING if durable else FLEETING, text)
 
 
 def report_of(number: int, disposition: bytes, text: bytes) -> bytes:
-    """Render one report."""
+    """Render one report with its disposition."""
     return b"%d\0%b%b\0" % (number, disposition, text)
 
 
 def durable(number: int) -> bytes:
-    """Render the news that a report has become durable."""
+    """Render the notice that a report has become durable."""
     return b"%d\0Y\0" % number
 
 
 def hand_back(number: int, is_slow: bool = False) -> bytes:
-    """Render the request to give an order or a question to the agent of its user, who has been slow or not."""
+    """Render the return of an order or a question, for the agent of its user.
+
+    `is_slow`: the user took too long.
+    """
     return b"%d\0%b\0" % (number, SLOW if is_slow else PERSONAL)
 
 
 def split_reports(packet: bytes) -> list[tuple[int, bytes]]:
-    """Pairs of id and what is said about it.  Fails: ValueError for what no agent of ours sends."""
+    """Parse pairs of id and report.  Fails: ValueError for a packet that no worker sends."""
     parts = fields(packet)
     return [(int(number), said) for number, said in zip(parts[::2], parts[1::2], strict=True)]

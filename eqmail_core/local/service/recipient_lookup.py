@@ -1,12 +1,12 @@
-"""The look-up desk: tells the SMTP server whether a recipient can be delivered to, without delivering anything.
+"""The look-up server: answers whether a recipient is deliverable, without a delivery.
 
-Root's half.  Whose a recipient is and what that user wants done with it is found by the very code that delivers: the
-spawner's `Owners`, and the agent of the user, with the user's rights.  No message is here, no program is run, and no
-more is told than a letter.
+Its client is the SMTP server; this part runs as root.  The code that delivers also finds owner and instructions of a
+recipient: `UserLookup` in the spawner, then the agent of the user with that user's rights.  No message is involved, no
+program is run, and the answer is only an outcome letter.
 
-Bounded: so many questions are in work at a time; while they are, no more are read.  An answer is believed for a moment.
+Bounds: at most `MAX_CONCURRENT` questions are in progress; no more are read meanwhile.  Answers are cached briefly.
 
-Fails: never; who asks nonsense is hung up on.
+Fails: never; a client that sends a malformed question is disconnected.
 Source: ipc/recipient_lookup_protocol.py.
 """
 
@@ -26,17 +26,17 @@ from eqmail_core.system.log import log_line
 NAME = "qmail-lspawn"
 
 MAX_CONCURRENT = 64
-"""Questions in work at a time."""
+"""Maximum number of questions in progress at a time."""
 
 MAX_LINES = 1000
-"""Those who may ask, at a time: processes of the SMTP service and clients of qmail-smtpd."""
+"""Maximum number of connected clients: processes of the SMTP service and clients of qmail-smtpd."""
 
 _BELIEVED_S = 2.0
 _BELIEVED = 10_000
 
 
 class LookupQuery:
-    """One recipient that somebody wants to know about, and all who do."""
+    """One recipient to look up, and all clients that wait for the answer."""
 
     __slots__ = ("_server", "askers", "recipient")
 
@@ -47,18 +47,18 @@ class LookupQuery:
 
     @property
     def local(self) -> bytes:
-        """The part before the last @."""
+        """The local part: everything before the last @."""
         return self.recipient.rpartition(b"@")[0]
 
     def report(self, outcome: bytes) -> None:
-        """What a delivery would have reported."""
+        """Receive the outcome that a delivery would have reported."""
         self._server.answer(self, outcome)
 
 
 class RecipientLookupServer:
-    """Who asks, what is asked, and what has just been answered.
+    """The connected clients, the pending questions and the cache of recent answers.
 
-    `ask(question, owner)` has the agent of the owner look, and must end in `question.report`.
+    `ask(question, owner)` queries the agent of the owner and must end in a call of `question.report`.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class RecipientLookupServer:
         self._listener = Listener(selector, listener, welcome, self._meet, NAME)
 
     def expire(self) -> None:
-        """Forget those who have hung up."""
+        """Drop closed connections."""
         self._lines = {line for line in self._lines if not line.closed}
         self._listener.tidy()
 
     def _meet(self, sock: socket.socket) -> None:
-        """Somebody comes who may ask."""
+        """Accept a client."""
         if len(self._lines) >= MAX_LINES:
             hang_up(sock)
             return
@@ -114,11 +114,11 @@ class RecipientLookupServer:
         if question.local:
             self._user_lookup.find(question.local, lambda owner: self._ask(question, owner))
         else:
-            # Mail for nobody at all is thrown away.
+            # Mail for an empty local part is discarded.
             question.report(DONE)
 
     def answer(self, question: LookupQuery, outcome: bytes) -> None:
-        """Tell all who asked."""
+        """Answer every client that asked."""
         self._asked.pop(question.recipient, None)
         if outcome != TEMPORARY:
             if len(self._cache) >= _BELIEVED:
@@ -130,7 +130,7 @@ class RecipientLookupServer:
             self._fill(False)
 
     def _fill(self, is_full: bool) -> None:
-        """Read no more questions, or read them again."""
+        """Stop reading questions, or resume."""
         self._is_full = is_full
         for line in self._lines:
             line.read(not is_full)

@@ -1,10 +1,10 @@
-"""The local spawner: takes the scheduler's orders as root, finds whose they are, and has that user deliver them.
+"""The local spawner: accepts the scheduler's orders as root and has workers deliver them.
 
-It stays root while it handles mail, so it reads none of it: an order is checked (its message belongs to the queue and
-nobody can change it), given to the carrier or the agent of its user, and its report passed on.
+It stays root while it handles mail, so it reads no message.  It checks an order: the message must belong to the queue
+and be unchangeable.  It gives the order to the carrier or to the agent of its user, and passes on the report.
 
-Fails: KeyError when the accounts of the queue are missing, OSError when the machine lacks the means to work at all.
-Source: queue.md 3.11; architecture section 6.
+Fails: KeyError when the accounts of the queue are missing; OSError when the system lacks the resources to work at all.
+Source: queue.md 3.11; ADR 7.
 """
 
 import os
@@ -39,10 +39,10 @@ from eqmail_core.users.user import LOOKUP_ROOT
 _TICK_S = 1.0
 
 MAX_LINES = 16
-"""Schedulers that are connected at a time; there is one, and a successor while it goes."""
+"""Maximum number of connected schedulers; there is one, and its successor during a restart."""
 
 MAX_ORDERS = 2000
-"""Orders that are not settled; while there are so many no more are read."""
+"""Maximum number of orders without a durable report; no more are read while there are so many."""
 
 
 def run(
@@ -53,17 +53,16 @@ def run(
     with_carrier: bool = True,
     at_once: int = NO_BOUND,
 ) -> None:
-    """Serve schedulers until TERM; the orders taken by then are still delivered and reported.
+    """Serve schedulers until TERM; orders accepted by then are still delivered and reported.
 
-    On `asked_at`, if it is given, the SMTP server asks about recipients.  With a carrier, which takes root, one
-    process files plain mail for all users.  Everything else of one account is done for at most `at_once` orders at a
-    time.
+    On `asked_at`, if given, the SMTP server asks about recipients.  With a carrier, which needs root, one process
+    delivers plain mail for all users.  Everything else of one account is done for at most `at_once` orders at a time.
     """
     LocalSpawner(site, default_delivery, listener, asked_at, with_carrier and os.getuid() == 0, at_once).run()
 
 
 class LocalSpawner:
-    """The state of the service: its lines to schedulers, its people, and the orders that are not settled."""
+    """The state of the service: schedulers, workers, and orders without a durable report."""
 
     def __init__(
         self,
@@ -129,7 +128,7 @@ class LocalSpawner:
                     self._lookup_server.expire()
 
     def _leave(self, _number: int, _frame: object) -> None:
-        """TERM: no more orders, see `run`."""
+        """Handle TERM: accept no more orders, see `run`."""
         self._leaving = True
 
     def _is_done(self) -> bool:
@@ -139,7 +138,7 @@ class LocalSpawner:
         self._selector.register(sock, selectors.EVENT_READ, handler)
 
     def _meet(self, sock: socket.socket) -> None:
-        """A scheduler has come."""
+        """Accept a scheduler."""
         if self._leaving or len(self._lines) >= MAX_LINES:
             close_aside(sock.detach())
             return
@@ -147,10 +146,10 @@ class LocalSpawner:
         self._lines.add(line)
         line.read(not self._is_full)
 
-    # Orders coming in.
+    # Incoming orders.
 
     def _take(self, line: SelectorChannel, packet: bytes, fd: int) -> None:
-        """Check an order and find out whose it is."""
+        """Check an order and look up its user."""
         try:
             request = delivery_wire.split_order(packet)
         except ValueError:
@@ -174,7 +173,7 @@ class LocalSpawner:
         return self._last_number
 
     def _hand_to_worker(self, number: int, user: UserLookupAnswer) -> None:
-        """Have an order delivered for its user."""
+        """Give an order to a worker of its user."""
         owner = self._deliverable(user)
         if isinstance(owner, int):
             self._refuse(number, local_report(owner, b""))
@@ -199,15 +198,15 @@ class LocalSpawner:
         delivery.fd = -1
 
     def _deliverable(self, user: UserLookupAnswer) -> UserLookupAnswer:
-        """The user, unless it is root, as whom nothing is delivered.
+        """Return the user, or LOOKUP_ROOT for root: no delivery runs as root.
 
-        A root who has set up an installation for nobody but itself may have mail.
+        In a single-user installation that belongs to root, root may get mail.
         """
         is_root = not isinstance(user, int) and user.uid == 0
         return LOOKUP_ROOT if is_root and not self._site.single_user else user
 
     def _refuse(self, number: int, report: bytes) -> None:
-        """Report an order that no agent gets."""
+        """Report an order that goes to no worker."""
         self._deliveries[number].drop_message()
         self._report(number, report[:1], report[1:], LASTING)
 
@@ -220,7 +219,7 @@ class LocalSpawner:
         order.report(outcome, text, disposition)
 
     def _ask(self, question: LookupQuery, user: UserLookupAnswer) -> None:
-        """Ask who delivers for a user whether it would deliver to a recipient."""
+        """Ask the worker of a user whether a recipient is deliverable."""
         owner = self._deliverable(user)
         if isinstance(owner, int):
             question.report(local_report(owner, b"")[:1])
@@ -233,7 +232,7 @@ class LocalSpawner:
             self._report(number, NO_FORK[:1], b"", LASTING)
 
     def _mark_durable(self, numbers: list[int]) -> None:
-        """Tell the schedulers that these reports have become durable."""
+        """Notify the schedulers that these reports have become durable."""
         serials: dict[SelectorChannel, list[int]] = {}
         for number in numbers:
             order = self._deliveries.pop(number)

@@ -1,9 +1,10 @@
-"""Deliveries that need more than a Maildir: each in a process of its own, what a qmail-local would be.
+"""Deliveries that need more than a Maildir: each in its own process, like a qmail-local.
 
-So many run at a time; more wait.  Their output is bounded, their end is their report.  The end is that of the process
-and of its output, which others may hold that it has left behind: these are awaited for a while only.
+At most `MAX_CONCURRENT` run at a time; more wait.  Their output is bounded.  A report is sent when the process has
+ended and its output is closed.  Processes that it left behind may hold the output; these are awaited for a limited
+time.
 
-Source: qmail-lspawn.c; architecture section 6, "resident agents".
+Source: qmail-lspawn.c; ADR 7.
 """
 
 import os
@@ -25,24 +26,24 @@ from eqmail_core.system.memory_limit import lift_bound
 from eqmail_core.system.message_file import MessageFile
 
 MAX_CONCURRENT = 64
-"""Deliveries apart that one agent runs at a time; more wait."""
+"""Maximum number of subprocess deliveries of one agent at a time; more wait."""
 
-# How the child says what it has come to.
+# Exit codes by which the child passes on the disposition.
 _CODES = {LASTING: EXIT_DONE, TAKEN_OVER: 96, EXPANDED: 97}
 _FATES = {code: fate for fate, code in _CODES.items()}
 
 LOOK_S = 1.0
-"""How often deliveries are looked at that have an output still."""
+"""Interval of checks for ended deliveries whose output is still open, in seconds."""
 
 OUTPUT_S = 60
-"""How long the output of a delivery is read that has ended, where `programseconds` does not say."""
+"""How long the output of an ended delivery is still read, in seconds, unless `programseconds` is set."""
 
 _NO_FORK = b"Zqmail-spawn unable to fork. (#4.3.0)\n"
 _PIECE = 65536
 
 
 class _Running:
-    """A delivery in a process of its own, what it has said so far, and until when more is read once it has ended."""
+    """A running delivery: its process, its output so far, and when reading ends after its exit."""
 
     __slots__ = ("number", "output", "pid", "until")
 
@@ -53,14 +54,15 @@ class _Running:
         self.until: float | None = None
 
     def has_ended(self) -> bool:
-        """Tell whether its process has, which is not collected yet."""
+        """Tell whether the process has exited; it is not reaped yet."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 class DeliverySubprocesses:
-    """What runs and what waits to run; `report(id, fate, text)` gets the reports, `poll` watches the outputs.
+    """Running and waiting deliveries; `report(id, disposition, text)` receives the reports.
 
-    `memory` bounds the deliveries, which may be any programs, as `bound_memory` tells it; -1 for no bound.
+    `poll` watches the outputs.  `memory` is the limit of the deliveries, which may run any program, as `bound_memory`
+    returns it; -1 for no limit.
     """
 
     def __init__(
@@ -85,12 +87,12 @@ class DeliverySubprocesses:
         self._waiting: deque[AgentOrder] = deque()
 
     def accept(self, orders: list[AgentOrder]) -> None:
-        """Deliver these, whose descriptors are ours from now on."""
+        """Deliver these orders and take over their descriptors."""
         self._waiting += orders
         self._start_waiting()
 
     def collect(self, fd: int) -> None:
-        """Take output of a delivery, and report it at its end."""
+        """Read output of a delivery, and report it at end of file."""
         it = self._running[fd]
         data = os.read(fd, _PIECE)
         if data:
@@ -104,7 +106,7 @@ class DeliverySubprocesses:
         return max(0.0, self._look_at - self._clock()) if self._running else None
 
     def look(self) -> None:
-        """End the deliveries whose processes have ended, and whose output others hold for too long; not too often."""
+        """Finish ended deliveries whose output stays open for too long; at most once per `LOOK_S`."""
         now = self._clock()
         if now < self._look_at:
             return
@@ -122,7 +124,7 @@ class DeliverySubprocesses:
             return OUTPUT_S
 
     def _finish(self, fd: int) -> None:
-        """Report a delivery; whoever holds its output has no reader any more."""
+        """Report a delivery and close its output, even if another process still holds it open."""
         it = self._running.pop(fd)
         self._poll.unregister(fd)
         os.close(fd)
@@ -155,7 +157,10 @@ class DeliverySubprocesses:
         self._poll.register(reading, select.POLLIN)
 
     def _run_child(self, request: AgentOrder, output: int) -> None:
-        """The child: what a qmail-local would be, with its descriptors and its exit code; never returns."""
+        """Run the delivery in the child; never returns.
+
+        It has the descriptors and the exit code of qmail-local.
+        """
         code = EXIT_TEMPORARY
         try:
             lift_bound(self._memory)

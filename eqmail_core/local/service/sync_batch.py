@@ -1,11 +1,11 @@
-"""What puts copies and names on the disk, for many at once, and keeps the reports that wait for it.
+"""Syncs copies and names to the disk in batches, and tracks the reports that wait for it.
 
-Copies are on the disk before any is named in new/; names are on the disk after the next group's barrier, or after
-`settle`.  Up to a few files of a disk are flushed one by one; a barrier over the whole disk costs more than that.
+Copies are on the disk before any copy gets its name in new/.  Names are on the disk after the sync of the next batch,
+or after `flush`.  Up to `_FEW` files of a disk are flushed one by one; a sync of the whole file system costs more.
 
-Fails: OSError when something cannot be put on the disk; the process must end then, so that the spawner learns that
-these reports are in doubt.
-Source: architecture section 7, "Maildir"; ADR 13.
+Fails: OSError when something cannot be synced; the process must end then.  The spawner learns from its end that these
+reports are in doubt.
+Source: ADR 13.
 """
 
 import time
@@ -15,14 +15,14 @@ from eqmail_core.system.kernel import sync_file_system
 
 _FEW = 2
 
-# How long names may wait for a barrier that comes anyway, and how many.  The journal keeps the messages meanwhile, so
-# this costs memory and no safety; a flush of their own per message would double the flushes of a trickle of mail.
+# How long, and how many, names may wait for the next sync.  The journal keeps the messages meanwhile, so waiting costs
+# memory and no safety; a separate flush per message would double the flushes at low mail rates.
 _LINGER_S = 0.25
 _LINGERING = 512
 
 
 class SyncBatch:
-    """The names that are not on the disk yet: open folders by disk, and the ids of the reports that wait for them."""
+    """Names that are not on the disk yet: open folders by disk, and ids of waiting reports."""
 
     __slots__ = ("_flush_at", "_names", "_waiting")
 
@@ -33,15 +33,16 @@ class SyncBatch:
 
     @property
     def flush_in_s(self) -> float | None:
-        """Seconds until `settle` is due; None while every report is durable."""
+        """Seconds until `flush` is due; None while every report is durable."""
         if not self._waiting:
             return None
         return max(0.0, self._flush_at - time.monotonic()) if len(self._waiting) < _LINGERING else 0.0
 
     def sync(self, copies: list[MaildirFile]) -> list[int]:
-        """Put the copies of a group on the disk, and where that takes a barrier all names of before; ids now durable.
+        """Sync the copies of a batch; return the ids that are durable now.
 
-        Fails: OSError; then the group must not be named, and nothing has become durable.
+        If that syncs whole file systems, all earlier names are synced too.
+        Fails: OSError; then the copies must not be named, and nothing has become durable.
         """
         if len(copies) <= _FEW:
             for copy in copies:
@@ -56,18 +57,18 @@ class SyncBatch:
         return self._all_settled()
 
     def named(self, number: int) -> None:
-        """The copies of a report have got their names."""
+        """Record that the copies of a report have got their names."""
         if not self._waiting:
             self._flush_at = time.monotonic() + _LINGER_S
         self._waiting.append(number)
 
     def hold_open(self, maildir: Maildir) -> None:
-        """Names were given in this Maildir, which is ours from now on."""
+        """Take over a Maildir in which names were given, until they are synced."""
         disk, inode = maildir.identity()
         self._names.setdefault(disk, _Disk()).add(inode, maildir)
 
     def flush(self) -> list[int]:
-        """Put the names on the disk that are not; the ids whose reports are durable now."""
+        """Sync names that are not on the disk yet; return the ids whose reports are durable now."""
         for names in self._names.values():
             names.sync()
         return self._all_settled()
@@ -80,7 +81,7 @@ class SyncBatch:
 
 
 class _Disk:
-    """The folders of one disk with names to flush; of many, one is enough."""
+    """The folders of one disk with names to flush; of many folders, one is enough."""
 
     __slots__ = ("_are_many", "_folders")
 

@@ -1,4 +1,4 @@
-"""How long one user may hold up others, in a process that delivers for all of them.
+"""Limits how long one user may delay the others, in a process that delivers for all users.
 
 Fails: never.
 """
@@ -9,17 +9,20 @@ from collections.abc import Callable
 from eqmail_core.users.user import User
 
 BUDGET_S = 1.0
-"""For how long one user may hold up the others, in a group."""
+"""How long one user may delay the others in one batch, in seconds."""
 
 SLOW_S = 600.0
-"""For how long a user has an agent who has held up the others for longer."""
+"""How long a user who exceeded the budget gets an agent, in seconds."""
 
 Account = tuple[int, int]
-"""The ids of a user; several names, homes and extensions may have the same."""
+"""The ids of a user; several names, homes and extensions may share them."""
 
 
 class TimeBudget:
-    """How much time each user may take while others wait; a user is looked after `with budget.of(user)`."""
+    """The time that each user may use while others wait.
+
+    Work for a user runs `with budget.of(user)`.
+    """
 
     __slots__ = ("_account", "_clock", "_limit_s", "_since", "_slow", "_spent")
 
@@ -32,11 +35,11 @@ class TimeBudget:
         self._since = 0.0
 
     def renew(self) -> None:
-        """Everybody has the whole budget again, but those who are known to be slow."""
+        """Give everyone the whole budget again, except users already known as slow."""
         self._spent = {}
 
     def of(self, user: User) -> "TimeBudget":
-        """The budget of a user, whom we turn to now."""
+        """Select the user whose time is counted from now on."""
         self._account = user.uid, user.gid
         return self
 
@@ -51,7 +54,7 @@ class TimeBudget:
 
     @property
     def is_spent(self) -> bool:
-        """Tell whether the user must not have more time now."""
+        """Tell whether the current user has no time left."""
         now = self._clock()
         spent = self._spent.get(self._account, 0.0) + now - self._since
         return spent > self._limit_s or self._slow.get(self._account, now) > now

@@ -1,9 +1,10 @@
-"""One user's part of a group of Maildir deliveries: copies are written, and get their names when all are on the disk.
+"""One user's part of a batch of Maildir deliveries: copies are written, later named.
 
-Acting as the user is the caller's.  Where users share the process, what may take long by its nature is not begun.
+All copies of the batch are on the disk before any is named.  The caller switches to the identity of the user.  Where
+users share the process, work that may take long is not begun.
 
-Whatever happens to an order, even a bug of ours, is its report.  Fails: never.
-Source: architecture section 7, "Maildir".
+Every problem of an order, even a bug in this program, becomes its report.  Fails: never.
+Source: ADR 13.
 """
 
 import os
@@ -32,27 +33,27 @@ from eqmail_core.users.user import User
 
 NAME = "qmail-local"
 
-# A message larger than this, in bytes, would hold up the group; it is delivered apart.
+# A message larger than this, in bytes, would delay the batch; it gets a subprocess.
 _LARGE = 4 << 20
 
 _MAX_COPIES = 16
-"""Instructions of one order that a group follows; more are followed apart."""
+"""Instructions of one order that a batch follows; an order with more gets a subprocess."""
 
 _MAX_OPEN = 128
-"""Copies and Maildirs of one user that are open at a time; orders beyond are delivered apart."""
+"""Copies and Maildirs of one user that are open at a time; orders beyond that get subprocesses."""
 
 SHORT_BYTES = 16384
 _FEW_DASHES = 32
-"""What is read of a .qmail file, and names that are tried, where users share the process."""
+"""Bytes read of a .qmail file, and dashes in an extension, where users share the process."""
 
 _UNEXPECTED = b"Unable to deliver: %b. (#4.3.0)"
 
 
 class BatchResult:
-    """What a group has come to: reports (id, durable, text), orders that need more than a Maildir, ids now durable.
+    """The result of a batch: reports (id, durable, text), orders for subprocesses, durable ids.
 
-    `unanswered` are the ids of questions that are to be asked elsewhere.  Of these and of the orders to be delivered
-    apart, `slow` are those whose users have taken too long.
+    `unanswered` are the ids of questions to ask elsewhere.  `slow` are the ids, among these and among the orders for
+    subprocesses, whose users have taken too long.
     """
 
     __slots__ = ("durable", "needs_subprocess", "reports", "slow", "unanswered")
@@ -70,7 +71,7 @@ class BatchResult:
 
 
 class UserBatch:
-    """What one group of orders finds out once at one user's: the home, instructions by extension, Maildirs by path.
+    """What a batch finds out once per user: home, instructions by extension, Maildirs by path.
 
     `written` are the copies by order, `named` the orders whose copies have got their names.
     """
@@ -95,7 +96,7 @@ class UserBatch:
         return [found for found in self._open.values() if isinstance(found, Maildir)]
 
     def write(self, orders: list[AgentOrder], result: BatchResult, budget: TimeBudget) -> None:
-        """Write the copies of this user's orders, as far as the budget goes."""
+        """Write the copies of this user's orders, as far as the budget allows."""
         problem: Failure | None = None
         try:
             if enter_home(self.user.home, self._site.patrn):
@@ -122,7 +123,7 @@ class UserBatch:
                     self.written.append((request.number, copies))
 
     def publish(self, result: BatchResult, problem: Failure | None) -> None:
-        """Give the copies their names, if there is no `trouble`, and report."""
+        """Give the copies their names, unless there is a `problem`, and report."""
         for number, mine in self.written:
             try:
                 if problem is not None and mine:
@@ -138,7 +139,10 @@ class UserBatch:
                 self.named.append(number)
 
     def _write(self, request: AgentOrder) -> list[MaildirFile] | None:
-        """Write the copies of one order; None if it should be delivered apart.  Fails: Temporary, Permanent."""
+        """Write the copies of one order; None if it needs a subprocess.
+
+        Fails: TemporaryFailure, PermanentFailure.
+        """
         try:
             message = MessageFile(request.fd)
             delivered_to = delivered_to_line(request.local + b"@" + request.host)
@@ -167,7 +171,7 @@ class UserBatch:
         return copies
 
     def _paths(self, ext: bytes) -> list[bytes] | None:
-        """The Maildirs for an extension; None where its instructions are not only those.  Fails: Failure."""
+        """The Maildirs for an extension; None if it has other instructions too.  Fails: Failure."""
         if ext not in self._known:
             try:
                 self._known[ext] = self._look_up(ext)
@@ -207,9 +211,9 @@ class UserBatch:
 
 
 def foreseen(user: User, default: bytes, patrn: int, limit_bytes: int) -> bytes | None:
-    """What a delivery to a user, as whom we act, would begin its report with.
+    """Find how the report of a delivery to a user would begin; the process acts as that user.
 
-    None where the .qmail file has more than `most_bytes`, and somebody else may read more of it.
+    None if the .qmail file has more than `limit_bytes`, and another process may read more of it.
     """
     try:
         check_deliverable(user.home, user.dash, user.ext, default, patrn, limit_bytes)
@@ -222,12 +226,12 @@ def foreseen(user: User, default: bytes, patrn: int, limit_bytes: int) -> bytes 
 
 
 def has_many_dashes(ext: bytes) -> bool:
-    """Tell whether an extension has so many .qmail files that looking for them may take long."""
+    """Tell whether an extension has so many candidate files that the search may take long."""
     return ext.count(b"-") >= _FEW_DASHES
 
 
 def unexpected(error: Exception) -> TemporaryFailure:
-    """The failure of one order or question that nobody has thought of; the others go on."""
+    """Log an unexpected error and return it as the failure of one order; the others go on."""
     log_line(NAME, f"alert: {type(error).__name__}: {error}")
     return TemporaryFailure(_UNEXPECTED % type(error).__name__.encode())
 

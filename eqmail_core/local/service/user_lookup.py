@@ -1,9 +1,10 @@
-"""Whose an address is: the user database at once, the accounts of the machine through a process that may take its time.
+"""Finds the user of a local part: in the user database, else among the system accounts.
 
-The spawner must never wait for an account service on the network, nor hold a name service's code as root.
+The database answers at once; the accounts are read by a separate process.  The spawner must never wait for an account
+service on the network, nor load the code of a name service as root.
 
-Fails: never; what cannot be told is a LOOKUP_* code.
-Source: architecture section 6, "lookup"; qmail-lspawn.c, qmail-getpw(8).
+Fails: never; a look-up that fails yields a LOOKUP_* code.
+Source: qmail-lspawn.c; qmail-getpw(8).
 """
 
 import os
@@ -23,19 +24,19 @@ from eqmail_core.users.database import KeptDatabase
 from eqmail_core.users.getpw import find_in_single_user_site
 from eqmail_core.users.user import LOOKUP_SYSTEM, LookupFailed, User
 
-# How long an answer of the look-up process is believed; a changed user database counts at once.
+# How long, and how many, answers of the look-up process are cached; a changed user database counts at once.
 _BELIEVED_S = 1.0
 _BELIEVED = 10_000
 
 SILENCE_S = 30.0
-"""How long the look-up process may owe an answer; accounts on a network take seconds, a hung home takes for ever."""
+"""Time limit for one answer of the look-up process; network accounts take seconds, a hung home never ends."""
 
 UserLookupAnswer = User | int
-"""The user, or the LOOKUP_* code that says why there is none."""
+"""The user, or the LOOKUP_* code that explains why there is none."""
 
 
 class UserLookup:
-    """Finds the owners of local parts."""
+    """Finds the users that own local parts."""
 
     def __init__(self, site: Site, selector: selectors.BaseSelector) -> None:
         self._site = site
@@ -47,7 +48,7 @@ class UserLookup:
         self._cache: dict[bytes, tuple[float, UserLookupAnswer]] = {}
 
     def find(self, local: bytes, then: Callable[[UserLookupAnswer], None]) -> None:
-        """Call `then` with the owner of `local`, at once if that is known, else when it is."""
+        """Call `then` with the owner of `local`: at once if it is known, else when it is found."""
         try:
             user = self._database.find(local)
             if user is None and self._site.single_user:
@@ -65,7 +66,7 @@ class UserLookup:
             self._ask(local, then)
 
     def _ask(self, local: bytes, then: Callable[[UserLookupAnswer], None]) -> None:
-        """Have the look-up process find the account; all who want the same local part wait for one answer."""
+        """Query the look-up process; all callers with the same local part wait for one answer."""
         waiting = self._asked.get(local)
         if waiting is not None:
             waiting.append(then)
@@ -83,7 +84,7 @@ class UserLookup:
             self._deliver_answer(local, LOOKUP_SYSTEM)
 
     def tidy(self) -> None:
-        """Do without a look-up process that is silent for too long, and without those that have ended."""
+        """Replace a look-up process that is silent for too long, and reap those that have ended."""
         self._leaving = [pid for pid in self._leaving if not has_ended(pid)]
         if self._process is not None and self._process.silent_s(time.monotonic()) > SILENCE_S:
             self._process_lost(self._process, f"was silent for {SILENCE_S:g} s")
@@ -106,7 +107,7 @@ class UserLookup:
         self._deliver_answer(local, found)
 
     def _process_lost(self, process: "_LookupProcess", why: str) -> None:
-        """The process is of no use any more: what it was at is not asked again for now, the rest is asked anew."""
+        """Replace the look-up process: fail the question it was working on and repeat the others."""
         log_line("qmail-lspawn", f"warning: the look-up process {why} and is replaced")
         self._selector.unregister(process.sock)
         process.end()
@@ -124,7 +125,7 @@ class UserLookup:
 
 
 class _LookupProcess:
-    """The process that knows the accounts of the machine, asked one local part after the other, answering in order."""
+    """The process that reads the system accounts; answers come in the order of the questions."""
 
     def __init__(self, site: Site) -> None:
         self.pid, self.sock = fork_with_socket("eq-getpw", partial(getpw.run, site))
@@ -132,7 +133,7 @@ class _LookupProcess:
         self._busy_since = 0.0
 
     def silent_s(self, now: float) -> float:
-        """For how long it has owed an answer and has given none."""
+        """Seconds for which an answer has been overdue."""
         return now - self._busy_since if self.asked else 0.0
 
     def ask(self, local: bytes) -> None:
@@ -143,10 +144,10 @@ class _LookupProcess:
         self.asked.append(local)
 
     def answer(self) -> tuple[bytes, UserLookupAnswer]:
-        """The next answer: the local part, and the user or a LOOKUP_* code.
+        """Receive the next answer: the local part, and the user or a LOOKUP_* code.
 
-        Fails: BlockingIOError when there is none, EOFError when the process has gone, ValueError or LookupFailed for
-        nonsense.
+        Fails: BlockingIOError when there is none; EOFError when the process has gone; ValueError or LookupFailed for a
+        malformed answer.
         """
         packet = self.sock.recv(PACKET)
         if not packet or not self.asked:
@@ -156,7 +157,7 @@ class _LookupProcess:
         return self.asked.popleft(), found
 
     def end(self) -> None:
-        """Have it end, without waiting for that."""
+        """Kill the process without waiting for its end."""
         self.sock.close()
         try:
             os.kill(self.pid, signal.SIGKILL)

@@ -1,6 +1,6 @@
-"""The spawner's half of a process that delivers for it: orders and questions going out, reports coming back.
+"""The spawner's side of one worker process: orders and questions go out, reports come in.
 
-It believes the process nothing but reports on what it gave it.
+It accepts only reports about orders and questions that it gave to this process.
 """
 
 import os
@@ -15,24 +15,24 @@ from eqmail_core.outcome import DONE, EXIT_OF, EXPANDED, FLEETING, LASTING, TAKE
 from eqmail_core.users.user import User
 
 _HANDED_BACK = (wire.PERSONAL, wire.SLOW)
-# Fate and letter of a report: what is not durable yet is a success.
+# Disposition and outcome of a report: a report that is not durable yet is a success.
 _BEGINNINGS = {FLEETING + DONE} | {fate + letter for fate in (LASTING, TAKEN_OVER, EXPANDED) for letter in EXIT_OF}
 
 
 NO_BOUND = 1 << 30
 
 WAIT_S = 5.0
-"""How long an order waits for the account that it is for to be done with others; then its place is given up."""
+"""How long an order waits while its account has no free slot, in seconds; then it is refused."""
 
 CROWDED_S = 60.0
-"""For how long an account's orders do not wait then."""
+"""How long orders of that account do not wait afterwards, in seconds."""
 
 
 class WorkerHandle:
-    """An agent or the carrier: orders not sent yet, orders without a report, reports that are not durable yet.
+    """An agent or the carrier: its orders, and its reports that are not durable yet.
 
-    One that `is_shared` by all users may give an order back, so its message is held on to until the report.  It has at
-    most `at_once` orders at a time; so an account cannot hold more places than these, but for a moment.
+    One that `is_shared` by all users may return an order, so its message stays open until the report.  A worker has at
+    most `at_once` orders at a time, so an account holds no more delivery slots than that, except for a moment.
     """
 
     __slots__ = (
@@ -69,23 +69,23 @@ class WorkerHandle:
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether nothing is expected of it."""
+        """Tell whether no report is outstanding."""
         return not self.taken and not self.asked and not self.not_durable
 
     def users(self) -> list[User]:
-        """Whose orders and questions it has."""
+        """The users of its orders and questions."""
         return [it.user for it in self.taken.values()] + list(self.asked.values())
 
     def silent_s(self, now: float) -> float:
-        """For how long it has owed a report and has given none."""
+        """Seconds for which a report has been overdue."""
         return now - self._busy_since if self.taken or self.asked else 0.0
 
     def has_no_place(self, now: float) -> bool:
-        """Tell whether it has all the orders that it may have, and others would wait in vain."""
+        """Tell whether it has all the orders it may have, and waiting would not help."""
         return now < self._crowded_until and self._room() <= 0
 
     def crowded_out(self, now: float) -> list[AgentOrder]:
-        """The orders that have waited for too long behind others of the account; they are not its any more."""
+        """Remove and return the orders that have waited too long behind others of the account."""
         found = []
         while self._backlog and self._backlog[0][0] < now - WAIT_S and not self.is_shared:
             request = self._backlog.popleft()[1]
@@ -96,13 +96,13 @@ class WorkerHandle:
         return found
 
     def probe(self) -> None:
-        """Ask whether it is there, if it owes anything and has not been asked yet; a report is an answer too."""
+        """Send a probe if a report is outstanding and no probe is; a report also counts as answer."""
         if (self.taken or self.asked) and not self._is_probed:
             self._is_probed = True
             try:
                 self.sock.send(wire.PROBE)
             except OSError:
-                pass  # it does not even read; its silence tells
+                pass  # it does not even read; it will be killed for its silence
 
     def accept(self, request: AgentOrder) -> None:
         """Accept an order, with its descriptor; `push` sends it."""
@@ -118,7 +118,7 @@ class WorkerHandle:
         self.asked[number] = user
 
     def push(self) -> bool:
-        """Send what was taken and may be sent, in large packets; False if the process cannot take that now.
+        """Send accepted orders and questions; False if the process cannot receive more now.
 
         Fails: OSError.
         """
@@ -134,10 +134,10 @@ class WorkerHandle:
         return True
 
     def reports(self) -> list[tuple[int, bytes]]:
-        """The reports in one packet; what is none, or not about its own orders, is an offence.
+        """Read the reports in one packet; each must be about an order or question of this process.
 
-        Fails: BlockingIOError when there is none, EOFError and OSError when the process has gone, ValueError for an
-        offence.
+        Fails: BlockingIOError when there is none; EOFError and OSError when the process has gone; ValueError for a
+        malformed report, or one about an order of another worker.
         """
         packet = self.sock.recv(PACKET)
         if not packet:
@@ -161,7 +161,7 @@ class WorkerHandle:
         return reports
 
     def hand_back(self, number: int) -> AgentOrder:
-        """An order that is not its any more."""
+        """Remove and return an order."""
         return self.taken.pop(number)
 
     def close(self) -> None:
@@ -173,7 +173,7 @@ class WorkerHandle:
         self.sock.close()
 
     def _is_its(self, number: int, said: bytes) -> bool:
-        """Tell whether this may be said about this order."""
+        """Tell whether this report is allowed for this order."""
         if said == wire.DURABLE:
             return number in self.not_durable
         if said in _HANDED_BACK and not self.is_shared:
@@ -187,7 +187,7 @@ class WorkerHandle:
             self._busy_since = self.used_at
 
     def _room(self) -> int:
-        """How many orders more it may be sent."""
+        """How many more orders may be sent."""
         return self._at_once - len(self.taken) + len(self._backlog)
 
     def _send_some(self) -> None:

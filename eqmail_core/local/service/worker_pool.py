@@ -1,10 +1,10 @@
-"""The spawner's people: the carrier, an agent for every user whose mail needs one, and helpers that sync the disk.
+"""The spawner's workers: the carrier, an agent for each user who needs one, sync helpers.
 
-Root's half.  The carrier is one process for all; it is ended when it has owed a report for too long.  Those whose mail
-it held when it ended have agents for a while, so that a user with a hung home delays the others once.
+This part runs as root.  One carrier process serves all users; it is killed when a report is overdue for too long.
+Users whose mail it held at its end have agents for a while, so that a user with a hung home delays the others once.
 
-Fails: OSError when there can be no child.
-Source: architecture section 6, "resident agents"; ADR 15.
+Fails: OSError when no child can be started.
+Source: ADR 7; ADR 15.
 """
 
 import os
@@ -29,19 +29,19 @@ IDLE_S = 30.0
 RETIRED_AFTER = 10_000
 
 SILENCE_S = 15.0
-"""How long the carrier may owe a report; a slow disk takes seconds, a hung home for ever."""
+"""How long a report of the carrier may be overdue, in seconds; a slow disk takes seconds, a hung home never ends."""
 
 AGENT_SILENCE_S = 60.0
-"""How long an agent may give no sign of life while it owes a report; it holds up nobody but its user."""
+"""How long an agent may be silent while a report is outstanding, in seconds; it delays only its user."""
 
 HUNG = 4
-"""As long as so many carriers cannot even be killed, there is no other."""
+"""No new carrier is started while this many killed carriers have not ended."""
 
 _Account = tuple[int, int]
 
 
 class WorkerPool:
-    """All workers.  The spawner is told of a new one by `watch(worker)`, and by `unwatch(worker)` before one goes.
+    """All workers; calls `watch(worker)` for a new one, `unwatch(worker)` before closing one.
 
     An agent has at most `at_once` orders at a time.
     """
@@ -71,7 +71,10 @@ class WorkerPool:
         self._slow: dict[_Account, float] = {}
 
     def worker_for(self, user: User) -> WorkerHandle:
-        """Who delivers for a user: an agent that is there already, else the carrier where it may, else a new agent."""
+        """Return the worker for a user: a running agent, else the carrier, else a new agent.
+
+        Users who are slow have agents, and so have all users while too many killed carriers have not ended.
+        """
         account = (user.uid, user.gid)
         if not self._with_carrier or account in self._agents or account in self._slow or len(self._hung) >= HUNG:
             return self.agent_for(user)
@@ -85,7 +88,10 @@ class WorkerPool:
         return self._carrier
 
     def agent_for(self, user: User) -> WorkerHandle:
-        """The agent of a user, started if there is none.  The least recently used comes first in the table."""
+        """Return the agent of a user, started if there is none.
+
+        The least recently used agent comes first in the table.
+        """
         account = (user.uid, user.gid)
         found = self._agents.pop(account, None)
         if found is not None and found.requests >= RETIRED_AFTER:
@@ -100,11 +106,11 @@ class WorkerPool:
         return found
 
     def keep_from_carrier(self, user: User) -> None:
-        """Have a user's mail delivered by an agent for a while."""
+        """Assign a user's mail to an agent for a while."""
         self._slow[user.uid, user.gid] = time.monotonic() + SLOW_S
 
     def expire(self) -> None:
-        """Let go of the agents that have been idle for long or are retired, and bury those that have left."""
+        """Close agents that are idle for long or retired, and reap ended processes."""
         now = time.monotonic()
         for account, worker in list(self._agents.items()):
             if worker.is_idle and worker.used_at <= now - IDLE_S:
@@ -118,23 +124,23 @@ class WorkerPool:
         self._slow = {account: until for account, until in self._slow.items() if until > now}
 
     def probe(self) -> None:
-        """Ask the agents that owe something for a sign of life; their programs may take what they take."""
+        """Probe the agents with outstanding reports; run times of their programs are not limited."""
         for worker in self.agents():
             worker.probe()
 
     def silent(self) -> list[WorkerHandle]:
-        """Those that have owed a report, or a sign of life, for too long."""
+        """List the workers whose report, or answer to a probe, is overdue for too long."""
         now = time.monotonic()
         carriers = [it for it in (self._carrier, *self._retired) if it is not None and it.is_shared]
         silent = [it for it in carriers if it.silent_s(now) > SILENCE_S]
         return silent + [it for it in self.agents() if it.silent_s(now) > AGENT_SILENCE_S]
 
     def agents(self) -> list[WorkerHandle]:
-        """Every agent."""
+        """List every agent."""
         return [*self._agents.values(), *(it for it in self._retired if not it.is_shared)]
 
     def reap(self, dead: WorkerHandle) -> int:
-        """Forget a worker that has died or must; its exit code, negative for a signal."""
+        """Remove a worker that has died or must; return its exit code, negative for a signal."""
         self._remove(dead)
         return end_child(dead.pid)
 
@@ -166,7 +172,7 @@ class WorkerPool:
         worker.close()
 
     def _make_room(self) -> None:
-        """Dismiss the least recently used of the idle, if the house is full; the busy stay, however many."""
+        """Close the least recently used idle agent if the table is full; busy agents always stay."""
         if len(self._agents) >= RESIDENT:
             for account, worker in self._agents.items():
                 if worker.is_idle:
@@ -181,7 +187,7 @@ class WorkerPool:
 
 
 def sync_in_child() -> tuple[int, socket.socket]:
-    """Start a process that puts everything on the disk; its socket ends when that is done."""
+    """Start a process that syncs all disks; its socket reaches end of file when that is done."""
     return fork_with_socket("eq-sync", _sync)
 
 

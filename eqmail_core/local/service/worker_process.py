@@ -1,14 +1,14 @@
-"""Those who deliver for the spawner: a user's agent, which is that user for good, and the carrier for everybody.
+"""The worker processes of the spawner: agents, one per user, and the carrier for all users.
 
-An agent delivers for one account as long as there is mail.  Maildir orders are taken in groups, whatever waits at a
-time; anything slower (programs, forwards, mailbox files) runs in a process of its own, so that it holds up nobody.  No
-other process of the user may trace it.
+An agent delivers for one account as long as there is mail.  Maildir orders are taken in batches of whatever waits.
+Slower ones (programs, forwards, mailbox files) run in subprocesses and delay no other.  No other process of the user
+may trace the agent.
 
-The carrier files plain mail in everybody's Maildirs, being each user while it touches that user's files.  It runs no
-program and delivers nothing else: such orders go back, for the agent of their user.
+The carrier delivers plain mail to the Maildirs of all users, and acts as each user while it touches that user's files.
+It runs no program and delivers nothing else: it returns such orders, for the agent of their user.
 
-Neither has descriptors but its socket and those of the orders, and either ends with its socket.
-Source: architecture section 6, "resident agents"; ADR 15.
+Both have no descriptors but their socket and those of the orders, and both end when the socket closes.
+Source: ADR 7; ADR 15.
 """
 
 import os
@@ -32,13 +32,13 @@ from eqmail_core.system.memory_limit import bound_memory
 from eqmail_core.system.privileges import PrivilegeError, TemporaryIdentity, become_user, keep_only_changing_users
 from eqmail_core.users.user import LOOKUP_USAGE, User
 
-# Imported only when needed elsewhere; here at once, for users may be unable to read our files.
+# Elsewhere imported only when needed; here at once, because users may be unable to read these files.
 _LATER = ("eqmail_core.control.controls", "eqmail_core.local.delivery.lmtp_command", "eqmail_core.local.delivery.lmtp")
 
 _MORE_MEMORY = 256 << 20
-"""What an agent or the carrier may need beside what it has of the spawner, in bytes."""
+"""Memory that an agent or the carrier may need beyond what it has from the spawner, in bytes."""
 
-# After a group, orders that follow within this time make the next group together, up to so many.
+# After a batch, orders that arrive within this time form the next batch together, up to so many.
 _GATHER_S = 0.008
 _GATHERED = 10
 
@@ -47,7 +47,7 @@ for module in _LATER:
 
 
 def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], sock: socket.socket) -> int:
-    """Become the user and deliver until the spawner lets go; the exit code, which the spawner understands."""
+    """Become the user and deliver until the socket closes; return an exit code."""
     itself = nullcontext()
 
     def as_it_is(other: User) -> AbstractContextManager[object]:
@@ -67,14 +67,17 @@ def run(site: Site, user: User, default: bytes, environ: Mapping[bytes, bytes], 
 
 
 def run_carrier(site: Site, default: bytes, sock: socket.socket) -> int:
-    """Deliver plain Maildir mail for everybody until the spawner lets go; the exit code."""
+    """Deliver plain Maildir mail for all users until the socket closes; return the exit code."""
     keep_only_changing_users()
     context = MaildirBatch(site, default, lambda user: TemporaryIdentity(user.uid, user.gid), is_shared=True)
     return WorkerLoop(sock, "eq-carrier", context).run()
 
 
 class WorkerLoop:
-    """The loop: orders and questions in, reports out.  Without `apart` what is more than a Maildir goes back."""
+    """The loop: orders and questions in, reports out.
+
+    Without `subprocesses`, orders that need more than a Maildir are returned.
+    """
 
     def __init__(self, sock: socket.socket, name: str, context: MaildirBatch) -> None:
         kernel.forbid_tracing()
@@ -93,16 +96,16 @@ class WorkerLoop:
         self.poll.register(sock, select.POLLIN)
 
     def run(self) -> int:
-        """Deliver until the socket ends; what runs apart then goes on by itself, as it would under C."""
+        """Deliver until the socket closes; subprocesses then go on by themselves, as in C."""
         try:
             self._serve()
         except BrokenPipeError:
-            # The spawner has gone while we worked; its successor will be given the same orders.
+            # The spawner ended during the work; its successor gets the same orders.
             pass
         return EXIT_DONE
 
     def report(self, number: int, disposition: bytes, text: bytes) -> None:
-        """A delivery apart has ended."""
+        """Queue the report of a subprocess that has ended."""
         self._outgoing.append(wire.report_of(number, disposition, text))
 
     def _serve(self) -> None:
@@ -126,7 +129,7 @@ class WorkerLoop:
         return None if self.subprocesses is None else self.subprocesses.look_in_s
 
     def _receive_requests(self) -> bool:
-        """Take the orders that wait, and deliver them as a group; False at the end of the socket."""
+        """Receive the waiting orders and deliver them as a batch; False at the end of the socket."""
         orders: list[AgentOrder] = []
         flags = 0
         while len(orders) < wire.MAX_ORDERS:
@@ -166,18 +169,18 @@ class WorkerLoop:
             self._outgoing.append(wire.hand_back(request.number, request.number in result.slow))
 
     def _tell(self, result: BatchResult) -> None:
-        """Have the spawner told what is certain, and which questions we do not answer."""
+        """Queue the durable ids, the reports, and the questions that remain unanswered."""
         self._outgoing += [wire.durable(number) for number in result.durable]
         self._outgoing += [wire.report(*report) for report in result.reports]
         self._outgoing += [wire.hand_back(number, number in result.slow) for number in result.unanswered]
 
     def _more_may_come(self, count: int) -> bool:
-        """Wait a moment for more orders while mail streams in: a barrier costs more than the moment."""
+        """Wait briefly for more orders while mail streams in: a sync costs more than the wait."""
         left_s = self._gather_until - time.monotonic()
         return left_s > 0 and count < _GATHERED and bool(self._requests_poll.poll(left_s * 1000))
 
     def _send_reports(self) -> None:
-        """Send all that is to be said, in as few packets as it fits."""
+        """Send everything queued, in as few packets as possible."""
         packet: list[bytes] = []
         size = 0
         for piece in self._outgoing:

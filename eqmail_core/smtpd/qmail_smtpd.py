@@ -15,7 +15,7 @@ def receive(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
     if code is None:
         # Here, because a client that is handed over shall not wait for all of it.
         folder, tag = os.path.dirname(__file__), sys.implementation.cache_tag
-        load_linked_from(f"{folder}/__pycache__/alone.{tag}.linked")
+        load_linked_from(f"{folder}/server/__pycache__/stdio_server.{tag}.linked")
         from eqmail_core.smtpd.server.stdio_server import serve
 
         code = serve(checker, environ)

@@ -12,7 +12,7 @@ SEVERITY_ORDER = (ERROR, WARNING, NOTE)
 
 
 class Finding(NamedTuple):
-    """One fact that somebody should know. `name` is GROUP.WHAT and never changes its meaning."""
+    """One fact that somebody should know. `id` is GROUP.WHAT and never changes its meaning."""
 
     id: str
     severity: str
@@ -22,6 +22,10 @@ class Finding(NamedTuple):
     def line(self) -> str:
         """The finding in one line."""
         return f"{self.severity}: {self.id}: {self.message}; {self.hint}"
+
+    def value(self) -> dict[str, str]:
+        """The finding in JSON."""
+        return {"name": self.id, "weight": self.severity, "fact": self.message, "remedy": self.hint}
 
 
 def is_selected(name: str, only: Iterable[str], skip: Iterable[str]) -> bool:

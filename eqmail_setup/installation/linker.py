@@ -25,7 +25,7 @@ LINKED_PROGRAMS = frozenset(
 )
 """Modules of the programs that are linked."""
 
-_IMPORTED_LATER = f"{_PACKAGE}/services/smtp_program/alone.py"
+_IMPORTED_LATER = f"{_PACKAGE}/smtpd/server/stdio_server.py"
 """What qmail-smtpd needs only if nobody takes its client over is linked by itself."""
 
 

@@ -40,11 +40,19 @@ class Severity(Enum):
     WARNING = "kept"
     INFO = "better"
 
+    @property
+    def weight(self) -> str:
+        """What JSON calls it."""
+        return _WEIGHTS[self]
+
+
+_WEIGHTS = {Severity.ERROR: "wrong", Severity.WARNING: "kept", Severity.INFO: "advice"}
+
 
 class Change(NamedTuple):
     """One thing that is not as it should be. `action` mends it; without one, a person has to look.
 
-    What an administrator changed on purpose is KEPT: said, but neither mended nor counted as wrong. So is ADVICE.
+    What an administrator changed on purpose is a WARNING: said, but neither mended nor counted as wrong. So is INFO.
     """
 
     path: str

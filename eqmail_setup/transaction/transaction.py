@@ -287,6 +287,6 @@ def _json_of(difference: Change, filesystem: Filesystem) -> dict[str, str]:
         "path": difference.path,
         "is": difference.found,
         "should": difference.expected,
-        "weight": difference.severity.name.lower(),
+        "weight": difference.severity.weight,
         "action": difference.operation.describe(filesystem) if difference.operation else "",
     }

@@ -40,10 +40,10 @@ CONTEXT = {
 }
 RENDER_ALL = f"""
 from eqmail_setup.templating import render, template_names
-from eqmail_setup.services.options import ServiceValues, Settings
+from eqmail_setup.services.options import TemplateContext, Settings
 kinds = {{str(kind): value for kind, value in ((str, "x"), (list[str], ["x"]), (dict[str, str], {{}}))}}
 service = dict(Settings().model_dump(), script="x", value="x")
-for name, field in ServiceValues.model_fields.items():
+for name, field in TemplateContext.model_fields.items():
     service.setdefault(name, kinds.get(str(field.annotation), [{{"service": "x", "addresses": ["x"], "tls": False}}]))
 from eqmail_setup.reference.manual import pages
 assert {{"dot-qmail", "qmail-control", "qmail-send", "eqmail-check"}} <= {{page.name for page in pages()}}

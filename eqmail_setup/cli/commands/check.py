@@ -55,7 +55,7 @@ def _tell(site: Site, differences: list[Change], as_json: bool) -> None:
                 "path": item.path,
                 "is": item.found,
                 "should": item.expected,
-                "weight": item.severity.name.lower(),
+                "weight": item.severity.weight,
                 "fix": item.operation is not None,
             }
             for item in differences

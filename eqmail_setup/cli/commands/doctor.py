@@ -94,7 +94,7 @@ def command(
     ]
     found.sort(key=lambda finding: SEVERITY_ORDER.index(finding.severity))
     if as_json:
-        click.echo(json.dumps([finding._asdict() for finding in found], indent=1))
+        click.echo(json.dumps([finding.value() for finding in found], indent=1))
     else:
         for finding in found:
             click.echo(finding.line())

@@ -96,13 +96,25 @@ def _exchangers(domain: str) -> list[str]:
 
 def _value(found: AddressRoute) -> dict[str, object]:
     user = found.user
-    value = found._asdict()
-    value["user"] = user and {
-        "name": os.fsdecode(user.name),
-        "uid": user.uid,
-        "gid": user.gid,
-        "home": os.fsdecode(user.home),
-        "dash": os.fsdecode(user.dash),
-        "ext": os.fsdecode(user.ext),
+    return {
+        "given": found.given,
+        "address": found.address,
+        "channel": found.channel,
+        "source": found.source,
+        "user": user
+        and {
+            "name": os.fsdecode(user.name),
+            "uid": user.uid,
+            "gid": user.gid,
+            "home": os.fsdecode(user.home),
+            "dash": os.fsdecode(user.dash),
+            "ext": os.fsdecode(user.ext),
+        },
+        "tried": found.tried,
+        "file": found.file,
+        "instructions": found.instructions,
+        "relay": found.relay,
+        "servers": found.servers,
+        "exchangers_of": found.mx_domain,
+        "trouble": found.failure,
     }
-    return value

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def gen_command(name: str, what: str, managers: tuple[str, ...] = ()) -> click.Command:
-    """The command `eqmail gen-NAME`; with `flavours`, --flavour chooses one, else it is the first."""
+    """The command `eqmail gen-NAME`; with `managers`, --flavour chooses one, else it is the first."""
 
     @click.command(f"gen-{name}", help=_help(name, what))
     @click.option("--service", "services", metavar="NAME", multiple=True, help="What to run; may be given again.")
@@ -58,7 +58,7 @@ def gen_command(name: str, what: str, managers: tuple[str, ...] = ()) -> click.C
     if managers:
         kinds = click.Choice(managers)
         option = click.option(
-            "--flavour", type=kinds, default=managers[0], metavar="NAME", help=f"{' or '.join(managers)}."
+            "--flavour", "manager", type=kinds, default=managers[0], metavar="NAME", help=f"{' or '.join(managers)}."
         )
         command = option(command)
     return command

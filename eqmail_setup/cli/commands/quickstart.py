@@ -34,7 +34,9 @@ Say = Callable[[str, str], None]
 @click.command("quickstart")
 @click.argument("fqdn", required=False)
 @click.option("--to", metavar="USER", default="", help="Who gets mail for root: an account or an address.")
-@click.option("--service", "way", metavar="NAME", help="systemd, openrc, runit, s6, daemontools, sysv, xinetd or none.")
+@click.option(
+    "--service", "deployment", metavar="NAME", help="systemd, openrc, runit, s6, daemontools, sysv, xinetd or none."
+)
 @click.option(
     "--set", "pairs", metavar="KEY=VALUE", multiple=True, help="A setting of the services, as for gen-systemd."
 )

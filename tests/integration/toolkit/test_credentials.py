@@ -32,13 +32,13 @@ class Page(NamedTuple):
 
     content: bytes
 
-    def show(self, path: str) -> str:
+    def display_path(self, path: str) -> str:
         return path
 
-    def look(self, path: str) -> PathInfo:
+    def stat(self, path: str) -> PathInfo:
         return PathInfo("a file", Permissions("a", "b", 0o400), len(self.content), False)
 
-    def target(self, path: str) -> None:
+    def read_link(self, path: str) -> None:
         return None
 
     def read(self, path: str) -> bytes:

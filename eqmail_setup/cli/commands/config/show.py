@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,9 @@ from eqmail_setup.errors import DIFFERS, EqmailError
 from eqmail_setup.installation.loading import require_installation
 from eqmail_setup.settings.describe import describe, display_value, json_value
 from eqmail_setup.settings.editor import declaration
+
+if TYPE_CHECKING:
+    from eqmail_setup.settings.validation import SettingProblem
 
 
 @click.command("show")
@@ -95,14 +98,24 @@ def lint(context: click.Context, as_json: bool) -> int:
     site = require_installation(context)
     problems = check_settings(site)
     if as_json:
-        rows = [{**remark._asdict(), "weight": remark.severity.name.lower()} for remark in problems]
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps([_value(problem) for problem in problems], indent=1))
     else:
         if not problems:
             click.echo(f"{site.control}: all as it should be")
         for problem in problems:
             click.echo(f"{site.control}/{problem.file}: {problem.found}, {problem.severity.value} {problem.expected}")
     return DIFFERS if any(remark.severity is Severity.ERROR for remark in problems) else 0
+
+
+def _value(problem: "SettingProblem") -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "found": problem.found,
+        "wanted": problem.expected,
+        "weight": problem.severity.weight,
+        "name": problem.name,
+        "mended": problem.mended,
+    }
 
 
 def _explain(site: Site, control: Control[Any]) -> int:

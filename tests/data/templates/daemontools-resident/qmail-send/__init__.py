@@ -1,1 +1,0 @@
-"""data/templates/daemontools-resident/qmail-send"""

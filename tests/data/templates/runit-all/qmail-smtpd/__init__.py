@@ -1,1 +1,0 @@
-"""data/templates/runit-all/qmail-smtpd"""

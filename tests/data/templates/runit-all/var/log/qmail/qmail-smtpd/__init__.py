@@ -1,1 +1,0 @@
-"""data/templates/runit-all/var/log/qmail/qmail-smtpd"""

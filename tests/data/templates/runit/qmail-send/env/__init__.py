@@ -1,1 +1,0 @@
-"""data/templates/runit/qmail-send/env"""

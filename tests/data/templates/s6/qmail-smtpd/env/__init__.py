@@ -1,1 +1,0 @@
-"""data/templates/s6/qmail-smtpd/env"""

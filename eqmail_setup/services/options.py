@@ -1,7 +1,7 @@
 """The variables of the templates of service files, as pydantic models: what can be set, and what follows from it.
 
-`Settings` is what an administrator can set, for all services or, as SERVICE.KEY, for one; `TemplateContext` is all that a
-template sees.
+`Settings` is what an administrator can set, for all services or, as SERVICE.KEY, for one; `TemplateContext` is all
+that a template sees.
 
 Fails: Refusal (wrong usage) for a key or a value that makes no sense.
 """

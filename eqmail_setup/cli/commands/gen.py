@@ -5,7 +5,7 @@ import os
 import textwrap
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eqmail_setup.services.managers import ServiceFile, ServiceManager
     from eqmail_setup.transaction.disk_filesystem import DiskFilesystem
     from eqmail_setup.transaction.filesystem import Filesystem
+    from eqmail_setup.transaction.operations import Operation
     from eqmail_setup.transaction.plan import Change
 
 
@@ -211,7 +212,7 @@ def _write(
     if change.preview_only:
         print_plan(plan(filesystem), filesystem, change.as_json, change.diff)
         return
-    done: list[Any] = []
+    done: list[Operation] = []
     with locked(lock) if lock else nullcontext():
         differences = plan(filesystem)
         for item in differences:
@@ -220,7 +221,7 @@ def _write(
         apply_changes(differences, filesystem, done.append)
         filesystem.sync()
     kept = [item.line() for item in differences if item.operation is None]
-    sentences = [action.sentence(filesystem) for action in done]
+    sentences = [action.describe(filesystem) for action in done]
     if change.as_json:
         click.echo(json.dumps({"done": sentences, "kept": kept}, indent=1))
         return

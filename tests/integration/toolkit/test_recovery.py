@@ -83,7 +83,7 @@ def test_trouble_that_passes_is_no_edit(at_home: str, tmp_path: Path, monkeypatc
         raise OSError(errno.ENOSPC, "No space left on device", path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(DiskFilesystem, "unlink", full)
+        patched.setattr(DiskFilesystem, "remove_file", full)
         assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) != 0
     assert [it.state for it in History(at_home).records() if it.command == "eqmail user add joe"] == [BEGUN]
     assert run(["--home", at_home, "config", "set", "timeoutconnect", "50"]) == 0

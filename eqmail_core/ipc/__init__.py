@@ -1,1 +1,1 @@
-"""Packets between the services: sockets, connections, protocols."""
+"""Packets between the services: sockets, channels and protocols."""

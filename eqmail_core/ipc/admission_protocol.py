@@ -1,24 +1,25 @@
-"""The wire between queue service and scheduler; the scheduler connects to run/queue.sock and says hello first.
+"""The protocol between queue service and scheduler; the scheduler connects to run/queue.sock and sends H first.
 
     scheduler  H serial u64 ...     hello, first packet: the messages of earlier admissions that it still holds
-               F serial u64 ...     finished: every recipient is done and durable, forget the message
-               W serial u64         it has to wait: write mess/N now, I keep the rest
-               P serial u64         placed: info, local and remote are on the disk, forget the journal's copy
+               F serial u64 ...     finished: every recipient is done and durable; delete the message
+               W serial u64         the message must wait: write mess/N now; the scheduler writes the rest
+               P serial u64         placed: info, local and remote are on the disk; release the journal's copy
                X name NUL           qmail-clean's request: foop/S/N or todo/S/N
     queue      N serial u64, number u64, size u64, birth u32, uid u32, qp u32, envelope   a message and its descriptor
-               W serial u64, ok u8  answer to W: mess/N is there and on the disk
+               W serial u64, ok u8  answer to W: mess/N exists and is on the disk
                X answer u8          qmail-clean's answer: + ! x, in the order of the requests
 
-A serial is never used twice in the life of a queue; a number N is an inode number and comes back.  The descriptor is a
-sealed memfd or the file mess/N, to be read from offset 0 with positions of one's own (pread): its offset is shared.
-The envelope is F sender NUL, T recipient NUL each.  An envelope that does not fit a packet comes through todo/ instead.
+A serial is never reused during the life of a queue; a number N is an inode number and is reused.
+The descriptor is a sealed memfd or the file mess/N. Its offset is shared: read from offset 0 with pread.
+The envelope is F sender NUL, then T recipient NUL for each recipient.
+An envelope that does not fit a packet goes through todo/ instead.
 
-info/N is the scheduler's word that a message is placed: it is written last, after local/N and remote/N are on the disk,
-and P follows when it is there too.  A message that is admitted while its info/N exists was placed before a crash: the
-scheduler answers P and goes on from its files.  The same holds after W was answered and the queue service died.
+The scheduler marks a message as placed by info/N, which it writes last: local/N and remote/N are on the disk before.
+It sends P when info/N is on the disk too. A message admitted while its info/N exists was placed before a crash:
+the scheduler answers P and continues from its files. The same holds if the queue service died after it answered W.
 
-Fails: WireError for a packet that is none of these.
-Source: architecture "journal first"; queue.md 3.6.
+Fails: WireError for any other packet.
+Source: docs/adr/0003-journal-first.md; queue.md 3.6.
 """
 
 import struct
@@ -34,15 +35,15 @@ _ANSWER = struct.Struct("<cQB")
 
 
 MAX_REQUEST = 100
-"""Longest request to clean, in bytes, as qmail-clean has it."""
+"""Longest qmail-clean request, in bytes; qmail-clean has the same limit."""
 
 
 class WireError(Exception):
-    """A packet that does not belong on this wire."""
+    """A packet that does not follow this protocol."""
 
 
 class Admission:
-    """A message that the queue hands to the scheduler."""
+    """A message that the queue service passes to the scheduler."""
 
     __slots__ = ("birth", "envelope", "number", "qp", "serial", "size", "uid")
 
@@ -79,12 +80,12 @@ def split_admission(packet: bytes) -> Admission:
 
 
 def serials(kind: bytes, numbers: list[int]) -> bytes:
-    """An H, F, W or P packet about these messages; at most 8 000 of them."""
+    """Render an H, F, W or P packet with at most 8 000 serials."""
     return kind + struct.pack(f"<{len(numbers)}Q", *numbers)
 
 
 def split_serials(packet: bytes) -> tuple[int, ...]:
-    """The serials of an H, F, W or P packet."""
+    """Read the serials of an H, F, W or P packet."""
     try:
         return struct.unpack(f"<{(len(packet) - 1) // _SERIAL.size}Q", packet[1:])
     except struct.error as error:
@@ -92,12 +93,12 @@ def split_serials(packet: bytes) -> tuple[int, ...]:
 
 
 def spill_request(serial: int, ok: bool) -> bytes:
-    """The queue's answer to W."""
+    """Render the queue service's answer to W."""
     return _ANSWER.pack(WAITS, serial, ok)
 
 
 def split_clean(packet: bytes) -> bytes:
-    """The request of an X packet, without its NUL."""
+    """Read the request of an X packet, without its NUL."""
     request = packet[1:].partition(b"\0")[0]
     if len(request) > MAX_REQUEST:
         raise WireError("long request")
@@ -105,7 +106,7 @@ def split_clean(packet: bytes) -> bytes:
 
 
 def split_spill_request(packet: bytes) -> tuple[int, bool]:
-    """Serial and success of the queue's answer to W."""
+    """Read serial and success of the queue service's answer to W."""
     try:
         _, serial, ok = _ANSWER.unpack(packet)
     except struct.error as error:

@@ -1,6 +1,7 @@
-"""A wire between two services on an event loop: whole packets, at most one descriptor each, never blocking.
+"""A packet connection between two services on an event loop; it never blocks.
 
-What cannot be sent now waits in memory in order; who must not grow without bound looks at `waiting`.
+Each packet carries at most one descriptor. Packets that cannot be sent now wait in memory, in order.
+A caller that must bound its memory checks `waiting`.
 """
 
 import asyncio
@@ -12,16 +13,18 @@ from collections.abc import Callable
 from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.ipc.packet_socket import enlarge_send_buffer, receive_packet, refuse_descriptors, send_packet
 
-# Packets taken per wake-up, so that one busy peer does not starve the others.
+# Packets read per wake-up, so that one busy peer does not starve the others.
 _BURST = 64
 
 
 class AsyncChannel:
-    """One connected SOCK_SEQPACKET socket; `on_packet(data, fd)` owns the descriptor it is given (-1: none).
+    """One connected SOCK_SEQPACKET socket.
 
-    `on_close()` is called once, when the peer has gone or `close` was called; `on_drained()` whenever all that had to
-    wait has been sent.  Where no descriptor is due (`takes_descriptors` False) a peer that sends one is hung up on.
-    Fails: never; a broken wire is an `on_close`.
+    `on_packet(data, fd)` owns the descriptor that it gets (-1: none).
+    `on_close()` is called once, after the peer disconnected or `close` was called.
+    `on_drained()` is called whenever all waiting packets have been sent.
+    Without `takes_descriptors`, the connection to a peer that sends a descriptor is closed.
+    Fails: never; a broken connection leads to `on_close`.
     """
 
     __slots__ = (
@@ -61,11 +64,11 @@ class AsyncChannel:
 
     @property
     def waiting(self) -> int:
-        """Packets that the peer has not taken yet."""
+        """The number of packets that wait to be sent."""
         return len(self._pending)
 
     def send(self, data: bytes, fd: int = -1) -> None:
-        """Send a packet; a descriptor is borrowed (duplicated where it has to wait) and stays the caller's."""
+        """Send a packet; the caller keeps the descriptor, of which a waiting packet has a duplicate."""
         if self.closed:
             return
         if not self._pending:
@@ -80,23 +83,23 @@ class AsyncChannel:
         self._pending.append((data, os.dup(fd) if fd >= 0 else -1))
 
     def pause(self) -> None:
-        """Take no more packets until `resume`."""
+        """Read no more packets until `resume`."""
         if not self.closed:
             self._is_paused = True
             self._loop.remove_reader(self.sock.fileno())
 
     def resume(self) -> None:
-        """Take packets again."""
+        """Read packets again."""
         if not self.closed:
             self._is_paused = False
             self._loop.add_reader(self.sock.fileno(), self._readable)
 
     def close(self) -> None:
-        """Close the wire; what was not sent is dropped."""
+        """Close the connection; waiting packets are dropped."""
         self._close(is_over=False)
 
     def _close(self, is_over: bool) -> None:
-        """`is_over`: the peer has gone, and everything was read that it sent."""
+        """Close; `is_over`: the peer has disconnected, and all its packets were read."""
         if self.closed:
             return
         self.closed = True

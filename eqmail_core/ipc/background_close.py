@@ -1,7 +1,7 @@
-"""Closing what another account sent, away from a loop that others wait for.
+"""Closes received descriptors in threads, so that an event loop does not block.
 
-The last close of a socket may wait until its peer has read everything (SO_LINGER), and any close of a file may wait for
-the process that serves its file system: both for as long as the sender likes.
+The last close of a socket may block until its peer has read everything (SO_LINGER).
+Any close of a file may block on the process that serves its file system. The sender controls how long both take.
 
 Fails: never.
 """
@@ -14,7 +14,7 @@ import threading
 from collections import deque
 
 MAX_THREADS = 16
-"""Closes that may be waited for at a time; further descriptors stay open meanwhile."""
+"""Most closes that block at a time; further descriptors stay open meanwhile."""
 
 _NO_LINGER = struct.pack("ii", 0, 0)
 
@@ -24,7 +24,7 @@ _threads = 0
 
 
 def close_received(fd: int) -> None:
-    """Close what should have been a message: a regular file at once, anything else aside."""
+    """Close a descriptor received as a message: a regular file at once, anything else in a thread."""
     try:
         is_file = stat.S_ISREG(os.fstat(fd).st_mode)
     except OSError:
@@ -36,7 +36,7 @@ def close_received(fd: int) -> None:
 
 
 def close_aside(fd: int) -> None:
-    """Close a descriptor sometime, in a thread."""
+    """Close a descriptor later, in a thread."""
     global _threads
     with _lock:
         _waiting.append(fd)

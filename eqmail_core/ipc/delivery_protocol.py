@@ -1,18 +1,19 @@
-"""The wire from the scheduler to a delivering service: orders out, reports back; run/local.sock and run/remote.sock.
+"""The protocol between the scheduler and a delivering service, on run/local.sock and run/remote.sock.
 
-    scheduler  D serial u64, number u64, name NUL sender NUL recipient NUL     an order, with the message's descriptor
-               ... wishes NUL                                                  and what the sender wishes, if anything
-    service    R serial u64, flags u8, letter, text                            its report: letter K, Z or D
+    scheduler  D serial u64, number u64, name NUL sender NUL recipient NUL     a request, with the message's descriptor
+               ... dsn NUL                                                     and the DSN parameters, if there are any
+    service    R serial u64, flags u8, outcome, text                           its report: outcome K, Z or D
                Y serial u64 ...                                                these reports have become durable
 
-`serial` names the order and is never used twice on a connection.  `name` is empty, or a file name that is a function of
-message and recipient: a mailbox that is given the same order twice then replaces its copy instead of keeping two.
-Wishes are a list as in formats.wishes, and the recipient has place 0 there.  Flags of a report: 1, it is durable;
-2, who has the message now tells its sender the news that were wished; 4, the message was passed on to several.
-A report K without flag 1 says that the mail is delivered but could still be lost with the machine; a Y follows.
-The descriptor's offset is shared with other orders: read it with positions of one's own (pread).
+`serial` identifies the request and is never reused on a connection.
+`name` is empty, or a file name that is a function of message and recipient.
+A mailbox that gets the same request twice then replaces its copy instead of keeping two.
+The DSN parameters have the form of `dsn.parameters`, with the recipient at index 0.
+Flags of a report: 1, the delivery is durable; 2, the next hop sends the requested DSNs; 4, the message was expanded to
+several addresses. A report K without flag 1 means: delivered, but a system crash could still lose it; a Y follows.
+The descriptor's offset is shared with other requests: read with pread.
 
-Source: queue.md 3.11 (the spawner protocols), architecture "boundary 3".
+Source: queue.md 3.11 (the spawner protocols); docs/adr/0013-durability-of-deliveries.md.
 """
 
 import struct
@@ -29,9 +30,9 @@ _REPORT = struct.Struct("<cQBc")
 
 
 class DeliveryRequest:
-    """One recipient of one message, to be delivered now.
+    """The delivery of one message to one recipient.
 
-    `takes_over`: whoever was last offered the message tells its sender the news that were wished.
+    `takes_over`: the next hop, to which the message was offered last, sends the requested DSNs.
     """
 
     __slots__ = ("dsn", "name", "number", "recipient", "sender", "serial", "takes_over")
@@ -76,7 +77,7 @@ def report(
 
 
 def split_report(packet: bytes) -> tuple[int, int, bytes, bytes]:
-    """Serial, flags, letter and text of an R packet.  Fails: ValueError for any other."""
+    """Read serial, flags, outcome and text of an R packet.  Fails: ValueError for any other."""
     try:
         kind, serial, flags, outcome = _REPORT.unpack_from(packet)
     except struct.error as error:
@@ -87,12 +88,12 @@ def split_report(packet: bytes) -> tuple[int, int, bytes, bytes]:
 
 
 def durable(serials: list[int]) -> bytes:
-    """Render a Y packet; at most 8 000 serials."""
+    """Render a Y packet with at most 8 000 serials."""
     return DURABLE + struct.pack(f"<{len(serials)}Q", *serials)
 
 
 def split_durable(packet: bytes) -> tuple[int, ...]:
-    """The serials of a Y packet.  Fails: ValueError for any other."""
+    """Read the serials of a Y packet.  Fails: ValueError for any other."""
     if packet[:1] != DURABLE or len(packet) % 8 != 1:
         raise ValueError("not a list of durable reports")
     return struct.unpack(f"<{(len(packet) - 1) // 8}Q", packet[1:])

@@ -1,14 +1,15 @@
-"""The wire by which qmail-smtpd hands its client over to the resident SMTP service; packets on run/smtp.sock.
+"""The protocol by which qmail-smtpd hands its client over to the SMTP service, on run/smtp.sock.
 
-    service  EQ1                      there is room; the grammar is this one
-    program  field NUL ...            and the client's socket: A, a word of the command that checks passwords, in
-                                      order; V, a variable of the environment, NAME=VALUE
-    service  K                        taken; until now nothing was said to the client
-             N reason                 not taken: the program serves the client itself
+    service  EQ1                      it has room and speaks this version
+    program  field NUL ...            with the client's socket: A, a word of the checkpassword command, in order;
+                                      V, an environment variable, NAME=VALUE
+    service  K                        accepted; nothing has been sent to the client so far
+             N reason                 refused: the program serves the client itself
              L line                   for the program's standard error
-             E code                   the conversation is over; digits of the program's exit code
+             E code                   the session has ended; the program's exit code in digits
 
-Light.  Who hangs up before K has not had the client.  After K the conversation lives as long as both of them.
+Light.  A service that disconnects before K has not used the client.
+After K the session lasts as long as both processes do.
 
 Fails: WireError.
 Source: docs/adr/0010.
@@ -23,20 +24,20 @@ if TYPE_CHECKING:
 READY, TAKEN, REFUSED, LINE, END = b"EQ1", b"K", b"N", b"L", b"E"
 
 MAX_BYTES = 98304
-"""Longest environment and command that are handed over, in bytes."""
+"""Longest offer, environment and command together, in bytes."""
 
 
 class WireError(ValueError):
-    """A packet that is not of this wire."""
+    """A packet that does not follow this protocol."""
 
 
 def offer(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> bytes:
-    """Render what the service has to know beside the socket."""
+    """Render the fields that accompany the client's socket."""
     return join(*[b"A" + word for word in checker], *[b"V%b=%b" % pair for pair in environ.items()])
 
 
 def split_offer(packet: bytes) -> tuple[list[bytes], dict[bytes, bytes]]:
-    """The command that checks passwords, and the environment.  Fails: WireError."""
+    """Read the checkpassword command and the environment of an offer.  Fails: WireError."""
     checker: list[bytes] = []
     environ: dict[bytes, bytes] = {}
     for field in fields(packet):
@@ -52,12 +53,12 @@ def split_offer(packet: bytes) -> tuple[list[bytes], dict[bytes, bytes]]:
 
 
 def end(code: int) -> bytes:
-    """Render the end of a conversation."""
+    """Render an E packet."""
     return b"%b%d" % (END, code)
 
 
 def split_end(packet: bytes) -> int:
-    """The exit code.  Fails: WireError."""
+    """Read the exit code of an E packet.  Fails: WireError."""
     if not packet[1:].isdigit():
         raise WireError("no exit code")
     return int(packet[1:])

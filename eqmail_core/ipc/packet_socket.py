@@ -1,12 +1,12 @@
-"""Unix sockets between services: packets with at most one descriptor, and who is at the other end.
+"""Unix sockets between services: packets with descriptors, and the credentials of the peer.
 
-All sockets are SOCK_SEQPACKET: one send is one receive, so that no wire needs framing of its own.
+All sockets are SOCK_SEQPACKET: one send is one receive, so that no protocol needs its own framing.
 
-A descriptor that another account sent may take as long to close as that account likes, also one that was never taken
-from the socket.  So sockets on which none is due refuse them, where the kernel can (Linux 6.16); where it cannot they
-are closed aside (ipc/background_close.py), as a socket is that is closed before its peer has gone.
+Another account controls how long the close of a descriptor that it sent takes, even of one never read from the socket.
+So a socket that expects none refuses them if the kernel can (Linux 6.16). Otherwise a thread closes them
+(ipc/background_close.py). It also closes sockets whose peer is still connected.
 
-Fails: OSError, as the system says it.
+Fails: OSError, as the system reports it.
 """
 
 import os
@@ -18,12 +18,12 @@ from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.site.accounts import PeerCredentials
 
 PACKET = 131072
-"""Largest packet that any wire here carries, in bytes."""
+"""Largest packet of any protocol in this package, in bytes."""
 
 SEND_BUFFER = 1 << 20
 
 MAX_DESCRIPTORS = 253
-"""Most descriptors that the kernel lets a packet have."""
+"""Most descriptors that the kernel allows in one packet."""
 
 _CMSG_SPACE = socket.CMSG_SPACE(MAX_DESCRIPTORS * struct.calcsize("i"))
 # asm-generic/socket.h; the socket module does not know it yet
@@ -35,15 +35,15 @@ class TlsListener(socket.socket):
 
 
 def peer_credentials(sock: socket.socket) -> PeerCredentials:
-    """Who connected, as the kernel vouches."""
+    """Return the peer's process, user and group as the kernel states them."""
     raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     return PeerCredentials(*struct.unpack("3i", raw))
 
 
 def refuse_descriptors(sock: socket.socket) -> bool:
-    """Have the kernel refuse packets with descriptors; False where it cannot.
+    """Make the kernel refuse packets with descriptors; return False if it cannot.
 
-    What a listener accepts refuses them, too.
+    Connections that a listener accepts refuse them too.
     """
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)
@@ -53,7 +53,7 @@ def refuse_descriptors(sock: socket.socket) -> bool:
 
 
 def hang_up(sock: socket.socket) -> None:
-    """Close a connection on which no descriptor is due, without waiting for what its peer sent all the same."""
+    """Close a connection that expects no descriptors, without blocking on any that its peer sent."""
     if refuse_descriptors(sock):
         sock.close()
     else:
@@ -63,9 +63,9 @@ def hang_up(sock: socket.socket) -> None:
 def listen_at(
     path: str, mode: int, uid: int = -1, gid: int = -1, backlog: int = 512, refuses_descriptors: bool = False
 ) -> socket.socket:
-    """Listen on a new socket at `path` with this mode and owner; one that was left there is replaced.
+    """Listen on a new socket at `path` with this mode and owner; an old socket is replaced.
 
-    `refuses_descriptors`: as `refuse_descriptors` does it, also for those who are not accepted yet.
+    `refuses_descriptors`: call `refuse_descriptors`, which covers connections that are not accepted yet.
     """
     try:
         os.unlink(path)
@@ -91,7 +91,7 @@ def listen_at(
 
 
 def connect_to(path: str, timeout_s: float | None = None) -> socket.socket:
-    """Connect to the socket at `path`, with room for large packets."""
+    """Connect to the socket at `path`, with a send buffer for large packets."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         enlarge_send_buffer(sock)
@@ -104,7 +104,7 @@ def connect_to(path: str, timeout_s: float | None = None) -> socket.socket:
 
 
 def enlarge_send_buffer(sock: socket.socket) -> None:
-    """Ask for a send buffer that holds many packets; the system may give less."""
+    """Request a send buffer for many packets; the system may grant less."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     except OSError:
@@ -112,7 +112,7 @@ def enlarge_send_buffer(sock: socket.socket) -> None:
 
 
 def send_packet(sock: socket.socket, data: bytes, fd: int = -1) -> None:
-    """Send one packet, with a descriptor if one is given (which stays open here)."""
+    """Send one packet, with a descriptor if one is given; it stays open in this process."""
     if fd < 0:
         sock.send(data)
     else:
@@ -120,7 +120,10 @@ def send_packet(sock: socket.socket, data: bytes, fd: int = -1) -> None:
 
 
 def receive_packet(sock: socket.socket) -> tuple[bytes, int]:
-    """Receive one packet and its descriptor, -1 where it has none; b"" is the end.  Further ones are closed aside."""
+    """Receive one packet and its descriptor, -1 for none; b"" is the end of the connection.
+
+    Any further descriptor is closed in a thread.
+    """
     data, ancillary, _, _ = sock.recvmsg(PACKET, _CMSG_SPACE, socket.MSG_CMSG_CLOEXEC)
     for level, kind, raw in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -132,14 +135,14 @@ def receive_packet(sock: socket.socket) -> tuple[bytes, int]:
 
 
 def send_descriptors(sock: socket.socket, data: bytes, fds: list[int]) -> None:
-    """Send one packet with any number of descriptors up to 253; they stay open here."""
+    """Send one packet with up to 253 descriptors; they stay open in this process."""
     sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", fds))] if fds else [])
 
 
 def receive_descriptors(sock: socket.socket, at_most: int, flags: int = 0) -> tuple[bytes, list[int]]:
-    """Receive one packet and the descriptors that came with it; b"" is the end.
+    """Receive one packet and its descriptors; b"" is the end of the connection.
 
-    Fewer descriptors arrive than were sent where this process can hold no more.
+    Fewer descriptors arrive than were sent if this process reaches its descriptor limit.
     """
     data, ancillary, _, _ = sock.recvmsg(PACKET, socket.CMSG_SPACE(4 * at_most), flags | socket.MSG_CMSG_CLOEXEC)
     fds = array("i")

@@ -1,12 +1,12 @@
-"""The wire by which the SMTP server asks whether a recipient can be delivered to; run/lookup.sock.
+"""The protocol by which the SMTP server checks whether a recipient is deliverable, on run/lookup.sock.
 
-    server   Q tag u32, recipient             as the scheduler would order its delivery: rewritten by `policy.routing`
-    answer   A tag u32, letter                K a delivery would begin, D there is no such mailbox, Z try again later
+    server   Q tag u32, recipient             rewritten by `queue.routing`, as in a delivery request of the scheduler
+    answer   A tag u32, outcome               K a delivery would begin, D there is no such mailbox, Z try again later
 
-A tag names the question, and comes back with the answer; answers come in any order.  The text of a report is not told:
-it may speak of files.
+The tag identifies the query and is part of the answer; answers come in any order.
+An answer has no text, because a report text may name files.
 
-Source: architecture "privilege boundaries".
+Source: docs/SECURITY.md.
 """
 
 import struct
@@ -14,22 +14,22 @@ import struct
 QUESTION, ANSWER = b"Q", b"A"
 
 MAX_ADDRESS = 1800
-"""Longest recipient that is asked about, in bytes: what a client may give, and what routing adds."""
+"""Longest recipient in a query, in bytes: the longest that a client may send, and what routing adds."""
 
 _HEAD = struct.Struct("<cI")
 
 
 class WireError(ValueError):
-    """A packet that is not of this wire."""
+    """A packet that does not follow this protocol."""
 
 
 def question(tag: int, recipient: bytes) -> bytes:
-    """Render a question."""
+    """Render a Q packet."""
     return _HEAD.pack(QUESTION, tag) + recipient
 
 
 def split_question(packet: bytes) -> tuple[int, bytes]:
-    """Tag and recipient.  Fails: WireError."""
+    """Read tag and recipient of a Q packet.  Fails: WireError."""
     tag, recipient = _split(packet, QUESTION)
     if len(recipient) > MAX_ADDRESS or b"\0" in recipient or b"@" not in recipient:
         raise WireError("no recipient")
@@ -37,12 +37,12 @@ def split_question(packet: bytes) -> tuple[int, bytes]:
 
 
 def answer(tag: int, letter: bytes) -> bytes:
-    """Render an answer."""
+    """Render an A packet."""
     return _HEAD.pack(ANSWER, tag) + letter
 
 
 def split_answer(packet: bytes) -> tuple[int, bytes]:
-    """Tag and letter.  Fails: WireError."""
+    """Read tag and outcome of an A packet.  Fails: WireError."""
     tag, letter = _split(packet, ANSWER)
     if letter not in (b"K", b"D", b"Z"):
         raise WireError("no letter")

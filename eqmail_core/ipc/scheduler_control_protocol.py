@@ -1,39 +1,40 @@
-"""The wire to the running scheduler's control socket, run/send.sock, for root and the scheduler's own account.
+"""The protocol of the scheduler's control socket, run/send.sock, for root and the scheduler's own account.
 
-    tool       L                                    what is in memory, what runs, and when everything is due
+    tool       L                                    list messages in memory, running deliveries, and due times
                S                                    counters
                verb NUL target NUL ...              change messages; verb: retry hold release delete bounce move
     scheduler  M message fields NUL ...             a message in memory; its recipients follow
                T recipient NUL ...                  recipients of that message: channel l or r, mark T or D, address
-               D channel, number SP due NUL ...     when lists on the disk are due; channel l or r
-               O number NUL ...                     messages on the disk at which deliveries run
+               D channel, number SP due NUL ...     due times of recipient lists on the disk; channel l or r
+               O number NUL ...                     messages on the disk with running deliveries
                S name SP number NUL ...             counters
-               R number SP result NUL ...           what became of targets, in any order
+               R number SP result NUL ...           results of targets, in any order
                .                                    the end of one answer
 
-Every packet is a letter and NUL-terminated text.  A request is answered by any number of packets and `.`; requests of
-one connection are answered in their order.  A target is NUMBER SP STAMP, where the stamp tells one bearer of a number
-from the next: `m` and the serial of a message in memory, or the change time of its info file in nanoseconds.
+Every packet is a letter and NUL-terminated text. The answer to a request is any number of packets and `.`.
+Requests of one connection are answered in order. A target is NUMBER SP STAMP; message numbers are reused, and the stamp
+tells the messages apart. The stamp is `m` and the serial of a message in memory, or the ctime of its info file in
+nanoseconds.
 
-Results: `done`; `busy`, will be done when the running deliveries end; `gone`; `changed`, no longer the message that was
-meant or no longer where it was; `new`, not preprocessed yet; anything else is a sentence about what went wrong.
+Results: `done`; `busy`, deferred until the running deliveries end; `gone`; `changed`, another message has the number or
+the message has moved; `new`, not preprocessed yet; anything else is an error text.
 """
 
 LIST, STATS, MESSAGE, RECIPIENTS, DUE, OPEN, RESULTS, END = b"L", b"S", b"M", b"T", b"D", b"O", b"R", b"."
 
 VERBS = (b"retry", b"hold", b"release", b"delete", b"bounce", b"move")
 RETRY, HOLD, RELEASE, DELETE, BOUNCE, MOVE = VERBS
-"""MOVE is DELETE by another name: the message is in another queue by then, and the log shall say so."""
+"""MOVE acts as DELETE and is logged as a move: the message is already in another queue."""
 
 DONE, BUSY, GONE, CHANGED, NEW = b"done", b"busy", b"gone", b"changed", b"new"
 
 MAX_TARGETS = 500
-"""Targets in one request."""
+"""Most targets in one request."""
 
 IN_MEMORY = b"m"
 """First letter of the stamp of a message in memory."""
 
-# Text in one packet; the record that exceeds it is still in the packet.
+# Bytes of text in one packet; the record that exceeds it is still in the packet.
 _ROOM = 48_000
 _CHANNELS = {"local": b"l", "remote": b"r"}
 _NAMES = {108: "local", 114: "remote"}
@@ -44,9 +45,10 @@ if TYPE_CHECKING:
 
 
 class MemoryMessageRecord:
-    """A message that is only in memory and in the journal: its recipients are channel, whether done, and address.
+    """A message that is only in memory and in the journal.
 
-    `size` is in bytes, `birth` in seconds; `bounces`: its sender will be told of a failure.
+    `recipients`: channel, whether done, and address. `size` is in bytes, `birth` in seconds since the epoch.
+    `bounces`: a failure is bounced to the sender.
     """
 
     __slots__ = ("birth", "bounces", "number", "recipients", "sender", "serial", "size")
@@ -62,7 +64,7 @@ class MemoryMessageRecord:
 
 
 def message_packets(message: MemoryMessageRecord) -> "Iterator[bytes]":
-    """The M packet of a message and the T packets of its recipients."""
+    """Render the M packet of a message and the T packets of its recipients."""
     fields = (
         b"%d" % message.serial,
         b"%d" % message.number,
@@ -88,23 +90,23 @@ def split_recipients(packet: bytes) -> "list[tuple[str, bool, bytes]]":
 
 
 def due_packets(channel: str, times: "Iterable[tuple[int, int]]") -> "Iterator[bytes]":
-    """D packets with number and due time of every list of a channel."""
+    """Render D packets with number and due time of every recipient list of a channel."""
     return packets(DUE + _CHANNELS[channel], (b"%d %d" % pair for pair in times))
 
 
 def split_due(packet: bytes) -> "tuple[str, list[tuple[int, int]]]":
-    """Channel, and number and due time of each list.  Fails: ValueError, KeyError."""
+    """Read channel, and number and due time of each list.  Fails: ValueError, KeyError."""
     pairs = [record.split(b" ") for record in fields(packet[1:])]
     return _NAMES[packet[1]], [(int(number), int(due)) for number, due in pairs]
 
 
 def change_request(verb: bytes, targets: "Iterable[tuple[int, bytes]]") -> bytes:
-    """The request to change these messages, at most MOST_TARGETS of them."""
+    """Render the request to change these messages, at most MAX_TARGETS of them."""
     return verb + b"\0" + b"".join(b"%d %b\0" % target for target in targets)
 
 
 def split_change(packet: bytes) -> "tuple[bytes, list[tuple[int, bytes]]]":
-    """Verb, and number and stamp of each target.  Fails: ValueError."""
+    """Read verb, and number and stamp of each target.  Fails: ValueError."""
     verb, *records = packet[:-1].split(b"\0")
     if verb not in VERBS or not packet.endswith(b"\0") or len(records) > MAX_TARGETS:
         raise ValueError("no request")
@@ -118,17 +120,17 @@ def split_change(packet: bytes) -> "tuple[bytes, list[tuple[int, bytes]]]":
 
 
 def pair_packets(letter: bytes, pairs: "Iterable[tuple[bytes, bytes]]") -> "Iterator[bytes]":
-    """S or R packets: two words each, the first without a blank."""
+    """Render S or R packets; the first word of a pair has no blank."""
     return packets(letter, (b"%b %b" % pair for pair in pairs))
 
 
 def split_pairs(packet: bytes) -> "list[tuple[bytes, bytes]]":
-    """The pairs of an S or R packet."""
+    """Read the pairs of an S or R packet."""
     return [(name, value) for name, _, value in (record.partition(b" ") for record in fields(packet))]
 
 
 def packets(letter: bytes, records: "Iterable[bytes]") -> "Iterator[bytes]":
-    """These records in as few packets as they fit."""
+    """Render records in as few packets as possible."""
     packet = bytearray(letter)
     for record in records:
         packet += record
@@ -141,5 +143,5 @@ def packets(letter: bytes, records: "Iterable[bytes]") -> "Iterator[bytes]":
 
 
 def fields(packet: bytes) -> list[bytes]:
-    """The texts behind the letter."""
+    """Return the texts after the letter."""
     return packet[1:].split(b"\0")[:-1]

@@ -1,6 +1,7 @@
-"""A connection to another service on a selector: whole packets, never blocking; what cannot be sent now waits in order.
+"""A packet connection to another service on a selector; it never blocks.
 
-Fails: never; a broken connection is closed and takes nothing more.
+Packets that cannot be sent now wait in order.
+Fails: never; a broken connection is closed and drops further packets.
 """
 
 import selectors
@@ -11,17 +12,18 @@ from collections.abc import Callable
 from eqmail_core.ipc.background_close import close_aside
 from eqmail_core.ipc.packet_socket import enlarge_send_buffer, receive_packet, refuse_descriptors
 
-# Packets taken per wake-up, so that agents are not kept waiting by a busy peer.
+# Packets read per wake-up, so that a busy peer does not delay the delivery processes.
 _BURST = 64
 
 MAX_PENDING = 1000
-"""Packets that wait for the peer to read; while there are so many, no more of its own are read."""
+"""Most packets that wait for the peer; while so many wait, its own packets are not read."""
 
 
 class SelectorChannel:
-    """One connection; `on_packet(line, data, fd)` owns the descriptor it is given, -1 where there is none.
+    """One connection.
 
-    Where none is due (`takes_descriptors` False) a peer that sends one is hung up on.
+    `on_packet(channel, data, fd)` owns the descriptor that it gets, -1 for none.
+    Without `takes_descriptors`, the connection to a peer that sends a descriptor is closed.
     """
 
     __slots__ = (
@@ -56,7 +58,7 @@ class SelectorChannel:
 
     @property
     def is_drained(self) -> bool:
-        """Return whether the peer has been sent everything."""
+        """Return whether all packets have been sent."""
         return not self._pending
 
     def send(self, packet: bytes) -> None:
@@ -77,17 +79,17 @@ class SelectorChannel:
             self._watch()
 
     def read(self, is_wanted: bool) -> None:
-        """Take packets, or take none until they are wanted again."""
+        """Start or stop reading packets."""
         if self._reading != is_wanted and not self.closed:
             self._reading = is_wanted
             self._watch()
 
     def close(self) -> None:
-        """Close the connection; what was not sent is dropped."""
+        """Close the connection; waiting packets are dropped."""
         self._close(is_over=False)
 
     def _close(self, is_over: bool) -> None:
-        """`is_over`: the peer has gone, and everything was read that it sent."""
+        """Close; `is_over`: the peer has disconnected, and all its packets were read."""
         if self.closed:
             return
         self.closed = True

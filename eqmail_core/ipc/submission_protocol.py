@@ -1,17 +1,17 @@
-"""The wire to the queue service: submissions in, results out; packets on run/queue.sock.
+"""The submission protocol of the queue service, on run/queue.sock.
 
     client  S tag u32, envelope length u32, envelope, message    a whole submission that fits one packet
             B tag, bytes                                         a piece of a longer message, in order
             E tag, bytes                                         a piece of its envelope, in order
-            C tag                                                that was all: queue it
-            A tag                                                forget it
+            C tag                                                commit: queue the message
+            A tag                                                abort: drop the message
     service R tag, exit code of qmail-queue u8, message number u64, unix time u32, qp u32
 
-The envelope is F sender NUL, T recipient NUL for each, one more NUL, and perhaps wishes (formats.wishes).  Tags are
-chosen by the client and tell its submissions apart; numbers are little-endian.  Of a client that goes away, whatever
-was not committed is dropped.
+The envelope is F sender NUL, T recipient NUL for each, one more NUL, and optional DSN parameters (dsn.parameters).
+The client chooses the tags, which tell its submissions apart. Numbers are little-endian.
+When a client disconnects, its uncommitted submissions are dropped.
 
-Fails: WireError for a packet that is none of these.
+Fails: WireError for any other packet.
 Source: queue.md 3.5 (descriptors 0 and 1 of qmail-queue, its exit codes).
 """
 
@@ -31,22 +31,22 @@ _RESULT = struct.Struct("<cIBQII")
 
 
 class WireError(Exception):
-    """A packet that does not belong on this wire."""
+    """A packet that does not follow this protocol."""
 
 
 def render_envelope(sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> bytes:
-    """An envelope as descriptor 1 of qmail-queue takes it; `wishes` as in `formats.wishes`."""
+    """Render an envelope as qmail-queue reads it on descriptor 1; `dsn` as in `dsn.parameters`."""
     end = b"\0%b\0" % dsn if dsn else b"\0"
     return b"".join((b"F", sender, b"\0", *[b"T%b\0" % recipient for recipient in recipients], end))
 
 
 def whole(tag: int, envelope: bytes, message: bytes) -> bytes:
-    """A complete submission; see MAX_WHOLE."""
+    """Render an S packet, a whole submission of at most MAX_WHOLE bytes."""
     return _WHOLE.pack(WHOLE, tag, len(envelope)) + envelope + message
 
 
 def split_whole(packet: bytes) -> tuple[int, bytes, memoryview]:
-    """Tag, envelope and message of an S packet; the message is a view into the packet."""
+    """Read tag, envelope and message of an S packet; the message is a view into the packet."""
     try:
         _, tag, length = _WHOLE.unpack_from(packet)
     except struct.error as error:
@@ -58,12 +58,12 @@ def split_whole(packet: bytes) -> tuple[int, bytes, memoryview]:
 
 
 def tagged(kind: bytes, tag: int, piece: bytes = b"") -> bytes:
-    """A B, E, C or A packet."""
+    """Render a B, E, C or A packet."""
     return _TAGGED.pack(kind, tag) + piece
 
 
 def split_tagged(packet: bytes) -> tuple[bytes, int, bytes]:
-    """Kind, tag and piece of a B, E, C or A packet."""
+    """Read kind, tag and piece of a B, E, C or A packet."""
     try:
         kind, tag = _TAGGED.unpack_from(packet)
     except struct.error as error:
@@ -72,12 +72,12 @@ def split_tagged(packet: bytes) -> tuple[bytes, int, bytes]:
 
 
 def result(tag: int, code: int, number: int, when: int, qp: int) -> bytes:
-    """The answer to a submission."""
+    """Render an R packet, the answer to a submission; `when` in seconds since the epoch."""
     return _RESULT.pack(RESULT, tag, code, number, when, qp)
 
 
 def split_result(packet: bytes) -> tuple[int, int, int, int, int]:
-    """Tag, exit code, message number, time and qp of an R packet."""
+    """Read tag, exit code, message number, time and qp of an R packet."""
     try:
         kind, tag, code, number, when, qp = _RESULT.unpack(packet)
     except struct.error as error:

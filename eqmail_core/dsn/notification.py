@@ -1,7 +1,7 @@
-"""Who gets the news that a message failed, was delivered or still waits, and as what.
+"""Composes bounces, success reports and delay warnings, and chooses their recipient and format.
 
-A sender who speaks RFC 3461 gets reports by RFC 3464 whatever our habit is: they were asked for, and QSBMF has no word
-for success and none for the names that the sender gave.
+A sender that used DSN parameters (RFC 3461) always gets RFC 3464 reports, whatever the configured format is.
+The sender requested them, and QSBMF cannot express success or ORCPT.
 
 Source: queue.md 3.10 (qmail-send.c injectbounce); RFC 3461 section 6, RFC 3464 for the other format.
 """
@@ -32,12 +32,12 @@ from eqmail_core.text.charset import as_utf8, charset_of
 Pieces = Callable[[], Iterable[bytes]]
 
 TOO_LONG = b"I'm not going to try again; this message has been in the queue too long.\n"
-"""What is added to a temporary failure that has become permanent by age."""
+"""Appended to the report of a temporary failure that became permanent by age."""
 
 DELIVERED_TEXT = b"The message was delivered. (#2.0.0)\n"
 RELAYED_TEXT = b"The message was passed on to a mail system that does not tell what becomes of it. (#2.0.0)\n"
 EXPANDED_TEXT = b"The message was passed on to several addresses. (#2.0.0)\n"
-"""What is said about a recipient who has the message, for senders who want to know; the whole report."""
+"""The whole report of a successful delivery, for NOTIFY=SUCCESS."""
 
 FAILURE_SUBJECT, DELAY_SUBJECT = b"failure notice", b"your message is delayed"
 SUCCESS_SUBJECT = b"your message was delivered"
@@ -53,16 +53,16 @@ _NO_DSN = DsnParameters()
 _SUCCESSES = {DELIVERED_TEXT.strip(): DELIVERED, RELAYED_TEXT.strip(): RELAYED, EXPANDED_TEXT.strip(): EXPANDED}
 _HEADER_BYTES = 1 << 16
 _MAX_LISTED_BYTES = 1 << 20
-# What parts a report; the identity makes that it occurs in no message.
+# The MIME boundary of a report; the identity makes it unique, so that it occurs in no message.
 _BOUNDARY = b"=_%b"
 _CUT = b"\n--- The message had %d bytes; only its header is shown.\n"
 
 
 class BounceConfig:
-    """Whose name stands on bounces, who gets bounces of bounces, and how bounces are written.
+    """The sender of bounces (box@host), the recipient of double bounces, and the format.
 
-    `is_dsn`: as RFC 3464 wants them; `max_bytes`: larger messages come back as their header only, 0 for none;
-    `max_recipients`: how many are listed, 0 for all.
+    `is_dsn`: use the format of RFC 3464. `max_bytes`: larger messages are returned as their header only; 0: no limit.
+    `max_recipients`: the number of recipients to list; 0: all.
     """
 
     __slots__ = ("box", "double_to", "host", "is_dsn", "max_bytes", "max_recipients")
@@ -85,10 +85,11 @@ class BounceConfig:
 
 
 class ReportedMessage:
-    """A message that is written about: sender, size in bytes, and when it came, as a date.
+    """The message that a notification reports on.
 
-    `failures` opens what is to be said about recipients, in blocks; `original` opens the message.  `wishes`: of the
-    sender, None where there are none.
+    `size` is in bytes, `arrival` a date.
+    `failures` opens the recipient blocks (bounce/N); `original` opens the message.
+    `dsn`: the DSN parameters, None without any.
     """
 
     __slots__ = ("arrival", "dsn", "failures", "original", "sender", "size")
@@ -111,7 +112,10 @@ class ReportedMessage:
 
 
 class Notification:
-    """One bounce: its envelope, with its own wishes as a list, and its text in `pieces`, made when its turn comes."""
+    """One notification: its envelope and its text.
+
+    `pieces` generates the text on demand. `dsn`: its own DSN parameters, rendered.
+    """
 
     __slots__ = ("dsn", "pieces", "recipient", "sender")
 
@@ -123,10 +127,10 @@ class Notification:
 
 
 def compose(message: ReportedMessage, bounce_config: BounceConfig, date: bytes, identity: bytes) -> Notification | None:
-    """The bounce for a failed message; None for a failed double bounce, which nobody gets.
+    """Compose the bounce or final report for a message; None for a failed double bounce.
 
-    A failed bounce goes to the postmaster as a double bounce, any other failure to the sender.  `identity` names the
-    bounce, and nothing else ever: dots, letters and digits.
+    A failed bounce goes to the postmaster as a double bounce, any other failure to the sender.
+    `identity`: a unique name of the bounce, of dots, letters and digits.
     """
     if message.sender == DOUBLE_BOUNCE:
         return None
@@ -144,10 +148,10 @@ def compose(message: ReportedMessage, bounce_config: BounceConfig, date: bytes, 
 def delay_warning(
     message: ReportedMessage, bounce_config: BounceConfig, date: bytes, identity: bytes
 ) -> Notification | None:
-    """What the sender of a message that still waits is told; None where nobody is to be told.
+    """Compose the delay warning for a queued message; None for bounces and double bounces.
 
-    It is always a report, so that nobody takes it for a failure, and never has more than the header.  `identity` as in
-    `compose`.
+    The format is always RFC 3464, so that it is not mistaken for a failure. It returns only the header of the message.
+    `identity`: as in `compose`.
     """
     sender = bounce_recipient(message.sender)
     if not sender or message.sender in (NULL_SENDER, DOUBLE_BOUNCE):
@@ -157,7 +161,7 @@ def delay_warning(
 
 
 def _own_dsn(message: ReportedMessage, recipient: bytes) -> bytes:
-    """A bounce is in the letters of its message where its own header needs them (RFC 6533 section 4)."""
+    """Return the bounce's DSN parameters: SMTPUTF8 if its recipient needs it (RFC 6533 section 4)."""
     if message.dsn is None or not message.dsn.is_utf8 or recipient.isascii():
         return b""
     return render_dsn(DsnParameters(is_utf8=True))
@@ -186,7 +190,7 @@ def _failures(message: ReportedMessage, bounce_config: BounceConfig) -> Iterator
 def _final_report(
     message: ReportedMessage, bounce_config: BounceConfig, sender: bytes, date: bytes, identity: bytes
 ) -> Iterator[bytes]:
-    """The report on a message whose recipients have all failed, or have got it."""
+    """Generate the report on a message whose recipients have all failed or succeeded."""
     boundary = _BOUNDARY % identity
     told = list(_recipient_statuses(message, bounce_config)) if message.dsn is not None else []
     successes = [block for block in told if block.action != FAILED]
@@ -211,7 +215,7 @@ def _final_report(
 def _delay_report(
     message: ReportedMessage, bounce_config: BounceConfig, sender: bytes, date: bytes, identity: bytes
 ) -> Iterator[bytes]:
-    """The report on a message that waits."""
+    """Generate the report on a delayed message."""
     boundary = _BOUNDARY % identity
     yield report_head(date, bounce_config.box, bounce_config.host, sender, DELAY_SUBJECT, identity, boundary)
     yield _DELAY_TEXT % bounce_config.host
@@ -229,7 +233,7 @@ def _multipart_report(
     told: "Iterable[RecipientStatus]",
     is_whole: bool,
 ) -> Iterator[bytes]:
-    """The parts behind the text: the status of each recipient, and the original, or its header."""
+    """Generate the parts after the text: the status of each recipient, and the original or its header."""
     dsn = message.dsn or _NO_DSN
     yield status_head(boundary, bounce_config.host, message.arrival, dsn.envid)
     for block in told:
@@ -243,7 +247,7 @@ def _multipart_report(
 
 
 class RecipientStatus:
-    """What is told about one recipient, and by which name the sender knows it (`orcpt`, b"": by no other)."""
+    """The report on one recipient; `orcpt` is the original recipient, b"" without one."""
 
     __slots__ = ("action", "orcpt", "recipient", "report")
 
@@ -254,16 +258,17 @@ class RecipientStatus:
         self.action = action
 
     def text(self) -> bytes:
-        """For people."""
+        """Return the block of the human-readable part."""
         return failure_block(self.recipient, self.report, self.orcpt)
 
 
 def _recipient_statuses(
     message: ReportedMessage, bounce_config: BounceConfig, action: bytes = b""
 ) -> Iterator[RecipientStatus]:
-    """The recipients that something is told of; without an `action` the words of each report tell it.
+    """Generate the status of each recipient with a report.
 
-    A name counts only if it is one that the sender gave: reports may be the words of strangers.
+    An empty `action` is derived from the text of each report.
+    An ORCPT counts only if the sender gave it, because a report may be a text from a remote host.
     """
     names = {wish.orcpt for wish in message.dsn.recipients.values()} if message.dsn is not None else ()
     for recipient, report in blocks(_failures(message, bounce_config)):

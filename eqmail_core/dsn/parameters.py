@@ -1,18 +1,18 @@
-"""What the sender of a message wishes beside its addresses: which news of its fate, and how it is to be treated.
+"""DSN parameters of a message (RET, ENVID, NOTIFY, ORCPT) and SMTPUTF8, and their text form.
 
-The wishes of a message travel as one word list, printable and with a blank between two words:
+The text form is one printable line of words with a blank between two words:
 
     W                   the first word of every list
     U                   the message needs SMTPUTF8
-    F, H                bring it back whole, or its header only (RET)
-    E:ENVID             the sender's name for the message, in xtext
-    KEY:NEWS:ORCPT      of one recipient: letters of NOTIFY, and the address that the sender knew, TYPE;XTEXT
+    F, H                return the full message, or its header only (RET)
+    E:ENVID             the sender's envelope identifier, in xtext
+    KEY:NOTIFY:ORCPT    of one recipient: letters of NOTIFY, and the original recipient, TYPE;XTEXT
 
-KEY is the recipient's place in the envelope, from 0; on the disk, and in the scheduler, it is the letter of the
-channel and the offset in its list, as l0 or r26.  NEWS is n alone (NEVER), or some of s, f and d (SUCCESS, FAILURE,
-DELAY), or nothing where the sender leaves it to us; ORCPT may be empty.  Only recipients with wishes are there.
+KEY is the recipient's index in the envelope, from 0. On the disk and in the scheduler it is the letter of the channel
+and the offset in its list, such as l0 or r26. NOTIFY is n alone (NEVER), some of s, f and d (SUCCESS, FAILURE, DELAY),
+or empty for the default. ORCPT may be empty. Only recipients with parameters are listed.
 
-Behind the final NUL of an envelope such a list is one more record; C's qmail-queue and every other ignore it there.
+After the final NUL of an envelope the list is one more record, which other implementations of qmail-queue ignore.
 
 Light.  Source: RFC 3461 section 4; RFC 6531 section 3.4.
 """
@@ -34,11 +34,11 @@ _MARK = b"W"
 _UTF8 = b"U"
 _ENVID = b"E"
 
-# xtext is printable ASCII but + and =, and for everything else + and two hexadecimal digits (RFC 3461 section 4).
+# xtext is printable ASCII except + and =; any other byte is + and two hexadecimal digits (RFC 3461 section 4).
 _XTEXT = bytes(byte for byte in range(33, 127) if byte != 61)
 _HEX = b"0123456789ABCDEF"
 _TYPE = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
-# Under SMTPUTF8 an address may stand as it is (RFC 6533 section 3).
+# With SMTPUTF8 an address may be unencoded UTF-8 (RFC 6533 section 3).
 _ADDRESS = _XTEXT + bytes(range(128, 256))
 
 _NOTIFY = frozenset(s + f + d for s in (b"", SUCCESS) for f in (b"", FAILURE) for d in (b"", DELAY)) | {NEVER}
@@ -46,7 +46,7 @@ _MAX_DIGITS = 19
 
 
 class RecipientDsn:
-    """What is wished about one recipient: letters of `news`, b"" for our habit, and `orcpt`, b"" for none."""
+    """DSN parameters of one recipient: letters of `notify`, b"" for the default; `orcpt`, b"" for none."""
 
     __slots__ = ("notify", "orcpt")
 
@@ -56,17 +56,17 @@ class RecipientDsn:
 
     @property
     def wants_success(self) -> bool:
-        """Whether the sender is to be told when the recipient has the message."""
+        """Whether a successful delivery is reported."""
         return SUCCESS in self.notify
 
     @property
     def wants_failure(self) -> bool:
-        """Whether the sender is to be told when the recipient will not get it."""
+        """Whether a permanent failure is reported."""
         return not self.notify or FAILURE in self.notify
 
     @property
     def wants_delay(self) -> bool:
-        """Whether the sender may be told that the recipient has to wait."""
+        """Whether a delay may be reported."""
         return not self.notify or DELAY in self.notify
 
 
@@ -74,7 +74,10 @@ NO_DSN = RecipientDsn()
 
 
 class DsnParameters:
-    """The wishes of a message: `ret` is FULL, HEADER_ONLY or b""; `envid` b"" or xtext; `recipients` by their keys."""
+    """DSN parameters and SMTPUTF8 flag of a message.
+
+    `ret`: FULL, HEADER_ONLY or b"". `envid`: xtext or b"". `recipients`: by key.
+    """
 
     __slots__ = ("envid", "is_utf8", "recipients", "ret")
 
@@ -86,27 +89,27 @@ class DsnParameters:
 
     @property
     def has_notify(self) -> bool:
-        """Whether the sender speaks RFC 3461, and so understands its reports."""
+        """Whether the sender used RFC 3461 parameters, and so understands RFC 3464 reports."""
         return bool(self.envid or self.recipients or self.ret)
 
     def for_recipient(self, key: bytes) -> RecipientDsn:
-        """The wish about one recipient."""
+        """Return the parameters of one recipient; NO_DSN without any."""
         return self.recipients.get(key, NO_DSN)
 
     def only_for(self, key: bytes) -> "DsnParameters":
-        """The wishes of the message as one that goes to this recipient alone, at place 0."""
+        """Return the parameters for a copy to this recipient alone, at index 0."""
         return self.rekeyed(lambda it: b"0" if it == key else None)
 
     def for_each(self, count: int) -> "DsnParameters":
-        """The same for so many recipients, each with the wish about the one at place 0."""
+        """Return the parameters for `count` recipients, each with those of the one at index 0."""
         other = DsnParameters(self.is_utf8, self.ret, self.envid)
         other.recipients = {index_key(place): self.for_recipient(index_key(0)) for place in range(count)}
         return other
 
     def relayed(self, count: int, is_alone: bool) -> "DsnParameters":
-        """The wishes of a message that an address passes on to so many others in the name of the same sender.
+        """Return the parameters of a message forwarded to `count` addresses under the same sender.
 
-        To one alone as they are.  Otherwise who passes it on tells of success, and those after it tell of the rest.
+        For a single address they stay. Otherwise the forwarder reports success, and SUCCESS is removed.
         Source: RFC 3461 section 5.2.7.
         """
         other = self.for_each(count)
@@ -116,7 +119,7 @@ class DsnParameters:
         return other
 
     def rekeyed(self, new_key: "Callable[[bytes], bytes | None]") -> "DsnParameters":
-        """The same with other keys; recipients without a new one are left out."""
+        """Return a copy with new keys; recipients whose new key is None are left out."""
         other = DsnParameters(self.is_utf8, self.ret, self.envid)
         for key, dsn in self.recipients.items():
             new = new_key(key)
@@ -126,7 +129,7 @@ class DsnParameters:
 
 
 def render_dsn(dsn: DsnParameters | None) -> bytes:
-    """The list of these wishes, without an end; b"" where there are none."""
+    """Render the parameters as a list without a terminator; b"" without any."""
     if dsn is None:
         return b""
     words = [_MARK]
@@ -143,9 +146,10 @@ def render_dsn(dsn: DsnParameters | None) -> bytes:
 
 
 def relayed_dsn(text: bytes, count: int, is_alone: bool = False, is_same_sender: bool = True) -> bytes:
-    """The list for a message that its recipient passes on, see `Wishes.passed_on`; `text` is the list it came with.
+    """Return the list for a forwarded message; `text` is its list on arrival.
 
-    Under another sender only what the message needs is kept: nobody is told of a list's members, or of a new address.
+    See `DsnParameters.relayed`. Under a new sender only SMTPUTF8 is kept.
+    The original sender thus gets no reports about list members or new addresses.
     """
     dsn = parse_dsn(text)
     if dsn is None:
@@ -154,7 +158,7 @@ def relayed_dsn(text: bytes, count: int, is_alone: bool = False, is_same_sender:
 
 
 def parse_dsn(text: bytes) -> DsnParameters | None:
-    """Read a list, which anybody may have written; None where it is none, or has a word that is wrong."""
+    """Read a list from an untrusted source; None if any word of it is invalid."""
     first, *words = text.split(b" ")
     if first != _MARK or not words:
         return None
@@ -201,7 +205,7 @@ def _is_xtext(text: bytes, letters: bytes) -> bool:
 
 
 def decode_xtext(text: bytes) -> bytes:
-    """What xtext stands for; what is no xtext is left as it is."""
+    """Decode xtext; text that is not xtext is returned unchanged."""
     if b"+" not in text or not _is_xtext(text, _ADDRESS):
         return text
     first, *others = text.split(b"+")
@@ -209,22 +213,25 @@ def decode_xtext(text: bytes) -> bytes:
 
 
 def encode_xtext(text: bytes) -> bytes:
-    """Any bytes as xtext."""
+    """Encode any bytes as xtext."""
     return b"".join([b"%c" % byte if byte in _XTEXT and byte != 43 else b"+%02X" % byte for byte in text])
 
 
 def index_key(index: int) -> bytes:
-    """The key of a recipient in an envelope, by its place."""
+    """Return the key of a recipient in an envelope, by its index."""
     return b"%d" % index
 
 
 def list_key(channel: int, offset: int) -> bytes:
-    """The key of a recipient by its place in local/N (channel 0) or remote/N (1)."""
+    """Return the key of a recipient by its offset in local/N (channel 0) or remote/N (1)."""
     return (b"r%d" if channel else b"l%d") % offset
 
 
 def split_dsn(envelope: bytes) -> tuple[bytes, bytes]:
-    """An envelope, and the list behind its final NUL, b"" for none; one without final NUL is taken as it is."""
+    """Split an envelope into its records and the list after its final NUL, b"" for none.
+
+    An envelope without a final NUL is returned unchanged.
+    """
     end = envelope.find(b"\0\0")
     if end < 0:
         return envelope, b""
@@ -232,9 +239,10 @@ def split_dsn(envelope: bytes) -> tuple[bytes, bytes]:
 
 
 def with_dsn(envelope: bytes | bytearray, end: int) -> bytes:
-    """An envelope as the queue keeps it; `end` is where the last record ends, and everything behind it may be rubbish.
+    """Return an envelope as the queue stores it.
 
-    Without wishes that is the records alone, and else a NUL and the list with a NUL behind them.
+    `end`: where the last record ends; the bytes after it may be invalid.
+    The result is the records; with DSN parameters a NUL, the list and a NUL follow.
     """
     records = bytes(envelope[:end])
     if len(envelope) <= end + 2:

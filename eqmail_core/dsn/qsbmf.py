@@ -1,6 +1,6 @@
-"""The text of bounces (QSBMF): one block per failed recipient, and what stands around the blocks.
+"""The text of bounces (QSBMF): one block per failed recipient, and the text around the blocks.
 
-A block never contains an empty line, so that readers find the end of each.
+A block never contains an empty line, so that a reader finds its end.
 
 Source: queue.md 3.10; cr.yp.to/proto/qsbmf.txt.
 """
@@ -21,11 +21,14 @@ _DOUBLE_BREAK = b"--- Below this line is the original bounce.\n\n"
 
 
 ORIGINAL = b"Original-Recipient: "
-"""Begin of the last line of a block about a recipient whose address the sender knew as another one."""
+"""Prefix of the last line of a block whose recipient has an ORCPT."""
 
 
 def failure_block(recipient: bytes, report: bytes, orcpt: bytes = b"") -> bytes:
-    """What bounce/N says about one recipient; `recipient` as the sender knew it, `orcpt` as in `formats.wishes`."""
+    """Return the block of bounce/N for one recipient.
+
+    `recipient`: the address before any rewriting. `orcpt`: as in `dsn.parameters`.
+    """
     text = b"<%b>:\n%b" % (one_line(recipient), report)
     if not text.endswith(b"\n"):
         text += b"\n"
@@ -35,11 +38,11 @@ def failure_block(recipient: bytes, report: bytes, orcpt: bytes = b"") -> bytes:
 
 
 AUTOMATIC = b"Auto-Submitted: auto-replied"
-"""The field by which programs know that nobody wrote a message (RFC 3834 section 5)."""
+"""The field that marks a message as automatic (RFC 3834 section 5)."""
 
 
 def message_id(identity: bytes, host: bytes) -> bytes:
-    """The field that names a message; `identity`: of dots, letters and digits, never used twice."""
+    """Return the Message-ID field; `identity`: dots, letters and digits, never used twice."""
     return b"Message-ID: <%b@%b>" % (identity, host)
 
 
@@ -61,9 +64,9 @@ def bounce_head(
     identity: bytes,
     charset: bytes = b"",
 ) -> bytes:
-    """Header and greeting, up to the first block; `date` as RFC 5322 wants it, box@host sends the bounce.
+    """Return header and greeting, up to the first block.
 
-    `charset` of everything that follows, b"" where it is ASCII.
+    `date`: as in RFC 5322. The bounce comes from box@host. `charset`: of the text that follows, b"" for ASCII.
     """
     lines = (
         b"Date: " + date,
@@ -80,15 +83,15 @@ def bounce_head(
 
 
 def bounce_text(host: bytes, is_double: bool) -> bytes:
-    """The greeting, by whose first line programs know a bounce of qmail."""
+    """Return the greeting, whose first line identifies a bounce of qmail to programs."""
     return b"Hi. This is the qmail-send program at %b.\n%b" % (host, _DOUBLE if is_double else _SINGLE)
 
 
 def bounce_break(sender: bytes, is_double: bool) -> bytes:
-    """What stands between the blocks and the original message, which came from `sender`."""
+    """Return the text between the blocks and the original message from `sender`."""
     return (_DOUBLE_BREAK if is_double else _SINGLE_BREAK) + return_path(sender)
 
 
 def return_path(sender: bytes) -> bytes:
-    """The first header field of the original."""
+    """Return the first header field of the original."""
     return b"Return-Path: <%b>\n" % header_address(sender)

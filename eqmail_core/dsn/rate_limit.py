@@ -1,6 +1,6 @@
-"""How many bounces one address may get in an hour, so that forged senders are not flooded with them.
+"""Limits the bounces that one address gets in an hour, to protect forged senders.
 
-The addresses remembered are bounded, and so is what is known of each: the one served longest ago is forgotten first.
+The number of stored addresses and the data of each are bounded. The address served longest ago is removed first.
 Fails: never.
 """
 
@@ -11,14 +11,17 @@ _ADDRESSES = 10_000
 
 
 class BounceLimit:
-    """At most `per_hour` bounces to an address in any hour; 0: no limit.  It may be changed at any time."""
+    """Allows `per_hour` bounces to an address in any hour; 0: no limit.
+
+    `per_hour` may be changed at any time.
+    """
 
     def __init__(self, per_hour: int = 0) -> None:
         self.per_hour = per_hour
         self._times: OrderedDict[bytes, deque[int]] = OrderedDict()
 
     def wait_s(self, address: bytes, now: int) -> int:
-        """How long a bounce to an address has to wait, in seconds; 0: it goes now, and is counted."""
+        """Return the seconds that a bounce must wait; 0: send it now, it has been counted."""
         if not self.per_hour:
             self._times.clear()
             return 0
@@ -38,6 +41,6 @@ class BounceLimit:
         return 0
 
     def give_back(self, address: bytes) -> None:
-        """The bounce that was counted last was not sent after all."""
+        """Undo the last count, for a bounce that was not sent."""
         if times := self._times.get(address.lower()):
             times.pop()

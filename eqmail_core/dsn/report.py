@@ -1,6 +1,6 @@
-"""Bounces that programs can read: multipart/report with the text, the status of each recipient, and the original.
+"""RFC 3464 reports: multipart/report with a text, the status of each recipient, and the original.
 
-The text comes first and is what QSBMF has; every line ends in LF.
+The text comes first and is that of QSBMF; every line ends in LF.
 
 Source: RFC 3464 (delivery status), RFC 6522 (multipart/report), RFC 6533 (addresses beyond ASCII), RFC 3834.
 """
@@ -31,7 +31,7 @@ _MAX_TEXT = 900
 def report_head(
     date: bytes, box: bytes, host: bytes, recipient: bytes, subject: bytes, identity: bytes, boundary: bytes
 ) -> bytes:
-    """Header of the report and of its first part, up to the text, which must be UTF-8."""
+    """Return the header of the report and of its first part, up to the text, which is UTF-8."""
     lines = (
         b"Date: " + date,
         b"From: %b@%b" % (quote_box(box), host),
@@ -53,14 +53,20 @@ def report_head(
 
 
 def status_head(boundary: bytes, host: bytes, arrival: bytes, envid: bytes = b"") -> bytes:
-    """Begin of the part that programs read; `arrival` is the date on which the message came, `envid` xtext or b""."""
+    """Return the beginning of the message/delivery-status part.
+
+    `arrival`: the date on which the message arrived. `envid`: xtext or b"".
+    """
     form = b"\n--%b\nContent-Type: message/delivery-status\n\n%bReporting-MTA: dns; %b\nArrival-Date: %b\n"
     name = b"Original-Envelope-Id: %b\n" % _printable(decode_xtext(envid)) if envid else b""
     return form % (boundary, name, host, arrival)
 
 
 def recipient_status(recipient: bytes, report: bytes, action: bytes, orcpt: bytes = b"") -> bytes:
-    """The fields of one recipient; `report` is what people read about it, `orcpt` what the sender calls it."""
+    """Return the fields of one recipient.
+
+    `report`: the text for people. `orcpt`: the original recipient, TYPE;XTEXT or b"".
+    """
     found = [] if action in (DELIVERED, RELAYED) else _STATUS.findall(report)
     status = found[-1] if found else _STATUS_OF[action]
     text = report.strip().translate(_UNPRINTABLE)
@@ -75,18 +81,21 @@ def recipient_status(recipient: bytes, report: bytes, action: bytes, orcpt: byte
 
 
 def original_head(boundary: bytes, is_whole: bool, is_utf8: bool = False) -> bytes:
-    """Begin of the part with the original message, or with its header only; `is_utf8`: beyond ASCII (RFC 6533)."""
+    """Return the beginning of the part with the original message or its header.
+
+    `is_utf8`: the message uses SMTPUTF8 (RFC 6533).
+    """
     kind = _ORIGINAL_TYPES[is_utf8][is_whole]
     return b"\n--%b\nContent-Type: %b\nContent-Transfer-Encoding: 8bit\n\n" % (boundary, kind)
 
 
 def report_end(boundary: bytes) -> bytes:
-    """What follows the original."""
+    """Return the text after the original."""
     return b"\n--%b--\n" % boundary
 
 
 def blocks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Recipient and report of each block of a bounce file that is read in pieces."""
+    """Generate recipient and report of each block of a bounce file, which is read in pieces."""
     for block in paragraphs(pieces):
         first, _, report = block.strip(b"\n").partition(b"\n")
         if first.startswith(b"<") and first.endswith(b">:"):
@@ -94,7 +103,7 @@ def blocks(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def paragraphs(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks of a bounce file that is read in pieces, each with the empty lines around it."""
+    """Generate the blocks of a bounce file, each with the empty lines around it."""
     rest = b""
     for piece in pieces:
         rest += piece
@@ -106,9 +115,9 @@ def paragraphs(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def listed(pieces: Iterable[bytes], limit: int, limit_bytes: int) -> Iterator[bytes]:
-    """What a bounce file that is read in pieces says of the first recipients, and how many there are besides.
+    """Generate the first blocks of a bounce file, and the number of the blocks left out.
 
-    At most `most` recipients (0: any number), whose blocks have `most_bytes` together, but one at least.
+    At most `limit` blocks (0: any number) of `limit_bytes` together, but at least one.
     """
     count = size = left = 0
     for block in paragraphs(pieces):
@@ -123,7 +132,7 @@ def listed(pieces: Iterable[bytes], limit: int, limit_bytes: int) -> Iterator[by
 
 
 def header_only(pieces: Iterable[bytes], at_most: int) -> Iterator[bytes]:
-    """The header of a message that is read in pieces, cut after `at_most` bytes."""
+    """Generate the header of a message, which is read in pieces; cut after `at_most` bytes."""
     last = b"\n"
     for piece in pieces:
         text = last + piece[:at_most]
@@ -136,7 +145,7 @@ def header_only(pieces: Iterable[bytes], at_most: int) -> Iterator[bytes]:
 
 
 def _original(orcpt: bytes) -> bytes:
-    """An ORCPT as a field has it: its xtext decoded, and nothing beyond ASCII."""
+    """Return an ORCPT in field syntax: its xtext decoded, ASCII only."""
     kind, _, text = orcpt.partition(b";")
     address = decode_xtext(text)
     if kind.lower() == b"utf-8" and any(byte > 126 for byte in address):
@@ -149,7 +158,7 @@ def _printable(text: bytes) -> bytes:
 
 
 def _typed(address: bytes) -> bytes:
-    """An address with its type: rfc822, or utf-8 with everything beyond ASCII spelled out."""
+    """Return an address with its type: rfc822, or utf-8 with escapes beyond ASCII."""
     if all(32 < byte < 127 for byte in address):
         return b"rfc822; " + address
     text = address.decode("utf-8", "replace")

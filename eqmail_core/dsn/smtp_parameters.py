@@ -1,4 +1,4 @@
-"""Wishes as parameters of SMTP commands: read from those of a client, and written for those to a server.
+"""DSN parameters and SMTPUTF8 as parameters of MAIL and RCPT: parsing and rendering.
 
 Source: RFC 3461 section 4 (RET, ENVID, NOTIFY, ORCPT); RFC 6531 section 3.4 (SMTPUTF8).
 """
@@ -24,12 +24,13 @@ _WORDS = {letter: word for word, letter in {**_RET, **_NOTIFY, b"NEVER": NEVER}.
 
 
 class BadParameter(ValueError):
-    """A parameter that is known, and has no value that it may have, or comes twice."""
+    """A known parameter with an invalid value, or one given twice."""
 
 
 def read_mail(parameters: bytes, reads_dsn: bool, reads_utf8: bool) -> DsnParameters | None:
-    """The wishes in what follows the address of a MAIL command; None: there are none.  Others are passed over.
+    """Parse the parameters of a MAIL command; None if there are no known ones.
 
+    Unknown parameters are ignored.
     Fails: BadParameter.
     """
     dsn = DsnParameters()
@@ -55,8 +56,9 @@ def read_mail(parameters: bytes, reads_dsn: bool, reads_utf8: bool) -> DsnParame
 
 
 def read_recipient(parameters: bytes) -> RecipientDsn | None:
-    """The wish in what follows the address of a RCPT command; None: there is none.  Other parameters are passed over.
+    """Parse the parameters of a RCPT command; None if there are no known ones.
 
+    Unknown parameters are ignored.
     Fails: BadParameter.
     """
     notify: bytes | None = None
@@ -76,8 +78,9 @@ def read_recipient(parameters: bytes) -> RecipientDsn | None:
 
 
 def read_notify(value: bytes) -> bytes:
-    """The letters of a value of NOTIFY: NEVER, or some of SUCCESS, FAILURE and DELAY, with a comma between two.
+    """Return the letters of a NOTIFY value.
 
+    `value`: NEVER, or some of SUCCESS, FAILURE and DELAY, separated by commas.
     Fails: BadParameter.
     """
     words = value.upper().split(b",")
@@ -89,7 +92,7 @@ def read_notify(value: bytes) -> bytes:
 
 
 def read_ret(value: bytes) -> bytes:
-    """The letter of a value of RET.  Fails: BadParameter."""
+    """Return the letter of a RET value.  Fails: BadParameter."""
     try:
         return _RET[value.upper()]
     except KeyError as error:
@@ -97,7 +100,7 @@ def read_ret(value: bytes) -> bytes:
 
 
 def mail_parameters(dsn: DsnParameters, knows_dsn: bool) -> bytes:
-    """What to put behind the address of a MAIL command, for a server that may know RFC 3461."""
+    """Render the parameters of a MAIL command; `knows_dsn`: the server announced DSN."""
     words = [b""]
     if knows_dsn and dsn.ret:
         words.append(b"RET=" + _WORDS[dsn.ret])
@@ -109,7 +112,7 @@ def mail_parameters(dsn: DsnParameters, knows_dsn: bool) -> bytes:
 
 
 def recipient_parameters(dsn: RecipientDsn) -> bytes:
-    """What to put behind the address of a RCPT command, for a server that knows RFC 3461."""
+    """Render the parameters of a RCPT command, for a server that announced DSN."""
     text = b""
     if dsn.notify:
         text = b" NOTIFY=" + b",".join([_WORDS[b"%c" % letter] for letter in dsn.notify])
@@ -117,7 +120,7 @@ def recipient_parameters(dsn: RecipientDsn) -> bytes:
 
 
 def _upper_hex(text: bytes) -> bytes:
-    """xtext with its digits in capitals, as it has to be; some clients do not know."""
+    """Convert the hexadecimal digits of xtext to upper case, as required; some clients send lower case."""
     if b"+" not in text:
         return text
     first, *others = text.split(b"+")
@@ -125,9 +128,9 @@ def _upper_hex(text: bytes) -> bytes:
 
 
 def dsn_of_options(options: list[tuple[bytes, bytes]]) -> DsnParameters:
-    """The wishes in these options, those about the recipient at place 0 being about each.
+    """Parse the options -N, -R and -V of sendmail; those of index 0 apply to each recipient.
 
-    An ENVID that is no xtext becomes one.  Fails: BadParameter.
+    An ENVID that is not xtext is encoded.  Fails: BadParameter.
     """
     dsn = DsnParameters()
     for letter, argument in options:

@@ -1,4 +1,6 @@
-"""The protocol between queue service and scheduler; the scheduler connects to run/queue.sock and sends H first.
+"""The protocol between queue service and scheduler, on run/queue.sock.
+
+The scheduler connects and sends H first.
 
     scheduler  H serial u64 ...     hello, first packet: the messages of earlier admissions that it still holds
                F serial u64 ...     finished: every recipient is done and durable; delete the message

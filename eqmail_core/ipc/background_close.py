@@ -24,7 +24,7 @@ _threads = 0
 
 
 def close_received(fd: int) -> None:
-    """Close a descriptor received as a message: a regular file at once, anything else in a thread."""
+    """Close a received message descriptor: a regular file at once, others in a thread."""
     try:
         is_file = stat.S_ISREG(os.fstat(fd).st_mode)
     except OSError:

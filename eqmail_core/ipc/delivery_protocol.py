@@ -1,4 +1,4 @@
-"""The protocol between the scheduler and a delivering service, on run/local.sock and run/remote.sock.
+"""The protocol between scheduler and delivery services: run/local.sock and run/remote.sock.
 
     scheduler  D serial u64, number u64, name NUL sender NUL recipient NUL     a request, with the message's descriptor
                ... dsn NUL                                                     and the DSN parameters, if there are any

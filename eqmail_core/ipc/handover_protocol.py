@@ -1,4 +1,4 @@
-"""The protocol by which qmail-smtpd hands its client over to the SMTP service, on run/smtp.sock.
+"""The protocol that hands a client of qmail-smtpd over to the SMTP service: run/smtp.sock.
 
     service  EQ1                      it has room and speaks this version
     program  field NUL ...            with the client's socket: A, a word of the checkpassword command, in order;

@@ -53,7 +53,7 @@ def refuse_descriptors(sock: socket.socket) -> bool:
 
 
 def hang_up(sock: socket.socket) -> None:
-    """Close a connection that expects no descriptors, without blocking on any that its peer sent."""
+    """Close a connection that expects no descriptors, without blocking on any."""
     if refuse_descriptors(sock):
         sock.close()
     else:

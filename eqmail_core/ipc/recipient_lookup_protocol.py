@@ -1,4 +1,4 @@
-"""The protocol by which the SMTP server checks whether a recipient is deliverable, on run/lookup.sock.
+"""The protocol that checks whether a recipient is deliverable, on run/lookup.sock.
 
     server   Q tag u32, recipient             rewritten by `queue.routing`, as in a delivery request of the scheduler
     answer   A tag u32, outcome               K a delivery would begin, D there is no such mailbox, Z try again later

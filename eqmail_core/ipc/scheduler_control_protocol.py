@@ -1,4 +1,6 @@
-"""The protocol of the scheduler's control socket, run/send.sock, for root and the scheduler's own account.
+"""The protocol of the scheduler's control socket, run/send.sock.
+
+Clients are root and the scheduler's own account.
 
     tool       L                                    list messages in memory, running deliveries, and due times
                S                                    counters

@@ -67,7 +67,10 @@ def tokenise(text: bytes) -> "list[Token]":
 
 
 def _delimited(text: bytes, at: int) -> "tuple[Token, int]":
-    """Return the quoted string, literal or comment at `at`, and the index after it; only comments nest."""
+    """Return the quoted string, literal or comment at `at`, and the index after it.
+
+    Only comments nest.
+    """
     opener, closer = text[at], _CLOSERS[text[at]][0]
     nests = opener == COMMENT[0]
     content = bytearray()
@@ -165,7 +168,7 @@ def rewrite_addresses(field: "list[Token]", rewrite: "Rewrite") -> "list[Token]"
 
 
 class _Rewriter:
-    """State of the scan: finished tokens and tokens of the current address, both from right to left."""
+    """State of the scan: finished tokens and the current address, both from right to left."""
 
     def __init__(self, rewrite: "Rewrite") -> None:
         self._rewrite = rewrite
@@ -200,7 +203,10 @@ class _Rewriter:
         return at
 
     def bracketed(self, field: "list[Token]", at: int) -> int:
-        """Process the address whose angle bracket closes at `at`, and its phrase; return the next index."""
+        """Process an address whose angle bracket closes at `at`, and its phrase.
+
+        Returns the next index.
+        """
         self.finish_address(with_comma=True)
         self.done.append(field[at])
         at -= 1

@@ -1,4 +1,4 @@
-"""Domain names in their ASCII form (A-labels, xn--...), as the DNS and domain tables have them.
+"""Domain names in the ASCII form of the DNS and of domain tables (A-labels, xn--...).
 
 Light: the Unicode tables are imported for the first domain that needs them.
 

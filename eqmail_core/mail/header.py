@@ -12,7 +12,7 @@ _MBOX_LINE = b"MBOX-Line: "
 
 
 def is_field(line: bytes) -> bool:
-    """Return whether a line begins a header field: a printable name without blanks, then a colon."""
+    """Return whether a line begins a field: a printable name without blanks, then a colon."""
     name, colon, _ = line.partition(b":")
     name = name.rstrip(_BLANKS)
     return bool(colon and name) and not name.translate(None, _NAME_BYTES)

@@ -52,7 +52,10 @@ class FromQuoter:
         return _MARK.join(pieces)
 
     def _at_start(self, before: bytes, index: int) -> bool:
-        """Return whether only > stand between a line start and the end of piece `index`, which is `before`."""
+        """Return whether only > stand between a line start and the end of `before`.
+
+        `before` is the piece with number `index`.
+        """
         other = before.rstrip(b">")
         if other:
             return other.endswith(b"\n")

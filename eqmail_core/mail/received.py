@@ -26,7 +26,10 @@ def _safe(word: bytes) -> bytes:
 
 
 def received_by(local: bytes, protocol: bytes, date: bytes) -> bytes:
-    """Return the second line with its LF; `protocol` is written verbatim, `date` as by `date822`."""
+    """Return the second line with its LF.
+
+    `protocol` is written verbatim; `date` has the form of `date822`.
+    """
     return b"  by %b with %b; %b\n" % (_safe(local), protocol, date)
 
 

@@ -32,12 +32,14 @@ ROOT = Path(os.environ.get("EQMAIL_TREE", Path(__file__).parents[2]))
 RUN = """
 import socket, sys
 sys.path.insert(0, {root!r})
-from eqmail_core.supervisor.services import smtp
+from eqmail_core.smtpd.server import service as smtp
 from eqmail_core.system.installation import read_site
 smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [socket.socket(fileno={fd})])
 """
 # Half a second of a processor, as a dear method of crypt(3) takes.
-CHECKER = "#!/usr/bin/python3 -IS\nimport time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass\n"
+CHECKER = (
+    "#!/usr/bin/python3 -IS\nimport time\nend = time.process_time() + 0.5\nwhile time.process_time() < end: pass\n"
+)
 LOGIN = b"EHLO x\r\nAUTH PLAIN AGpvZQBzZWNyZXQ=\r\n"
 
 

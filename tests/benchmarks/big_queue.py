@@ -94,7 +94,9 @@ def look(home: Path, number: int) -> None:
         ["stats", "--where", where],
         ["hold", "--where", "recipient=r77@domain*"],
     ):
-        print(f"  queue {' '.join(words):46} {measured([*EQMAIL, '--home', home, 'queue', *words], environ)}", flush=True)
+        print(
+            f"  queue {' '.join(words):46} {measured([*EQMAIL, '--home', home, 'queue', *words], environ)}", flush=True
+        )
     for words in (["qmail-qread"], ["qmail-qstat"], ["qmail-qstat", "-R"]):
         print(f"  {' '.join(words):52} {measured([home / 'bin' / words[0], *words[1:]], environ)}", flush=True)
 

@@ -47,7 +47,9 @@ async def _serve(listener: socket.socket, context: ssl.SSLContext | None) -> Non
                     await reader.readuntil(b"\r\n.\r\n")
                     writer.write(b"250 ok\r\n")
                 elif word == b"EHLO":
-                    writer.write(b"250-sink\r\n250-STARTTLS\r\n250 PIPELINING\r\n" if context else b"250 PIPELINING\r\n")
+                    writer.write(
+                        b"250-sink\r\n250-STARTTLS\r\n250 PIPELINING\r\n" if context else b"250 PIPELINING\r\n"
+                    )
                 elif word == b"STAR" and context is not None:
                     writer.write(b"220 go\r\n")
                     await writer.start_tls(context)

@@ -12,13 +12,13 @@ ROOT = Path(__file__).parents[3]
 _SERVE = """
 import os, sys
 sys.path.insert(0, {root!r})
-from eqmail_core.net import qmtp_driver
+from eqmail_core.qmtp import server
 from eqmail_core.access.rcpthosts import RcptHosts
 from eqmail_core.site.site import Site
 {change}
 os.chdir({home!r})
-frame = qmtp_driver.MailFrame(Site(home={home!r}, single_user=True), dict(os.environb))
-raise SystemExit(frame.run_qmtp(RcptHosts([b"ours.test"]), 0, 3))
+qmtp = server.QmtpServer(Site(home={home!r}, single_user=True), dict(os.environb))
+raise SystemExit(qmtp.run_qmtp(RcptHosts([b"ours.test"]), 0, 3))
 """
 
 
@@ -42,14 +42,14 @@ def test_recipients_beyond_the_limit_are_put_off_and_the_others_get_the_message(
 
 def test_who_names_recipients_without_end_is_hung_up_on(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    process = serve(home, "qmtp_driver.MOST_ANSWERS = 50")
+    process = serve(home, "server.MAX_ANSWERS = 50")
     out, _ = process.communicate(message([b"x@other.test"] * 100), timeout=60)
     assert (process.returncode, out) == (111, b"")
     assert not any(envelope for envelope, _ in home.queued())
 
 
 def test_who_does_not_read_may_not_stay_for_ever(tmp_path: Path) -> None:
-    process = serve(Home(tmp_path / "home"), "qmtp_driver.LIFETIME_S = 2.0")
+    process = serve(Home(tmp_path / "home"), "server.LIFETIME_S = 2.0")
     assert process.stdin is not None
     assert process.stdout is not None
     # Answers of a megabyte, which no pipe holds.

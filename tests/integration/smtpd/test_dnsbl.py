@@ -38,7 +38,7 @@ class Both:
         self.names = names
         waiting = resolver.BlockingResolver
         monkeypatch.setattr(
-            resolver, "BlockingResolver", lambda patience_s: waiting(["127.0.0.1"], names.port, patience_s)
+            resolver, "BlockingResolver", lambda timeout_s: waiting(["127.0.0.1"], names.port, timeout_s)
         )
 
     def say(self, talk: bytes = TALK, **environ: str) -> bytes:
@@ -142,9 +142,9 @@ def test_the_service_asks_before_the_answer_is_needed(home: Home, server: NameSe
 def test_a_silent_name_server_costs_a_client_nothing_but_time(
     home: Home, server: NameServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from eqmail_core.smtpd.server import context as smtp_desk
+    from eqmail_core.smtpd.server import context as smtp_context
 
-    monkeypatch.setattr(smtp_desk, "CLIENTS_PATIENCE_S", 0.3)
+    monkeypatch.setattr(smtp_context, "CLIENT_TIMEOUT_S", 0.3)
     server.zone[("1.0.0.127.silent.test", "A")] = ["127.0.0.2"]
     home.write("dnsbl", "silent.test\n")
     monkeypatch.setattr(server, "_answer", lambda data, by: b"")

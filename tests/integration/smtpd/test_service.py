@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 _RUN = """
 import socket, sys
 sys.path.insert(0, {root!r})
-from eqmail_core.supervisor.services import smtp
+from eqmail_core.smtpd.server import service as smtp
 from eqmail_core.system.installation import read_site
 smtp.run(read_site({{b"EQMAIL_HOME": {home!r}.encode()}}), [socket.socket(fileno={fd})])
 """

@@ -380,7 +380,7 @@ to_the_end = st.tuples(*[st.tuples(st.sampled_from([step] * 40 + STEPS + BAD), e
 
 @given(to_the_end)
 def test_a_message_is_reported_as_accepted_by_its_final_reply_alone(script: tuple[tuple[bytes, bytes], ...]) -> None:
-    """Whatever is said after MAIL: K needs the last dot, and a 2yz that came when it had been sent."""
+    """Whatever is said after MAIL: K needs the last dot, and a whole 2yz that came when it had been sent."""
     talk = Talk().hear(*STEPS[:3])
     for piece, extra in script:
         has_sent_all = b"\r\n.\r\n" in b"".join(talk.said)
@@ -388,7 +388,8 @@ def test_a_message_is_reported_as_accepted_by_its_final_reply_alone(script: tupl
         if talk.client.status == DONE:
             break
     is_accepted = talk.client.status == DONE and b"\0K" in talk.client.report
-    assert is_accepted == (has_sent_all and piece[:1] == b"2")
+    is_begun_only = piece + extra == b"250-AUTH LOGIN\r\n"
+    assert is_accepted == (has_sent_all and piece[:1] == b"2" and not is_begun_only)
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20).map(lambda text: text.replace(b"\r", b"\n")), max_size=8))

@@ -23,7 +23,7 @@ from eqmail_setup.templating import render
 
 HOST = "mail.demo.example"
 FIRST_PORT = 2525
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 _PROGRAM = '|(echo "$SENDER wrote to $RECIPIENT:"; wc -l) | tr "\\n" " " >>handled\n'
 
 Say = Callable[[str], None]
@@ -82,7 +82,7 @@ class Demo:
         write_line(f"\n1. over SMTP, 127.0.0.1:{port}, a message from nina@elsewhere.example to {ann}")
         date = formatdate(localtime=True)
         letter = render("demo/welcome.eml.j2", to=ann, date=date, number=f"{time.time_ns()}.1")
-        with smtplib.SMTP("127.0.0.1", port, local_hostname="elsewhere.example", timeout=PATIENCE_S) as client:
+        with smtplib.SMTP("127.0.0.1", port, local_hostname="elsewhere.example", timeout=TIMEOUT_S) as client:
             client.ehlo_or_helo_if_needed()
             client.mail("nina@elsewhere.example")
             client.rcpt(ann)
@@ -121,12 +121,12 @@ class Demo:
             return
         self._services.terminate()
         try:
-            code = self._services.wait(PATIENCE_S)
+            code = self._services.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._services.kill()
             raise EqmailError("the services did not stop on TERM") from None
         if self._listener is not None:
-            self._listener.join(PATIENCE_S)
+            self._listener.join(TIMEOUT_S)
         if code != 0:
             raise self._refusal(f"the services ended with exit code {code}")
         self._services = None
@@ -162,7 +162,7 @@ class Demo:
         self._wait(lambda: sum("end msg " in line for line in self._log) >= ended, "the queue does not empty")
 
     def _wait(self, done: Callable[[], bool], failure: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not done():
             if self._services is not None and self._services.poll() is not None:
                 raise self._refusal(f"the services ended with exit code {self._services.returncode}")
@@ -205,7 +205,7 @@ def remove_old_demo(home: str, mark: str) -> None:
 
 def _answers(port: int) -> bool:
     try:
-        with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE_S):
+        with smtplib.SMTP("127.0.0.1", port, timeout=TIMEOUT_S):
             return True
     except (OSError, smtplib.SMTPException):
         return False

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 CANCEL = b"*"
 
 
-class Credentials:
+class ClientCredentials:
     """A user and a password for one relay."""
 
     __slots__ = ("password", "user")
@@ -46,14 +46,14 @@ def choose_mechanism(keyword_lines: list[bytes]) -> bytes | None:
     return None
 
 
-def first_line(mechanism: bytes, credentials: Credentials) -> bytes:
+def first_line(mechanism: bytes, credentials: ClientCredentials) -> bytes:
     """The AUTH command."""
     if mechanism == b"PLAIN":
         return b"AUTH PLAIN " + _encode(b"\0%b\0%b" % credentials.key())
     return b"AUTH " + mechanism
 
 
-def answers(mechanism: bytes, credentials: Credentials) -> "list[tuple[bytes, Callable[[bytes], bytes]]]":
+def answers(mechanism: bytes, credentials: ClientCredentials) -> "list[tuple[bytes, Callable[[bytes], bytes]]]":
     """What follows the command: for each challenge, the name of the step for people and the answer to the challenge."""
     if mechanism == b"LOGIN":
         return [
@@ -69,7 +69,7 @@ def _encode(data: bytes) -> bytes:
     return binascii.b2a_base64(data, newline=False)
 
 
-def _cram_md5(challenge: bytes, credentials: Credentials) -> bytes:
+def _cram_md5(challenge: bytes, credentials: ClientCredentials) -> bytes:
     import hmac
 
     try:

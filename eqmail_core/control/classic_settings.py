@@ -5,7 +5,7 @@ Long because it is a table: one entry per file, in the order of its documentatio
 Source: control-files.md 2.2; qmail-control(5).
 """
 
-from eqmail_core.control.kinds import Count, Delivery, Lines, Map, Opaque, Seconds, Size, Timeout
+from eqmail_core.control.kinds import Count, DeliveryInstructions, Lines, Map, Opaque, Seconds, Size, Timeout
 from eqmail_core.control.setting import ALL, LMTP, QMTPD, REMOTE, SEND, SMTPD, START, ControlSet, HostName, Line, Text
 
 
@@ -44,7 +44,7 @@ class ClassicSettings(ControlSet):
         env="DATABYTES",
         used_by=(SMTPD, QMTPD),
     )
-    defaultdelivery = Delivery(
+    defaultdelivery = DeliveryInstructions(
         "Instructions for users who have no .qmail file, in the format of a .qmail file: ./Maildir/ or ./Mailbox or "
         "a program. Start scripts pass it to qmail-start as its first argument.",
         default=None,

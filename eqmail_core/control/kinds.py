@@ -43,7 +43,7 @@ class Count(Control[int]):
         return min(number, self.most), remarks
 
 
-class Limit(Count):
+class Bound(Count):
     """How much others may cause, 0 for no limit; as in C there is none where `choice` is c and nothing else said."""
 
     def __init__(
@@ -188,7 +188,7 @@ class Opaque(Control["bytes | None"]):
         return text, []
 
 
-class Delivery(Opaque):
+class DeliveryInstructions(Opaque):
     """Instructions as in a .qmail file, for users who have none; with a blank first line all their mail waits."""
 
     def parse(self, text: bytes) -> "tuple[bytes | None, list[str]]":

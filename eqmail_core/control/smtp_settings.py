@@ -1,6 +1,6 @@
 """The control files of the SMTP server that C (e)qmail does not have; off or harmless by default."""
 
-from eqmail_core.control.kinds import AS_C, Count, Flag, Limit, Lines, Opaque, Switch, Timeout, Word
+from eqmail_core.control.kinds import AS_C, Bound, Count, Flag, Lines, Opaque, Switch, Timeout, Word
 from eqmail_core.control.setting import QMTPD, SMTPD, START, ControlSet, Line
 
 
@@ -66,7 +66,7 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD, QMTPD),
         since="eqmail 2",
     )
-    maxrcpt = Limit(
+    maxrcpt = Bound(
         "Most recipients in one SMTP or QMTP transaction; further ones get a temporary refusal. 0 means no limit.",
         default=1000,
         choice=smtplimits,
@@ -132,14 +132,14 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpmaxerrors = Limit(
+    smtpmaxerrors = Bound(
         "Most refusals in one SMTP conversation; a client that earns more is sent away. 0 means no limit.",
         default=200,
         choice=smtplimits,
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpmaxcommands = Limit(
+    smtpmaxcommands = Bound(
         "Most SMTP commands other than RCPT without a message between them; then a client is sent away. 0 means no "
         "limit.",
         default=1000,
@@ -147,7 +147,7 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpperaddress = Limit(
+    smtpperaddress = Bound(
         "Most clients from one address (IPv6: one /64 network) that the resident SMTP service serves at a time, in all "
         "its processes; 0 means no limit.",
         default=50,
@@ -155,7 +155,7 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpauthfailures = Limit(
+    smtpauthfailures = Bound(
         "After so many wrong passwords from one address (IPv6: one /64 network) within ten minutes the resident SMTP "
         "service refuses further ones unseen; 0 means no limit.",
         default=10,
@@ -163,7 +163,7 @@ class SmtpSettings(ControlSet):
         used_by=(SMTPD,),
         since="eqmail 2",
     )
-    smtpidle = Limit(
+    smtpidle = Bound(
         "How many seconds a client of the SMTP server may take from its greeting, or from its last message, to MAIL, "
         "whatever else it says; 0 means timeoutsmtpd alone. When the resident service has seven eighths of its clients "
         "it waits a tenth of this, and for nobody longer than a minute.",

@@ -264,7 +264,7 @@ def _answer(kind: str, found: "dns.resolver.Answer") -> DnsAnswer:
     if not records:
         return NOTHING
     if kind == MX:
-        best = sorted(records, key=lambda it: it.preference)[:MAX_RECORDS]
+        best = sorted(records, key=lambda item: item.preference)[:MAX_RECORDS]
         return DnsAnswer(names=tuple((it.preference, _bytes_of(it.exchange)) for it in best))
     if kind == CNAME:
         return DnsAnswer(names=tuple((0, _bytes_of(it.target)) for it in records))

@@ -270,7 +270,9 @@ def _recipient_statuses(
     An empty `action` is derived from the text of each report.
     An ORCPT counts only if the sender gave it, because a report may be a text from a remote host.
     """
-    names = {wish.orcpt for wish in message.dsn.recipients.values()} if message.dsn is not None else ()
+    names = (
+        {recipient_dsn.orcpt for recipient_dsn in message.dsn.recipients.values()} if message.dsn is not None else ()
+    )
     for recipient, report in blocks(_failures(message, bounce_config)):
         text, _, last = report.rpartition(b"\n")
         name = last.removeprefix(ORIGINAL)

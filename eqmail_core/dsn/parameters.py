@@ -98,7 +98,7 @@ class DsnParameters:
 
     def only_for(self, key: bytes) -> "DsnParameters":
         """Return the parameters for a copy to this recipient alone, at index 0."""
-        return self.rekeyed(lambda it: b"0" if it == key else None)
+        return self.rekeyed(lambda item: b"0" if item == key else None)
 
     def for_each(self, count: int) -> "DsnParameters":
         """Return the parameters for `count` recipients, each with those of the one at index 0."""

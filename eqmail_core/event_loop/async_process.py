@@ -90,7 +90,7 @@ class PipeWriter:
     `on_drained()` is called whenever everything has been written, `waiting` counts the bytes that have not.
     """
 
-    __slots__ = ("_fd", "_is_ending", "_loop", "_on_drained", "_pieces", "broken", "waiting")
+    __slots__ = ("_fd", "_is_finishing", "_loop", "_on_drained", "_pieces", "broken", "waiting")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_drained: Callable[[], None]) -> None:
         os.set_blocking(fd, False)
@@ -98,7 +98,7 @@ class PipeWriter:
         self._fd = fd
         self._on_drained = on_drained
         self._pieces: deque[memoryview] = deque()
-        self._is_ending = False
+        self._is_finishing = False
         self.broken = False
         self.waiting = 0
 
@@ -113,7 +113,7 @@ class PipeWriter:
 
     def end(self) -> None:
         """Close the pipe when everything has been written."""
-        self._is_ending = True
+        self._is_finishing = True
         if not self._pieces:
             self.close()
 
@@ -142,6 +142,6 @@ class PipeWriter:
             self._pieces.clear()
             self.waiting = 0
         self._loop.remove_writer(self._fd)
-        if self._is_ending:
+        if self._is_finishing:
             self.close()
         self._on_drained()

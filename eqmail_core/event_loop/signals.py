@@ -10,17 +10,17 @@ from collections.abc import Callable, Mapping
 
 
 def install_signal_handlers(
-    loop: asyncio.AbstractEventLoop, heeded: Mapping[signal.Signals, Callable[[], object]]
+    loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Callable[[], object]]
 ) -> None:
     """Have each signal call back on the loop; those that come before it runs do so when it does."""
     early: list[int] = []
-    for number in heeded:
+    for number in handlers:
         signal.signal(number, lambda told, _frame: early.append(told))
 
     def begin() -> None:
-        for number, act in heeded.items():
+        for number, act in handlers.items():
             loop.add_signal_handler(number, act)
         for told in early:
-            heeded[signal.Signals(told)]()
+            handlers[signal.Signals(told)]()
 
     loop.call_soon(begin)

@@ -115,7 +115,7 @@ class FilteredMessage:
 
     def remaining_dsn(self) -> bytes:
         """The wishes about the message and those who are still to get it, as a list."""
-        self._dsn.recipients = {index_key(place): wish for place, wish in enumerate(self._dsn_of)}
+        self._dsn.recipients = {index_key(index): recipient_dsn for index, recipient_dsn in enumerate(self._dsn_of)}
         return render_dsn(self._dsn)
 
     def redirect(self, recipient: bytes) -> None:

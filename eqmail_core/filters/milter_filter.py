@@ -25,7 +25,7 @@ CONNECT, TALK = "connect", "talk"
 LIMIT_S = 600
 """No longer than that is waited, whatever progress is made: clients do not wait longer (RFC 5321 section 4.5.3.2)."""
 
-_PATIENCE_FOR_A_MESSAGE = 10
+_MESSAGE_TIMEOUT_FACTOR = 10
 
 # A new body may be as long as that, and some times as long as the message was.
 _NEW_BODY_BYTES = 16 << 20
@@ -93,7 +93,7 @@ class MilterFilter:
                 if client.answer is not None and client.answer.kind == wire.REJECT:
                     return self._verdict(question)
         if stage == op.MESSAGE and question.message is not None:
-            self.timeout_s = min(self._entry.timeout_s * _PATIENCE_FOR_A_MESSAGE, LIMIT_S)
+            self.timeout_s = min(self._entry.timeout_s * _MESSAGE_TIMEOUT_FACTOR, LIMIT_S)
             message = question.message
             room = _NEW_BODY_BYTES + _NEW_BODY_TIMES * message.size
             client.message(list(message.header.fields), message.body_pieces(), info.macros(), room)

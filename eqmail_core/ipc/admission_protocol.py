@@ -20,7 +20,7 @@ The scheduler marks a message as placed by info/N, which it writes last: local/N
 It sends P when info/N is on the disk too. A message admitted while its info/N exists was placed before a crash:
 the scheduler answers P and continues from its files. The same holds if the queue service died after it answered W.
 
-Fails: WireError for any other packet.
+Fails: AdmissionProtocolError for any other packet.
 Source: docs/adr/0003-journal-first.md; queue.md 3.6.
 """
 
@@ -40,7 +40,7 @@ MAX_REQUEST = 100
 """Longest qmail-clean request, in bytes; qmail-clean has the same limit."""
 
 
-class WireError(Exception):
+class AdmissionProtocolError(Exception):
     """A packet that does not follow this protocol."""
 
 
@@ -74,10 +74,10 @@ def split_admission(packet: bytes) -> Admission:
     try:
         _, serial, number, size, birth, uid, qp = _ADMISSION.unpack_from(packet)
     except struct.error as error:
-        raise WireError("short admission") from error
+        raise AdmissionProtocolError("short admission") from error
     envelope = packet[_ADMISSION.size :]
     if envelope[:1] != b"F" or b"\0" not in envelope:
-        raise WireError("no envelope")
+        raise AdmissionProtocolError("no envelope")
     return Admission(serial, number, size, birth, uid, qp, envelope)
 
 
@@ -91,7 +91,7 @@ def split_serials(packet: bytes) -> tuple[int, ...]:
     try:
         return struct.unpack(f"<{(len(packet) - 1) // _SERIAL.size}Q", packet[1:])
     except struct.error as error:
-        raise WireError("serials cut short") from error
+        raise AdmissionProtocolError("serials cut short") from error
 
 
 def spill_request(serial: int, ok: bool) -> bytes:
@@ -103,7 +103,7 @@ def split_clean(packet: bytes) -> bytes:
     """Read the request of an X packet, without its NUL."""
     request = packet[1:].partition(b"\0")[0]
     if len(request) > MAX_REQUEST:
-        raise WireError("long request")
+        raise AdmissionProtocolError("long request")
     return request
 
 
@@ -112,5 +112,5 @@ def split_spill_request(packet: bytes) -> tuple[int, bool]:
     try:
         _, serial, ok = _ANSWER.unpack(packet)
     except struct.error as error:
-        raise WireError("not an answer") from error
+        raise AdmissionProtocolError("not an answer") from error
     return serial, bool(ok)

@@ -11,7 +11,7 @@
 Light.  A service that disconnects before K has not used the client.
 After K the session lasts as long as both processes do.
 
-Fails: WireError.
+Fails: HandoverProtocolError.
 Source: docs/adr/0010.
 """
 
@@ -27,7 +27,7 @@ MAX_BYTES = 98304
 """Longest offer, environment and command together, in bytes."""
 
 
-class WireError(ValueError):
+class HandoverProtocolError(ValueError):
     """A packet that does not follow this protocol."""
 
 
@@ -37,7 +37,7 @@ def offer(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> bytes:
 
 
 def split_offer(packet: bytes) -> tuple[list[bytes], dict[bytes, bytes]]:
-    """Read the checkpassword command and the environment of an offer.  Fails: WireError."""
+    """Read the checkpassword command and the environment of an offer.  Fails: HandoverProtocolError."""
     checker: list[bytes] = []
     environ: dict[bytes, bytes] = {}
     for field in fields(packet):
@@ -48,7 +48,7 @@ def split_offer(packet: bytes) -> tuple[list[bytes], dict[bytes, bytes]]:
         elif letter == b"V" and equals:
             environ[name] = value
         else:
-            raise WireError("no field of an offer")
+            raise HandoverProtocolError("no field of an offer")
     return checker, environ
 
 
@@ -58,7 +58,7 @@ def end(code: int) -> bytes:
 
 
 def split_end(packet: bytes) -> int:
-    """Read the exit code of an E packet.  Fails: WireError."""
+    """Read the exit code of an E packet.  Fails: HandoverProtocolError."""
     if not packet[1:].isdigit():
-        raise WireError("no exit code")
+        raise HandoverProtocolError("no exit code")
     return int(packet[1:])

@@ -19,7 +19,7 @@ MAX_ADDRESS = 1800
 _HEAD = struct.Struct("<cI")
 
 
-class WireError(ValueError):
+class LookupProtocolError(ValueError):
     """A packet that does not follow this protocol."""
 
 
@@ -29,10 +29,10 @@ def question(tag: int, recipient: bytes) -> bytes:
 
 
 def split_question(packet: bytes) -> tuple[int, bytes]:
-    """Read tag and recipient of a Q packet.  Fails: WireError."""
+    """Read tag and recipient of a Q packet.  Fails: LookupProtocolError."""
     tag, recipient = _split(packet, QUESTION)
     if len(recipient) > MAX_ADDRESS or b"\0" in recipient or b"@" not in recipient:
-        raise WireError("no recipient")
+        raise LookupProtocolError("no recipient")
     return tag, recipient
 
 
@@ -42,10 +42,10 @@ def answer(tag: int, letter: bytes) -> bytes:
 
 
 def split_answer(packet: bytes) -> tuple[int, bytes]:
-    """Read tag and outcome of an A packet.  Fails: WireError."""
+    """Read tag and outcome of an A packet.  Fails: LookupProtocolError."""
     tag, letter = _split(packet, ANSWER)
     if letter not in (b"K", b"D", b"Z"):
-        raise WireError("no letter")
+        raise LookupProtocolError("no letter")
     return tag, letter
 
 
@@ -53,7 +53,7 @@ def _split(packet: bytes, kind: bytes) -> tuple[int, bytes]:
     try:
         found, tag = _HEAD.unpack_from(packet)
     except struct.error as error:
-        raise WireError("short packet") from error
+        raise LookupProtocolError("short packet") from error
     if found != kind:
-        raise WireError(f"not a {kind!r}")
+        raise LookupProtocolError(f"not a {kind!r}")
     return tag, packet[_HEAD.size :]

@@ -11,7 +11,7 @@ The envelope is F sender NUL, T recipient NUL for each, one more NUL, and option
 The client chooses the tags, which tell its submissions apart. Numbers are little-endian.
 When a client disconnects, its uncommitted submissions are dropped.
 
-Fails: WireError for any other packet.
+Fails: SubmissionProtocolError for any other packet.
 Source: queue.md 3.5 (descriptors 0 and 1 of qmail-queue, its exit codes).
 """
 
@@ -30,7 +30,7 @@ _TAGGED = struct.Struct("<cI")
 _RESULT = struct.Struct("<cIBQII")
 
 
-class WireError(Exception):
+class SubmissionProtocolError(Exception):
     """A packet that does not follow this protocol."""
 
 
@@ -50,10 +50,10 @@ def split_whole(packet: bytes) -> tuple[int, bytes, memoryview]:
     try:
         _, tag, length = _WHOLE.unpack_from(packet)
     except struct.error as error:
-        raise WireError("short packet") from error
+        raise SubmissionProtocolError("short packet") from error
     start = _WHOLE.size + length
     if start > len(packet):
-        raise WireError("envelope longer than its packet")
+        raise SubmissionProtocolError("envelope longer than its packet")
     return tag, packet[_WHOLE.size : start], memoryview(packet)[start:]
 
 
@@ -67,7 +67,7 @@ def split_tagged(packet: bytes) -> tuple[bytes, int, bytes]:
     try:
         kind, tag = _TAGGED.unpack_from(packet)
     except struct.error as error:
-        raise WireError("short packet") from error
+        raise SubmissionProtocolError("short packet") from error
     return kind, tag, packet[_TAGGED.size :]
 
 
@@ -81,7 +81,7 @@ def split_result(packet: bytes) -> tuple[int, int, int, int, int]:
     try:
         kind, tag, code, number, when, qp = _RESULT.unpack(packet)
     except struct.error as error:
-        raise WireError("not a result") from error
+        raise SubmissionProtocolError("not a result") from error
     if kind != RESULT:
-        raise WireError("not a result")
+        raise SubmissionProtocolError("not a result")
     return tag, code, number, when, qp

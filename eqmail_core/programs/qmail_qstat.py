@@ -10,7 +10,7 @@ from eqmail_core.queue.admin.qstat import ACTIONS, OPTIONS, NoSuchMessage, count
 from eqmail_core.queue.admin.repair import QueueInUse
 from eqmail_core.queue.admin.scheduler_client import scheduler_state_if_allowed
 from eqmail_core.queue.format.listing import count_lines
-from eqmail_core.queue.queue_scan import count
+from eqmail_core.queue.scan import count
 from eqmail_core.system.files import write_all, write_pieces
 from eqmail_core.system.installation import read_site
 from eqmail_core.system.log import log_line

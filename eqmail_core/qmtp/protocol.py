@@ -35,7 +35,7 @@ class NoLength(BadFraming):
     """A netstring begins with something that is no number."""
 
 
-class TooLong(Exception):
+class NetstringTooLong(Exception):
     """A netstring that nobody should send."""
 
 
@@ -96,7 +96,7 @@ class Reader:
                 raise NoLength
             length = 10 * length + digit - 48
             if length > MAX_LENGTH:
-                raise TooLong
+                raise NetstringTooLong
 
     def _comma(self) -> "Steps":
         if (yield from self._take(1))[0] != _COMMA:

@@ -10,9 +10,9 @@ import time
 from eqmail_core.mail.dates import date822
 from eqmail_core.mail.received import received
 from eqmail_core.outcome import EXIT_DONE, EXIT_PERMANENT, EXIT_TEMPORARY, TemporaryFailure
+from eqmail_core.qmtp import answers
 from eqmail_core.qmtp import protocol as qmtp
-from eqmail_core.qmtp import qmtp_answers as answers
-from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
+from eqmail_core.qmtp.protocol import BadFraming, NetstringTooLong, QmqpReader, QmtpReader, Reader
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.system.files import CHUNK
 from eqmail_core.text.framing import netstring
@@ -82,7 +82,7 @@ class QmtpServer:
         def take(event: qmtp.QmtpEvent, message: _Message) -> None:
             if event.kind == qmtp.RECIPIENT:
                 if len(message.answers) >= MAX_ANSWERS:
-                    raise TooLong
+                    raise NetstringTooLong
                 is_full = 0 < limit_recipients <= len(message.recipients)
                 message.answers.append(
                     answers.TOO_MANY if is_full else self._check_recipient(event.value, rcpthosts, message)
@@ -127,7 +127,7 @@ class QmtpServer:
             return EXIT_DONE
         except BadFraming:
             return EXIT_PERMANENT
-        except (_TimedOut, TooLong, OSError, TemporaryFailure):
+        except (_TimedOut, NetstringTooLong, OSError, TemporaryFailure):
             return EXIT_TEMPORARY
         finally:
             if self._message is not None:

@@ -198,7 +198,7 @@ class Preprocessor:
 
     def _sync_info_folders(self) -> Callable[[SpillFiles], None]:
         sync = _SyncedFolders(self.files)
-        return lambda it: sync(self.files.paths.info(it.number))
+        return lambda item: sync(self.files.paths.info(item.number))
 
     def _create(self, path: str) -> "_ListFile":
         name = self.files.short(path)

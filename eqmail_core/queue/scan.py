@@ -8,6 +8,7 @@ Source: queue.md 3.2.
 """
 
 import os
+from collections.abc import Iterator
 
 from eqmail_core.queue.format.channels import CHANNELS
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from eqmail_core.site.layout import QueuePaths
+
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -86,3 +88,56 @@ def parts(queue: "QueuePaths") -> "Iterator[QueuePartition]":
 
 def _numbers(names: list[str]) -> set[int]:
     return {int(name) for name in names if name.isascii() and name.isdigit()}
+
+
+NOTHING = -1
+"""An entry that is no message; there may be more."""
+
+
+class QueueScan:
+    """One walk through `folders`; entries that are no message numbers are passed over.
+
+    Fails: OSError from `step` when a folder cannot be opened or read; the next step tries the same folder again.
+    """
+
+    __slots__ = ("_entries", "_folders")
+
+    def __init__(self, folders: list[str]) -> None:
+        self._folders = folders[::-1]
+        self._entries: Iterator[os.DirEntry[str]] | None = None
+
+    @property
+    def folder(self) -> str:
+        """The folder that the next step looks into."""
+        return self._folders[-1]
+
+    def step(self) -> int | None:
+        """The next message number, NOTHING, or None at the end."""
+        if not self._folders:
+            return None
+        if self._entries is None:
+            self._entries = os.scandir(self.folder)
+        try:
+            entry = next(self._entries, None)
+        except OSError:
+            self._entries = None
+            raise
+        if entry is None:
+            self._entries = None
+            self._folders.pop()
+            return NOTHING
+        name = entry.name
+        return int(name) if name.isascii() and name.isdigit() else NOTHING
+
+
+def count(folders: list[str]) -> int:
+    """How many messages have a file in these folders.  Fails: OSError."""
+    return sum(1 for _ in numbers_in(folders))
+
+
+def numbers_in(folders: list[str]) -> Iterator[int]:
+    """All message numbers in these folders.  Fails: OSError."""
+    scan = QueueScan(folders)
+    while (number := scan.step()) is not None:
+        if number != NOTHING:
+            yield number

@@ -12,7 +12,7 @@ import os
 import random
 import time
 
-from eqmail_core.auth.client import Credentials
+from eqmail_core.auth.client import ClientCredentials
 from eqmail_core.control.remote_limits import limit_of
 from eqmail_core.dns.mx import MxCandidate
 from eqmail_core.dns.resolver import AsyncResolver
@@ -179,7 +179,7 @@ class RemoteDeliveries:
     ) -> SmtpClient | None:
         """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""
         settings, route = job.settings, job.plan.route
-        credentials = None if route.user is None else Credentials(route.user, route.password)
+        credentials = None if route.user is None else ClientCredentials(route.user, route.password)
         keep = settings.reuse_s > 0 and key is not None
         client = SmtpClient(candidate.ip.encode(), settings.hello, credentials, keep, dsn)
 

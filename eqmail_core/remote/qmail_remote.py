@@ -7,7 +7,7 @@ Source: delivery.md 5.6.
 import os
 import time
 
-from eqmail_core.auth.client import Credentials
+from eqmail_core.auth.client import ClientCredentials
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.setting import ControlError
 from eqmail_core.dns.query import NO_ANSWER
@@ -136,7 +136,7 @@ class _Connections:
             self.attempts.failed(candidate, route.port, error_text(error.errno))
             return None
         self.tcpto.record_success(candidate.ip)
-        credentials = None if route.user is None else Credentials(route.user, route.password)
+        credentials = None if route.user is None else ClientCredentials(route.user, route.password)
         client = SmtpClient(candidate.ip.encode(), self._hello, credentials, tls=dsn)
 
         def secure() -> "ClientTls | None":

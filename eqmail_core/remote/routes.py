@@ -3,7 +3,7 @@
 Source: delivery.md 5.6.
 """
 
-from eqmail_core.remote.by_host import find_by_host
+from eqmail_core.mail.domain_match import find_by_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -41,14 +41,14 @@ class RemoteService:
         self._deliveries = deliveries
         self._limit = limit
         self._running: set[asyncio.Task[None]] = set()
-        self._wires: set[SchedulerConnection] = set()
+        self._wires: set[RequestConnection] = set()
         self._is_ending = False
         self._idle = asyncio.Event()
         self._idle.set()
 
     def serve(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         """Take orders from a scheduler that has connected."""
-        self._wires.add(SchedulerConnection(self, loop, sock))
+        self._wires.add(RequestConnection(self, loop, sock))
 
     @property
     def has_room(self) -> bool:
@@ -62,7 +62,7 @@ class RemoteService:
             wire.stop()
         await self._idle.wait()
 
-    def start(self, wire: "SchedulerConnection", order: DeliveryRequest, message: int) -> asyncio.Task[None]:
+    def start(self, wire: "RequestConnection", order: DeliveryRequest, message: int) -> asyncio.Task[None]:
         """Start a delivery; it owns the descriptor."""
         task = asyncio.get_running_loop().create_task(self._deliver(wire, order, message))
         self._running.add(task)
@@ -71,15 +71,15 @@ class RemoteService:
         task.add_done_callback(lambda task: self._ended(wire, message, task))
         return task
 
-    def connection_closed(self, wire: "SchedulerConnection") -> None:
+    def connection_closed(self, wire: "RequestConnection") -> None:
         """A scheduler has gone."""
         self._wires.discard(wire)
 
-    async def _deliver(self, wire: "SchedulerConnection", order: DeliveryRequest, message: int) -> None:
+    async def _deliver(self, wire: "RequestConnection", order: DeliveryRequest, message: int) -> None:
         outcome, text = await self._deliver_or_defer(order, message)
         wire.channel.send(report(order.serial, True, outcome, text, order.takes_over))
 
-    def _ended(self, wire: "SchedulerConnection", message: int, task: asyncio.Task[None]) -> None:
+    def _ended(self, wire: "RequestConnection", message: int, task: asyncio.Task[None]) -> None:
         close_received(message)
         self._running.discard(task)
         wire.tasks.discard(task)
@@ -99,7 +99,7 @@ class RemoteService:
             return TEMPORARY, b"Internal error in remote delivery. (#4.3.5)\n"
 
 
-class SchedulerConnection:
+class RequestConnection:
     """One scheduler: its orders that wait for room, and its deliveries."""
 
     def __init__(self, pool: RemoteService, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:

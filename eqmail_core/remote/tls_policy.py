@@ -7,8 +7,8 @@ import os
 
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.folders import ONLY_LISTED, PLAIN_HOSTS, TLS_HOSTS
+from eqmail_core.mail.domain_match import find_by_host
 from eqmail_core.outcome import TemporaryFailure
-from eqmail_core.remote.by_host import find_by_host
 from eqmail_core.site.site import Site
 from eqmail_core.tls.client_policy import ClientTlsFiles, tls_policy
 

@@ -93,5 +93,5 @@ class ChannelState:
             self.resting.remove(job)
             gone.append(job)
         if self.room is not None:
-            gone += [it.job for it in self.room.remove(lambda it: number in (None, it.job.number))]
+            gone += [it.job for it in self.room.remove(lambda item: number in (None, item.job.number))]
         return gone

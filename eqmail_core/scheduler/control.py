@@ -55,7 +55,7 @@ class SchedulerControl:
                 yield from wire.message_packets(_described(message))
         channels = self._scheduler.channels
         memory = self._message.is_held
-        running = {number for lane in channels for number in lane.open if not memory(number)}
+        running = {number for channel in channels for number in channel.open if not memory(number)}
         yield from wire.packets(wire.OPEN, (b"%d" % number for number in running))
         for channel in channels:
             yield from wire.due_packets(CHANNELS[channel.index], channel.due.snapshot())
@@ -188,7 +188,7 @@ class SchedulerControl:
             self._completion.add(number, self._scheduler.now)
 
     def _dues(self) -> tuple[DueQueue, ...]:
-        return (*(lane.due for lane in self._scheduler.channels), self._completion.due)
+        return (*(channel.due for channel in self._scheduler.channels), self._completion.due)
 
     def _is_on_disk(self, number: int) -> bool:
         try:

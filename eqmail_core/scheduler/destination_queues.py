@@ -124,7 +124,7 @@ class DestinationQueues(Generic[Item]):
         """Remove waiting items that need no result."""
         gone = []
         for queue in self._queues.values():
-            leaving = [guest for _, guest in queue.waiting if is_meant(guest)]
+            leaving = [item for _, item in queue.waiting if is_meant(item)]
             if leaving:
                 queue.waiting = deque(it for it in queue.waiting if not is_meant(it[1]))
                 gone += leaving
@@ -143,7 +143,7 @@ class DestinationQueues(Generic[Item]):
         for queue in self._queues.values():
             queue.destination.set_back(seconds)
             queue.alarm_at -= seconds
-            queue.waiting = deque((arrived - seconds, guest) for arrived, guest in queue.waiting)
+            queue.waiting = deque((arrived - seconds, item) for arrived, item in queue.waiting)
         self._alarms = [(when - seconds, count, queue) for when, count, queue in self._alarms]
 
     def retry_all(self) -> None:

@@ -165,7 +165,7 @@ class QueueLink:
                 self._on_answer(*admission.split_spill_request(packet))
             elif kind == admission.CLEAN and self._cleaning:
                 self._cleaning.popleft()(packet[1:2])
-        except admission.WireError:
+        except admission.AdmissionProtocolError:
             self._on_nonsense()
             if self.channel.channel is not None:
                 self.channel.channel.close()

@@ -233,7 +233,7 @@ class Injector(Protocol):
         """
 
 
-class MessageKeeper(Protocol):
+class QueueServicePort(Protocol):
     """The queue service, which keeps admitted messages in its journal while they are in memory."""
 
     def delivered(self, serial: int) -> None:

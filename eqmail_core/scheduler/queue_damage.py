@@ -16,8 +16,7 @@ from eqmail_core.queue.admin.actions import drop_recipients, remove_lists
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.message_match import FITS, FOREIGN, NO_INFO, message_state
-from eqmail_core.queue.queue_scan import numbers_in
-from eqmail_core.queue.scan import QueuePartition
+from eqmail_core.queue.scan import QueuePartition, numbers_in
 from eqmail_core.scheduler.ports import Log
 
 WHOLE, HELD, GONE, FINISHED = range(4)

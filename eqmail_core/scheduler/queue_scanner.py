@@ -10,8 +10,7 @@ from collections.abc import Callable
 from eqmail_core.queue.files import QueueFileError, QueueFiles
 from eqmail_core.queue.format.channels import DueQueue
 from eqmail_core.queue.preprocess import Preprocessor
-from eqmail_core.queue.queue_scan import NOTHING, QueueScan
-from eqmail_core.queue.scan import parts
+from eqmail_core.queue.scan import NOTHING, QueueScan, parts
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Cleaner, DelivererPort, Log
 from eqmail_core.scheduler.scheduler import Scheduler

@@ -90,7 +90,7 @@ class Scheduler:
     def idle(self) -> bool:
         """Whether no running delivery can still report; deliverers that are not alive do not count."""
         return not (self.not_durable or self._flushing) and not any(
-            lane.used_slots and lane.deliverer.alive for lane in self.channels
+            channel.used_slots and channel.deliverer.alive for channel in self.channels
         )
 
     def enqueue(self, number: int, channel: int, due: int) -> None:
@@ -146,13 +146,13 @@ class Scheduler:
             for queue, outcome, text in self._ended:
                 room.delivery_ended(queue, outcome, text, now)
             self._ended.clear()
-        return sum(self._pass(lane, now) for lane in self.channels) > 0
+        return sum(self._pass(channel, now) for channel in self.channels) > 0
 
     def wakes_at(self) -> float | None:
         """Return when something waiting becomes due; None without a free slot or with nothing waiting."""
         if self.exiting or self.paused:
             return None
-        return min((time for lane in self.channels if (time := lane.wakes_at()) is not None), default=None)
+        return min((time for channel in self.channels if (time := channel.wakes_at()) is not None), default=None)
 
     def _pass(self, channel: ChannelState, now: float) -> bool:
         """Start deliveries of one channel; return True when the turn ended before the work did."""
@@ -264,7 +264,7 @@ class Scheduler:
         for channel in self.channels:
             for job in channel.suspend(number):
                 self.release(job)
-        return [lane.open[number] for lane in self.channels if number in lane.open]
+        return [channel.open[number] for channel in self.channels if number in channel.open]
 
     def _stop_reading(self, channel: ChannelState, warning: bytes = b"") -> None:
         job, channel.job = channel.job, None

@@ -12,7 +12,7 @@ Source: RFC 5321, RFC 2920 (pipelining), RFC 3207, RFC 4954; delivery.md 5.6 (te
 Long because one session is one machine: its states hand over to each other.
 """
 
-from eqmail_core.auth.client import Credentials, answers, choose_mechanism, first_line
+from eqmail_core.auth.client import ClientCredentials, answers, choose_mechanism, first_line
 from eqmail_core.dsn.parameters import encode_xtext, index_key
 from eqmail_core.dsn.smtp_parameters import mail_parameters, recipient_parameters
 from eqmail_core.smtp.data import DotStuffer
@@ -80,7 +80,7 @@ class SmtpClient(SmtpExchange):
         self,
         peer: bytes,
         hello: bytes,
-        credentials: Credentials | None = None,
+        credentials: ClientCredentials | None = None,
         keep: bool = False,
         tls: TlsPolicy = PLAIN,
     ) -> None:

@@ -25,7 +25,7 @@ _STARTING_S = 60
 """How long after one sign of a start the next may be in coming."""
 
 # A second, as the system counts it.
-_PATIENCE = struct.pack("@ll", 1, 0)
+_SEND_TIMEOUT = struct.pack("@ll", 1, 0)
 
 
 class ServiceManager:
@@ -68,7 +68,7 @@ class ServiceManager:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 # Not settimeout: to poll, a peer that does not read is ready, and Python would try without pause.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
                 sock.sendto(state, self._address)
         except OSError:
             # A manager that does not listen is no reason to serve nobody.

@@ -86,16 +86,16 @@ class SupervisedService:
         SIGIO comes to the parent when the process tells something.  Fails: OSError.
         """
         self.since, self.state_since = time.monotonic(), int(time.time())
-        reader, telling = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        reader, readiness_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self.pid = os.fork()
         except OSError:
             os.close(reader)
-            os.close(telling)
+            os.close(readiness_fd)
             raise
         if not self.pid:
-            self._become(telling, others, blocked)
-        os.close(telling)
+            self._become(readiness_fd, others, blocked)
+        os.close(readiness_fd)
         self.verdict = ReadinessReport(reader)
         _have_signalled(reader)
 
@@ -112,15 +112,15 @@ class SupervisedService:
             self.verdict = None
         self.reason = told or invoked_by
 
-    def _become(self, telling: int, others: "set[socket.socket]", blocked: "set[signal.Signals]") -> NoReturn:
+    def _become(self, readiness_fd: int, others: "set[socket.socket]", blocked: "set[signal.Signals]") -> NoReturn:
         """The child."""
         code = EXIT_TEMPORARY
         try:
-            adopt(telling)
+            adopt(readiness_fd)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
             for sock in others:
                 sock.close()
-            kernel.close_all_but({0, 1, 2, telling, *self.kept, *(sock.fileno() for sock in self.listeners)})
+            kernel.close_all_but({0, 1, 2, readiness_fd, *self.kept, *(sock.fileno() for sock in self.listeners)})
             kernel.name_process(f"eq-{self.name}")
             kernel.end_with_parent()
             self.run()

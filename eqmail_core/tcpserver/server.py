@@ -17,9 +17,9 @@ from eqmail_core.system.files import write_all
 from eqmail_core.system.log import log_line
 from eqmail_core.tcpserver.connection import VARIABLES, CannotListen, accept_client, listen, prepare
 from eqmail_core.tcpserver.environment import plain_address
+from eqmail_core.tcpserver.log_lines import verdict_line
 from eqmail_core.tcpserver.options import TcpsrvOptions
 from eqmail_core.tcpserver.rules_database import find_rule
-from eqmail_core.tcpserver.tcpsrv_log import verdict_line
 from eqmail_core.text.error_text import error_text
 
 TYPE_CHECKING = False

@@ -7,12 +7,35 @@ Source: delivery.md 5.3 (qmail-pw2u.c); qmail-pw2u(8).
 
 from errno import ENOENT
 
+from eqmail_core.text.lines import leading_number
 from eqmail_core.users.assign_file import END, simple_line, wildcard_line
-from eqmail_core.users.passwd import Account, parse_account
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+
+class Account:
+    """One account; `uid` and `gid` are the text of the file, `number` is the uid as C reads it: its leading digits."""
+
+    __slots__ = ("gid", "home", "name", "number", "uid")
+
+    def __init__(self, name: bytes, uid: bytes, gid: bytes, home: bytes) -> None:
+        self.name = name
+        self.uid = uid
+        self.gid = gid
+        self.home = home
+        self.number = leading_number(uid) or 0
+
+
+def parse_account(line: bytes) -> Account | None:
+    """The account in a line without its newline; None where fields are missing or a NUL is in it."""
+    fields = line.split(b":")
+    if len(fields) < 7 or b"\0" in line:
+        return None
+    name, _, uid, gid, _, home = fields[:6]
+    return Account(name, uid, gid, home)
+
 
 # What a home must be.
 ANY_HOME = 0

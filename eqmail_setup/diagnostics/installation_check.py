@@ -55,9 +55,9 @@ def check_installation(site: Site, filesystem: Filesystem) -> Iterator[Change]:
 
 def _change_from_problem(site: Site, filesystem: Filesystem, problem: SettingProblem) -> Change:
     place, action = f"{site.layout.control}/{problem.file}", None
-    state = snapshot(place, filesystem) if problem.mended is not None else None
-    if problem.mended is not None and state is not None and state.kind == "a file":
-        action = WriteFile(place, problem.mended, state.permissions)
+    state = snapshot(place, filesystem) if problem.repaired is not None else None
+    if problem.repaired is not None and state is not None and state.kind == "a file":
+        action = WriteFile(place, problem.repaired, state.permissions)
     return Change(f"{site.control}/{problem.file}", problem.found, problem.expected, action, problem.severity)
 
 

@@ -103,25 +103,25 @@ def nologin_shell() -> str:
     return next((path for path in _NO_LOGIN if os.path.exists(path)), _NO_LOGIN[-1])
 
 
-def missing_commands(site: Site, census: AccountDatabase, tool: AccountTool, shell: str) -> list[Command]:
+def missing_commands(site: Site, accounts_on_host: AccountDatabase, tool: AccountTool, shell: str) -> list[Command]:
     """The commands that create what is missing, groups first; nothing for what exists and fits.
 
     Fails: Refusal for an account that exists with another primary group.
     """
     commands: list[Command] = []
     accounts = site.accounts
-    gids = dict(census.groups)
+    gids = dict(accounts_on_host.groups)
     for name in accounts.groups:
         if name not in gids:
             gids[name] = _next_free_id(gids.values())
             commands.append(tool.group(name, gids[name]))
-    uids = {name: uid for name, (uid, _) in census.users.items()}
+    uids = {name: uid for name, (uid, _) in accounts_on_host.users.items()}
     for role, name in accounts.users.items():
         group = accounts.group(role)
         if role == "owner":
             _require_owner(name, uids)
         elif name in uids:
-            _require_group(name, census, group, accounts)
+            _require_group(name, accounts_on_host, group, accounts)
         else:
             uids[name] = _next_free_id(uids.values())
             home = site.alias if role == "alias" else site.home
@@ -168,10 +168,10 @@ def _require_owner(name: str, uids: dict[str, int]) -> None:
         raise EqmailError(f"the owner of the programs, {name}, does not exist; name an existing user, usually root")
 
 
-def _require_group(name: str, census: AccountDatabase, group: str, accounts: Accounts) -> None:
-    gid = census.users[name][1]
-    if census.groups.get(group) != gid:
-        actual = next((known for known, number in census.groups.items() if number == gid), str(gid))
+def _require_group(name: str, accounts_on_host: AccountDatabase, group: str, accounts: Accounts) -> None:
+    gid = accounts_on_host.users[name][1]
+    if accounts_on_host.groups.get(group) != gid:
+        actual = next((known for known, number in accounts_on_host.groups.items() if number == gid), str(gid))
         raise EqmailError(
             f"the user {name} exists with the group {actual}, should be {group}: usermod -g {group} {name}"
         )

@@ -71,8 +71,8 @@ def _is_unchanged(part: "Part") -> bool:
 
 def _linked(source: str) -> bytes:
     """Python's mark of its byte code, then the loader and the parts."""
-    root, suite, inside = source.rpartition(f"/{_PACKAGE}/")
-    name = f"{suite}{inside.removesuffix('.py')}".strip("/").replace("/", ".")
+    root, package, inside = source.rpartition(f"/{_PACKAGE}/")
+    name = f"{package}{inside.removesuffix('.py')}".strip("/").replace("/", ".")
     scan = _ImportWalker(root)
     for first in (name, _ENTRY_MODULE):
         scan.visit(first)

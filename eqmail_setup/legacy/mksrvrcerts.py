@@ -48,7 +48,7 @@ def _certify(site: Site) -> int:
     path = f"{site.home}/{path_in(site)}"
     if os.path.exists(path):
         write_line(f"The file '{path}' exists already and will be overwritten!")
-    options = _wishes(site)
+    options = _request(site)
     _pause()
     with TemporaryDirectory(prefix="mksrvrcerts-") as folder:
         write_line("Creating self-signed certificate")
@@ -56,7 +56,7 @@ def _certify(site: Site) -> int:
             file.write(options)
         words = ["req", "-new", "-x509", "-days", str(DAYS), "-nodes", "-config", f"{folder}/cnf"]
         if not _run(openssl, *words, "-out", f"{folder}/certificate", "-keyout", f"{folder}/key"):
-            text = f"openssl made no certificate; look at {_path_of_wishes(site)}, and at the lines above"
+            text = f"openssl made no certificate; look at {_request_path(site)}, and at the lines above"
             return fatal("mksrvrcerts", text, FAILED)
         write_line("Certificate details")
         _run(openssl, "x509", "-subject", "-dates", "-fingerprint", "-sha256", "-noout", "-in", f"{folder}/certificate")
@@ -64,11 +64,11 @@ def _certify(site: Site) -> int:
     return run_steps(site, "mksrvrcerts", lambda world: _steps(site, world, options, content), write_line)
 
 
-def _path_of_wishes(site: Site) -> str:
+def _request_path(site: Site) -> str:
     return f"{site.control}/{Controls.servercert_cnf.file}"
 
 
-def _wishes(site: Site) -> bytes:
+def _request(site: Site) -> bytes:
     """What openssl is to put into the certificate.
 
     Fails: Refusal where nobody says it, nor what the name of this host is.
@@ -80,7 +80,7 @@ def _wishes(site: Site) -> bytes:
         path = f"{site.control}/{Controls.me.file}"
         raise EqmailError(f"{path}: does not say the name of this host; run config-fast FQDN first")
     write_line("We are using defaults to create the certificates now.")
-    write_line(f"Please customize {_path_of_wishes(site)} and run mksrvrcerts later again!")
+    write_line(f"Please customize {_request_path(site)} and run mksrvrcerts later again!")
     return render("control/servercert.cnf.j2", name=os.fsdecode(controls.me))
 
 

@@ -12,7 +12,7 @@ import dns.reversename
 
 from eqmail_setup.errors import EqmailError
 
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 
 
 class DnsLookupFailed(EqmailError):
@@ -27,7 +27,7 @@ def query(name: str, kind: str) -> list[str]:
     """The records of one kind, as text; those of TXT without quotation marks and in one piece."""
     with _query_records(name, kind):
         try:
-            answer = dns.resolver.resolve(name, kind, lifetime=PATIENCE_S)
+            answer = dns.resolver.resolve(name, kind, lifetime=TIMEOUT_S)
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return []
     if kind == "TXT":
@@ -44,7 +44,7 @@ def canonical_name(host: str) -> str:
     """The full name behind the name of a host, looked for in the domains of resolv.conf too; "" for none."""
     with _query_records(host, "A"):
         try:
-            answer = dns.resolver.resolve(host, "A", search=True, raise_on_no_answer=False, lifetime=PATIENCE_S)
+            answer = dns.resolver.resolve(host, "A", search=True, raise_on_no_answer=False, lifetime=TIMEOUT_S)
         except dns.resolver.NXDOMAIN:
             return ""
     return str(answer.canonical_name).rstrip(".").lower()

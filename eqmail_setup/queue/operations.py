@@ -57,7 +57,7 @@ class Selection(NamedTuple):
     ) -> Iterator[T]:
         """What `view` makes of each of them but None; `books` are the scheduler's, None where none runs."""
         now, matches = time.time(), self.where.matches
-        return each_message(site.queue, books, lambda it: view(it) if matches(it, now) else None, self.numbers)
+        return each_message(site.queue, books, lambda item: view(item) if matches(item, now) else None, self.numbers)
 
 
 class Outcome(NamedTuple):

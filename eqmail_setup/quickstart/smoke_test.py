@@ -15,7 +15,7 @@ from eqmail_setup.errors import EqmailError
 from eqmail_setup.mail.routing import forwards_of, route_address, text
 from eqmail_setup.templating import render
 
-_PATIENCE_S = 60.0
+_TIMEOUT_S = 60.0
 _PAUSE_S = 0.05
 _MAX_FORWARDS = 10
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -37,7 +37,7 @@ def send_test_message(site: Site, name: str, host: str, port: int) -> TestDelive
     _send(_EVERYWHERE.get(host, host), port, name, recipient, mark)
     if not folder:
         return TestDelivery(recipient, "", beyond)
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _TIMEOUT_S
     while time.monotonic() < deadline:
         path = _find_message(mark.encode(), folder)
         if path:
@@ -70,10 +70,10 @@ def _end_of(site: Site, address: str) -> tuple[str, str]:
 
 def _send(host: str, port: int, name: str, recipient: str, mark: str) -> None:
     letter = render("quickstart/welcome.eml.j2", to=recipient, date=formatdate(localtime=True), mark=mark, name=name)
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _TIMEOUT_S
     while True:
         try:
-            with smtplib.SMTP(host, port, local_hostname="localhost", timeout=_PATIENCE_S) as client:
+            with smtplib.SMTP(host, port, local_hostname="localhost", timeout=_TIMEOUT_S) as client:
                 client.sendmail(recipient, [recipient], letter.replace(b"\n", b"\r\n"))
                 return
         except (ConnectionError, smtplib.SMTPServerDisconnected, smtplib.SMTPConnectError) as error:

@@ -17,7 +17,7 @@ from eqmail_setup.transaction.filesystem import Filesystem, snapshot
 from eqmail_setup.transaction.operations import CreateSymlink
 from eqmail_setup.transaction.plan import Change
 
-PATIENCE_S = 120
+TIMEOUT_S = 120
 
 
 def next_steps(manager: ServiceManager, pieces: list[ServiceFile]) -> list[str]:
@@ -128,7 +128,7 @@ def start(manager: ServiceManager, pieces: list[ServiceFile], write_line: Callab
         with tempfile.TemporaryFile() as output:
             try:
                 code = subprocess.call(
-                    shlex.split(step), stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=PATIENCE_S
+                    shlex.split(step), stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=TIMEOUT_S
                 )
             except (OSError, subprocess.TimeoutExpired) as error:
                 raise EqmailError(f"{step}: {error}; the files are in their places, start them by hand") from error

@@ -18,7 +18,7 @@ from eqmail_core.control.controls import Controls, controls_in
 from eqmail_core.control.folders import FOLDERS
 from eqmail_core.control.setting import Control, ControlError
 from eqmail_core.site.site import Site
-from eqmail_core.smtpd.policy.smtpplugins import parse_plugins, plugin_argv
+from eqmail_core.smtpd.policy.plugin_sections import parse_plugins, plugin_argv
 from eqmail_core.system.files import read_file
 from eqmail_core.text.invisible_characters import cleaned, visible
 from eqmail_setup.diagnostics.checks.readability import shut_out, worn
@@ -49,7 +49,7 @@ MAX_SAID = 5
 class SettingProblem(NamedTuple):
     """What check has to say about one file.
 
-    `name`: of the finding, where it is not that of the file.  `mended`: the content that `check --fix` gives the file.
+    `name`: of the finding, where it is not that of the file.  `repaired`: what `check --fix` writes.
     """
 
     file: str
@@ -57,7 +57,7 @@ class SettingProblem(NamedTuple):
     expected: str
     severity: Severity = Severity.ERROR
     name: str = ""
-    mended: bytes | None = None
+    repaired: bytes | None = None
 
 
 def _strict(control: Control[Any]) -> BeforeValidator:
@@ -174,7 +174,7 @@ def unknown_files(site: Site, names: list[str]) -> Iterator[SettingProblem]:
 def _from_error(name: object, message: str, texts: dict[str, bytes]) -> SettingProblem:
     control, text = Controls.declared()[str(name)], texts[str(name)]
     if cleaned(text) != text:
-        return SettingProblem(control.file, message, "without that: eqmail check --fix", mended=cleaned(text))
+        return SettingProblem(control.file, message, "without that: eqmail check --fix", repaired=cleaned(text))
     return SettingProblem(control.file, message, f"a {control.kind}: eqmail config show {control.file} explains it")
 
 

@@ -33,7 +33,7 @@ class StagedFilesystem(DiskFilesystem):
             self._permissions[path] = Permissions(owner, group, int(mode, 8))
 
     def stat(self, path: str) -> PathInfo | None:
-        """What is there, in the dress that was recorded for it."""
+        """What is there, in the permissions that was recorded for it."""
         seen = super().stat(path)
         return seen and seen._replace(permissions=self._permissions.get(self._full(path), seen.permissions))
 
@@ -41,8 +41,8 @@ class StagedFilesystem(DiskFilesystem):
         """Write the manifest, of what is there."""
         super().sync()
         lines = [
-            f"{dress.mode:04o} {dress.owner} {dress.group} {path}\n"
-            for path, dress in sorted(self._permissions.items())
+            f"{permissions.mode:04o} {permissions.owner} {permissions.group} {path}\n"
+            for path, permissions in sorted(self._permissions.items())
             if os.path.lexists(self._root + path)
         ]
         write_atomically(self._manifest, "".join(lines).encode())

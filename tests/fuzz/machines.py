@@ -14,7 +14,7 @@ from eqmail_core.mail.header import HeaderReader
 from eqmail_core.pop3.message_encoder import MessageText
 from eqmail_core.pop3.protocol import MAX_LINE as POP3_LINE
 from eqmail_core.pop3.protocol import Authorisation, MaildropMessage, Retrieve, Transaction, Update
-from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
+from eqmail_core.qmtp.protocol import BadFraming, NetstringTooLong, QmqpReader, QmtpReader, Reader
 from eqmail_core.smtp.data import BareNewline, DotStuffer, DotUnstuffer
 from eqmail_core.smtp.reply_reader import MAX_WAITING, ReplyReader
 from eqmail_core.smtpd.policy.plugin_protocol import PluginOutputReader
@@ -146,7 +146,7 @@ def _messages(reader: Reader, pieces: Pieces) -> object:
                 else:
                     said.append((event.kind, event.value, text))
                     text = b""
-    except (BadFraming, TooLong) as error:
+    except (BadFraming, NetstringTooLong) as error:
         said.append(type(error).__name__)
     return said, text
 

@@ -117,7 +117,7 @@ def queue_packets(data: bytes) -> None:
     for split in (queue_wire.split_whole, queue_wire.split_tagged, queue_wire.split_result):
         try:
             split(data)
-        except queue_wire.WireError:
+        except queue_wire.SubmissionProtocolError:
             pass
     scan_envelope(data)
     text0.fields(data)

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from eqmail_core.event_loop.worker_thread import Call
 from eqmail_core.queue.format.envelope import parse_todo, split_envelope
-from eqmail_core.queue.format.queue_state import classify
+from eqmail_core.queue.format.tree import classify
 from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.service.journal import Journal
 from eqmail_core.queue.service.message_store import STAYS, MessageStore

@@ -30,7 +30,7 @@ _TOO_LONG = b"Uh-oh: %b is longer than %d bytes. (#4.2.1)"
 _REFUSED = (errno.EPERM, errno.EACCES)
 
 
-class TooLong(TemporaryFailure):
+class InstructionsTooLong(TemporaryFailure):
     """A .qmail file is longer than the caller's limit."""
 
 
@@ -72,7 +72,7 @@ def find_instructions(
     """Find the instructions for an extension: the best .qmail file here, else `default`.
 
     Fails: PermanentFailure when the user has no such address; TemporaryFailure when a file cannot be read or trusted;
-    TooLong when it has more than `limit_bytes`.
+    InstructionsTooLong when it has more than `limit_bytes`.
     """
     for name, default_at in candidates(dash, ext):
         found = _read_instructions(name, patrn, limit_bytes)
@@ -91,7 +91,7 @@ def check_deliverable(
     """Enter a home and check, without side effects, that mail for an extension is deliverable.
 
     Fails: PermanentFailure when the user has no such address; TemporaryFailure when a delivery would be deferred;
-    TooLong as `find_instructions`.
+    InstructionsTooLong as `find_instructions`.
     """
     if enter_home(home, patrn):
         raise TemporaryFailure(STICKY)
@@ -132,7 +132,7 @@ def _read_instructions(name: bytes, patrn: int, limit_bytes: int) -> tuple[bytes
         # Checks the size first, so that a file that is too long is not read; then the bytes that were read.
         text = read_upto(fd, limit_bytes + 1) if found.st_size <= limit_bytes else b""
         if max(len(text), found.st_size) > limit_bytes:
-            raise TooLong(_TOO_LONG % (name, limit_bytes))
+            raise InstructionsTooLong(_TOO_LONG % (name, limit_bytes))
         return text, bool(found.st_mode & stat.S_IXUSR)
     except OSError as error:
         raise _cannot_open(name, error) from error

@@ -38,7 +38,7 @@ def lmtp_words(command: bytes, program: bytes, environ: "Mapping[bytes, bytes]")
         found = _WORD.match(rest)
         if found is None or rest[found.end() :][:1] not in (b"", b" ", b"\t"):
             return None
-        arguments.append(found[1] or _VARIABLE.sub(lambda it: environ.get(it[1] or it[2], b""), found[2]))
+        arguments.append(found[1] or _VARIABLE.sub(lambda item: environ.get(item[1] or item[2], b""), found[2]))
         rest = rest[found.end() :].lstrip(b" \t")
     return arguments
 

@@ -19,7 +19,7 @@ from eqmail_core.users.getpw import find_in_single_user_site
 from eqmail_core.users.user import LOOKUP_CANNOT_RUN_GETPW, LOOKUP_ROOT, LOOKUP_SYSTEM, LOOKUP_USAGE, LookupFailed, User
 
 _ANSWER_BYTES = 4096
-_GETPW_PATIENCE_S = 60.0
+_GETPW_TIMEOUT_S = 60.0
 
 
 def run(site: Site, default_delivery: bytes, environ: dict[bytes, bytes]) -> None:
@@ -75,7 +75,7 @@ def _find_account(site: Site, environ: dict[bytes, bytes], local: bytes) -> User
         except OSError:
             return LOOKUP_CANNOT_RUN_GETPW
 
-    code, answer = run_captured(ask, _ANSWER_BYTES, _GETPW_PATIENCE_S)
+    code, answer = run_captured(ask, _ANSWER_BYTES, _GETPW_TIMEOUT_S)
     if code:
         raise LookupFailed(code if code > 0 else LOOKUP_SYSTEM)
     return User.from_fields(fields(answer))

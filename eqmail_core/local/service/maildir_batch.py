@@ -100,14 +100,14 @@ class MaildirBatch:
                     result.slow.add(number)
                     result.unanswered.append(number)
                     continue
-                text = self._foresee(user)
+                text = self._check_deliverable(user)
             if text is None:
                 result.unanswered.append(number)
             else:
                 result.reports.append((number, True, text))
         return result
 
-    def _foresee(self, user: User) -> bytes | None:
+    def _check_deliverable(self, user: User) -> bytes | None:
         """Find how the report of a delivery would begin; None if finding out may take long."""
         if self._is_shared and has_many_dashes(user.ext):
             return None

@@ -95,7 +95,7 @@ class RecipientLookupServer:
     def _take(self, line: SelectorChannel, packet: bytes, _fd: int) -> None:
         try:
             tag, recipient = wire.split_question(packet)
-        except wire.WireError as error:
+        except wire.LookupProtocolError as error:
             log_line(NAME, f"warning: unintelligible question ({error}), hanging up")
             line.close()
             return

@@ -14,7 +14,7 @@ from eqmail_core.local.delivery.dotqmail import MAILDIR, plain
 from eqmail_core.local.delivery.home import (
     MAX_BYTES,
     STICKY,
-    TooLong,
+    InstructionsTooLong,
     check_deliverable,
     enter_home,
     find_instructions,
@@ -188,7 +188,7 @@ class UserBatch:
             return None
         try:
             found = find_instructions(self.user.dash, ext, self._default, self._site.patrn, limit_bytes)
-        except TooLong:
+        except InstructionsTooLong:
             if self._is_shared:
                 return None
             raise
@@ -217,7 +217,7 @@ def foreseen(user: User, default: bytes, patrn: int, limit_bytes: int) -> bytes 
     """
     try:
         check_deliverable(user.home, user.dash, user.ext, default, patrn, limit_bytes)
-    except TooLong as failure:
+    except InstructionsTooLong as failure:
         return None if limit_bytes < MAX_BYTES else failure.outcome + failure.text
     except Exception as surprise:
         failed = surprise if isinstance(surprise, Failure) else unexpected(surprise)

@@ -10,8 +10,7 @@ import os
 import stat
 
 from eqmail_core.queue.admin.repair import message_files
-from eqmail_core.queue.format.queue_state import classify
-from eqmail_core.queue.format.tree import MARKS, MESSAGE_FILES, split_folders
+from eqmail_core.queue.format.tree import MARKS, MESSAGE_FILES, classify, split_folders
 from eqmail_core.site.site import Site
 from eqmail_core.system.role_ids import uid_of
 

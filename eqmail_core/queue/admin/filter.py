@@ -95,7 +95,7 @@ def _words(get: Callable[[Matched, str, bytes], str]) -> Callable[[str, str, str
         if operator not in ("=", "!="):
             raise BadFilter(f"{word!r}: only = and != make sense here")
         pattern, wanted = value.lower().replace("[", "[[]").replace("?", "[?]"), operator == "="
-        return lambda it, channel, address, now: fnmatchcase(get(it, channel, address).lower(), pattern) is wanted
+        return lambda item, channel, address, now: fnmatchcase(get(item, channel, address).lower(), pattern) is wanted
 
     return make
 
@@ -117,7 +117,7 @@ def _amounts(
         if amount is None:
             raise BadFilter(f"{word!r}: {value!r} is none of the form {example}")
         compare = _COMPARE[operator]
-        return lambda it, channel, address, now: compare(get(it, now), amount)
+        return lambda item, channel, address, now: compare(get(item, now), amount)
 
     return make
 
@@ -149,13 +149,16 @@ def _host(address: bytes) -> str:
 
 
 _FIELDS: dict[str, tuple[bool, Callable[[str, str, str], Holds]]] = {
-    "domain": (True, _words(lambda it, channel, address: _host(address))),
-    "recipient": (True, _words(lambda it, channel, address: address.decode("latin-1"))),
-    "channel": (True, _choices(lambda it, channel, address: channel, ("local", "remote"))),
-    "sender": (False, _words(lambda it, channel, address: it.sender.decode("latin-1"))),
-    "senderdomain": (False, _words(lambda it, channel, address: _host(it.sender))),
-    "state": (False, _choices(lambda it, channel, address: it.state, STATES)),
-    "age": (False, _amounts(lambda it, now: now - it.birth, lambda text: period(text.encode()), "30s, 10m, 4h, 1d")),
-    "size": (False, _amounts(lambda it, now: it.size, _size, "1000, 20K, 5M")),
-    "number": (False, _amounts(lambda it, now: it.number, _number, "12345")),
+    "domain": (True, _words(lambda item, channel, address: _host(address))),
+    "recipient": (True, _words(lambda item, channel, address: address.decode("latin-1"))),
+    "channel": (True, _choices(lambda item, channel, address: channel, ("local", "remote"))),
+    "sender": (False, _words(lambda item, channel, address: item.sender.decode("latin-1"))),
+    "senderdomain": (False, _words(lambda item, channel, address: _host(item.sender))),
+    "state": (False, _choices(lambda item, channel, address: item.state, STATES)),
+    "age": (
+        False,
+        _amounts(lambda item, now: now - item.birth, lambda text: period(text.encode()), "30s, 10m, 4h, 1d"),
+    ),
+    "size": (False, _amounts(lambda item, now: item.size, _size, "1000, 20K, 5M")),
+    "number": (False, _amounts(lambda item, now: item.number, _number, "12345")),
 }

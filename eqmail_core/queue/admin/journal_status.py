@@ -24,7 +24,7 @@ def live_messages(folder: str) -> int:
             if reading is not None:
                 readings.append(reading)
     live: set[int] = set()
-    for reading in sorted(readings, key=lambda it: it.epoch):
+    for reading in sorted(readings, key=lambda item: item.epoch):
         for entry in reading.entries:
             if entry.kind == form.TOMBSTONES:
                 live -= set(form.split_tombstones(entry.body))

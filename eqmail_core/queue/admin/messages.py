@@ -13,8 +13,7 @@ from eqmail_core.queue.format.channels import CHANNELS, HELD_UNTIL
 from eqmail_core.queue.format.envelope import BadTodo, parse_todo
 from eqmail_core.queue.format.info import parse_info
 from eqmail_core.queue.format.recipient_list import DONE, TODO, records
-from eqmail_core.queue.queue_scan import numbers_in
-from eqmail_core.queue.scan import QueuePartition
+from eqmail_core.queue.scan import QueuePartition, numbers_in
 from eqmail_core.system.files import CHUNK, read_file
 
 TYPE_CHECKING = False

@@ -9,7 +9,7 @@ from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.repair import lock_queue, remove_message
 from eqmail_core.queue.format.channels import CHANNELS
 from eqmail_core.queue.format.listing import recipient_line
-from eqmail_core.queue.queue_scan import count, numbers_in
+from eqmail_core.queue.scan import count, numbers_in
 from eqmail_core.system.files import CHUNK
 
 TYPE_CHECKING = False

@@ -89,7 +89,7 @@ class AsyncQueueClient:
     def _on_packet(self, packet: bytes, fd: int) -> None:
         try:
             tag, code, number, when, qp = wire.split_result(packet)
-        except wire.WireError:
+        except wire.SubmissionProtocolError:
             return
         done = self._outstanding.pop(tag, None)
         if done is not None:
@@ -153,7 +153,7 @@ class StreamedSubmission:
     def _on_packet(self, packet: bytes, fd: int) -> None:
         try:
             _, code, number, when, qp = wire.split_result(packet)
-        except wire.WireError:
+        except wire.SubmissionProtocolError:
             return
         self._finish(code, number, when, qp)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eqmail_core.site.site import Site
 
 
-def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueService | QueueProgram":
+def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "ServiceQueue | ProgramQueue":
     """A queue for one message: write it in any pieces, then `finish` with the envelope; `qp` then is that of the log.
 
     Fails: OSError when there can be no child; never while writing (the code of `finish` tells).
@@ -34,11 +34,11 @@ def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueService 
     except OSError:
         sock = None
     if sock is not None:
-        return QueueService(QueueSubmission(sock))
-    return QueueProgram(program, site, environ)
+        return ServiceQueue(QueueSubmission(sock))
+    return ProgramQueue(program, site, environ)
 
 
-class QueueService:
+class ServiceQueue:
     """One message on its way to the service."""
 
     def __init__(self, submission: QueueSubmission) -> None:
@@ -70,7 +70,7 @@ class QueueService:
         return self._code
 
 
-class QueueProgram:
+class ProgramQueue:
     """One message on its way through a child process, whose pid is the qp."""
 
     def __init__(self, program: bytes, site: "Site", environ: "Mapping[bytes, bytes]") -> None:

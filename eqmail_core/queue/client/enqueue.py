@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from eqmail_core.queue.client.blocking import QueueProgram, QueueService
+    from eqmail_core.queue.client.blocking import ProgramQueue, ServiceQueue
     from eqmail_core.site.site import Site
 
 
@@ -59,7 +59,7 @@ def queue_text(
     return enqueue(queue, sender, recipients)
 
 
-def enqueue(queue: "QueueProgram | QueueService", sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
+def enqueue(queue: "ProgramQueue | ServiceQueue", sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
     """Give the envelope to a queue that has the message; the qp of the log.  `wishes` as in `formats.wishes`.
 
     Fails: Temporary, Permanent with the words for the log.
@@ -70,7 +70,7 @@ def enqueue(queue: "QueueProgram | QueueService", sender: bytes, recipients: lis
     return queue.qp
 
 
-def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> "QueueProgram | QueueService":
+def _open(site: "Site", environ: "Mapping[bytes, bytes]") -> "ProgramQueue | ServiceQueue":
     try:
         return open_queue(site, environ)
     except OSError as error:

@@ -14,7 +14,7 @@ BROKEN = 74
 TIMED_OUT = 72
 """The service did nothing for too long."""
 
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 """How long the service may take for each step; it commits in milliseconds, unless it does not run or the disk hangs."""
 
 _SEND_BUFFER = 1 << 20
@@ -28,7 +28,7 @@ def connect(path: str) -> _socket.socket | None:
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, _SEND_BUFFER)
-        sock.settimeout(PATIENCE_S)
+        sock.settimeout(TIMEOUT_S)
         sock.connect(path)
     except (FileNotFoundError, ConnectionRefusedError):
         sock.close()
@@ -75,7 +75,7 @@ class QueueSubmission:
             _, code, _, _, self.qp = wire.split_result(self._sock.recv(64))
         except TimeoutError:
             code = TIMED_OUT
-        except (OSError, wire.WireError):
+        except (OSError, wire.SubmissionProtocolError):
             code = BROKEN if committed else q.SERVICE_AWAY
         return code
 

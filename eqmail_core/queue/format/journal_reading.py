@@ -103,11 +103,11 @@ def _walk(data: memoryview, crc: int | None, reading: Reading) -> None:
         position, crc = found
 
 
-def _take(reading: Reading, it: "_Record") -> None:
-    if it.begins:
+def _take(reading: Reading, found: "_Record") -> None:
+    if found.begins:
         for damage in reading.damages:
             damage.is_certain = True
-    reading.entries.append(it.entry())
+    reading.entries.append(found.entry())
 
 
 class _Record:
@@ -199,12 +199,12 @@ def _next_intact(data: memoryview, position: int, guess: int, epoch: int) -> tup
     return None
 
 
-def _epoch_behind(data: memoryview, it: _Record) -> int | None:
+def _epoch_behind(data: memoryview, found: _Record) -> int | None:
     """What the record behind this one tells of their epoch; None where it does not go on from this one."""
-    follower = _at(data, it.end)
-    if follower is None or crc32(follower.text, it.stored) != follower.stored:
+    follower = _at(data, found.end)
+    if follower is None or crc32(follower.text, found.stored) != follower.stored:
         return None
-    return (follower.link ^ it.stored) & LINK
+    return (follower.link ^ found.stored) & LINK
 
 
 def _guess_header(data: memoryview, nearby: int) -> tuple[int, int, int | None] | None:
@@ -227,4 +227,4 @@ def _nearest(low: int, nearby: int) -> int:
     """The epoch with these low bits that is nearest to another."""
     base = nearby & ~LINK | low
     epochs: list[int] = [it for it in (base - LINK - 1, base, base + LINK + 1) if it >= 0]
-    return min(epochs, key=lambda it: abs(it - nearby))
+    return min(epochs, key=lambda item: abs(item - nearby))

@@ -46,17 +46,17 @@ class FileWrite:
 
 def place(disk: FileSystem, paths: QueuePaths, writes: list[FileWrite]) -> None:
     """Bring every message as far as it is to go; each that fails has its `error`, the others are on the disk."""
-    _run_each(writes, lambda it: _write_body(disk, it))
+    _run_each(writes, lambda item: _write_body(disk, item))
     _flush(disk, writes)
     flushed = [it for it in writes if it.goal == FLUSHED]
     _flush_folders(disk, flushed, lambda number: f"{paths.pid}/{number}")
     named = [it for it in writes if it.goal >= NAMED]
-    _run_each(named, lambda it: _link_body(disk, paths, it))
+    _run_each(named, lambda item: _link_body(disk, paths, item))
     _flush_folders(disk, named, paths.mess)
     queued = [it for it in named if it.goal == QUEUED]
-    _run_each(queued, lambda it: _write_envelope(disk, paths, it))
+    _run_each(queued, lambda item: _write_envelope(disk, paths, item))
     _flush(disk, queued)
-    _run_each(queued, lambda it: _link_envelope(disk, paths, it))
+    _run_each(queued, lambda item: _link_envelope(disk, paths, item))
     _flush_folders(disk, queued, paths.todo)
     for write in named:
         try:

@@ -227,7 +227,7 @@ class Journal:
                 fd = self._disk.open(path, os.O_RDWR)
                 self._disk.sync_data(fd)
                 contents.append((path, memoryview(self._disk.content(path) or b""), fd))
-        return sorted(contents, key=lambda it: form.split_header(it[1]) is None)
+        return sorted(contents, key=lambda item: form.split_header(item[1]) is None)
 
     def _note(
         self,

@@ -215,7 +215,7 @@ class QueueListener:
         """A scheduler said hello; if there was one, it has to go."""
         try:
             held = set(admission_wire.split_serials(hello))
-        except admission_wire.WireError:
+        except admission_wire.AdmissionProtocolError:
             held = None
         if connection.peer.uid != self.config.scheduler or held is None:
             connection.channel.close()

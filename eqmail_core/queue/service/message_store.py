@@ -37,7 +37,7 @@ from eqmail_core.queue.service.number_pool import NumberPool
 from eqmail_core.queue.spool import clean, remove
 from eqmail_core.site.layout import QueuePaths
 
-COMMITTING, LIVE, WRITING, SPILLING, AS_FILE, ENDING = range(6)
+COMMITTING, LIVE, WRITING, SPILLING, AS_FILE, REMOVING = range(6)
 """States of a message."""
 
 UNDECIDED, GOES_BACK, STAYS, VANISHES = range(4)
@@ -293,7 +293,7 @@ class MessageStore:
             request, answer = self._requests[0]
             digits = request.rpartition(b"/")[2]
             message = self._by_number.get(int(digits)) if digits.isdigit() else None
-            if message is not None and message.state == ENDING:
+            if message is not None and message.state == REMOVING:
                 self._write_tombstones()
                 return
             self._requests.popleft()
@@ -360,7 +360,7 @@ class MessageStore:
 
     def _end(self, message: AcceptedMessage, number_fate: int) -> None:
         self._unhold(message)
-        message.state, message.number_fate = ENDING, number_fate
+        message.state, message.number_fate = REMOVING, number_fate
         self._ended.append(message)
         if len(self._ended) >= TOMBSTONE_BATCH or self._stopped is not None:
             self._write_tombstones()
@@ -423,7 +423,7 @@ class MessageStore:
                 self._ended.append(message)
             elif answer is not None:
                 self._unhold(message)
-                message.state, message.number_fate = ENDING, GOES_BACK
+                message.state, message.number_fate = REMOVING, GOES_BACK
                 self._ended.append(message)
                 answer(q.WRITE_ERROR, message)
             elif message.state == COMMITTING:

@@ -52,7 +52,7 @@ class SchedulerConnection:
         """Take a packet; what it does not know it ignores, and on what it cannot read it hangs up."""
         try:
             self._take(packet)
-        except wire.WireError as error:
+        except wire.AdmissionProtocolError as error:
             log_line(self._name, f"alert: unintelligible packet of the scheduler ({error}), hanging up")
             self._channel.close()
 

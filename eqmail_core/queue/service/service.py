@@ -81,7 +81,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-class Clock:
+class LoopClock:
     """A loop as the keeper sees it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -111,7 +111,7 @@ class QueueService:
             pool,
             journal,
             self._workers,
-            Clock(loop),
+            LoopClock(loop),
             controls.queuememory,
             goes_direct=durability in (EACH, TOGETHER),
             limit=1 if durability == EACH else 200,

@@ -114,7 +114,7 @@ class SubmissionConnection:
                 self._whole(packet)
             else:
                 self._piece(*wire.split_tagged(packet))
-        except wire.WireError:
+        except wire.SubmissionProtocolError:
             self._channel.close()
 
     def on_close(self) -> None:
@@ -195,7 +195,7 @@ class SubmissionConnection:
         unfinished.touched = self.spoke
         act = _ACTS.get(kind)
         if act is None:
-            raise wire.WireError("unknown packet")
+            raise wire.SubmissionProtocolError("unknown packet")
         act(self, tag, unfinished, piece)
 
     def _may_open(self) -> bool:
@@ -255,23 +255,32 @@ class SubmissionConnection:
         elif unfinished.code == q.OK and self._may_keep(unfinished, len(piece)):
             unfinished.envelope += piece
 
-    def _commit(self, tag: int, it: PartialMessage, piece: bytes) -> None:
+    def _commit(self, tag: int, unfinished: PartialMessage, piece: bytes) -> None:
         del self._partial[tag]
         self._context.places.give_back(self._peer.uid, 1)
         end = 0
-        if it.code == q.OK:
-            it.code, end = scan_envelope(it.envelope)
-        if it.code != q.OK:
-            self._discard(it)
-            self._refuse(tag, it.code)
+        if unfinished.code == q.OK:
+            unfinished.code, end = scan_envelope(unfinished.envelope)
+        if unfinished.code != q.OK:
+            self._discard(unfinished)
+            self._refuse(tag, unfinished.code)
             return
-        envelope = with_dsn(it.envelope, end)
-        self._lighten(it, it.weight)
-        if it.fd < 0:
-            self._submit(tag, it.birth, it.qp, envelope, b"".join(it.pieces))
+        envelope = with_dsn(unfinished.envelope, end)
+        self._lighten(unfinished, unfinished.weight)
+        if unfinished.fd < 0:
+            self._submit(tag, unfinished.birth, unfinished.qp, envelope, b"".join(unfinished.pieces))
         else:
-            self._context.disk.close(it.fd)
-            message = AcceptedMessage(it.number, it.birth, self._peer.uid, it.qp, envelope, None, it.size, it.crc)
+            self._context.disk.close(unfinished.fd)
+            message = AcceptedMessage(
+                unfinished.number,
+                unfinished.birth,
+                self._peer.uid,
+                unfinished.qp,
+                envelope,
+                None,
+                unfinished.size,
+                unfinished.crc,
+            )
             self._context.load(message.weight, self._channel, self._peer.uid)
             self._unanswered += 1
         self._context.store.accept(message, partial(self._answer, tag, message.weight))

@@ -25,7 +25,7 @@ from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, MemoryMessage, is_finished
 from eqmail_core.scheduler.memory.spill import Spiller
-from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, DelivererPort, Job, MessageKeeper, SharedMessageFd
+from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, DelivererPort, Job, QueueServicePort, SharedMessageFd
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.system.files import CHUNK
 
@@ -44,7 +44,7 @@ class MemoryQueue:
         scheduler: Scheduler,
         completion: MessageCompletion,
         preprocessor: Preprocessor,
-        store: MessageKeeper,
+        store: QueueServicePort,
         worker: DelivererPort,
         limit: int,
     ) -> None:

@@ -16,7 +16,7 @@ from eqmail_core.queue.format.recipient_list import numbered, render_list
 from eqmail_core.queue.preprocess import Preprocessor, SpillFiles
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.memory.message import ASKED, HELD, PLACING, TO_PLACE, MemoryMessage, is_finished
-from eqmail_core.scheduler.ports import DelivererPort, MessageKeeper
+from eqmail_core.scheduler.ports import DelivererPort, QueueServicePort
 from eqmail_core.scheduler.scheduler import Scheduler
 
 FIRST_ATTEMPT_S = 1.0
@@ -42,7 +42,7 @@ class Spiller:
         scheduler: Scheduler,
         completion: MessageCompletion,
         preprocessor: Preprocessor,
-        store: MessageKeeper,
+        store: QueueServicePort,
         worker: DelivererPort,
     ) -> None:
         self.messages = messages

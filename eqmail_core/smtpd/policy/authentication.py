@@ -5,7 +5,7 @@ Source: smtp-server.md 4.6 (qmail-smtpd.c).
 
 from eqmail_core.auth.checkpassword import CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE
 from eqmail_core.outcome import EXIT_TEMPORARY
-from eqmail_core.smtpd.policy import smtpplugins as sections
+from eqmail_core.smtpd.policy import plugin_sections as sections
 from eqmail_core.smtpd.policy.requests import CheckPassword, Delay
 from eqmail_core.smtpd.protocol import replies as reply
 from eqmail_core.smtpd.protocol.events import Decision

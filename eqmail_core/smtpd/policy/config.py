@@ -1,7 +1,5 @@
 """The settings by which mail is received by SMTP, shared by all conversations."""
 
-from eqmail_core.smtpd.policy.patience import NO_DELAYS, Delays
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,6 +9,54 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.dnsbl import DnsblConfig
     from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
     from eqmail_core.smtpd.protocol.options import ServerOptions
+
+
+_LONGEST_S = 3600
+
+# More digits than that are no number of seconds or recipients, and the setting counts.
+_MAX_DIGITS = 9
+
+
+class Delays:
+    """How long the greeting takes, and the answer to a recipient beyond a number of them (0: none), in seconds.
+
+    The variables GREETDELAY, TARPITCOUNT and TARPITDELAY of a client win over these.  Nobody waits longer than an hour.
+    """
+
+    __slots__ = ("greet_s", "tarpit_count", "tarpit_s")
+
+    def __init__(self, greet_s: int = 0, tarpit_count: int = 0, tarpit_s: int = 0) -> None:
+        self.greet_s = min(greet_s, _LONGEST_S)
+        self.tarpit_count = tarpit_count
+        self.tarpit_s = min(tarpit_s, _LONGEST_S)
+
+    def of(self, environ: dict[bytes, bytes]) -> "Delays":
+        """How the client of this environment is made to wait; one that may relay is not."""
+        if b"RELAYCLIENT" in environ:
+            return NO_DELAYS
+        if not DELAY_VARIABLES & environ.keys():
+            return self
+        own = (environ.get(b"GREETDELAY", b""), environ.get(b"TARPITCOUNT", b""), environ.get(b"TARPITDELAY", b""))
+        settled = (self.greet_s, self.tarpit_count, self.tarpit_s)
+        return Delays(*[_number(text, number) for text, number in zip(own, settled, strict=True)])
+
+    def before_recipient(self, environ: dict[bytes, bytes], count: int) -> int:
+        """How long the client of this environment waits for the answer to its recipient number `count`."""
+        if not self.tarpit_count and b"TARPITCOUNT" not in environ:
+            return 0
+        own = self.of(environ)
+        return own.tarpit_s if 0 < own.tarpit_count < count else 0
+
+
+NO_DELAYS = Delays()
+"""Nobody waits."""
+
+DELAY_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
+"""What a client's own patience is made of."""
+
+
+def _number(text: bytes, settled: int) -> int:
+    return int(text) if text.isdigit() and len(text) <= _MAX_DIGITS else settled
 
 
 class PolicyConfig:

@@ -131,23 +131,23 @@ class FilteredSmtpPolicy(SmtpPolicy):
     def _consult(self, event: SmtpEvent) -> "PendingDecision":
         stage = _STAGES[type(event)]
         question = FilterQuery(stage, self._record_event(event))
-        heard_verdict = yield from self._ask(self._panel.before, question)
-        self._headers[stage if stage in _OF_CLIENT else MESSAGE] += heard_verdict.headers
-        if heard_verdict.kind == REFUSE:
-            return self._refusal(stage, heard_verdict)
-        verdict = yield from self._own_decision(event, stage, heard_verdict.relays)
+        filter_verdict = yield from self._ask(self._panel.before, question)
+        self._headers[stage if stage in _OF_CLIENT else MESSAGE] += filter_verdict.headers
+        if filter_verdict.kind == REFUSE:
+            return self._refusal(stage, filter_verdict)
+        verdict = yield from self._own_decision(event, stage, filter_verdict.relays)
         if not verdict.accepted or self._is_discarded:
             return verdict
         if stage == MAIL and self._rejection is not None:
             return Decision(False, self._rejection.lines)
         if verdict.address is not None:
             self._info.address = verdict.address
-        heard_verdict = yield from self._ask(self._panel.after, question)
-        if heard_verdict.kind == REFUSE:
+        filter_verdict = yield from self._ask(self._panel.after, question)
+        if filter_verdict.kind == REFUSE:
             if stage == RECIPIENT:
                 self._accepted -= 1
-            return self._refusal(stage, heard_verdict)
-        self._is_discarded = heard_verdict.kind == DISCARD
+            return self._refusal(stage, filter_verdict)
+        self._is_discarded = filter_verdict.kind == DISCARD
         self._record_accepted(stage)
         return verdict
 

@@ -3,7 +3,7 @@
 Source: smtp-server.md 4.8 (qmail-spp.c).
 """
 
-from eqmail_core.smtpd.policy import smtpplugins as sections
+from eqmail_core.smtpd.policy import plugin_sections as sections
 from eqmail_core.smtpd.policy.plugin_protocol import PluginResult
 from eqmail_core.smtpd.policy.requests import RunPlugin
 from eqmail_core.smtpd.protocol import replies as reply

@@ -8,7 +8,7 @@ Source: smtp-server.md 4.2 (order of the checks); qmail-smtpd.c.
 """
 
 from eqmail_core.outcome import PERMANENT, TEMPORARY, TemporaryFailure
-from eqmail_core.smtpd.policy import smtpplugins as sections
+from eqmail_core.smtpd.policy import plugin_sections as sections
 from eqmail_core.smtpd.policy.authentication import authenticate
 from eqmail_core.smtpd.policy.client import ClientIdentity
 from eqmail_core.smtpd.policy.plugins import PluginSession, PluginVerdict
@@ -153,16 +153,16 @@ class SmtpPolicy:
                 return welcome
         elif pause_s:
             yield Delay(pause_s)
-        heard_verdict = _NOTHING_VERDICT
+        plugin_verdict = _NOTHING_VERDICT
         if self._plugins.applies_to(section):
             self._publish(event)
-            heard_verdict = yield from self._plugins.run(section)
-            if not heard_verdict.accepted:
-                return heard_verdict.verdict()
-        own = verdict(self, event, heard_verdict)
+            plugin_verdict = yield from self._plugins.run(section)
+            if not plugin_verdict.accepted:
+                return plugin_verdict.verdict()
+        own = verdict(self, event, plugin_verdict)
         if own.accepted and isinstance(event, Recipient):
-            own = yield from self._examine(event, own, heard_verdict)
-        return Decision(own.accepted, heard_verdict.lines + own.lines, own.address, own.header, own.close, own.note)
+            own = yield from self._examine(event, own, plugin_verdict)
+        return Decision(own.accepted, plugin_verdict.lines + own.lines, own.address, own.header, own.close, own.note)
 
     def _pause_before(self, event: SmtpEvent) -> int:
         """How long the client has to wait for the answer, in seconds."""

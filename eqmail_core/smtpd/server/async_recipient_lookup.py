@@ -90,7 +90,7 @@ class RecipientLookupClient:
     def _on_packet(self, packet: bytes, fd: int) -> None:
         try:
             tag, letter = wire.split_answer(packet)
-        except wire.WireError:
+        except wire.LookupProtocolError:
             return
         told, timer = self._waiting.pop(tag, (None, None))
         if told is not None and timer is not None:

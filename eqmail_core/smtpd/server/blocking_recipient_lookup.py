@@ -18,5 +18,5 @@ def look_up(path: str, recipient: bytes) -> bytes:
         with connect_to(path, TIMEOUT_S) as sock:
             sock.send(wire.question(0, recipient))
             return wire.split_answer(sock.recv(PACKET))[1]
-    except (OSError, wire.WireError):
+    except (OSError, wire.LookupProtocolError):
         return NO_ANSWER

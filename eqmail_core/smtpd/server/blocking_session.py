@@ -23,7 +23,7 @@ from eqmail_core.tls.session_info import TlsHandshakeError, TlsUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from eqmail_core.queue.client.blocking import QueueProgram, QueueService
+    from eqmail_core.queue.client.blocking import ProgramQueue, ServiceQueue
     from eqmail_core.site.site import Site
     from eqmail_core.smtpd.policy.policy import SmtpPolicy
     from eqmail_core.tls.session_info import ServerTlsFiles
@@ -62,7 +62,7 @@ class BlockingSmtpSession:
         self._checks = MessageChecks(0)
         budget = LineBudget()
         self._log = SmtpLog(core, policy, lambda ip: budget.admits(ip, int(time.monotonic())), write_stderr)
-        self._queue: QueueProgram | QueueService | None = None
+        self._queue: ProgramQueue | ServiceQueue | None = None
 
     def run(self, databytes: int) -> int:
         """Run the session and return the exit code.  `databytes` limits each message; 0: no limit."""
@@ -91,7 +91,7 @@ class BlockingSmtpSession:
                 if core.has_more:
                     core.begin_turn()
                 else:
-                    self._client.deadline = self._patience_ends()
+                    self._client.deadline = self._silence_ends()
                     core.receive(self._client.read())
         except TimedOut:
             self._log.note(TIMED_OUT)
@@ -105,7 +105,7 @@ class BlockingSmtpSession:
         self._abort_message()
         return 1
 
-    def _patience_ends(self) -> float | None:
+    def _silence_ends(self) -> float | None:
         """Return the deadline for the next transaction; None if there is no limit."""
         core = self._core
         if core.in_transaction or core.in_body:

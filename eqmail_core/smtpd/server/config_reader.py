@@ -15,9 +15,8 @@ from eqmail_core.control.folders import TLS_CERTIFICATES
 from eqmail_core.control.kinds import AS_C
 from eqmail_core.control.setting import SMTPD, ControlError
 from eqmail_core.site.site import Site
-from eqmail_core.smtpd.policy.config import PolicyConfig, submission_ports
-from eqmail_core.smtpd.policy.patience import DELAY_VARIABLES, Delays
-from eqmail_core.smtpd.policy.smtpplugins import parse_plugins
+from eqmail_core.smtpd.policy.config import DELAY_VARIABLES, Delays, PolicyConfig, submission_ports
+from eqmail_core.smtpd.policy.plugin_sections import parse_plugins
 from eqmail_core.smtpd.protocol.options import ServerOptions
 from eqmail_core.smtpd.server.auth_methods import auth_offer
 from eqmail_core.system.files import read_file

@@ -112,7 +112,7 @@ class HandoverConnection:
             return b"no connection"
         try:
             config = handed_over_session_config(context.config, *wire.split_offer(packet))
-        except wire.WireError:
+        except wire.HandoverProtocolError:
             return b"unintelligible"
         if config is None:
             return b"other settings"

@@ -171,7 +171,7 @@ def _networks(name: str, entries: list[bytes] | None) -> NetworkSet:
 
 def _log_ignored(policies: dict[int, PolicyConfig]) -> None:
     """Log the ignored settings, once for all ports."""
-    lists = next((house.dnsbl for house in policies.values()), None)
+    lists = next((config.dnsbl for config in policies.values()), None)
     for line in lists.ignored if lists else ():
         _log(b"block lists: %b is no ZONE [=ADDRESS,...] [text], ignored" % line)
 
@@ -212,7 +212,7 @@ async def _serve(
         )
         for listener in listeners
     ]
-    porch = None if handover is None else HandoverListener(context, handover)
+    handovers = None if handover is None else HandoverListener(context, handover)
     tell_ready()
     renew = partial(_renew, site, context, listeners, environ)
     looks = _certificate_watch(site, context, renew), _secrets_watch(site, context, environ, renew)
@@ -220,8 +220,8 @@ async def _serve(
     await told_to_end.wait()
     for server in servers:
         server.close()
-    if porch is not None:
-        porch.close()
+    if handovers is not None:
+        handovers.close()
     context.close_when_idle()
     deadline = loop.time() + _GRACE_S
     while context.sessions and loop.time() < deadline:

@@ -54,7 +54,7 @@ def command() -> None:
     """
 
 
-def _choosing(function: Callable[..., int]) -> Callable[..., int]:
+def _with_selection(function: Callable[..., int]) -> Callable[..., int]:
     for decorate in (
         click.argument("numbers", type=int, nargs=-1),
         click.option("--where", metavar="CONDITIONS", default="", help=_WHERE_HELP),
@@ -66,7 +66,7 @@ def _choosing(function: Callable[..., int]) -> Callable[..., int]:
 
 
 @command.command("list")
-@_choosing
+@_with_selection
 def list_messages(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool) -> int:
     """List messages with their recipients."""
     site, option = require_installation(context), _choice(numbers, where)
@@ -100,12 +100,12 @@ def show(context: click.Context, number: int, as_value: bool) -> int:
 
 @command.command("stats")
 @click.option("--top", type=click.IntRange(0), default=10, help="How many domains to show.")
-@_choosing
+@_with_selection
 def stats(context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, top: int) -> int:
     """Count messages and recipients by state, channel, domain and age; and what the scheduler has in memory."""
     site, option = require_installation(context), _choice(numbers, where)
     figures, now = QueueFigures(), time.time()
-    for _ in _seen(site, option, lambda it: figures.add(it, now)):
+    for _ in _seen(site, option, lambda item: figures.add(item, now)):
         pass
     with _trouble(site):
         client = connect_to_scheduler(site)
@@ -120,7 +120,7 @@ def stats(context: click.Context, numbers: tuple[int, ...], where: str, as_value
 
 
 def _changing(name: str, manual: str) -> None:
-    @_choosing
+    @_with_selection
     def changing(
         context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, everything: bool, dry: bool
     ) -> int:
@@ -150,7 +150,7 @@ _changing("bounce", "Return messages to their senders as if all recipients who w
     "--to", "other", metavar="HOME", required=True, help="The other installation; its services must be stopped."
 )
 @click.option("--all", "everything", is_flag=True, help="Every message, where no other choice is made.")
-@_choosing
+@_with_selection
 def move_messages(
     context: click.Context, numbers: tuple[int, ...], where: str, as_values: bool, other: str, everything: bool
 ) -> int:
@@ -228,12 +228,12 @@ def _show(site: Site, option: Selection, as_values: bool, nothing: str) -> None:
     """Print the messages that are meant, or `nothing`; as many at a time as fit a buffer."""
     now, write, parting = time.time(), sys.stdout.write, "["
     if as_values:
-        for text in _seen(site, option, lambda it: to_json(value_of(it.whole(), now))):
+        for text in _seen(site, option, lambda item: to_json(value_of(item.whole(), now))):
             write(f"{parting}{text}\n")
             parting = ","
         write("]\n" if parting == "," else "[]\n")
     else:
-        for text in _seen(site, option, lambda it: "\n".join(lines_of(it.whole(), now))):
+        for text in _seen(site, option, lambda item: "\n".join(lines_of(item.whole(), now))):
             write(f"{text}\n")
             nothing = ""
         write(f"{nothing}\n" if nothing else "")

@@ -192,10 +192,10 @@ def _started(expected: "QuickstartPlan", ran_before: bool, write_line: Say) -> d
     for service, host, port in addresses:
         write_line("listening", f"{service} at {f'[{host}]' if ':' in host else host}:{port}")
     host, port = next((host, port) for service, host, port in addresses if service == "smtp")
-    trial = send_test_message(expected.site, expected.name, host, port)
-    beyond = f"accepted for {trial.recipient}; look for it at {trial.beyond}"
-    write_line("test message", f"delivered: {trial.file}" if trial.file else beyond)
-    return {"started": steps, "delivered": trial.file or trial.beyond}
+    test = send_test_message(expected.site, expected.name, host, port)
+    beyond = f"accepted for {test.recipient}; look for it at {test.beyond}"
+    write_line("test message", f"delivered: {test.file}" if test.file else beyond)
+    return {"started": steps, "delivered": test.file or test.beyond}
 
 
 def _tell_rest(expected: "QuickstartPlan", result: dict[str, Any], change: ChangeOptions) -> None:

@@ -91,7 +91,7 @@ def command(
         if only_look:
             print_plan(differences, filesystem, change.as_json, change.diff)
             return _stuck(differences)
-        with _telling(differences, filesystem, verbose) as tell:
+        with _reporter(differences, filesystem, verbose) as tell:
             done = run.apply(differences, tell) if run else apply_changes(differences, filesystem, tell)
         if done and not run:
             filesystem.sync()
@@ -140,7 +140,7 @@ def _stuck(differences: list[Change]) -> int:
 
 
 @contextmanager
-def _telling(
+def _reporter(
     differences: list[Change], filesystem: DiskFilesystem, verbose: bool
 ) -> Iterator[Callable[[Operation], None]]:
     """How to tell of each action: by its sentence, by a moving bar on a terminal, or not at all."""

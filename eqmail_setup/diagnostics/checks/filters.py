@@ -14,7 +14,7 @@ from eqmail_core.site.site import Site
 from eqmail_core.system.installation import read_controls
 from eqmail_setup.diagnostics.finding import ERROR, Finding
 
-_PATIENCE_S = 5.0
+_TIMEOUT_S = 5.0
 
 
 def check_filters(site: Site) -> Iterator[Finding]:
@@ -36,10 +36,10 @@ def _milter(path: str, entry: FilterEntry) -> Iterator[Finding]:
     where, port = address
     try:
         if port:
-            socket.create_connection((where, port), timeout=_PATIENCE_S).close()
+            socket.create_connection((where, port), timeout=_TIMEOUT_S).close()
             return
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(_PATIENCE_S)
+            sock.settimeout(_TIMEOUT_S)
             sock.connect(where)
     except OSError as error:
         fact = f"{path}: {entry.name.decode('latin-1')}: {error.strerror or error}"

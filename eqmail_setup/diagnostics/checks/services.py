@@ -27,7 +27,7 @@ from eqmail_setup.network.dns import DnsLookupFailed, names_of, query
 from eqmail_setup.network.listeners import listeners
 from eqmail_setup.settings.reload import running_pid
 
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 LATELY_S = 86400
 """A service that ended longer ago is no news any more."""
@@ -64,8 +64,8 @@ def check_listening(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     yield from _passwords(site)
     for address in _addresses(site, addresses):
         try:
-            with socket.create_connection(_endpoint(address), PATIENCE_S) as sock:
-                sock.settimeout(PATIENCE_S)
+            with socket.create_connection(_endpoint(address), TIMEOUT_S) as sock:
+                sock.settimeout(TIMEOUT_S)
                 greeting = sock.recv(512)
         except OSError as error:
             fact = f"{address}: {error.strerror or error}"
@@ -96,7 +96,7 @@ def services_now(site: Site, now: int) -> Iterator[Finding]:
             yield Finding("listening.restarted", WARNING, fact, "look into the log around that time")
     workers = range(2, (read_controls(site).remoteworkers if found else 1) + 1)
     for name, socket_name in [*((name, name) for name in _SOCKETS), *(("remote", f"remote{n}") for n in workers)]:
-        failure = trouble_with(site, name, socket_name, PATIENCE_S)
+        failure = trouble_with(site, name, socket_name, TIMEOUT_S)
         if failure:
             fact = f"{site.socket(socket_name)}: {failure}, so {_SOCKETS[name]}"
             yield Finding(f"listening.{name}", ERROR, fact, "start the services again; their log says why")
@@ -140,7 +140,7 @@ def check_open_relay(site: Site, addresses: Iterable[str]) -> Iterator[Finding]:
     for address in _addresses(site, addresses):
         host, port = _endpoint(address)
         try:
-            with smtplib.SMTP(host, port, local_hostname="localhost", timeout=PATIENCE_S) as client:
+            with smtplib.SMTP(host, port, local_hostname="localhost", timeout=TIMEOUT_S) as client:
                 client.ehlo()
                 yield from _secured(site, client, address)
                 if client.mail(UNUSED_RECIPIENT)[0] == _AUTHENTICATION_REQUIRED:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eqmail_core.queue.client.async_program import QueuePrograms
-from eqmail_core.queue.client.blocking import QueueProgram
+from eqmail_core.queue.client.blocking import ProgramQueue
 from eqmail_core.queue.format.exit_codes import explain
 from tests.integration.smtpd.test_sessions import TRANSACTION, said
 from tests.support.smtp_servers import Home, Resident, blocking_server
@@ -75,7 +75,7 @@ def test_no_descriptor_is_left_where_there_are_no_more(
 
     monkeypatch.setattr(os, "pipe", pipe)
     with pytest.raises(OSError, match="Too many"):
-        QueueProgram(b"/bin/true", home.site, {})
+        ProgramQueue(b"/bin/true", home.site, {})
     made.clear()
     server = Resident(home)
     codes: list[int] = []
@@ -99,5 +99,5 @@ def test_no_descriptor_is_left_where_no_child_can_be(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(OSError, match="temporarily"):
-        QueueProgram(b"/bin/true", home.site, {})
+        ProgramQueue(b"/bin/true", home.site, {})
     assert descriptors() == before

@@ -11,7 +11,7 @@ from eqmail_core.queue.client.submission import TIMED_OUT, QueueSubmission, conn
 
 
 def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submission, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(submission, "TIMEOUT_S", 0.05)
     path = str(tmp_path / "queue.sock")
     with listen_at(path, 0o600):  # its backlog takes everybody, and nobody is behind it
         sock = connect(path)
@@ -23,7 +23,7 @@ def test_a_service_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_long_message_to_a_silent_service_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submission, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(submission, "TIMEOUT_S", 0.05)
     path = str(tmp_path / "queue.sock")
     with listen_at(path, 0o600):
         sock = connect(path)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from eqmail_core.smtpd.protocol.proxy_header import BadProxyHeader, parse_proxy_header
 from eqmail_core.tcpserver import environment as peer_names
 from eqmail_core.tcpserver.ident import user_in
-from eqmail_core.tcpserver.tcpsrv_log import sanitized
+from eqmail_core.tcpserver.log_lines import sanitized
 from tests.support.smtp_servers import Home, Resident, blocking_server
 
 CONTROLS = [bytes([byte]) for byte in (0, 1, 8, 13, 27, 31, 127)]

@@ -343,7 +343,7 @@ def test_a_service_that_was_started_again_is_named_with_its_reason(
 def test_a_service_that_cannot_start_again_is_named_with_the_file(
     healthy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outside_view, "PATIENCE_S", 3.0)
+    monkeypatch.setattr(outside_view, "TIMEOUT_S", 3.0)
     house = House(Path(healthy))
     lock = Path(healthy, "queue/journal/lock")
     try:
@@ -363,7 +363,7 @@ def test_a_service_that_cannot_start_again_is_named_with_the_file(
 def test_a_service_that_does_not_answer_is_found(
     healthy: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outside_view, "PATIENCE_S", 5.0)
+    monkeypatch.setattr(outside_view, "TIMEOUT_S", 5.0)
     house = House(Path(healthy))
     try:
         pids = {name: pid for pid, name in house.services().items()}

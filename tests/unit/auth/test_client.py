@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.auth.client import CANCEL, Credentials, answers, choose_mechanism, first_line
+from eqmail_core.auth.client import CANCEL, ClientCredentials, answers, choose_mechanism, first_line
 
 
 @pytest.mark.parametrize(
@@ -27,17 +27,20 @@ def test_the_mechanism_follows_what_the_server_offers(lines: list[bytes], mechan
 
 def test_cram_md5_answers_as_the_rfc_example() -> None:
     # RFC 2195 section 2.
-    tim = Credentials(b"tim", b"tanstaaftanstaaf")
+    tim = ClientCredentials(b"tim", b"tanstaaftanstaaf")
     ((_, answer),) = answers(b"CRAM-MD5", tim)
     challenge = b"PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+"
     assert answer(challenge + b"\n") == b"dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"
 
 
 def test_a_senseless_challenge_cancels() -> None:
-    ((_, answer),) = answers(b"CRAM-MD5", Credentials(b"u", b"p"))
+    ((_, answer),) = answers(b"CRAM-MD5", ClientCredentials(b"u", b"p"))
     assert answer(b"abc") == CANCEL
 
 
 def test_plain_is_said_at_once() -> None:
-    assert first_line(b"PLAIN", Credentials(b"tim", b"tanstaaftanstaaf")) == b"AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm"
-    assert answers(b"PLAIN", Credentials(b"u", b"p")) == []
+    assert (
+        first_line(b"PLAIN", ClientCredentials(b"tim", b"tanstaaftanstaaf"))
+        == b"AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm"
+    )
+    assert answers(b"PLAIN", ClientCredentials(b"u", b"p")) == []

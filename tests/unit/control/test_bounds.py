@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.control.controls import Controls
-from eqmail_core.control.kinds import Count, Limit, PeriodMap, Periods, Seconds, Timeout
+from eqmail_core.control.kinds import Bound, Count, PeriodMap, Periods, Seconds, Timeout
 from eqmail_core.tcpserver.options import parse_command_line
 from eqmail_core.text.lines import MAX_COUNT, MAX_PERIOD_S, MAX_WAIT_S
 
@@ -66,7 +66,7 @@ def test_periods_are_times_that_files_can_have(digits: str, unit: str) -> None:
         assert all(0 <= value <= MAX_PERIOD_S for value in values), name
 
 
-LIMITS = [name for name, control in COUNTS.items() if isinstance(control, Limit)]
+LIMITS = [name for name, control in COUNTS.items() if isinstance(control, Bound)]
 
 
 @pytest.mark.parametrize("name", LIMITS)

@@ -24,11 +24,11 @@ def test_nonsense_is_an_error_and_nothing_else(packet: bytes) -> None:
     for split in (wire.split_question, wire.split_answer):
         try:
             split(packet)
-        except wire.WireError:
+        except wire.LookupProtocolError:
             pass
 
 
 @pytest.mark.parametrize("recipient", [b"", b"joe", b"jo\0e@h", b"j" * 2000 + b"@h"])
 def test_what_is_no_recipient_is_no_question(recipient: bytes) -> None:
-    with pytest.raises(wire.WireError):
+    with pytest.raises(wire.LookupProtocolError):
         wire.split_question(wire.question(1, recipient))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from eqmail_core.local.delivery.home import MAX_BYTES, TooLong, find_instructions
+from eqmail_core.local.delivery.home import MAX_BYTES, InstructionsTooLong, find_instructions
 from eqmail_core.outcome import PermanentFailure
 
 PATRN = 0o002
@@ -25,7 +25,7 @@ def test_a_file_without_end_is_refused_unread(dot_qmail: Path, monkeypatch: pyte
     dot_qmail.touch()
     os.truncate(dot_qmail, 12 << 30)
     monkeypatch.setattr(os, "read", lambda _fd, _size: pytest.fail("it was read"))
-    with pytest.raises(TooLong, match=r"Uh-oh: .qmail is longer than 1048576 bytes\. \(#4\.2\.1\)"):
+    with pytest.raises(InstructionsTooLong, match=r"Uh-oh: .qmail is longer than 1048576 bytes\. \(#4\.2\.1\)"):
         instructions()
 
 
@@ -34,7 +34,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_read_to_its_end(
 ) -> None:
     dot_qmail.touch()
     monkeypatch.setattr(os, "read", lambda _fd, size: b"#" * size)
-    with pytest.raises(TooLong):
+    with pytest.raises(InstructionsTooLong):
         instructions()
 
 
@@ -42,7 +42,7 @@ def test_a_long_file_is_followed(dot_qmail: Path) -> None:
     dot_qmail.write_bytes(b"#" * (MAX_BYTES - 12) + b"\n./Maildir/\n")
     assert instructions() == [(b"maildir", b"./Maildir/")]
     dot_qmail.write_bytes(b"#" * MAX_BYTES + b"\n./Maildir/\n")
-    with pytest.raises(TooLong):
+    with pytest.raises(InstructionsTooLong):
         instructions()
 
 

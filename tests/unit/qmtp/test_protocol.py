@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eqmail_core.qmtp import protocol as qmtp
-from eqmail_core.qmtp.protocol import BadFraming, QmqpReader, QmtpReader, Reader, TooLong
+from eqmail_core.qmtp.protocol import BadFraming, NetstringTooLong, QmqpReader, QmtpReader, Reader
 from eqmail_core.text.framing import netstring
 
 Mail = tuple[bytes, bytes | None, list[bytes | None]]
@@ -111,5 +111,5 @@ def test_a_qmqp_client_that_goes_in_a_broken_message_has_just_gone() -> None:
 
 
 def test_a_gigantic_netstring_is_not_waited_for() -> None:
-    with pytest.raises(TooLong):
+    with pytest.raises(NetstringTooLong):
         read(QmtpReader(), [b"200000001:"])

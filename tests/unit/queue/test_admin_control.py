@@ -13,8 +13,7 @@ from eqmail_core.queue.admin.messages import PartitionReader, QueuedMessage, eac
 from eqmail_core.queue.admin.repair import QueueInUse, repair
 from eqmail_core.queue.admin.scheduler_client import SchedulerState
 from eqmail_core.queue.format.channels import HELD_UNTIL
-from eqmail_core.queue.queue_scan import numbers_in
-from eqmail_core.queue.scan import QueuePartition
+from eqmail_core.queue.scan import QueuePartition, numbers_in
 from eqmail_core.site.layout import NETQMAIL, QueuePaths
 from eqmail_core.site.site import Site
 

@@ -9,7 +9,7 @@ import pytest
 from eqmail_core.queue.admin.messages import QueuedMessage, each_message
 from eqmail_core.queue.admin.qstat import ACTIONS, NoSuchMessage
 from eqmail_core.queue.admin.repair import QueueInUse, examine, lock_queue, remove_message, repair, resplit
-from eqmail_core.queue.queue_scan import count
+from eqmail_core.queue.scan import count
 from eqmail_core.site.layout import EQMAIL_109, NETQMAIL, Layout
 from eqmail_core.site.site import Site
 

@@ -11,7 +11,7 @@ from eqmail_core.queue.format.envelope import born_text, render_todo
 from eqmail_core.queue.format.info import born_ns
 from eqmail_core.queue.format.send_log import LogLines
 from eqmail_core.queue.preprocess import Preprocessor, SpillFiles
-from eqmail_core.queue.queue_scan import NOTHING, QueueScan, numbers_in
+from eqmail_core.queue.scan import NOTHING, QueueScan, numbers_in
 from eqmail_core.site.layout import QueuePaths
 
 BIRTH = 1_700_000_000

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from eqmail_core.queue.filesystem import FileSystem
-from eqmail_core.queue.format.queue_state import classify
+from eqmail_core.queue.format.tree import classify
 from eqmail_core.queue.spool import SWEEP_AGE_S, SpoolError, Submitter, clean, queue_one, sweep
 from eqmail_core.site.layout import QueuePaths
 from tests.support.simulated_disk import SimDisk

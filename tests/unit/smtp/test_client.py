@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eqmail_core.auth.client import Credentials
+from eqmail_core.auth.client import ClientCredentials
 from eqmail_core.remote.report import report_of_output
 from eqmail_core.smtp.client import GROUP, SmtpClient
 from eqmail_core.smtp.exchange import CONTENT, DONE, HANDSHAKE, TRY_NEXT, WAITING
@@ -206,7 +206,7 @@ def test_a_message_may_be_retried_as_long_as_nothing_of_it_was_taken(reply: byte
 
 
 def test_authentication_comes_before_mail_and_names_the_sender() -> None:
-    talk = Talk(credentials=Credentials(b"user", b"secret"))
+    talk = Talk(credentials=ClientCredentials(b"user", b"secret"))
     talk.hear(b"220 a\r\n", b"250-x\r\n250 AUTH LOGIN PLAIN\r\n", b"334 VXNlcm5hbWU6\r\n", b"334 UGFzc3dvcmQ6\r\n")
     talk.hear(b"235 ok\r\n")
     assert talk.said[1:] == [
@@ -222,7 +222,7 @@ def test_authentication_comes_before_mail_and_names_the_sender() -> None:
     [(b"", b"AUTH=<>"), (b"e=mc2@x", b"AUTH=e+3Dmc2@x"), (b'"a b+c"@x', b'AUTH="a+20b+2Bc"@x')],
 )
 def test_a_sender_is_vouched_for_in_xtext(sender: bytes, parameter: bytes) -> None:
-    client = SmtpClient(b"192.0.2.7", b"me.test", Credentials(b"user", b"secret"))
+    client = SmtpClient(b"192.0.2.7", b"me.test", ClientCredentials(b"user", b"secret"))
     client.begin(sender, [b"r@y"])
     for piece in (b"220 a\r\n", b"250-x\r\n250 AUTH PLAIN\r\n", b"235 ok\r\n"):
         client.receive(piece)
@@ -241,7 +241,9 @@ def test_a_sender_is_vouched_for_in_xtext(sender: bytes, parameter: bytes) -> No
     ],
 )
 def test_a_refused_authentication_defers_and_names_the_step(offer: bytes, replies: list[bytes], step: bytes) -> None:
-    talk = Talk(credentials=Credentials(b"user", b"secret")).hear(b"220 a\r\n", b"250-x\r\n250 " + offer + b"\r\n")
+    talk = Talk(credentials=ClientCredentials(b"user", b"secret")).hear(
+        b"220 a\r\n", b"250-x\r\n250 " + offer + b"\r\n"
+    )
     talk.hear(*replies)
     assert talk.report() == (
         b"ZConnected to 192.0.2.7 but authentication was rejected (" + step + b").\nRemote host said: 535 no\n\0"
@@ -258,7 +260,7 @@ scripts = st.lists(st.one_of(words, words, words, st.binary(max_size=30)), max_s
 
 def run_to_end(steps: list[list[bytes]], keep: bool) -> tuple[bytes, int, bytes]:
     """Say the pieces of each step, and then listen."""
-    talk = Talk(2, keep=keep, credentials=Credentials(b"u", b"p"))
+    talk = Talk(2, keep=keep, credentials=ClientCredentials(b"u", b"p"))
     for pieces in steps:
         for piece in pieces:
             talk.client.receive(piece)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from eqmail_core.smtpd.policy.patience import Delays
+from eqmail_core.smtpd.policy.config import Delays
 
 SETTLED = Delays(1, 2, 3)
 

@@ -1,6 +1,6 @@
 """The list of SMTP plugins."""
 
-from eqmail_core.smtpd.policy import smtpplugins as s
+from eqmail_core.smtpd.policy import plugin_sections as s
 
 
 def test_only_the_first_letter_of_a_section_counts() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from eqmail_core.tcpserver.log_lines import sanitized, verdict_line
 from eqmail_core.tcpserver.options import BadUsage, TcpsrvOptions, parse_command_line
-from eqmail_core.tcpserver.tcpsrv_log import sanitized, verdict_line
 from eqmail_core.text.options import BadOption
 
 

@@ -79,7 +79,7 @@ def test_a_file_of_windows_is_one_remark_with_a_cure_and_hides_no_relation(contr
     found = {item.file: item for item in check_settings(Site(home=str(control.parent)))}
     assert set(found) == {"locals", "rcpthosts"}
     assert "byte order mark" in found["locals"].found and "end in CR" in found["locals"].found
-    assert found["locals"].mended == b"mail.example.org\nnew.example\n"
+    assert found["locals"].repaired == b"mail.example.org\nnew.example\n"
     assert found["rcpthosts"].found == "lacks new.example, so mail for it from other hosts is refused"
 
 

@@ -114,7 +114,7 @@ def _value(problem: "SettingProblem") -> dict[str, object]:
         "wanted": problem.expected,
         "weight": problem.severity.weight,
         "name": problem.name,
-        "mended": problem.mended,
+        "mended": problem.repaired,
     }
 
 

@@ -1,8 +1,8 @@
-"""How a resident service queues mail through a program: what QMAILQUEUE names, one child for each message.
+"""Queues mail of a resident service through the program that QMAILQUEUE names, one child process per message.
 
-It has the verbs of `queue_link.QueueLink`, so that a service need not care which it has.
+It has the interface of `AsyncQueueClient`, so that a service can use either.
 
-Fails: never by exception; what goes wrong is an exit code of qmail-queue given to `done`.
+Fails: never by exception; every failure is an exit code of qmail-queue given to `done`.
 Source: queue.md 3.5 "caller library contract".
 """
 
@@ -17,12 +17,12 @@ from eqmail_core.queue.format import exit_codes as q
 from eqmail_core.system.files import close_all, left_in, open_pipes
 from eqmail_core.system.processes import IGNORED_BY_PYTHON
 
-# Bytes that may wait for the program before the writer is asked to pause.
+# Bytes that may wait for the program before the caller is asked to pause.
 _MANY = 1 << 18
 
 
 class QueuePrograms:
-    """Queues messages through `program`, run in our working directory with `environ`."""
+    """Queues messages through `program`, run in the current working directory with `environ`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, program: bytes, environ: Mapping[bytes, bytes]) -> None:
         self._loop = loop
@@ -41,7 +41,7 @@ class QueuePrograms:
 
 
 class ProgramSubmission:
-    """One message on its way into one child: any number of `write`, then `commit` or `abort`."""
+    """One message for one child: any number of `write`, then `commit` or `abort`."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class ProgramSubmission:
         return not self._is_paused
 
     def commit(self, envelope: bytes) -> None:
-        """The message is complete: queue it for `envelope`."""
+        """End the message and queue it for `envelope`."""
         self._envelope_text = envelope
         if self._message is not None:
             self._message.end()
@@ -95,7 +95,7 @@ class ProgramSubmission:
                 self._send_envelope()
 
     def abort(self) -> None:
-        """Forget the message; the child gets no envelope, and `done` will not be called."""
+        """Drop the message; the child gets no envelope, and `done` is not called."""
         self._done = None
         self._close()
 

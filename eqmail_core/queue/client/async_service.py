@@ -1,9 +1,9 @@
-"""How a resident service puts messages into the queue: queue_wire on its event loop.
+"""Queues mail of a resident service over the submission protocol, on its event loop.
 
-`QueueLink` keeps one connection for messages that are in memory and makes it anew when it breaks; a message that is
-still arriving has a connection of its own (`LongSubmission`), so that it can be held back and given up.
+`AsyncQueueClient` keeps one connection for messages that are in memory and reconnects when it breaks. A message that
+is still arriving has its own connection (`StreamedSubmission`), so that it can be paused and aborted.
 
-Fails: never by exception; what goes wrong is an exit code of qmail-queue given to `done`.
+Fails: never by exception; every failure is an exit code of qmail-queue given to `done`.
 """
 
 import asyncio
@@ -15,12 +15,12 @@ from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.queue.format import exit_codes as q
 
 Done = Callable[[int, int, int, int], None]
-"""Called once with exit code, message number, unix time and qp; the code is a key of `values.queue_result`."""
+"""Called once with exit code, message number, unix time and qp; for the code see queue/format/exit_codes.py."""
 
 BROKEN = 74
-"""The connection broke after the message was sent: whether it is queued is not known."""
+"""The connection broke after the message was sent: whether it is queued is unknown."""
 
-# Packets that may wait in a long submission before its writer is asked to pause.
+# Packets that may wait in a long submission before its caller is asked to pause.
 _MANY = 4
 
 
@@ -47,14 +47,14 @@ class AsyncQueueClient:
 
     @property
     def outstanding(self) -> int:
-        """Submissions that have no result yet."""
+        """Count the submissions that have no result yet."""
         return len(self._outstanding)
 
     def submit(self, envelope: bytes, message: bytes, done: Done) -> None:
         """Queue a message; `done` is called later, never from within this call.
 
-        `envelope` as rendered by `queue_wire.render_envelope`.  Code 71: the service is away; 74: it went away
-        before it answered.
+        `envelope` as rendered by `submission_protocol.render_envelope`.  Code 71: the service is not running; 74: it
+        disconnected before it answered.
         """
         channel = self._channel or self._open()
         if channel is None:
@@ -74,7 +74,7 @@ class AsyncQueueClient:
         return StreamedSubmission(self._loop, self._path, done, on_ready)
 
     def close(self) -> None:
-        """Let go of the connection; submissions without a result get 74."""
+        """Close the connection; submissions without a result get 74."""
         if self._channel is not None:
             self._channel.close()
 
@@ -105,8 +105,8 @@ class AsyncQueueClient:
 class StreamedSubmission:
     """One message in pieces: any number of `write`, then `commit` or `abort`.
 
-    `done` is called once unless `abort` came first; it may come before `commit` when the queue cannot take the message
-    (then what is written later is ignored).
+    `done` is called once unless `abort` came first. It may come before `commit` when the queue cannot accept the
+    message; then further writes are ignored.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, path: str, done: Done, on_ready: Callable[[], None]) -> None:
@@ -132,13 +132,13 @@ class StreamedSubmission:
         return not self._asked_to_pause
 
     def commit(self, envelope: bytes) -> None:
-        """The message is complete: queue it for `envelope`."""
+        """End the message and queue it for `envelope`."""
         if self._channel is not None:
             _send_pieces(self._channel, 0, wire.ENVELOPE, envelope)
             self._channel.send(wire.tagged(wire.COMMIT, 0))
 
     def abort(self) -> None:
-        """Forget the message; `done` will not be called."""
+        """Drop the message; `done` is not called."""
         self._done = None
         if self._channel is not None:
             self._channel.close()

@@ -1,8 +1,8 @@
-"""How every blocking program puts a message into the queue: through the service, or through a program as a child.
+"""Queues a message for every blocking program: through the service, or through a child process.
 
-The program is qmail-queue, or what QMAILQUEUE names.  Where it is qmail-queue as setup wrote it, and the service
-answers, we do its work instead of running it: that saves a process and the start of an interpreter per message.  The
-resident services speak queue_wire themselves when QMAILQUEUE is not set.
+The program is qmail-queue, or what QMAILQUEUE names. If it is qmail-queue as setup wrote it, and the service answers,
+the message goes to the service directly: that saves a process and the start of an interpreter per message. The resident
+services use the submission protocol themselves when QMAILQUEUE is not set.
 
 Source: queue.md 3.5 "caller library contract".
 """
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "ServiceQueue | ProgramQueue":
-    """A queue for one message: write it in any pieces, then `finish` with the envelope; `qp` then is that of the log.
+    """Return a queue for one message: `write` it in pieces, then `finish` with the envelope; `qp` is then set.
 
-    Fails: OSError when there can be no child; never while writing (the code of `finish` tells).
+    Fails: OSError when no child can be started; never while writing (the code of `finish` reports it).
     """
     program = environ.get(b"QMAILQUEUE", os.fsencode(f"{site.bin}/qmail-queue"))
     try:
@@ -39,7 +39,7 @@ def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "ServiceQueue 
 
 
 class ServiceQueue:
-    """One message on its way to the service."""
+    """One message sent to the service."""
 
     def __init__(self, submission: QueueSubmission) -> None:
         self._submission = submission
@@ -47,7 +47,7 @@ class ServiceQueue:
 
     @property
     def qp(self) -> int:
-        """Ours, as the service knows it."""
+        """The pid of this process, as the service logs it."""
         return self._submission.qp
 
     def write(self, data: bytes) -> None:
@@ -59,11 +59,11 @@ class ServiceQueue:
                 self._code = q.SERVICE_AWAY
 
     def abort(self) -> None:
-        """Let go: nothing will be queued."""
+        """Disconnect: nothing is queued."""
         self._code = q.READ_ERROR
 
     def finish(self, sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
-        """Pass on the envelope and wait; as `QueueProgram.finish`."""
+        """Send the envelope and wait; as `ProgramQueue.finish`."""
         if self._code == q.OK:
             self._code = self._submission.commit(render_envelope(sender, recipients, dsn))
         self._submission.close()
@@ -71,7 +71,7 @@ class ServiceQueue:
 
 
 class ProgramQueue:
-    """One message on its way through a child process, whose pid is the qp."""
+    """One message sent through a child process, whose pid is the qp."""
 
     def __init__(self, program: bytes, site: "Site", environ: "Mapping[bytes, bytes]") -> None:
         (message_out, self._message), (envelope_out, self._envelope), (self._text, text) = pipes = open_pipes(3)
@@ -91,13 +91,13 @@ class ProgramQueue:
             self._broken = not _write(self._message, data)
 
     def abort(self) -> None:
-        """Let go without a complete envelope: the child will not queue anything."""
+        """End without a complete envelope: the child queues nothing."""
         self._broken = True
 
     def finish(self, sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
-        """Pass on the envelope and wait; the exit code of qmail-queue, see `values.queue_result`.
+        """Send the envelope and wait; return the exit code of qmail-queue, see queue/format/exit_codes.py.
 
-        `wishes` as in `formats.wishes`.
+        `dsn` as in eqmail_core/dsn/parameters.py.
         """
         os.close(self._message)
         if not self._broken:
@@ -126,7 +126,7 @@ def _write(fd: int, data: bytes) -> bool:
 def _become(
     program: bytes, site: "Site", environ: "Mapping[bytes, bytes]", message: int, envelope: int, text: int
 ) -> None:
-    """The child: descriptors 0, 1 and 4 in place, then the program; never returns."""
+    """Run the program in the child, with descriptors 0, 1 and 4 in place; never returns."""
     try:
         envelope = os.dup(envelope) if envelope == 0 else envelope
         text = os.dup(text) if text < 2 else text

@@ -1,4 +1,4 @@
-"""Queueing a message that is being delivered, or one made here, under a new envelope.
+"""Queues the message that is being delivered, or a new one, under a new envelope.
 
 Light: used by programs that run once per message.
 Source: delivery.md 5.9.
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 def forward_input(
     site: "Site", environ: "Mapping[bytes, bytes]", first: bytes, sender: bytes, recipients: list[bytes]
 ) -> int:
-    """Queue `first` and standard input, of any size; the qp of the log.
+    """Queue `first` and standard input, of any size; return the qp for the log.
 
-    What the sender of the message wishes goes with it, unless another `sender` sends it on.
+    The DSN parameters of the message are passed on, unless another `sender` replaces the envelope sender.
 
-    Fails: Temporary, Permanent with the words for the log.
+    Fails: TemporaryFailure, PermanentFailure with the text for the log.
     """
     queue = _open(site, environ)
     queue.write(first)
@@ -40,7 +40,7 @@ def forward_input(
         raise TemporaryFailure(b"unable to read message: " + error_text(error.errno)) from error
     dsn = environ.get(DSN_VARIABLE, b"")
     if dsn:
-        # Only here: most mail comes without.
+        # Imported here because few messages have DSN parameters.
         from eqmail_core.dsn.parameters import relayed_dsn
 
         dsn = relayed_dsn(dsn, len(recipients), is_same_sender=environ.get(b"SENDER") == sender)
@@ -50,9 +50,9 @@ def forward_input(
 def queue_text(
     site: "Site", environ: "Mapping[bytes, bytes]", message: bytes, sender: bytes, recipients: list[bytes]
 ) -> int:
-    """Queue a message that is held in memory; the qp of the log.
+    """Queue a message that is in memory; return the qp for the log.
 
-    Fails: Temporary, Permanent with the words for the log.
+    Fails: TemporaryFailure, PermanentFailure with the text for the log.
     """
     queue = _open(site, environ)
     queue.write(message)
@@ -60,9 +60,9 @@ def queue_text(
 
 
 def enqueue(queue: "ProgramQueue | ServiceQueue", sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
-    """Give the envelope to a queue that has the message; the qp of the log.  `wishes` as in `formats.wishes`.
+    """Give the envelope to a queue that has the message; return the qp.  `dsn` as in eqmail_core/dsn/parameters.py.
 
-    Fails: Temporary, Permanent with the words for the log.
+    Fails: TemporaryFailure, PermanentFailure with the text for the log.
     """
     problem = explain(queue.finish(sender, recipients, dsn))
     if problem:

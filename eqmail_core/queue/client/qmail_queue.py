@@ -1,4 +1,4 @@
-"""What bin/qmail-queue does when the service runs: message and envelope from two descriptors, under its signals.
+"""The work of bin/qmail-queue while the service runs: message and envelope from two descriptors, with its signals.
 
 Source: queue.md 3.5 (what qmail-queue reads, in which order, and its exit codes).
 """
@@ -23,7 +23,7 @@ _BUGS = (signal.SIGABRT, signal.SIGSYS)
 
 
 def limit_lifetime() -> None:
-    """Signals as qmail-queue has them: most are ignored, a day is the limit, and a bug has an exit code of its own."""
+    """Set the signals of qmail-queue: most are ignored, the time limit is a day, and a bug has its own exit code."""
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o033)
     for number in _IGNORED:
@@ -35,10 +35,10 @@ def limit_lifetime() -> None:
 
 
 def submit(submission: QueueSubmission, message: int, envelope: int) -> int:
-    """Pass on a message and its envelope from two descriptors; the exit code of qmail-queue.
+    """Submit a message and its envelope from two descriptors; return the exit code of qmail-queue.
 
-    The message is read to its end first, the envelope no further than it goes.  What is wrong with either is found
-    here, and then the service forgets the message.
+    The message is read to its end first, the envelope only as far as needed. Faults of either are found here, and
+    then the service drops the message.
     """
     try:
         while piece := _read(message):
@@ -52,7 +52,7 @@ def submit(submission: QueueSubmission, message: int, envelope: int) -> int:
 
 
 class _ReadError(Exception):
-    """A descriptor of the caller's could not be read."""
+    """A descriptor of the caller could not be read."""
 
 
 def _read(fd: int) -> bytes:

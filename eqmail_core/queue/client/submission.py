@@ -1,4 +1,4 @@
-"""The light end of queue_wire: one message on its way to the queue service; blocking, and quick to import.
+"""The light client of the submission protocol: one message to the queue service; blocking, and quick to import.
 
 Source: ipc/submission_protocol.py.
 """
@@ -12,18 +12,18 @@ BROKEN = 74
 """The connection broke after everything was sent."""
 
 TIMED_OUT = 72
-"""The service did nothing for too long."""
+"""The service did not respond in time."""
 
 TIMEOUT_S = 120.0
-"""How long the service may take for each step; it commits in milliseconds, unless it does not run or the disk hangs."""
+"""How long the service may take for each step; it commits in milliseconds unless it or the disk hangs."""
 
 _SEND_BUFFER = 1 << 20
 
 
 def connect(path: str) -> _socket.socket | None:
-    """A connection to the service at `path`; None where none is running.
+    """Return a connection to the service at `path`; None if none is running.
 
-    Fails: OSError where one may be running that does not let us in.
+    Fails: OSError where one may be running that refuses the connection.
     """
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
@@ -37,10 +37,10 @@ def connect(path: str) -> _socket.socket | None:
 
 
 class QueueSubmission:
-    """A message given in any pieces, then `commit`; the service forgets one that is not committed.
+    """A message written in pieces, then `commit`; the service drops one that is not committed.
 
-    What fits a packet goes in one, together with its envelope.
-    Fails: OSError from `write` when the service has gone; `commit` returns a code.
+    A message that fits a packet is sent in one, together with its envelope.
+    Fails: OSError from `write` when the service is gone; `commit` returns a code.
     """
 
     __slots__ = ("_buffered", "_is_long", "_size", "_sock", "qp")
@@ -53,7 +53,7 @@ class QueueSubmission:
         self.qp = 0
 
     def write(self, data: bytes) -> None:
-        """Take a piece of the message."""
+        """Send or buffer a piece of the message."""
         self._buffered.append(data)
         self._size += len(data)
         if self._is_long or self._size > wire.MAX_WHOLE:
@@ -80,7 +80,7 @@ class QueueSubmission:
         return code
 
     def close(self) -> None:
-        """Let go of the service; a message that was not committed is forgotten."""
+        """Close the connection; a message that was not committed is dropped."""
         self._sock.close()
 
     def _send_buffered(self) -> None:

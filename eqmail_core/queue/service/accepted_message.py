@@ -1,4 +1,4 @@
-"""A message in the keeping of the queue service."""
+"""A message that the queue service has accepted or is accepting."""
 
 from eqmail_core.queue.format.envelope import born_text, render_todo
 from eqmail_core.queue.format.info import mark_of
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 class AcceptedMessage:
     """One accepted message, or one that is being accepted.
 
-    `body` is what mess/N holds or will hold, None where it stands in the file of number N already; `size` its bytes and
-    `crc` its checksum (only of a body in a file).  `envelope` without its final NUL.  `weight`: bytes in memory.
-    `segment` belongs to the journal; `state`, `fate` and `link` to the keeper.
+    `body`: content of mess/N, None if it is in the file of number N already; `size`: its bytes; `crc`: its checksum
+    (only of a body in a file). `envelope`: without its final NUL. `weight`: bytes in memory.
+    `segment` is set by the journal; `state`, `number_fate` and `link` by the message store.
     """
 
     __slots__ = (
@@ -52,6 +52,6 @@ class AcceptedMessage:
         self.scheduler: object = None
 
     def as_todo(self) -> bytes:
-        """What todo/N holds of it."""
+        """Return the content of todo/N."""
         born = born_text(self.birth, mark_of(self.serial)) if self.serial else b""
         return render_todo(self.uid, self.qp, self.envelope, born)

@@ -1,6 +1,6 @@
-"""What those who bring messages may take of something that all share: memory, or descriptors.
+"""Shares of a limited resource among submitting clients: memory, or descriptors.
 
-Ordinary users together get half of it, one of them a quarter; the rest is a reserve for the mail accounts, which may
+Ordinary users together get half of it, one of them a quarter; the rest is reserved for the mail accounts, which may
 take all.
 
 Fails: never.
@@ -21,11 +21,11 @@ class SubmitterBudget:
 
     @property
     def total(self) -> int:
-        """Units that are taken."""
+        """Count the units taken."""
         return self._total
 
     def take(self, uid: int, units: int) -> bool:
-        """Take so many units; False, and nothing taken, where that is too much."""
+        """Take `units`; False, and nothing taken, if that exceeds a limit."""
         is_ordinary = uid not in self._accounts
         if self._total + units > self._whole:
             return False
@@ -38,7 +38,7 @@ class SubmitterBudget:
         return True
 
     def give_back(self, uid: int, units: int) -> None:
-        """Give back what was taken."""
+        """Return units that were taken."""
         self._total -= units
         if uid not in self._accounts:
             self._ordinary -= units

@@ -1,13 +1,13 @@
-"""Messages become files of the queue, many at a time: each step for all of them, then a flush, then the next step.
+"""Writes messages as files of the queue, many at a time: each step for all of them, then a flush, then the next step.
 
-    1  the body into the file of the number, flushed (and pid/, too, where it is to stay there)
-    2  linked as mess/N, folders flushed                  S2, and enough where the scheduler writes the rest
-    3  intd/N written, flushed, linked as todo/N, folders flushed         S4
-    4  the name in pid/ taken away
+1  the body is written to the file of the number and flushed (and pid/, too, if it stays there)
+2  linked as mess/N, folders flushed                  S2, and enough where the scheduler writes the rest
+3  intd/N written, flushed, linked as todo/N, folders flushed         S4
+4  the name in pid/ is removed
 
-The name in pid/ goes last, so that the body has a name on the disk at every moment.  What failed is undone as far as
-that works, and only what was made here: a file that was there before is somebody else's message.  A message whose step
-3 failed may have been seen in todo/ all the same.
+The name in pid/ is removed last, so that the body has a name on the disk at every moment. A failed message is undone
+as far as possible, and only what was made here: a file that existed before belongs to another message. A message whose
+step 3 failed may have been seen in todo/ all the same.
 
 Source: queue.md 3.4; the order is qmail-queue's, with the folders flushed.
 """
@@ -21,15 +21,15 @@ from eqmail_core.queue.service.accepted_message import AcceptedMessage
 from eqmail_core.queue.spool import remove
 from eqmail_core.site.layout import QueuePaths
 
-# How far a message is to go.
+# How far a message is to be written.
 FLUSHED, NAMED, QUEUED = 1, 2, 3
 
 
 class FileWrite:
-    """One message and how far it is to go: FLUSHED in the file of its number, NAMED mess/N, or QUEUED as todo/N.
+    """One message and its goal: FLUSHED in the file of its number, NAMED mess/N, or QUEUED as todo/N.
 
-    `is_named`: mess/N is there and flushed already.  Afterwards `error` tells what went wrong.  `made`: the names that
-    were given here, in order.
+    `is_named`: mess/N exists and is flushed already. Afterwards `error` is the failure, if any. `made`: the names
+    created here, in order.
     """
 
     __slots__ = ("error", "fd", "goal", "is_named", "made", "message", "path")
@@ -45,7 +45,7 @@ class FileWrite:
 
 
 def place(disk: FileSystem, paths: QueuePaths, writes: list[FileWrite]) -> None:
-    """Bring every message as far as it is to go; each that fails has its `error`, the others are on the disk."""
+    """Write every message as far as its goal; a failed one has its `error`, the others are on the disk."""
     _run_each(writes, lambda item: _write_body(disk, item))
     _flush(disk, writes)
     flushed = [it for it in writes if it.goal == FLUSHED]
@@ -97,7 +97,7 @@ def _link_body(disk: FileSystem, paths: QueuePaths, write: FileWrite) -> None:
     try:
         disk.link(body, path)
     except FileExistsError:
-        # fine if it is this very file
+        # No error if it is this very file.
         found, ours = disk.status(path), disk.status(body)
         if found is None or ours is None or found[0] != ours[0]:
             raise
@@ -120,7 +120,7 @@ def _link_envelope(disk: FileSystem, paths: QueuePaths, write: FileWrite) -> Non
 
 
 def _flush(disk: FileSystem, writes: list[FileWrite]) -> None:
-    """Flush and close what is open."""
+    """Flush and close the open files."""
     open_ones = [it for it in writes if it.fd >= 0]
     good = [it for it in open_ones if it.error is None]
     try:
@@ -146,7 +146,7 @@ def _flush_folders(disk: FileSystem, writes: list[FileWrite], path_of: Callable[
 
 
 def _undo(disk: FileSystem, write: FileWrite) -> None:
-    """Take back the names that were given to a message, the last first, each on the disk before the next."""
+    """Remove the names given to a message, the last first, each on the disk before the next."""
     for path in reversed(write.made):
         remove(disk, path)
         disk.sync_folder(path.rpartition("/")[0])
@@ -156,7 +156,7 @@ Then = Callable[[object, OSError | None], None]
 
 
 class FileTask:
-    """A message to be placed, or a job of another kind, and who wants to know how it ended."""
+    """A message to write, or a job of another kind, and the callback for its result."""
 
     __slots__ = ("error", "job", "result", "then", "write")
 
@@ -169,7 +169,7 @@ class FileTask:
 
 
 class FileWriter:
-    """Work on files in the order in which it was asked for, at most `most` at a time; `after()` when some is done."""
+    """Works on files in the order of the requests, at most `limit` at a time; `after()` follows each group."""
 
     def __init__(
         self,
@@ -187,15 +187,15 @@ class FileWriter:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits and nothing runs."""
+        """Whether nothing waits and nothing runs."""
         return self._groups.is_idle
 
     def place(self, write: FileWrite, then: Then) -> None:
-        """Bring a message as far as it is to go."""
+        """Write a message as far as its goal."""
         self._groups.add(FileTask(then, write, None))
 
     def run(self, job: Callable[[], object], then: Then) -> None:
-        """Do something else with files."""
+        """Run another job on files."""
         self._groups.add(FileTask(then, None, job))
 
     def _work(self, tasks: list[FileTask]) -> None:

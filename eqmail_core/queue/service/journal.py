@@ -1,28 +1,28 @@
-"""The queue's journal: accepted messages, until they are delivered or have become files.
+"""The queue's journal: accepted messages until they are delivered or have become files.
 
-The journal is a ring of segments, files of one size filled with zeros beforehand, so that writing into them changes
-nothing but data.  `commit` may run in a thread of its own; everything else belongs to one other.
+The journal is a ring of segments, files of one size filled with zeros beforehand. So writing into them changes nothing
+but data. `commit` may run in a thread of its own; everything else runs in one other thread.
 
-Why a message is never forgotten, and none that ended comes back:
-- `commit` returns after the flush; what it wrote counts only behind all that was written before
+Why no message is lost, and no ended message returns:
+- `commit` returns after the flush; what it wrote is valid only after everything written before
   (queue/format/journal.py).
-- Only the oldest segment is ever used again, and only when none of its messages is needed: so a tombstone goes away no
-  sooner than the record it is for, which stands in the same or an older segment.
-- A new use of a segment begins with a header of a new epoch, flushed before anything else is written there: from then
-  on none of the old records counts.  Otherwise a tombstone could be overwritten before the record that it is for.
-- The last part of a segment takes tombstones alone, so that a disk without room for another segment does not keep the
+- Only the oldest segment is reused, and only when none of its messages is needed. So a tombstone is erased no sooner
+  than its record, which is in the same or an older segment.
+- The reuse of a segment begins with a header of a new epoch, flushed before anything else is written there. From then
+  on none of the old records is valid. Otherwise a tombstone could be overwritten before its record.
+- The last part of a segment is reserved for tombstones. So a disk without room for another segment does not keep the
   oldest from becoming free.
 - After a start nothing is appended to what was found: its tail may be torn.
-- After a flush that failed nothing is written behind what stood there before: the system may have dropped what it was
-  to write, and the next flush would not say so.  A segment that this use of it began is begun anew, under a new epoch;
-  any other is suspect: its messages are recorded anew, and then it is removed.
-- A segment with damaged records is read as far as it is intact, before and behind them; it is suspect too, and is kept
-  under another name in place of being removed.
+- After a failed flush nothing is written after the existing content: the system may have dropped the data, and the
+  next flush would not report it. A segment that the failed commit began is begun again, under a new epoch. Any other
+  is suspect: its messages are recorded again, and then it is removed.
+- A segment with damaged records is read as far as it is intact, before and after them. It is suspect too, and is kept
+  under another name instead of being removed.
 
-Long because what is proved above is about all of it.
+Long because the proof above covers all of it.
 
-Fails: OSError; a `commit` that failed may have written its records all the same, so that the caller sends their
-tombstones after them.
+Fails: OSError; a failed `commit` may have written its records all the same, so the caller must commit their tombstones
+later.
 """
 
 import os
@@ -39,14 +39,14 @@ SEGMENT_SIZE = 16 << 20
 LEAST_SEGMENTS = 2
 
 MAX_KEPT = 4
-"""Damaged segments that are kept; further ones are removed."""
+"""Damaged segments that are kept, at most; further ones are removed."""
 
 _ZEROS = bytes(1 << 20)
 _MAX_TOMBSTONES = 4096
 
 
 class Damaged:
-    """What `replay` found damaged: a segment, its file, and how many of its records are intact."""
+    """What `replay` found damaged: a segment, its file, and the number of its intact records."""
 
     __slots__ = ("damages", "epoch", "intact", "path")
 
@@ -58,9 +58,9 @@ class Damaged:
 
 
 class Journal:
-    """The ring in `folder`; `replay` comes first, and `damaged` tells what it could not read.
+    """The ring in `folder`; call `replay` first; `damaged` lists what it could not read.
 
-    `epoch`: where those of a new journal begin; one that nobody can guess keeps a body from posing as a record.
+    `epoch`: start value of a new journal; it must be unpredictable, so that no message body can pass for a record.
     """
 
     def __init__(self, disk: FileSystem, folder: str, size: int = SEGMENT_SIZE, epoch: int = 0) -> None:
@@ -73,7 +73,7 @@ class Journal:
         self._segments: deque[Segment] = deque()
         self._current: Segment | None = None
         self._epoch = epoch
-        # Where the next byte goes in the current segment (0: its header is still to be written), and what waits there.
+        # Position of the next byte in the current segment (0: its header is still unwritten), and the data for it.
         self._position = 0
         self._crc = 0
         self._pieces: list[bytes | bytearray | memoryview] = []
@@ -83,17 +83,17 @@ class Journal:
 
     @property
     def epoch(self) -> int:
-        """Grows by one whenever the ring turns."""
+        """The epoch of the newest segment; it grows by one with every reuse."""
         return self._epoch
 
     def encode_batch(self, weight: int) -> bool:
-        """Tell whether the ring is longer than `weight` bytes of needed messages justify."""
+        """Return whether the ring is longer than `weight` bytes of needed messages justify."""
         return len(self._segments) > LEAST_SEGMENTS + 4 * weight // self._size
 
     def replay(self, least_serial: int) -> list[AcceptedMessage]:
-        """The messages without a tombstone, in the order of their serials; new ones get serials from `least_serial` on.
+        """Return the messages without a tombstone, ordered by serial; new ones get serials from `least_serial` on.
 
-        What is found is flushed first: a process may have died between writing and flushing.
+        Flushes what it finds first: a process may have died between writing and flushing.
         """
         found: list[tuple[Segment, Reading]] = []
         for path, data, fd in self._contents():
@@ -118,14 +118,14 @@ class Journal:
         return [live[serial] for serial in sorted(live)]
 
     def prepare(self) -> None:
-        """Make the segments that every journal has, so that a disk that fills up later finds them there."""
+        """Create the segments that every journal has, so that they exist before the disk fills up."""
         while len(self._segments) < LEAST_SEGMENTS:
             self._segments.appendleft(self._create_segment())
 
     def commit(self, messages: list[AcceptedMessage], ended: list[int]) -> list[tuple[AcceptedMessage, Segment]]:
         """Write the records of these messages, then tombstones for these serials; return when they are on the disk.
 
-        The answer says where each record stands now; `stands` takes note of it.
+        The result names the segment of each record; pass it to `is_recorded`.
         """
         saved = self._current, self._position, self._crc, self._start
         is_flushing = False
@@ -176,22 +176,22 @@ class Journal:
         return placed
 
     def is_recorded(self, message: AcceptedMessage, segment: Segment) -> None:
-        """Note that the record of `message` is now in `segment`; an earlier one is not needed any more."""
+        """Note that the record of `message` is now in `segment`; an earlier record is not needed any more."""
         self.release(message)
         message.segment = segment
 
     def release(self, message: AcceptedMessage) -> None:
-        """Note that the message has a tombstone, or a newer record, that is on the disk."""
+        """Note that the tombstone or newer record of `message` is on the disk."""
         if message.segment is not None:
             message.segment.released += 1
             message.segment = None
 
     def messages_to_move(self) -> Segment | None:
-        """A segment whose messages should be recorded anew, else None.
+        """Return a segment whose messages should be recorded again, else None.
 
-        That is a suspect one, or the oldest when the ring is about to need it and few messages stand in the way.
+        That is a suspect one, or the oldest when the ring is about to need it and few of its messages are left.
         """
-        for segment in tuple(self._segments):  # at once, for a commit may be changing the ring
+        for segment in tuple(self._segments):  # a copy, because a commit may change the ring meanwhile
             if segment.is_dnsbl and segment.needed:
                 return segment
         oldest, current = self._segments[0], self._current
@@ -200,7 +200,7 @@ class Journal:
         return oldest if self._position > self._size // 2 or len(self._segments) > LEAST_SEGMENTS else None
 
     def empty(self) -> None:
-        """Forget everything; what is needed no more is the caller's to know.  Nothing may be committed afterwards."""
+        """Clear the journal, whatever it holds; the caller must need none of it. No commit may follow."""
         while len(self._segments) > LEAST_SEGMENTS:
             self._drop(self._segments[0])
         for segment in list(self._segments):
@@ -219,7 +219,7 @@ class Journal:
         self._segments.clear()
 
     def _contents(self) -> list[tuple[str, memoryview, int]]:
-        """Path, content and descriptor of every segment, flushed; those with a good header first."""
+        """Return path, content and descriptor of every segment, flushed; those with a valid header first."""
         contents = []
         for name, _ in self._disk.entries(self._folder):
             if name.startswith(SEGMENT_PREFIX):
@@ -237,9 +237,9 @@ class Journal:
         reading: Reading | None,
         found: list[tuple[Segment, Reading]],
     ) -> None:
-        """Take a segment that was found into the ring."""
+        """Add a segment that was found to the ring."""
         if len(data) != self._size and (reading is None or not reading.entries):
-            # its making was cut short, or the size was changed and nothing is in it
+            # Its creation was cut short, or the size setting changed while it was empty.
             self._disk.close(fd)
             self._disk.unlink(path)
             return
@@ -259,7 +259,7 @@ class Journal:
             segment.is_dnsbl = segment.is_damaged = reading.is_damaged
 
     def _room(self, size: int, touched: list[Segment]) -> Segment:
-        """The segment that has room for a record; perhaps the next of the ring."""
+        """Return a segment with room for a record; this may begin the next one of the ring."""
         if self._current is None or self._position + size > self._size:
             if self._current is not None:
                 self._write_out(touched)
@@ -277,7 +277,7 @@ class Journal:
         self._start = self._position
 
     def _go_back(self, saved: tuple[Segment | None, int, int, int], is_flushing: bool) -> None:
-        """After a commit that failed, perhaps in a flush: see to it that nothing is written behind its records."""
+        """Restore the position after a failed commit, perhaps in a flush: nothing may be written after its records."""
         before, position, _, _ = saved
         if is_flushing and before is not None and position:
             before.is_dnsbl = True
@@ -289,7 +289,7 @@ class Journal:
             self._position = 0
 
     def _next_segment(self) -> None:
-        """Go on to the next segment: the oldest if it is free, else a new one."""
+        """Continue with the next segment: the oldest if it is free, else a new one."""
         ring = self._segments
         while ring and not ring[0].needed and (ring[0].is_dnsbl or self._is_long()):
             self._drop(ring[0])
@@ -301,12 +301,12 @@ class Journal:
         self._position = 0
 
     def _is_long(self) -> bool:
-        """Tell whether the oldest segment can be done without, because the next can be used as well."""
+        """Return whether the oldest segment can be removed, because the next can be reused as well."""
         ring = self._segments
         return len(ring) > LEAST_SEGMENTS and not ring[1].needed and ring[1] is not self._current
 
     def _start_segment(self) -> None:
-        """Put the header of a new use on the disk before anything else is written, see the module."""
+        """Write and flush the header of a new epoch before anything else is written there; see the module."""
         assert self._current is not None
         self._epoch += 1
         self._current.epoch = self._epoch
@@ -333,7 +333,7 @@ class Journal:
         return Segment(path, fd, 0)
 
     def _keep(self, segment: Segment) -> None:
-        """Give a damaged segment another name, unless enough are there."""
+        """Link a damaged segment under another name, unless MAX_KEPT are kept already."""
         if sum(name.startswith(DAMAGED_PREFIX) for name, _ in self._disk.entries(self._folder)) < MAX_KEPT:
             try:
                 self._disk.link(segment.path, f"{self._folder}/{DAMAGED_PREFIX}{segment.epoch}")
@@ -341,7 +341,7 @@ class Journal:
                 pass
 
     def _drop(self, segment: Segment) -> None:
-        """Remove a segment; on the disk too, before a younger one, with its tombstones, may be used."""
+        """Remove a segment, on the disk too, before a younger one, with its tombstones, may be reused."""
         if segment.is_damaged:
             self._keep(segment)
         remove(self._disk, segment.path)

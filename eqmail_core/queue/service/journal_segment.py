@@ -1,15 +1,15 @@
-"""A file of the journal's ring, and what of it is still needed."""
+"""One file of the journal's ring, and how many of its messages are still needed."""
 
 SEGMENT_PREFIX = "segment."
 DAMAGED_PREFIX = "damaged."
-"""How the names of the files of the ring begin, and of those that were taken out of it to be looked at."""
+"""Prefixes of the files of the ring, and of damaged ones kept for examination."""
 
 
 class Segment:
-    """One file of the ring; `needed` counts the messages whose current record stands here.
+    """One file of the ring; `needed` counts the messages whose current record is here.
 
-    `is_suspect`: it is not written any more, because a flush of it failed or something in it is damaged.
-    `is_damaged`: it is kept for who wants to look at it when it is not needed any more.
+    A suspect segment is not written any more: a flush of it failed, or part of it is damaged.
+    `is_damaged`: it is kept for examination when it is not needed any more.
     `recorded` is written by the committing thread and `released` by its owner, so that neither waits for the other.
     """
 
@@ -25,5 +25,5 @@ class Segment:
 
     @property
     def needed(self) -> int:
-        """Messages that a new use of this segment would lose."""
+        """Count the messages that reusing this segment would lose."""
         return self.recorded - self.released

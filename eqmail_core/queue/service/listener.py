@@ -1,6 +1,6 @@
-"""Who comes to run/queue.sock: submitters within limits, and the one scheduler.
+"""The socket run/queue.sock: submitting clients within limits, and the one scheduler.
 
-Fails: never; who is not welcome is shown the end of the connection.
+Fails: never; a client over its limits is disconnected.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ from eqmail_core.system.log import say_seldom
 from eqmail_core.system.repeated_lines import RepeatedLines
 
 MAX_LOAD = 32 << 20
-"""Bytes of complete messages that may wait for the disk before those who bring more have to wait, too; of one ordinary
-user's an eighth."""
+"""Bytes of complete messages that may wait for the disk before submitting clients are paused; for one ordinary user,
+an eighth of it."""
 
 _EXPIRE_EVERY_S = 600.0
 _ACCEPT_AGAIN_S = 0.2
@@ -35,11 +35,12 @@ _MAKE_ROOM_EVERY_S = 1
 
 
 class ListenerConfig:
-    """What a reception has to know of the installation.
+    """What the listener has to know of the installation.
 
-    `bringers`: the uids of alias, network daemon and scheduler, for the Received line; `scheduler`: who may say hello;
-    `accounts`: the mail accounts, which may have more than `per_user` connections (0: everybody) and more of the
-    `memory` for unfinished messages and of the `descriptors` than others, see Budget; `temporary`: a folder.
+    `submitter_uids`: the uids of alias, network daemon and scheduler, for the Received line; `scheduler`: the uid of
+    the scheduler; `accounts`: uids of the mail accounts. These may have more than `per_user` connections (0: so may
+    everybody), more of the `memory` for unfinished messages and more of the `descriptors`; see SubmitterBudget.
+    `temporary`: a folder.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class ListenerConfig:
 
 
 class QueueListener:
-    """Listens until `close`; `on_scheduler_left()` tells when the scheduler has gone."""
+    """Accepts connections until `close`; `on_scheduler_left()` is called when the scheduler has disconnected."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class QueueListener:
         self._connections_by_peer: set[QueueConnection] = set()
         self._connections: Counter[int] = Counter()
         self.memory = SubmitterBudget(config.memory, config.accounts)
-        # a connection takes one, an unfinished message another, for its file
+        # A connection takes one descriptor, and so does the file of an unfinished message.
         self.places = SubmitterBudget(config.descriptors, config.accounts, 2 * config.per_user)
         self._made_room = 0
         self._paused: list[tuple[AsyncChannel, int]] = []
@@ -101,11 +102,11 @@ class QueueListener:
 
     @property
     def has_scheduler(self) -> bool:
-        """The scheduler is here."""
+        """Whether the scheduler is connected."""
         return self._scheduler is not None
 
     def close(self) -> None:
-        """Let nobody in and take no more messages; answers can still be given, and the scheduler stays."""
+        """Accept no more connections and messages; answers can still be sent, and the scheduler stays connected."""
         self._is_open = False
         self.loop.remove_reader(self._listener.fileno())
         for connection in self._connections_by_peer:
@@ -117,28 +118,28 @@ class QueueListener:
         for connection in list(self._connections_by_peer):
             connection.channel.close()
 
-    # What submitters share.
+    # Shared state of the submission connections.
 
     def now(self) -> int:
         """Seconds since the epoch."""
         return int(time.time())
 
     def date(self, now: int) -> bytes:
-        """`now` as in a Received line; rendered once a second."""
+        """Render `now` as in a Received line; at most once a second."""
         if self._dated[0] != now:
             self._dated = now, date822(now)
         return self._dated[1]
 
     def next_qp(self) -> int:
-        """A running number for one of many messages of one process."""
+        """Return a unique number for a message of a process that submits several."""
         return next(self._qp) & 0xFFFFFFFF
 
     def is_account(self, uid: int) -> bool:
-        """Tell whether this is a mail account."""
+        """Return whether this is a mail account."""
         return uid in self.config.accounts
 
     def load(self, size: int, channel: AsyncChannel, uid: int) -> None:
-        """So many more bytes wait for the disk, or fewer; whoever brings too much waits until half of it is gone."""
+        """Note that `size` more bytes wait for the disk, or fewer; over its limit a client waits until half is gone."""
         self._load += size
         if uid not in self.config.accounts:
             self._load_of[uid] += size
@@ -161,7 +162,7 @@ class QueueListener:
         return self._load > limit or (uid not in self.config.accounts and self._load_of[uid] > limit // 8)
 
     def make_room(self) -> None:
-        """Give up what ordinary users have left lying: unfinished messages, and connections without one."""
+        """Drop idle unfinished messages of ordinary users, and their connections without one."""
         now = self.now()
         if now < self._made_room + _MAKE_ROOM_EVERY_S:
             return
@@ -177,7 +178,7 @@ class QueueListener:
                 connection.submitter.expire(before)
         self.loop.call_later(_EXPIRE_EVERY_S, self._expire)
 
-    # Coming and going.
+    # Connections.
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
@@ -186,7 +187,7 @@ class QueueListener:
             except BlockingIOError:
                 return
             except OSError as error:
-                # out of descriptors, most likely: those who wait stay in the backlog
+                # Probably out of descriptors: pending connections stay in the backlog.
                 line = f"warning: cannot accept a connection: {error.strerror}; will try again"
                 say_seldom(self._repeated, self.name, line)
                 self.loop.remove_reader(self._listener.fileno())
@@ -212,7 +213,7 @@ class QueueListener:
         self._connections_by_peer.add(QueueConnection(self, sock, peer))
 
     def scheduler_connected(self, connection: "QueueConnection", hello: bytes) -> None:
-        """A scheduler said hello; if there was one, it has to go."""
+        """Register a scheduler that sent HELLO; an earlier one is disconnected."""
         try:
             held = set(admission_wire.split_serials(hello))
         except admission_wire.AdmissionProtocolError:
@@ -229,7 +230,7 @@ class QueueListener:
         self.store.scheduler_connected(link, held)
 
     def disconnected(self, connection: "QueueConnection") -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended."""
         self._connections_by_peer.discard(connection)
         self.places.give_back(connection.peer.uid, 1)
         self._connections[connection.peer.uid] -= 1
@@ -243,7 +244,7 @@ class QueueListener:
 
 
 class QueueConnection:
-    """One connection; its first packet tells what it is."""
+    """One connection; its first packet decides its kind."""
 
     def __init__(self, policy: QueueListener, sock: socket.socket, peer: PeerCredentials) -> None:
         self.peer = peer
@@ -267,7 +268,7 @@ class QueueConnection:
             self.submitter.on_packet(packet)
 
     def expire_idle(self, before: int) -> None:
-        """Give up what has been left lying since this second."""
+        """Drop unfinished messages that are idle since this second."""
         if self.submitter is not None:
             self.submitter.expire_idle(before)
             self._spoke = max(self._spoke, self.submitter.spoke)

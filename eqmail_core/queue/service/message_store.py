@@ -1,22 +1,22 @@
-"""What becomes of a message from its acceptance to its end: the journal, the scheduler, or files.
+"""The states of a message from its acceptance to its end: in the journal, at the scheduler, or as files.
 
-    COMMITTING  its record waits for the group's flush; then it is answered and handed to the scheduler
-    LIVE        in the journal alone
-    WRITING     on its way to mess/N; SPILLING: on its way to todo/N
-    AS_FILE     mess/N is there; the scheduler writes info/N, then says `placed`
-    ENDING      it needs a tombstone; when that is on the disk, its number is free or belongs to its files
+COMMITTING  its record waits for the group's flush; then it is answered and passed to the scheduler
+LIVE        in the journal only
+WRITING     being written to mess/N; SPILLING: being written to todo/N
+AS_FILE     mess/N exists; the scheduler writes info/N, then calls `spilled`
+ENDING      it needs a tombstone; when that is on the disk, its number is free or belongs to its files
 
-What cannot wait in the journal becomes files at once: the scheduler is away, the envelope does not fit a packet, too
-much is held already, or the setting says so.
+A message becomes files at once when the journal cannot hold it: the scheduler is disconnected, the envelope does not
+fit a packet, too much is held already, or the setting `goes_direct` is on.
 
-Acknowledged means on the disk: `answer(0)` is called in two places, behind the journal's flush and behind the flush of
-todo/.  A number is given out again only after the tombstone of its last message is on the disk, so that two records
-without tombstones never have one number.  A request to clean up a number waits for that too, so that no record without
-a tombstone counts on a file that was removed.
+Acknowledged means on the disk: `answer(0)` is called in two places, after the journal's flush and after the flush of
+todo/. A number is given out again only after the tombstone of its last message is on the disk. So two records without
+tombstones never have one number. A request to clean up a number waits for that too. So no record without a tombstone
+relies on a file that was removed.
 
 Long because it is one machine; its parts would have to know all of its states.
 
-Fails: never; trouble with the disk is an exit code of qmail-queue for a new message, and is tried again for all else.
+Fails: never; a disk error is an exit code of qmail-queue for a new message, and is retried for everything else.
 """
 
 from collections import deque
@@ -41,7 +41,7 @@ COMMITTING, LIVE, WRITING, SPILLING, AS_FILE, REMOVING = range(6)
 """States of a message."""
 
 UNDECIDED, GOES_BACK, STAYS, VANISHES = range(4)
-"""What becomes of the number with the end: it goes back to the pool, it stays with the files, mess/N is removed."""
+"""What becomes of the number at the end: back to the pool, kept with the files, or freed by removing mess/N."""
 
 POOL_LOW = 96
 POOL_BATCH = 192
@@ -51,21 +51,21 @@ RETRY_S = 5.0
 
 SubmissionAnswer = Callable[[int, AcceptedMessage], None]
 Item = tuple[bool, AcceptedMessage, SubmissionAnswer | None]
-"""For the journal: is it a tombstone, the message, who waits for it."""
+"""For the journal: whether it is a tombstone, the message, the callback that gets the answer."""
 
 
 class SchedulerLink(Protocol):
-    """The scheduler, as the keeper sees it."""
+    """The scheduler as the store sees it."""
 
     def admit(self, message: AcceptedMessage) -> None:
-        """Take a message over."""
+        """Pass a message to the scheduler."""
 
 
 class Clock(Protocol):
-    """The owner's thread: its loop, or a test's."""
+    """Calls functions later: the owner's event loop, or a test's."""
 
     def soon(self, call: Call) -> object:
-        """Call when what has arrived already has been dealt with."""
+        """Call once everything that has arrived already is processed."""
 
     def later(self, seconds: float, call: Call) -> object:
         """Call after some time."""
@@ -74,8 +74,8 @@ class Clock(Protocol):
 class MessageStore:
     """All messages of the queue that are not only files; see the module.
 
-    `goes_direct`: the setting says files for every new message; `most` of them are written together.
-    `on_trouble(what, error)` hears of what is refused or tried again because of the disk.
+    `goes_direct`: every new message becomes files at once; at most `limit` of them are written together.
+    `on_problem(what, error)` is called for everything that is refused or retried because of the disk.
     """
 
     def __init__(
@@ -116,20 +116,20 @@ class MessageStore:
 
     @property
     def held(self) -> int:
-        """Messages that are in the journal and have not ended."""
+        """Count the messages that are in the journal and have not ended."""
         return len(self._held)
 
     # Acceptance.
 
     def take_number(self) -> int:
-        """A number for a new message.  Fails: OSError when there is none."""
+        """Return a number for a new message.  Fails: OSError when there is none."""
         if self._pool.free < POOL_LOW and not self._is_refilling and self._stopped is None:
             self._is_refilling = True
             self._files.run(lambda: self._pool.make(POOL_BATCH), self._pool_refilled)
         return self._pool.take()
 
     def release_number(self, number: int, is_written: bool = True) -> None:
-        """A number that was taken is not needed; its file may have been written to."""
+        """Return an unused number to the pool; its file may have been written to."""
         path = self._pool.path(number)
         if path is None:
             return
@@ -141,11 +141,11 @@ class MessageStore:
         self._pool.recycle(number)
 
     def path_for(self, number: int) -> str:
-        """The file of a number that was taken, or mess/N."""
+        """Return the path of a number that was taken, or of mess/N."""
         return self._pool.path(number) or self._paths.mess(number)
 
     def accept(self, message: AcceptedMessage, answer: SubmissionAnswer) -> None:
-        """Make a new message safe; `answer(code, message)` follows, with code 0 once it is."""
+        """Store a new message; `answer(code, message)` follows, with code 0 once it is on the disk."""
         journal = self._journal
         if (
             self._goes_direct
@@ -188,27 +188,27 @@ class MessageStore:
         answer(q.WRITE_ERROR, message)
 
     def recovered(self, message: AcceptedMessage, is_named: bool) -> None:
-        """Take a message over from an earlier life of the journal."""
+        """Add a message that recovery found in the journal."""
         message.state = AS_FILE if is_named else LIVE
         if is_named:
             message.body, message.weight = None, len(message.envelope)
         self._hold(message)
 
     def mark_named(self, message: AcceptedMessage) -> None:
-        """The same for one that was found queued as files: the journal may forget it."""
+        """Add a recovered message that is queued as files already: it needs only a tombstone."""
         self._hold(message)
         self._end(message, STAYS)
 
     def renumbered(self, message: AcceptedMessage) -> None:
-        """The same for one whose number is new; nothing is done with it before its new record is on the disk."""
+        """Add a recovered message with a new number; it waits until its new record is on the disk."""
         message.state = COMMITTING
         self._hold(message)
         self._record(message, None)
 
-    # The scheduler's side.
+    # Scheduler.
 
     def scheduler_connected(self, link: SchedulerLink, still_held: set[int]) -> None:
-        """Hand over everything that the scheduler does not hold yet, and what is accepted from now on."""
+        """Pass to the scheduler every message it does not hold yet, and all that are accepted from now on."""
         self._link = link
         for message in list(self._held.values()):
             if message.serial in still_held:
@@ -217,12 +217,12 @@ class MessageStore:
                 self._admit(message)
 
     def scheduler_disconnected(self, link: SchedulerLink) -> None:
-        """New messages become files until it comes back; what it held is kept for it."""
+        """Write new messages as files until the scheduler returns; messages that it held are kept for it."""
         if self._link is link:
             self._link = None
 
     def delivered(self, serial: int) -> None:
-        """Every recipient is done: the message ends."""
+        """End a message whose every recipient is done."""
         message = self._held.get(serial)
         if message is None:
             return
@@ -234,7 +234,7 @@ class MessageStore:
             message.number_fate = VANISHES
 
     def spilled(self, serial: int) -> None:
-        """info/N is on the disk: the message is the scheduler's."""
+        """End a message whose info/N is on the disk: its files belong to the scheduler."""
         message = self._held.get(serial)
         if message is None:
             return
@@ -245,7 +245,7 @@ class MessageStore:
             self.needs_spill(serial, lambda ok: None)
 
     def needs_spill(self, serial: int, answer: Callable[[bool], None]) -> None:
-        """Write mess/N; `answer(True)` when it is there and on the disk."""
+        """Write mess/N; `answer(True)` follows when it is on the disk."""
         message = self._held.get(serial)
         if message is None or message.state != LIVE:
             answer(message is not None and message.state == AS_FILE)
@@ -298,7 +298,7 @@ class MessageStore:
                 return
             self._requests.popleft()
             if message is not None and request.startswith(b"foop"):
-                # the journal counts on mess/N: not to be removed, whoever asks
+                # The journal relies on mess/N: it must not be removed on anyone's request.
                 answer(b"!")
             else:
                 self._files.run(
@@ -309,9 +309,9 @@ class MessageStore:
     # Files.
 
     def spill(self) -> int:
-        """Make files of the messages that are held, as if they had just been queued; for a stop, or a lost scheduler.
+        """Write the held messages as files in state S4; used at a stop and when the scheduler is gone.
 
-        Returns how many this concerns.
+        Returns how many messages this concerns.
         """
         some = [message for message in self._held.values() if message.state in (LIVE, AS_FILE)]
         for message in some:
@@ -377,13 +377,13 @@ class MessageStore:
         self._write_tombstones()
 
     def _write_tombstones(self) -> None:
-        """With the next group, whoever causes it."""
+        """Add the tombstones of ended messages to the next group."""
         ended, self._ended = self._ended, []
         for message in ended:
             self._log.add((True, message, None))
 
     def _commit(self, group: list[Item]) -> list[tuple[AcceptedMessage, Segment]]:
-        """In the journal's thread: records first, so that a tombstone never stands before a record of its message."""
+        """Commit in the journal's thread: records first, so that no tombstone precedes a record of its message."""
         return self._journal.commit(
             [message for is_end, message, _ in group if not is_end],
             [message.serial for is_end, message, _ in group if is_end],
@@ -417,7 +417,7 @@ class MessageStore:
         self._continue_stopping()
 
     def _not_committed(self, group: list[Item]) -> None:
-        """New messages are refused, and get tombstones, for their records may be there; all else is tried again."""
+        """Refuse new messages, with tombstones for records that may exist; retry everything else."""
         for is_end, message, answer in group:
             if is_end:
                 self._ended.append(message)
@@ -442,7 +442,7 @@ class MessageStore:
             self._files.run(partial(remove, self._disk, self._paths.mess(number)), lambda result, error: None)
 
     def _spill_for_room(self) -> None:
-        """Record anew, once per turn of the ring, what a suspect segment holds, or the oldest where that is little."""
+        """Once per turn of the ring, record again the messages of a suspect segment, or of the oldest if it has few."""
         journal = self._journal
         crowded = journal.messages_to_move()
         if crowded is None or self._spilled_for_room == (journal.epoch, crowded):
@@ -454,10 +454,10 @@ class MessageStore:
             for message in some:
                 self._log.add((False, message, None))
 
-    # The end.
+    # End.
 
     def stop(self, then: Call) -> None:
-        """Make files of all, forget the journal and the pool, and call `then`; what no disk would take stays in it."""
+        """Write all as files, clear journal and pool, and call `then`; what cannot be written stays in the journal."""
         self._stopped, self._link = then, None
         self._commit_failed = self._spill_failed = False
         self._continue_stopping()
@@ -472,7 +472,7 @@ class MessageStore:
             return
         then, self._stopped = self._stopped, None
         if not self._held:
-            # what has ended, or is safe as files, needs no tombstone in a journal that is emptied
+            # Messages that ended or are files need no tombstone in a journal that is emptied.
             try:
                 self._journal.empty()
                 self._pool.remove_all()

@@ -1,12 +1,12 @@
 """Message numbers in stock: empty files in pid/ whose inode numbers they are.
 
-A number is given out, and comes back when its message has ended without ever becoming mess/N; then the file is used
-again.  While the file exists nobody else can get the number.
+A number is given out, and returns when its message has ended without ever becoming mess/N; then the file is reused.
+While the file exists no other file can get the number.
 
-In a queue that was copied or restored, messages have numbers that are not the inode numbers of their files, so that a
-new file may have the number of a message.  Such a file stays where it is, and its number is not given out.
+In a queue that was copied or restored, messages have numbers that are not the inode numbers of their files. So a new
+file may have the number of a message. Such a file is left in place, and its number is not given out.
 
-Fails: OSError when no file can be made.
+Fails: OSError when no file can be created.
 """
 
 import os
@@ -17,11 +17,11 @@ from eqmail_core.queue.spool import POOL_PREFIX, remove
 from eqmail_core.site.layout import QueuePaths
 
 MAX_FREE = 512
-"""Numbers that are kept in stock; a burst may take more, and then their files are removed."""
+"""Numbers kept in stock, at most; after a burst the files of further ones are removed."""
 
 
 class NumberPool:
-    """The stock in pid/ of a queue; `find` comes first."""
+    """The stock in pid/ of a queue; call `find` first."""
 
     def __init__(self, disk: FileSystem, paths: QueuePaths) -> None:
         self._disk = disk
@@ -34,11 +34,11 @@ class NumberPool:
 
     @property
     def free(self) -> int:
-        """Numbers in stock."""
+        """Count the numbers in stock."""
         return len(self._free)
 
     def find(self) -> None:
-        """Take over the files that an earlier process left; `reserve` those that are in use."""
+        """Load the files that an earlier process left; then `reserve` those in use."""
         for name, number in self._disk.entries(self._folder):
             if name.startswith(POOL_PREFIX):
                 self._path_of[number] = f"{self._folder}/{name}"
@@ -48,29 +48,29 @@ class NumberPool:
 
     @property
     def numbers(self) -> list[int]:
-        """Every number that has a file."""
+        """Return every number that has a file."""
         return list(self._path_of)
 
     def block(self) -> None:
-        """Keep the files whose numbers other messages have, and neither give them out nor tell their paths."""
+        """Exclude the files whose numbers other messages have: they are not given out and have no path."""
         for number in [number for number in self._path_of if self._is_taken(number)]:
             self._blocked.append(self._path_of.pop(number))
 
     @property
     def files(self) -> list[str]:
-        """Every file that was found."""
+        """Return every file that was found."""
         return [*self._path_of.values(), *self._blocked]
 
     def reserve(self, numbers: set[int]) -> None:
-        """Keep these numbers from being given out."""
+        """Mark these numbers as in use."""
         self._free = deque(number for number in self._free if number in self._path_of and number not in numbers)
 
     def path(self, number: int) -> str | None:
-        """The file of a number, None where it has none (any more)."""
+        """Return the file of a number; None if it has none (any more)."""
         return self._path_of.get(number)
 
     def take(self) -> int:
-        """A number; where the stock is empty, a new one whose file's name is not on the disk yet."""
+        """Return a number; from an empty stock, a new one whose file name is not on the disk yet."""
         if self._free:
             return self._free.popleft()
         number, path = self._make()
@@ -78,7 +78,7 @@ class NumberPool:
         return number
 
     def recycle(self, number: int) -> None:
-        """The message with this number has ended and was never linked elsewhere."""
+        """Return to the stock the number of an ended message that was never linked elsewhere."""
         if number not in self._path_of:
             return
         if len(self._free) < MAX_FREE:
@@ -87,22 +87,22 @@ class NumberPool:
             remove(self._disk, self._path_of.pop(number))
 
     def discard(self, number: int) -> None:
-        """The file of this number has become mess/N."""
+        """Drop a number whose file has become mess/N."""
         self._path_of.pop(number, None)
 
     def make(self, count: int) -> list[tuple[int, str]]:
-        """Make more files, on the disk; `stock` takes them over.  Runs in any thread, one at a time."""
+        """Create more files, on the disk; `add` puts them into the stock. Runs in any thread, one at a time."""
         made = [self._make() for _ in range(count)]
         self._disk.sync_folder(self._folder)
         return made
 
     def add(self, made: list[tuple[int, str]]) -> None:
-        """Put new files into the stock."""
+        """Add new files to the stock."""
         self._path_of.update(made)
         self._free.extend(number for number, _ in made)
 
     def remove_all(self) -> None:
-        """Remove the files that are in stock."""
+        """Remove the files in stock."""
         for number in self._free:
             remove(self._disk, self._path_of.pop(number))
         self._free.clear()
@@ -127,6 +127,6 @@ class NumberPool:
             self._blocked.append(path)
 
     def _is_taken(self, number: int) -> bool:
-        """Tell whether there is a message with this number."""
+        """Return whether there is a message with this number."""
         paths = self._paths
         return any(self._disk.status(path(number)) is not None for path in (paths.mess, paths.intd, paths.todo))

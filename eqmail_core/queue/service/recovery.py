@@ -1,16 +1,18 @@
-"""What an earlier life of the queue service left: every record without a tombstone is a message again.
+"""Recovery at the start of the queue service: every record without a tombstone becomes a message again.
 
-For each: was it queued as files (mess/N and todo/N are as the record says)?  Then the journal may forget it.  Is mess/N
-there?  Then the scheduler may have placed it, and is asked by admitting it again.  Is its number still reserved?  Then
-it goes on as if nothing had happened.  Otherwise it gets a new number, recorded before anything else.
+For each message, the first that holds:
+- mess/N and todo/N are as the record says: it is queued as files, and the journal may drop it.
+- mess/N exists: the scheduler may have spilled it, and is asked by admitting it again.
+- Its number is still reserved: it continues as if nothing had happened.
+- Otherwise it gets a new number, recorded before anything else.
 
-A queue that was copied or restored has other inode numbers: mess/N is known by its content, and a body in pid/, which
-is known by the number of its file, is looked for among all of them.
+A queue that was copied or restored has other inode numbers. So mess/N is recognised by its content, and a body in pid/,
+which is identified by the number of its file, is searched for among all of them.
 
-What is relied on is flushed first, for a process may have died between writing and flushing.  Running it twice, or half
-and then again, does the same.
+Everything relied on is flushed first, because a process may have died between writing and flushing. Running it twice,
+or in part and then again, gives the same result.
 
-Fails: OSError where something cannot be read or flushed; then nothing was forgotten.
+Fails: OSError where something cannot be read or flushed; then nothing is lost.
 """
 
 import os
@@ -27,7 +29,7 @@ _CHUNK = 1 << 20
 
 
 class RecoveryResult:
-    """How many messages came back, by the way they did; `lost` are the numbers of those whose file is gone.
+    """Counts of the recovered messages by kind; `lost`: numbers of those whose file is gone.
 
     `damaged`: what of the journal could not be read.
 
@@ -43,7 +45,7 @@ class RecoveryResult:
 def recover(
     disk: FileSystem, paths: QueuePaths, pool: NumberPool, journal: Journal, store: MessageStore, least_serial: int
 ) -> RecoveryResult:
-    """Bring the messages of the journal back into `keeper`; the pool and the journal are ready for use afterwards."""
+    """Load the messages of the journal into `store`; the pool and the journal are ready for use afterwards."""
     found = RecoveryResult()
     messages = journal.replay(least_serial)
     found.damaged = journal.damaged
@@ -83,7 +85,7 @@ def recover(
 
 
 def _bodies_in_files(disk: FileSystem, pool: NumberPool, messages: list[AcceptedMessage]) -> dict[int, str]:
-    """By serial, the file in pid/ with the body of each message that has one: that of its number, or another."""
+    """Map each serial to the file in pid/ with the message's body: the file of its number, or another."""
     bodies: dict[int, str] = {}
     for message in messages:
         if message.body is None:
@@ -98,7 +100,7 @@ def _bodies_in_files(disk: FileSystem, pool: NumberPool, messages: list[Accepted
 def _finish_message(
     disk: FileSystem, paths: QueuePaths, message: AcceptedMessage, store: MessageStore, found: RecoveryResult
 ) -> None:
-    """A message whose mess/N is there."""
+    """Recover a message whose mess/N exists."""
     number = message.number
     _flush(disk, paths.mess(number), message.body)
     if disk.content(paths.todo(number)) == message.as_todo():
@@ -107,7 +109,7 @@ def _finish_message(
         found.queued += 1
         return
     if disk.status(paths.intd(number)) is not None:
-        # from a spill that was cut short; nobody would look for it when mess/N has gone
+        # Left by an interrupted spill; no sweep would find it once mess/N is gone.
         disk.unlink(paths.intd(number))
         disk.sync_folder(paths.intd(number).rpartition("/")[0])
     if message.body is not None:
@@ -117,19 +119,19 @@ def _finish_message(
 
 
 def _misnumbered(disk: FileSystem, paths: QueuePaths) -> int:
-    """How many files mess/N have another inode number than N."""
+    """Count the files mess/N whose inode number is not N."""
     suspects = [
         name
         for folder in paths.mess_dirs()
         for name, inode in disk.entries(folder)
         if name.isdigit() and int(name) != inode
     ]
-    # asked again, for a folder on an overlay may tell other numbers than the files
+    # Checked again by file, because a folder on an overlay may list other numbers than the files have.
     return sum((disk.status(paths.mess(int(name))) or (int(name),))[0] != int(name) for name in suspects)
 
 
 def _drop_second_names(disk: FileSystem, paths: QueuePaths, pool: NumberPool) -> None:
-    """Files of the pool that have become mess/N keep that name alone."""
+    """Remove the names in pid/ of pool files that have become mess/N."""
     for number in pool.numbers:
         known = disk.status(paths.mess(number))
         if known is not None and known[0] == number:
@@ -139,7 +141,7 @@ def _drop_second_names(disk: FileSystem, paths: QueuePaths, pool: NumberPool) ->
 
 
 def _is_body(disk: FileSystem, message: AcceptedMessage, path: str) -> bool:
-    """Tell whether the file at `path` holds the body of the message."""
+    """Return whether the file at `path` holds the body of the message."""
     known = disk.status(path)
     if known is None or known[1] != message.size:
         return False
@@ -170,9 +172,9 @@ def _copy(disk: FileSystem, source: str, target: str) -> None:
 
 
 def _flush(disk: FileSystem, path: str, content: bytes | None = None) -> None:
-    """Put a file on the disk; where its content is known it is written again.
+    """Flush a file to the disk; if its content is known, write it again first.
 
-    For what a failed flush dropped is still read, and no later flush would write it.
+    Data dropped by a failed flush can still be read, but no later flush would write it.
     """
     fd = disk.open(path, os.O_RDWR)
     try:

@@ -1,6 +1,7 @@
-"""The scheduler's connection: messages out, what becomes of them in; the queue's end of admission_wire.
+"""The queue service's connection to the scheduler: messages out, results in.
 
-Fails: never; a message that cannot be handed over now is handed over later.
+Source: ipc/admission_protocol.py.
+Fails: never; a message that cannot be sent now is sent later.
 """
 
 import asyncio
@@ -16,13 +17,13 @@ from eqmail_core.system.log import log_line, say_seldom
 from eqmail_core.system.repeated_lines import RepeatedLines
 from eqmail_core.system.sealed_file import sealed_file
 
-# Packets that the scheduler may leave lying before messages wait here, without a descriptor each.
+# Packets that may wait for the scheduler before messages wait here, without a descriptor each.
 _MANY = 200
 _RETRY_S = 1.0
 
 
 class SchedulerConnection:
-    """The connection of a scheduler that said hello; `temporary` is a folder for systems without sealed memory."""
+    """The connection of a scheduler that sent HELLO; `temporary`: a folder for systems without sealed memory."""
 
     def __init__(
         self, name: str, loop: asyncio.AbstractEventLoop, channel: AsyncChannel, store: MessageStore, temporary: str
@@ -36,12 +37,12 @@ class SchedulerConnection:
         self._repeated = RepeatedLines()
 
     def admit(self, message: AcceptedMessage) -> None:
-        """Hand a message over, after those that wait."""
+        """Send a message, after those that wait."""
         if self._waiting or self._channel.waiting > _MANY or not self._send(message):
             self._waiting.append(message)
 
     def on_drained(self) -> None:
-        """The scheduler has caught up."""
+        """Send waiting messages, because the scheduler has caught up."""
         while self._waiting and self._channel.waiting <= _MANY:
             message = self._waiting.popleft()
             if message.scheduler is self and not self._send(message):
@@ -49,7 +50,7 @@ class SchedulerConnection:
                 return
 
     def on_packet(self, packet: bytes) -> None:
-        """Take a packet; what it does not know it ignores, and on what it cannot read it hangs up."""
+        """Process a packet; unknown kinds are ignored, malformed ones end the connection."""
         try:
             self._take(packet)
         except wire.AdmissionProtocolError as error:

@@ -1,8 +1,8 @@
-"""The life of the queue service: recover, serve, and on TERM leave a plain queue behind.
+"""The life of the queue service: recover, serve, and on TERM leave a queue of plain files.
 
 It holds a lock below queue/journal/, so that two never work on one queue.
 
-Fails: CannotServe before anything was touched; any bug ends the process, and its successor recovers.
+Fails: QueueServiceError before anything was changed; any bug ends the process, and its successor recovers.
 """
 
 import asyncio
@@ -37,27 +37,27 @@ NAME = "qmail-queue"
 EACH, TOGETHER = b"each", b"together"
 
 SCHEDULER_GONE_S = 60.0
-"""How long messages wait for a scheduler that went away before they become files."""
+"""How long messages wait for a scheduler that disconnected before they become files."""
 
 STOP_TIMEOUT_S = 20.0
-"""How long after TERM the scheduler may take to leave."""
+"""How long after TERM the scheduler may take to disconnect."""
 
-# Descriptors that are counted on at most, and those of these that are no client's: journal, memfds, files in work.
+# Descriptors used at most, and those of them reserved for journal, memfds and open files, not for clients.
 _MAX_DESCRIPTORS = 1 << 16
 _OTHER_DESCRIPTORS = 300
 
 SERIALS_PER_S = 1 << 24
-"""Serials begin at the clock times this: new ones even where somebody removed the journal."""
+"""Serials begin at the clock times this, so that they stay unique even when the journal was removed."""
 
 
 class QueueServiceError(Exception):
-    """Why the service did not start."""
+    """Prevents the start of the service; its text says why."""
 
 
 def run(site: Site, listener: socket.socket) -> None:
     """Serve the queue of `site` on a listening socket until TERM.
 
-    Fails: CannotServe, CannotSettle.
+    Fails: QueueServiceError, PrivilegeError.
     """
     forbid_io_uring()
     assume_role(site, "qmailq")
@@ -76,13 +76,13 @@ def run(site: Site, listener: socket.socket) -> None:
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """The fastest event loop there is."""
+    """Return the fastest event loop available."""
     loop: asyncio.AbstractEventLoop = new_event_loop()
     return loop
 
 
 class LoopClock:
-    """A loop as the keeper sees it."""
+    """An event loop as the message store sees it."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.soon = loop.call_soon
@@ -90,7 +90,7 @@ class LoopClock:
 
 
 class QueueService:
-    """The queue service of one site on one loop; it serves when it is made."""
+    """The queue service of one site on one loop; it serves from its construction on."""
 
     def __init__(self, site: Site, listener: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         self.error: BaseException | None = None
@@ -143,18 +143,18 @@ class QueueService:
 
     @property
     def has_scheduler(self) -> bool:
-        """The scheduler is connected."""
+        """Whether the scheduler is connected."""
         return self._policy.has_scheduler
 
     def abandon(self) -> None:
-        """Let go of everything as it is; what is on the disk is what counts."""
+        """Close everything without writing; only what is on the disk counts."""
         for worker in self._workers:
             worker.stop()
         self._policy.close_all()
         os.close(self._lock)
 
     def stop(self) -> None:
-        """Take no more messages; when the scheduler has left, make files of what is held, and end."""
+        """Accept no more messages; when the scheduler has disconnected, write the held ones as files and end."""
         if self._is_leaving:
             return
         self._is_leaving = True
@@ -187,7 +187,7 @@ class QueueService:
         self._loop.stop()
 
     def _on_surprise(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """A bug: what is in memory cannot be relied on, what is on the disk can."""
+        """End at once after a bug: state in memory is unreliable, the state on the disk is not."""
         error = context.get("exception")
         if self.error is None:
             self.error = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
@@ -195,9 +195,9 @@ class QueueService:
 
 
 def lock_queue(site: Site) -> int:
-    """Hold the lock of the queue as long as the answered descriptor is open; the journal's folder is made if need be.
+    """Lock the queue for as long as the returned descriptor is open; creates the journal's folder if needed.
 
-    Fails: CannotServe.
+    Fails: QueueServiceError.
     """
     folder = site.queue.journal
     try:
@@ -212,7 +212,7 @@ def lock_queue(site: Site) -> int:
 
 
 def report(found: RecoveryResult) -> None:
-    """Say what an earlier life left, if it did."""
+    """Print what recovery found, if anything."""
     if found.live or found.queued or found.renumbered:
         log_line(
             NAME,
@@ -232,7 +232,7 @@ def report(found: RecoveryResult) -> None:
 
 
 def damage_line(damaged: Damaged) -> str:
-    """What is said of a damaged segment of the journal."""
+    """Return the message about a damaged segment of the journal."""
     size = sum(damage.end - damage.start for damage in damaged.damages)
     first = damaged.damages[0].start
     where = f"{damaged.path}: {len(damaged.damages)} damaged places ({size} bytes, the first at offset {first})"

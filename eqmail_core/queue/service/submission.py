@@ -1,11 +1,10 @@
-"""One who brings messages: queue_wire's service end, with the limits that a service for everybody needs.
+"""One client that submits messages: the service's end of the submission protocol, with its limits.
 
-Who it is says the kernel, and so the Received line and the todo file say it, too.
+The kernel identifies the client; the Received line and the todo file say so too.
 
 Long because it is one state machine.
 
-Fails: a packet that does not belong on the wire ends the connection; what is wrong with a message is an exit code of
-qmail-queue.
+Fails: a malformed packet ends the connection; a fault of a message is an exit code of qmail-queue.
 """
 
 import os
@@ -27,24 +26,24 @@ from eqmail_core.queue.service.message_store import MessageStore
 from eqmail_core.site.accounts import PeerCredentials
 
 SMALL_BODY_BYTES = 65536
-"""Largest body that goes through memory and journal, in bytes; a longer one is written to the file of its number."""
+"""Largest body, in bytes, kept in memory and journal; a longer one is written to the file of its number."""
 
 MAX_ENVELOPE = 16 << 20
-"""Longest envelope taken at all, in bytes; as if memory were short."""
+"""Longest envelope accepted, in bytes; a longer one gets the code for lack of memory."""
 
 MAX_OPEN = 1024
-"""Most unfinished messages of one connection."""
+"""Unfinished messages of one connection, at most."""
 
 MAX_OPEN_OF_USER = 8
-"""The same, of one that no mail account holds."""
+"""The same, for a user that is no mail account."""
 
 LIFETIME_S = 86400
 IDLE_S = 300
-"""After so many seconds without a piece an unfinished message is given up where others need its room."""
+"""Seconds without a piece after which an unfinished message may be dropped when others need its room."""
 
 
 class QueueContext(Protocol):
-    """What all submitters share."""
+    """State and services that all submission connections share."""
 
     disk: FileSystem
     store: MessageStore
@@ -55,23 +54,23 @@ class QueueContext(Protocol):
         """Seconds since the epoch."""
 
     def date(self, now: int) -> bytes:
-        """`now` as in a Received line."""
+        """Render `now` as in a Received line."""
 
     def next_qp(self) -> int:
-        """A running number for one of many messages of one process."""
+        """Return a unique number for a message of a process that submits several."""
 
     def is_account(self, uid: int) -> bool:
-        """Tell whether this is a mail account."""
+        """Return whether this is a mail account."""
 
     def make_room(self) -> None:
-        """Give up what ordinary users have left lying."""
+        """Drop idle unfinished messages of ordinary users."""
 
     def load(self, size: int, channel: AsyncChannel, uid: int) -> None:
-        """So many more bytes wait for the disk (or fewer, when negative); the channel may have to wait."""
+        """Note that `size` more bytes wait for the disk (fewer when negative); the channel may be paused."""
 
 
 class PartialMessage:
-    """A message that is not complete; `weight`: its bytes in memory; `touched`: when the last piece came."""
+    """A message that is not complete; `weight`: its bytes in memory; `touched`: time of its last piece."""
 
     __slots__ = ("birth", "code", "crc", "envelope", "fd", "number", "pieces", "qp", "size", "touched", "weight")
 
@@ -89,7 +88,7 @@ class PartialMessage:
 
 
 class SubmissionConnection:
-    """A connection of someone with these credentials; `how` is what its Received lines say."""
+    """A connection of a client with these credentials; `invoked_by` is written into its Received lines."""
 
     def __init__(self, context: QueueContext, channel: AsyncChannel, peer: PeerCredentials, invoked_by: bytes) -> None:
         self._context = context
@@ -103,11 +102,11 @@ class SubmissionConnection:
 
     @property
     def is_idle(self) -> bool:
-        """Nothing is unfinished, and every answer was given."""
+        """Whether nothing is unfinished and every answer was sent."""
         return not self._partial and not self._unanswered
 
     def on_packet(self, packet: bytes) -> None:
-        """Take a packet."""
+        """Process a packet."""
         self.spoke = self._context.now()
         try:
             if packet[:1] == wire.WHOLE:
@@ -118,17 +117,17 @@ class SubmissionConnection:
             self._channel.close()
 
     def on_close(self) -> None:
-        """The peer has gone: forget what is not complete."""
+        """Drop what is not complete, because the peer closed the connection."""
         for unfinished in self._partial.values():
             self._drop(unfinished)
         self._partial.clear()
 
     def expire(self, before: int) -> None:
-        """Give up messages that were begun before this second."""
+        """Drop messages that were begun before this second."""
         self._give_up([tag for tag, it in self._partial.items() if it.birth < before])
 
     def expire_idle(self, before: int) -> None:
-        """Give up messages of which nothing has come since this second."""
+        """Drop messages that received no piece since this second."""
         self._give_up([tag for tag, it in self._partial.items() if it.touched < before])
 
     def _give_up(self, tags: list[int]) -> None:
@@ -174,7 +173,7 @@ class SubmissionConnection:
         return invoked_line(qp, self._invoked_by, self._context.date(now))
 
     def _next_qp(self) -> int:
-        """The pid for the first message, as qmail-queue has it; who brings more is a service, and gets numbers."""
+        """Return the pid for the first message, as qmail-queue does; a service that sends more gets numbers."""
         if self._has_submitted:
             return self._context.next_qp()
         self._has_submitted = True
@@ -199,7 +198,7 @@ class SubmissionConnection:
         act(self, tag, unfinished, piece)
 
     def _may_open(self) -> bool:
-        """Tell whether another message may begin, which then has its place."""
+        """Return whether another message may begin; if so, its place is taken."""
         context, uid = self._context, self._peer.uid
         if len(self._partial) >= (MAX_OPEN if context.is_account(uid) else MAX_OPEN_OF_USER):
             return False
@@ -209,7 +208,7 @@ class SubmissionConnection:
         return not self._channel.closed and context.places.take(uid, 1)
 
     def _may_keep(self, unfinished: PartialMessage, size: int) -> bool:
-        """Tell whether so many more bytes may be kept in memory; if not, the message is given up."""
+        """Return whether `size` more bytes may be kept in memory; if not, the message is dropped."""
         if self._context.memory.take(self._peer.uid, size):
             unfinished.weight += size
             return True
@@ -219,7 +218,7 @@ class SubmissionConnection:
         return False
 
     def _lighten(self, unfinished: PartialMessage, size: int) -> None:
-        """So many bytes are not in memory any more."""
+        """Note that `size` bytes are not in memory any more."""
         unfinished.weight -= size
         self._context.memory.give_back(self._peer.uid, size)
 
@@ -236,7 +235,7 @@ class SubmissionConnection:
                 self._discard(unfinished)
 
     def _write(self, unfinished: PartialMessage) -> None:
-        """What has come so far goes to the file of the message's number."""
+        """Write the pieces received so far to the file of the message's number."""
         if unfinished.fd < 0:
             unfinished.number = self._context.store.take_number()
             unfinished.fd = self._context.disk.open(
@@ -290,12 +289,12 @@ class SubmissionConnection:
         self._drop(unfinished)
 
     def _drop(self, unfinished: PartialMessage) -> None:
-        """Let go of an unfinished message."""
+        """Drop an unfinished message."""
         self._context.places.give_back(self._peer.uid, 1)
         self._discard(unfinished)
 
     def _discard(self, unfinished: PartialMessage) -> None:
-        """Let go of what an unfinished message holds."""
+        """Release what an unfinished message holds."""
         unfinished.pieces, unfinished.envelope = [], bytearray()
         self._lighten(unfinished, unfinished.weight)
         if unfinished.number:

@@ -1,9 +1,7 @@
 """Server side of one SMTP session; performs no I/O.
 
-It accepts bytes in any fragmentation, enforces the order of commands, parses addresses, and makes every reply that
-needs no decision.  The bytes of messages are decoded in `data_reader`.  Where a decision is needed, it returns an
-event and processes nothing further until `answer`.
-
+It takes bytes cut anywhere, enforces the order of commands, parses addresses, and makes each reply that needs no
+decision.  `data_reader` decodes messages.  For a decision it returns an event and goes on after `answer`.
 Fails: never on client input; bad input becomes a reply or a BareNewlineEvent.
 Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelining); RFC 1870 (SIZE).
 Long because the whole order of an SMTP conversation is in one place.

@@ -1,1 +1,1 @@
-"""auth"""
+"""Authentication: credentials, password checkers, secrets, and SMTP AUTH of the client."""

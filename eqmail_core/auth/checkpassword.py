@@ -1,4 +1,4 @@
-"""What a password checker reads on descriptor 3: three fields that end in NUL, no more than 512 bytes.
+"""The checkpassword interface: three NUL-terminated fields on descriptor 3, at most 512 bytes.
 
 Source: smtp-server.md 4.6; cr.yp.to/checkpwd/interface.html.
 """
@@ -8,14 +8,14 @@ from eqmail_core.text.framing import fields
 DESCRIPTOR = 3
 
 MAX_BYTES = 512
-"""What a checker reads at most; more is misuse."""
+"""Most bytes that a checker reads; more is misuse."""
 
 ACCEPTED, REFUSED, MISUSED = 0, 1, 2
-"""Exit codes of a checker; 111 is trouble that may pass."""
+"""Exit codes of a checker; 111 is a temporary failure."""
 
 
 class Claim:
-    """What a client says about itself: `response` is a password, or the digest of `challenge` and a password."""
+    """A client's login: `response` is a password, or the digest of `challenge` and a password."""
 
     __slots__ = ("challenge", "response", "user")
 
@@ -26,9 +26,9 @@ class Claim:
 
 
 def parse_claim(data: bytes) -> Claim | None:
-    """The claim in the bytes of the descriptor; None where this is misuse.
+    """Parse the bytes of the descriptor; None if they are misuse.
 
-    The challenge may be missing; what follows it belongs to nobody.
+    The challenge may be missing; bytes after it are ignored.
     """
     parts = fields(data)
     if len(data) > MAX_BYTES or len(parts) < 2:
@@ -37,4 +37,4 @@ def parse_claim(data: bytes) -> Claim | None:
 
 
 CHECKER_CRASHED, NO_CHILD, NO_PIPE, NO_WRITE = -1, -2, -3, -4
-"""Outcomes of CheckPassword that are no exit codes."""
+"""Outcomes of a password check that are not exit codes."""

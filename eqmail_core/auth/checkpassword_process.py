@@ -1,6 +1,7 @@
-"""Starts a checkpassword program with credentials on descriptor 3, and says what its exit code means.
+"""Starts a checkpassword program with credentials on descriptor 3, and reads its exit code.
 
-Source: smtp-server.md 4.6; checkpassword's interface, cr.yp.to/checkpwd/interface.html."""
+Source: smtp-server.md 4.6; cr.yp.to/checkpwd/interface.html.
+"""
 
 import os
 
@@ -20,10 +21,10 @@ _CREDENTIALS_FD = 3
 
 
 def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentials: "Credentials") -> int:
-    """Start a password checker, with the credentials on descriptor 3: its process id, or an outcome if it is not > 0.
+    """Start a password checker with the credentials on descriptor 3.
 
-    One that cannot be run is said in the log; nobody can tell whether the password is wrong then.
-    The credentials fit a pipe and are in it before the program runs, so that nobody waits for anybody.
+    Returns its process id, or a negative outcome of `auth.checkpassword`. A checker that cannot be run is logged.
+    The credentials fit the pipe and are written before the program starts, so that neither side blocks.
     """
     try:
         reading, writing = os.pipe()
@@ -44,5 +45,5 @@ def start_checker(argv: list[bytes], environ: "Mapping[bytes, bytes]", credentia
 
 
 def checker_outcome(code: int) -> int:
-    """What the end of a password checker means: its exit code, or that it crashed."""
+    """Return the outcome of a finished checker: its exit code, or CHECKER_CRASHED."""
     return CHECKER_CRASHED if code < 0 else code

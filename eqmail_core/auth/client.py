@@ -1,6 +1,6 @@
-"""The client's side of SMTP AUTH: which mechanism to use, and what to answer to each challenge.
+"""The client side of SMTP AUTH: choice of the mechanism, and the answers to challenges.
 
-Fails: never; a challenge that makes no sense is answered with *, which makes the server refuse.
+Fails: never; an invalid challenge is answered with *, which makes the server refuse.
 Source: RFC 4954, RFC 4616 (PLAIN), RFC 2195 (CRAM-MD5); delivery.md 5.6.
 """
 
@@ -14,7 +14,7 @@ CANCEL = b"*"
 
 
 class ClientCredentials:
-    """A user and a password for one relay."""
+    """User and password for one relay."""
 
     __slots__ = ("password", "user")
 
@@ -23,15 +23,15 @@ class ClientCredentials:
         self.password = password
 
     def key(self) -> tuple[bytes, bytes]:
-        """What tells two credentials apart."""
+        """Return user and password, which identify the credentials."""
         return self.user, self.password
 
 
 def choose_mechanism(keyword_lines: list[bytes]) -> bytes | None:
-    """The mechanism to use with a server that announced these EHLO lines; None where it offers none that we speak.
+    """Choose the mechanism for a server with these EHLO lines; None without a supported one.
 
-    LOGIN where it stands first, or after PLAIN, or in the old form AUTH=LOGIN: what relays of this family's users
-    expect.  Elsewhere the first of CRAM-MD5, PLAIN and LOGIN that is offered anywhere.
+    LOGIN if it stands first, directly after PLAIN, or in the old form AUTH=LOGIN, as the relays of qmail users expect.
+    Otherwise the first of CRAM-MD5, PLAIN and LOGIN that any line offers.
     """
     offered: list[bytes] = []
     for line in keyword_lines:
@@ -47,14 +47,14 @@ def choose_mechanism(keyword_lines: list[bytes]) -> bytes | None:
 
 
 def first_line(mechanism: bytes, credentials: ClientCredentials) -> bytes:
-    """The AUTH command."""
+    """Return the AUTH command."""
     if mechanism == b"PLAIN":
         return b"AUTH PLAIN " + _encode(b"\0%b\0%b" % credentials.key())
     return b"AUTH " + mechanism
 
 
 def answers(mechanism: bytes, credentials: ClientCredentials) -> "list[tuple[bytes, Callable[[bytes], bytes]]]":
-    """What follows the command: for each challenge, the name of the step for people and the answer to the challenge."""
+    """Return the steps after the command: for each challenge a display name and a function that answers it."""
     if mechanism == b"LOGIN":
         return [
             (b"username", lambda _: _encode(credentials.user)),

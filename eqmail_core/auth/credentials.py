@@ -1,4 +1,4 @@
-"""What a client says about itself when it logs in, whichever the protocol."""
+"""The credentials of a client's login, for every protocol."""
 
 LOGIN, PLAIN, CRAM_MD5 = b"login", b"plain", b"cram-md5"
 
@@ -7,7 +7,10 @@ METHODS = (LOGIN, PLAIN, CRAM_MD5)
 
 
 class Credentials:
-    """What a client says about itself; `challenge` is empty except for CRAM-MD5, whose `password` is the digest."""
+    """A login: method, user and password.
+
+    For CRAM-MD5 `password` is the digest of `challenge`; otherwise `challenge` is empty.
+    """
 
     __slots__ = ("challenge", "method", "password", "user")
 

@@ -1,4 +1,4 @@
-"""crypt(3), as the system's library has it: the methods that it knows are those that secrets may use. And Argon2.
+"""Password hashes: the methods of the system's crypt(3), and Argon2id.
 
 Source: crypt(3), crypt_gensalt(3), crypt(5); RFC 9106 and the PHC string format for Argon2.
 """
@@ -12,14 +12,14 @@ _SALT = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SALT_LENGTH = 16
 _FAILED = b"*"
 _ARGON2ID = b"$argon2id$v=19$"
-# What a stranger's login may cost: more memory and more work than anybody recommends are a mistake.
+# Upper bounds on memory and passes of an untrusted login; more than any recommendation is a mistake.
 _MOST_KIBIBYTES, _MOST_PASSES = 1 << 20, 64
 
 
 def crypted(password: bytes, setting: bytes) -> bytes | None:
-    """The crypt string of a password, made in the way of `setting`, which may be one; None where it cannot be made.
+    """Hash a password by `setting`, a setting or a crypt string; None for an unknown method.
 
-    Fails: OSError where the system has no crypt(3).
+    Fails: OSError if the system has no crypt(3).
     """
     if setting.startswith(_ARGON2ID):
         return _argon2(password, setting)
@@ -30,7 +30,10 @@ def crypted(password: bytes, setting: bytes) -> bytes | None:
 
 
 def new_setting(method: bytes | None = None) -> bytes:
-    """A fresh setting of a method such as $y$, or of that which the system thinks best; SHA-512 where it has none."""
+    """Return a new setting for a method such as $y$; None: the system's default method.
+
+    Without crypt_gensalt(3) or that method it is a SHA-512 setting.
+    """
     try:
         generate = _function("crypt_gensalt")
     except OSError:
@@ -41,7 +44,7 @@ def new_setting(method: bytes | None = None) -> bytes:
 
 
 def _argon2(password: bytes, setting: bytes) -> bytes | None:
-    """The string of Argon2id for the parameters and the salt of another one; None where that is none."""
+    """Hash a password by the parameters and salt of an Argon2id string; None if it is invalid."""
     try:
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -71,7 +74,7 @@ def _sha512_setting() -> bytes:
 
 
 def _function(name: str) -> "ctypes._NamedFuncPointer":
-    """A function of the first library that has it, with a string as its result.  Fails: OSError."""
+    """Return a C function from the first library that has it; it returns a string.  Fails: OSError."""
     for library in _LIBRARIES:
         try:
             function: ctypes._NamedFuncPointer = getattr(ctypes.CDLL(library), name)

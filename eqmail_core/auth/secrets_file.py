@@ -1,6 +1,6 @@
-"""users/smtpauth: who may log in, a line LOGIN:SECRET each.
+"""users/smtpauth: the accounts that may log in, a line LOGIN:SECRET each.
 
-Lines that begin with # and empty ones say nothing; the first line of a login counts.
+Empty lines and lines that begin with # are ignored. The first line of a login counts.
 Source: programs.md 1.6 (qmail-chkpw).
 """
 
@@ -12,7 +12,7 @@ FILE = "smtpauth"
 
 
 def entries(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
-    """Login and secret of every line that has both."""
+    """Generate login and secret of every line that has both."""
     for line in text.split(b"\n"):
         login, colon, secret = line.removesuffix(b"\r").partition(b":")
         if colon and login and secret and not line.startswith(b"#"):
@@ -20,17 +20,20 @@ def entries(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
 
 
 def find_secret(text: bytes, login: bytes) -> bytes | None:
-    """The secret of a login, None where it has none."""
+    """Return the secret of a login, None if it has none."""
     return next((secret for name, secret in entries(text) if name == login), None)
 
 
 def has_clear_text(text: bytes) -> bool:
-    """Return whether a secret may be clear text; what the oldest method of crypt(3) made may be."""
+    """Return whether a secret may be clear text.
+
+    Strings of the oldest crypt(3) method cannot be told from clear text.
+    """
     return any(not is_crypt_string(secret) for _, secret in entries(text))
 
 
 def is_crypt_string(secret: bytes) -> bool:
-    """Return whether a secret has the form that all newer methods of crypt(3) have; those of the oldest have none."""
+    """Return whether a secret has the form $ID$... of all crypt(3) methods but the oldest."""
     if not secret.startswith(b"$"):
         return False
     method, dollar, _ = secret[1:].partition(b"$")

@@ -1,8 +1,8 @@
-"""Whether what a client answers proves that it knows a secret.
+"""Verifies a client's response against a secret.
 
-A secret is a crypt(3) string, which proves passwords, or clear text, which proves these and the digests of CRAM-MD5 and
-APOP.
-A string of the form $ID$... is never taken for clear text: who steals such strings cannot log in with them.
+A secret is a crypt(3) string or clear text. A crypt string verifies passwords.
+Clear text verifies passwords and the digests of CRAM-MD5 and APOP.
+A string of the form $ID$... never counts as clear text, so that a stolen crypt string is useless as a password.
 
 Source: programs.md 1.6; RFC 2195 (CRAM-MD5), RFC 1939 (APOP).
 """
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     Crypt = Callable[[bytes, bytes], bytes | None]
 
 
-# Methods of crypt(3) and Argon2, the dearest first, as their strings begin; what has none of these costs less.
+# Prefixes of the strings of crypt(3) methods and Argon2, the most expensive first; any other string costs less.
 _BY_COST = (b"$argon2", b"$y$", b"$gy$", b"$7$", b"$2", b"$6$", b"$5$", b"$sha1$", b"$md5", b"$1$", b"_", b"$")
 
 
 def cost(secret: bytes) -> int:
-    """How dear the method of a secret is among the others: the greater the dearer, 0 for clear text."""
+    """Return the rank of a secret's method by computing time: higher is slower, 0 is clear text."""
     place = next((place for place, start in enumerate(_BY_COST) if secret.startswith(start)), len(_BY_COST))
     return len(_BY_COST) - place
 
@@ -33,10 +33,10 @@ def cost(secret: bytes) -> int:
 def is_login(
     response: bytes, challenge: bytes, secret: bytes | None, others: "Iterable[bytes]", crypt: "Crypt"
 ) -> bool:
-    """As `is_proof` for the secret of a login, None where there is no such login; `others` are those of all logins.
+    """Return `is_proof` for the secret of a login; None is an unknown login.
 
-    Whether there is the login, and which method its secret has, the time that this takes does not tell: the dearest of
-    all secrets is tried, too.
+    `others`: the secrets of all logins. The most expensive of them is computed too.
+    So the time reveals neither whether the login exists nor which method its secret has.
     """
     dearest = max(others, key=cost, default=b"")
     if secret is None or cost(secret) < cost(dearest):
@@ -45,9 +45,10 @@ def is_login(
 
 
 def is_proof(response: bytes, challenge: bytes, secret: bytes, crypt: "Crypt") -> bool:
-    """Return whether `response` is the password of `secret`, or its digest of a `challenge` that was posed.
+    """Return whether `response` is the password of `secret`, or the digest for `challenge`.
 
-    `crypt` is crypt(3), None for what it cannot do.  Takes as long for a wrong answer as for a right one.
+    `crypt`: crypt(3), which returns None for an unknown method.
+    A wrong response takes as long as a right one.
     """
     made = crypt(response, secret)
     is_right = made is not None and compare_digest(made, secret)

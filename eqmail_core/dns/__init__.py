@@ -1,1 +1,1 @@
-"""dns"""
+"""DNS lookups for mail: resolver, cache, MX selection and DNS lists."""

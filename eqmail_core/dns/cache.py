@@ -1,4 +1,4 @@
-"""Answers of the DNS that are kept for a while.
+"""A bounded cache of DNS answers.
 
 Fails: never.
 """
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from eqmail_core.dns.query import DnsQuestion
 
 CACHE_SIZE = 50000
-"""Records that are kept at most; an answer without any counts as one."""
+"""Most records in the cache; an answer without records counts as one."""
 
 
 class DnsCache:
-    """Answers with the time until which they hold; so many records, the oldest go first."""
+    """DNS answers with their expiry times; at most `size` records, the oldest are removed first."""
 
     __slots__ = ("_answers", "_clock", "_records", "_size")
 
@@ -32,7 +32,7 @@ class DnsCache:
         return len(self._answers)
 
     def get(self, question: "DnsQuestion") -> DnsAnswer | None:
-        """The answer that is still valid, None where there is none."""
+        """Return the answer if it is still valid, else None."""
         found = self._answers.get(question)
         if found is None:
             return None
@@ -42,7 +42,7 @@ class DnsCache:
         return found[1]
 
     def put(self, question: "DnsQuestion", answer: DnsAnswer, seconds: float) -> None:
-        """Keep an answer for a while; one that is temporary is not kept."""
+        """Store an answer for `seconds`; a temporary one is not stored."""
         if answer.is_temporary:
             return
         self._drop(question)
@@ -53,7 +53,7 @@ class DnsCache:
         self._records += weight
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all answers."""
         self._answers.clear()
         self._records = 0
 

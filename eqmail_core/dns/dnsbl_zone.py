@@ -1,8 +1,8 @@
-"""A line of control file dnsbl or dnswl: a zone of the DNS that lists addresses of hosts.
+"""A line of control file dnsbl or dnswl: a DNS zone that lists addresses of hosts.
 
     ZONE [=ADDRESS[,ADDRESS]...] [text]
 
-ADDRESS may be a network; only answers among them count.  The text is what a client is told, with %i for its address.
+ADDRESS may be a network; only answers in these count. The text is the reply to the client, with %i for its address.
 
 Source: RFC 5782.
 """
@@ -13,14 +13,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
 
-# What lists answer by; RFC 5782 section 2.1.  Answers elsewhere are not a list's, but a domain's that was given up.
+# The answers of lists (RFC 5782 section 2.1).  Any other answer comes from the new owner of an abandoned list domain.
 _LISTED = ip_network("127.0.0.0/8")
-# What lists answer to those whom they do not want to answer.
+# The answers of lists to resolvers that they do not serve.
 _PROBLEM = ip_network("127.255.255.0/24")
 
 
 class DnsblZone:
-    """One list: its domain, the answers that count (None: all that a list gives), and what a client is told."""
+    """One list: its domain, the answers that count, and the reply text.
+
+    `networks` None: all answers that lists give.
+    """
 
     __slots__ = ("name", "networks", "text")
 
@@ -30,7 +33,7 @@ class DnsblZone:
         self.text = text
 
     def lists(self, addresses: tuple[str, ...]) -> bool:
-        """Return whether these answers mean that the host is listed."""
+        """Return whether the answer `addresses` mean that the host is listed."""
         answers = [ip_address(address) for address in addresses]
         if self.networks is None:
             return any(answer in _LISTED and answer not in _PROBLEM for answer in answers)
@@ -38,7 +41,10 @@ class DnsblZone:
 
 
 def parse_zone(line: bytes) -> DnsblZone:
-    """Understand a line.  Fails: ValueError for one that names no zone, or answers that are no addresses."""
+    """Parse a line.
+
+    Fails: ValueError for a line without a zone, or with answers that are not addresses.
+    """
     name, _, rest = line.strip().partition(b" ")
     networks = None
     rest = rest.strip()
@@ -51,7 +57,10 @@ def parse_zone(line: bytes) -> DnsblZone:
 
 
 def reversed_address(ip: bytes) -> bytes:
-    """An address as the DNS has it: octets or nibbles from the last to the first; b"" for what is no address."""
+    """Return an address in DNS order: octets or nibbles from the last to the first.
+
+    Returns b"" for an invalid address.
+    """
     try:
         address = ip_address(ip.decode("ascii"))
     except ValueError:

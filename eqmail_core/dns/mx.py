@@ -1,11 +1,11 @@
-"""To which addresses, and in which order, mail for a host is offered; and whether that would be a loop.
+"""MX selection: the addresses for a host's mail in order of preference, and loop detection.
 
-Each search is a generator: it yields lists of questions for the DNS, is sent the answers in the same order, and
-returns what it found.  So the same search runs on an event loop and in a straight program.
+Each search is a generator: it yields lists of DNS questions, receives the answers in the same order, and returns the
+result. So the same search runs on an event loop and in a blocking program.
 
-What a domain says of itself is bounded: so many exchangers are looked at, and so many addresses of each.
+The number of exchangers, and of addresses of each, is bounded, whatever a domain publishes.
 
-Fails: Temporary and Permanent, in the words of qmail-remote.
+Fails: TemporaryFailure and PermanentFailure, with the texts of qmail-remote.
 Source: delivery.md 5.6; RFC 5321 section 5.1; RFC 7505 (null MX).
 """
 
@@ -27,16 +27,19 @@ if TYPE_CHECKING:
 
 MAX_ALIASES = 10
 MAX_EXCHANGERS = 10
-"""Exchangers of a domain that are looked at, the best of them."""
+"""Most exchangers of a domain that are used, the best ones."""
 
 MAX_ADDRESSES = 5
-"""Addresses of one host that are tried, of IPv6 and of IPv4 each."""
+"""Most addresses of one host that are tried, for IPv6 and IPv4 each."""
 
 _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
 
 
 class MxCandidate:
-    """One address to try: text form, preference of its exchanger (0 is best), and the exchanger's name."""
+    """One address to try, with its exchanger's preference and name.
+
+    `ip`: text form. `preference`: 0 is best.
+    """
 
     __slots__ = ("ip", "name", "preference")
 
@@ -47,7 +50,7 @@ class MxCandidate:
 
 
 class Missing:
-    """An exchanger without an address: its preference and name, and whether asking later may help."""
+    """An exchanger without an address: preference, name, and whether a retry may help."""
 
     __slots__ = ("is_temporary", "name", "preference")
 
@@ -60,10 +63,10 @@ class Missing:
 def exchangers(
     host: bytes, literal: "Literal", shuffle: "Shuffle"
 ) -> "Search[tuple[list[MxCandidate], list[Missing]]]":
-    """Addresses of the exchangers of `host`, and the exchangers that have none.
+    """Return the addresses of the exchangers of `host`, and the exchangers that have none.
 
-    Best preference first, `shuffle`d among equals, IPv6 before IPv4.  `literal(host)` tells the address that a host
-    such as [192.0.2.1] stands for; an exchanger may be one.
+    Best preference first, `shuffle`d among equals, IPv6 before IPv4.
+    `literal(host)`: the address of an address literal such as [192.0.2.1], else None; an exchanger may be a literal.
     """
     if literal(host):
         return (yield from addresses(host, literal)), []
@@ -98,7 +101,7 @@ def exchangers(
 
 
 def addresses(host: bytes, literal: "Literal") -> "Search[list[MxCandidate]]":
-    """The addresses of `host` itself, IPv6 before IPv4."""
+    """Return the addresses of `host` itself, IPv6 before IPv4."""
     ip = literal(host)
     if ip:
         return [MxCandidate(ip, 0, host)]
@@ -112,7 +115,10 @@ def addresses(host: bytes, literal: "Literal") -> "Search[list[MxCandidate]]":
 
 
 def canonical_name(host: bytes) -> "Search[bytes]":
-    """The name that `host` is an alias of, or `host`; a literal and an endless alias are left as they are."""
+    """Return the canonical name of an alias; any other `host` is returned as it is.
+
+    An address literal stays; an endless alias chain ends after MAX_ALIASES steps.
+    """
     name = host
     for _ in range(MAX_ALIASES):
         name = name.rstrip(b".")
@@ -133,11 +139,11 @@ def without_loop(
     missing: "Sequence[Missing]" = (),
     own_names: "Collection[bytes]" = (),
 ) -> "list[MxCandidate]":
-    """Those candidates that are better than this host itself, whose addresses are `own`.
+    """Return the candidates with a better preference than this host, whose addresses are `own`.
 
-    An exchanger of one of `own_names` (in lower case) whose address cannot be found out now is this host too.
-    Fails: Permanent when this host is the best; Temporary when a better one has no address, or none that can be
-    found out now.
+    An exchanger named in `own_names` (in lower case) whose lookup failed temporarily is this host too.
+    Fails: PermanentFailure if this host is the best exchanger; TemporaryFailure if a better one has no address, or its
+    lookup failed temporarily.
     """
     places = [it.preference for it in candidates if is_own(it.ip, own)]
     places += [it.preference for it in missing if it.is_temporary and it.name.lower() in own_names]

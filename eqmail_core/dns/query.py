@@ -1,6 +1,6 @@
-"""Questions to the DNS and their answers, as far as mail delivery needs them.
+"""DNS questions and answers, as far as mail delivery needs them.
 
-A question is a kind and a name (bytes).  Names in answers have no dot at their end, except the root, which is b"".
+A question is a record type and a name (bytes). Names in answers have no final dot; the root is b"".
 """
 
 MX = "MX"
@@ -9,16 +9,16 @@ AAAA = "AAAA"
 CNAME = "CNAME"
 
 CLIENT_TIMEOUT_S = 6.0
-"""How long a client that connects waits at most for what the DNS says about it, in seconds."""
+"""Longest time that DNS lookups about a connecting client delay it, in seconds."""
 
 DnsQuestion = tuple[str, bytes]
 
 
 class DnsAnswer:
-    """What the DNS says, or that it says nothing for now (`is_temporary`).
+    """A DNS answer, or a temporary failure (`is_temporary`).
 
-    `names`: for MX each exchanger with its preference, for CNAME the canonical name with 0; `addresses`: for A and
-    AAAA, as text in its canonical form.
+    `names`: for MX each exchanger with its preference, for CNAME the canonical name with 0.
+    `addresses`: for A and AAAA, in canonical text form.
     """
 
     __slots__ = ("addresses", "is_temporary", "names")
@@ -32,7 +32,7 @@ class DnsAnswer:
 
 
 NOTHING = DnsAnswer()
-"""There is no such name, or no record of that kind."""
+"""The answer for a missing name, or one without a record of that type."""
 
 NO_ANSWER = DnsAnswer(is_temporary=True)
-"""No server could tell; asking later may help."""
+"""The answer if no server answered; a retry may help."""

@@ -1,13 +1,13 @@
-"""Answers of the DNS for mail: asked through dnspython, kept for a while, each question asked once at a time.
+"""Resolvers for mail: dnspython with a cache, a blocking and an asynchronous version.
 
-One core decides what an answer means; two resolvers ask it, one waiting, one on an event loop.  Truncated answers are
-asked for again by TCP, and servers that do not know EDNS without it.  dnspython is imported when the first resolver is
-made, as most runs of a program need none.
+Both versions interpret answers by the same functions. Identical questions are asked once at a time.
+A truncated answer is fetched again by TCP. A server without EDNS is asked again without it.
+dnspython is imported with the first resolver, because most program runs need none.
 
-Whoever is asked about may lie, or be silent: what is kept of an answer is bounded, a search has so much time, and one
-question of each search is always under way, whatever others wait for.
+Remote name servers are untrusted: the stored part of an answer and the time of a search are bounded.
+At least one question of each search is always in progress, whatever other searches wait for.
 
-Fails: never; whatever goes wrong is an answer that `is_temporary`, except that a name does not exist.
+Fails: never; any error is an answer with `is_temporary`, except a name that does not exist.
 Source: delivery.md 5.6 (DNS); RFC 1035, RFC 2181 section 5.2, RFC 2308 (negative answers).
 """
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
     from eqmail_core.dns.query import DnsQuestion
 
 MAX_RECORDS = 100
-"""Records of one answer that are kept; of exchangers the best."""
+"""Most records of one answer; of exchangers the best ones."""
 
 CACHE_S = (1, 3600)
-"""Least and longest time that an answer is kept, in seconds."""
+"""Shortest and longest cache time of an answer, in seconds."""
 
 NEGATIVE_CACHE_S = 300
-"""Longest time that the absence of a name or record is believed, in seconds."""
+"""Longest cache time of a missing name or record, in seconds."""
 
 TIMEOUT_S = 20.0
-"""How long one question may take, all servers and attempts together, in seconds."""
+"""Time limit of one question, all servers and attempts together, in seconds."""
 
 TRY_S = 3.0
-"""How long one server may take for one attempt, in seconds."""
+"""Time limit of one attempt at one server, in seconds."""
 
 SEARCH_S = 60.0
-"""How long all questions of one search may take together, in seconds."""
+"""Time limit of all questions of one search together, in seconds."""
 
 MAX_CONCURRENT = 256
-"""Questions that are with the servers at a time."""
+"""Most questions that are sent to the servers at a time."""
 
 MAX_BESIDE = 64
-"""Questions that are under way beside the first one of their search, of all searches together."""
+"""Most additional questions in progress, of all searches together; the first of each search does not count."""
 
 MAX_OF_A_SEARCH = 8
-"""Questions of one search that are under way at a time."""
+"""Most questions of one search in progress at a time."""
 
 RESOLV_CONF = "/etc/resolv.conf"
 
@@ -59,7 +59,7 @@ _PAYLOAD = 1232
 
 
 class BlockingResolver:
-    """Asks and waits; `nameservers` and `port` take the place of those in /etc/resolv.conf."""
+    """A blocking resolver; `nameservers` and `port` replace those in /etc/resolv.conf."""
 
     def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, timeout_s: float = TIMEOUT_S) -> None:
         import dns.resolver
@@ -69,7 +69,10 @@ class BlockingResolver:
         self._ready = _configure(self._resolver, nameservers, port, timeout_s)
 
     def answer(self, question: "DnsQuestion", within_s: float | None = None) -> DnsAnswer:
-        """The answer to one question; after `within_s` seconds, where that is less than the patience, temporary."""
+        """Return the answer to one question.
+
+        It is temporary after `within_s` seconds, or after the resolver's own timeout if that is shorter.
+        """
         question = _normalized(question)
         known = self._cache.get(question)
         name = _name_of(question[1])
@@ -90,12 +93,12 @@ class BlockingResolver:
         try:
             return self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False, lifetime=lifetime)
         except Exception as error:
-            # Whatever a server sends, or dnspython makes of it, is no reason to lose the mail.
+            # Any error, of a server's answer or of dnspython, is temporary, so that no mail is lost.
             return error
 
 
 class AsyncResolver:
-    """Asks on an event loop, many questions at a time; see BlockingResolver."""
+    """A resolver on an event loop, with many questions at a time; see BlockingResolver."""
 
     def __init__(self, nameservers: "Sequence[str]" = (), port: int = 53, timeout_s: float = TIMEOUT_S) -> None:
         import asyncio
@@ -112,13 +115,13 @@ class AsyncResolver:
         self.configure()
 
     def configure(self) -> None:
-        """Look again at /etc/resolv.conf, and forget what was kept."""
+        """Read /etc/resolv.conf again and clear the cache."""
         self._cache.clear()
         self._resolver = self._new(configure=False)
         self._ready = _configure(self._resolver, *self._where)
 
     async def answers(self, questions: "list[DnsQuestion]", within_s: float = SEARCH_S) -> list[DnsAnswer]:
-        """The answers to these questions, in their order; what has none within `within_s` seconds is temporary."""
+        """Return the answers to `questions` in order; after `within_s` seconds they are temporary."""
         questions = [_normalized(question) for question in questions]
         found = {question: answer for question in questions if (answer := self._cache.get(question)) is not None}
         unknown = iter(left := [question for question in dict.fromkeys(questions) if question not in found])
@@ -142,7 +145,7 @@ class AsyncResolver:
         return [found.get(question, NO_ANSWER) for question in questions]
 
     def _once(self, question: "DnsQuestion") -> "asyncio.Future[DnsAnswer]":
-        """The answer to a question that others may be asking too; who gives up does not disturb them."""
+        """Return the answer to a question that other searches may share; cancelling does not stop it."""
         task = self._asked.get(question)
         if task is None:
             task = self._asyncio.get_running_loop().create_task(self._ask(question))
@@ -170,12 +173,12 @@ class AsyncResolver:
         try:
             return await self._resolver.resolve(name, kind, raise_on_no_answer=False, search=False)
         except Exception as error:
-            # As above.
+            # As in BlockingResolver.
             return error
 
 
 def preload() -> None:
-    """Import all that asking will need, before the process settles into an account that may not read it."""
+    """Import all modules that lookups need, before the process drops privileges."""
     from importlib import import_module
 
     import dns.asyncbackend
@@ -189,7 +192,7 @@ def preload() -> None:
 def _configure(
     resolver: "dns.resolver.BaseResolver", nameservers: "Sequence[str]", port: int, timeout_s: float
 ) -> bool:
-    """Tell a resolver whom to ask; False where the system names nobody."""
+    """Set the name servers of a resolver; return False if the system has none configured."""
     import dns.exception
 
     try:
@@ -207,7 +210,7 @@ def _configure(
 
 
 def _knows_no_edns(found: "dns.resolver.Answer | Exception") -> bool:
-    """Return whether a server refused a question as one does that knows no EDNS (RFC 6891 section 7)."""
+    """Return whether a server's refusal means that it lacks EDNS (RFC 6891 section 7)."""
     import dns.message
     import dns.rcode
     import dns.resolver
@@ -220,7 +223,7 @@ def _knows_no_edns(found: "dns.resolver.Answer | Exception") -> bool:
 
 
 def _prefer_server(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer | Exception") -> None:
-    """Ask first from now on who has answered, so that a dead server costs its time once and not with every question."""
+    """Move the server that answered to the front, so that a dead one costs its timeout only once."""
     server = None if isinstance(found, Exception) else found.nameserver
     servers = resolver.nameservers
     if server is not None and server in servers[1:]:
@@ -232,7 +235,7 @@ def _normalized(question: "DnsQuestion") -> "DnsQuestion":
 
 
 def _name_of(name: bytes) -> "dns.name.Name | None":
-    """A name for the DNS; None for what cannot be one, and so does not exist."""
+    """Convert a name for dnspython; None for an invalid name, which cannot exist."""
     import dns.exception
     import dns.name
 
@@ -244,7 +247,7 @@ def _name_of(name: bytes) -> "dns.name.Name | None":
 
 
 def _cache_records(cache: DnsCache, question: "DnsQuestion", found: "dns.resolver.Answer | Exception") -> DnsAnswer:
-    """Turn what dnspython found into an answer, and keep it as long as it may be kept."""
+    """Convert dnspython's result into an answer, and cache it for its permitted time."""
     import dns.resolver
 
     if isinstance(found, dns.resolver.NXDOMAIN):

@@ -1,1 +1,1 @@
-"""access"""
+"""Access rules for senders, recipients and client networks."""

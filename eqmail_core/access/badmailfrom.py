@@ -1,4 +1,4 @@
-"""Which envelope senders are refused.
+"""The envelope senders of control file badmailfrom, which are refused.
 
 Source: control-files.md 2.2 "badmailfrom" (qmail-smtpd.c bmfcheck).
 """
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class BadSenders:
-    """Entries BOX@HOST, @HOST and .SUFFIX, compared without regard to case."""
+    """A set of entries BOX@HOST, @HOST and .SUFFIX; comparison ignores case."""
 
     __slots__ = ("_entries",)
 

@@ -1,4 +1,7 @@
-"""Under which name limits count a client: its IPv4 address, or its IPv6 network, all of which one customer has."""
+"""The key by which limits count a client: its IPv4 address or its IPv6 network.
+
+One customer usually has a whole IPv6 /64.
+"""
 
 from ipaddress import IPv6Address
 
@@ -6,7 +9,10 @@ _PREFIX_BYTES = 8
 
 
 def client_network(ip: bytes) -> bytes:
-    """The address, or of an IPv6 address its /64; an IPv4 address in an IPv6 one is that; other text stays."""
+    """Return an IPv4 address, or the /64 network of an IPv6 address.
+
+    An IPv4-mapped address becomes its IPv4 address; any other text is returned unchanged.
+    """
     if b":" not in ip:
         return ip
     try:

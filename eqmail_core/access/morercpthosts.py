@@ -1,6 +1,6 @@
-"""The many domains for which mail is accepted, as access.rcpthosts asks for them.
+"""The lookup in morercpthosts.cdb, for `access.rcpthosts`.
 
-Light: the database is opened, and its library imported, only for a host that is not listed otherwise.
+Light: the database is opened, and its library imported, only for a host that is not in rcpthosts.
 Source: control-files.md 2.3.
 """
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def morercpthosts_lookup(site: "Site") -> "Callable[[list[bytes]], bool]":
-    """A test whether any of some names is in the database of a site; there need not be one.
+    """Return a function that tests whether any of some names is in the database of a site.
 
-    The test fails: Temporary where the database cannot be read.
+    Without a database it returns False.
+    The function fails: TemporaryFailure if the database cannot be read.
     """
     path = f"{site.control}/{Controls.morercpthosts_cdb.file}"
 

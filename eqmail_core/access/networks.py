@@ -1,4 +1,4 @@
-"""Which clients may send mail through us to anywhere.
+"""The client networks that may relay.
 
 Source: smtp-server.md 4.2 (RELAYCLIENT); control file relayclients.
 """
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class NetworkSet:
-    """Addresses and networks (CIDR) whose clients may relay; entries that are neither are kept in `ignored`."""
+    """Addresses and networks (CIDR) whose clients may relay.
+
+    `ignored`: the invalid entries.
+    """
 
     __slots__ = ("_addresses", "_networks", "ignored")
 

@@ -1,4 +1,4 @@
-"""Whether mail for an address is accepted from everybody.
+"""The domains for which mail is accepted from any client.
 
 Source: control-files.md 2.3 (rcpthosts.c); qmail-smtpd(8).
 """
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 
 class RcptHosts:
-    """The domains of control file rcpthosts, and a look-up for the many more that may be compiled.
+    """The domains of control file rcpthosts, and a lookup in the compiled morercpthosts.
 
-    `entries` None: there is no such file, and every address is accepted.  `is_more(names)` tells whether one of these,
-    a host and its suffixes as `table_key` has them, is among the many; it raises Temporary when it cannot know.
+    `entries` None: the file does not exist, and every address is accepted.
+    `is_more(names)` returns whether any of the names is in morercpthosts; it may raise TemporaryFailure.
+    The names are a host and its suffixes, in the form of `table_key`.
     """
 
     __slots__ = ("_entries", "_is_more")
@@ -26,9 +27,9 @@ class RcptHosts:
         self._is_more = is_more
 
     def accepts(self, address: bytes) -> bool:
-        """Return whether mail for `address` is taken; an address without @ is one of ours.
+        """Return whether mail for `address` is accepted; an address without @ is local.
 
-        Fails: Temporary, as `is_more` says it.
+        Fails: TemporaryFailure from `is_more`.
         """
         entries = self._entries
         if entries is None:
@@ -44,7 +45,7 @@ class RcptHosts:
 
 
 def dot_suffixes(host: bytes) -> list[bytes]:
-    """Every part of `host` from one of its dots on, the longest first."""
+    """Return every suffix of `host` that begins with a dot, the longest first."""
     suffixes = []
     dot = host.find(b".")
     while dot >= 0:

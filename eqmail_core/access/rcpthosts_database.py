@@ -1,4 +1,4 @@
-"""morercpthosts.cdb: thousands of domains for which mail is accepted, as a database.
+"""morercpthosts.cdb: the database of further domains for which mail is accepted.
 
 Source: control-files.md 2.2, 2.3 (qmail-newmrh.c, rcpthosts.c).
 """
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def lists_domain(path: str, domain: bytes) -> bool:
-    """Return whether the database at `path` lists a domain, without regard to case; False where there is no database.
+    """Return whether the database at `path` lists a domain; comparison ignores case.
 
+    Without a database the result is False.
     Fails: OSError, also for a damaged database.
     """
     database = open_cdb(path)
@@ -28,7 +29,7 @@ def lists_domain(path: str, domain: bytes) -> bool:
 
 
 def compile_domains(path: str, temporary: str, text: bytes) -> None:
-    """Make the database at `path` from the text of morercpthosts.
+    """Write the database at `path` from the text of morercpthosts.
 
     Fails: CdbNotWritten; the old database stays.
     """
@@ -36,5 +37,5 @@ def compile_domains(path: str, temporary: str, text: bytes) -> None:
 
 
 def domain_records(text: bytes) -> "Iterator[tuple[bytes, bytes]]":
-    """The records of the database of this text."""
+    """Generate the database records for the text of morercpthosts."""
     return ((table_key(domain), b"") for domain in non_empty_lines(text))

@@ -1,4 +1,4 @@
-"""The checkpassword interface: three NUL-terminated fields on descriptor 3, at most 512 bytes.
+"""The checkpassword interface: three NUL-terminated fields on descriptor 3.
 
 Source: smtp-server.md 4.6; cr.yp.to/checkpwd/interface.html.
 """

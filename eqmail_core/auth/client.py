@@ -54,7 +54,10 @@ def first_line(mechanism: bytes, credentials: ClientCredentials) -> bytes:
 
 
 def answers(mechanism: bytes, credentials: ClientCredentials) -> "list[tuple[bytes, Callable[[bytes], bytes]]]":
-    """Return the steps after the command: for each challenge a display name and a function that answers it."""
+    """Return the steps after the AUTH command.
+
+    For each challenge: a display name and a function that returns the answer.
+    """
     if mechanism == b"LOGIN":
         return [
             (b"username", lambda _: _encode(credentials.user)),

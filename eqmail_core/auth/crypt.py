@@ -74,7 +74,10 @@ def _sha512_setting() -> bytes:
 
 
 def _function(name: str) -> "ctypes._NamedFuncPointer":
-    """Return a C function from the first library that has it; it returns a string.  Fails: OSError."""
+    """Return a C function with a string result, from the first library that has it.
+
+    Fails: OSError.
+    """
     for library in _LIBRARIES:
         try:
             function: ctypes._NamedFuncPointer = getattr(ctypes.CDLL(library), name)

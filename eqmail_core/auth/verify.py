@@ -35,7 +35,7 @@ def is_login(
 ) -> bool:
     """Return `is_proof` for the secret of a login; None is an unknown login.
 
-    `others`: the secrets of all logins. The most expensive of them is computed too.
+    `others`: the secrets of all logins. The most expensive of them is computed too if the login's own is cheaper.
     So the time reveals neither whether the login exists nor which method its secret has.
     """
     dearest = max(others, key=cost, default=b"")

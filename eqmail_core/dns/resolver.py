@@ -145,7 +145,10 @@ class AsyncResolver:
         return [found.get(question, NO_ANSWER) for question in questions]
 
     def _once(self, question: "DnsQuestion") -> "asyncio.Future[DnsAnswer]":
-        """Return the answer to a question that other searches may share; cancelling does not stop it."""
+        """Return the answer to a question that other searches may share.
+
+        Cancelling one search does not disturb the others.
+        """
         task = self._asked.get(question)
         if task is None:
             task = self._asyncio.get_running_loop().create_task(self._ask(question))
@@ -223,7 +226,7 @@ def _knows_no_edns(found: "dns.resolver.Answer | Exception") -> bool:
 
 
 def _prefer_server(resolver: "dns.resolver.BaseResolver", found: "dns.resolver.Answer | Exception") -> None:
-    """Move the server that answered to the front, so that a dead one costs its timeout only once."""
+    """Move the server that answered to the front: a dead one costs its timeout only once."""
     server = None if isinstance(found, Exception) else found.nameserver
     servers = resolver.nameservers
     if server is not None and server in servers[1:]:

@@ -1,4 +1,4 @@
-"""Composes bounces, success reports and delay warnings, and chooses their recipient and format.
+"""Composes bounces, success reports and delay warnings: recipient, format and text.
 
 A sender that used DSN parameters (RFC 3461) always gets RFC 3464 reports, whatever the configured format is.
 The sender requested them, and QSBMF cannot express success or ORCPT.
@@ -161,7 +161,10 @@ def delay_warning(
 
 
 def _own_dsn(message: ReportedMessage, recipient: bytes) -> bytes:
-    """Return the bounce's DSN parameters: SMTPUTF8 if its recipient needs it (RFC 6533 section 4)."""
+    """Return the notification's own DSN parameters: SMTPUTF8 if its recipient needs it.
+
+    Source: RFC 6533 section 4.
+    """
     if message.dsn is None or not message.dsn.is_utf8 or recipient.isascii():
         return b""
     return render_dsn(DsnParameters(is_utf8=True))
@@ -233,7 +236,7 @@ def _multipart_report(
     told: "Iterable[RecipientStatus]",
     is_whole: bool,
 ) -> Iterator[bytes]:
-    """Generate the parts after the text: the status of each recipient, and the original or its header."""
+    """Generate the parts after the text: recipient statuses, and the original or its header."""
     dsn = message.dsn or _NO_DSN
     yield status_head(boundary, bounce_config.host, message.arrival, dsn.envid)
     for block in told:

@@ -46,7 +46,10 @@ _MAX_DIGITS = 19
 
 
 class RecipientDsn:
-    """DSN parameters of one recipient: letters of `notify`, b"" for the default; `orcpt`, b"" for none."""
+    """DSN parameters of one recipient.
+
+    `notify`: letters, b"" for the default. `orcpt`: TYPE;XTEXT, b"" for none.
+    """
 
     __slots__ = ("notify", "orcpt")
 

@@ -1,4 +1,4 @@
-"""The text of bounces (QSBMF): one block per failed recipient, and the text around the blocks.
+"""The text of bounces (QSBMF): one block per failed recipient, and the text around them.
 
 A block never contains an empty line, so that a reader finds its end.
 

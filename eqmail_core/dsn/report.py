@@ -1,4 +1,4 @@
-"""RFC 3464 reports: multipart/report with a text, the status of each recipient, and the original.
+"""RFC 3464 reports: a text, the status of each recipient, and the original message.
 
 The text comes first and is that of QSBMF; every line ends in LF.
 

@@ -120,7 +120,7 @@ def recipient_parameters(dsn: RecipientDsn) -> bytes:
 
 
 def _upper_hex(text: bytes) -> bytes:
-    """Convert the hexadecimal digits of xtext to upper case, as required; some clients send lower case."""
+    """Convert the hexadecimal digits of xtext to upper case; some clients send lower case."""
     if b"+" not in text:
         return text
     first, *others = text.split(b"+")

@@ -1,7 +1,7 @@
-"""users/assign: who gets mail for which local part, and the database records that it compiles to.
+"""users/assign: the user of each local part, and the database records that the file compiles to.
 
-A line is =LOCAL:user:uid:gid:home:dash:ext: or, for everything that begins with PREFIX, +PREFIX:...; a line that
-begins with a dot, with its newline or without, ends the file.
+A line is =LOCAL:user:uid:gid:home:dash:ext: or, for all local parts that begin with PREFIX, +PREFIX:...
+A line that begins with a dot, with or without LF, ends the file.
 
 Source: delivery.md 5.1 (qmail-newu.c); qmail-users(5).
 """
@@ -15,7 +15,7 @@ END = b".\n"
 
 
 class BadAssign(Exception):
-    """The text is no assign file; `line` is the number of the first line that shows it."""
+    """Text that is not a valid assign file; `line` is the number of the first invalid line."""
 
     def __init__(self, line: int) -> None:
         super().__init__(f"line {line}")
@@ -23,10 +23,11 @@ class BadAssign(Exception):
 
 
 def database_records(lines: "Iterable[bytes]") -> "Iterator[tuple[bytes, bytes]]":
-    """The database records of the lines of an assign file (each with its newline), in order.
+    """Generate the database records for the lines of an assign file, in order.
 
-    The last record, under the empty key, lists the characters that wildcards end in.
-    Fails: BadAssign, when the iteration reaches the bad line or the end without a dot.
+    `lines`: each with its LF.
+    The last record, under the empty key, lists the last characters of all wildcard prefixes.
+    Fails: BadAssign, when the iteration reaches an invalid line or an end without a dot.
     """
     endings = b""
     number = 0
@@ -51,10 +52,10 @@ def database_records(lines: "Iterable[bytes]") -> "Iterator[tuple[bytes, bytes]]
 
 
 def simple_line(local: bytes, fields: "Sequence[bytes]") -> bytes:
-    """The line that gives mail for exactly `local` to the user with these six fields."""
+    """Return the line that assigns exactly `local` to the user with these six fields."""
     return b"=%b:%b:\n" % (local, b":".join(fields))
 
 
 def wildcard_line(prefix: bytes, fields: "Sequence[bytes]") -> bytes:
-    """The line that gives mail for everything that begins with `prefix` to the user with these six fields."""
+    """Return the line that assigns all local parts with `prefix` to the user with these six fields."""
     return b"+%b:%b:\n" % (prefix, b":".join(fields))

@@ -1,4 +1,4 @@
-"""The user database: users/cdb looked up as the spawner does, and made from users/assign.
+"""The user database users/cdb: lookups as in qmail-lspawn, and compilation from users/assign.
 
 Source: delivery.md 5.1 (qmail-lspawn.c, qmail-newu.c).
 """
@@ -18,21 +18,22 @@ if TYPE_CHECKING:
 
 
 def database_path(site: "Site") -> str:
-    """Where an installation keeps its user database."""
+    """Return the path of the user database."""
     return f"{site.users}/cdb"
 
 
 def assign_path(site: "Site") -> str:
-    """Where an installation keeps the text that the database is made from."""
+    """Return the path of users/assign, the source of the database."""
     return f"{site.users}/assign"
 
 
 def find_user(site: "Site", local: bytes) -> User | None:
-    """The user whom the database gives `local` to; None where qmail-getpw must be asked (or there is no database).
+    """Return the user of `local` in the database.
 
-    The file is opened anew for every look-up, so that a new database counts at once.
-    Fails: LookupFailed(117) when the database is damaged or cannot be read, LookupFailed(112) for an entry without
-    its six fields.
+    None if the database does not exist or has no entry; qmail-getpw decides then.
+    The file is opened for every lookup, so that a new database takes effect at once.
+    Fails: LookupFailed(117) if the database is damaged or unreadable;
+    LookupFailed(112) for an entry without six fields.
     """
     try:
         database = open_cdb(database_path(site))
@@ -45,7 +46,7 @@ def find_user(site: "Site", local: bytes) -> User | None:
 
 
 class KeptDatabase:
-    """The user database of an installation, open as long as it stays the same file: `find_user` for a resident."""
+    """The user database of a resident service, kept open until the file changes."""
 
     def __init__(self, site: "Site") -> None:
         self._path = database_path(site)
@@ -53,7 +54,7 @@ class KeptDatabase:
         self._seen: tuple[int, ...] = ()
 
     def find(self, local: bytes) -> User | None:
-        """As `find_user`: a new database, or one that was written to, counts at once."""
+        """Do `find_user`; a replaced or modified database takes effect at once."""
         try:
             self._look()
             return None if self._database is None else find_in_database(self._database.get, local)
@@ -62,14 +63,14 @@ class KeptDatabase:
             raise LookupFailed(LOOKUP_DATABASE) from error
 
     def close(self) -> None:
-        """Close the file; the next look-up opens it again."""
+        """Close the file; the next lookup opens it again."""
         if self._database is not None:
             self._database.close()
         self._database = None
         self._seen = ()
 
     def _look(self) -> None:
-        """Open the database if it is another than before."""
+        """Open the database again if the file has changed."""
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
@@ -83,8 +84,9 @@ class KeptDatabase:
 
 
 def compile_users(site: "Site", assign: "Iterable[bytes]") -> None:
-    """Make the database anew from the lines of users/assign; look-ups see the old or the new one, never a part.
+    """Replace the database by one compiled from the lines of users/assign.
 
+    A concurrent lookup sees the old or the new database, never a part.
     Fails: BadAssign, CdbNotWritten; OSError from reading the lines.  The old database stays in each case.
     """
     path = database_path(site)

@@ -1,6 +1,6 @@
-"""Who gets the mail for a local part: accounts of the machine, or the caller where one user plays every role.
+"""The account for a local part: a system account, or the caller in a single-user site.
 
-The user database comes before this; see `store.users_db`.
+The user database takes precedence; see `users.database`.
 Fails: LookupFailed.
 Source: qmail-getpw(8).
 """
@@ -14,7 +14,7 @@ from eqmail_core.users.user import User
 
 
 def account(name: bytes) -> tuple[bytes, int, int, bytes] | None:
-    """Name, uid, gid and home of an account; None where there is none."""
+    """Return name, uid, gid and home of an account; None if it does not exist."""
     try:
         entry = pwd.getpwnam(os.fsdecode(name))
     except (KeyError, ValueError):
@@ -23,12 +23,12 @@ def account(name: bytes) -> tuple[bytes, int, int, bytes] | None:
 
 
 def home_owner(home: bytes) -> int:
-    """The uid that owns a home.  Fails: OSError."""
+    """Return the uid that owns a home directory.  Fails: OSError."""
     return os.stat(home).st_uid
 
 
 def own_name() -> bytes:
-    """The account that we run as; its number where it has no name."""
+    """Return the name of the account that this process runs as; its uid if it has no name."""
     try:
         return os.fsencode(pwd.getpwuid(os.getuid()).pw_name)
     except KeyError:
@@ -36,13 +36,19 @@ def own_name() -> bytes:
 
 
 def find_among_accounts(site: Site, local: bytes) -> User:
-    """The account for a local part, with alias for the rest; to be asked as qmailp, who owns nothing."""
+    """Return the account for a local part; the alias user for all others.
+
+    The caller runs as qmailp, which owns no files.
+    """
     alias = site.accounts.user("alias").encode()
     return find_account(account, home_owner, site.break_char, alias, local)
 
 
 def find_in_single_user_site(site: Site, local: bytes) -> User:
-    """The caller, under the own name with the own home, and as alias with the alias home for everything else."""
+    """Return the calling user: with its own home for its own name, else as alias.
+
+    The alias user has the caller's ids and the alias home.
+    """
     uid, gid = os.getuid(), os.getgid()
     alias = site.accounts.user("alias").encode()
     own = own_name()

@@ -1,4 +1,4 @@
-"""Whose mail is this: the longest match in the user database, and the rules for accounts of the system.
+"""Finds the user of a local part: longest match in the user database, and the account rules.
 
 Pure: the database and the accounts are callables.
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LONGEST_ACCOUNT_NAME = 31
-"""Candidates for account names that are longer, in bytes, are not looked up."""
+"""Longest candidate for an account name, in bytes; longer ones are not looked up."""
 
 
 def find_in_database(get: "Callable[[bytes], bytes | None]", local: bytes) -> User | None:
-    """The user whom the database gives `local` to; None where qmail-getpw must be asked.
+    """Return the user of `local` in the database; None if qmail-getpw must decide.
 
-    The whole local part comes first, then the wildcards from long to short; only prefixes that end in a character
-    which some wildcard ends in are looked up, and the empty prefix.  What a wildcard leaves over keeps its case.
-    Fails: LookupFailed(117) when the database lacks its list of wildcard characters; whatever `get` raises.
+    The whole local part is looked up first, then the wildcards from long to short.
+    Only prefixes whose last character ends some wildcard are looked up, and the empty prefix.
+    The part of `local` after a wildcard prefix keeps its case.
+    Fails: LookupFailed(117) if the database lacks its list of wildcard characters; whatever `get` raises.
     """
     endings = get(b"")
     if endings is None:
@@ -45,11 +46,11 @@ def find_account(
     alias: bytes,
     local: bytes,
 ) -> User:
-    """The account that gets mail for `local`, with alias for what nobody owns.
+    """Return the account that gets mail for `local`; the alias account if no other matches.
 
-    `account(name)` gives (name, uid, gid, home) or None; `home_owner(home)` the uid of the owner or raises OSError.
+    `account(name)` returns (name, uid, gid, home) or None. `home_owner(home)` returns a uid or raises OSError.
     An account counts if it is not root and owns its home; the longest candidate wins.
-    Fails: LookupFailed(115) when a home may be back later, LookupFailed(116) without an alias account; whatever
+    Fails: LookupFailed(115) if a home is temporarily unavailable; LookupFailed(116) without an alias account; whatever
     `account` raises.
     """
     for length in range(len(local), -1, -1):

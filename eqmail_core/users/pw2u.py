@@ -1,8 +1,8 @@
-"""Making an assign file from the accounts of a system: who is in it, and under which names.
+"""Generates users/assign from the accounts of a system.
 
-Pure: the owners of homes come from a callable.
+Pure: a callable supplies the owners of homes.
 
-Source: delivery.md 5.3 (qmail-pw2u.c); qmail-pw2u(8).
+Source: delivery.md 5.3 (qmail-pw2u.c); qmail-pw2u(8); passwd(5).
 """
 
 from errno import ENOENT
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """One account; `uid` and `gid` are the text of the file, `number` is the uid as C reads it: its leading digits."""
+    """One account of passwd(5).
+
+    `uid`, `gid`: the text of the file. `number`: the uid as C reads it, from its leading digits.
+    """
 
     __slots__ = ("gid", "home", "name", "number", "uid")
 
@@ -29,7 +32,7 @@ class Account:
 
 
 def parse_account(line: bytes) -> Account | None:
-    """The account in a line without its newline; None where fields are missing or a NUL is in it."""
+    """Parse a line of passwd(5) without its LF; None if fields are missing or it contains a NUL."""
     fields = line.split(b":")
     if len(fields) < 7 or b"\0" in line:
         return None
@@ -37,14 +40,14 @@ def parse_account(line: bytes) -> Account | None:
     return Account(name, uid, gid, home)
 
 
-# What a home must be.
+# Requirements on a home directory.
 ANY_HOME = 0
 HOME_MUST_EXIST = 1
 SKIP_BAD_HOME = 2
 
 
 class CannotAssign(Exception):
-    """The accounts do not make an assign file; `text` says why."""
+    """No assign file can be generated; `text` is the reason."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text.decode("latin-1"))
@@ -52,11 +55,11 @@ class CannotAssign(Exception):
 
 
 class AssignRules:
-    """Who counts, and how the lines look.
+    """The rules that select accounts and shape their lines.
 
-    `include`, `exclude`: names, None where there is no such list; `mail_names`: colon-separated local parts by
-    account name; all in lower case.  `subusers`: lines without newline; `append`: lines for the end.  `dash` is the
-    dash field of wildcards.
+    `include`, `exclude`: names in lower case, None without such a list.
+    `mail_names`: colon-separated local parts by account name, which is in lower case.
+    `subusers`: lines without LF. `append`: lines for the end. `dash`: the dash field of wildcards.
     """
 
     def __init__(self, alias: bytes, break_char: bytes) -> None:
@@ -75,10 +78,10 @@ class AssignRules:
 def assign_text(
     rules: AssignRules, passwd: "Iterable[bytes]", home_owner: "Callable[[bytes], int]"
 ) -> "Iterator[bytes]":
-    """The lines of the assign file, in the order of the accounts, then of the subusers.
+    """Generate the lines of the assign file: the accounts in order, then the subusers.
 
-    `passwd`: lines without newline; `home_owner(home)` gives a uid or raises OSError.
-    Fails: CannotAssign, when the iteration reaches the trouble.
+    `passwd`: lines without LF. `home_owner(home)` returns a uid or raises OSError.
+    Fails: CannotAssign, when the iteration reaches the error.
     """
     kept: dict[bytes, Account] = {}
     has_alias = False

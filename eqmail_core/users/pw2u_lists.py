@@ -1,4 +1,4 @@
-"""The administrator's lists that steer the making of an assign file from the accounts.
+"""Reads the administrator's lists that control the generation of users/assign.
 
 Source: delivery.md 5.3; qmail-pw2u(8).
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def read_assign_rules(site: "Site") -> AssignRules:
-    """The rules of an installation, with what include, exclude, mailnames, subusers and append say.
+    """Read the rules of a site from include, exclude, mailnames, subusers and append.
 
     Fails: OSError.
     """

@@ -1,11 +1,11 @@
-"""Who a local address belongs to, and why that could not be found out.
+"""The user that a local address belongs to, and the exit codes of a failed lookup.
 
-The one value that the user database, qmail-getpw, the spawner and the delivery agent exchange.
+The user database, qmail-getpw, the spawner and the delivery agent exchange this value.
 
 Source: delivery.md 5.1, 5.2; qmail-users(5); qmail-getpw(8).
 """
 
-# Exit codes between qmail-lspawn, its child and qmail-getpw; qmail-lspawn turns each into a report text.
+# Exit codes between qmail-lspawn, its child and qmail-getpw; qmail-lspawn converts each to a report text.
 LOOKUP_USAGE = 112
 LOOKUP_ROOT = 113
 LOOKUP_HOME_AWAY = 115
@@ -15,12 +15,12 @@ LOOKUP_SYSTEM = 118
 LOOKUP_NO_MEMORY = 119
 LOOKUP_CANNOT_RUN_GETPW = 121
 
-# More than any system's ids have.
+# More digits than the ids of any system have.
 _MAX_DIGITS = 18
 
 
 class LookupFailed(Exception):
-    """The owner of an address cannot be told now; `code` is one of the LOOKUP_* exit codes."""
+    """The owner of an address is currently unknown; `code` is one of the LOOKUP_* exit codes."""
 
     def __init__(self, code: int) -> None:
         super().__init__(f"code {code}")
@@ -28,9 +28,9 @@ class LookupFailed(Exception):
 
 
 class User:
-    """An account with the part of the address that is its own business.
+    """An account with the extension of the address.
 
-    `home` is a path; its .qmail files are named .qmail + `dash` + `ext`.  The ids need not belong to an account.
+    `home`: a path; its .qmail files are named .qmail + `dash` + `ext`. The ids need not belong to an account.
     """
 
     __slots__ = ("dash", "ext", "gid", "home", "name", "uid")
@@ -45,9 +45,9 @@ class User:
 
     @classmethod
     def from_fields(cls, fields: list[bytes]) -> "User":
-        """The user in the first six fields, as the database and qmail-getpw deliver them.
+        """Create a user from the first six fields, as the database and qmail-getpw return them.
 
-        A number is its leading digits, 0 where there are none or too many: root, whom nobody delivers to.
+        An id is read from its leading digits; it is 0 if there are none or too many. Nothing is delivered as root.
         Fails: LookupFailed(112) for fewer than six fields.
         """
         if len(fields) < 6:
@@ -56,7 +56,7 @@ class User:
         return cls(name, _leading_digits(uid), _leading_digits(gid), home, dash, ext)
 
     def fields(self) -> list[bytes]:
-        """The six fields, numbers in decimal."""
+        """Return the six fields, with numbers in decimal."""
         return [self.name, b"%d" % self.uid, b"%d" % self.gid, self.home, self.dash, self.ext]
 
     def __eq__(self, other: object) -> bool:

@@ -84,9 +84,9 @@ class Maildir:
             os.close(base)
 
     def write(self, names: MaildirNames, wanted: bytes, head: bytes, message: MessageFile) -> "MaildirFile":
-        """Write `head` and the message to a file in tmp/, for the name `wanted` or, if b"", a new one.
+        """Write `head` and the message to a file in tmp/, for the name `wanted` or a new one.
 
-        A copy with a wanted name replaces one of the same name: it is the same delivery repeated.
+        A copy with a wanted name replaces one of the same name: it is the same delivery repeated.  b"" means a new name.
         """
         size = 0
         if self.quota is not None:

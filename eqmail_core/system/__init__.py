@@ -1,1 +1,1 @@
-"""The machine: processes, users, files, signals, descriptors."""
+"""Operating system interfaces: processes, users, files, signals, descriptors."""

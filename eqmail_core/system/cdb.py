@@ -1,6 +1,6 @@
-"""Constant databases: look-ups that survive damage, and making one as a whole.
+"""Constant databases: look-ups that survive damaged files, and atomic replacement.
 
-The format and its hash live in cdbx; this module owns the errors and the atomic replacement.
+The package cdbx implements the format and its hash; this module defines the errors and the replacement.
 
 Source: cr.yp.to/cdb/cdb.txt; delivery.md 5.1.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CdbDamaged(Exception):
-    """The file is no constant database, or is one no longer."""
+    """The file is not, or no longer, a valid constant database."""
 
 
 class CdbReader:
@@ -31,7 +31,7 @@ class CdbReader:
         self._database = database
 
     def get(self, key: bytes) -> bytes | None:
-        """The first value of `key`, None where it has none.
+        """The first value of `key`; None if it has none.
 
         Fails: CdbDamaged; OSError.
         """
@@ -57,9 +57,9 @@ class CdbReader:
 
 
 def open_cdb(path: str) -> CdbReader | None:
-    """Open the database at `path`; None where it does not exist.
+    """Open the database at `path`; None if it does not exist.
 
-    It is read, not mapped: a file cut short by somebody must be an error here, not the end of the process.
+    The file is read, not mapped: if another process truncates it, that must be an error here, not a fatal signal.
     Fails: OSError.
     """
     try:
@@ -69,7 +69,10 @@ def open_cdb(path: str) -> CdbReader | None:
 
 
 class CdbNotWritten(Exception):
-    """A database could not be made; `step` is "create", "write" or "move", and the old one is as it was."""
+    """A database could not be written; `step` is "create", "write" or "move".
+
+    The old database is unchanged.
+    """
 
     def __init__(self, step: str, error: OSError) -> None:
         super().__init__(f"{step}: {error.strerror}")
@@ -78,9 +81,9 @@ class CdbNotWritten(Exception):
 
 
 def write_cdb(path: str, temporary: str, records: "Iterable[tuple[bytes, bytes]]", mode: int = 0o644) -> None:
-    """Write all records, in their order, to `temporary`, put it on the disk and rename it to `path`.
+    """Write all records in order to `temporary`, sync it and rename it to `path`.
 
-    Who makes the same database at the same time waits and then makes it again.
+    A second writer of the same database waits and then writes it again.
     Fails: CdbNotWritten; whatever `records` raises.  In each case `temporary` is removed.
     """
     try:
@@ -102,7 +105,7 @@ def write_cdb(path: str, temporary: str, records: "Iterable[tuple[bytes, bytes]]
 
 
 def _open_alone(path: str, mode: int) -> int:
-    """Open an empty file that nobody else is writing: its lock ends only when it has its final name."""
+    """Open an empty file exclusively; its lock lasts until it has its final name."""
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, mode)
         try:
@@ -136,5 +139,5 @@ def _write_records(fd: int, records: "Iterable[tuple[bytes, bytes]]") -> None:
 
 
 def _not_written(error: OSError | OverflowError) -> CdbNotWritten:
-    """A format that ends at 4 GiB reports its limit as an overflow."""
+    """Convert a write error; the format reports its limit of 4 GiB as an OverflowError."""
     return CdbNotWritten("write", error if isinstance(error, OSError) else OSError(EFBIG, str(error)))

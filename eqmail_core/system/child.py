@@ -1,6 +1,6 @@
-"""Children that stay: forked, not executed, with one socket to their parent and nothing else of its.
+"""Long-lived children: forked, not executed, with a socket to the parent and nothing else.
 
-Fails: OSError when there can be no child.
+Fails: OSError when no child can be started.
 """
 
 import os
@@ -16,11 +16,11 @@ _TOO_HIGH = 1 << 30
 
 
 def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[int, socket.socket]:
-    """Fork a child that runs `act` with its end of a packet socket and exits with what that returns.
+    """Fork a child that runs `act` with its end of a packet socket, then exits with the result.
 
-    The child has no other descriptors than 0, 1, 2 and the socket, and the default signals.  It ends by itself when
-    it sees the end of its socket; a surprise is one line on standard error, led by `name`.
-    Returns its process id and our end, which does not block.
+    The child has no other descriptors than 0, 1, 2 and the socket, and default signal handlers.  It must end when its
+    socket reaches end of file.  An unexpected error becomes one line on standard error, which begins with `name`.
+    Returns the process id and the parent's end, which is non-blocking.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -45,10 +45,10 @@ def fork_with_socket(name: str, act: Callable[[socket.socket], int]) -> tuple[in
 
 
 def _only(sock: socket.socket) -> socket.socket:
-    """Forget everything of the parent's but `sock`, which is returned as descriptor 3.
+    """Close all descriptors of the parent but `sock`, which becomes descriptor 3.
 
-    The parent's socket objects live on in our memory, closed behind their backs; a child never returns to code that
-    would use them or let them go.
+    The parent's socket objects stay in memory although their descriptors are closed.  A child never returns to code
+    that would use or close them.
     """
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
@@ -63,9 +63,9 @@ def _only(sock: socket.socket) -> socket.socket:
 
 
 def end_child(pid: int) -> int:
-    """Make sure that a child has ended; its exit code, or the negative number of a signal.
+    """Kill a child and reap it; its exit code, or the negative number of a signal.
 
-    A child that was already on its way out keeps its code.
+    A child that has already ended keeps its code.
     """
     try:
         os.kill(pid, signal.SIGKILL)
@@ -75,7 +75,7 @@ def end_child(pid: int) -> int:
 
 
 def has_ended(pid: int) -> bool:
-    """Bury a child if it has ended by now."""
+    """Reap a child if it has ended."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""Commands that users name in their instructions: found along PATH, with a message on standard input.
+"""Runs commands that users name in instructions, found along PATH, with a message as input.
 
 Light: used by programs that run once per message.
 Source: delivery.md 5.9.
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 def run(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
-    """Run a command with our descriptors; its exit code.
+    """Run a command with the descriptors of this process; return its exit code.
 
-    Fails: OSError when it cannot be run, Temporary when it crashes.
+    Fails: OSError when it cannot be run; TemporaryFailure when it crashes.
     """
     return _await(_start(argv, environ))
 
 
 def run_for_exit_code(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> int:
-    """Ask a command about the message on standard input; its exit code.
+    """Run a command that tests the message on standard input; return its exit code.
 
-    One that cannot be run counts as having said no.
-    Fails: Temporary when it crashes, says 111, or cannot be run for lack of resources.
+    A command that cannot be run counts as a permanent failure.
+    Fails: TemporaryFailure when it crashes, exits 111, or cannot be run for lack of resources.
     """
     try:
         code = run(argv, environ)
@@ -41,10 +41,12 @@ def run_for_exit_code(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> in
 
 
 def run_with_input(argv: list[bytes], environ: "Mapping[bytes, bytes]", first: bytes, source: int | None = 0) -> int:
-    """Run a command whose standard input is `first` and then what `source` gives, of any size; its exit code.
+    """Run a command whose standard input is `first`, then the content of `source`.
 
-    A command need not read it all.  Without a source, `first` is all.
-    Fails: Temporary, Permanent when it cannot be run; Temporary when it crashes or our input cannot be read.
+    Returns its exit code.  The input may have any size; the command need not read it all.  Without a source, `first` is
+    all.
+    Fails: TemporaryFailure, PermanentFailure when it cannot be run; TemporaryFailure when it crashes or `source` cannot
+    be read.
     """
     reading, writing = os.pipe()
     try:
@@ -81,7 +83,7 @@ def _await(pid: int) -> int:
 
 
 def _write_until_closed(fd: int, data: bytes) -> bool:
-    """Write to the command; False when it does not listen any more."""
+    """Write to the command; False if it has closed its input."""
     try:
         write_all(fd, data)
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""How many descriptors this process may have.
+"""The limit of descriptors of this process.
 
 Fails: never.
 """
@@ -7,7 +7,7 @@ import resource
 
 
 def raise_descriptor_limit(limit: int) -> int:
-    """Let the process have as many descriptors as the system allows; that number, at most `most`."""
+    """Raise the descriptor limit as far as the system allows; return it, at most `limit`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

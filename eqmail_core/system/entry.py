@@ -1,4 +1,4 @@
-"""The door of every program: from the system's argv and environment into `main`, and out with an exit code.
+"""The entry point of every program: calls `main` with argv and environment, then exits.
 
 A program file that setup installs calls `enter(main, home)`; `main(argv, environ)` gets bytes and returns the code.
 """
@@ -19,7 +19,10 @@ _INTERRUPTED = 130
 
 
 def enter(main: "Callable[[list[bytes], dict[bytes, bytes]], int]", home: str) -> "NoReturn":
-    """Run `main` and leave the process at once; a surprise is one line on standard error and a temporary failure."""
+    """Run `main` and exit at once with its code.
+
+    An unexpected error is one line on standard error and a temporary failure.
+    """
     try:
         _occupy_standard_descriptors()
         _unset_invented_locale()
@@ -33,9 +36,10 @@ def enter(main: "Callable[[list[bytes], dict[bytes, bytes]], int]", home: str) -
 
 
 def _occupy_standard_descriptors() -> None:
-    """Let no file that we open become descriptor 0, 1 or 2, and be taken for the message or for the log.
+    """Open descriptors 0, 1 and 2 if they are closed, so that no other file gets their numbers.
 
-    One that was closed can be neither read nor written afterwards, as before.
+    Such a file could be taken for the message or for the log.  A descriptor that was closed can still be neither read
+    nor written.
     """
     for fd in _STANDARD:
         try:
@@ -45,7 +49,7 @@ def _occupy_standard_descriptors() -> None:
 
 
 def _unset_invented_locale() -> None:
-    """Take out LC_CTYPE where the interpreter has put it in (PEP 538): what we start gets what we were given."""
+    """Remove LC_CTYPE if the interpreter added it (PEP 538): children get the original one."""
     if os.environb.get(b"LC_CTYPE") not in _INVENTED:
         return
     try:
@@ -63,7 +67,7 @@ def _unset_invented_locale() -> None:
 
 
 def _unexpected_error(error: BaseException) -> int:
-    """Say what has come up, in one line, if anybody can still hear it; the exit code."""
+    """Log an unexpected error in one line, unless the reader has gone; return the exit code."""
     from eqmail_core.outcome import EXIT_TEMPORARY
 
     if isinstance(error, SystemExit):

@@ -1,6 +1,6 @@
-"""Reading and writing files and descriptors; every write that counts is complete and on the disk.
+"""Reads and writes files and descriptors; important writes are complete and on the disk.
 
-Fails: OSError, as the system says it.
+Fails: OSError from the system.
 """
 
 import os
@@ -22,8 +22,8 @@ def read_all(fd: int) -> bytes:
 
 
 def has_more(fd: int, wait_s: float) -> bool:
-    """Whether a read of the descriptor would give something, or its end, within a time."""
-    # Here, because most programs that read files have no use for it.
+    """Tell whether the descriptor has data, or reaches its end, within `wait_s`."""
+    # Imported here, because most programs that read files do not need it.
     from select import POLLIN, poll
 
     poller = poll()
@@ -32,7 +32,7 @@ def has_more(fd: int, wait_s: float) -> bool:
 
 
 def read_upto(fd: int, at_most: int) -> bytes:
-    """Read a descriptor to its end, but no more than `at_most` bytes."""
+    """Read a descriptor to its end, but at most `at_most` bytes."""
     chunks = []
     left = at_most
     while left and (chunk := os.read(fd, min(left, CHUNK))):
@@ -42,9 +42,9 @@ def read_upto(fd: int, at_most: int) -> bytes:
 
 
 def open_regular(path: str | bytes, flags: int = os.O_RDONLY, dir_fd: int | None = None) -> int | None:
-    """Open a file of somebody who is not trusted; None where it is no regular file.
+    """Open a file of an untrusted user; None if it is not a regular file.
 
-    Neither opening nor reading it can block, whatever it is; how much is read is the caller's to bound.
+    Neither opening nor reading it can block, whatever it is.  The caller must bound how much it reads.
     """
     fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
@@ -59,7 +59,7 @@ def open_regular(path: str | bytes, flags: int = os.O_RDONLY, dir_fd: int | None
 
 
 def read_file(path: str | bytes) -> bytes | None:
-    """The content of a file, None where it does not exist."""
+    """The content of a file; None if it does not exist."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -71,14 +71,14 @@ def read_file(path: str | bytes) -> bytes | None:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write everything, however often it takes."""
+    """Write everything, with as many writes as needed."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 def write_pieces(fd: int, pieces: "Iterable[bytes]") -> None:
-    """Write everything that comes, in writes of some size; what came before `pieces` failed is written too."""
+    """Write all pieces in large writes; if `pieces` fails, the earlier ones are written too."""
     waiting: list[bytes] = []
     size = 0
     try:
@@ -94,7 +94,7 @@ def write_pieces(fd: int, pieces: "Iterable[bytes]") -> None:
 
 
 def write_atomically(path: str, data: bytes, mode: int = 0o644, temporary: str = "") -> None:
-    """Replace `path` as a whole: a temporary file beside it, on the disk, then renamed."""
+    """Replace `path` as a whole: write a temporary file beside it, sync it, rename it."""
     temporary = temporary or f"{path}.tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
@@ -106,14 +106,14 @@ def write_atomically(path: str, data: bytes, mode: int = 0o644, temporary: str =
         os.rename(temporary, path)
     except OSError as error:
         os.unlink(temporary)
-        if error.filename is None:  # what fails on a descriptor does not name its file
+        if error.filename is None:  # an error on a descriptor does not name the file
             error.filename = path
         raise
     sync_folder(os.path.dirname(path) or ".")
 
 
 def sync_folder(path: str) -> None:
-    """Put the entries of a folder on the disk."""
+    """Sync the entries of a folder to the disk."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -122,7 +122,10 @@ def sync_folder(path: str) -> None:
 
 
 def remove_for_good(path: str) -> None:
-    """Take a name away so that no power cut brings it back; that it was not there is fine, and costs no flush."""
+    """Remove a name durably, so that a power failure cannot restore it.
+
+    A missing file is no error and costs no flush.
+    """
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -131,7 +134,10 @@ def remove_for_good(path: str) -> None:
 
 
 def open_pipes(count: int) -> list[tuple[int, int]]:
-    """So many pipes, each as descriptors for reading and writing.  Fails: OSError; then none is left open."""
+    """Open `count` pipes, each as descriptors for reading and writing.
+
+    Fails: OSError; then none is left open.
+    """
     pipes: list[tuple[int, int]] = []
     try:
         pipes.extend(os.pipe() for _ in range(count))
@@ -149,7 +155,10 @@ def close_all(*descriptors: int) -> None:
 
 
 def left_in(fd: int, at_most: int) -> bytes:
-    """What a child that has ended left in a pipe, which is closed; who was started by it may have it open still."""
+    """Read what an ended child left in a pipe, without blocking, and close it.
+
+    A process that the child started may still have the pipe open.
+    """
     os.set_blocking(fd, False)
     try:
         return os.read(fd, at_most)

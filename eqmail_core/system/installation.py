@@ -1,6 +1,6 @@
-"""Finding the installation that a program belongs to, and its settings.
+"""Finds the installation that a program belongs to, and its settings.
 
-Source: EQMAIL_HOME wins over the home that setup wrote into the program.
+Source: EQMAIL_HOME overrides the home that setup wrote into the program.
 """
 
 import os
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def read_site(environ: "Mapping[bytes, bytes]") -> Site:
-    """The installation named by the environment, with the choices that setup kept in it.
+    """The installation named by the environment, with the choices that setup stored in it.
 
-    Fails: OSError when the site file cannot be read, ValueError when it makes no sense.
+    Fails: OSError when the site file cannot be read; ValueError when it is invalid.
     """
     home = os.fsdecode(home_of(environ))
     path = f"{home}/{SITE_FILE}"
@@ -33,16 +33,19 @@ def read_site(environ: "Mapping[bytes, bytes]") -> Site:
 
 def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) -> "Controls":
     """The settings of an installation; values from `environ` override files where declared so."""
-    # Here, because the table of settings is long, and qmail-queue starts once per message and needs none.
+    # Imported here, because the table of settings is long; qmail-queue starts once per message and needs none.
     from eqmail_core.control.controls import controls_in
 
     return controls_in(site.control, read_file, environ)
 
 
 def is_own(path: bytes, home: bytes, name: bytes) -> bool:
-    """Whether this is the program `name` of the installation, as setup wrote it.  Fails: OSError: it cannot be read."""
+    """Tell whether `path` is the program `name` of the installation, unchanged since setup.
+
+    Fails: OSError when it cannot be read.
+    """
     if path != os.path.join(home, b"bin", name):
         return False
-    # The line by which the program that setup writes finds its code.
+    # The import line in the program file that setup writes.
     line = b"\nfrom eqmail_core.programs.%b import main\n" % name.replace(b"-", b"_")
     return line in (read_file(path) or b"")

@@ -1,6 +1,6 @@
-"""System calls that Python's os lacks; where the system lacks them too, what comes nearest.
+"""System calls that Python's os lacks, with the nearest substitute on other systems.
 
-Import before settling into a role: loading the library may need files that the role cannot read.
+Import this before assuming a role: loading the library may need files that the role cannot read.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ CAP_SETGID, CAP_SETUID = 6, 7
 
 
 def sync_file_system(fd: int) -> None:
-    """Put everything written to the file system of `fd` on the disk, names included.  Fails: OSError."""
+    """Sync everything written to the file system of `fd`, names included.  Fails: OSError."""
     if not hasattr(_library, "syncfs"):
         os.sync()
     elif _library.syncfs(fd) != 0:
@@ -30,9 +30,10 @@ def sync_file_system(fd: int) -> None:
 
 
 def forbid_tracing() -> None:
-    """Keep other processes of our user from tracing this one and reading its memory, until it executes a program.
+    """Forbid other processes of the same user to trace this one, until it executes a program.
 
-    Fails: OSError when the system will not promise it.
+    This also protects its memory from being read.
+    Fails: OSError when the system does not guarantee it.
     """
     if hasattr(_library, "prctl"):
         _library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -41,9 +42,9 @@ def forbid_tracing() -> None:
 
 
 def keep_capabilities(*kept: int) -> None:
-    """Give up all capabilities but these, for ever: no program that is executed gets any back.
+    """Drop all capabilities but these for ever: no executed program regains any.
 
-    Fails: OSError when the system will not promise it.
+    Fails: OSError when the system does not guarantee it.
     """
     if not hasattr(_library, "capset"):
         return
@@ -59,7 +60,7 @@ def keep_capabilities(*kept: int) -> None:
         raise OSError(error, os.strerror(error))
 
 
-# A filter of system calls (seccomp(2)): io_uring_setup is not there, by its number on all machines; all else is.
+# A filter of system calls (seccomp(2)) that hides io_uring_setup, by its number on all machines, and allows all others.
 _IO_URING_SETUP, _ENOSYS = 425, 38
 _LOAD_NUMBER, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ERROR, _ALLOW = 0x00050000, 0x7FFF0000
@@ -72,10 +73,10 @@ _WITHOUT_IO_URING = (
 
 
 def forbid_io_uring() -> None:
-    """Have no io_uring in this process and what it starts, for ever: its kernel code has had too many holes.
+    """Forbid io_uring in this process and its children for ever: its code had many holes.
 
-    An event loop that would use it does without.  Only root may ask for that without forbidding more; where that fails
-    the variable remains, by which the event loop does without most of it.  Fails: never.
+    An event loop that would use it works without.  Only root may install the filter without forbidding more.  Where it
+    fails, the environment variable remains, which makes the event loop avoid most of io_uring.  Fails: never.
     """
     os.environ["UV_USE_IO_URING"] = "0"
     if os.geteuid() == 0 and hasattr(_library, "prctl"):
@@ -85,13 +86,16 @@ def forbid_io_uring() -> None:
 
 
 def trim_memory() -> None:
-    """Give memory that the allocator keeps for later back to the system, where the library can."""
+    """Return free memory of the allocator to the system, where the library can."""
     if hasattr(_library, "malloc_trim"):
         _library.malloc_trim(0)
 
 
 def end_with_parent() -> None:
-    """Have this process told TERM when its parent dies; becoming another user undoes that, so call it again then."""
+    """Have the kernel send TERM to this process when its parent dies.
+
+    A change of user cancels this, so call it again afterwards.
+    """
     if hasattr(_library, "prctl"):
         _library.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
@@ -107,13 +111,13 @@ def close_all_but(kept: "set[int]") -> None:
             try:
                 os.close(fd)
             except OSError:
-                pass  # the one that listed them
+                pass  # the descriptor of the listing itself
 
 
 def lock_holder(fd: int) -> int:
-    """The process that keeps others from locking the file of `fd` for writing; 0 for none, -1 where it is hidden.
+    """The process that prevents a write lock on the file of `fd`; 0 for none, -1 if hidden.
 
-    The kernel says it; what a process could write into the file does not count.  Fails: OSError.
+    The kernel reports it, independently of the content of the file.  Fails: OSError.
     """
     import fcntl
     import struct
@@ -124,6 +128,6 @@ def lock_holder(fd: int) -> int:
 
 
 def name_process(name: str) -> None:
-    """Show `name`, up to 15 characters, in ps; only for people."""
+    """Show `name`, up to 15 characters, in ps."""
     if hasattr(_library, "prctl"):
         _library.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0)

@@ -1,8 +1,8 @@
-"""The modules that a program starts with, taken over together from the one file in which setup has linked them.
+"""Loads the modules that a program starts with from one file, in which setup linked them.
 
-Python finds each module by several looks at the disk, which for a program that lives for a few milliseconds is most of
-its life.  The code of this module is the first thing in such a file; it runs before anything is imported, and so uses
-only what the interpreter has loaded anyway.
+Python finds each module by several file system accesses.  For a program that runs a few milliseconds, that is most of
+its run time.  The code of this module is the first in such a file.  It runs before any import, so it uses only what the
+interpreter has loaded anyway.
 
 Source: docs/adr/0016-linked-programs.md.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def load_linked(parts: "list[Part]") -> None:
-    """Make the modules, in this order, as importing them would; nothing if the source of any has changed since.
+    """Create the modules in this order, as imports would; nothing if any source has changed.
 
     Fails: OSError when a source has gone; whatever a module raises.
     """
@@ -44,7 +44,7 @@ def load_linked(parts: "list[Part]") -> None:
 
 
 def load_linked_from(path: str) -> None:
-    """Make the modules of such a file, for what a program does later; nothing where it is not there, or damaged."""
+    """Create the modules of such a file, for later use; nothing if it is missing or damaged."""
     import marshal
 
     try:

@@ -1,6 +1,6 @@
-"""One line on standard error per thing worth saying; the logger behind it stamps the time.
+"""Writes log lines to standard error; the logger that reads them adds the time.
 
-Source: conventions; qmail-send's safe characters.
+Source: qmail-send's safe characters.
 """
 
 import os
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eqmail_core.system.repeated_lines import RepeatedLines
 
 SYSLOG = "/dev/log"
-"""Where the system's log takes a line per datagram."""
+"""The socket of the system's log, which takes one line per datagram."""
 
 _MAIL_INFO = b"<22>"
 _priority = b""
@@ -21,27 +21,27 @@ _SAFE = bytes(byte if 33 <= byte <= 126 and byte != 37 else 95 for byte in range
 
 
 def log_safe(data: bytes) -> bytes:
-    """Make bytes of a stranger fit for a log line: newline becomes /, what does not print and % become _."""
+    """Make untrusted bytes safe for a log line: newline becomes /, unprintables and % become _."""
     return data.replace(b"\n", b"/").translate(_SAFE)
 
 
 def log_line(program: str, text: bytes | str) -> None:
-    """Write `program: text` and a newline to standard error in one piece; trouble there is ignored."""
+    """Write `program: text` and a newline to standard error in one write; errors are ignored."""
     line = text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")
     write_stderr(program.encode() + b": " + line.replace(b"\n", b"/") + b"\n")
 
 
 def say_seldom(repeated: "RepeatedLines", program: str, text: str) -> None:
-    """The same for a line that may come again and again, see `RepeatedLines`."""
+    """Write a log line that may recur often, limited by `RepeatedLines`."""
     line = repeated.let(text.encode("utf-8", "surrogateescape"))
     if line:
         log_line(program, line)
 
 
 def describe_error(error: BaseException) -> bytes:
-    """What a person can make of an exception; what is a bug of ours keeps its name."""
+    """Describe an exception in readable text; exceptions that indicate a bug keep their name."""
     if isinstance(error, OSError) and error.errno:
-        # Here, because it is seldom needed, and programs that start per message would pay for it.
+        # Imported here, because it is rarely needed, and programs that start per message would pay for it.
         from eqmail_core.text.error_text import error_text
 
         where = error.filename
@@ -52,7 +52,7 @@ def describe_error(error: BaseException) -> bytes:
 
 
 def write_stderr(text: bytes) -> None:
-    """Write a text to standard error as it is; trouble there is ignored, for the exit code says the same."""
+    """Write a text to standard error; errors are ignored, because the exit code tells the same."""
     try:
         os.write(2, _priority + text)
     except OSError:
@@ -60,9 +60,9 @@ def write_stderr(text: bytes) -> None:
 
 
 def redirect_to_syslog() -> None:
-    """Let standard error be syslog where it is the connection to the client, as inetd and xinetd make it.
+    """Redirect standard error to syslog if it is the client connection (inetd, xinetd).
 
-    A client would take what is for the log for an answer.  Where there is no syslog it is lost.
+    The client would take log lines for replies.  Without a syslog, the lines are lost.
     """
     global _priority
     try:
@@ -71,7 +71,7 @@ def redirect_to_syslog() -> None:
         return
     if not S_ISSOCK(log.st_mode) or (client.st_ino, client.st_dev) != (log.st_ino, log.st_dev):
         return
-    # Here, because most servers have a log, and those that are started for each client would pay for it.
+    # Imported here, because most servers have a log, and those that are started for each client would pay for it.
     import _socket
 
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
@@ -85,6 +85,6 @@ def redirect_to_syslog() -> None:
 
 
 def fatal(program: str, text: bytes | str, code: int = EXIT_TEMPORARY) -> int:
-    """Say why a program gives up, `program: fatal: text`, and return the code it exits with."""
+    """Log `program: fatal: text` and return the exit code."""
     log_line(program, b"fatal: " + (text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape")))
     return code

@@ -1,7 +1,7 @@
-"""How much memory a process may have: what it has now, and so much more.
+"""Limits the memory of a process: what it uses now, and a given amount more.
 
-Asking for more then raises MemoryError there, instead of slowing the whole machine down.  Programs that are started
-inherit the limit, so it is lifted before.  A system that does not tell what a process has sets no limit.
+Beyond that, an allocation raises MemoryError instead of slowing the whole machine down.  Started programs inherit the
+limit, so it must be lifted before.  On a system that does not report the memory in use, no limit is set.
 """
 
 import os
@@ -11,9 +11,9 @@ _USED = "/proc/self/statm"
 
 
 def bound_memory(more_bytes: int) -> int:
-    """Bound the address space to what it is now and `more_bytes`; the limit before, for `lift_bound`.
+    """Limit the address space to its present size and `more_bytes`; return the old limit.
 
-    A lower limit stays.  Fails: never.
+    The old limit is for `lift_bound`.  A lower limit stays.  Fails: never.
     """
     before, limit = resource.getrlimit(resource.RLIMIT_AS)
     try:
@@ -27,7 +27,7 @@ def bound_memory(more_bytes: int) -> int:
 
 
 def lift_bound(before: int) -> None:
-    """Have the limit again that was before `bound_memory`.  Fails: never."""
+    """Restore the limit from before `bound_memory`.  Fails: never."""
     try:
         resource.setrlimit(resource.RLIMIT_AS, (before, resource.getrlimit(resource.RLIMIT_AS)[1]))
     except (OSError, ValueError):

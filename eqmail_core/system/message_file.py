@@ -1,6 +1,8 @@
-"""A message behind a descriptor whose offset belongs to others: read by position, copied by the kernel, never whole.
+"""A message behind a shared descriptor: read by position, copied by the kernel, in pieces.
 
-Fails: MessageUnreadable when the message itself cannot be read; OSError is always about the other side.
+The offset of the descriptor may be shared with other processes and stays unchanged.
+
+Fails: MessageUnreadable when the message itself cannot be read; OSError always concerns the other side.
 """
 
 import os
@@ -19,9 +21,9 @@ class MessageUnreadable(Exception):
 
 
 class MessageFile:
-    """A message to be read any number of times; the descriptor stays the caller's, and its offset where it is.
+    """A message that can be read any number of times; the caller keeps the descriptor.
 
-    `head` is the first piece, at most CHUNK bytes, read once.
+    The offset of the descriptor stays unchanged.  `head` is the first piece, at most CHUNK bytes, read once.
     """
 
     __slots__ = ("fd", "head")
@@ -31,7 +33,7 @@ class MessageFile:
         self.head = self._read(0)
 
     def size(self) -> int:
-        """How many bytes it has.  Fails: MessageUnreadable."""
+        """The size in bytes.  Fails: MessageUnreadable."""
         try:
             return os.fstat(self.fd).st_size
         except OSError as error:
@@ -46,7 +48,7 @@ class MessageFile:
             chunk = self._read(position)
 
     def has_header_line(self, line: bytes) -> bool:
-        """Tell whether `line`, which ends in a newline and has no other, stands in the header."""
+        """Tell whether the header contains `line`, which ends in a newline and has no other."""
         wanted = b"\n" + line
         before = b"\n"
         for chunk in self.chunks():
@@ -69,7 +71,7 @@ class MessageFile:
             self._copy_rest(fd, CHUNK)
 
     def reopen(self) -> int:
-        """A descriptor of the same message with an offset of its own, at the beginning; the caller closes it."""
+        """Open the same message with a separate offset, at the beginning; the caller closes it."""
         try:
             return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -89,7 +91,7 @@ class MessageFile:
             while sent := os.sendfile(fd, self.fd, position, _SENDFILE):
                 position += sent
         except OSError:
-            # Whichever side it was, reading and writing by hand tells; what was sent is where it belongs.
+            # A copy by read and write shows which side failed; what was sent is in place.
             while chunk := self._read(position):
                 write_all(fd, chunk)
                 position += len(chunk)

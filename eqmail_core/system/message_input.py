@@ -1,4 +1,4 @@
-"""The header of a message that comes in through a descriptor, read as far as the body and no further than needed.
+"""Reads the header of a message from a descriptor, as far as the body and no further.
 
 Fails: OSError when it cannot be read.
 """
@@ -10,7 +10,10 @@ from eqmail_core.system.files import CHUNK
 
 
 def read_header(fd: int, prefix: bytes = b"") -> HeaderReader:
-    """Read until the body begins, as if `prefix` came first; what was read of the body is in the reader."""
+    """Read until the body begins, as if `prefix` came first.
+
+    The reader also holds the part of the body that was read.
+    """
     reader = HeaderReader()
     if prefix and reader.feed(prefix):
         return reader

@@ -1,4 +1,4 @@
-"""The addresses of this host: those of every interface that is up, and the two that mean "this host".
+"""The addresses of this host: those of all active interfaces, and the two unspecified ones.
 
 Source: delivery.md 5.6 (loop check); RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2.
 """
@@ -18,9 +18,9 @@ UNSPECIFIED = frozenset(("0.0.0.0", "::"))
 
 
 def own_addresses() -> frozenset[str]:
-    """Every address of this host, as text in its canonical form; 0.0.0.0 and :: are always among them.
+    """Every address of this host as canonical text, including 0.0.0.0 and ::.
 
-    Fails: never; what the system does not tell is left out.
+    Fails: never; addresses that the system does not report are left out.
     """
     return UNSPECIFIED | _ipv4() | _ipv6()
 

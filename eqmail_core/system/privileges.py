@@ -1,6 +1,6 @@
-"""Becoming a role for ever: the first act of every service and of every delivery to a user.
+"""Assuming a role for ever: the first act of every service and of every delivery to a user.
 
-Source: architecture "privilege boundaries"; OpenSMTPD's order of giving up root.
+Source: docs/SECURITY.md; OpenSMTPD's order of giving up root.
 """
 
 import os
@@ -11,14 +11,14 @@ from eqmail_core.system import kernel
 
 
 class PrivilegeError(Exception):
-    """The process could not become the role, or could come back; it must end."""
+    """The process could not assume the role, or could undo it; it must end."""
 
 
 def assume_role(site: Site, role: str) -> None:
-    """Become the account of `role` for ever: groups, gid and uid; verified, not assumed.  Ends with its parent.
+    """Become the account of `role` for ever, verified; the process ends with its parent.
 
-    In a single-user installation the caller plays every role.
-    Fails: CannotSettle.
+    Sets groups, gid and uid.  In a single-user installation the caller has every role.
+    Fails: PrivilegeError.
     """
     parent = os.getppid()
     if not site.single_user:
@@ -40,9 +40,9 @@ def _become_role(site: Site, role: str) -> None:
 
 
 def become_user(uid: int, gid: int) -> None:
-    """Become `uid` and `gid` without supplementary groups, and prove that there is no way back to root.
+    """Become `uid` and `gid` without supplementary groups, and verify that root is unreachable.
 
-    Fails: CannotSettle.
+    Fails: PrivilegeError.
     """
     if os.getuid() != 0 and (os.getuid(), os.geteuid()) != (uid, uid):
         raise PrivilegeError(f"must be started by root to become uid {uid}")
@@ -66,11 +66,11 @@ def become_user(uid: int, gid: int) -> None:
 
 
 class TemporaryIdentity:
-    """`with Acting(uid, gid)`: what root touches meanwhile is touched as that account, with its rights and no others.
+    """`with TemporaryIdentity(uid, gid)`: root touches files with the rights of that account.
 
-    The real and the saved user stay root, so no process of the account may send signals to ours or trace it.  The
-    working directory is / afterwards, so that nobody's disk is kept busy.
-    Fails: CannotSettle, when it could not be done; then nothing has changed.
+    The real and the saved user stay root, so no process of the account may send signals to this one or trace it.  The
+    working directory is / afterwards, so that no file system of a user stays busy.
+    Fails: PrivilegeError when the switch failed; then nothing has changed.
     """
 
     __slots__ = ("_gid", "_uid")
@@ -104,8 +104,9 @@ def _act_as_root() -> None:
 
 
 def keep_only_changing_users() -> None:
-    """Give up for ever what root may do beside acting as others, and what an executed program could bring back.
+    """Drop all privileges of root for ever, except those to act as other users.
 
-    Between users the process then touches files as a mere owner would whose uid is 0.  Fails: OSError.
+    An executed program cannot regain them.  Between users the process has only the rights of a file owner with uid 0.
+    Fails: OSError.
     """
     kernel.keep_capabilities(kernel.CAP_SETGID, kernel.CAP_SETUID)

@@ -1,4 +1,4 @@
-"""Running other programs: descriptors in place, signals as they expect them, their end awaited, their output bounded.
+"""Runs other programs: sets descriptors and signals, awaits their end, bounds their output.
 
 Light: used by programs that run once per message.
 Fails: OSError when a program cannot be started.
@@ -23,9 +23,9 @@ _PIECE = 4096
 
 
 def start(argv: list[bytes], environ: "Mapping[bytes, bytes]", leads_group: bool = False) -> int:
-    """Start the program argv[0], a path, with the descriptors 0, 1 and 2 that we have and no others; its process id.
+    """Start the program argv[0], a path, with only descriptors 0, 1 and 2; return its pid.
 
-    Where it leads a process group, everything that it starts can be ended with it, see `await_end_within`.
+    If it leads a process group, all processes that it starts can be ended with it, see `await_end_within`.
     """
     close = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited_children()]
     if leads_group:
@@ -34,7 +34,10 @@ def start(argv: list[bytes], environ: "Mapping[bytes, bytes]", leads_group: bool
 
 
 def _inherited_children() -> list[int]:
-    """Descriptors that programs would inherit: what Python opens is none of them, what we were started with is."""
+    """Descriptors that programs would inherit: those this process was started with.
+
+    Python opens its own descriptors without inheritance.
+    """
     found = []
     try:
         for name in os.listdir("/proc/self/fd"):
@@ -43,7 +46,7 @@ def _inherited_children() -> list[int]:
                 if fd > _STDERR and os.get_inheritable(fd):
                     found.append(fd)
             except OSError:
-                pass  # that of the listing
+                pass  # the descriptor of the listing itself
     except OSError:
         pass  # a system without this folder: as in C
     return found
@@ -55,22 +58,22 @@ def await_end(pid: int) -> int:
 
 
 def await_end_within(pid: int, limit_s: float) -> int | None:
-    """Wait for a child that leads a process group, see `await_end`; None if it took longer and was ended.
+    """Wait for a child that leads a process group, see `await_end`; None after the time limit.
 
-    At the limit the whole group gets TERM, and KILL when the child has not ended a moment later, or has.
+    At the limit the whole group gets TERM.  It gets KILL when the child has ended, or a moment later.
     """
     in_time = _ends_within(pid, limit_s)
     if not in_time:
         _signal_group(pid, _SIGTERM)
         _ends_within(pid, _KILL_AFTER_S)
-        # The child is not buried yet, so that its number is still that of its group and of no other.
+        # The child is not reaped yet, so its number still belongs to its group and to no other.
         _signal_group(pid, _SIGKILL)
     code = await_end(pid)
     return code if in_time else None
 
 
 def _ends_within(pid: int, limit_s: float) -> bool:
-    """Wait until a child has ended, without burying it; False when it has not within the time."""
+    """Wait until a child has ended, without reaping it; False at the time limit."""
     deadline = time.monotonic() + limit_s
     pause_s = 0.001
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -90,10 +93,10 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 def run_captured(act: "Callable[[], int]", limit_bytes: int, timeout_s: float) -> tuple[int, bytes]:
-    """Run `act` in a child with its descriptor 1 caught: its exit code (see `await_end`) and the first bytes it wrote.
+    """Run `act` in a child and capture descriptor 1: exit code (`await_end`) and first bytes.
 
-    `act` may settle into another user and execute a program.  At the time limit the child is killed, and its code
-    is that of SIGKILL.  Fails: OSError when there can be no child.
+    `act` may become another user and execute a program.  At the time limit the child is killed, and its code is that of
+    SIGKILL.  Fails: OSError when no child can be started.
     """
     reading, writing = os.pipe()
     try:

@@ -1,4 +1,4 @@
-"""Log lines that a trouble repeats, such as a full disk: one a period, and then how many there were.
+"""Limits log lines that one problem repeats, such as a full disk: one a period, then a count.
 
 Fails: never.
 """
@@ -8,20 +8,20 @@ from collections.abc import Callable
 
 PERIOD_S = 60.0
 MAX_KINDS = 256
-"""Kinds of lines that are told apart; beyond that they are forgotten, and begin anew."""
+"""Kinds of lines that are distinguished; beyond that all kinds are reset."""
 
 _WITHOUT_NUMBERS = bytes.maketrans(b"123456789", b"000000000")
 
 
 class RepeatedLines:
-    """Lines that differ in numbers only are of one kind, of which `let` passes one a period."""
+    """Lines that differ only in numbers are of one kind; `let` passes one of a kind per period."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._kinds: dict[bytes, tuple[float, int]] = {}
 
     def let(self, line: bytes) -> bytes:
-        """The line, with the number of those of its kind that were kept back; b"" if it is kept back itself."""
+        """The line, with the number of suppressed ones of its kind; b"" if it is suppressed itself."""
         kind = line.translate(_WITHOUT_NUMBERS)
         while b"00" in kind:
             kind = kind.replace(b"00", b"0")

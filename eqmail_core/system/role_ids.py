@@ -1,6 +1,6 @@
-"""The uids that play the roles; looked up by name, once per process.
+"""The uids of the roles; looked up by name, once per process.
 
-Source: queue.md 3.5 (whose mail is whose).
+Source: queue.md 3.5 (uids of submitters).
 """
 
 import os
@@ -15,7 +15,7 @@ NOBODY = -1
 
 
 def uid_of(site: "Site", role: str) -> int:
-    """The uid of a role; in a single-user installation the caller's own; NOBODY where the account is missing."""
+    """The uid of a role: in a single-user installation the caller's, NOBODY if missing."""
     if site.single_user:
         return os.getuid()
     try:
@@ -25,15 +25,19 @@ def uid_of(site: "Site", role: str) -> int:
 
 
 def submitter_uids(site: "Site") -> tuple[int, int, int]:
-    """The uids of alias, network daemon and scheduler, whose mail is marked as theirs; NOBODY in a single-user home."""
+    """The uids of alias, network daemon and scheduler, which are marked in Received lines.
+
+    NOBODY in a single-user installation.
+    """
     if site.single_user:
         return NOBODY, NOBODY, NOBODY
     return uid_of(site, "alias"), uid_of(site, "qmaild"), uid_of(site, "qmails")
 
 
 def account_numbers(site: "Site") -> tuple[list[int], list[int]]:
-    """The uids of all roles in the order of conf-users, and the gids of the groups, the second one first.
+    """The uids of all roles in the order of conf-users, and the gids of the groups.
 
+    The second group comes first.
     Fails: KeyError("user NAME") or KeyError("group NAME") for an account that does not exist.
     """
     import grp

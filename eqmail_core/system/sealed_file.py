@@ -1,4 +1,4 @@
-"""A message in memory behind a descriptor that nobody can change any more, not even who made it.
+"""A message in memory behind a descriptor that no process can change, not even its creator.
 
 Source: memfd_create(2), fcntl(2) "file sealing".
 """
@@ -14,7 +14,7 @@ if hasattr(os, "memfd_create"):
 def sealed_file(data: bytes, folder: str) -> int:
     """A descriptor that reads `data` from offset 0; the caller closes it.
 
-    Where the system knows no sealed memory it is a file in `folder` without a name, read-only.
+    On a system without sealed memory it is a read-only file without a name, in `folder`.
     Fails: OSError.
     """
     if not _SEALS:

@@ -1,4 +1,4 @@
-"""Bytes that are kept for a while: in memory while they are few, in a file without a name when they are many.
+"""A buffer of bytes: in memory while small, in a file without a name when large.
 
 Source: open(2) "O_TMPFILE".
 """
@@ -16,9 +16,9 @@ _FOLDERS = ("/var/tmp", "/tmp")
 
 
 class SpooledBuffer:
-    """Takes bytes with `append`, gives them with `pieces`; `size` is how many there are.
+    """Collects bytes with `append` and returns them with `pieces`; `size` is their number.
 
-    Fails: OSError where the system has no room; then `close`.
+    Fails: OSError when the system has no space; then `close`.
     """
 
     __slots__ = ("_fd", "_held", "size")
@@ -29,7 +29,7 @@ class SpooledBuffer:
         self.size = 0
 
     def append(self, data: bytes) -> None:
-        """Keep these bytes, too."""
+        """Append these bytes."""
         self.size += len(data)
         if self._fd >= 0:
             write_all(self._fd, data)
@@ -41,7 +41,7 @@ class SpooledBuffer:
             write_all(self._fd, b"".join(held))
 
     def pieces(self, start: int = 0) -> "Iterator[bytes]":
-        """What there is from `start` on, in pieces of at most 64 KiB."""
+        """The content from `start` on, in pieces of at most 64 KiB."""
         if self._fd < 0:
             text = b"".join(self._held)[start:]
             if text:
@@ -52,7 +52,7 @@ class SpooledBuffer:
             yield piece
 
     def beginning(self, at_most: int) -> bytes:
-        """The first bytes."""
+        """The first bytes, at most `at_most`."""
         if self._fd < 0:
             return b"".join(self._held)[:at_most]
         text = b""
@@ -61,7 +61,7 @@ class SpooledBuffer:
         return text
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard the content."""
         self._held = []
         self.size = 0
         if self._fd >= 0:
@@ -70,7 +70,7 @@ class SpooledBuffer:
 
 
 def _nameless_file() -> int:
-    """A file that ends with its descriptor, on a disk if one can be had."""
+    """A file that vanishes with its descriptor, on a disk if possible."""
     folders = [folder for folder in (os.environ.get("TMPDIR"), *_FOLDERS) if folder]
     for folder in folders[:-1]:
         try:
@@ -85,7 +85,7 @@ def _open_in(folder: str) -> int:
         try:
             return os.open(folder, os.O_RDWR | flag | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError:
-            pass  # this file system cannot do it
+            pass  # this file system does not support it
     path = f"{folder}/eqmail.{os.getpid()}.{os.urandom(8).hex()}"
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     os.unlink(path)

@@ -1,6 +1,6 @@
-"""A client on two descriptors, each read and write limited in time, for a process that serves one client.  Light.
+"""A client on two descriptors with time limits, for a process with one client.  Light.
 
-Fails: TimedOut, Gone.
+Fails: TimedOut, ConnectionLost.
 """
 
 import os
@@ -11,11 +11,11 @@ from eqmail_core.system.files import CHUNK
 
 
 class TimedOut(Exception):
-    """The client did not read or write for too long."""
+    """The client did not read or write within the time limit."""
 
 
 class ConnectionLost(Exception):
-    """The client closed the connection; `reading`: we were waiting for its words."""
+    """The client closed the connection; `reading`: while this process waited for input."""
 
     def __init__(self, reading: bool) -> None:
         super().__init__()
@@ -23,17 +23,17 @@ class ConnectionLost(Exception):
 
 
 class TimedStream:
-    """A client on two descriptors, each read and write limited in time."""
+    """A client on two descriptors; each read and write has a time limit."""
 
     def __init__(self, timeout_s: int, reading: int = 0, writing: int = 1) -> None:
         self._timeout_ms = max(1, timeout_s) * 1000
-        # When reading is over in any case, as `time.monotonic` has it; None: never.
+        # When reading ends in any case, in terms of `time.monotonic`; None: never.
         self.deadline: float | None = None
         self._reading = reading
         self._writing = writing
 
     def read(self, at_most: int = CHUNK) -> bytes:
-        """Some bytes.  Fails: TimedOut, Gone."""
+        """Read some bytes.  Fails: TimedOut, ConnectionLost."""
         left_ms = self._timeout_ms
         if self.deadline is not None:
             left_ms = min(left_ms, max(0, int((self.deadline - time.monotonic()) * 1000)))
@@ -47,7 +47,7 @@ class TimedStream:
         return data
 
     def write(self, data: bytes) -> None:
-        """All bytes.  Fails: TimedOut, Gone."""
+        """Write all bytes.  Fails: TimedOut, ConnectionLost."""
         view = memoryview(data)
         while view:
             self._wait(self._writing, select.POLLOUT, self._timeout_ms)
@@ -57,13 +57,13 @@ class TimedStream:
                 raise ConnectionLost(reading=False) from error
 
     def speaks_within(self, seconds: float) -> bool:
-        """Wait whether the client says something; it stays unread."""
+        """Wait for input of the client without reading it; False at the time limit."""
         runner = select.poll()
         runner.register(self._reading, select.POLLIN)
         return bool(runner.poll(seconds * 1000))
 
     def close(self) -> None:
-        """Nothing more will be written."""
+        """End the output; nothing more will be written."""
 
     def _wait(self, fd: int, what: int, timeout_ms: int) -> None:
         runner = select.poll()

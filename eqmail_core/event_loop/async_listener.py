@@ -1,6 +1,6 @@
-"""Taking the connections of a listening socket on an event loop; a lack of descriptors or memory passes.
+"""Accepts the connections of a listening socket on an event loop, and survives shortages.
 
-Fails: never; a connection that cannot be taken waits in the kernel.
+Fails: never; a connection that cannot be accepted waits in the kernel.
 """
 
 import asyncio
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from eqmail_core.text.error_text import error_text
 
 RETRY_S = 1.0
-"""Pause after a connection could not be taken, in seconds."""
+"""Pause after a connection could not be accepted, in seconds."""
 
 WRITE_LOG_S = 60.0
-"""Time between two complaints, in seconds."""
+"""Time between two warnings, in seconds."""
 
 
 class LoopListener:
-    """Gives each connection of `listener` to `take`; `complain` is told, once a minute, why none can be taken.
+    """Passes each connection of `listener` to `take`; `write_log` gets warnings, one a minute.
 
-    An error of one connection (it was broken before it was taken) is nobody's business.  After any other it pauses: the
-    listener stays readable, and would be looked at without end.
+    An error of one connection, such as one that was closed early, is ignored.  After any other error it pauses, because
+    the listener stays readable and would be polled without end.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class LoopListener:
         self._listen()
 
     def close(self) -> None:
-        """Take no more connections; the listener stays open."""
+        """Accept no more connections; the listener stays open."""
         if self._pause is not None:
             self._pause.cancel()
         self._loop.remove_reader(self._listener.fileno())

@@ -1,6 +1,6 @@
-"""Child processes on an event loop: their end, their output, their input, without ever waiting for them.
+"""Child processes on an event loop: their end, output and input, without blocking.
 
-Fails: never by exception after the child has started; what goes wrong with it is in its exit code.
+Fails: never by exception after the child has started; its exit code reports a failure.
 """
 
 import asyncio
@@ -14,7 +14,10 @@ _LOOK_AGAIN_S = 0.05
 
 
 def on_end(loop: asyncio.AbstractEventLoop, pid: int, done: Callable[[int], None]) -> None:
-    """Call `done` with the exit code of a child when it ends, negative for a signal; -1 for a child that was lost."""
+    """Call `done` with the exit code of a child when it ends, negative for a signal.
+
+    The code is -1 for a child that another part of the process has reaped.
+    """
     try:
         handle = os.pidfd_open(pid)
     except OSError:
@@ -30,7 +33,7 @@ def on_end(loop: asyncio.AbstractEventLoop, pid: int, done: Callable[[int], None
 
 
 def _look(loop: asyncio.AbstractEventLoop, pid: int, done: Callable[[int], None]) -> None:
-    """Where there are no process descriptors: look for the end again and again."""
+    """Poll for the end of a child, on systems without process descriptors."""
     code = _code_of(pid, os.WNOHANG)
     if code is None:
         loop.call_later(_LOOK_AGAIN_S, _look, loop, pid, done)
@@ -47,7 +50,7 @@ def _code_of(pid: int, options: int) -> int | None:
 
 
 def kill(pid: int) -> None:
-    """End a child that has not been awaited yet, at once."""
+    """Kill a child that has not been reaped yet."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -55,7 +58,10 @@ def kill(pid: int) -> None:
 
 
 class PipeReader:
-    """Hears what comes out of a pipe: `hear(bytes)` each time, b"" at its end, until that returns False."""
+    """Reads a pipe: calls `hear(bytes)` for each piece until that returns False.
+
+    b"" is the end of the pipe.
+    """
 
     __slots__ = ("_fd", "_loop", "_on_data")
 
@@ -67,7 +73,7 @@ class PipeReader:
         loop.add_reader(fd, self._readable)
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop reading and close the pipe."""
         if self._fd >= 0:
             self._loop.remove_reader(self._fd)
             os.close(self._fd)
@@ -85,7 +91,7 @@ class PipeReader:
 
 
 class PipeWriter:
-    """Puts bytes into a pipe, in order, as the other side takes them; `broken` once it takes no more.
+    """Writes bytes to a pipe in order without blocking; `broken` after an error.
 
     `on_drained()` is called whenever everything has been written, `waiting` counts the bytes that have not.
     """
@@ -103,7 +109,7 @@ class PipeWriter:
         self.waiting = 0
 
     def write(self, data: bytes) -> None:
-        """Take bytes; they are dropped when the pipe is broken."""
+        """Queue bytes; they are dropped when the pipe is broken."""
         if self._fd < 0 or self.broken or not data:
             return
         if not self._pieces:

@@ -1,4 +1,4 @@
-"""How many children strangers can have a service run at a time: the others wait, and each address gets its turn.
+"""Limits the children that clients can start at a time; the addresses take turns.
 
 Fails: never.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 class Slot:
-    """One child that is to run, or runs; `leave` when it has ended, or nobody wants it any more."""
+    """One child that waits or runs; `leave` when it has ended or is no longer needed."""
 
     __slots__ = ("_address", "_slots", "_start", "has_begun", "is_over")
 
@@ -25,14 +25,14 @@ class Slot:
         self._start()
 
     def leave(self) -> None:
-        """Make room for another one; a second call does nothing."""
+        """Free the slot for another child; a second call does nothing."""
         if not self.is_over:
             self.is_over = True
             self._slots.left(self, self._address)
 
 
 class ChildSlots:
-    """At most `most` children at a time; a new number counts from the next child on."""
+    """At most `limit` children at a time; a new limit applies from the next child on."""
 
     __slots__ = ("_running", "_waiting", "limit")
 
@@ -44,11 +44,11 @@ class ChildSlots:
 
     @property
     def waiting(self) -> int:
-        """How many children have to wait."""
+        """The number of waiting children."""
         return sum(map(len, self._waiting.values()))
 
     def enter(self, address: bytes, start: Callable[[], None]) -> Slot:
-        """Have a child of this address started by `start`: from within this call, or when it is its turn."""
+        """Start a child of this address with `start`: now, or when its turn comes."""
         slot = Slot(self, address, start)
         if self._running < self.limit:
             self._running += 1
@@ -58,7 +58,7 @@ class ChildSlots:
         return slot
 
     def left(self, slot: Slot, address: bytes) -> None:
-        """A slot is left; to be called by the slot."""
+        """Record that a slot was left; called by the slot."""
         if not slot.has_begun:
             queue = self._waiting[address]
             queue.remove(slot)

@@ -1,6 +1,6 @@
-"""The event loop of every resident service: uvloop's where it is installed, which is faster, else Python's own.
+"""The event loop of every resident service: uvloop, which is faster, else asyncio.
 
-To be imported before a service settles: it may not be able to read the interpreter's files then.
+Import this before the service assumes its role: the role may be unable to read the interpreter's files.
 """
 
 import asyncio
@@ -8,10 +8,10 @@ import asyncio
 try:
     import uvloop
 except ImportError:
-    uvloop = None  # type: ignore[assignment]  # slower, and does
+    uvloop = None  # type: ignore[assignment]  # slower, but sufficient
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
-    """A loop of the faster kind that there is."""
+    """Create a loop of the fastest kind available."""
     loop: asyncio.AbstractEventLoop = (uvloop or asyncio).new_event_loop()
     return loop

@@ -1,7 +1,7 @@
-"""A listening Unix socket on a selector: takes connections of certain users, and rests while there can be none.
+"""A listening Unix socket on a selector: accepts certain users, and pauses in shortages.
 
-Without descriptors or memory for another connection a listening socket stays readable; it is let alone for a second
-then, and who wants to connect waits in its backlog.
+Without descriptors or memory for another connection, a listening socket stays readable.  It is then ignored for a
+second, and clients wait in its backlog.
 
 Fails: never.
 """
@@ -19,9 +19,9 @@ PAUSE_S = 1.0
 
 
 class Listener:
-    """`on_connection(sock)` gets the connections of users who are `welcome`; those of others are closed.
+    """Passes connections of users in `welcome` to `on_connection(sock)`; closes all others.
 
-    `tidy` is to be called every now and then.
+    Call `tidy` regularly.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Listener:
         selector.register(sock, selectors.EVENT_READ, self._accept)
 
     def tidy(self) -> None:
-        """Listen again after a rest."""
+        """Listen again after a pause."""
         if self._is_resting and time.monotonic() >= self._rests_until:
             self._is_resting = False
             self._selector.register(self._sock, selectors.EVENT_READ, self._accept)

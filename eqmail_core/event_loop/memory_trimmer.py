@@ -1,7 +1,7 @@
-"""Memory that a burst of mail took goes back to the system when the burst is over.
+"""Returns memory to the system after a burst of mail.
 
-The allocator keeps what was freed for the next burst; a service that once held thousands of messages would stay as
-large for ever.
+The allocator keeps freed memory for later use.  A service that once held thousands of messages would stay large for
+ever.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ _BURST = 500
 
 
 class MemoryTrimmer:
-    """Looks now and then at `held()`, the number of messages in memory, for as long as the loop runs."""
+    """Checks `held()`, the number of messages in memory, regularly while the loop runs."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, held: Callable[[], int]) -> None:
         self._loop = loop

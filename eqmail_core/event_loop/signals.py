@@ -1,7 +1,7 @@
-"""Signals that a resident service heeds, however early they come.
+"""Signal handlers of a resident service that miss no early signal.
 
-uvloop hears signals only while it runs: one that comes after `add_signal_handler` and before that waits for the next.
-A service that missed its TERM so would be waited for without end.
+uvloop handles signals only while it runs.  One that arrives between `add_signal_handler` and the run of the loop is
+delayed until the next.  If TERM were delayed so, the supervisor would wait without end.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 def install_signal_handlers(
     loop: asyncio.AbstractEventLoop, handlers: Mapping[signal.Signals, Callable[[], object]]
 ) -> None:
-    """Have each signal call back on the loop; those that come before it runs do so when it does."""
+    """Call back on the loop for each signal; early signals call back when the loop runs."""
     early: list[int] = []
     for number in handlers:
         signal.signal(number, lambda told, _frame: early.append(told))

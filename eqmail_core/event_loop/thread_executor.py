@@ -1,4 +1,4 @@
-"""The worker of the resident scheduler: one thread for what may block."""
+"""The executor of the resident scheduler: one thread for calls that may block."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class ThreadExecutor:
-    """The worker of a resident system: one thread, whose results come back on the loop."""
+    """One thread for blocking work; results come back on the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_result: Callable[[], None]) -> None:
         self._loop = loop
@@ -17,7 +17,7 @@ class ThreadExecutor:
         self._threads = ThreadPoolExecutor(1)
 
     def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:
-        """Run `work` in the thread and give its result to `then` on the loop."""
+        """Run `work` in the thread and pass its result to `then` on the loop."""
 
         def done(future: "asyncio.Future[T]") -> None:
             then(future.result())

@@ -1,9 +1,9 @@
-"""Work that waits for the disk, away from the event loop, and grouped: never wait in order to group.
+"""Runs disk work off the event loop, in batches, and never waits in order to fill a batch.
 
-A `Worker` runs jobs one at a time; its owner hears of each end on its own thread.  `Groups` hands a worker whatever
-came together while the job before was running.
+A `WorkerThread` runs jobs one at a time; its owner gets each result on its own thread.  `Batcher` gives an executor
+whatever was collected while the previous job ran.
 
-Fails: a job's OSError is given to its owner; any other exception is a bug and is raised in the owner's thread.
+Fails: the owner gets the OSError of a job; any other exception is a bug and is raised in the owner's thread.
 """
 
 import threading
@@ -17,10 +17,10 @@ Call = Callable[[], None]
 
 
 class Executor(Protocol):
-    """Something that runs `job` sometime, and then calls `then` on the owner's thread."""
+    """Runs `job` later, and then calls `then` on the owner's thread."""
 
     def run(self, job: Callable[[], Result], then: Callable[[Result | None, OSError | None], None]) -> None:
-        """Run a job; `then` gets its result, or the error that it ended with."""
+        """Run a job; `then` gets its result or its error."""
 
 
 class WorkerThread:
@@ -33,7 +33,7 @@ class WorkerThread:
         self._thread.start()
 
     def run(self, job: Callable[[], Result], then: Callable[[Result | None, OSError | None], None]) -> None:
-        """Run a job; `then` gets its result, or the error that it ended with."""
+        """Run a job; `then` gets its result or its error."""
 
         def do() -> None:
             try:
@@ -50,7 +50,7 @@ class WorkerThread:
         self._jobs.put(do)
 
     def stop(self) -> None:
-        """Finish what was given, and end."""
+        """Finish all queued jobs, and end the thread."""
         self._jobs.put(None)
         self._thread.join()
 
@@ -60,10 +60,11 @@ class WorkerThread:
 
 
 class Batcher(Generic[Item, Result]):
-    """Collects items; a group is what came since the last group was taken.
+    """Collects items into batches; a batch is what was added since the previous one started.
 
-    `work(items)` runs on the worker, `done(items, result, error)` on the owner's thread; `soon(call)` calls once the
-    owner has dealt with everything that has arrived already, so that it goes together.  `most` items make a group.
+    `work(items)` runs on the worker, `done(items, result, error)` on the owner's thread.  `soon(call)` calls after the
+    owner has handled everything that has already arrived, so that it forms one batch.  A batch has at most `limit`
+    items.
     """
 
     def __init__(
@@ -85,11 +86,11 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits and nothing runs."""
+        """True if nothing waits and nothing runs."""
         return not self._waiting and not self.running
 
     def add(self, item: Item) -> None:
-        """Let an item be worked on."""
+        """Add an item to the next batch."""
         self._waiting.append(item)
         if not self._is_due and not self.running:
             self._is_due = True

@@ -1,4 +1,6 @@
-"""Whether a process is stopped, above all the one that started us; `svc -p`, `sv pause` and `s6-svc -p` do it.
+"""Detects whether a process is stopped, in particular the parent.
+
+`svc -p`, `sv pause` and `s6-svc -p` stop processes.
 
 Source: proc(5), /proc/PID/stat; svc(8).
 """
@@ -10,7 +12,7 @@ _LOOK_EVERY_S = 1.0
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether this process is; one that is not there, or hidden, is not."""
+    """Tell whether this process is stopped; False if it does not exist or is hidden."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read(512).rpartition(b")")[2].split()[:1] == [_STOPPED]
@@ -19,7 +21,7 @@ def is_stopped(pid: int) -> bool:
 
 
 class ParentMonitor:
-    """Looks at the parent, at most once a second."""
+    """Checks the parent, at most once a second."""
 
     __slots__ = ("_is_stopped", "_looked_at", "_pid")
 
@@ -29,7 +31,7 @@ class ParentMonitor:
         self._is_stopped = False
 
     def is_stopped(self, now: float) -> bool:
-        """Whether it was stopped when we last looked; `now` is the time in seconds, by any clock."""
+        """Tell whether it was stopped at the last check; `now`: seconds of any clock."""
         if not 0 <= now - self._looked_at < _LOOK_EVERY_S:
             self._looked_at = now
             self._is_stopped = is_stopped(self._pid)

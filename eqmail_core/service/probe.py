@@ -1,8 +1,8 @@
-"""A question to each service that it answers without doing anything: whether it is alive behind its socket.
+"""Probes of the services: a packet that each answers without side effects.
 
-A backlog answers for the dead, so connecting proves nothing.
+A connection proves nothing, because the kernel accepts it into the backlog even if the service hangs.
 
-Source: protocols.queue_wire, delivery_wire, control_wire, lookup_wire.
+Source: the protocols in eqmail_core.ipc.
 """
 
 from eqmail_core.ipc import (
@@ -34,7 +34,7 @@ QUESTIONS = {
 
 
 def trouble_with(site: Site, kind: str, name: str, timeout_s: float) -> str:
-    """Why the service of this kind at the socket `name` does not answer; "" where it does.  Fails: never."""
+    """Why the service at the socket `name` does not answer; "" if it does.  Fails: never."""
     try:
         with connect_to(site.socket(name), timeout_s) as sock:
             send_packet(sock, QUESTIONS[kind])

@@ -1,6 +1,6 @@
-"""How a service tells its supervisor that it serves, or why it cannot: a pipe that only these two have.
+"""The pipe on which a service reports to its supervisor that it serves, or why it cannot.
 
-A process that was not started by a supervisor tells nobody.  Whoever tells is never made to wait and never fails.
+A process that was not started by a supervisor reports nothing.  A report never blocks and never fails.
 
 Source: sd_notify(3), whose READY=1 waits for this.
 """
@@ -15,18 +15,18 @@ _supervisor_fd = -1
 
 
 def adopt(fd: int) -> None:
-    """From now on tell the supervisor at the other end of `fd`."""
+    """Report to the supervisor at the other end of `fd` from now on."""
     global _supervisor_fd
     _supervisor_fd = fd
 
 
 def tell_ready() -> None:
-    """All settings are read and all sockets are served."""
+    """Report that all settings are read and all sockets are served."""
     _tell(_READY + b"\n")
 
 
 def tell_failure(reason: str) -> None:
-    """Why this process is about to end, one sentence."""
+    """Report why this process is about to end, in one sentence."""
     text = reason.encode("utf-8", "surrogateescape").replace(b"\n", b"/").replace(b"\0", b"/")
     _tell(_REASON + text[:_LONGEST_REASON] + b"\n")
 
@@ -36,11 +36,11 @@ def _tell(line: bytes) -> None:
         try:
             os.write(_supervisor_fd, line)
         except OSError:
-            pass  # the supervisor has gone, or does not read: there is nobody else to tell
+            pass  # the supervisor has gone, or does not read; there is no other reader
 
 
 class ReadinessReport:
-    """What a supervisor has heard of one process: whether it `is_ready`, the last `reason`, whether that was all."""
+    """The reports of one process: `is_ready`, the last `reason`, and whether it `is_closed`."""
 
     __slots__ = ("_fd", "_rest", "is_closed", "is_ready", "reason")
 
@@ -52,7 +52,7 @@ class ReadinessReport:
         self.reason = ""
 
     def listen(self) -> None:
-        """Take in what has been told, a few KiB at most."""
+        """Read pending reports, a few KiB at most."""
         if self.is_closed:
             return
         try:
@@ -70,7 +70,7 @@ class ReadinessReport:
                 self.reason = line[1:].decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Close the pipe."""
         if not self.is_closed:
             self.is_closed = True
             os.close(self._fd)

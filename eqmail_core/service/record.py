@@ -1,6 +1,6 @@
-"""The record that the supervisor keeps of its services, for those who want to know how they are.
+"""The record of the services in run/status, written by the supervisor for other programs.
 
-Source: formats.service_status.
+Source: eqmail_core/service/status.py.
 """
 
 import os
@@ -11,7 +11,10 @@ from eqmail_core.system.files import read_file, write_all
 
 
 def write_record(site: Site, services: list[ServiceStatus]) -> None:
-    """Replace the record as a whole; it need not outlive the machine, and a full disk stops no service."""
+    """Replace the record as a whole.
+
+    It need not survive a crash of the system, and a full disk stops no service.
+    """
     path = f"{site.run}/{FILE}"
     try:
         fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -25,8 +28,8 @@ def write_record(site: Site, services: list[ServiceStatus]) -> None:
 
 
 def read_record(site: Site) -> list[ServiceStatus]:
-    """What is on record; it counts only while a supervisor runs.
+    """Read the record; it is valid only while a supervisor runs.
 
-    Fails: OSError; ValueError for a record that makes no sense.
+    Fails: OSError; ValueError for an invalid record.
     """
     return parse_status(read_file(f"{site.run}/{FILE}") or b"")

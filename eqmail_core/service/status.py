@@ -1,4 +1,4 @@
-"""What the supervisor keeps on record of each service, in run/status: a line per process, fields set off by tabs.
+"""The format of run/status: one line per service process, fields separated by tabs.
 
 Fails: ValueError for a text that is no such record.
 """
@@ -13,9 +13,9 @@ _PLAIN = dict.fromkeys(range(32), " ")
 
 
 class ServiceStatus:
-    """One process: `state` since `since`; it has ended `ends` times, last at `ended_at` for `reason`.
+    """One process: `state` since `since`; it has ended `ends` times, last at `ended_at`.
 
-    Times in seconds since the epoch, 0 for never; `pid` is 0 while it is down.
+    `reason` explains the last end.  Times in seconds since the epoch, 0 for never; `pid` is 0 while it is down.
     """
 
     __slots__ = ("ended_at", "ends", "name", "pid", "reason", "since", "state")
@@ -31,7 +31,7 @@ class ServiceStatus:
 
 
 def render_status(services: list[ServiceStatus]) -> bytes:
-    """The record of these services."""
+    """Render the record of these services."""
     return "".join(
         f"{it.name}\t{it.pid}\t{it.state}\t{it.since}\t{it.ends}\t{it.ended_at}\t{it.reason.translate(_PLAIN)}\n"
         for it in services
@@ -39,7 +39,7 @@ def render_status(services: list[ServiceStatus]) -> bytes:
 
 
 def parse_status(text: bytes) -> list[ServiceStatus]:
-    """Read a record."""
+    """Parse a record."""
     found = []
     for line in text.decode("utf-8", "surrogateescape").splitlines():
         fields = line.split("\t")

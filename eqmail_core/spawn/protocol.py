@@ -8,7 +8,7 @@ Source: queue.md 3.11; spawn.c.
 """
 
 MAX_NAME = 100
-"""Longest name of a message, in bytes with its NUL."""
+"""Longest name of a message, in bytes including its NUL."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Command:
-    """One delivery that qmail-send asks for."""
+    """One delivery that qmail-send requests."""
 
     __slots__ = ("delnum", "name", "recipient", "sender")
 
@@ -28,7 +28,7 @@ class Command:
 
 
 class CommandReader:
-    """Takes the bytes of qmail-send in any pieces and yields whole commands."""
+    """Splits the byte stream of qmail-send into commands."""
 
     def __init__(self) -> None:
         self._pending = b""
@@ -44,7 +44,7 @@ class CommandReader:
 
 
 def rejection_reason(command: Command) -> bytes:
-    """Why a command cannot be carried out, as letter and text; b"" if it can."""
+    """Why a command is invalid, as letter and text; b"" if it is valid."""
     if any(not (48 <= byte <= 57 or (byte == 47 and place)) for place, byte in enumerate(command.name)):
         return b"DInternal error: messid has nonnumerics. (#5.3.5)\n"
     if len(command.name) >= MAX_NAME:

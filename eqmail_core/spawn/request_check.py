@@ -1,4 +1,4 @@
-"""Why an order of the scheduler must not be carried out: its address, and the descriptor that came with it.
+"""Checks an order of the scheduler: its recipient, and the descriptor of its message.
 
 Source: queue.md 3.11 (spawn.c).
 """
@@ -16,7 +16,7 @@ _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
 
 
 def objection(recipient: bytes, fd: int, owner: int) -> bytes:
-    """Why a message must not be delivered; b"" if it is the queue's, `owner`'s, and nobody can change it any more."""
+    """Why a message must not be delivered; b"" if it belongs to `owner` and cannot be changed."""
     if b"@" not in recipient:
         return NO_HOST
     try:
@@ -33,7 +33,7 @@ def objection(recipient: bytes, fd: int, owner: int) -> bytes:
 
 
 def _is_sealed(fd: int) -> bool:
-    """Tell whether a file without a name is a memfd that nobody can alter."""
+    """Tell whether a file without a name is a memfd that no process can change."""
     try:
         return fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS == _SEALS
     except OSError:

@@ -1,7 +1,7 @@
-"""The loop of a classic spawner: commands on descriptor 0, a child for each, reports on descriptor 1.
+"""The loop of a classic spawner: commands on descriptor 0, a child for each, reports on 1.
 
-What the child does and how its end is judged is the caller's.  No delivery is started that qmail-send could not have
-asked for: the message must be a regular file of the queue's owner.
+The caller decides what the child does and how its end becomes a report.  A delivery is started only if qmail-send could
+have requested it: the message must be a regular file of the queue's owner.
 
 Fails: OSError when the pipes to qmail-send are broken.
 Source: queue.md 3.11; spawn.c.
@@ -21,7 +21,7 @@ _WAKE = "wake"
 
 
 class _Running:
-    """A delivery under way: its child (until it has ended) and the pipe of its output (until that has)."""
+    """A running delivery: its child and the pipe of its output, each until it ends."""
 
     def __init__(self, pid: int, pipe: int) -> None:
         self.pid = pid
@@ -34,8 +34,8 @@ class ClassicSpawner:
     """Runs at most `limit` deliveries at a time; the working directory is the queue's mess/.
 
     `act(command)` is called in the child, with descriptor 0 the message and 1 and 2 its output, and returns the exit
-    code.  `judge(code, output)` makes the report; a negative code is a signal.  Of output, `keep_bytes` are kept and a
-    remark is added where there was more; 0 keeps all.
+    code.  `judge(code, output)` makes the report; a negative code is a signal.  `keep_bytes` of the output are kept, and a
+    remark is added if there was more; 0 keeps all.
     """
 
     def __init__(

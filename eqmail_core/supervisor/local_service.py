@@ -1,6 +1,6 @@
-"""Local delivery: the spawner (root), the carrier (whoever has plain mail) and the agents (users).
+"""The service of local delivery: the spawner (root), the carrier and the agents (users).
 
-Light: qmail-local, which starts per message, goes through here.
+Light: qmail-local, which starts per message, imports this.
 """
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ def run(
     with_carrier: bool,
     at_once: int,
 ) -> None:
-    """Serve until TERM; see `spawner`, which is loaded here, in the process that needs it."""
+    """Serve until TERM; the code is loaded here, in the process that needs it."""
     from eqmail_core.local.service.spawner import run as serve
 
     serve(site, default_delivery, listener, asked_at, with_carrier, at_once)

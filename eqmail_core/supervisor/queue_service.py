@@ -7,7 +7,7 @@ from eqmail_core.site.site import Site
 
 
 def run(site: Site, listener: socket.socket) -> None:
-    """Serve until TERM; see `service`, which is loaded here, in the process that needs it."""
+    """Serve until TERM; the code is loaded here, in the process that needs it."""
     from eqmail_core.queue.service.service import run as serve
 
     serve(site, listener)

@@ -1,4 +1,4 @@
-"""Deliveries to other hosts: a resident service, and the two programs that C has for it."""
+"""The service of remote delivery."""
 
 import socket
 from importlib import import_module
@@ -9,7 +9,7 @@ from eqmail_core.site.site import Site
 
 
 def run(site: Site, listener: socket.socket) -> None:
-    """Serve as the remote role until TERM; see `pool`, which is loaded here to keep qmail-remote light."""
+    """Serve as the remote role until TERM; the code is loaded here, to keep qmail-remote light."""
     from eqmail_core.remote.service import run as serve
 
     serve(site, listener)

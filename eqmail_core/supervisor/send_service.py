@@ -1,4 +1,4 @@
-"""The scheduler: as a resident service, and as C's qmail-send on descriptors 0 to 6; one core drives both."""
+"""The service of the scheduler."""
 
 import socket
 from importlib import import_module
@@ -8,7 +8,7 @@ from eqmail_core.site.site import Site
 
 
 def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | None = None) -> None:
-    """Schedule for this installation until TERM; see `resident`, which is loaded here to keep the classic one light."""
+    """Schedule for this installation until TERM; the code is loaded here, where it is needed."""
     from eqmail_core.scheduler.service import run as serve
 
     serve(site, log_fd, remotes, control)

@@ -1,7 +1,6 @@
-"""What a service manager gives to a daemon and wants to hear from it: sockets, readiness, signs of life.
+"""The interface to a service manager: passed sockets, readiness, watchdog messages.
 
-The protocol is systemd's; dpkg's start-stop-daemon and s6 tools speak it too. Without a manager everything here is
-silent.
+The protocol is systemd's; dpkg's start-stop-daemon and s6 tools support it too.  Without a manager nothing is sent.
 
 Source: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
 """
@@ -29,9 +28,9 @@ _SEND_TIMEOUT = struct.pack("@ll", 1, 0)
 
 
 class ServiceManager:
-    """Tells the service manager how things stand.
+    """Reports the state of the services to the service manager.
 
-    `address` is its datagram socket, empty for nobody; `watchdog_s` the longest silence that it bears, 0 for any.
+    `address` is its datagram socket, empty for none.  `watchdog_s` is the longest silence that it accepts, 0 for any.
     """
 
     __slots__ = ("_address", "pause_s")
@@ -41,24 +40,24 @@ class ServiceManager:
         self.pause_s = watchdog_s / 2 or IDLE_S
 
     def ready(self) -> None:
-        """Everything is there and serves, by the word of every service."""
+        """Report that every service has reported ready."""
         self._notify(b"READY=1\nMAINPID=%d" % os.getpid())
 
     def starting(self) -> None:
-        """Not everything serves yet, and the manager need not lose patience."""
+        """Report that the start is still in progress, which extends the manager's timeout."""
         self._notify(b"EXTEND_TIMEOUT_USEC=%d" % (_STARTING_S * 1_000_000))
 
     def alive(self) -> None:
-        """A sign of life; due at least every `pause_s` seconds."""
+        """Send a watchdog message; due at least every `pause_s` seconds."""
         if self.pause_s != IDLE_S:
             self._notify(b"WATCHDOG=1")
 
     def stopping(self) -> None:
-        """The end has begun and takes as long as it takes; no more signs of life will come."""
+        """Report that the end has begun, of any duration; watchdog messages stop."""
         self._notify(b"STOPPING=1\nWATCHDOG_USEC=0" if self.pause_s != IDLE_S else b"STOPPING=1")
 
     def failed(self, code: int) -> int:
-        """There will be no start, so that nobody need wait for it; returns the exit code that it is given."""
+        """Report that the start failed; return the given exit code."""
         self._notify(b"ERRNO=%d" % errno.ECANCELED)
         return code
 
@@ -76,7 +75,10 @@ class ServiceManager:
 
 
 def service_manager(environ: "MutableMapping[bytes, bytes]") -> ServiceManager:
-    """The herald that the environment asks for; it is taken from there, so that no child speaks in our name."""
+    """Create the ServiceManager that the environment names, and remove its variables.
+
+    So no child can send messages in the name of this process.
+    """
     address = environ.pop(b"NOTIFY_SOCKET", b"")
     micros, pid = environ.pop(b"WATCHDOG_USEC", b""), environ.pop(b"WATCHDOG_PID", b"")
     watched = micros.isdigit() and pid in (b"", b"%d" % os.getpid())
@@ -84,9 +86,9 @@ def service_manager(environ: "MutableMapping[bytes, bytes]") -> ServiceManager:
 
 
 def given_listeners(environ: "MutableMapping[bytes, bytes]") -> list[socket.socket]:
-    """The listening TCP sockets that were opened for this process; taken from the environment.
+    """The listening TCP sockets that the service manager passed; removes their variables.
 
-    One with the name tls (FileDescriptorName=tls) speaks TLS from the first byte.
+    One with the name tls (FileDescriptorName=tls) uses TLS from the first byte.
 
     Fails: OSError for a descriptor that is not a listening TCP socket.
     """

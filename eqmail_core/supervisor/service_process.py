@@ -1,7 +1,6 @@
-"""One service as its supervisor sees it: what it runs, the process in which it does, and what is known of that.
+"""One service as its supervisor manages it: what it runs, its process and its state.
 
-A process has the descriptors that are its own and no others: neither the sockets of other services nor the lock of the
-installation, whatever becomes of it.
+A process has only its own descriptors.  It has neither the sockets of other services nor the lock of the installation.
 
 Fails: OSError from `fork`.
 """
@@ -25,12 +24,13 @@ NAME = "qmail-start"
 
 
 class SupervisedService:
-    """One resident process: its name, what it runs, its place in the order of ending, and the signals it wants.
+    """One resident process: its name, what it runs, its rank at the end, the signals it gets.
 
-    `run` is called in the child with the child's process to itself and ends when the service is told TERM.  `load` is
-    called in the parent just before the first start: services share what was loaded for them and those before them.
-    `last` services are ended only when all others have gone (0 first, then 1, ...).  A process keeps its `listeners`
-    and the descriptors of `kept`, and no others.  One that `becomes_program` serves as soon as it is that program.
+    `run` is called in the child and returns after TERM.  `load` is called in the parent just before the first start:
+    services share the code loaded for them and for those before them.  Services are ended in the order of `last`: 0
+    first, then 1, and so on, each rank after the end of the previous one.  A process keeps its `listeners` and the
+    descriptors of `kept`, and no others.  One that `becomes_program` counts as ready as soon as it has executed that
+    program.
     """
 
     __slots__ = (
@@ -65,12 +65,12 @@ class SupervisedService:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it runs and serves."""
+        """Tell whether it runs and serves."""
         verdict = self.verdict
         return bool(self.pid and verdict and (verdict.is_ready or (self.becomes_program and verdict.is_closed)))
 
     def listen(self) -> bool:
-        """Take in what it tells; whether it has become ready."""
+        """Read the reports of the process; tell whether it has become ready."""
         if self.verdict is None:
             return False
         was_ready = self.is_ready
@@ -81,9 +81,9 @@ class SupervisedService:
         return False
 
     def fork(self, others: "set[socket.socket]", blocked: "set[signal.Signals]") -> None:
-        """Start the process; `others` are the sockets that it must not have, `blocked` what its parent waits for.
+        """Start the process without the sockets `others`, and unblock the signals `blocked` in it.
 
-        SIGIO comes to the parent when the process tells something.  Fails: OSError.
+        The parent gets SIGIO when the process reports something.  Fails: OSError.
         """
         self.since, self.state_since = time.monotonic(), int(time.time())
         reader, readiness_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -100,7 +100,7 @@ class SupervisedService:
         _have_signalled(reader)
 
     def note_end(self, invoked_by: str) -> None:
-        """The process has gone, or was never there: remember why."""
+        """Record the end of the process, or its failed start, and the reason."""
         self.pid = 0
         self.ends += 1
         self.ended_at = self.state_since = int(time.time())
@@ -113,7 +113,7 @@ class SupervisedService:
         self.reason = told or invoked_by
 
     def _become(self, readiness_fd: int, others: "set[socket.socket]", blocked: "set[signal.Signals]") -> NoReturn:
-        """The child."""
+        """Run the service in the child; never returns."""
         code = EXIT_TEMPORARY
         try:
             adopt(readiness_fd)
@@ -135,18 +135,18 @@ class SupervisedService:
             os._exit(code)
 
     def close(self) -> None:
-        """Let go of its sockets, so that nobody waits there."""
+        """Close its sockets, so that no client waits there."""
         for sock in self.listeners:
             sock.close()
 
     def status(self) -> ServiceStatus:
-        """How it stands, for the record."""
+        """The state of the service, for the record."""
         state = READY if self.is_ready else STARTING if self.pid else DOWN
         return ServiceStatus(self.name, self.pid, state, self.state_since, self.ends, self.ended_at, self.reason)
 
 
 def _have_signalled(fd: int) -> None:
-    """SIGIO comes when there is something to hear, so that the parent waits for signals alone."""
+    """Request SIGIO when `fd` becomes readable, so that the parent waits for signals only."""
     try:
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
@@ -155,7 +155,7 @@ def _have_signalled(fd: int) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """What a person can make of it; what is a bug of ours has its place in our files."""
+    """Describe an exception in readable text; if it indicates a bug, with its source line."""
     if isinstance(error, PrivilegeError):
         return str(error)
     if isinstance(error, OSError) and error.filename:
@@ -166,7 +166,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _where(error: BaseException) -> str:
-    """The innermost place of a surprise in our own files, for the report of a bug."""
+    """The innermost source line of an exception, for the report of a bug."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,8 +1,9 @@
-"""The services of an installation, in the order of starting: what each loads, runs and listens on, when it ends.
+"""The services of an installation in the order of their starts: code, sockets and rank.
 
-The local spawner, which forks most, comes first: it carries the code of nobody else.  Those after it share theirs.
+The local spawner starts first: it forks most, and so carries no code of other services.  Later services share the code
+of earlier ones.
 
-Source: architecture "privilege boundaries".
+Source: docs/SECURITY.md.
 """
 
 import os
@@ -42,9 +43,10 @@ DEFAULT_DELIVERY = b"./Mailbox"
 def supervisor(
     site: Site, environ: dict[bytes, bytes], addresses: list[str], words: list[bytes], service_manager: ServiceManager
 ) -> Supervisor:
-    """What keeps the services; SMTP is served at `addresses`, `words`: the default delivery, the logger's command.
+    """Create the supervisor; SMTP is served at `addresses`.
 
-    Fails: CannotStart, ValueError, OSError.
+    `words` are the default delivery and the command of the logger.
+    Fails: StartError, ValueError, OSError.
     """
     lock_installation(site)
     caller_stderr = os.dup(2)  # before it becomes the log
@@ -54,7 +56,7 @@ def supervisor(
 
 
 def build_services(site: Site, controls: Controls, addresses: list[str], words: list[bytes]) -> list[SupervisedService]:
-    """The services in the order of their starts.  Fails: CannotStart, OSError."""
+    """The services in the order of their starts.  Fails: StartError, OSError."""
     tcp = smtp_listeners(addresses, controls.smtplisten or [])
     services, log_fd = logging_services(site, [os.fsdecode(word) for word in words[1:]])
     takes_over = bool(tcp) if controls.smtphandover is None else controls.smtphandover
@@ -83,9 +85,9 @@ def build_services(site: Site, controls: Controls, addresses: list[str], words: 
 
 
 def local_share(site: Site, controls: Controls) -> int:
-    """How many local deliveries of one account run at a time: half of all, unless the administrator says otherwise.
+    """The maximum of concurrent local deliveries of one account: by default half of all.
 
-    Where all accounts are one it may have them all.
+    In a single-user installation one account may have all of them.
     """
     places = min(controls.concurrencylocal, site.spawn)
     return controls.localperuser or (places if site.single_user else max(1, places // 2))

@@ -1,11 +1,12 @@
-"""What the parent of the services makes before there are any: the lock of the installation and their sockets.
+"""Prepares the start of the services: the lock of the installation and all sockets.
 
-Every listening socket is made here, before the first service runs, with the owner and mode that say who may connect;
-a service inherits its own and nothing else.  So a service may connect to any other at once, in any order; when one
-dies, its callers wait in the backlog of a socket that never goes away.  The parent holds no connection, parses nothing.
+Every listening socket is created here, before the first service runs, with the owner and mode that decide which account
+may connect.  A service inherits only its own sockets.  So services may connect to each other at once, in any order.
+When one dies, its clients wait in the backlog of a socket that stays open.  The parent holds no connection and parses
+nothing.
 
-Fails: CannotStart, one sentence for people, before anything was forked.
-Source: programs.md 1.4; architecture "privilege boundaries".
+Fails: StartError with one sentence for the administrator, before anything was forked.
+Source: programs.md 1.4; docs/SECURITY.md.
 """
 
 import fcntl
@@ -24,7 +25,7 @@ from eqmail_core.text.invisible_characters import visible
 from eqmail_core.text.listen_address import WANTED, parse_listen_address
 
 SMTP_BACKLOG = 1024
-# Who owns the socket of a service, and so may connect beside root; or everybody may.
+# The owner of each socket, which may connect besides root, and its mode; 0666 admits everyone.
 _SOCKETS = {
     "queue": ("qmailq", 0o666),
     "local": ("qmails", 0o600),
@@ -33,16 +34,16 @@ _SOCKETS = {
     "send": ("qmails", 0o600),
 }
 _HANDOVER = {"smtp": ("qmaild", 0o600)}
-# Sockets of services that nobody has to send a descriptor to.
+# Sockets on which clients never pass descriptors.
 _WITHOUT_DESCRIPTORS = ("queue", "lookup", "send")
 
 
 class StartError(Exception):
-    """Why nothing was started, and what to do about it."""
+    """Why nothing was started, and how to correct it."""
 
 
 def lock_installation(site: Site) -> int:
-    """Hold the lock that only one parent per installation can have; it ends with this process, whoever survives it."""
+    """Take the lock that only one parent per installation can hold; it ends with this process."""
     try:
         fd = os.open(f"{site.run}/start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -56,7 +57,7 @@ def lock_installation(site: Site) -> int:
 
 
 def listen_for(site: Site, name: str, role: str | None, mode: int) -> socket.socket:
-    """The Unix socket of a service; `role` is the account that owns it, and so may connect where `mode` is 0600."""
+    """Create the Unix socket of a service; with `mode` 0600 only its owner `role` may connect."""
     uid = gid = -1
     try:
         if role and not site.single_user:
@@ -70,7 +71,10 @@ def listen_for(site: Site, name: str, role: str | None, mode: int) -> socket.soc
 
 
 def listen_on(address: str) -> socket.socket:
-    """A TCP socket on ADDRESS:PORT or [IPv6]:PORT, shared by all workers that inherit it; tls: before it means TLS."""
+    """Create a TCP socket on ADDRESS:PORT or [IPv6]:PORT, shared by all inheriting workers.
+
+    The prefix tls: means implicit TLS.
+    """
     at = parse_listen_address(address)
     if at is None:
         raise StartError(f"{address!r} {WANTED}")
@@ -89,22 +93,28 @@ def listen_on(address: str) -> socket.socket:
 
 
 def listen_for_services(site: Site, takes_over: bool = False) -> dict[str, socket.socket]:
-    """The Unix sockets of all services, by name; `takes_over`: that at which clients are handed over, too."""
+    """Create the Unix sockets of all services, by name.
+
+    With `takes_over`, the socket at which clients are handed over is included.
+    """
     wanted = _SOCKETS | _HANDOVER if takes_over else _SOCKETS
     return {name: listen_for(site, name, role, mode) for name, (role, mode) in wanted.items()}
 
 
 def listen_for_workers(site: Site, name: str, first: socket.socket, count: int) -> dict[str, socket.socket]:
-    """A socket for each of so many processes of one service, by path: `first`, which is there, then NAME2, NAME3 ..."""
+    """Sockets for `count` processes of one service, by path: `first`, then new ones.
+
+    The new names are NAME2, NAME3, and so on.
+    """
     named = {f"{name}{index}": listen_for(site, f"{name}{index}", *_SOCKETS[name]) for index in range(2, count + 1)}
     return {site.socket(name): first} | {site.socket(other): sock for other, sock in named.items()}
 
 
 def smtp_listeners(asked: list[str], settled: list[bytes]) -> list[socket.socket]:
-    """The sockets of the SMTP service: those that the service manager gives and those asked for, else the settled ones.
+    """The sockets of the SMTP service: those the service manager passed, and those in `asked`.
 
-    A settled line that is no address costs its own listener and nobody else's.
-    Fails: CannotStart.
+    Without either, the addresses in `settled`.  An invalid line of `settled` costs only its own listener.
+    Fails: StartError.
     """
     try:
         given = given_listeners(os.environb)

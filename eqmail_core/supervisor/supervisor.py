@@ -1,8 +1,8 @@
-"""The supervisor: forks the services, awaits that all serve, starts again what ends, ends them in order.
+"""The supervisor: starts the services, restarts those that end, and ends all in order.
 
-The service manager is told that mail is served when each service has said so.  Where one ends before, the start has
-failed: all are ended again, and the reason is that service's own.  Later a service that ends is started again, at once
-or with growing pauses, and run/status keeps on record what is down, since when and why.
+The service manager gets READY when every service has reported ready.  If one ends before, the start has failed: all are
+ended again, and the reason is the one of that service.  Later a service that ends is restarted, at once or with growing
+pauses.  run/status records which services are down, since when and why.
 
 Fails: StartFailed, with the reason of every service that could not start.
 """
@@ -24,7 +24,7 @@ SHORT_LIFE_S = 10.0
 MAX_PAUSE_S = 60.0
 
 REPEATED_S = 1.0
-"""A second TERM counts as impatience when it comes so long after the first: some managers send two at once."""
+"""A second TERM kills services only this long after the first, in seconds: some managers send two at once."""
 
 _LOOK_S = 10.0
 _COMPLETION = {signal.SIGTERM, signal.SIGINT}
@@ -36,11 +36,11 @@ class StartFailed(Exception):
 
 
 def logging_services(site: Site, argv: list[str]) -> tuple[list[SupervisedService], int]:
-    """The logger as a service, if one was asked for, and the descriptor of the log.
+    """The logger as a service, if requested, and the descriptor of the log.
 
-    Without a logger the log is our own standard output, as in C.  With one, whatever the services say on standard
-    error goes to it too.  The logger reads a pipe that outlives it, so that no line is lost when it is started again;
-    it writes where the log would have gone without it, its complaints, too.
+    Without a logger the log is the standard output of this process, as in C.  With one, standard error of the services
+    goes to it too.  The logger reads a pipe that outlives it, so that a restart loses no line.  It writes to the original
+    standard output, and its own errors too.
     """
     if not argv:
         return [], 1
@@ -59,11 +59,11 @@ def logging_services(site: Site, argv: list[str]) -> tuple[list[SupervisedServic
 
 
 class Supervisor:
-    """Runs these services until TERM or INT; HUP and ALRM are passed on to those that want them.
+    """Runs these services until TERM or INT; passes HUP and ALRM on to those that use them.
 
-    `herald` tells the service manager how things stand, `record` keeps it for others.  What still runs `stop_s`
-    seconds after TERM, or at a second TERM, is killed, rank by rank; 0 waits for ever.  `caller_stderr`, owned here, is
-    where a failure of the start is told.
+    `service_manager` reports the state to the service manager, `record` stores it for other programs.  Services that
+    still run `stop_s` seconds after TERM, or at a second TERM, are killed, rank by rank; 0 waits for ever.
+    `caller_stderr`, owned here, gets the report of a failed start.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Supervisor:
         self._all_served = False
 
     def run(self) -> None:
-        """Start all, keep all, end all.
+        """Start all services, keep them running, end them.
 
         Fails: StartFailed; then none is left.
         """
@@ -103,7 +103,7 @@ class Supervisor:
             raise StartFailed("; ".join(dict.fromkeys(fallen)))
 
     def _take_turn(self) -> bool:
-        """Wait for something and answer it; whether the end has come."""
+        """Wait for an event and handle it; tell whether the supervisor must end."""
         event = signal.sigtimedwait(_WATCHED, self._pause_s())
         if self._all_served:
             self._service_manager.alive()
@@ -132,13 +132,13 @@ class Supervisor:
         return False
 
     def _speak_to_caller(self) -> None:
-        """From here on standard error is that of whoever started us: the log has ended."""
+        """Restore the caller's standard error, because the log has ended."""
         if self._caller_stderr >= 0:
             os.dup2(self._caller_stderr, 2)
             self._forget_caller()
 
     def _forget_caller(self) -> None:
-        """Let go of that standard error, so that nobody waits for its end."""
+        """Close the caller's standard error, so that the caller sees its end."""
         if self._caller_stderr >= 0:
             os.close(self._caller_stderr)
             self._caller_stderr = -1
@@ -157,20 +157,20 @@ class Supervisor:
             if service.pid and number in service.signals:
                 os.kill(service.pid, number)
 
-    # Starting.
+    # Start.
 
     def _start(self, service: SupervisedService) -> None:
-        """Fork a service; where that cannot be done, as if it had ended at once."""
+        """Fork a service; a failure is handled as if it had ended at once."""
         others = {sock for other in self._services for sock in other.listeners} - set(service.listeners)
         try:
             service.fork(others, _WATCHED)
         except OSError as error:
             self._has_ended(service, f"cannot be started: {error.strerror}")
 
-    # Ending.
+    # End.
 
     def _reap(self) -> bool:
-        """Take note of the dead; whether there were any."""
+        """Reap ended services; tell whether there were any."""
         found = False
         while ended := _next_dead(os.WNOHANG):
             pid, status = ended
@@ -181,7 +181,7 @@ class Supervisor:
         return found
 
     def _has_ended(self, service: SupervisedService, invoked_by: str) -> None:
-        """Decide when it starts again: at once, or later and later if it dies young."""
+        """Decide when a service restarts: at once, or after growing pauses if it ends early."""
         now = time.monotonic()
         young = now - service.since < SHORT_LIFE_S
         service.pause_s = min(MAX_PAUSE_S, service.pause_s * 2 or 0.25) if young else 0.0
@@ -191,10 +191,10 @@ class Supervisor:
         log_line(NAME, f"alert: {service.name} {invoked_by}{then}")
 
     def _end(self) -> None:
-        """End the services rank by rank; running deliveries are awaited.
+        """End the services rank by rank; wait for running deliveries.
 
-        A service that is dead is not started any more: its sockets are closed, or its callers would wait in their
-        backlog for ever, and be waited for.
+        A dead service is not restarted.  Its sockets are closed; otherwise its clients would wait in their backlog for
+        ever, and this process for them.
         """
         begun = time.monotonic()
         for service in self._services:
@@ -218,7 +218,7 @@ class Supervisor:
                             service.close()
 
     def _is_told_to_hurry(self, begun: float) -> bool:
-        """Wait for a moment or for a death; whether the patience of this end is over."""
+        """Wait briefly or for a death; tell whether time is over or a second TERM has come."""
         left = begun + self._stop_s - time.monotonic() if self._stop_s else _LOOK_S
         if left <= 0:
             return True
@@ -235,7 +235,7 @@ def _next_dead(flags: int) -> tuple[int, int] | None:
 
 
 def _kill(services: list[SupervisedService]) -> None:
-    """End by force: nothing is lost, for what is accepted is on the disk, but what is under way may come twice."""
+    """Kill services: no accepted mail is lost, but deliveries in progress may be repeated."""
     log_line(NAME, f"alert: still running and killed: {', '.join(service.name for service in services)}")
     for service in services:
         os.kill(service.pid, signal.SIGKILL)

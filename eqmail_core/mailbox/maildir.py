@@ -86,8 +86,8 @@ class Maildir:
     def write(self, names: MaildirNames, wanted: bytes, head: bytes, message: MessageFile) -> "MaildirFile":
         """Write `head` and the message to a file in tmp/, for the name `wanted` or a new one.
 
-        A copy with a wanted name replaces one of the same name: it is the same delivery repeated.  If `wanted` is b"", the
-        name is new.
+        A copy with a wanted name replaces one of the same name: it is the same delivery repeated.  `wanted` is b"" for
+        a new name.
         """
         size = 0
         if self.quota is not None:

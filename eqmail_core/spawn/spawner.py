@@ -34,8 +34,8 @@ class ClassicSpawner:
     """Runs at most `limit` deliveries at a time; the working directory is the queue's mess/.
 
     `act(command)` is called in the child, with descriptor 0 the message and 1 and 2 its output, and returns the exit
-    code.  `judge(code, output)` makes the report; a negative code is a signal.  `keep_bytes` of the output are kept, and a
-    remark is added if there was more; 0 keeps all.
+    code.  `judge(code, output)` makes the report; a negative code is a signal.  `keep_bytes` of the output are kept,
+    and a remark is added if there was more; 0 keeps all.
     """
 
     def __init__(

@@ -21,9 +21,9 @@ TLS_NAME = b"tls"
 IDLE_S = 86400.0
 
 _STARTING_S = 60
-"""How long after one sign of a start the next may be in coming."""
+"""Extension of the start timeout per message, in seconds."""
 
-# A second, as the system counts it.
+# One second as struct timeval.
 _SEND_TIMEOUT = struct.pack("@ll", 1, 0)
 
 
@@ -66,11 +66,11 @@ class ServiceManager:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-                # Not settimeout: to poll, a peer that does not read is ready, and Python would try without pause.
+                # Not settimeout: poll reports a peer that does not read as ready, and Python would retry without pause.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
                 sock.sendto(state, self._address)
         except OSError:
-            # A manager that does not listen is no reason to serve nobody.
+            # The services must run even if the manager does not listen.
             return
 
 

@@ -39,8 +39,8 @@ def logging_services(site: Site, argv: list[str]) -> tuple[list[SupervisedServic
     """The logger as a service, if requested, and the descriptor of the log.
 
     Without a logger the log is the standard output of this process, as in C.  With one, standard error of the services
-    goes to it too.  The logger reads a pipe that outlives it, so that a restart loses no line.  It writes to the original
-    standard output, and its own errors too.
+    goes to it too.  The logger reads a pipe that outlives it, so that a restart loses no line.  It writes to the
+    original standard output, and its own errors too.
     """
     if not argv:
         return [], 1

@@ -1,9 +1,9 @@
-"""Messages that have been preprocessed (S5): who sent them, who is still to get them, what failed, and their end.
+"""The files of preprocessed messages (S5): senders, unfinished recipients, failures, and their removal.
 
-One verb per fact that the scheduler learns; each is one operation on one file, so that a crash between any two leaves
-a state of the queue.  Channels are indices, see `policy.schedule`.
+One method per fact that the scheduler records. Each is one operation on one file, so that a crash between any two
+leaves a valid state of the queue. Channels are indices, see queue/format/channels.py.
 
-Fails: Trouble, whose text is the warning to log; the same verb may succeed later.
+Fails: QueueFileError, whose text is the warning to log; a later call of the same method may succeed.
 Source: queue.md 3.3, 3.4, 3.7.
 """
 
@@ -20,10 +20,10 @@ from eqmail_core.system.files import CHUNK, read_all, sync_folder, write_all
 from eqmail_core.text.error_text import error_text
 
 LIST_MODE = MESSAGE_FILES["info"][1]
-"""Mode of every file that the scheduler owns."""
+"""Mode of every file that the scheduler writes."""
 
 WARNED_MODE = LIST_MODE | WARNED
-"""Mode of info/N when the sender has been told that the message still waits."""
+"""Mode of info/N after a delay warning was sent."""
 
 _NS = 1_000_000_000
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -31,7 +31,7 @@ _DONE = bytes((DONE,))
 
 
 class QueueFileError(Exception):
-    """An operation on the queue that did not succeed; `text` says which, and what the system said to it."""
+    """A failed operation on the queue; `text` names it and the system's error."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text.decode("latin-1"))
@@ -39,7 +39,7 @@ class QueueFileError(Exception):
 
     @property
     def text(self) -> bytes:
-        """For the log."""
+        """Return the text for the log."""
         cause = self.__cause__
         if not isinstance(cause, OSError) or not cause.errno:
             return self._text
@@ -53,13 +53,13 @@ class QueueFiles:
         self.paths = paths
 
     def short(self, path: str) -> bytes:
-        """A path as the log names it: below the queue."""
+        """Return a path as the log shows it: relative to the queue."""
         return path[len(self.paths.root) + 1 :].encode()
 
     def birth_of(self, number: int) -> list[tuple[int, int]] | None:
-        """Channels of a message that has unfinished lists, with the time that each is due; None if it is not S5.
+        """Return the channels of a message with unfinished lists, each with its due time; None if it is not S5.
 
-        Fails: Trouble.
+        Fails: QueueFileError.
         """
         if self.stat(self.paths.info(number)) is None or self.stat(self.paths.todo(number)) is not None:
             return None
@@ -71,7 +71,7 @@ class QueueFiles:
         return found
 
     def info(self, number: int) -> tuple[bytes, int, DsnParameters | None]:
-        """Sender, birth and wishes.  Fails: Trouble."""
+        """Return sender, birth and DSN parameters.  Fails: QueueFileError."""
         path = self.paths.info(number)
         try:
             fd = os.open(path, _READ)
@@ -90,24 +90,24 @@ class QueueFiles:
         return sender, birth, parse_dsn(dsn_in_info(text))
 
     def born_ns(self, number: int) -> int | None:
-        """What tells a message from others with its number, see `formats.info`; None where there is no info/N.
+        """Return what tells a message from others with its number, see `format.info`; None without an info/N.
 
-        Fails: Trouble.
+        Fails: QueueFileError.
         """
         state = self.stat(self.paths.info(number))
         return None if state is None else state.st_mtime_ns
 
     def mark_of(self, number: int) -> int:
-        """The mark of a message, see `formats.info`; 0 where it cannot be told."""
+        """Return the mark of a message, see `format.info`; 0 if it is unknown."""
         try:
             return os.stat(self.paths.info(number)).st_mtime_ns % _NS
         except OSError:
             return 0
 
     def recipients(self, number: int, channel: int) -> Iterator[tuple[int, int, bytes]]:
-        """Offset, mark and address of every recipient of a channel; a long list is read as it is consumed.
+        """Yield offset, mark and address of every recipient of a channel; a long list is read as it is consumed.
 
-        Fails: Trouble; the iterator may fail with OSError.
+        Fails: QueueFileError; the iterator may fail with OSError.
         """
         path = self.paths.channel(CHANNELS[channel], number)
         try:
@@ -125,7 +125,7 @@ class QueueFiles:
         return records((head,))
 
     def mark_done(self, number: int, channel: int, offset: int) -> None:
-        """Note that a recipient is finished; a crash may forget it, as in C.  Fails: Trouble."""
+        """Mark a recipient as finished; a crash may lose the mark, as in C.  Fails: QueueFileError."""
         path = self.paths.channel(CHANNELS[channel], number)
         try:
             fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -137,9 +137,9 @@ class QueueFiles:
             raise QueueFileError(b"trouble marking %b; message will be delivered twice!" % self.short(path)) from error
 
     def finish_channel(self, number: int, channel: int) -> bool:
-        """Remove the list of a channel whose recipients are all finished; tells whether it was the last one.
+        """Remove the list of a channel whose recipients are all finished; return whether it was the last one.
 
-        Fails: Trouble when it is still there.
+        Fails: QueueFileError when it is still there.
         """
         path = self.paths.channel(CHANNELS[channel], number)
         self._unlink(path)
@@ -150,11 +150,11 @@ class QueueFiles:
             return True
 
     def is_finished(self, number: int) -> bool:
-        """Tell whether only info and perhaps bounce are left.  Fails: Trouble."""
+        """Return whether only info and perhaps bounce are left.  Fails: QueueFileError."""
         return self.birth_of(number) == []
 
     def add_failure(self, number: int, block: bytes) -> None:
-        """Append to what the sender will be told.  Fails: Trouble; then nothing was appended."""
+        """Append to the failures for the bounce.  Fails: QueueFileError; then nothing was appended."""
         path = self.paths.bounce(number)
         try:
             fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, LIST_MODE)
@@ -171,7 +171,7 @@ class QueueFiles:
             raise QueueFileError(b"unable to append to bounce message; HELP! will try the recipient again") from error
 
     def flush_failures(self, number: int) -> None:
-        """Put on the disk what the sender will be told.  Fails: Trouble."""
+        """Flush the failures to the disk.  Fails: QueueFileError."""
         path = self.paths.bounce(number)
         try:
             fd = os.open(path, _READ)
@@ -184,23 +184,23 @@ class QueueFiles:
             raise QueueFileError(b"trouble fsyncing %b; will try its recipients again" % self.short(path)) from error
 
     def has_failures(self, number: int) -> bool:
-        """Tell whether the sender has to be told something.  Fails: Trouble."""
+        """Return whether failures are noted for the sender.  Fails: QueueFileError."""
         return self.stat(self.paths.bounce(number)) is not None
 
     def failures(self, number: int) -> Iterator[bytes]:
-        """What the sender has to be told, in pieces.  Fails: OSError."""
+        """Yield the noted failures, in pieces.  Fails: OSError."""
         return _pieces(self.paths.bounce(number))
 
     def message(self, number: int) -> Iterator[bytes]:
-        """The message itself, in pieces.  Fails: OSError."""
+        """Yield the message itself, in pieces.  Fails: OSError."""
         return _pieces(self.paths.mess(number))
 
     def open_message(self, number: int) -> int:
-        """A descriptor of the message.  Fails: OSError."""
+        """Return a descriptor of the message.  Fails: OSError."""
         return os.open(self.paths.mess(number), _READ)
 
     def remove_failures(self, number: int) -> None:
-        """The sender has been told.  Fails: Trouble."""
+        """Remove the failures after the bounce was sent.  Fails: QueueFileError."""
         path = self.paths.bounce(number)
         try:
             os.unlink(path)
@@ -208,34 +208,34 @@ class QueueFiles:
             raise QueueFileError(b"unable to unlink " + self.short(path)) from error
 
     def remove_info(self, number: int) -> None:
-        """The message has left the queue; what remains of it is for the cleaner.  Fails: Trouble."""
+        """Remove info/N, which ends the message; the cleaner removes the rest.  Fails: QueueFileError."""
         self._unlink(self.paths.info(number))
 
     def note_due(self, number: int, channel: int, due: int) -> None:
-        """Keep the time of the next attempt while no scheduler runs.  Fails: Trouble."""
+        """Store the time of the next attempt for the next scheduler.  Fails: QueueFileError."""
         path = self.paths.channel(CHANNELS[channel], number)
         try:
-            # Looking costs a fraction of a change, and most of a large queue has not been tried since the start.
+            # Reading the time costs a fraction of a change, and most of a large queue was not tried since the start.
             if int(os.lstat(path).st_mtime) != due:
                 os.utime(path, (due, due), follow_symlinks=False)
         except OSError as error:
             raise QueueFileError(b"unable to utime %b; message will be retried too soon" % self.short(path)) from error
 
     def size(self, number: int) -> int:
-        """Bytes of the message, 0 where it is not there.  Fails: Trouble."""
+        """Return the size of the message in bytes, 0 if it is missing.  Fails: QueueFileError."""
         state = self.stat(self.paths.mess(number))
         return state.st_size if state is not None else 0
 
     def is_warned(self, number: int) -> bool:
-        """Tell whether the sender knows that the message waits: info/N is marked as a program would be.
+        """Return whether a delay warning was sent; the mark is the execute bit of info/N.
 
-        Fails: Trouble.
+        Fails: QueueFileError.
         """
         state = self.stat(self.paths.info(number))
         return state is not None and bool(state.st_mode & WARNED)
 
     def note_warned(self, number: int) -> None:
-        """The sender has been told that the message waits.  Fails: Trouble."""
+        """Mark that a delay warning was sent.  Fails: QueueFileError."""
         path = self.paths.info(number)
         try:
             os.chmod(path, os.stat(path).st_mode & OLDER_CLOCK | WARNED_MODE)
@@ -243,7 +243,7 @@ class QueueFiles:
             raise QueueFileError(b"unable to chmod %b; its sender may be told again" % self.short(path)) from error
 
     def is_abandoned(self, number: int, now: int, age_s: int) -> bool:
-        """Tell whether mess/N was left by an injection that died more than `age_s` ago."""
+        """Return whether mess/N was left by an injection that died more than `age_s` ago."""
         try:
             return (
                 now > os.stat(self.paths.mess(number)).st_atime + age_s
@@ -254,7 +254,7 @@ class QueueFiles:
             return False
 
     def stat(self, path: str) -> os.stat_result | None:
-        """What the system knows of a file, None where there is none.  Fails: Trouble."""
+        """Return the status of a file, None if it does not exist.  Fails: QueueFileError."""
         try:
             return os.stat(path)
         except FileNotFoundError:

@@ -1,10 +1,10 @@
-"""Whether mess/N is the message of info/N: a number is an inode number, and comes back.
+"""Decides whether mess/N is the message of info/N: numbers are inode numbers, and the system reuses them.
 
-The name info/N is made when mess/N is complete.  So a mess/N that was written later than info/N was made is another
-message, unless the clock was set back in between; then info/N bears a mark (`vouch`).  Where numbers are no inode
-numbers, as in a queue that was copied as files, times tell nothing.
+The name info/N is created when mess/N is complete. So a mess/N written later than info/N was made is another message,
+unless the clock was set back in between; then info/N has a mark (`vouch`). Where numbers are not inode numbers, as in a
+queue that was copied as files, times prove nothing.
 
-Fails: Trouble.
+Fails: QueueFileError.
 """
 
 import os
@@ -13,11 +13,11 @@ from eqmail_core.queue.files import LIST_MODE, QueueFileError, QueueFiles
 from eqmail_core.queue.format.tree import OLDER_CLOCK, WARNED
 
 FITS, MISSING, FOREIGN, NO_INFO = range(4)
-"""mess/N is the message of info/N; is not there; is younger, so another with that number; or there is no info/N."""
+"""mess/N is the message of info/N; is missing; is younger, so another with that number; or there is no info/N."""
 
 
 def message_state(files: QueueFiles, number: int) -> int:
-    """What mess/N is to info/N: FITS, MISSING, FOREIGN or NO_INFO."""
+    """Return the state of mess/N relative to info/N: FITS, MISSING, FOREIGN or NO_INFO."""
     info = files.stat(files.paths.info(number))
     if info is None:
         return NO_INFO
@@ -29,7 +29,7 @@ def message_state(files: QueueFiles, number: int) -> int:
 
 
 def vouch(files: QueueFiles, number: int) -> None:
-    """Note, where times do not show it, that info/N and mess/N belong together."""
+    """Mark that info/N and mess/N belong together where their times do not show it."""
     path = files.paths.info(number)
     info, mess = files.stat(path), files.stat(files.paths.mess(number))
     if info is not None and mess is not None and _looks_older(info, mess):

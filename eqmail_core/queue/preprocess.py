@@ -1,6 +1,6 @@
-"""How a message becomes S5: its envelope in todo/, or what the scheduler knows of it, becomes info, local and remote.
+"""Preprocessing of a message to S5: writes info, local and remote from todo/N or from the scheduler's memory.
 
-Fails: Trouble, whose text is the warning to log; what was written is garbage that the next attempt removes first.
+Fails: QueueFileError, whose text is the warning to log; the next attempt first removes what a failed one wrote.
 Source: queue.md 3.4, 3.7 "todo step" (qmail-send.c todo_do).
 """
 
@@ -28,9 +28,9 @@ _UID, _PID = b"u"[0], b"p"[0]
 
 
 class SpillFiles:
-    """A message on its way from memory to the disk: `lists` are channel, content and due time of each list.
+    """The files of a message to spill from memory; `lists`: channel, content and due time of each list.
 
-    `wishes`: a list of them as info/N has it; `mark`: see `formats.info`.
+    `dsn`: the DSN parameters as info/N stores them; `mark`: see `format.info`.
     """
 
     __slots__ = ("birth", "dsn", "failures", "lists", "mark", "number", "sender")
@@ -55,7 +55,7 @@ class SpillFiles:
 
 
 class Preprocessor:
-    """Writes the files of new messages; what is said about them goes to a list of log lines."""
+    """Writes the files of new messages; `say` collects the log lines about them."""
 
     def __init__(self, files: QueueFiles, lines: LogLines) -> None:
         self.files = files
@@ -64,10 +64,10 @@ class Preprocessor:
     def preprocess(
         self, number: int, route: Callable[[bytes], tuple[int, bytes]], say: Callable[[bytes], None]
     ) -> list[int]:
-        """Turn todo/N into info, local and remote, all on the disk; the channels that have a recipient.
+        """Turn todo/N into info, local and remote, all on the disk; return the channels that have a recipient.
 
-        todo/N itself stays: when the cleaner has removed it the message is S5.
-        Fails: Trouble.
+        todo/N itself stays: once the cleaner has removed it the message is S5.
+        Fails: QueueFileError.
         """
         paths, short = self.files.paths, self.files.short
         todo, mess, info = paths.todo(number), paths.mess(number), paths.info(number)
@@ -124,10 +124,10 @@ class Preprocessor:
         return [channel for channel, path in enumerate(lists) if path in files]
 
     def place(self, placements: list[SpillFiles]) -> list[QueueFileError | None]:
-        """Write the files of messages whose mess/N is on the disk, each wholly or not at all; one result for each.
+        """Write the files of messages whose mess/N is on the disk, each completely or not at all; one result for each.
 
-        info/N appears last, at once and complete, when everything else of the message is on the disk: whoever finds
-        info/N after a crash may forget every other copy.
+        info/N appears last, in one step and complete, when everything else of the message is on the disk. So after a
+        crash an existing info/N makes every other copy of the message unnecessary.
         """
         results: list[QueueFileError | None] = [None] * len(placements)
 
@@ -147,7 +147,7 @@ class Preprocessor:
         return results
 
     def _remove_info(self, files: SpillFiles) -> None:
-        """Whose placement failed when info/N was there already must not be found complete while its lists change."""
+        """Remove info/N of messages whose rewrite failed: it must not look complete while their lists change."""
         path = self.files.paths.info(files.number)
         _attempt(b"unable to unlink", self.files.short(path), remove_for_good, path)
 
@@ -185,7 +185,7 @@ class Preprocessor:
             file.close()
 
     def _sync_list_folders(self) -> Callable[[SpillFiles], None]:
-        """What puts the names of a message's lists on the disk, each folder once for a whole group."""
+        """Return a function that flushes the names of a message's lists; each folder once for a whole group."""
         paths, sync = self.files.paths, _SyncedFolders(self.files)
 
         def act(files: SpillFiles) -> None:
@@ -206,7 +206,7 @@ class Preprocessor:
 
 
 class _DsnCollector:
-    """The wishes in a todo file, whose recipients are in both lists afterwards: `note` each, with the size it takes."""
+    """Rekeys the DSN parameters of a todo file to its lists; call `add` per recipient, with its size in the list."""
 
     __slots__ = ("_keys", "_offsets", "text")
 
@@ -216,13 +216,13 @@ class _DsnCollector:
         self._keys: list[bytes] = []
 
     def add(self, channel: int, size: int) -> None:
-        """The next recipient is at the end of this channel's list."""
+        """Note that the next recipient is at the end of this channel's list."""
         if self.text:
             self._keys.append(list_key(channel, self._offsets[channel]))
             self._offsets[channel] += size
 
     def keyed_by_lists(self) -> bytes:
-        """The record for info/N."""
+        """Return the record for info/N."""
         dsn = parse_dsn(self.text)
         if dsn is None:
             return b""
@@ -232,7 +232,7 @@ class _DsnCollector:
 
 
 class _ListFile:
-    """A file that is being written, in large pieces."""
+    """A file that is written in large pieces."""
 
     __slots__ = ("_buffer", "_name", "fd")
 
@@ -248,21 +248,21 @@ class _ListFile:
             self.flush()
 
     def flush(self) -> None:
-        """Hand over what is buffered.  Fails: Trouble."""
+        """Write the buffer.  Fails: QueueFileError."""
         _attempt(b"trouble writing to", self._name, write_all, self.fd, bytes(self._buffer))
         self._buffer.clear()
 
     def date(self, mtime_ns: int) -> None:
-        """Set the time; what is written later changes it again.  Fails: Trouble."""
+        """Set the modification time; a later write changes it again.  Fails: QueueFileError."""
         _attempt(b"unable to utime", self._name, partial(os.utime, self.fd, ns=(mtime_ns, mtime_ns)))
 
     def sync(self) -> None:
-        """Put everything on the disk.  Fails: Trouble."""
+        """Flush everything to the disk.  Fails: QueueFileError."""
         self.flush()
         _attempt(b"trouble fsyncing", self._name, os.fsync, self.fd)
 
     def close(self) -> None:
-        """Let go."""
+        """Close the file."""
         os.close(self.fd)
 
 
@@ -279,7 +279,7 @@ def _chunks(fd: int, name: bytes) -> Iterator[bytes]:
 
 
 class _SyncedFolders:
-    """Flushes the folder of a file unless it did so before; made anew after every group of writes."""
+    """Flushes the folder of a file once per group of writes; make a new one for every group."""
 
     def __init__(self, files: QueueFiles) -> None:
         self._files = files

@@ -1,4 +1,4 @@
-"""Which channel a recipient takes, and what its address becomes on the way.
+"""Decides the channel of a recipient and rewrites its address for that channel.
 
 Source: queue.md 3.8 (qmail-send.c rewrite, stripvdomprepend).
 """
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from eqmail_core.mail.domain_name import table_key
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
 
-# Recipients remembered; then everything is forgotten at once, which costs less than keeping an order.
+# Cached recipients; a full cache is cleared at once, which costs less than keeping an order.
 _REMEMBERED = 4096
 
 
 class Routes:
-    """The tables of one installation; asking twice for the same recipient costs one look-up.
+    """The routing tables of one installation; repeated recipients are cached.
 
-    `locals` and `percenthack` are domains, `virtual` maps keys (as `table_key` has them) to prefixes, `envnoathost` is
-    appended to addresses without a host.
+    `locals` and `percenthack` are domains. `virtual` maps keys (as `table_key` returns them) to prefixes.
+    `envnoathost` is appended to addresses without a host.
     """
 
     __slots__ = ("_envnoathost", "_known", "_locals", "_percenthack", "_virtual")
@@ -35,10 +35,10 @@ class Routes:
         self._known: dict[bytes, tuple[int, bytes]] = {}
 
     def route(self, recipient: bytes) -> tuple[int, bytes]:
-        """Channel and address of one recipient.
+        """Return channel and address of one recipient.
 
         The first match wins: percenthack, locals, then virtualdomains from the whole address over the host to its
-        shortest suffix; everything else is remote.  An empty prefix makes an exception: remote.
+        shortest suffix; everything else is remote.  An empty prefix is an exception: remote.
         """
         known = self._known.get(recipient)
         if known is not None:
@@ -64,7 +64,7 @@ class Routes:
         return REMOTE, address
 
     def original_address(self, recipient: bytes) -> bytes:
-        """The address without the prefix that a virtual domain gave it, as its sender knows it."""
+        """Return the address without its virtual domain prefix, as its sender wrote it."""
         _, at, host = recipient.rpartition(b"@")
         if not at:
             return recipient
@@ -76,7 +76,7 @@ class Routes:
 
 
 def _suffixes(host: bytes) -> Iterator[bytes]:
-    """The host, each of its suffixes that begins with a dot, and the empty key; in lower case."""
+    """Yield the host, each of its suffixes that begins with a dot, and the empty key; in lower case."""
     host = table_key(host)
     yield host
     at = host.find(b".", 1) if host[:1] == b"." else host.find(b".")

@@ -1,10 +1,11 @@
 """One part of a queue: the folders of all messages whose number is the same modulo the split.
 
-A queue may be large: what is in a part is listed once, and its files are opened by their names below
-open folders, which is much less work than asking for every file, by its path, whether it is there.
+A queue may be large. So each part is listed once, and its files are opened by name relative to open folders. That is
+much less work than testing the path of every possible file. `QueueScan` reads folders one entry at a time, so that a
+large queue blocks nothing.
 
 Fails: OSError where a folder cannot be opened or read.
-Source: queue.md 3.2.
+Source: queue.md 3.2, 3.7 (readsubdir.c).
 """
 
 import os
@@ -23,10 +24,10 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class QueuePartition:
-    """Open folders, and the numbers that were in them: `new` in todo, `old` in info, `listed` by channel.
+    """Open folders and the numbers found in them: `new` in todo, `old` in info, `listed` by channel.
 
-    todo/ is looked at first: what is in `old` alone is preprocessed, and what moves between them is in both.
-    `unfinished` are paths of files in info that were never given the name of a message.
+    todo/ is listed first: a number in `old` only is preprocessed, and one that moves meanwhile is in both.
+    `unfinished` are paths of temporary files in info that were never renamed to a number.
     """
 
     def __init__(self, queue: "QueuePaths", index: int) -> None:
@@ -50,19 +51,19 @@ class QueuePartition:
             self.new = {number for number in self.new if number % queue.split == index}
 
     def close(self) -> None:
-        """Nothing more will be read."""
+        """Close the folders; nothing can be read afterwards."""
         for fd in self._fds:
             os.close(fd)
         self._fds.clear()
 
     def messages(self) -> set[int]:
-        """The numbers in mess.  Fails: OSError."""
+        """Return the numbers in mess.  Fails: OSError."""
         return _numbers(os.listdir(self.mess))
 
     def due(self, number: int) -> list[tuple[int, int]]:
-        """The channels on which a message has recipients left, each with the time at which it is due.
+        """Return the channels on which a message has recipients left, each with its due time.
 
-        Fails: OSError where that cannot be told, or a list has gone since.
+        Fails: OSError if that is unknown, or a list has been removed meanwhile.
         """
         return [
             (channel, int(os.stat(str(number), dir_fd=folder).st_mtime))
@@ -77,7 +78,7 @@ class QueuePartition:
 
 
 def parts(queue: "QueuePaths") -> "Iterator[QueuePartition]":
-    """Every part of a queue, open until the next one is asked for."""
+    """Yield every part of a queue; each is closed when the next one is requested."""
     for index in range(queue.split):
         part = QueuePartition(queue, index)
         try:
@@ -91,11 +92,11 @@ def _numbers(names: list[str]) -> set[int]:
 
 
 NOTHING = -1
-"""An entry that is no message; there may be more."""
+"""An entry that is no message number; there may be more entries."""
 
 
 class QueueScan:
-    """One walk through `folders`; entries that are no message numbers are passed over.
+    """One pass through `folders`; entries that are no message numbers are skipped.
 
     Fails: OSError from `step` when a folder cannot be opened or read; the next step tries the same folder again.
     """
@@ -108,11 +109,11 @@ class QueueScan:
 
     @property
     def folder(self) -> str:
-        """The folder that the next step looks into."""
+        """The folder that the next step reads."""
         return self._folders[-1]
 
     def step(self) -> int | None:
-        """The next message number, NOTHING, or None at the end."""
+        """Return the next message number, NOTHING, or None at the end."""
         if not self._folders:
             return None
         if self._entries is None:
@@ -131,12 +132,12 @@ class QueueScan:
 
 
 def count(folders: list[str]) -> int:
-    """How many messages have a file in these folders.  Fails: OSError."""
+    """Count the messages that have a file in these folders.  Fails: OSError."""
     return sum(1 for _ in numbers_in(folders))
 
 
 def numbers_in(folders: list[str]) -> Iterator[int]:
-    """All message numbers in these folders.  Fails: OSError."""
+    """Yield all message numbers in these folders.  Fails: OSError."""
     scan = QueueScan(folders)
     while (number := scan.step()) is not None:
         if number != NOTHING:

@@ -1,11 +1,11 @@
-"""The queue's files as C qmail-queue and qmail-clean handle them, one message at a time, each step on the disk.
+"""The file operations of C qmail-queue and qmail-clean, one message at a time, each step flushed to the disk.
 
     S1 -> S2   pid/TAG is created (its inode is the number N) and linked as mess/N
     S2 -> S3   mess/N is written and flushed, intd/N created
     S3 -> S4   intd/N is written and flushed, linked as todo/N: from here on the message is queued
 
-Beyond C, the folders are flushed too, each before the next step relies on it: exit code 0 means that the message is
-there after a power cut also where the file system does not write names synchronously.
+Beyond C, the folders are flushed too, each before the next step relies on it. So exit code 0 guarantees the message
+after a power cut even where the file system does not write names synchronously.
 
 Source: queue.md 3.3 to 3.6; qmail-queue(8), qmail-clean(8), INTERNALS of qmail.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from eqmail_core.site.layout import QueuePaths
 
 POOL_PREFIX = "pool."
-"""How the names of files in pid/ begin that reserve a number; the sweep spares them."""
+"""Prefix of the files in pid/ that reserve a number; the sweep skips them."""
 
 SWEEP_AGE_S = 129600
 SWEEP_EVERY = 30
@@ -43,7 +43,7 @@ class SpoolError(Exception):
 
 
 class Submitter:
-    """Who queues a message and when: `tag` makes file names unique, `received` is the line put before the message."""
+    """The origin of a message: `tag` makes file names unique, `received` is the line put before the message."""
 
     __slots__ = ("pid", "received", "tag", "uid")
 
@@ -62,10 +62,10 @@ def queue_one(
     read_recipients: "Callable[[], bytes]",
     has_more: "Callable[[], bool]" = lambda: False,
 ) -> int:
-    """Queue one message as C does and return its number; each reader gives the next piece, b"" at the end.
+    """Queue one message as C does and return its number; each reader returns the next piece, b"" at the end.
 
-    `has_more`: whether something behind the envelope can be read now, see `formats.todo.read_envelope`.
-    Fails: QueueTrouble, with what C leaves behind left behind.
+    `has_more`: whether data after the envelope can be read now, see `format.envelope.read_envelope`.
+    Fails: SpoolError; the same files as in C are left behind.
     """
     number, message = _name_message(disk, paths, submitter.tag)
     made = [paths.mess(number)]
@@ -99,7 +99,7 @@ def queue_one(
 
 
 def clean(disk: "FileSystem", paths: "QueuePaths", request: bytes) -> bytes:
-    """Do what a request to qmail-clean (without its NUL) asks; the answer: + or ! behind an x for each fault, as C."""
+    """Execute a request to qmail-clean (without its NUL); return + or ! after an x for each fault, as in C."""
     if not 6 <= len(request) < 100:
         return b"x"
     faults = b"x" * len(request[5:].translate(None, b"0123456789/"))
@@ -116,7 +116,7 @@ def clean(disk: "FileSystem", paths: "QueuePaths", request: bytes) -> bytes:
 
 
 def sweep(disk: "FileSystem", paths: "QueuePaths", now: float) -> None:
-    """Remove what was left in pid/ 36 hours ago, but not the pool of numbers; trouble is left for the next sweep."""
+    """Remove files in pid/ older than 36 hours, except the number pool; files with errors stay until the next sweep."""
     try:
         names = [name for name, _ in disk.entries(paths.pid) if not name.startswith((".", POOL_PREFIX))]
     except OSError:
@@ -131,7 +131,7 @@ def sweep(disk: "FileSystem", paths: "QueuePaths", now: float) -> None:
 
 
 def remove(disk: "FileSystem", path: str) -> None:
-    """Take a name away; that it was not there is fine."""
+    """Remove a name; no error if it does not exist."""
     try:
         disk.unlink(path)
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def remove(disk: "FileSystem", path: str) -> None:
 
 
 class _Failing:
-    """What fails with a system error in here fails with this exit code."""
+    """Converts a system error in its block to this exit code."""
 
     __slots__ = ("code",)
 
@@ -159,7 +159,7 @@ def _folder(path: str) -> str:
 
 
 def _name_message(disk: "FileSystem", paths: "QueuePaths", tag: str) -> tuple[int, int]:
-    """Steps 4 and 5: an empty file whose name is its inode number; that number and the open file."""
+    """Create an empty file named by its inode number (steps 4 and 5); return the number and the open file."""
     with _Failing(q.NO_PID_FILE):
         for count in range(1, _TRIES + 1):
             path = f"{paths.pid}/{tag}.{count}"
@@ -201,7 +201,7 @@ def _read_checked(read: "Callable[[], bytes]", has_more: "Callable[[], bool]") -
 
 
 def _discard(disk: "FileSystem", path: str) -> None:
-    """Empty a file and take its name away, as far as that works."""
+    """Truncate a file and remove its name, as far as possible."""
     try:
         fd = disk.open(path, os.O_WRONLY | os.O_TRUNC)
         disk.close(fd)

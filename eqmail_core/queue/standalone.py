@@ -1,4 +1,4 @@
-"""Queueing without a service, as C qmail-queue does, for callers who may write the queue.
+"""Queues a message without the service, as C qmail-queue does, for callers with permission to write the queue.
 
 Root queues as the owner of the queue's files, so that the spawners trust them.
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def queue_without_service(site: "Site", message: int, envelope: int) -> int:
-    """Queue the message on one descriptor for the envelope on another; the exit code of qmail-queue.
+    """Queue the message on one descriptor for the envelope on another; return the exit code of qmail-queue.
 
-    71 where the caller may not write the queue: then the service must be waited for.
+    71 where the caller may not write the queue: then it has to wait for the service.
     """
     try:
         os.chdir(site.home)
@@ -60,7 +60,7 @@ def queue_without_service(site: "Site", message: int, envelope: int) -> int:
 
 
 def _own_files_as(folder: str) -> None:
-    """As root, act as the owner of `folder`."""
+    """Act as the owner of `folder` when run as root."""
     if os.geteuid() != 0:
         return
     try:

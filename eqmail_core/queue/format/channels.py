@@ -1,7 +1,7 @@
-"""When a message is tried again and when no more; and the queue of what is due.
+"""The retry schedule of a message, and the queue of messages by due time.
 
-Seconds since the epoch, whole numbers; the clock is an argument.  A message that is held waits like any other, for a
-time that never comes (`HELD_UNTIL`): so C's qmail-send, which reads the same times from the files, leaves it alone too.
+Times are whole seconds since the epoch; the clock is an argument. A held message waits like any other, for a time that
+never comes (`HELD_UNTIL`). C's qmail-send reads the same times from the files, so it does not deliver it either.
 
 Source: queue.md 3.7 "retry schedule" (qmail-send.c nextretry, prioq.c).
 """
@@ -23,22 +23,22 @@ SKIP = (10, 20)
 
 
 HELD_UNTIL = 4_102_444_800
-"""When a held message is due: 2100-01-01, further than any retry and within what file systems can note."""
+"""Due time of a held message: 2100-01-01, later than any retry and within the range of file systems."""
 
 
 def next_retry(birth: int, now: int, channel: int) -> int:
-    """When to try again what is tried now: 100, 400, 900 s after birth for local, 400, 1600, 3600 s for remote.
+    """Return the retry time after an attempt: 100, 400, 900 s after birth for local, 400, 1600, 3600 s for remote.
 
-    A birth in the future is now.
+    A birth in the future counts as now.
     """
     birth = min(birth, now)
     return birth + (isqrt(now - birth) + SKIP[channel]) ** 2
 
 
 def next_in_steps(steps: Sequence[int], birth: int, now: int) -> int:
-    """When to try again what is tried now, by intervals in seconds: the one in force at the message's age.
+    """Return the retry time after an attempt, by intervals in seconds: the one that applies at the message's age.
 
-    The first interval is in force from birth for as long as it lasts, then the second, the last one for ever.
+    The first interval applies from birth for as long as it lasts, then the second, and finally the last one forever.
     """
     age = max(now - birth, 0)
     for step in steps[:-1]:
@@ -49,9 +49,9 @@ def next_in_steps(steps: Sequence[int], birth: int, now: int) -> int:
 
 
 def requeue_delay(age_s: int, is_moving: bool) -> int:
-    """Seconds after which a message comes back that found no room to wait for its destination, so many wait there.
+    """Return the delay in seconds of a message that found no room in the queue of its destination.
 
-    A quarter of its age, half a minute at least (less where the destination takes mail), ten minutes at most.
+    A quarter of its age, half a minute at least (less where the destination accepts mail), ten minutes at most.
     """
     return min(max(age_s // 4, 10 if is_moving else 30), 600)
 
@@ -59,8 +59,8 @@ def requeue_delay(age_s: int, is_moving: bool) -> int:
 class RetrySchedule:
     """How often a recipient is tried, and how long.
 
-    `lifetime_s`: how long by default; `steps`: intervals between the attempts, none for the quadratic schedule;
-    `lifetimes`: how long for the recipients at a host, as `table_key` has it, or at every host below .DOMAIN.
+    `lifetime_s`: default limit; `steps`: intervals between the attempts, none for the quadratic schedule; `lifetimes`:
+    limits for the recipients at a host, as `table_key` returns it, or at every host below .DOMAIN.
     """
 
     __slots__ = ("_lifetime_s", "_lifetimes", "_steps")
@@ -73,20 +73,20 @@ class RetrySchedule:
         self._lifetimes = dict(lifetimes or {})
 
     def next_attempt(self, birth: int, now: int, channel: int) -> int:
-        """When to try again what is tried now."""
+        """Return the retry time of an attempt made now."""
         return next_in_steps(self._steps, birth, now) if self._steps else next_retry(birth, now, channel)
 
     def at_most(self, due: int, now: int, channel: int) -> int:
-        """A time that was noted for the next attempt; now, where no attempt before can have led to it.
+        """Return the noted time of the next attempt; or now, if no earlier attempt can have led to it.
 
-        So a time from before the clock was set back does not hold a message up.  HELD_UNTIL stays.
+        So a time noted before the clock was set back does not delay a message.  HELD_UNTIL stays.
         """
         longest = max(self._lifetime_s, *self._lifetimes.values(), 0)
         latest = max(self.next_attempt(now - longest, now, channel), now + max(self._steps, default=0))
         return due if due <= latest or due >= HELD_UNTIL else now
 
     def is_over(self, age_s: int, recipient: bytes) -> bool:
-        """Whether an attempt at a recipient that began at this age of the message was the last one."""
+        """Return whether an attempt that began at this age of the message was the recipient's last one."""
         return age_s > (self._lifetime_at(recipient) if self._lifetimes else self._lifetime_s)
 
     def _lifetime_at(self, recipient: bytes) -> int:
@@ -100,11 +100,11 @@ class RetrySchedule:
 
 
 class DueQueue:
-    """Message numbers by the time at which they are due, the earliest first; equal times by number.
+    """Message numbers by due time, the earliest first; equal times by number.
 
-    An entry is one integer, time and number side by side, because a million may wait here.  Entries in the middle are
-    found by `move` and `remove` after `index`, which costs memory, until `unindex`; what they leave behind in the heap
-    is passed over when its time comes.
+    An entry is one integer of time and number, because there may be a million entries.  Entries in the middle are
+    found by `move` and `remove` after `index`, which uses memory, until `unindex`; the stale heap entries they leave
+    are skipped when they come up.
     """
 
     __slots__ = ("_entries", "_heap", "_stale")
@@ -121,17 +121,17 @@ class DueQueue:
         return len(self._heap) - len(self._stale)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Number and due time of every entry, in no order."""
+        """Yield number and due time of every entry, in no order."""
         left_over = self._stale
         return ((it & self._NUMBER, it >> self._SHIFT) for it in self._heap if it not in left_over)
 
     def snapshot(self) -> Iterator[tuple[int, int]]:
-        """What iterating would yield now, while the queue goes on changing."""
+        """Yield what iterating would yield now, while the queue keeps changing."""
         heap, left_over = self._heap[:], frozenset(self._stale)
         return ((it & self._NUMBER, it >> self._SHIFT) for it in heap if it not in left_over)
 
     def insert(self, number: int, due: int) -> None:
-        """Add a message; one that is there already is there twice."""
+        """Add a message; a second entry for the same message is possible."""
         entry = due << self._SHIFT | number
         if self._entries is not None:
             self._entries[number] = entry
@@ -151,7 +151,7 @@ class DueQueue:
         return None
 
     def wakes_at(self) -> int | None:
-        """When the first entry is due; None when there is none."""
+        """Return when the first entry is due; None when there is none."""
         self._pass_over()
         return self._heap[0] >> self._SHIFT if self._heap else None
 
@@ -164,7 +164,7 @@ class DueQueue:
             self.index()
 
     def set_back(self, seconds: int) -> None:
-        """The clock was set back: what waits waits no longer for it.  Held entries stay."""
+        """Adjust to a clock that was set back, so that nothing waits longer for it.  Held entries stay."""
         self._heap = [(due if due >= HELD_UNTIL else due - seconds) << self._SHIFT | number for number, due in self]
         self._stale.clear()
         heapify(self._heap)
@@ -172,27 +172,27 @@ class DueQueue:
             self.index()
 
     def index(self) -> None:
-        """Let entries be found by their number, until `unindex`."""
+        """Make entries findable by their number, until `unindex`."""
         self._entries = {number: due << self._SHIFT | number for number, due in self}
 
     def unindex(self) -> None:
-        """Give back the memory of `index`."""
+        """Release the memory of `index`."""
         self._entries = None
 
     def due_of(self, number: int) -> int | None:
-        """When an indexed message is due; None when it is not here."""
+        """Return when an indexed message is due; None when it is not in the queue."""
         entry = (self._entries or {}).get(number)
         return None if entry is None else entry >> self._SHIFT
 
     def move(self, number: int, due: int) -> bool:
-        """Give an indexed message another time; False when it is not here."""
+        """Give an indexed message another due time; False when it is not in the queue."""
         if not self.remove(number):
             return False
         self.insert(number, due)
         return True
 
     def remove(self, number: int) -> bool:
-        """Take an indexed message out; False when it is not here."""
+        """Remove an indexed message; False when it is not in the queue."""
         entry = self._entries.pop(number, None) if self._entries is not None else None
         if entry is None:
             return False
@@ -204,7 +204,7 @@ class DueQueue:
         return True
 
     def discard(self, number: int) -> None:
-        """Take a message out as often as it is here, indexed or not; slow."""
+        """Remove every entry of a message, indexed or not; slow."""
         self._heap = [it for it in self._heap if it not in self._stale and it & self._NUMBER != number]
         self._stale.clear()
         heapify(self._heap)

@@ -1,10 +1,10 @@
-"""Envelopes: as they come to qmail-queue, and as they lie in todo/ and intd/.
+"""Envelopes: as qmail-queue reads them, and as todo/ and intd/ store them.
 
-An envelope on a wire is F sender NUL, T recipient NUL for each recipient, and one more NUL; what follows is ignored,
-except for one record of wishes, see `formats.wishes`.
-A todo file is u uid NUL, p pid NUL and the same records without the last NUL; wishes stand behind the pid and a blank,
-where C, which reads no further than the digits, passes over them.  Behind the uid and a blank stands when the message
-was born, BIRTH.MARK (see `formats.info`), if it was in the journal first: what was delivered from there keeps its name.
+An envelope on a pipe is F sender NUL, T recipient NUL for each recipient, and one more NUL. What follows is ignored,
+except for one record of DSN parameters (eqmail_core/dsn/parameters.py).
+A todo file is u uid NUL, p pid NUL and the same records without the last NUL. The DSN parameters follow the pid and a
+blank; C skips them, because it reads no further than the digits. A blank and BIRTH.MARK follow the uid (see
+`format.info`), if the message was in the journal first: deliveries made from there keep their names.
 
 Source: queue.md 3.3, 3.5; qmail-queue(8).
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_DSN = 16 << 20
-"""Longest list of wishes that is read, in bytes."""
+"""Longest record of DSN parameters that is read, in bytes."""
 
 DSN_TIMEOUT_S = 0.1
-"""How long the wishes behind an envelope may take, where whoever brings it does not say that it is over."""
+"""Longest wait for DSN parameters after an envelope whose writer does not close the pipe."""
 
 _SENDER = 70
 _RECIPIENT = 84
@@ -54,10 +54,10 @@ def scan_envelope(data: bytes | bytearray, position: int = 0) -> tuple[int, int]
 
 
 def read_envelope(read: "Callable[[], bytes]", has_more: "Callable[[], bool]") -> tuple[int, bytes]:
-    """Exit code of qmail-queue and, with OK, the envelope as the queue keeps it.
+    """Return the exit code of qmail-queue and, with OK, the envelope as the queue stores it.
 
-    `read` gives the next piece, b"" at the end.  An envelope ends with its final NUL, and who brings it need not close
-    anything then; so wishes are looked for only while `has_more`, and all others are read no further than that.
+    `read` returns the next piece, b"" at the end.  An envelope ends with its final NUL, and its writer need not close
+    the pipe then. So DSN parameters are read only while `has_more`; without them nothing is read after the NUL.
     """
     data, position = bytearray(), 0
     while piece := read():
@@ -73,31 +73,31 @@ def read_envelope(read: "Callable[[], bytes]", has_more: "Callable[[], bool]") -
 
 
 def _may_have_dsn(data: bytearray, start: int) -> bool:
-    """Whether wishes that begin at `start` may have come in part only, or not at all."""
+    """Return whether DSN parameters that begin at `start` may be incomplete or still to come."""
     if bytes(data[start : start + 1]) not in (b"", b"W"):
         return False
     return len(data) - start < MAX_DSN and data.find(0, start) < 0
 
 
 def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
-    """Sender and recipients of an envelope that was checked, with or without its final NUL and what follows that."""
+    """Return sender and recipients of a checked envelope, with or without its final NUL and what follows that."""
     records = split_dsn(envelope)[0].split(b"\0")
     return records[0][1:], [record[1:] for record in records[1:-1]]
 
 
 def render_todo(uid: int, pid: int, envelope: bytes, born: bytes = b"") -> bytes:
-    """A todo file; `envelope` as the queue keeps it, see `formats.wishes.with_wishes`; `born` as in `born_text`."""
+    """Return a todo file; `envelope` as the queue stores it, with its DSN parameters; `born` as in `born_text`."""
     records, dsn = split_dsn(envelope)
     return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + dsn if dsn else b"", records)
 
 
 def born_text(birth: int, mark: int) -> bytes:
-    """When a message was born, in seconds, and its mark."""
+    """Render the birth of a message, in seconds, and its mark."""
     return b"%d.%d" % (birth, mark)
 
 
 def parse_born(text: bytes) -> tuple[int, int]:
-    """Birth and mark of a `born_text`; zeros for any other text."""
+    """Return birth and mark of a `born_text`; zeros for any other text."""
     birth, _, mark = text.partition(b".")
     if birth.isdigit() and mark.isdigit() and len(birth) <= MAX_DIGITS and len(mark) < 10:
         return int(birth), int(mark)
@@ -105,9 +105,9 @@ def parse_born(text: bytes) -> tuple[int, int]:
 
 
 class Todo:
-    """What a todo file says: who queued the message (`uid`, `pid`), its sender and its recipients, in order.
+    """The content of a todo file: origin (`uid`, `pid`), sender and recipients, in order.
 
-    `wishes`: a list of them, b"" for none.
+    `dsn`: the record of DSN parameters, b"" for none.
     """
 
     __slots__ = ("dsn", "pid", "recipients", "sender", "uid")
@@ -125,7 +125,7 @@ class BadTodo(ValueError):
 
 
 def parse_todo(text: bytes) -> Todo:
-    """Read a todo file; u and p may be absent (0).
+    """Parse a todo file; u and p may be absent (0).
 
     Fails: BadTodo.
     """

@@ -1,4 +1,4 @@
-"""What the exit codes of qmail-queue mean, and the text that every injector derives from them.
+"""The exit codes of qmail-queue, and the texts that every injector derives from them.
 
 Source: queue.md 3.5 (qmail.c qmail_close).
 """
@@ -53,19 +53,19 @@ _TEXTS = {
 
 
 TEXT_FD = 4
-"""Descriptor on which a program in the place of qmail-queue may say why it refuses a message."""
+"""Descriptor on which a replacement of qmail-queue may write why it refuses a message."""
 
 MAX_TEXT = 255
 """Longest such text, in bytes."""
 
 
 class Reasoned(int):
-    """An exit code of such a program, with the text that it left, `said`, an outcome letter (D or Z) in front."""
+    """An exit code of such a program, with the text it wrote, `said`, after an outcome letter (D or Z)."""
 
     said: bytes
 
     def __new__(cls, code: int, said: bytes) -> "Reasoned":
-        """The code of a program that said so; a text without a letter is none, and a text is one harmless line."""
+        """Combine code and text; a text without an outcome letter is ignored, and others become one safe line."""
         self = super().__new__(cls, code)
         line = said[:MAX_TEXT].partition(b"\n")[0].rstrip(b"\r")
         is_text = line[:1] in (b"D", b"Z") and len(line) > 1
@@ -74,7 +74,7 @@ class Reasoned(int):
 
 
 def explain(code: int) -> bytes:
-    """Say what exit code `code` of qmail-queue means: b"" for success, else an outcome letter (D or Z) and a text."""
+    """Explain exit code `code` of qmail-queue: b"" for success, else an outcome letter (D or Z) and a text."""
     if code == OK:
         return b""
     if code in (REJECTED, OWN_TEXT) and isinstance(code, Reasoned) and code.said:

@@ -1,12 +1,12 @@
-"""The records of the queue's journal, and how to find where a journal ends.
+"""The records of the queue's journal, and how a reader finds its end.
 
-A segment is a file of fixed size: a header, then records one behind the other.  Each record's checksum goes on from the
-checksum before it, and the first from the header's.  So a record counts only behind exactly those that it was written
-behind: what an earlier use of the segment left there never passes.
+A segment is a file of fixed size: a header, then records one after the other. The checksum of each record continues
+that of the record before it, and the first continues the header's. So a record is valid only after exactly the records
+it was written after: what an earlier use of the segment left never passes.
 
-A record also holds 23 bits of the checksum before it, combined with the epoch: behind a damaged record the next one is
-known again by trying the other 9 bits, and what an earlier use left does not pass there either.  It says, too, whether
-a commit began with it: where one begins behind a damaged record, that record was on the disk, and is no torn tail.
+A record also holds 23 bits of the checksum before it, combined with the epoch. After a damaged record the next one is
+recognised by trying the other 9 bits, and records of an earlier use do not pass there either. A flag says whether
+a commit began with the record: if one begins after a damaged record, that record was on the disk, and is no torn tail.
 
     header      magic 8, epoch u64, next serial u64, crc32 of these
     record      crc32 of what follows, kind u8, link u23, begins u1, envelope length u32, body length u32,
@@ -34,13 +34,13 @@ LINK = (1 << LINK_BITS) - 1
 
 HEADER_SIZE = HEADER.size + CHECKSUM.size
 OVERHEAD = CHECKSUM.size + HEAD.size
-"""Bytes of a record besides its envelope and body."""
+"""Bytes of a record in addition to its envelope and body."""
 
 IN_FILE_SIZE = _FILE.size
 
 
 class JournalEntry:
-    """A record as it was read; `body` is a view into what was scanned."""
+    """One parsed record; `body` is a view into the scanned data."""
 
     __slots__ = ("birth", "body", "envelope", "kind", "number", "qp", "serial", "uid")
 
@@ -66,14 +66,14 @@ class JournalEntry:
 
 
 def header(epoch: int, serial: int) -> tuple[bytes, int]:
-    """A segment's header, and the checksum that its first record goes on from."""
+    """Return a segment's header, and the checksum that its first record continues."""
     text = HEADER.pack(_MAGIC, epoch, serial)
     crc = crc32(text)
     return text + CHECKSUM.pack(crc), crc
 
 
 def split_header(data: "bytes | memoryview") -> tuple[int, int, int] | None:
-    """Epoch, next serial and checksum of a header; None where there is none."""
+    """Return epoch, next serial and checksum of a header; None if there is none."""
     if len(data) < HEADER_SIZE:
         return None
     magic, epoch, serial = HEADER.unpack_from(data)
@@ -96,9 +96,9 @@ def record(
     epoch: int = 0,
     begins: bool = False,
 ) -> tuple[bytes, int]:
-    """What stands before the body of a record, and the record's checksum.
+    """Return the part of a record before its body, and the record's checksum.
 
-    `before` is the checksum before it, `epoch` that of its segment; `begins`: it is the first of a commit.
+    `before`: the checksum before it; `epoch`: that of its segment; `begins`: it is the first of a commit.
     """
     link = kind[0] | ((before ^ epoch) & LINK) << 8 | begins << 31
     head = HEAD.pack(link, len(envelope), len(body), serial, number, birth, uid, qp) + envelope
@@ -107,23 +107,23 @@ def record(
 
 
 def tombstones(serials: list[int], before: int, epoch: int = 0, begins: bool = False) -> tuple[bytes, int]:
-    """A whole record of tombstones, and its checksum."""
+    """Return a whole record of tombstones, and its checksum."""
     body = struct.pack(f"<{len(serials)}Q", *serials)
     head, crc = record(TOMBSTONES, 0, 0, 0, 0, 0, b"", body, before, epoch, begins)
     return head + body, crc
 
 
 def split_tombstones(body: memoryview) -> tuple[int, ...]:
-    """The serials of a record of tombstones."""
+    """Return the serials of a record of tombstones."""
     return struct.unpack(f"<{len(body) // 8}Q", body)
 
 
 def in_file(size: int, crc: int) -> bytes:
-    """The body of a record whose message is in a file."""
+    """Return the body of a record whose message is in a file."""
     return _FILE.pack(size, crc)
 
 
 def split_in_file(body: memoryview) -> tuple[int, int]:
-    """Size and checksum of the file."""
+    """Return size and checksum of the file."""
     size, crc = _FILE.unpack(body)
     return size, crc

@@ -1,6 +1,6 @@
-"""Reading a segment of the queue's journal: every intact record, and what is damaged.
+"""Reads a segment of the queue's journal: every intact record, and the damaged ranges.
 
-Fails: never; garbage is damage.
+Fails: never; unreadable data is reported as damage.
 """
 
 import re
@@ -21,14 +21,14 @@ from eqmail_core.queue.format.journal import (
     split_header,
 )
 
-# What stands behind the checksum of a record: kind and link, lengths below 16 MB.
+# What follows the checksum of a record: kind and link, lengths below 16 MB.
 _CANDIDATE = re.compile(rb"[RFT](?=.{6}\0.{3}\0)", re.DOTALL)
 
 
 class Damage:
     """Bytes from `start` to `end` that should have been records.
 
-    `is_certain`: they were on the disk, for a later commit follows; otherwise a crash may have cut them short.
+    `is_certain`: they were on the disk, because a later commit follows; otherwise a crash may have cut them short.
     """
 
     __slots__ = ("end", "is_certain", "start")
@@ -40,7 +40,7 @@ class Damage:
 
 
 class Reading:
-    """What a segment holds: `entries` in order, and what of it is damaged."""
+    """The content of a segment: `entries` in order, and its damaged ranges."""
 
     __slots__ = ("damages", "entries", "epoch", "next_serial")
 
@@ -52,12 +52,12 @@ class Reading:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether something is damaged that was on the disk."""
+        """Whether something that was on the disk is damaged."""
         return any(it.is_certain for it in self.damages)
 
 
 def read(data: memoryview, nearby: int = 0) -> Reading | None:
-    """Every intact record of a segment; None where nothing tells that it was ever used.
+    """Return every intact record of a segment; None if it shows no sign of use.
 
     `nearby`: the epoch of another segment, for one whose own header is damaged.
     """
@@ -75,7 +75,7 @@ def read(data: memoryview, nearby: int = 0) -> Reading | None:
 
 
 def _walk(data: memoryview, crc: int | None, reading: Reading) -> None:
-    """Take over one record after the other, and find the next one behind those that are damaged."""
+    """Read one record after the other; after damaged ones, find the next intact one."""
     position, epoch = HEADER_SIZE, reading.epoch
     while True:
         it = _at(data, position)
@@ -89,7 +89,7 @@ def _walk(data: memoryview, crc: int | None, reading: Reading) -> None:
                 continue
             follower = _at(data, it.end)
             if follower is not None and crc32(follower.text, chained) == follower.stored:
-                # nothing but its checksum is damaged, as the record behind it knows
+                # Only its checksum is damaged, as the record after it proves.
                 reading.damages.append(Damage(position, position + CHECKSUM.size))
                 _take(reading, it)
                 position, crc = it.end, chained
@@ -111,7 +111,7 @@ def _take(reading: Reading, found: "_Record") -> None:
 
 
 class _Record:
-    """Bytes that have the form of a record: `text` is what its checksum is about."""
+    """Bytes that have the form of a record; `text` is what its checksum covers."""
 
     __slots__ = ("begins", "data", "end", "fields", "kind", "link", "start", "stored", "text")
 
@@ -127,14 +127,14 @@ class _Record:
         self.text = data[start + CHECKSUM.size : self.end]
 
     def entry(self) -> JournalEntry:
-        """What it says."""
+        """Return its parsed content."""
         envelope_size, _, serial, number, birth, uid, qp = self.fields
         body = self.start + OVERHEAD + envelope_size
         envelope = bytes(self.data[self.start + OVERHEAD : body])
         return JournalEntry(self.kind, serial, number, birth, uid, qp, envelope, self.data[body : self.end])
 
     def before(self, epoch: int) -> int | None:
-        """The checksum that it goes on from, if it belongs to this epoch; a checksum is linear in that."""
+        """Return the checksum that it continues, if it belongs to this epoch; a checksum is linear in that."""
         low = (self.link ^ epoch) & LINK
         base = crc32(self.text, low)
         sums = [0]
@@ -158,7 +158,7 @@ def _at(data: memoryview, start: int) -> _Record | None:
 
 
 def _is_begun(data: memoryview, position: int, crc: int, epoch: int) -> bool:
-    """Tell whether somebody began to write a record here."""
+    """Return whether the writing of a record began here."""
     if position + OVERHEAD > len(data):
         return False
     tag = _number(data, position + CHECKSUM.size)
@@ -166,7 +166,7 @@ def _is_begun(data: memoryview, position: int, crc: int, epoch: int) -> bool:
 
 
 def _candidate(data: memoryview, start: int) -> _Record | None:
-    """The next that looks like a record."""
+    """Return the next range that looks like a record."""
     position = start + CHECKSUM.size
     while (match := _CANDIDATE.search(data, position)) is not None:
         position = match.start() + 1
@@ -177,9 +177,9 @@ def _candidate(data: memoryview, start: int) -> _Record | None:
 
 
 def _next_intact(data: memoryview, position: int, guess: int, epoch: int) -> tuple[int, int] | None:
-    """Where the next record of this epoch begins behind `position`, and the checksum before it.
+    """Return where the next record of this epoch begins after `position`, and the checksum before it.
 
-    `guess` is where it should be.  Bodies are looked into only where it is not there.
+    `guess`: its expected position. Bodies are searched only if it is not there.
     """
     it = _at(data, guess) if guess else None
     before = it.before(epoch) if it is not None else None
@@ -189,7 +189,7 @@ def _next_intact(data: memoryview, position: int, guess: int, epoch: int) -> tup
     while (it := _candidate(data, position)) is not None:
         old = _epoch_behind(data, it)
         if old is not None and old != epoch & LINK:
-            # records of an earlier use: pass over them one by one
+            # Records of an earlier use: skip them one by one.
             position = it.end
             continue
         before = it.before(epoch)
@@ -200,7 +200,7 @@ def _next_intact(data: memoryview, position: int, guess: int, epoch: int) -> tup
 
 
 def _epoch_behind(data: memoryview, found: _Record) -> int | None:
-    """What the record behind this one tells of their epoch; None where it does not go on from this one."""
+    """Return the epoch that the record after this one implies; None if it does not continue this one."""
     follower = _at(data, found.end)
     if follower is None or crc32(follower.text, found.stored) != follower.stored:
         return None
@@ -208,7 +208,7 @@ def _epoch_behind(data: memoryview, found: _Record) -> int | None:
 
 
 def _guess_header(data: memoryview, nearby: int) -> tuple[int, int, int | None] | None:
-    """Epoch, a serial, and if possible the checksum of a header that is damaged, from the records behind it."""
+    """Return epoch, a serial, and if possible the checksum of a damaged header, from the records after it."""
     first = _at(data, HEADER_SIZE)
     if first is not None:
         for crc in (_number(data, HEADER.size), crc32(data[: HEADER.size])):
@@ -224,7 +224,7 @@ def _guess_header(data: memoryview, nearby: int) -> tuple[int, int, int | None] 
 
 
 def _nearest(low: int, nearby: int) -> int:
-    """The epoch with these low bits that is nearest to another."""
+    """Return the epoch with these low bits that is nearest to another."""
     base = nearby & ~LINK | low
     epochs: list[int] = [it for it in (base - LINK - 1, base, base + LINK + 1) if it >= 0]
     return min(epochs, key=lambda item: abs(item - nearby))

@@ -1,7 +1,7 @@
 """The files local/N and remote/N: recipients of one channel, each with a mark, T to do or D done.
 
-A mark is overwritten in place at its record's offset; records never move.  The same grammar, with other letters,
-carries the envelopes in todo/N and on the admission wire.
+A mark is overwritten in place at its record's offset; records never move. The same grammar, with other letters, is
+used for the envelopes in todo/N and in ipc/admission_protocol.py.
 
 Source: queue.md 3.3.
 """
@@ -9,7 +9,7 @@ Source: queue.md 3.3.
 from collections.abc import Iterable, Iterator
 
 TODO = 84
-"""Mark of a recipient that is to be tried: the byte T."""
+"""Mark of a recipient that is still to be tried: the byte T."""
 
 DONE = 68
 """Mark of a recipient that is finished: the byte D."""
@@ -19,7 +19,7 @@ SENDER = 70
 
 
 def records(chunks: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
-    """Offset, first byte and rest of each NUL-terminated record of a file that is read in pieces.
+    """Yield offset, first byte and rest of each NUL-terminated record of a file that is read in pieces.
 
     What follows the last NUL is no record; an empty record has the first byte 0.
     Fails: as `chunks` does.
@@ -35,7 +35,7 @@ def records(chunks: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
 
 
 def numbered(recipients: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
-    """What `records` would yield for a list of these recipients, none of them done."""
+    """Yield what `records` would yield for a list of these recipients, none of them done."""
     offset = 0
     for recipient in recipients:
         yield offset, TODO, recipient
@@ -43,7 +43,7 @@ def numbered(recipients: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
 
 
 def render_list(recipients: Iterable[bytes], done: Iterable[int] = ()) -> bytes:
-    """The file of these recipients; `done` are the offsets of the finished ones."""
+    """Return the list file of these recipients; `done`: the offsets of the finished ones."""
     text = bytearray()
     for recipient in recipients:
         text += b"T%b\0" % recipient

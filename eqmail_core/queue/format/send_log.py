@@ -1,6 +1,6 @@
-"""The lines that qmail-send logs, in the grammar that log analysers know, or in that of eQmail after 1.09.
+"""The log lines of qmail-send, in the grammar that log analysers know, or in that of eQmail after 1.09.
 
-Every method returns one line with its newline.  Text of strangers is made safe: no line is ever more than one line.
+Every method returns one line with its newline. Untrusted text is made safe, so that a line always stays one line.
 
 Source: queue.md 3.12.
 """
@@ -10,7 +10,7 @@ _UNSAFE_HEAD = bytes(b if 32 <= b <= 126 and b != 37 else 32 for b in range(256)
 
 
 class LogLines:
-    """The grammar of 1.09, which every qmail shares."""
+    """The grammar of 1.09, which all versions of qmail share."""
 
     _table = _UNSAFE_109
     _prefix = b""
@@ -29,7 +29,7 @@ class LogLines:
     _mangled = b"delivery %d: report mangled, will defer\n"
 
     def safe(self, text: bytes) -> bytes:
-        """Text of a stranger, fit for a line."""
+        """Return untrusted text made safe for a line."""
         return text.translate(self._table)
 
     def new_message(self, number: int) -> bytes:
@@ -37,32 +37,32 @@ class LogLines:
         return self._new % number
 
     def about_message(self, number: int, size: int, sender: bytes, qp: int, uid: int) -> bytes:
-        """Its size, sender and origin."""
+        """A message's size, sender and origin."""
         return self._info % (number, size, sender.translate(self._table), qp, uid)
 
     def end_message(self, number: int) -> bytes:
-        """A message left the queue."""
+        """A message was removed from the queue."""
         return self._end % number
 
     def bounced(self, number: int, qp: int) -> bytes:
-        """A bounce about a message was queued by process `qp`."""
+        """A bounce of a message was queued by process `qp`."""
         return self._bounce % (number, qp)
 
     def triple_bounce(self, name: bytes) -> bytes:
-        """The failure of a double bounce is dropped; `name` is its file."""
+        """The failure of a double bounce was dropped; `name` is its file."""
         return b"%btriple bounce: discarding %b\n" % (self._prefix, name)
 
     def starting(self, delivery: int, number: int, channel: bytes, recipient: bytes) -> bytes:
-        """An attempt begins."""
+        """A delivery attempt begins."""
         return self._starting % (delivery, number, channel, recipient.translate(self._table))
 
     def report(self, delivery: int, letter: bytes, text: bytes) -> bytes:
-        """An attempt ended with `letter` K, Z or D; any other letter is a mangled report."""
+        """A delivery attempt ended with `letter` K, Z or D; any other letter is a mangled report."""
         form = self._delivery.get(letter)
         return self._mangled % delivery if form is None else form % (delivery, text.translate(self._table))
 
     def status(self, local: int, local_limit: int, remote: int, remote_limit: int, exiting: bool) -> bytes:
-        """How many attempts run."""
+        """The numbers of running deliveries."""
         return (self._status_exiting if exiting else self._status) % (local, local_limit, remote, remote_limit)
 
     def exiting(self) -> bytes:
@@ -70,25 +70,25 @@ class LogLines:
         return self._prefix + b"status: exiting\n"
 
     def warned(self, number: int, qp: int) -> bytes:
-        """A sender was told that a message waits, by a message that process `qp` queued; as `audit`."""
+        """A delay warning was sent, as a message that process `qp` queued; a line like `audit`."""
         return b"qmail-send: notice: delay msg %d qp %d\n" % (number, qp)
 
     def bounce_waits(self, number: int, recipient: bytes, wait_s: int) -> bytes:
-        """A sender has had as many bounces as an hour allows; as `audit`."""
+        """A sender reached the hourly limit of bounces; a line like `audit`."""
         form = b"qmail-send: notice: bounce msg %d waits %d seconds: <%b> has had bouncelimit bounces within the hour\n"
         return form % (number, wait_s, recipient.translate(self._table))
 
     def audit(self, uid: int, verb: bytes, number: int, sender: bytes, result: bytes) -> bytes:
-        """An administrator changed a message; its first word is none of the grammar's, so that analysers ignore it."""
+        """An administrator changed a message; analysers ignore the line: its first word is not in the grammar."""
         form = b"qmail-send: audit: uid %d %b msg %d from <%b>: %b\n"
         return form % (uid, verb, number, sender.translate(self._table), result)
 
     def warning(self, text: bytes) -> bytes:
-        """Something went wrong and will be tried again."""
+        """Something failed and will be tried again."""
         return b"%bwarning: %b\n" % (self._prefix, text)
 
     def alert(self, text: bytes) -> bytes:
-        """Somebody has to act."""
+        """Something failed and needs action by a person."""
         return b"%balert: %b\n" % (self._prefix, text)
 
 
@@ -108,10 +108,10 @@ class HeadLogLines(LogLines):
     _mangled = b"qmail-send: delivery %d: report mangled, will defer\n"
 
     def alert(self, text: bytes) -> bytes:
-        """Somebody has to act; without C's sigh."""
+        """Something failed and needs action by a person; without the sigh that C prints."""
         return super().alert(text.removeprefix(b"oh no! "))
 
 
 def log_lines(logformat: bytes) -> LogLines:
-    """The grammar of a setting: `head`, or 1.09 for every other value."""
+    """Return the grammar of a setting: `head`, or 1.09 for every other value."""
     return HeadLogLines() if logformat == b"head" else LogLines()

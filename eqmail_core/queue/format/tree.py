@@ -1,8 +1,9 @@
-"""What a queue consists of: every folder and fixed file with the role that owns it and its mode.
+"""The layout of a queue: every folder and fixed file with the role that owns it and its mode.
 
-The group is always the first one (qmail).  Files of messages are in `MESSAGE_FILES`.
+The group is always the first one (qmail). The files of messages are in `MESSAGE_FILES`. `classify` derives the state
+of a message from its files; any other set of files is a fault.
 
-Source: queue.md 3.1.
+Source: queue.md 3.1, 3.4; INTERNALS of qmail.
 """
 
 from eqmail_core.site.layout import SPLIT_ALWAYS, SPLIT_IN_EQMAIL
@@ -37,21 +38,21 @@ MESSAGE_FILES = {
 """Owner and mode of the files in each folder."""
 
 WARNED, OLDER_CLOCK = 0o100, 0o010
-"""Bits in the mode of info/N, at which no other qmail looks.
+"""Bits in the mode of info/N; other versions of qmail ignore them.
 
-WARNED: the sender has been told that the message still waits.  OLDER_CLOCK: info/N belongs to mess/N although it looks
-older, because the clock was set back between the two.
+WARNED: a delay warning was sent. OLDER_CLOCK: info/N belongs to mess/N although it looks older, because the clock was
+set back between the two.
 """
 
 MARKS = {"info": WARNED | OLDER_CLOCK}
-"""Bits of a mode that say something, by folder."""
+"""Mode bits that are marks, by folder."""
 
 
 class QueueNode:
-    """One thing in a queue.
+    """One folder or fixed file of a queue.
 
-    `size` counts the zero bytes that a file begins its life with; a folder with `split` has its files in folders
-    0 to split-1 of the same kind.
+    `size`: zero bytes that a file is created with; a folder with `split` has its files in folders 0 to split-1 of the
+    same kind.
     """
 
     __slots__ = ("kind", "mode", "path", "role", "size", "split")
@@ -65,17 +66,17 @@ class QueueNode:
         self.split = split
 
     def parts(self) -> "list[QueueNode]":
-        """The numbered folders in it."""
+        """Return the numbered folders in it."""
         return [QueueNode(f"{self.path}/{part}", FOLDER, self.role, self.mode) for part in range(self.split)]
 
 
 def split_folders(site: Site) -> tuple[str, ...]:
-    """The folders whose files are spread over numbered folders."""
+    """Return the folders whose files are spread over numbered folders."""
     return SPLIT_ALWAYS + SPLIT_IN_EQMAIL if site.layout.split_todo else SPLIT_ALWAYS
 
 
 def queue_nodes(site: Site) -> list[QueueNode]:
-    """Every node of a queue, parents first, without the numbered folders."""
+    """Return every node of a queue, parents first, without the numbered folders."""
     queue = site.queue
     split = dict.fromkeys(split_folders(site), site.split)
     nodes = [QueueNode(queue.root, FOLDER, "qmailq", 0o750)]
@@ -88,7 +89,7 @@ def queue_nodes(site: Site) -> list[QueueNode]:
 
 
 def queue_tree(site: Site) -> list[QueueNode]:
-    """Every node of a queue, parents first."""
+    """Return every node of a queue, parents first."""
     return [each for node in queue_nodes(site) for each in (node, *node.parts())]
 
 
@@ -98,10 +99,9 @@ _LEFT_FROM_PREPROCESSING = {"intd", "info", "local", "remote"}
 
 
 def classify(files: "set[str] | frozenset[str]", is_journaled: bool = False) -> str | None:
-    """The state of a message that has files in these folders of the queue; None where no state has them.
+    """Return the state of a message with files in these folders of the queue; None if no state has them.
 
-    A record in the journal does for mess/N what todo/N does: whatever info/N, local/N and remote/N hold can be made
-    again from it.
+    A record in the journal does for mess/N what todo/N does: info/N, local/N and remote/N can be made again from it.
     """
     if is_journaled and "mess" in files:
         files = files | {"todo"}

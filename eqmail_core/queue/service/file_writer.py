@@ -1,9 +1,9 @@
 """Writes messages as files of the queue, many at a time: each step for all of them, then a flush, then the next step.
 
-1  the body is written to the file of the number and flushed (and pid/, too, if it stays there)
-2  linked as mess/N, folders flushed                  S2, and enough where the scheduler writes the rest
-3  intd/N written, flushed, linked as todo/N, folders flushed         S4
-4  the name in pid/ is removed
+    1  the body is written to the file of the number and flushed (and pid/, too, if it stays there)
+    2  linked as mess/N, folders flushed                  S2, and enough where the scheduler writes the rest
+    3  intd/N written, flushed, linked as todo/N, folders flushed         S4
+    4  the name in pid/ is removed
 
 The name in pid/ is removed last, so that the body has a name on the disk at every moment. A failed message is undone
 as far as possible, and only what was made here: a file that existed before belongs to another message. A message whose

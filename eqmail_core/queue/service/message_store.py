@@ -1,10 +1,10 @@
 """The states of a message from its acceptance to its end: in the journal, at the scheduler, or as files.
 
-COMMITTING  its record waits for the group's flush; then it is answered and passed to the scheduler
-LIVE        in the journal only
-WRITING     being written to mess/N; SPILLING: being written to todo/N
-AS_FILE     mess/N exists; the scheduler writes info/N, then calls `spilled`
-ENDING      it needs a tombstone; when that is on the disk, its number is free or belongs to its files
+    COMMITTING  its record waits for the group's flush; then it is answered and passed to the scheduler
+    LIVE        in the journal only
+    WRITING     being written to mess/N; SPILLING: being written to todo/N
+    AS_FILE     mess/N exists; the scheduler writes info/N, then calls `spilled`
+    ENDING      it needs a tombstone; when that is on the disk, its number is free or belongs to its files
 
 A message becomes files at once when the journal cannot hold it: the scheduler is disconnected, the envelope does not
 fit a packet, too much is held already, or the setting `goes_direct` is on.

@@ -1,9 +1,9 @@
-"""What qmail-smtpd does with a client that the resident SMTP service takes over: it hands it over, waits, and logs.
+"""Hand over the client of qmail-smtpd to the resident SMTP service, then wait and log.
 
-Light: a connection costs what this imports.  The program stays until the conversation is over, so that whoever started
-it counts its clients as ever; when it is ended, so is the conversation.
+Light: a connection costs what this imports.  The program stays until the session is over, so that the process that
+started it can still count its clients.  When the program is killed, the session ends as well.
 
-Source: docs/adr/0010; ipc/handover_protocol.py.
+Source: docs/adr/0010-handing-over-connections.md; ipc/handover_protocol.py.
 """
 
 import _socket
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NO_HANDOVER_VARIABLE = b"NOHANDOVER"
-"""A program whose environment has it serves its client itself."""
+"""With this variable in its environment, a program serves its client itself."""
 
 TIMEOUT_S = 3.0
-"""How long the service may take to answer before the program serves the client itself."""
+"""Maximum wait for the service, in seconds; after that the program serves the client itself."""
 
 LOST = 1
-"""The exit code when the service went away in the middle of the conversation."""
+"""The exit code if the service disconnects during the session."""
 
 _PACKET = 65536
 _CLIENT = 0
@@ -34,9 +34,9 @@ _PEER_BYTES = 12
 
 
 def offer_client(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> int | None:
-    """Let the service have the client on descriptors 0 and 1: the exit code that the conversation deserves.
+    """Offer the client on descriptors 0 and 1 to the service.
 
-    None where it did not take it: then not a byte was read or said.
+    Return the exit code of the session.  None if the service refused; then no byte was read or sent.
     """
     if NO_HANDOVER_VARIABLE in environ or not _is_connection():
         return None
@@ -50,7 +50,7 @@ def offer_client(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> int 
     if not is_taken:
         sock.close()
         return None
-    # Whoever holds the connection keeps it open; from here on that is the service.
+    # An open descriptor keeps the connection open; from here on only the service holds it.
     os.close(_CLIENT)
     os.close(1)
     sock.settimeout(None)
@@ -58,7 +58,7 @@ def offer_client(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> int 
 
 
 def _is_connection() -> bool:
-    """Whether both descriptors are one socket; pipes, as below ssh, are not handed over."""
+    """Whether both descriptors are one socket; pipes, as under ssh, are not handed over."""
     try:
         client, out = os.fstat(_CLIENT), os.fstat(1)
     except OSError:
@@ -67,25 +67,28 @@ def _is_connection() -> bool:
 
 
 def _is_taken(sock: _socket.socket, offer: bytes) -> bool:
-    """Offer the client to a service that is root's or our own account's.  Fails: OSError."""
+    """Offer the client to a service of root or of the same account.
+
+    True if accepted.  Fails: OSError.
+    """
     if len(offer) > wire.MAX_BYTES or _peer(sock) not in (0, os.geteuid()) or sock.recv(_PACKET) != wire.READY:
         return False
     sock.sendmsg([offer], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, _CLIENT.to_bytes(4, sys.byteorder))])
     try:
         return sock.recv(_PACKET) == wire.TAKEN
     except TimeoutError:
-        # From here on it cannot take the client any more; but it may have done so just now.
+        # After this the service can no longer accept the client; but it may have done so just before.
         sock.shutdown(_socket.SHUT_RD)
         return sock.recv(_PACKET) == wire.TAKEN
 
 
 def _peer(sock: _socket.socket) -> int:
-    """The uid of who made the socket, as the kernel vouches."""
+    """Return the uid that created the socket, according to the kernel."""
     return int.from_bytes(sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER_BYTES)[4:8], sys.byteorder)
 
 
 def _wait_for_end(sock: _socket.socket) -> int:
-    """Log what the service says until the conversation is over; its exit code."""
+    """Log the lines of the service until the session is over; return its exit code."""
     while packet := _next(sock):
         if packet[:1] == wire.END:
             return wire.split_end(packet)

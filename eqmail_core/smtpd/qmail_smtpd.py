@@ -1,4 +1,4 @@
-"""qmail-smtpd: one client on descriptors 0 and 1, who is handed over to the resident service or served here."""
+"""qmail-smtpd: serves one client on descriptors 0 and 1, or hands it over."""
 
 import os
 import sys
@@ -9,11 +9,11 @@ from eqmail_core.system.log import redirect_to_syslog
 
 
 def receive(checker: list[bytes], environ: dict[bytes, bytes]) -> int:
-    """Have the client served; the exit code.  `checker` is the argv of the program that checks passwords."""
+    """Serve the client and return the exit code.  `checker`: argv of the checkpassword program."""
     redirect_to_syslog()
     code = offer_client(checker, environ)
     if code is None:
-        # Here, because a client that is handed over shall not wait for all of it.
+        # Imported here: a client that is handed over must not wait for the rest.
         folder, tag = os.path.dirname(__file__), sys.implementation.cache_tag
         load_linked_from(f"{folder}/server/__pycache__/stdio_server.{tag}.linked")
         from eqmail_core.smtpd.server.stdio_server import serve

@@ -1,4 +1,4 @@
-"""Whether the credentials of a client are accepted.
+"""Decide whether a client's credentials are accepted.
 
 Source: smtp-server.md 4.6 (qmail-smtpd.c).
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.requests import PendingDecision, RequestResult
 
 FAILED_AUTH_PAUSE_S = 5.0
-"""How long a client waits after wrong credentials."""
+"""Delay after wrong credentials, in seconds."""
 
 _PROBLEM = {
     CHECKER_CRASHED: reply.AUTH_CHILD_PROBLEM,
@@ -29,14 +29,14 @@ _PROBLEM = {
 
 
 def is_refusal(outcome: "RequestResult") -> bool:
-    """Tell whether the checker has looked at a password and found it wrong: 1 as a rule, other codes with some."""
+    """Whether the checker found a password wrong: exit code 1, or others with some checkers."""
     return outcome != 0 and outcome not in _PROBLEM
 
 
 def authenticate(
     credentials: "Credentials", plugins: "PluginSession", environ: dict[bytes, bytes]
 ) -> "PendingDecision":
-    """Let the password checker decide, and then the plugins; one that is accepted may relay, as `environ` says then."""
+    """Let the password checker decide, then the plugins; success sets RELAYCLIENT in `environ`."""
     outcome = yield CheckPassword(credentials, environ)
     if outcome in _PROBLEM:
         return Decision(False, [_PROBLEM[outcome]])

@@ -1,4 +1,4 @@
-"""Who the client of one conversation is: what the server knows of it, what it says of itself, and its Received line.
+"""The identity of the client of one session, and the Received line made from it.
 
 Source: smtp-server.md 4.4 (received.c); RFC 3848.
 """
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class ClientIdentity:
-    """What is told of a client in the header of its messages.
+    """The client data shown in the header of its messages.
 
-    `remote_host` is its name, as far as known, and counts as its HELO until it gives one; `remote_info` is the user
-    there, or the one that it logged in as; `encryption` None: plain text; `vouched_for` is the address in the
-    certificate that let it relay; `is_utf8`: the message in hand needs SMTPUTF8.
+    `remote_host`: its name as far as known, used as HELO until the client sends one; `remote_info`: its user from IDENT
+    or AUTH; `tls_session` None: plain text; `vouched_for`: the address in the certificate that allowed it to relay.
+    `is_utf8`: the current message needs SMTPUTF8.
     """
 
     __slots__ = (
@@ -44,19 +44,19 @@ class ClientIdentity:
         self.vouched_for: bytes | None = None
 
     def hello(self, name: bytes, protocol: bytes) -> None:
-        """The client names itself, and speaks this protocol."""
+        """Record the HELO name and the protocol."""
         self._helo = name if name.lower() != self.remote_host.lower() else None
         self._protocol = protocol
 
     def tls_started(self, tls_session: "TlsSessionInfo", remote_info: bytes | None) -> None:
-        """TLS has begun: what the client said of itself before counts no more."""
+        """Record TLS; discard what the client sent before it."""
         self.tls_session = tls_session
         self.remote_info = remote_info
         self._helo = None
         self.is_authenticated = False
 
     def received(self, date: bytes) -> bytes:
-        """The Received line; `date` as in `date822`."""
+        """Build the Received line; `date` as in `date822`."""
         return received(
             self.remote_host, self.remote_ip, self.remote_info, self._helo, self._local, self._protocol_name(), date
         )
@@ -66,5 +66,5 @@ class ClientIdentity:
             text = self.tls_session.received_with(self.is_authenticated, self.vouched_for)
         else:
             text = b"ESMTPA" if self.is_authenticated else self._protocol
-        # UTF8SMTPSA and its like, RFC 6531 section 4.3.
+        # UTF8SMTPSA and similar, RFC 6531 section 4.3.
         return b"UTF8" + text.removeprefix(b"E") if self.is_utf8 else text

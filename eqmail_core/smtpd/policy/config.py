@@ -1,4 +1,4 @@
-"""The settings by which mail is received by SMTP, shared by all conversations."""
+"""The settings of the SMTP policy, shared by all sessions."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ def _number(text: bytes, settled: int) -> int:
 
 
 class PolicyConfig:
-    """What everybody goes by who is served on one port.
+    """The settings of all sessions on one port.
 
-    `plugins` by section; None: no plugins at all.  `says_esmtp`: Received lines tell ESMTP after EHLO.
-    `patience`: how clients are made to wait.  `tls_clients`: addresses in client certificates, in
-    lower case, whose owners may relay.  `recipient_check`: which recipients are looked up before they are accepted.
-    `block_lists`: lists in the DNS that count against clients.  `logs_all`: the log has more than that of C.
+    `plugins`: by section; None: no plugins.  `says_esmtp`: Received lines say ESMTP after EHLO.
+    `delays`: of greetings and recipients.  `tls_clients`: addresses in client certificates, in lower case, whose owners
+    may relay.  `recipient_check`: recipients to look up before they are accepted.
+    `dnsbl`: DNS lists that count against clients.  `logs_all`: log more than C does.
     """
 
     __slots__ = (
@@ -107,5 +107,5 @@ class PolicyConfig:
 
 
 def submission_ports(environ: "Mapping[bytes, bytes]") -> list[bytes]:
-    """The ports on which MAIL needs authentication, by the environment of a server."""
+    """Return the ports on which MAIL needs authentication, from the server's environment."""
     return environ.get(b"SUBMISSIONPORT", b"587").split()

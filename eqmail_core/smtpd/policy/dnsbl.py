@@ -1,7 +1,7 @@
-"""What lists in the DNS say about a client, and what follows from it.
+"""DNS lists (DNSBL, DNSWL) about a client, and the decision made from them.
 
-A client is asked about when it connects, so that the answers are there when they are needed: at its first recipient, or
-before the greeting.  Trouble with the DNS is in nobody's disfavour.
+Queries start when the client connects, so that the answers are ready at its first recipient or before the greeting.
+DNS errors never count against a client.
 
 Source: control files dnsbl, dnswl, dnsblat; RFC 5782.
 """
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.policy.requests import PendingDecision
 
 RECIPIENT, GREETING, LOG = b"recipient", b"greeting", b"log"
-"""Where a client that is listed is refused: at each recipient, instead of the greeting, or nowhere."""
+"""Where a listed client is refused: each recipient, the greeting, or nowhere (logged)."""
 
 
 class DnsblConfig:
-    """The lists that count against a client, and those that excuse it; lines that are neither are in `ignored`."""
+    """The block lists and allow lists; invalid lines are in `ignored`."""
 
     __slots__ = ("_allowing", "_blocking", "at", "ignored")
 
@@ -44,23 +44,23 @@ class DnsblConfig:
         return zones
 
     def check_for(self, ip: bytes) -> "DnsblCheck":
-        """What asks about one client."""
+        """Create the check of one client."""
         return DnsblCheck(self, ip)
 
     def questions(self, ip: bytes) -> "list[DnsQuestion]":
-        """What is to be asked about a client; nothing where it has no address."""
+        """Return the questions about a client; none if its address is unknown."""
         name = reversed_address(ip)
         return [(A, name + b"." + zone.name) for zone in self._allowing + self._blocking] if name else []
 
     def decide(self, answers: "list[DnsAnswer]") -> DnsblZone | None:
-        """The list that counts against the client, by the answers to `questions`."""
+        """Return the list that counts against the client, from the answers to `questions`."""
         zones = self._allowing + self._blocking
         listing = [zone for zone, answer in zip(zones, answers, strict=False) if zone.lists(answer.addresses)]
         return listing[0] if listing and listing[0] not in self._allowing else None
 
 
 class DnsblCheck:
-    """One client: asked about once, however many recipients it has."""
+    """The check of one client: queried once, however many recipients it has."""
 
     __slots__ = ("_found", "_ip", "_is_known", "_lists")
 
@@ -76,15 +76,15 @@ class DnsblCheck:
         return self._lists.at == GREETING
 
     def is_excused(self, environ: dict[bytes, bytes]) -> bool:
-        """Tell whether lists do not matter: the client may relay, or a rule for it says so."""
+        """Whether lists do not apply: the client may relay, or a rule exempts it."""
         return b"RELAYCLIENT" in environ or b"NODNSBL" in environ
 
     def ahead(self) -> QueryDns:
-        """The errand of asking before anybody needs the answers."""
+        """Return the request that starts the queries early."""
         return QueryDns(self._lists.questions(self._ip), ahead=True)
 
     def decide(self, accepted: Decision) -> "PendingDecision":
-        """Let the lists decide about something that was accepted."""
+        """Apply the lists to an accepted event."""
         if not self._is_known:
             answers = yield QueryDns(self._lists.questions(self._ip))
             self._found = self._lists.decide(answers) if isinstance(answers, list) else None

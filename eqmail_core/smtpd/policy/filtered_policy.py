@@ -1,7 +1,7 @@
-"""A reception that asks filters, too: checks before the house's own verdicts, milters after them.
+"""SMTP policy with filters: checks run before the server's own checks, milters after them.
 
-Checks come first because they may lend a client rights; the house's own checks, and plugins, still have their say.
-Milters are told only what would be accepted without them, as Sendmail and Postfix have it.
+Checks run first because they may allow a client to relay; the server's own checks and plugins still apply.
+Milters only see what would be accepted without them, as with Sendmail and Postfix.
 
 Source: libmilter of Sendmail 8.17; Postfix's MILTER_README.
 """
@@ -62,7 +62,7 @@ def _closes_session(verdict: FilterVerdict) -> bool:
 
 
 class FilteredSmtpPolicy(SmtpPolicy):
-    """As Reception, with the filters of `panel`; `judge` decides a message that is whole."""
+    """`SmtpPolicy` with the filters of `panel`; `decide_message` decides on a complete message."""
 
     __slots__ = ("_has_relayed", "_headers", "_info", "_is_discarded", "_panel", "_rejection")
 
@@ -71,17 +71,17 @@ class FilteredSmtpPolicy(SmtpPolicy):
     ) -> None:
         self._panel = panel
         self._info = TransactionInfo(environ, config.rules.greeting.partition(b" ")[0])
-        # Header fields that checks want, by how long they count.
+        # Header fields added by checks, by the stage up to which they are kept.
         self._headers: dict[str, list[bytes]] = {CONNECTED: [], HELLO: [], MESSAGE: []}
         self._is_discarded = False
-        # Whether a check lets this message go anywhere.
+        # Whether a check allows this message to be relayed.
         self._has_relayed = False
-        # What was said against the HELO of the client: MAIL is answered like that, too.
+        # The rejection of the client's HELO; MAIL gets the same reply.
         self._rejection: FilterVerdict | None = None
         super().__init__(config, environ, date)
 
     def tls_started(self, tls_session: "TlsSessionInfo") -> None:
-        """TLS has begun."""
+        """Reset the client's state after the TLS handshake."""
         super().tls_started(tls_session)
         self._info.tls_session = tls_session
         self._info.reset_client()
@@ -89,13 +89,13 @@ class FilteredSmtpPolicy(SmtpPolicy):
         self._headers[HELLO], self._headers[MESSAGE] = [], []
 
     def decide(self, event: SmtpEvent) -> "Decision | PendingDecision":
-        """Decide an event of the conversation."""
+        """Decide on an event of the session."""
         if isinstance(event, AuthEvent):
             return self._login(event)
         return self._consult(event)
 
     def decide_message(self, message: "FilteredMessage") -> "PendingDecision":
-        """Decide a message that is whole, and let the filters change it."""
+        """Decide on a complete message, and apply the filters' changes."""
         question = FilterQuery(MESSAGE, self._info, message)
         message.is_discarded = self._is_discarded
         for filters in (self._panel.before, self._panel.after):
@@ -110,10 +110,10 @@ class FilteredSmtpPolicy(SmtpPolicy):
                     break
         return Decision(True, [])
 
-    # --- asking
+    # --- queries
 
     def _ask(self, filters: "Sequence[FilterPort]", question: FilterQuery) -> "Asking":
-        """Ask one after the other until one is sure; what they say together."""
+        """Query filters in turn until one decides finally; return the combined verdict."""
         verdict = FilterVerdict()
         for one in filters:
             if question.stage not in one.stages:
@@ -152,7 +152,7 @@ class FilteredSmtpPolicy(SmtpPolicy):
         return verdict
 
     def _own_decision(self, event: SmtpEvent, stage: str, relays: bool) -> "PendingDecision":
-        """What would be decided without filters, where a check may lend the right to relay."""
+        """Make the decision without filters; `relays`: a check allows the client to relay."""
         environ = self.environ
         self._has_relayed = self._has_relayed or (relays and stage == MAIL)
         is_lent = stage == RECIPIENT and (relays or self._has_relayed) and _RELAY not in environ
@@ -180,7 +180,7 @@ class FilteredSmtpPolicy(SmtpPolicy):
         return verdict
 
     def _refusal(self, stage: str, verdict: FilterVerdict) -> Decision:
-        """The refusal of a command; who is refused at once is greeted with 554 or 421, and that is all."""
+        """Build the refusal of a command; a client refused on connection gets a 554 or 421 greeting."""
         lines = verdict.lines
         if stage == CONNECTED:
             code = b"554" if lines[0][:1] == b"5" else b"421"
@@ -189,7 +189,7 @@ class FilteredSmtpPolicy(SmtpPolicy):
             self._rejection = verdict
         return Decision(False, lines, close=_closes_session(verdict))
 
-    # --- what is known
+    # --- state
 
     def _record_event(self, event: SmtpEvent) -> TransactionInfo:
         info = self._info

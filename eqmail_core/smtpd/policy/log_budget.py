@@ -1,19 +1,19 @@
-"""How much of what clients cause is told to the log: so many lines of each address a minute, and then their number.
+"""Limit the log lines that clients cause, per address and minute; count the rest.
 
 Source: docs/SECURITY.md "Limits".
 """
 
 LINES = 60
-"""Lines that one address may cause in a minute."""
+"""Maximum number of lines per address and minute."""
 
 ADDRESSES = 4096
-"""Addresses that are told apart in a minute; all further ones count as one."""
+"""Maximum number of addresses counted separately in a minute; all further ones count as one."""
 
 _MINUTE_S = 60
 
 
 class LineBudget:
-    """What may still be told in this minute; the clock is an argument, in seconds."""
+    """The budget of the current minute; the clock is an argument, in seconds."""
 
     __slots__ = ("_counts", "_left_out", "_minute", "_told")
 
@@ -24,7 +24,7 @@ class LineBudget:
         self._told = 0
 
     def admits(self, address: bytes, now: int) -> bool:
-        """Tell whether a line about this address is written; one that is not is counted."""
+        """Whether a line about this address may be written; otherwise the line is counted."""
         if now // _MINUTE_S != self._minute:
             self._counts.clear()
             self._minute = now // _MINUTE_S
@@ -35,7 +35,7 @@ class LineBudget:
         return count <= LINES
 
     def left_out(self, now: int) -> int:
-        """How many lines were not written since this was told, which is once a minute; 0: nothing is to be told."""
+        """Return the number of suppressed lines once a minute; 0: nothing to report."""
         if not self._left_out or now // _MINUTE_S == self._told:
             return 0
         self._told = now // _MINUTE_S

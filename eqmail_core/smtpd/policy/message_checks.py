@@ -1,17 +1,17 @@
-"""What a message must not be: too long, or on a journey without end.
+"""Detect messages that are too large or loop.
 
 Source: smtp-server.md 4.5 (qmail-smtpd.c blast, put).
 """
 
 MAX_HOPS = 100
-"""A message that has passed through as many places is looping."""
+"""A message with this many hops is looping."""
 
 _WORDS = (b"\nreceived", b"\ndelivered")
 _LONGEST = len(_WORDS[1])
 
 
 class MessageChecks:
-    """Watches one message pass in pieces of LF-terminated lines; `databytes` 0: any size is welcome."""
+    """Checks one message in pieces of LF-terminated lines; `databytes` 0: no size limit."""
 
     __slots__ = ("_carry", "_databytes", "hops", "size")
 
@@ -20,8 +20,8 @@ class MessageChecks:
         self.begin()
 
     def begin(self) -> None:
-        """Watch another message from its beginning."""
-        # The beginning of a line whose end has not been seen; None: the header is over.
+        """Start with another message."""
+        # The start of an incomplete line; None: the header is over.
         self._carry: bytes | None = b"\n"
         self.hops = 0
         self.size = 0
@@ -34,17 +34,17 @@ class MessageChecks:
 
     @property
     def is_looping(self) -> bool:
-        """Whether it has passed through too many places."""
+        """Whether the message has too many hops."""
         return self.hops >= MAX_HOPS
 
     @property
     def is_too_big(self) -> bool:
-        """Whether it is longer than allowed."""
+        """Whether the message exceeds the size limit."""
         return 0 < self._databytes < self.size
 
     @property
     def is_refused(self) -> bool:
-        """Whether it may not be queued."""
+        """Whether the message must be refused."""
         return self.is_looping or self.is_too_big
 
     def _count_hops(self, text: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a message that came by SMTP: the last reply, and the line in the server's log.
+"""The outcome of a message received by SMTP: the last reply, and the log line.
 
 Source: smtp-server.md 4.2 (log lines), 4.5 (order of the replies).
 """
@@ -28,16 +28,16 @@ FINAL_REPLIES = {
     reply.BYTES_BEHIND_STARTTLS: b"words behind STARTTLS",
     reply.BAD_CHUNK: b"bad chunk",
 }
-"""What the log says of clients that were sent away, by the last words to them."""
+"""The log text for clients that were refused, by the last reply to them."""
 
 
 def left_out(number: int) -> bytes:
-    """The line about lines that were not written, as one address caused too many."""
+    """Return the log line about suppressed lines of one address."""
     return b"qmail-smtpd: %d lines about clients with very many were left out\n" % number
 
 
 def log_line(what: bytes, sender: bytes | None, ip: bytes, recipient: bytes | None, helo: bytes | None) -> bytes:
-    """One line of the server's log, with its newline, for anything that happens to a conversation."""
+    """Build one log line, with its newline, for any event of a session."""
     unset = b"(null)"
     text = b"qmail-smtpd: %b: %b from %b to %b helo %b" % (
         what,
@@ -50,12 +50,15 @@ def log_line(what: bytes, sender: bytes | None, ip: bytes, recipient: bytes | No
 
 
 def tls_failed(reason: Exception) -> bytes:
-    """What the log says of a handshake that failed."""
+    """Return the log text for a failed handshake."""
     return b"TLS connection failed (%b)" % str(reason).encode("utf-8", "replace")
 
 
 def conclude(checks: "MessageChecks", code: int, now: int, qp: int) -> tuple[bytes, bytes]:
-    """The reply to a whole message and what the log says of it; `code` is how qmail-queue ended."""
+    """Return the reply to a complete message and the log text.
+
+    `code` is the exit code of qmail-queue.
+    """
     text = queue_result.explain(code)
     if not text and not checks.is_refused:
         return reply.queued(now, qp), ACCEPTED

@@ -1,13 +1,13 @@
-"""What an SMTP plugin says: lines, each an instruction of one letter and its text.
+"""The output of an SMTP plugin: lines, each an instruction of one letter and its text.
 
     Htext          add the header line `text`           Svar=value  Uvar   set or unset a variable
-    Caddress       replace the address in hand          Ptext              say `text` to the client and go on
+    Caddress       replace the current address          Ptext              send `text` to the client and go on
     LMtext LRtext LDtext    keep `text` as an error for MAIL, RCPT or DATA
     A  accept, and run no more plugins in this session  N  accept, and skip the other plugins of this command
-    O  as N, and skip the server's own checks           Etext  say `text` and refuse the command
-    Rtext  say `text` and close                         D  close
+    O  as N, and skip the server's own checks           Etext  send `text` and refuse the command
+    Rtext  send `text` and close                        D  close
 
-The last six are final: nothing is read after them.  Lines without effect are left out.
+The last six are final: later output is ignored.  Lines without effect are dropped.
 
 Source: smtp-server.md 4.8 (qmail-spp.c).
 """
@@ -16,14 +16,14 @@ FINAL = frozenset(b"ANOERD")
 _OTHERS = frozenset(b"HCSUPL")
 
 MAX_OUTPUT = 65536
-"""Most that is read of one plugin, in bytes; the rest does not matter."""
+"""Maximum number of bytes read from one plugin; the rest is ignored."""
 
 TEMPORARY_EXIT = 120
-"""Exit code by which a plugin, or the attempt to run it, reports that it could not be run."""
+"""Exit code of a plugin, or of the attempt to run it, for a failure to run."""
 
 
 class PluginOutputReader:
-    """Listens to one plugin: `receive` its output in any fragmentation, b"" at its end, until `is_over`."""
+    """Parses one plugin's output: call `receive` until `is_over`, with b"" at its end."""
 
     __slots__ = ("_instructions_seen", "_pending", "instructions", "is_over")
 
@@ -34,7 +34,7 @@ class PluginOutputReader:
         self._instructions_seen = 0
 
     def receive(self, data: bytes) -> None:
-        """Take more output."""
+        """Add more output."""
         if self.is_over:
             return
         self._instructions_seen += len(data)
@@ -54,7 +54,7 @@ class PluginOutputReader:
 
 
 class PluginResult:
-    """How a plugin did: its instructions, and why it could not be run (b"" when it could)."""
+    """The result of a plugin: its instructions, and why it could not run (b"": it could)."""
 
     __slots__ = ("instructions", "problem")
 

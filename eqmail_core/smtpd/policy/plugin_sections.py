@@ -1,5 +1,6 @@
-"""The list of SMTP plugins: lines in sections, of whose names only the first letter counts.
+"""Parse the list of SMTP plugins: lines in sections.
 
+Only the first letter of a section name counts.
 Source: smtp-server.md 4.8 (qmail-spp.c spp_init).
 """
 
@@ -10,7 +11,10 @@ SECTIONS = (CONNECTION, HELO, MAIL, RECIPIENT, DATA, AUTH)
 
 
 def parse_plugins(text: bytes | None) -> dict[bytes, list[bytes]]:
-    """The plugins of each section in their order; lines before the first section and in unknown ones do not count."""
+    """Return the plugins of each section in order.
+
+    Lines before the first section and in unknown sections are ignored.
+    """
     plugins: dict[bytes, list[bytes]] = {section: [] for section in SECTIONS}
     current: list[bytes] | None = None
     for line in non_empty_lines(text or b""):
@@ -22,5 +26,5 @@ def parse_plugins(text: bytes | None) -> dict[bytes, list[bytes]]:
 
 
 def plugin_argv(line: bytes) -> list[bytes]:
-    """How a plugin is run: :COMMAND by the shell, anything else as a program without arguments."""
+    """Return a plugin's argv: the shell for :COMMAND, else a program without arguments."""
     return [b"/bin/sh", b"-c", line[1:]] if line.startswith(b":") else [line]

@@ -1,4 +1,4 @@
-"""What plugins say about the commands of one conversation, and how it is obeyed.
+"""Run the plugins for the commands of one session, and apply their instructions.
 
 Source: smtp-server.md 4.8 (qmail-spp.c).
 """
@@ -21,9 +21,10 @@ _ADDRESS_VARIABLES = {sections.MAIL: b"SMTPMAILFROM", sections.RECIPIENT: b"SMTP
 
 
 class PluginVerdict:
-    """What the plugins of one command said, all taken together.
+    """The combined verdict of all plugins of one command.
 
-    `address` is what they made of the one in hand, None if nothing; `own_checks`: the house still has a say.
+    `address`: their replacement of the current address, None if none; `own_checks`: the server's own checks still
+    apply.
     """
 
     __slots__ = ("accepted", "address", "close", "lines", "own_checks")
@@ -43,15 +44,15 @@ class PluginVerdict:
         return self
 
     def verdict(self) -> Decision:
-        """The refusal, or the acceptance where there is nothing else to be decided."""
+        """Return the refusal, or the acceptance if nothing else remains to be decided."""
         return Decision(self.accepted, self.lines, close=self.close)
 
 
 class PluginSession:
-    """The plugins of one conversation.
+    """The plugins of one session.
 
-    `plugins` by section; None: there are none, or one of them has sent the others home.  `headers` are what they add to
-    the message.  `environ` is the conversation's, which they see and change.
+    `plugins`: by section; None: there are none, or a plugin disabled all.  `headers`: fields they add to the message.
+    `environ`: the environment of the session, which plugins see and change.
     """
 
     __slots__ = ("_deferred", "_environ", "headers", "plugins")
@@ -62,16 +63,16 @@ class PluginSession:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was left for this transaction."""
+        """Discard the headers and errors kept for this transaction."""
         self.headers: list[bytes] = []
         self._deferred: dict[bytes, list[bytes]] = {}
 
     def applies_to(self, section: bytes) -> bool:
-        """Tell whether anybody is to be asked about a command of this section."""
+        """Whether plugins or kept errors exist for a command of this section."""
         return self.plugins is not None and bool(self.plugins[section] or self._deferred)
 
     def run(self, section: bytes) -> "PluginDecisions":
-        """Run the plugins of a section one after the other, as long as they let us."""
+        """Run the plugins of a section in turn, as long as they accept."""
         verdict = PluginVerdict()
         key = section.upper()
         if key in self._deferred:
@@ -82,14 +83,14 @@ class PluginSession:
             if report.problem:
                 return verdict.refuse(reply.plugin_failure(plugin, report.problem))
             if self._apply(report, verdict, section):
-                # Its last word is about this command, whatever was left for it meanwhile.
+                # A final instruction applies to this command, whatever errors were kept for it.
                 return verdict
         if verdict.accepted and key in self._deferred:
             return verdict.refuse(*self._deferred[key])
         return verdict
 
     def _apply(self, report: "PluginResult", verdict: PluginVerdict, section: bytes) -> bool:
-        """Do what one plugin said; True when no other is to be asked."""
+        """Apply the instructions of one plugin; return True if no other plugin may run."""
         environ = self._environ
         for letter, text in report.instructions:
             if letter in b"ANO":

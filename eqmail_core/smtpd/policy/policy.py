@@ -1,8 +1,8 @@
-"""Who may do what in an SMTP conversation: every decision that the machine in `protocols.smtp_server` asks for.
+"""The SMTP policy: every decision that `smtpd.protocol.session` needs.
 
-A decision is a Verdict at once, or, where somebody else has a say, a generator of errands (`policy.errands`).  So the
-same decisions serve a program that waits and a service that must not.  Rooms beside this one: plugins are in
-`policy.advice`, passwords in `policy.login`, waiting in `policy.patience`, the Received line in `policy.introduction`.
+A decision is a Decision at once, or a generator of requests (`policy.requests`) where others must be asked.  So the
+same decisions serve a blocking program and a non-blocking service.  Related modules: plugins in `policy.plugins`,
+passwords in `policy.authentication`, delays in `policy.patience`, the Received line in `policy.client`.
 
 Source: smtp-server.md 4.2 (order of the checks); qmail-smtpd.c.
 """
@@ -46,7 +46,7 @@ _NO_RELAY = Decision(False, [reply.NO_RELAY])
 _NO_CONTROLS = Decision(False, [reply.NO_CONTROLS], close=True)
 _NOTHING_VERDICT = PluginVerdict()
 
-# What a look-up tells of a recipient.
+# The decision for each result of a recipient lookup.
 _LOOKED_UP: "dict[RequestResult, Decision]" = {
     PERMANENT: Decision(False, [reply.NO_MAILBOX]),
     TEMPORARY: Decision(False, [reply.MAILBOX_AWAY]),
@@ -54,10 +54,10 @@ _LOOKED_UP: "dict[RequestResult, Decision]" = {
 
 
 class SmtpPolicy:
-    """Decides the events of one conversation.
+    """Decides on the events of one session.
 
-    `environ` is the conversation's own: it tells who the client is (TCPREMOTEHOST and so on) and whether it may relay
-    (RELAYCLIENT), it is what plugins see and change, and what qmail-queue gets.  `date()` is now, as in `date822`.
+    `environ`: the environment of the session.  It holds the client's identity (TCPREMOTEHOST and so on) and its right
+    to relay (RELAYCLIENT); plugins see and change it, and qmail-queue gets it.  `date()`: now, as in `date822`.
     """
 
     __slots__ = (
@@ -83,14 +83,14 @@ class SmtpPolicy:
         self._dnsbl: DnsblCheck | None = None if lists is None else lists.check_for(self._client.remote_ip)
         self._is_bad_sender = False
         self._allowed = False
-        # What TLS brings back: the variables and plugins before the client's first command.
+        # Restored by TLS: the variables and plugins before the client's first command.
         self._first: tuple[dict[bytes, bytes], dict[bytes, list[bytes]] | None] | None = None
         self.environ = environ
         self.reset()
 
     @property
     def remote_host(self) -> bytes:
-        """The client's name, as far as known; it counts as its HELO until it gives one."""
+        """The client's name, as far as known; used as its HELO until it sends one."""
         return self._client.remote_host
 
     @property
@@ -100,22 +100,22 @@ class SmtpPolicy:
 
     @property
     def logs_all(self) -> bool:
-        """Whether the log has more than that of C."""
+        """Whether to log more than C does."""
         return self._config.logs_all
 
     @property
     def login(self) -> bytes | None:
-        """Who has logged in."""
+        """The authenticated user, or None."""
         return self._client.remote_info if self._client.is_authenticated else None
 
     def reset(self) -> None:
-        """Forget what belongs to this transaction alone."""
+        """Discard the state of this transaction."""
         self._plugins.reset()
         self._accepted = 0
         self._all_variables = 0
 
     def tls_started(self, tls_session: "TlsSessionInfo") -> None:
-        """TLS has begun: what the client said before counts no more, nor what that made of its rights."""
+        """Discard what the client sent before TLS, and the rights it gained by that."""
         if self._first is not None:
             variables, self._plugins.plugins = self._first
             self.environ.clear()
@@ -125,7 +125,7 @@ class SmtpPolicy:
         self.reset()
 
     def decide(self, event: SmtpEvent) -> "Decision | PendingDecision":
-        """Decide an event of the conversation; the ends of messages and of plain text are not decided here."""
+        """Decide on an event; the ends of messages and of plain text are not decided here."""
         if self._first is None and event is not CONNECTED and self._config.rules.offers_tls:
             self._first = (dict(self.environ), self._plugins.plugins)
         if event.restarts:
@@ -146,7 +146,7 @@ class SmtpPolicy:
     def _with_plugins(
         self, event: SmtpEvent, section: bytes, verdict: "OwnDecision", pause_s: int
     ) -> "PendingDecision":
-        """Decide where others have a say: the clock, plugins, the house, block lists, the delivering side, in order."""
+        """Decide by delay, plugins, own checks, DNS lists and recipient lookup, in this order."""
         if event is CONNECTED:
             welcome = yield from self._decide_connect(pause_s)
             if not welcome.accepted:
@@ -165,7 +165,7 @@ class SmtpPolicy:
         return Decision(own.accepted, plugin_verdict.lines + own.lines, own.address, own.header, own.close, own.note)
 
     def _pause_before(self, event: SmtpEvent) -> int:
-        """How long the client has to wait for the answer, in seconds."""
+        """Return the delay before the reply, in seconds."""
         if event is CONNECTED:
             return self._config.delays.of(self.environ).greet_s if self._client.tls_session is None else 0
         if isinstance(event, Recipient):
@@ -179,16 +179,16 @@ class SmtpPolicy:
             self._client.remote_info = credentials.user
         return verdict
 
-    # --- what is asked of the world about clients and recipients
+    # --- remote checks of clients and recipients
 
     def _is_examined(self, event: SmtpEvent) -> bool:
-        """Tell whether somebody far away may be asked about this."""
+        """Whether DNS lists and the recipient lookup apply to this event."""
         if event is CONNECTED:
             return self._dnsbl is not None
         return isinstance(event, Recipient) and (self._dnsbl or self._config.recipient_check) is not None
 
     def _decide_connect(self, pause_s: int) -> "PendingDecision":
-        """Have block lists asked about the client, wait whether it speaks before us, and let it in or not."""
+        """Start the DNS queries, wait for early talkers, and admit or refuse the client."""
         dnsbl = self._dnsbl
         if dnsbl is not None and not dnsbl.is_excused(self.environ):
             yield dnsbl.ahead()
@@ -199,7 +199,7 @@ class SmtpPolicy:
         return (yield from dnsbl.decide(_NOTHING_TO_SAY))
 
     def _examine(self, event: Recipient, accepted: Decision, verdict: PluginVerdict) -> "PendingDecision":
-        """Let block lists and the delivering side object to a recipient that was accepted."""
+        """Apply DNS lists and the recipient lookup to an accepted recipient."""
         own, dnsbl, check = accepted, self._dnsbl, self._config.recipient_check
         if dnsbl is not None and verdict.own_checks and not dnsbl.is_excused(self.environ):
             own = yield from dnsbl.decide(own)
@@ -207,13 +207,13 @@ class SmtpPolicy:
         if check is not None and own.accepted:
             wanted = check.wanted(event.address if own.address is None else own.address)
         if wanted is not None:
-            # Where nobody can tell, the recipient stays accepted.
+            # Without an answer, the recipient stays accepted.
             own = _LOOKED_UP.get((yield LookupRecipient(wanted)), own)
         if not own.accepted:
             self._accepted -= 1
         return own
 
-    # --- what is noted of a command before anybody is asked
+    # --- state recorded before plugins run
 
     def _note_hello(self, event: Hello) -> None:
         self.environ[b"SMTPHELOHOST"] = event.name
@@ -223,7 +223,7 @@ class SmtpPolicy:
         self._all_variables += 1
 
     def _publish(self, event: SmtpEvent) -> None:
-        """Tell plugins about the command, as far as it is not told already."""
+        """Set the environment variables of the command for plugins, unless they are set already."""
         environ = self.environ
         if isinstance(event, Mail):
             environ[b"SMTPMAILFROM"] = event.address
@@ -233,7 +233,7 @@ class SmtpPolicy:
             environ[b"SMTPRCPTCOUNTALL"] = b"%d" % self._all_variables
             environ[b"SMTPRCPTHOSTSOK"] = b"%d" % self._allowed
 
-    # --- the house's own verdicts; `heard` is what plugins said before
+    # --- own checks; `verdict` is that of the plugins
 
     def _connected(self, event: SmtpEvent, verdict: PluginVerdict) -> Decision:
         return _NOTHING_TO_SAY

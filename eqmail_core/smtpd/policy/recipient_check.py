@@ -1,4 +1,4 @@
-"""Which recipients are looked up before they are accepted, and under which name the delivering side knows them.
+"""Select the recipients to look up, and their name on the delivering side.
 
 Source: control file rcptcheck.
 """
@@ -20,8 +20,8 @@ _NOT = b"!"
 class RecipientCheck:
     """The domains whose recipients are looked up.
 
-    An entry is a domain, a suffix with its dot, or `*` for all; with `!` before it, it is an exception.  The entry that
-    says most about a domain counts.  `routes` are the tables of the delivering side.
+    An entry is a domain, a suffix with its dot, or `*` for all; `!` before it makes an exception.  The most specific
+    entry for a domain counts.  `routes` are the routing tables of the delivering side.
     """
 
     __slots__ = ("_checks", "_routes")
@@ -31,9 +31,9 @@ class RecipientCheck:
         self._routes = routes
 
     def wanted(self, recipient: bytes) -> bytes | None:
-        """The recipient as a delivery would be ordered for it; None where nothing is to be looked up.
+        """Return the recipient as the delivery would use it; None if no lookup applies.
 
-        Nothing is where the mail goes to another host.
+        No lookup applies to mail for another host.
         """
         if b"\0" in recipient:
             return None

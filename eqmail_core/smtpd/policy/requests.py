@@ -1,7 +1,7 @@
-"""What the reception asks the world: each kind of errand, and what is sent back when it has been run.
+"""The requests of the SMTP policy to its environment, and the type of each result.
 
-A decision that cannot be made at once is a generator: it yields errands, is sent the outcome of each, and its value is
-the Verdict.  Who serves a client knows how each kind is run (`net.errands_waiting`, `net.errands_on_loop`).
+A decision that cannot be made at once is a generator.  It yields requests, is sent the result of each, and returns
+the Decision.  The session's driver runs the requests (`smtpd.server.blocking_requests`, `async_requests`).
 """
 
 TYPE_CHECKING = False
@@ -16,24 +16,27 @@ if TYPE_CHECKING:
     from eqmail_core.smtpd.protocol.events import Decision
 
     RequestResult = PluginResult | FilterVerdict | list[DnsAnswer] | bytes | int | None
-    """What an errand brings back; each kind says which of these."""
+    """The result of a request; each class of request states its type."""
 
     PendingDecision = Generator["Request", RequestResult, Decision]
-    """A decision in the making."""
+    """A pending decision."""
 
 
 CHECKER_S, PLUGIN_S = 60.0, 300.0
-"""How long a password checker and a plugin may take; then they are ended, and that is trouble that may pass."""
+"""Time limits of a password checker and a plugin in seconds.
+
+A child that exceeds it is killed: a temporary error.
+"""
 
 
 class Request:
-    """Something that the reception wants to be done before it decides."""
+    """An action that must run before the policy can decide."""
 
     __slots__ = ()
 
 
 class RunPlugin(Request):
-    """Run a plugin; brings back its PluginReport."""
+    """Run a plugin; the result is its PluginResult."""
 
     __slots__ = ("argv", "environ")
 
@@ -43,7 +46,10 @@ class RunPlugin(Request):
 
 
 class CheckPassword(Request):
-    """Let the checkpassword program judge; brings back its exit code, or one of the troubles above."""
+    """Run the checkpassword program.
+
+    The result is its exit code, or a problem of `auth.checkpassword`.
+    """
 
     __slots__ = ("credentials", "environ")
 
@@ -53,7 +59,10 @@ class CheckPassword(Request):
 
 
 class LookupRecipient(Request):
-    """Ask the delivering side about a recipient; brings back the letter of an outcome, b"" where nobody can tell."""
+    """Look up a recipient on the delivering side.
+
+    The result is an outcome letter, b"" if unknown.
+    """
 
     __slots__ = ("recipient",)
 
@@ -62,7 +71,7 @@ class LookupRecipient(Request):
 
 
 class Delay(Request):
-    """Do nothing for a while; brings back None."""
+    """Wait for `seconds`; the result is None."""
 
     __slots__ = ("seconds",)
 
@@ -71,9 +80,9 @@ class Delay(Request):
 
 
 class QueryDns(Request):
-    """Ask the DNS; brings back a list with an Answer for each question, in their order.
+    """Query the DNS; the result is a list with one DnsAnswer per question, in order.
 
-    `ahead`: the answers will be needed later, and the list is empty; who cannot do it now need not.
+    `ahead`: the answers are needed later, and the list is empty; a runner that cannot prefetch may skip it.
     """
 
     __slots__ = ("ahead", "questions")
@@ -84,7 +93,7 @@ class QueryDns(Request):
 
 
 class AwaitEarlyTalker(Request):
-    """Listen for a while; brings back 1 if the client spoke meanwhile, else 0."""
+    """Wait for early input; the result is 1 if the client spoke meanwhile, else 0."""
 
     __slots__ = ("seconds",)
 
@@ -93,7 +102,7 @@ class AwaitEarlyTalker(Request):
 
 
 class QueryFilter(Request):
-    """Ask a filter; brings back its Opinion."""
+    """Query a filter; the result is its FilterVerdict."""
 
     __slots__ = ("filter", "question")
 

@@ -1,4 +1,4 @@
-"""What of one SMTP conversation is told to the log, and in which words.
+"""The log of one SMTP session: what is logged, and in which words.
 
 Source: smtp-server.md 4.2 (log lines); control file smtplogformat.
 """
@@ -23,14 +23,15 @@ if TYPE_CHECKING:
 
 _ABOUT_MESSAGE = b"message "
 
-# Beginnings of what C's server logs: others confuse readers of its log that know nothing else.
+# Beginnings of the lines C logs: other lines confuse log readers made for it.
 _OF_C = (READ_FAILED, TIMED_OUT, NO_CONTROLS, BAD_NEWLINES, _ABOUT_MESSAGE)
 
 
 class SmtpLog:
-    """The log of one conversation: `say` writes a line, `may_say(ip)` tells whether an address may cause one more.
+    """The log of one session.
 
-    Lines about messages that were received are not counted: no client causes more of them than messages.
+    `say` writes a line, `may_say(ip)` is whether an address may cause another.  Lines about received messages are not
+    counted: no client causes more of them than messages.
     """
 
     __slots__ = ("_core", "_may_say", "_policy", "_say")
@@ -48,7 +49,7 @@ class SmtpLog:
         self._say = say
 
     def note(self, what: bytes) -> None:
-        """Tell what happened to the conversation."""
+        """Log an event of the session."""
         if self._core.refusals:
             self.note_refusals()
         core, login = self._core, self._policy.login
@@ -57,7 +58,7 @@ class SmtpLog:
         self._tell(what, core.sender, core.last_address)
 
     def note_refusals(self) -> None:
-        """Tell which commands were refused."""
+        """Log the refused commands."""
         for refusal in self._core.take_refusals():
             if refusal.line not in FINAL_REPLIES:
                 self._tell(_refused(refusal), refusal.sender, refusal.recipient)

@@ -1,4 +1,4 @@
-"""What a table says about a host: by its whole name, then by each suffix that begins with a dot.
+"""Look up a host in a table: its whole name, then each suffix that begins with a dot.
 
 Source: delivery.md 5.6; qmail-remote(8).
 """
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def find_by_host(table: "Mapping[bytes, bytes]", host: bytes) -> bytes | None:
-    """The value for `host`, None where there is none.  Keys are as `table_key` has them."""
+    """Return the value for `host`, or None.  Keys are in the form of `table_key`."""
     host = table_key(host)
     value = table.get(host)
     dot = host.find(b".")

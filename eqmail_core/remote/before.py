@@ -1,4 +1,4 @@
-"""Running what an administrator puts before qmail-remote or qmail-queue, or those themselves where nothing fits.
+"""Run the administrator's program before qmail-remote or qmail-queue, if there is one.
 
 Source: control-files.md "beforemote" (qmail-bfrmt, qmail-bfque, qmail-before).
 """
@@ -26,9 +26,9 @@ _SHIPPED_SCRIPT = (
 
 
 def is_idle(content: bytes | None, is_script: bool, remote_program: bytes) -> bool:
-    """Tell whether `content` of the file leads to `remote_program` and to nothing else; None means no file.
+    """Whether `content` of the file runs `remote_program` and nothing else; None means no file.
 
-    `is_script`: the file is a piece of shell; otherwise its first line is the path of a program.
+    `is_script`: the file is a shell fragment; otherwise its first line is the path of a program.
     """
     if content is None:
         return True
@@ -44,10 +44,10 @@ _SOURCE = b'BINDIR=$1; BEFORE=$2; shift 2; PATH=$BINDIR:$PATH; . "$BEFORE" 2>/de
 
 
 def run_before(site: "Site", environ: "Mapping[bytes, bytes]", argv: list[bytes], file: str, program: str) -> int:
-    """Run what the control file `file` asks for, with the words of argv, in place of `program`.
+    """Run the program that the control file `file` names, with `argv`, in place of `program`.
 
-    The file's first line is the path of a program; but before qmail-remote, in the layouts older than eQmail 1.11, the
-    file is a fragment of shell.  One without commands counts as none.
+    The file's first line is the path of a program.  But before qmail-remote, in the layouts older than eQmail 1.11, the
+    file is a shell fragment.  One without commands counts as none.
     Fails: OSError when nothing can be run.  Returns 0, after a fragment that succeeded.
     """
     path = f"{site.control}/{file}"
@@ -94,7 +94,7 @@ def _position() -> int | None:
 
 
 def _log(site: "Site", environ: "Mapping[bytes, bytes]", argv: list[bytes], line: bytes) -> None:
-    """Tell syslog; that it cannot be told is no reason to lose the message."""
+    """Log to syslog; an error there must not lose the message."""
     splogger = os.fsencode(f"{site.bin}/splogger")
     try:
         run_with_input([splogger, program_name(argv)], environ, line + b"\n", source=None)

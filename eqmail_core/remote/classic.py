@@ -1,4 +1,4 @@
-"""qmail-rspawn as C has it: a qmail-remote for every delivery, behind the pipes of a classic qmail-send.
+"""qmail-rspawn as in C: one qmail-remote per delivery, on the pipes of a classic qmail-send.
 
 Source: queue.md 3.11; qmail-rspawn.c.
 """
@@ -17,7 +17,10 @@ from eqmail_core.text.error_text import is_temporary
 
 
 def run(site: Site, environ: dict[bytes, bytes]) -> None:
-    """Serve descriptors 0 and 1 until the input ends.  Fails: OSError, KeyError when the queue's owner is missing."""
+    """Serve descriptors 0 and 1 until the input ends.
+
+    Fails: OSError; KeyError if the queue's owner does not exist.
+    """
     owner = os.getuid() if site.single_user else pwd.getpwnam(site.accounts.user("qmailq")).pw_uid
     os.chdir(f"{site.queue.root}/mess")
     TcptoCache(site.queue.tcpto).clear()

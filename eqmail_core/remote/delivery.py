@@ -1,9 +1,9 @@
-"""Remote deliveries on the event loop: from an order to its report, by the same plan and machine as qmail-remote.
+"""Remote deliveries on the event loop, with the plan and client machine of qmail-remote.
 
-A connection that carried an accepted message is kept for a moment, for the next message to the same server; when such
-a connection turns out to be dead or tired before the message was given, a new one is made and nobody hears of it.
+A connection that carried an accepted message is kept for a short time, for the next message to the same server.  If it
+fails before the message was given, a new one is made, and nothing is reported.
 
-Fails: never; every trouble is a report.  A cancelled delivery leaves no connection behind.
+Fails: never; every error is a report.  A cancelled delivery leaves no connection behind.
 Source: delivery.md 5.6; queue.md 3.11.
 """
 
@@ -54,7 +54,10 @@ KEPT_OUTPUT = 65536
 
 
 class _Job:
-    """One delivery: how, where to, what, and what failed; `most` messages go over one connection."""
+    """One delivery: settings, request, plan and failures.
+
+    One connection carries at most `limit` messages.
+    """
 
     __slots__ = ("attempts", "dsn", "limit", "message", "order", "plan", "settings")
 
@@ -73,9 +76,9 @@ class _Job:
 
 
 class RemoteDeliveries:
-    """Everything that deliveries share: settings, resolver, kept connections, the table of slow hosts.
+    """State shared by all deliveries: settings, resolver, idle connections, tcpto table.
 
-    `owner` is the uid that messages must belong to.
+    `owner`: the uid that messages must belong to.
     """
 
     def __init__(
@@ -139,7 +142,7 @@ class RemoteDeliveries:
         raise job.attempts.failure
 
     async def _answered(self, search: "Search[RemotePlan]", within_s: float) -> RemotePlan:
-        """Run a search to its end, in so much time."""
+        """Run a search to its end, within a time limit."""
         until = self._watch.loop.time() + within_s
         try:
             questions = next(search)
@@ -150,9 +153,9 @@ class RemoteDeliveries:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
 
     async def _try_candidate(self, job: _Job, candidate: MxCandidate) -> SmtpClient | None:
-        """Offer the message to one address; None where there is no server.
+        """Offer the message to one address; None if there is no server.
 
-        With the status TRY_NEXT the server wants nothing now, otherwise there is a report.
+        With the status TRY_NEXT the server accepts nothing now, otherwise there is a report.
         """
         route = job.plan.route
         dsn = policy_for(self._site, candidate.name, route.port == self._implicit_tls_port)
@@ -177,7 +180,10 @@ class RemoteDeliveries:
     async def _try_new_connection(
         self, job: _Job, candidate: MxCandidate, dsn: TlsPolicy, key: object
     ) -> SmtpClient | None:
-        """Offer the message on a new connection, to be kept under `key`; None where there is no connection."""
+        """Offer the message on a new connection, to be kept under `key`.
+
+        None if there is no connection.
+        """
         settings, route = job.settings, job.plan.route
         credentials = None if route.user is None else ClientCredentials(route.user, route.password)
         keep = settings.reuse_s > 0 and key is not None
@@ -201,7 +207,7 @@ class RemoteDeliveries:
         return client
 
     async def _send_over(self, session: ClientConnection, key: object, job: _Job) -> None:
-        """Carry the message over one session, and keep the session if it can be used again."""
+        """Send the message over one session, and keep the session if it can be reused."""
         position = 0
 
         def read() -> bytes:
@@ -230,7 +236,10 @@ class RemoteDeliveries:
 
 
 async def _run_substitute(program: bytes, order: DeliveryRequest, message: int) -> Report:
-    """Run a program as the spawner runs qmail-remote: HOST SENDER RECIPIENT, the message on descriptor 0."""
+    """Run a program with qmail-remote's arguments and the message on descriptor 0.
+
+    The arguments are HOST SENDER RECIPIENT.
+    """
     name = os.path.basename(program)
     host = order.recipient.rpartition(b"@")[2]
     try:

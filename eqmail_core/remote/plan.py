@@ -1,6 +1,6 @@
-"""What is to be done about one remote delivery, before any connection is made: addresses in order, and the envelope.
+"""Plan one remote delivery before any connection: addresses in order, and the envelope.
 
-Fails: Temporary and Permanent, in the words of qmail-remote.
+Fails: TemporaryFailure and PermanentFailure, in the words of qmail-remote.
 Source: delivery.md 5.6.
 """
 
@@ -23,16 +23,19 @@ NO_CONNECTION = b"Sorry, I wasn't able to establish an SMTP connection. (#4.4.1)
 
 
 MAX_HEADER = 1 << 20
-"""Bytes of a header that are looked at."""
+"""Maximum number of header bytes that are examined."""
 
 MAX_TOLD = 3
-"""Addresses whose failure a report names."""
+"""Maximum number of addresses whose failure a report names."""
 
 _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
 
 
 class Attempts:
-    """Why none of the addresses tried took the message; `said` is what a server said that wants none now."""
+    """The reasons why none of the tried addresses accepted the message.
+
+    `said`: the reply of a server that accepts no session now.
+    """
 
     __slots__ = ("_reasons", "_untold", "said")
 
@@ -42,11 +45,11 @@ class Attempts:
         self.said = b""
 
     def left_alone(self, candidate: "MxCandidate", port: int) -> None:
-        """This address was not tried: it did not answer lately."""
+        """Record that this address was skipped, because it recently timed out."""
         self.failed(candidate, port, b"not tried, as it did not answer before")
 
     def failed(self, candidate: "MxCandidate", port: int, reason: bytes) -> None:
-        """There was no connection to this address."""
+        """Record that the connection to this address failed."""
         if len(self._reasons) == MAX_TOLD:
             self._untold += 1
             return
@@ -56,7 +59,7 @@ class Attempts:
 
     @property
     def failure(self) -> TemporaryFailure:
-        """The failure to be reported: the words of C, and behind them the reasons."""
+        """Return the failure to report: C's text, followed by the reasons."""
         more = [b"%d more" % self._untold] if self._untold else []
         told = b" (%b)" % b"; ".join(self._reasons + more) if self._reasons else b""
         said = b"\n" + self.said.rstrip(b"\n") if self.said else b""
@@ -64,7 +67,7 @@ class Attempts:
 
 
 class RemotePlan:
-    """Candidates in order, the route that led to them, and the addresses as they go into MAIL and RCPT."""
+    """Candidates in order, their route, and the addresses for MAIL and RCPT."""
 
     __slots__ = ("candidates", "recipients", "route", "sender")
 
@@ -76,7 +79,7 @@ class RemotePlan:
 
 
 class PlanEnvironment:
-    """What a plan needs to know of the world: literal addresses, our own ones, and chance."""
+    """The environment of a plan: literal addresses, this host's own addresses, and random order."""
 
     __slots__ = ("literal", "own", "shuffle")
 
@@ -87,7 +90,10 @@ class PlanEnvironment:
 
 
 def names_of_this_host(*names: bytes | None) -> frozenset[bytes]:
-    """The names of this host, as exchangers are compared with them; without those that are not set."""
+    """Return the names of this host for comparison with exchangers.
+
+    Names that are not set are dropped.
+    """
     return frozenset(ascii_domain(name).lower() for name in names if name)
 
 
@@ -99,11 +105,12 @@ def plan_delivery(
     environment: PlanEnvironment,
     own_names: "Collection[bytes]" = (),
 ) -> "Search[RemotePlan]":
-    """Search the addresses for mail to `recipients` at `host`; see `policy.mx` for how to run the search.
+    """Search the addresses for mail to `recipients` at `host`.
 
-    Hosts beyond ASCII are looked up as A-labels; the addresses of the envelope stay as they are (RFC 6531 section 3.2).
-    By a route only the relay's own addresses count, recipients keep their hosts, and a loop is not looked for.
-    Otherwise a recipient's host is replaced by its canonical name; when all were aliases, loops are not looked for.
+    See `dns.mx` for how to run the search.  Non-ASCII hosts are looked up as A-labels; the envelope addresses stay
+    unchanged (RFC 6531 section 3.2). With a route only the relay's own addresses count, recipients keep their hosts,
+    and loops are not checked. Otherwise a recipient's host is replaced by its canonical name; if all were aliases,
+    loops are not checked.
     """
     for address in (sender, *recipients):
         if b"\n" in address or b"\r" in address:
@@ -128,9 +135,9 @@ def plan_delivery(
 
 
 def needs_utf8(plan: RemotePlan, pieces: "Iterable[bytes]") -> bool:
-    """Tell whether a message needs SMTPUTF8: its envelope or its header is beyond ASCII (RFC 6531 section 3.6).
+    """Whether a message needs SMTPUTF8: non-ASCII envelope or header (RFC 6531 section 3.6).
 
-    `pieces`: the message from its beginning; a header that has no end within MAX_HEADER bytes counts as beyond ASCII.
+    `pieces`: the message from its beginning; a header that has no end within MAX_HEADER bytes counts as non-ASCII.
     Fails: as reading them does.
     """
     if not all(address.isascii() for address in (plan.sender, *plan.recipients)):

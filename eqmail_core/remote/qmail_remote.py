@@ -1,6 +1,6 @@
-"""One remote delivery in a straight program: what qmail-remote does.
+"""One remote delivery in a blocking program: qmail-remote.
 
-Fails: never; every trouble is part of the report.
+Fails: never; every error is part of the report.
 Source: delivery.md 5.6.
 """
 
@@ -51,9 +51,9 @@ def deliver_once(
     ask: "Callable[[DnsQuestion], DnsAnswer] | None" = None,
     implicit_tls_port: int = IMPLICIT_TLS_PORT,
 ) -> bytes:
-    """Deliver the message on descriptor 0; `arguments` are host, sender and recipients.  Returns the report.
+    """Deliver the message on descriptor 0 and return the report.
 
-    `ask` answers questions to the DNS; without it the system's name servers do.
+    `arguments`: host, sender and recipients.  `ask` answers DNS questions; without it the system's name servers do.
     """
     try:
         if len(arguments) < 3:
@@ -71,7 +71,7 @@ def deliver_once(
 
 
 def message_report(failure: Failure) -> bytes:
-    """A failure as qmail-remote's report about the message."""
+    """Convert a failure to qmail-remote's report about the message."""
     return failure.outcome + failure.text + b"\n\0"
 
 
@@ -112,7 +112,7 @@ def _deliver(
 
 
 class _Connections:
-    """What all attempts of a delivery have in common."""
+    """State shared by all attempts of a delivery."""
 
     def __init__(self, site: Site, controls: Controls, hello: bytes) -> None:
         self._site = site
@@ -122,12 +122,12 @@ class _Connections:
         self._connect_s = controls.timeoutconnect
         self.tcpto = TcptoCache(site.queue.tcpto)
         self.attempts = Attempts()
-        # The beginning of the message, once it was read, and whether it is to go by SMTPUTF8.
+        # The beginning of the message once it was read, and whether it needs SMTPUTF8.
         self._first: bytes | None = None
         self._dsn: DsnParameters | None = None
 
     def try_one(self, candidate: "MxCandidate", plan: "RemotePlan", dsn: TlsPolicy) -> SmtpClient | None:
-        """Offer the message to one address; None where there is no connection."""
+        """Offer the message to one address; None if there is no connection."""
         route = plan.route
         try:
             sock = dial(candidate.ip, route.port, self._connect_s, self._controls.outgoingip or ())
@@ -144,7 +144,7 @@ class _Connections:
 
         if self._first is None:
             self._first = os.read(0, CHUNK)
-            # Nobody but its own header tells this program how a message came.
+            # This program gets no envelope parameters: only the header shows whether SMTPUTF8 is needed.
             if is_beyond_ascii(self._first) and needs_utf8(plan, self._beginning()):
                 self._dsn = DsnParameters(is_utf8=True)
         client.begin(plan.sender, plan.recipients, self._dsn)
@@ -153,7 +153,7 @@ class _Connections:
         return client
 
     def _beginning(self) -> "Iterator[bytes]":
-        """The message from its beginning, as far as somebody looks; it is kept."""
+        """Yield the message from its beginning on demand; the pieces are kept."""
         piece = self._first
         while piece:
             yield piece
@@ -166,7 +166,7 @@ class _Connections:
 
 
 def _shuffle(items: list[tuple[int, bytes]]) -> None:
-    # Most runs have nothing to shuffle, and pay no import.
+    # Most runs have nothing to shuffle, and avoid the import.
     from random import shuffle
 
     shuffle(items)
@@ -175,7 +175,7 @@ def _shuffle(items: list[tuple[int, bytes]]) -> None:
 def _answered(
     search: "Search[RemotePlan]", ask: "Callable[[DnsQuestion], DnsAnswer] | None", within_s: float
 ) -> "RemotePlan":
-    """Run a search to its end, in so much time; name servers are looked for only when there is a question."""
+    """Run a search to its end, within a time limit; name servers are only read for a question."""
     until = time.monotonic() + within_s
     try:
         questions = next(search)

@@ -1,4 +1,4 @@
-"""What the remote spawner tells the scheduler about one run of qmail-remote, or of a program in its place.
+"""Convert a run of qmail-remote, or its substitute, to a report for the scheduler.
 
 Source: queue.md 3.11 (rspawn).
 """
@@ -10,7 +10,10 @@ _OUTCOME = {rank: letter for letter, rank in _RANK.items()}
 
 
 def report_of_run(program: bytes, code: int, output: bytes) -> tuple[bytes, bytes]:
-    """Letter and text for a program that ended with exit code `code` (negative: a signal) after printing `output`."""
+    """Return letter and text for a program that printed `output` and ended with `code`.
+
+    `code`: the exit code, negative for a signal.
+    """
     if code < 0:
         return TEMPORARY, program + b" crashed.\n"
     if code:
@@ -21,7 +24,10 @@ def report_of_run(program: bytes, code: int, output: bytes) -> tuple[bytes, byte
 
 
 def report_of_output(output: bytes) -> tuple[bytes, bytes]:
-    """Letter and text for what qmail-remote printed about one recipient: recipient reports, then a message report."""
+    """Return letter and text for qmail-remote's output about one recipient.
+
+    The output is recipient reports, then a message report.
+    """
     reports = output.split(b"\0")[:-1]
     message = next((_RANK[it[:1]] for it in reports if it[:1] in _RANK), -1)
     rank = {b"s": 0, b"h": -1}.get(output[:1], message)

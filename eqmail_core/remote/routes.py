@@ -1,4 +1,4 @@
-"""One entry of smtproutes: RELAY[:PORT][ USER PASSWORD].
+"""Parse entries of smtproutes: RELAY[:PORT][ USER PASSWORD].
 
 Source: delivery.md 5.6.
 """
@@ -15,7 +15,7 @@ HIGHEST_PORT = 65535
 
 
 class Route:
-    """Where mail for a domain goes: `relay` (b"" means its MX), port, and the user and password there, if any."""
+    """The route of a domain: `relay` (b"": its MX hosts), port, user and password, if any."""
 
     __slots__ = ("password", "port", "relay", "user")
 
@@ -29,9 +29,9 @@ class Route:
 
 
 def parse_route(value: bytes) -> Route:
-    """Read what stands after the domain's colon.
+    """Parse the text after the domain's colon.
 
-    [ADDRESS] may be an IPv6 address; a port that is none is 25; a user without a password is no user.
+    [ADDRESS] may be an IPv6 address; an invalid port becomes 25; a user without a password is ignored.
     Fails: never.
     """
     target, _, credentials = value.partition(b" ")
@@ -53,9 +53,9 @@ DIRECT = Route()
 
 
 def route_for(routes: "Mapping[bytes, bytes] | None", host: bytes) -> Route:
-    """Find the route for `host`: its whole name, then each suffix that begins with a dot, then the empty key.
+    """Find the route for `host`: its whole name, then each suffix with a dot, then the empty key.
 
-    Keys of `routes` are in lower case.  An empty value sends the host to its MX, like no match at all.
+    Keys of `routes` are in lower case.  An empty value sends the host to its MX, as without a match.
     """
     if not routes:
         return DIRECT

@@ -1,10 +1,11 @@
-"""The remote delivery service: orders of the scheduler in, reports out, as many deliveries at a time as it asks for.
+"""The remote delivery service: delivery requests in, reports out, many deliveries at a time.
 
-Every scheduler that connects is served.  When one goes away its deliveries are given up, as it will order them again:
-one that ran on could only become a duplicate.  After TERM no order is taken; what runs is finished and reported.
+Every scheduler that connects is served.  When one disconnects, its deliveries are cancelled: it will request them
+again, and a second run could only produce a duplicate.  After TERM no request is accepted; running deliveries are
+finished and reported.
 
-Fails: CannotSettle, ControlError, OSError at its start.
-Source: queue.md 3.11; architecture sections 6 and 12.
+Fails: PrivilegeError, ControlError, OSError at its start.
+Source: queue.md 3.11; docs/INTERNALS.md; docs/adr/0007-resident-agents.md.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ from eqmail_core.system.privileges import assume_role
 
 
 class RemoteService:
-    """The deliveries of this process, and the wires to the schedulers that ordered them."""
+    """The deliveries of this process, and the connections to the schedulers that requested them."""
 
     def __init__(self, deliveries: RemoteDeliveries, limit: int) -> None:
         self._deliveries = deliveries
@@ -47,7 +48,7 @@ class RemoteService:
         self._idle.set()
 
     def serve(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        """Take orders from a scheduler that has connected."""
+        """Accept requests from a scheduler that has connected."""
         self._wires.add(RequestConnection(self, loop, sock))
 
     @property
@@ -56,23 +57,23 @@ class RemoteService:
         return len(self._running) < self._limit and not self._is_ending
 
     async def finish(self) -> None:
-        """Take no more orders; return when all that run are reported."""
+        """Accept no more requests; return when all running deliveries are reported."""
         self._is_ending = True
         for wire in self._wires:
             wire.stop()
         await self._idle.wait()
 
     def start(self, wire: "RequestConnection", order: DeliveryRequest, message: int) -> asyncio.Task[None]:
-        """Start a delivery; it owns the descriptor."""
+        """Start a delivery, which owns the descriptor `message`."""
         task = asyncio.get_running_loop().create_task(self._deliver(wire, order, message))
         self._running.add(task)
         self._idle.clear()
-        # not the end of the coroutine: one that is cancelled before its first step never begins, nor ends
+        # Not at the end of the coroutine: one that is cancelled before its first step never runs.
         task.add_done_callback(lambda task: self._ended(wire, message, task))
         return task
 
     def connection_closed(self, wire: "RequestConnection") -> None:
-        """A scheduler has gone."""
+        """Cancel the deliveries of a scheduler that has disconnected."""
         self._wires.discard(wire)
 
     async def _deliver(self, wire: "RequestConnection", order: DeliveryRequest, message: int) -> None:
@@ -89,7 +90,7 @@ class RemoteService:
             other.resume()
 
     async def _deliver_or_defer(self, order: DeliveryRequest, message: int) -> Report:
-        """Deliver; a bug of ours must neither leave an order unanswered nor stop the other deliveries."""
+        """Deliver; a bug must neither leave a request unanswered nor stop the other deliveries."""
         try:
             return await self._deliveries.deliver(order, message)
         except Exception as surprise:
@@ -100,7 +101,7 @@ class RemoteService:
 
 
 class RequestConnection:
-    """One scheduler: its orders that wait for room, and its deliveries."""
+    """One scheduler: its waiting requests and its running deliveries."""
 
     def __init__(self, pool: RemoteService, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._pool = pool
@@ -110,7 +111,7 @@ class RequestConnection:
         self.channel = AsyncChannel(loop, sock, self._on_request, self._on_close, takes_descriptors=True)
 
     def resume(self) -> None:
-        """Start what waits, as far as there is room."""
+        """Start waiting requests, as far as there is room."""
         while self._waiting and self._pool.has_room:
             self.tasks.add(self._pool.start(self, *self._waiting.popleft()))
         if self._is_paused and self._pool.has_room:
@@ -118,7 +119,7 @@ class RequestConnection:
             self.channel.resume()
 
     def stop(self) -> None:
-        """Take no more orders; the scheduler will find those that wait unanswered, and order them again."""
+        """Accept no more requests; the scheduler repeats those without an answer."""
         self.channel.pause()
         self._drop_waiting()
 

@@ -1,7 +1,7 @@
-"""What the remote service has to know, read again when a file behind it changes.
+"""The settings of remote deliveries, read again when a file behind them changes.
 
-qmail-remote reads its control files for every message, so a change of smtproutes counts at once; the resident service
-keeps that promise by looking at the files' dates, at most once a second, and at once on HUP.
+qmail-remote reads its control files for every message, so a change of smtproutes takes effect at once.  The resident
+service checks the files' dates, at most once a second, and rereads at once on HUP.
 
 Source: delivery.md 5.6; queue.md 3.11 (which program the spawner runs).
 """
@@ -47,7 +47,10 @@ _READ = (
 
 
 class RemoteSettings:
-    """One reading of everything; `substitute` is a program to run per message in place of our own code."""
+    """One reading of all settings.
+
+    `substitute` is a program run per message in place of this code.
+    """
 
     __slots__ = (
         "addresses_s",
@@ -85,7 +88,7 @@ class RemoteSettings:
 
 
 class SettingsSource:
-    """The settings of a site, always fresh."""
+    """The current settings of a site."""
 
     def __init__(self, site: Site, environ: "Mapping[bytes, bytes]") -> None:
         self._site = site
@@ -97,7 +100,7 @@ class SettingsSource:
         self._settings: RemoteSettings | TemporaryFailure = TemporaryFailure(NO_CONTROLS)
 
     def current(self) -> RemoteSettings:
-        """The settings now.  Fails: Temporary when they cannot be read."""
+        """Return the current settings.  Fails: TemporaryFailure if they cannot be read."""
         now = time.monotonic()
         if now - self._looked >= CHECK_EVERY_S or not self._fingerprints:
             self._looked = now
@@ -110,14 +113,14 @@ class SettingsSource:
         return self._settings
 
     def check(self) -> None:
-        """Read everything as deliveries will.  Fails: ControlError, with the file that cannot be read."""
+        """Read everything a delivery reads.  Fails: ControlError for a file that cannot be read."""
         try:
             self._settings_now()
         except TemporaryFailure:
-            pass  # a host without a name: each delivery says so
+            pass  # A host without a name: each delivery reports it.
 
     def reread(self) -> None:
-        """Read everything again at the next use, changed or not."""
+        """Reread all files at the next use, changed or not."""
         self._fingerprints = []
 
     def _settings_now(self) -> RemoteSettings:

@@ -1,4 +1,4 @@
-"""The table of slow hosts as a file that many deliveries share, each access under an exclusive lock.
+"""The tcpto table as a file shared by many deliveries, each access under an exclusive lock.
 
 `should_skip` and `record` never fail: without a usable file the feature is off, as mail must not wait for it.
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 
 class TcptoFile:
-    """The table at `path`; it is opened for each access, so that it may be replaced or removed at any time.
+    """The table at `path`.
 
-    `ip` is an address in network order, 4 or 16 bytes, `af` its family (2 or 10), `now` seconds since the epoch.
+    It is opened for each access, so that it may be replaced or removed at any time.  `ip`: address in network order, 4
+    or 16 bytes; `af`: its family (2 or 10); `now`: seconds since the epoch.
     """
 
     __slots__ = ("path",)
@@ -30,14 +31,14 @@ class TcptoFile:
         self.path = path
 
     def should_skip(self, ip: bytes, af: int, now: float, pid: int) -> bool:
-        """Tell whether the host timed out so often lately that it is to be left alone now."""
+        """Whether the host recently timed out so often that it must be skipped now."""
         try:
             return is_to_skip(self.entries(), af, ip, now, pid)
         except OSError:
             return False
 
     def record(self, ip: bytes, af: int, now: float, failed: bool) -> None:
-        """Remember that the host timed out, or that it works again."""
+        """Record that the host timed out, or that it works again."""
         try:
             fd = self._open(os.O_RDWR)
         except OSError:
@@ -55,7 +56,7 @@ class TcptoFile:
             os.close(fd)
 
     def entries(self) -> list[TcptoEntry]:
-        """Every place of the table, free ones included.
+        """Return every place of the table, free ones included.
 
         Fails: OSError.
         """
@@ -66,7 +67,7 @@ class TcptoFile:
             os.close(fd)
 
     def clear(self) -> None:
-        """Forget all hosts; the size of the table stays.
+        """Remove all hosts; the size of the table stays.
 
         Fails: OSError.
         """
@@ -87,7 +88,7 @@ class TcptoFile:
 
 
 class TcptoCache:
-    """The table at `path`; without a usable file nothing is skipped and nothing remembered."""
+    """The table at `path`; without a usable file nothing is skipped and nothing recorded."""
 
     def __init__(self, path: str) -> None:
         self._file = TcptoFile(path)
@@ -95,14 +96,14 @@ class TcptoCache:
         self._entries: list[TcptoEntry] = []
 
     def clear(self) -> None:
-        """Forget all hosts, as the spawner does when it starts."""
+        """Remove all hosts, as the spawner does when it starts."""
         try:
             self._file.clear()
         except OSError:
             pass
 
     def should_skip(self, ip: str, chance: int) -> bool:
-        """Tell whether a host is to be left alone now; `chance` spreads the attempts of many deliveries."""
+        """Whether to skip a host now; `chance` spreads the attempts of many deliveries."""
         self._reload()
         if not self._entries:
             return False
@@ -110,14 +111,14 @@ class TcptoCache:
         return is_to_skip(self._entries, family, packed, time.time(), chance)
 
     def record_success(self, ip: str) -> None:
-        """A connection was made."""
+        """Record a successful connection."""
         if self._entries:
             packed, family = packed_address(ip)
             if any(it.af == family and it.ip == packed for it in self._entries):
                 self._file.record(packed, family, time.time(), False)
 
     def record_failure(self, ip: str, error: int) -> None:
-        """No connection could be made; `error` is the system's number."""
+        """Record a failed connection; `error` is the errno."""
         if counts_as_timeout(error):
             packed, family = packed_address(ip)
             self._file.record(packed, family, time.time(), True)

@@ -1,7 +1,7 @@
-"""The table of remote hosts that timed out lately: fixed records, in the three layouts that exist.
+"""The tcpto table of remote hosts that recently timed out: fixed records, in three layouts.
 
 eQmail writes its C struct, so its records differ between 64-bit and 32-bit machines; (net)qmail knows IPv4 only.
-The size of the whole table tells which layout it has.
+The size of the whole table determines its layout.
 
 Source: queue.md 3.9.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# Address families as eQmail's records hold them (Linux).
+# Address families as in eQmail's records (Linux).
 INET = 2
 INET6 = 10
 
@@ -21,7 +21,7 @@ _ADDRESS_SIZE = {INET: 4, INET6: 16}
 
 
 class TcptoEntry:
-    """One host: how often it timed out (0 to 10, 0 is a free place) and when last, in seconds since the epoch."""
+    """One host: its timeouts (0 to 10, 0: free place), and the time of the last (epoch)."""
 
     __slots__ = ("af", "count", "ip", "when")
 
@@ -53,12 +53,12 @@ class StructRecords:
         self.families: tuple[int, ...] = (INET, INET6)
 
     def parse(self, record: bytes) -> TcptoEntry:
-        """The entry in one record."""
+        """Parse one record."""
         af, count, when, address = self._struct.unpack(record)
         return TcptoEntry(af, count, when, address[: _ADDRESS_SIZE.get(af, 16)])
 
     def render(self, entry: TcptoEntry) -> bytes:
-        """The record of one entry."""
+        """Build the record of one entry."""
         return self._struct.pack(entry.af, entry.count, entry.when, entry.ip)
 
 
@@ -71,12 +71,12 @@ class QmailRecords:
         self.families: tuple[int, ...] = (INET,)
 
     def parse(self, record: bytes) -> TcptoEntry:
-        """The entry in one record."""
+        """Parse one record."""
         ip, count, when = self._struct.unpack(record)
         return TcptoEntry(INET, count, when, ip)
 
     def render(self, entry: TcptoEntry) -> bytes:
-        """The record of one entry."""
+        """Build the record of one entry."""
         return self._struct.pack(entry.ip, entry.count, entry.when & 0xFFFFFFFF)
 
 
@@ -90,12 +90,12 @@ _BY_TABLE_SIZE: dict[int, Records] = {64 * records.size: records for records in 
 
 
 def records_of(table: bytes) -> Records:
-    """The layout of a table, told by its size; 64-bit eQmail's where the size tells nothing."""
+    """Return the layout of a table, from its size; 64-bit eQmail's where the size is ambiguous."""
     return _BY_TABLE_SIZE.get(len(table), EQMAIL_64)
 
 
 def parse_table(table: bytes) -> list[TcptoEntry]:
-    """Every entry in its place, free ones included; an incomplete record at the end is left out."""
+    """Parse every entry, free places included; an incomplete record at the end is dropped."""
     records = records_of(table)
     return [records.parse(record) for record in _cut(table, records.size)]
 
@@ -105,17 +105,17 @@ def _cut(table: bytes, size: int) -> "Iterator[bytes]":
 
 
 HOLD_S = 2
-"""Failures in a row before a host is skipped."""
+"""Number of consecutive failures before a host is skipped."""
 
 MAX_COUNT = 10
 BURST_S = 120
-"""Failures within so many seconds count once, so that concurrent deliveries do not add up."""
+"""Failures within this many seconds count once, so that concurrent deliveries do not add up."""
 
 
 def is_to_skip(entries: list[TcptoEntry], af: int, ip: bytes, now: float, pid: int) -> bool:
-    """Tell whether a host is to be left alone now; for about an hour, spread by the process number.
+    """Whether to skip a host now; for about an hour, spread by the process number.
 
-    A time in the future, from before the clock was set back, leaves nobody alone.
+    A time in the future, from before the clock was set back, skips no host.
     """
     place = _row_of(entries, af, ip)
     if place < 0:
@@ -127,9 +127,9 @@ def is_to_skip(entries: list[TcptoEntry], af: int, ip: bytes, now: float, pid: i
 def after_attempt(
     entries: list[TcptoEntry], af: int, ip: bytes, now: float, failed: bool
 ) -> tuple[int, TcptoEntry] | None:
-    """What becomes of the table after an attempt: the place and its new entry, None where nothing changes.
+    """Return the place and entry that an attempt changes, or None if nothing changes.
 
-    A new host takes a free place, else that of the host which has been quiet for longest.
+    A new host takes a free place, else that of the host whose last timeout is the oldest.
     """
     place = _row_of(entries, af, ip)
     if place >= 0:

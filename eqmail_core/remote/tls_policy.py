@@ -1,4 +1,4 @@
-"""What the control files say about TLS with other servers; reads folders, and loads TLS itself only when it is used.
+"""Read the TLS policy towards other servers from the control files; loads TLS only on use.
 
 Source: delivery.md 5.6 (TLS client).
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def policy_for(site: Site, host: bytes, is_implicit: bool) -> "TlsPolicy":
-    """What is to be had of TLS with the server `host`.
+    """Return the TLS policy for the server `host`.
 
-    Fails: Temporary when it cannot be found out: mail that was to be safe must not become unsafe by a wrong mode.
+    Fails: TemporaryFailure if files cannot be read: a wrong file mode must not make protected mail unprotected.
     """
     home = os.fsencode(site.home)
 
@@ -41,7 +41,7 @@ def policy_for(site: Site, host: bytes, is_implicit: bool) -> "TlsPolicy":
 
 
 def client_contexts(site: Site, controls: Controls) -> "ClientTlsContexts":
-    """What makes TLS for connections.  Fails: ControlError."""
+    """Create the TLS contexts of the client.  Fails: ControlError."""
     from eqmail_core.smtp.client_tls import ClientTlsContexts
 
     folder = site.layout.control
@@ -56,5 +56,5 @@ def client_contexts(site: Site, controls: Controls) -> "ClientTlsContexts":
 
 
 def may_go_plain(client: "SmtpClient", dsn: "TlsPolicy", falls_back: bool, has_password: bool) -> bool:
-    """Tell whether a message whose TLS has failed is to be sent without: as wanted, and where no secret is at stake."""
+    """Whether a message may go without TLS after a failure: if allowed, and without password."""
     return client.has_broken_tls and falls_back and dsn.may_be_plain and not has_password

@@ -1,7 +1,7 @@
-"""For those who write checks in Python: what a check is given, and what it may answer.
+"""The interface for authors of Python checks: input and possible answers of a check.
 
 A check is an object with any of the methods `connected`, `hello`, `mail`, `recipient`, `data` and `message`, plain or
-`async`; each gets a Context and returns None (no opinion), one of the answers here, or a list of them.  A distribution
+`async`.  Each gets a Context and returns None (no verdict), one of the answers here, or a list of them.  A distribution
 offers it as an entry point of the group `eqmail.smtp`; a class is called once, without arguments, to make the object.
 
 Texts are str; bytes that are not UTF-8 become surrogates, as in file names (PEP 383).
@@ -23,10 +23,10 @@ _CONTROLS = dict.fromkeys([*range(32), 127])
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """No other check is asked about this.  The server's own checks stand, unless `relay` is set explicitly.
+    """Skip the other checks.
 
-    `relay=True` lets the client send anywhere: said to `connected` or `hello` for the whole conversation, to `mail` for
-    the message, to `recipient` for this recipient.
+    The server's own checks still apply, unless `relay` is set explicitly.  `relay=True` lets the client relay: returned
+    from `connected` or `hello` for the whole session, from `mail` for the message, from `recipient` for this recipient.
     """
 
     relay: bool = False
@@ -34,7 +34,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """No, and for good: the client gets this text."""
+    """Refuse permanently; the client gets this text."""
 
     text: str = "refused by policy"
     code: int = 550
@@ -43,7 +43,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Not now: the client is to come again."""
+    """Refuse temporarily; the client should try again later."""
 
     text: str = "try again later"
     code: int = 451
@@ -52,7 +52,7 @@ class Defer:
 
 @dataclass(frozen=True, slots=True)
 class AddHeader:
-    """Put a field before the message, below our Received line."""
+    """Add a header field at the top of the message, below the server's Received line."""
 
     name: str
     value: str
@@ -62,7 +62,7 @@ Answer = Accept | Refuse | Defer | AddHeader
 
 
 class Message:
-    """A message that is whole; `size` in bytes, lines end in LF."""
+    """A complete message; `size` in bytes, lines end in LF."""
 
     __slots__ = ("_message",)
 
@@ -71,12 +71,12 @@ class Message:
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """The size in bytes."""
         return self._message.size
 
     @property
     def headers(self) -> list[tuple[str, str]]:
-        """Names and values of the header fields in order; a value keeps the line ends within it."""
+        """The names and values of the header fields in order; a value keeps the line ends within it."""
         fields = self._message.header.fields
         return [
             (_text(field.partition(b":")[0].rstrip(b" \t")), _text(field_text(field).removesuffix(b"\n")))
@@ -84,22 +84,21 @@ class Message:
         ]
 
     def pieces(self) -> Iterator[bytes]:
-        """The whole message, in pieces."""
+        """Yield the whole message, in pieces."""
         return self._message.pieces()
 
     def body(self) -> Iterator[bytes]:
-        """The body, in pieces."""
+        """Yield the body, in pieces."""
         return self._message.body_pieces()
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What is known of the conversation; nothing of it can be changed.
+    """The state of the session, read-only.
 
-    `ip` of the client ("" where it is not known), `host` its name or its address in brackets; `helo` None before it
-    was said; `tls` and `cipher` None in plain text; `user` None without AUTH; `sender` None outside a message;
-    `recipients` are those accepted so far, `recipient` is the one in hand (only for `recipient`); `message` only for
-    `message`.
+    `ip` of the client ("" if unknown), `host`: its name or its address in brackets; `helo`: None before HELO; `tls` and
+    `cipher`: None in plain text; `user`: None without AUTH; `sender`: None outside a transaction; `recipients`: those
+    accepted so far; `recipient`: the current one (only for `recipient`); `message`: only for `message`.
     """
 
     ip: str
@@ -120,7 +119,7 @@ class Context:
 
 
 def context_of(question: FilterQuery) -> Context:
-    """What a check is given."""
+    """Build the context of a check."""
     info = question.info
     tls_session = info.tls_session
     return Context(
@@ -143,7 +142,10 @@ def context_of(question: FilterQuery) -> Context:
 
 
 def verdict_of(answer: object) -> FilterVerdict:
-    """The opinion in what a check returned.  Fails: TypeError, ValueError: the check did not keep to the rules."""
+    """Convert what a check returned to a verdict.
+
+    Fails: TypeError, ValueError for an invalid answer.
+    """
     verdict = FilterVerdict()
     for part in answer if isinstance(answer, list | tuple) else [answer]:
         if isinstance(part, AddHeader):

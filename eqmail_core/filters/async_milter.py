@@ -1,4 +1,4 @@
-"""Milters asked by the resident service: on its event loop, waiting for none of them."""
+"""Milters queried by the resident service on its event loop, without blocking."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _RECEIVE = 65536
 
 
 class AsyncMilter(MilterFilter):
-    """A milter on a connection of its own."""
+    """A milter on its own connection."""
 
     __slots__ = ("_loop", "_reader", "_task", "_writer")
 
@@ -24,11 +24,14 @@ class AsyncMilter(MilterFilter):
         self._task: asyncio.Task[None] | None = None
 
     def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
-        """Ask; `done` is called later, never from within this call, and not after `close`."""
+        """Query the milter.
+
+        `done` is called later, never from within this call, and not after `close`.
+        """
         self._task = self._loop.create_task(self._ask(question, done))
 
     def close(self) -> None:
-        """End the conversation."""
+        """End the session."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -70,7 +73,7 @@ class AsyncMilter(MilterFilter):
             self._reader, self._writer = await asyncio.open_unix_connection(where)
 
     async def _talk(self, client: MilterClient, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry a question to its answer.  Fails: OSError, TimeoutError."""
+        """Exchange packets until the question is answered.  Fails: OSError, TimeoutError."""
         while not client.problem:
             while output := client.take_output():
                 writer.write(output)

@@ -1,4 +1,4 @@
-"""Milters asked by a program that serves one client: it waits for each answer.  Light: no event loop."""
+"""Milters queried by a program for one client, blocking.  Light: no event loop."""
 
 import select
 import socket
@@ -15,13 +15,13 @@ _RECEIVE = 65536
 
 
 class BlockingMilter(MilterFilter):
-    """A milter on a socket of its own."""
+    """A milter on its own socket."""
 
     __slots__ = ("_sock",)
     _sock: socket.socket | None
 
     def ask(self, question: "FilterQuery") -> "FilterVerdict":
-        """Its opinion, when it has come."""
+        """Query the milter and return its verdict."""
         steps = self.start(question)
         while True:
             try:
@@ -45,7 +45,7 @@ class BlockingMilter(MilterFilter):
                 self.discard_body()
 
     def close(self) -> None:
-        """End the conversation."""
+        """End the session."""
         sock, self._sock = getattr(self, "_sock", None), None
         if sock is None:
             return
@@ -54,7 +54,7 @@ class BlockingMilter(MilterFilter):
             try:
                 sock.send(self.client.take_output())
             except OSError:
-                pass  # it has gone before us
+                pass  # The milter has already disconnected.
         sock.close()
 
     def _connect(self) -> socket.socket:
@@ -75,7 +75,7 @@ class BlockingMilter(MilterFilter):
         return sock
 
     def _talk(self, client: "MilterClient") -> None:
-        """Carry a question to its answer.  Fails: OSError, TimeoutError."""
+        """Exchange packets until the question is answered.  Fails: OSError, TimeoutError."""
         sock = self._sock
         if sock is None:
             return

@@ -1,6 +1,6 @@
-"""The filters that the settings name, and the panel of them that each conversation gets.
+"""The filters named in the settings, and the panel of filters for each session.
 
-Light: how filters are asked is imported by those who have some.
+Light: sessions without filters import no code that queries them.
 """
 
 import time
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from eqmail_core.filters.python_checks import AsyncCheck, BlockingCheck
 
 NO_FILTERS_VARIABLE = b"NOMILTER"
-"""A client whose environment has it is not shown to milters."""
+"""With this variable in its environment, a client is not shown to milters."""
 
 
 class FilterConfig:
-    """Milters and checks in their order; `quarantine_to`: who gets what milters set aside; `complain` is the log.
+    """Milters and checks in order.
 
-    Fails: never; a check that cannot be had is a filter all the same, with the opinion that its entry says.
+    `quarantine_to`: the address for quarantined mail; `write_log`: logs a line.
+    Fails: never; an unavailable check is a filter as well, with the default verdict of its entry.
     """
 
     __slots__ = ("_checks", "_health", "_milters", "_write_log", "quarantine_to")
@@ -49,7 +50,7 @@ class FilterConfig:
                 self._log(f"check {entry.name.decode('utf-8', 'replace')}: {check.problem}")
 
     def blocking_chain(self, environ: dict[bytes, bytes]) -> "FilterChain":
-        """For a program that serves the client of this environment."""
+        """Return the filters for a blocking program and the client of this environment."""
         from eqmail_core.filters.blocking_milter import BlockingMilter
 
         milters = [BlockingMilter(entry, self._health) for entry in self._filters_for(environ)]
@@ -60,7 +61,7 @@ class FilterConfig:
         return FilterChain([BlockingCheck(entry, check, self._log) for entry, check in self._checks], milters)
 
     def async_chain(self, loop: "asyncio.AbstractEventLoop", environ: dict[bytes, bytes]) -> "FilterChain":
-        """For a service that serves the client of this environment among others."""
+        """Return the filters for a service and the client of this environment."""
         from eqmail_core.filters.async_milter import AsyncMilter
 
         milters = [AsyncMilter(entry, self._health, loop) for entry in self._filters_for(environ)]
@@ -78,7 +79,7 @@ class FilterConfig:
 
 
 def load_checks(entries: "Sequence[FilterEntry] | None") -> "list[tuple[FilterEntry, LoadedCheck]]":
-    """The checks of these names, loaded at the first call; later ones find them in memory."""
+    """Load the checks of these entries at the first call; later calls find them in memory."""
     if not entries:
         return []
     from eqmail_core.filters.check_loading import load_check
@@ -87,7 +88,10 @@ def load_checks(entries: "Sequence[FilterEntry] | None") -> "list[tuple[FilterEn
 
 
 def read_filters(controls: "Controls", write_log: "Callable[[bytes], None]") -> FilterConfig | None:
-    """The filters that the settings name; None where there is none, so that nobody has to ask.  Fails: ControlError."""
+    """Read the filters of the settings.
+
+    None if there are none, so that none are queried.  Fails: ControlError.
+    """
     if not controls.milters and not controls.smtpchecks:
         return None
     return FilterConfig(
@@ -96,7 +100,7 @@ def read_filters(controls: "Controls", write_log: "Callable[[bytes], None]") -> 
 
 
 class FilterChain:
-    """The filters of one conversation: checks are asked `before` the house decides about a command, milters `after`."""
+    """The filters of one session: checks `before` the server's own decision, milters `after`."""
 
     __slots__ = ("after", "before")
 
@@ -108,14 +112,14 @@ class FilterChain:
 
     @property
     def sees_messages(self) -> bool:
-        """Whether any of them wants to see whole messages."""
+        """Whether any filter wants complete messages."""
         return bool(self.after) or any("message" in check.stages for check in self.before)
 
     def new_id(self) -> bytes:
-        """A name for a transaction: no other has it on this host."""
+        """Return a transaction id that is unique on this host."""
         return b"%X" % time.time_ns()
 
     def close(self) -> None:
-        """The client has gone."""
+        """End with the session."""
         for one in (*self.before, *self.after):
             one.close()

@@ -1,6 +1,7 @@
-"""Checks in Python, found by their names among the entry points of installed distributions, and loaded once.
+"""Find Python checks by name among the entry points of installed distributions.
 
-A service loads them when it has given up its rights: they are somebody else's code, and must be readable for it.
+Load them once.  A service loads them after it has dropped its rights: they are foreign code, and must be readable for
+it.
 """
 
 import inspect
@@ -15,7 +16,7 @@ _loaded: "dict[str, LoadedCheck]" = {}
 
 
 class LoadedCheck:
-    """A check: the object, and the stages for which it has a method; `trouble` says why there is no object."""
+    """A check: the object, and the stages it has methods for; `problem`: why there is no object."""
 
     __slots__ = ("problem", "stages", "subject")
 
@@ -28,7 +29,7 @@ class LoadedCheck:
 
 
 def load_check(name: str) -> LoadedCheck:
-    """The check of this name; one that cannot be had says why, and is looked for again the next time."""
+    """Load the check of this name; after a failure the next call tries again."""
     check = _loaded.get(name)
     if check is None:
         check = _load(name)
@@ -43,7 +44,7 @@ def _load(name: str) -> LoadedCheck:
         return LoadedCheck(None, f"no installed distribution has an entry point {name} in the group {GROUP}")
     try:
         subject = _instantiate(found[0])
-    except Exception as surprise:  # whatever somebody else's code does, mail goes on
+    except Exception as surprise:  # Mail must not depend on foreign code.
         return LoadedCheck(None, f"loading it failed: {type(surprise).__name__}: {surprise}")
     check = LoadedCheck(subject)
     if not check.stages:

@@ -1,7 +1,7 @@
-"""A message that is whole and not accepted yet: what filters see of it, and what they make of it.
+"""A complete message before acceptance: what filters see of it, and their changes.
 
-What it is made of lies with whoever serves the client (`Store`); the trace lines that we put before it are not here,
-because filters do not see them.
+Its bytes are in a `ByteStore` of the session's driver.  The trace lines put before it are not here, because filters do
+not see them.
 """
 
 from eqmail_core.dsn.parameters import NO_DSN, DsnParameters, index_key, render_dsn
@@ -17,24 +17,25 @@ if TYPE_CHECKING:
     from eqmail_core.filters.milter.modifications import Change
 
     class ByteStore(Protocol):
-        """Bytes that can be read again and again."""
+        """Bytes that can be read repeatedly."""
 
         size: int
 
         def append(self, data: bytes) -> None:
-            """More of them."""
+            """Add bytes."""
 
         def pieces(self, start: int = 0) -> Iterator[bytes]:
-            """What there is from `start` on."""
+            """Yield the bytes from `start` on."""
 
         def close(self) -> None:
-            """Forget them."""
+            """Discard the bytes."""
 
 
 class FilteredMessage:
-    """Envelope, header and body; `store` holds the message as it came, `head` its first bytes with the whole header.
+    """Envelope, header and body.
 
-    `is_discarded`: it is to be accepted, and nobody gets it.  `quarantined`: why it is to be set aside, b"": it is not.
+    `store`: the message as received, `head`: its start with the whole header.  `is_discarded`: accept the message but
+    deliver it to nobody.  `quarantined`: the reason for quarantine, b"" for none.
     """
 
     __slots__ = (
@@ -72,12 +73,12 @@ class FilteredMessage:
 
     @property
     def size(self) -> int:
-        """How many bytes it has now, about."""
+        """Approximate current size in bytes."""
         body = self._store.size - self._body_start if self._body is None else self._body.size
         return sum(map(len, self.header.fields)) + 1 + body
 
     def body_pieces(self) -> "Iterator[bytes]":
-        """The body as it is now, behind the empty line."""
+        """Yield the current body, after the empty line."""
         if self._body is not None:
             yield from self._body.pieces()
             return
@@ -87,7 +88,7 @@ class FilteredMessage:
             is_first = False
 
     def pieces(self) -> "Iterator[bytes]":
-        """The whole message as it is now."""
+        """Yield the whole current message."""
         if self._body is None:
             start = next(self._store.pieces(self._body_start), b"")[:1]
             yield self.header.render(start)
@@ -97,33 +98,33 @@ class FilteredMessage:
             yield from self._body.pieces()
 
     def replace_body(self, body: "ByteStore") -> None:
-        """Take another body, which is ours from now on."""
+        """Replace the body; the message then owns `body`."""
         if self._body is not None:
             self._body.close()
         self._body = body
 
     def apply(self, changes: "list[Change]") -> None:
-        """Make changes, one after the other."""
+        """Apply changes in order."""
         for letter, index, name, value in changes:
             _CHANGES[letter](self, index, name, value)
 
     def prepend(self, fields: list[bytes]) -> None:
-        """Put header fields without LF before all others, in this order."""
+        """Prepend header fields without LF, in this order."""
         for field in reversed(fields):
             name, _, value = field.partition(b":")
             self.header.insert(0, name, value)
 
     def remaining_dsn(self) -> bytes:
-        """The wishes about the message and those who are still to get it, as a list."""
+        """Return the DSN parameters of the message and its current recipients, as a list."""
         self._dsn.recipients = {index_key(index): recipient_dsn for index, recipient_dsn in enumerate(self._dsn_of)}
         return render_dsn(self._dsn)
 
     def redirect(self, recipient: bytes) -> None:
-        """Let this one have it and nobody else, and nobody hear of it if that fails."""
+        """Make this the only recipient, without notifications on failure."""
         self.sender, self.recipients, self._dsn_of = b"", [recipient], [NO_DSN]
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard all data."""
         self._store.close()
         if self._body is not None:
             self._body.close()
@@ -151,7 +152,7 @@ class FilteredMessage:
         self._dsn_of = [self._dsn_of[place] for place in kept]
 
     def _change_sender(self, index: int, address: bytes, parameters: bytes) -> None:
-        """What the parameters say counts, what they do not mention stays."""
+        """Parameters given replace the old ones; others stay."""
         self.sender = address
         new, old = read_mail(parameters, True, True) or DsnParameters(), self._dsn
         self._dsn = DsnParameters(new.is_utf8 or old.is_utf8, new.ret or old.ret, new.envid or old.envid)

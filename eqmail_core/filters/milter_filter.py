@@ -1,9 +1,9 @@
-"""A milter as a filter of one conversation: when it is connected to, what it is asked, and what its answers mean.
+"""A milter as a filter of one session: when to connect, what to ask, and what replies mean.
 
-How bytes travel is left to `milter_waiting` and `milter_on_loop`: `hold` is a generator that tells them what to do
-next.  A milter that broke is connected to again when the next message begins, and gets to know the client then.
+I/O is left to `blocking_milter` and `async_milter`: `start` returns a generator that yields their next action.  After
+a failure, the milter is connected again when the next message begins, and then gets the client's data.
 
-Fails: never; a milter that cannot be asked has the opinion that its entry says.
+Fails: never; an unavailable milter gives the default verdict of its entry.
 """
 
 from eqmail_core.control.filter_entries import FilterEntry, milter_address
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
     from eqmail_core.filters.transaction import TransactionInfo
 
 CONNECT, TALK = "connect", "talk"
-"""What `hold` asks for: a new connection for `client`; carry on until `client.answer`."""
+"""What `start` yields: make a new connection for `client`.
+
+Exchange packets until `client.answer`.
+"""
 
 LIMIT_S = 600
-"""No longer than that is waited, whatever progress is made: clients do not wait longer (RFC 5321 section 4.5.3.2)."""
+"""Maximum wait for one verdict in seconds, despite any progress.
+
+Clients do not wait longer (RFC 5321 section 4.5.3.2).
+"""
 
 _MESSAGE_TIMEOUT_FACTOR = 10
 
-# A new body may be as long as that, and some times as long as the message was.
+# Limits of a new body: an absolute one, and a multiple of the size of the message.
 _NEW_BODY_BYTES = 16 << 20
 _NEW_BODY_TIMES = 4
 
@@ -35,7 +41,7 @@ _STAGES = frozenset((op.CONNECTED, op.HELLO, op.MAIL, op.RECIPIENT, op.DATA, op.
 
 
 class MilterHealth:
-    """Which milters are known to be in trouble, so that the log tells it once, and once when they are back."""
+    """Tracks failing milters, so that a failure and the recovery are logged once each."""
 
     __slots__ = ("_failing", "_write_log")
 
@@ -44,7 +50,7 @@ class MilterHealth:
         self._failing: set[bytes] = set()
 
     def note(self, entry: FilterEntry, problem: str) -> None:
-        """A milter could be asked (b""), or could not."""
+        """Record that a milter answered (`problem` b""), or why it did not."""
         if bool(problem) == (entry.name in self._failing):
             return
         name = entry.name.decode("ascii", "backslashreplace")
@@ -64,7 +70,7 @@ _MEANS = {
 
 
 class MilterFilter:
-    """One milter and one client.  `timeout_s`: for an answer; `address`: as of `milter_address`."""
+    """One milter and one client.  `timeout_s`: for a reply; `address`: as from `milter_address`."""
 
     __slots__ = ("_body", "_entry", "_health", "address", "client", "timeout_s")
     stages = _STAGES
@@ -78,7 +84,7 @@ class MilterFilter:
         self.timeout_s = entry.timeout_s
 
     def start(self, question: FilterQuery) -> "Generator[str, None, FilterVerdict]":
-        """Ask: yields what is to be done next; its value is the opinion."""
+        """Query the milter: yields the next actions and returns the verdict."""
         info, stage = question.info, question.stage
         self.timeout_s = self._entry.timeout_s
         client = self.client
@@ -103,20 +109,23 @@ class MilterFilter:
         return self._verdict(question)
 
     def finish(self) -> None:
-        """Put aside what has come of a new body; call it after every `client.receive`.  Fails: OSError."""
+        """Store the received part of a new body.
+
+        Call it after every `client.receive`.  Fails: OSError.
+        """
         text = self.client.take_body() if self.client is not None else b""
         if text:
             self._body = self._body or SpooledBuffer()
             self._body.append(text)
 
     def discard_body(self) -> None:
-        """A new body that nobody took is none."""
+        """Discard a new body that was not used."""
         if self._body is not None:
             self._body.close()
             self._body = None
 
     def _hello_commands(self, info: "TransactionInfo", stage: str) -> list[str]:
-        """What a milter has missed that is connected to at this stage."""
+        """Return the earlier commands that a milter connected at this stage has missed."""
         if stage == op.CONNECTED:
             return []
         return [op.CONNECTED] if info.helo is None or stage == op.HELLO else [op.CONNECTED, op.HELLO]
@@ -135,7 +144,7 @@ class MilterFilter:
             verdict.changes = answer.changes
             return verdict
         if question.stage in (op.CONNECTED, op.HELLO):
-            return op.NO_VERDICT  # a client may introduce itself; it is told when it wants something
+            return op.NO_VERDICT  # HELO needs no milter; it gets the data with the next command.
         return op.verdict_when_unavailable(self._entry.default)
 
 
@@ -143,7 +152,7 @@ def _connected(client: MilterClient, info: "TransactionInfo") -> None:
     client.connected(info.host, info.ip, info.port, info.macros())
 
 
-# What a milter accepts other filters may still refuse.
+# Other filters may still refuse what a milter accepts.
 _KINDS = {
     wire.CONTINUE: op.CONTINUE,
     wire.ACCEPT: op.CONTINUE,

@@ -1,9 +1,10 @@
-"""Checks in Python as filters of one conversation: called with a limit in time, and never believed to be kind.
+"""Python checks as filters of one session: called with a time limit, and not trusted.
 
 A plain method runs in a thread, an `async` one on the event loop (of the service, or of its thread where there is
-none).  One that takes too long is left alone: its thread cannot be ended, so only so many may be running.
+none).  A call that exceeds its time is abandoned.  Its thread cannot be ended, so the number of running calls is
+limited.
 
-Fails: never; a check that raises, overruns or cannot be had has the opinion that its entry says.
+Fails: never; a check that raises, times out or is unavailable gives the default verdict of its entry.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from eqmail_core.filters.check_loading import LoadedCheck
 from eqmail_core.filters.verdict import FilterQuery, FilterVerdict
 
 MAX_THREADS = 100
-"""Most calls that may be running in threads at a time, with those that were left alone."""
+"""Maximum number of calls running in threads, including abandoned ones."""
 
 _running = threading.BoundedSemaphore(MAX_THREADS)
 _MEANS = {b"tempfail": "refused for now", b"accept": "ignored", b"reject": "refused"}
@@ -26,7 +27,7 @@ _NO_ROOM = f"{MAX_THREADS} calls are running already"
 
 
 class CheckFilter:
-    """One check and one client; `complain(text)` is the log."""
+    """One check and one client; `write_log(text)` logs a line."""
 
     __slots__ = ("_check", "_entry", "_write_log", "stages")
 
@@ -37,10 +38,10 @@ class CheckFilter:
         self.stages = check.stages
 
     def close(self) -> None:
-        """The client has gone."""
+        """End with the session."""
 
     def _call(self, question: FilterQuery) -> object:
-        """What the method returns: an answer, or for an `async` one a coroutine of it."""
+        """Call the method; return its answer, or a coroutine for an `async` method."""
         return getattr(self._check.subject, question.stage)(context_of(question))
 
     def _call_and_release(self, question: FilterQuery) -> object:
@@ -48,14 +49,17 @@ class CheckFilter:
         return asyncio.run(answer) if inspect.iscoroutine(answer) else answer
 
     def _in_thread(self, question: FilterQuery, done: Callable[[object], None]) -> bool:
-        """Have the method called in a thread, which calls `done` with what it returned or raised; False: no room."""
+        """Call the method in a thread, which passes its result or exception to `done`.
+
+        False: no thread free.
+        """
         if not _running.acquire(blocking=False):
             return False
 
         def work() -> None:
             try:
                 result = self._call_and_release(question)
-            except BaseException as surprise:  # the thread has nobody else to tell
+            except BaseException as surprise:  # The thread cannot report it in any other way.
                 result = surprise
             finally:
                 _running.release()
@@ -84,10 +88,10 @@ class CheckFilter:
 
 
 class BlockingCheck(CheckFilter):
-    """For a program that serves one client."""
+    """A check in a blocking program for one client."""
 
     def ask(self, question: FilterQuery) -> FilterVerdict:
-        """Its opinion, when it has come."""
+        """Query the check and return its verdict."""
         if self._check.problem:
             return self._no_answer(question, self._check.problem)
         ended = threading.Event()
@@ -105,7 +109,7 @@ class BlockingCheck(CheckFilter):
 
 
 class AsyncCheck(CheckFilter):
-    """For the resident service."""
+    """A check in the resident service."""
 
     __slots__ = ("_done", "_loop", "_question", "_task", "_timer")
 
@@ -122,7 +126,10 @@ class AsyncCheck(CheckFilter):
         self._task: asyncio.Task[object] | None = None
 
     def ask(self, question: FilterQuery, done: Callable[[FilterVerdict], None]) -> None:
-        """Ask; `done` is called later, never from within this call, and not after `close`."""
+        """Query the check.
+
+        `done` is called later, never from within this call, and not after `close`.
+        """
         self._question, self._done = question, done
         if self._check.problem:
             self._loop.call_soon(self._give_up, question, self._check.problem)
@@ -134,7 +141,7 @@ class AsyncCheck(CheckFilter):
             self._loop.call_soon(self._give_up, question, _NO_ROOM)
 
     def close(self) -> None:
-        """Nobody waits for an opinion any more."""
+        """Cancel the pending query."""
         self._done = None
         self._stop()
 
@@ -143,12 +150,12 @@ class AsyncCheck(CheckFilter):
         assert isinstance(call, Coroutine)
         try:
             result = await call
-        except Exception as surprise:  # somebody else's code; what it raises is its answer
+        except Exception as surprise:  # Foreign code: its exception is its answer.
             result = surprise
         self._on_result(question, result)
 
     def _post(self, question: FilterQuery, result: object) -> None:
-        """From the thread to the loop, which may be gone."""
+        """Pass a result from the thread to the loop, which may be closed."""
         try:
             self._loop.call_soon_threadsafe(self._on_result, question, result)
         except RuntimeError:

@@ -1,4 +1,4 @@
-"""What filters may know of an SMTP conversation: who the client is, and the transaction as far as it is accepted."""
+"""The session state visible to filters: the client, and the accepted transaction."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,11 +10,10 @@ _UNKNOWN = b"unknown"
 
 
 class TransactionInfo:
-    """One conversation.  `environ` tells who is at both ends; `own_name` is the name of this host.
+    """One session.  `environ`: the addresses of both ends; `own_name`: the name of this host.
 
-    `helo` None: not said; `user` None: not authenticated; `sender` None: no transaction; `address` is the one in hand;
-    `id` names the transaction; `parameters` are those of the command in hand, `identity` is who the client says wrote
-    the message.
+    `helo` None: no HELO yet; `user` None: not authenticated; `sender` None: no transaction; `address`: the current one;
+    `id`: the transaction id; `parameters`: those of the current command; `identity`: the value of AUTH= in MAIL.
     """
 
     __slots__ = (
@@ -40,7 +39,7 @@ class TransactionInfo:
         self.reset_client()
 
     def reset_client(self) -> None:
-        """What the client said of itself counts no more."""
+        """Discard what the client sent."""
         self.helo: bytes | None = None
         self.is_extended = False
         self.user: bytes | None = None
@@ -48,7 +47,7 @@ class TransactionInfo:
         self.reset_transaction()
 
     def reset_transaction(self) -> None:
-        """There is no transaction."""
+        """Clear the transaction."""
         self.id = b""
         self.address = b""
         self.parameters: Sequence[bytes] = ()
@@ -58,13 +57,13 @@ class TransactionInfo:
 
     @property
     def ip(self) -> bytes:
-        """The address of the client, b"" where it is not known."""
+        """The address of the client, b"" if unknown."""
         ip = self.environ.get(b"TCPREMOTEIP", b"")
         return b"" if ip == _UNKNOWN else ip
 
     @property
     def host(self) -> bytes:
-        """The name of the client; its address in brackets where it has none."""
+        """The name of the client; its address in brackets if it has none."""
         return self._name or (b"[%b]" % self.ip if self.ip else _UNKNOWN)
 
     @property
@@ -74,7 +73,7 @@ class TransactionInfo:
 
     @property
     def port(self) -> int:
-        """The port of the client, 0 where it is not known."""
+        """The port of the client, 0 if unknown."""
         return _port(self.environ.get(b"TCPREMOTEPORT", b""))
 
     @property
@@ -84,12 +83,12 @@ class TransactionInfo:
 
     @property
     def local_port(self) -> int:
-        """The port that the client connected to, 0 where it is not known."""
+        """The port that the client connected to, 0 if unknown."""
         return _port(self.environ.get(b"TCPLOCALPORT", b""))
 
     @property
     def may_relay(self) -> bool:
-        """Whether the client may send anywhere."""
+        """Whether the client may relay."""
         return b"RELAYCLIENT" in self.environ
 
     @property
@@ -99,7 +98,7 @@ class TransactionInfo:
         return b"ESMTP" + b"S" * (self.tls_session is not None) + b"A" * (self.user is not None)
 
     def macros(self) -> dict[bytes, bytes]:
-        """All this in the words of milters; what is not known has no or an empty value."""
+        """The state as milter macros; an unknown value is missing or empty."""
         known = {
             b"j": self.own_name,
             b"v": b"eQmail",

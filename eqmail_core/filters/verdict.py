@@ -1,6 +1,6 @@
-"""What filters are asked, and what they answer: the words between the reception and whoever carries a question.
+"""Queries to filters and their verdicts: the interface of policy and session driver.
 
-A filter is a milter, or a check in Python.  Whoever carries the question knows which.
+A filter is a milter, or a check in Python; only the driver that runs a query knows which.
 """
 
 from eqmail_core.filters.milter.replies import REJECTED, TRY_LATER
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from eqmail_core.filters.transaction import TransactionInfo
 
     class FilterPort(Protocol):
-        """A filter in one conversation; how it is asked knows whoever serves the client."""
+        """A filter in one session; the driver knows how to query it."""
 
         @property
         def stages(self) -> frozenset[str]:
-            """What it is asked about."""
+            """The stages at which it is queried."""
 
     class FilterPanel(Protocol):
-        """The filters of one conversation, in their order: those asked before the house decides, and after it."""
+        """The filters of one session in order: before the server's own decision, and after it."""
 
         @property
         def before(self) -> Sequence[FilterPort]:
-            """Who is asked first."""
+            """The filters queried first."""
 
         @property
         def after(self) -> Sequence[FilterPort]:
-            """Who is asked about what would be accepted."""
+            """The filters queried about what would be accepted."""
 
         def new_id(self) -> bytes:
-            """A name for a transaction."""
+            """Return a new transaction id."""
 
 
-# What can be asked about; checks have methods of these names.
+# The stages; checks have methods of these names.
 CONNECTED, HELLO, MAIL, RECIPIENT = "connected", "hello", "mail", "recipient"
 DATA, MESSAGE = "data", "message"
 
@@ -44,7 +44,7 @@ CONTINUE, ACCEPT, REFUSE, DISCARD = "continue", "accept", "refuse", "discard"
 
 
 class FilterQuery:
-    """What a filter is asked: the stage, what is known by now, and for MESSAGE the message."""
+    """A query to a filter: the stage, the state of the session, and for MESSAGE the message."""
 
     __slots__ = ("info", "message", "stage")
 
@@ -55,10 +55,10 @@ class FilterQuery:
 
 
 class FilterVerdict:
-    """What a filter answers: a kind, and for REFUSE the reply lines.
+    """The verdict of a filter: a kind, and for REFUSE the reply lines.
 
-    `headers`: fields without LF to be put before the message, `relays`: the client may send anywhere (checks only);
-    `changes` of the message, `body`: there is a new one in the draft's `new_body` (milters only).
+    `headers`: fields without LF to prepend to the message; `relays`: the client may relay (checks only);
+    `changes`: modifications of the message (milters only).
     """
 
     __slots__ = ("changes", "headers", "kind", "lines", "relays")
@@ -75,7 +75,7 @@ NO_VERDICT = FilterVerdict()
 
 
 def verdict_when_unavailable(default: bytes) -> FilterVerdict:
-    """What holds where a filter cannot be asked; `default` is one of `formats.filter_list.DEFAULTS`."""
+    """Return the verdict of an unavailable filter; `default` is one of `filter_entries.DEFAULTS`."""
     return {b"accept": NO_VERDICT, b"reject": FilterVerdict(REFUSE, [REJECTED])}.get(default) or FilterVerdict(
         REFUSE, [TRY_LATER]
     )

@@ -1,10 +1,10 @@
-"""Our side of a conversation with one milter about one SMTP client; performs no I/O.
+"""MTA side of a milter session about one SMTP client; performs no I/O.
 
-Accepts   bytes of the milter in any fragmentation, and one question after the other.
-Yields    bytes to send, and to each question an Answer; changes of a message are part of its answer.
-Fails     never on what the milter says: what is not the protocol, or too much, is the answer BROKEN, and then to every
-          question; a broken connection or a milter that is too slow is an input too (`give_up`).
-Bounded   holds at most one packet, MAX_CHANGES, and the piece of a new body that was not taken yet.
+Input     milter bytes in any fragmentation, and one question after the other.
+Output    bytes to send, and a MilterReply to each question, with the changes of a message.
+Fails     never on milter input: a protocol error or excessive input is the reply BROKEN, then to every question.
+          A broken connection or a timeout is an input as well (`give_up`).
+Bounded   holds at most one packet, MAX_CHANGES, and the untaken piece of a new body.
 
 Source: libmilter of Sendmail 8.17; Postfix's MILTER_README.
 """
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
     Macros = dict[bytes, bytes]
 
-# Output that is made before somebody has to take it.
+# Maximum output built before some of it must be taken.
 _ENOUGH = 1 << 17
 
 _OF_CONNECTION = (wire.CONNECT, wire.HELO)
 
 
 class MilterClient:
-    """One conversation: a question at a time, `take_output` and `receive` until `answer` is not None.
+    """One milter session: after a question, send and `receive` until `answer` is not None.
 
-    `actions` are the bits of the changes that we can make.  `replies` counts what the milter said; `agreement` is what
-    was agreed on; `trouble` says why the milter is of no use any more.
+    `actions`: the bits of the supported modifications.  `replies`: number of replies received; `agreement`: the result
+    of the negotiation; `problem`: why the milter is unusable.
     """
 
     __slots__ = (
@@ -58,7 +58,7 @@ class MilterClient:
         self._asked = b""
         self._awaited = b""
         self._in_message = False
-        # How much the milter has accepted unseen: b"" nothing, CONNECT everything, MAIL the rest of this message.
+        # What the milter accepts without further questions: b"" nothing, CONNECT everything, MAIL this message.
         self._is_done_with = b""
         self._output: list[bytes] = []
         self._queue: Iterator[tuple[bytes, bytes]] = iter(())
@@ -73,11 +73,11 @@ class MilterClient:
     # --- questions
 
     def negotiate(self) -> None:
-        """Begin: what can either do?  The answer is CONTINUE or BROKEN."""
+        """Begin the negotiation.  The answer is CONTINUE or BROKEN."""
         self._ask(wire.NEGOTIATE, [(wire.NEGOTIATE, self.agreement.offer())])
 
     def connected(self, host: bytes, ip: bytes, port: int, macros: "Macros") -> None:
-        """A client connected; `host` is its name or its address in brackets, `ip` b"" where it is not known."""
+        """Report a connection; `host`: its name or its address in brackets; `ip`: b"" if unknown."""
         payload = wire.texts(host) + b"U"
         if ip:
             family, address = (b"6", b"IPv6:" + ip) if b":" in ip else (b"4", ip)
@@ -85,36 +85,36 @@ class MilterClient:
         self._ask_with_macros(wire.CONNECT, payload, macros)
 
     def hello(self, name: bytes, macros: "Macros") -> None:
-        """The client said HELO or EHLO."""
+        """Report HELO or EHLO of the client."""
         self._ask_with_macros(wire.HELO, wire.texts(name), macros)
 
     def mail(self, sender: bytes, parameters: "Iterable[bytes]", macros: "Macros") -> None:
-        """A message begins; what was known of another one is forgotten."""
+        """Report MAIL; the state of a former message is discarded."""
         self.abort()
         self._in_message = True
         self._ask_with_macros(wire.MAIL, wire.texts(b"<%b>" % sender, *parameters), macros)
 
     def recipient(self, address: bytes, parameters: "Iterable[bytes]", macros: "Macros") -> None:
-        """A recipient of the message."""
+        """Report one RCPT."""
         self._ask_with_macros(wire.RECIPIENT, wire.texts(b"<%b>" % address, *parameters), macros)
 
     def data(self, macros: "Macros") -> None:
-        """The client wants to send the message now."""
+        """Report DATA."""
         self._ask_with_macros(wire.DATA, b"", macros)
 
     def message(
         self, fields: "Iterable[bytes]", body: "Iterable[bytes]", macros: "Macros", max_body: int = 1 << 24
     ) -> None:
-        """The message is whole: header fields, each with its LF, and the body in pieces, taken as they are needed.
+        """Send a complete message: header fields with their LF, and the body in pieces, on demand.
 
-        A new body may have `max_body` bytes; take it with `take_body` after every `receive`.  What the iterables raise
-        comes out of `take_output` and `receive`; then `give_up`.
+        A new body may have `max_body` bytes; fetch it with `take_body` after every `receive`.  Exceptions of the
+        iterables pass through `take_output` and `receive`; then call `give_up`.
         """
         self._expect_changes(max_body)
         self._ask(wire.END_OF_BODY, self._message(fields, body, macros))
 
     def abort(self) -> None:
-        """Forget the message, if there is one; needs no answer."""
+        """Abort the message, if there is one; there is no reply."""
         if self._in_message and not self.problem and self._is_done_with != wire.CONNECT:
             self._output.append(wire.packet(wire.ABORT))
         self._in_message = False
@@ -123,14 +123,17 @@ class MilterClient:
             self._is_done_with = b""
 
     def quit(self) -> None:
-        """The client has gone: say so; the connection may be closed when it is said."""
+        """Send QUIT; the connection may be closed once it is sent."""
         if not self.problem:
             self._output.append(wire.packet(wire.QUIT))
 
-    # --- what the driver calls
+    # --- driver interface
 
     def take_output(self) -> bytes:
-        """What is to be sent now; more may follow without an answer, so ask again when it is sent."""
+        """Return the bytes to send now.
+
+        More may follow without a reply, so call again once they are sent.
+        """
         if self.answer is None and not self._awaited:
             self._send_next()
         output = b"".join(self._output)
@@ -138,7 +141,7 @@ class MilterClient:
         return output
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the milter."""
+        """Process bytes from the milter."""
         if self.problem:
             return
         try:
@@ -148,22 +151,22 @@ class MilterClient:
             self.give_up(str(error))
 
     def give_up(self, problem: str) -> None:
-        """This milter is of no use any more: lost, too slow, or talking nonsense."""
+        """Mark the milter as unusable: disconnected, timed out, or protocol error."""
         if not self.problem:
             self.problem = problem
             self._output.clear()
             self._finish(MilterReply(BROKEN, text=problem))
 
     def take_body(self) -> bytes:
-        """What has come of a new body since the last call, with LF as line ends."""
+        """Return the new body received since the last call, with LF line ends."""
         return self._body.take()
 
     @property
     def is_awaited(self) -> bool:
-        """Whether the milter has to say something now."""
+        """Whether a reply of the milter is needed now."""
         return self._awaited != b""
 
-    # --- asking
+    # --- sending
 
     def _ask_with_macros(self, command: bytes, payload: bytes, macros: "Macros") -> None:
         self._ask(command, [(wire.MACROS, self.agreement.macros(command, macros)), (command, payload)])
@@ -200,7 +203,7 @@ class MilterClient:
         yield wire.END_OF_BODY, b""
 
     def _send_next(self) -> None:
-        """Put packets out until one needs an answer, or there are enough of them for now."""
+        """Build packets until one needs a reply, or there are enough for now."""
         size = sum(map(len, self._output))
         while size < _ENOUGH:
             step = next(self._queue, None)
@@ -219,7 +222,7 @@ class MilterClient:
         self._awaited = b""
         self.answer = answer
 
-    # --- hearing
+    # --- receiving
 
     def _on_reply(self, letter: bytes, payload: bytes) -> None:
         self.replies += 1

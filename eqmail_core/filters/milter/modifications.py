@@ -1,7 +1,7 @@
-"""What a milter wants changed about a message: each change read from its packet, checked, and bounded.
+"""Modifications of a message by a milter: parsed from packets, checked, and bounded.
 
-A change is a tuple of its letter (`milter_wire`) and what belongs to it, see `read_change`.  Nothing of it can break a
-header or an envelope: line ends within a value begin a continuation line, control characters are left out.
+A change is a tuple of its letter (`milter.packets`) and its data, see `read_change`.  No change can break a header or
+an envelope: line ends within a value begin a continuation line, control characters are dropped.
 
 Source: libmilter of Sendmail 8.17 (smfi_addheader, smfi_insheader, smfi_chgheader, smfi_chgfrom, smfi_addrcpt).
 """
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
     Change = tuple[bytes, int, bytes, bytes]
 
 MAX_CHANGES = 1000
-"""Most changes of one message by one milter; the body in any number of pieces is one of them."""
+"""Maximum number of changes of one message by one milter.
+
+A body in any number of pieces counts as one.
+"""
 
 MAX_CHANGE_BYTES = 1 << 20
-"""Most bytes that they may have together, without the body."""
+"""Maximum total size of the changes in bytes, without the body."""
 
 _MAX_ADDRESS = 1000
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n") + b"\x7f"
 _ADDRESSES = (wire.ADD_RECIPIENT, wire.ADD_RECIPIENT_PARAMETERS, wire.DELETE_RECIPIENT, wire.CHANGE_SENDER)
-# How the parameters behind an address are read, where there may be some.
+# Parsers of the parameters after an address, for commands that have some.
 _PARAMETERS: "dict[bytes, Callable[[bytes], object]]" = {
     wire.ADD_RECIPIENT_PARAMETERS: read_recipient,
     wire.CHANGE_SENDER: lambda text: read_mail(text, True, True),
@@ -34,11 +37,11 @@ HEADERS = (wire.ADD_HEADER, wire.INSERT_HEADER, wire.CHANGE_HEADER)
 
 
 def read_change(letter: bytes, payload: bytes) -> "Change":
-    """The change in a packet: letter, index, name or address, value.
+    """Parse the change in a packet: letter, index, name or address, value.
 
-    Of headers: index (0 for ADD_HEADER), name and value without the blank after the colon.  Of addresses: 0, the
-    address without < and >, the parameters that an SMTP command would have behind it.  QUARANTINE: 0, the reason, b"".
-    Fails: WireError where the packet cannot be meant like that.
+    Of headers: index (0 for ADD_HEADER), name and value without the space after the colon.  Of addresses: 0, the
+    address without < and >, and the parameters as in an SMTP command.  QUARANTINE: 0, the reason, b"".
+    Fails: MilterProtocolError for an invalid packet.
     """
     if letter in HEADERS:
         return _read_header(letter, payload)
@@ -79,14 +82,14 @@ def _read_header(letter: bytes, payload: bytes) -> "Change":
 
 
 def folded(value: bytes) -> bytes:
-    """A value whose lines end in LF and go on with a blank, without control characters and without empty lines."""
+    """Return a folded value: lines end in LF, none is empty, no control characters."""
     first, *more = _without_controls(value.replace(b"\r\n", b"\n").replace(b"\r", b"\n")).split(b"\n")
     kept = [line if line[:1] in (b" ", b"\t") else b"\t" + line for line in more if line.strip()]
     return b"\n".join([first, *kept])
 
 
 class NewBody:
-    """A body that a milter sends in place of the one it saw; at most `room` bytes, CRLF becomes LF.
+    """A replacement body from a milter; at most `room` bytes, CRLF becomes LF.
 
     `has_begun`: there is one, though it may be empty.
     """
@@ -100,7 +103,7 @@ class NewBody:
         self.has_begun = False
 
     def receive(self, piece: bytes) -> None:
-        """Take a piece.  Fails: WireError where it is too much."""
+        """Add a piece.  Fails: MilterProtocolError if it is too large."""
         self.has_begun = True
         self._room -= len(piece)
         if self._room < 0:
@@ -110,12 +113,12 @@ class NewBody:
         self._pieces.append(piece.removesuffix(self._carry).replace(b"\r\n", b"\n"))
 
     def end(self) -> None:
-        """There will be no more."""
+        """End the body."""
         self._pieces.append(self._carry)
         self._carry = b""
 
     def take(self) -> bytes:
-        """What came since the last call."""
+        """Return the bytes received since the last call."""
         text = b"".join(self._pieces)
         self._pieces.clear()
         return text

@@ -1,4 +1,4 @@
-"""What a milter and we have agreed on: which steps it is told of, which it answers, what it may change, which macros.
+"""The negotiated options of a milter: commands, replies, modifications and macros.
 
 Source: libmilter of Sendmail 8.17 (xxfi_negotiate, smfi_setsymlist).
 """
@@ -6,7 +6,7 @@ Source: libmilter of Sendmail 8.17 (xxfi_negotiate, smfi_setsymlist).
 from eqmail_core.filters.milter import packets as wire
 from eqmail_core.filters.milter.packets import MilterProtocolError
 
-# Names of macros by stage, as Sendmail sends them to a milter that does not ask for others.
+# Names of macros by stage, as Sendmail sends them to a milter that requests no others.
 _MACROS: "dict[bytes, tuple[bytes, ...]]" = {
     wire.CONNECT: (b"j", b"_", b"{daemon_name}", b"{if_name}", b"{if_addr}", b"{client_addr}", b"{client_name}", b"v"),
     wire.HELO: (b"{tls_version}", b"{cipher}", b"{cipher_bits}", b"{cert_subject}", b"{cert_issuer}", b"{verify}"),
@@ -21,12 +21,12 @@ ALL_ACTIONS = wire.SETS_MACROS
 for _bit in wire.ACTIONS.values():
     ALL_ACTIONS |= _bit
 
-# DATA was not a step of its own before.
+# Before this version, DATA was no command of its own.
 _FIRST_WITH_DATA = 4
 
 
 class Agreement:
-    """What holds between us and one milter; `actions` is what we offer until `conclude` has read its answer."""
+    """The options agreed with one milter; before `conclude`, `actions` is the offer."""
 
     __slots__ = ("_macros", "actions", "steps", "version")
 
@@ -37,13 +37,13 @@ class Agreement:
         self.version = 0
 
     def offer(self) -> bytes:
-        """What we can do, as a payload."""
+        """Build the payload of the offer."""
         return wire.number(wire.VERSION) + wire.number(self.actions) + wire.number(wire.STEPS)
 
     def conclude(self, payload: bytes) -> None:
-        """Read what the milter wants of it.
+        """Parse the milter's choice.
 
-        Fails: WireError for a version that we do not speak, and for what we did not offer.
+        Fails: MilterProtocolError for an unsupported version, and for options that were not offered.
         """
         if len(payload) < 12:
             raise MilterProtocolError("no answer to what we offer")
@@ -60,31 +60,31 @@ class Agreement:
         self._read_macro_names(payload[12:])
 
     def is_told(self, command: bytes) -> bool:
-        """Tell whether the milter wants to hear of a step."""
+        """Whether the milter wants a command."""
         if command == wire.DATA and self.version < _FIRST_WITH_DATA:
             return False
         return not wire.UNASKED.get(command, 0) & self.steps
 
     def is_silent(self, command: bytes) -> bool:
-        """Tell whether the milter says nothing to a packet."""
+        """Whether the milter does not reply to a command."""
         return command == wire.MACROS or bool(wire.SILENT.get(command, 0) & self.steps)
 
     def may(self, letter: bytes) -> bool:
-        """Tell whether the milter may make a change."""
+        """Whether the milter may make a modification."""
         return bool(wire.ACTIONS[letter] & self.actions)
 
     @property
     def keeps_leading_space(self) -> bool:
-        """Whether the value of a header is everything behind the colon, and not without its first blank."""
+        """Whether header values keep the space after the colon."""
         return bool(self.steps & wire.LEADING_SPACE)
 
     def header(self, field: bytes) -> bytes:
-        """The payload for a header field with its LF."""
+        """Build the payload of a header field with its LF."""
         name, _, value = field.removesuffix(b"\n").partition(b":")
         return wire.texts(name.rstrip(b" \t"), value if self.keeps_leading_space else value.removeprefix(b" "))
 
     def macros(self, stage: bytes, known: dict[bytes, bytes]) -> bytes:
-        """The payload with the macros of a stage that have a value."""
+        """Build the payload with the macros of a stage that have a value."""
         words = [word for name in self._macros[stage] if (value := known.get(name)) for word in (name, value)]
         return stage + wire.texts(*words)
 

@@ -1,7 +1,7 @@
-"""Packets of the milter protocol, version 6 and what older ones have of it: how they are made and read.
+"""Build and parse packets of the milter protocol, version 6 and older.
 
-A packet is its length (four bytes, most significant first), a letter, and as many bytes as the length says less one.
-Texts in it end with NUL; a NUL within a text is left out.
+A packet is its length (four bytes, most significant first), a letter, and length minus one bytes of payload.
+Texts in it end with NUL; a NUL within a text is dropped.
 
 Source: libmilter of Sendmail 8.17 (mfdef.h, mfapi.h) and Postfix's MILTER_README, which document it between them.
 """
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 VERSION = 6
 OLDEST = 2
 
-# What we ask.
+# Commands from the MTA.
 NEGOTIATE, MACROS, CONNECT, HELO, MAIL, RECIPIENT = b"O", b"D", b"C", b"H", b"M", b"R"
 DATA, HEADER, END_OF_HEADER, BODY, END_OF_BODY = b"T", b"L", b"N", b"B", b"E"
 ABORT, QUIT = b"A", b"Q"
 
-# What is answered.
+# Replies of the milter.
 CONTINUE, ACCEPT, REJECT, TEMPFAIL, DISCARD = b"c", b"a", b"r", b"t", b"d"
 REPLY_CODE, SKIP, PROGRESS, SHUTDOWN = b"y", b"s", b"p", b"4"
 
-# What may be changed about a message that is whole.
+# Modifications of a complete message.
 ADD_HEADER, INSERT_HEADER, CHANGE_HEADER = b"h", b"i", b"m"
 ADD_RECIPIENT, ADD_RECIPIENT_PARAMETERS, DELETE_RECIPIENT, CHANGE_SENDER = b"+", b"2", b"-", b"e"
 REPLACE_BODY, QUARANTINE = b"b", b"q"
@@ -38,10 +38,10 @@ ACTIONS = {
     CHANGE_SENDER: 0x40,
     ADD_RECIPIENT_PARAMETERS: 0x80,
 }
-"""The right to each change, as a bit of what is negotiated."""
+"""The negotiated bit of each modification."""
 
 SETS_MACROS = 0x100
-"""The milter names the macros that it wants."""
+"""The milter names the macros it wants."""
 
 UNASKED = {
     CONNECT: 0x01,
@@ -53,7 +53,7 @@ UNASKED = {
     END_OF_HEADER: 0x40,
     DATA: 0x200,
 }
-"""The wish not to be told, as a bit of what is negotiated."""
+"""The negotiated bit by which a milter declines a command."""
 
 SILENT = {
     HEADER: 0x80,
@@ -65,55 +65,55 @@ SILENT = {
     END_OF_HEADER: 0x40000,
     BODY: 0x80000,
 }
-"""The announcement that nothing will be answered."""
+"""The negotiated bit by which a milter announces no reply to a command."""
 
 SKIPS, LEADING_SPACE = 0x400, 0x100000
 
 STEPS = 0
 for _bit in (*UNASKED.values(), *SILENT.values(), SKIPS, LEADING_SPACE, 0x100, 0x20000):
     STEPS |= _bit
-# The last two: no unknown commands, and no answer to them.  We never tell of unknown commands.
+# The last two: no unknown commands, and no reply to them.  Unknown commands are never sent.
 
 STEPS_OF_VERSION_2 = 0x7F
-"""What a milter of version 2 knows of them."""
+"""The bits of these that a milter of version 2 knows."""
 
 BODY_CHUNK = 65535
-"""Most bytes of a body in one packet."""
+"""Maximum number of body bytes in one packet."""
 
 MAX_PACKET = 1 << 17
-"""Longest packet that is taken, in bytes; libmilter's are at most half of it."""
+"""Maximum length of an accepted packet in bytes; libmilter's are at most half of it."""
 
 STAGES = (CONNECT, HELO, MAIL, RECIPIENT, DATA, END_OF_BODY, END_OF_HEADER)
 """The stages in the order of their numbers in a list of macros."""
 
 
 class MilterProtocolError(Exception):
-    """What came is not the milter protocol; the text says why."""
+    """The input is not the milter protocol; the text gives the reason."""
 
 
 def packet(letter: bytes, payload: bytes = b"") -> bytes:
-    """A packet."""
+    """Build a packet."""
     return (len(payload) + 1).to_bytes(4, "big") + letter + payload
 
 
 def texts(*words: bytes) -> bytes:
-    """Texts, each with its NUL."""
+    """Build texts, each with its NUL."""
     return b"".join([word.replace(b"\0", b"") + b"\0" for word in words])
 
 
 def number(value: int) -> bytes:
-    """A number of four bytes."""
+    """Build a number of four bytes."""
     return value.to_bytes(4, "big")
 
 
 def split_texts(payload: bytes) -> list[bytes]:
-    """The texts of a payload; a last one without NUL counts."""
+    """Split a payload into its texts; a last one without NUL counts."""
     words = payload.split(b"\0")
     return words if words[-1] else words[:-1]
 
 
 class PacketReader:
-    """Takes bytes in any fragmentation and gives packets; holds back at most one that is not whole."""
+    """Splits bytes in any fragmentation into packets; holds back at most one incomplete packet."""
 
     __slots__ = ("_buffer",)
 
@@ -121,9 +121,9 @@ class PacketReader:
         self._buffer = b""
 
     def receive(self, data: bytes) -> "Iterator[tuple[bytes, bytes]]":
-        """Letter and payload of each packet that is now whole.
+        """Yield letter and payload of each packet that is now complete.
 
-        Fails: WireError for a length that no packet has; nothing can be read after it.
+        Fails: MilterProtocolError for an invalid length; nothing can be read after it.
         """
         buffer = self._buffer + data if self._buffer else data
         position = 0
@@ -142,7 +142,7 @@ class PacketReader:
 
 
 def body_chunks(pieces: "Iterable[bytes]") -> "Iterator[bytes]":
-    """LF-terminated lines, cut anywhere, as the chunks of a body: lines end in CRLF."""
+    """Convert LF-terminated lines, cut anywhere, to body chunks with CRLF."""
     waiting = b""
     for piece in pieces:
         waiting += piece.replace(b"\n", b"\r\n")

@@ -1,4 +1,4 @@
-"""What a milter says to a question: an Answer, read from a packet and checked.
+"""Parse and check the replies of a milter.
 
 Source: libmilter of Sendmail 8.17 (smfi_setreply, smfi_setmlreply); RFC 5321 section 4.2.
 """
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eqmail_core.filters.milter.modifications import Change
 
 BROKEN = b"!"
-"""The kind of an answer that is none; `Answer.text` says why."""
+"""The kind of a missing reply; `MilterReply.text` gives the reason."""
 
 REJECTED = b"550 5.7.1 Command rejected"
 TRY_LATER = b"451 4.7.1 Service unavailable - try again later"
@@ -25,10 +25,10 @@ _CONTROLS = bytes([*range(32), 127])
 
 
 class MilterReply:
-    """What a milter says to a question.
+    """The reply of a milter to a question.
 
-    `kind` is CONTINUE, ACCEPT, DISCARD (of `milter_wire`), REJECT with the reply `lines` for the client, or BROKEN with
-    `text` for the log.  `changes`, in order, and `has_body`: the message is to be changed.
+    `kind`: CONTINUE, ACCEPT, DISCARD (of `milter.packets`), REJECT with the SMTP reply `lines`, or BROKEN with
+    `text` for the log.  `changes`, in order, and `has_body`: the modifications of the message.
     """
 
     __slots__ = ("changes", "has_body", "kind", "lines", "text")
@@ -42,7 +42,7 @@ class MilterReply:
 
 
 def read_verdict(letter: bytes, payload: bytes) -> MilterReply:
-    """The answer in a packet with one of `VERDICTS`.  Fails: WireError for a reply that is none."""
+    """Parse a packet with one of `VERDICTS`.  Fails: MilterProtocolError for an invalid reply."""
     return (
         MilterReply(letter)
         if letter in (wire.ACCEPT, wire.DISCARD)
@@ -51,7 +51,7 @@ def read_verdict(letter: bytes, payload: bytes) -> MilterReply:
 
 
 def _reply(payload: bytes) -> list[bytes]:
-    """The lines of an SMTP reply that the milter made: code, hyphen or blank, printable text."""
+    """Parse an SMTP reply made by the milter: code, hyphen or space, printable text."""
     lines = payload.partition(b"\0")[0].replace(b"\r\n", b"\n").rstrip(b"\n").split(b"\n")
     code = lines[0][:3]
     if len(lines) > _MAX_REPLY_LINES or len(code) < 3 or not code.isdigit() or code[:1] not in (b"4", b"5"):
@@ -71,4 +71,4 @@ _REPLIES: "dict[bytes, Callable[[bytes], list[bytes]]]" = {
     wire.REPLY_CODE: _reply,
 }
 VERDICTS = frozenset((wire.ACCEPT, wire.DISCARD, *_REPLIES))
-"""The letters that end what was asked."""
+"""The letters that end a question."""

@@ -1,4 +1,4 @@
-"""The settings of the SMTP policy, shared by all sessions."""
+"""The settings of the SMTP policy, shared by all sessions, and the delays of replies."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 _LONGEST_S = 3600
 
-# More digits than that are no number of seconds or recipients, and the setting counts.
+# A value with more digits is invalid, and the setting applies.
 _MAX_DIGITS = 9
 
 
 class Delays:
-    """How long the greeting takes, and the answer to a recipient beyond a number of them (0: none), in seconds.
+    """The delays of the greeting and of recipients beyond a number (0: no delay), in seconds.
 
-    The variables GREETDELAY, TARPITCOUNT and TARPITDELAY of a client win over these.  Nobody waits longer than an hour.
+    The variables GREETDELAY, TARPITCOUNT and TARPITDELAY of a client override these.  The maximum is one hour.
     """
 
     __slots__ = ("greet_s", "tarpit_count", "tarpit_s")
@@ -31,7 +31,10 @@ class Delays:
         self.tarpit_s = min(tarpit_s, _LONGEST_S)
 
     def of(self, environ: dict[bytes, bytes]) -> "Delays":
-        """How the client of this environment is made to wait; one that may relay is not."""
+        """Return the delays for the client of this environment.
+
+        A client that may relay is not delayed.
+        """
         if b"RELAYCLIENT" in environ:
             return NO_DELAYS
         if not DELAY_VARIABLES & environ.keys():
@@ -41,7 +44,7 @@ class Delays:
         return Delays(*[_number(text, number) for text, number in zip(own, settled, strict=True)])
 
     def before_recipient(self, environ: dict[bytes, bytes], count: int) -> int:
-        """How long the client of this environment waits for the answer to its recipient number `count`."""
+        """Return the delay before the reply to recipient number `count`, in seconds."""
         if not self.tarpit_count and b"TARPITCOUNT" not in environ:
             return 0
         own = self.of(environ)
@@ -49,10 +52,10 @@ class Delays:
 
 
 NO_DELAYS = Delays()
-"""Nobody waits."""
+"""No delays."""
 
 DELAY_VARIABLES = frozenset((b"GREETDELAY", b"TARPITCOUNT", b"TARPITDELAY"))
-"""What a client's own patience is made of."""
+"""The variables that override the delays for a client."""
 
 
 def _number(text: bytes, settled: int) -> int:

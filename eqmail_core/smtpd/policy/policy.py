@@ -2,7 +2,7 @@
 
 A decision is a Decision at once, or a generator of requests (`policy.requests`) where others must be asked.  So the
 same decisions serve a blocking program and a non-blocking service.  Related modules: plugins in `policy.plugins`,
-passwords in `policy.authentication`, delays in `policy.patience`, the Received line in `policy.client`.
+passwords in `policy.authentication`, delays in `policy.config`, the Received line in `policy.client`.
 
 Source: smtp-server.md 4.2 (order of the checks); qmail-smtpd.c.
 """

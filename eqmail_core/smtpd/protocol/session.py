@@ -2,6 +2,7 @@
 
 It takes bytes cut anywhere, enforces the order of commands, parses addresses, and makes each reply that needs no
 decision.  `data_reader` decodes messages.  For a decision it returns an event and goes on after `answer`.
+
 Fails: never on client input; bad input becomes a reply or a BareNewlineEvent.
 Source: smtp-server.md 4.2 to 4.6 (qmail-smtpd.c); RFC 5321; RFC 2920 (pipelining); RFC 1870 (SIZE).
 Long because the whole order of an SMTP conversation is in one place.
@@ -43,10 +44,7 @@ MAX_LINE = 4096
 """Maximum length of a command line in bytes; the rest of a longer line is discarded."""
 
 TURN = 100
-"""Maximum number of lines and chunks of one client per turn.
-
-The rest waits until other clients had theirs.
-"""
+"""Maximum number of lines and chunks of one client per turn; other clients follow."""
 
 # Replies to unknown commands and wrong order: they refuse no mail.
 _OF_DISORDER = (b"500", b"502", b"503")

@@ -47,7 +47,7 @@ MAX_PERIOD_S = 2**31 - 1
 
 
 def period(text: bytes) -> int | None:
-    """A period such as 90, 30s, 10m, 4h, 1d or 2w in seconds, `MOST_PERIOD_S` at most; None where the text is none."""
+    """A period such as 90, 30s, 10m, 4h, 1d or 2w in seconds, `MAX_PERIOD_S` at most; None where the text is none."""
     digits = text.strip().rstrip(b"smhdw")
     unit = text.strip()[len(digits) :]
     if not (digits.isdigit() and len(digits) <= MAX_DIGITS and unit in UNITS_S):

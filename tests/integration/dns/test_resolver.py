@@ -179,7 +179,7 @@ def test_the_cache_forgets_by_time_and_is_bounded() -> None:
 
 def test_who_is_silent_delays_nobody_else(server: NameServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many searches ask for many names that nobody answers for; another search is answered before any of them."""
-    monkeypatch.setattr(resolver, "MOST_BESIDE", 12)
+    monkeypatch.setattr(resolver, "MAX_BESIDE", 12)
 
     async def scene() -> int:
         asking = AsyncResolver(["127.0.0.1"], server.port, timeout_s=3600.0)

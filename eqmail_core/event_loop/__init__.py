@@ -1,1 +1,1 @@
-"""event_loop"""
+"""Building blocks of event loops: listeners, children, threads, signals."""

@@ -1,1 +1,1 @@
-"""inject"""
+"""Injection of messages: header rewriting, envelope, command lines of sendmail."""

@@ -1,4 +1,4 @@
-"""What becomes of the header of a message that a person or a program hands in, and of its envelope.
+"""Rewrites the header of an injected message, and derives its envelope.
 
 Pure: fields in, fields and addresses out; clock and process id are arguments.
 
@@ -34,11 +34,11 @@ _NOBODY_SHOWN = b"Cc: recipient list not shown: ;\n"
 
 
 class HeaderRewriter:
-    """One message on its way in.
+    """One message to inject.
 
-    First the words of the command line (`use_sender`, `add_recipient`), then the header (`take_header`); from then on
-    `header`, `sender` and `recipients` are what is to be queued.
-    `lists`: addresses of mailing lists in lower case that call for Mail-Followup-To.
+    First comes the command line (`use_sender`, `add_recipient`), then the header (`take_header`).  Afterwards `header`,
+    `sender` and `recipients` are what to queue.
+    `lists`: addresses of mailing lists in lower case that require Mail-Followup-To.
     Fails: BadAddress.
     """
 
@@ -66,7 +66,7 @@ class HeaderRewriter:
         self.header = b""
 
     def use_sender(self, address: bytes) -> None:
-        """Take the envelope sender from the command line; no field of the header replaces it."""
+        """Use the envelope sender of the command line; no header field replaces it."""
         try:
             self._sender = self._rules.complete_text(address)
         except Unparsable as error:
@@ -102,12 +102,12 @@ class HeaderRewriter:
         return self._sender or b""
 
     def recipients(self, with_header: bool) -> list[bytes]:
-        """The envelope recipients: of the command line, then, if so wished, of the header."""
+        """The envelope recipients: of the command line, then, with `with_header`, of the header."""
         found = self._in_resent if self._is_resent else self._in_header
         return self._arguments + found if with_header else self._arguments
 
     def _rewriter(self, name: bytes) -> "Callable[[list[Token]], list[Token]] | None":
-        """What to do with each address of a field; None for fields that hold no addresses for us."""
+        """The function that rewrites each address of a field; None for fields without addresses."""
         if name in _SHOWN_RECIPIENTS:
             return self._collector(self._in_header, self._shown)
         if name in _RECIPIENTS:
@@ -160,7 +160,7 @@ class HeaderRewriter:
         return found
 
     def _followup(self) -> bytes:
-        """Mail-Followup-To with everybody, if one of them is a mailing list; else nothing."""
+        """Mail-Followup-To with all recipients if one of them is a mailing list; else nothing."""
         if self._lists.isdisjoint([address.lower() for address in self._shown]):
             return b""
         everybody = [quote_address(address) for address in reversed(self._shown)]

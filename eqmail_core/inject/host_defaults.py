@@ -1,4 +1,4 @@
-"""How an address that a person typed gets the host that the person left out.
+"""Completes the host of an address as typed by a user.
 
 Source: delivery.md 5.7 "address rewriting"; qmail-header(5).
 """
@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class BadAddress(Exception):
-    """A message cannot be injected: an address or a line of addresses makes no sense; `text` says which."""
+    """An address or a line of addresses is invalid, so the message is not injected.
+
+    `text` says which.
+    """
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text.decode("latin-1"))
@@ -38,7 +41,10 @@ class HostDefaults:
         self._plus_domain = _default(b"." + plus_domain)
 
     def complete(self, address: "list[Token]") -> "list[Token]":
-        """The address with a full host; source routes go, box@[] and the empty address stay as they are."""
+        """The address with a full host and without source route.
+
+        box@[] and the empty address stay unchanged.
+        """
         if not address or _is_verp_base(address):
             return address
         address = _without_route(address)
@@ -55,7 +61,7 @@ class HostDefaults:
         return address if _has_full_host(address) else address + self._default_domain
 
     def complete_text(self, address: bytes) -> bytes:
-        """An envelope address with a full host; what stands before the last @ is taken as it is.
+        """An envelope address with a full host; the part before the last @ stays unchanged.
 
         Fails: Unparsable when the host is no list of tokens.
         """
@@ -74,7 +80,7 @@ def _is_verp_base(address: "list[Token]") -> bool:
 
 
 def _without_route(address: "list[Token]") -> "list[Token]":
-    """The address behind @HOST,@HOST: if it has such a route; nothing where the route has no end."""
+    """The address without a leading @HOST,@HOST: route; empty if the route has no end."""
     if address[0][0] != AT:
         return address
     for at, (kind, _) in enumerate(address):
@@ -84,7 +90,7 @@ def _without_route(address: "list[Token]") -> "list[Token]":
 
 
 def _has_full_host(address: "list[Token]") -> bool:
-    """Tell whether a dot or a literal stands behind the last @."""
+    """Tell whether the part after the last @ contains a dot or a literal."""
     for kind, _ in reversed(address):
         if kind in (DOT, LITERAL):
             return True

@@ -1,4 +1,4 @@
-"""Who injects a message, and with which wishes, as the environment tells.
+"""The originator of an injected message and its options, from the environment.
 
 A variable that is set counts, even when it is empty.
 
@@ -21,7 +21,10 @@ NOBODY = b"anonymous"
 
 
 class Originator:
-    """User, host and full name for From, and the letters of QMAILINJECT; host and name are None where not given."""
+    """User, host and full name for From, and the letters of QMAILINJECT.
+
+    Host and name are None if not given.
+    """
 
     __slots__ = ("host", "name", "options", "sender_host", "sender_user", "user")
 
@@ -41,17 +44,17 @@ class Originator:
 
     @property
     def per_recipient(self) -> bool:
-        """Give each recipient an envelope sender of its own."""
+        """Use a separate envelope sender for each recipient."""
         return b"r" in self.options
 
     @property
     def per_message(self) -> bool:
-        """Give each message an envelope sender of its own."""
+        """Use a separate envelope sender for each message."""
         return b"m" in self.options
 
     @property
     def unwanted(self) -> tuple[bytes, ...]:
-        """Fields of the message that are to be ignored."""
+        """Fields of the message to ignore."""
         fields = ((b"s", b"return-path"), (b"f", b"from"), (b"i", b"message-id"))
         return tuple(field for letter, field in fields if letter in self.options)
 

@@ -1,4 +1,4 @@
-"""qmail-inject as a function, for the programs that are qmail-inject or hand their message to it.
+"""qmail-inject as a function, for all programs that inject messages.
 
 The header is rewritten in memory; the body passes through in pieces, so messages may be of any size.
 
@@ -38,7 +38,7 @@ _FATAL = b"qmail-inject: fatal: "
 
 
 class _Options:
-    """The command line: where recipients come from, whether to queue, and the sender if given."""
+    """The command line: the source of recipients, whether to queue, and the sender if given."""
 
     def __init__(self, argv: list[bytes]) -> None:
         options, self.arguments = parse_options(argv, _OPTIONS)
@@ -60,9 +60,9 @@ class _Options:
 def inject(
     argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes = b"", dsn: "DsnParameters | None" = None
 ) -> int:
-    """Complete the message on standard input, which `prefix` precedes, and queue it; the exit code: 0, 100 or 111.
+    """Complete the message on standard input, preceded by `prefix`, and queue it.
 
-    `wishes` about the recipient at place 0 are about every recipient.
+    Returns the exit code: 0, 100 or 111.  The DSN parameters of recipient 0 in `dsn` apply to every recipient.
     """
     try:
         _inject(argv, environ, prefix, dsn)
@@ -101,10 +101,10 @@ def _inject(argv: list[bytes], environ: "Mapping[bytes, bytes]", prefix: bytes, 
 
 
 def _list_of(dsn: "DsnParameters | None", count: int) -> bytes:
-    """The wishes as a list for so many recipients."""
+    """The DSN parameters as a list for `count` recipients."""
     if dsn is None:
         return b""
-    # Here, because few have wishes and all would pay for them.
+    # Imported here, because few messages have DSN parameters and all would pay for it.
     from eqmail_core.dsn.parameters import render_dsn
 
     return render_dsn(dsn.for_each(count))
@@ -133,7 +133,7 @@ def _queue(
 
 def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> HeaderRewriter:
     lists = read_file(environ[b"QMAILMFTFILE"]) if b"QMAILMFTFILE" in environ else None
-    # Not all settings: that table is long, and few of them complete what is injected.
+    # Not all settings: that table is long, and few of them apply to injected messages.
     controls = InjectSettings(lambda name: read_file(f"{site.control}/{name}"), environ)
     rules = HostDefaults(controls.defaulthost, controls.defaultdomain, controls.plusdomain)
     return HeaderRewriter(
@@ -142,7 +142,7 @@ def _begin(site: "Site", environ: "Mapping[bytes, bytes]", now: float) -> Header
 
 
 def _copy(put: "Callable[[bytes], None]", header: bytes, reader: "HeaderReader") -> None:
-    """Pass on header, the beginning of the body, and the rest of standard input; a last line without LF gets one."""
+    """Copy header, begun body and the rest of standard input; add a missing final LF."""
     put(header)
     lines = LfLines() if reader.is_crlf else None
     body = reader.body

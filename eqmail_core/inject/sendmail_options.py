@@ -1,7 +1,7 @@
-"""What the words of a sendmail command line ask for, in qmail's terms.
+"""Translates the command line of sendmail into qmail's terms.
 
-Options of other sendmails that mean nothing to qmail are passed over, so that their callers' mail is not lost; those
-that ask for what qmail does in another way are refused with the way.
+Options of other sendmails that have no meaning for qmail are ignored, so that no mail is lost.  Options for functions
+that qmail provides in another way are refused, and the text names that way.
 
 Source: delivery.md 5.8 (sendmail.c); sendmail(8).
 """
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 INJECT = "inject"
 NEW_ALIASES = "newaliases"
 NOTHING = "nothing"
-"""Nothing is to be done: what is in the queue is tried again anyhow."""
+"""Nothing to do: the queue is retried anyway."""
 
 PROGRAMS = {"list": "qmail-qread", "serve": "qmail-smtpd"}
-"""Actions that another program does."""
+"""Actions that another program performs."""
 
 _LETTERS = b"vimtnxGUIe:f:r:p:o:b:q::d::h:A:B:C:F:L:N:O:R:V:X:E::J::"
 _SENDER = b"fr"
@@ -34,10 +34,10 @@ _ELSEWHERE = {
     ),
     **dict.fromkeys((b"h", b"H"), "there is no status of hosts to be printed or purged; see qmail-tcpto(8)"),
 }
-"""What -b is not for, by its letter, with what is in its place."""
+"""Unsupported letters of -b, with the replacement."""
 
 _NAMES = {b"mailq": "list", b"newaliases": NEW_ALIASES}
-# What -f replaces, so that From shows the sender.
+# Variables that -f replaces, so that From shows the sender.
 _REPLACED = (b"QMAILNAME", b"MAILNAME", b"NAME", b"QMAILHOST", b"MAILHOST")
 # The client of an SMTP server on standard input is this host, and may relay.
 _LOCAL_CLIENT = {
@@ -53,21 +53,22 @@ _LOCAL_CLIENT = {
 
 
 _NULL_SENDER = b"<>"
-"""How mail programs write the empty sender, beside an empty word."""
+"""How mail programs write the null sender, besides an empty word."""
 
 
 class Usage(Exception):
-    """The words make no sense."""
+    """The command line is invalid."""
 
 
 class Elsewhere(Exception):
-    """What is asked for is done in another way, which the text tells."""
+    """The requested function is provided in another way, which the text names."""
 
 
 class SendmailInvocation:
-    """What to do: INJECT with these words of qmail-inject, an action of PROGRAMS, NEW_ALIASES or NOTHING; and where.
+    """What to do: INJECT, an action of PROGRAMS, NEW_ALIASES or NOTHING, with its environment.
 
-    `wishes`: of the sender, those about the recipient at place 0 being about each; None: there are none.
+    `argv` are the arguments of qmail-inject.  `dsn`: the DSN parameters, those of recipient 0 for each recipient; None
+    if there are none.
     """
 
     __slots__ = ("action", "argv", "dsn", "environ")
@@ -108,7 +109,7 @@ def parse_sendmail_command(argv: list[bytes], environ: "Mapping[bytes, bytes]") 
         return SendmailInvocation(action, [], changed)
     words = [b"bin/qmail-inject", source]
     if sender == _NULL_SENDER:
-        # From is the caller's: nobody is called <>.
+        # From stays the caller's: no user is called <>.
         words += (b"-f", b"")
     elif sender is not None:
         words += (b"-f", sender)
@@ -117,8 +118,8 @@ def parse_sendmail_command(argv: list[bytes], environ: "Mapping[bytes, bytes]") 
 
 
 def _parse_options(options: "list[tuple[bytes, bytes]]") -> "DsnParameters":
-    """What -N, -R and -V ask for.  Fails: Usage."""
-    # Here, because few have wishes and all would pay for them.
+    """The DSN parameters of -N, -R and -V.  Fails: Usage."""
+    # Imported here, because few messages have DSN parameters and all would pay for it.
     from eqmail_core.dsn.smtp_parameters import BadParameter, dsn_of_options
 
     try:

@@ -1,1 +1,1 @@
-"""local"""
+"""Local delivery: one delivery to one user, and the service that runs deliveries."""

@@ -1,1 +1,1 @@
-"""mailbox"""
+"""Mailbox formats: Maildir with quota, and mbox."""

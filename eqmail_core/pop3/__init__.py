@@ -1,1 +1,1 @@
-"""pop3"""
+"""POP3: protocol, maildrop and server."""

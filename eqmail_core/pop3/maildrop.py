@@ -1,6 +1,6 @@
-"""The Maildir that is the current folder, as POP3 serves it: the messages of one session, and its update.
+"""The current folder as a POP3 maildrop: the messages of one session, and its update.
 
-Fails: Temporary from `messages`; OSError where said.
+Fails: TemporaryFailure from `messages`; OSError where stated.
 Source: smtp-server.md 4.12 (qmail-pop3d.c); maildir(5).
 """
 
@@ -15,7 +15,7 @@ _NEW, _CUR, _SEEN = b"new", b"cur", b":2,"
 
 
 class MaildropFile:
-    """One message: where it is, how many bytes it has, and the name that it keeps wherever it moves."""
+    """One message: its path, its size in bytes, and its name, the same in new/ and cur/."""
 
     __slots__ = ("name", "path", "size")
 
@@ -26,7 +26,10 @@ class MaildropFile:
 
 
 def messages(now: float) -> list[MaildropFile]:
-    """The messages, oldest first; what is no file, or gone meanwhile, is left out.  Leftovers in tmp/ are swept."""
+    """The messages, oldest first; other files and removed ones are left out.
+
+    Old files in tmp/ are removed.
+    """
     sweep_tmp(now)
     found = []
     for _, path in messages_in((_NEW, _CUR), now):
@@ -40,7 +43,7 @@ def messages(now: float) -> list[MaildropFile]:
 
 
 def open_message(message: MaildropFile) -> int:
-    """A descriptor to read a message from, which is a file still.  Fails: OSError."""
+    """Open a message, if it is still a regular file.  Fails: OSError."""
     fd = open_regular(message.path)
     if fd is None:
         raise OSError(errno.EINVAL, "it is no regular file")
@@ -48,13 +51,16 @@ def open_message(message: MaildropFile) -> int:
 
 
 def update(kept: list[MaildropFile], deleted: list[MaildropFile]) -> bool:
-    """Remove the deleted messages and move the new ones that are kept to cur/; False when not all could be removed."""
+    """Remove the deleted messages and move the kept new ones to cur/.
+
+    Returns False when some could not be removed.
+    """
     for message in kept:
         if message.path.startswith(_NEW + b"/"):
             try:
                 os.rename(message.path, _CUR + message.path[len(_NEW) :] + _SEEN)
             except OSError:
-                pass  # it stays new
+                pass  # it stays in new/
     removed = [_removed(message.path) for message in deleted]
     return all(removed)
 
@@ -63,7 +69,7 @@ def _removed(path: bytes) -> bool:
     try:
         os.unlink(path)
     except FileNotFoundError:
-        pass  # somebody else was faster; it is gone, which is what the client wants
+        pass  # removed by another process, as the client requested
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""A message on its way to a POP3 client, whole or only its beginning; no I/O.
+"""Encodes a message for a POP3 client, whole or only its beginning; no I/O.
 
 Source: smtp-server.md 4.12 (qmail-pop3d.c blast); RFC 1939 sections 3 and 7 (TOP).
 """
@@ -9,9 +9,9 @@ _END = b"\r\n.\r\n"
 
 
 class MessageText:
-    """A message as POP3 sends it, piece by piece: CRLF, dots doubled, an empty line and a dot at its end.
+    """Encodes a message piece by piece: CRLF, doubled dots, an empty line and a dot at its end.
 
-    With `lines`, it ends after so many lines of the body; `is_over` then tells that no more is wanted.
+    With `lines`, it ends after that many lines of the body; `is_over` is then True.
     """
 
     def __init__(self, lines: int | None = None) -> None:
@@ -27,7 +27,7 @@ class MessageText:
         return self._stuffing.encode(piece) if piece else b""
 
     def finish(self) -> bytes:
-        """The bytes to send behind the last piece."""
+        """The bytes to send after the last piece."""
         return _END if self._stuffing.at_line_start else b"\r\n" + _END
 
     def _cut(self, piece: bytes, lines: int) -> bytes:

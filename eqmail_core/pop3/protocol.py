@@ -1,8 +1,8 @@
-"""The server sides of POP3, before and after the client has said who it is; no I/O.
+"""The server sides of POP3, before and after authentication; no I/O.
 
-Both machines take bytes in any fragmentation, know every reply that needs nobody else, and stop at an event that
-does.  Two machines, because two processes speak: what a client may do before it is known runs as another user than
-what it may do afterwards.
+Both machines accept bytes in any fragmentation and produce every reply that needs no external action.  They stop at an
+event that needs one.  There are two machines for two processes: the one before authentication runs as another user
+than the one after it.
 
 Fails: never on client input; bad input becomes a reply.
 Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c, commands.c); RFC 1939.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_LINE = 1000
-"""Longest command line that is understood, in bytes; of a longer one nothing is kept."""
+"""Longest accepted command line, in bytes; nothing of a longer one is kept."""
 
 PASS, APOP = b"pass", b"apop"
 
@@ -38,12 +38,12 @@ _END = b".\r\n"
 
 
 def refusal(text: bytes) -> bytes:
-    """The reply that says why not, a whole line."""
+    """The -ERR reply with this text, a whole line."""
     return b"-ERR " + text + b"\r\n"
 
 
 class MaildropMessage:
-    """What POP3 tells of a message: its size in bytes and a name that stays the same from session to session."""
+    """A message as POP3 reports it: its size in bytes and its unique-id for UIDL."""
 
     __slots__ = ("name", "size")
 
@@ -53,7 +53,7 @@ class MaildropMessage:
 
 
 class Retrieve:
-    """The client wants the message at `index`; with `lines` only its header and so many lines of its body."""
+    """RETR or TOP of the message at `index`; `lines` is the number of body lines of TOP."""
 
     __slots__ = ("index", "lines")
 
@@ -63,7 +63,7 @@ class Retrieve:
 
 
 class Update:
-    """The client is done: the messages at `deleted` are to be removed."""
+    """QUIT: the messages at `deleted` must be removed."""
 
     __slots__ = ("deleted",)
 
@@ -72,7 +72,7 @@ class Update:
 
 
 class Flush:
-    """A long reply is ready; it has to be sent before the machine makes another."""
+    """A long reply is ready; it must be sent before the machine makes another."""
 
     __slots__ = ()
 
@@ -83,7 +83,7 @@ Pop3Event = Credentials | Retrieve | Update | Flush
 
 
 class _Machine:
-    """Lines in, replies out; holds at most one line and what `receive` was given."""
+    """Lines in, replies out; holds at most one line and the bytes of the last `receive`."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -93,12 +93,15 @@ class _Machine:
         self._out: list[bytes] = []
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the client."""
+        """Accept bytes from the client."""
         self._buffer = self._buffer[self._position :] + data
         self._position = 0
 
     def next_event(self) -> Pop3Event | None:
-        """What needs somebody else, None while more bytes are needed; nothing behind an event is looked at before."""
+        """The next event that needs an external action; None while more bytes are needed.
+
+        Input after an event is not parsed before the next call.
+        """
         while not self.closed:
             start = self._position
             end = self._buffer.find(b"\n", start)
@@ -120,12 +123,12 @@ class _Machine:
         return None
 
     def take_output(self) -> bytes:
-        """Everything to be sent since the last call."""
+        """Return everything to send since the last call."""
         out, self._out = self._out, []
         return b"".join(out)
 
     def end(self, problem: bytes | None = None) -> None:
-        """Say whether the last event had its effect, and be done with the client."""
+        """Reply whether the last event succeeded, and close the session."""
         self._say() if problem is None else self._refuse(problem)
         self.closed = True
 
@@ -140,7 +143,7 @@ class _Machine:
 
 
 class Authorisation(_Machine):
-    """Before the client is known.  Credentials are the only event, and the last one."""
+    """The AUTHORIZATION state.  Credentials are the only event, and the last one."""
 
     def __init__(self, greeting: bytes) -> None:
         """`greeting` is the timestamp <...>, the challenge of APOP."""
@@ -174,9 +177,9 @@ class Authorisation(_Machine):
 
 
 class Transaction(_Machine):
-    """With the client at its messages; they keep their numbers, counted from 1, whatever is deleted.
+    """The TRANSACTION state; messages keep their numbers, counted from 1, after deletions.
 
-    After a Retrieve, `send_message` or `refuse`; after an Update, `end`.
+    Call `send_message` or `refuse` after a Retrieve, `end` after an Update.
     """
 
     def __init__(self, messages: list[MaildropMessage]) -> None:
@@ -187,11 +190,11 @@ class Transaction(_Machine):
         self._say()
 
     def send_message(self) -> None:
-        """Announce the message that was asked for; its bytes follow the output, as `pop3_text` encodes them."""
+        """Announce the requested message; its bytes follow the output, encoded by `MessageText`."""
         self._say()
 
     def refuse(self, text: bytes) -> None:
-        """Say why the message that was asked for does not come."""
+        """Reply why the requested message cannot be sent."""
         self._refuse(text)
 
     def _command(self, line: bytes) -> Pop3Event | None:
@@ -206,7 +209,7 @@ class Transaction(_Machine):
         return [index for index in range(len(self._messages)) if index not in self._deleted]
 
     def _index(self, argument: bytes) -> int | None:
-        """The message that an argument names; None after saying what is wrong with it."""
+        """The message that an argument names; None after an error reply."""
         number = leading_number(argument)
         if number is None:
             self._refuse(SYNTAX)
@@ -272,7 +275,7 @@ class Transaction(_Machine):
 
 
 def _words(line: bytes) -> tuple[bytes, bytes]:
-    """The verb in lower case and what stands behind the blanks that follow it."""
+    """The verb in lower case and the argument after the following blanks."""
     verb, _, argument = line.partition(b" ")
     return verb.lower(), argument.lstrip(b" ")
 

@@ -1,4 +1,4 @@
-"""POP3 for one client on descriptors 0 and 1: who it is, and then its Maildir.  Light.
+"""POP3 for one client on descriptors 0 and 1: authentication, then its Maildir.  Light.
 
 Source: smtp-server.md 4.12 (qmail-popup.c, qmail-pop3d.c).
 """
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 TIMEOUT_S = 1200
-"""How long the client may be silent, or not listen."""
+"""Time limit of each read and write, in seconds."""
 
 _NOT_STARTED = {NO_PIPE: b"unable to open pipe", NO_CHILD: b"unable to fork"}
 _CRASHED = b"aack, child crashed"
 
 
 def authenticate(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes, bytes]") -> None:
-    """Learn credentials and let `checker` decide; it serves the client itself, when it is satisfied.
+    """Read credentials and run `checker`; if it accepts them, it serves the client itself.
 
-    No byte behind the line that completes the credentials is read: it belongs to whom the checker starts.
+    No byte after the line that completes the credentials is read: it belongs to the program that the checker starts.
     """
     machine = pop3.Authorisation(b"<%d.%d@%b>" % (os.getpid(), int(time.time()), hostname))
     client = TimedStream(TIMEOUT_S)
@@ -51,7 +51,7 @@ def authenticate(hostname: bytes, checker: list[bytes], environ: "Mapping[bytes,
 
 
 def _ask(checker: list[bytes], environ: "Mapping[bytes, bytes]", credentials: Credentials) -> bytes | None:
-    """Run the checker to its end: None, or what to tell the client."""
+    """Run the checker to its end; None, or the error text for the client."""
     pid = start_checker(checker, environ, credentials)
     if pid <= 0:
         return _NOT_STARTED.get(pid, pop3.AUTHORIZATION_FAILED)
@@ -60,7 +60,7 @@ def _ask(checker: list[bytes], environ: "Mapping[bytes, bytes]", credentials: Cr
 
 
 def serve_maildir(maildir: bytes) -> None:
-    """Serve the messages of a Maildir; nothing is removed before the client has said QUIT."""
+    """Serve the messages of a Maildir; nothing is removed before QUIT."""
     client = TimedStream(TIMEOUT_S)
     try:
         try:
@@ -113,7 +113,7 @@ def _send(client: TimedStream, machine: pop3.Transaction, message: maildrop.Mail
 
 
 def _read(fd: int) -> bytes:
-    """A piece of a message; one that cannot be read any more must not look complete."""
+    """Read a piece of a message; an error ends the connection, so that it never looks complete."""
     try:
         return os.read(fd, CHUNK)
     except OSError as error:

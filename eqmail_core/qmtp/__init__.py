@@ -1,1 +1,1 @@
-"""qmtp"""
+"""QMTP and QMQP: protocol, servers, and the QMQP client."""

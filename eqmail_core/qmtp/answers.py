@@ -1,4 +1,6 @@
-"""What QMTP and QMQP clients are answered: an outcome letter and a text for each recipient, or for the message.
+"""The replies to QMTP and QMQP clients: an outcome letter and a text.
+
+QMTP sends one for each recipient, QMQP one for the message.
 
 Source: smtp-server.md 4.10, 4.11 (qmail-qmtpd.c, qmail-qmqpd.c).
 """
@@ -15,5 +17,5 @@ BAD_ADDRESS = b"Dsorry, I can't accept addresses like that (#5.1.3)"
 
 
 def message_answer(code: int, now: int, qp: int) -> bytes:
-    """The answer to a message that went to the queue; `code` is how qmail-queue ended."""
+    """The reply to a message that was submitted; `code` is the exit code of qmail-queue."""
     return queue_result.explain(code) or b"Kok %d qp %d" % (now, qp)

@@ -1,11 +1,11 @@
 """The server sides of QMTP and QMQP: messages as netstrings; no I/O.
 
-Both are `Reader`s: `receive` bytes in any fragmentation, take `next_event` until it is None.
+Both are `Reader`s: `receive` bytes in any fragmentation, call `next_event` until it is None.
 
-    QMTP   message "," sender "," recipients ","     again and again; the first byte of a message tells LF or CRLF lines
-    QMQP   one netstring with message, sender and recipients in it
+    QMTP   message "," sender "," recipients ","     repeated; the first byte of a message announces LF or CRLF lines
+    QMQP   one netstring that contains message, sender and recipients
 
-Fails: BadFraming, when what comes is neither; TooLong, for a netstring beyond MAX_LENGTH.
+Fails: BadFraming for input that is neither; NetstringTooLong for a netstring beyond MAX_LENGTH.
 Source: smtp-server.md 4.10, 4.11; cr.yp.to/proto/qmtp.txt, qmqp.html.
 """
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     Steps = Generator["QmtpEvent | None", None, None]
 
 MAX_LENGTH = 200_000_000
-"""Longest netstring that is read, in bytes."""
+"""Longest accepted netstring, in bytes."""
 
 MAX_ADDRESS = 999
-"""Longest address that is kept, in bytes; a longer one, or one with a line end or NUL, makes an event without one."""
+"""Longest accepted address, in bytes; the event of a longer one, or of one with CR, LF or NUL, has value None."""
 
 BEGIN, TEXT, SENDER, RECIPIENT, END = "begin", "text", "sender", "recipient", "end"
 
@@ -28,19 +28,22 @@ _UNUSABLE = frozenset(b"\0\r\n")
 
 
 class BadFraming(Exception):
-    """What came is no netstring where one must be."""
+    """The input has no valid netstring where one must be."""
 
 
 class NoLength(BadFraming):
-    """A netstring begins with something that is no number."""
+    """A netstring does not begin with a number."""
 
 
 class NetstringTooLong(Exception):
-    """A netstring that nobody should send."""
+    """A netstring is longer than the limit."""
 
 
 class QmtpEvent:
-    """BEGIN of a message; TEXT, a piece of it; SENDER and RECIPIENT, None where unusable; END of its envelope."""
+    """BEGIN of a message; TEXT, a piece of it; SENDER, RECIPIENT; END of its envelope.
+
+    The value of SENDER and RECIPIENT is None for an unusable address.
+    """
 
     __slots__ = ("kind", "value")
 
@@ -50,7 +53,7 @@ class QmtpEvent:
 
 
 class Reader:
-    """A stream of events out of a stream of bytes; holds no more than was received and one address."""
+    """Converts bytes into events; holds only the received bytes and one address."""
 
     def __init__(self) -> None:
         self._buffer = b""
@@ -59,21 +62,21 @@ class Reader:
         self._steps = self._run()
 
     def receive(self, data: bytes) -> None:
-        """Take bytes."""
+        """Accept bytes."""
         self._buffer = self._buffer[self._position :] + data
         self._position = 0
 
     def next_event(self) -> QmtpEvent | None:
-        """The next event, None while more bytes are needed."""
+        """The next event; None while more bytes are needed."""
         return next(self._steps, None)
 
     def _run(self) -> "Steps":
         raise NotImplementedError
 
-    # --- pieces of a netstring; each waits, by yielding None, until the bytes are there
+    # --- Parts of a netstring; each yields None until its bytes have arrived.
 
     def _take(self, at_most: int) -> "Generator[QmtpEvent | None, None, bytes]":
-        """At least one and at most so many bytes; of an outer netstring, no more than it has."""
+        """At least one and at most `at_most` bytes, but none beyond the outer netstring."""
         if self._left is not None:
             if not self._left:
                 raise BadFraming
@@ -103,7 +106,7 @@ class Reader:
             raise BadFraming
 
     def _text(self, length: int, is_dos: bool) -> "Steps":
-        """A message of so many bytes as TEXT events."""
+        """The next `length` bytes of a message as TEXT events."""
         held = b""
         while length:
             piece = yield from self._take(length)
@@ -116,7 +119,7 @@ class Reader:
                 yield QmtpEvent(TEXT, piece)
 
     def _address(self, kind: str, length: int) -> "Steps":
-        """An address of so many bytes as an event."""
+        """An address of `length` bytes as an event."""
         pieces = []
         left = length
         while left:
@@ -130,7 +133,7 @@ class Reader:
 
 
 class QmtpReader(Reader):
-    """The messages of a QMTP client."""
+    """Reads the messages of a QMTP client."""
 
     def _run(self) -> "Steps":
         while True:
@@ -155,14 +158,15 @@ class QmtpReader(Reader):
 
 
 class QmqpReader(Reader):
-    """The message of a QMQP client."""
+    """Reads the message of a QMQP client."""
 
     def _run(self) -> "Steps":
         self._left = yield from self._length()
         try:
             yield from self._mail()
         except NoLength:
-            # As C, which finds out when the outer netstring is over: a client that goes before that has just gone.
+            # As in C, which reports this at the end of the outer netstring.  A client that closes earlier is a lost
+            # connection.
             while self._left:
                 yield from self._take(self._left)
             raise

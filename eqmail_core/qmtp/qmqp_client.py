@@ -1,4 +1,4 @@
-"""Handing a message to a QMQP server, waiting for its word.  Light.
+"""Sends a message to a QMQP server and waits for its reply.  Light.
 
 Source: smtp-server.md 4.11 (qmail-qmqpc.c); cr.yp.to/proto/qmqp.html.
 """
@@ -12,7 +12,7 @@ CONNECT_TIMEOUT_S = 10.0
 TALK_TIMEOUT_S = 60.0
 
 MAX_DIGITS = 9
-"""Digits of the longest answer; with more, or with other bytes, it is none."""
+"""Digits of the longest reply length; a reply with more, or with other bytes, is invalid."""
 
 NO_SERVERS = 55
 NO_SOCKET = 56
@@ -24,9 +24,9 @@ _MEANINGS = {b"K": q.OK, b"Z": q.SERVICE_AWAY, b"D": q.REJECTED}
 
 
 def hand_over(servers: list[bytes], packet: bytes, port: int = PORT) -> int:
-    """Give `packet` to the first of these IPv4 addresses that can be reached; an exit code of qmail-queue.
+    """Send `packet` to the first reachable IPv4 address; return an exit code of qmail-queue.
 
-    Once a server has been reached, no other is asked: it may have the message.
+    After a connection no other server is tried: the first may have accepted the message.
     """
     code = NO_SERVERS
     for server in servers:
@@ -55,7 +55,7 @@ def hand_over(servers: list[bytes], packet: bytes, port: int = PORT) -> int:
 
 
 def _talk(sock: _socket.socket, packet: bytes) -> int:
-    """Send everything, and read the answer as far as its first byte; one that is no netstring stands for nothing."""
+    """Send the packet and read the first byte of the reply; an invalid reply counts as LOST."""
     answer = b""
     try:
         sock.settimeout(TALK_TIMEOUT_S)
@@ -71,7 +71,7 @@ def _talk(sock: _socket.socket, packet: bytes) -> int:
 
 
 def _begins_netstring(answer: bytes) -> bool:
-    """Whether these bytes may begin a netstring that is not empty, of a length that an answer has."""
+    """Tell whether these bytes may begin a non-empty netstring of permitted length."""
     digits, colon, _ = answer.partition(b":")
     if not digits.isdigit() or len(digits) > MAX_DIGITS:
         return False

@@ -1,4 +1,4 @@
-"""QMTP and QMQP on two descriptors, waiting for the client and for qmail-queue in turn.  Light.
+"""QMTP and QMQP on two descriptors, with blocking reads and a blocking qmail-queue.  Light.
 
 Source: smtp-server.md 4.10, 4.11 (qmail-qmtpd.c, qmail-qmqpd.c).
 """
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     Take = Callable[[qmtp.QmtpEvent, "_Message"], None]
 
 LIFETIME_S = 3600.0
-"""How long a client may stay altogether."""
+"""Longest duration of a connection, in seconds."""
 
 MAX_ANSWERS = 100_000
-"""Recipients of one message that are answered at all; the answers are kept until all have been named."""
+"""Limit of recipients of one message; the replies are kept until all recipients have arrived."""
 
 PIPE_BYTES = 512
-"""What a descriptor that is ready for writing takes without blocking, whatever it is."""
+"""Bytes that a writable descriptor accepts without blocking, whatever its type."""
 
 
 class _ConnectionLost(Exception):
@@ -41,11 +41,11 @@ class _ConnectionLost(Exception):
 
 
 class _TimedOut(Exception):
-    """The client has stayed too long."""
+    """The connection has lasted too long."""
 
 
 class _Message:
-    """One message on its way into the queue."""
+    """One message that is being submitted to the queue."""
 
     def __init__(self, site: "Site", environ: "Mapping[bytes, bytes]", protocol: bytes) -> None:
         self.queue = open_queue(site, environ)
@@ -56,7 +56,7 @@ class _Message:
         self.answers: list[bytes] = []
 
     def finish(self, is_refused: bool) -> bytes:
-        """Queue it, or not; the answer."""
+        """Queue the message unless it is refused; return the reply."""
         if is_refused:
             self.queue.abort()
         code = self.queue.finish(self.sender or b"", self.recipients)
@@ -73,9 +73,9 @@ class QmtpServer:
         self._message: _Message | None = None
 
     def run_qmtp(self, rcpthosts: "RcptHosts", databytes: int, limit_recipients: int = 0) -> int:
-        """Take messages until the client goes; the exit code of the process.
+        """Receive messages until the client closes; return the exit code of the process.
 
-        `databytes` and `most_recipients` limit a message, 0: not at all.
+        `databytes` and `limit_recipients` limit a message, 0: no limit.
         """
         reader = QmtpReader()
 
@@ -95,7 +95,7 @@ class QmtpServer:
         return self._run(reader, b"QMTP", take, once=False)
 
     def run_qmqp(self) -> int:
-        """Take one message; the exit code of the process."""
+        """Receive one message; return the exit code of the process."""
 
         def take(event: qmtp.QmtpEvent, message: _Message) -> None:
             if event.kind == qmtp.RECIPIENT:
@@ -134,7 +134,7 @@ class QmtpServer:
                 self._message.queue.abort()
 
     def _check_recipient(self, address: bytes | None, rcpthosts: "RcptHosts", message: _Message) -> bytes:
-        """Add a recipient, or say why not."""
+        """Add a recipient, or return the reason why not."""
         appendix = self._environ.get(b"RELAYCLIENT")
         if address is None or len(address) + len(appendix or b"") > qmtp.MAX_ADDRESS:
             return answers.BAD_RECIPIENT
@@ -153,7 +153,7 @@ class QmtpServer:
         self._write(b"".join([netstring(each or answer) for each in message.answers]))
 
     def _write(self, data: bytes) -> None:
-        """Send an answer; who does not read it may not stay for ever either."""
+        """Send a reply; the time limit of the connection also ends a client that does not read."""
         view = memoryview(data)
         while view:
             self._wait(1, select.POLLOUT)

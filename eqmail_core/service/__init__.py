@@ -1,1 +1,1 @@
-"""service"""
+"""What a service shares with its supervisor: readiness, status record, probes."""

@@ -1,1 +1,1 @@
-"""spawn"""
+"""The classic spawner protocol and loop, and the check of delivery orders."""

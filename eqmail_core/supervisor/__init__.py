@@ -1,1 +1,1 @@
-"""supervisor"""
+"""Starts, supervises and ends the services of an installation."""

@@ -1,1 +1,1 @@
-"""tools"""
+"""Code of small user programs: receipts, syslog, mail readers."""

@@ -1,4 +1,4 @@
-"""Starting a mail reader that knows mbox files only, after the new mail has been moved there.
+"""Starts a mail reader that supports only mbox files, after new mail has been moved there.
 
 Source: programs.md 1.3 (elq, pinq, qail).
 """
@@ -13,7 +13,7 @@ from eqmail_core.text.error_text import error_text
 
 
 def read_with(reader: str, argv: list[bytes], environ: dict[bytes, bytes]) -> int:
-    """Run maildir2mbox and, if it succeeds, become `reader`, found along PATH, with the words of argv."""
+    """Run maildir2mbox and, if it succeeds, execute `reader`, found along PATH, with argv."""
     program = f"{read_site(environ).bin}/maildir2mbox"
     try:
         code = run([os.fsencode(program)], environ)

@@ -1,4 +1,4 @@
-"""Receipts: notices of delivery that a message asks for in its header.
+"""Receipts: notices of delivery that a message requests in its header.
 
 Source: delivery.md 5.9 (qreceipt.c); qreceipt(1).
 """
@@ -28,8 +28,9 @@ class CannotParse(Exception):
 
 
 def receipt_for(fields: list[bytes], address: bytes, sender: bytes) -> bytes:
-    """The notice that `address` got the message, to be sent to its sender; b"" if none is asked for or nobody is there.
+    """The notice to the sender that `address` got the message.
 
+    b"" if none is requested from `address`, or if the sender is null or that of a double bounce.
     Fails: CannotParse.
     """
     wanted: list[bytes] = []

@@ -1,4 +1,4 @@
-"""What splogger does with the lines of standard input: it sends them to syslog.
+"""splogger: sends the lines of standard input to syslog.
 
 Source: programs.md 1.8; splogger(8).
 """
@@ -17,7 +17,7 @@ PRIORITIES = {INFO: syslog.LOG_INFO, WARNING: syslog.LOG_WARNING, ALERT: syslog.
 
 
 def copy(words: list[bytes], environ: dict[bytes, bytes], data: bytes) -> None:
-    """Log until the input ends, `data` first; a last line without LF counts, too.  Fails: OSError."""
+    """Log until the input ends, `data` first; a last line without LF counts.  Fails: OSError."""
     tag = os.fsdecode(words[0]) if words else "splogger"
     facility = (leading_number(words[1]) or 0) << 3 if len(words) > 1 else syslog.LOG_MAIL
     syslog.openlog(tag, 0, facility)
@@ -34,7 +34,7 @@ def _log(lines: SyslogLines, data: bytes) -> None:
 
 
 def _is_stamped(environ: dict[bytes, bytes]) -> bool:
-    """Logs in the grammar of 1.09 carry a stamp; those of later versions leave it to syslog."""
+    """Tell whether log lines get a time stamp: only with the log format of 1.09."""
     try:
         return read_controls(read_site(environ), environ).logformat != b"head"
     except (OSError, ValueError, ControlError):

@@ -1,4 +1,4 @@
-"""Lines on their way to syslog: made printable, cut to a length that every syslog takes, stamped, ranked.
+"""Prepares lines for syslog: printable, of limited length, with a stamp and a priority.
 
 Source: programs.md 1.8 (splogger.c).
 """
@@ -12,7 +12,7 @@ _RANKS = ((b"warning:", WARNING), (b"alert:", ALERT))
 
 
 class SyslogLines:
-    """Takes a log in pieces and gives entries: rank and text.
+    """Splits a log into entries: rank and text.
 
     A long line becomes several entries of the rank of the first.  With `stamped`, the first begins SECONDS.MICROSECONDS
     and a blank, the others with the same stamp and a plus sign.
@@ -27,7 +27,7 @@ class SyslogLines:
         self._lead = b""
 
     def feed(self, data: bytes, now_us: int) -> list[tuple[str, bytes]]:
-        """Take a piece that came at `now_us`, microseconds since the epoch."""
+        """Return the entries of a piece that arrived at `now_us`, microseconds since the epoch."""
         entries = []
         *complete, rest = (self._line + data).split(b"\n")
         for line in complete:

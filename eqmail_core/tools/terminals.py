@@ -1,4 +1,4 @@
-"""The system's table of sessions: who sits at which terminal.
+"""The system's table of login sessions.
 
 Source: utmp(5), the layout of Linux with 32-bit times.
 """
@@ -10,7 +10,7 @@ _USER_PROCESS = 7
 
 
 def terminals_of(user: bytes, table: bytes) -> list[bytes]:
-    """Names of the terminals, below /dev, at which `user` has a session; only plain names."""
+    """Names of the terminals, below /dev, on which `user` has a session; only plain names."""
     found = []
     for start in range(0, len(table) - _RECORD.size + 1, _RECORD.size):
         kind, _, line, _, name = _RECORD.unpack_from(table, start)[:5]

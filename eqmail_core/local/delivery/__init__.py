@@ -1,1 +1,1 @@
-"""local/delivery"""
+"""One local delivery: instructions, programs and LMTP, with the rights of the user."""

@@ -1,1 +1,1 @@
-"""local/service"""
+"""The service of local delivery: spawner, agents, carrier and recipient look-up."""

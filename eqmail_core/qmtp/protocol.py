@@ -19,7 +19,10 @@ MAX_LENGTH = 200_000_000
 """Longest accepted netstring, in bytes."""
 
 MAX_ADDRESS = 999
-"""Longest accepted address, in bytes; the event of a longer one, or of one with CR, LF or NUL, has value None."""
+"""Longest accepted address, in bytes.
+
+The event of a longer one, or of one with CR, LF or NUL, has value None.
+"""
 
 BEGIN, TEXT, SENDER, RECIPIENT, END = "begin", "text", "sender", "recipient", "end"
 

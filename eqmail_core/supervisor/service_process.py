@@ -151,7 +151,7 @@ def _have_signalled(fd: int) -> None:
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
     except (OSError, AttributeError):
-        pass  # then it is looked at now and then
+        pass  # then it is polled
 
 
 def _reason(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 The local spawner starts first: it forks most, and so carries no code of other services.  Later services share the code
 of earlier ones.
 
-Source: docs/SECURITY.md.
+Source: docs/INTERNALS.md section 4; docs/SECURITY.md.
 """
 
 import os

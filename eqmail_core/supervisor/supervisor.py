@@ -24,7 +24,7 @@ SHORT_LIFE_S = 10.0
 MAX_PAUSE_S = 60.0
 
 REPEATED_S = 1.0
-"""A second TERM kills services only this long after the first, in seconds: some managers send two at once."""
+"""Seconds after the first TERM before a second one kills: some managers send two at once."""
 
 _LOOK_S = 10.0
 _COMPLETION = {signal.SIGTERM, signal.SIGINT}

@@ -40,7 +40,7 @@ def read_controls(site: Site, environ: "Mapping[bytes, bytes] | None" = None) ->
 
 
 def is_own(path: bytes, home: bytes, name: bytes) -> bool:
-    """Tell whether `path` is the program `name` of the installation, unchanged since setup.
+    """Tell whether `path` is the program `name` of the installation, as setup wrote it.
 
     Fails: OSError when it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""Limits log lines that one problem repeats, such as a full disk: one a period, and a count.
+"""Limits log lines that one problem repeats, such as a full disk: one per period.
 
 Fails: never.
 """

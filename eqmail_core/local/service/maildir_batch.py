@@ -8,7 +8,7 @@ subprocess.  A user who takes longer than `BUDGET_S` in one batch all the same g
 
 Every problem of an order, even a bug in this program, becomes its report.
 Fails: OSError as `SyncBatch`; then the process must end.
-Source: ADR 13.
+Source: docs/INTERNALS.md section 6; ADR 13.
 """
 
 import os
@@ -32,7 +32,7 @@ from eqmail_core.users.user import LOOKUP_USAGE, User
 CANNOT_SETTLE = local_report(LOOKUP_USAGE, b"")
 
 Identity = Callable[[User], AbstractContextManager[object]]
-"""Switches the identity under which files are touched to that of a user.  Fails: PrivilegeError."""
+"""Switches to the identity under which files are touched.  Fails: PrivilegeError."""
 
 
 class MaildirBatch:

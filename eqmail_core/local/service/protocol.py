@@ -17,7 +17,7 @@ A user is six fields, each ended by NUL.  A packet holds one or more items of on
 durable at once.  An id is a decimal number from 1; the spawner never reuses one.  The spawner accepts a report only
 from the worker that it gave the order to.
 
-Source: docs/INTERNALS.md.
+Source: docs/INTERNALS.md section 5.
 """
 
 from eqmail_core.outcome import FLEETING, LASTING

@@ -42,7 +42,7 @@ MAX_LINES = 16
 """Maximum number of connected schedulers; there is one, and its successor during a restart."""
 
 MAX_ORDERS = 2000
-"""Maximum number of orders without a durable report; no more are read while there are so many."""
+"""Maximum number of orders without a durable report; at this limit no more are read."""
 
 
 def run(

@@ -5,7 +5,7 @@ or after `flush`.  Up to `_FEW` files of a disk are flushed one by one; a sync o
 
 Fails: OSError when something cannot be synced; the process must end then.  The spawner learns from its end that these
 reports are in doubt.
-Source: ADR 13.
+Source: docs/INTERNALS.md section 6; ADR 13.
 """
 
 import time

@@ -4,7 +4,7 @@ All copies of the batch are on the disk before any is named.  The caller switche
 users share the process, work that may take long is not begun.
 
 Every problem of an order, even a bug in this program, becomes its report.  Fails: never.
-Source: ADR 13.
+Source: docs/INTERNALS.md section 6; ADR 13.
 """
 
 import os

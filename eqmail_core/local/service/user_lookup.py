@@ -29,7 +29,10 @@ _BELIEVED_S = 1.0
 _BELIEVED = 10_000
 
 SILENCE_S = 30.0
-"""Time limit for one answer of the look-up process; network accounts take seconds, a hung home never ends."""
+"""Time limit for one answer of the look-up process, in seconds.
+
+Network accounts take seconds; a hung home never ends.
+"""
 
 UserLookupAnswer = User | int
 """The user, or the LOOKUP_* code that explains why there is none."""

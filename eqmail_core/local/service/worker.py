@@ -22,7 +22,7 @@ _BEGINNINGS = {FLEETING + DONE} | {fate + letter for fate in (LASTING, TAKEN_OVE
 NO_BOUND = 1 << 30
 
 WAIT_S = 5.0
-"""How long an order waits while its account has no free slot, in seconds; then it is refused."""
+"""How long an order waits for a free slot of its account, in seconds; then it is refused."""
 
 CROWDED_S = 60.0
 """How long orders of that account do not wait afterwards, in seconds."""

@@ -29,10 +29,16 @@ IDLE_S = 30.0
 RETIRED_AFTER = 10_000
 
 SILENCE_S = 15.0
-"""How long a report of the carrier may be overdue, in seconds; a slow disk takes seconds, a hung home never ends."""
+"""How long a report of the carrier may be overdue, in seconds.
+
+A slow disk takes seconds; a hung home never ends.
+"""
 
 AGENT_SILENCE_S = 60.0
-"""How long an agent may be silent while a report is outstanding, in seconds; it delays only its user."""
+"""How long an agent with an outstanding report may be silent, in seconds.
+
+It delays only its user.
+"""
 
 HUNG = 4
 """No new carrier is started while this many killed carriers have not ended."""

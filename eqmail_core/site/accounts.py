@@ -1,4 +1,4 @@
-"""Who does what: the roles of the system and the accounts that play them.
+"""The roles of the system and the accounts that hold them.
 
 Source: programs.md "uid names", conf-users, conf-groups; the documented mapping of accounts to groups.
 """
@@ -22,7 +22,7 @@ GROUP_OF = {
 
 
 class Accounts:
-    """The account name that plays each role, and the names of the two groups."""
+    """The account name of each role, and the names of the two groups."""
 
     __slots__ = ("groups", "users")
 
@@ -31,16 +31,16 @@ class Accounts:
         self.groups = groups
 
     def user(self, role: str) -> str:
-        """The account of a role."""
+        """Return the account name of a role."""
         return self.users[role]
 
     def group(self, role: str) -> str:
-        """The group of a role."""
+        """Return the group name of a role."""
         return self.groups[GROUP_OF[role]]
 
 
 class PeerCredentials:
-    """Who is at the other end of a Unix socket, as the kernel says: process, user, group."""
+    """Process, user and group of a Unix socket's peer, as the kernel states them."""
 
     __slots__ = ("gid", "pid", "uid")
 

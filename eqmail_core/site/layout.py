@@ -1,6 +1,6 @@
-"""Where an installation keeps its things: the three layouts, and the paths below a queue.
+"""The directories of an installation: the three layouts, and the paths below a queue.
 
-The only module in which the names of queue directories occur as paths.
+This is the only module in which the names of queue directories occur as paths.
 
 Source: programs.md "directory renames"; queue.md 3.1, 3.2.
 """
@@ -14,17 +14,20 @@ DEFAULT_HOME = "/var/qmail"
 
 
 def home_of(environ: "Mapping[bytes, bytes]") -> bytes:
-    """The home that the environment names."""
+    """Return the home that the environment names, else DEFAULT_HOME."""
     return environ.get(HOME_VARIABLE) or DEFAULT_HOME.encode()
 
 
 def socket_path(home: str, name: str) -> str:
-    """The socket of a service: "queue", "local", "lookup", "remote", "send" or "smtp"."""
+    """Return the path of a socket: "queue", "local", "lookup", "remote", "send" or "smtp"."""
     return f"{home}/run/{name}.sock"
 
 
 class Layout:
-    """Names of the main directories below the home, and whether todo/ and intd/ are split like mess/."""
+    """Names of the main directories below the home.
+
+    `split_todo`: todo/ and intd/ are split like mess/. `tcpto_size`: size of lock/tcpto, in bytes.
+    """
 
     __slots__ = ("alias", "control", "name", "queue", "split_todo", "tcpto_size", "users")
 
@@ -64,51 +67,51 @@ class QueuePaths:
         self._split_todo = split_todo
 
     def split_name(self, number: int) -> str:
-        """The name of a message as it goes over the spawner wires: S/N."""
+        """Return the name of a message in the spawner protocols: S/N."""
         return f"{number % self.split}/{number}"
 
     def mess(self, number: int) -> str:
-        """The message itself."""
+        """Return the path of the message itself."""
         return f"{self.root}/mess/{number % self.split}/{number}"
 
     def info(self, number: int) -> str:
-        """Sender; its mtime is the birth of the message."""
+        """Return the path of the sender file, whose mtime is the birth of the message."""
         return f"{self.root}/info/{number % self.split}/{number}"
 
     def channel(self, channel: str, number: int) -> str:
-        """Recipients of one channel, "local" or "remote"."""
+        """Return the path of the recipient list of a channel, "local" or "remote"."""
         return f"{self.root}/{channel}/{number % self.split}/{number}"
 
     def intd(self, number: int) -> str:
-        """The envelope while it is being written."""
+        """Return the path of the envelope while it is being written."""
         return f"{self.root}/intd/{number % self.split}/{number}" if self._split_todo else f"{self.root}/intd/{number}"
 
     def todo(self, number: int) -> str:
-        """The envelope when it is complete."""
+        """Return the path of the complete envelope."""
         return f"{self.root}/todo/{number % self.split}/{number}" if self._split_todo else f"{self.root}/todo/{number}"
 
     def bounce(self, number: int) -> str:
-        """Failure texts collected so far; never split."""
+        """Return the path of the failure texts collected so far; bounce/ is never split."""
         return f"{self.root}/bounce/{number}"
 
     def todo_dirs(self) -> list[str]:
-        """Every directory that may hold new envelopes."""
+        """Return all directories of new envelopes."""
         return self._dirs("todo", self._split_todo)
 
     def info_dirs(self) -> list[str]:
-        """Every directory of info files."""
+        """Return all directories of info files."""
         return self._dirs("info", True)
 
     def mess_dirs(self) -> list[str]:
-        """Every directory of messages."""
+        """Return all directories of messages."""
         return self._dirs("mess", True)
 
     def channel_dirs(self, channel: str) -> list[str]:
-        """Every directory of recipients of one channel, "local" or "remote"."""
+        """Return all directories of recipient lists of a channel, "local" or "remote"."""
         return self._dirs(channel, True)
 
     def intd_dirs(self) -> list[str]:
-        """Every directory of unfinished envelopes."""
+        """Return all directories of unfinished envelopes."""
         return self._dirs("intd", self._split_todo)
 
     def _dirs(self, name: str, is_split: bool) -> list[str]:
@@ -116,35 +119,35 @@ class QueuePaths:
 
     @property
     def bounces(self) -> str:
-        """Directory of the failure texts."""
+        """The directory of the failure texts."""
         return f"{self.root}/bounce"
 
     @property
     def pid(self) -> str:
-        """Directory of files that have no message number yet, and of the pool of numbers."""
+        """The directory of files that have no message number yet, and of the number pool."""
         return f"{self.root}/pid"
 
     @property
     def lock(self) -> str:
-        """Directory of locks, trigger and the table of slow hosts."""
+        """The directory of locks, trigger and the tcpto table."""
         return f"{self.root}/lock"
 
     @property
     def trigger(self) -> str:
-        """FIFO that wakes the scheduler."""
+        """The FIFO that wakes the scheduler."""
         return f"{self.root}/lock/trigger"
 
     @property
     def sendmutex(self) -> str:
-        """File whose exclusive lock the scheduler holds."""
+        """The file whose exclusive lock the scheduler holds."""
         return f"{self.root}/lock/sendmutex"
 
     @property
     def tcpto(self) -> str:
-        """Table of remote hosts that timed out lately."""
+        """The table of remote hosts with recent timeouts."""
         return f"{self.root}/lock/tcpto"
 
     @property
     def journal(self) -> str:
-        """Directory of the journal's segments."""
+        """The directory of the journal's segments."""
         return f"{self.root}/journal"

@@ -1,6 +1,6 @@
-"""The choices made when an installation was set up, which programs and later commands must agree on.
+"""The setup choices of an installation, which all programs and commands share.
 
-They are what C qmail compiled in: home, layout, accounts, delimiter, split, limits.
+C qmail compiled them in: home, layout, accounts, delimiter, split, limits.
 
 Source: control-files.md 2.8 (conf-*).
 """
@@ -15,10 +15,12 @@ DEFAULT_PATRN = 0o002
 
 
 class Site:
-    """One installation: where it is and what was chosen for it.
+    """One installation: its home and its setup choices.
 
-    `break_char` is the user-extension delimiter (b"" disables it); `patrn` are the mode bits that a home or a
-    .qmail file must not have; `single_user`: all roles are played by the caller, without root.
+    `break_char`: the user-extension delimiter, b"" for none. `split`: the number of split directories.
+    `spawn`: the compiled-in concurrency limit of qmail-lspawn and qmail-rspawn.
+    `patrn`: the mode bits that a home or a .qmail file must not have.
+    `single_user`: the caller holds all roles, without root.
     """
 
     __slots__ = ("accounts", "break_char", "home", "layout", "patrn", "single_user", "spawn", "split")
@@ -45,34 +47,34 @@ class Site:
 
     @property
     def control(self) -> str:
-        """Directory of the control files."""
+        """The directory of the control files."""
         return f"{self.home}/{self.layout.control}"
 
     @property
     def users(self) -> str:
-        """Directory of the user database."""
+        """The directory of the user database."""
         return f"{self.home}/{self.layout.users}"
 
     @property
     def alias(self) -> str:
-        """Home of the alias user."""
+        """The home of the alias user."""
         return f"{self.home}/{self.layout.alias}"
 
     @property
     def bin(self) -> str:
-        """Directory of the programs."""
+        """The directory of the programs."""
         return f"{self.home}/bin"
 
     @property
     def run(self) -> str:
-        """Directory of the services' sockets."""
+        """The directory of the services' sockets."""
         return f"{self.home}/run"
 
     @property
     def queue(self) -> QueuePaths:
-        """Paths of the queue."""
+        """The paths of the queue."""
         return QueuePaths(f"{self.home}/{self.layout.queue}", self.split, self.layout.split_todo)
 
     def socket(self, name: str) -> str:
-        """Path of the socket of a service, see `home.socket_path`."""
+        """Return the path of a service's socket; see `layout.socket_path`."""
         return socket_path(self.home, name)

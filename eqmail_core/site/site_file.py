@@ -1,4 +1,4 @@
-"""The file in the home that keeps a site's choices: lines KEY VALUE, written by setup.
+"""The file in the home that stores the choices of a site: lines KEY VALUE, written by setup.
 
 Unknown keys are ignored, so that an older program can read a newer file.
 """
@@ -8,11 +8,11 @@ from eqmail_core.site.layout import EQMAIL_109, LAYOUTS
 from eqmail_core.site.site import DEFAULT_BREAK, DEFAULT_PATRN, DEFAULT_SPAWN, DEFAULT_SPLIT, Site
 
 SITE_FILE = "site"
-"""Name of the file below the home."""
+"""Name of the file in the home."""
 
 
 def render_site(site: Site) -> bytes:
-    """Render the choices of `site`, all but its home, one a line."""
+    """Render the choices of `site` except its home, one per line."""
     lines = (
         ("layout", site.layout.name),
         ("users", " ".join(site.accounts.users.values())),
@@ -27,9 +27,9 @@ def render_site(site: Site) -> bytes:
 
 
 def parse_site(home: str, text: bytes) -> Site:
-    """Read a site file; keys that are missing keep their defaults.
+    """Parse a site file; missing keys keep their defaults.
 
-    Fails: ValueError for a value that makes no sense (a number that is none, an unknown layout, missing accounts).
+    Fails: ValueError for an invalid number, an unknown layout, or a wrong number of users or groups.
     """
     found = {}
     for line in text.decode("latin-1").splitlines():

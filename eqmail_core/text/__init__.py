@@ -1,1 +1,1 @@
-"""Small grammars of text: lines, fields, options."""
+"""Small text grammars: lines, fields, options."""

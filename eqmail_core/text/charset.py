@@ -1,4 +1,4 @@
-"""In which characters a text is written that strangers have a share in, as far as its bytes tell.
+"""The charset of a text that contains untrusted parts, as far as its bytes show.
 
 Source: RFC 3629 (UTF-8); RFC 1428 (unknown-8bit).
 """
@@ -10,7 +10,7 @@ _Utf8 = getincrementaldecoder("utf-8")
 
 
 def charset_of(pieces: Iterable[bytes]) -> bytes:
-    """The charset of a text in pieces: b"" for ASCII, utf-8, or unknown-8bit where it is neither."""
+    """Return the charset of a text in pieces: b"" for ASCII, utf-8, else unknown-8bit."""
     decoder = None
     try:
         for piece in pieces:
@@ -25,6 +25,6 @@ def charset_of(pieces: Iterable[bytes]) -> bytes:
 
 
 def as_utf8(texts: Iterable[bytes]) -> Iterator[bytes]:
-    """Each text as it is where it is UTF-8; else with replacement characters for what is not."""
+    """Generate each text as UTF-8; invalid bytes become replacement characters."""
     for text in texts:
         yield text if text.isascii() else text.decode("utf-8", "replace").encode()

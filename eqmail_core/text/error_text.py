@@ -1,6 +1,6 @@
-"""The suite's own words for system errors, and which of them may pass.
+"""qmail's own texts for system errors, and the set of temporary ones.
 
-Programs of this family never print the C library's texts, so that reports look alike everywhere.
+qmail programs never print the C library's texts, so that reports are the same on all systems.
 
 Source: control-files.md 2.11; delivery.md "temporary errno".
 """
@@ -79,10 +79,10 @@ TEMPORARY_ERRNOS = frozenset(getattr(_e, name) for name in _TEMPORARY_NAMES.spli
 
 
 def error_text(number: int | None) -> bytes:
-    """Name the system error `number` in the suite's words; b"unknown error" for those it has no word for."""
+    """Return qmail's text for the system error `number`, else b"unknown error"."""
     return _TEXTS.get(number or 0, b"unknown error")
 
 
 def is_temporary(error: OSError) -> bool:
-    """Return whether trying again later may help."""
+    """Return whether a retry may help."""
     return error.errno in TEMPORARY_ERRNOS

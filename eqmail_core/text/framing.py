@@ -1,4 +1,4 @@
-"""Fields that end in NUL, led by one letter where they are records: the grammar of every internal wire.
+"""NUL-terminated fields, the grammar of the internal protocols; a record begins with a letter.
 
 Source: SECURITY of qmail, "don't parse"; queue.md 3.3.
 """
@@ -10,7 +10,7 @@ def fields(data: bytes) -> list[bytes]:
 
 
 def join(*parts: bytes) -> bytes:
-    """Render fields, each ended by NUL."""
+    """Render fields, each with its NUL."""
     return b"\0".join(parts) + b"\0"
 
 

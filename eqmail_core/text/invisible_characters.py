@@ -1,6 +1,6 @@
-"""Bytes in files of settings and instructions that people do not see, and how they are shown.
+"""Finds invisible bytes in control and .qmail files, and shows them.
 
-Programs take them for part of a name or a path, as C does; whoever examines a file says so.
+Programs read them as part of a name or a path, as C does. The commands that check files report them.
 """
 
 import re
@@ -11,15 +11,15 @@ _CARRIAGE_RETURNS = re.compile(rb"\r+(?=\n|\Z)")
 
 
 def visible(data: bytes) -> str:
-    """The text for people: UTF-8, with what does not print spelled as in Python (\\r, \\u200b, \\xe4)."""
+    """Return the text for people: UTF-8, with Python escapes for unprintable bytes (\\r, \\u200b, \\xe4)."""
     text = data.decode("utf-8", "surrogateescape")
     return text if text.isprintable() else "".join(map(_spelled, text))
 
 
 def oddities(text: bytes) -> list[tuple[int, str]]:
-    """What nobody would see in an editor: the number of the line, 0 for the whole file, and what is there.
+    """Return what an editor does not show: line numbers, 0 for the whole file, and descriptions.
 
-    NUL, which no line may hold, is not among it.
+    NUL, which no line may contain, is not included.
     """
     found = []
     if text.startswith(BYTE_ORDER_MARK):
@@ -40,7 +40,7 @@ def oddities(text: bytes) -> list[tuple[int, str]]:
 
 
 def cleaned(text: bytes) -> bytes:
-    """The text without a byte order mark, and without CR at the ends of its lines."""
+    """Remove a byte order mark, and CR at the ends of lines."""
     return _CARRIAGE_RETURNS.sub(b"", text.removeprefix(BYTE_ORDER_MARK))
 
 

@@ -1,11 +1,11 @@
-"""Where a server listens: ADDRESS:PORT or [IPv6]:PORT, with tls: before it where clients speak TLS at once."""
+"""Listen addresses: ADDRESS:PORT or [IPv6]:PORT, with the prefix tls: for implicit TLS."""
 
 import re
 from ipaddress import ip_address
 from typing import NamedTuple
 
 IMPLICIT_TLS = "tls:"
-"""Before an address to listen on: clients speak TLS from the first byte."""
+"""Prefix of a listen address: clients speak TLS from the first byte."""
 
 WANTED = "is not ADDRESS:PORT or [IPv6]:PORT (tls: before it for TLS from the first byte)"
 
@@ -13,7 +13,7 @@ _FORM = re.compile(r"(tls:)?(?:\[([0-9A-Fa-f:.]+)\]|([^:\s\[\]]*)):([0-9]{1,5})"
 
 
 class ListenAddress(NamedTuple):
-    """`host` is an address, a name, or "" for all addresses of IPv4."""
+    """A parsed listen address; `host` is an address, a name, or "" for all IPv4 addresses."""
 
     is_tls: bool
     host: str
@@ -21,7 +21,7 @@ class ListenAddress(NamedTuple):
 
 
 def parse_listen_address(text: str) -> ListenAddress | None:
-    """The address; None for what is none."""
+    """Parse a listen address; None for invalid text."""
     form = _FORM.fullmatch(text)
     if form is None or not 0 < int(form[4]) < 1 << 16:
         return None

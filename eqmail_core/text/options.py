@@ -1,13 +1,13 @@
-"""Command-line options in the suite's grammar: letters behind a dash, joined or apart.
+"""Command-line options in qmail's grammar: letters after a dash, joined or separate.
 
-A word "-" ends the options and stays; a word that begins with "--" ends them and is dropped.
+A word "-" ends the options and is kept; a word that begins with "--" ends them and is dropped.
 
 Source: getopt(3) of the qmail family (sgetopt.c, subgetopt.c).
 """
 
 
 class BadOption(Exception):
-    """An option that is not known or lacks its argument; `text` is the line to show, without the program's name."""
+    """An unknown option, or one without its argument; `text` is the message without the program name."""
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text.decode("latin-1"))
@@ -15,14 +15,15 @@ class BadOption(Exception):
 
 
 def program_name(argv: list[bytes]) -> bytes:
-    """The last component of argv[0], which leads every message of a program."""
+    """Return the last component of argv[0], which begins every message of a program."""
     return argv[0].rpartition(b"/")[2] if argv else b""
 
 
 def parse_options(argv: list[bytes], letters: bytes) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
-    """Split argv (with the program's name) into options, each a letter and its argument, and the other words.
+    """Split argv into options, each a letter and its argument, and the other words.
 
-    In `letters`, a letter followed by : takes an argument, by :: takes what is left of its word.
+    `argv`: begins with the program name.
+    In `letters`, : after a letter means that it takes an argument, :: that its argument is the rest of its word.
     Fails: BadOption.
     """
     found = []

@@ -1,6 +1,6 @@
-"""Text from a client that may be shown to people and told to programs: without control characters.  Light.
+"""Removes control characters from client text before it is shown or logged.  Light.
 
-Terminals obey them, and lines end at some of them.  A tab is none of them here: C lets it stand in an address.
+Terminals execute control characters, and some end a line. A tab does not count here: C allows it in an address.
 """
 
 _CONTROLS = bytes(byte for byte in [*range(32), 127] if byte != 9)
@@ -8,10 +8,10 @@ _HARMLESS = bytes(63 if byte in _CONTROLS else byte for byte in range(256))
 
 
 def is_plain(text: bytes) -> bool:
-    """Return whether there is no control character in it."""
+    """Return whether the text has no control characters."""
     return len(text.translate(None, _CONTROLS)) == len(text)
 
 
 def plain(text: bytes) -> bytes:
-    """The text with a question mark in the place of each control character."""
+    """Replace each control character by a question mark."""
     return text.translate(_HARMLESS)

@@ -1,1 +1,1 @@
-"""queue/admin"""
+"""Administration of a queue: listing, changing, repairing and transferring its messages."""

@@ -1,11 +1,11 @@
-"""What an administrator may do to one message on the disk (S5): the files' side of it, with or without a scheduler.
+"""An administrator's changes to one message on the disk (S5): the work on files, with or without a scheduler.
 
-Whoever calls holds the lock of the queue or is the scheduler, and sees to it that nothing is delivered meanwhile.
-Every verb leaves a state of the queue at each moment; done twice it does nothing more.
+The caller holds the lock of the queue or is the scheduler, and ensures that no delivery of the message runs. Every
+function leaves a valid state of the queue at each moment; a repeated call changes nothing more.
 
 A held message is due in 2100 (`HELD_UNTIL`), written as the modification time of its lists, where any qmail-send looks.
 
-Fails: Trouble.
+Fails: QueueFileError.
 Source: queue.md 3.3, 3.7.
 """
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from eqmail_core.site.layout import QueuePaths
 
 BOUNCED_BY_OPERATOR = b"The postmaster has taken this message out of the queue.\n"
-"""What the sender is told about recipients who will not be tried again."""
+"""The text in the bounce about recipients that are not tried again."""
 
 
 def stamp_of(paths: "QueuePaths", number: int) -> bytes | None:
-    """What tells this message from another that bears its number later; None where it is not on the disk.
+    """Return what tells this message from a later one with the same number; None if it is not on the disk.
 
     Fails: OSError.
     """
@@ -39,7 +39,7 @@ def stamp_of(paths: "QueuePaths", number: int) -> bytes | None:
 
 
 def set_due(files: QueueFiles, number: int, due: int) -> list[int]:
-    """Note a time for every unfinished list of a message; the channels that have one."""
+    """Set the due time of every unfinished list of a message; return the channels that have one."""
     channels = [channel for channel, _ in files.birth_of(number) or ()]
     for channel in channels:
         files.note_due(number, channel, due)
@@ -57,9 +57,9 @@ def set_due(files: QueueFiles, number: int, due: int) -> list[int]:
 def fail_recipients(
     files: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = BOUNCED_BY_OPERATOR
 ) -> None:
-    """Note every unfinished recipient as failed; what is left is to tell a sender who wishes it.
+    """Note every unfinished recipient as failed; only the bounces that the sender requested remain to be sent.
 
-    A recipient is marked when that is on the disk, so that no crash leaves a sender who is told nothing.
+    A recipient is marked once its failure is on the disk, so that no crash loses a failure that needs a bounce.
     """
     dsn = files.info(number)[2]
     failed: list[tuple[int, int]] = []
@@ -84,13 +84,13 @@ def fail_recipients(
 
 
 def drop_recipients(files: QueueFiles, number: int) -> None:
-    """Remove what is to be told and who is still to get it: the message ends without a word to anybody."""
+    """Remove failures and unfinished recipients: the message ends without a bounce."""
     _remove(files, [files.paths.bounce(number)])
     remove_lists(files, number)
 
 
 def remove_lists(files: QueueFiles, number: int) -> None:
-    """Remove who is still to get it: nobody is tried again."""
+    """Remove the recipient lists: no recipient is tried again."""
     _remove(files, [files.paths.channel(name, number) for name in CHANNELS])
 
 

@@ -1,6 +1,6 @@
-"""Changing messages of a queue: through the scheduler where it runs, else on the files under its lock.
+"""Changes messages of a queue: through the scheduler if it runs, else on the files under its lock.
 
-Both ways take the same verbs and targets and give the same results, see `protocols.control_wire`.
+Both ways accept the same verbs and targets and give the same results, see ipc/scheduler_control_protocol.py.
 
 Fails: QueueInUse where a scheduler runs that has no control socket (C's, or a classic one); OSError.
 """
@@ -27,7 +27,7 @@ DONE, BUSY, GONE, CHANGED, NEW = wire.DONE, wire.BUSY, wire.GONE, wire.CHANGED, 
 
 
 class OfflineQueueControl:
-    """The files, and nobody else who changes them as long as this is open; `now` is the time of all that is done."""
+    """Changes files directly; no other process changes them while this is open; `now`: time of all changes."""
 
     def __init__(self, site: "Site", now: int) -> None:
         self._lock = lock_queue(site.queue)
@@ -43,19 +43,19 @@ class OfflineQueueControl:
         }
 
     def close(self) -> None:
-        """Let others have the queue."""
+        """Release the lock of the queue."""
         os.close(self._lock)
 
     def scheduler_state(self) -> SchedulerState | None:
-        """None: the files say everything."""
+        """Return None: the files hold the whole state."""
         return None
 
     def counters(self) -> dict[str, int]:
-        """None: nobody counts."""
+        """Return no counters, because no scheduler runs."""
         return {}
 
     def change(self, verb: bytes, targets: "Iterable[tuple[int, bytes]]") -> "Iterator[tuple[int, bytes]]":
-        """Change messages; number and result of each."""
+        """Change messages; yield number and result of each."""
         for number, stamp in targets:
             yield number, self._change(verb, number, stamp)
 
@@ -84,11 +84,11 @@ QueueControl = SchedulerClient | OfflineQueueControl
 
 
 def open_control(site: "Site", now: int, verb: bytes = b"") -> QueueControl:
-    """The scheduler's desk, or the queue to ourselves; for `verb`, which decides whose rights are needed.
+    """Return a connection to the scheduler, or exclusive access to the queue with the permissions that `verb` needs.
 
-    Without a scheduler, root becomes the scheduler's account for everything but delete and move: what is written
-    belongs to it, and nothing that this account may have prepared is followed with root's rights.
-    Fails: QueueInUse, OSError; CannotSettle.
+    Without a scheduler, root becomes the scheduler's account for everything but delete and move: new files then
+    belong to it, and root's permissions follow nothing that this account may have prepared.
+    Fails: QueueInUse, OSError; PrivilegeError.
     """
     client = connect_to_scheduler(site)
     if client is not None:

@@ -1,10 +1,10 @@
-"""Copying a message (S5) into another queue, where it gets a number of that queue and keeps everything else.
+"""Copies a message (S5) into another queue, where it gets a number of that queue and keeps everything else.
 
-Files of a queue cannot be copied as they are, because a number is the inode number of mess/N.  Here the copy of mess/N
-comes first and the names follow from it; info/N is last, so that a copy that was cut off is rubbish for the sweep.
+Files of a queue cannot be copied as they are, because a number is the inode number of mess/N. Here the copy of mess/N
+is made first and gives the number. info/N is last, so that an interrupted copy is swept as abandoned files.
 
-Whoever calls holds the lock of the other queue, and sees to it that nothing of the message is delivered meanwhile.
-Fails: OSError; then nothing of the copy counts.
+The caller holds the lock of the other queue, and ensures that no delivery of the message runs meanwhile.
+Fails: OSError; then nothing of the copy is valid.
 Source: queue.md 3.2, 3.4.
 """
 
@@ -28,7 +28,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "Mapping[str, int]") -> int:
-    """Copy a message; its number there.  `due`: when each channel is due, where that is not what its file says."""
+    """Copy a message; return its new number.  `due`: due times by channel that replace those of its files."""
     message = f"{target.pid}/move.{os.getpid()}.{number}"
     try:
         copy_file(source.mess(number), message, MESSAGE_FILES["mess"][1], None)
@@ -55,9 +55,9 @@ def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "
 
 
 def copy_file(source: str, target: str, mode: int, mtime: int | None, is_flushed: bool = True) -> None:
-    """Copy a regular file with its time, or with another; it belongs to whom its folder belongs.
+    """Copy a regular file with its time, or with another; its owner becomes that of the target folder.
 
-    Fails: OSError; also where something else than a file has that name.
+    Fails: OSError; also where that name is not a regular file.
     """
     owner = os.stat(os.path.dirname(target))
     reading = os.open(source, _READ)
@@ -83,7 +83,7 @@ def copy_file(source: str, target: str, mode: int, mtime: int | None, is_flushed
 
 
 def unlink_if_there(path: str) -> None:
-    """Remove a file, if it is there."""
+    """Remove a file, if it exists."""
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""What is wrong with the files of messages in a queue: their places, their names, their owners; a look, no change.
+"""Finds faults of the message files in a queue (places, names, owners) without changing anything.
 
-A running scheduler moves on while we look, so a file that has gone is no fault.
+A running scheduler works on meanwhile, so a file that has gone is no fault.
 
 Fails: OSError where a folder cannot be read.
 Source: queue.md 3.2, 3.3, 3.4.
@@ -16,10 +16,10 @@ from eqmail_core.system.role_ids import uid_of
 
 
 class QueueFaults:
-    """Paths of strangers, of misplaced files and of those in a wrong dress; numbers of messages that are no state.
+    """Paths of unknown and misplaced files and of those with a wrong owner or mode; numbers in no valid state.
 
-    `misnamed` are pairs of a path of mess/N and its inode number, which should be N; `undressed` are path,
-    owner or mode, and what that should be; `broken` the folders that have files of a number, by number.
+    `misnamed`: pairs of a path of mess/N and its inode number, which should be N. `wrong_permissions`: path, owner or
+    mode, and the right value. `broken`: for each number, the folders that have files of it.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class QueueFaults:
 
 
 def find_faults(site: Site) -> QueueFaults:
-    """Everything that is wrong."""
+    """Return all faults."""
     found, folders = QueueFaults(), dict[int, set[str]]()
     uids = {role: uid_of(site, role) for role, _ in MESSAGE_FILES.values()}
     split = split_folders(site)
@@ -62,7 +62,7 @@ def find_faults(site: Site) -> QueueFaults:
 
 
 def _folders_now(site: Site, number: int) -> set[str]:
-    """Where a message has files at this moment."""
+    """Return the folders in which a message has files at this moment."""
     paths = site.queue
     places = {
         "mess": paths.mess(number),

@@ -1,10 +1,10 @@
-"""Which messages of a queue an administrator means: `domain=example.org age>1h channel=remote`.
+"""Filters that select messages of a queue: `domain=example.org age>1h channel=remote`.
 
-Terms stand beside each other, parted by blanks, and all must hold; a value with blanks stands in quotes.  Terms about
-recipients (domain, recipient, channel) must hold for one and the same recipient who still waits.  Words are compared
-without regard to case, with * for anything; ages take s, m, h, d, w, sizes K, M, G.
+Terms are separated by blanks, and all must hold; a value with blanks is quoted. Terms about recipients (domain,
+recipient, channel) must hold for one and the same unfinished recipient. Words are compared without regard to case, with
+* for anything; ages take s, m, h, d, w, sizes K, M, G.
 
-Fails: BadFilter, a sentence that says what is wrong and what would be right.
+Fails: BadFilter, a sentence that names the error and the correct form.
 """
 
 from collections.abc import Callable
@@ -15,19 +15,19 @@ from typing import NamedTuple, Protocol
 from eqmail_core.text.lines import MAX_DIGITS, period
 
 STATES = ("waiting", "held", "running", "memory", "finished", "new")
-"""What can be the matter with a message: it waits for its next attempt; it is held; deliveries run; it is only in
-memory; all its recipients are done, and perhaps its bounce is due; it is not preprocessed yet."""
+"""States of a message: it waits for its next attempt; it is held; deliveries run; it is only in memory; all its
+recipients are done, and perhaps its bounce is due; it is not preprocessed yet."""
 
 _SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _OPERATORS = ("!=", ">=", "<=", "=", ">", "<")
 
 
 class BadFilter(ValueError):
-    """A filter that cannot be understood."""
+    """A filter that cannot be parsed."""
 
 
 class Matched(Protocol):
-    """What a filter looks at."""
+    """The properties of a message that a filter tests."""
 
     number: int
     birth: float
@@ -41,7 +41,7 @@ Holds = Callable[[Matched, str, bytes, float], bool]
 
 
 class Term(NamedTuple):
-    """One condition; `about_recipients`: it looks at one recipient, else at the message."""
+    """One condition; `about_recipients`: it tests one recipient, else the message."""
 
     about_recipients: bool
     holds: Holds
@@ -55,7 +55,7 @@ class MessageFilter:
         self._of_recipient = [term.holds for term in config if term.about_recipients]
 
     def matches(self, message: Matched, now: float) -> bool:
-        """Whether a message is meant."""
+        """Return whether the message matches."""
         for holds in self._of_message:
             if not holds(message, "", b"", now):
                 return False
@@ -68,7 +68,7 @@ class MessageFilter:
 
 
 def parse_filter(text: str) -> MessageFilter:
-    """Understand a filter.  Fails: BadFilter."""
+    """Parse a filter.  Fails: BadFilter."""
     try:
         words = split(text)
     except ValueError as error:
@@ -140,7 +140,7 @@ def _size(text: str) -> int | None:
 
 
 def _number(text: str) -> int | None:
-    """Decimal digits, as many as a number may have that Python reads."""
+    """Parse decimal digits, up to the length that Python accepts for an integer."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS else None
 
 

@@ -1,4 +1,4 @@
-"""Whether a journal holds messages that are not files yet, without changing anything.
+"""Counts the messages of a journal that are not files yet, without changing anything.
 
 Fails: OSError where it cannot be read.
 """
@@ -12,7 +12,7 @@ from eqmail_core.system.files import read_file
 
 
 def live_messages(folder: str) -> int:
-    """How many messages stand in the journal in `folder` and nowhere else; 0 where there is none."""
+    """Count the messages that are only in the journal in `folder`; 0 if there is no journal."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Every message of a queue, one after the other: from the files, and from what the scheduler says it has in memory.
+"""Lists every message of a queue, one after the other: from the files and from the scheduler's memory.
 
-Only what is asked for is read, one message at a time: a queue may be large.
+Only requested facts are read, one message at a time, because a queue may be large.
 
 Fails: OSError where a folder cannot be read.
 Source: queue.md 3.3, 3.4.
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     Recipients = list[tuple[str, bool, bytes]]
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-# Nearly every file is shorter; a large buffer would cost more than the rest of the reading.
+# Nearly every file is shorter; a larger buffer would cost more than the rest of the reading.
 _FIRST = 2048
 
 
 class QueuedMessage:
     """One message: recipients are channel ("" before preprocessing), whether done, and address; `due` by channel.
 
-    `state` is a word of `policy.queue_filter.STATES`; `stamp` is empty where nothing can be done to the message.
-    What is known from files is read when it is first asked for; that fails with OSError.
+    `state` is a word of `filter.STATES`; `stamp` is empty where the message cannot be changed.
+    Facts from files are read on first access; that fails with OSError.
     """
 
     __slots__ = ("_files", "birth", "bounces", "due", "number", "recipients", "sender", "size", "stamp", "state")
@@ -57,7 +57,7 @@ class QueuedMessage:
         self._files = files
 
     def __getattr__(self, name: str) -> object:
-        """Read what is not known yet."""
+        """Read a fact that was not read yet."""
         reader = _READERS.get(name)
         if reader is None or self._files is None:
             raise AttributeError(name)
@@ -65,7 +65,7 @@ class QueuedMessage:
         return getattr(self, name)
 
     def whole(self) -> "QueuedMessage":
-        """The message with everything read."""
+        """Return the message with everything read."""
         if self._files is not None:
             self._files.read_all(self)
         return self
@@ -78,10 +78,10 @@ def each_message(
     only: list[int] | None = None,
     on_problem: "Callable[[int, OSError], None]" = lambda number, error: None,
 ) -> "Iterator[T]":
-    """What `view` makes of every message, or of those of `only`; None is left out.  `books`: the scheduler's, if any.
+    """Yield `view` of every message, or of those in `only`, except None.  `state`: the scheduler's, if it runs.
 
-    Messages on the disk come part by part, then those in memory.  A message that leaves meanwhile is passed over, and
-    so is one that cannot be read, of which `on_trouble` hears.
+    Messages on the disk come part by part, then those in memory.  A message that is removed meanwhile is skipped. So
+    is one that cannot be read, after a call of `on_problem`.
     """
     in_memory = dict(state.memory) if state is not None else {}
     wanted = None if only is None else set(only)
@@ -111,7 +111,7 @@ def each_message(
 
 
 class PartitionReader:
-    """The messages of one part of the queue, and how facts about them are read."""
+    """The messages of one part of the queue, and the functions that read facts about them."""
 
     def __init__(
         self, part: QueuePartition, queue: "QueuePaths", state: "SchedulerState | None", bounces: set[int]
@@ -123,28 +123,28 @@ class PartitionReader:
         self._lists = list(zip(CHANNELS, part.lists, part.listed, strict=True))
 
     def numbers(self, wanted: set[int] | None) -> list[int]:
-        """All messages, or those of them that are wanted, in the order in which a disk is likely to have them."""
+        """Return all messages, or the wanted ones of them, in the order in which a disk is likely to store them."""
         found = self.part.old | self.part.new
         return sorted(found if wanted is None else found & wanted)
 
     def message(self, number: int) -> QueuedMessage:
-        """A message; of a preprocessed one nothing is read yet."""
+        """Return a message; of a preprocessed one nothing is read yet."""
         entry = _unprocessed(self._queue, number) if number in self.part.new else None
         return entry or QueuedMessage(number, self)
 
     def read_all(self, entry: QueuedMessage) -> None:
-        """Everything."""
+        """Read everything."""
         self.read_sender(entry)
         self.read_size(entry)
         self.read_bounces(entry)
         self.read_lists(entry)
 
     def read_info(self, entry: QueuedMessage) -> None:
-        """Birth and stamp."""
+        """Read birth and stamp."""
         _date(entry, os.stat(str(entry.number), dir_fd=self.part.info))
 
     def read_sender(self, entry: QueuedMessage) -> None:
-        """The sender; birth and stamp are on the way."""
+        """Read the sender, and with it birth and stamp."""
         fd = os.open(str(entry.number), _READ, dir_fd=self.part.info)
         try:
             _date(entry, os.fstat(fd))
@@ -156,20 +156,20 @@ class PartitionReader:
         entry.sender = parse_info(text) or b""
 
     def read_size(self, entry: QueuedMessage) -> None:
-        """The size of the message."""
+        """Read the size of the message."""
         entry.size = os.stat(str(entry.number), dir_fd=self.part.mess).st_size
 
     def read_bounces(self, entry: QueuedMessage) -> None:
-        """Whether its sender will be told of a failure."""
+        """Read whether a bounce about failures is noted."""
         entry.bounces = entry.number in self._bounces
 
     def read_lists(self, entry: QueuedMessage) -> None:
-        """Recipients and due times, and so the state."""
+        """Read recipients and due times, which give the state."""
         number, state = entry.number, self._state
         due: dict[str, int] = {}
         recipients: Recipients = []
         for channel, folder, listed in self._lists:
-            # A list that is made after the listing belongs to a message that was new then.
+            # A list created after the listing belongs to a message that was new then.
             if number in listed or number in self.part.new:
                 time = _read_list(folder, number, channel, recipients)
                 if time is not None:
@@ -202,7 +202,7 @@ def _date(entry: QueuedMessage, info: os.stat_result) -> None:
 
 
 def _read_list(folder: int, number: int, channel: str, recipients: "Recipients") -> int | None:
-    """Append the recipients of a list; its time, None where it is finished."""
+    """Append the recipients of a list; return its time, or None if it is finished."""
     try:
         fd = os.open(str(number), _READ, dir_fd=folder)
     except FileNotFoundError:

@@ -43,7 +43,7 @@ class NoSuchMessage(Exception):
 
 
 def count_all(queue: "QueuePaths", state: "SchedulerState | None") -> int:
-    """How many messages there are, on the disk and, as the scheduler says, only in memory.
+    """Count the messages, on the disk and, if the scheduler reports them, only in memory.
 
     Fails: OSError.
     """

@@ -1,6 +1,6 @@
-"""Examining a queue for damage and repairing it, and taking messages out of it, while nobody schedules it.
+"""Checks a queue for damage, repairs it, and removes messages from it, while no scheduler runs.
 
-Works on open descriptors and never through links: the folders belong to accounts that the caller, root, must not
+Works on open descriptors and never follows links: the folders belong to accounts that the caller, root, must not
 trust.
 
 Source: queue.md 3.1, 3.2; programs.md (qmail-fixq, qmail-upq).
@@ -27,11 +27,11 @@ _SAFELY = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class QueueInUse(Exception):
-    """The scheduler runs; the queue must not be changed behind its back."""
+    """The scheduler runs, so the queue must not be changed."""
 
 
 class Findings:
-    """What an examination found: each True where all is well."""
+    """Results of a check: each True if correct."""
 
     __slots__ = ("modes", "split", "user_lookup")
 
@@ -56,7 +56,7 @@ def lock_queue(queue: "QueuePaths") -> int:
 
 
 def examine(site: "Site") -> Findings:
-    """Compare the queue with what it should be.
+    """Compare the queue with its intended layout.
 
     Fails: OSError.
     """
@@ -80,7 +80,7 @@ def examine(site: "Site") -> Findings:
 
 
 def repair(site: "Site") -> None:
-    """Create what is missing, put misplaced files where they belong, set owners and modes; contents stay.
+    """Create what is missing, move misplaced files to their places, set owners and modes; contents stay.
 
     Fails: OSError; KeyError("user NAME") where an account is missing.  Everything done until then is an
     improvement; run it again.
@@ -103,7 +103,7 @@ def repair(site: "Site") -> None:
 
 
 def resplit(site: "Site") -> int:
-    """Move every file of a message to the folder that its number demands; how many were moved.
+    """Move every file of a message to the folder that its number requires; return how many were moved.
 
     Fails: OSError.
     """
@@ -120,7 +120,7 @@ def resplit(site: "Site") -> int:
 
 
 def remove_message(queue: "QueuePaths", number: int) -> bool:
-    """Take a message out of the queue; False where there is none with this number.
+    """Remove a message from the queue; False if there is none with this number.
 
     The order leaves at every moment a state that the scheduler completes or cleans up by itself.
     Fails: OSError.
@@ -144,7 +144,7 @@ def remove_message(queue: "QueuePaths", number: int) -> bool:
 
 
 def message_files(site: "Site") -> "Iterator[tuple[str, str]]":
-    """Name of the folder and path of every file of a message, misplaced ones included."""
+    """Yield folder name and path of every file of a message, misplaced ones included."""
     for name in MESSAGE_FILES:
         folder = f"{site.queue.root}/{name}"
         yield from ((name, f"{folder}/{entry}") for entry in _entries(folder, want_folders=False))
@@ -176,7 +176,7 @@ def _create(node: QueueNode) -> None:
 
 
 def _set_permissions(path: str, kind: int, uid: int, gid: int, mode: int) -> None:
-    """Set owner and mode of what is at `path`, if it is of this kind and nobody linked something foreign there."""
+    """Set owner and mode of `path` if it is of this kind and is no link to a foreign file."""
     fd = os.open(path, _SAFELY)
     try:
         found = os.fstat(fd)

@@ -1,7 +1,7 @@
-"""Asking the running scheduler, from programs: what it has in memory, when things are due; and telling it what to do.
+"""The client of the scheduler's control socket: reads its state and counters, and requests changes.
 
-Fails: OSError when the connection breaks or nothing comes for a minute; ValueError when the answer makes no sense.
-Source: protocols.control_wire.
+Fails: OSError when the connection breaks or no answer comes for a minute; ValueError for a malformed answer.
+Source: ipc/scheduler_control_protocol.py.
 """
 
 from eqmail_core.ipc import scheduler_control_protocol as wire
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eqmail_core.site.site import Site
 
 TIMEOUT_S = 60.0
-"""How long an answer may be in coming."""
+"""Longest wait for an answer."""
 
 
 class SchedulerState:
@@ -31,17 +31,17 @@ class SchedulerState:
 
 
 class SchedulerClient:
-    """A connection to the scheduler; one answer is read to its end before the next question."""
+    """A connection to the scheduler; each answer is read to its end before the next query."""
 
     def __init__(self, sock: "socket.socket") -> None:
         self._sock = sock
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._sock.close()
 
     def scheduler_state(self) -> SchedulerState:
-        """Everything in memory, and all due times."""
+        """Return all messages in memory, and all due times."""
         state = SchedulerState()
         last: MemoryMessageRecord | None = None
         for packet in self._ask(wire.LIST):
@@ -59,13 +59,13 @@ class SchedulerClient:
         return state
 
     def counters(self) -> dict[str, int]:
-        """The scheduler's counters by name."""
+        """Return the scheduler's counters by name."""
         return {
             name.decode(): int(value) for packet in self._ask(wire.STATS) for name, value in wire.split_pairs(packet)
         }
 
     def change(self, verb: bytes, targets: "Iterable[tuple[int, bytes]]") -> "Iterator[tuple[int, bytes]]":
-        """Change messages, each a number and its stamp; number and result of each, as they come."""
+        """Change messages, each a number and its stamp; yield number and result of each as they arrive."""
         batch: list[tuple[int, bytes]] = []
         for target in targets:
             batch.append(target)
@@ -89,7 +89,7 @@ class SchedulerClient:
 
 
 def connect_to_scheduler(site: "Site") -> SchedulerClient | None:
-    """A connection to the running scheduler; None where none runs.
+    """Return a connection to the running scheduler; None if none runs.
 
     Fails: PermissionError when the caller is neither root nor the scheduler's account.
     """
@@ -100,7 +100,7 @@ def connect_to_scheduler(site: "Site") -> SchedulerClient | None:
 
 
 def scheduler_state_if_allowed(site: "Site") -> SchedulerState | None:
-    """The scheduler's books for those who may ask; None for others, or where nobody answers."""
+    """Return the scheduler's state; None without permission to ask, or when no scheduler answers."""
     try:
         client = connect_to_scheduler(site)
         if client is None:

@@ -1,16 +1,16 @@
-"""Bringing all messages of one queue into another: of another layout, another split, another qmail.
+"""Moves or copies all messages of one queue into another: of another layout, split or version of qmail.
 
-A copy of a message has a new number, as numbers are inode numbers; everything else stays: envelope, body, birth, times
-of the next attempts, marks of finished recipients, what the sender will be told. The caller has locked both queues.
-Nothing is changed in the source unless it is asked for.
+A copy of a message has a new number, as numbers are inode numbers. Everything else stays: envelope, body, birth, times
+of the next attempts, marks of finished recipients, noted failures. The caller has locked both queues.
+The source is changed only on request.
 
     prepare   the body as a draft in pid/, linked as mess/N; lists and failures; todo/N or info/N under another name
     commit    flush the file systems; todo/N and info/N get their names; flush again
-    book      a line for each message says that it is there, flushed; the drafts go, and, if asked for, the originals
+    log       a line for each message says that it is there, flushed; the drafts go, and, on request, the originals
 
-*Invariant.* A message counts in the target only when all of it is on the disk, and an original goes only when its copy
-is in the book. A run that was cut off leaves drafts, named like the originals, and whoever finds mess/N committed
-writes it into the book; so no message is copied twice, and none is forgotten.
+*Invariant.* A message is valid in the target only when all of it is on the disk. An original is removed only when its
+copy is in the log. An interrupted run leaves drafts, named like the originals; the next run finds mess/N committed and
+writes it into the log. So no message is copied twice, and none is lost.
 
 Fails: OSError; what is committed stays, and the next run goes on from there.
 Source: queue.md 3.2, 3.3, 3.4.
@@ -30,13 +30,13 @@ from eqmail_core.system.files import read_file, sync_folder, write_all
 from eqmail_core.system.kernel import sync_file_system
 
 GROUP = 200
-"""Messages that share their flushes."""
+"""Messages per group; a group shares its flushes."""
 
 _MESSAGE = "import."
 
 
 class SourceMessage:
-    """A message of the source: its files by folder, wherever they lie, and a name that no other message ever had."""
+    """A message of the source: its files by folder, wherever they are, and a name that is unique for ever."""
 
     __slots__ = ("files", "size", "stamp")
 
@@ -48,12 +48,12 @@ class SourceMessage:
 
     @property
     def is_unprocessed(self) -> bool:
-        """Whether it waits for preprocessing; lists that it has then do not count."""
+        """Whether it waits for preprocessing; lists that it has then are ignored."""
         return "todo" in self.files
 
 
 class QueueSurvey:
-    """What lies in a queue: messages, submissions that were never finished, and remains without a message."""
+    """The content of a queue: messages, submissions that were never finished, and files without a message."""
 
     def __init__(self, messages: list[SourceMessage], unfinished: list[int], remains: list[int]) -> None:
         self.messages = messages
@@ -62,7 +62,7 @@ class QueueSurvey:
 
 
 def survey_queue(site: Site) -> QueueSurvey:
-    """Every message of a queue, in the order of its numbers; files count wherever in their folder they lie."""
+    """Return every message of a queue, ordered by number; files are found wherever in their folder they are."""
     found: dict[int, dict[str, str]] = {}
     for folder, path in message_files(site):
         name = os.path.basename(path)
@@ -80,7 +80,7 @@ def survey_queue(site: Site) -> QueueSurvey:
 
 
 class TransferLog:
-    """Which messages have been brought over already: a line for each stamp, with the number of its copy."""
+    """Records which messages have been transferred: a line for each stamp, with the number of its copy."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -93,7 +93,7 @@ class TransferLog:
         return message.stamp in self._stamps
 
     def add(self, copies: list[tuple[str, int]]) -> None:
-        """Write lines for these stamps and numbers; they are on the disk afterwards."""
+        """Write lines for these stamps and numbers, and flush them."""
         if not copies:
             return
         fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -116,7 +116,7 @@ def transfer(
     told: Callable[[int], None],
     move: bool = False,
 ) -> int:
-    """Copy what the book does not have; how many that were. `told` hears how many are there after each group."""
+    """Copy the messages that are not in the log; return how many. `told` is called with the count after each group."""
     finish_interrupted(target, log)
     waiting = [message for message in messages if message not in log]
     for start in range(0, len(waiting), GROUP):
@@ -137,7 +137,7 @@ def transfer(
 
 
 def finish_interrupted(target: QueuePaths, log: TransferLog) -> None:
-    """Bring to an end what an earlier run left in the middle."""
+    """Complete what an earlier run left unfinished."""
     for stamp, path in _unfinished_copies(target):
         number = os.lstat(path).st_ino
         if not _is_copy_of(path, number, target):
@@ -169,7 +169,7 @@ def _copy_name(target: QueuePaths, stamp: str) -> str:
 
 
 def _prepare(message: SourceMessage, target: QueuePaths) -> int:
-    """Write all of a message, but under names that make it no message yet; its number in the target."""
+    """Write all of a message under names that do not make it valid yet; return its number in the target."""
     copy_name = _copy_name(target, message.stamp)
     taken: list[str] = []
     while True:
@@ -177,7 +177,7 @@ def _prepare(message: SourceMessage, target: QueuePaths) -> int:
         number = os.lstat(copy_name).st_ino
         if not os.path.lexists(target.mess(number)):
             break
-        # A queue that was copied has names that belong to other files; this one waits until a free one is found.
+        # In a queue that was copied, names belong to other files; keep this file until one with a free number is found.
         taken.append(f"{copy_name}~{len(taken)}")
         os.rename(copy_name, taken[-1])
     _remove_leftovers(number, target)
@@ -190,7 +190,7 @@ def _prepare(message: SourceMessage, target: QueuePaths) -> int:
     for folder, path in _lists(number, target):
         if folder in message.files:
             copy_file(message.files[folder], path, LIST_MODE, None, is_flushed=False)
-    # The mode of info/N says whether the sender has been warned of a delay.
+    # The mode of info/N says whether a delay warning was sent.
     info = message.files["info"]
     mode = os.lstat(info).st_mode & WARNED_MODE | LIST_MODE
     copy_file(info, _intermediate_files(number, target), mode, None, is_flushed=False)
@@ -205,7 +205,7 @@ def _commit(message: SourceMessage, number: int, target: QueuePaths) -> None:
 
 
 def _remove_leftovers(number: int, target: QueuePaths) -> None:
-    """Remove what has the number of a message that does not count yet: remains, or of a run that was cut off."""
+    """Remove files with the number of a message that is not valid yet: old remains, or those of an interrupted run."""
     unlink_if_there(target.todo(number))
     unlink_if_there(target.info(number))
     for path in (
@@ -232,7 +232,7 @@ def _remove(message: SourceMessage) -> None:
 
 
 def _flush(target: QueuePaths) -> None:
-    """Put everything on the disk, on whatever file systems the folders of the queue lie."""
+    """Flush everything to the disk, on every file system that holds folders of the queue."""
     seen: set[int] = set()
     for path in (target.pid, target.bounces, *target.mess_dirs(), *target.info_dirs(), *target.todo_dirs()):
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,1 +1,1 @@
-"""queue/format"""
+"""The formats of the queue: envelopes, message files, journal records, log lines and exit codes."""

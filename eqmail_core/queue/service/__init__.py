@@ -1,1 +1,1 @@
-"""queue/service"""
+"""The queue service: accepts messages, keeps them in a journal, and passes them to the scheduler."""

@@ -1,1 +1,1 @@
-"""tcpserver"""
+"""qmail-tcpsrv and tcp-env: TCP connections, access rules, and their environment variables."""

@@ -1,4 +1,4 @@
-"""Both ends of TCP for a server that starts a program per client: where it listens, and who has come.
+"""The listening socket of qmail-tcpsrv, and the environment variables of a client.
 
 Source: smtp-server.md 4.9 (qmail-tcpsrv); tcp-environ(5).
 """
@@ -24,15 +24,15 @@ VARIABLES = (
     b"TCPREMOTEHOST",
     b"TCPREMOTEINFO",
 )
-"""What a program learns of its client; unset where it is not known."""
+"""Environment variables that describe the client to a program; an unknown value is unset."""
 
 
 class CannotListen(Exception):
-    """No socket; the text says what could not be done."""
+    """No socket can listen; the text is the reason."""
 
 
 def listen(options: "TcpsrvOptions") -> socket.socket:
-    """A listening socket that does not block.  Fails: CannotListen."""
+    """Return a non-blocking listening socket.  Fails: CannotListen."""
     port = _port_number(options.port)
     problem: Exception = OSError("no address")
     for family, ip in _addresses(options):
@@ -60,7 +60,7 @@ def listen(options: "TcpsrvOptions") -> socket.socket:
 
 
 def _addresses(options: "TcpsrvOptions") -> list[tuple[int, str]]:
-    """Families and addresses to try in turn; IPv6 takes IPv4 clients too, where the system has it."""
+    """Return families and addresses to try in turn; an IPv6 socket accepts IPv4 clients too."""
     if options.host in _ANY:
         return [(socket.AF_INET, "0.0.0.0")] if options.ipv4_only else [(socket.AF_INET6, "::"), (socket.AF_INET, "")]
     host = options.host.decode("latin-1")
@@ -83,7 +83,7 @@ def _port_number(text: bytes) -> int:
 
 
 def prepare(sock: socket.socket, options: "TcpsrvOptions") -> None:
-    """Make the connection behave as chosen; what the system refuses is left as it is."""
+    """Set the chosen socket options of a connection; options that the system refuses are skipped."""
     dsn = []
     if not options.keeps_ip_options:
         dsn.append((socket.IPPROTO_IP, socket.IP_OPTIONS, b""))
@@ -97,7 +97,7 @@ def prepare(sock: socket.socket, options: "TcpsrvOptions") -> None:
 
 
 def accept_client(sock: socket.socket, options: "TcpsrvOptions") -> dict[bytes, bytes]:
-    """Those of VARIABLES that are known of a connection.  Fails: OSError when it is gone."""
+    """Return the known VARIABLES of a connection.  Fails: OSError if it is closed."""
     local, remote = plain_address(sock.getsockname()), plain_address(sock.getpeername())
     found = {
         b"PROTO": b"TCP",

@@ -1,4 +1,4 @@
-"""Who is at both ends of a TCP connection on a descriptor, as environment variables.  Light.
+"""Both ends of a TCP connection on a descriptor as environment variables.  Light.
 
 Source: smtp-server.md 4.9 (tcp-env.c).
 """
@@ -12,14 +12,14 @@ _MAPPED = "::ffff:"
 _TRY_AGAIN = 2
 
 NO_ANSWER = b"softdnserror"
-"""The name of an address whose name server cannot say."""
+"""The host name of an address whose lookup failed temporarily."""
 
 
 def describe(fd: int, ident_timeout_s: float | None) -> dict[bytes, bytes | None]:
-    """PROTO and the TCP variables of the connection `fd`; None for one that must not be set.
+    """Return PROTO and the TCP variables of the connection `fd`; None: unset the variable.
 
-    `ident_timeout_s` None: do not ask the client's host who runs the client.
-    Fails: OSError where `fd` is no TCP connection.
+    `ident_timeout_s` None: no ident query.
+    Fails: OSError if `fd` is not a TCP connection.
     """
     sock = _socket.socket(fileno=os.dup(fd))
     try:
@@ -30,7 +30,7 @@ def describe(fd: int, ident_timeout_s: float | None) -> dict[bytes, bytes | None
         sock.close()
     user = None
     if ident_timeout_s is not None:
-        # Here, because most do not ask and all would pay for it.
+        # Imported here, because most runs send no ident query.
         from eqmail_core.tcpserver.ident import remote_user
 
         user = remote_user(local, remote, ident_timeout_s)
@@ -47,15 +47,18 @@ def describe(fd: int, ident_timeout_s: float | None) -> dict[bytes, bytes | None
 
 
 def plain_address(name: tuple[str, int]) -> tuple[str, int]:
-    """Address and port of a socket's name; an IPv4 address that is dressed up as IPv6 becomes itself again."""
+    """Return address and port of a socket name; an IPv4-mapped address becomes IPv4."""
     ip = name[0].partition("%")[0]
     return (ip[len(_MAPPED) :] if ip.startswith(_MAPPED) and "." in ip else ip), name[1]
 
 
 def name_of(ip: str) -> bytes | None:
-    """The name of an address in lower case; NO_ANSWER where its name server cannot say, None where it has none."""
+    """Return the host name of an address in lower case; None if it has none.
+
+    NO_ANSWER if the lookup failed temporarily.
+    """
     try:
-        # As bytes: for a str Python would load its codec of host names, which costs more than the question.
+        # As bytes: for a str Python would load its host name codec, which takes longer than the lookup.
         name = _socket.gethostbyaddr(ip.encode())[0]  # type: ignore[arg-type]  # bytes go unencoded
         return plain(name.lower().encode("utf-8", "replace"))
     except _socket.herror as error:

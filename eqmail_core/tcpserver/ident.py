@@ -1,4 +1,4 @@
-"""Asking a client's host who runs the client: the identification protocol.
+"""The client of the identification protocol, which returns the user of a remote connection.
 
 Source: smtp-server.md 4.9 (tcp-env, remoteinfo.c); RFC 1413.
 """
@@ -13,9 +13,10 @@ _MAX_ANSWER = 1000
 
 
 def remote_user(local: tuple[str, int], remote: tuple[str, int], timeout_s: float, port: int = PORT) -> bytes | None:
-    """What the host `remote` says about its end of a connection to us; None where it says nothing in `timeout_s`.
+    """Query the host `remote` for the user of its connection to `local`.
 
-    Fails: never; whatever goes wrong is no answer.
+    Returns None without an answer within `timeout_s`.
+    Fails: never; any error counts as no answer.
     """
     family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
     until = time.monotonic() + timeout_s
@@ -27,7 +28,7 @@ def remote_user(local: tuple[str, int], remote: tuple[str, int], timeout_s: floa
             sock.sendall(b"%d , %d\r\n" % (remote[1], local[1]))
             answer = b""
             while b"\n" not in answer and len(answer) < _MAX_ANSWER:
-                # For all of it: a byte now and then would keep us for hours.
+                # The timeout covers the whole answer; otherwise a byte now and then could block for hours.
                 left_s = until - time.monotonic()
                 if left_s <= 0:
                     return None
@@ -42,7 +43,7 @@ def remote_user(local: tuple[str, int], remote: tuple[str, int], timeout_s: floa
 
 
 def user_in(answer: bytes) -> bytes | None:
-    """The name in an answer: what stands after the third colon, without blanks; None where there is none.
+    """Return the user in an answer, the text after the third colon without blanks; else None.
 
     A control character in it becomes a question mark.
     """

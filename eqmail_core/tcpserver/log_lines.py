@@ -1,4 +1,4 @@
-"""What qmail-tcpsrv says of a connection, in the words of tcpserver, so that its analysers work.
+"""Log lines of qmail-tcpsrv in the format of tcpserver, so that existing analysers work.
 
 Source: smtp-server.md 4.9.
 """
@@ -8,13 +8,16 @@ _SAFE = bytes(byte if 33 <= byte <= 126 and byte != 37 else 63 for byte in range
 
 
 def sanitized(component: bytes | None) -> bytes:
-    """A component of a line: what does not print, blanks and % become ?; what is too long is cut."""
+    """Return a component of a line, cut after 100 bytes with "..." appended.
+
+    Unprintable bytes, blanks and % become ?.
+    """
     text = component or b""
     return text[:_LONGEST].translate(_SAFE) + (b"..." if len(text) > _LONGEST else b"")
 
 
 def verdict_line(is_denied: bool, pid: int, environ: dict[bytes, bytes]) -> bytes:
-    """ok or deny, the process, and both ends of the connection as the variables in `environ` tell them."""
+    """Return the line: ok or deny, process id, and both ends of the connection from `environ`."""
     local = (b"TCPLOCALHOST", b"TCPLOCALIP", b"TCPLOCALPORT")
     remote = (b"TCPREMOTEHOST", b"TCPREMOTEIP", b"TCPREMOTEINFO", b"TCPREMOTEPORT")
     here, there = (b":".join(sanitized(environ.get(name)) for name in names) for names in (local, remote))

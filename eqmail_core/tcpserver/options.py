@@ -1,4 +1,4 @@
-"""The command line of qmail-tcpsrv: what is to be served, to whom, and how.
+"""The command line of qmail-tcpsrv.
 
 Source: smtp-server.md 4.9; tcpserver(1).
 """
@@ -17,7 +17,7 @@ USAGE = (
 
 _LETTERS = b"41UXpPhHrRoOdDqQvc:x:B:g:u:b:l:t:I:"
 
-# What a letter without an argument chooses: the attribute and its value.
+# The attribute and the value that a letter without an argument sets.
 _CHOICES: dict[bytes, tuple[str, bool | int]] = {
     b"4": ("ipv4_only", True),
     b"1": ("tells_port", True),
@@ -41,14 +41,14 @@ _TEXTS = {b"x": "rules", b"B": "banner", b"l": "local_name", b"I": "interface"}
 
 
 class BadUsage(Exception):
-    """The command line makes no sense; the program prints USAGE."""
+    """The command line is invalid; the program prints USAGE."""
 
 
 class TcpsrvOptions:
-    """All choices; the words behind the options are `host`, `port` and `program`, an argv.
+    """All options, and the words after them: `host`, `port` and `program`, an argv.
 
-    `verbosity` 0: nothing is said, 1: errors, 2: every connection.  `rules` b"": everybody is served; `local_name`
-    None: looked up; `uid`, `gid` 0: stay.
+    `verbosity`: 0 logs nothing, 1 errors, 2 every connection. `rules` b"": all clients are served.
+    `local_name` None: look it up. `uid`, `gid` 0: unchanged.
     """
 
     def __init__(self) -> None:
@@ -76,9 +76,9 @@ class TcpsrvOptions:
 
 
 def parse_command_line(argv: list[bytes], environ: "Mapping[bytes, bytes]") -> TcpsrvOptions:
-    """The choices of a command line; -U takes uid and gid from the environment.
+    """Parse a command line; -U takes uid and gid from the environment.
 
-    A number that is none counts as 0, and nobody could be served then: that is bad usage too.
+    An invalid number counts as 0. A limit of 0 would serve no client, and is bad usage too.
     Fails: BadUsage, BadOption.
     """
     chosen = TcpsrvOptions()

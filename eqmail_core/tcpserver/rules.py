@@ -1,7 +1,7 @@
-"""Rules for TCP connections: their text, their records in rules.cdb, and where a client's rule is looked up.
+"""Rules for TCP connections: their text, their records in rules.cdb, and the lookup keys.
 
-Networks (10.16.0.0/12, 2001:db8::/32) are ours: those of IPv4 become the prefixes that C looks up too; one of IPv6 is a
-record of its own, and another record tells the lengths of them all, so that nobody looks for others.
+Networks (10.16.0.0/12, 2001:db8::/32) are an extension of eQmail. An IPv4 network becomes the prefixes that C looks up.
+An IPv6 network is a record of its own. Another record lists the prefix lengths of all, which bounds the lookups.
 
 Source: smtp-server.md 4.9; tcprules(1), cr.yp.to/ucspi-tcp.
 """
@@ -17,11 +17,11 @@ _VERDICTS = ((b"deny", _DENY), (b"allow", b""))
 _HIGHEST = 255
 
 LENGTHS = b"/"
-"""The key whose record tells the lengths of the IPv6 networks that have rules."""
+"""The key of the record that lists the prefix lengths of the IPv6 networks with rules."""
 
 
 class BadRule(Exception):
-    """A line that is no rule; `line` is its text."""
+    """A line that is not a valid rule; `line` is its text."""
 
     def __init__(self, line: bytes) -> None:
         super().__init__(line.decode("latin-1"))
@@ -29,7 +29,7 @@ class BadRule(Exception):
 
 
 class Rule:
-    """What is to become of a client: refused, or served with these variables set."""
+    """The decision on a client: refused, or served with these variables set."""
 
     __slots__ = ("denies", "variables")
 
@@ -39,8 +39,9 @@ class Rule:
 
 
 def database_records(lines: "Iterable[bytes]") -> "Iterator[tuple[bytes, bytes]]":
-    """The database records of the lines of a rules file, in order; a range of addresses makes many.
+    """Generate the database records of the lines of a rules file, in order.
 
+    A range of addresses yields many records.
     Fails: BadRule, when the iteration reaches the line.
     """
     lengths: set[bytes] = set()
@@ -59,17 +60,17 @@ def database_records(lines: "Iterable[bytes]") -> "Iterator[tuple[bytes, bytes]]
 
 
 def parse_record(data: bytes) -> Rule:
-    """The rule in the data of a record."""
+    """Parse the data of a record."""
     fields = data.split(b"\0")[:-1]
     variables = [field[1:].partition(b"=") for field in fields if field.startswith(b"+")]
     return Rule(b"D" in fields, {name: value for name, _, value in variables})
 
 
 def keys_for(ip: bytes, host: bytes | None, info: bytes | None, lengths: bytes = b"") -> "Iterator[bytes]":
-    """The keys under which a client's rule may stand, the first hit decides.
+    """Generate the lookup keys of a client; the first key with a record decides.
 
-    `ip` is the textual address (IPv4 in dotted form, also where the socket was IPv6), `host` its name, `info` what
-    the client's ident server says; None where unknown.  `lengths` is the record of LENGTHS.
+    `ip`: the address as text, IPv4 in dotted form even on an IPv6 socket. `host`: its name. `info`: the ident answer.
+    Unknown values are None. `lengths`: the record of LENGTHS.
     """
     if info is not None:
         yield info + b"@" + ip
@@ -92,7 +93,10 @@ def keys_for(ip: bytes, host: bytes | None, info: bytes | None, lengths: bytes =
 
 
 def _networks_of(ip: bytes, lengths: bytes) -> "Iterator[bytes]":
-    """The IPv6 networks of these lengths that an address is in, the smallest first."""
+    """Generate the IPv6 networks that contain an address, the smallest first.
+
+    `lengths`: the prefix lengths, as in the record of LENGTHS.
+    """
     from ipaddress import ip_network
 
     for length in lengths.split(b"\0")[:-1]:
@@ -103,7 +107,10 @@ def _networks_of(ip: bytes, lengths: bytes) -> "Iterator[bytes]":
 
 
 def _split(line: bytes) -> tuple[bytes, bytes]:
-    """Address and instructions: the first colon counts behind which a verdict begins, so that IPv6 needs no quotes."""
+    """Split a line into address and instructions.
+
+    The split is at the first colon before "allow" or "deny", so that an IPv6 address needs no quotes.
+    """
     colon = line.find(b":")
     while colon >= 0:
         rest = line[colon + 1 :]
@@ -128,7 +135,7 @@ def _parse_instructions(line: bytes, text: bytes) -> bytes:
 
 
 def _addresses(line: bytes, address: bytes) -> "Iterator[bytes]":
-    """One key, or one for each number of a range such as 1.2.3.37-53 or 10.2-3. , or those of a network."""
+    """Generate the key of an address, or those of a range (1.2.3.37-53, 10.2-3.) or a network."""
     if _is_network(address):
         yield from _network(line, address)
         return
@@ -149,7 +156,7 @@ def _is_network(address: bytes) -> bool:
 
 
 def _network(line: bytes, address: bytes) -> "Iterator[bytes]":
-    """The key of an IPv6 network, or the prefixes of an IPv4 one."""
+    """Generate the key of an IPv6 network, or the prefixes of an IPv4 network."""
     from ipaddress import IPv6Network, ip_network
 
     try:

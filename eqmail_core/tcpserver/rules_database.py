@@ -1,4 +1,4 @@
-"""rules.cdb: which clients a TCP server serves, and with which variables.
+"""rules.cdb: the database of the clients that a TCP server serves, and their variables.
 
 Source: smtp-server.md 4.9.
 """
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 def find_rule(path: str, ip: bytes, host: bytes | None, info: bytes | None) -> Rule | None:
-    """The rule for a client, None where none fits.
+    """Return the rule for a client, None if no rule matches.
 
-    Fails: OSError when the database cannot be read, is damaged or does not exist: nobody knows then who may connect.
+    Fails: OSError if the database is unreadable, damaged or missing, because the permitted clients are unknown then.
     """
     database = open_cdb(path)
     if database is None:
@@ -32,7 +32,7 @@ def find_rule(path: str, ip: bytes, host: bytes | None, info: bytes | None) -> R
 
 
 def compile_rules(path: str, temporary: str, lines: "Iterable[bytes]") -> None:
-    """Make the database at `path` from the lines of a rules file.
+    """Write the database at `path` from the lines of a rules file.
 
     Fails: BadRule, CdbNotWritten; OSError from reading the lines.  The old database stays in each case.
     """

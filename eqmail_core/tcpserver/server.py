@@ -1,7 +1,7 @@
-"""qmail-tcpsrv: accept TCP connections and run a program for each, as its rules allow.
+"""qmail-tcpsrv: accepts TCP connections and runs a program for each client that the rules permit.
 
-The parent waits; whatever may take time, look-ups above all, happens in the child that becomes the program.
-Fails: never for one connection; CannotServe for all.
+The parent never blocks on a client: everything slow, above all lookups, happens in the child that becomes the program.
+Fails: never for one connection; TcpServerError if the server cannot start.
 Source: smtp-server.md 4.9; tcpserver(1).
 """
 
@@ -33,11 +33,11 @@ _BREATH_S = 0.1
 
 
 class TcpServerError(Exception):
-    """The server cannot start; the text says why."""
+    """The server cannot start; the text is the reason."""
 
 
 class TcpServer:
-    """One listening socket and at most `limit` programs."""
+    """One listening socket and at most `limit` running programs."""
 
     def __init__(self, options: TcpsrvOptions, environ: dict[bytes, bytes]) -> None:
         self._options = options
@@ -49,9 +49,9 @@ class TcpServer:
             raise TcpServerError(str(reason)) from reason
 
     def assume_role(self) -> None:
-        """Become the user that was chosen, tell the port where asked to, and let go of the terminal.
+        """Change to the chosen user, print the port if requested, and detach descriptors 0 and 1.
 
-        Fails: CannotServe.
+        Fails: TcpServerError.
         """
         options = self._options
         try:
@@ -69,7 +69,7 @@ class TcpServer:
             raise TcpServerError(f"unable to settle: {error.strerror}") from error
 
     def run(self) -> "NoReturn":
-        """Serve until TERM, which ends the process at once and leaves the programs alone."""
+        """Serve until TERM, which ends the process at once; running programs continue."""
         waking, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -120,7 +120,7 @@ class TcpServer:
     # --- the child
 
     def _become_program(self, connection: socket.socket, ip: str) -> "NoReturn":
-        """Look the client up, judge it, and become the program; never comes back."""
+        """Look up the client, apply the rules and become the program; never returns."""
         code = EXIT_TEMPORARY
         try:
             signal.set_wakeup_fd(-1)
@@ -160,9 +160,9 @@ class TcpServer:
         return EXIT_TEMPORARY
 
     def _decide(self, environ: dict[bytes, bytes]) -> bool:
-        """Whether the rules refuse a client; the variables that they set for it are added to `environ`.
+        """Return whether the rules refuse a client; add the variables of its rule to `environ`.
 
-        Fails: OSError when the rules cannot be read.
+        Fails: OSError if the rules cannot be read.
         """
         options = self._options
         if not options.rules:
@@ -179,7 +179,7 @@ class TcpServer:
         environ.update(rule.variables)
         return rule.denies
 
-    # --- words
+    # --- log
 
     def _log(self, level: int, text: bytes) -> None:
         if self._options.verbosity >= level:

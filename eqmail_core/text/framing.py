@@ -1,4 +1,4 @@
-"""NUL-terminated fields, the grammar of the internal protocols; a record begins with a letter.
+"""NUL-terminated fields, the grammar of the internal protocols; a letter begins a record.
 
 Source: SECURITY of qmail, "don't parse"; queue.md 3.3.
 """

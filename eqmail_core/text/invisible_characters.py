@@ -11,7 +11,7 @@ _CARRIAGE_RETURNS = re.compile(rb"\r+(?=\n|\Z)")
 
 
 def visible(data: bytes) -> str:
-    """Return the text for people: UTF-8, with Python escapes for unprintable bytes (\\r, \\u200b, \\xe4)."""
+    """Return printable UTF-8 text, with Python escapes such as \\r, \\u200b and \\xe4."""
     text = data.decode("utf-8", "surrogateescape")
     return text if text.isprintable() else "".join(map(_spelled, text))
 

@@ -7,7 +7,10 @@ Source: getopt(3) of the qmail family (sgetopt.c, subgetopt.c).
 
 
 class BadOption(Exception):
-    """An unknown option, or one without its argument; `text` is the message without the program name."""
+    """An unknown option, or one without its argument.
+
+    `text`: the message without the program name.
+    """
 
     def __init__(self, text: bytes) -> None:
         super().__init__(text.decode("latin-1"))

@@ -1,1 +1,1 @@
-"""tls"""
+"""TLS of the SMTP server and client: contexts, policies and sessions."""

@@ -1,10 +1,10 @@
-"""What people want to know about a certificate file."""
+"""A summary of a certificate file for people."""
 
 from datetime import UTC, datetime
 
 
 def validity(pem: bytes) -> str:
-    """Until when the first certificate in a PEM text is valid, in words; an unusable text is said to be one."""
+    """Return a sentence on the validity of the first certificate in a PEM text."""
     from cryptography import x509
 
     try:

@@ -1,6 +1,6 @@
-"""To which servers TLS is spoken, and whether a certificate is the right one.
+"""TLS policy of the SMTP client for each server, and the check of certificate names.
 
-Fails: never by itself; what `exists` raises passes through.
+Fails: never by itself; exceptions of `exists` pass through.
 Source: delivery.md 5.6 (TLS client); RFC 3207; RFC 8314 (port 465).
 """
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 class TlsPolicy:
-    """Whether TLS is tried where it is offered, and what demands it, if anything does.
+    """Whether TLS is used if the server offers it, and whether it is required.
 
-    `demanded_by`: the file with the authorities that must vouch for the server, b"" where any certificate will do and
-    plain text too; `is_implicit`: TLS begins before the greeting.
+    `demanded_by`: the file of the authorities that must have signed the server's certificate.
+    b"" allows any certificate, and clear text. `is_implicit`: TLS begins before the greeting.
     """
 
     __slots__ = ("demanded_by", "is_implicit", "is_wanted")
@@ -25,7 +25,7 @@ class TlsPolicy:
 
     @property
     def may_be_plain(self) -> bool:
-        """Whether mail may go without TLS."""
+        """Whether mail may be sent without TLS."""
         return not (self.demanded_by or self.is_implicit)
 
 
@@ -39,7 +39,7 @@ _SAFE = bytes(byte if 33 <= byte <= 126 else 63 for byte in range(256))
 
 
 class ClientTlsFiles:
-    """Where it is written: the folders `demanded` and `plain`, and the file `only_listed`."""
+    """Paths of the policy: the directories `demanded` and `plain`, and the file `only_listed`."""
 
     __slots__ = ("demanded", "only_listed", "plain")
 
@@ -50,10 +50,10 @@ class ClientTlsFiles:
 
 
 def tls_policy(host: bytes, is_implicit: bool, files: ClientTlsFiles, exists: "Callable[[bytes], bool]") -> TlsPolicy:
-    """Choose for a server named `host`; `exists` tells whether there is a file.
+    """Return the policy for the server `host`; `exists` tests whether a file exists.
 
-    The first that applies: its certificate file demands TLS, a port with implicit TLS has it anyway, and the two
-    lists of exceptions forbid it.
+    The first rule that applies counts: a certificate file of the host requires TLS; an implicit TLS port has it; the
+    two lists of exceptions forbid it.
     """
     name = _file_name(host)
     if name:
@@ -68,12 +68,12 @@ def tls_policy(host: bytes, is_implicit: bool, files: ClientTlsFiles, exists: "C
 
 
 def name_rejection_reason(host: bytes, alternatives: "Sequence[str]", common_name: str | None) -> bytes:
-    """Say why a certificate is not the one of `host`; b"" if it is.
+    """Return the reason why a certificate does not match `host`; b"" if it does.
 
-    `alternatives`: its dNSNames, which decide where there are any.
+    `alternatives`: its dNSNames, which decide alone if there are any.
     """
     if alternatives:
-        # The spelling is C's: analysers of reports know it.
+        # C's misspelling, which analysers of reports match.
         return b"" if any(_covers(it, host) for it in alternatives) else b"certificate contains no matching dNSNnames"
     if common_name is None:
         return b"certificate contains no valid commonName"
@@ -83,7 +83,7 @@ def name_rejection_reason(host: bytes, alternatives: "Sequence[str]", common_nam
 
 
 def _covers(pattern: str, host: bytes) -> bool:
-    """Whether a name in a certificate stands for a host: the same, or *. and everything behind the host's first dot."""
+    """Return whether a certificate name matches a host: it is equal, or *.DOMAIN of the host."""
     given = pattern.lower().encode("utf-8", "replace")
     name = host.lower().rstrip(b".")
     domain = name.partition(b".")[2]
@@ -91,6 +91,6 @@ def _covers(pattern: str, host: bytes) -> bool:
 
 
 def _file_name(host: bytes) -> bytes:
-    """A host's name as files are named after it, b"" when no file can be."""
+    """Return the file name for a host; b"" if the host cannot be a file name."""
     name = host.lower().rstrip(b".")
     return b"" if b"/" in name or b"\0" in name or len(name) > 250 else name

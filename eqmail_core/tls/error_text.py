@@ -1,4 +1,4 @@
-"""What an error of TLS says, as people read it: one line, without the library's own places in it.
+"""TLS errors as one line of text, without source locations of the library.
 
 Fails: never; the library leaves out the reason of some errors, or even the attribute for it.
 """
@@ -10,7 +10,7 @@ _PLACE = re.compile(r"\A\[[^]]*\] ?| ?\(_ssl\.c:[0-9]+\)\Z")
 
 
 def tls_error_text(error: Exception) -> str:
-    """The reason of an error, whatever its kind."""
+    """Return the reason of an error of any kind."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     reason = getattr(error, "reason", None)

@@ -1,8 +1,8 @@
-"""TLS for the clients of the SMTP server: contexts made from the control files, and TLS on one connection.
+"""TLS of the SMTP server: contexts from the control files, and TLS on one connection.
 
-A `ServerTls` performs no I/O: it stands between the bytes of a client and the conversation, for both drivers.
+A `ServerTls` performs no I/O. It converts between a client's bytes and the session, for both drivers.
 
-Fails: Unusable, where TLS cannot begin; HandshakeFailed.
+Fails: TlsUnavailable if TLS cannot begin; TlsHandshakeError.
 Source: smtp-server.md 4.7 (qmail-smtpd.c tls_init); RFC 3207, RFC 8996 (no TLS below 1.2), RFC 6066 (names).
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PIECE = 65536
 _NAME_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
-# What the parts of a name in a certificate are called in one line.
+# Short names of the components of a distinguished name.
 _SHORT = {
     "commonName": "CN",
     "countryName": "C",
@@ -34,24 +34,24 @@ _NO_CONTEXT = "unable to initialize ctx"
 
 
 class ServerTlsContexts:
-    """Begins TLS for clients; reads the files again when they have changed, and keeps the old ones if that fails.
+    """Creates TLS sessions for clients and reads changed files again.
 
-    `say` gets a sentence for the log when that happens.
+    If that fails, the old certificates stay in use, and `say` gets a sentence for the log.
     """
 
     def __init__(self, files: ServerTlsFiles, say: "Callable[[bytes], None]") -> None:
         self._files = files
         self._say = say
         self._contexts: dict[str, tuple[Fingerprint, ssl.SSLContext]] = {}
-        # Certificates of names that were found broken, as they were then.
+        # Fingerprints of broken certificate files that have been logged, by path.
         self._complained: dict[str, object] = {}
 
     def open(self) -> "ServerTls":
-        """TLS for one client, before its handshake.  Fails: Unusable."""
+        """Create TLS for one client, before its handshake.  Fails: TlsUnavailable."""
         return ServerTls(self._context(self._files.certificate))
 
     def check(self) -> None:
-        """Read everything.  Fails: Unusable."""
+        """Read all files.  Fails: TlsUnavailable."""
         self._context(self._files.certificate)
 
     def _context(self, certificate: str) -> ssl.SSLContext:
@@ -73,7 +73,7 @@ class ServerTlsContexts:
         return context
 
     def _choose(self, tls: "ssl.SSLObject", name: str | None, context: ssl.SSLContext) -> None:
-        """Show the certificate for the name that the client asks for, where there is one."""
+        """Select the certificate for the server name that the client requests, if there is one."""
         name = (name or "").lower().rstrip(".")
         if not name or name[0] == "." or not _NAME_LETTERS.issuperset(name):
             return
@@ -84,7 +84,7 @@ class ServerTlsContexts:
         try:
             tls.context = self._context(path)
         except TlsUnavailable as trouble:
-            # Once for each file: clients choose how often they ask for the name.
+            # Logged once for each version of the file, because clients control how often they request the name.
             if self._complained.get(path) == found:
                 return
             self._complained[path] = found
@@ -92,9 +92,9 @@ class ServerTlsContexts:
 
 
 class ServerTls:
-    """TLS on one connection: bytes in, words out, and the other way.
+    """TLS on one connection: decrypts input and encrypts output.
 
-    `is_over`: the client has said that nothing more will come.
+    `is_over`: the client has ended TLS, or the connection is broken.
     """
 
     __slots__ = ("_incoming", "_outgoing", "_tls", "is_over", "is_shaking")
@@ -107,7 +107,10 @@ class ServerTls:
         self.is_shaking = True
 
     def shake(self, data: bytes) -> bool:
-        """Go on with the handshake; True when it is complete.  Fails: HandshakeFailed."""
+        """Continue the handshake with `data`; return True when complete.
+
+        Fails: TlsHandshakeError.
+        """
         self._incoming.write(data)
         try:
             self._tls.do_handshake()
@@ -119,7 +122,7 @@ class ServerTls:
         return True
 
     def receive(self, data: bytes) -> bytes:
-        """What the client says with these bytes."""
+        """Decrypt the bytes of the client."""
         self._incoming.write(data)
         said = []
         try:
@@ -129,12 +132,12 @@ class ServerTls:
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLError, ValueError):
-            # Whatever is wrong with it, it is no client any more.
+            # After any TLS error nothing more can be read from the client.
             self.is_over = True
         return said[0] if len(said) == 1 else b"".join(said)
 
     def wrap(self, output: bytes) -> bytes:
-        """The bytes that carry `output`, and whatever TLS itself has to say."""
+        """Encrypt `output`; the result includes pending bytes of TLS itself."""
         if output:
             try:
                 self._tls.write(output)
@@ -143,7 +146,7 @@ class ServerTls:
         return self._outgoing.read()
 
     def close_notify(self) -> bytes:
-        """The bytes that end TLS; an answer to them is not waited for."""
+        """Return the bytes that end TLS; no answer to them is expected."""
         try:
             self._tls.unwrap()
         except (ssl.SSLError, ValueError):
@@ -151,7 +154,7 @@ class ServerTls:
         return self._outgoing.read()
 
     def session_info(self) -> TlsSessionInfo:
-        """What there is to be told about it after the handshake."""
+        """Return the parameters of the session after the handshake."""
         cipher, _, bits = self._tls.cipher() or ("unknown", "", 0)
         certificate = self._tls.getpeercert() or {}
         version = self._tls.version() or "TLS"
@@ -166,7 +169,7 @@ class ServerTls:
 
 
 def _make_context(files: ServerTlsFiles, certificate: str) -> ssl.SSLContext:
-    """Fails: Unusable."""
+    """Create a context from the files.  Fails: TlsUnavailable."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -194,7 +197,10 @@ def _do(what: str, action: "Callable[[], object]") -> None:
 
 
 def file_fingerprint(path: str) -> "tuple[int, int, int] | None":
-    """What changes with the content of a file; None where there is no file."""
+    """Return a value that changes with the file's content; None if the file does not exist.
+
+    Nanoseconds of mtime, inode number, size in bytes.
+    """
     try:
         found = os.stat(path)
     except OSError:
@@ -203,13 +209,13 @@ def file_fingerprint(path: str) -> "tuple[int, int, int] | None":
 
 
 def _name(certificate: "ssl._PeerCertRetDictType", whose: str) -> bytes:
-    """A name in a certificate in one line, /C=COUNTRY/CN=NAME."""
+    """Return a distinguished name of a certificate in one line, /C=COUNTRY/CN=NAME."""
     words = [f"/{_SHORT.get(str(it[0]), it[0])}={it[1]}" for part in certificate.get(whose, ()) for it in part]
     return plain("".join(words).encode())
 
 
 def _emails(certificate: "ssl._PeerCertRetDictType") -> list[bytes]:
-    """Every address in a certificate: in its subject, as always, and among its other names, as today."""
+    """Return all email addresses of a certificate: of its subject and its alternative names."""
     found = [str(it[1]) for part in certificate.get("subject", ()) for it in part if it[0] == "emailAddress"]
     found += [str(name[1]) for name in certificate.get("subjectAltName", ()) if name[0] == "email"]
     return [email.encode() for email in found]

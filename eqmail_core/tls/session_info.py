@@ -1,4 +1,4 @@
-"""What TLS is made of, what it tells about a client, and what follows from it.
+"""The server's TLS files, the parameters of a TLS session, and what they permit the client.
 
 Source: smtp-server.md 4.4 (Received), 4.7 (relaying by certificate; qmail-smtpd.c tls_verify); RFC 3848, RFC 8314.
 """
@@ -8,18 +8,20 @@ NOT_LISTED = b"email address not in my list of tlsclients"
 
 
 class TlsUnavailable(Exception):
-    """TLS cannot begin; the text says what is missing or wrong, with the reason."""
+    """TLS cannot begin; the text names the missing or invalid file, with the reason."""
 
 
 class TlsHandshakeError(Exception):
-    """The client and we did not come to terms."""
+    """The TLS handshake with the client failed."""
 
 
 class ServerTlsFiles:
-    """Where the server's keys lie: absolute paths; the last three may lead to nothing.
+    """The server's TLS settings; all paths are absolute.
 
-    `names` is a folder with a file NAME.pem for each further name of the host; `authorities` vouch for clients, who are
-    asked for a certificate if `asks_client`; `ciphers` are words for the library, None: those that it thinks safe.
+    The files `authorities`, `revoked` and `dh` may be missing.
+    `names`: a directory with a file NAME.pem for each further name of the host.
+    `authorities`: the authorities that sign client certificates. `asks_client`: request a client certificate.
+    `ciphers`: words of OpenSSL's cipher list, None for the library's default.
     """
 
     __slots__ = ("asks_client", "authorities", "certificate", "ciphers", "dh", "names", "revoked")
@@ -44,10 +46,10 @@ class ServerTlsFiles:
 
 
 class TlsSessionInfo:
-    """TLS of one connection.
+    """The TLS parameters of one connection.
 
-    `emails` are the addresses in the certificate of the client, which was verified; None: it showed none.  `subject`
-    and `issuer` are its names, as /CN=NAME; `bits` is the length of the key.
+    `emails`: the addresses of the verified client certificate; None without a certificate.
+    `subject`, `issuer`: its names, such as /CN=NAME. `bits`: the key length of the cipher.
     """
 
     __slots__ = ("bits", "cipher", "email", "emails", "issuer", "subject", "version")
@@ -70,15 +72,18 @@ class TlsSessionInfo:
         self.email: bytes | None = None
 
     def received_with(self, is_authenticated: bool, vouched_for: bytes | None) -> bytes:
-        """The protocol in a Received line, with remarks; `vouched_for` is the address that allowed relaying."""
+        """Return the protocol clause of a Received line, with comments.
+
+        `vouched_for`: the certificate address that permitted relaying, None without one.
+        """
         word = b"ESMTPSA" if is_authenticated else b"ESMTPS"
         text = b"%b (%b encrypted) (%b)" % (word, self.cipher, self.version)
         return text if vouched_for is None else text + b"\n  (cert %b)" % vouched_for
 
     def rejection_reason(self, listed: "frozenset[bytes]") -> bytes | None:
-        """Why the certificate of the client does not let it relay, b"" where it has none; None: it does.
+        """Return why the client's certificate does not permit relaying; None if it does.
 
-        The address that counts is `email` then.
+        b"" if there is no certificate or no list. If relaying is permitted, `email` is set to the matching address.
         """
         if not listed or self.emails is None:
             return b""

@@ -1,4 +1,6 @@
-"""A client on two descriptors, under TLS; for a process that serves one client.  Imported when TLS begins.
+"""A TLS stream on two descriptors, for a process that serves one client.
+
+Imported when TLS begins.
 
 Source: smtp-server.md 4.7.
 """
@@ -13,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class TlsTimedStream(TimedStream):
-    """The same client, whose words are protected from the end of `shake` on.
+    """A TimedStream whose data is encrypted after `shake`.
 
-    Fails: Unusable, before anything was said.
+    Fails: TlsUnavailable, before any byte is sent.
     """
 
     def __init__(self, plain: TimedStream, files: ServerTlsFiles, say: "Callable[[bytes], None]") -> None:
@@ -24,7 +26,7 @@ class TlsTimedStream(TimedStream):
         self._tls = ServerTlsContexts(files, say).open()
 
     def shake(self) -> TlsSessionInfo:
-        """The handshake.  Fails: HandshakeFailed, TimedOut, Gone."""
+        """Perform the handshake.  Fails: TlsHandshakeError, TimedOut, ConnectionLost."""
         tls, plain = self._tls, self._plain
         try:
             while not tls.shake(plain.read()):
@@ -34,7 +36,7 @@ class TlsTimedStream(TimedStream):
         return tls.session_info()
 
     def read(self, at_most: int = PIECE) -> bytes:
-        """Some bytes.  Fails: TimedOut, Gone."""
+        """Read some bytes.  Fails: TimedOut, ConnectionLost."""
         data = self._tls.receive(b"")
         self._plain.deadline = self.deadline
         while not data:
@@ -44,11 +46,11 @@ class TlsTimedStream(TimedStream):
         return data
 
     def write(self, data: bytes) -> None:
-        """All bytes.  Fails: TimedOut, Gone."""
+        """Write all bytes.  Fails: TimedOut, ConnectionLost."""
         self._plain.write(self._tls.wrap(data))
 
     def close(self) -> None:
-        """Say that nothing more will come."""
+        """Send close_notify."""
         try:
             self._plain.write(self._tls.close_notify())
         except (TimedOut, ConnectionLost):

@@ -1,4 +1,4 @@
-"""users/assign: the user of each local part, and the database records that the file compiles to.
+"""users/assign: the user of each local part, and the database records of the file.
 
 A line is =LOCAL:user:uid:gid:home:dash:ext: or, for all local parts that begin with PREFIX, +PREFIX:...
 A line that begins with a dot, with or without LF, ends the file.
@@ -57,5 +57,5 @@ def simple_line(local: bytes, fields: "Sequence[bytes]") -> bytes:
 
 
 def wildcard_line(prefix: bytes, fields: "Sequence[bytes]") -> bytes:
-    """Return the line that assigns all local parts with `prefix` to the user with these six fields."""
+    """Return the line that assigns all local parts with `prefix` to the user with these fields."""
     return b"+%b:%b:\n" % (prefix, b":".join(fields))

@@ -1,4 +1,4 @@
-"""The user database users/cdb: lookups as in qmail-lspawn, and compilation from users/assign.
+"""The user database users/cdb: lookups as in qmail-lspawn, compilation from users/assign.
 
 Source: delivery.md 5.1 (qmail-lspawn.c, qmail-newu.c).
 """

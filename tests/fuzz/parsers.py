@@ -138,7 +138,7 @@ def house_packets(data: bytes) -> None:
     for split in wires:
         try:
             split(data)
-        except (admission_wire.WireError, ValueError, struct.error):
+        except (admission_wire.AdmissionProtocolError, ValueError, struct.error):
             pass
 
 

@@ -12,7 +12,7 @@ from tests.conftest import eqmail
 
 pytestmark = pytest.mark.slow
 
-# qmail-start would start a house; the toolkit's faces are tested in tests/setup.
+# qmail-start would start a house; the toolkit's faces are tested in tests/integration/toolkit.
 PROGRAMS = [program.name for program in launchers() if program.name not in {"qmail-start", *TOOLKIT_PROGRAMS}]
 
 USUAL = {0, 100, 111}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from eqmail_core.smtpd import qmail_smtpd
 from eqmail_setup.installation import bytecode
 from eqmail_setup.installation import linker as linking
 from eqmail_setup.installation.launchers import launchers, module_file
@@ -29,6 +30,14 @@ def searched(home: Path, name: str, *words: str, stdin: bytes = b"") -> set[str]
 
 def test_every_program_per_message_is_linked() -> None:
     assert {Path(module_file(program)).stem for program in LINKED} == linking.LINKED_PROGRAMS
+
+
+def test_what_qmail_smtpd_imports_later_is_linked_where_it_looks() -> None:
+    folder = Path(qmail_smtpd.__file__).parent
+    (source,) = (str(path) for path in folder.rglob("*.py") if linking.is_linked(str(path)))
+    path = Path(linking.linked_path(source)).relative_to(folder).as_posix()
+    looked_for = f"{{folder}}/{path}".replace(sys.implementation.cache_tag or "", "{tag}")
+    assert looked_for in Path(qmail_smtpd.__file__).read_text()
 
 
 @pytest.mark.usefixtures("own_sources")

@@ -1,1 +1,1 @@
-"""filters"""
+"""Filters of incoming mail: milters and Python checks."""

@@ -1,1 +1,1 @@
-"""remote"""
+"""Remote delivery: qmail-remote, qmail-rspawn, and the resident service."""

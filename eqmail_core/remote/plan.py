@@ -107,10 +107,10 @@ def plan_delivery(
 ) -> "Search[RemotePlan]":
     """Search the addresses for mail to `recipients` at `host`.
 
-    See `dns.mx` for how to run the search.  Non-ASCII hosts are looked up as A-labels; the envelope addresses stay
-    unchanged (RFC 6531 section 3.2). With a route only the relay's own addresses count, recipients keep their hosts,
-    and loops are not checked. Otherwise a recipient's host is replaced by its canonical name; if all were aliases,
-    loops are not checked.
+    See `dns.mx` for how to run the search.
+    Non-ASCII hosts are looked up as A-labels; the envelope addresses stay unchanged (RFC 6531 section 3.2).
+    With a route only the relay's own addresses count, recipients keep their hosts, and loops are not checked.
+    Otherwise a recipient's host is replaced by its canonical name; if all were aliases, loops are not checked.
     """
     for address in (sender, *recipients):
         if b"\n" in address or b"\r" in address:

@@ -1,1 +1,1 @@
-"""smtpd"""
+"""The SMTP server: protocol, policy, and the servers that run them."""

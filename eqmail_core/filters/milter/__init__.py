@@ -1,1 +1,1 @@
-"""filters/milter"""
+"""The milter protocol, MTA side; no I/O."""

@@ -1,1 +1,1 @@
-"""smtpd/policy"""
+"""Decisions of the SMTP server about clients, senders, recipients and messages; no I/O."""

@@ -1,1 +1,1 @@
-"""smtpd/protocol"""
+"""The server side of the SMTP protocol; no I/O."""

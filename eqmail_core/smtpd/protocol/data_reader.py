@@ -10,8 +10,7 @@ from eqmail_core.smtpd.protocol.events import BodyKind
 class DataReader:
     """Reads one message after another.
 
-    The bytes of a chunk without a message are counted and discarded.  `is_between_chunks`: more of the message will
-    come, and only in chunks.
+    The bytes of a chunk without a message are counted and discarded.
     """
 
     __slots__ = ("_chunks", "_dotted", "_is_last", "_left")
@@ -30,7 +29,7 @@ class DataReader:
 
     @property
     def is_in_chunks(self) -> bool:
-        """Whether the current message comes in chunks."""
+        """Whether a message in chunks is open; the rest of it can only come in chunks."""
         return self._chunks is not None
 
     def begin(self) -> bool:

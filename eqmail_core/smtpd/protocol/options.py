@@ -21,11 +21,12 @@ _BINARY = b"BODY=BINARYMIME"
 class ServerOptions:
     """Settings of an SMTP session; shared by all sessions of a server.  0 means no limit.
 
-    `size_limit`: bytes; `max_recipients`: per message; `max_errors`, `max_commands` (those that carry no message): per
-    session.  `auth_methods`: AUTH methods that can be verified; `auth_needs_tls`: only CRAM-MD5 without TLS;
-    `mail_needs_auth`: a submission port.  `offers_tls`: STARTTLS; `offers_chunks`: BDAT; `offers_notify`: DSN (RFC
-    3461); `offers_utf8`: SMTPUTF8; `puts_status`: replies as in RFC 2034. `local_ip_host` replaces [IP] in an address
-    where `is_own_address(IP)`; None: no replacement.
+    `size_limit`: bytes; `max_recipients`: per message.
+    `max_errors`, `max_commands` (those that carry no message): per session.
+    `auth_methods`: AUTH methods that can be verified; `auth_needs_tls`: only CRAM-MD5 without TLS.
+    `mail_needs_auth`: a submission port.  `offers_tls`: STARTTLS; `offers_chunks`: BDAT.
+    `offers_notify`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8; `puts_status`: replies as in RFC 2034.
+    `local_ip_host` replaces [IP] in an address where `is_own_address(IP)`; None: no replacement.
     """
 
     __slots__ = (

@@ -24,10 +24,11 @@ NOWHERE = ("unknown", 0)
 
 
 class AddressLimits:
-    """Limits for clients; 0: no limit.
+    """Limits for clients.
 
-    Per address: `sessions` at a time, and `login_failures`, wrong passwords within the window.  `idle_s`: maximum time
-    of a client without a transaction.  Per process: `checkers` of passwords and `plugins` at a time.
+    Per address: `sessions` at a time, and `login_failures`, wrong passwords within the window; 0: no limit.
+    `idle_s`: maximum time of a client without a transaction; 0: no limit.
+    Per process: `checkers` of passwords and `plugins` at a time.
     """
 
     __slots__ = ("checkers", "idle_s", "login_failures", "plugins", "sessions")
@@ -45,12 +46,13 @@ class AddressLimits:
 class ServerConfig:
     """Settings of new sessions; replaced as a whole when settings change.
 
-    `policies`: by local port; `environ`: environment of children; `limit`: sessions at a time; `tls`: TLS contexts,
-    where there are keys; `limits`: limits per address. `rule_for(ip)` returns the rule for a client, None for none, and
-    may raise OSError. `proxies`: networks whose connections begin with a PROXY header.  `filters`: asked about every
-    client and message. `policy_for(port, environ, checker)` returns the policy configuration of a port for clients
-    whose variables change it. It may raise ControlError and OSError. `name_servers`: DNS servers and their port; none:
-    those of /etc/resolv.conf.
+    `policies`: by local port.  `environ`: environment of children.  `limit`: sessions at a time.
+    `tls`: TLS contexts, where there are keys.  `limits`: limits per address and process.
+    `rule_for(ip)` returns the rule for a client, None for none, and may raise OSError.
+    `proxies`: networks whose connections begin with a PROXY header.  `filters`: of every client and message, or None.
+    `policy_for(port, environ, checker)` returns the policy configuration of a port for clients whose variables change
+    it; it may raise ControlError and OSError.
+    `name_servers`: DNS servers and their port; none: those of /etc/resolv.conf.
     """
 
     __slots__ = (

@@ -71,7 +71,7 @@ class MessageReceiver:
 
     The queue client calls `done(code, number, when, qp)` when the queue has accepted or refused the message, perhaps
     before it is complete.  `done` must call `queued`, which returns the reply (lines separated by CRLF) and the log
-    text. `is_submitted`: the message is complete, and the queue's result is awaited.
+    text.  `is_submitted`: the message is complete, and the queue's result is awaited.
     """
 
     __slots__ = ("_buffered", "_buffered_bytes", "_checks", "_early", "_long", "_queue_client", "is_submitted")

@@ -57,4 +57,7 @@ Not durable yet; durable; forwarded to exactly one address together with the DSN
 """
 
 DSN_VARIABLE = b"WISHES"
-"""Environment variable that gives programs of a .qmail file the DSN parameters; format: `dsn.parameters`."""
+"""Environment variable with the DSN parameters, for programs of a .qmail file.
+
+Format: `dsn.parameters`.
+"""

@@ -27,7 +27,7 @@ def find_secret(text: bytes, login: bytes) -> bytes | None:
 def has_clear_text(text: bytes) -> bool:
     """Return whether a secret may be clear text.
 
-    Strings of the oldest crypt(3) method cannot be told from clear text.
+    Strings of the oldest crypt(3) method cannot be distinguished from clear text.
     """
     return any(not is_crypt_string(secret) for _, secret in entries(text))
 

@@ -48,7 +48,7 @@ MAX_CONCURRENT = 256
 """Most questions that are sent to the servers at a time."""
 
 MAX_BESIDE = 64
-"""Most additional questions in progress, of all searches together; the first of each search does not count."""
+"""Most questions in progress of all searches together, without the first one of each."""
 
 MAX_OF_A_SEARCH = 8
 """Most questions of one search in progress at a time."""

@@ -1,6 +1,6 @@
 """The protocol that hands a client of qmail-smtpd over to the SMTP service: run/smtp.sock.
 
-    service  EQ1                      it has room and speaks this version
+    service  EQ1                      it has room and uses this version
     program  field NUL ...            with the client's socket: A, a word of the checkpassword command, in order;
                                       V, an environment variable, NAME=VALUE
     service  K                        accepted; nothing has been sent to the client so far
@@ -37,7 +37,10 @@ def offer(checker: list[bytes], environ: "Mapping[bytes, bytes]") -> bytes:
 
 
 def split_offer(packet: bytes) -> tuple[list[bytes], dict[bytes, bytes]]:
-    """Read the checkpassword command and the environment of an offer.  Fails: HandoverProtocolError."""
+    """Read the checkpassword command and the environment of an offer.
+
+    Fails: HandoverProtocolError.
+    """
     checker: list[bytes] = []
     environ: dict[bytes, bytes] = {}
     for field in fields(packet):

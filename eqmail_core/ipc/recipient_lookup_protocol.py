@@ -14,7 +14,7 @@ import struct
 QUESTION, ANSWER = b"Q", b"A"
 
 MAX_ADDRESS = 1800
-"""Longest recipient in a query, in bytes: the longest that a client may send, and what routing adds."""
+"""Longest recipient in a query, in bytes: SMTP's limit and the prefix that routing adds."""
 
 _HEAD = struct.Struct("<cI")
 

@@ -15,7 +15,7 @@ Clients are root and the scheduler's own account.
 
 Every packet is a letter and NUL-terminated text. The answer to a request is any number of packets and `.`.
 Requests of one connection are answered in order. A target is NUMBER SP STAMP; message numbers are reused, and the stamp
-tells the messages apart. The stamp is `m` and the serial of a message in memory, or the ctime of its info file in
+distinguishes the messages. The stamp is `m` and the serial of a message in memory, or the ctime of its info file in
 nanoseconds.
 
 Results: `done`; `busy`, deferred until the running deliveries end; `gone`; `changed`, another message has the number or

@@ -8,7 +8,7 @@
     service R tag, exit code of qmail-queue u8, message number u64, unix time u32, qp u32
 
 The envelope is F sender NUL, T recipient NUL for each, one more NUL, and optional DSN parameters (dsn.parameters).
-The client chooses the tags, which tell its submissions apart. Numbers are little-endian.
+The client chooses the tags, which identify its submissions. Numbers are little-endian.
 When a client disconnects, its uncommitted submissions are dropped.
 
 Fails: SubmissionProtocolError for any other packet.

@@ -98,7 +98,7 @@ def _delimited(text: bytes, at: int) -> "tuple[Token, int]":
 def _atom(text: bytes, at: int) -> "tuple[Token, int]":
     start, end = at, len(text)
     while at < end and text[at] not in _ATOM_ENDS:
-        # A line end cannot be escaped. C takes it into the word and then writes an invalid header.
+        # A line end cannot be escaped. C accepts it in the word and then writes an invalid header.
         escapes = text[at] == _BACKSLASH and text[at + 1 : at + 2] not in (b"\r", b"\n")
         at += 2 if escapes else 1
     word = text[start:at]

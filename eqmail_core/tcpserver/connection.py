@@ -83,7 +83,7 @@ def _port_number(text: bytes) -> int:
 
 
 def prepare(sock: socket.socket, options: "TcpsrvOptions") -> None:
-    """Set the chosen socket options of a connection; options that the system refuses are skipped."""
+    """Set the chosen socket options of a connection; options that fail are skipped."""
     dsn = []
     if not options.keeps_ip_options:
         dsn.append((socket.IPPROTO_IP, socket.IP_OPTIONS, b""))

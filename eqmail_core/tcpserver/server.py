@@ -1,4 +1,4 @@
-"""qmail-tcpsrv: accepts TCP connections and runs a program for each client that the rules permit.
+"""qmail-tcpsrv: accepts TCP connections and runs a program for each permitted client.
 
 The parent never blocks on a client: everything slow, above all lookups, happens in the child that becomes the program.
 Fails: never for one connection; TcpServerError if the server cannot start.

@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 _TRAILING = b" \t\n"
 
 MAX_DIGITS = 20
-"""Most digits of a number that are read, as in RFC 1870; Python refuses to convert some thousands of digits."""
+"""Most digits of a number that are read, as in RFC 1870.
+
+Python refuses to convert some thousands of digits.
+"""
 
 
 def first_line(text: bytes) -> bytes:
@@ -33,7 +36,7 @@ MAX_COUNT = 2**31 - 1
 """Largest number of a setting or an option, the limit of a C int."""
 
 MAX_WAIT_S = 1_000_000
-"""Longest timeout of a setting or an option, eleven days; poll accepts 2**31 - 1 milliseconds."""
+"""Longest timeout of a setting or an option, eleven days; poll's limit is 2**31 - 1 ms."""
 
 
 def number_of_option(text: bytes, limit: int = MAX_COUNT) -> int:

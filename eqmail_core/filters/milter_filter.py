@@ -144,7 +144,7 @@ class MilterFilter:
             verdict.changes = answer.changes
             return verdict
         if question.stage in (op.CONNECTED, op.HELLO):
-            return op.NO_VERDICT  # HELO needs no milter; it gets the data with the next command.
+            return op.NO_VERDICT  # The client may connect and send HELO; a refusal follows at MAIL.
         return op.verdict_when_unavailable(self._entry.default)
 
 

@@ -129,7 +129,8 @@ def after_attempt(
 ) -> tuple[int, TcptoEntry] | None:
     """Return the place and entry that an attempt changes, or None if nothing changes.
 
-    A new host takes a free place, else that of the host whose last timeout is the oldest.
+    A new host takes a free place, else that of the host with the oldest last timeout.
+    For this comparison, each counted timeout makes the last one 1024 s later.
     """
     place = _row_of(entries, af, ip)
     if place >= 0:

@@ -69,7 +69,8 @@ class SmtpExchange:
         """Number of replies since the message began."""
         self.may_retry = True
         """Whether a new connection may succeed without the risk of a duplicate.
-        It is true until the server accepts MAIL or replies that it is closing.
+
+        It is true while the server has not accepted MAIL, and after its reply that it is closing (421).
         """
 
     def _take_replies(self) -> None:

@@ -28,7 +28,8 @@ _LOG_DELAY_S = 0.01
 _FAILURES_S = 600
 
 
-# Less than an eighth of all sessions free counts as nearly full; then the idle limit is one minute.
+# The service is nearly full when less than an eighth of all sessions is free.  Then the timeout for client input is at
+# most one minute, and the time without a transaction a tenth.
 _FREE_PART = 8
 _FULL_TIMEOUT_S = 60
 _FULL_IDLE_PART = 10

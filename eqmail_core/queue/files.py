@@ -1,4 +1,4 @@
-"""The files of preprocessed messages (S5): senders, unfinished recipients, failures, and their removal.
+"""The files of preprocessed messages (S5): senders, recipients, failures.
 
 One method per fact that the scheduler records. Each is one operation on one file, so that a crash between any two
 leaves a valid state of the queue. Channels are indices, see queue/format/channels.py.
@@ -57,8 +57,9 @@ class QueueFiles:
         return path[len(self.paths.root) + 1 :].encode()
 
     def birth_of(self, number: int) -> list[tuple[int, int]] | None:
-        """Return the channels of a message with unfinished lists, each with its due time; None if it is not S5.
+        """Return the channels of a message with unfinished lists, with due times.
 
+        None if it is not S5.
         Fails: QueueFileError.
         """
         if self.stat(self.paths.info(number)) is None or self.stat(self.paths.todo(number)) is not None:
@@ -90,8 +91,9 @@ class QueueFiles:
         return sender, birth, parse_dsn(dsn_in_info(text))
 
     def born_ns(self, number: int) -> int | None:
-        """Return what tells a message from others with its number, see `format.info`; None without an info/N.
+        """Return the birth that identifies a message among those with its number.
 
+        See `format.info`; None without an info/N.
         Fails: QueueFileError.
         """
         state = self.stat(self.paths.info(number))
@@ -105,8 +107,9 @@ class QueueFiles:
             return 0
 
     def recipients(self, number: int, channel: int) -> Iterator[tuple[int, int, bytes]]:
-        """Yield offset, mark and address of every recipient of a channel; a long list is read as it is consumed.
+        """Yield offset, mark and address of every recipient of a channel.
 
+        A long list is read as it is consumed.
         Fails: QueueFileError; the iterator may fail with OSError.
         """
         path = self.paths.channel(CHANNELS[channel], number)
@@ -137,7 +140,7 @@ class QueueFiles:
             raise QueueFileError(b"trouble marking %b; message will be delivered twice!" % self.short(path)) from error
 
     def finish_channel(self, number: int, channel: int) -> bool:
-        """Remove the list of a channel whose recipients are all finished; return whether it was the last one.
+        """Remove the list of a finished channel; return whether it was the last one.
 
         Fails: QueueFileError when it is still there.
         """

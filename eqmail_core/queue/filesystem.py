@@ -1,4 +1,6 @@
-"""The file operations of the queue: few, so that tests can simulate a disk that loses power at any of them.
+"""The file operations of the queue.
+
+They are few, so that tests can simulate a disk that loses power at any of them.
 
 Guaranteed after a power cut: the content of a file after `sync` or `sync_data`, the names in a folder after
 `sync_folder`. Nothing else is, and no order.
@@ -57,7 +59,10 @@ class FileSystem:
                     rest, offset = rest[written:], offset + written
 
     def rewrite(self, fd: int, data: "Piece") -> None:
-        """Write the content of a file again; its time stays, because info/N must not look older than its mess/N."""
+        """Write the content of a file again; its time stays.
+
+        Otherwise info/N could look older than its mess/N.
+        """
         found = os.fstat(fd)
         self.write_at(fd, [data], 0)
         os.utime(fd, ns=(found.st_atime_ns, found.st_mtime_ns))

@@ -1,4 +1,6 @@
-"""Decides whether mess/N is the message of info/N: numbers are inode numbers, and the system reuses them.
+"""Decides whether mess/N is the message of info/N.
+
+Numbers are inode numbers, and the system reuses them.
 
 The name info/N is created when mess/N is complete. So a mess/N written later than info/N was made is another message,
 unless the clock was set back in between; then info/N has a mark (`vouch`). Where numbers are not inode numbers, as in a

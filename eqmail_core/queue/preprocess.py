@@ -1,5 +1,6 @@
-"""Preprocessing of a message to S5: writes info, local and remote from todo/N or from the scheduler's memory.
+"""Preprocessing of a message to S5: writes info, local and remote.
 
+The source is todo/N or the scheduler's memory.
 Fails: QueueFileError, whose text is the warning to log; the next attempt first removes what a failed one wrote.
 Source: queue.md 3.4, 3.7 "todo step" (qmail-send.c todo_do).
 """
@@ -28,8 +29,9 @@ _UID, _PID = b"u"[0], b"p"[0]
 
 
 class SpillFiles:
-    """The files of a message to spill from memory; `lists`: channel, content and due time of each list.
+    """The files of a message to spill from memory.
 
+    `lists`: channel, content and due time of each list.
     `dsn`: the DSN parameters as info/N stores them; `mark`: see `format.info`.
     """
 
@@ -64,7 +66,9 @@ class Preprocessor:
     def preprocess(
         self, number: int, route: Callable[[bytes], tuple[int, bytes]], say: Callable[[bytes], None]
     ) -> list[int]:
-        """Turn todo/N into info, local and remote, all on the disk; return the channels that have a recipient.
+        """Turn todo/N into info, local and remote, all on the disk.
+
+        Returns the channels that have a recipient.
 
         todo/N itself stays: once the cleaner has removed it the message is S5.
         Fails: QueueFileError.
@@ -124,7 +128,9 @@ class Preprocessor:
         return [channel for channel, path in enumerate(lists) if path in files]
 
     def place(self, placements: list[SpillFiles]) -> list[QueueFileError | None]:
-        """Write the files of messages whose mess/N is on the disk, each completely or not at all; one result for each.
+        """Write the files of messages whose mess/N is on the disk; return one result each.
+
+        Each message is written completely or not at all.
 
         info/N appears last, in one step and complete, when everything else of the message is on the disk. So after a
         crash an existing info/N makes every other copy of the message unnecessary.
@@ -147,7 +153,10 @@ class Preprocessor:
         return results
 
     def _remove_info(self, files: SpillFiles) -> None:
-        """Remove info/N of messages whose rewrite failed: it must not look complete while their lists change."""
+        """Remove info/N of messages whose rewrite failed.
+
+        It must not look complete while their lists change.
+        """
         path = self.files.paths.info(files.number)
         _attempt(b"unable to unlink", self.files.short(path), remove_for_good, path)
 
@@ -185,7 +194,10 @@ class Preprocessor:
             file.close()
 
     def _sync_list_folders(self) -> Callable[[SpillFiles], None]:
-        """Return a function that flushes the names of a message's lists; each folder once for a whole group."""
+        """Return a function that flushes the names of a message's lists.
+
+        Each folder is flushed once for a whole group.
+        """
         paths, sync = self.files.paths, _SyncedFolders(self.files)
 
         def act(files: SpillFiles) -> None:
@@ -206,7 +218,10 @@ class Preprocessor:
 
 
 class _DsnCollector:
-    """Rekeys the DSN parameters of a todo file to its lists; call `add` per recipient, with its size in the list."""
+    """Rekeys the DSN parameters of a todo file to its lists.
+
+    Call `add` per recipient, with its size in the list.
+    """
 
     __slots__ = ("_keys", "_offsets", "text")
 

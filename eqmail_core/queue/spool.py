@@ -1,4 +1,6 @@
-"""The file operations of C qmail-queue and qmail-clean, one message at a time, each step flushed to the disk.
+"""The file operations of C qmail-queue and qmail-clean, one message at a time.
+
+Each step is flushed to the disk.
 
     S1 -> S2   pid/TAG is created (its inode is the number N) and linked as mess/N
     S2 -> S3   mess/N is written and flushed, intd/N created
@@ -43,7 +45,10 @@ class SpoolError(Exception):
 
 
 class Submitter:
-    """The origin of a message: `tag` makes file names unique, `received` is the line put before the message."""
+    """The origin of a message.
+
+    `tag` makes file names unique; `received` is the line put before the message.
+    """
 
     __slots__ = ("pid", "received", "tag", "uid")
 
@@ -62,8 +67,9 @@ def queue_one(
     read_recipients: "Callable[[], bytes]",
     has_more: "Callable[[], bool]" = lambda: False,
 ) -> int:
-    """Queue one message as C does and return its number; each reader returns the next piece, b"" at the end.
+    """Queue one message as C does and return its number.
 
+    Each reader returns the next piece, b"" at the end.
     `has_more`: whether data after the envelope can be read now, see `format.envelope.read_envelope`.
     Fails: SpoolError; the same files as in C are left behind.
     """
@@ -99,7 +105,10 @@ def queue_one(
 
 
 def clean(disk: "FileSystem", paths: "QueuePaths", request: bytes) -> bytes:
-    """Execute a request to qmail-clean (without its NUL); return + or ! after an x for each fault, as in C."""
+    """Execute a request to qmail-clean (without its NUL).
+
+    Returns + or ! after an x for each fault, as in C.
+    """
     if not 6 <= len(request) < 100:
         return b"x"
     faults = b"x" * len(request[5:].translate(None, b"0123456789/"))
@@ -116,7 +125,10 @@ def clean(disk: "FileSystem", paths: "QueuePaths", request: bytes) -> bytes:
 
 
 def sweep(disk: "FileSystem", paths: "QueuePaths", now: float) -> None:
-    """Remove files in pid/ older than 36 hours, except the number pool; files with errors stay until the next sweep."""
+    """Remove files in pid/ older than 36 hours, except the number pool.
+
+    Files with errors stay until the next sweep.
+    """
     try:
         names = [name for name, _ in disk.entries(paths.pid) if not name.startswith((".", POOL_PREFIX))]
     except OSError:
@@ -159,7 +171,10 @@ def _folder(path: str) -> str:
 
 
 def _name_message(disk: "FileSystem", paths: "QueuePaths", tag: str) -> tuple[int, int]:
-    """Create an empty file named by its inode number (steps 4 and 5); return the number and the open file."""
+    """Create an empty file named by its inode number (steps 4 and 5).
+
+    Returns the number and the open file.
+    """
     with _Failing(q.NO_PID_FILE):
         for count in range(1, _TRIES + 1):
             path = f"{paths.pid}/{tag}.{count}"

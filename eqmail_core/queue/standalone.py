@@ -1,4 +1,6 @@
-"""Queues a message without the service, as C qmail-queue does, for callers with permission to write the queue.
+"""Queues a message without the service, as C qmail-queue does.
+
+The caller needs permission to write the queue.
 
 Root queues as the owner of the queue's files, so that the spawners trust them.
 
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
 
 
 def queue_without_service(site: "Site", message: int, envelope: int) -> int:
-    """Queue the message on one descriptor for the envelope on another; return the exit code of qmail-queue.
+    """Queue the message on one descriptor for the envelope on another.
+
+    Returns the exit code of qmail-queue.
 
     71 where the caller may not write the queue: then it has to wait for the service.
     """

@@ -1,4 +1,7 @@
-"""State of one channel of the scheduler: delivery slots, open attempts, due messages, and the lists being read."""
+"""State of one channel of the scheduler.
+
+Delivery slots, open attempts, due messages, and the lists being read.
+"""
 
 from collections import deque
 
@@ -11,7 +14,9 @@ Record = tuple[int, int, bytes]
 
 
 class ChannelState:
-    """`waiting`: new messages in memory; `due`: older ones on the disk; `job`: the attempt whose list is being read.
+    """One channel's messages, attempts and delivery slots.
+
+    `waiting`: new messages in memory; `due`: older ones on the disk; `job`: the attempt whose list is being read.
 
     With a `room` (destination queues), recipients wait there for their destinations. `stalled`: attempts with more
     recipients for one destination than it has room for, each with the record that did not fit; they are read on later.
@@ -78,7 +83,9 @@ class ChannelState:
             self.room.set_back(seconds)
 
     def suspend(self, number: int | None = None) -> list[Job]:
-        """Start no more deliveries for now, of this message or of any; return the attempts that lost a reference.
+        """Start no more deliveries for now, of this message or of any.
+
+        Returns the attempts that lost a reference.
 
         An attempt is listed once per lost reference.
         """

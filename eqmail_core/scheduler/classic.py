@@ -1,4 +1,6 @@
-"""qmail-send as in C: log on descriptor 0, spawners on 1 to 4, qmail-clean on 5 and 6, bounces through qmail-queue.
+"""qmail-send as in C, on descriptors 0 to 6.
+
+Log on 0, spawners on 1 to 4, qmail-clean on 5 and 6; bounces go through qmail-queue.
 
 One turn of the loop: signals, commands to the spawners, their reports, one new message, attempts, completions.
 
@@ -61,7 +63,10 @@ class SpawnerPipe:
             pass
 
     def reports(self, data: bytes) -> Iterator[tuple[Delivery | None, bytes, bytes]]:
-        """Yield the complete reports in `data`: delivery (None for a number out of range), outcome letter, text."""
+        """Yield delivery, outcome letter and text of each complete report.
+
+        The delivery is None for a number out of range.
+        """
         report = self._report
         start = 0
         while start < len(data):

@@ -1,4 +1,4 @@
-"""The end of a message on the disk: the bounce to its sender is queued, then its files are removed.
+"""Ends messages on the disk: queues the bounce, then removes the files.
 
 Source: queue.md 3.7 "done", 3.10 (qmail-send.c messdone, injectbounce).
 """
@@ -27,8 +27,9 @@ _MAX_ENDED = 10_000
 
 
 class MessageCompletion:
-    """Completes messages on the disk whose recipients are all finished; sends the bounces of all messages.
+    """Completes messages on the disk whose recipients are all finished.
 
+    It also sends the bounces of all messages.
     `date()` returns the date for a bounce that is sent now. `notifying`: numbers whose bounce is being injected.
     `limit` bounds the bounces per sender; double bounces and delay warnings are exempt.
     """
@@ -78,7 +79,10 @@ class MessageCompletion:
         return self.due.wakes_at() if self.ready else None
 
     def send_notification(self, number: int, message: ReportedMessage, then: Callable[[int], None]) -> None:
-        """Bounce a message; `then` is called with 0 when that is done, else with the seconds until the next try."""
+        """Bounce a message.
+
+        `then` is called with 0 when that is done, else with the seconds until the next try.
+        """
         bounce = compose(message, self._bounce_config, self._date(), _identity(number))
         if bounce is None:
             self._log.say(self._log.lines.triple_bounce(self._files.short(self._files.paths.bounce(number))))
@@ -192,7 +196,10 @@ class MessageCompletion:
         self.clean(number)
 
     def has_ended(self, number: int, birth: int, mark: int) -> bool:
-        """Whether exactly this message was removed although its journal may not know; the answer is given once."""
+        """Whether exactly this message was removed although its journal may not know.
+
+        The answer is given once.
+        """
         born = self._ended.get(number)
         if born is None or not is_born(born, birth, mark):
             return False

@@ -1,4 +1,6 @@
-"""Answers administrators' queries and changes messages, as requested over the scheduler's control socket.
+"""Serves administrators: answers queries and changes messages.
+
+Requests come over the scheduler's control socket.
 
 It changes the scheduler's state and the files together, so that they never disagree. A message in memory is first
 written to the disk and changed there. A message with running deliveries is changed when they have ended; no further

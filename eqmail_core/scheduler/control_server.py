@@ -1,4 +1,4 @@
-"""The control socket of the resident scheduler: connections of administrators, one request after the other.
+"""The control socket of the resident scheduler: one request after the other per client.
 
 Answers stay in generators until the client has read the previous packets. Changes are made a few per turn of the loop.
 So neither a large queue nor a slow client uses memory or delays deliveries.
@@ -31,7 +31,10 @@ _MAX_CONNECTIONS = 8
 
 
 class ControlServer:
-    """Accepts connections on `listener` from root and from this process's account; `queue`: folder of the queue."""
+    """Accepts connections from root and from this process's account.
+
+    `queue`: the folder of the queue.
+    """
 
     def __init__(
         self,

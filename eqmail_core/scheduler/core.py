@@ -138,8 +138,9 @@ class KeepsTimes(Protocol):
 
 
 class SchedulerCore:
-    """The scheduler with its scanner and message completion; `is_held`: whether a number's message is in memory only.
+    """The scheduler with its scanner and message completion.
 
+    `is_held`: whether the message with a number is in memory only.
     `keeps_times`: further objects that must adjust when the clock is set back.
     """
 

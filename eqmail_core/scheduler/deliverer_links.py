@@ -1,4 +1,4 @@
-"""The resident scheduler's connections to the delivery services: delivery requests out, reports back.
+"""The resident scheduler's connections to the delivery services.
 
 Deliveries outstanding on a connection that breaks are deferred.
 

@@ -62,7 +62,10 @@ class DestinationThrottle:
         return self._failures >= DEAD_AFTER
 
     def delay(self, now: float) -> float | None:
-        """Return the seconds until another delivery may start, 0 for now; None: not before a running one ends."""
+        """Return the seconds until another delivery may start, 0 for now.
+
+        None: not before a running one ends.
+        """
         if self._window < FIRST_WINDOW and now - self._busy_at >= CALM_S:
             self._window = FIRST_WINDOW
             self._pause_s = 0.0

@@ -42,7 +42,10 @@ class DestinationQueue(Generic[Item]):
 
 
 class DestinationQueues(Generic[Item]):
-    """Decides which waiting item gets the next of `indexes` slots; `limits`: from control/remotelimits."""
+    """Decides which waiting item gets the next of `indexes` slots.
+
+    `limits`: from control/remotelimits.
+    """
 
     def __init__(self, indexes: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = MAX_WAITING) -> None:
         self._limits = limits
@@ -58,7 +61,10 @@ class DestinationQueues(Generic[Item]):
         self._alarm_count = 0
 
     def has_space(self, domain: bytes, counters: int = 2) -> bool:
-        """Whether one more may wait for `domain` (lower case): its items fill less than half of the free room."""
+        """Whether one more item may wait for `domain` (lower case).
+
+        Its waiting items must fill less than half of the free room.
+        """
         queue = self._queues.get(domain)
         return counters * (len(queue.waiting) if queue else 0) < self._room - self.waiting
 
@@ -84,7 +90,10 @@ class DestinationQueues(Generic[Item]):
         return queue
 
     def next_ready(self, now: float) -> tuple[Item, bytes] | None:
-        """Return the next item with b"" to start it, or with the reason to defer it; None: nothing is ready."""
+        """Return the next item: with b"" to start it, else with the reason to defer it.
+
+        None: nothing is ready.
+        """
         awake = self._awake
         self._ring_alarms(now)
         while awake:

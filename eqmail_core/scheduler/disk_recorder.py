@@ -1,4 +1,4 @@
-"""Records the results of recipients whose message is on the disk, with one file operation per result.
+"""Records results of recipients on the disk, with one file operation each.
 
 Source: queue.md 3.7 (qmail-send.c markdone, addbounce, job_close).
 """
@@ -26,7 +26,9 @@ class DiskRecorder:
             self._scheduler.log.warning(trouble.text)
 
     def record_failure(self, job: Job, recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
-        """Append to the bounce, then mark the recipient; without the bounce entry it stays to be tried again.
+        """Append to the bounce, then mark the recipient.
+
+        Without the bounce entry it stays to be tried again.
 
         A failure is marked when the bounce is on the disk; otherwise a crash could lose both and no bounce goes out.
         """
@@ -43,7 +45,7 @@ class DiskRecorder:
         return True
 
     def job_closed(self, job: Job) -> None:
-        """Remove the list when all recipients are finished, else schedule the next attempt at its fixed time."""
+        """Remove the list when all recipients are finished, else schedule the next attempt."""
         scheduler = self._scheduler
         due = job.retry
         if job.hit_end and not job.pending:

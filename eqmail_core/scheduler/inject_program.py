@@ -1,4 +1,7 @@
-"""Injects bounces through qmail-queue, as C does, in pieces: memory use does not grow with the message."""
+"""Injects bounces through qmail-queue, in pieces, as C does.
+
+Memory use does not grow with the message.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 

@@ -1,4 +1,7 @@
-"""Injects bounces over the submission protocol; a long one in pieces, as fast as the queue service reads it."""
+"""Injects bounces over the submission protocol.
+
+A long one is sent in pieces, as fast as the queue service reads it.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -14,7 +17,10 @@ _AT_A_TIME = 20
 
 
 class StreamInjector:
-    """Injects through the queue service; `on_result()` follows every result, so that the loop takes its turn."""
+    """Injects through the queue service.
+
+    `on_result()` follows every result, so that the loop takes its turn.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, link: AsyncQueueClient, on_result: Callable[[], None]) -> None:
         self._loop = loop

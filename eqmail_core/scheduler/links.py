@@ -22,7 +22,10 @@ MAX_SERIALS = 8000
 
 
 class ReconnectingChannel:
-    """A reconnecting connection to the socket at `path`; `on_open()` follows every connect, `on_close()` every loss."""
+    """A reconnecting connection to the socket at `path`.
+
+    `on_open()` follows every connect, `on_close()` every loss.
+    """
 
     def __init__(
         self,

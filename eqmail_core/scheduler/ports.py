@@ -1,4 +1,6 @@
-"""The ports of the scheduler and the values that pass through them; one core drives both kinds of system.
+"""The ports of the scheduler and the values that pass through them.
+
+One core drives both kinds of system.
 
 The classic qmail-send talks to spawners and qmail-clean over pipes; the resident one to services over sockets.
 """
@@ -87,15 +89,16 @@ class RecipientRecorder(Protocol):
         """Record that the recipient at `offset` is finished."""
 
     def record_failure(self, job: "Job", recipient: bytes, offset: int, report: bytes, has_failed: bool) -> bool:
-        """Record a finished recipient that its sender gets a report about; False when that could not be noted."""
+        """Record a finished recipient with a report for the sender; False if that failed."""
 
     def job_closed(self, job: "Job") -> None:
         """End an attempt: `pending` recipients are still to do, and further ones where `hit_end` is False."""
 
 
 class Job:
-    """One attempt at one channel of one message; `age`: of the message when the attempt began, in seconds.
+    """One attempt at one channel of one message.
 
+    `age`: of the message when the attempt began, in seconds.
     `records` yields offset, mark and address of each recipient. `refs` counts what keeps the attempt open: reading its
     list, running deliveries, reports that are not durable yet. `retry` is the time of the next attempt, fixed now.
     `recipient_indexes` are the positions of the recipients in the envelope of a message admitted with a serial.
@@ -180,8 +183,9 @@ class Job:
 
 
 class Delivery:
-    """One attempt for one recipient; `recipient_index`: its position in the envelope of an admitted message.
+    """One attempt for one recipient.
 
+    `recipient_index`: its position in the envelope of an admitted message.
     `number` is assigned when it starts. `queue` is the destination queue it waited in, which needs its result.
     """
 
@@ -227,7 +231,9 @@ class Injector(Protocol):
         """Whether one more injection can start."""
 
     def inject(self, bounce: Notification, pieces: Iterator[bytes], then: Callable[[int, int], None]) -> None:
-        """Queue the message made of `pieces`; `then` is called with an exit code of qmail-queue and its qp.
+        """Queue the message made of `pieces`.
+
+        `then` is called with an exit code of qmail-queue and its qp.
 
         An OSError from `pieces` aborts the injection: any code but 0.
         """

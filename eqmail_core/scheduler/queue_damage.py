@@ -1,4 +1,4 @@
-"""Finds queue files that belong to no message or to an ended one; removes what is safe and logs it.
+"""Finds queue files of no message or of an ended one; removes what is safe.
 
     lists, bounce/N, info/N.tmp without info/N    a spill or a preprocessing was cut short: removed at start
     info/N without mess/N                         there is nothing to deliver: removed, with an alert, after the
@@ -33,7 +33,9 @@ class QueueDamage:
         self._log = log
 
     def sweep(self, part: QueuePartition) -> set[int]:
-        """Remove files without a message in one part of the queue; return the messages that can be scheduled.
+        """Remove files without a message in one part of the queue.
+
+        Returns the messages that can be scheduled.
 
         Call this before anything is written.
         """

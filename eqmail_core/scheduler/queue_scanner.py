@@ -102,7 +102,7 @@ class QueueScanner:
         self._todo.next_start = 0
 
     def find_old(self, now: int) -> None:
-        """Load every message that an earlier scheduler has preprocessed, and remove files that belong to none.
+        """Load every preprocessed message; remove files that belong to none.
 
         Fails: OSError for unreadable folders.
         """

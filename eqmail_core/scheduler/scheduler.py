@@ -1,4 +1,6 @@
-"""The delivery scheduler of qmail-send: when each recipient is tried, how many at once, and what each report means.
+"""The delivery scheduler of qmail-send.
+
+It decides when each recipient is tried, how many at once, and what each report means.
 
 It knows neither files nor sockets: the queue files, the deliverers and the recorders are arguments, and so is the
 clock. `pump` starts what is due. Results arrive through `report`, `mark_durable` and `durability_lost`.
@@ -132,7 +134,7 @@ class Scheduler:
             self.log.warning(b"qmail-start is stopped, so no delivery starts" if paused else b"qmail-start goes on")
 
     def prepare(self, job: Job) -> None:
-        """Fix what depends on the start time of an attempt: the time of the next one and the age of the message."""
+        """Fix the retry time of an attempt and the age of its message, from its start time."""
         job.retry = self._retry_schedule.next_attempt(job.birth, self.now, job.channel)
         job.age = max(self.now - job.birth, 0)
 
@@ -219,7 +221,10 @@ class Scheduler:
         return channel.resting.popleft() if channel.resting else None
 
     def _rest(self, channel: ChannelState, job: Job) -> None:
-        """Let other messages have their turn; when too many attempts rest already, reschedule this one on the disk."""
+        """Let other messages have their turn.
+
+        When too many attempts rest already, this one is rescheduled on the disk.
+        """
         channel.job, channel.next_source = None, 0
         if len(channel.resting) < _MAX_RESTING:
             channel.resting.append(job)
@@ -250,8 +255,9 @@ class Scheduler:
         return None
 
     def remove_stale(self, number: int) -> None:
-        """Remove info/N and its files: they belong to an ended message whose number another message has now.
+        """Remove info/N and what belongs to it.
 
+        They are of an ended message whose number another message has now.
         Fails: QueueFileError.
         """
         for channel in self.channels:
@@ -260,7 +266,10 @@ class Scheduler:
         self.damage.remove_stale(number)
 
     def suspend_message(self, number: int) -> list[Job]:
-        """Start no more deliveries of a message for now; return the attempts that running deliveries keep open."""
+        """Start no more deliveries of a message for now.
+
+        Returns the attempts that running deliveries keep open.
+        """
         for channel in self.channels:
             for job in channel.suspend(number):
                 self.release(job)
@@ -350,7 +359,9 @@ class Scheduler:
         takes_over: bool = False,
         is_expanded: bool = False,
     ) -> None:
-        """Record the end of a delivery: `outcome` K, Z or D (anything else defers it) and a text for people.
+        """Record the end of a delivery.
+
+        `outcome`: K, Z or D (anything else defers it); `text`: for people.
 
         After a K that is not `durable`, `mark_durable` or `durability_lost` must follow. `takes_over`: the next hop
         sends the requested DSNs. `is_expanded`: the message went on to several addresses.

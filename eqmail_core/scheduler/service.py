@@ -59,7 +59,10 @@ _LONGEST_SLEEP_S = 86400.0
 
 
 class ResidentSend:
-    """The event loop around the core; `remotes`: sockets of the remote services, `control`: the control socket."""
+    """The event loop around the core.
+
+    `remotes`: sockets of the remote delivery services; `control`: the control socket.
+    """
 
     def __init__(
         self,
@@ -224,7 +227,10 @@ class ResidentSend:
             self._loop.add_reader(self._trigger.fd, self._on_trigger)
 
     def _surprised(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        """End at once after a bug: the parent restarts this process, and the queue sends all messages again."""
+        """End at once after a bug.
+
+        The parent restarts this process, and the queue service sends all messages again.
+        """
         error = context.get("exception")
         self._error = error if isinstance(error, BaseException) else RuntimeError(str(context.get("message")))
         loop.stop()
@@ -246,7 +252,10 @@ class ResidentSend:
         self._spiller.exit()
 
     def _can_end(self, now: float) -> bool:
-        """Whether all is on the disk and reported, or no peer is left to report to; `now`: time of the loop."""
+        """Whether all is on the disk and reported, or no peer is left to report to.
+
+        `now`: time of the loop.
+        """
         if self._core.completion.running or self._core.scanner.busy:
             return False
         if self._memory_queue.messages and self._queue.is_ready():
@@ -268,7 +277,7 @@ class ResidentSend:
 
 
 def _room_for_descriptors() -> int:
-    """Raise the limit of descriptors as far as the system allows; return how many messages that is enough for."""
+    """Raise the descriptor limit as far as allowed; return how many messages fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,6 @@
-"""An administrator's changes to one message on the disk (S5): the work on files, with or without a scheduler.
+"""An administrator's changes to the files of one message on the disk (S5).
+
+They work with or without a scheduler.
 
 The caller holds the lock of the queue or is the scheduler, and ensures that no delivery of the message runs. Every
 function leaves a valid state of the queue at each moment; a repeated call changes nothing more.
@@ -28,8 +30,9 @@ BOUNCED_BY_OPERATOR = b"The postmaster has taken this message out of the queue.\
 
 
 def stamp_of(paths: "QueuePaths", number: int) -> bytes | None:
-    """Return what tells this message from a later one with the same number; None if it is not on the disk.
+    """Return a stamp that no later message with this number has.
 
+    None if the message is not on the disk.
     Fails: OSError.
     """
     try:
@@ -57,7 +60,9 @@ def set_due(files: QueueFiles, number: int, due: int) -> list[int]:
 def fail_recipients(
     files: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = BOUNCED_BY_OPERATOR
 ) -> None:
-    """Note every unfinished recipient as failed; only the bounces that the sender requested remain to be sent.
+    """Note every unfinished recipient as failed.
+
+    Only the bounces that the sender requested remain to be sent.
 
     A recipient is marked once its failure is on the disk, so that no crash loses a failure that needs a bounce.
     """

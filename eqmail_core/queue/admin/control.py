@@ -27,7 +27,10 @@ DONE, BUSY, GONE, CHANGED, NEW = wire.DONE, wire.BUSY, wire.GONE, wire.CHANGED, 
 
 
 class OfflineQueueControl:
-    """Changes files directly; no other process changes them while this is open; `now`: time of all changes."""
+    """Changes files directly; no other process changes them while this is open.
+
+    `now`: time of all changes.
+    """
 
     def __init__(self, site: "Site", now: int) -> None:
         self._lock = lock_queue(site.queue)
@@ -84,7 +87,9 @@ QueueControl = SchedulerClient | OfflineQueueControl
 
 
 def open_control(site: "Site", now: int, verb: bytes = b"") -> QueueControl:
-    """Return a connection to the scheduler, or exclusive access to the queue with the permissions that `verb` needs.
+    """Return a connection to the scheduler, or exclusive access to the queue.
+
+    `verb` decides which permissions are needed.
 
     Without a scheduler, root becomes the scheduler's account for everything but delete and move: new files then
     belong to it, and root's permissions follow nothing that this account may have prepared.

@@ -1,4 +1,4 @@
-"""Copies a message (S5) into another queue, where it gets a number of that queue and keeps everything else.
+"""Copies a message (S5) into another queue, where it gets a new number.
 
 Files of a queue cannot be copied as they are, because a number is the inode number of mess/N. Here the copy of mess/N
 is made first and gives the number. info/N is last, so that an interrupted copy is swept as abandoned files.
@@ -28,7 +28,10 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def copy_message(source: "QueuePaths", number: int, target: "QueuePaths", due: "Mapping[str, int]") -> int:
-    """Copy a message; return its new number.  `due`: due times by channel that replace those of its files."""
+    """Copy a message; return its new number.
+
+    `due`: due times by channel that replace those of its files.
+    """
     message = f"{target.pid}/move.{os.getpid()}.{number}"
     try:
         copy_file(source.mess(number), message, MESSAGE_FILES["mess"][1], None)

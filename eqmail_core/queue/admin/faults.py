@@ -16,10 +16,10 @@ from eqmail_core.system.role_ids import uid_of
 
 
 class QueueFaults:
-    """Paths of unknown and misplaced files and of those with a wrong owner or mode; numbers in no valid state.
+    """The faults of a queue: paths of unknown and misplaced files, and others.
 
     `misnamed`: pairs of a path of mess/N and its inode number, which should be N. `wrong_permissions`: path, owner or
-    mode, and the right value. `broken`: for each number, the folders that have files of it.
+    mode, and the right value. `broken`: for each number in no valid state, the folders that have files of it.
     """
 
     def __init__(self) -> None:

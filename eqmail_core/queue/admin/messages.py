@@ -1,4 +1,4 @@
-"""Lists every message of a queue, one after the other: from the files and from the scheduler's memory.
+"""Lists the messages of a queue, from the files and from the scheduler's memory.
 
 Only requested facts are read, one message at a time, because a queue may be large.
 
@@ -34,8 +34,9 @@ _FIRST = 2048
 
 
 class QueuedMessage:
-    """One message: recipients are channel ("" before preprocessing), whether done, and address; `due` by channel.
+    """One message of a queue.
 
+    Recipients are channel ("" before preprocessing), whether done, and address; `due` is by channel.
     `state` is a word of `filter.STATES`; `stamp` is empty where the message cannot be changed.
     Facts from files are read on first access; that fails with OSError.
     """
@@ -78,7 +79,9 @@ def each_message(
     only: list[int] | None = None,
     on_problem: "Callable[[int, OSError], None]" = lambda number, error: None,
 ) -> "Iterator[T]":
-    """Yield `view` of every message, or of those in `only`, except None.  `state`: the scheduler's, if it runs.
+    """Yield `view` of every message, or of those in `only`, except None.
+
+    `state`: the scheduler's, if it runs.
 
     Messages on the disk come part by part, then those in memory.  A message that is removed meanwhile is skipped. So
     is one that cannot be read, after a call of `on_problem`.
@@ -123,7 +126,7 @@ class PartitionReader:
         self._lists = list(zip(CHANNELS, part.lists, part.listed, strict=True))
 
     def numbers(self, wanted: set[int] | None) -> list[int]:
-        """Return all messages, or the wanted ones of them, in the order in which a disk is likely to store them."""
+        """Return all messages, or the wanted ones, in the order of their likely disk location."""
         found = self.part.old | self.part.new
         return sorted(found if wanted is None else found & wanted)
 

@@ -1,5 +1,6 @@
-"""The actions of qmail-qstat: each yields the text to print, in pieces, so that messages may be of any size.
+"""The actions of qmail-qstat: each yields the text to print.
 
+The text comes in pieces, so that messages may be of any size.
 Source: programs.md 1.1 (qmail-qstat of eQmail after 1.09).
 """
 

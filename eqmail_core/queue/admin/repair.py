@@ -80,7 +80,7 @@ def examine(site: "Site") -> Findings:
 
 
 def repair(site: "Site") -> None:
-    """Create what is missing, move misplaced files to their places, set owners and modes; contents stay.
+    """Create what is missing, move misplaced files, set owners and modes; contents stay.
 
     Fails: OSError; KeyError("user NAME") where an account is missing.  Everything done until then is an
     improvement; run it again.

@@ -1,5 +1,6 @@
-"""The client of the scheduler's control socket: reads its state and counters, and requests changes.
+"""The client of the scheduler's control socket.
 
+It reads state and counters, and requests changes.
 Fails: OSError when the connection breaks or no answer comes for a minute; ValueError for a malformed answer.
 Source: ipc/scheduler_control_protocol.py.
 """
@@ -20,7 +21,10 @@ TIMEOUT_S = 60.0
 
 
 class SchedulerState:
-    """What the scheduler knows better than the files: `memory` by number, `running`, `due` by channel and number."""
+    """What the scheduler knows better than the files.
+
+    `memory` by number, `running`, `due` by channel and number.
+    """
 
     __slots__ = ("due", "memory", "running")
 

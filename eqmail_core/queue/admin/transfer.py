@@ -1,4 +1,6 @@
-"""Moves or copies all messages of one queue into another: of another layout, split or version of qmail.
+"""Moves or copies all messages of one queue into another.
+
+The other may differ in layout, split or version of qmail.
 
 A copy of a message has a new number, as numbers are inode numbers. Everything else stays: envelope, body, birth, times
 of the next attempts, marks of finished recipients, noted failures. The caller has locked both queues.
@@ -36,7 +38,10 @@ _MESSAGE = "import."
 
 
 class SourceMessage:
-    """A message of the source: its files by folder, wherever they are, and a name that is unique for ever."""
+    """A message of the source.
+
+    Its files by folder, wherever they are, and a name that is unique for ever.
+    """
 
     __slots__ = ("files", "size", "stamp")
 
@@ -53,7 +58,10 @@ class SourceMessage:
 
 
 class QueueSurvey:
-    """The content of a queue: messages, submissions that were never finished, and files without a message."""
+    """The content of a queue.
+
+    Messages, submissions that were never finished, and files without a message.
+    """
 
     def __init__(self, messages: list[SourceMessage], unfinished: list[int], remains: list[int]) -> None:
         self.messages = messages
@@ -62,7 +70,10 @@ class QueueSurvey:
 
 
 def survey_queue(site: Site) -> QueueSurvey:
-    """Return every message of a queue, ordered by number; files are found wherever in their folder they are."""
+    """Return every message of a queue, ordered by number.
+
+    Files are found wherever in their folder they are.
+    """
     found: dict[int, dict[str, str]] = {}
     for folder, path in message_files(site):
         name = os.path.basename(path)
@@ -80,7 +91,10 @@ def survey_queue(site: Site) -> QueueSurvey:
 
 
 class TransferLog:
-    """Records which messages have been transferred: a line for each stamp, with the number of its copy."""
+    """Records which messages have been transferred.
+
+    A line for each stamp, with the number of its copy.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -116,7 +130,10 @@ def transfer(
     told: Callable[[int], None],
     move: bool = False,
 ) -> int:
-    """Copy the messages that are not in the log; return how many. `told` is called with the count after each group."""
+    """Copy the messages that are not in the log; return how many.
+
+    `told` is called with the count after each group.
+    """
     finish_interrupted(target, log)
     waiting = [message for message in messages if message not in log]
     for start in range(0, len(waiting), GROUP):
@@ -169,7 +186,7 @@ def _copy_name(target: QueuePaths, stamp: str) -> str:
 
 
 def _prepare(message: SourceMessage, target: QueuePaths) -> int:
-    """Write all of a message under names that do not make it valid yet; return its number in the target."""
+    """Write a message under names that do not make it valid yet; return its new number."""
     copy_name = _copy_name(target, message.stamp)
     taken: list[str] = []
     while True:
@@ -205,7 +222,10 @@ def _commit(message: SourceMessage, number: int, target: QueuePaths) -> None:
 
 
 def _remove_leftovers(number: int, target: QueuePaths) -> None:
-    """Remove files with the number of a message that is not valid yet: old remains, or those of an interrupted run."""
+    """Remove files with the number of a message that is not valid yet.
+
+    They are old remains, or those of an interrupted run.
+    """
     unlink_if_there(target.todo(number))
     unlink_if_there(target.info(number))
     for path in (

@@ -1,1 +1,4 @@
-"""Clients that put messages into the queue: blocking or asynchronous, through the service or a program."""
+"""Clients that put messages into the queue.
+
+Blocking or asynchronous, through the service or a program.
+"""

@@ -1,4 +1,6 @@
-"""Queues mail of a resident service through the program that QMAILQUEUE names, one child process per message.
+"""Queues mail of a resident service through the program that QMAILQUEUE names.
+
+Each message has its own child process.
 
 It has the interface of `AsyncQueueClient`, so that a service can use either.
 

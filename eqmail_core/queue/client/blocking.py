@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 
 def open_queue(site: "Site", environ: "Mapping[bytes, bytes]") -> "ServiceQueue | ProgramQueue":
-    """Return a queue for one message: `write` it in pieces, then `finish` with the envelope; `qp` is then set.
+    """Return a queue for one message.
 
+    `write` it in pieces, then `finish` with the envelope; `qp` is then set.
     Fails: OSError when no child can be started; never while writing (the code of `finish` reports it).
     """
     program = environ.get(b"QMAILQUEUE", os.fsencode(f"{site.bin}/qmail-queue"))

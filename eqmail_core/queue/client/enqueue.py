@@ -60,8 +60,9 @@ def queue_text(
 
 
 def enqueue(queue: "ProgramQueue | ServiceQueue", sender: bytes, recipients: list[bytes], dsn: bytes = b"") -> int:
-    """Give the envelope to a queue that has the message; return the qp.  `dsn` as in eqmail_core/dsn/parameters.py.
+    """Give the envelope to a queue that has the message; return the qp.
 
+    `dsn` as in eqmail_core/dsn/parameters.py.
     Fails: TemporaryFailure, PermanentFailure with the text for the log.
     """
     problem = explain(queue.finish(sender, recipients, dsn))

@@ -1,5 +1,6 @@
-"""The work of bin/qmail-queue while the service runs: message and envelope from two descriptors, with its signals.
+"""The work of bin/qmail-queue while the service runs.
 
+It reads message and envelope from two descriptors, with the signals of qmail-queue.
 Source: queue.md 3.5 (what qmail-queue reads, in which order, and its exit codes).
 """
 
@@ -23,7 +24,10 @@ _BUGS = (signal.SIGABRT, signal.SIGSYS)
 
 
 def limit_lifetime() -> None:
-    """Set the signals of qmail-queue: most are ignored, the time limit is a day, and a bug has its own exit code."""
+    """Set the signals of qmail-queue.
+
+    Most are ignored, the time limit is a day, and a bug has its own exit code.
+    """
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(0o033)
     for number in _IGNORED:

@@ -1,5 +1,6 @@
-"""The light client of the submission protocol: one message to the queue service; blocking, and quick to import.
+"""The light client of the submission protocol: one message per connection.
 
+It blocks, and is quick to import.
 Source: ipc/submission_protocol.py.
 """
 

@@ -27,7 +27,9 @@ HELD_UNTIL = 4_102_444_800
 
 
 def next_retry(birth: int, now: int, channel: int) -> int:
-    """Return the retry time after an attempt: 100, 400, 900 s after birth for local, 400, 1600, 3600 s for remote.
+    """Return the retry time after an attempt, by the quadratic schedule.
+
+    100, 400, 900 s after birth for local, 400, 1600, 3600 s for remote.
 
     A birth in the future counts as now.
     """
@@ -36,7 +38,9 @@ def next_retry(birth: int, now: int, channel: int) -> int:
 
 
 def next_in_steps(steps: Sequence[int], birth: int, now: int) -> int:
-    """Return the retry time after an attempt, by intervals in seconds: the one that applies at the message's age.
+    """Return the retry time after an attempt, by intervals in seconds.
+
+    The interval that applies depends on the message's age.
 
     The first interval applies from birth for as long as it lasts, then the second, and finally the last one forever.
     """

@@ -29,7 +29,9 @@ _RECIPIENT = 84
 
 
 def scan_envelope(data: bytes | bytearray, position: int = 0) -> tuple[int, int]:
-    """Check an envelope from `position`, 0 or what an earlier call returned; more bytes may have come since.
+    """Check an envelope from `position`, 0 or what an earlier call returned.
+
+    More bytes may have come since.
 
     Returns the exit code of qmail-queue and a position: OK and the end of the last record (of the envelope without its
     final NUL), READ_ERROR and the start of the first record that is not complete, or what is wrong.
@@ -80,13 +82,19 @@ def _may_have_dsn(data: bytearray, start: int) -> bool:
 
 
 def split_envelope(envelope: bytes) -> tuple[bytes, list[bytes]]:
-    """Return sender and recipients of a checked envelope, with or without its final NUL and what follows that."""
+    """Return sender and recipients of a checked envelope.
+
+    The envelope may have its final NUL and what follows that.
+    """
     records = split_dsn(envelope)[0].split(b"\0")
     return records[0][1:], [record[1:] for record in records[1:-1]]
 
 
 def render_todo(uid: int, pid: int, envelope: bytes, born: bytes = b"") -> bytes:
-    """Return a todo file; `envelope` as the queue stores it, with its DSN parameters; `born` as in `born_text`."""
+    """Return a todo file.
+
+    `envelope`: as the queue stores it, with its DSN parameters; `born`: as in `born_text`.
+    """
     records, dsn = split_dsn(envelope)
     return b"u%d%b\0p%d%b\0%b" % (uid, b" " + born if born else b"", pid, b" " + dsn if dsn else b"", records)
 

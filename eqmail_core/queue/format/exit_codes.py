@@ -60,12 +60,18 @@ MAX_TEXT = 255
 
 
 class Reasoned(int):
-    """An exit code of such a program, with the text it wrote, `said`, after an outcome letter (D or Z)."""
+    """An exit code of such a program with the text it wrote.
+
+    `said`: the text, after an outcome letter (D or Z).
+    """
 
     said: bytes
 
     def __new__(cls, code: int, said: bytes) -> "Reasoned":
-        """Combine code and text; a text without an outcome letter is ignored, and others become one safe line."""
+        """Combine code and text.
+
+        A text without an outcome letter is ignored; others become one safe line.
+        """
         self = super().__new__(cls, code)
         line = said[:MAX_TEXT].partition(b"\n")[0].rstrip(b"\r")
         is_text = line[:1] in (b"D", b"Z") and len(line) > 1
@@ -74,7 +80,10 @@ class Reasoned(int):
 
 
 def explain(code: int) -> bytes:
-    """Explain exit code `code` of qmail-queue: b"" for success, else an outcome letter (D or Z) and a text."""
+    """Explain an exit code of qmail-queue: b"" for success, else the reason.
+
+    The reason is an outcome letter (D or Z) and a text.
+    """
     if code == OK:
         return b""
     if code in (REJECTED, OWN_TEXT) and isinstance(code, Reasoned) and code.said:

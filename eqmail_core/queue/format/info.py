@@ -25,7 +25,10 @@ def dsn_in_info(text: bytes) -> bytes:
 
 
 def mark_of(serial: int) -> int:
-    """Return the mark of an admitted message; below half a second, so that no reader of the time rounds it up."""
+    """Return the mark of an admitted message.
+
+    It is below half a second, so that no reader of the time rounds it up.
+    """
     return serial % 499_999_999 + 1
 
 
@@ -43,7 +46,9 @@ def is_born(mtime_ns: int, birth: int, mark: int) -> bool:
 
 
 def delivery_name(birth: int, mark: int, number: int, offset: int) -> bytes:
-    """Return the name of a delivery: the same at every attempt for the recipient at `offset` of its channel's list.
+    """Return the name of a delivery, the same at every attempt.
+
+    It is for the recipient at `offset` of its channel's list.
 
     b"" without a mark, which is what file systems without nanoseconds leave.
     """

@@ -134,7 +134,10 @@ class _Record:
         return JournalEntry(self.kind, serial, number, birth, uid, qp, envelope, self.data[body : self.end])
 
     def before(self, epoch: int) -> int | None:
-        """Return the checksum that it continues, if it belongs to this epoch; a checksum is linear in that."""
+        """Return the checksum that it continues, if it belongs to this epoch.
+
+        A checksum is linear in that.
+        """
         low = (self.link ^ epoch) & LINK
         base = crc32(self.text, low)
         sums = [0]
@@ -208,7 +211,10 @@ def _epoch_behind(data: memoryview, found: _Record) -> int | None:
 
 
 def _guess_header(data: memoryview, nearby: int) -> tuple[int, int, int | None] | None:
-    """Return epoch, a serial, and if possible the checksum of a damaged header, from the records after it."""
+    """Return epoch, a serial and perhaps the checksum of a damaged header.
+
+    They are derived from the records after it.
+    """
     first = _at(data, HEADER_SIZE)
     if first is not None:
         for crc in (_number(data, HEADER.size), crc32(data[: HEADER.size])):

@@ -10,7 +10,9 @@ _ZONE_SIZE = 6
 
 
 def message_line(number: int, birth: float, size: int, sender: bytes, bounces: bool) -> bytes:
-    """Return the first line of a message: date (`birth` in seconds), number, size in bytes, sender, whether it bounces.
+    """Return the first line of a message.
+
+    Date (`birth` in seconds), number, size in bytes, sender, and whether it bounces.
 
     The date is local time, although the line says GMT, as in every qmail.
     """

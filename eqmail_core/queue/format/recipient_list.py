@@ -19,7 +19,9 @@ SENDER = 70
 
 
 def records(chunks: Iterable[bytes]) -> Iterator[tuple[int, int, bytes]]:
-    """Yield offset, first byte and rest of each NUL-terminated record of a file that is read in pieces.
+    """Yield offset, first byte and rest of each NUL-terminated record.
+
+    The file is read in pieces.
 
     What follows the last NUL is no record; an empty record has the first byte 0.
     Fails: as `chunks` does.

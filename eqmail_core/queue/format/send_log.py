@@ -1,4 +1,6 @@
-"""The log lines of qmail-send, in the grammar that log analysers know, or in that of eQmail after 1.09.
+"""The log lines of qmail-send, in the grammar of 1.09 or in that of eQmail after 1.09.
+
+Log analysers know the former.
 
 Every method returns one line with its newline. Untrusted text is made safe, so that a line always stays one line.
 
@@ -79,7 +81,10 @@ class LogLines:
         return form % (number, wait_s, recipient.translate(self._table))
 
     def audit(self, uid: int, verb: bytes, number: int, sender: bytes, result: bytes) -> bytes:
-        """An administrator changed a message; analysers ignore the line: its first word is not in the grammar."""
+        """An administrator changed a message.
+
+        Analysers ignore the line: its first word is not in the grammar.
+        """
         form = b"qmail-send: audit: uid %d %b msg %d from <%b>: %b\n"
         return form % (uid, verb, number, sender.translate(self._table), result)
 
@@ -93,7 +98,10 @@ class LogLines:
 
 
 class HeadLogLines(LogLines):
-    """The grammar of eQmail after 1.09: every line names the program, and blanks stand for unsafe bytes."""
+    """The grammar of eQmail after 1.09: every line names the program.
+
+    Blanks replace unsafe bytes.
+    """
 
     _table = _UNSAFE_HEAD
     _prefix = b"qmail-send: "

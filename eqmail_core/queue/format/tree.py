@@ -99,7 +99,7 @@ _LEFT_FROM_PREPROCESSING = {"intd", "info", "local", "remote"}
 
 
 def classify(files: "set[str] | frozenset[str]", is_journaled: bool = False) -> str | None:
-    """Return the state of a message with files in these folders of the queue; None if no state has them.
+    """Return the state of a message with files in these folders; None if no state has them.
 
     A record in the journal does for mess/N what todo/N does: info/N, local/N and remote/N can be made again from it.
     """

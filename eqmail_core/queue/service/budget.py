@@ -10,7 +10,10 @@ from collections import Counter
 
 
 class SubmitterBudget:
-    """`whole` units; `accounts`: uids of the mail accounts; `per_user` bounds one ordinary user further (0: not)."""
+    """A limited number of units, shared among users.
+
+    `whole`: all units; `accounts`: uids of the mail accounts; `per_user` bounds one ordinary user further (0: not).
+    """
 
     def __init__(self, whole: int, accounts: set[int], per_user: int = 0) -> None:
         self._whole = whole

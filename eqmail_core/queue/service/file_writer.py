@@ -1,4 +1,6 @@
-"""Writes messages as files of the queue, many at a time: each step for all of them, then a flush, then the next step.
+"""Writes messages as files of the queue, many at a time.
+
+Each step is done for all of them, then a flush, then the next step.
 
     1  the body is written to the file of the number and flushed (and pid/, too, if it stays there)
     2  linked as mess/N, folders flushed                  S2, and enough where the scheduler writes the rest
@@ -45,7 +47,10 @@ class FileWrite:
 
 
 def place(disk: FileSystem, paths: QueuePaths, writes: list[FileWrite]) -> None:
-    """Write every message as far as its goal; a failed one has its `error`, the others are on the disk."""
+    """Write every message as far as its goal.
+
+    A failed one has its `error`; the others are on the disk.
+    """
     _run_each(writes, lambda item: _write_body(disk, item))
     _flush(disk, writes)
     flushed = [it for it in writes if it.goal == FLUSHED]
@@ -169,7 +174,10 @@ class FileTask:
 
 
 class FileWriter:
-    """Works on files in the order of the requests, at most `limit` at a time; `after()` follows each group."""
+    """Works on files in the order of the requests.
+
+    At most `limit` at a time; `after()` follows each group.
+    """
 
     def __init__(
         self,

@@ -91,7 +91,9 @@ class Journal:
         return len(self._segments) > LEAST_SEGMENTS + 4 * weight // self._size
 
     def replay(self, least_serial: int) -> list[AcceptedMessage]:
-        """Return the messages without a tombstone, ordered by serial; new ones get serials from `least_serial` on.
+        """Return the messages without a tombstone, ordered by serial.
+
+        New ones get serials from `least_serial` on.
 
         Flushes what it finds first: a process may have died between writing and flushing.
         """
@@ -123,7 +125,7 @@ class Journal:
             self._segments.appendleft(self._create_segment())
 
     def commit(self, messages: list[AcceptedMessage], ended: list[int]) -> list[tuple[AcceptedMessage, Segment]]:
-        """Write the records of these messages, then tombstones for these serials; return when they are on the disk.
+        """Write and flush records of these messages, then tombstones for these serials.
 
         The result names the segment of each record; pass it to `is_recorded`.
         """
@@ -277,7 +279,10 @@ class Journal:
         self._start = self._position
 
     def _go_back(self, saved: tuple[Segment | None, int, int, int], is_flushing: bool) -> None:
-        """Restore the position after a failed commit, perhaps in a flush: nothing may be written after its records."""
+        """Restore the position after a failed commit, perhaps in a flush.
+
+        Nothing may be written after its records.
+        """
         before, position, _, _ = saved
         if is_flushing and before is not None and position:
             before.is_dnsbl = True

@@ -63,7 +63,10 @@ class ListenerConfig:
 
 
 class QueueListener:
-    """Accepts connections until `close`; `on_scheduler_left()` is called when the scheduler has disconnected."""
+    """Accepts connections until `close`.
+
+    `on_scheduler_left()` is called when the scheduler has disconnected.
+    """
 
     def __init__(
         self,
@@ -106,7 +109,10 @@ class QueueListener:
         return self._scheduler is not None
 
     def close(self) -> None:
-        """Accept no more connections and messages; answers can still be sent, and the scheduler stays connected."""
+        """Accept no more connections and messages.
+
+        Answers can still be sent, and the scheduler stays connected.
+        """
         self._is_open = False
         self.loop.remove_reader(self._listener.fileno())
         for connection in self._connections_by_peer:
@@ -139,7 +145,10 @@ class QueueListener:
         return uid in self.config.accounts
 
     def load(self, size: int, channel: AsyncChannel, uid: int) -> None:
-        """Note that `size` more bytes wait for the disk, or fewer; over its limit a client waits until half is gone."""
+        """Note that `size` more bytes wait for the disk, or fewer.
+
+        Over its limit a client waits until half is gone.
+        """
         self._load += size
         if uid not in self.config.accounts:
             self._load_of[uid] += size

@@ -1,4 +1,4 @@
-"""The states of a message from its acceptance to its end: in the journal, at the scheduler, or as files.
+"""The states of a message: in the journal, at the scheduler, or as files.
 
     COMMITTING  its record waits for the group's flush; then it is answered and passed to the scheduler
     LIVE        in the journal only
@@ -383,7 +383,10 @@ class MessageStore:
             self._log.add((True, message, None))
 
     def _commit(self, group: list[Item]) -> list[tuple[AcceptedMessage, Segment]]:
-        """Commit in the journal's thread: records first, so that no tombstone precedes a record of its message."""
+        """Commit in the journal's thread: records first, then tombstones.
+
+        So no tombstone precedes a record of its message.
+        """
         return self._journal.commit(
             [message for is_end, message, _ in group if not is_end],
             [message.serial for is_end, message, _ in group if is_end],
@@ -442,7 +445,10 @@ class MessageStore:
             self._files.run(partial(remove, self._disk, self._paths.mess(number)), lambda result, error: None)
 
     def _spill_for_room(self) -> None:
-        """Once per turn of the ring, record again the messages of a suspect segment, or of the oldest if it has few."""
+        """Record messages again to free a segment, once per turn of the ring.
+
+        They are those of a suspect segment, or of the oldest if it has few.
+        """
         journal = self._journal
         crowded = journal.messages_to_move()
         if crowded is None or self._spilled_for_room == (journal.epoch, crowded):
@@ -457,7 +463,10 @@ class MessageStore:
     # End.
 
     def stop(self, then: Call) -> None:
-        """Write all as files, clear journal and pool, and call `then`; what cannot be written stays in the journal."""
+        """Write all messages as files, clear journal and pool, and call `then`.
+
+        What cannot be written stays in the journal.
+        """
         self._stopped, self._link = then, None
         self._commit_failed = self._spill_failed = False
         self._continue_stopping()

@@ -91,7 +91,10 @@ class NumberPool:
         self._path_of.pop(number, None)
 
     def make(self, count: int) -> list[tuple[int, str]]:
-        """Create more files, on the disk; `add` puts them into the stock. Runs in any thread, one at a time."""
+        """Create more files, on the disk; `add` puts them into the stock.
+
+        Runs in any thread, one at a time.
+        """
         made = [self._make() for _ in range(count)]
         self._disk.sync_folder(self._folder)
         return made

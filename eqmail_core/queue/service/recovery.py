@@ -1,4 +1,6 @@
-"""Recovery at the start of the queue service: every record without a tombstone becomes a message again.
+"""Recovers messages of the journal at the start of the queue service.
+
+Every record without a tombstone becomes a message again.
 
 For each message, the first that holds:
 - mess/N and todo/N are as the record says: it is queued as files, and the journal may drop it.
@@ -45,7 +47,10 @@ class RecoveryResult:
 def recover(
     disk: FileSystem, paths: QueuePaths, pool: NumberPool, journal: Journal, store: MessageStore, least_serial: int
 ) -> RecoveryResult:
-    """Load the messages of the journal into `store`; the pool and the journal are ready for use afterwards."""
+    """Load the messages of the journal into `store`.
+
+    The pool and the journal are ready for use afterwards.
+    """
     found = RecoveryResult()
     messages = journal.replay(least_serial)
     found.damaged = journal.damaged

@@ -23,7 +23,10 @@ _RETRY_S = 1.0
 
 
 class SchedulerConnection:
-    """The connection of a scheduler that sent HELLO; `temporary`: a folder for systems without sealed memory."""
+    """The connection of a scheduler that sent HELLO.
+
+    `temporary`: a folder for systems without sealed memory.
+    """
 
     def __init__(
         self, name: str, loop: asyncio.AbstractEventLoop, channel: AsyncChannel, store: MessageStore, temporary: str

@@ -154,7 +154,10 @@ class QueueService:
         os.close(self._lock)
 
     def stop(self) -> None:
-        """Accept no more messages; when the scheduler has disconnected, write the held ones as files and end."""
+        """Stop accepting messages, and end when the scheduler has disconnected.
+
+        Messages still held are then written as files.
+        """
         if self._is_leaving:
             return
         self._is_leaving = True
@@ -195,8 +198,9 @@ class QueueService:
 
 
 def lock_queue(site: Site) -> int:
-    """Lock the queue for as long as the returned descriptor is open; creates the journal's folder if needed.
+    """Lock the queue for as long as the returned descriptor is open.
 
+    Creates the journal's folder if needed.
     Fails: QueueServiceError.
     """
     folder = site.queue.journal

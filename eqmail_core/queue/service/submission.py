@@ -70,7 +70,10 @@ class QueueContext(Protocol):
 
 
 class PartialMessage:
-    """A message that is not complete; `weight`: its bytes in memory; `touched`: time of its last piece."""
+    """A message that is not complete.
+
+    `weight`: its bytes in memory; `touched`: time of its last piece.
+    """
 
     __slots__ = ("birth", "code", "crc", "envelope", "fd", "number", "pieces", "qp", "size", "touched", "weight")
 
@@ -88,7 +91,10 @@ class PartialMessage:
 
 
 class SubmissionConnection:
-    """A connection of a client with these credentials; `invoked_by` is written into its Received lines."""
+    """A connection of a client with these credentials.
+
+    `invoked_by` is written into its Received lines.
+    """
 
     def __init__(self, context: QueueContext, channel: AsyncChannel, peer: PeerCredentials, invoked_by: bytes) -> None:
         self._context = context
@@ -173,7 +179,10 @@ class SubmissionConnection:
         return invoked_line(qp, self._invoked_by, self._context.date(now))
 
     def _next_qp(self) -> int:
-        """Return the pid for the first message, as qmail-queue does; a service that sends more gets numbers."""
+        """Return the qp of the next message: the pid for the first, as qmail-queue does.
+
+        A service that sends more gets numbers.
+        """
         if self._has_submitted:
             return self._context.next_qp()
         self._has_submitted = True

@@ -11,8 +11,9 @@ HELD, ASKED, TO_PLACE, PLACING, BOUNCING = range(5)
 
 
 class MemoryMessage:
-    """One message in memory: its jobs, with recipients and their positions in the envelope beside each.
+    """One message in memory.
 
+    `recipients` and `recipient_indexes` (positions in the envelope) belong to the `jobs` beside them.
     `running_jobs`: those that are not closed yet. `snapshot`: what a spill wrote, for each job whether it
     was finished, and how many of its `done`. `afterwards`: calls to make when the message has left memory in any way.
     """

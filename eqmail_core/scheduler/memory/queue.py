@@ -1,4 +1,6 @@
-"""Messages in memory, safe in the queue service's journal; most are delivered without being written as files.
+"""Messages in memory, safe in the queue service's journal.
+
+Most are delivered without being written as files.
 
 A message stays in memory no longer than its first attempt. It is spilled when a recipient is deferred, when the attempt
 takes longer than FIRST_ATTEMPT_S, or at the end of the process. Then the queue service writes mess/N and the scheduler
@@ -67,7 +69,10 @@ class MemoryQueue:
         return list(self.messages)
 
     def admit(self, admission: Admission, fd: int, now: float) -> None:
-        """Accept a message from the queue service and start its first attempt; takes over `fd` (-1: none came)."""
+        """Accept a message from the queue service and start its first attempt.
+
+        Takes over `fd` (-1: none came).
+        """
         if admission.serial in self.messages:
             if fd >= 0:
                 os.close(fd)
@@ -103,7 +108,9 @@ class MemoryQueue:
                 self._finish(message)
 
     def _is_known(self, admission: Admission) -> bool:
-        """Return whether the message was spilled before a crash or a lost connection; if so, answer the queue service.
+        """Return whether the message was spilled or ended before a crash or lost connection.
+
+        If so, the queue service gets that result.
 
         Files of an earlier message with its number are removed: otherwise its recipients would get this message.
         """
@@ -177,7 +184,7 @@ class MemoryQueue:
             self._finish(message)
 
     def _finish(self, message: MemoryMessage) -> None:
-        """Send the bounce of a message whose recipients are all finished, if one is needed; then drop the message."""
+        """Send the bounce of a finished message, if one is needed; then drop the message."""
         if not message.failures:
             self._log.say(self._log.lines.end_message(message.number))
             self._queue_service.delivered(message.serial)

@@ -33,7 +33,10 @@ CHECK_EVERY_S = 0.5
 
 
 class Spiller:
-    """Watches `messages` (all messages in memory, by serial); `drop` removes one; `spilled` counts those written."""
+    """Decides which messages in memory are spilled, and spills them.
+
+    `messages`: all messages in memory, by serial; `drop` removes one; `spilled` counts those written.
+    """
 
     def __init__(
         self,
@@ -197,7 +200,10 @@ class Spiller:
         )
 
     def _detach(self, message: MemoryMessage) -> None:
-        """Hand a spilled message over to the disk: record the results since the snapshot and rebind its jobs."""
+        """Hand a spilled message over to the disk.
+
+        Records the results since the snapshot and rebinds its jobs.
+        """
         scheduler, recorder = self._scheduler, self._scheduler.recorder
         self.spilled += 1
         self._queue_service.spilled(message.serial)
@@ -227,7 +233,10 @@ class Spiller:
             act()
 
     def _note_failures(self, message: MemoryMessage) -> bool:
-        """Write the failures since the snapshot; on an error, return False: their recipients are tried again."""
+        """Write the failures since the snapshot.
+
+        False on an error: their recipients are tried again.
+        """
         block = b"".join(message.failures[message.written_failures :])
         try:
             if block:

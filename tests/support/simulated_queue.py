@@ -108,7 +108,7 @@ class WatchedKeeper(MessageStore):
 
     forgotten: Callable[[AcceptedMessage], None]
 
-    def _ended_for_good(self, message: AcceptedMessage) -> None:
+    def _removed(self, message: AcceptedMessage) -> None:
         self.forgotten(message)
         super()._removed(message)
 

@@ -113,7 +113,7 @@ class AsyncSmtpSession(asyncio.Protocol):
         else:
             self._policy, self._message = receive_filtered(context, self, policy_config, filters, environ, queue_client)
         self._core = ServerProtocol(policy_config.rules, self._policy.remote_host, context.challenge)
-        self._log = SmtpLog(self._core, self._policy, context.may_log, self._send_reply)
+        self._log = SmtpLog(self._core, self._policy, context.may_log, self._write_log)
         if config.refusal is None:
             self._log.note(DENIED)
             self._transport.close()
@@ -405,6 +405,6 @@ class AsyncSmtpSession(asyncio.Protocol):
         self._has_failed = True
         self._log.note(what)
 
-    def _send_reply(self, line: bytes) -> None:
+    def _write_log(self, line: bytes) -> None:
         """Log one line."""
         self._context.log(line)

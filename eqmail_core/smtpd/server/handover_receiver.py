@@ -195,5 +195,5 @@ class HandoverSession(AsyncSmtpSession):
     def _enter(self) -> bytes:
         return b""
 
-    def _say(self, line: bytes) -> None:
+    def _write_log(self, line: bytes) -> None:
         self._program.log(line)

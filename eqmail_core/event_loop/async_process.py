@@ -65,11 +65,11 @@ class PipeReader:
 
     __slots__ = ("_fd", "_loop", "_on_data")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, hear: Callable[[bytes], bool]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, fd: int, on_data: Callable[[bytes], bool]) -> None:
         os.set_blocking(fd, False)
         self._loop = loop
         self._fd = fd
-        self._on_data = hear
+        self._on_data = on_data
         loop.add_reader(fd, self._readable)
 
     def close(self) -> None:

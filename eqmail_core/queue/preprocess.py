@@ -1,6 +1,7 @@
 """Preprocessing of a message to S5: writes info, local and remote.
 
 The source is todo/N or the scheduler's memory.
+Long because preprocessing and spilling write the same files in the same order.
 Fails: QueueFileError, whose text is the warning to log; the next attempt first removes what a failed one wrote.
 Source: queue.md 3.4, 3.7 "todo step" (qmail-send.c todo_do).
 """

@@ -30,7 +30,7 @@ from eqmail_core.smtp.client import SmtpClient
 from eqmail_core.smtp.connect import literal_address
 from eqmail_core.smtp.connection_cache import ConnectionCache
 from eqmail_core.smtp.exchange import TRY_NEXT
-from eqmail_core.spawn.request_check import objection
+from eqmail_core.spawn.request_check import rejection_reason
 from eqmail_core.system.files import CHUNK
 from eqmail_core.system.log import log_line
 from eqmail_core.system.message_file import MessageFile, MessageUnreadable
@@ -86,8 +86,8 @@ class RemoteDeliveries:
         site: Site,
         source: SettingsSource,
         resolver: AsyncResolver,
-        slow_hosts: TcptoCache,
-        watch: ConnectionTimer,
+        tcpto: TcptoCache,
+        timer: ConnectionTimer,
         owner: int,
         implicit_tls_port: int = IMPLICIT_TLS_PORT,
     ) -> None:
@@ -95,8 +95,8 @@ class RemoteDeliveries:
         self.source = source
         self.resolver = resolver
         self.idle = ConnectionCache(MAX_IDLE)
-        self._tcpto = slow_hosts
-        self._watch = watch
+        self._tcpto = tcpto
+        self._timer = timer
         self._owner = owner
         self._implicit_tls_port = implicit_tls_port
         self._own: frozenset[str] = frozenset()
@@ -105,7 +105,7 @@ class RemoteDeliveries:
 
     async def deliver(self, order: DeliveryRequest, message: int) -> Report:
         """Deliver the message behind the descriptor `message` to one recipient."""
-        problem = objection(order.recipient, message, self._owner)
+        problem = rejection_reason(order.recipient, message, self._owner)
         if problem:
             return problem[:1], problem[1:]
         try:
@@ -130,24 +130,24 @@ class RemoteDeliveries:
         plan = await self._answered(search, settings.search_s)
         limit = limit_of(settings.limits, host.lower()).messages
         job = _Job(settings, order, message, plan, limit or MAX_PER_CONNECTION)
-        until = self._watch.loop.time() + settings.addresses_s
+        until = self._timer.loop.time() + settings.addresses_s
         for candidate in plan.candidates:
             client = await self._try_candidate(job, candidate)
             if client is not None and client.status != TRY_NEXT:
                 return client.report
             if client is not None:
                 job.attempts.said = client.said
-            if self._watch.loop.time() >= until:
+            if self._timer.loop.time() >= until:
                 break
         raise job.attempts.failure
 
     async def _answered(self, search: "Search[RemotePlan]", within_s: float) -> RemotePlan:
         """Run a search to its end, within a time limit."""
-        until = self._watch.loop.time() + within_s
+        until = self._timer.loop.time() + within_s
         try:
             questions = next(search)
             while True:
-                left_s = max(0.0, until - self._watch.loop.time())
+                left_s = max(0.0, until - self._timer.loop.time())
                 questions = search.send(await self.resolver.answers(questions, left_s))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # StopIteration is not generic
@@ -192,7 +192,7 @@ class RemoteDeliveries:
         def secure() -> "ClientTls | None":
             return settings.tls.open(client, candidate.name, dsn)
 
-        session = ClientConnection(self._watch, candidate.ip, client, secure)
+        session = ClientConnection(self._timer, candidate.ip, client, secure)
         try:
             error = await session.dial(route.port, settings.connect_s, settings.sources)
         except asyncio.CancelledError:
@@ -226,7 +226,7 @@ class RemoteDeliveries:
             raise
         job.order.takes_over = session.client.next_hop_sends_dsn
         if session.is_open:
-            self.idle.put(key, session, self._watch.loop.time() + job.settings.reuse_s)
+            self.idle.put(key, session, self._timer.loop.time() + job.settings.reuse_s)
 
     def _own_addresses(self) -> frozenset[str]:
         if time.monotonic() >= self._own_until:

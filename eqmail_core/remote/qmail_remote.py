@@ -91,13 +91,13 @@ def _deliver(
     own_names = names_of_this_host(controls.me, hello)
     search = plan_delivery(host, sender, recipients, controls.smtproutes, environment, own_names)
     plan = _answered(search, ask, controls.timeoutdns)
-    slow_hosts = connection.tcpto
+    tcpto = connection.tcpto
     attempts = connection.attempts
     until = time.monotonic() + controls.timeoutaddresses
     for number, candidate in enumerate(plan.candidates):
         if number and time.monotonic() >= until:
             break
-        if slow_hosts.should_skip(candidate.ip, os.getpid()):
+        if tcpto.should_skip(candidate.ip, os.getpid()):
             attempts.left_alone(candidate, plan.route.port)
             continue
         dsn = policy_for(site, candidate.name, plan.route.port == implicit_tls_port)

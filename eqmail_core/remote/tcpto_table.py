@@ -104,7 +104,7 @@ def _cut(table: bytes, size: int) -> "Iterator[bytes]":
     return (table[start : start + size] for start in range(0, len(table) - size + 1, size))
 
 
-HOLD_S = 2
+MIN_FAILURES = 2
 """Number of consecutive failures before a host is skipped."""
 
 MAX_COUNT = 10
@@ -121,7 +121,7 @@ def is_to_skip(entries: list[TcptoEntry], af: int, ip: bytes, now: float, pid: i
     if place < 0:
         return False
     entry = entries[place]
-    return entry.count >= HOLD_S and entry.when <= now + 1 and now - entry.when < (60 + (pid & 31)) * 64
+    return entry.count >= MIN_FAILURES and entry.when <= now + 1 and now - entry.when < (60 + (pid & 31)) * 64
 
 
 def after_attempt(

@@ -152,7 +152,7 @@ class ClassicSend:
         self._write_log()
         more = True
         while True:
-            self._install_signal_handlers()
+            self._run_signal_handlers()
             if core.can_end:
                 break
             self._wait(0.0 if more else self._sleep_s())
@@ -167,7 +167,7 @@ class ClassicSend:
         core.end()
         self._write_log()
 
-    def _install_signal_handlers(self) -> None:
+    def _run_signal_handlers(self) -> None:
         self._core.scheduler.now = int(time.time())
         for number in tuple(self._arrived):
             self._arrived.discard(number)

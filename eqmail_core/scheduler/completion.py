@@ -113,7 +113,7 @@ class MessageCompletion:
             return
         self.notifying.add(number)
 
-        def told(wait_s: int) -> None:
+        def on_sent(wait_s: int) -> None:
             self.notifying.discard(number)
             if not wait_s:
                 try:
@@ -122,7 +122,7 @@ class MessageCompletion:
                 except QueueFileError as trouble:
                     self._log.warning(trouble.text)
 
-        self._inject(number, warning, self._log.lines.warned, told)
+        self._inject(number, warning, self._log.lines.warned, on_sent)
 
     def _inject(
         self, number: int, bounce: Notification, line: Callable[[int, int], bytes], then: Callable[[int], None]
@@ -157,7 +157,7 @@ class MessageCompletion:
 
         self.notifying.add(number)
 
-        def told(wait_s: int) -> None:
+        def on_sent(wait_s: int) -> None:
             self.notifying.discard(number)
             try:
                 if wait_s:
@@ -168,7 +168,7 @@ class MessageCompletion:
             except QueueFileError as trouble:
                 self._retry_later(number, trouble)
 
-        self.send_notification(number, message, told)
+        self.send_notification(number, message, on_sent)
 
     def bounce_now(self, number: int) -> ReportedMessage:
         """Return a message on the disk as its bounce reports it.  Fails: QueueFileError."""

@@ -19,7 +19,7 @@ from eqmail_core.ipc import scheduler_control_protocol as wire
 from eqmail_core.ipc.async_channel import AsyncChannel
 from eqmail_core.ipc.packet_socket import hang_up, peer_credentials
 from eqmail_core.scheduler.control import SchedulerControl
-from eqmail_core.scheduler.ports import DelivererPort
+from eqmail_core.scheduler.ports import WorkerPort
 from eqmail_core.system.kernel import sync_file_system
 from eqmail_core.system.log import log_line
 
@@ -41,7 +41,7 @@ class ControlServer:
         loop: asyncio.AbstractEventLoop,
         listener: socket.socket,
         context: SchedulerControl,
-        worker: DelivererPort,
+        worker: WorkerPort,
         queue: str,
         on_change: Callable[[], None],
     ) -> None:

@@ -20,7 +20,7 @@ from eqmail_core.queue.routing import Routes
 from eqmail_core.scheduler.clock_watch import ClockWatch
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.destination_queues import DestinationQueues
-from eqmail_core.scheduler.ports import Cleaner, Deliverer, DelivererPort, Injector, Job, Log
+from eqmail_core.scheduler.ports import Cleaner, Deliverer, Injector, Job, Log, WorkerPort
 from eqmail_core.scheduler.queue_scanner import QueueScanner
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.site.site import Site
@@ -152,7 +152,7 @@ class SchedulerCore:
         limits: tuple[int, int],
         cleaner: Cleaner,
         injector: Injector,
-        worker: DelivererPort,
+        worker: WorkerPort,
     ) -> None:
         self.log = Log(settings.lines)
         self.files = QueueFiles(site.queue)

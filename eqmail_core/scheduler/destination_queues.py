@@ -42,31 +42,31 @@ class DestinationQueue(Generic[Item]):
 
 
 class DestinationQueues(Generic[Item]):
-    """Decides which waiting item gets the next of `indexes` slots.
+    """Decides which waiting item gets the next of `slots` slots.
 
     `limits`: from control/remotelimits.
     """
 
-    def __init__(self, indexes: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = MAX_WAITING) -> None:
+    def __init__(self, slots: int, limits: "Mapping[bytes, Limit] | None" = None, room: int = MAX_WAITING) -> None:
         self._limits = limits
         self.waiting = 0
         self._room = room
         # An eighth of the slots, and at least one, is reserved for other destinations.
-        self._limit = max(1, indexes - max(1, indexes // 8))
+        self._limit = max(1, slots - max(1, slots // 8))
         self._unproven = 0
         self._queues: dict[bytes, DestinationQueue[Item]] = {}
         self._awake: deque[DestinationQueue[Item]] = deque()
-        self._unanswered_count: deque[DestinationQueue[Item]] = deque()
+        self._held_for_unproven: deque[DestinationQueue[Item]] = deque()
         self._alarms: list[tuple[float, int, DestinationQueue[Item]]] = []
         self._alarm_count = 0
 
-    def has_space(self, domain: bytes, counters: int = 2) -> bool:
+    def has_space(self, domain: bytes, factor: int = 2) -> bool:
         """Whether one more item may wait for `domain` (lower case).
 
         Its waiting items must fill less than half of the free room.
         """
         queue = self._queues.get(domain)
-        return counters * (len(queue.waiting) if queue else 0) < self._room - self.waiting
+        return factor * (len(queue.waiting) if queue else 0) < self._room - self.waiting
 
     def is_moving(self, domain: bytes, now: float) -> bool:
         """Whether the destination has answered within the last minute."""
@@ -105,7 +105,7 @@ class DestinationQueues(Generic[Item]):
                     if destination.is_proven or self._unproven < self._limit:
                         awake.rotate(-1)
                         return self._dequeue(queue, now), b""
-                    self._unanswered_count.append(queue)
+                    self._held_for_unproven.append(queue)
                 reason = self._reason_to_defer(queue, now)
                 if reason:
                     self.waiting -= 1
@@ -122,8 +122,8 @@ class DestinationQueues(Generic[Item]):
         destination.end(outcome, text, now)
         self._unproven += (0 if destination.is_proven else destination.running) - before
         self._wake(queue)
-        if self._unanswered_count and self._unproven < self._limit:
-            self._wake(self._unanswered_count.popleft())
+        if self._held_for_unproven and self._unproven < self._limit:
+            self._wake(self._held_for_unproven.popleft())
 
     def wakes_at(self) -> float | None:
         """Return when another item becomes ready if nothing happens before."""

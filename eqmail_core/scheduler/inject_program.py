@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Mapping
 from eqmail_core.dsn.notification import Notification
 from eqmail_core.queue.client.blocking import open_queue
 from eqmail_core.queue.format.exit_codes import READ_ERROR
-from eqmail_core.scheduler.ports import NOT_STARTED, DelivererPort
+from eqmail_core.scheduler.ports import NOT_STARTED, WorkerPort
 from eqmail_core.site.site import Site
 
 
 class ProgramInjector:
     """Injects through qmail-queue or the program that QMAILQUEUE names."""
 
-    def __init__(self, site: Site, environ: Mapping[bytes, bytes], worker: DelivererPort) -> None:
+    def __init__(self, site: Site, environ: Mapping[bytes, bytes], worker: WorkerPort) -> None:
         self._site = site
         self._environ = environ
         self._worker = worker

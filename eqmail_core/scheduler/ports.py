@@ -252,7 +252,7 @@ class QueueServicePort(Protocol):
         """Report that it is an ordinary message on the disk now: the service discards its copy."""
 
 
-class DelivererPort(Protocol):
+class WorkerPort(Protocol):
     """Runs work that may block: inline in a classic system, in a thread in a resident one."""
 
     def do(self, work: Callable[[], T], then: Callable[[T], None]) -> None:

@@ -12,7 +12,7 @@ from eqmail_core.queue.format.channels import DueQueue
 from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.queue.scan import NOTHING, QueueScan, parts
 from eqmail_core.scheduler.completion import MessageCompletion
-from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Cleaner, DelivererPort, Log
+from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Cleaner, Log, WorkerPort
 from eqmail_core.scheduler.scheduler import Scheduler
 
 TODO_SCAN_S = 1500
@@ -79,7 +79,7 @@ class QueueScanner:
         completion: MessageCompletion,
         preprocessor: Preprocessor,
         cleaner: Cleaner,
-        worker: DelivererPort,
+        worker: WorkerPort,
         is_held: Callable[[int], bool],
     ) -> None:
         self._scheduler = scheduler

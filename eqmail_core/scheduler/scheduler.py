@@ -26,11 +26,11 @@ from eqmail_core.scheduler.disk_recorder import DiskRecorder
 from eqmail_core.scheduler.ports import (
     SYSTEM_ERROR_PAUSE_S,
     Deliverer,
-    DelivererPort,
     Delivery,
     InlineExecutor,
     Job,
     Log,
+    WorkerPort,
 )
 from eqmail_core.scheduler.queue_damage import FINISHED, HELD, WHOLE, QueueDamage
 
@@ -58,7 +58,7 @@ class Scheduler:
         files: QueueFiles,
         log: Log,
         routes: Routes,
-        timeout: RetrySchedule,
+        retry_schedule: RetrySchedule,
         deliverers: tuple[Deliverer, Deliverer],
         limits: tuple[int, int],
         on_finished: Callable[[int, int], None],
@@ -71,12 +71,12 @@ class Scheduler:
         self.exiting = False
         self.paused = False
         self.not_durable = 0
-        self.worker: DelivererPort = InlineExecutor()
+        self.worker: WorkerPort = InlineExecutor()
         self._flushing = 0
         self.on_deferred: Callable[[Job], None] = lambda job: None
         self.recorder = DiskRecorder(self)
         self.channels = (ChannelState(LOCAL, deliverers[0], limits[0]), ChannelState(REMOTE, deliverers[1], limits[1]))
-        self._retry_schedule = timeout
+        self._retry_schedule = retry_schedule
         self._on_finished = on_finished
         self._deliveries = 0
         self._ended: list[tuple[DestinationQueue[Delivery], bytes, bytes]] = []
@@ -320,7 +320,7 @@ class Scheduler:
         room = channel.room
         assert room is not None
         job, record = channel.stalled[0]
-        if not room.has_space(table_key(record[2].rpartition(b"@")[2]), counters=4):
+        if not room.has_space(table_key(record[2].rpartition(b"@")[2]), factor=4):
             channel.stalled.rotate(-1)
             return False
         channel.stalled.popleft()

@@ -15,7 +15,7 @@ NO_HOST = b"DSorry, address must include host name. (#5.1.3)\n"
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK
 
 
-def objection(recipient: bytes, fd: int, owner: int) -> bytes:
+def rejection_reason(recipient: bytes, fd: int, owner: int) -> bytes:
     """Why a message must not be delivered; b"" if it belongs to `owner` and cannot be changed."""
     if b"@" not in recipient:
         return NO_HOST

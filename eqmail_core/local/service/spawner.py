@@ -32,7 +32,7 @@ from eqmail_core.outcome import DONE, FLEETING, LASTING
 from eqmail_core.service.readiness import tell_ready
 from eqmail_core.site.layout import HOME_VARIABLE
 from eqmail_core.site.site import Site
-from eqmail_core.spawn.request_check import objection
+from eqmail_core.spawn.request_check import rejection_reason
 from eqmail_core.system.log import log_line
 from eqmail_core.users.user import LOOKUP_ROOT
 
@@ -160,7 +160,7 @@ class LocalSpawner:
             return
         number = self._next_number()
         order = self._deliveries[number] = PendingDelivery(line, request, fd)
-        problem = objection(request.recipient, fd, self._owner)
+        problem = rejection_reason(request.recipient, fd, self._owner)
         if problem:
             self._refuse(number, problem)
         elif not order.local:

@@ -58,7 +58,7 @@ def set_due(files: QueueFiles, number: int, due: int) -> list[int]:
 
 
 def fail_recipients(
-    files: QueueFiles, number: int, as_sent: "Callable[[bytes], bytes]", report: bytes = BOUNCED_BY_OPERATOR
+    files: QueueFiles, number: int, original_address: "Callable[[bytes], bytes]", report: bytes = BOUNCED_BY_OPERATOR
 ) -> None:
     """Note every unfinished recipient as failed.
 
@@ -75,7 +75,9 @@ def fail_recipients(
                 if mark == TODO:
                     recipient_dsn = dsn.for_recipient(list_key(channel, offset)) if dsn is not None else NO_DSN
                     if recipient_dsn.wants_failure:
-                        files.add_failure(number, failure_block(as_sent(recipient), report, recipient_dsn.orcpt))
+                        files.add_failure(
+                            number, failure_block(original_address(recipient), report, recipient_dsn.orcpt)
+                        )
                     failed.append((channel, offset))
         except OSError as error:
             path = files.paths.channel(CHANNELS[channel], number)

@@ -127,12 +127,12 @@ def transfer(
     messages: list[SourceMessage],
     target: QueuePaths,
     log: TransferLog,
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
     move: bool = False,
 ) -> int:
     """Copy the messages that are not in the log; return how many.
 
-    `told` is called with the count after each group.
+    `on_progress` is called with the count after each group.
     """
     finish_interrupted(target, log)
     waiting = [message for message in messages if message not in log]
@@ -146,7 +146,7 @@ def transfer(
         log.add([(message.stamp, number) for message, number in copies])
         for message in group:
             unlink_if_there(_copy_name(target, message.stamp))
-        told(min(start + GROUP, len(waiting)))
+        on_progress(min(start + GROUP, len(waiting)))
     if move:
         for message in messages:
             _remove(message)

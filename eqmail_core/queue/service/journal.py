@@ -86,7 +86,7 @@ class Journal:
         """The epoch of the newest segment; it grows by one with every reuse."""
         return self._epoch
 
-    def encode_batch(self, weight: int) -> bool:
+    def is_longer_than_needed(self, weight: int) -> bool:
         """Return whether the ring is longer than `weight` bytes of needed messages justify."""
         return len(self._segments) > LEAST_SEGMENTS + 4 * weight // self._size
 
@@ -194,7 +194,7 @@ class Journal:
         That is a suspect one, or the oldest when the ring is about to need it and few of its messages are left.
         """
         for segment in tuple(self._segments):  # a copy, because a commit may change the ring meanwhile
-            if segment.is_dnsbl and segment.needed:
+            if segment.is_suspect and segment.needed:
                 return segment
         oldest, current = self._segments[0], self._current
         if oldest is current or current is None or not oldest.needed:
@@ -206,7 +206,7 @@ class Journal:
         while len(self._segments) > LEAST_SEGMENTS:
             self._drop(self._segments[0])
         for segment in list(self._segments):
-            if segment.is_dnsbl:
+            if segment.is_suspect:
                 self._drop(segment)
                 continue
             self._epoch += 1
@@ -258,7 +258,7 @@ class Journal:
             found.append((segment, reading))
         if reading.damages:
             self.damaged.append(Damaged(path, reading))
-            segment.is_dnsbl = segment.is_damaged = reading.is_damaged
+            segment.is_suspect = segment.is_damaged = reading.is_damaged
 
     def _room(self, size: int, touched: list[Segment]) -> Segment:
         """Return a segment with room for a record; this may begin the next one of the ring."""
@@ -285,7 +285,7 @@ class Journal:
         """
         before, position, _, _ = saved
         if is_flushing and before is not None and position:
-            before.is_dnsbl = True
+            before.is_suspect = True
             before = None
         if self._current is before:
             _, self._position, self._crc, self._start = saved
@@ -296,7 +296,7 @@ class Journal:
     def _next_segment(self) -> None:
         """Continue with the next segment: the oldest if it is free, else a new one."""
         ring = self._segments
-        while ring and not ring[0].needed and (ring[0].is_dnsbl or self._is_long()):
+        while ring and not ring[0].needed and (ring[0].is_suspect or self._is_long()):
             self._drop(ring[0])
         if ring and ring[0] is not self._current and not ring[0].needed:
             ring.rotate(-1)

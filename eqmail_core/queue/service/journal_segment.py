@@ -13,13 +13,13 @@ class Segment:
     `recorded` is written by the committing thread and `released` by its owner, so that neither waits for the other.
     """
 
-    __slots__ = ("epoch", "fd", "is_damaged", "is_dnsbl", "path", "recorded", "released")
+    __slots__ = ("epoch", "fd", "is_damaged", "is_suspect", "path", "recorded", "released")
 
     def __init__(self, path: str, fd: int, epoch: int) -> None:
         self.path = path
         self.fd = fd
         self.epoch = epoch
-        self.is_dnsbl = self.is_damaged = False
+        self.is_suspect = self.is_damaged = False
         self.recorded = 0
         self.released = 0
 

@@ -86,7 +86,7 @@ class QueueListener:
         self._listener = listener
         self._on_scheduler_left = on_scheduler_left
         self._scheduler: QueueConnection | None = None
-        self._connections_by_peer: set[QueueConnection] = set()
+        self._open_connections: set[QueueConnection] = set()
         self._connections: Counter[int] = Counter()
         self.memory = SubmitterBudget(config.memory, config.accounts)
         # A connection takes one descriptor, and so does the file of an unfinished message.
@@ -115,13 +115,13 @@ class QueueListener:
         """
         self._is_open = False
         self.loop.remove_reader(self._listener.fileno())
-        for connection in self._connections_by_peer:
+        for connection in self._open_connections:
             if connection is not self._scheduler:
                 connection.channel.pause()
 
     def close_all(self) -> None:
         """End all connections."""
-        for connection in list(self._connections_by_peer):
+        for connection in list(self._open_connections):
             connection.channel.close()
 
     # Shared state of the submission connections.
@@ -176,13 +176,13 @@ class QueueListener:
         if now < self._made_room + _MAKE_ROOM_EVERY_S:
             return
         self._made_room = now
-        for connection in list(self._connections_by_peer):
+        for connection in list(self._open_connections):
             if connection.peer.uid not in self.config.accounts:
                 connection.expire_idle(now - IDLE_S)
 
     def _expire(self) -> None:
         before = self.now() - LIFETIME_S
-        for connection in list(self._connections_by_peer):
+        for connection in list(self._open_connections):
             if connection.submitter is not None:
                 connection.submitter.expire(before)
         self.loop.call_later(_EXPIRE_EVERY_S, self._expire)
@@ -219,7 +219,7 @@ class QueueListener:
                 hang_up(sock)
                 return
         self._connections[peer.uid] += 1
-        self._connections_by_peer.add(QueueConnection(self, sock, peer))
+        self._open_connections.add(QueueConnection(self, sock, peer))
 
     def scheduler_connected(self, connection: "QueueConnection", hello: bytes) -> None:
         """Register a scheduler that sent HELLO; an earlier one is disconnected."""
@@ -240,7 +240,7 @@ class QueueListener:
 
     def disconnected(self, connection: "QueueConnection") -> None:
         """Forget a connection that has ended."""
-        self._connections_by_peer.discard(connection)
+        self._open_connections.discard(connection)
         self.places.give_back(connection.peer.uid, 1)
         self._connections[connection.peer.uid] -= 1
         if not self._connections[connection.peer.uid]:
@@ -259,7 +259,7 @@ class QueueConnection:
         self.peer = peer
         self.submitter: SubmissionConnection | None = None
         self.scheduler: SchedulerConnection | None = None
-        self._policy = policy
+        self._listener = policy
         self._spoke = policy.now()
         self.channel = AsyncChannel(policy.loop, sock, self._on_packet, self._on_close, self._on_drained)
 
@@ -269,9 +269,9 @@ class QueueConnection:
         elif self.scheduler is not None:
             self.scheduler.on_packet(packet)
         elif packet[:1] == admission_wire.HELLO:
-            self._policy.scheduler_connected(self, packet)
+            self._listener.scheduler_connected(self, packet)
         else:
-            policy = self._policy
+            policy = self._listener
             invoked_by = invoker_name(self.peer.uid, *policy.config.submitter_uids)
             self.submitter = SubmissionConnection(policy, self.channel, self.peer, invoked_by)
             self.submitter.on_packet(packet)
@@ -287,7 +287,7 @@ class QueueConnection:
     def _on_close(self) -> None:
         if self.submitter is not None:
             self.submitter.on_close()
-        self._policy.disconnected(self)
+        self._listener.disconnected(self)
 
     def _on_drained(self) -> None:
         if self.scheduler is not None:

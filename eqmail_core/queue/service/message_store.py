@@ -456,7 +456,7 @@ class MessageStore:
         self._spilled_for_room = journal.epoch, crowded
         some = [m for m in self._held.values() if m.segment is crowded and m.state != COMMITTING]
         weight = sum(m.weight for m in some)
-        if crowded.is_dnsbl or weight <= SEGMENT_SIZE // 4 or journal.encode_batch(self._weight):
+        if crowded.is_suspect or weight <= SEGMENT_SIZE // 4 or journal.is_longer_than_needed(self._weight):
             for message in some:
                 self._log.add((False, message, None))
 

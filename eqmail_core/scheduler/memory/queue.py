@@ -27,7 +27,7 @@ from eqmail_core.queue.preprocess import Preprocessor
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.memory.message import ASKED, BOUNCING, HELD, MemoryMessage, is_finished
 from eqmail_core.scheduler.memory.spill import Spiller
-from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, DelivererPort, Job, QueueServicePort, SharedMessageFd
+from eqmail_core.scheduler.ports import SYSTEM_ERROR_PAUSE_S, Job, QueueServicePort, SharedMessageFd, WorkerPort
 from eqmail_core.scheduler.scheduler import Scheduler
 from eqmail_core.system.files import CHUNK
 
@@ -47,7 +47,7 @@ class MemoryQueue:
         completion: MessageCompletion,
         preprocessor: Preprocessor,
         store: QueueServicePort,
-        worker: DelivererPort,
+        worker: WorkerPort,
         limit: int,
     ) -> None:
         self.messages: dict[int, MemoryMessage] = {}
@@ -194,7 +194,7 @@ class MemoryQueue:
             return
         message.state = BOUNCING
 
-        def told(wait_s: int) -> None:
+        def on_sent(wait_s: int) -> None:
             message.state = HELD
             if not wait_s:
                 message.failures.clear()
@@ -212,9 +212,9 @@ class MemoryQueue:
                 lambda: _read_body(message.body.fd),
                 message.dsn,
             )
-            self._completion.send_notification(message.number, report, told)
+            self._completion.send_notification(message.number, report, on_sent)
         else:
-            told(SYSTEM_ERROR_PAUSE_S)
+            on_sent(SYSTEM_ERROR_PAUSE_S)
 
     def _drop(self, message: MemoryMessage) -> None:
         del self.messages[message.serial]

@@ -16,7 +16,7 @@ from eqmail_core.queue.format.recipient_list import numbered, render_list
 from eqmail_core.queue.preprocess import Preprocessor, SpillFiles
 from eqmail_core.scheduler.completion import MessageCompletion
 from eqmail_core.scheduler.memory.message import ASKED, HELD, PLACING, TO_PLACE, MemoryMessage, is_finished
-from eqmail_core.scheduler.ports import DelivererPort, QueueServicePort
+from eqmail_core.scheduler.ports import QueueServicePort, WorkerPort
 from eqmail_core.scheduler.scheduler import Scheduler
 
 FIRST_ATTEMPT_S = 1.0
@@ -46,7 +46,7 @@ class Spiller:
         completion: MessageCompletion,
         preprocessor: Preprocessor,
         store: QueueServicePort,
-        worker: DelivererPort,
+        worker: WorkerPort,
     ) -> None:
         self.messages = messages
         self._drop = drop

@@ -92,9 +92,9 @@ class PolicyConfig:
         plugins: dict[bytes, list[bytes]] | None = None,
         says_esmtp: bool = True,
         tls_clients: "frozenset[bytes]" = frozenset(),
-        timeout: Delays = NO_DELAYS,
+        delays: Delays = NO_DELAYS,
         recipient_check: "RecipientCheck | None" = None,
-        block_lists: "DnsblConfig | None" = None,
+        dnsbl: "DnsblConfig | None" = None,
         logs_all: bool = True,
     ) -> None:
         self.logs_all = logs_all
@@ -104,9 +104,9 @@ class PolicyConfig:
         self.plugins = plugins
         self.says_esmtp = says_esmtp
         self.tls_clients = tls_clients
-        self.delays = timeout
+        self.delays = delays
         self.recipient_check = recipient_check
-        self.dnsbl = block_lists
+        self.dnsbl = dnsbl
 
 
 def submission_ports(environ: "Mapping[bytes, bytes]") -> list[bytes]:

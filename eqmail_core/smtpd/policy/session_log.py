@@ -41,12 +41,12 @@ class SmtpLog:
         core: "ServerProtocol",
         policy: "SmtpPolicy",
         may_say: "Callable[[bytes], bool]",
-        say: "Callable[[bytes], None]",
+        write: "Callable[[bytes], None]",
     ) -> None:
         self._core = core
         self._policy = policy
         self._may_say = may_say
-        self._say = say
+        self._say = write
 
     def note(self, what: bytes) -> None:
         """Log an event of the session."""

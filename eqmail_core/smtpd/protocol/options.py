@@ -25,7 +25,7 @@ class ServerOptions:
     `max_errors`, `max_commands` (those that carry no message): per session.
     `auth_methods`: AUTH methods that can be verified; `auth_needs_tls`: only CRAM-MD5 without TLS.
     `mail_needs_auth`: a submission port.  `offers_tls`: STARTTLS; `offers_chunks`: BDAT.
-    `offers_notify`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8; `puts_status`: replies as in RFC 2034.
+    `offers_notify`: DSN (RFC 3461); `offers_utf8`: SMTPUTF8; `enhanced_status_codes`: replies as in RFC 2034.
     `local_ip_host` replaces [IP] in an address where `is_own_address(IP)`; None: no replacement.
     """
 
@@ -59,7 +59,7 @@ class ServerOptions:
         is_own_address: "Callable[[bytes], bool]" = lambda address: False,
         offers_tls: bool = False,
         offers_chunks: bool = False,
-        puts_status: bool = False,
+        enhanced_status_codes: bool = False,
         max_errors: int = 0,
         max_commands: int = 0,
         offers_notify: bool = False,
@@ -75,7 +75,7 @@ class ServerOptions:
         self.is_own_address = is_own_address
         self.offers_tls = offers_tls
         self.offers_chunks = offers_chunks
-        self.enhanced_status_codes = puts_status
+        self.enhanced_status_codes = enhanced_status_codes
         self.max_errors = max_errors
         self.max_commands = max_commands
         self.offers_dsn = offers_notify

@@ -87,7 +87,7 @@ class ServerConfig:
         proxies: NetworkSet = _NOBODY,
         name_servers: tuple[Sequence[str], int] = ((), 53),
         filters: FilterConfig | None = None,
-        config_with: Callable[[int, dict[bytes, bytes], list[bytes]], PolicyConfig] | None = None,
+        policy_for: Callable[[int, dict[bytes, bytes], list[bytes]], PolicyConfig] | None = None,
     ) -> None:
         self.policies = policies
         self.local_name = local_name
@@ -102,7 +102,7 @@ class ServerConfig:
         self.proxies = proxies
         self.name_servers = name_servers
         self.filters = filters
-        self.policy_for = config_with
+        self.policy_for = policy_for
 
 
 class SessionConfig:

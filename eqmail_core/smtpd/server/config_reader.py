@@ -62,7 +62,7 @@ def read_policy_config(
         is_own_address=_own_address_test(),
         offers_tls=offers_tls,
         offers_chunks=controls.chunking,
-        puts_status=controls.enhancedstatus,
+        enhanced_status_codes=controls.enhancedstatus,
         max_errors=controls.smtpmaxerrors,
         max_commands=controls.smtpmaxcommands,
         offers_notify=controls.dsn,

@@ -140,7 +140,7 @@ def read_settings(site: Site, environ: dict[bytes, bytes], listeners: list[socke
         rule_for=_rules_of(site),
         proxies=_networks(Controls.proxyfrom.file, controls.proxyfrom),
         filters=read_filters(controls, _log),
-        config_with=builder.policy_for,
+        policy_for=builder.policy_for,
     )
 
 

@@ -198,7 +198,7 @@ def test_only_the_scheduler_may_say_hello(desk: Desk) -> None:
     desk.service._policy.config.scheduler = os.getuid() + 1
     sock = connect_to(desk.path, 60)
     sock.send(admission.HELLO)
-    desk.until(lambda: not desk.service._policy._connections_by_peer)
+    desk.until(lambda: not desk.service._policy._open_connections)
     assert desk.receive(sock) == b""
     sock.close()
 
@@ -208,10 +208,10 @@ def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
     house.accounts.clear()
     house.per_user = 2
     socks = [connect_to(desk.path, 60) for _ in range(3)]
-    desk.until(lambda: len(desk.service._policy._connections_by_peer) == 2)
+    desk.until(lambda: len(desk.service._policy._open_connections) == 2)
     assert desk.receive(socks[2]) == b""
     socks[0].close()
-    desk.until(lambda: len(desk.service._policy._connections_by_peer) == 1)
+    desk.until(lambda: len(desk.service._policy._open_connections) == 1)
     again = connect_to(desk.path, 60)
     again.send(wire.whole(7, ENVELOPE, MESSAGE))
     assert wire.split_result(desk.receive(again))[:2] == (7, 0)
@@ -223,7 +223,7 @@ def test_a_user_has_so_many_connections_and_no_more(desk: Desk) -> None:
 def test_nonsense_ends_the_connection_and_nothing_else(desk: Desk, packet: bytes) -> None:
     sock = connect_to(desk.path, 60)
     sock.send(packet)
-    desk.until(lambda: not desk.service._policy._connections_by_peer)
+    desk.until(lambda: not desk.service._policy._open_connections)
     assert desk.receive(sock) == b""
     sock.close()
     assert submit(desk, MESSAGE).codes == [0]
@@ -353,7 +353,7 @@ def test_an_ordinary_connection_has_few_unfinished_messages(desk: Desk) -> None:
     for tag in range(9):
         put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * wire.MAX_PIECE))
         put(desk, sock, wire.tagged(wire.BODY, tag, b"x" * 10))
-    desk.until(lambda: not desk.service._policy._connections_by_peer)
+    desk.until(lambda: not desk.service._policy._open_connections)
     assert desk.service._policy.places.total == desk.service._policy.memory.total == 0
     sock.close()
 

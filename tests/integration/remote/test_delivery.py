@@ -190,7 +190,7 @@ def test_a_cancelled_delivery_closes_its_connection(house: House) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not deliveries._watch.sessions
+        assert not deliveries._timer.sessions
 
     with ScriptedServer(PIPELINING | {"data": "!silent"}) as relay:
         house.control("smtproutes", f":127.0.0.1:{relay.port}")

@@ -175,7 +175,7 @@ def test_the_room_is_shared_and_there_is_always_some_left_for_another() -> None:
     counts = Counter(name[0] for name in play.queues)
     assert counts["a"] == 34
     assert play.room.has_space(b"d")
-    assert not play.room.has_space(b"a", counters=4)
+    assert not play.room.has_space(b"a", factor=4)
 
 
 def test_guests_can_be_taken_out() -> None:

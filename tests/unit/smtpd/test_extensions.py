@@ -104,7 +104,7 @@ WORDS = st.sampled_from(
 
 @given(st.lists(WORDS, max_size=25).map(b"".join))
 def test_fragmentation_makes_no_difference_to_chunks_and_limits(speech: bytes) -> None:
-    rules = ServerOptions(b"mx", offers_chunks=True, puts_status=True, max_errors=6, max_commands=9)
+    rules = ServerOptions(b"mx", offers_chunks=True, enhanced_status_codes=True, max_errors=6, max_commands=9)
     whole, drops = Client(rules), Client(rules)
     whole.send(speech)
     for index in range(len(speech)):
@@ -134,7 +134,7 @@ class TestLimits:
 
 
 def test_replies_can_begin_with_their_status() -> None:
-    client = Client(ServerOptions(b"mx", puts_status=True, auth_methods=METHODS))
+    client = Client(ServerOptions(b"mx", enhanced_status_codes=True, auth_methods=METHODS))
     assert client.greeting == b"220 mx ESMTP\r\n"
     said = client.send(b"EHLO c\r\nRCPT\r\n" + OPEN + b"DATA\r\n.\r\nAUTH LOGIN\r\n*\r\nQUIT\r\n")
     assert said.endswith(

@@ -1,6 +1,6 @@
 """Finds the installation that a program belongs to, and its settings.
 
-Source: EQMAIL_HOME overrides the home that setup wrote into the program.
+EQMAIL_HOME overrides the home that setup wrote into the program.
 """
 
 import os

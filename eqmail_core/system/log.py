@@ -1,6 +1,6 @@
 """Writes log lines to standard error; the logger that reads them adds the time.
 
-Source: qmail-send's safe characters.
+Source: queue.md 3.12 (safe characters of qmail-send).
 """
 
 import os

@@ -3,7 +3,6 @@
 `RENAMED` have the same meaning under a name of ours; those in `FOREIGN` are carried over as they are, and read by
 nobody. A file that is declared in `control.declared` needs no line here: it is the same there and here.
 
-Source: changelog-and-wishes.md 6.5.
 """
 
 from eqmail_core.control.controls import Controls

@@ -26,7 +26,10 @@ from tests.support.mail_system import free_port, until
 from tests.support.requirements import demand_namespaces, lack
 
 PACKAGES = tuple(
-    "postfix exim4-daemon-light opensmtpd sasl2-bin nsd clamav-daemon clamav-milter openbsd-inetd haproxy".split()
+    """
+    postfix exim4-daemon-light opensmtpd sasl2-bin nsd clamav-daemon clamav-milter openbsd-inetd haproxy
+    ucspi-tcp-ipv6
+    """.split()
 )
 """Debian packages that are unpacked; the libraries that they need are in tests/packages.debian."""
 

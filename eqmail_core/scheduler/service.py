@@ -12,7 +12,6 @@ Source: queue.md 3.7; docs/INTERNALS.md.
 import asyncio
 import gc
 import os
-import resource
 import signal
 import socket
 import time
@@ -39,6 +38,7 @@ from eqmail_core.scheduler.ports import Injector
 from eqmail_core.service.parent import ParentMonitor
 from eqmail_core.service.readiness import tell_failure, tell_ready
 from eqmail_core.site.site import Site
+from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.files import write_all
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.privileges import assume_role
@@ -110,7 +110,7 @@ class ResidentSend:
             core.preprocessor,
             queue,
             worker,
-            min(MEMORY_LIMIT, _room_for_descriptors()),
+            max(raise_descriptor_limit(MEMORY_LIMIT + _OTHER_DESCRIPTORS) - _OTHER_DESCRIPTORS, 1),
         )
         self._spiller = self._memory_queue.spiller
         core.is_held = self._memory_queue.is_held
@@ -274,17 +274,6 @@ class ResidentSend:
         self._write_log()
         self._queue.channel.end()
         self._loop.stop()
-
-
-def _room_for_descriptors() -> int:
-    """Raise the descriptor limit as far as allowed; return how many messages fit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        soft = hard
-    except (OSError, ValueError):
-        pass
-    return max(soft - _OTHER_DESCRIPTORS, 1) if soft != resource.RLIM_INFINITY else MEMORY_LIMIT
 
 
 def run(site: Site, log_fd: int, remotes: list[str], control: socket.socket | None = None) -> None:

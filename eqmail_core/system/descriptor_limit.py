@@ -4,9 +4,10 @@ Fails: never.
 """
 
 import resource
+import sys
 
 
-def raise_descriptor_limit(limit: int) -> int:
+def raise_descriptor_limit(limit: int = sys.maxsize) -> int:
     """Raise the descriptor limit as far as the system allows; return it, at most `limit`."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

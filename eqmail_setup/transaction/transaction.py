@@ -92,7 +92,7 @@ class Transaction:
     def apply(self, differences: list[Change], on_operation: Callable[[Operation], None], undoes: int = 0) -> int:
         """Perform the actions of the differences; how many there were.
 
-        Fails: Refusal as `plan.apply`; then everything is as before.
+        Fails: EqmailError as `plan.apply_changes`; then everything is as before.
         """
         actions = [difference.operation for difference in differences if difference.operation]
         if not actions:

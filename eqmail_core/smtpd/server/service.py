@@ -12,7 +12,6 @@ Source: docs/INTERNALS.md, smtp-server.md.
 import asyncio
 import gc
 import os
-import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -48,6 +47,7 @@ from eqmail_core.smtpd.server.config_reader import PolicyConfigCache, read_tls
 from eqmail_core.smtpd.server.connection_counts import ProcessCounters
 from eqmail_core.smtpd.server.context import ServerContext
 from eqmail_core.smtpd.server.handover_receiver import HandoverListener
+from eqmail_core.system.descriptor_limit import raise_descriptor_limit
 from eqmail_core.system.installation import read_controls
 from eqmail_core.system.kernel import forbid_io_uring
 from eqmail_core.system.log import log_line
@@ -97,7 +97,7 @@ def run(
         settings = read_settings(site, environ, listeners)
     except (PrivilegeError, ControlError, OSError) as reason:
         _fail(str(reason))
-    _allow_descriptors()
+    raise_descriptor_limit()
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
     link = AsyncQueueClient(loop, site.socket("queue"))
@@ -283,13 +283,6 @@ def _renew(site: Site, context: ServerContext, listeners: list[socket.socket], e
         context.replace_config(read_settings(site, environ, listeners))
     except (ControlError, OSError) as reason:
         log_line(NAME, f"alert: unable to reread controls, the old ones stay: {reason}")
-
-
-def _allow_descriptors() -> None:
-    """Raise the limit of open descriptors to the hard limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _fail(reason: str) -> NoReturn:

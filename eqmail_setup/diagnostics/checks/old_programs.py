@@ -15,7 +15,8 @@ from glob import escape, glob
 
 from eqmail_core.site.site import Site
 from eqmail_core.system.files import read_upto
-from eqmail_setup.diagnostics.checks.start_scripts import PLACES, script_texts
+from eqmail_setup.diagnostics.checks import start_scripts
+from eqmail_setup.diagnostics.checks.start_scripts import script_texts
 from eqmail_setup.diagnostics.finding import ERROR, WARNING, Finding
 from eqmail_setup.errors import EqmailError
 from eqmail_setup.installation.detection import detect_installation
@@ -71,7 +72,7 @@ def old_ways(site: Site, homes: Iterable[str] = (), with_accounts: bool = True) 
 
 def _texts(site: Site, home: str, with_accounts: bool) -> Iterator[Finding]:
     named = re.compile(re.escape(os.fsencode(home)) + rb"/bin/[\w.-]+")
-    for path, text in script_texts(site, (*PLACES, *OTHER_SCRIPTS)):
+    for path, text in script_texts(site, (*start_scripts.PLACES, *OTHER_SCRIPTS)):
         found = named.search(text)
         if found:
             fact = f"{path}: names {found[0].decode('latin-1')}, of a qmail where nothing runs"

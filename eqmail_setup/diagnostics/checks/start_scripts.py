@@ -57,7 +57,7 @@ _LIMITS = (
 _UNITS = {b"": 1, b"k": 1024, b"m": 1024 * 1024}
 
 
-def check_start_scripts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[Finding]:
+def check_start_scripts(site: Site, places: tuple[str, ...] | None = None) -> Iterator[Finding]:
     """Scripts that give our programs too little memory, or words that they take for others."""
     for path, text in _start_scripts(site, places):
         amounts = [_bytes(limit, *found) for limit in _LIMITS for found in limit.pattern.findall(text)]
@@ -73,15 +73,16 @@ def check_start_scripts(site: Site, places: tuple[str, ...] = PLACES) -> Iterato
             yield Finding("scripts.checker", WARNING, fact, "take the name out; the checker comes first")
 
 
-def _start_scripts(site: Site, places: tuple[str, ...]) -> Iterator[tuple[str, bytes]]:
+def _start_scripts(site: Site, places: tuple[str, ...] | None) -> Iterator[tuple[str, bytes]]:
     """Path and text of each script, without its comments, that names a program of this installation."""
     own = re.compile(rf"(?:(?<![\w/.-])|{re.escape(site.bin)}/|\$\{{?\w+\}}?/bin/){_PROGRAMS}".encode())
     yield from ((path, text) for path, text in script_texts(site, places) if own.search(text))
 
 
-def script_texts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[tuple[str, bytes]]:
-    """Path and text of each script in these places, without its comments."""
-    paths = {os.path.realpath(path) for place in places for path in glob(place.format(home=escape(site.home)))}
+def script_texts(site: Site, places: tuple[str, ...] | None = None) -> Iterator[tuple[str, bytes]]:
+    """Path and text of each script in these places, or the usual ones, without its comments."""
+    patterns = [place.format(home=escape(site.home)) for place in (PLACES if places is None else places)]
+    paths = {os.path.realpath(path) for pattern in patterns for path in glob(pattern)}
     for path in sorted(paths):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -98,7 +99,7 @@ def script_texts(site: Site, places: tuple[str, ...] = PLACES) -> Iterator[tuple
             yield path, text
 
 
-def readers_of_settings(site: Site, names: Collection[str], places: tuple[str, ...] = PLACES) -> dict[str, str]:
+def readers_of_settings(site: Site, names: Collection[str], places: tuple[str, ...] | None = None) -> dict[str, str]:
     """Which of these files of the folder of settings a script reads, each with the first script that names it."""
     readers: dict[str, str] = {}
     folder = os.path.basename(site.control).encode()

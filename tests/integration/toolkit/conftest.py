@@ -9,12 +9,30 @@ import dns.resolver
 import pytest
 
 from eqmail_setup.cli.app import run
+from eqmail_setup.diagnostics.checks import old_programs, start_scripts
 from tests.support.name_server import NameServer, Zone
 from tests.support.requirements import demand_own_sources
+
+# What the doctor looks at outside the installation.
+MACHINE = {old_programs: ("LINKS", "USUAL_HOMES", "OTHER_SCRIPTS"), start_scripts: ("PLACES",)}
 
 Run = Callable[..., int]
 # The system calls by which a command changes anything; a kill comes just before one of them.
 CHANGING = ("mkdir", "mkfifo", "rename", "unlink", "rmdir", "symlink", "fchmod", "fchown", "chmod", "write", "open")
+
+
+@pytest.fixture(autouse=True)
+def machine_without_mail(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where this process looks for what the machine has: links to mailers, other homes, start scripts.
+
+    Tests run beside others that install into the usual places, and on machines that have a mail server.
+    """
+    root = tmp_path_factory.mktemp("machine")
+    for module, names in MACHINE.items():
+        for name in names:
+            real: tuple[str, ...] = getattr(module, name)
+            monkeypatch.setattr(module, name, tuple(path if path[0] == "{" else f"{root}{path}" for path in real))
+    return root
 
 
 @pytest.fixture

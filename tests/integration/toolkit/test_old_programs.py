@@ -8,7 +8,7 @@ import pytest
 
 from eqmail_core.site.site import Site
 from eqmail_setup.cli.app import run
-from eqmail_setup.diagnostics.checks import old_programs
+from eqmail_setup.diagnostics.checks import old_programs, start_scripts
 from eqmail_setup.diagnostics.checks.old_programs import old_ways
 from tests.integration.toolkit.test_import import old_home
 
@@ -23,7 +23,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     (tmp_path / "sbin").mkdir()
     monkeypatch.setattr(old_programs, "LINKS", (f"{tmp_path}/sbin/sendmail", f"{tmp_path}/sbin/qmail-inject"))
     monkeypatch.setattr(old_programs, "USUAL_HOMES", ())
-    monkeypatch.setattr(old_programs, "PLACES", (f"{tmp_path}/service/*/run",))
+    monkeypatch.setattr(start_scripts, "PLACES", (f"{tmp_path}/service/*/run",))
     monkeypatch.setattr(old_programs, "OTHER_SCRIPTS", (f"{tmp_path}/cron",))
     return site
 

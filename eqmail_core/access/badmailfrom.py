@@ -3,7 +3,7 @@
 Source: control-files.md 2.2 "badmailfrom" (qmail-smtpd.c bmfcheck).
 """
 
-from eqmail_core.access.rcpthosts import dot_suffixes
+from eqmail_core.mail.domain_match import domain_keys
 from eqmail_core.mail.domain_name import table_key
 
 TYPE_CHECKING = False
@@ -28,4 +28,6 @@ class BadSenders:
         if sender in entries:
             return True
         _, at, host = sender.rpartition(b"@")
-        return bool(at) and (b"@" + host in entries or any(suffix in entries for suffix in dot_suffixes(host)))
+        if not at:
+            return False
+        return b"@" + host in entries or any(key in entries for key in domain_keys(host) if key[:1] == b".")

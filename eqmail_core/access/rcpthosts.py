@@ -3,6 +3,7 @@
 Source: control-files.md 2.3 (rcpthosts.c); qmail-smtpd(8).
 """
 
+from eqmail_core.mail.domain_match import domain_keys
 from eqmail_core.mail.domain_name import table_key
 
 TYPE_CHECKING = False
@@ -37,18 +38,5 @@ class RcptHosts:
         _, at, host = address.rpartition(b"@")
         if not at:
             return True
-        host = table_key(host)
-        if host in entries:
-            return True
-        names = [host, *dot_suffixes(host)]
+        names = domain_keys(host)
         return not entries.isdisjoint(names) or self._is_more(names)
-
-
-def dot_suffixes(host: bytes) -> list[bytes]:
-    """Return every suffix of `host` that begins with a dot, the longest first."""
-    suffixes = []
-    dot = host.find(b".")
-    while dot >= 0:
-        suffixes.append(host[dot:])
-        dot = host.find(b".", dot + 1)
-    return suffixes

@@ -3,13 +3,17 @@
 Source: queue.md 3.8 (qmail-send.c rewrite, stripvdomprepend).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
+from eqmail_core.mail.domain_match import domain_keys
 from eqmail_core.mail.domain_name import table_key
 from eqmail_core.queue.format.channels import LOCAL, REMOTE
 
 # Cached recipients; a full cache is cleared at once, which costs less than keeping an order.
 _REMEMBERED = 4096
+
+# The key of virtualdomains for every host that has no other.
+_REST = b""
 
 
 class Routes:
@@ -57,7 +61,7 @@ class Routes:
         if table_key(host) in self._locals:
             return LOCAL, address
         if self._virtual:
-            for key in (table_key(address), *_suffixes(host)):
+            for key in (table_key(address), *domain_keys(host), _REST):
                 prefix = self._virtual.get(key)
                 if prefix is not None:
                     return (LOCAL, prefix + b"-" + address) if prefix else (REMOTE, address)
@@ -68,19 +72,8 @@ class Routes:
         _, at, host = recipient.rpartition(b"@")
         if not at:
             return recipient
-        for key in _suffixes(host):
+        for key in (*domain_keys(host), _REST):
             prefix = self._virtual.get(key)
             if prefix is not None:
                 return recipient[len(prefix) + 1 :] if prefix and recipient.startswith(prefix + b"-") else recipient
         return recipient
-
-
-def _suffixes(host: bytes) -> Iterator[bytes]:
-    """Yield the host, each of its suffixes that begins with a dot, and the empty key; in lower case."""
-    host = table_key(host)
-    yield host
-    at = host.find(b".", 1) if host[:1] == b"." else host.find(b".")
-    while at >= 0:
-        yield host[at:]
-        at = host.find(b".", at + 1)
-    yield b""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from math import isqrt
 
-from eqmail_core.mail.domain_name import table_key
+from eqmail_core.mail.domain_match import find_by_host
 
 LOCAL, REMOTE = 0, 1
 """The two channels, as indices."""
@@ -94,13 +94,8 @@ class RetrySchedule:
         return age_s > (self._lifetime_at(recipient) if self._lifetimes else self._lifetime_s)
 
     def _lifetime_at(self, recipient: bytes) -> int:
-        key = table_key(recipient.rpartition(b"@")[2])
-        while key not in self._lifetimes:
-            dot = key.find(b".", 1)
-            if dot < 0:
-                return self._lifetime_s
-            key = key[dot:]
-        return self._lifetimes[key]
+        lifetime_s = find_by_host(self._lifetimes, recipient.rpartition(b"@")[2])
+        return self._lifetime_s if lifetime_s is None else lifetime_s
 
 
 class DueQueue:

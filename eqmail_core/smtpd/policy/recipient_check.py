@@ -3,7 +3,7 @@
 Source: control file rcptcheck.
 """
 
-from eqmail_core.access.rcpthosts import dot_suffixes
+from eqmail_core.mail.domain_match import find_by_host
 from eqmail_core.mail.domain_name import table_key
 from eqmail_core.queue.format.channels import LOCAL
 
@@ -40,8 +40,7 @@ class RecipientCheck:
         channel, address = self._routes.route(recipient)
         if channel != LOCAL:
             return None
-        host = table_key(address.rpartition(b"@")[2])
-        for name in (host, *dot_suffixes(host), _ALL):
-            if name in self._checks:
-                return address if self._checks[name] else None
-        return None
+        is_wanted = find_by_host(self._checks, address.rpartition(b"@")[2])
+        if is_wanted is None:
+            is_wanted = self._checks.get(_ALL, False)
+        return address if is_wanted else None

@@ -9,7 +9,7 @@ from eqmail_core.access.rcpthosts import RcptHosts
 from eqmail_core.access.rcpthosts_database import compile_domains, lists_domain
 from eqmail_core.control.controls import Controls
 from eqmail_core.control.remote_limits import limit_of, parse_limits
-from eqmail_core.mail.domain_match import find_by_host
+from eqmail_core.mail.domain_match import domain_keys, find_by_host
 from eqmail_core.queue.format.channels import LOCAL, RetrySchedule
 from eqmail_core.queue.routing import Routes
 from eqmail_core.smtpd.policy.recipient_check import RecipientCheck
@@ -20,6 +20,36 @@ BOTH_WAYS = pytest.mark.parametrize(("entry", "asked"), [(UNICODE, ASCII), (ASCI
 
 def maps(text: bytes) -> dict[bytes, bytes]:
     return Controls.virtualdomains.parse(text)[0] or {}
+
+
+@pytest.mark.parametrize(
+    ("host", "keys"),
+    [
+        (b"MX.a.Example", [b"mx.a.example", b".a.example", b".example"]),
+        (b"example", [b"example"]),
+        (b".a.example", [b".a.example", b".example"]),
+        (b"", [b""]),
+        (b"a..b.", [b"a..b.", b"..b.", b".b.", b"."]),
+        (b"x." + UNICODE, [b"x." + ASCII, b"." + ASCII, b".example"]),
+    ],
+)
+def test_the_keys_of_a_host_go_from_its_name_to_its_shortest_suffix(host: bytes, keys: list[bytes]) -> None:
+    assert domain_keys(host) == keys
+
+
+def test_the_most_specific_entry_counts_in_every_table() -> None:
+    assert find_by_host({b".example": 1, b".a.example": 2}, b"mx.a.example") == 2
+    assert find_by_host({b".example": 0}, b"mx.example") == 0
+    assert find_by_host({b".example": 1}, b"example") is None
+    assert RetrySchedule(10, (), {b".example": 90, b".a.example": 50}).is_over(60, b"joe@mx.a.example")
+    routes = Routes(b"h", [], virtual={b".example": b"all", b".a.example": b"a", b"": b"rest"})
+    assert routes.route(b"joe@mx.a.example") == (LOCAL, b"a-joe@mx.a.example")
+    assert routes.route(b"joe@other") == (LOCAL, b"rest-joe@other")
+
+
+def test_a_bare_domain_is_no_entry_about_senders() -> None:
+    assert not BadSenders([b"example"]).refuses(b"joe@example")
+    assert not BadSenders([b".example"]).refuses(b"joe@example")
 
 
 @BOTH_WAYS
